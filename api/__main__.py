@@ -23,8 +23,9 @@ def up(
     ] = False,
 ) -> None:
     """Run the service until it is stopped: API and worker on SQLite, or the whole stack in one home."""
+    from api.connections.server import freeze_what_stays
     from api.dashboard import is_built
-    from api.http_server import EmbeddedServer, freeze_what_stays
+    from api.http_server import EmbeddedServer
     from host.up import run
 
     for sentence in unknown_settings(os.environ):
@@ -42,7 +43,8 @@ def up(
 def serve() -> None:
     """Serve the API alone, on the database, broker and blob store that the environment names."""
     from api.app import from_environment
-    from api.http_server import Server, freeze_what_stays
+    from api.connections.server import freeze_what_stays
+    from api.http_server import ApiServer
     from models.database import Database
     from models.migrations import require_newest
 
@@ -52,7 +54,7 @@ def serve() -> None:
         require_newest(database)
     finally:
         database.dispose()
-    server = Server(from_environment(), host=settings.host, port=settings.port, timeout_graceful_shutdown=5)
+    server = ApiServer(from_environment(), host=settings.host, port=settings.port, timeout_graceful_shutdown=5)
     freeze_what_stays()
     server.run()
 

@@ -18,7 +18,8 @@ from api.http.request_id import RequestIdMiddleware
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
-from api.routes import audit_log, diagnoses, events, health, keys, session, usage, webhooks
+from api.predictions import Predictions
+from api.routes import audit_log, diagnoses, events, health, keys, predictions, session, usage, webhooks
 from api.routes.datasets import dataset, images, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         rates=Rates(settings),
         key_uses=KeyUses(),
         secret_box=SecretBox.of(settings),
+        predictions=Predictions(settings.predict_url),
     )
     app = FastAPI(
         title="Heldout",
@@ -71,13 +73,13 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=openapi.operation_id,
     )
     app.state.context = app_context
-    of_jobs = (submit, job, control, bulk_cancel, results, job_model, diagnosis, job_events, queue)
+    of_jobs = (submit, job, control, bulk_cancel, results, job_model, predictions, diagnosis, job_events, queue)
     of_datasets = (dataset, images, ledger, suspects, upload, versions)
     of_studies = (order, study, report, study_events)
     of_models = (model_upload, model, evaluations)
     of_owners = (keys, usage, audit_log, webhooks)
     parts = (*of_jobs, *of_datasets, *of_studies, *of_models, events, diagnoses, *of_owners, session, health)
-    routers = [*(part.router for part in parts), session.log_in_router]
+    routers = [*(part.router for part in parts), session.log_in_router, predictions.open_inference_router]
     for router in routers:
         app.include_router(router)
     disks = DiskMetrics(settings.home_path, blobs)
@@ -122,6 +124,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sender.stop()
     reconciler.stop()
     await app_context.rates.close()
+    await app_context.predictions.close()
     with suppress(DatabaseUnavailable):
         await run_in_threadpool(app_context.key_uses.write, app_context.database)
     app_context.publisher.close()

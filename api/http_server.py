@@ -1,92 +1,26 @@
-"""The HTTP server around the app."""
+"""The HTTP server of the API's app."""
 
-import asyncio
-import gc
-import resource
 import socket
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import partial
-from types import FrameType
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import structlog
-import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.connections.places import PLACES_FOR_PROBES, Limits, Places
-from api.connections.protocol import Deadlines, GuardedProtocol
+from api.connections.server import Server
 from heldout.settings import Settings
 
-log = structlog.get_logger("heldout.api")
 
-# Database, blob store, logs and what else the process opens beside its clients' connections.
-OTHER_OPEN_FILES = 200
-TICK_S = 1.0
-
-
-class Server(uvicorn.Server):
-    """uvicorn with our limits and our logs instead of its own. Before it stops, it answers clients that wait."""
+class ApiServer(Server):
+    """The server of an app that `create_app` has made."""
 
     def __init__(self, app: FastAPI, **config: Any) -> None:
-        settings: Settings = app.state.context.settings
-        deadlines = Deadlines(settings.head_timeout_s, settings.min_body_rate)
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=partial(GuardedProtocol, places=Places(_limits(settings)), deadlines=deadlines),  # type: ignore[arg-type]
-                ws="none",
-                proxy_headers=bool(settings.trusted_proxies),
-                forwarded_allow_ips=list(settings.trusted_proxies),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                **config,
-            )
-        )
-        self._hub = app.state.context.hub
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._exit_asked = asyncio.Event()
-
-    async def main_loop(self) -> None:
-        """Turn as uvicorn's own loop does, but once a second: all that it has to do then is to set the header `Date`.
-
-        Whoever asks the server to exit wakes it.
-        """
-        self._loop = asyncio.get_running_loop()
-        while not await self.on_tick(0):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._exit_asked.wait(), TICK_S)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        self._wake()
-
-    def ask_to_exit(self) -> None:
-        """Let the server stop at once; safe in another thread."""
-        self.should_exit = True
-        self._wake()
-
-    def _wake(self) -> None:
-        """Let the loop turn at once; safe in a signal handler."""
-        if self._loop is not None:
-            with suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(self._exit_asked.set)
-
-    async def on_tick(self, counter: int) -> bool:
-        now = asyncio.get_running_loop().time()
-        for connection in list(self.server_state.connections):
-            assert isinstance(connection, GuardedProtocol)
-            connection.check(now)
-        return await super().on_tick(counter)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._hub.stop()
-        await super().shutdown(sockets)
+        context = app.state.context
+        super().__init__(app, context.settings, context.hub.stop, **config)
 
 
-class EmbeddedServer(Server):
+class EmbeddedServer(ApiServer):
     """The server inside `heldout up`: it leaves signals alone, and calls `on_listening` when it listens."""
 
     def __init__(self, settings: Settings, on_listening: Callable[[], None]) -> None:
@@ -101,26 +35,3 @@ class EmbeddedServer(Server):
         await super().startup(sockets=sockets)
         if not self.should_exit:
             self._on_listening()
-
-
-def freeze_what_stays() -> None:
-    """Keep the garbage collector from looking through what is there now; for a process that will only serve.
-
-    Modules and the app are most of the process' objects. To look through them takes a tenth of a second, in which
-    nobody is answered, and many requests at once bring it on again and again.
-    """
-    gc.collect()
-    gc.freeze()
-
-
-def _limits(settings: Settings) -> Limits:
-    """The limits of the settings, or those of the system: without a free file the process could accept nobody."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = settings.max_connections + PLACES_FOR_PROBES + OTHER_OPEN_FILES
-    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    in_all = settings.max_connections - (needed - allowed)
-    if in_all < settings.max_connections:
-        log.warning("fewer_connections", wanted=settings.max_connections, allowed=in_all, open_files=allowed)
-    return Limits(max(1, in_all), settings.max_connections_per_address, settings.trusted_proxies)

@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 
 TRAINING = ("service", "engine", "checkpoints", "ingest", "first_batch", "cure")
-SERVING = ("requests", "claims", "streams", "events", "lists", "kill")
+SERVING = ("requests", "claims", "streams", "events", "lists", "kill", "predictions")
 ALL = TRAINING + SERVING
 
 

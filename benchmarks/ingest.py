@@ -18,8 +18,9 @@ from PIL import Image
 
 from heldout.datasets import DatasetSpec
 from models.bundled import BUNDLED
-from worker.ingest import Limits, Report
+from worker.ingest.limits import Limits
 from worker.ingest.process.parent import IngestProcess
+from worker.ingest.report import Report
 
 IMAGES = 60_000
 ROUNDS = 3

@@ -200,12 +200,12 @@ class Connection:
         *,
         params: Any = None,
         body: Mapping[str, Any] | None = None,
-        form: Mapping[str, str | tuple[str, bytes]] | None = None,
+        form: Mapping[str, str | tuple[str, bytes] | list[tuple[str, bytes]]] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
         repeatable: bool = False,
     ) -> httpx2.Request:
-        """form: texts, and files as their name and content."""
+        """form: texts, and files as their name and content, several of one field as a list."""
         everything = dict(headers or {})
         if body is not None:
             everything["Content-Type"] = "application/json"
@@ -216,7 +216,12 @@ class Connection:
             headers=everything,
             content=None if body is None else json.dumps(body).encode(),
             data={name: part for name, part in (form or {}).items() if isinstance(part, str)},
-            files={name: part for name, part in (form or {}).items() if isinstance(part, tuple)},
+            files=[
+                (name, one)
+                for name, part in (form or {}).items()
+                if not isinstance(part, str)
+                for one in (part if isinstance(part, list) else [part])
+            ],
             timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
             extensions={REPEATABLE: repeatable or method == "GET"},
         )

@@ -11,13 +11,16 @@ from heldout.diagnosis_client import DiagnosisMethods
 from heldout.job_client import JobMethods
 from heldout.locate import ServiceAddress, locate
 from heldout.model_client import ModelMethods
+from heldout.prediction_client import PredictionMethods
 from heldout.study_client import StudyMethods
 from heldout.typed_answers import TypedAnswers
 
 PATIENCE_S = 30.0
 
 
-class Methods(JobMethods, DiagnosisMethods, DatasetMethods, StudyMethods, ModelMethods, AccountMethods):
+class Methods(
+    JobMethods, PredictionMethods, DiagnosisMethods, DatasetMethods, StudyMethods, ModelMethods, AccountMethods
+):
     """One service and one key. It may be shared by threads, or by the tasks of one event loop.
 
     Args:

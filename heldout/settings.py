@@ -30,6 +30,8 @@ OTHER_VARIABLES = frozenset(
         "HELDOUT_REDIRECT_PORT",
         "HELDOUT_TLS_FOLDER",
         "HELDOUT_API_MEMORY",
+        "HELDOUT_PREDICT_MEMORY",
+        "HELDOUT_PREDICT_CPUS",
         "HELDOUT_WORKER_MEMORY",
         "HELDOUT_GPU_WORKER_MEMORY",
         "HELDOUT_WORKER_CPUS",
@@ -102,6 +104,25 @@ class Settings(BaseSettings):
         None, ge=1, le=65_535, description="Port of the API's Prometheus metrics; default: `/metrics` at its own port."
     )
 
+    predict_url: str | None = Field(
+        None,
+        pattern=r"^http://[^/]+$",
+        description="Where processes for predictions listen, such as `http://predict:8000`; the API passes requests on "
+        "to them. `heldout up` starts its own.",
+    )
+    predict_processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes of one `python -m predict`; each takes its share of the cores.",
+    )
+    predict_cache_bytes: int = Field(
+        512 * MIB, ge=0, description="Memory that the models of one such process may take; the ones used least go."
+    )
+    predict_idle_s: float = Field(
+        600, ge=1, description="After so long without a request `heldout up` ends its process for predictions."
+    )
+
     lease_s: Seconds = Field(60, description="How long a worker holds a job without renewing it.")
     heartbeat_s: Seconds = Field(10, description="How often a worker renews its leases and writes progress.")
     poll_s: Seconds = Field(0.5, description="How often requests (cancel, pause) and waiting clients are looked up.")
@@ -152,6 +173,9 @@ class Settings(BaseSettings):
     )
     uploads_per_owner: int = Field(8, ge=1, description="Uploads of one owner that an API process receives at once.")
     max_model_bytes: int = Field(512 * MIB, ge=1024, description="Largest upload of a model.")
+    max_predict_bytes: int = Field(
+        64 * MIB, ge=1024, le=GIB, description="Largest request for predictions: its images, as they are sent."
+    )
     max_normalised_bytes: int = Field(8 * GIB, ge=1024, description="Largest dataset once its images are decoded.")
     max_ingest_s: int = Field(3600, ge=1, le=86_400, description="Seconds that the ingest of an upload may take.")
     cache_bytes: int = Field(

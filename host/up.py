@@ -22,6 +22,7 @@ from host.kept_servers import KeptServer
 from host.log_files import LogFiles
 from host.own_servers import FOLDER
 from host.postgres import PostgresServer
+from host.predictions import PredictionsOnDemand
 from host.workers import celery_workers, local_worker
 from models import logs
 from models.blobs import Blobs
@@ -73,8 +74,11 @@ def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = Fa
                 listener = servers.enter_context(_listen(settings))
                 if stack:
                     settings = _with_own_servers(settings, servers)
+                predictions = servers.enter_context(PredictionsOnDemand(settings))
+                settings = settings.model_copy(update={"predict_url": predictions.url})
                 written = (
                     home / "logs" / "worker.log",
+                    home / "logs" / "predict.log",
                     home / "postgres" / "server.log",
                     home / "redis" / "server.log",
                 )

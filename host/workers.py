@@ -95,21 +95,27 @@ class WorkerProcess:
             return self._process
 
     def _environment(self) -> dict[str, str]:
-        """The caller's environment, with every setting that decides where data goes replaced by ours."""
-        ours = {
-            "HELDOUT_HOME": str(self._settings.home_path),
-            "HELDOUT_DATABASE_URL": self._settings.database,
-            "HELDOUT_BLOBS": self._settings.blobs_url,
-            "HELDOUT_LOG_LEVEL": self._settings.log_level,
+        own = {
             "HELDOUT_WORKER_NAME": self._name,
-            "HELDOUT_STOP_WITH_STDIN": "true",
+            "HELDOUT_WORKER_MEMORY_SHARE": str(self._settings.worker_memory_share),
         }
-        ours["HELDOUT_WORKER_MEMORY_SHARE"] = str(self._settings.worker_memory_share)
         if self._settings.slots is not None:
-            ours["HELDOUT_SLOTS"] = str(self._settings.slots)
-        if self._settings.redis_url is not None:
-            ours["HELDOUT_REDIS_URL"] = self._settings.redis_url.get_secret_value()
-        return {name: value for name, value in os.environ.items() if name not in REPLACED_SETTINGS} | ours
+            own["HELDOUT_SLOTS"] = str(self._settings.slots)
+        return environment_of(self._settings) | own
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The caller's environment for a child, with every setting that decides where data goes replaced by ours."""
+    ours = {
+        "HELDOUT_HOME": str(settings.home_path),
+        "HELDOUT_DATABASE_URL": settings.database,
+        "HELDOUT_BLOBS": settings.blobs_url,
+        "HELDOUT_LOG_LEVEL": settings.log_level,
+        "HELDOUT_STOP_WITH_STDIN": "true",
+    }
+    if settings.redis_url is not None:
+        ours["HELDOUT_REDIS_URL"] = settings.redis_url.get_secret_value()
+    return {name: value for name, value in os.environ.items() if name not in REPLACED_SETTINGS} | ours
 
 
 def local_worker(name: str, settings: Settings, died: Callable[[str], None]) -> WorkerProcess:

@@ -20,7 +20,7 @@ _HEADER_READERS = {
 class NpyRows:
     """The rows of an array in an open `.npy` file of ours, from where the file stands.
 
-    shape, dtype: those of the whole array.
+    shape, dtype: those of the whole array. row_bytes: of one row.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -30,21 +30,21 @@ class NpyRows:
         self.shape, is_fortran, self.dtype = _HEADER_READERS[npy.read_magic(file)](file)
         if is_fortran or self.dtype.hasobject or not self.shape:
             raise ValueError("Received an array that has no rows; expected one in C order without objects.")
-        self._row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
+        self.row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def one(self, index: int) -> NDArray[Any]:
         """One row. The file must be one that can seek, and have been read no further than to here."""
-        self._file.seek(index * self._row_bytes, 1)
-        row: NDArray[Any] = self._rows(self._file.read(self._row_bytes))[0]
+        self._file.seek(index * self.row_bytes, 1)
+        row: NDArray[Any] = self._rows(self._file.read(self.row_bytes))[0]
         return row
 
     def blocks(self, rows: int) -> Iterator[NDArray[Any]]:
         """All rows, so many at a time."""
         for first in range(0, len(self), rows):
-            yield self._rows(self._file.read(min(rows, len(self) - first) * self._row_bytes))
+            yield self._rows(self._file.read(min(rows, len(self) - first) * self.row_bytes))
 
     def _rows(self, data: bytes) -> NDArray[Any]:
         return np.frombuffer(data, self.dtype).reshape(-1, *self.shape[1:])

@@ -54,6 +54,9 @@ class GuardedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        # asyncio does so itself, but not for connections of a socket that it was handed: an answer's body would wait 40
+        # ms for the other side to acknowledge its head.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.address = self.client[0] if self.client else ""
         self._head_began_at = self._checked_at = self._sent_at = self.loop.time()
         place = self._places.enter(self)

@@ -9,6 +9,7 @@ from api.http.rates import Rates
 from api.http.readiness import Readiness
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
+from api.predictions import Predictions
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
@@ -32,6 +33,7 @@ class AppContext:
     rates: Rates
     key_uses: KeyUses
     secret_box: SecretBox
+    predictions: Predictions
     # Strangers' keys are looked up too: without a limit they would take all the threads that answer others.
     key_lookups: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEY_LOOKUPS_AT_ONCE))
     large_bodies: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from heldout.views.event import EventView
     from heldout.views.job import JobView
     from heldout.views.metrics import EpochView, MetricsView
+    from heldout.views.prediction import PredictionsView
 
 
 class JobFailed(Exception):
@@ -86,6 +87,15 @@ class JobHandle(Handle["JobView"]):
     async def diagnosis(self) -> DiagnosisView:
         """Why its test results are worse than its training results, as far as can be told by now."""
         return await Methods.diagnosis(self._client, self.id)
+
+    @dual
+    async def predict(
+        self, images: Any, *, top_k: int = 5, threshold: float | None = None, calibrated: bool = False
+    ) -> PredictionsView:
+        """What its model says of images: files, bytes or an array; see `Client.predict`."""
+        return await Methods.predict(
+            self._client, self.id, images, top_k=top_k, threshold=threshold, calibrated=calibrated
+        )
 
     @dual
     async def confusion(self) -> ConfusionView:

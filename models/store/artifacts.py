@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from heldout.lifecycle import JobStatus
+from heldout.errors import NoModel, NotReady
+from heldout.lifecycle import TERMINAL, JobStatus, shown_status
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.tables import ArtifactRow, JobRow
 
@@ -62,3 +63,9 @@ def model_of(session: Session, job: JobRow) -> Artifact | None:
     if job.status not in attempt:
         return None
     return find(session, job.id, ArtifactName.MODEL, ArtifactFormat.KERAS, attempt=attempt[job.status])
+
+
+def not_there(job: JobRow, what: str) -> NotReady | NoModel:
+    """Why a job does not have what it leaves behind: it has not ended, or it has ended without."""
+    status = shown_status(job.status, job.request)
+    return NoModel(job.id, what, status) if job.status in TERMINAL else NotReady(job.id, what, status)

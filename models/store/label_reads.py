@@ -80,6 +80,13 @@ def add_for_job(session: Session, job_id: str, split: str, epoch: int, what: Rea
     session.execute(statement, values)
 
 
+def is_counted_for_job(session: Session, job_id: str, split: str, epoch: int) -> bool:
+    """Whether `add_for_job` would add nothing: these weights have met the labels of that split before."""
+    trained_by = who_trained(job_id, session.scalar(select(JobRow.continues).where(JobRow.id == job_id)) or (), epoch)
+    same = (LabelReadRow.subject_id == trained_by, LabelReadRow.split == split, LabelReadRow.epoch == epoch)
+    return session.scalar(select(exists().where(*same))) or False
+
+
 def held_out_splits(dataset: DatasetRow) -> list[str]:
     """The splits of a ready dataset that hold labels which training does not see."""
     return [split for split in HELD_OUT if (dataset.splits or {}).get(split, {}).get("count")]

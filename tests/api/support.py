@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import io
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from api.http_server import Server
+from api.connections.server import Server
+from api.http_server import ApiServer
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -41,10 +43,11 @@ def bearer(key: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[tuple[str, Server]]:
-    """The app behind a real server on a free port of this machine: its URL, and the server."""
-    server = Server(app, host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run, name="uvicorn")
+def serving(app: FastAPI, listener: socket.socket | None = None) -> Iterator[tuple[str, Server]]:
+    """The app behind a real server on a free port of this machine, or on a socket: its URL, and the server."""
+    server = ApiServer(app, host="127.0.0.1", port=0)
+    sockets = None if listener is None else [listener]
+    thread = threading.Thread(target=server.run, args=(sockets,), name="uvicorn")
     thread.start()
     try:
         while not server.started:

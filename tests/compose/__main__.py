@@ -49,7 +49,7 @@ class Scenario:
         assert self.api.ask("GET", "/readyz").status == 200
         users = {
             service: self.stack.compose("exec", "-T", service, "id", "-u").strip()
-            for service in ("postgres", "redis", "api", "worker")
+            for service in ("postgres", "redis", "api", "predict", "worker")
         }
         assert "0" not in users.values(), users
         return f"users {users}"
@@ -78,6 +78,17 @@ class Scenario:
             self.models[job_id] = self._model(job_id)
             said.append(f"{name} {metrics['final']['test']['accuracy']:.3f}")
         return "test accuracy: " + ", ".join(said)
+
+    def predict_an_image(self) -> str:
+        job_id = next(iter(self.models))
+        tensor = {"name": "pixels", "shape": [1, 28, 28, 1], "datatype": "UINT8", "data": [0] * 784}
+        began = time.monotonic()
+        answer = self.api.ask("POST", f"/v2/models/{job_id}/infer", {"inputs": [tensor]})
+        took_s = time.monotonic() - began
+        assert answer.status == 200, answer.body[:300]
+        [probabilities] = answer.json["outputs"]
+        assert abs(sum(probabilities["data"]) - 1) < 1e-5, probabilities
+        return f"{took_s:.1f} s with the export of its model"
 
     def put_tls_in_front(self) -> str:
         self.stack.up_with_tls()
@@ -228,6 +239,7 @@ class Scenario:
             self.check_from_inside,
             self.put_tls_in_front,
             self.train_the_three_reference_jobs,
+            self.predict_an_image,
             self.scale_workers_to_two,
             self.kill_the_worker_of_a_running_job,
             self.bring_the_killed_worker_back,

@@ -154,6 +154,8 @@ def _fill(folder: Path) -> None:
         rows.append(f"{path.name},{path.parent.name}")
     (folder / "labels.csv").write_text("\n".join(rows))
     subprocess.run([sys.executable, "-m", "zipfile", "-c", "pets.zip", "pets"], cwd=folder, check=True)
+    Image.fromarray(digits.images[7].astype(np.uint8)).save(folder / "seven.png")
+    np.save(folder / "batch.npy", digits.images[:3, :, :, np.newaxis].astype(np.uint8))
     generator, arrays = np.random.default_rng(1), {}
     for split, count in {"train": 60, "validation": 30, "test": 30}.items():
         arrays[f"{split}_labels"] = generator.integers(0, 2, count)

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from api.app import create_app
-from api.http_server import Server
+from api.http_server import ApiServer
 from heldout.cli import main
 from heldout.client import Client
 from heldout.settings import Settings
@@ -65,7 +65,7 @@ def service(home_with_digits, tmp_path, silent_logs):
     with database.write() as session:
         key = keys.make(session, "me")
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(create_app(settings))
+    server = ApiServer(create_app(settings))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     yield Service(f"http://127.0.0.1:{listener.getsockname()[1]}", key, database, Blobs(settings.blobs_url))

@@ -26,6 +26,7 @@ ARGUMENTS = {
     "content": [b"bytes"],
     "events": ["job.succeeded"],
     "history": {"loss": [1.0]},
+    "images": b"a file",
     "index": 3,
     "label": "cat",
     "predictions": {"test": {"labels": [0]}},

@@ -8,7 +8,6 @@ from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
-from api.routes.jobs.downloads import not_there
 from heldout.errors import (
     FileOfLaterRelease,
     InvalidParameter,
@@ -46,7 +45,7 @@ def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app
     job = jobs.find(session, caller.owner, job_id)
     stored = read_evaluation(app.blobs, json_artifact_of(session, job_id, ArtifactName.EVALUATION))
     if stored is None:
-        raise not_there(job, "confusion matrix")
+        raise artifacts.not_there(job, "confusion matrix")
     return confusion_view(stored, job.dataset_id or "")
 
 
@@ -69,7 +68,7 @@ def get_confused_images(
     stored = read_evaluation(app.blobs, json_artifact_of(session, job_id, ArtifactName.EVALUATION))
     predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if stored is None or predictions is None:
-        raise not_there(job, "confusion matrix")
+        raise artifacts.not_there(job, "confusion matrix")
     for name in (label, answer):
         if name not in stored.classes:
             raise InvalidParameter(f"There is no class {name[:64]!r}; `classes` of the confusion matrices lists them.")

@@ -1,14 +1,12 @@
-"""Files of a job as they are handed out, and why one is not there."""
+"""Files of a job as they are handed out."""
 
 from base64 import b64encode
 from typing import Any
 
 from starlette.responses import StreamingResponse
 
-from heldout.errors import HeldoutError, NoModel, NotReady
-from heldout.lifecycle import TERMINAL, shown_status
+from heldout.errors import HeldoutError
 from models.blobs import BlobMissing, Blobs
-from models.tables import JobRow
 
 # A file in the OpenAPI document.
 FILE: dict[str, Any] = {
@@ -20,12 +18,6 @@ FILE: dict[str, Any] = {
         }
     },
 }
-
-
-def not_there(job: JobRow, what: str) -> NotReady | NoModel:
-    """Why a job does not have what it leaves behind: it has not ended, or it has ended without."""
-    status = shown_status(job.status, job.request)
-    return NoModel(job.id, what, status) if job.status in TERMINAL else NotReady(job.id, what, status)
 
 
 def download(

@@ -1,6 +1,5 @@
 """The model of a job, for several runtimes: the first request for one orders it, later ones get the file."""
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response
@@ -14,7 +13,7 @@ from api.http.problems import NO_ROOM, problems
 from api.http.routing import resource
 from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
-from api.routes.jobs.downloads import FILE, download, not_there
+from api.routes.jobs.downloads import FILE, download
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import (
     DatasetLost,
@@ -24,7 +23,6 @@ from heldout.errors import (
     ExportNotReady,
     ExportNotSupported,
     FileOfLaterRelease,
-    HeldoutError,
     JobNotFound,
     ModelLost,
     NoModel,
@@ -33,13 +31,14 @@ from heldout.errors import (
     SpecUnreadable,
     StorageUnavailable,
 )
-from heldout.lifecycle import FailureCode, JobStatus
-from heldout.stored.artifacts import MODEL_SUFFIXES, SCRIPT, ExportFormat, ExportStatus
+from heldout.lifecycle import FailureCode
+from heldout.stored.artifacts import MODEL_SUFFIXES, SCRIPT, ExportFormat
 from heldout.views.export import ExportReportView, ExportView
 from heldout.views.study_report import MARKDOWN
 from models.model_card import model_card
+from models.ordered_exports import OrderedExport, asked_for, failure_of
 from models.plain_script import plain_script
-from models.store import accounts, artifacts, exports, jobs, quotas
+from models.store import artifacts, exports, jobs, quotas
 from models.store.keys import Caller
 from models.tables import ExportRow
 from models.wake import WakeUp
@@ -134,7 +133,7 @@ def get_model_card(job_id: JobId, caller: CallerDep, session: ReadSessionDep, ap
     """What the model is for, how well it does, on what data, what its gap is made of, and how it is made again."""
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
     if artifacts.model_of(session, job) is None:
-        raise not_there(job, "model")
+        raise artifacts.not_there(job, "model")
     return Response(model_card(session, app.blobs, job, dataset), media_type=f"{MARKDOWN}; charset=utf-8")
 
 
@@ -150,7 +149,7 @@ def order_model(
     """Order the model in a format before it is needed, or once more after an export that failed."""
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
     if artifacts.model_of(session, job) is None:
-        raise not_there(job, "model")
+        raise artifacts.not_there(job, "model")
     if dataset.sha256 is None:
         raise DatasetNotFound(dataset.name)
     quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
@@ -162,24 +161,16 @@ def order_model(
     return ExportView(job_id=job_id, format=format_, status=row.status)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """An export, and how the job stands that writes it."""
-
-    row: ExportRow
-    status: JobStatus | None
-
-
 def _trained(app: AppContext, caller: Caller, job_id: str) -> StreamingResponse:
     """What the training has left. It is not held back until it is proven, but where its proof has failed."""
     with app.database.read() as session:
         job = jobs.find(session, caller.owner, job_id)
         model = artifacts.model_of(session, job)
         if model is None:
-            raise not_there(job, "model")
+            raise artifacts.not_there(job, "model")
         row = exports.find(session, job_id, ExportFormat.KERAS)
     if row is not None and (row.error or {}).get("code") == FailureCode.EXPORT_DIFFERS:
-        raise _failure(row)
+        raise failure_of(row)
     return _sent(app, job_id, ExportFormat.KERAS, model.key, model.size_bytes, model.sha256)
 
 
@@ -188,7 +179,7 @@ def _script(app: AppContext, caller: Caller, job_id: str) -> Response:
     with app.database.read() as session:
         job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
         if artifacts.model_of(session, job) is None:
-            raise not_there(job, "model")
+            raise artifacts.not_there(job, "model")
         if dataset.sha256 is None:
             raise DatasetNotFound(dataset.name)
         text = plain_script(session, app.blobs, job, dataset)
@@ -207,49 +198,16 @@ def _sent(
 
 async def _proven(app: AppContext, caller: Caller, job_id: str, format_: ExportFormat, *, wait_s: float) -> ExportRow:
     """The export, once it is stored; it is ordered where nobody has done so. Raises what the routes do."""
-    asked = await run_in_threadpool(_asked_for, app, caller, job_id, format_)
-    if asked.row.status is ExportStatus.QUEUED and wait_s:
+
+    def ask() -> OrderedExport:
+        return asked_for(app.database, app.settings.quotas, app.publisher.publish, caller, job_id, format_)
+
+    asked = await run_in_threadpool(ask)
+    if not asked.has_ended and wait_s:
         await app.hub.wait(Channel(ChannelKind.JOB, asked.row.export_job_id), _has_ended, wait_s)
-        asked = await run_in_threadpool(_asked_for, app, caller, job_id, format_)
-    if asked.row.status is ExportStatus.QUEUED:
-        raise ExportNotReady(job_id, format_, asked.status or JobStatus.QUEUED)
-    if asked.row.status is ExportStatus.FAILED:
-        raise _failure(asked.row)
-    return asked.row
+        asked = await run_in_threadpool(ask)
+    return asked.stored()
 
 
 def _has_ended(state: ChannelState) -> bool:
     return state.has_ended
-
-
-def _asked_for(app: AppContext, caller: Caller, job_id: str, format_: ExportFormat) -> _Asked:
-    """The export, which begins here if nobody has asked before."""
-    with app.database.read() as session:
-        job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
-        if artifacts.model_of(session, job) is None:
-            raise not_there(job, "model")
-        row = exports.find(session, job_id, format_)
-    if row is None:
-        if dataset.sha256 is None:
-            raise DatasetNotFound(dataset.name)  # it was deleted, and with it the images to compare on
-        with app.database.write() as session:
-            accounts.note_key(session, caller.key_id)
-            quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
-            queued = exports.order(session, jobs.find(session, caller.owner, job_id), format_)
-        if queued is not None:
-            app.publisher.publish(WakeUp.for_job(queued.id, queued.gpus))
-    with app.database.read() as session:
-        row = exports.find(session, job_id, format_)
-        if row is None:
-            raise JobNotFound(job_id)  # deleted meanwhile
-        return _Asked(row, exports.status_of(session, row))
-
-
-def _failure(row: ExportRow) -> HeldoutError:
-    """Why an export that has failed is not handed out."""
-    error = row.error or {}
-    code, why = error.get("code"), str(error.get("detail", ""))
-    if code == FailureCode.NOT_SUPPORTED:
-        return ExportNotSupported(row.job_id, row.format, why)
-    kind = ExportDiffers if code == FailureCode.EXPORT_DIFFERS else ExportFailed
-    return kind(row.job_id, row.format, why)

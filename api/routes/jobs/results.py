@@ -11,7 +11,7 @@ from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
-from api.routes.jobs.downloads import FILE, download, not_there
+from api.routes.jobs.downloads import FILE, download
 from heldout.errors import (
     DatasetLost,
     DatasetNotFound,
@@ -126,7 +126,7 @@ def get_predictions(
     job = jobs.find(session, caller.owner, job_id)
     predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if predictions is None:
-        raise not_there(job, "predictions")
+        raise artifacts.not_there(job, "predictions")
     if format_ == "npz":
         return download(
             app.blobs,

@@ -179,6 +179,18 @@ def test_what_is_no_request_or_an_ambiguous_one_is_a_problem_and_the_end(service
         assert header in answer.lower()
 
 
+def test_an_answer_on_a_connection_that_stays_open_does_not_wait_for_an_acknowledgement(app):
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    took = []
+    with serving(app, listener) as (url, _), httpx2.Client(base_url=url) as client:
+        for _ in range(10):
+            began = time.perf_counter()
+            client.get("/livez")
+            took.append(time.perf_counter() - began)
+    assert min(took[1:]) < 0.03, "each answer's body has waited 40 ms"
+
+
 def test_requests_on_one_connection_are_still_answered_in_turn(service):
     ask = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
     with connect(service.base_url.port, (ask + b"\r\n") * 3 + ask + b"Connection: close\r\n\r\n") as one:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from api.http_server import Server
+from api.connections.server import Server
 from models.database import Database
 from models.store import events
 

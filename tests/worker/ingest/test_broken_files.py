@@ -12,7 +12,7 @@ from heldout.datasets import DatasetSpec
 from models.arrays import load
 from tests.worker.ingest.sources.test_formats import table
 from tests.worker.ingest.uploads import encoded, noise, pictures, rejection_of, taken, tarred, zipped
-from worker.ingest import Limits
+from worker.ingest.limits import Limits
 
 SKIPPING = DatasetSpec(name="pets", skip_broken=True)
 PNG = encoded(noise((40, 40)))

@@ -11,9 +11,10 @@ from heldout.datasets import DatasetSpec
 from heldout.mending.changes import VersionChanges
 from models.arrays import SPLITS, load
 from tests.worker.ingest.uploads import ALONE, noise, npz, taken
-from worker.ingest import Rejection, Report
 from worker.ingest.derive import derive
 from worker.ingest.mending import superfluous_copies
+from worker.ingest.rejection import Rejection
+from worker.ingest.report import Report
 
 CLASSES = ("cat", "dog", "owl")
 KEYS = {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}

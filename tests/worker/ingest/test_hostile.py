@@ -27,7 +27,9 @@ from tests.worker.ingest.uploads import (
     tarred,
     zipped,
 )
-from worker.ingest import Limits, Rejection, run
+from worker.ingest.limits import Limits
+from worker.ingest.pipeline import run
+from worker.ingest.rejection import Rejection
 
 GOOD = pictures(4)
 

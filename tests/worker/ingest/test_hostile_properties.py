@@ -17,9 +17,11 @@ from PIL import Image
 from heldout.dataset_lifecycle import RejectionCode
 from tests.worker.ingest.sources.test_formats import table
 from tests.worker.ingest.uploads import ALONE, SPEC, arrays_of, encoded, noise, npz, pictures, tarred, zipped
-from worker.ingest import Limits, Rejection, run
 from worker.ingest.archives.names import safe
 from worker.ingest.images.decode import DepthFound, OtherSize, TargetShape, decode
+from worker.ingest.limits import Limits
+from worker.ingest.pipeline import run
+from worker.ingest.rejection import Rejection
 
 BYTES = st.sampled_from([0, 1, 127, 128, 255]) | st.integers(0, 255)
 bounded = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

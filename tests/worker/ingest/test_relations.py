@@ -16,11 +16,12 @@ from models.arrays import ImageSet, load, save, split_digests
 from models.relations import FILE_NAME, Relations, load_relations
 from tests.worker.ingest.process.test_process import until
 from tests.worker.ingest.uploads import ALONE, MIB, encoded, pictures, taken, zipped
-from worker.ingest import Limits, Rejection
 from worker.ingest.audit.copies import Copies, are_copies_in_place
 from worker.ingest.images.pixels import Pixels
+from worker.ingest.limits import Limits
 from worker.ingest.process.messages import Related
 from worker.ingest.process.parent import RelateProcess
+from worker.ingest.rejection import Rejection
 from worker.ingest.relations import relate, relations_of
 
 

@@ -11,7 +11,7 @@ from heldout.datasets import DatasetSpec, SplitSpec
 from models.arrays import SPLITS, load
 from models.bundled import with_cut_validation
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, rejection_of, taken, zipped
-from worker.ingest import Rejection
+from worker.ingest.rejection import Rejection
 from worker.ingest.splits import NO_SPLIT, groups_of, make_splits
 
 NONE, TRAIN, VALIDATION, TEST = NO_SPLIT, 0, 1, 2

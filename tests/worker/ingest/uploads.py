@@ -12,7 +12,10 @@ import pytest
 from PIL import Image
 
 from heldout.datasets import DatasetSpec
-from worker.ingest import Limits, Rejection, Report, run
+from worker.ingest.limits import Limits
+from worker.ingest.pipeline import run
+from worker.ingest.rejection import Rejection
+from worker.ingest.report import Report
 
 MIB = 1024**2
 # Everything in this process: no forks, and hypothesis can follow.

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import DatasetSpec, ResizeSpec
+from heldout.datasets import DatasetSpec
 from models.arrays import SPLITS
 from worker.ingest.archives.members import Archive
 from worker.ingest.archives.npy import StoredArray, stored_array
+from worker.ingest.images.blocks import USUAL_RANGES, coloured_block, resized_block
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
@@ -43,8 +43,6 @@ FAMILIES: tuple[tuple[tuple[str | None, str, str], ...], ...] = (
     ((None, "images", "labels"),),
 )
 EXPECTED = "`x_train, y_train, x_test, y_test[, x_val, y_val]`, `train_images, train_labels, …`, or one pair `x, y`"
-# The ranges that pixels usually have: the first that holds all values is taken to be the range.
-USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 EXACT_IN_FLOAT32 = 2**24
 
 
@@ -127,7 +125,7 @@ class ArraySource:
         for images in self._images:
             for block in images.blocks():
                 block = block.reshape(len(block), *_image_shape(images)).astype(dtype)
-                block = _resized(_coloured(block, shape[3]), spec.resize, value_range[0])
+                block = resized_block(coloured_block(block, shape[3]), spec.resize, value_range[0])
                 pixels.write(done, np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
                 done += len(block)
                 progress(done)
@@ -256,30 +254,3 @@ def usual_range(lowest: float, highest: float) -> tuple[float, float] | None:
         if lowest >= low and highest <= high and (high <= 1 or highest > high / 2):
             return low, high
     return None
-
-
-def _coloured(block: NDArray[Any], channels: int) -> NDArray[Any]:
-    if block.shape[3] == channels:
-        return block
-    if channels == 3:
-        return np.repeat(block, 3, axis=3)
-    if block.dtype == np.uint8:
-        return np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in block])[..., np.newaxis]
-    grey: NDArray[Any] = block @ np.array([[0.299], [0.587], [0.114]], np.float32)
-    return grey
-
-
-def _resized(block: NDArray[Any], wanted: ResizeSpec | None, black: float) -> NDArray[Any]:
-    if wanted is None or block.shape[1:3] == (wanted.height, wanted.width):
-        return block
-    size, bilinear = (wanted.width, wanted.height), Image.Resampling.BILINEAR
-
-    def one(channel: NDArray[Any]) -> NDArray[Any]:
-        image = Image.fromarray(channel)
-        if wanted.rule == "stretch":
-            return np.asarray(image.resize(size, bilinear))
-        if wanted.rule == "crop":
-            return np.asarray(ImageOps.fit(image, size, bilinear))
-        return np.asarray(ImageOps.pad(image, size, bilinear, color=int(black) if channel.dtype == np.uint8 else black))  # type: ignore[arg-type]
-
-    return np.stack([np.stack([one(channel) for channel in image.transpose(2, 0, 1)], axis=2) for image in block])

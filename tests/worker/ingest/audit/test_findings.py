@@ -298,7 +298,7 @@ def test_noisy_labels_are_not_called_another_order(tmp_path, mnist5k):
 
 
 def test_an_audit_is_the_same_each_time_and_however_many_processes_make_it(tmp_path):
-    from worker.ingest import Limits
+    from worker.ingest.limits import Limits
 
     path = npz(tmp_path / "a.npz", **arrays_of(300, classes=3))
     _, one = taken(path)

@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw, ImageOps
 from heldout.datasets import DatasetSpec, ResizeSpec
 from models.arrays import load
 from tests.worker.ingest.uploads import encoded, noise, npz, pictures, rejection_of, taken, zipped
-from worker.ingest import Limits, Rejection
 from worker.ingest.images.decode import TargetShape, decode, properties_of
+from worker.ingest.limits import Limits
+from worker.ingest.rejection import Rejection
 
 LIMITS = Limits()
 GREY, COLOUR = noise((12, 10)), noise((12, 10, 3))

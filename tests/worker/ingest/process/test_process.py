@@ -16,10 +16,12 @@ from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from tests.worker.ingest.test_hostile import BOMB, chunk, png
 from tests.worker.ingest.uploads import MIB, SPEC, arrays_of, encoded, noise, npz, pictures, taken, zipped
-from worker.ingest import Limits, Rejection, Report
+from worker.ingest.limits import Limits
 from worker.ingest.process.messages import Progress, decoded
 from worker.ingest.process.messages import encoded as line_of
 from worker.ingest.process.parent import ROOT, IngestProcess, ingest
+from worker.ingest.rejection import Rejection
+from worker.ingest.report import Report
 
 TWO = Limits(processes=2)
 

@@ -24,7 +24,7 @@ from tests.worker.ingest.uploads import (
     tarred,
     zipped,
 )
-from worker.ingest import Limits
+from worker.ingest.limits import Limits
 
 
 def members(target):

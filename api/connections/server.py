@@ -1,0 +1,110 @@
+"""The HTTP server around an app: uvicorn with our limits of connections, deadlines and logs."""
+
+import asyncio
+import gc
+import resource
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from api.connections.places import PLACES_FOR_PROBES, Limits, Places
+from api.connections.protocol import Deadlines, GuardedProtocol
+from heldout.settings import Settings
+
+log = structlog.get_logger("heldout.api")
+
+# Database, blob store, logs and what else the process opens beside its clients' connections.
+OTHER_OPEN_FILES = 200
+TICK_S = 1.0
+
+
+class Server(uvicorn.Server):
+    """uvicorn with our limits and our logs instead of its own. Before it stops, it answers clients that wait."""
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, answer_waiting: Callable[[], None] = lambda: None, **config: Any
+    ) -> None:
+        """answer_waiting: called before the server stops; it has clients answered that wait for a change."""
+        deadlines = Deadlines(settings.head_timeout_s, settings.min_body_rate)
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=partial(GuardedProtocol, places=Places(_limits(settings)), deadlines=deadlines),  # type: ignore[arg-type]
+                ws="none",
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=list(settings.trusted_proxies),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                **config,
+            )
+        )
+        self._answer_waiting = answer_waiting
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._exit_asked = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Turn as uvicorn's own loop does, but once a second: all that it has to do then is to set the header `Date`.
+
+        Whoever asks the server to exit wakes it.
+        """
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._exit_asked.wait(), TICK_S)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._wake()
+
+    def ask_to_exit(self) -> None:
+        """Let the server stop at once; safe in another thread."""
+        self.should_exit = True
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let the loop turn at once; safe in a signal handler."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._exit_asked.set)
+
+    async def on_tick(self, counter: int) -> bool:
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.server_state.connections):
+            assert isinstance(connection, GuardedProtocol)
+            connection.check(now)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._answer_waiting()
+        await super().shutdown(sockets)
+
+
+def freeze_what_stays() -> None:
+    """Keep the garbage collector from looking through what is there now; for a process that will only serve.
+
+    Modules and the app are most of the process' objects. To look through them takes a tenth of a second, in which
+    nobody is answered, and many requests at once bring it on again and again.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def _limits(settings: Settings) -> Limits:
+    """The limits of the settings, or those of the system: without a free file the process could accept nobody."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = settings.max_connections + PLACES_FOR_PROBES + OTHER_OPEN_FILES
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    in_all = settings.max_connections - (needed - allowed)
+    if in_all < settings.max_connections:
+        log.warning("fewer_connections", wanted=settings.max_connections, allowed=in_all, open_files=allowed)
+    return Limits(max(1, in_all), settings.max_connections_per_address, settings.trusted_proxies)

@@ -1,0 +1,223 @@
+"""Predictions beside raw onnxruntime, and beside a bare FastAPI route that returns a constant to the same body.
+
+One job of examples/overfit.json (93,962 parameters, 28×28) answers. Sides take turns; figures are medians of rounds.
+`python -m benchmarks.predictions`; BENCH_SECONDS and BENCH_ROUNDS say how long.
+"""
+
+import io
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.load import Measured, load
+from benchmarks.serving import served
+from heldout.client import Client
+from heldout.demo.service import TemporaryService
+from heldout.errors import NotReady
+from models import bundled
+
+ROOT = Path(__file__).resolve().parent.parent
+CLIENTS = (1, 8, 32)
+SECONDS = float(os.environ.get("BENCH_SECONDS", "4"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+BATCH = 256
+BATCHES = 30
+COLD_STARTS = 5
+
+
+def main() -> None:
+    """Print a line for each comparison."""
+    service = TemporaryService()
+    try:
+        service.start()
+        found = service.wait_until_ready()
+        with Client(found.url, found.api_key) as client:
+            job_id, model = _trained(client)
+        home = service.folder / "home"
+        images = bundled.BUNDLED["mnist5k"].read(Path()).images
+        print(f"load averages at the start: {' '.join(f'{one:.2f}' for one in os.getloadavg())}")
+        _cold_starts(home, job_id, found.api_key, images)
+        with _predicting(home) as port:
+            _batches(port, job_id, found.api_key, model, images[:BATCH])
+            with served("benchmarks.bare_prediction:app", [], {}) as bare:
+                _single_images(
+                    {"direct": port, "through the API": int(found.url.rpartition(":")[2])},
+                    bare.port,
+                    job_id,
+                    found.api_key,
+                    images[0],
+                )
+        print(f"load averages at the end: {' '.join(f'{one:.2f}' for one in os.getloadavg())}")
+    finally:
+        service.stop(hurry=lambda: False)
+
+
+def _trained(client: Client) -> tuple[str, bytes]:
+    """A job that has ended, and its ONNX file."""
+    spec = json.loads((ROOT / "examples" / "overfit.json").read_text())
+    spec["training"]["epochs"] = 1
+    job = client.wait(client.submit(spec).id)
+    if job is None or not job.has_ended:
+        raise SystemExit("The training takes more than a minute.")
+    while True:
+        try:
+            client.export_report(job.id, "onnx", wait_s=30)
+            break
+        except NotReady:
+            pass
+    file = Path(os.environ.get("TMPDIR", "/tmp"), f"{job.id}.onnx")
+    client.download_model(job.id, file, "onnx")
+    try:
+        return job.id, file.read_bytes()
+    finally:
+        file.unlink()
+
+
+@contextmanager
+def _predicting(home: Path) -> Iterator[int]:
+    """One process for predictions on the home's database; gives its port."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "predict", "--fd", str(listener.fileno())],
+        cwd=ROOT,
+        pass_fds=[listener.fileno()],
+        env=environment | {"HELDOUT_HOME": str(home), "HELDOUT_RATE": "999999/second", "LOG_LEVEL": "WARNING"},
+    )
+    try:
+        port = int(listener.getsockname()[1])
+        httpx2.get(f"http://127.0.0.1:{port}/readyz", timeout=30).raise_for_status()
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+        listener.close()
+
+
+def _cold_starts(home: Path, job_id: str, key: str, images: NDArray[np.uint8]) -> None:
+    """The first answer of a model that the process has not loaded, and how long the process takes to start."""
+    starts, firsts = [], []
+    for _ in range(COLD_STARTS):
+        began = time.perf_counter()
+        with _predicting(home) as port:
+            starts.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            _post(port, job_id, key, _png(images[0])).raise_for_status()
+            firsts.append(time.perf_counter() - began)
+    _print("start of a process, s", starts)
+    _print("first answer of a cold model, s", firsts)
+
+
+def _batches(port: int, job_id: str, key: str, model: bytes, images: NDArray[np.uint8]) -> None:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    pixels = images.astype(np.float32)
+    written = io.BytesIO()
+    np.save(written, images)
+    head = json.dumps(
+        {
+            "inputs": [
+                {
+                    "name": "pixels",
+                    "datatype": "FP32",
+                    "shape": list(pixels.shape),
+                    "parameters": {"binary_data_size": pixels.nbytes},
+                }
+            ],
+            "parameters": {"binary_data_output": True},
+        }
+    ).encode()
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}) as client:
+        sides: dict[str, Callable[[], object]] = {
+            "raw": lambda: session.run(["probabilities"], {"pixels": pixels}),
+            "predict, .npy": lambda: client.post(
+                f"/v1/jobs/{job_id}/predict", content=written.getvalue()
+            ).raise_for_status(),
+            "v2, binary": lambda: client.post(
+                f"/v2/models/{job_id}/infer",
+                content=head + pixels.tobytes(),
+                headers={"Inference-Header-Content-Length": str(len(head))},
+            ).raise_for_status(),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(ROUNDS):
+            for name, ask in sides.items():
+                ask()
+                began = time.perf_counter()
+                for _ in range(BATCHES):
+                    ask()
+                taken[name].append((time.perf_counter() - began) / BATCHES)
+    print(f"batches of {BATCH}:")
+    for name, seconds in taken.items():
+        ratio = statistics.median(raw / ours for raw, ours in zip(taken["raw"], seconds, strict=True))
+        rate = BATCH / statistics.median(seconds)
+        print(f"  {name:<16} {1000 * statistics.median(seconds):7.2f} ms  {rate:9,.0f} images/s  {ratio:.2f} of raw")
+
+
+def _single_images(ports: dict[str, int], bare: int, job_id: str, key: str, image: NDArray[np.uint8]) -> None:
+    body = _png(image)
+    ours = _message(f"/v1/jobs/{job_id}/predict", key, body)
+    theirs = _message("/predict", key, body)
+    print(f"single images ({len(body)} bytes of PNG), {SECONDS:g} s, medians of {ROUNDS} rounds:")
+    for clients in CLIENTS:
+        found: dict[str, list[Measured]] = {name: [] for name in (*ports, "bare")}
+        for _ in range(ROUNDS):
+            for name, port in ports.items():
+                found[name].append(load(port, ours, clients=clients, seconds=SECONDS, status=200))
+            found["bare"].append(load(bare, theirs, clients=clients, seconds=SECONDS, status=200))
+        for name, measured in found.items():
+            pairs = zip(measured, found["bare"], strict=True)
+            ratio = statistics.median(mine.per_second / other.per_second for mine, other in pairs)
+            rate, p50, p99 = (
+                statistics.median(getattr(one, what) for one in measured) for what in ("per_second", "p50_ms", "p99_ms")
+            )
+            print(
+                f"  {clients:>3} clients  {name:<16} {rate:7.0f}/s  p50 {p50:6.2f} ms  p99 {p99:6.2f} ms  {ratio:.2f}"
+            )
+
+
+def _message(path: str, key: str, body: bytes) -> bytes:
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        f"Authorization: Bearer {key}",
+        "Content-Type: image/png",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def _post(port: int, job_id: str, key: str, body: bytes) -> httpx2.Response:
+    return httpx2.post(
+        f"http://127.0.0.1:{port}/v1/jobs/{job_id}/predict",
+        content=body,
+        headers={"Authorization": f"Bearer {key}", "Content-Type": "image/png"},
+        timeout=60,
+    )
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    written = io.BytesIO()
+    Image.fromarray(image[..., 0]).save(written, "PNG")
+    return written.getvalue()
+
+
+def _print(name: str, values: list[float]) -> None:
+    middle, low, high = statistics.median(values), min(values), max(values)
+    print(f"{name:<34} median {middle:.3f}   min {low:.3f}   max {high:.3f}   of {len(values)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""`heldout predict`: what a job's model says of images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from heldout.cli.command import AsJson, Home, JobId, service
+from heldout.cli.outcome import Refused
+from heldout.cli.screen import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from heldout.client import Client
+    from heldout.views.prediction import PredictionsView, PredictionView
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy"}
+# Of one request: what a service takes with its usual settings, and a model of large images too.
+MAX_FILES = 64
+MAX_BYTES = 16 * 1024**2
+RUNNERS_UP = 2
+
+
+def predict(
+    job_id: JobId,
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE|FOLDER…", help="PNG, JPEG, WebP, BMP or .npy files, or folders with them."),
+    ],
+    top_k: Annotated[int, typer.Option("--top-k", min=1, max=1000, help="How many classes are named.")] = 5,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", min=0, max=1, help="Below this probability the answer is «uncertain»."),
+    ] = None,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Probabilities under the temperature that was fitted on validation.")
+    ] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Ask a job's model what is on images. They are prepared as the dataset's own images were."""
+    files = _files_of(images)
+    with service(home) as client:
+        parts = [
+            _asked(client, job_id, part, top_k=top_k, threshold=threshold, calibrated=calibrated)
+            for part in _in_parts(files)
+        ]
+    predictions = [one for part in parts for one in part.predictions]
+    if as_json:
+        print_json(parts[0].model_copy(update={"predictions": predictions}))
+        return
+    _show(predictions)
+    if parts[0].temperature is not None:
+        say(f"Probabilities under temperature {parts[0].temperature:.3g}.", file=sys.stderr)
+
+
+def _asked(
+    client: Client, job_id: str, files: Sequence[Path], *, top_k: int, threshold: float | None, calibrated: bool
+) -> PredictionsView:
+    return client.predict(job_id, list(files), top_k=top_k, threshold=threshold, calibrated=calibrated)
+
+
+def _files_of(paths: Sequence[Path]) -> list[Path]:
+    """The files in the order given; those of a folder by their names, with all folders below it."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            below = sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+            if not below:
+                raise Refused(f"{path} has no PNG, JPEG, WebP, BMP or .npy file.")
+            found += below
+        else:
+            found.append(path)
+    return found
+
+
+def _in_parts(files: Sequence[Path]) -> Iterator[list[Path]]:
+    """The files of each request."""
+    part: list[Path] = []
+    size = 0
+    for file in files:
+        more = file.stat().st_size
+        if part and (len(part) == MAX_FILES or size + more > MAX_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(file)
+        size += more
+    yield part
+
+
+def _show(predictions: Sequence[PredictionView]) -> None:
+    rows = []
+    for number, one in enumerate(predictions, 1):
+        others = ", ".join(f"{other.label} {other.probability:.1%}" for other in one.top[1 : RUNNERS_UP + 1])
+        rows.append([one.name or str(number), one.answer, f"{one.probability:.1%}", others])
+    print_table(["IMAGE", "ANSWER", "PROBABILITY", "NEXT"], rows, right=(2,))

@@ -1,0 +1,33 @@
+"""`python -m predict`: answers images with the models of jobs, on the database and blob store of the environment."""
+
+import argparse
+import socket
+from collections.abc import Sequence
+
+from heldout.errors import OperatorError
+from heldout.settings import Settings
+from models import logs
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser("python -m predict", description=__doc__)
+    parser.add_argument("--fd", type=int, help="Answer in this process, on the socket with this file descriptor.")
+    parser.add_argument("--idle", type=float, metavar="S", help="End after so many seconds without a request.")
+    asked = parser.parse_args(arguments)
+    settings = Settings()
+    logs.configure(settings.log_level)
+    from predict.server import listen, serve, serve_by_processes
+
+    try:
+        listener = listen(settings) if asked.fd is None else socket.socket(fileno=asked.fd)
+    except OperatorError as error:
+        raise SystemExit(f"heldout: {error.detail}") from error
+    if asked.fd is None and settings.predict_processes > 1:
+        serve_by_processes(listener, settings.predict_processes)
+    else:
+        serve(settings, listener, idle_s=asked.idle)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The models that a process has in memory: loaded when they are first asked for, the least used ones dropped."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from starlette.concurrency import run_in_threadpool
+
+from heldout.errors import ExportFailed, ModelLost
+from heldout.settings import Settings
+from heldout.stored.artifacts import ExportFormat
+from models.blobs import BlobMissing, Blobs
+from models.database import Database
+from models.ordered_exports import OrderedExport, asked_for
+from models.store.keys import Caller
+from models.tables import ExportRow
+from models.wake import WakeUp
+from predict.held_out import HeldOutImages
+from predict.model import ServedModel, facts_of
+from predict.runtime import Network
+
+POLL_S = 0.2
+
+
+class ModelCache:
+    """Models by their jobs."""
+
+    def __init__(
+        self, database: Database, blobs: Blobs, settings: Settings, publish: Callable[[WakeUp], None], threads: int
+    ) -> None:
+        """threads: with which each model computes."""
+        self._database = database
+        self._blobs = blobs
+        self._settings = settings
+        self._publish = publish
+        self._threads = threads
+        self._models: OrderedDict[str, ServedModel] = OrderedDict()
+        self._loading: dict[str, asyncio.Lock] = {}
+
+    def loaded(self, job_id: str) -> ServedModel | None:
+        """The model, if it is in memory."""
+        model = self._models.get(job_id)
+        if model is not None:
+            self._models.move_to_end(job_id)
+        return model
+
+    async def get(self, caller: Caller, job_id: str, *, wait_s: float) -> ServedModel:
+        """The model of the caller's job. Where nobody has exported it yet, that is ordered, and waited for.
+
+        Raises:
+            JobNotFound, NotReady, NoModel, DatasetNotFound, QuotaExceeded, OwnerSuspended: as for `GET …/model`.
+            ExportNotReady: its export has not ended after `wait_s`. ExportDiffers, ExportFailed, ExportNotSupported.
+            ModelLost, StorageUnavailable, DatabaseUnavailable.
+        """
+        if (model := self.loaded(job_id)) is not None:
+            return model
+        lock = self._loading.setdefault(job_id, asyncio.Lock())
+        try:
+            row = await self._exported(caller, job_id, wait_s)
+            async with lock:
+                if (model := self.loaded(job_id)) is not None:
+                    return model
+                model = await run_in_threadpool(self._load, caller, job_id, row)
+                self._models[job_id] = model
+                self._drop_least_used()
+                return model
+        finally:
+            if not lock.locked():
+                self._loading.pop(job_id, None)
+
+    async def _exported(self, caller: Caller, job_id: str, wait_s: float) -> ExportRow:
+        """The row of the proven ONNX file."""
+        deadline = time.monotonic() + wait_s
+
+        def ask() -> OrderedExport:
+            return asked_for(self._database, self._settings.quotas, self._publish, caller, job_id, ExportFormat.ONNX)
+
+        asked = await run_in_threadpool(ask)
+        while not asked.has_ended and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_S)
+            asked = await run_in_threadpool(ask)
+        return asked.stored()
+
+    def _load(self, caller: Caller, job_id: str, row: ExportRow) -> ServedModel:
+        assert row.key is not None, "an export to ONNX has stored a file"
+        try:
+            content = self._blobs.read(row.key)
+        except BlobMissing as error:
+            raise ModelLost(job_id) from error
+        with self._database.read() as session:
+            facts = facts_of(session, self._blobs, caller.owner, job_id)
+        try:
+            network = Network(content, self._threads)
+        except Exception as error:
+            raise ExportFailed(job_id, ExportFormat.ONNX, "onnxruntime cannot read the stored file.") from error
+        held_out = HeldOutImages(self._database, self._blobs, job_id, facts.epoch, facts.dataset_sha256)
+        return ServedModel(network, facts, len(content), held_out)
+
+    def _drop_least_used(self) -> None:
+        """Drop models until the rest has room; the one that was just asked for stays."""
+        while len(self._models) > 1 and self._size_bytes > self._settings.predict_cache_bytes:
+            self._models.popitem(last=False)
+
+    @property
+    def _size_bytes(self) -> int:
+        return sum(model.size_bytes for model in self._models.values())

@@ -1,0 +1,213 @@
+"""From what a client sends to the pixels that a model takes, as the ingest brought the dataset's own images there.
+
+An image file is decoded by the ingest's own decoders, within its limits: orientation, colours, depth and size follow
+the same rules (docs/reference/images.md). An array has to be of the dataset's type and range already.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from io import BytesIO
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.errors import ImageRefused, TooManyImages, WrongChannels, WrongDtype, WrongRange, WrongSize
+from models.npy_header import read_npy_header
+from predict.model import ServedModel
+from worker.ingest.images.blocks import USUAL_RANGES, coloured_block, resized_block
+from worker.ingest.images.decode import ColourFound, DepthFound, OtherSize, TargetShape, decode
+from worker.ingest.images.deep import WHITE, is_deep
+from worker.ingest.limits import Limits
+from worker.ingest.rejection import Rejection
+
+NPY_MAGIC = b"\x93NUMPY"
+LIMITS = Limits()
+
+# uint8 or float32, as the dataset stores them.
+Pixels = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A file that a client has sent: an image, or an `.npy` of one or several. name: None where it has none."""
+
+    content: bytes
+    name: str | None = None
+
+
+def pixels_of(files: list[ImageFile], model: ServedModel) -> tuple[Pixels, list[str | None]]:
+    """All images in order, (images, height, width, channels) of the dataset's type, and the name of each one's file.
+
+    Raises:
+        ImageRefused, WrongSize, WrongChannels, WrongDtype, WrongRange, TooManyImages.
+    """
+    if len(files) > model.max_images:
+        raise TooManyImages(len(files), model.max_images)
+    blocks: list[Pixels] = []
+    names: list[str | None] = []
+    for file in files:
+        first = len(names)
+        if file.content.startswith(NPY_MAGIC):
+            block = _from_array(file, first, model)
+        else:
+            block = _from_image(file, first, model)[np.newaxis]
+        names += [file.name] * len(block)
+        if len(names) > model.max_images:
+            raise TooManyImages(len(names), model.max_images)
+        blocks.append(block)
+    return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), names
+
+
+def require_range(pixels: Pixels, first: int, name: str | None, model: ServedModel) -> None:
+    """Raises WrongRange if a value is not finite, or outside of a range that the dataset's images all have."""
+    low, high = model.range
+    if pixels.dtype == np.uint8 and (low, high) == (0, 255):
+        return
+    if not _is_bound(model):
+        low, high = -np.inf, np.inf  # what the dataset's images happen to have; others may have more
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    if low <= lowest and highest <= high and np.isfinite(lowest) and np.isfinite(highest):
+        return
+    is_wrong = ~(np.isfinite(pixels) & (pixels >= low) & (pixels <= high)).all(axis=(1, 2, 3))
+    row = int(np.argmax(is_wrong))
+    worst = pixels[row][~(np.isfinite(pixels[row]) & (pixels[row] >= low) & (pixels[row] <= high))][0]
+    low, high = model.range
+    raise WrongRange(
+        first + row,
+        name,
+        f"Received a pixel of {worst:g}; the dataset's pixels go from {low:g} to {high:g}. Scale the image as the "
+        "uploaded ones were.",
+    )
+
+
+def _is_bound(model: ServedModel) -> bool:
+    return model.facts.dtype == np.uint8 or model.range in USUAL_RANGES or _white_of(model) is not None
+
+
+def _white_of(model: ServedModel) -> float | None:
+    """The value of white in a dataset of whole numbers that are stored as float32; None for other datasets."""
+    low, high = model.range
+    return high if low == 0 and high >= 255 and (int(high) + 1).bit_count() == 1 else None
+
+
+def _from_image(file: ImageFile, index: int, model: ServedModel) -> Pixels:
+    facts, (height, width, channels) = model.facts, model.shape
+    white = _white_of(model)
+    if facts.dtype == np.float32 and white is None:
+        low, high = model.range
+        raise WrongDtype(
+            index,
+            file.name,
+            f"Received an image file; the dataset's pixels are float32 from {low:g} to {high:g}, which no image file "
+            "has. Send an .npy of float32 that was made as the uploaded arrays were.",
+        )
+    bits: Literal[8, 16] = 8 if facts.dtype == np.uint8 else 16
+    rule = None if facts.resize is None else facts.resize.rule
+    wanted = TargetShape(height, width, 1 if channels == 1 else 3, rule, bits)
+    try:
+        content = decode(
+            file.content, file.name or f"image {index + 1}", wanted, LIMITS, Counter(), any_grey=facts.any_grey
+        )
+    except Rejection as rejection:
+        raise ImageRefused(index, file.name, rejection.detail) from None
+    except OtherSize as other:
+        raise _other_size(index, file.name, other.size, model) from None
+    except ColourFound:
+        raise WrongChannels(
+            index, file.name, "Received an image with colours; the dataset's are grey. Send it in grey."
+        ) from None
+    except DepthFound:
+        raise WrongDtype(
+            index, file.name, "Received 16 bits a channel; the dataset's images have 8. Save it with 8 bits."
+        ) from None
+    pixels: Pixels = np.frombuffer(content, facts.dtype).reshape(model.shape)
+    if bits == 16 and white is not None and not is_deep(file.content):
+        pixels = pixels * np.float32(white / WHITE)
+    require_range(pixels[np.newaxis], index, file.name, model)
+    return pixels
+
+
+def _from_array(file: ImageFile, first: int, model: ServedModel) -> Pixels:
+    block = _images_in(file, first, model)
+    if model.facts.dtype == np.float32 and block.dtype in (np.float64, np.uint16, np.uint8):
+        block = block.astype(np.float32)
+    if block.dtype != model.facts.dtype:
+        low, high = model.range
+        hint = " Pixels from 0 to 1 are multiplied by 255 and rounded first." if block.dtype.kind == "f" else ""
+        raise WrongDtype(
+            first,
+            file.name,
+            f"Received {block.dtype}; the dataset's pixels are {model.facts.dtype} from {low:g} to {high:g}.{hint}",
+        )
+    height, width, channels = model.shape
+    if block.shape[3] != channels and not (channels == 3 or model.facts.any_grey):
+        raise WrongChannels(
+            first, file.name, f"Received {block.shape[3]} channels; the dataset's images have {channels}."
+        )
+    if block.shape[1:3] != (height, width) and model.facts.resize is None:
+        raise _other_size(first, file.name, (block.shape[1], block.shape[2]), model)
+    require_range(block, first, file.name, model)
+    return resized_block(coloured_block(block, channels), model.facts.resize, model.range[0]).astype(
+        model.facts.dtype, copy=False
+    )
+
+
+def _images_in(file: ImageFile, first: int, model: ServedModel) -> NDArray[Any]:
+    """(images, height, width, channels) of an `.npy`; of one image, or of grey ones, it may have fewer axes."""
+    opened = BytesIO(file.content)
+    try:
+        shape, is_fortran, dtype = read_npy_header(opened)
+    except ValueError:
+        raise ImageRefused(
+            first, file.name, "Received an .npy whose header cannot be read. Save it with numpy.save."
+        ) from None
+    if dtype.hasobject or dtype.itemsize == 0 or dtype.kind not in "uif":
+        raise WrongDtype(
+            first, file.name, f"Received values of type {str(dtype)[:40]}; expected {model.facts.dtype} in an .npy."
+        )
+    has = len(file.content) - opened.tell()
+    if prod(shape) * dtype.itemsize != has or (is_fortran and len(shape) > 1):
+        what = (
+            "is stored column by column" if is_fortran else f"says {prod(shape) * dtype.itemsize:,} bytes, has {has:,}"
+        )
+        raise ImageRefused(
+            first, file.name, f"Received an .npy that {what}. Save numpy.ascontiguousarray(images) with numpy.save."
+        )
+    full = _with_all_axes(shape)
+    if full is None or full[3] not in (1, 3) or not prod(full):
+        raise WrongChannels(
+            first,
+            file.name,
+            f"Received an array of shape {str(shape)[:80]}; expected (images, height, width, channels), or one image, "
+            f"of {' × '.join(map(str, model.shape))} (height, width, channels).",
+        )
+    if full[0] > model.max_images:
+        raise TooManyImages(first + full[0], model.max_images)
+    array: NDArray[Any] = np.frombuffer(file.content, dtype, offset=opened.tell()).reshape(full)
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _with_all_axes(shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
+    match shape:
+        case (count, height, width, channels):
+            return count, height, width, channels
+        case (height, width, 1 | 3 as channels):
+            return 1, height, width, channels
+        case (count, height, width):
+            return count, height, width, 1
+        case (height, width):
+            return 1, height, width, 1
+    return None
+
+
+def _other_size(index: int, name: str | None, size: tuple[int, int], model: ServedModel) -> WrongSize:
+    height, width, _ = model.shape
+    return WrongSize(
+        index,
+        name,
+        f"Received {size[1]}×{size[0]} pixels (width × height); the images of {model.facts.dataset} are "
+        f"{width}×{height} and were not resized when they were uploaded, so it is not known how to resize this one. "
+        "Bring it to that size.",
+    )

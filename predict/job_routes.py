@@ -1,0 +1,114 @@
+"""POST /v1/jobs/{id}/predict: images in, classes by their names out."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from heldout.errors import InvalidParameter, NoTemperature
+from predict.answers import answers_of, softened
+from predict.bodies import files_in
+from predict.images import ImageFile, pixels_of
+from predict.model import ServedModel
+from predict.service import DEFAULT_WAIT_S, Service, answer
+
+MAX_TOP_K = 1000
+MAX_WAIT_S = 60.0
+# A file of more pixels or bytes is decoded in a thread.
+SHORT_PIXELS = 65_536
+SHORT_BYTES = 65_536
+SHORT_S = 0.002
+PNG_SIZE = slice(16, 24)  # width and height in its header
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a request asks for beside the images. The API documents it: api/routes/predictions.py."""
+
+    top_k: int = 5
+    threshold: float | None = None
+    calibrated: bool = False
+    wait_s: float = DEFAULT_WAIT_S
+
+
+async def predict(request: Request) -> Response:
+    service: Service = request.app.state.service
+    model, headers = await service.model_for(request, request.path_params["job_id"], _wait_in(request.query_params))
+    options = options_in(request.query_params)
+    if options.calibrated and model.facts.temperature is None:
+        raise NoTemperature(model.facts.job_id)
+    async with service.bodies.received(request) as body:
+        files = await files_in(request, body)
+        content = await service.work.run(lambda: _answered(files, model, options), is_short=_is_short(files, model))
+    return Response(content, headers=headers, media_type="application/json")
+
+
+def options_in(params: Mapping[str, str]) -> Options:
+    """Raises InvalidParameter."""
+    for name in params:
+        if name not in ("top_k", "threshold", "calibrated", "wait"):
+            raise InvalidParameter(
+                f"There is no query parameter {name[:64]!r} here; this route takes calibrated, threshold, top_k, wait."
+            )
+    threshold = params.get("threshold")
+    calibrated = params.get("calibrated", "false")
+    if calibrated not in ("true", "false"):
+        raise InvalidParameter(f"`calibrated`: received {calibrated[:64]!r}; expected `true` or `false`.")
+    return Options(
+        top_k=int(_number(params.get("top_k", "5"), "top_k", 1, MAX_TOP_K, whole=True)),
+        threshold=None if threshold is None else _number(threshold, "threshold", 0, 1),
+        calibrated=calibrated == "true",
+        wait_s=_wait_in(params),
+    )
+
+
+def _wait_in(params: Mapping[str, str]) -> float:
+    return _number(params.get("wait", str(DEFAULT_WAIT_S)), "wait", 0, MAX_WAIT_S)
+
+
+def _number(text: str, name: str, low: float, high: float, *, whole: bool = False) -> float:
+    try:
+        value = float(int(text)) if whole else float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        kind = "a whole number" if whole else "a number"
+        raise InvalidParameter(f"`{name}`: received {text[:64]!r}; expected {kind} from {low:g} to {high:g}.")
+    return value
+
+
+def _is_short(files: list[ImageFile], model: ServedModel) -> bool:
+    """Whether one image is answered sooner than a thread has begun."""
+    if len(files) > 1 or not model.held_out.is_counted or model.pace_s > SHORT_S:
+        return False
+    content = files[0].content
+    if len(content) > SHORT_BYTES or not content.startswith(b"\x89PNG"):
+        return False
+    width, height = content[PNG_SIZE][:4], content[PNG_SIZE][4:]
+    return int.from_bytes(width) * int.from_bytes(height) <= SHORT_PIXELS
+
+
+def _answered(files: list[ImageFile], model: ServedModel, options: Options) -> bytes:
+    stored, names = pixels_of(files, model)
+    probabilities: Any = answer(model, stored, stored.astype(np.float32, copy=False))
+    temperature = model.facts.temperature if options.calibrated else None
+    if temperature is not None:
+        probabilities = softened(probabilities, temperature)
+    predictions = answers_of(probabilities, model.classes, names, top_k=options.top_k, threshold=options.threshold)
+    view = {
+        "object": "predictions",
+        "job_id": model.facts.job_id,
+        "weights_sha256": model.weights_sha256,
+        "temperature": temperature,
+        "threshold": options.threshold,
+        "predictions": predictions,
+    }
+    return json.dumps(view, ensure_ascii=False).encode()
+
+
+routes = [Route("/v1/jobs/{job_id}/predict", predict, methods=["POST"])]

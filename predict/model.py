@@ -1,0 +1,114 @@
+"""A job's model as it is served: its network, and what is known of the dataset whose images it takes."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.datasets import DatasetSpec, ResizeSpec
+from heldout.errors import HeldoutError
+from heldout.layers import plan_network
+from heldout.stored.artifacts import ArtifactName
+from models.arrays import SPLITS
+from models.blobs import Blobs
+from models.database import Session
+from models.specs import training_spec_of
+from models.store import jobs, metrics
+from models.stored_files import json_artifact_of, read_gap
+from predict.held_out import HeldOutImages
+from predict.runtime import Network
+
+MAX_IMAGES = 1024
+# Of one request: the outputs of a network's two largest layers, which are there at once.
+MAX_ACTIVATION_BYTES = 512 * 1024**2
+MAX_PIXEL_BYTES = 128 * 1024**2
+FLOAT_BYTES = 4
+TEST = SPLITS[2]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the database knows of a job's model and of its dataset.
+
+    dtype: of the dataset's stored pixels, `uint8` or `float32`. resize: how its images got their size. any_grey:
+    whether its owner had colours turned into grey. epoch: of the kept weights. values_per_image: of the two largest
+    layers; None where these are not known. temperature: fitted on validation; None where there is none.
+    """
+
+    job_id: str
+    dataset: str
+    dataset_sha256: str | None
+    dtype: np.dtype[Any]
+    resize: ResizeSpec | None
+    any_grey: bool
+    epoch: int
+    values_per_image: int | None
+    temperature: float | None
+
+
+def facts_of(session: Session, blobs: Blobs, owner: str, job_id: str) -> Facts:
+    """Raises JobNotFound, StorageUnavailable, FileOfLaterRelease."""
+    job, dataset = jobs.find_with_dataset(session, owner, job_id)
+    spec = DatasetSpec(name="bundled") if dataset.spec is None else DatasetSpec.model_validate(dataset.spec)
+    final = metrics.final_of(session, job_id)
+    gap = read_gap(blobs, json_artifact_of(session, job_id, ArtifactName.GAP))
+    values = None
+    try:
+        height, width, channels = dataset.shape or (0, 0, 0)
+        plan = plan_network(training_spec_of(job).network, (height, width, channels), len(dataset.classes or ()))
+        values = sum(sorted(int(np.prod(layer.shape)) for layer in plan.layers)[-2:])
+    except HeldoutError:
+        pass  # a network of another release answers too
+    return Facts(
+        job_id=job_id,
+        dataset=f"{dataset.name}@{dataset.version}",
+        dataset_sha256=dataset.sha256,
+        dtype=np.dtype(np.uint8 if dataset.dtype == "uint8" else np.float32),
+        resize=spec.resize,
+        any_grey=spec.colour == "grey",
+        epoch=job.epoch if final is None else final.epoch,
+        values_per_image=values,
+        temperature=None if gap is None or gap.calibration is None else gap.calibration.temperature,
+    )
+
+
+class ServedModel:
+    """One model in memory. What the file says of itself counts: classes, shape and range.
+
+    size_bytes: about what it takes of memory.
+    """
+
+    def __init__(self, network: Network, facts: Facts, file_bytes: int, held_out: HeldOutImages) -> None:
+        self.network = network
+        self.facts = facts
+        self.held_out = held_out
+        said = network.properties
+        self.classes: tuple[str, ...] = tuple(json.loads(said["classes"]))
+        height, width, channels = json.loads(said["shape"])
+        self.shape: tuple[int, int, int] = (height, width, channels)
+        low, high = json.loads(said["range"])
+        self.range: tuple[float, float] = (float(low), float(high))
+        self.weights_sha256 = said["weights_sha256"]
+        # The file's own bytes, the weights that the runtime unpacks, and its buffers.
+        self.size_bytes = 3 * file_bytes + 8 * 1024**2
+        # Seconds that an image has lately taken; long until it is known.
+        self.pace_s = float("inf")
+
+    @cached_property
+    def max_images(self) -> int:
+        """How many images one request may have."""
+        pixels = FLOAT_BYTES * int(np.prod(self.shape))
+        allowed = min(MAX_IMAGES, MAX_PIXEL_BYTES // pixels)
+        if self.facts.values_per_image:
+            allowed = min(allowed, MAX_ACTIVATION_BYTES // (FLOAT_BYTES * self.facts.values_per_image))
+        return max(1, allowed)
+
+    def note_pace(self, seconds: float) -> None:
+        """An image has just taken so long."""
+        self.pace_s = seconds if self.pace_s == float("inf") else 0.9 * self.pace_s + 0.1 * seconds
+
+    def probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self.network.probabilities(pixels)

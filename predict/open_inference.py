@@ -1,0 +1,130 @@
+"""The Open Inference Protocol, version 2, as Triton's, MLServer's and KServe's clients speak it. A job is a model."""
+
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from heldout import __version__
+from heldout.errors import (
+    ExportNotReady,
+    HeldoutError,
+    ImageRefused,
+    InvalidJson,
+    InvalidSpec,
+    InvalidTensor,
+    JobNotFound,
+    NotReady,
+    TooManyImages,
+)
+from predict.model import ServedModel
+from predict.runtime import INPUT, OUTPUT
+from predict.service import Service, answer
+from predict.tensors import JSON_LENGTH, error_body, read_request, write_answer
+
+VERSION = "1"
+READY_WAIT_S = 0.0
+# Larger requests are read and answered in a thread.
+SHORT_BYTES = 16_384
+SHORT_S = 0.002
+
+
+def error_response(error: HeldoutError) -> Response:
+    """`{"error": …}`: 400 for every fault of the request's content, 503 while a model is not there yet."""
+    status = error.status
+    if isinstance(error, (InvalidJson, InvalidSpec, InvalidTensor, ImageRefused, TooManyImages)):
+        status = 400
+    elif isinstance(error, (NotReady, ExportNotReady)):
+        status = 503
+    return Response(error_body(error), status, headers=error.headers, media_type="application/json")
+
+
+async def server_metadata(request: Request) -> Response:
+    return JSONResponse({"name": "heldout", "version": __version__, "extensions": ["binary_tensor_data"]})
+
+
+async def server_live(request: Request) -> Response:
+    return JSONResponse({"live": True})
+
+
+async def server_ready(request: Request) -> Response:
+    return JSONResponse({"ready": True})
+
+
+async def model_metadata(request: Request) -> Response:
+    model, headers = await _model_of(request)
+    return JSONResponse(_metadata(model), headers=headers)
+
+
+async def model_ready(request: Request) -> Response:
+    """Whether the model answers at once. One that was never exported is ordered by the question."""
+    model, headers = await _model_of(request, READY_WAIT_S)
+    return JSONResponse({"name": model.facts.job_id, "ready": True}, headers=headers)
+
+
+async def infer(request: Request) -> Response:
+    service: Service = request.app.state.service
+    model, headers = await _model_of(request)
+    async with service.bodies.received(request) as body:
+        is_short = len(body) <= SHORT_BYTES and model.held_out.is_counted and model.pace_s <= SHORT_S
+        length = request.headers.get(JSON_LENGTH)
+        content, said = await service.work.run(lambda: _inferred(body, length, model), is_short=is_short)
+    return Response(content, headers=headers | said)
+
+
+def _inferred(body: bytes, length: str | None, model: ServedModel) -> tuple[bytes, dict[str, str]]:
+    asked = read_request(body, length, model)
+    pixels = asked.pixels.astype(np.float32, copy=False)
+    return write_answer(asked, model, answer(model, _as_stored(asked.pixels, model), pixels))
+
+
+def _as_stored(pixels: Any, model: ServedModel) -> Any:
+    """The images as the dataset would store them; what is between two of its values is no image of it."""
+    if pixels.dtype == model.facts.dtype:
+        return pixels
+    rounded = pixels.astype(model.facts.dtype)
+    return rounded[(rounded == pixels).all(axis=(1, 2, 3))]
+
+
+async def _model_of(request: Request, wait_s: float | None = None) -> tuple[ServedModel, dict[str, str]]:
+    service: Service = request.app.state.service
+    job_id = request.path_params["job_id"]
+    found = await (service.model_for(request, job_id) if wait_s is None else service.model_for(request, job_id, wait_s))
+    if request.path_params.get("version", VERSION) != VERSION:
+        raise JobNotFound(job_id)
+    return found
+
+
+def _metadata(model: ServedModel) -> dict[str, Any]:
+    return {
+        "name": model.facts.job_id,
+        "versions": [VERSION],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, *model.shape]}],
+        "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(model.classes)]}],
+        "parameters": {
+            "classes": list(model.classes),
+            "range": list(model.range),
+            "max_images": model.max_images,
+            "weights_sha256": model.weights_sha256,
+        },
+    }
+
+
+_MODEL = "/v2/models/{job_id}"
+routes = [
+    Route("/v2", server_metadata),
+    Route("/v2/health/live", server_live),
+    Route("/v2/health/ready", server_ready),
+    *(
+        Route(f"{prefix}{path}", endpoint, methods=methods)
+        for prefix in (_MODEL, f"{_MODEL}/versions/{{version}}")
+        for path, endpoint, methods in (
+            ("", model_metadata, ["GET"]),
+            ("/ready", model_ready, ["GET"]),
+            ("/infer", infer, ["POST"]),
+        )
+    ),
+]

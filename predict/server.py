@@ -1,0 +1,103 @@
+"""The processes for predictions: each serves the app on one socket that they share, and ends when nobody asks."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from time import monotonic
+
+import structlog
+
+from api.connections.server import Server, freeze_what_stays
+from heldout.errors import OperatorError
+from heldout.settings import Settings
+from predict.app import create_app
+from predict.runtime import load_runtime
+from predict.service import Service
+from worker.machine.parent import when_input_ends
+
+log = structlog.get_logger("heldout.predict")
+
+BACKLOG = 1024
+RESTART_PAUSE_S = 1.0
+STOP_TIMEOUT_S = 10
+
+
+class PredictServer(Server):
+    """One process. With `idle_s` it ends after so long without a request."""
+
+    def __init__(self, settings: Settings, idle_s: float | None) -> None:
+        app = create_app(settings)
+        super().__init__(app, settings, timeout_graceful_shutdown=5)
+        self._service: Service = app.service  # type: ignore[attr-defined]  # `create_app` wraps it
+        self._idle_s = idle_s
+
+    async def on_tick(self, counter: int) -> bool:
+        is_idle = self._idle_s is not None and monotonic() - self._service.asked_at > self._idle_s
+        if is_idle and not self.server_state.tasks:
+            log.info("idle", seconds=self._idle_s)
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def serve(settings: Settings, listener: socket.socket, *, idle_s: float | None) -> None:
+    """Answer requests on the socket until SIGTERM, or until nobody has asked for `idle_s`."""
+    load_runtime()
+    server = PredictServer(settings, idle_s)
+    freeze_what_stays()
+    if settings.stop_with_stdin:
+        when_input_ends(server.ask_to_exit)
+    server.run(sockets=[listener])
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket on the settings' address. Raises OperatorError if the port cannot be used."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise OperatorError(f"Port {settings.port} cannot be used: {error.strerror}. Set HELDOUT_PORT.") from error
+    listener.listen(BACKLOG)
+    return listener
+
+
+def serve_by_processes(listener: socket.socket, count: int) -> None:
+    """Let so many processes answer on the socket; one that dies is started again. Until SIGTERM or SIGINT."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    keepers = [threading.Thread(target=_keep, args=(listener, stopping), daemon=True) for _ in range(count)]
+    for keeper in keepers:
+        keeper.start()
+    stopping.wait()
+    for keeper in keepers:
+        keeper.join()
+
+
+def _keep(listener: socket.socket, stopping: threading.Event) -> None:
+    while not stopping.is_set():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "predict", "--fd", str(listener.fileno())],
+            pass_fds=[listener.fileno()],
+            # Its standard input ends when this process dies, by whatever cause, and it then stops.
+            stdin=subprocess.PIPE,
+            env=os.environ | {"HELDOUT_STOP_WITH_STDIN": "true"},
+        )
+        while process.poll() is None and not stopping.wait(0.5):
+            pass
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        elif not stopping.is_set():
+            log.error("process_died", exit_code=process.returncode)
+            stopping.wait(RESTART_PAUSE_S)
+        assert process.stdin is not None
+        process.stdin.close()

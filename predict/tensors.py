@@ -1,0 +1,145 @@
+"""Requests and answers of the Open Inference Protocol v2: tensors in JSON, or behind it as binary data."""
+
+import json
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.http.body import parse_json
+from heldout.errors import HeldoutError, InvalidTensor, TooManyImages
+from predict.images import Pixels, require_range
+from predict.model import ServedModel
+from predict.runtime import INPUT, OUTPUT
+
+# In requests and answers with binary data: how many bytes the JSON before it has.
+JSON_LENGTH = "inference-header-content-length"
+DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1")}
+
+
+@dataclass(frozen=True)
+class InferenceRequest:
+    """What a request asks. id: the client's own, given back. is_binary: whether the answer's tensor is binary data."""
+
+    id: str | None
+    pixels: Pixels
+    is_binary: bool
+
+
+def read_request(body: bytes, json_length: str | None, model: ServedModel) -> InferenceRequest:
+    """Raises InvalidTensor, TooManyImages, WrongRange; InvalidJson and InvalidSpec for what is no JSON."""
+    end = len(body)
+    if json_length is not None:
+        if not json_length.isdecimal() or int(json_length[:18]) > len(body):
+            raise InvalidTensor(
+                f"Received Inference-Header-Content-Length: {json_length[:32]}; the body has {len(body):,} bytes."
+            )
+        end = int(json_length)
+    said = parse_json(body[:end])
+    if not isinstance(said, dict) or not isinstance(said.get("inputs"), list) or len(said["inputs"]) != 1:
+        raise InvalidTensor(f"Expected an object with `inputs`, a list of one tensor called {INPUT!r}.")
+    (tensor,) = said["inputs"]
+    pixels = _pixels(tensor, body[end:], model)
+    require_range(pixels, 0, None, model)
+    given = said.get("id")
+    if given is not None and not isinstance(given, str):
+        raise InvalidTensor("`id`: expected a text.")
+    return InferenceRequest(given, pixels, _wants_binary(said))
+
+
+def write_answer(
+    request: InferenceRequest, model: ServedModel, probabilities: NDArray[np.float32]
+) -> tuple[bytes, dict[str, str]]:
+    """The body, and its headers."""
+    tensor: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": list(probabilities.shape)}
+    said: dict[str, Any] = {"model_name": model.facts.job_id, "model_version": "1"}
+    if request.id is not None:
+        said["id"] = request.id
+    said["outputs"] = [tensor]
+    if not request.is_binary:
+        tensor["data"] = probabilities.ravel().tolist()
+        return json.dumps(said).encode(), {"Content-Type": "application/json"}
+    binary = np.ascontiguousarray(probabilities, "<f4").tobytes()
+    tensor["parameters"] = {"binary_data_size": len(binary)}
+    head = json.dumps(said).encode()
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
+    return head + binary, headers
+
+
+def _pixels(tensor: Any, binary: bytes, model: ServedModel) -> Pixels:
+    """(images, height, width, channels) float32, or uint8 as it was sent."""
+    if not isinstance(tensor, dict) or tensor.get("name") != INPUT:
+        received = tensor.get("name") if isinstance(tensor, dict) else tensor
+        raise InvalidTensor(f"Received an input called {str(received)[:64]!r}; expected {INPUT!r}.")
+    taken = ["FP32", "UINT8"] if model.facts.dtype == np.uint8 else ["FP32"]
+    datatype = tensor.get("datatype")
+    if datatype not in taken:
+        raise InvalidTensor(f"{INPUT}: received datatype {str(datatype)[:32]!r}; expected {' or '.join(taken)}.")
+    shape = tensor.get("shape")
+    if not isinstance(shape, list) or not all(isinstance(side, int) for side in shape) or shape[1:] != [*model.shape]:
+        expected = ", ".join(map(str, model.shape))
+        raise InvalidTensor(
+            f"{INPUT}: received shape {str(shape)[:80]}; expected [images, {expected}] (height, width, channels)."
+        )
+    if shape[0] > model.max_images:
+        raise TooManyImages(shape[0], model.max_images)
+    if shape[0] < 1:
+        raise InvalidTensor(f"{INPUT}: received {shape[0]} images; expected 1 to {model.max_images:,}.")
+    dtype, count = DATATYPES[datatype], prod(shape)
+    parameters = tensor.get("parameters") or {}
+    size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    if size is None:
+        return _from_numbers(tensor.get("data"), dtype, shape, count)
+    if size != len(binary) or size != count * dtype.itemsize or "data" in tensor:
+        raise InvalidTensor(
+            f"{INPUT}: received binary_data_size {str(size)[:32]} and {len(binary):,} bytes after the JSON; this shape "
+            f"has {count * dtype.itemsize:,} bytes, and no `data` beside them."
+        )
+    return np.frombuffer(binary, dtype).reshape(shape)
+
+
+def _from_numbers(data: Any, dtype: np.dtype[Any], shape: list[int], count: int) -> Pixels:
+    try:
+        numbers = np.array(data, np.float64)
+    except (ValueError, TypeError, OverflowError):
+        raise InvalidTensor(f"{INPUT}: `data` is no list of numbers, flat or nested as its shape is.") from None
+    if numbers.size != count or (numbers.ndim > 1 and list(numbers.shape) != shape):
+        raise InvalidTensor(
+            f"{INPUT}: received {numbers.size:,} numbers in `data`; a tensor of this shape has {count:,}."
+        )
+    if dtype == np.uint8 and not np.all((numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))):
+        raise InvalidTensor(f"{INPUT}: received numbers that are no whole ones from 0 to 255; expected UINT8.")
+    pixels: Pixels = numbers.reshape(shape).astype(dtype)
+    return pixels
+
+
+def _wants_binary(said: dict[str, Any]) -> bool:
+    """Whether the answer is wanted as binary data. Raises InvalidTensor for other outputs than the model's."""
+    wanted = _flag(said, "binary_data_output")
+    outputs = said.get("outputs") or []
+    if not isinstance(outputs, list):
+        raise InvalidTensor("`outputs`: expected a list.")
+    for one in outputs:
+        if not isinstance(one, dict) or one.get("name") != OUTPUT:
+            received = one.get("name") if isinstance(one, dict) else one
+            raise InvalidTensor(f"Received an output called {str(received)[:64]!r}; expected {OUTPUT!r}.")
+        if isinstance(one.get("parameters"), dict) and "classification" in one["parameters"]:
+            raise InvalidTensor(
+                "The extension `classification` is not supported; POST /v1/jobs/{id}/predict?top_k=… names classes."
+            )
+        wanted = _flag(one, "binary_data", wanted)
+    return wanted
+
+
+def _flag(said: dict[str, Any], name: str, otherwise: bool = False) -> bool:
+    parameters = said.get("parameters")
+    value = parameters.get(name, otherwise) if isinstance(parameters, dict) else otherwise
+    if not isinstance(value, bool):
+        raise InvalidTensor(f"`{name}`: received {str(value)[:32]!r}; expected true or false.")
+    return value
+
+
+def error_body(error: HeldoutError) -> bytes:
+    return json.dumps({"error": error.detail}, ensure_ascii=False).encode()

@@ -1,0 +1,59 @@
+"""Predictions through the address of `heldout up`: from a training to an answer, with no step between."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+
+from heldout.client import Client
+from models.bundled import BUNDLED
+from tests.e2e.running import ROOT, Service, ended
+from tests.e2e.stack import digits
+
+
+@pytest.fixture(scope="module")
+def job(service: Service) -> str:
+    with service.client() as client:
+        trained = ended(client, client.submit(digits()).id)
+        assert trained.status == "succeeded"
+        return trained.id
+
+
+def test_the_first_prediction_of_a_job_exports_its_model_and_answers_its_bits(client: Client, job: str, tmp_path: Path):
+    images = BUNDLED["digits"].read(Path("/nonexistent")).images[:64]
+    answer = client.predict(job, images, top_k=10)
+    client.download_model(job, tmp_path / "model.onnx", "onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    expected = session.run(["probabilities"], {"pixels": images.astype(np.float32)})[0]
+    for said, chances in zip(answer.predictions, expected, strict=True):
+        assert {one.index: np.float32(one.probability) for one in said.top} == dict(enumerate(chances))
+    assert client.job(job).predict(images[0]).predictions[0].answer == answer.predictions[0].answer
+
+
+def test_the_command_line_names_what_is_on_files_and_in_folders(service: Service, job: str, tmp_path: Path):
+    images = BUNDLED["digits"].read(Path("/nonexistent")).images[:2, ..., 0]
+    (tmp_path / "more").mkdir()
+    Image.fromarray(images[0]).save(tmp_path / "one.png")
+    np.save(tmp_path / "more" / "two.npy", images[1])
+    command = [sys.executable, "-m", "heldout", "predict", job, "one.png", "more", "--home", str(service.home)]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+
+    def run(*options: str) -> str:
+        done = subprocess.run(
+            [*command, *options], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    found = json.loads(run("--json", "--threshold", "1", "--top-k", "3"))["predictions"]
+    assert [(one["name"], one["answer"], len(one["top"])) for one in found] == [
+        ("one.png", "uncertain", 3),
+        ("two.npy", "uncertain", 3),
+    ]
+    shown = run()
+    assert [line.split()[0] for line in shown.splitlines()] == ["IMAGE", "one.png", "two.npy"]

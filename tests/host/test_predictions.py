@@ -1,0 +1,56 @@
+"""The process for predictions of `heldout up`: it is there when somebody asks, and only then."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from heldout.settings import embedded_settings
+from host.predictions import PredictionsOnDemand
+from host.process_table import children_of, is_alive, wait_until
+
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def predictions(sqlite_template: Path, tmp_path: Path) -> Iterator[PredictionsOnDemand]:
+    (tmp_path / "logs").mkdir()
+    shutil.copyfile(sqlite_template, tmp_path / "heldout.db")
+    settings = embedded_settings(tmp_path).model_copy(update={"predict_idle_s": 1.0})
+    with PredictionsOnDemand(settings) as running:
+        yield running
+
+
+def processes() -> list[int]:
+    """Processes for predictions that this test has."""
+    found = []
+    for pid in children_of(os.getpid()):
+        command = Path(f"/proc/{pid}/cmdline")
+        if is_alive(pid) and command.exists() and b"predict\0--fd" in command.read_bytes():
+            found.append(pid)
+    return found
+
+
+def test_a_process_starts_with_a_request_ends_when_nobody_asks_and_is_there_again(predictions):
+    assert processes() == []
+    assert httpx2.get(f"{predictions.url}/readyz", timeout=PATIENCE_S).json() == {"status": "ok"}
+    (first,) = processes()
+    assert wait_until(lambda: not is_alive(first), PATIENCE_S)
+    assert httpx2.get(f"{predictions.url}/readyz", timeout=PATIENCE_S).status_code == 200
+    (second,) = processes()
+    os.kill(second, signal.SIGKILL)
+    assert wait_until(lambda: not is_alive(second), PATIENCE_S)
+    assert httpx2.get(f"{predictions.url}/readyz", timeout=PATIENCE_S).status_code == 200
+
+
+def test_nothing_runs_after_the_service_has_ended(sqlite_template, tmp_path):
+    (tmp_path / "logs").mkdir()
+    shutil.copyfile(sqlite_template, tmp_path / "heldout.db")
+    with PredictionsOnDemand(embedded_settings(tmp_path)) as running:
+        httpx2.get(f"{running.url}/livez", timeout=PATIENCE_S)
+        (pid,) = processes()
+    assert not is_alive(pid)

@@ -1,0 +1,51 @@
+"""A process for predictions, as a thread, with models of jobs on the bundled digits; made once for all tests."""
+
+import io
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from heldout.settings import Settings
+from models import bundled
+from models.arrays import content_address, save
+from models.blobs import Blobs
+from models.database import Database
+from models.ids import new_id
+from models.store import datasets, keys
+from predict.server import PredictServer
+from tests.api.support import PlayedWorker
+from tests.predict.world import World, network_file
+
+
+@pytest.fixture(scope="package")
+def world(log_lines: io.StringIO, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    home = tmp_path_factory.mktemp("predict")
+    shutil.copyfile(sqlite_template, home / "heldout.db")
+    settings = Settings(home=home, redis_url=None, max_predict_bytes=1024**2)
+    database, blobs = Database(settings.database), Blobs(settings.blobs_url)
+    digits = bundled.BUNDLED["digits"].read(Path("/nonexistent"))
+    folder, sha256 = tmp_path_factory.mktemp("digits"), content_address(digits)
+    save(digits, folder)
+    for file in folder.iterdir():
+        blobs.put(f"datasets/{sha256}/{file.name}", file)
+    with database.write() as session:
+        datasets.add_bundled(session, new_id("ds"), "digits", digits, sha256, size_bytes=1)
+        key = keys.make(session, "ada")
+    made = World("", database, PlayedWorker(database, blobs), key, "", "", network_file(), digits)
+    made.job, made.unseen = made.trained(calibrated=True), made.trained(calibrated=False, test="never")
+    for job_id in (made.job, made.unseen):
+        made.export(job_id)
+    listener = socket.create_server(("127.0.0.1", 0))
+    made.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server = PredictServer(settings, idle_s=None)
+    thread = threading.Thread(target=server.run, args=([listener],), name="predict")
+    thread.start()
+    yield made
+    server.ask_to_exit()
+    thread.join(30)
+    database.dispose()
+    assert not thread.is_alive(), "the server did not stop"

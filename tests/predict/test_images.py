@@ -1,0 +1,124 @@
+"""What becomes of an image that is predicted is what the ingest has made of it: both are compared, pixel by pixel."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from heldout.datasets import DatasetSpec, ResizeSpec
+from heldout.errors import WrongChannels, WrongDtype, WrongRange
+from models.arrays import load
+from predict.images import ImageFile, pixels_of
+from predict.model import Facts, ServedModel
+from predict.runtime import Network
+from tests.predict.world import network_file, npy
+from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, taken, zipped
+
+TURNED = 6  # an EXIF orientation
+
+
+def served(folder: Path, spec: DatasetSpec) -> ServedModel:
+    """A model of the dataset in the folder."""
+    images = load(folder)
+    facts = Facts(
+        job_id="job_1",
+        dataset="pets@1",
+        dataset_sha256=None,
+        dtype=images.images.dtype,
+        resize=spec.resize,
+        any_grey=spec.colour == "grey",
+        epoch=1,
+        values_per_image=None,
+        temperature=None,
+    )
+    network = Network(network_file(images.shape, images.value_range), threads=1)
+    return ServedModel(network, facts, 1, held_out=None)
+
+
+def same_images(these: np.ndarray, those: np.ndarray) -> bool:
+    """Whether they are the same images, in whatever order: a dataset has one of its own."""
+    return sorted(image.tobytes() for image in these) == sorted(image.tobytes() for image in those)
+
+
+def files(colour: bool = False) -> dict[str, bytes]:
+    """Images of one class by their names, of several sizes, formats, depths and orientations."""
+    exif = Image.Exif()
+    exif[0x0112] = TURNED
+    shape = (30, 20, 3) if colour else (30, 20)
+    made = {
+        "a.png": encoded(noise(shape, 1)),
+        "b.jpg": encoded(noise(shape, 2), "JPEG", exif=exif),
+        "c.webp": encoded(noise((12, 40, 3), 3), "WEBP", lossless=True) if colour else encoded(noise((9, 44), 3)),
+        "d.png": encoded(Image.fromarray(noise((25, 25, 4), 4))) if colour else encoded(noise((25, 25), 4)),
+    }
+    return {f"{name}/{number}{file}": data for name in "xy" for number in range(3) for file, data in made.items()}
+
+
+RULES = {
+    "pad": DatasetSpec(name="pets", resize=ResizeSpec(height=16, width=12, rule="pad")),
+    "crop": DatasetSpec(name="pets", resize=ResizeSpec(height=16, width=12, rule="crop")),
+    "stretch in grey": DatasetSpec(name="pets", resize=ResizeSpec(height=8, width=8, rule="stretch"), colour="grey"),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
+def test_an_image_file_becomes_what_it_is_in_the_dataset(tmp_path, rule, colour):
+    uploaded = files(colour)
+    _, folder = taken(zipped(tmp_path / "a.zip", uploaded), RULES[rule])
+    stored = load(folder).images
+    pixels, names = pixels_of([ImageFile(data, name) for name, data in uploaded.items()], served(folder, RULES[rule]))
+    assert pixels.dtype == stored.dtype
+    assert names == list(uploaded)
+    assert same_images(pixels, stored)
+
+
+def test_sixteen_bits_become_what_they_are_in_the_dataset_beside_eight(tmp_path):
+    deep = np.random.default_rng(5).integers(0, 4000, (12, 10)).astype(np.uint16)
+    uploaded = {}
+    for number in range(10):
+        uploaded[f"{'xy'[number % 2]}/deep{number}.png"] = encoded(Image.fromarray(deep + np.uint16(number)))
+        uploaded[f"{'xy'[number % 2]}/shallow{number}.png"] = encoded(noise((12, 10), number))
+    _, folder = taken(zipped(tmp_path / "a.zip", uploaded), DatasetSpec(name="pets"))
+    images = load(folder)
+    assert images.value_range == (0, 4095)
+    pixels, _ = pixels_of(
+        [ImageFile(data, name) for name, data in uploaded.items()], served(folder, DatasetSpec(name="pets"))
+    )
+    assert same_images(pixels, images.images)
+    too_bright = encoded(Image.fromarray(deep + np.uint16(5000)))
+    with pytest.raises(WrongRange, match="pixels go from 0 to 4095"):
+        pixels_of([ImageFile(too_bright)], served(folder, DatasetSpec(name="pets")))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_arrays_become_what_they_are_in_the_dataset(tmp_path, kind):
+    made = arrays_of(shape=(20, 15, 3))
+    made["x"] = made["x"] if kind == np.uint8 else made["x"].astype(np.float32) / 255
+    spec = DatasetSpec(name="pets", resize=ResizeSpec(height=16, width=12, rule="pad"))
+    _, folder = taken(npz(tmp_path / "a.npz", **made), spec)
+    stored = load(folder).images
+    pixels, _ = pixels_of([ImageFile(npy(made["x"]))], served(folder, spec))
+    assert np.array_equal(pixels, stored)
+    one, _ = pixels_of([ImageFile(npy(made["x"][0]))], served(folder, spec))
+    assert np.array_equal(one, stored[:1])
+
+
+def test_values_of_another_scale_are_refused_where_the_scale_is_known(tmp_path):
+    made = arrays_of()
+    _, folder = taken(npz(tmp_path / "a.npz", x=made["x"].astype(np.float32) / 255, y=made["y"]))
+    model = served(folder, DatasetSpec(name="pets"))
+    good = np.full((2, 12, 10), 0.5, np.float32)
+    for place, value, shown in ((0, 3.0, "3"), (1, np.nan, "nan"), (1, -0.5, "-0.5")):
+        wrong = good.copy()
+        wrong[place, 4, 4] = value
+        with pytest.raises(WrongRange, match=f"Image {place + 1}: Received a pixel of {shown}; .* from 0 to 1"):
+            pixels_of([ImageFile(npy(wrong))], model)
+    with pytest.raises(WrongDtype, match="Received an image file; the dataset's pixels are float32 from 0 to 1"):
+        pixels_of([ImageFile(encoded(noise()))], model)
+    written = io.BytesIO()
+    np.save(written, np.zeros((2, 12, 10, 3), np.float32))
+    with pytest.raises(WrongChannels):
+        pixels_of([ImageFile(written.getvalue())], model)

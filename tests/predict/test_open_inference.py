@@ -1,0 +1,153 @@
+"""The Open Inference Protocol v2, by Triton's own client where it is installed, and by what clients have sent.
+
+`recorded/` has requests with one image, as Triton's client and MLServer's codecs wrote them, for a job JOB and key KEY.
+"""
+
+import json
+import socket
+from collections.abc import Iterator
+from http.client import HTTPResponse
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+
+from heldout import __version__
+from tests.predict.world import World
+
+RECORDED = Path(__file__).parent / "recorded"
+
+
+@pytest.fixture
+def client(world: World) -> Iterator[httpx2.Client]:
+    with world.client() as opened:
+        yield opened
+
+
+def infer(client: httpx2.Client, job: str, body: dict, binary: bytes = b"", **headers: str) -> httpx2.Response:
+    head = json.dumps(body).encode()
+    if binary:
+        headers["Inference-Header-Content-Length"] = str(len(head))
+    return client.post(f"/v2/models/{job}/infer", content=head + binary, headers=headers)
+
+
+def tensor(pixels: np.ndarray, datatype: str = "FP32", **more: object) -> dict:
+    return {"name": "pixels", "shape": list(pixels.shape), "datatype": datatype, **more}
+
+
+def test_triton_s_own_client_is_answered_to_the_bit(world):
+    triton = pytest.importorskip("tritonclient.http")
+    headers = {"Authorization": f"Bearer {world.key}"}
+    client = triton.InferenceServerClient(world.url.removeprefix("http://"))
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    assert client.is_model_ready(world.job, headers=dict(headers))
+    assert not client.is_model_ready("job_00000000000000000000000000", headers=dict(headers))
+    described = client.get_model_metadata(world.job, headers=dict(headers))
+    assert [one["shape"] for one in (*described["inputs"], *described["outputs"])] == [[-1, 8, 8, 1], [-1, 10]]
+    images = world.digits.images[:256]
+    for is_binary in (True, False):
+        asked = triton.InferInput("pixels", list(images.shape), "FP32")
+        asked.set_data_from_numpy(images.astype(np.float32), binary_data=is_binary)
+        outputs = [triton.InferRequestedOutput("probabilities", binary_data=is_binary)]
+        answer = client.infer(world.job, [asked], outputs=outputs, request_id="7", headers=dict(headers))
+        assert np.array_equal(answer.as_numpy("probabilities"), world.probabilities(images))
+        assert answer.get_response()["id"] == "7"
+    client.close()
+
+
+@pytest.mark.parametrize("file", sorted(RECORDED.glob("*.http")), ids=lambda file: file.stem)
+def test_what_clients_have_sent_is_answered_to_the_bit(world, file):
+    image = (np.arange(64, dtype=np.uint8) % 17).reshape(1, 8, 8, 1)
+    sent = file.read_bytes().replace(b"JOB", world.job.encode()).replace(b"KEY", world.key.encode())
+    host, port = world.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(sent)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        content = answer.read()
+    assert answer.status == 200, content
+    end = int(answer.headers.get("Inference-Header-Content-Length", len(content)))
+    said = json.loads(content[:end])
+    found = np.frombuffer(content[end:], "<f4") if end < len(content) else np.array(said["outputs"][0]["data"])
+    assert np.array_equal(found.astype(np.float32).reshape(1, 10), world.probabilities(image))
+    assert said["id"] in ("r1", "m1")
+    assert ("binary" in file.stem) == (end < len(content))
+
+
+def test_what_the_server_and_a_model_say_of_themselves(client, world):
+    nobody = httpx2.Client(base_url=world.url)
+    assert nobody.get("/v2").json()["version"] == __version__
+    assert nobody.get("/v2/health/live").json() == {"live": True}
+    assert nobody.get("/v2/health/ready").json() == {"ready": True}
+    nobody.close()
+    said = client.get(f"/v2/models/{world.job}").json()
+    assert said["inputs"] == [{"name": "pixels", "datatype": "FP32", "shape": [-1, 8, 8, 1]}]
+    assert said["outputs"] == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}]
+    assert said["parameters"]["classes"] == list(world.digits.classes)
+    assert client.get(f"/v2/models/{world.job}/ready").json() == {"name": world.job, "ready": True}
+    assert client.get(f"/v2/models/{world.job}/versions/1").json() == said
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "UINT8"])
+def test_tensors_in_json_and_in_binary_get_the_same_bits(client, world, datatype):
+    images = world.digits.images[:5]
+    sent = images.astype({"FP32": "<f4", "UINT8": "u1"}[datatype])
+    expected = world.probabilities(images)
+    flat = infer(client, world.job, {"id": "a", "inputs": [tensor(sent, datatype, data=sent.ravel().tolist())]})
+    nested = infer(client, world.job, {"inputs": [tensor(sent, datatype, data=sent.tolist())]})
+    for answer in (flat, nested):
+        (output,) = answer.json()["outputs"]
+        assert output["shape"] == [5, 10]
+        assert np.array_equal(np.array(output["data"], np.float32).reshape(5, 10), expected)
+    assert (flat.json()["id"], flat.json()["model_name"], "id" in nested.json()) == ("a", world.job, False)
+    asked = tensor(sent, datatype, parameters={"binary_data_size": sent.nbytes})
+    of_output = [{"name": "probabilities", "parameters": {"binary_data": True}}]
+    for how in ({"parameters": {"binary_data_output": True}}, {"outputs": of_output}):
+        answer = infer(client, world.job, {"inputs": [asked], **how}, sent.tobytes())
+        length = int(answer.headers["inference-header-content-length"])
+        head, binary = json.loads(answer.content[:length]), answer.content[length:]
+        assert head["outputs"][0]["parameters"] == {"binary_data_size": len(binary)}
+        assert np.array_equal(np.frombuffer(binary, "<f4").reshape(5, 10), expected)
+
+
+IMAGE = np.zeros((1, 8, 8, 1), np.float32)
+GOOD = tensor(IMAGE, data=IMAGE.ravel().tolist())
+REFUSED = {
+    "no inputs": ({}, "a list of one tensor called 'pixels'"),
+    "another input": ({"inputs": [{**GOOD, "name": "x"}]}, "Received an input called 'x'; expected 'pixels'"),
+    "another datatype": ({"inputs": [{**GOOD, "datatype": "FP64"}]}, "'FP64'; expected FP32 or UINT8"),
+    "another shape": ({"inputs": [{**GOOD, "shape": [1, 1, 8, 8]}]}, "received shape [1, 1, 8, 8]; expected"),
+    "no images": ({"inputs": [{**GOOD, "shape": [0, 8, 8, 1]}]}, "received 0 images"),
+    "too many": ({"inputs": [{**GOOD, "shape": [4096, 8, 8, 1]}]}, "this model answers at most 1,024 at once"),
+    "too few numbers": ({"inputs": [{**GOOD, "data": [1.0]}]}, "received 1 numbers in `data`"),
+    "no numbers": ({"inputs": [{**GOOD, "data": ["a"] * 64}]}, "no list of numbers"),
+    "another scale": ({"inputs": [{**GOOD, "data": [200.0] * 64}]}, "Received a pixel of 200"),
+    "no bytes": ({"inputs": [tensor(IMAGE, parameters={"binary_data_size": 256})]}, "and 0 bytes after the JSON"),
+    "another output": ({"inputs": [GOOD], "outputs": [{"name": "logits"}]}, "Received an output called 'logits'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_wrong_with_a_request_is_400_and_said(client, world, name):
+    body, said = REFUSED[name]
+    answer = infer(client, world.job, body)
+    assert answer.status_code == 400, answer.text
+    assert list(answer.json()) == ["error"]
+    assert said in answer.json()["error"]
+
+
+def test_models_that_are_not_there_and_bodies_that_are_no_json(client, world):
+    for path in ("/v2/models/job_00000000000000000000000000/ready", "/v2/models/resnet", "/v2/nothing"):
+        assert (client.get(path).status_code, list(client.get(path).json())) == (404, ["error"])
+    assert client.get(f"/v2/models/{world.job}/versions/2").status_code == 404
+    assert infer(client, world.job, {"inputs": [GOOD]}, Authorization="Bearer x").status_code == 401
+    assert client.post(f"/v2/models/{world.job}/infer", content=b"{").status_code == 400
+    wrong_length = {"Inference-Header-Content-Length": "999"}
+    assert client.post(f"/v2/models/{world.job}/infer", content=b"{}", headers=wrong_length).status_code == 400
+    queued = world.submitted()
+    answer = client.get(f"/v2/models/{queued}/ready")
+    assert (answer.status_code, list(answer.json())) == (503, ["error"])
+    world.worker.fail(world.worker.claim())

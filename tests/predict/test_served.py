@@ -1,0 +1,163 @@
+"""What a process for predictions answers: the exported model's own words, and a problem for everything else."""
+
+import io
+import time
+from collections.abc import Iterator
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.special import softmax
+
+from models.store import keys
+from tests.api.support import assert_problem
+from tests.predict.world import TEMPERATURE, World, npy
+
+
+@pytest.fixture
+def client(world: World) -> Iterator[httpx2.Client]:
+    with world.client() as opened:
+        yield opened
+
+
+def png(image: np.ndarray, format_: str = "PNG", **options: object) -> bytes:
+    written = io.BytesIO()
+    Image.fromarray(image).save(written, format_, **options)
+    return written.getvalue()
+
+
+def predict(client: httpx2.Client, job: str, body: bytes, **params: object) -> httpx2.Response:
+    return client.post(f"/v1/jobs/{job}/predict", params=params, content=body)
+
+
+def scores(answer: httpx2.Response) -> np.ndarray:
+    """(images, classes) float32, in the order of the classes."""
+    assert answer.status_code == 200, answer.text
+    rows = [sorted(one["top"], key=lambda top: top["index"]) for one in answer.json()["predictions"]]
+    return np.array([[top["probability"] for top in row] for row in rows], np.float32)
+
+
+@pytest.mark.parametrize("count", [1, 7, 256])
+def test_answers_are_to_the_bit_those_of_the_exported_file_for_the_same_batch(client, world, count):
+    images = world.digits.images[:count]
+    answer = predict(client, world.job, npy(images), top_k=10)
+    assert np.array_equal(scores(answer), world.probabilities(images))
+    first = answer.json()["predictions"][0]
+    assert [one["probability"] for one in first["top"]] == sorted(one["probability"] for one in first["top"])[::-1]
+    assert first["answer"] == first["top"][0]["label"] == world.digits.classes[first["top"][0]["index"]]
+    assert (first["probability"], first["uncertain"]) == (first["top"][0]["probability"], False)
+
+
+def test_an_image_file_is_the_same_image_and_a_form_holds_several(client, world):
+    images = world.digits.images[:3]
+    alone = predict(client, world.job, png(images[0, ..., 0]), top_k=10)
+    assert np.array_equal(scores(alone), world.probabilities(images[:1]))
+    files = [("images", ("a.png", png(images[0, ..., 0]))), ("images", ("rest.npy", npy(images[1:])))]
+    together = client.post(f"/v1/jobs/{world.job}/predict?top_k=10", files=files)
+    assert np.array_equal(scores(together), world.probabilities(images))
+    assert [one["name"] for one in together.json()["predictions"]] == ["a.png", "rest.npy", "rest.npy"]
+
+
+def test_top_k_a_threshold_and_the_temperature_change_what_is_said(client, world):
+    images = world.digits.images[:20]
+    raw = world.probabilities(images)
+    softer = softmax(np.log(raw.astype(np.float64)) / TEMPERATURE, axis=1)
+    middle = float(np.median(softer.max(axis=1)))
+    answer = predict(client, world.job, npy(images), top_k=2, calibrated="true", threshold=middle).json()
+    assert (answer["temperature"], answer["threshold"]) == (TEMPERATURE, middle)
+    for said, chances in zip(answer["predictions"], softer, strict=True):
+        assert len(said["top"]) == 2
+        assert said["probability"] == pytest.approx(chances.max(), abs=1e-9)
+        assert said["uncertain"] is (said["probability"] < middle)
+        assert said["answer"] == ("uncertain" if said["uncertain"] else world.digits.classes[chances.argmax()])
+    assert {one["uncertain"] for one in answer["predictions"]} == {True, False}
+    problem = assert_problem(predict(client, world.unseen, npy(images), calibrated="true"), 409, "no_temperature")
+    assert "Ask without `calibrated`" in problem["detail"]
+
+
+GREY = np.zeros((8, 8), np.uint8)
+NOISE = np.random.default_rng(1).integers(0, 16, (64, 64), np.uint8)
+RED = np.eye(8, dtype=np.uint8)[..., None] * np.array([9, 0, 0], np.uint8)
+FLAT = np.zeros((8, 8, 1, 1, 1), np.uint8)
+FLOATS = np.zeros((1, 8, 8, 1), np.float32)
+MANY = np.zeros((1025, 8, 8, 1), np.uint8)
+REFUSED = {
+    "no_images": (b"", None, ""),
+    "unreadable_image": (b"GIF89a", "is GIF, which is not read", "/images/0"),
+    "unreadable_image (cut off)": (png(NOISE)[:120], "ends before its pixels do", "/images/0"),
+    "unreadable_image (bomb)": (png(np.zeros((9000, 9000), np.uint8)), "claims 9,000×9,000 pixels", "/images/0"),
+    "wrong_size": (png(np.zeros((9, 7), np.uint8)), "Received 7×9 pixels", "/images/0"),
+    "wrong_channels": (png(RED), "Received an image with colours", "/images/0"),
+    "wrong_channels (array)": (npy(np.zeros((2, 8, 8, 3), np.uint8)), "Received 3 channels", "/images/0"),
+    "wrong_channels (shape)": (npy(FLAT), "8 × 8 × 1 (height, width, channels)", "/images/0"),
+    "wrong_dtype": (npy(FLOATS), "Received float32; the dataset's pixels are uint8", "/images/0"),
+    "wrong_dtype (objects)": (npy(np.array(["a"])), "expected uint8 in an .npy", "/images/0"),
+    "wrong_range": (png(GREY + 200), "Received a pixel of 200; the dataset's pixels go from 0 to 16", "/images/0"),
+    "wrong_dtype (16 bits)": (png(np.zeros((8, 8), np.uint16)), "Received 16 bits a channel", "/images/0"),
+    "too_many_images": (npy(MANY), "Received 1,025 images; this model answers at most 1,024", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_model_does_not_take_is_a_problem_that_says_what_came_and_what_it_takes(client, world, name):
+    body, said, pointer = REFUSED[name]
+    problem = assert_problem(predict(client, world.job, body), 422, name.split()[0], *filter(None, [pointer]))
+    assert said is None or said in problem["detail"]
+
+
+def test_bodies_and_parameters_have_limits(client, world):
+    problem = assert_problem(predict(client, world.job, b"\0" * (1024**2 + 1)), 413, "body_too_large")
+    assert "1048576 bytes" in problem["detail"]
+    assert_problem(client.post(f"/v1/jobs/{world.job}/predict", json={"images": []}), 415, "unsupported_media_type")
+    for wrong in ({"top_k": "0"}, {"top_k": "1.5"}, {"threshold": "nan"}, {"calibrated": "yes"}, {"topk": "3"}):
+        problem = assert_problem(predict(client, world.job, png(GREY), **wrong), 400, "invalid_parameter")
+        assert next(iter(wrong)) in problem["detail"]
+    other_field = client.post(f"/v1/jobs/{world.job}/predict", files={"image": ("a.png", png(GREY))})
+    assert_problem(other_field, 400, "invalid_form")
+
+
+def test_only_the_owner_of_a_job_is_answered_and_a_revoked_key_is_refused_within_a_second(client, world):
+    with world.database.write() as session:
+        eve, lost = keys.make(session, "eve"), keys.make(session, "ada")
+    with world.client(eve) as stranger:
+        assert_problem(predict(stranger, world.job, png(GREY)), 404, "job_not_found")
+    assert_problem(predict(client, "job_00000000000000000000000000", png(GREY)), 404, "job_not_found")
+    assert_problem(predict(client, "mod_00000000000000000000000000", png(GREY)), 404, "job_not_found")
+    nobody = httpx2.post(f"{world.url}/v1/jobs/{world.job}/predict", content=png(GREY))
+    assert_problem(nobody, 401, "unauthenticated")
+    with world.client(lost) as loser:
+        assert predict(loser, world.job, png(GREY)).status_code == 200
+        with world.database.write() as session:
+            keys.revoke(session, keys.row_of(session, lost).id)
+        time.sleep(1.1)  # what is promised
+        assert_problem(predict(loser, world.job, png(GREY)), 401, "unauthenticated")
+
+
+def test_the_first_request_orders_the_export_and_a_later_one_is_answered(client, world):
+    queued = world.submitted()
+    assert_problem(predict(client, queued, png(GREY)), 409, "not_ready")
+    held = world.worker.claim()
+    assert held.job_id == queued
+    world.worker.fail(held)
+    assert_problem(predict(client, queued, png(GREY)), 409, "no_model")
+    job = world.trained(calibrated=False)
+    first = predict(client, job, png(GREY), wait=0.1)
+    assert "is ordered as onnx; its export is queued" in assert_problem(first, 409, "not_ready")["detail"]
+    assert first.headers["retry-after"]
+    world.export(job, is_ordered=True)
+    images = world.digits.images[:2]
+    assert np.array_equal(scores(predict(client, job, npy(images), top_k=10)), world.probabilities(images))
+
+
+def test_a_test_image_counts_in_the_ledger_once_and_other_images_do_not(client, world):
+    def looks() -> int:
+        return world.test_looks(world.unseen)
+
+    digits = world.digits
+    assert predict(client, world.unseen, npy(digits.images[digits.splits["train"][:50]])).status_code == 200
+    assert looks() == 0
+    for _ in range(2):
+        test_image = digits.images[digits.splits["test"][3], ..., 0]
+        assert predict(client, world.unseen, png(test_image)).status_code == 200
+        assert looks() == 1

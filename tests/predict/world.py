@@ -1,0 +1,160 @@
+"""Two jobs on the bundled digits whose models are exported, as a worker would have left them, and what they answer."""
+
+import io
+import json
+from dataclasses import dataclass
+
+import httpx2
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from heldout.spec import JobSpec
+from heldout.stored.artifacts import ExportFormat
+from heldout.stored.gap import Calibration, StoredGap, Tally
+from heldout.views.export import ExportReportView
+from models.arrays import ImageSet
+from models.database import Database
+from models.store import exports, jobs, label_reads
+from models.submit import submit
+from tests.api.support import FINAL, PlayedWorker
+
+TEMPERATURE = 2.5
+SHAPE = (8, 8, 1)
+DIGITS = tuple("0123456789")
+
+
+def network_file(shape: tuple[int, int, int] = SHAPE, value_range: tuple[float, float] = (0, 16)) -> bytes:
+    """An exported model, as the worker's export names its parts: a convolution, a matrix, a softmax."""
+    generator = np.random.default_rng(3)
+    height, width, channels = shape
+    kernel = generator.normal(size=(4, channels, 3, 3)).astype(np.float32)
+    matrix = generator.normal(scale=0.02, size=(4 * (height - 2) * (width - 2), 10)).astype(np.float32)
+    nodes = [
+        helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "kernel"], ["maps"]),
+        helper.make_node("Relu", ["maps"], ["positive"]),
+        helper.make_node("Flatten", ["positive"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "matrix"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tests",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", *shape])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 10])],
+        [numpy_helper.from_array(kernel, "kernel"), numpy_helper.from_array(matrix, "matrix")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    said = {"classes": DIGITS, "shape": shape, "range": value_range}
+    helper.set_model_props(model, {"weights_sha256": "2" * 64, **{name: json.dumps(one) for name, one in said.items()}})
+    return model.SerializeToString()
+
+
+@dataclass
+class World:
+    """What the tests ask: a process, its database, two jobs of `ada`, and what both models are.
+
+    job: its training has looked at test. unseen: its training never looks at test, and has no temperature.
+    """
+
+    url: str
+    database: Database
+    worker: PlayedWorker
+    key: str
+    job: str
+    unseen: str
+    file: bytes
+    digits: ImageSet
+
+    def client(self, key: str | None = None) -> httpx2.Client:
+        headers = {"Authorization": f"Bearer {key or self.key}"}
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=30)
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What onnxruntime says with its own settings."""
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(self.file, providers=["CPUExecutionProvider"])
+        return session.run(["probabilities"], {"pixels": images.astype(np.float32)})[0]
+
+    def submitted(self, **evaluation: str) -> str:
+        spec = {"dataset": "digits", "network": {"blocks": [{"filters": 4}]}, "training": {"epochs": 2, "seed": 1}}
+        spec |= {"evaluation": evaluation} if evaluation else {}
+        with self.database.write() as session:
+            complete = JobSpec.model_validate(spec)
+            return submit(session, self.worker.blobs, "ada", complete, max_parameters=10**7).job.id
+
+    def trained(self, *, calibrated: bool, **evaluation: str) -> str:
+        job_id = self.submitted(**evaluation)
+        tally = Tally(count=100, correct=90, loss=0.3, loss_variance=0.1)
+        measured = Calibration(
+            temperature=TEMPERATURE, error_before=0.1, error_after=0.01, loss_before=0.4, loss_after=0.3
+        )
+        final = FINAL if not evaluation else {**FINAL, "test": None, "gap": {**FINAL["gap"], "test": None}}
+        gap = StoredGap(
+            kept_epoch=2,
+            epochs=2,
+            train=tally,
+            validation=tally,
+            test=None if evaluation else tally,
+            calibration=measured if calibrated else None,
+        )
+        held = self.worker.claim()
+        assert held.job_id == job_id
+        self.worker.begin(held, json.loads(json.dumps(self._spec_of(job_id))))
+        for epoch in (1, 2):
+            self.worker.epoch(held, epoch)
+        self.worker.succeed(held, final, gap)
+        return job_id
+
+    def export(self, job_id: str, *, is_ordered: bool = False) -> None:
+        """Do what a worker does whose export has passed its proof."""
+        if not is_ordered:
+            with self.database.write() as session:
+                exports.order(session, jobs.find(session, "ada", job_id), ExportFormat.ONNX)
+        held = self.worker.claim()
+        key = f"jobs/{job_id}/exports/{held.job_id}-1.onnx"
+        self.worker.blobs.put(key, self.file)
+        about = {
+            "job_id": job_id,
+            "dataset_sha256": "1" * 64,
+            "weights_sha256": "2" * 64,
+            "classes": DIGITS,
+            "shape": SHAPE,
+            "range": (0.0, 16.0),
+        }
+        report = ExportReportView(
+            job_id=job_id,
+            format=ExportFormat.ONNX,
+            runtime="onnxruntime 1",
+            compared_with="predictions",
+            split="test",
+            images=1,
+            batch_sizes=[1],
+            differing_answers=0,
+            max_difference=0.0,
+            tolerance=1e-5,
+            size_bytes=len(self.file),
+            sha256="3" * 64,
+            about=about,
+        )
+        with self.database.write() as session:
+            exports.mark_stored(session, held, job_id, report, key=key)
+
+    def test_looks(self, job_id: str) -> int:
+        """How often the ledger says that the job's weights have met test labels."""
+        with self.database.read() as session:
+            job, dataset = jobs.find_with_dataset(session, "ada", job_id)
+            rows, _ = label_reads.page(session, "ada", dataset, after=None, limit=200)
+        return sum(row.subject_id == job.id and row.split == "test" for row in rows)
+
+    def _spec_of(self, job_id: str) -> dict:
+        with self.database.read() as session:
+            return dict(jobs.find(session, "ada", job_id).spec)
+
+
+def npy(array: NDArray) -> bytes:
+    written = io.BytesIO()
+    np.save(written, array)
+    return written.getvalue()
