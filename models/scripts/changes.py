@@ -39,7 +39,7 @@ def parts(spec: JobSpec) -> list[str]:
         found += [_RECTANGLES]
     if augmentation is not None:
         if moves(augmentation):
-            found += [_draw_moves(augmentation), _moved(augmentation)]
+            found += [_draw_moves(augmentation), *_moved(augmentation)]
         found += [_draw_changes(augmentation), _changed(augmentation)]
     if mixes(spec):
         found += [_draw_mixing(spec), _BLENDED]
@@ -68,13 +68,13 @@ def draw_moves(draws):
 '''
 
 
-def _moved(spec: AugmentationSpec) -> str:
+def _moved(spec: AugmentationSpec) -> list[str]:
     if spec.fill_mode == "wrap":
-        return _SOURCES + _MOVED_AND_WRAPPED
+        return [_SOURCES, _MOVED_AND_WRAPPED]
     mode = "REFLECT" if spec.fill_mode == "reflect" else "NEAREST"
     text = f'''
 def moved(images, matrices):
-    """Each image seen through its matrix, bilinear; beyond its borders is `{spec.fill_mode}`."""
+    """Each image seen through its matrix, bilinear; its borders as `fill_mode: {spec.fill_mode}` says."""
     height, width, _ = SHAPE
     found = tf.raw_ops.ImageProjectiveTransformV3(
         images=images, transforms=matrices, output_shape=[height, width], fill_value=0.0,
@@ -82,8 +82,8 @@ def moved(images, matrices):
     )
 '''
     if spec.fill_mode != "constant":
-        return text.replace("found = ", "return ")
-    return _SOURCES + text + _CUT_AT_BORDERS
+        return [text.replace("found = ", "return ")]
+    return [_SOURCES, text + _CUT_AT_BORDERS]
 
 
 _SOURCES = '''
@@ -93,8 +93,6 @@ def sources_of(matrices):
     y, x = np.mgrid[:height, :width].reshape(2, -1)
     grid = tf.constant(np.stack([x, y, np.ones_like(x)]), tf.float32)
     return tf.reshape(tf.reshape(matrices[:, :6], [-1, 3]) @ grid, [-1, 2, height * width])
-
-
 '''
 
 _CUT_AT_BORDERS = """\

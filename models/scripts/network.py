@@ -12,7 +12,7 @@ def build(network: NetworkSpec, classes: int, seed: int) -> str:
     seeds, lines = _seeds(seed), list[str]()
 
     def kernel() -> str:
-        return f"kernel_initializer=keras.initializers.GlorotUniform({next(seeds)})"
+        return f"kernel_initializer=glorot({next(seeds)})"
 
     def penalty(factor: float | None) -> str:
         return f", kernel_regularizer=keras.regularizers.L2({factor!r})" if factor else ""
@@ -45,7 +45,8 @@ def build(network: NetworkSpec, classes: int, seed: int) -> str:
     body = "\n".join(lines)
     return f'''
 def build():
-    """The network: images in 0–1 in, logits out. The seeds are those from which the job drew its weights and masks."""
+    """The network: images in 0–1 in, logits out. The job drew its weights and masks from the same seeds."""
+    glorot = keras.initializers.GlorotUniform
     x = images = keras.Input(SHAPE)
 {body}
     return keras.Model(images, x)

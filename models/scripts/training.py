@@ -40,15 +40,17 @@ def train(spec: JobSpec, ended: Ended | None) -> str:
     by_shares = bool(training.label_smoothing) or changes.mixes(spec)
     loss = "SparseCategoricalCrossentropy(from_logits=True)"
     if by_shares:
-        loss = f"CategoricalCrossentropy(from_logits=True, label_smoothing={training.label_smoothing!r})"
+        smoothing = f", label_smoothing={training.label_smoothing!r}" if training.label_smoothing else ""
+        loss = f"CategoricalCrossentropy(from_logits=True{smoothing})"
     last = "epochs + 1):" if ended is None else f"{ended.epochs + 1}):  # {ended.why}"
     lines = [
         'images, labels = splits["train"]',
         f"targets = {'np.eye(len(CLASSES), dtype=np.float32)[labels]' if by_shares else 'labels'}",
-        *_if(training.class_weights, f"weights = {_weights(training.class_weights)}"),
+        *_weights(training.class_weights),
         *_if(_erases(spec), "fill = images.mean(axis=(0, 1, 2), dtype=np.float64).astype(np.float32)"),
         f"optimizer = {_optimizer(training.optimizer)}",
-        f"network.compile(optimizer, keras.losses.{loss}, jit_compile=False)",
+        f"loss = keras.losses.{loss}",
+        "network.compile(optimizer, loss, jit_compile=False)",
         f"epochs, batch, rate = {training.epochs}, {training.batch_size}, {training.optimizer.learning_rate!r}",
         "steps = -(-len(images) // batch)",
         *_if(training.ema_decay, f"decay, average = np.float32({training.ema_decay!r}), None"),
@@ -156,9 +158,10 @@ def _end_of_epoch(spec: JobSpec, best: _Best | None, plateau: PlateauSchedule | 
         ]
     if best is not None:
         value, kept = f'found["{best.figure}"]', "average" if averages else "network.get_weights()"
-        better = f"{value} + {best.min_delta!r} < best"
+        delta = best.min_delta or ""
+        better = f"{value}{delta and f' + {delta}'} < best"
         if best.figure == "accuracy":
-            better = f"{value} - {best.min_delta!r} > best"
+            better = f"{value}{delta and f' - {delta}'} > best"
         lines += [f"if best is None or {better}:", *_indented(_assigned(_names_of(best, value, kept)), 1)]
         if best.patience is not None:
             lines += [
@@ -196,11 +199,14 @@ def _optimizer(spec: OptimizerSpec) -> str:
             return f"keras.optimizers.RMSprop({rate})"
 
 
-def _weights(wanted: Mapping[str, float] | str | None) -> str:
+def _weights(wanted: Mapping[str, float] | str | None) -> list[str]:
+    """What each training image counts."""
+    if wanted is None:
+        return []
     if isinstance(wanted, str):
-        return (
-            "(len(labels) / (len(CLASSES) * np.maximum(np.bincount(labels, minlength=len(CLASSES)), 1)))[labels]"
-            ".astype(np.float32)"
-        )
-    named = json.dumps(dict(wanted or {}), ensure_ascii=True)
-    return f"np.array([{named}.get(name, 1.0) for name in CLASSES], np.float32)[labels]"
+        return [
+            "images_of = np.maximum(np.bincount(labels, minlength=len(CLASSES)), 1)",
+            "weights = (len(labels) / (len(CLASSES) * images_of))[labels].astype(np.float32)",
+        ]
+    named = json.dumps(dict(wanted), ensure_ascii=True)
+    return [f"weights = np.array([{named}.get(name, 1.0) for name in CLASSES], np.float32)[labels]"]

@@ -25,7 +25,7 @@ _NO_MODEL = (StudyNotFound, EnsembleNotReady, NoEnsemble)
 
 
 @router.get("/model", response_class=StreamingResponse, responses=model_files.model_responses(*_NO_MODEL))
-async def get_study_model(
+async def get_ensemble(
     study_id: StudyId,
     caller: CallerDep,
     app: AppContextDep,
@@ -43,7 +43,7 @@ async def get_study_model(
 
 
 @router.get("/model/report", responses=problems(*_NO_MODEL, *EXPORT_PROBLEMS))
-async def get_study_model_report(
+async def get_ensemble_report(
     study_id: StudyId,
     caller: CallerDep,
     app: AppContextDep,
@@ -56,7 +56,7 @@ async def get_study_model_report(
 
 
 @router.post("/model", status_code=202, responses=problems(*_NO_MODEL, DatasetNotFound, *NO_ROOM))
-def order_study_model(
+def order_ensemble(
     study_id: StudyId,
     caller: CallerDep,
     session: SessionDep,
