@@ -23,10 +23,11 @@ from api.routes import audit_log, diagnoses, events, health, keys, predictions, 
 from api.routes.datasets import dataset, images, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
-from api.routes.jobs import model as job_model
+from api.routes.jobs import exports as job_exports
 from api.routes.models import evaluations, model
 from api.routes.models import upload as model_upload
 from api.routes.studies import events as study_events
+from api.routes.studies import exports as study_exports
 from api.routes.studies import order, report, study
 from api.webhooks.sender import Sender
 from heldout import __version__
@@ -73,9 +74,9 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=openapi.operation_id,
     )
     app.state.context = app_context
-    of_jobs = (submit, job, control, bulk_cancel, results, job_model, predictions, diagnosis, job_events, queue)
+    of_jobs = (submit, job, control, bulk_cancel, results, job_exports, predictions, diagnosis, job_events, queue)
     of_datasets = (dataset, images, ledger, suspects, upload, versions)
-    of_studies = (order, study, report, study_events)
+    of_studies = (order, study, report, study_exports, study_events)
     of_models = (model_upload, model, evaluations)
     of_owners = (keys, usage, audit_log, webhooks)
     parts = (*of_jobs, *of_datasets, *of_studies, *of_models, events, diagnoses, *of_owners, session, health)

@@ -7,8 +7,9 @@ from typing import Any, Literal
 from heldout.connection import TIMEOUT_S, Connection
 from heldout.dual import dual, dual_iterator
 from heldout.errors import JobNotFound
+from heldout.routes import model_route
 from heldout.spec import JobSpec
-from heldout.stored.artifacts import ExportFormatName, PredictionsFormat
+from heldout.stored.artifacts import ExportFormatName, ModelFormatName, PredictionsFormat
 from heldout.stored.evaluation import SplitName
 from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.base import as_json
@@ -232,40 +233,41 @@ class JobMethods:
         return await self._answers.read(QueueView, "GET", _job(job_id, "queue"))
 
     @dual
-    async def download_model(
-        self, job_id: str, to: Path | str, format: ExportFormatName | Literal["python"] = "keras"
-    ) -> int:
+    async def download_model(self, source_id: str, to: Path | str, format: ModelFormatName = "keras") -> int:
         """Write the model to a path, whole or not at all; gives back its size in bytes.
 
-        The first request for another format than `keras` orders it; the client then waits for it as long as its
-        patience lasts.
+        The first request for another format than `keras` orders it, and for any format of a study's ensemble; the
+        client then waits for it as long as its patience lasts.
 
         Args:
-            format: `keras`, `saved_model` (a .zip), `onnx`, `litert` (a `.tflite` file), or `python`: a script
-                that trains the job once more.
+            source_id: a job's, or that of a study with an ensemble.
+            format: `keras`, `saved_model` (a .zip), `onnx`, `litert` (a `.tflite` file), or of a job `python`: a
+                script that trains it once more.
         Raises:
             OSError: if the file cannot be written.
         """
-        return await self._connection.download(f"{_job(job_id, 'model')}?format={format}", Path(to))
+        return await self._connection.download(f"{_model(source_id)}?format={format}", Path(to))
 
     @dual
-    async def order_export(self, job_id: str, format: ExportFormatName) -> ExportView:
-        """Have the model written in a format before it is needed, or once more after an export that failed."""
+    async def order_export(self, source_id: str, format: ExportFormatName) -> ExportView:
+        """Have a job's model, or a study's ensemble, written in a format ahead, or once more after a failed export."""
         return await self._answers.read(
-            ExportView, "POST", _job(job_id, "model"), params={"format": format}, repeatable=True
+            ExportView, "POST", _model(source_id), params={"format": format}, repeatable=True
         )
 
     @dual
     async def export_report(
-        self, job_id: str, format: ExportFormatName = "keras", *, wait_s: int = 0
+        self, source_id: str, format: ExportFormatName = "keras", *, wait_s: int = 0
     ) -> ExportReportView:
-        """How the model answers the job's own images in its own runtime; the first request orders the export.
+        """How a job's model, or a study's ensemble, answers the same images in its own runtime.
+
+        The first request orders the export.
 
         Args:
             wait_s: how long the service may wait for the end of the export (0–60).
         """
         params = {"format": format, "wait": wait_s}
-        route = _job(job_id, "model/report")
+        route = f"{_model(source_id)}/report"
         return await self._answers.read(ExportReportView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
 
     @dual
@@ -337,3 +339,7 @@ def _body(spec: Spec) -> Mapping[str, Any]:
 
 def _job(job_id: str, part: str = "") -> str:
     return f"/v1/jobs/{segment_of(job_id, JobNotFound(job_id))}" + (f"/{part}" if part else "")
+
+
+def _model(source_id: str) -> str:
+    return model_route(segment_of(source_id, JobNotFound(source_id)))

@@ -78,7 +78,9 @@ class EvaluateSpec(SpecPart):
 class ExportSpec(SpecPart):
     """What a worker is told about a model that it is to write for another runtime. Clients never see it."""
 
-    job_id: str = Field(description="The training whose model it is.")
+    job_id: str = Field(
+        description="The training whose model it is, or the evaluation of the study whose ensemble it is."
+    )
     format: ExportFormat = Field(strict=False)
     max_runtime_s: float = Field(gt=0)
 

@@ -1,24 +1,36 @@
 """Collects what is stored about a job, for its model card."""
 
 from heldout.errors import JobNotFound
+from heldout.kinds import JobKind
 from heldout.views.diagnosis import DiagnosisView
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnosis_of
 from models.reports.card import CardFacts, card_of
+from models.reports.contents import document_of
 from models.reports.markdown import as_markdown
 from models.store import metrics
 from models.stored_files import read_audit
-from models.tables import DatasetRow, JobRow
+from models.study_report import study_report
+from models.tables import DatasetRow, JobRow, StudyRow
 from models.views.job import job_view
+from models.views.study import study_view
 
 
 def model_card_of(session: Session, blobs: Blobs, job_id: str) -> str:
-    """The card of a job, whoever owns it. Raises JobNotFound, and what `model_card` does."""
+    """The card of a job, whoever owns it; of an evaluation the report of its study, whose ensemble it has measured.
+
+    Raises:
+        JobNotFound, and what `model_card` does.
+    """
     job = session.get(JobRow, job_id)
     if job is None:
         raise JobNotFound(job_id)
-    return model_card(session, blobs, job, session.get_one(DatasetRow, job.dataset_id))
+    dataset = session.get_one(DatasetRow, job.dataset_id)
+    if job.kind is not JobKind.EVALUATE:
+        return model_card(session, blobs, job, dataset)
+    study = session.get_one(StudyRow, job.study_id)
+    return as_markdown(document_of(study_report(session, blobs, study, study_view(study, dataset))))
 
 
 def model_card(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow) -> str:

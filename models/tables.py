@@ -297,7 +297,7 @@ class ArtifactRow(Base):
 
 
 class ExportRow(Base):
-    """The model of a training for another runtime: who writes it, and how that went."""
+    """The model of a training, or the ensemble of an evaluation's study, for another runtime: how that went."""
 
     __tablename__ = "exports"
 
@@ -307,7 +307,7 @@ class ExportRow(Base):
     export_job_id: Mapped[str] = mapped_column(String(40))  # the last job that was to write it
     error: Mapped[dict[str, Any] | None]  # code and detail, where it failed
     report: Mapped[dict[str, Any] | None]  # of the proof, where it is stored
-    # Of the file, where one is stored: a proof of the `.keras` file stores none.
+    # Of the file, where one is stored: earlier releases stored none with the proof of a `.keras` file.
     key: Mapped[str | None] = mapped_column(String(256))
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None] = mapped_column(String(64))

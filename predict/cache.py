@@ -11,8 +11,8 @@ from heldout.errors import ExportFailed, ModelLost
 from heldout.settings import Settings
 from heldout.stored.artifacts import ExportFormat
 from models.blobs import BlobMissing, Blobs
-from models.database import Database
-from models.ordered_exports import OrderedExport, asked_for
+from models.database import Database, Session
+from models.ordered_exports import OrderedExport, Source, asked_for, training_with_model
 from models.store.keys import Caller
 from models.tables import ExportRow
 from models.wake import WakeUp
@@ -73,8 +73,11 @@ class ModelCache:
         """The row of the proven ONNX file."""
         deadline = time.monotonic() + wait_s
 
+        def find(session: Session) -> Source:
+            return training_with_model(session, caller, job_id)
+
         def ask() -> OrderedExport:
-            return asked_for(self._database, self._settings.quotas, self._publish, caller, job_id, ExportFormat.ONNX)
+            return asked_for(self._database, self._settings.quotas, self._publish, caller, find, ExportFormat.ONNX)
 
         asked = await run_in_threadpool(ask)
         while not asked.has_ended and time.monotonic() < deadline:

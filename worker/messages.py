@@ -78,17 +78,20 @@ class EvaluateAssignment:
 
 @dataclass(frozen=True)
 class ExportAssignment:
-    """All that the process needs which writes a model for another runtime. It writes to `scratch`."""
+    """All that the process needs which writes a model for another runtime. It writes to `scratch`.
 
-    job_id: str  # the training
+    Several models become one, which gives the mean of their probabilities.
+    """
+
+    source_id: str  # the training, or the study whose ensemble it is
     format: ExportFormat
-    spec: JobSpec  # of the training, which says what its test images are
+    spec: JobSpec  # of the training, or of one of them: it says what the test images are
     dataset: str  # folder in the internal format (models/arrays.py)
     dataset_sha256: str
     scratch: str  # folder of this attempt, made and removed by the supervisor
     card: str  # the model card, in Markdown
-    model: str  # the training's `.keras` file, in `scratch`
-    predictions: str | None  # its `predictions.npz`, in `scratch`; None where it has none
+    models: tuple[str, ...]  # the trainings' `.keras` files, in `scratch`
+    predictions: tuple[str, ...]  # their `predictions.npz`, in `scratch`; none where one is missing
     relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
     device: Literal["cpu"] = "cpu"
 

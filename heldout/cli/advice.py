@@ -5,7 +5,7 @@ import re
 # Routes as the service's texts name them, and the commands that ask by them. The longest come first.
 _COMMANDS = (
     (r"POST /v1/jobs/(\S+)/retry", r"`heldout retry \1`"),
-    (r"POST /v1/jobs/(\S+)/model\?format=(\w+)", r"`heldout export \1 --format \2 --again`"),
+    (r"POST /v1/(?:jobs|studies)/(\S+)/model\?format=(\w+)", r"`heldout export \1 --format \2 --again`"),
     (r"POST /v1/datasets/\S+/versions with \{.*\}", "The command below"),
     (r"give the job's spec as `spec`", "give `--anyway`"),
     (r"GET /v1/jobs/(\S+)/diagnosis", r"`heldout diagnose \1`"),

@@ -1,4 +1,4 @@
-"""`heldout export`: a job's model for another runtime, proven there."""
+"""`heldout export`: the model of a job, or the ensemble of a study, for another runtime; `heldout card`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from heldout.cli import completion
 from heldout.cli.command import AsJson, Home, JobId, service
 from heldout.cli.outcome import Refused
 from heldout.cli.results import target_of
 from heldout.cli.screen import is_terminal, print_json, say
 from heldout.errors import NotReady
 from heldout.lifecycle import TERMINAL
-from heldout.stored.artifacts import MODEL_SUFFIXES, ExportFormat
+from heldout.stored.artifacts import MODEL_SUFFIXES, ExportFormat, ExportFormatName, ModelFormatName
 
 if TYPE_CHECKING:
     from heldout.client import Client
@@ -25,36 +26,55 @@ WAIT_S = 10
 
 
 def export(
-    job_id: JobId,
-    format_: Annotated[ExportFormat, typer.Option("--format", help="For which runtime.")] = ExportFormat.ONNX,
+    source_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="A job's id, job_…, or that of a study with an ensemble, std_….",
+            show_default=False,
+            autocompletion=completion.job_ids,
+        ),
+    ],
+    format_: Annotated[
+        ModelFormatName,
+        typer.Option("--format", help="For which runtime; python is a script that trains the job once more."),
+    ] = "onnx",
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help="Where to write it; by default the job's id, here; - is standard output.",
+            help="Where to write it; by default the id, here; - is standard output.",
         ),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Export once more after an export that failed.")] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Download a job's model for another runtime. It was loaded there again, and its answers compared."""
-    output = output or f"{job_id}{MODEL_SUFFIXES[format_]}"
+    """Download a model for another runtime. It was loaded there again, and its answers compared."""
+    suffix = ".py" if format_ == "python" else MODEL_SUFFIXES[ExportFormat(format_)]
+    output = output or f"{source_id}{suffix}"
     to = target_of(output, as_json)
+    report = None
     with service(home) as client:
-        if again:
-            client.order_export(job_id, format_.value)
-        report = _waited_for(client, job_id, format_, quiet=as_json)
-        size = client.download_model(job_id, to, format_.value)
+        if format_ != "python":
+            if again:
+                client.order_export(source_id, format_)
+            report = _waited_for(client, source_id, format_, quiet=as_json)
+        size = client.download_model(source_id, to, format_)
     if as_json:
         from heldout.views.base import as_json as as_plain
 
-        print_json({"path": str(to.absolute()), "size_bytes": size, "report": as_plain(report)})
+        told = None if report is None else as_plain(report)
+        print_json({"path": str(to.absolute()), "size_bytes": size, "report": told})
     elif output != "-":
         say(f"{output}: {size:,} bytes")
-        whose = "the job's own predictions" if report.compared_with == "predictions" else "what Keras says"
+        if report is None:
+            say(f"`python {output} --help` says what it needs.")
+            return
+        own = "the mean of its jobs' predictions" if source_id.startswith("std_") else "the job's own predictions"
+        whose = own if report.compared_with == "predictions" else "what Keras says"
         say(
             f"Loaded again by {report.runtime}: the answers to {report.images:,} {report.split} images are {whose}, "
             f"probabilities within {report.max_difference:.1g}."
@@ -78,16 +98,18 @@ def card(
         Path(output).write_text(text, encoding="utf-8")
 
 
-def _waited_for(client: Client, job_id: str, format_: ExportFormat, *, quiet: bool) -> ExportReportView:
+def _waited_for(client: Client, source_id: str, format_: ExportFormatName, *, quiet: bool) -> ExportReportView:
     """The report, once the export has ended. The first request orders it."""
-    status = client.get(job_id).status
+    is_study = source_id.startswith("std_")
+    status = client.study(source_id).status if is_study else client.get(source_id).status
     if status not in {one.value for one in TERMINAL}:
-        raise Refused(f"Job {job_id} is {status}; it has a model when it ends. `heldout watch {job_id}` follows it.")
+        follow = f"`heldout studies {source_id} --watch`" if is_study else f"`heldout watch {source_id}`"
+        raise Refused(f"{source_id} is {status}; it has a model when it ends. {follow} follows it.")
     began = time.monotonic()
     try:
         while True:
             try:
-                return client.export_report(job_id, format_.value, wait_s=WAIT_S)
+                return client.export_report(source_id, format_, wait_s=WAIT_S)
             except NotReady:
                 if not quiet:
                     _show_progress(time.monotonic() - began)

@@ -11,9 +11,6 @@ from heldout.errors.conflicts import (
     EvaluationFinished,
     EvaluationNotFinished,
     EvaluationNotReady,
-    ExportDiffers,
-    ExportFailed,
-    ExportNotReady,
     IdempotencyKeyInFlight,
     JobFinished,
     JobNotFinished,
@@ -30,6 +27,14 @@ from heldout.errors.conflicts import (
     StudyNotFinished,
     UploadFinished,
     WebhookDisabled,
+)
+from heldout.errors.exports import (
+    EnsembleNotReady,
+    ExportDiffers,
+    ExportFailed,
+    ExportNotReady,
+    ExportNotSupported,
+    NoEnsemble,
 )
 from heldout.errors.limits import OwnerSuspended, QuotaExceeded, TooManyRequests
 from heldout.errors.lost import DatasetLost, ModelLost, PredictionsLost
@@ -60,7 +65,6 @@ from heldout.errors.predictions import (
 from heldout.errors.refused import (
     DatasetUnavailable,
     DigestMismatch,
-    ExportNotSupported,
     IdempotencyKeyReused,
     InvalidSpec,
     KeyRefused,
@@ -121,6 +125,7 @@ __all__ = [
     "DatasetUnavailable",
     "DeliveryNotFound",
     "DigestMismatch",
+    "EnsembleNotReady",
     "EvaluationFinished",
     "EvaluationNotFinished",
     "EvaluationNotFound",
@@ -163,6 +168,7 @@ __all__ = [
     "NeedsMoreMemory",
     "NetworkTooDeep",
     "NoAudit",
+    "NoEnsemble",
     "NoImages",
     "NoModel",
     "NoTemperature",

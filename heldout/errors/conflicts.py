@@ -128,46 +128,6 @@ class NoModel(HeldoutError):
         super().__init__(f"Job {job_id} is {status} and has no {what}. {why}; {anew}.")
 
 
-class ExportNotReady(HeldoutError):
-    """The job's model was ordered in that format, and its export has not ended; `Retry-After`."""
-
-    code, status, title = "not_ready", 409, "Not there yet"
-
-    def __init__(self, job_id: str, format: str, status: str) -> None:
-        super().__init__(
-            f"The model of job {job_id} is ordered as {format}; its export is {status}. A worker writes the file, "
-            "loads it again in its own runtime and compares its answers. Repeat the request in a moment, or with "
-            "`wait=60`.",
-            headers={"Retry-After": "2"},
-        )
-
-
-class ExportDiffers(HeldoutError):
-    """The model, loaded again in the runtime that was asked for, gives other answers than the job's own predictions;
-    that file is never handed out.
-    """
-
-    code, status, title = "export_differs", 409, "The exported model gives other answers"
-
-    def __init__(self, job_id: str, format: str, why: str) -> None:
-        super().__init__(
-            f"The model of job {job_id} as {format} is not handed out. {why} "
-            f"POST /v1/jobs/{job_id}/model?format={format} exports once more."
-        )
-
-
-class ExportFailed(HeldoutError):
-    """The model could not be written in that format; the detail says why, and how to order it once more."""
-
-    code, status, title = "export_failed", 409, "The model could not be exported"
-
-    def __init__(self, job_id: str, format: str, why: str) -> None:
-        super().__init__(
-            f"The model of job {job_id} could not be exported as {format}. {why} "
-            f"POST /v1/jobs/{job_id}/model?format={format} exports once more."
-        )
-
-
 class StateGone(HeldoutError):
     """A retry with `epochs` has no state to go on from: no epoch was stored, or `HELDOUT_KEEP_STATE_S` has passed."""
 

@@ -6,12 +6,14 @@ OPERATOR = "The operator can restore it from a backup; `heldout check --deep` li
 
 
 class ModelLost(HeldoutError):
-    """The job's model is gone from the blob store; train it anew, or have the operator restore a backup."""
+    """A model is gone from the blob store; train the job anew, or have the operator restore a backup."""
 
-    code, status, title = "model_lost", 410, "The job's model is lost"
+    code, status, title = "model_lost", 410, "The model is lost"
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(_detail(f"The model of job {job_id} is", _anew(job_id)))
+    def __init__(self, source_id: str) -> None:
+        of_study = source_id.startswith("std_")
+        remedy = "The models of the study's jobs are files of their own." if of_study else _anew(source_id)
+        super().__init__(_detail(f"The model of {source_id} is", remedy))
 
 
 class PredictionsLost(HeldoutError):

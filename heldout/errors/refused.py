@@ -18,18 +18,6 @@ class NotSupported(InvalidSpec):
         super().__init__(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
 
 
-class ExportNotSupported(HeldoutError):
-    """The workers cannot write a model for a runtime: packages are missing."""
-
-    code, status, title = "not_supported", 422, "This release cannot do that yet"
-
-    def __init__(self, job_id: str, format: str, why: str) -> None:
-        super().__init__(
-            f"The model of job {job_id} cannot be exported as {format} here. {why} Then "
-            f"POST /v1/jobs/{job_id}/model?format={format} exports once more."
-        )
-
-
 class SpecDatasetNotFound(InvalidSpec):
     """The spec names a dataset that the owner does not have."""
 

@@ -30,7 +30,7 @@ PredictionsFormat = Literal["npz", "csv"]
 class ExportFormat(StrEnum):
     """For which runtime a model is handed out."""
 
-    KERAS = "keras"  # what the training has left: a `.keras` file
+    KERAS = "keras"  # a `.keras` file
     SAVED_MODEL = "saved_model"  # a .zip with one version folder of TensorFlow Serving
     ONNX = "onnx"
     LITERT = "litert"  # a `.tflite` file
@@ -48,6 +48,7 @@ class ExportStatus(StrEnum):
 ExportFormatName = Literal["keras", "saved_model", "onnx", "litert"]
 # No file of the model, but a script that trains it once more.
 SCRIPT: Final = "python"
+ModelFormatName = Literal[ExportFormatName, "python"]
 
 # How the name of a downloaded file ends.
 MODEL_SUFFIXES: Mapping[ExportFormat, str] = {

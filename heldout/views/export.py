@@ -11,10 +11,10 @@ from heldout.views.base import View
 
 
 class ExportView(View):
-    """A job's model in a format, and how far it is."""
+    """A model in a format, and how far it is."""
 
     object: Literal["export"] = "export"
-    job_id: str
+    job_id: str = Field(description="The training, or the study whose ensemble it is.")
     format: ExportFormat
     status: ExportStatus
 
@@ -23,12 +23,12 @@ class ExportReportView(View):
     """How the file answered the job's own images, beside what the training has said of them."""
 
     object: Literal["export_report"] = "export_report"
-    job_id: str
+    job_id: str = Field(description="The training, or the study whose ensemble it is.")
     format: ExportFormat
     runtime: str = Field(description="What loaded the file again, with its version.")
     compared_with: Literal["predictions", "keras"] = Field(
-        description="`predictions`: the job's stored `predictions.npz`. `keras`: what Keras says of the same images, "
-        "where the job has none."
+        description="`predictions`: the job's stored `predictions.npz`; of an ensemble the mean of those of its jobs. "
+        "`keras`: what Keras says of the same images, where a job has none."
     )
     split: SplitName
     images: int

@@ -6,13 +6,13 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import JobNotFound
-from heldout.kinds import ExportSpec, JobKind
+from heldout.kinds import EvaluateSpec, ExportSpec, JobKind
 from heldout.lifecycle import JobStatus
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.views.export import ExportReportView
 from models.ids import new_id
-from models.specs import training_spec_of
+from models.specs import spec_of, training_spec_of
 from models.store import artifacts, new_jobs
 from models.store.claims import HeldAttempt, complete
 from models.tables import ExportRow, JobRow
@@ -24,24 +24,51 @@ MAX_RUNTIME_S = 1800
 class ExportSource:
     """What an export is made from and compared with.
 
-    model, predictions: keys in the blob store; a job that was cancelled has no predictions.
+    id: of the training, or of the study whose ensemble it is.
+    models, predictions: keys in the blob store, of each training; a job that was cancelled has no predictions, and an
+    ensemble none unless all of its trainings have some.
+    spec: of the training, or of the ensemble's first one.
     """
 
-    model: str
-    predictions: str | None
+    id: str
+    models: tuple[str, ...]
+    predictions: tuple[str, ...]
     spec: JobSpec
 
 
 def source_of(session: Session, job_id: str) -> ExportSource | None:
-    """What a training has left to export; None where it has no model. Raises JobNotFound, SpecUnreadable."""
-    job = session.get(JobRow, job_id)
-    if job is None:
-        raise JobNotFound(job_id)
-    model = artifacts.model_of(session, job)
-    if model is None:
+    """What there is to export; None where a model is gone.
+
+    Args:
+        job_id: of a training, or of the evaluation that has measured a study's ensemble.
+    Raises:
+        JobNotFound, SpecUnreadable.
+    """
+    row = _required(session, job_id)
+    asked = spec_of(row)
+    jobs = [_required(session, one) for one in asked.winner] if isinstance(asked, EvaluateSpec) else [row]
+    models = [artifacts.model_of(session, job) for job in jobs]
+    predictions = [artifacts.find(session, job.id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ) for job in jobs]
+    if None in models:
         return None
-    predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
-    return ExportSource(model.key, None if predictions is None else predictions.key, training_spec_of(job))
+    return ExportSource(
+        id=shown_id(row),
+        models=tuple(model.key for model in models if model is not None),
+        predictions=() if None in predictions else tuple(one.key for one in predictions if one is not None),
+        spec=training_spec_of(jobs[0]),
+    )
+
+
+def shown_id(job: JobRow) -> str:
+    """Of what has left the model, as clients know it: the training, or the study of an evaluation."""
+    return job.id if job.study_id is None or job.kind is not JobKind.EVALUATE else job.study_id
+
+
+def _required(session: Session, job_id: str) -> JobRow:
+    row = session.get(JobRow, job_id)
+    if row is None:
+        raise JobNotFound(job_id)
+    return row
 
 
 def find(session: Session, job_id: str, format_: ExportFormat) -> ExportRow | None:
@@ -55,11 +82,12 @@ def status_of(session: Session, row: ExportRow) -> JobStatus | None:
 
 
 def order(session: Session, job: JobRow, format_: ExportFormat, *, again: bool = False) -> JobRow | None:
-    """Queue the job that writes a training's model for another runtime, for its owner.
+    """Queue the job that writes a model for another runtime, for its owner.
 
     None where one was queued before.
 
     Args:
+        job: the training, or the evaluation that has measured a study's ensemble.
         again: queue one also after one that failed.
     """
     # Whoever orders the same at the same moment waits here, and then finds the row.
@@ -73,7 +101,7 @@ def order(session: Session, job: JobRow, format_: ExportFormat, *, again: bool =
         job_id=new_id("job"),
         kind=JobKind.EXPORT,
         owner=job.owner,
-        name=f"{job.id} as {format_}",
+        name=f"{shown_id(job)} as {format_}",
         spec=ExportSpec(job_id=job.id, format=format_, max_runtime_s=MAX_RUNTIME_S),
         dataset_id=job.dataset_id,
         priority=job.priority,
@@ -93,15 +121,15 @@ def mark_stored(
     job_id: str,
     report: ExportReportView,
     *,
-    key: str | None,
+    key: str,
 ) -> JobStatus:
     """End the job well, unless it was cancelled: the model is proven, and in the blob store.
 
     A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
 
     Args:
-        job_id: of the training.
-        key: of the file; None where a file was proven that is there already.
+        job_id: of the training, or of a study's evaluation.
+        key: of the file.
     Raises:
         LeaseLost: if this attempt no longer holds the job.
     """
@@ -114,8 +142,8 @@ def mark_stored(
                 status=ExportStatus.STORED,
                 report=report.model_dump(mode="json"),
                 key=key,
-                size_bytes=None if key is None else report.size_bytes,
-                sha256=None if key is None else report.sha256,
+                size_bytes=report.size_bytes,
+                sha256=report.sha256,
             )
             .execution_options(synchronize_session=False)
         )

@@ -166,7 +166,13 @@ class PlayedWorker:
             claims.record_epoch(session, held, epoch, {**EPOCH, **values})
             claims.record_progress(session, held, epoch=epoch, eta_s=3.0)
 
-    def succeed(self, held: claims.HeldAttempt, final: dict = FINAL, gap: StoredGap | None = None) -> JobStatus:
+    def succeed(
+        self,
+        held: claims.HeldAttempt,
+        final: dict = FINAL,
+        gap: StoredGap | None = None,
+        stop_reason: StopReason = StopReason.COMPLETED,
+    ) -> JobStatus:
         prefix = f"jobs/{held.job_id}/{held.attempt}"
         model, predictions = b"keras" * 1_000_000, PREDICTIONS
         self.blobs.put(f"{prefix}/model.keras", model)
@@ -183,7 +189,7 @@ class PlayedWorker:
         summary = self.summary(held, result)
         with self.database.write() as session:
             claims.note_summary(session, held, summary)
-            return claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
+            return claims.succeed(session, held, result=result, stop_reason=stop_reason)
 
     def summary(self, held: claims.HeldAttempt, result: claims.Result) -> SummaryView | None:
         with self.database.read() as session:

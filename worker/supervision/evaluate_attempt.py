@@ -6,57 +6,22 @@ from pathlib import Path
 from heldout.errors import SpecUnreadable
 from heldout.kinds import EvaluateSpec
 from heldout.lifecycle import FailureCode
-from heldout.settings import Settings
 from models.blobs import BlobMissing
 from models.store import evaluations
-from models.store.claims import Claimed
 from models.store.evaluations import TrainedModel
-from worker.machine.cores import JobCores
-from worker.machine.memory_budget import MemoryBudget
-from worker.machine.scratch import Scratch
 from worker.messages import EvaluateAssignment, Evaluated, FromTraining, StoredModel
-from worker.supervision.lease import AttemptLease
-from worker.supervision.process_attempt import CannotBegin, ProcessAttempt
+from worker.supervision.process_attempt import CannotBegin, ModelGone, ProcessAttempt
 
 
-class ModelGone(CannotBegin):
-    """A job has no stored model."""
-
-    def __init__(self, job_id: str) -> None:
-        super().__init__(FailureCode.MODEL_UNAVAILABLE, f"The model of {job_id} is no longer stored.")
-
-
-class EvaluateAttempt(ProcessAttempt):
+class EvaluateAttempt(ProcessAttempt[EvaluateSpec]):
     """The evaluation of a study."""
 
     what = "Measuring on test"
     threads = 1
-
-    def __init__(
-        self,
-        claimed: Claimed,
-        spec: EvaluateSpec,
-        lease: AttemptLease,
-        *,
-        settings: Settings,
-        scratch: Scratch,
-        memory: MemoryBudget,
-        cores: JobCores,
-    ) -> None:
-        super().__init__(
-            claimed,
-            lease,
-            max_runtime_s=spec.max_runtime_s,
-            settings=settings,
-            scratch=scratch,
-            memory=memory,
-            cores=cores,
-        )
-        self._spec = spec
-        self._models: Mapping[str, TrainedModel] = {}
+    _models: Mapping[str, TrainedModel]  # by job, known once it has its assignment
 
     def assignment(self, dataset: Path) -> EvaluateAssignment:
-        spec = self._spec
+        spec = self.spec
         try:
             self._models = self.lease.read(lambda session: evaluations.models_of(session, [*spec.base, *spec.winner]))
         except SpecUnreadable as error:
@@ -70,7 +35,7 @@ class EvaluateAttempt(ProcessAttempt):
             # With folds each model has images of its own, and an ensemble none that all of its members were not
             # trained on.
             with_validation=not any(model.has_own_validation for model in self._models.values()),
-            resident_bytes=self._memory.resident_bytes(),
+            resident_bytes=self.memory.resident_bytes(),
             relations=None if relations is None else str(relations),
         )
 

@@ -8,10 +8,12 @@ import time
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import structlog
 
 from heldout.errors import LeaseLost, StorageUnavailable
+from heldout.kinds import EvaluateSpec, ExportSpec, SuspectSpec
 from heldout.lifecycle import FailureCode
 from heldout.settings import Settings
 from models.blobs import BlobMissing
@@ -27,6 +29,8 @@ from worker.supervision.processes import ProcessDied, TrainingProcess
 
 log = structlog.get_logger()
 
+Asked = TypeVar("Asked", bound=SuspectSpec | EvaluateSpec | ExportSpec)
+
 
 class CannotBegin(Exception):
     """Something is missing without which the process need not be started; another attempt would lack it too."""
@@ -37,7 +41,14 @@ class CannotBegin(Exception):
         self.detail = detail
 
 
-class ProcessAttempt(ABC):
+class ModelGone(CannotBegin):
+    """A job has no stored model."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(FailureCode.MODEL_UNAVAILABLE, f"The model of {job_id} is no longer stored.")
+
+
+class ProcessAttempt(ABC, Generic[Asked]):
     """Runs in one thread of the worker. To stop it its process is killed; an attempt after it starts anew."""
 
     # What is done, as people read it: `The search for wrong labels`.
@@ -48,21 +59,21 @@ class ProcessAttempt(ABC):
     def __init__(
         self,
         claimed: Claimed,
+        spec: Asked,
         lease: AttemptLease,
         *,
-        max_runtime_s: float,
         settings: Settings,
         scratch: Scratch,
         memory: MemoryBudget,
         cores: JobCores,
     ) -> None:
         self.claimed = claimed
+        self.spec = spec
         self.lease = lease
         self.files = AttemptFiles(lease, settings)
         self.folder = Path()  # of this attempt alone
-        self._max_runtime_s = max_runtime_s
         self._scratch = scratch
-        self._memory = memory
+        self.memory = memory
         self._watch = MemoryWatch(memory, claimed)
         self._cores = cores
         self._began = time.monotonic()
@@ -106,7 +117,7 @@ class ProcessAttempt(ABC):
         self._cores.pin_process(process.pid, self.threads)
         while True:
             self.lease.require()
-            requested = self.lease.requested_stop(out_of_time=self._runtime_s() >= self._max_runtime_s)
+            requested = self.lease.requested_stop(out_of_time=self._runtime_s() >= self.spec.max_runtime_s)
             if requested is not None:
                 raise Interrupted(requested)
             self._watch.look(process.pid)
@@ -133,7 +144,7 @@ class ProcessAttempt(ABC):
         if self.lease.stopping.wait(0.5):
             self.lease.release()
         elif (kill := self._watch.kill_of(died.exit_code)) is not None:
-            settle_kill(self.lease, kill, self._memory.total_bytes, what=self.what, remedy="")
+            settle_kill(self.lease, kill, self.memory.total_bytes, what=self.what, remedy="")
         else:
             self.lease.fail(FailureCode.PROCESS_DIED, str(died))
 

@@ -3,48 +3,20 @@
 from pathlib import Path
 
 from heldout.kinds import SuspectSpec
-from heldout.settings import Settings
 from heldout.stored.suspects import suspects_key
 from models.file_names import MEMBERS_FILE
 from models.relations import FILE_NAME, relations_key
 from models.store import suspects
-from models.store.claims import Claimed
-from worker.machine.cores import JobCores
-from worker.machine.memory_budget import MemoryBudget
-from worker.machine.scratch import Scratch
 from worker.messages import FromTraining, SuspectAssignment, SuspectsFound
-from worker.supervision.lease import AttemptLease
 from worker.supervision.process_attempt import ProcessAttempt
 
 
-class SuspectAttempt(ProcessAttempt):
+class SuspectAttempt(ProcessAttempt[SuspectSpec]):
     """A search for wrong labels."""
 
     what = "The search for wrong labels"
     # At most so many of its networks are trained at a time, however many cores there are.
     threads = 2
-
-    def __init__(
-        self,
-        claimed: Claimed,
-        spec: SuspectSpec,
-        lease: AttemptLease,
-        *,
-        settings: Settings,
-        scratch: Scratch,
-        memory: MemoryBudget,
-        cores: JobCores,
-    ) -> None:
-        super().__init__(
-            claimed,
-            lease,
-            max_runtime_s=spec.max_runtime_s,
-            settings=settings,
-            scratch=scratch,
-            memory=memory,
-            cores=cores,
-        )
-        self._spec = spec
 
     def assignment(self, dataset: Path) -> SuspectAssignment:
         dataset_id = self.claimed.dataset_id
@@ -57,7 +29,7 @@ class SuspectAttempt(ProcessAttempt):
             scratch=str(self.folder),
             relations=str(relations) if has_relations else None,
             names=str(names) if has_names else None,
-            seed=self._spec.seed,
+            seed=self.spec.seed,
             threads=self.threads,
         )
 

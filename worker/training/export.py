@@ -2,7 +2,7 @@
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,21 @@ def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Mode
     model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name="classifier")
     if trained is not None:
         model.set_weights(trained.get_weights())
-    # So that `evaluate` works as it is; plain SGD has no state that the file would have to carry.
-    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    compile_to_evaluate(model)
     return model
+
+
+def compile_to_evaluate(model: keras.Model) -> None:
+    """Have `evaluate` work as it is; plain SGD has no state that the file would have to carry."""
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+
+
+def save_with(model: keras.Model, file: Path, members: Mapping[str, bytes]) -> None:
+    """Write a `.keras` file with more members by name: Keras reads those that it knows, and passes over others."""
+    model.save(file)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
 
 
 def about_model(
@@ -101,11 +113,8 @@ class PreparedExport:
         return about_model(model, self._job_id, self._dataset_sha256, data.classes, data.value_range)
 
     def _save(self, model: keras.Model, file: Path) -> None:
-        model.save(file)
         about = self.about(model)
-        # Keras reads the members that it knows, and passes over others.
-        with zipfile.ZipFile(file, "a") as archive:
-            archive.writestr(about.file_name, about.to_bytes())
+        save_with(model, file, {about.file_name: about.to_bytes()})
 
     def predictor(self, weights: Weights) -> "Predictor":
         """The predictor, of a model with these weights; whatever has failed in the thread is raised here."""

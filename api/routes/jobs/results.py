@@ -11,7 +11,7 @@ from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
-from api.routes.jobs.downloads import FILE, download
+from api.routes.downloads import FILE, download
 from heldout.errors import (
     DatasetLost,
     DatasetNotFound,

@@ -5,7 +5,7 @@ import io
 import json
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,11 @@ from models.arrays import ImageSet, content_address, save
 from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id
-from models.store import claims, datasets, exports, jobs
+from models.store import claims, datasets, evaluation_jobs, exports, jobs
 from models.store.artifacts import Artifact
 from models.store.claims import Result
-from models.tables import ExportRow, JobRow
+from models.tables import ExportRow, JobRow, StudyRow
+from tests.models.reports.made_studies import cure
 from tests.models.work import ALICE, Work, final_of
 from tests.worker.training.trainings import fewer
 from worker.machine.cores import Cores
@@ -84,17 +85,17 @@ class Bench:
             self.work.dataset = datasets.find(session, ALICE, "digits")
         self.job_id = self.trained()
 
-    def trained(self, **changes: Any) -> str:
+    def trained(self, seed: int = 5, **changes: Any) -> str:
         """A training that has succeeded, with weights that are far from their beginning."""
         job_id = self.work.submit(network=NETWORK, **changes)
         held = self.work.claim().held
         spec = JobSpec.model_validate({"dataset": "digits", "network": NETWORK, **changes})
         data = select(self.images, spec)
         network = build_network(spec.network, data.image, len(data.classes), 3)
-        draws = np.random.default_rng(5)
+        draws = np.random.default_rng(seed)
         network.set_weights(
             [
-                weight * 3 if weight.ndim > 1 else weight + draws.uniform(0, 0.2, weight.shape)
+                weight * (3 if seed == 5 else -2) if weight.ndim > 1 else weight + draws.uniform(0, 0.2, weight.shape)
                 for weight in network.get_weights()
             ]
         )
@@ -114,11 +115,34 @@ class Bench:
             claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
         return job_id
 
+    def evaluated(self, members: Sequence[str]) -> str:
+        """The job that has measured a study's ensemble of these trainings."""
+        self.study_id = self.work.ended_study()
+        with self.work.database.write() as session:
+            job = evaluation_jobs.queue(
+                session,
+                owner=ALICE,
+                study_id=self.study_id,
+                dataset_id=self.work.dataset.id,
+                name="test",
+                priority=0,
+                base=members,
+                winner=members,
+            )
+        held = self.work.claim().held
+        shown = cure().model_dump(mode="json")
+        with self.work.database.write() as session:
+            claims.complete(session, held)
+            row = session.get_one(StudyRow, self.study_id)
+            row.spec, row.plan = shown["spec"], {"seeds": 2, "folds": 4, "max_jobs": None, "max_seconds": None}
+            row.found = {name: shown[name] for name in ("arms", "conclusion", "ensemble", "progress", "ledger")}
+        return job.id
+
     def export(self, format_: ExportFormat, job_id: str | None = None) -> ExportRow | None:
         """Order the model in a format, and have a worker do it."""
         job_id = job_id or self.job_id
         with self.work.database.write() as session:
-            exports.order(session, jobs.find(session, ALICE, job_id), format_)
+            exports.order(session, session.get_one(JobRow, job_id), format_)
         self.run()
         with self.work.database.read() as session:
             return exports.find(session, job_id, format_)
@@ -147,21 +171,22 @@ class Bench:
         assert row.report["sha256"] == row.sha256
         return content
 
-    def assigned(self, predictions: str | None = "predictions.npz") -> ExportAssignment:
+    def assigned(self, predictions: Sequence[str] = ("predictions.npz",), **changes: Any) -> ExportAssignment:
         """What a process is told that is to export the last training as a SavedModel."""
         scratch = self.folder / new_id("job")
         scratch.mkdir()
-        return ExportAssignment(
-            job_id=self.job_id,
+        assignment = ExportAssignment(
+            source_id=self.job_id,
             format=ExportFormat.SAVED_MODEL,
             spec=JobSpec.model_validate({"dataset": "digits", "network": NETWORK}),
             dataset=str(self.folder / "digits"),
             dataset_sha256=self.sha256,
             scratch=str(scratch),
             card="# Model card",
-            model=str(self.folder / "model.keras"),
-            predictions=None if predictions is None else str(self.folder / predictions),
+            models=(str(self.folder / "model.keras"),),
+            predictions=tuple(str(self.folder / name) for name in predictions),
         )
+        return replace(assignment, **changes)
 
     def exported_files(self) -> list:
         return list(self.blobs.stored(f"jobs/{self.job_id}/exports"))
@@ -210,7 +235,17 @@ def test_each_format_answers_in_its_own_runtime_as_the_training_did_and_says_wha
 
     rows = {format_: bench.export(format_) for format_ in ExportFormat}
     assert {(row.status, str(row.error)) for row in rows.values()} == {(ExportStatus.STORED, "None")}
-    assert rows[ExportFormat.KERAS].key is None, "the training has stored it"
+
+    (bench.folder / "again.keras").write_bytes(bench.content(rows[ExportFormat.KERAS]))
+    again = keras.saving.load_model(bench.folder / "again.keras", safe_mode=True)
+    own = keras.saving.load_model(bench.folder / "model.keras")
+    assert all(np.array_equal(*pair) for pair in zip(again.get_weights(), own.get_weights(), strict=True))
+    assert agrees(again(pixels).numpy())
+    labels = bench.images.labels[bench.images.splits["test"]]
+    assert again.evaluate(pixels, labels, verbose=0) == pytest.approx(own.evaluate(pixels, labels, verbose=0))
+    with zipfile.ZipFile(bench.folder / "again.keras") as archive:
+        of_keras = json.loads(archive.read("heldout.json"))
+        card_of_keras = archive.read("MODEL_CARD.md").decode()
 
     content = bench.content(rows[ExportFormat.ONNX])
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -232,12 +267,14 @@ def test_each_format_answers_in_its_own_runtime_as_the_training_did_and_says_wha
     of_litert = json.loads(bytes(model.buffers[entry.buffer].data))
 
     (card,) = (bytes(model.buffers[one.buffer].data).decode() for one in model.metadata if one.name == b"MODEL_CARD.md")
-    assert card == of_onnx.pop("model_card") == (version / "assets.extra" / "MODEL_CARD.md").read_text()
+    assert (
+        card == card_of_keras == of_onnx.pop("model_card") == (version / "assets.extra" / "MODEL_CARD.md").read_text()
+    )
     assert bench.job_id in card
 
     with np.load(bench.folder / "predictions.npz") as arrays:
         facts = json.loads(str(arrays["about"]))
-    assert of_saved_model == of_litert == facts
+    assert of_keras == of_saved_model == of_litert == facts
     assert {
         name: value if isinstance(facts[name], str) else json.loads(value) for name, value in of_onnx.items()
     } == facts
@@ -255,7 +292,7 @@ def test_each_format_answers_in_its_own_runtime_as_the_training_did_and_says_wha
 def test_a_job_that_never_looks_at_test_is_proven_on_validation_and_one_without_predictions_beside_keras(
     bench: Bench,
 ) -> None:
-    report = exported(bench.assigned(predictions=None)).report
+    report = exported(bench.assigned(predictions=())).report
     assert (report.split, report.images, report.compared_with) == ("test", 150, "keras")
     bench.trained(evaluation={"test": "never"})
     report = exported(bench.assigned()).report
@@ -287,7 +324,7 @@ def test_a_failed_proof_leaves_no_file_and_is_not_tried_again(bench: Bench, scri
 def test_a_worker_without_the_packages_says_which_ones(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None if "onnx" in name else object())
     with pytest.raises(PackagesMissing, match=r"lacks tf2onnx, onnx, onnxruntime.*heldout\[export\]"):
-        exported(replace(bench.assigned(), format=ExportFormat.ONNX))
+        exported(bench.assigned(format=ExportFormat.ONNX))
 
 
 def test_a_model_that_is_gone_is_named(bench: Bench) -> None:
@@ -301,12 +338,47 @@ def test_what_was_exported_of_a_training_that_was_deleted_meanwhile_is_not_kept(
     def deleted_meanwhile(assignment: ExportAssignment) -> Exported:
         with bench.work.database.write() as session:
             jobs.remove(session, ALICE, bench.job_id)
-        return Exported(assignment.model, report)
+        return Exported(assignment.models[0], report)
 
     report = exported(bench.assigned()).report
     scripted(deleted_meanwhile)
     assert bench.export(ExportFormat.SAVED_MODEL) is None
     assert bench.exported_files() == []
+
+
+def test_an_ensemble_is_one_model_that_gives_the_mean_of_what_its_trainings_have_said(bench: Bench) -> None:
+    """As of a study whose folds differ: each member has validated on other images, and none has looked at test."""
+    members, said = [], []
+    for seed, fold in ((5, 0), (6, 1)):
+        changes = {"validation": {"folds": 4, "fold": fold}, "evaluation": {"test": "never"}}
+        members.append(bench.trained(seed, **changes))
+        for name in ("model.keras", "predictions.npz"):
+            (bench.folder / name).rename(bench.folder / f"{fold}-{name}")
+        with np.load(bench.folder / f"{fold}-predictions.npz") as arrays:
+            found = {
+                split: (arrays[f"{split}_indices"], arrays[f"{split}_probabilities"])
+                for split in ("train", "validation")
+            }
+        said.append(dict(pair for of_split in found.values() for pair in zip(*of_split, strict=True)))
+    with np.load(bench.folder / "0-predictions.npz") as arrays:
+        rows = arrays["validation_indices"]
+    mean = np.mean([[one[row] for row in rows] for one in said], axis=0)
+    evaluation = bench.evaluated(members)
+    exported_rows = {format_: bench.export(format_, evaluation) for format_ in (ExportFormat.KERAS, ExportFormat.ONNX)}
+    for row in exported_rows.values():
+        assert (row.status, row.error) == (ExportStatus.STORED, None)
+        report = row.report
+        assert (report["job_id"], report["split"], report["images"]) == (bench.study_id, "validation", len(rows))
+        assert (report["compared_with"], report["about"]["job_id"]) == ("predictions", bench.study_id)
+    pixels = bench.images.images[rows].astype(np.float32)
+    (bench.folder / "ensemble.keras").write_bytes(bench.content(exported_rows[ExportFormat.KERAS]))
+    ensemble = keras.saving.load_model(bench.folder / "ensemble.keras", safe_mode=True)
+    assert np.allclose(ensemble(pixels).numpy(), mean, atol=1e-5)
+    assert not np.allclose(mean, [said[0][row] for row in rows], atol=1e-2), "the members differ"
+    session = onnxruntime.InferenceSession(bench.content(exported_rows[ExportFormat.ONNX]))
+    assert np.allclose(session.run(["probabilities"], {"pixels": pixels})[0], mean, atol=1e-5)
+    with zipfile.ZipFile(bench.folder / "ensemble.keras") as archive:
+        assert "dropout" in archive.read("MODEL_CARD.md").decode(), "the report of the study"
 
 
 def test_batches_of_every_size_cover_all_images_once(database: Database) -> None:

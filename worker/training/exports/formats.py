@@ -29,21 +29,20 @@ class PackagesMissing(Exception):
 class Format:
     """How one format is written and loaded again.
 
-    write: takes the model, what its file says of itself, its card, where to write it, and a folder for other files;
-    None where the training has written it.
+    write: takes the model, what its file says of itself, its card, where to write it, and a folder for other files.
     answers: takes the file, images, and a folder for other files; gives (images, classes) probabilities.
     runtime: what it is answered by, with its version.
     packages: importable names that both need, beside TensorFlow and Keras.
     """
 
-    write: Callable[[keras.Model, ModelAbout, str, Path, Path], None] | None
+    write: Callable[[keras.Model, ModelAbout, str, Path, Path], None]
     answers: Callable[[Path, ProofImages, Path], NDArray[np.float32]]
     runtime: Callable[[], str]
     packages: tuple[str, ...] = ()
 
 
 FORMATS: Mapping[ExportFormat, Format] = {
-    ExportFormat.KERAS: Format(None, keras_file.answers, keras_file.runtime),
+    ExportFormat.KERAS: Format(keras_file.write, keras_file.answers, keras_file.runtime),
     ExportFormat.SAVED_MODEL: Format(saved_model.write, saved_model.answers, saved_model.runtime),
     ExportFormat.ONNX: Format(
         onnx_file.write, onnx_file.answers, onnx_file.runtime, ("tf2onnx", "onnx", "onnxruntime")

@@ -1,4 +1,4 @@
-"""The training's own `.keras` file, loaded again by plain Keras in a fresh process."""
+"""A `.keras` file, loaded again by plain Keras in a fresh process."""
 
 import os
 import subprocess
@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.stored.model_about import CARD_FILE, ModelAbout
+from worker.training.export import compile_to_evaluate, save_with
 from worker.training.exports.proof import ProofImages, parts_of
 
 _SCRIPT = Path(__file__).with_name("plain_keras.py")
@@ -16,6 +18,11 @@ _SCRIPT = Path(__file__).with_name("plain_keras.py")
 
 class NotLoaded(Exception):
     """The file could not be loaded again in its runtime."""
+
+
+def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch: Path) -> None:
+    compile_to_evaluate(model)
+    save_with(model, file, {about.file_name: about.to_bytes(), CARD_FILE: card.encode()})
 
 
 def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:

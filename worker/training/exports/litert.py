@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.stored.model_about import ModelAbout
+from heldout.stored.model_about import CARD_FILE, ModelAbout
 from worker.training.exports import saved_model
 from worker.training.exports.proof import ProofImages
 
@@ -21,7 +21,7 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
     folder = scratch / "for_litert"
     saved_model.save(model, folder)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[saved_model.SIGNATURE])
-    entries = {about.file_name: about.to_bytes(), saved_model.CARD_FILE: card.encode()}
+    entries = {about.file_name: about.to_bytes(), CARD_FILE: card.encode()}
     file.write_bytes(_with_metadata(converter.convert(), entries))
 
 

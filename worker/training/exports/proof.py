@@ -1,10 +1,10 @@
 """What a file is proven with: a job's own images, what the training has said of them, and the comparison."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from models.relations import Relations
 TOLERANCE = 1e-5
 # One image, an odd number, and as many as a service would be sent: a model must not care.
 BATCH_SIZES = (1, 7, 64)
+# A file is proven with the first of these that a job has.
+SPLITS: tuple[SplitName, ...] = ("test", "validation", "train")
 
 
 class ExportDiffers(Exception):
@@ -60,18 +62,42 @@ def parts_of(count: int) -> list[slice]:
 
 @dataclass(frozen=True)
 class StoredAnswers:
-    """What `predictions.npz` says of one split: positions in the dataset and (images, classes) probabilities."""
+    """What was said of images of one split: positions in the dataset and (images, classes) probabilities."""
 
     split: SplitName
     positions: NDArray[np.int64]
     probabilities: NDArray[np.float32]
 
 
-def stored_answers(file: Path) -> StoredAnswers:
-    """The predictions of test; of validation where the job never looked at test; of train where it had neither."""
+def stored_answers(files: Sequence[Path]) -> StoredAnswers | None:
+    """What `predictions.npz` says of one split; of several of them the mean, of images that all of them have.
+
+    It is test, or validation where no job looked at test, or train where it had neither. With folds another member has
+    the same images in another split. None without a file, and where no image is in all of them.
+    """
+    if not files:
+        return None
+    with np.load(files[0], allow_pickle=False) as arrays:
+        split = next(name for name in SPLITS if f"{name}_indices" in arrays)
+        positions, sums = arrays[f"{split}_indices"], arrays[f"{split}_probabilities"].astype(np.float64)
+    for file in files[1:]:
+        known, said = _answers_to_all(file)
+        shared = np.isin(positions, known)
+        positions = positions[shared]
+        sums = sums[shared] + said[np.searchsorted(known, positions)]
+    if not len(positions):
+        return None
+    return StoredAnswers(split, positions, (sums / len(files)).astype(np.float32))
+
+
+def _answers_to_all(file: Path) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The positions of all images in the file, ascending, and their (images, classes) probabilities."""
     with np.load(file, allow_pickle=False) as arrays:
-        split = next(name for name in ("test", "validation", "train") if f"{name}_indices" in arrays)
-        return StoredAnswers(cast(SplitName, split), arrays[f"{split}_indices"], arrays[f"{split}_probabilities"])
+        splits = [split for split in SPLITS if f"{split}_indices" in arrays]
+        positions = np.concatenate([arrays[f"{split}_indices"] for split in splits])
+        probabilities = np.concatenate([arrays[f"{split}_probabilities"] for split in splits])
+    order = np.argsort(positions)
+    return positions[order], probabilities[order]
 
 
 def split_without_answers(
@@ -79,8 +105,7 @@ def split_without_answers(
 ) -> tuple[SplitName, NDArray[np.int64]]:
     """The split, and the positions of its images, that a job without predictions is proven with."""
     own = splits_of(images.labels, images.splits, spec, relations)
-    names: tuple[SplitName, ...] = ("test", "validation", "train")
-    split = next(name for name in names if len(own[name]) and (name != "test" or spec.evaluation.test != "never"))
+    split = next(name for name in SPLITS if len(own[name]) and (name != "test" or spec.evaluation.test != "never"))
     return split, own[split]
 
 

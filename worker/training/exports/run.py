@@ -6,10 +6,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from heldout.lifecycle import FailureCode
 from heldout.stored.artifacts import MODEL_SUFFIXES
@@ -19,6 +17,7 @@ from models.relations import load_relations
 from worker.messages import ExportAssignment, Exported, Failed, FromTraining
 from worker.training.export import about_model
 from worker.training.exports.formats import FORMATS, PackagesMissing, require_packages
+from worker.training.exports.loading import load_models
 from worker.training.exports.proof import (
     TOLERANCE,
     ExportDiffers,
@@ -64,34 +63,29 @@ def exported(assignment: ExportAssignment) -> Exported:
     require_packages(assignment.format)
     scratch, dataset, format_ = Path(assignment.scratch), Path(assignment.dataset), FORMATS[assignment.format]
     images = load(dataset)
-    trained = Path(assignment.model)
-    model = keras.saving.load_model(trained, safe_mode=True, compile=False)
-    about = about_model(model, assignment.job_id, assignment.dataset_sha256, images.classes, images.value_range)
-    expected: NDArray[np.float32] | None = None
-    if assignment.predictions is None:
+    model = load_models([Path(file) for file in assignment.models])
+    about = about_model(model, assignment.source_id, assignment.dataset_sha256, images.classes, images.value_range)
+    stored = stored_answers([Path(file) for file in assignment.predictions])
+    if stored is None:
         relations = load_relations(Path(assignment.relations)) if assignment.relations else None
         split, positions = split_without_answers(images, assignment.spec, relations)
     else:
-        stored = stored_answers(Path(assignment.predictions))
-        split, positions, expected = stored.split, stored.positions, stored.probabilities
+        split, positions = stored.split, stored.positions
     asked = ProofImages(split, images.images, positions, dataset / "images.npy")
-    compared_with = "predictions"
-    if expected is None:
-        compared_with = "keras"
+    if stored is None:
         expected = np.concatenate([np.asarray(model(batch, training=False)) for batch in asked.batches()])
-    if format_.write is None:
-        file = trained
     else:
-        file = scratch / f"model{MODEL_SUFFIXES[assignment.format]}"
-        format_.write(model, about, assignment.card, file, scratch)
+        expected = stored.probabilities
+    file = scratch / f"model{MODEL_SUFFIXES[assignment.format]}"
+    format_.write(model, about, assignment.card, file, scratch)
     found = compare(format_.answers(file, asked, scratch), expected)
     content = file.read_bytes()
     report = ExportReportView.model_validate(
         {
-            "job_id": assignment.job_id,
+            "job_id": assignment.source_id,
             "format": assignment.format,
             "runtime": format_.runtime(),
-            "compared_with": compared_with,
+            "compared_with": "keras" if stored is None else "predictions",
             "split": split,
             "images": len(positions),
             "batch_sizes": asked.batch_sizes,

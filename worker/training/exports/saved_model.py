@@ -8,12 +8,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.stored.model_about import ModelAbout
+from heldout.stored.model_about import CARD_FILE, ModelAbout
 from worker.training.exports.proof import ProofImages
 
 SIGNATURE = "serving_default"
 INPUT, OUTPUT = "pixels", "probabilities"
-CARD_FILE = "MODEL_CARD.md"
 # TensorFlow's own name of the folder for files that it passes over.
 _EXTRA = "assets.extra"
 

@@ -5,15 +5,12 @@ import json
 
 import pytest
 
-from heldout.lifecycle import FailureCode
-from heldout.stored.artifacts import ExportFormat
-from heldout.views.export import ExportReportView
-from models.store import claims, exports, named_blobs
+from heldout.lifecycle import FailureCode, StopReason
+from models.store import claims, named_blobs
+from tests.api.routes.exported import FILE, report_of, store
 from tests.api.support import assert_problem, sqlite_only, submitted
 
 pytestmark = sqlite_only
-
-FILE = b"an ONNX file, as far as the API can tell"
 
 
 @pytest.fixture
@@ -22,42 +19,6 @@ def job(client, worker, spec) -> str:
     job = submitted(client, spec)["id"]
     worker.succeed(worker.claim())
     return job
-
-
-def report_of(job: str, format_: str, content: bytes = FILE) -> ExportReportView:
-    about = {
-        "job_id": job,
-        "dataset_sha256": "1" * 64,
-        "weights_sha256": "2" * 64,
-        "classes": ("cat", "dog"),
-        "shape": (28, 28, 1),
-        "range": (0.0, 255.0),
-    }
-    return ExportReportView(
-        job_id=job,
-        format=ExportFormat(format_),
-        runtime="onnxruntime 1",
-        compared_with="predictions",
-        split="test",
-        images=1000,
-        batch_sizes=[1, 7, 64],
-        differing_answers=0,
-        max_difference=2e-7,
-        tolerance=1e-5,
-        size_bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        about=about,
-    )
-
-
-def store(worker, job: str, format_: str = "onnx") -> None:
-    """Do what a worker does whose export has passed its proof."""
-    held, key = worker.claim(), None
-    if format_ != "keras":
-        key = f"jobs/{job}/exports/{held.job_id}-1.{format_}"
-        worker.blobs.put(key, FILE)
-    with worker.database.write() as session:
-        exports.mark_stored(session, held, job, report_of(job, format_), key=key)
 
 
 def fail(worker, code: str, detail: str) -> None:
@@ -129,7 +90,7 @@ def test_the_trainings_own_file_is_there_at_once_and_gone_where_plain_keras_answ
     client.post(f"/v1/jobs/{job}/model")
     store(worker, job, "keras")
     assert client.get(report).json()["format"] == "keras"
-    assert client.get(f"/v1/jobs/{job}/model").status_code == 200
+    assert client.get(f"/v1/jobs/{job}/model").content == FILE, "once it is proven, with its card inside"
 
 
 def test_nothing_is_exported_of_a_job_without_a_model_or_of_another_owner(client, stranger, worker, spec, job):
@@ -172,15 +133,21 @@ def test_the_card_says_what_the_model_is_for_how_well_it_does_and_how_it_is_made
     assert_problem(stranger.get(f"/v1/jobs/{waiting}/card"), 404, "job_not_found")
 
 
-def test_the_script_is_there_at_once_and_refused_where_plain_keras_would_give_other_figures(client, worker, spec):
-    job = submitted(client, spec)["id"]
+def test_the_script_is_there_at_once_and_has_what_the_job_needs_and_nothing_else(client, worker, spec):
+    plain = submitted(client, spec)["id"]
     worker.succeed(worker.claim())
-    answer = client.get(f"/v1/jobs/{job}/model?format=python")
+    answer = client.get(f"/v1/jobs/{plain}/model?format=python")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/x-python; charset=utf-8")
-    compile(answer.text, "script", "exec")
-    assert f"SEED = {client.get(f'/v1/jobs/{job}').json()['spec']['training']['seed']}" in answer.text
+    assert f"SEED = {client.get(f'/v1/jobs/{plain}').json()['spec']['training']['seed']}" in answer.text
     assert "mnist_5k.csv.gz" in answer.text
-    augmented = submitted(client, {**spec, "augmentation": {"horizontal_flip": True}})["id"]
-    worker.succeed(worker.claim())
-    refused = client.get(f"/v1/jobs/{augmented}/model?format=python")
-    assert_problem(refused, 422, "not_supported", "/augmentation")
+    training = {**spec["training"], "mixup": 0.2, "ema_decay": 0.9}
+    asked = {**spec, "augmentation": {"contrast": 0.2}, "training": training, "initial": {"job": plain}}
+    richer = submitted(client, asked)["id"]
+    worker.succeed(worker.claim(), stop_reason=StopReason.DEADLINE)
+    text = client.get(f"/v1/jobs/{richer}/model?format=python").text
+    compile(text, "script", "exec")
+    assert f"INITIAL is the file `.keras` of {plain}" in text
+    assert "the job's time was over here" in text
+    for part in ("reduce_mean", "blended", "decay", "start_from"):
+        assert part in text
+        assert part not in answer.text

@@ -3,8 +3,11 @@
 import pytest
 
 from models.secret_box import SecretBox
-from models.store import webhooks
+from models.store import claims, evaluation_jobs, exports, studies, webhooks
+from models.tables import StudyRow
+from tests.api.routes.exported import FILE, store
 from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+from tests.models.reports.made_studies import cure
 
 NO_STUDY = "std_01jd0000000000000000000000"
 
@@ -164,3 +167,46 @@ def test_weights_that_may_know_the_images_of_a_fold_keep_a_study_to_the_datasets
     problem = client.post("/v1/studies", json=body)
     assert_problem(problem, 422, "invalid_spec")
     assert problem.json()["errors"][0]["pointer"] == "/splits"
+
+
+@sqlite_only
+def test_the_ensemble_is_one_model_once_base_and_winner_have_met_test(client, stranger, worker, asked):
+    study = ordered(client, asked)
+    route = f"/v1/studies/{study['id']}/model"
+    for ask in (client.get, client.post):
+        assert "has no ensemble yet" in assert_problem(ask(f"{route}?format=onnx"), 409, "not_ready")["detail"]
+    assert_problem(stranger.get(route), 404, "study_not_found")
+    members = study["arms"][1]["jobs"]
+    with worker.database.write() as session:
+        row = session.get_one(StudyRow, study["id"])
+        given = {"owner": row.owner, "study_id": row.id, "dataset_id": row.dataset_id, "name": "test", "priority": 9}
+        evaluation = evaluation_jobs.queue(session, **given, base=members, winner=members)
+        studies.write(session, row.id, evaluation=evaluation.id)
+    held = worker.claim()
+    with worker.database.write() as session:
+        claims.complete(session, held)
+        row = session.get_one(StudyRow, study["id"])
+        studies.write(session, row.id, found={**row.found, "ensemble": cure().ensemble.model_dump(mode="json")})
+    problem = assert_problem(client.get(f"{route}?format=onnx"), 409, "not_ready")
+    assert f"The model of {study['id']} is ordered as onnx" in problem["detail"]
+    held = worker.claim()
+    with worker.database.write() as session:
+        assert exports.source_of(session, evaluation.id) is None, "nobody has trained its members"
+        claims.fail(session, held, code="export_failed", detail="A member is gone.")
+    problem = assert_problem(client.get(f"{route}?format=onnx"), 409, "export_failed")
+    assert f"POST {route}?format=onnx" in problem["detail"]
+    expected = {"object": "export", "job_id": study["id"], "format": "onnx", "status": "queued"}
+    assert client.post(f"{route}?format=onnx").json() == expected
+    store(worker, evaluation.id, shown=study["id"])
+    answer = client.get(f"{route}?format=onnx")
+    assert (answer.status_code, answer.content) == (200, FILE)
+    assert answer.headers["content-disposition"] == f'attachment; filename="{study["id"]}.onnx"'
+    link = answer.headers["link"]
+    assert client.get(link[1 : link.index(">")]).json()["job_id"] == study["id"]
+
+
+@sqlite_only
+def test_a_study_without_a_winner_leaves_no_ensemble(client, asked):
+    study = ordered(client, asked)
+    client.post(f"/v1/studies/{study['id']}/cancel")
+    assert_problem(client.get(f"/v1/studies/{study['id']}/model"), 409, "no_model")

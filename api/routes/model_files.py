@@ -1,0 +1,102 @@
+"""Models in several formats, of jobs and of studies: the first request orders one, later ones get the file."""
+
+from typing import Annotated, Any
+
+from fastapi import Query
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from api.http.app_context import AppContext
+from api.http.deps import Announce
+from api.http.problems import NO_ROOM, problems
+from api.live.hub import ChannelState
+from api.live.recent_events import Channel, ChannelKind
+from api.routes.downloads import FILE, download
+from api.routes.long_poll import MAX_WAIT_S
+from heldout.errors import (
+    DatasetNotFound,
+    ExportDiffers,
+    ExportFailed,
+    ExportNotReady,
+    ExportNotSupported,
+    HeldoutError,
+    ModelLost,
+    StorageUnavailable,
+)
+from heldout.routes import model_route
+from heldout.stored.artifacts import MODEL_SUFFIXES, ExportFormat
+from heldout.views.export import ExportView
+from models.database import Session
+from models.ordered_exports import Find, OrderedExport, Source, asked_for
+from models.store import exports, quotas
+from models.store.keys import Caller
+from models.tables import ExportRow
+from models.wake import WakeUp
+
+# What routes of models answer beside what is wrong with a job or a study.
+EXPORT_PROBLEMS = (
+    ModelLost,
+    DatasetNotFound,
+    ExportNotReady,
+    ExportDiffers,
+    ExportFailed,
+    ExportNotSupported,
+    StorageUnavailable,
+    *NO_ROOM,
+)
+FORMATS = "`keras`: a file for Keras. `saved_model`: a .zip for TensorFlow Serving. `onnx`. `litert`: a `.tflite` file."
+Format = Annotated[ExportFormat, Query(alias="format", description=FORMATS)]
+Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for an export's end.")]
+_LINK = {"description": '`rel="describedby"`: the report of the file\'s proof.', "schema": {"type": "string"}}
+
+
+def model_responses(*errors: type[HeldoutError]) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route that hands out a model."""
+    file = {**FILE, "headers": {**FILE["headers"], "Link": _LINK}}
+    return {200: file, **problems(*errors, *EXPORT_PROBLEMS)}
+
+
+async def proven(app: AppContext, caller: Caller, find: Find, format_: ExportFormat, *, wait_s: float) -> ExportRow:
+    """The export, once it is stored; it is ordered where nobody has done so.
+
+    Raises:
+        What `find` does, and `EXPORT_PROBLEMS`.
+    """
+
+    def ask() -> OrderedExport:
+        return asked_for(app.database, app.settings.quotas, app.publisher.publish, caller, find, format_)
+
+    asked = await run_in_threadpool(ask)
+    if not asked.has_ended and wait_s:
+        await app.hub.wait(Channel(ChannelKind.JOB, asked.row.export_job_id), _has_ended, wait_s)
+        asked = await run_in_threadpool(ask)
+    return asked.stored()
+
+
+def order(
+    session: Session, app: AppContext, caller: Caller, source: Source, format_: ExportFormat, announce: Announce
+) -> ExportView:
+    """Order an export before it is needed, or once more after one that failed."""
+    if source.dataset.sha256 is None:
+        raise DatasetNotFound(source.dataset.name)
+    quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
+    queued = exports.order(session, source.job, format_, again=True)
+    if queued is not None:
+        announce(WakeUp.for_job(queued.id, queued.gpus))
+    row = exports.find(session, source.job.id, format_)
+    assert row is not None, "it was ordered now or before"
+    return ExportView(job_id=source.id, format=format_, status=row.status)
+
+
+def sent(
+    app: AppContext, source_id: str, format_: ExportFormat, key: str, size_bytes: int | None, sha256: str | None
+) -> StreamingResponse:
+    """A stored model, as an attachment that names the report of its proof."""
+    name = f"{source_id}{MODEL_SUFFIXES[format_]}"
+    answer = download(app.blobs, key, name, ModelLost(source_id), size_bytes=size_bytes, sha256=sha256)
+    answer.headers["Link"] = f'<{model_route(source_id)}/report?format={format_}>; rel="describedby"'
+    return answer
+
+
+def _has_ended(state: ChannelState) -> bool:
+    return state.has_ended

@@ -1,0 +1,82 @@
+"""The ensemble of a study as one model, for several runtimes."""
+
+from fastapi import Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from api.http.auth import CallerDep
+from api.http.deps import AnnounceDep, AppContextDep, SessionDep, StudyId
+from api.http.problems import NO_ROOM, problems
+from api.http.routing import resource
+from api.routes import model_files
+from api.routes.model_files import EXPORT_PROBLEMS, Format, Wait
+from heldout.errors import DatasetNotFound, EnsembleNotReady, NoEnsemble, StudyNotFound
+from heldout.stored.artifacts import ExportFormat
+from heldout.study_lifecycle import StudyStatus
+from heldout.views.export import ExportReportView, ExportView
+from models.database import Session
+from models.ordered_exports import Find, Source
+from models.store import studies
+from models.store.keys import Caller
+from models.tables import JobRow
+
+router = resource("/v1/studies/{study_id}", "studies")
+
+_NO_MODEL = (StudyNotFound, EnsembleNotReady, NoEnsemble)
+
+
+@router.get("/model", response_class=StreamingResponse, responses=model_files.model_responses(*_NO_MODEL))
+async def get_ensemble(
+    study_id: StudyId,
+    caller: CallerDep,
+    app: AppContextDep,
+    format_: Format = ExportFormat.KERAS,
+    wait: Wait = 0,
+) -> Response:
+    """The winner's networks, of all seeds, as one model that gives the mean of their probabilities.
+
+    The first request for a format orders it. A worker writes the file, loads it again in its own runtime, and compares
+    its answers with the mean of the predictions of these jobs; only a file that passes is handed out.
+    """
+    found = await model_files.proven(app, caller, _finder(caller, study_id), format_, wait_s=wait)
+    assert found.key is not None, "every export of an ensemble has stored a file"
+    return await run_in_threadpool(model_files.sent, app, study_id, format_, found.key, found.size_bytes, found.sha256)
+
+
+@router.get("/model/report", responses=problems(*_NO_MODEL, *EXPORT_PROBLEMS))
+async def get_ensemble_report(
+    study_id: StudyId,
+    caller: CallerDep,
+    app: AppContextDep,
+    format_: Format = ExportFormat.KERAS,
+    wait: Wait = 0,
+) -> ExportReportView:
+    """How the ensemble's file answered the study's own images; the first request for a format orders its export."""
+    found = await model_files.proven(app, caller, _finder(caller, study_id), format_, wait_s=wait)
+    return ExportReportView.model_validate(found.report)
+
+
+@router.post("/model", status_code=202, responses=problems(*_NO_MODEL, DatasetNotFound, *NO_ROOM))
+def order_ensemble(
+    study_id: StudyId,
+    caller: CallerDep,
+    session: SessionDep,
+    app: AppContextDep,
+    announce: AnnounceDep,
+    format_: Format = ExportFormat.KERAS,
+) -> ExportView:
+    """Order the ensemble in a format before it is needed, or once more after an export that failed."""
+    return model_files.order(session, app, caller, _source(session, caller, study_id), format_, announce)
+
+
+def _source(session: Session, caller: Caller, study_id: str) -> Source:
+    """The job that has measured the study's ensemble. Raises StudyNotFound, EnsembleNotReady, NoEnsemble."""
+    study, dataset = studies.find(session, caller.owner, study_id)
+    job = None if study.evaluation is None else session.get(JobRow, study.evaluation)
+    if job is not None and study.found.get("ensemble") is not None:
+        return Source(study_id, job, dataset)
+    raise EnsembleNotReady(study_id) if study.status is StudyStatus.RUNNING else NoEnsemble(study_id, study.status)
+
+
+def _finder(caller: Caller, study_id: str) -> Find:
+    return lambda session: _source(session, caller, study_id)

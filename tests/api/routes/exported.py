@@ -1,0 +1,44 @@
+"""What a worker leaves that has exported a model, for tests of what the API hands out."""
+
+import hashlib
+
+from heldout.stored.artifacts import ExportFormat
+from heldout.views.export import ExportReportView
+from models.store import exports
+
+FILE = b"an ONNX file, as far as the API can tell"
+
+
+def report_of(job: str, format_: str, content: bytes = FILE) -> ExportReportView:
+    about = {
+        "job_id": job,
+        "dataset_sha256": "1" * 64,
+        "weights_sha256": "2" * 64,
+        "classes": ("cat", "dog"),
+        "shape": (28, 28, 1),
+        "range": (0.0, 255.0),
+    }
+    return ExportReportView(
+        job_id=job,
+        format=ExportFormat(format_),
+        runtime="onnxruntime 1",
+        compared_with="predictions",
+        split="test",
+        images=1000,
+        batch_sizes=[1, 7, 64],
+        differing_answers=0,
+        max_difference=2e-7,
+        tolerance=1e-5,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        about=about,
+    )
+
+
+def store(worker, job: str, format_: str = "onnx", shown: str | None = None) -> None:
+    """Do what a worker does whose export has passed its proof. shown: the study of an evaluation."""
+    held = worker.claim()
+    key = f"jobs/{job}/exports/{held.job_id}-1.{format_}"
+    worker.blobs.put(key, FILE)
+    with worker.database.write() as session:
+        exports.mark_stored(session, held, job, report_of(shown or job, format_), key=key)

@@ -1,0 +1,87 @@
+"""A script reads an upload as its ingest has read it, bit for bit."""
+
+import base64
+import io
+import sys
+import tarfile
+import unicodedata
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from heldout.datasets import DatasetSpec
+from models.arrays import ImageSet, load
+from models.file_names import MEMBERS_FILE, FileNames
+from models.scripts.reading import Reader, of_arrays, of_folders
+from worker.ingest.pipeline import run
+
+DRAWS = np.random.default_rng(3)
+
+
+def picture(number: int) -> tuple[str, bytes]:
+    """An image file of one of the kinds that are not simply copied: transparent, grey, with a palette, lying."""
+    kind = ("RGBA", "L", "P", "RGB")[number % 4]
+    size = (12 + number % 3, 10)
+    image = Image.fromarray(DRAWS.integers(0, 255, (size[1], size[0], 4), np.uint8), "RGBA")
+    image = image if kind == "RGBA" else image.convert("RGB").convert(kind)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned
+    file = io.BytesIO()
+    image.save(file, "PNG", **({"exif": exif} if kind == "RGB" else {}))
+    return f"around/{('cat', 'dög')[number // 2 % 2]}/{number:03}.png", file.getvalue()
+
+
+def ingested(upload: Path, folder: Path, **spec: object) -> tuple[ImageSet, FileNames]:
+    run(upload, DatasetSpec.model_validate({"name": "own", **spec}), folder)
+    return load(folder), FileNames(folder / MEMBERS_FILE)
+
+
+def read(reader: Reader, upload: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """What the script's own function gives."""
+    modules = (base64, io, sys, tarfile, unicodedata, zipfile, zlib)
+    script = {module.__name__: module for module in modules} | {"np": np, "Image": Image, "ImageOps": ImageOps}
+    for name, (_, content) in reader.constants.items():
+        script[name] = base64.b64encode(zlib.compress(content))
+    script["SHAPE"] = shape
+    exec(reader.code, script)
+    return script["read"](str(upload))
+
+
+@pytest.mark.parametrize(("packed", "rule", "colour"), [("zip", "pad", "auto"), ("tar.gz", "crop", "grey")])
+def test_folders_of_images_give_the_same_pixels(tmp_path: Path, packed: str, rule: str, colour: str) -> None:
+    upload, files = tmp_path / f"upload.{packed}", [picture(number) for number in range(40)]
+    if packed == "zip":
+        with zipfile.ZipFile(upload, "w") as archive:
+            for name, content in files:
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(upload, "w:gz") as archive:
+            for name, content in files:
+                entry = tarfile.TarInfo(f"./{name}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+    resize = {"height": 9, "width": 11, "rule": rule}
+    images, names = ingested(upload, tmp_path / "made", resize=resize, colour=colour)
+    asked = DatasetSpec.model_validate({"name": "own", "resize": resize})
+    reader = of_folders("", [names[row] for row in range(len(names))], images.labels, asked.resize)
+    pixels, labels = read(reader, upload, images.shape)
+    assert np.array_equal(pixels, images.images)
+    assert np.array_equal(labels, images.labels)
+    assert (pixels.dtype, labels.dtype) == (np.uint8, np.int32)
+
+
+@pytest.mark.parametrize("labels", ["text", "places in names"])
+def test_arrays_give_the_same_pixels_and_labels(tmp_path: Path, labels: str) -> None:
+    upload, places = tmp_path / "upload.npz", DRAWS.integers(0, 3, 60)
+    names = np.array(["wolf", "cat", "dog"])
+    given = {"labels": names[places]} if labels == "text" else {"labels": places, "class_names": names}
+    np.savez(upload, images=DRAWS.random((60, 8, 9)) * 3 - 1, **given)
+    images, _ = ingested(upload, tmp_path / "made")
+    pixels, found = read(of_arrays(""), upload, images.shape)
+    assert np.array_equal(pixels, images.images)
+    assert np.array_equal(found, images.labels)
+    assert pixels.dtype == images.images.dtype

@@ -1,0 +1,167 @@
+"""The script of a job, run in a process with Keras alone: the same data file gives the job's figures."""
+
+import os
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import sklearn.datasets
+
+from heldout.intervals import wilson_interval
+from heldout.spec import JobSpec
+from heldout.stored.final import FinalView, GapsView, SplitResult
+from models.arrays import ImageSet, split_digests
+from models.scripts.reading import of_arrays, of_table
+from models.scripts.script import FirstWeights, ScriptFacts, script_of
+from models.scripts.training import Ended
+from tests.worker.training import trainings
+from tests.worker.training.trainings import Training, small_spec
+from worker.messages import StopCause
+from worker.training.data import select
+from worker.training.evaluate import Evaluator
+from worker.training.export import build_exported
+from worker.training.initial import start_from
+from worker.training.network import build_network, freeze_blocks
+from worker.training.trainer import StopRequested
+
+DATA = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
+
+AUGMENTED = {"rotation_degrees": 20, "width_shift": 0.1, "zoom": 0.1, "brightness": 0.2, "contrast": 0.2}
+# What a script can be asked for, in as few trainings as it takes.
+SPECS = {
+    "augmentation, erasing, averaged weights, early stopping, plateau": small_spec(
+        {"filters": 4, "padding": "same", "repeat": 2, "activation": "gelu", "dropout": 0.1},
+        {"filters": 6, "l2": 0.002, "pool": 1},
+        network={"dense": [{"units": 12, "dropout": 0.2, "l2": 0.001}]},
+        augmentation={**AUGMENTED, "fill_mode": "reflect", "erasing": 0.5},
+        training={
+            "epochs": 8,
+            "early_stopping": {"monitor": "validation_loss", "patience": 2, "restore_best": True},
+            "schedule": {"name": "reduce_on_plateau", "factor": 0.5, "patience": 1},
+            "class_weights": "balanced",
+            "label_smoothing": 0.1,
+            "ema_decay": 0.9,
+            "optimizer": {"name": "adamw", "learning_rate": 0.05, "weight_decay": 0.01},
+            "train_limit": 400,
+        },
+    ),
+    # Adam would make much of the gradients of biases before batch normalisation, which are rounding alone.
+    "flips, cutmix, cosine, batch normalisation, the guard's best epoch": small_spec(
+        {"filters": 4, "batch_norm": True, "padding": "same"},
+        network={"head": "global_average"},
+        augmentation={"horizontal_flip": True, "vertical_flip": True, "height_shift": 0.2, "fill_mode": "constant"},
+        training={
+            "schedule": {"name": "cosine", "warmup_epochs": 1},
+            "optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9},
+            "class_weights": {"3": 2.0},
+            "cutmix": 0.8,
+            "on_overfit": "stop_and_restore",
+        },
+    ),
+    "wrapping, mixup, weights of another job, a frozen block, a deadline": small_spec(
+        {"filters": 4},
+        {"filters": 3, "pool": 1, "kernel_size": 2},
+        augmentation={**AUGMENTED, "fill_mode": "wrap"},
+        training={"mixup": 0.4, "ema_decay": 0.8},
+        initial={"job": "job_01jd0000000000000000000000", "freeze_blocks": 1},
+    ),
+}
+TAKEN = ["block1_conv1"]
+
+
+class ScriptedJob:
+    """A training to its end, with the figures of its kept weights, and the script of it.
+
+    initial: the file from which it starts, if it starts from one; then its time is over after two epochs.
+    """
+
+    def __init__(self, spec: JobSpec, images: ImageSet, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.initial: Path | None = None
+        if spec.initial is not None:
+            self.initial = folder / "initial.keras"
+            monkeypatch.setattr(trainings, "new_network", self.started_network)
+            data = select(images, spec)
+            build_exported(spec.network, data, build_network(spec.network, data.image, 10, 99)).save(self.initial)
+        training = Training(spec, images)
+        if spec.initial is not None:
+            training.requested_stop = lambda: StopCause.DEADLINE if training.trainer.position.epoch > 2 else None
+        with suppress(StopRequested):
+            training.trainer.train()
+        training.trainer.restore_kept()
+        results = {}
+        for split, rows in training.data.rows.items():
+            # Of the kept weights: the training's own evaluator may measure an average of the last steps.
+            found = Evaluator(training.network, training.resident).measure(rows, lambda: None)
+            interval = wilson_interval(round(found.accuracy * len(rows)), len(rows))
+            results[split] = SplitResult(loss=found.loss, accuracy=found.accuracy, count=len(rows), interval=interval)
+        self.final = FinalView(
+            epoch=training.trainer.position.kept, gap=GapsView(validation=None, test=None), **results
+        )
+        self.facts = facts_of(training, images, self.final)
+
+    def started_network(self, spec: JobSpec, images: ImageSet, policy: str = "float32") -> keras.Model:
+        network = build_network(spec.network, images.shape, len(images.classes), spec.training.seed, policy)
+        start_from(network, self.initial, TAKEN)
+        freeze_blocks(network, spec.initial.freeze_blocks)
+        return network
+
+
+def facts_of(training: Training, images: ImageSet, final: FinalView) -> ScriptFacts:
+    digests, spec = split_digests(images), training.spec
+    return ScriptFacts(
+        job_id="job_1",
+        job_name='a "name" \\ with """ quotes',
+        spec=spec,
+        classes=images.classes,
+        shape=images.shape,
+        value_range=images.value_range,
+        splits=training.data.source,
+        images=len(images.labels),
+        digests={name: digests[name] for name in ("validation", "test")},
+        final=final,
+        reader=of_table("scikit-learn's digits.csv.gz"),
+        initial=None if spec.initial is None else FirstWeights(spec.initial.job, TAKEN),
+        ended=None if spec.initial is None else Ended(2, "the job's time was over here"),
+    )
+
+
+def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", str(script), *arguments]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_script_gives_the_figures_of_the_job_from_the_same_data_file(
+    name: str, digits: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = ScriptedJob(SPECS[name], digits, tmp_path, monkeypatch)
+    script, model = tmp_path / "job_1.py", tmp_path / "again.keras"
+    script.write_text(script_of(job.facts))
+    assert "heldout" not in script.read_text().lower()
+    ended = run(script, str(DATA), *([] if job.initial is None else [str(job.initial)]), str(model))
+    assert ended.returncode == 0, ended.stderr
+    for split in ("train", "validation", "test"):
+        line = next(line for line in ended.stdout.splitlines() if line.startswith(f"{split} "))
+        loss, of_the_job, accuracy, accuracy_of_the_job = map(float, re.findall(r"\d+\.\d+", line))
+        expected = getattr(job.final, split)
+        assert (of_the_job, accuracy_of_the_job) == pytest.approx((expected.loss, expected.accuracy), abs=6e-5)
+        assert loss == pytest.approx(expected.loss, abs=1e-4), f"{split} of {name}\n{ended.stdout}"
+        assert accuracy == pytest.approx(expected.accuracy, abs=0.01)
+    test = digits.splits["test"]
+    said = keras.saving.load_model(model)(digits.images[test].astype(np.float32)).numpy().argmax(1)
+    assert (said == digits.labels[test]).mean() == pytest.approx(job.final.test.accuracy, abs=0.01)
+
+
+def test_the_script_refuses_other_data(digits: ImageSet, tmp_path: Path) -> None:
+    facts = replace(facts_of(Training(small_spec(), digits), digits, None), reader=of_arrays(""))
+    exec(script_of(facts), script := {"__name__": "script"})
+    np.savez(tmp_path / "other.npz", images=255 - digits.images, labels=digits.labels)
+    with pytest.raises(SystemExit, match="This is other data: the validation images or labels differ"):
+        script["splits_of"](*script["read"](str(tmp_path / "other.npz")))
