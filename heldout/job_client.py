@@ -300,11 +300,11 @@ class JobMethods:
         params = {"label": label, "answer": answer, "split": split, "limit": limit}
         return await self._answers.read(CellView, "GET", _job(job_id, "confusion/images"), params=params)
 
-    # --- events of all jobs and datasets -----------------------------------------------------------
+    # --- events of all that the owner has ----------------------------------------------------------
 
     @dual_iterator
     def all_events(self, *, after: int = 0) -> AsyncIterator[OwnerEventView]:
-        """What has happened to all jobs and datasets of the owner, in one order with numbers of its own."""
+        """What has happened to all that the owner has, in one order with numbers of its own."""
         return self._answers.pages(OwnerEventPage, "/v1/events", after=after)
 
     @dual_iterator
