@@ -18,7 +18,7 @@ from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
 from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
-from heldout.views.export import ExportReportView, ExportView
+from heldout.views.export import ExportList, ExportReportView, ExportView, ListedExportView
 from heldout.views.job import JobPage, JobView, ListedJobView
 from heldout.views.metrics import MetricsView
 from heldout.views.queue import QueueView
@@ -254,6 +254,11 @@ class JobMethods:
         return await self._answers.read(
             ExportView, "POST", _job(job_id, "model"), params={"format": format}, repeatable=True
         )
+
+    @dual
+    async def exports(self, job_id: str) -> list[ListedExportView]:
+        """How far the job's model is in each format, with the report of its proof. Orders nothing."""
+        return (await self._answers.read(ExportList, "GET", _job(job_id, "exports"))).data
 
     @dual
     async def export_report(

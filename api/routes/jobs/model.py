@@ -35,13 +35,14 @@ from heldout.errors import (
 )
 from heldout.lifecycle import FailureCode, JobStatus
 from heldout.stored.artifacts import MODEL_SUFFIXES, SCRIPT, ExportFormat, ExportStatus
-from heldout.views.export import ExportReportView, ExportView
+from heldout.views.export import ExportList, ExportReportView, ExportView
 from heldout.views.study_report import MARKDOWN
 from models.model_card import model_card
 from models.plain_script import plain_script
 from models.store import accounts, artifacts, exports, jobs, quotas
 from models.store.keys import Caller
 from models.tables import ExportRow
+from models.views.export import export_list
 from models.wake import WakeUp
 
 router = resource("/v1/jobs/{job_id}", "jobs")
@@ -127,6 +128,15 @@ async def get_model_report(
     """
     found = await _proven(app, caller, job_id, format_, wait_s=wait)
     return ExportReportView.model_validate(found.report)
+
+
+@router.get("/exports", responses=problems(JobNotFound, NotReady, NoModel))
+def list_exports(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> ExportList:
+    """How far the job's model is in each format, with the report of its proof. Orders nothing."""
+    job = jobs.find(session, caller.owner, job_id)
+    if artifacts.model_of(session, job) is None:
+        raise not_there(job, "model")
+    return export_list(job_id, exports.of_job(session, job_id))
 
 
 @router.get("/card", response_class=Response, responses=_CARD)
