@@ -9,14 +9,15 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import static_files
+from api import manual, static_files
 from api.static_files import ASK_AGAIN, FOR_EVER, StaticFile
 from heldout.errors import RouteNotFound
 
 BUILT = Path(__file__).parent / "static"
 # Addresses of pages; the script in the browser decides what each of them shows.
-PAGES = ("/", "/login", "/new", "/compare", "/jobs", "/datasets", "/studies")
-PAGES_BELOW = ("/jobs/{rest:path}", "/datasets/{rest:path}", "/studies/{rest:path}")
+_LISTS = ("/jobs", "/datasets", "/studies", "/models", "/evaluations")
+PAGES = ("/", "/login", "/new", "/compare", *_LISTS)
+PAGES_BELOW = tuple(f"{path}/{{rest:path}}" for path in _LISTS)
 # No script, style or connection but from here, nothing inline, and in nobody's frame.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -24,6 +25,8 @@ POLICY = (
 )
 # Files in assets/ have a digest of their content in their names.
 ASSETS = "assets/"
+# By this the script knows that there is a manual to lead to.
+MANUAL = f'<link rel="help" href="{manual.ROOT}/"></head>'
 NOT_BUILT = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Heldout</title>
 <h1>Heldout is running</h1>
 <p>Its dashboard is not built. <code>make web</code> builds it; then start the service again.</p>
@@ -35,11 +38,19 @@ def is_built() -> bool:
     return (BUILT / "index.html").is_file()
 
 
-def install(app: FastAPI, built: Path = BUILT) -> None:
-    """Serve the pages and their files; where nothing is built, a page that says how to."""
+def install(app: FastAPI, built: Path = BUILT, *, has_manual: bool | None = None) -> None:
+    """Serve the pages and their files; where nothing is built, a page that says how to.
+
+    Args:
+        has_manual: whether the pages lead to the manual; by default where it is built.
+    """
     files = {str(path.relative_to(built)): _read(path, built) for path in built.rglob("*") if path.is_file()}
-    page = files.pop("index.html", None) or static_files.made(
-        NOT_BUILT, static_files.HTML, caching=ASK_AGAIN, policy=POLICY
+    files.pop("index.html", None)
+    page = static_files.made(
+        _shell(built, manual.is_built() if has_manual is None else has_manual),
+        static_files.HTML,
+        caching=ASK_AGAIN,
+        policy=POLICY,
     )
 
     async def serve_page(request: Request) -> Response:
@@ -55,6 +66,15 @@ def install(app: FastAPI, built: Path = BUILT) -> None:
         app.router.add_route(path, serve_page, include_in_schema=False)
     for path in (f"/{ASSETS}{{name}}", *(f"/{name}" for name in files if not name.startswith(ASSETS))):
         app.router.add_route(path, serve_asset, include_in_schema=False)
+
+
+def _shell(built: Path, has_manual: bool) -> bytes:
+    """The page that every address has."""
+    try:
+        shell = (built / "index.html").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return NOT_BUILT
+    return (shell.replace("</head>", MANUAL, 1) if has_manual else shell).encode()
 
 
 def _read(path: Path, built: Path) -> StaticFile:

@@ -25,11 +25,15 @@ NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Heldo
 <p>The API is documented at <a href="docs">/docs</a>.</p></html>"""
 
 
+def is_built(built: Path = BUILT) -> bool:
+    """Whether there is a manual to serve."""
+    return (built / "index.html").is_file()
+
+
 def install(app: FastAPI, built: Path = BUILT) -> None:
     """Serve the pages and their files below `/manual`."""
     paths = {str(path.relative_to(built)): path for path in built.rglob("*") if path.is_file()}
-
-    is_built = "index.html" in paths
+    is_there = is_built(built)
 
     @cache
     def file_of(name: str) -> StaticFile:
@@ -38,14 +42,14 @@ def install(app: FastAPI, built: Path = BUILT) -> None:
         return static_files.read(path, caching=ASK_AGAIN, policy=policy)
 
     def serve_root(request: Request) -> Response:
-        if is_built:
+        if is_there:
             return RedirectResponse("manual/")  # relative, so that it holds behind a proxy that adds a prefix
         page = static_files.made(NOT_BUILT.encode(), static_files.HTML, caching=ASK_AGAIN, policy=policy_of(NOT_BUILT))
         return page.answer(request)
 
     def serve_file(request: Request) -> Response:
         name = request.path_params["name"] or "index.html"
-        if not is_built and name == "index.html":
+        if not is_there and name == "index.html":
             return RedirectResponse("../manual")
         if name not in paths:
             raise RouteNotFound(request.url.path)

@@ -1,4 +1,18 @@
-"""Every type of event, and what it tells; the reference is made from this."""
+"""Every type of event, what it is about and what it tells; the reference is made from this."""
+
+from enum import StrEnum
+
+
+class SubjectObject(StrEnum):
+    """What an event can be about."""
+
+    JOB = "job"
+    DATASET = "dataset"
+    STUDY = "study"
+    MODEL = "model"
+    EVALUATION = "evaluation"
+    WEBHOOK = "webhook"
+
 
 EVENT_TYPES: dict[str, str] = {
     "job.queued": "The job waits for a worker.",
@@ -29,6 +43,18 @@ EVENT_TYPES: dict[str, str] = {
     "study.succeeded": "It has its answer, which is the message.",
     "study.failed": "It has no answer; the message says why.",
     "study.finished": "It has ended, whichever way. A webhook's alone: lists and streams have the three above.",
+    "model.checking": "Its file has come and is read.",
+    "model.ready": "It can be evaluated, and trainings can start from it.",
+    "model.rejected": "Its file was not taken, or its check was cancelled; `data.error` says why.",
+    "model.deleted": "It was deleted.",
+    "evaluation.queued": "It waits for a worker.",
+    "evaluation.started": "An attempt has begun.",
+    "evaluation.warning": "Something to know, which the message says.",
+    "evaluation.requeued": "An attempt ended before it was done, and it waits again; `data` says why.",
+    "evaluation.cancelling": "A cancel was asked for.",
+    "evaluation.cancelled": "It is cancelled; nothing of it is kept.",
+    "evaluation.succeeded": "The model is measured.",
+    "evaluation.failed": "It has ended without figures; `data.error` says why.",
     "webhook.disabled": "Its attempts have failed for too long; the message says what to do.",
     "webhook.ping": "A test message. A webhook's alone, and sent though none asks for it.",
 }

@@ -19,7 +19,7 @@ from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
 from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
-from heldout.views.export import ExportReportView, ExportView
+from heldout.views.export import ExportList, ExportReportView, ExportView, ListedExportView
 from heldout.views.job import JobPage, JobView, ListedJobView
 from heldout.views.metrics import MetricsView
 from heldout.views.queue import QueueView
@@ -256,6 +256,11 @@ class JobMethods:
         )
 
     @dual
+    async def exports(self, job_id: str) -> list[ListedExportView]:
+        """How far the job's model is in each format, with the report of its proof. Orders nothing."""
+        return (await self._answers.read(ExportList, "GET", _job(job_id, "exports"))).data
+
+    @dual
     async def export_report(
         self, source_id: str, format: ExportFormatName = "keras", *, wait_s: int = 0
     ) -> ExportReportView:
@@ -302,11 +307,11 @@ class JobMethods:
         params = {"label": label, "answer": answer, "split": split, "limit": limit}
         return await self._answers.read(CellView, "GET", _job(job_id, "confusion/images"), params=params)
 
-    # --- events of all jobs and datasets -----------------------------------------------------------
+    # --- events of all that the owner has ----------------------------------------------------------
 
     @dual_iterator
     def all_events(self, *, after: int = 0) -> AsyncIterator[OwnerEventView]:
-        """What has happened to all jobs and datasets of the owner, in one order with numbers of its own."""
+        """What has happened to all that the owner has, in one order with numbers of its own."""
         return self._answers.pages(OwnerEventPage, "/v1/events", after=after)
 
     @dual_iterator

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from heldout.datasets import DatasetSpec
+from heldout.event_types import SubjectObject
 from heldout.memory import CHECK_BYTES, EXPORT_BYTES, FOREIGN_MODEL_BYTES, SUSPECTS_BYTES
 from heldout.mending.changes import VersionChanges
 from heldout.model_facts import ModelFacts
@@ -127,11 +128,12 @@ class Kind:
 
     spec: type[WorkSpec]  # what the job is asked to do
     devices: frozenset[Device]  # that its jobs may have
-    is_listed: bool  # whether clients see its jobs: under /v1/jobs, in events and through webhooks
+    is_listed: bool  # whether clients see its jobs under /v1/jobs
+    events_about: SubjectObject | None  # what its events tell owners of; None where no stream and no webhook has them
     takes_slot: bool  # whether its jobs take one of a worker's slots; others run beside them, one at a time
     is_check: bool  # whether its jobs look at data only: these leave part of the slots to others
     memory_bytes: int | None  # that each of its jobs takes; None where that depends on what it is asked to do
-    success_message: str  # of the event `job.succeeded`
+    success_message: str  # of the event of its success
 
 
 KINDS: Mapping[JobKind, Kind] = {
@@ -139,6 +141,7 @@ KINDS: Mapping[JobKind, Kind] = {
         spec=JobSpec,
         devices=frozenset({"auto", "cpu", "gpu"}),
         is_listed=True,
+        events_about=SubjectObject.JOB,
         takes_slot=True,
         is_check=False,
         memory_bytes=None,
@@ -148,6 +151,7 @@ KINDS: Mapping[JobKind, Kind] = {
         spec=IngestSpec,
         devices=frozenset({"cpu"}),
         is_listed=False,
+        events_about=None,
         takes_slot=True,
         is_check=True,
         memory_bytes=CHECK_BYTES,
@@ -157,6 +161,7 @@ KINDS: Mapping[JobKind, Kind] = {
         spec=DeriveSpec,
         devices=frozenset({"cpu"}),
         is_listed=False,
+        events_about=None,
         takes_slot=True,
         is_check=True,
         memory_bytes=CHECK_BYTES,
@@ -166,6 +171,7 @@ KINDS: Mapping[JobKind, Kind] = {
         spec=RelateSpec,
         devices=frozenset({"cpu"}),
         is_listed=False,
+        events_about=None,
         takes_slot=False,
         is_check=True,
         memory_bytes=CHECK_BYTES,
@@ -175,6 +181,7 @@ KINDS: Mapping[JobKind, Kind] = {
         spec=SuspectSpec,
         devices=frozenset({"cpu"}),
         is_listed=False,
+        events_about=None,
         takes_slot=True,
         is_check=True,
         memory_bytes=SUSPECTS_BYTES,
@@ -184,6 +191,7 @@ KINDS: Mapping[JobKind, Kind] = {
         spec=EvaluateSpec,
         devices=frozenset({"cpu"}),
         is_listed=False,
+        events_about=None,
         takes_slot=True,
         is_check=False,
         memory_bytes=None,
@@ -193,6 +201,7 @@ KINDS: Mapping[JobKind, Kind] = {
         spec=ExportSpec,
         devices=frozenset({"cpu"}),
         is_listed=False,
+        events_about=None,
         takes_slot=True,
         is_check=False,
         memory_bytes=EXPORT_BYTES,
@@ -202,6 +211,7 @@ KINDS: Mapping[JobKind, Kind] = {
         spec=CheckModelSpec,
         devices=frozenset({"cpu"}),
         is_listed=False,
+        events_about=None,
         takes_slot=True,
         is_check=True,
         memory_bytes=FOREIGN_MODEL_BYTES,
@@ -211,6 +221,7 @@ KINDS: Mapping[JobKind, Kind] = {
         spec=MeasureSpec,
         devices=frozenset({"cpu"}),
         is_listed=False,
+        events_about=SubjectObject.EVALUATION,
         takes_slot=True,
         is_check=False,
         memory_bytes=FOREIGN_MODEL_BYTES,

@@ -21,6 +21,15 @@ WebhookEvent = Literal[
     "dataset.rejected",
     "dataset.deleted",
     "study.finished",
+    "model.checking",
+    "model.ready",
+    "model.rejected",
+    "model.deleted",
+    "evaluation.started",
+    "evaluation.requeued",
+    "evaluation.succeeded",
+    "evaluation.failed",
+    "evaluation.cancelled",
     "webhook.disabled",
 ]
 WEBHOOK_EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)

@@ -331,7 +331,7 @@ UNNUMBERED = "owner IS NOT NULL AND owner_number IS NULL"
 
 
 class EventRow(Base):
-    """Something that happened to a job or a dataset, its subject."""
+    """Something that happened to its subject, such as a job or a dataset."""
 
     __tablename__ = "events"
     __table_args__ = (
@@ -356,7 +356,7 @@ class EventRow(Base):
 
     # The order of writing. It is no cursor: transactions commit in another order.
     position: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
-    subject_object: Mapped[str] = mapped_column(String(16))  # job, dataset
+    subject_object: Mapped[str] = mapped_column(String(16))  # see heldout/views/event.py
     subject_id: Mapped[str] = mapped_column(String(40))
     id: Mapped[int]  # counts from 1 for each subject
     owner: Mapped[str | None] = mapped_column(String(128))  # null: it is in no owner's stream

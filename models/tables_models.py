@@ -26,4 +26,5 @@ class ModelRow(Base):
     check_job: Mapped[str] = mapped_column(String(40))  # the job that reads it for the first time; its row may be gone
     facts: Mapped[dict[str, Any] | None]  # see heldout/model_facts.py
     error: Mapped[dict[str, Any] | None]
+    last_event: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime]

@@ -69,11 +69,16 @@ def test_every_event_that_the_code_names_is_in_the_reference_and_no_other() -> N
     named: set[str] = set()
     for room in ("models", "worker", "api"):
         for path in (ROOT / room).rglob("*.py"):
-            named |= set(re.findall(r'"((?:job|dataset|study|webhook)\.[a-z_]+)"', path.read_text(encoding="utf-8")))
+            named |= set(
+                re.findall(r'"((?:job|dataset|study|model|webhook)\.[a-z_]+)"', path.read_text(encoding="utf-8"))
+            )
     # Written as `dataset.<status>` and `study.<status>`.
     named |= {f"dataset.{status.value}" for status in DatasetStatus} | {*WEBHOOK_EVENTS, PING}
     named |= {f"study.{status.value}" for status in StudyStatus if status is not StudyStatus.RUNNING}
-    assert named - {"study.json"} == EVENT_TYPES.keys()
+    # Evaluations are jobs, told of under their own name; nobody can pause one.
+    of_evaluations = "queued started warning requeued cancelling cancelled succeeded failed"
+    named |= {f"evaluation.{name}" for name in of_evaluations.split()}
+    assert named - {"study.json", "model.keras"} == EVENT_TYPES.keys()
 
 
 def test_every_code_of_a_failed_job_is_in_the_reference() -> None:

@@ -1,4 +1,4 @@
-"""All events of an owner's jobs and datasets in one order, as a list and as a stream."""
+"""All events of an owner in one order, as a list and as a stream."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ async def list_all_events(
     last_event_id: LastEventId = "",
     accept: Accept = "",
 ) -> Response | OwnerEventPage:
-    """What happened to all jobs and datasets of this owner: a list, or a stream of server-sent events."""
+    """What happened to all that this owner has: a list, or a stream of server-sent events."""
     cursor = cursor_of(after, last_event_id, MAX_NUMBER)
     if streams.wants_stream(accept):
         return await run_in_threadpool(_stream, app, caller, cursor)

@@ -1,4 +1,4 @@
-"""The command `heldout events`: what happened to one job, or to all jobs and datasets, until now or from now on."""
+"""The command `heldout events`: what happened to one job, or to all that one has, until now or from now on."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def events(
     job_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A job's id; without it: all jobs and datasets.")
+        str | None, typer.Argument(metavar="[ID]", help="A job's id; without it: all that you have.")
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show what happens from now on, until Ctrl-C or the job's end.")
@@ -30,7 +30,7 @@ def events(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """List or follow what happens. Of a job, or of all jobs, datasets and studies; oldest first."""
+    """List or follow what happens. Of a job, or of all jobs, datasets, studies and models; oldest first."""
     with service(home) as client:
         if not follow:
             print_list(list(_past(client, job_id, after or 0)), as_json, shown.show_events)

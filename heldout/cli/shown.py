@@ -127,7 +127,7 @@ def show_metrics(metrics: MetricsView) -> None:
 
 
 def show_events(events: Iterable[EventView] | Iterable[OwnerEventView]) -> None:
-    """A line for each event as it comes; events of all jobs and datasets name theirs."""
+    """A line for each event as it comes; events of several subjects name theirs."""
     for event in events:
         subject = getattr(event, "subject", None)
         about = f"{subject.id}  " if subject else ""

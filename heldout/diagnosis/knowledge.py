@@ -10,6 +10,7 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.history import Curve, finite
 from heldout.diagnosis.thresholds import (
     MAX_CROSS_ENTROPY,
+    MAX_SMALL_GAP,
     MIN_ACCURACY_COST,
     MIN_BETTER_ON_TRAINING,
     MIN_EPOCHS,
@@ -34,6 +35,10 @@ class Lag:
         least = difference if self.interval is None else self.interval[0]
         return difference >= MIN_LARGE_GAP and least > MIN_BETTER_ON_TRAINING
 
+    @property
+    def is_small(self) -> bool:
+        return self.trained - self.heldout < MAX_SMALL_GAP
+
 
 def knows(accuracy: float, chance: float) -> bool:
     """Whether most images are answered rightly, beyond guessing."""
@@ -57,12 +62,13 @@ def lag_of(facts: Facts) -> Lag | None:
 
 
 def has_nothing_left_to_learn(facts: Facts) -> bool:
-    """Whether all training images are answered rightly, but for what does not matter, and held-out ones far worse.
+    """Whether practically all training images are answered rightly, and held-out ones as well, or else far worse.
 
-    More epochs of the same images then cannot close that gap, even where both losses still fall.
+    More epochs of the same images can then make answers surer, while both losses still fall; they close no large gap,
+    and a small one is none.
     """
     lag = lag_of(facts)
-    return lag is not None and lag.trained >= 1 - MIN_ACCURACY_COST and lag.is_surely_large
+    return lag is not None and lag.trained >= 1 - MIN_ACCURACY_COST and (lag.is_small or lag.is_surely_large)
 
 
 def accuracies_of(curves: Curves) -> tuple[float | None, float | None]:

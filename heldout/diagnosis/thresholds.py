@@ -92,6 +92,8 @@ MIN_BETTER_ON_TRAINING = 0.05
 
 # Accuracy by which training images are answered better than validation's, from which that is a fault. (draws 1-7)
 MIN_LARGE_GAP = 0.1
+# The same, below which validation's images are as well known as training's. (draws 1-7)
+MAX_SMALL_GAP = 0.02
 
 # --- labels ------------------------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
-"""Events: what happened to a job or a study, or to all jobs, datasets and studies of an owner."""
+"""Events: what happened to a job or a study, or to all that an owner has."""
 
-from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import Field
@@ -25,24 +24,15 @@ class EventPage(NumberedPage[EventView]):
     """Events of a job or a study, oldest first."""
 
 
-class SubjectObject(StrEnum):
-    """What an event can be about."""
-
-    JOB = "job"
-    DATASET = "dataset"
-    STUDY = "study"
-    WEBHOOK = "webhook"
-
-
 class SubjectView(View):
-    """What something is about: a job, a dataset, a study or a webhook."""
+    """What something is about."""
 
-    object: str = Field(description="`job`, `dataset`, `study` or `webhook`.")
+    object: str = Field(description="`job`, `dataset`, `study`, `model`, `evaluation` or `webhook`.")
     id: str
 
 
 class OwnerEventView(View):
-    """Something that happened to a job, a dataset, a study or a webhook of the owner."""
+    """Something that happened to a job, a dataset, a study, a model, an evaluation or a webhook of the owner."""
 
     id: int = Field(description="The event's number among all of the owner: grows, with gaps where jobs were deleted.")
     object: Literal["event"]

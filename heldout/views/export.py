@@ -1,4 +1,4 @@
-"""The report of a model that was loaded again in its own runtime."""
+"""A job's model for other runtimes: how far each file is, and how it answered when it was loaded again."""
 
 from typing import Literal
 
@@ -17,6 +17,13 @@ class ExportView(View):
     job_id: str = Field(description="The training, or the study whose ensemble it is.")
     format: ExportFormat
     status: ExportStatus
+
+
+class ExportErrorView(View):
+    """Why there is no proven file."""
+
+    code: str
+    detail: str
 
 
 class ExportReportView(View):
@@ -39,3 +46,23 @@ class ExportReportView(View):
     size_bytes: int
     sha256: str = Field(description="Of the file that was proven, hexadecimal.")
     about: ModelAbout = Field(description="What the file says of itself.")
+
+
+class ListedExportView(View):
+    """What is known of a job's model in a format, whether somebody has ordered it or not."""
+
+    object: Literal["export"] = "export"
+    job_id: str
+    format: ExportFormat
+    status: ExportStatus | Literal["absent"] = Field(
+        description="`absent`: nobody has ordered it. For `keras`, whose file is there at once, of its proof."
+    )
+    error: ExportErrorView | None = Field(description="Why it has failed.")
+    report: ExportReportView | None = Field(description="Of its proof, where that is stored.")
+
+
+class ExportList(View):
+    """A job's model in every format."""
+
+    object: Literal["list"] = "list"
+    data: list[ListedExportView]

@@ -6,8 +6,10 @@ from pydantic import Field
 
 from heldout.views.base import Time, View
 from heldout.views.dataset import DatasetView
+from heldout.views.evaluation import EvaluationView
 from heldout.views.event import SubjectView
 from heldout.views.job import JobView
+from heldout.views.model import ModelView
 from heldout.views.page import Page
 from heldout.views.study import StudyView
 from heldout.webhooks import WebhookEvent
@@ -62,7 +64,7 @@ class WebhookMessage(View):
 
     type: WebhookEvent | Literal["webhook.ping"]
     timestamp: Time
-    data: JobView | DatasetView | StudyView | WebhookView
+    data: JobView | DatasetView | StudyView | ModelView | EvaluationView | WebhookView
 
 
 class WebhookPage(Page[WebhookView]):

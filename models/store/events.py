@@ -1,19 +1,21 @@
-"""Events of subjects: jobs, datasets, studies, webhooks. Each numbers its own from 1, in the order of its row's locks.
+"""Events of subjects, such as jobs and datasets. Each numbers its own from 1, in the order of its row's locks.
 
-An event's type begins with the object that it is about: `job.started`, `dataset.ready`.
+An event's type begins with the object that it is about: `job.started`, `dataset.ready`. A job that clients see as
+something else is told of as that: of an evaluation, `job.started` becomes `evaluation.started`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from sqlalchemy import Integer, String, Table, column, delete, insert, select, update, values
 from sqlalchemy.orm import Session
 
-from heldout.kinds import KINDS
-from heldout.views.event import SubjectObject
+from heldout.event_types import SubjectObject
+from heldout.kinds import KINDS, JobKind
 from models.database import db_now
 from models.store import outbox, owner_events
 from models.tables import DatasetRow, EventRow, JobRow, StudyRow, WebhookRow
+from models.tables_models import ModelRow
 
 Level = Literal["info", "warning", "error"]
 
@@ -37,11 +39,12 @@ def add(
 
     The caller's transaction holds the subject's row from here on.
     """
-    number, owner = _DRAW_NUMBER[object_of(type_)](session, subject_id)
-    _write(session, subject_id, number, type_, message, level=level, data=data, owner=owner)
-    if owner is not None:
-        outbox.add(session, owner, object_of(type_), subject_id, type_)
-    return number
+    drawn = _DRAW_NUMBER[object_of(type_)](session, subject_id)
+    type_ = _of_subject(drawn.about, type_)
+    _write(session, subject_id, drawn.number, type_, message, level=level, data=data, owner=drawn.owner)
+    if drawn.owner is not None:
+        outbox.add(session, drawn.owner, drawn.about, subject_id, type_)
+    return drawn.number
 
 
 def add_first(
@@ -50,20 +53,23 @@ def add_first(
     type_: str,
     message: str,
     *,
-    owner: str | None,
+    kind: JobKind,
+    owner: str,
     data: dict[str, Any] | None = None,
 ) -> None:
-    """Write event 1 of a job that this transaction has just inserted with `last_event` 1.
-
-    Args:
-        owner: whose stream shows the event; None for a kind of job that lists do not show.
-    """
-    _write(session, job_id, 1, type_, message, level="info", data=data, owner=owner)
+    """Write event 1 of a job that this transaction has just inserted with `last_event` 1."""
+    drawn = _of_job(1, owner, kind)
+    _write(session, job_id, 1, _of_subject(drawn.about, type_), message, level="info", data=data, owner=drawn.owner)
 
 
 def object_of(type_: str) -> SubjectObject:
     """What an event of this type is about."""
     return SubjectObject(type_.partition(".")[0])
+
+
+def _of_subject(about: SubjectObject, type_: str) -> str:
+    """The type of an event of a job as that of what the job is to clients."""
+    return f"{about.value}.{type_.partition('.')[2]}"
 
 
 def has_event(session: Session, subject_id: str, type_: str) -> bool:
@@ -106,8 +112,15 @@ def remove_all(session: Session, owner: str, subject_ids: Sequence[str]) -> None
         session.execute(delete(EventRow).where(of_them).execution_options(synchronize_session=False))
 
 
-def _next_of_job(session: Session, job_id: str) -> tuple[int, str | None]:
-    """The next number of the job, and the owner in whose stream its events are: None for jobs that lists hide."""
+class _Drawn(NamedTuple):
+    """The number of a new event, in whose stream it is, if in any, and what it is about."""
+
+    number: int
+    owner: str | None
+    about: SubjectObject
+
+
+def _next_of_job(session: Session, job_id: str) -> _Drawn:
     number, owner, kind = session.execute(
         update(JobRow)
         .where(JobRow.id == job_id)
@@ -115,50 +128,43 @@ def _next_of_job(session: Session, job_id: str) -> tuple[int, str | None]:
         .returning(JobRow.last_event, JobRow.owner, JobRow.kind)
         .execution_options(synchronize_session=False)
     ).one()
-    return number, owner if KINDS[kind].is_listed else None
+    return _of_job(number, owner, kind)
 
 
-def _next_of_dataset(session: Session, dataset_id: str) -> tuple[int, str | None]:
-    """The next number of the dataset, and its owner: None for a bundled one."""
-    number, owner = session.execute(
-        update(DatasetRow)
-        .where(DatasetRow.id == dataset_id)
-        .values(last_event=DatasetRow.last_event + 1)
-        .returning(DatasetRow.last_event, DatasetRow.owner)
-        .execution_options(synchronize_session=False)
-    ).one()
-    return number, owner
+def _of_job(number: int, owner: str, kind: JobKind) -> _Drawn:
+    """Only some kinds of jobs are told of, and some as what clients see instead of a job."""
+    about = KINDS[kind].events_about
+    return _Drawn(number, None, SubjectObject.JOB) if about is None else _Drawn(number, owner, about)
 
 
-def _next_of_study(session: Session, study_id: str) -> tuple[int, str | None]:
-    """The next number of the study, and its owner."""
-    number, owner = session.execute(
-        update(StudyRow)
-        .where(StudyRow.id == study_id)
-        .values(last_event=StudyRow.last_event + 1)
-        .returning(StudyRow.last_event, StudyRow.owner)
-        .execution_options(synchronize_session=False)
-    ).one()
-    return number, owner
+_NUMBERED_ROWS: Mapping[SubjectObject, type[DatasetRow | StudyRow | ModelRow | WebhookRow]] = {
+    SubjectObject.DATASET: DatasetRow,
+    SubjectObject.STUDY: StudyRow,
+    SubjectObject.MODEL: ModelRow,
+    SubjectObject.WEBHOOK: WebhookRow,
+}
 
 
-def _next_of_webhook(session: Session, webhook_id: str) -> tuple[int, str | None]:
-    """The next number of the webhook, and its owner."""
-    number, owner = session.execute(
-        update(WebhookRow)
-        .where(WebhookRow.id == webhook_id)
-        .values(last_event=WebhookRow.last_event + 1)
-        .returning(WebhookRow.last_event, WebhookRow.owner)
-        .execution_options(synchronize_session=False)
-    ).one()
-    return number, owner
+def _next_of(about: SubjectObject) -> Callable[[Session, str], _Drawn]:
+    """Draws the next number of a subject that is no job. A bundled dataset has no owner."""
+    table = _NUMBERED_ROWS[about]
+
+    def draw(session: Session, subject_id: str) -> _Drawn:
+        number, owner = session.execute(
+            update(table)
+            .where(table.id == subject_id)
+            .values(last_event=table.last_event + 1)
+            .returning(table.last_event, table.owner)
+            .execution_options(synchronize_session=False)
+        ).one()
+        return _Drawn(number, owner, about)
+
+    return draw
 
 
-_DRAW_NUMBER: Mapping[SubjectObject, Callable[[Session, str], tuple[int, str | None]]] = {
+_DRAW_NUMBER: Mapping[SubjectObject, Callable[[Session, str], _Drawn]] = {
     SubjectObject.JOB: _next_of_job,
-    SubjectObject.DATASET: _next_of_dataset,
-    SubjectObject.STUDY: _next_of_study,
-    SubjectObject.WEBHOOK: _next_of_webhook,
+    **{about: _next_of(about) for about in _NUMBERED_ROWS},
 }
 
 

@@ -1,5 +1,6 @@
 """Models of trainings for other runtimes: who is to write one, and what became of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select, update
@@ -74,6 +75,11 @@ def _required(session: Session, job_id: str) -> JobRow:
 def find(session: Session, job_id: str, format_: ExportFormat) -> ExportRow | None:
     """What is known of a training's model in that format; None where nobody has ordered it."""
     return session.get(ExportRow, (job_id, format_))
+
+
+def of_job(session: Session, job_id: str) -> Sequence[ExportRow]:
+    """What is known of a training's model in the formats that somebody has ordered."""
+    return session.scalars(select(ExportRow).where(ExportRow.job_id == job_id)).all()
 
 
 def status_of(session: Session, row: ExportRow) -> JobStatus | None:

@@ -13,7 +13,7 @@ from heldout.model_facts import ModelFacts
 from heldout.model_lifecycle import ModelStatus
 from models.database import db_now
 from models.ids import new_id
-from models.store import jobs, new_jobs
+from models.store import events, jobs, new_jobs
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.store.transitions import move
 from models.tables import JobRow
@@ -62,6 +62,7 @@ def add(
             created_at=db_now(),
         )
     ).one()
+    events.add(session, model_id, "model.checking", "Its file has come; a worker reads it.")
     return row, job
 
 
@@ -112,6 +113,7 @@ def remove(session: Session, owner: str, model_id: str) -> None:
     ).all()
     if needed_by:
         raise ModelInUse(model_id, needed_by)
+    events.add(session, model_id, "model.deleted", "Deleted.")
     session.execute(delete(ModelRow).where(ModelRow.id == model_id).execution_options(synchronize_session=False))
     for job in checks:
         jobs.cancel_locked(session, job)
@@ -121,12 +123,15 @@ def mark_ready(session: Session, held: HeldAttempt, model_id: str, facts: ModelF
     """End a check well, unless it was cancelled. A second call changes nothing. Raises LeaseLost."""
     if not has_succeeded(session, held):
         require_held(session, held)
-        session.execute(
+        is_read = session.scalar(
             update(ModelRow)
             .where(ModelRow.id == model_id, ModelRow.status == ModelStatus.CHECKING)
             .values(status=ModelStatus.READY, facts=facts.model_dump(mode="json"))
+            .returning(ModelRow.id)
             .execution_options(synchronize_session=False)
         )
+        if is_read is not None:
+            events.add(session, model_id, "model.ready", "It can be evaluated, and trainings can start from it.")
     return complete(session, held)
 
 

@@ -111,9 +111,8 @@ def add(
     values |= {"initial": dict(begins.initial)} if begins.initial else {}
     stored = session.execute(_INSERT, {**values, "metadata": pairs, "max_pending_s": max_pending_s}).one()
     job_metadata.add(session, job_id, owner, pairs)
-    stream_of = owner if about.is_listed else None
     data, message = {"priority": priority, **begins.told}, f"Waiting for a worker. {begins.message}".rstrip()
-    events.add_first(session, job_id, "job.queued", message, owner=stream_of, data=data)
+    events.add_first(session, job_id, "job.queued", message, kind=kind, owner=owner, data=data)
     return JobRow(**values, user_metadata=pairs, **stored._mapping)
 
 

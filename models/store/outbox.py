@@ -11,15 +11,19 @@ from sqlalchemy import delete, insert, inspect, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import DeliveryNotFound, SpecUnreadable, WebhookDisabled
+from heldout.event_types import SubjectObject
 from heldout.places import has_room
+from heldout.stored.measurement import Measurement
 from heldout.views.base import View
-from heldout.views.event import SubjectObject
 from heldout.webhooks import PING, SUSPECT_AFTER_FAILURES, WEBHOOK_EVENTS
 from models.database import db_now
 from models.ids import new_id
-from models.tables import DatasetRow, DeliveryRow, JobRow, StudyRow, WebhookRow
+from models.tables import DatasetRow, DeliveryRow, JobRow, ResultRow, StudyRow, WebhookRow
+from models.tables_models import ModelRow
 from models.views.dataset import dataset_view
+from models.views.evaluation import evaluation_view
 from models.views.job import job_view
+from models.views.model import model_view
 from models.views.study import study_view
 from models.views.webhook import webhook_view
 
@@ -32,7 +36,7 @@ FAILED = "failed"
 CANDIDATES_PER_CLAIM = 50
 LOG_KEPT_DAYS = 7
 
-Subject = TypeVar("Subject", JobRow, DatasetRow, StudyRow, WebhookRow)
+Subject = TypeVar("Subject", JobRow, DatasetRow, StudyRow, ModelRow, WebhookRow)
 
 
 @dataclass(frozen=True)
@@ -266,10 +270,16 @@ def _view_of(session: Session, subject_object: SubjectObject, subject_id: str) -
     if subject_object is SubjectObject.STUDY:
         study = _read(session, StudyRow, subject_id)
         return study_view(study, _read(session, DatasetRow, study.dataset_id))
+    if subject_object is SubjectObject.MODEL:
+        return model_view(_read(session, ModelRow, subject_id), with_layers=False)
     if subject_object is SubjectObject.WEBHOOK:
         return webhook_view(_read(session, WebhookRow, subject_id))
     job = _read(session, JobRow, subject_id)
-    return job_view(job, _read(session, DatasetRow, job.dataset_id))
+    dataset = _read(session, DatasetRow, job.dataset_id)
+    if subject_object is SubjectObject.EVALUATION:
+        final = session.scalar(select(ResultRow.final).where(ResultRow.job_id == job.id))
+        return evaluation_view(job, dataset, None if final is None else Measurement.model_validate(final))
+    return job_view(job, dataset)
 
 
 def _read(session: Session, table: type[Subject], id_: str | None) -> Subject:

@@ -1,4 +1,4 @@
-"""An owner's stream: the events of all jobs and datasets of the owner, in one order.
+"""An owner's stream: the events of all that the owner has, in one order.
 
 An event gets its number in this order after its transaction has committed, from the next reader of the stream. Readers
 therefore never pass a number that appears later, and writers never wait for each other: see

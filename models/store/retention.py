@@ -11,10 +11,12 @@ from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.lifecycle import TERMINAL
+from heldout.model_lifecycle import ModelStatus
 from heldout.study_lifecycle import StudyStatus
 from models.database import db_now
 from models.store import events, owner_events
 from models.tables import DatasetRow, EventRow, JobRow, StudyRow
+from models.tables_models import ModelRow
 
 ROWS_PER_LOOK = 1000
 
@@ -126,10 +128,11 @@ def _has_ended(older_than_s: float) -> ColumnElement[bool]:
 
 
 def _open_subjects(session: Session, ids: Collection[str]) -> set[str]:
-    """Those of jobs, studies and datasets that have not ended."""
+    """Those of jobs, studies, datasets and models that have not ended."""
     being_made = DatasetRow.status.in_([DatasetStatus.UPLOADING, DatasetStatus.CHECKING])
     return {
         *session.scalars(select(JobRow.id).where(JobRow.id.in_(ids), JobRow.status.not_in(TERMINAL))),
         *session.scalars(select(StudyRow.id).where(StudyRow.id.in_(ids), StudyRow.status == StudyStatus.RUNNING)),
         *session.scalars(select(DatasetRow.id).where(DatasetRow.id.in_(ids), being_made)),
+        *session.scalars(select(ModelRow.id).where(ModelRow.id.in_(ids), ModelRow.status == ModelStatus.CHECKING)),
     }

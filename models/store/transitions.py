@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
-from heldout.kinds import KINDS
+from heldout.kinds import KINDS, JobKind
 from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason, event_after_request, next_status
 from models.database import db_now
 from models.store import accounts, events
@@ -108,7 +108,8 @@ def _add_event(
         message = KINDS[row.kind].success_message
         events.add(session, row.id, "job.succeeded", message, data={"stop_reason": reason})
     elif status is JobStatus.CANCELLED:
-        events.add(session, row.id, "job.cancelled", "Cancelled. Whole epochs are kept.", data={"attempt": row.attempt})
+        message = f"Cancelled.{' Whole epochs are kept.' if row.kind is JobKind.TRAIN else ''}"
+        events.add(session, row.id, "job.cancelled", message, data={"attempt": row.attempt})
     elif status is JobStatus.FAILED:
         detail = error["detail"] if error else ""
         events.add(session, row.id, "job.failed", detail, level="error", data={"error": error})

@@ -12,7 +12,7 @@ from api import dashboard
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
     (tmp_path / "assets").mkdir()
-    (tmp_path / "index.html").write_text("<!doctype html><title>Heldout</title>" + "<p>…</p>" * 100)
+    (tmp_path / "index.html").write_text("<!doctype html><head><title>Heldout</title></head>" + "<p>…</p>" * 100)
     (tmp_path / "assets/index-abc.js").write_text("console.log(1);" * 100)
     (tmp_path / "icon.svg").write_text("<svg/>")
     return tmp_path
@@ -42,6 +42,13 @@ def test_files_are_packed_kept_and_known_again_and_nothing_outside_of_them_is_se
         assert client.get(path).status_code != 200, path
     for answer in (page, script):
         assert "script-src 'self';" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("has_manual", [True, False])
+def test_pages_know_of_the_manual_where_there_is_one(built: Path, has_manual: bool) -> None:
+    app = FastAPI()
+    dashboard.install(app, built, has_manual=has_manual)
+    assert ('<link rel="help" href="/manual/">' in TestClient(app).get("/models").text) is has_manual
 
 
 def test_where_nothing_is_built_the_page_says_how_to(tmp_path: Path) -> None:

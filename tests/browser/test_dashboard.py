@@ -255,7 +255,11 @@ def test_the_page_of_the_api_sends_requests_under_its_own_policy(open_page) -> N
     expect(livez.locator(".live-responses-table")).to_contain_text('"status": "ok"')
 
 
-def test_the_manual_is_searched_in_the_browser_alone(open_page) -> None:
+def test_the_manual_is_found_and_searched_in_the_browser_alone(open_page) -> None:
+    dashboard = open_page("/jobs")
+    with dashboard.context.expect_page() as opened:
+        dashboard.get_by_role("link", name="Manual").click()
+    expect(opened.value.get_by_role("heading", level=1)).to_be_visible()
     page = open_page("/manual", log_in=False)
     page.get_by_role("button", name="Search").first.click()
     page.keyboard.type("generalisation")

@@ -516,6 +516,24 @@ def test_events_and_deliveries_go_back_to_the_release_before(at_0006):
     run(at_0006, command.check)
 
 
+def test_the_release_before_is_sent_no_events_of_models(at_0006):
+    migrations.upgrade(at_0006)
+    delivered = (
+        "INSERT INTO webhook_deliveries (id, webhook_id, type, subject_object, subject_id, payload, status, attempts,"
+        " fence, log, created_at) VALUES ('msg_3', 'wh_2', 'evaluation.failed', 'evaluation', 'evl_1', '{}', 'pending',"
+        " 0, 0, '[]', '2026-01-01T00:00:00.000Z')"
+    )
+    with at_0006.write() as session:
+        session.execute(text("UPDATE webhooks SET events = '[\"model.ready\", \"study.finished\"]' WHERE id = 'wh_2'"))
+        session.execute(text(delivered))
+    run(at_0006, command.downgrade, "0022")
+    [(wanted,)] = contents(at_0006, "SELECT events FROM webhooks WHERE id = 'wh_2'")
+    assert (json.loads(wanted) if isinstance(wanted, str) else wanted) == ["study.finished"]
+    assert contents(at_0006, "SELECT id FROM webhook_deliveries WHERE id = 'msg_3'") == []
+    migrations.upgrade(at_0006)
+    run(at_0006, command.check)
+
+
 # --- the copies of datasets ------------------------------------------------------------------------
 
 

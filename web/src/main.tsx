@@ -10,6 +10,7 @@ import './styles/job.css'
 import './styles/new.css'
 import './styles/studies.css'
 import './styles/datasets.css'
+import './styles/models.css'
 import './styles/compare.css'
 
 import { type ComponentType, render } from 'preact'
@@ -34,6 +35,10 @@ const LATER: [RegExp, Load][] = [
   [/^\/studies\/([^/]+)$/, () => import('./pages/study/page').then((one) => one.OneStudy)],
   [/^\/datasets$/, () => import('./pages/datasets/page').then((one) => one.Datasets)],
   [/^\/datasets\/([^/]+)$/, () => import('./pages/dataset/page').then((one) => one.OneDataset)],
+  [/^\/models$/, () => import('./pages/models/page').then((one) => one.Models)],
+  [/^\/models\/([^/]+)$/, () => import('./pages/model/page').then((one) => one.OneModel)],
+  [/^\/evaluations$/, () => import('./pages/evaluations/page').then((one) => one.Evaluations)],
+  [/^\/evaluations\/([^/]+)$/, () => import('./pages/evaluation/page').then((one) => one.OneEvaluation)],
   [/^\/compare$/, () => import('./pages/compare/page').then((one) => one.Compare)],
   [/^\/new$/, () => import('./pages/new/page').then((one) => one.NewJob)],
 ]

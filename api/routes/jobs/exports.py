@@ -26,13 +26,14 @@ from heldout.errors import (
 )
 from heldout.lifecycle import FailureCode
 from heldout.stored.artifacts import SCRIPT, ExportFormat
-from heldout.views.export import ExportReportView, ExportView
+from heldout.views.export import ExportList, ExportReportView, ExportView
 from heldout.views.study_report import MARKDOWN
 from models.model_card import model_card
 from models.ordered_exports import Find, failure_of, training_with_model
 from models.plain_script import plain_script
 from models.store import artifacts, exports
 from models.store.keys import Caller
+from models.views.export import export_list
 
 router = resource("/v1/jobs/{job_id}", "jobs")
 
@@ -90,6 +91,13 @@ async def get_model_report(
     """
     found = await model_files.proven(app, caller, _finder(caller, job_id), format_, wait_s=wait)
     return ExportReportView.model_validate(found.report)
+
+
+@router.get("/exports", responses=problems(*_NO_MODEL))
+def list_exports(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> ExportList:
+    """How far the job's model is in each format, with the report of its proof. Orders nothing."""
+    training_with_model(session, caller, job_id)
+    return export_list(job_id, exports.of_job(session, job_id))
 
 
 @router.get("/card", response_class=Response, responses=_CARD)

@@ -13,9 +13,10 @@ from standardwebhooks import WebhookVerificationError
 
 from api.webhooks.sender import LEASE_S, Sender
 from heldout.webhooks import OLD_SECRET_SIGNS_FOR_S, WEBHOOK_EVENTS
-from models.store import delivery_ends, events, ingests, outbox, transitions, uploads
+from models.store import delivery_ends, events, ingests, models, outbox, transitions, uploads
 from models.store.outbox import Room
 from models.tables import DeliveryRow, WebhookRow
+from tests.api.routes.models.test_models_served import end, ordered, ready, uploaded
 from tests.api.support import assert_problem, bearer, serving, sqlite_only, submitted, with_field
 from tests.api.webhooks.receiving import Receiver, receiving
 
@@ -188,6 +189,38 @@ def test_each_event_that_is_wanted_is_in_the_outbox_with_the_job_as_it_was_then(
     assert (first["status"], first["version"]) == ("running", started["version"] - 1), "before its worker wrote back"
     assert last == client.get(f"/v1/jobs/{job}").json()
     assert deliveries(client, off) == []
+
+
+def test_models_and_evaluations_tell_of_themselves_in_the_stream_and_in_the_outbox(client, receiver, database, worker):
+    wanted = ("model.ready", "model.rejected", "model.deleted", "evaluation.started", "evaluation.succeeded")
+    made(client, receiver, *wanted)
+    model = ready(client, worker)
+    evaluation = ordered(client, model)["id"]
+    end(worker, worker.claim())
+    refused = uploaded(client)["id"]
+    error = {"code": "not_a_model", "detail": "It is no model."}
+    held = worker.claim()
+    with database.write() as session:
+        models.reject(session, held, error)
+    assert client.delete(f"/v1/models/{model}").status_code == 204
+    told = client.get("/v1/events?limit=200").json()["data"]
+    assert [(one["subject"]["object"], one["subject"]["id"], one["type"]) for one in told] == [
+        ("model", model, "model.checking"),
+        ("model", model, "model.ready"),
+        ("evaluation", evaluation, "evaluation.queued"),
+        ("evaluation", evaluation, "evaluation.started"),
+        ("evaluation", evaluation, "evaluation.succeeded"),
+        ("model", refused, "model.checking"),
+        ("model", refused, "model.rejected"),
+        ("model", model, "model.deleted"),
+    ]
+    assert (told[6]["level"], told[6]["data"]) == ("error", {"error": error})
+    waiting = {row.type: row.payload for row in pending(database)}
+    assert waiting.keys() == set(wanted)
+    assert waiting["model.ready"]["parameters"] == 7850
+    assert waiting["model.rejected"] == client.get(f"/v1/models/{refused}").json()
+    assert waiting["evaluation.started"]["metrics"] is None
+    assert waiting["evaluation.succeeded"] == client.get(f"/v1/evaluations/{evaluation}").json()
 
 
 def test_an_event_that_is_not_committed_is_in_no_outbox(client, receiver, database, spec):

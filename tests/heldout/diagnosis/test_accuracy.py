@@ -320,6 +320,17 @@ def test_a_network_that_answers_all_training_images_and_others_far_worse_has_not
     assert diagnose(learning, None, counts(0.998, 0.95, 10)).verdict == "not_converged"
 
 
+def test_a_network_that_answers_all_images_rightly_has_nothing_left_to_learn_either():
+    """Both losses still fall, as answers get surer; there is no gap that this could close."""
+    learning = history([2 * 0.6**epoch for epoch in range(10)], [2 * 0.65**epoch for epoch in range(10)])
+    found = diagnose(learning, None, counts(0.998, 0.985, 10))
+    assert found.verdict == "healthy"
+    assert {one.code: one.severity for one in found.findings} == {"not_converged": "info"}
+    # Training images that are not known yet, or held-out ones that lag behind, may still be learned.
+    for train, validation in ((0.985, 0.975), (0.998, 0.97)):
+        assert diagnose(learning, None, counts(train, validation, 10)).verdict == "not_converged"
+
+
 def accuracies(train: float, validation: float, loss: float) -> History:
     """A foreign history that has settled; loss: of validation in the first epochs."""
     return History(

@@ -31,7 +31,16 @@ type Options = { method?: string; body?: unknown; headers?: Record<string, strin
 
 /** The answer's JSON, or undefined where it has no body. Throws a Problem. */
 export async function request<Answer>(path: string, options: Options = {}): Promise<Answer> {
-  const headers: Record<string, string> = { Accept: 'application/json', ...options.headers }
+  const answer = await send(path, { ...options, headers: { Accept: 'application/json', ...options.headers } })
+  return answer.status === 204 ? (undefined as Answer) : await answer.json()
+}
+
+/** An answer that is a text. Throws a Problem. */
+export const getText = async (path: string) => (await send(path, {})).text()
+
+/** An answer that is a success. Throws a Problem. */
+async function send(path: string, options: Options): Promise<Response> {
+  const headers: Record<string, string> = { ...options.headers }
   if (options.body !== undefined) headers['Content-Type'] = 'application/json'
   let answer: Response
   try {
@@ -47,7 +56,7 @@ export async function request<Answer>(path: string, options: Options = {}): Prom
     throw new Problem(0, 'unreachable', UNREACHABLE)
   }
   reachable.value = true
-  if (answer.ok) return answer.status === 204 ? (undefined as Answer) : await answer.json()
+  if (answer.ok) return answer
   const problem = await answer.json().catch(() => ({}))
   if (answer.status === 401 && path !== '/v1/session') loggedIn.value = false
   throw new Problem(

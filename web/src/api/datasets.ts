@@ -1,6 +1,7 @@
 /** What pages ask of datasets. */
 
-import { type Page, Problem, type Schemas, get, loggedIn, post, query, reachable, request } from './client'
+import { type Page, type Schemas, get, post, query, request } from './client'
+import { sendFile } from './upload'
 
 export type Dataset = Schemas['DatasetView']
 export type Audit = Schemas['AuditView']
@@ -34,34 +35,6 @@ export const removeDataset = (id: string) => request<void>(of(id), { method: 'DE
 export const mend = (id: string, changes: Changes) =>
   post<Dataset>(of(id, 'versions'), changes)
 
-/** Send a file and tell how much of it is there. Only XMLHttpRequest knows how far an upload is. Throws a Problem. */
-export function upload(id: string, file: File, tell: (bytes: number) => void, signal: AbortSignal): Promise<Dataset> {
-  return new Promise((resolve, reject) => {
-    const sending = new XMLHttpRequest()
-    sending.open('PUT', of(id, 'content'))
-    sending.setRequestHeader('Content-Type', 'application/octet-stream')
-    sending.setRequestHeader('Accept', 'application/json')
-    sending.upload.onprogress = (event) => tell(event.loaded)
-    sending.onload = () => {
-      const body = readJson(sending.responseText)
-      if (sending.status < 300) return resolve(body as Dataset)
-      if (sending.status === 401) loggedIn.value = false
-      reject(new Problem(sending.status, body.code ?? 'unknown', body.detail ?? `The service answered ${sending.status}.`))
-    }
-    sending.onerror = () => {
-      reachable.value = false
-      reject(new Problem(0, 'unreachable', 'The connection broke. Send the file again: it begins anew.'))
-    }
-    sending.onabort = () => reject(new Problem(0, 'stopped', 'You have stopped the upload.'))
-    signal.addEventListener('abort', () => sending.abort())
-    sending.send(file)
-  })
-}
-
-function readJson(text: string): { code?: string; detail?: string } {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return {}
-  }
-}
+/** Send a dataset's file and tell how much of it is there. Throws a Problem. */
+export const upload = (id: string, file: File, tell: (bytes: number) => void, signal: AbortSignal) =>
+  sendFile<Dataset>('PUT', of(id, 'content'), file, tell, signal)

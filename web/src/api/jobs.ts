@@ -1,6 +1,6 @@
 /** What pages ask of jobs. */
 
-import { type Page, type Schemas, get, post, query, request } from './client'
+import { type Page, type Schemas, get, getText, post, query, request } from './client'
 
 export type Job = Schemas['JobView']
 export type ListedJob = Schemas['ListedJobView']
@@ -11,6 +11,8 @@ export type Finding = Schemas['FindingView']
 export type Remedy = Schemas['RemedyView']
 export type Budget = Schemas['GapBudgetView']
 export type Confusion = Schemas['ConfusionView']
+export type Cell = Schemas['CellView']
+export type Export = Schemas['ListedExportView']
 export type Queue = Schemas['QueueView']
 export type Estimate = Schemas['EstimateView']
 export type Spec = Record<string, unknown>
@@ -29,6 +31,8 @@ export const getMetrics = (id: string, signal?: AbortSignal) =>
   get<Metrics>(of(id, `metrics${query({ points: CHART_POINTS })}`), { signal })
 export const getDiagnosis = (id: string, signal?: AbortSignal) => get<Diagnosis>(of(id, 'diagnosis'), { signal })
 export const getConfusion = (id: string, signal?: AbortSignal) => get<Confusion>(of(id, 'confusion'), { signal })
+export const getCell = (id: string, wanted: string, signal?: AbortSignal) => get<Cell>(of(id, `confusion/images${wanted}`), { signal })
+export const getExports = (id: string, signal?: AbortSignal) => get<Schemas['ExportList']>(of(id, 'exports'), { signal })
 export const getQueue = (id: string, signal?: AbortSignal) => get<Queue>(of(id, 'queue'), { signal })
 export const getEvents = (id: string, after: number, signal?: AbortSignal) =>
   get<Schemas['EventPage']>(of(id, `events${query({ after, limit: 200 })}`), { signal })
@@ -36,6 +40,10 @@ export const getEvents = (id: string, after: number, signal?: AbortSignal) =>
 export const act = (id: string, action: 'cancel' | 'pause' | 'resume') => post<Job>(of(id, action))
 export const retry = (id: string, change: Record<string, unknown> = {}) =>
   post<Job>(of(id, 'retry'), change)
+export const orderExport = (id: string, format: string) => post<unknown>(of(id, `model${query({ format })}`))
+export const modelAddress = (id: string, format: string) => of(id, `model${query({ format })}`)
+export const getScript = (id: string) => getText(of(id, `model${query({ format: 'python' })}`))
+export const cardAddress = (id: string) => of(id, 'card')
 export const remove = (id: string) => request<void>(of(id), { method: 'DELETE' })
 export const rename = (id: string, name: string) => request<Job>(of(id), { method: 'PATCH', body: { name } })
 export const submit = (spec: Spec) => post<Job>('/v1/jobs', spec)

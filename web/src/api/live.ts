@@ -1,5 +1,5 @@
 /**
- * What happens to the owner's jobs, datasets, studies and webhooks, as it happens: one stream for the whole page.
+ * What happens to all that the owner has, such as jobs and datasets, as it happens: one stream for the whole page.
  *
  * A browser opens only six connections to a host, so a page that nobody sees gives its stream back. Whoever listens is
  * also called after each return, since something may have been missed.
@@ -24,6 +24,8 @@ const TYPES = Object.entries({
   job: 'queued started epoch overfitting warning requeued cancelling pausing paused resumed succeeded failed cancelled',
   dataset: 'uploading checking ready rejected deleted',
   study: 'started arm_dropped cancelling succeeded failed cancelled',
+  model: 'checking ready rejected deleted',
+  evaluation: 'queued started warning requeued cancelling succeeded failed cancelled',
   webhook: 'disabled',
 }).flatMap(([subject, names]) => names.split(' ').map((name) => `${subject}.${name}`))
 const RETRY_MS = 3000

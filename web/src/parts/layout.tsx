@@ -14,8 +14,20 @@ const PLACES: [string, string][] = [
   ['/compare', 'Compare'],
   ['/studies', 'Studies'],
   ['/datasets', 'Datasets'],
+  ['/models', 'Models'],
   ['/new', 'New job'],
 ]
+
+/** Pages that have no place of their own. */
+const BELOW: Record<string, string> = { '/evaluations': '/models' }
+
+const isAt = (place: string) => {
+  const first = `/${path.value.split('/')[1]}`
+  return (BELOW[first] ?? first) === place
+}
+
+/** Where the manual is, if the service has one: the page that it serves says so. */
+const manual = document.querySelector('link[rel=help]')?.getAttribute('href')
 
 type Theme = '' | 'light' | 'dark'
 const NEXT: Record<Theme, Theme> = { '': 'dark', dark: 'light', light: '' }
@@ -63,15 +75,15 @@ export const Layout = ({ children }: { children: ComponentChildren }) => (
       </a>
       <nav aria-label="Pages">
         {PLACES.map(([to, name]) => (
-          <a key={to} href={to} aria-current={path.value === to || path.value.startsWith(`${to}/`) ? 'page' : undefined}>
+          <a key={to} href={to} class={to === '/new' ? 'wide-only' : undefined} aria-current={isAt(to) ? 'page' : undefined}>
             {name}
           </a>
         ))}
       </nav>
       <div class="row end">
-        <a href="/docs" target="_blank" rel="noreferrer" class="wide-only">
-          API
-        </a>
+        <span class="row wide-only">
+          <Help />
+        </span>
         <button type="button" class="quiet" onClick={() => (theme.value = NEXT[theme.value])}>
           <span aria-hidden="true">◐</span>
           <span class="sr">Colours: {THEME_NAMES[theme.value]}. Change them.</span>
@@ -85,7 +97,23 @@ export const Layout = ({ children }: { children: ComponentChildren }) => (
     <main id="main" tabIndex={-1}>
       {children}
     </main>
+    <footer class="row narrow-only">
+      <Help />
+    </footer>
     <Notices />
+  </>
+)
+
+const Help = () => (
+  <>
+    {manual && (
+      <a href={manual} target="_blank" rel="noreferrer">
+        Manual
+      </a>
+    )}
+    <a href="/docs" target="_blank" rel="noreferrer">
+      API
+    </a>
   </>
 )
 

@@ -34,7 +34,7 @@ function follow(event: MouseEvent) {
   const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey
   if (!link || !plain || event.defaultPrevented || link.target || link.hasAttribute('download')) return
   const to = new URL(link.href, location.href)
-  if (to.origin !== location.origin || /^\/(v1|docs|openapi)/.test(to.pathname)) return
+  if (to.origin !== location.origin || /^\/(v1|docs|manual|openapi)/.test(to.pathname)) return
   if (to.pathname === location.pathname && to.hash) return
   event.preventDefault()
   go(to.pathname + to.search + to.hash)

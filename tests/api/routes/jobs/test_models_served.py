@@ -27,8 +27,14 @@ def fail(worker, code: str, detail: str) -> None:
         claims.fail(session, held, code=code, detail=detail)
 
 
+def listed(client, job: str) -> dict[str, dict]:
+    """What is known of each format: a look that orders nothing."""
+    return {one["format"]: one for one in client.get(f"/v1/jobs/{job}/exports").json()["data"]}
+
+
 def test_the_first_request_orders_a_format_and_later_ones_get_the_file_with_its_report(client, worker, job):
     route = f"/v1/jobs/{job}/model?format=onnx"
+    assert {one["status"] for one in listed(client, job).values()} == {"absent"}
     first = client.get(route)
     problem = assert_problem(first, 409, "not_ready")
     assert first.headers["retry-after"] == "2"
@@ -46,6 +52,8 @@ def test_the_first_request_orders_a_format_and_later_ones_get_the_file_with_its_
     assert link == f'</v1/jobs/{job}/model/report?format=onnx>; rel="describedby"'
     report = client.get(link[1 : link.index(">")])
     assert report.json() == report_of(job, "onnx").model_dump(mode="json")
+    stored = {"object": "export", "job_id": job, "format": "onnx", "status": "stored"}
+    assert listed(client, job)["onnx"] == stored | {"error": None, "report": report.json()}
 
 
 def test_a_file_that_failed_its_proof_is_not_handed_out_until_another_one_passes(client, worker, job):
@@ -55,6 +63,8 @@ def test_a_file_that_failed_its_proof_is_not_handed_out_until_another_one_passes
     problem = assert_problem(client.get(route), 409, "export_differs")
     assert "another class for 3 of 1,000" in problem["detail"]
     assert f"POST {route}" in problem["detail"]
+    failed = listed(client, job)["litert"]
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "export_differs")
     with worker.database.write() as session:
         assert not claims.claimable(session, ("cpu",)), "it is not tried again unasked"
     ordered = client.post(route)
@@ -94,8 +104,8 @@ def test_the_trainings_own_file_is_there_at_once_and_gone_where_plain_keras_answ
 
 
 def test_nothing_is_exported_of_a_job_without_a_model_or_of_another_owner(client, stranger, worker, spec, job):
-    for route in (f"/v1/jobs/{job}/model?format=onnx", f"/v1/jobs/{job}/model/report"):
-        assert_problem(stranger.get(route), 404, "job_not_found")
+    for route in ("model?format=onnx", "model/report", "exports"):
+        assert_problem(stranger.get(f"/v1/jobs/{job}/{route}"), 404, "job_not_found")
     assert_problem(stranger.post(f"/v1/jobs/{job}/model?format=onnx"), 404, "job_not_found")
     assert_problem(client.get(f"/v1/jobs/{job}/model?format=pmml"), 400, "invalid_parameter")
     young = submitted(client, spec)["id"]

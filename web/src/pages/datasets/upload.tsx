@@ -4,9 +4,10 @@ import { useRef, useState } from 'preact/hooks'
 
 import { Problem } from '../../api/client'
 import { createDataset, upload } from '../../api/datasets'
+import { DropPlace, Sending } from '../../parts/drop'
 import { Labelled } from '../../parts/labelled'
 import { go } from '../../parts/router'
-import { bytes, percent } from '../../words/format'
+import { bytes } from '../../words/format'
 
 /** A name that the service takes, made of a file's. */
 const nameOf = (file: File) =>
@@ -18,48 +19,14 @@ const nameOf = (file: File) =>
     .slice(0, 64) || 'images'
 
 /** `bundled`: names of datasets that come with the service, which one's own can hide. */
-export function Upload({ bundled }: { bundled: string[] }) {
-  const [file, setFile] = useState<File | null>(null)
-  const [isOver, setOver] = useState(false)
-  const input = useRef<HTMLInputElement>(null)
-  return (
-    <section
-      class={isOver ? 'drop over' : 'drop'}
-      aria-label="Upload"
-      onDragOver={(event) => {
-        event.preventDefault()
-        setOver(true)
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={(event) => {
-        event.preventDefault()
-        setOver(false)
-        setFile(event.dataTransfer?.files[0] ?? null)
-      }}
-    >
-      {file ? (
-        <UploadForm key={file.name} file={file} bundled={bundled} onCancel={() => setFile(null)} />
-      ) : (
-        <>
-          <p>
-            <strong>Drop a file here</strong> <span class="soft">or</span>{' '}
-            <button type="button" onClick={() => input.current?.click()}>
-              Choose a file
-            </button>
-          </p>
-          <p class="soft">A zip or tar of class/image or split/class/image, an .npz of arrays, or a Parquet file.</p>
-          <input
-            ref={input}
-            type="file"
-            hidden
-            aria-label="File with images"
-            onChange={(event) => setFile(event.currentTarget.files?.[0] ?? null)}
-          />
-        </>
-      )}
-    </section>
-  )
-}
+export const Upload = ({ bundled }: { bundled: string[] }) => (
+  <DropPlace
+    label="File with images"
+    hint="A zip or tar of class/image or split/class/image, an .npz of arrays, or a Parquet file."
+  >
+    {(file, cancel) => <UploadForm key={file.name} file={file} bundled={bundled} onCancel={cancel} />}
+  </DropPlace>
+)
 
 type Choice = {
   name: string
@@ -232,15 +199,7 @@ function UploadForm({ file, bundled, onCancel }: FormProps) {
           </button>
         </div>
       ) : (
-        <div class="progress-line">
-          <progress value={sent} max={file.size || 1} aria-label="Sent" />
-          <span class="number">
-            {percent(file.size ? Math.min(1, sent / file.size) : 1, 0)} <span class="soft">of {bytes(file.size)}</span>
-          </span>
-          <button type="button" class="danger" onClick={() => stop.current?.abort()}>
-            Stop
-          </button>
-        </div>
+        <Sending sent={sent} size={file.size} onStop={() => stop.current?.abort()} />
       )}
     </form>
   )

@@ -1,21 +1,22 @@
 /** One job: what it does, how far train and validation lie apart, why, and what to do about it. */
 
-import { type Job, getDiagnosis, getEvents, getJob, getMetrics } from '../../api/jobs'
+import { type Job, getCell, getConfusion, getDiagnosis, getEvents, getJob, getMetrics } from '../../api/jobs'
+import { ConfusionCard } from '../../parts/confusion'
 import { EventsCard } from '../../parts/events'
 import { Fact, Facts } from '../../parts/facts'
+import { GapCard } from '../../parts/gap'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
 import { Failed, Loading } from '../../parts/states'
+import { VerdictCard } from '../../parts/verdict'
 import { count, duration, moment } from '../../words/format'
 import { ENDED, reasonWord } from '../../words/verdicts'
 import { Actions } from './actions'
-import { ConfusionCard } from './confusion'
 import { CurvesCard } from './curves'
-import { GapCard } from './gap'
+import { ExportsCard } from './exports'
 import { ProgressLine } from './progress'
 import { SpecCard } from './spec'
-import { VerdictCard } from './verdict'
 
 /** A diagnosis costs the service more than figures do, and changes less. */
 const DIAGNOSIS_EVERY_MS = 4000
@@ -57,10 +58,11 @@ export function OneJob({ id }: { id: string }) {
           {metrics.problem && !metrics.data && <Failed problem={metrics.problem} retry={metrics.reload} />}
           {diagnosis.data?.gap && <GapCard gap={diagnosis.data.gap} />}
         </div>
-        {diagnosis.data && <VerdictCard job={job.data} diagnosis={diagnosis.data} />}
+        {diagnosis.data && <VerdictCard job={job.data} dataset={job.data.dataset.id} diagnosis={diagnosis.data} />}
         {diagnosis.problem && !diagnosis.data && <Failed problem={diagnosis.problem} retry={diagnosis.reload} />}
       </div>
-      {job.data.status === 'succeeded' && <ConfusionCard job={job.data} />}
+      {job.data.status === 'succeeded' && <ConfusionCard of={id} load={getConfusion} loadCell={getCell} />}
+      {(job.data.status === 'succeeded' || job.data.status === 'cancelled') && <ExportsCard job={job.data} />}
       <SpecCard job={job.data} />
       <EventsCard of={id} load={getEvents} often={OFTEN} oftenWord="Epochs and checkpoints too" />
     </>

@@ -1,17 +1,17 @@
-/** How the kept weights answer class by class: a matrix whose cells open their images, and the worst mistakes. */
+/** How a model answers class by class: a matrix, whose cells open their images where these are known, and the worst mistakes. */
 
 import { useState } from 'preact/hooks'
 
-import { type Schemas, get, query } from '../../api/client'
-import { type Confusion, type Job, getConfusion } from '../../api/jobs'
-import { Dialog } from '../../parts/dialog'
-import { useLoaded } from '../../parts/load'
-import { inQuery, setQuery } from '../../parts/router'
-import { Scroll } from '../../parts/scroll'
-import { Segments } from '../../parts/segments'
-import { Failed, Loading } from '../../parts/states'
-import { SPLIT_NAMES } from '../../words/datasets'
-import { count, percent, points } from '../../words/format'
+import { type Schemas, query } from '../api/client'
+import type { Cell as CellImages, Confusion } from '../api/jobs'
+import { SPLIT_NAMES } from '../words/datasets'
+import { count, percent, points } from '../words/format'
+import { Dialog } from './dialog'
+import { useLoaded } from './load'
+import { inQuery, setQuery } from './router'
+import { Scroll } from './scroll'
+import { Segments } from './segments'
+import { Failed, Loading } from './states'
 
 type Split = 'train' | 'validation' | 'test'
 type Mistake = Schemas['Mistake']
@@ -23,8 +23,18 @@ const MAX_CLASSES = 20
 const PAIRS = 12
 const MISTAKES = 12
 
-export function ConfusionCard({ job }: { job: Job }) {
-  const loaded = useLoaded(job.id, (signal) => getConfusion(job.id, signal))
+type LoadCell = (id: string, wanted: string, signal: AbortSignal) => Promise<CellImages>
+
+type Props = {
+  /** The id of the job or evaluation. */
+  of: string
+  load: (id: string, signal: AbortSignal) => Promise<Confusion>
+  /** Where all images of a cell can be had. */
+  loadCell?: LoadCell
+}
+
+export function ConfusionCard({ of, load, loadCell }: Props) {
+  const loaded = useLoaded(of, (signal) => load(of, signal))
   const wanted = inQuery('answers') as Split
   const [cell, setCell] = useState<Cell | null>(null)
   if (!loaded.data) {
@@ -36,6 +46,7 @@ export function ConfusionCard({ job }: { job: Job }) {
   const split = there.find((one) => one === wanted) ?? there[0]
   if (!split) return null
   const scores = splits[split]!
+  const onOpen = loadCell && setCell
   return (
     <section class="card" aria-label="Answers">
       <header>
@@ -49,9 +60,9 @@ export function ConfusionCard({ job }: { job: Job }) {
       </header>
       <div class="columns even">
         {classes.length <= MAX_CLASSES ? (
-          <Matrix classes={classes} scores={scores} onOpen={setCell} />
+          <Matrix classes={classes} scores={scores} onOpen={onOpen} />
         ) : (
-          <Pairs classes={classes} scores={scores} onOpen={setCell} />
+          <Pairs classes={classes} scores={scores} onOpen={onOpen} />
         )}
         <PerClass scores={scores} hasGap={split !== 'train'} />
       </div>
@@ -61,18 +72,18 @@ export function ConfusionCard({ job }: { job: Job }) {
           <Images images={scores.mistakes.slice(0, MISTAKES)} />
         </>
       )}
-      {cell && <CellDialog job={job} split={split} cell={cell} onClose={() => setCell(null)} />}
+      {cell && loadCell && <CellDialog of={of} load={loadCell} split={split} cell={cell} onClose={() => setCell(null)} />}
     </section>
   )
 }
 
-type OpenProps = { classes: string[]; scores: Scores; onOpen: (cell: Cell) => void }
+type OpenProps = { classes: string[]; scores: Scores; onOpen: ((cell: Cell) => void) | undefined }
 
 function Matrix({ classes, scores, onOpen }: OpenProps) {
   return (
     <Scroll label="Confusion matrix">
       <table class="matrix">
-        <caption class="soft">Rows are labels, columns answers. A cell opens its images.</caption>
+        <caption class="soft">Rows are labels, columns answers.{onOpen && ' A cell opens its images.'}</caption>
         <thead>
           <tr>
             <td />
@@ -109,7 +120,7 @@ function Matrix({ classes, scores, onOpen }: OpenProps) {
   )
 }
 
-type CellProps = { cell: Cell; share: number; isRight: boolean; onOpen: (cell: Cell) => void }
+type CellProps = { cell: Cell; share: number; isRight: boolean; onOpen: OpenProps['onOpen'] }
 
 function MatrixCell({ cell, share, isRight, onOpen }: CellProps) {
   if (!cell.count) return <td class="none">·</td>
@@ -117,13 +128,17 @@ function MatrixCell({ cell, share, isRight, onOpen }: CellProps) {
   const strength = isRight ? 8 + 30 * share : 18 + 62 * Math.sqrt(share)
   return (
     <td class={isRight ? 'right' : 'wrong'} style={{ '--strength': `${strength}%` }}>
-      <button
-        type="button"
-        onClick={() => onOpen(cell)}
-        aria-label={`${cell.count} images of ${cell.label} were taken for ${cell.answer}`}
-      >
-        {cell.count}
-      </button>
+      {onOpen ? (
+        <button
+          type="button"
+          onClick={() => onOpen(cell)}
+          aria-label={`${cell.count} images of ${cell.label} were taken for ${cell.answer}`}
+        >
+          {cell.count}
+        </button>
+      ) : (
+        <span>{cell.count}</span>
+      )}
     </td>
   )
 }
@@ -145,9 +160,13 @@ function Pairs({ classes, scores, onOpen }: OpenProps) {
             <td>{one.label}</td>
             <td>taken for {one.answer}</td>
             <td>
-              <button type="button" class="small" onClick={() => onOpen(one)}>
-                {count(one.count)} images
-              </button>
+              {onOpen ? (
+                <button type="button" class="small" onClick={() => onOpen(one)}>
+                  {count(one.count)} images
+                </button>
+              ) : (
+                `${count(one.count)} images`
+              )}
             </td>
           </tr>
         ))}
@@ -206,13 +225,11 @@ const Images = ({ images }: { images: Mistake[] }) => (
   </ul>
 )
 
-type DialogProps = { job: Job; split: Split; cell: Cell; onClose: () => void }
+type DialogProps = { of: string; load: LoadCell; split: Split; cell: Cell; onClose: () => void }
 
-function CellDialog({ job, split, cell, onClose }: DialogProps) {
+function CellDialog({ of, load, split, cell, onClose }: DialogProps) {
   const wanted = query({ split, label: cell.label, answer: cell.answer })
-  const loaded = useLoaded(wanted, (signal) =>
-    get<Schemas['CellView']>(`/v1/jobs/${job.id}/confusion/images${wanted}`, { signal }),
-  )
+  const loaded = useLoaded(wanted, (signal) => load(of, wanted, signal))
   const said = cell.label === cell.answer ? 'answered rightly' : `taken for ${cell.answer}`
   return (
     <Dialog title={`${count(cell.count)} ${cell.count === 1 ? 'image' : 'images'} of ${cell.label}, ${said}`} onClose={onClose} wide>

@@ -2,18 +2,27 @@
 
 import { useState } from 'preact/hooks'
 
-import { type Diagnosis, type Finding, type Job, type Remedy, retry } from '../../api/jobs'
-import { Verdict } from '../../parts/marks'
-import { mendAddress } from '../../parts/mend_address'
-import { attempt } from '../../parts/notices'
-import { go } from '../../parts/router'
-import { percent } from '../../words/format'
-import { ENDED, remedyWord, verdictWord } from '../../words/verdicts'
+import { type Diagnosis, type Finding, type Job, type Remedy, retry } from '../api/jobs'
+import { percent } from '../words/format'
+import { ENDED, remedyWord, verdictWord } from '../words/verdicts'
+import { Verdict } from './marks'
+import { mendAddress } from './mend_address'
+import { attempt } from './notices'
+import { Prose } from './prose'
+import { go } from './router'
 
-export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis }) {
-  const hasEnded = ENDED.has(job.status)
+type Props = {
+  diagnosis: Diagnosis
+  /** The id of the dataset. */
+  dataset: string
+  /** The training, where it is one that can be tried again. */
+  job?: Job
+}
+
+export function VerdictCard({ diagnosis, dataset, job }: Props) {
+  const hasEnded = !job || ENDED.has(job.status)
   // What it lacks is epochs that are still to come, so its advice to train longer would mislead.
-  const isEarly = !hasEnded && job.status !== 'paused' && diagnosis.verdict === 'cannot_tell'
+  const isEarly = !hasEnded && job?.status !== 'paused' && diagnosis.verdict === 'cannot_tell'
   const first = diagnosis.findings.find((one) => one.code === diagnosis.verdict)
   const others = diagnosis.findings.filter((one) => one !== first)
   return (
@@ -36,8 +45,8 @@ export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis
       {diagnosis.caveats && diagnosis.caveats.length > 0 && (
         <p class="caveat">Read the figures with care: {diagnosis.caveats.map((one) => verdictWord(one)[0]).join(', ')}.</p>
       )}
-      {first && <Remedies job={job} finding={first} />}
-      {hasEnded && <ToStudy job={job} isHealthy={diagnosis.verdict === 'healthy'} />}
+      {first && <Remedies dataset={dataset} job={job} finding={first} />}
+      {job && hasEnded && <ToStudy job={job} isHealthy={diagnosis.verdict === 'healthy'} />}
       {others.length > 0 && (
         <details>
           <summary>
@@ -47,7 +56,7 @@ export function VerdictCard({ job, diagnosis }: { job: Job; diagnosis: Diagnosis
             <div key={one.code} class="finding">
               <h3>{verdictWord(one.code)[0]}</h3>
               <p>{one.explanation}</p>
-              <Remedies job={job} finding={one} />
+              <Remedies dataset={dataset} job={job} finding={one} />
             </div>
           ))}
         </details>
@@ -82,7 +91,9 @@ const ToStudy = ({ job, isHealthy }: { job: Job; isHealthy: boolean }) => (
   </div>
 )
 
-function Remedies({ job, finding }: { job: Job; finding: Finding }) {
+type RemediesProps = { dataset: string; job: Job | undefined; finding: Finding }
+
+function Remedies({ dataset, job, finding }: RemediesProps) {
   if (!finding.remedies.length) return null
   return (
     <ul class="remedies">
@@ -90,9 +101,11 @@ function Remedies({ job, finding }: { job: Job; finding: Finding }) {
         <li key={one.name}>
           <div>
             <strong>{one.name === 'mend_data' ? (WANT_IMAGES.has(finding.code) ? 'more images' : 'mend the data') : remedyWord(one.name)}</strong>
-            <p class="soft">{one.reason}</p>
+            <p class="soft">
+              <Prose text={one.reason} />
+            </p>
           </div>
-          <TryButton job={job} remedy={one} code={finding.code} />
+          <TryButton dataset={dataset} job={job} remedy={one} code={finding.code} />
         </li>
       ))}
     </ul>
@@ -104,19 +117,21 @@ const WANT_IMAGES = new Set(['too_little_data', 'test_too_small', 'class_imbalan
 /** Findings about labels themselves, which the search for wrong ones shows. */
 const OF_LABELS = new Set(['label_noise', 'memorised_noise', 'label_conflicts'])
 
-function TryButton({ job, remedy, code }: { job: Job; remedy: Remedy; code: string }) {
+type TryProps = { dataset: string; job: Job | undefined; remedy: Remedy; code: string }
+
+function TryButton({ dataset, job, remedy, code }: TryProps) {
   const [busy, setBusy] = useState(false)
   const { patch, request } = remedy
   if (!request && !patch && remedy.name !== 'mend_data') return null
-  const hasEnded = ENDED.has(job.status)
+  const hasEnded = job !== undefined && ENDED.has(job.status)
 
-  const tryIt = async () => {
+  const tryIt = async (job: Job) => {
     setBusy(true)
     const made = await attempt(() => retry(job.id, { remedy: remedy.name }))
     setBusy(false)
     if (made) go(`/jobs/${made.id}`)
   }
-  if (!request && !patch && code === 'too_little_data') {
+  if (!request && !patch && code === 'too_little_data' && job) {
     return hasEnded && (
       <a class="button small" href={`/studies/new?job=${job.id}&kind=learning_curve`}>
         Would they help?
@@ -125,26 +140,29 @@ function TryButton({ job, remedy, code }: { job: Job; remedy: Remedy; code: stri
   }
   if (!request && !patch) {
     return (
-      <a class="button small" href={`/datasets/${job.dataset.id}${OF_LABELS.has(code) ? '#suspects' : ''}`}>
+      <a class="button small" href={`/datasets/${dataset}${OF_LABELS.has(code) ? '#suspects' : ''}`}>
         {OF_LABELS.has(code) ? 'Look for wrong labels' : 'Look at the data'}
       </a>
     )
   }
-  return request ? (
-    <a class="button small" href={mendAddress(job.dataset.id, request.body, job.id)}>
-      Mend the data …
-    </a>
-  ) : (
+  if (request) {
+    return (
+      <a class="button small" href={mendAddress(dataset, request.body, job?.id)}>
+        Mend the data …
+      </a>
+    )
+  }
+  return job ? (
     <button
       type="button"
       class="small"
       disabled={busy || !hasEnded}
       title={hasEnded ? 'Queue a new job with this change' : 'When the job has ended'}
-      onClick={tryIt}
+      onClick={() => tryIt(job)}
     >
       Try it
     </button>
-  )
+  ) : null
 }
 
 /** Said so that a low share does not read as praise. */

@@ -1,11 +1,11 @@
 /** The gap from training to test as a waterfall: each term with its interval, and what it means. */
 
-import type { Budget } from '../../api/jobs'
-import { Waterfall } from '../../charts/waterfall'
-import { inQuery, setQuery } from '../../parts/router'
-import { Segments } from '../../parts/segments'
-import { figure, percent, points } from '../../words/format'
-import { termWord } from '../../words/verdicts'
+import type { Budget } from '../api/jobs'
+import { Waterfall } from '../charts/waterfall'
+import { figure, percent, points } from '../words/format'
+import { termWord } from '../words/verdicts'
+import { inQuery, setQuery } from './router'
+import { Segments } from './segments'
 
 export function GapCard({ gap }: { gap: Budget }) {
   const hasLoss = gap.terms.every((one) => one.loss !== null) && gap.train.loss !== null && gap.test.loss !== null

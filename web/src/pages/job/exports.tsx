@@ -1,0 +1,119 @@
+/** The model of a job for other programs: what there is, what is being made, and how it was checked. */
+
+import { useEffect, useState } from 'preact/hooks'
+
+import { type Export, type Job, cardAddress, getExports, getScript, modelAddress, orderExport } from '../../api/jobs'
+import { useLoaded } from '../../parts/load'
+import { attempt } from '../../parts/notices'
+import { Failed, Loading } from '../../parts/states'
+import { bytes } from '../../words/format'
+import { exportWord, formatWord, reportWord } from '../../words/models'
+
+/** No event tells of exports. */
+const LOOK_EVERY_MS = 2000
+
+export function ExportsCard({ job }: { job: Job }) {
+  const exports = useLoaded(job.id, (signal) => getExports(job.id, signal))
+  const { data, problem, reload } = exports
+  const isMaking = data?.data.some((one) => one.status === 'queued') ?? false
+  useEffect(() => {
+    if (!isMaking) return
+    const timer = setInterval(() => document.hidden || reload(), LOOK_EVERY_MS)
+    return () => clearInterval(timer)
+  }, [isMaking, reload])
+
+  if (!data) {
+    if (!problem) return <Loading what="the model's files" />
+    // A job that was stopped before its first epoch has no model.
+    return problem.status === 409 ? null : <Failed problem={problem} retry={reload} />
+  }
+  return (
+    <section class="card" aria-label="Take the model out">
+      <header>
+        <h2>Take the model out</h2>
+        <a class="button" href={cardAddress(job.id)} target="_blank" rel="noreferrer">
+          Model card
+        </a>
+      </header>
+      <p class="soft">
+        A file is made when you ask for it. It is then opened by the program that it is for, and answers the job's own images
+        again: only a file that gives the same answers is handed out.
+      </p>
+      <ul class="exports">
+        {data.data.map((one) => (
+          <Format key={one.format} job={job} known={one} onChange={reload} />
+        ))}
+        <li>
+          <div>
+            <strong>Python script</strong>
+            <p class="soft">Trains the job once more from the same data file, with NumPy and Keras alone.</p>
+          </div>
+          <ScriptButton job={job} />
+        </li>
+      </ul>
+    </section>
+  )
+}
+
+function Format({ job, known, onChange }: { job: Job; known: Export; onChange: () => void }) {
+  const { format, status, error, report } = known
+  const [busy, setBusy] = useState(false)
+  const [name, purpose] = formatWord(format)
+  const [word, tone] = exportWord(known)
+  const isProof = format === 'keras'
+  const order = async () => {
+    setBusy(true)
+    await attempt(() => orderExport(job.id, format))
+    setBusy(false)
+    onChange()
+  }
+  const canOrder = status === 'absent' || status === 'failed'
+  const canLoad = status === 'stored' || (isProof && error?.code !== 'export_differs')
+  return (
+    <li aria-label={name}>
+      <div>
+        <strong>{name}</strong> <span class={`badge ${tone}`}>{word}</span>
+        <p class="soft">{purpose}</p>
+        <div aria-live="polite">
+          {report && status === 'stored' && <p>{reportWord(report)}</p>}
+          {status === 'failed' && error && <p>{error.detail}</p>}
+        </div>
+      </div>
+      <div class="row">
+        {canOrder && (
+          <button type="button" class="small" disabled={busy} onClick={order}>
+            {status === 'failed' ? 'Try again' : isProof ? 'Check it' : 'Make it'}
+            <span class="sr"> {name}</span>
+          </button>
+        )}
+        {canLoad && (
+          <a class="button small" href={modelAddress(job.id, format)} download>
+            Download<span class="sr"> {name}</span>
+            {report && status === 'stored' && <span class="soft">{bytes(report.size_bytes)}</span>}
+          </a>
+        )}
+      </div>
+    </li>
+  )
+}
+
+/** A script is written at once, or it is said why not: so it is asked for before it is saved. */
+function ScriptButton({ job }: { job: Job }) {
+  const [busy, setBusy] = useState(false)
+  const save = async () => {
+    setBusy(true)
+    const text = await attempt(() => getScript(job.id))
+    setBusy(false)
+    if (text === undefined) return
+    const link = document.createElement('a')
+    link.href = URL.createObjectURL(new Blob([text], { type: 'text/x-python' }))
+    link.download = `${job.id}.py`
+    link.click()
+    URL.revokeObjectURL(link.href)
+  }
+  return (
+    <button type="button" class="small" disabled={busy} onClick={save}>
+      Download<span class="sr"> the script</span>
+    </button>
+  )
+}

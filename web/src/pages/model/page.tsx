@@ -1,0 +1,159 @@
+/** One uploaded model: what was found in its file, or what is wrong with it, and how it does on datasets. */
+
+import { useState } from 'preact/hooks'
+
+import { query } from '../../api/client'
+import { type Model, getEvaluations, getModel, removeModel } from '../../api/models'
+import { Confirm } from '../../parts/dialog'
+import { EvaluationTable } from '../../parts/evaluation_table'
+import { Fact, Facts } from '../../parts/facts'
+import { Title } from '../../parts/layout'
+import { useLive, useLoaded } from '../../parts/load'
+import { MeasureForm } from '../../parts/measure'
+import { attempt, notify } from '../../parts/notices'
+import { go } from '../../parts/router'
+import { Scroll } from '../../parts/scroll'
+import { Failed, Loading } from '../../parts/states'
+import { bytes, count, moment } from '../../words/format'
+import { MODEL_TONES, formatWord, givesWord, takesWord } from '../../words/models'
+
+const SHOWN_EVALUATIONS = 20
+
+export function OneModel({ id }: { id: string }) {
+  const model = useLoaded(id, (signal) => getModel(id, signal))
+  useLive((event) => event.subject.id === id, model.reload)
+  if (!model.data) return model.problem ? <Failed problem={model.problem} retry={model.reload} /> : <Loading what="the model" />
+  const { data } = model
+  return (
+    <>
+      <div class="heading">
+        <div class="row">
+          <Title text={data.name} />
+          <span class={`badge ${MODEL_TONES[data.status] ?? 'plain'}`}>{data.status}</span>
+        </div>
+        <Delete model={data} />
+      </div>
+      <ModelFacts model={data} />
+      {data.status === 'checking' && (
+        <p class="state" role="status">
+          A worker reads the file, with bounds and without any rights. This page goes on by itself.
+        </p>
+      )}
+      {data.status === 'rejected' && (
+        <div class="state failed" role="alert">
+          <h2>It was not taken</h2>
+          <p>{data.error?.detail}</p>
+          <a class="button" href="/models">
+            Upload it again when that is mended
+          </a>
+        </div>
+      )}
+      {data.status === 'ready' && <Ready model={data} />}
+    </>
+  )
+}
+
+const Ready = ({ model }: { model: Model }) => (
+  <>
+    <section class="card" aria-label="How well it does">
+      <h2>How well it does</h2>
+      {model.gives === 'answers' ? (
+        <>
+          <MeasureForm model={model} />
+          <EvaluationsOf model={model} />
+        </>
+      ) : (
+        <p>It gives features instead of one figure for each class, so it cannot be measured. A training can start from it.</p>
+      )}
+    </section>
+    <LayersCard model={model} />
+  </>
+)
+
+function EvaluationsOf({ model }: { model: Model }) {
+  const wanted = query({ model: model.id, limit: SHOWN_EVALUATIONS })
+  const evaluations = useLoaded(wanted, (signal) => getEvaluations(wanted, signal))
+  useLive((event) => event.subject.object === 'evaluation', evaluations.reload)
+  if (!evaluations.data) {
+    const { problem, reload } = evaluations
+    return problem ? <Failed problem={problem} retry={reload} /> : <Loading what="evaluations" />
+  }
+  const { data, has_more } = evaluations.data
+  if (!data.length) return <p class="soft">It has not been measured yet.</p>
+  return (
+    <>
+      <EvaluationTable evaluations={data} withModel={false} />
+      {has_more && <a href={`/evaluations?model=${model.id}`}>All of its evaluations</a>}
+    </>
+  )
+}
+
+const ModelFacts = ({ model }: { model: Model }) => (
+  <Facts>
+    {model.format && <Fact name="Format">{formatWord(model.format)[0]}</Fact>}
+    {model.input_shape && <Fact name="Takes images of">{takesWord(model)}</Fact>}
+    {model.gives && <Fact name="Tells apart">{givesWord(model)}</Fact>}
+    {model.parameters !== null && (
+      <Fact name="Parameters">
+        {count(model.parameters)}
+        {model.trainable_parameters !== null && model.trainable_parameters !== model.parameters && (
+          <span class="soft"> {count(model.trainable_parameters)} of them learn</span>
+        )}
+      </Fact>
+    )}
+    {model.made_by && <Fact name="Written by">{model.made_by}</Fact>}
+    <Fact name="Size">{bytes(model.size_bytes)}</Fact>
+    <Fact name="Created">{moment(model.created_at)}</Fact>
+  </Facts>
+)
+
+const LayersCard = ({ model }: { model: Model }) =>
+  model.layers && model.layers.length > 0 ? (
+    <details class="card">
+      <summary>
+        <h2>Layers with weights</h2>
+      </summary>
+      <Scroll label="Layers">
+        <table class="plain-table">
+          <thead>
+            <tr>
+              <th scope="col">Name</th>
+              <th scope="col">Type</th>
+              <th scope="col">Weights</th>
+            </tr>
+          </thead>
+          <tbody>
+            {model.layers.map((one) => (
+              <tr key={one.name}>
+                <th scope="row">{one.name}</th>
+                <td>{one.type}</td>
+                <td>{one.weights.map((shape) => shape.join(' × ')).join(', ')}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Scroll>
+    </details>
+  ) : null
+
+function Delete({ model }: { model: Model }) {
+  const [isAsking, setAsking] = useState(false)
+  const remove = () =>
+    attempt(async () => {
+      await removeModel(model.id)
+      notify(`${model.name} is deleted.`)
+      go('/models')
+    })
+  return (
+    <div class="row">
+      <button type="button" class="danger" onClick={() => setAsking(true)}>
+        Delete
+      </button>
+      {isAsking && (
+        <Confirm title={`Delete ${model.name}?`} action="Delete it" onYes={remove} onClose={() => setAsking(false)}>
+          <p>Its file is deleted. What was measured of it stays, and trainings that start from it go on.</p>
+        </Confirm>
+      )}
+    </div>
+  )
+}

@@ -1,0 +1,96 @@
+/** The order of an evaluation: which model is to be measured on which dataset. */
+
+import { useState } from 'preact/hooks'
+
+import { Problem, query } from '../api/client'
+import { type Dataset, getDatasets } from '../api/datasets'
+import { type Model, evaluate, getModels } from '../api/models'
+import { takesWord } from '../words/models'
+import { Labelled } from './labelled'
+import { useLoaded } from './load'
+import { go } from './router'
+
+const MOST = query({ limit: 200 })
+
+/** `model`: the one that is measured; without it one is chosen, at first that with the id `chosen`. */
+export function MeasureForm({ model, chosen = '' }: { model?: Model; chosen?: string }) {
+  const datasets = useLoaded('datasets', (signal) => getDatasets(MOST, signal))
+  const models = useLoaded(model ? null : 'models', (signal) => getModels(MOST, signal))
+  const measurable = model ? [model] : (models.data?.data ?? []).filter((one) => one.status === 'ready' && one.gives === 'answers')
+  const [wantedModel, setModel] = useState(chosen)
+  const [wantedDataset, setDataset] = useState('')
+  const [problem, setProblem] = useState<Problem | null>(null)
+  const [busy, setBusy] = useState(false)
+
+  const asked = measurable.find((one) => one.id === wantedModel) ?? measurable[0]
+  const fitting = (datasets.data?.data ?? []).filter((one) => one.status === 'ready' && asked && fits(asked, one))
+  const dataset = fitting.find((one) => one.id === wantedDataset) ?? fitting[0]
+  const send = async () => {
+    if (!asked || !dataset) return
+    setBusy(true)
+    setProblem(null)
+    try {
+      go(`/evaluations/${(await evaluate(asked.id, dataset.id)).id}`)
+    } catch (error) {
+      setProblem(error instanceof Problem ? error : new Problem(0, 'unknown', String(error)))
+      setBusy(false)
+    }
+  }
+  const failed = datasets.problem ?? models.problem
+  if (failed) return <p role="alert">{failed.detail}</p>
+  if (!datasets.data || (!model && !models.data)) return null
+  if (!asked) return <p class="soft">No model can be measured yet. Upload one first.</p>
+  return (
+    <form
+      class="measure"
+      onSubmit={(event) => {
+        event.preventDefault()
+        void send()
+      }}
+    >
+      {!model && (
+        <Labelled id="model" label="Model">
+          <select id="model" value={asked.id} onChange={(event) => setModel(event.currentTarget.value)}>
+            {measurable.map((one) => (
+              <option key={one.id} value={one.id}>
+                {one.name}
+              </option>
+            ))}
+          </select>
+        </Labelled>
+      )}
+      {dataset ? (
+        <>
+          <Labelled id="dataset" label="Dataset">
+            <select id="dataset" value={dataset.id} onChange={(event) => setDataset(event.currentTarget.value)}>
+              {fitting.map((one) => (
+                <option key={one.id} value={one.id}>
+                  {one.name}@{one.version}
+                </option>
+              ))}
+            </select>
+          </Labelled>
+          <button type="submit" class="primary" disabled={busy}>
+            Measure it
+          </button>
+        </>
+      ) : (
+        <p class="soft">
+          None of your datasets has images of {takesWord(asked)} in {asked.classes} classes, which this model needs.
+        </p>
+      )}
+      {problem && (
+        <p class="said" role="alert">
+          {problem.detail}
+        </p>
+      )}
+    </form>
+  )
+}
+
+/** Whether the model takes the dataset's images and tells as many classes apart; the service looks again. */
+function fits(model: Model, dataset: Dataset): boolean {
+  const { shape, classes } = dataset
+  if (!shape || !classes || classes.length !== model.classes) return false
+  return (model.input_shape ?? []).every((size, place) => size === null || size === shape[place])
+}
