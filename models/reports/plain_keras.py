@@ -54,6 +54,12 @@ def require_plain(spec: JobSpec) -> None:
         "/training/on_overfit": training.on_overfit in {"stop", "stop_and_restore"},
         "/initial": spec.initial is not None,
     }
+    if spec.network.backbone is not None:
+        raise NotSupported(
+            "/network/backbone",
+            "A script of plain Keras builds its network from the spec, and the weights of an uploaded backbone are in "
+            "none. Take the model itself, as `keras` or in another format: it has the backbone in it.",
+        )
     for pointer, is_asked in asked.items():
         if is_asked:
             raise NotSupported(
