@@ -49,8 +49,8 @@ def main() -> None:
         for seed in SEEDS:
             draw = np.random.default_rng(seed)
             known, others = np.split(draw.permutation(10), [5])
-            trained(_spec(SOURCE_EPOCHS, seed), _of(whole, known, SOURCE_IMAGES, draw), Path(first))
-            few = _of(whole, others, FEW, draw)
+            trained(_spec(SOURCE_EPOCHS, seed), images_of(whole, known, SOURCE_IMAGES, draw), Path(first))
+            few = images_of(whole, others, FEW, draw)
             source = Weights.of("job_1", _plan(_spec(1, seed), few), [whole.classes[label] for label in known])
             for arm, frozen in ARMS.items():
                 initial = None if frozen is None else {"job": "job_1", "freeze_blocks": frozen}
@@ -103,7 +103,7 @@ def _plan(spec: JobSpec, images: ImageSet) -> NetworkPlan:
     return plan_network(spec.network, images.shape, len(images.classes))
 
 
-def _of(whole: ImageSet, labels: NDArray[np.int64], count: int, draw: np.random.Generator) -> ImageSet:
+def images_of(whole: ImageSet, labels: NDArray[np.int64], count: int, draw: np.random.Generator) -> ImageSet:
     """The images of some classes: `count` of each train, some validate, and all of test are measured."""
     rows: dict[str, list[NDArray[np.int64]]] = {"train": [], "validation": [], "test": []}
     for label in labels:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import prod
 from typing import Any, Literal
 
-from heldout.layers import Layer, NetworkPlan
+from heldout.layers import BACKBONE, Layer, NetworkPlan
 from heldout.spec import AugmentationSpec, JobSpec
 
 Work = dict[str, float]
@@ -55,6 +55,8 @@ class Speed:
 
 def automatic_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
     """How many towers a job has that may choose: one for each core, as long as more of them make its steps faster."""
+    if spec.network.backbone is not None:  # batch normalisation inside it needs whole batches
+        return 1
     batch = spec.training.batch_size
     by_work = batch * plan.flops_per_image // MIN_FLOPS_A_TOWER
     return max(1, min(cores, MAX_TOWERS, by_work, batch // MIN_IMAGES_A_TOWER))
@@ -62,6 +64,8 @@ def automatic_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
 
 def automatic_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
     """In which floats a job computes that may choose, on a processor with units for bfloat16."""
+    if spec.network.backbone is not None:  # its layers compute in the floats that they were trained in
+        return "float32"
     activations = {f"block{index + 1}": block.activation for index, block in enumerate(spec.network.blocks)}
     gained = 0
     for layer in plan.layers:
@@ -84,11 +88,12 @@ def share_of_towers(of_two: float, towers: int) -> float:
 
 
 def training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
-    """The work of one whole gradient step, without the forward pass of blocks that are not trained."""
+    """The work of one whole gradient step, without the forward pass of blocks and backbones that are not trained."""
     batch, (_, trained) = spec.training.batch_size, _frozen_and_trained(spec, plan)
     work = _forward_work(spec, plan, trained, batch)
     # Backward costs twice the forward pass; nobody needs the gradient with respect to what goes into the first layer.
-    work["flops"] = 3 * work["flops"] - batch * next(layer.flops for layer in trained if layer.parameters)
+    first = next(layer for layer in trained if layer.parameters)
+    work["flops"] = 3 * work["flops"] - (0 if first.name == BACKBONE else batch * first.flops)
     work["parameters"] = sum(layer.parameters for layer in trained)
     work["dropped"] = batch * sum(prod(layer.shape) for layer in plan.layers if layer.name.endswith("_dropout"))
     work["changed"] = batch * prod(plan.image) if _resamples_or_shades(spec.augmentation) else 0
@@ -98,14 +103,15 @@ def training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
 
 
 def frozen_work(spec: JobSpec, plan: NetworkPlan) -> Work:
-    """The work of blocks that are not trained in one gradient step: their forward pass, as in inference mode."""
+    """The work of what is not trained in one gradient step: its forward pass, as in inference mode."""
     frozen, _ = _frozen_and_trained(spec, plan)
     return _forward_work(spec, plan, frozen, spec.training.batch_size) | {"step": 0.0}
 
 
 def _frozen_and_trained(spec: JobSpec, plan: NetworkPlan) -> tuple[Sequence[Layer], Sequence[Layer]]:
     blocks = spec.initial.freeze_blocks if spec.initial else 0
-    count = sum(layer.is_in_first(blocks) for layer in plan.layers)
+    is_frozen = spec.network.backbone is not None and not spec.network.backbone.trainable
+    count = sum(layer.is_in_first(blocks) or (is_frozen and layer.is_before_blocks) for layer in plan.layers)
     return plan.layers[:count], plan.layers[count:]
 
 
@@ -129,17 +135,19 @@ def measuring_work(spec: JobSpec, plan: NetworkPlan) -> Work:
 def _forward_work(spec: JobSpec, plan: NetworkPlan, layers: Sequence[Layer], batch: int) -> Work:
     is_cheap = all(block.activation == _CHEAP_ACTIVATION for block in spec.network.blocks)
     convolved = [layer for layer in layers if "_conv" in layer.name]
-    first, later = (convolved[:1], convolved[1:]) if layers[:1] == plan.layers[:1] else ([], convolved)
+    is_first = layers[:1] == plan.layers[:1] and plan.backbone is None
+    first, later = (convolved[:1], convolved[1:]) if is_first else ([], convolved)
+    inside = next((plan.backbone for layer in layers if layer.name == BACKBONE), None)
     activated = batch * sum(prod(layer.shape) for layer in layers if "_activation" in layer.name)
     normed = batch * sum(prod(layer.shape) for layer in layers if "_norm" in layer.name)
     pooled = batch * sum(prod(before.shape) for before, layer in pairwise(layers) if layer.name.endswith("_pool"))
     return {
         "step": 1.0,
-        "layers": len(layers),
+        "layers": len(layers) + (inside.layers if inside else 0),
         "flops": batch * sum(layer.flops for layer in layers),
         # Few channels go in, so the time goes by the size of what comes out, not by arithmetic.
         "first_maps": batch * sum(prod(layer.shape) for layer in first),
-        "later_maps": batch * sum(prod(layer.shape) for layer in later),
+        "later_maps": batch * (sum(prod(layer.shape) for layer in later) + (inside.values if inside else 0)),
         "curved": 0 if is_cheap else activated,
         "pooled": pooled,
         "normed": normed,

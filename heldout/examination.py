@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from heldout.backbone import Backbone
 from heldout.errors import FieldError, InvalidSpec, TooManyParameters
 from heldout.json_pointer import pointer_to
 from heldout.layers import Image, NetworkPlan, plan_network
@@ -10,18 +11,22 @@ from heldout.spec import JobSpec
 SHOWN_CLASSES = 20
 
 
-def examine(spec: JobSpec, image: Image, classes: Sequence[str], *, max_parameters: int) -> NetworkPlan:
+def examine(
+    spec: JobSpec, image: Image, classes: Sequence[str], *, max_parameters: int, backbone: Backbone | None = None
+) -> NetworkPlan:
     """The plan of the spec's network.
 
     Args:
         image: (height, width, channels) of the dataset's images.
         classes: names of the dataset's classes.
+        backbone: what the spec's `network.backbone` names.
     Raises:
         NetworkTooDeep, TooManyParameters, InvalidSpec.
     """
     _require_known_classes(spec, classes)
     _require_batches_that_can_be_split(spec)
-    plan = plan_network(spec.network, image, len(classes))
+    _require_a_whole_backbone(spec)
+    plan = plan_network(spec.network, image, len(classes), backbone)
     if plan.parameters > max_parameters:
         raise TooManyParameters(plan.parameters, max_parameters)
     return plan
@@ -49,6 +54,21 @@ def _require_batches_that_can_be_split(spec: JobSpec) -> None:
         )
     if resources.gpus > 1 and resources.device == "cpu":
         raise _refused("/resources/gpus", "Several GPUs were asked for on `device: cpu`; use `gpu`, `auto`, or 1.")
+
+
+def _require_a_whole_backbone(spec: JobSpec) -> None:
+    """Refuse what would run a backbone on parts of a batch, or give its layers other weights than its own."""
+    if spec.network.backbone is None:
+        return
+    if spec.resources.gpus > 1:
+        raise _refused("/resources/gpus", "A backbone takes whole batches, but each GPU gets a part of one; use 1.")
+    if spec.resources.towers not in ("auto", 1):
+        raise _refused("/resources/towers", "A backbone takes whole batches; use `auto`, which is 1, or 1.")
+    if spec.initial is not None:
+        raise _refused(
+            "/initial",
+            "The network starts from its backbone, and takes no weights of another one. Leave `initial` out.",
+        )
 
 
 def _refused(pointer: str, detail: str) -> InvalidSpec:

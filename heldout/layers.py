@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
+from heldout.backbone import Backbone, require_fit
 from heldout.errors import NetworkTooDeep
 from heldout.spec import BlockSpec, NetworkSpec
 
@@ -11,11 +12,16 @@ Shape = tuple[int, ...]
 Image = tuple[int, int, int]
 
 
+# The name of the layer that holds a whole backbone; those that bring images to what it takes begin with it.
+BACKBONE = "backbone"
+
+
 @dataclass(frozen=True)
 class Layer:
     """One Keras layer: its name, output shape without the batch axis, parameters, and FLOPs of one image forward.
 
-    weights: the shape of each of its weights, in Keras' order.
+    weights: the shape of each of its weights, in Keras' order; of a backbone none.
+    fixed: its parameters that gradients never change.
     """
 
     name: str
@@ -23,11 +29,12 @@ class Layer:
     parameters: int
     flops: int
     weights: tuple[Shape, ...] = ()
+    fixed: int = 0
 
     @property
-    def trainable(self) -> int:
-        """Its parameters that gradients change: not the averages of batch normalisation."""
-        return self.parameters // 2 if "_norm" in self.name else self.parameters
+    def is_before_blocks(self) -> bool:
+        """Whether it is the backbone, or brings images to what that takes."""
+        return self.name.startswith(BACKBONE)
 
     def is_in_first(self, blocks: int) -> bool:
         """Whether it belongs to one of the first `blocks` blocks."""
@@ -40,6 +47,7 @@ class NetworkPlan:
 
     image: Image
     layers: tuple[Layer, ...]
+    backbone: Backbone | None = None
 
     @cached_property
     def parameters(self) -> int:
@@ -48,7 +56,8 @@ class NetworkPlan:
 
     def trainable_parameters(self, frozen_blocks: int = 0) -> int:
         """Those that are trained where the first blocks are frozen, as Keras counts them."""
-        return sum(layer.trainable for layer in self.layers if not layer.is_in_first(frozen_blocks))
+        trained = [layer for layer in self.layers if not layer.is_in_first(frozen_blocks)]
+        return sum(layer.parameters - layer.fixed for layer in trained)
 
     @property
     def flops_per_image(self) -> int:
@@ -56,17 +65,23 @@ class NetworkPlan:
         return sum(layer.flops for layer in self.layers)
 
 
-def plan_network(network: NetworkSpec, image: Image, classes: int) -> NetworkPlan:
+def plan_network(network: NetworkSpec, image: Image, classes: int, backbone: Backbone | None = None) -> NetworkPlan:
     """The layers in order, named as the worker names them in Keras.
 
     Args:
         image: (height, width, channels) of one image.
         classes: units of the output layer, at least 2.
+        backbone: what `network.backbone` names.
     Raises:
+        InvalidSpec: if the backbone does not take such images.
         NetworkTooDeep: if a block's map shrinks below 1×1; names the block, the layer and the size left.
     """
     layers: list[Layer] = []
     shape: Shape = image
+    if network.backbone is not None:
+        assert backbone is not None, "whoever plans a network looks up its backbone"
+        layers += _backbone_layers(network, image, backbone)
+        shape = backbone.gives
     for index, block in enumerate(network.blocks):
         layers += _block_layers(index, block, (shape[0], shape[1], shape[2]))
         shape = layers[-1].shape
@@ -76,7 +91,27 @@ def plan_network(network: NetworkSpec, image: Image, classes: int) -> NetworkPla
         if dense.dropout:
             layers.append(Layer(f"dense{index + 1}_dropout", layers[-1].shape, 0, dense.units))
     layers.append(_dense_layer("output", layers[-1].shape[0], classes))
-    return NetworkPlan(image, tuple(layers))
+    return NetworkPlan(image, tuple(layers), backbone)
+
+
+def _backbone_layers(network: NetworkSpec, image: Image, backbone: Backbone) -> list[Layer]:
+    """The layers that bring images to what the backbone takes, then the backbone as one layer."""
+    require_fit(network, image, backbone)
+    is_trained = network.backbone is not None and network.backbone.trainable
+    (height, width, channels), shape = backbone.takes, image
+    layers = []
+    if (height, width) != image[:2]:
+        shape = (height, width, shape[2])
+        layers.append(Layer(f"{BACKBONE}_size", shape, 0, 8 * prod(shape)))  # each value of four neighbours
+    if channels != shape[2]:
+        shape = backbone.takes
+        layers.append(Layer(f"{BACKBONE}_channels", shape, 0, 0))
+    if backbone.pixels == "caffe":
+        layers.append(Layer(f"{BACKBONE}_order", shape, 0, 0))
+    if backbone.pixels != "unit":
+        layers.append(Layer(f"{BACKBONE}_pixels", shape, 0, 2 * prod(shape)))
+    fixed = backbone.parameters - (backbone.trainable_parameters if is_trained else 0)
+    return [*layers, Layer(BACKBONE, backbone.gives, backbone.parameters, backbone.flops, fixed=fixed)]
 
 
 def _block_layers(index: int, block: BlockSpec, image: Image) -> list[Layer]:
@@ -102,7 +137,9 @@ def _block_layers(index: int, block: BlockSpec, image: Image) -> list[Layer]:
         )
         if block.batch_norm:
             averaged = ((block.filters,),) * 4
-            layers.append(Layer(f"{prefix}_norm{repeat}", shape, 4 * block.filters, 2 * prod(shape), averaged))
+            layers.append(
+                Layer(f"{prefix}_norm{repeat}", shape, 4 * block.filters, 2 * prod(shape), averaged, 2 * block.filters)
+            )
         layers.append(Layer(f"{prefix}_activation{repeat}", shape, 0, prod(shape)))
         channels = block.filters
     if block.pool > 1:

@@ -134,6 +134,7 @@ class FailureCode(StrEnum):
     DEADLINE = "deadline"  # `limits.max_runtime_s` passed before one epoch was whole
     DATASET_UNAVAILABLE = "dataset_unavailable"  # its images are not in the blob store
     INITIAL_UNAVAILABLE = "initial_unavailable"  # the weights that it starts from are not in the blob store
+    BACKBONE_UNAVAILABLE = "backbone_unavailable"  # the uploaded model before its blocks cannot be read any more
     MODEL_UNAVAILABLE = "model_unavailable"  # a model that is to be measured is not in the blob store
     EXPORT_DIFFERS = "export_differs"  # another runtime gives other answers than the training's own predictions
     EXPORT_FAILED = "export_failed"  # the model cannot be written for another runtime, or not be loaded there
@@ -156,6 +157,7 @@ DETERMINISTIC_FAILURES = frozenset(
         FailureCode.DEADLINE,
         FailureCode.DATASET_UNAVAILABLE,
         FailureCode.INITIAL_UNAVAILABLE,
+        FailureCode.BACKBONE_UNAVAILABLE,
         FailureCode.MODEL_UNAVAILABLE,
         FailureCode.EXPORT_DIFFERS,
         FailureCode.EXPORT_FAILED,

@@ -49,13 +49,20 @@ def training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: i
     """
     copies = PARAMETER_COPIES + (AVERAGE_COPIES if spec.training.ema_decay is not None else 0)
     activations = MIXED_ACTIVATION_COPIES if spec.training.precision == "mixed" else ACTIVATION_COPIES
-    outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image)
+    outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image) + _values_in_backbone(spec, plan)
     return int(
         BASE_BYTES
         + IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
         + FLOAT_BYTES * copies * plan.parameters
         + FLOAT_BYTES * activations * spec.training.batch_size * outputs
     )
+
+
+def _values_in_backbone(spec: JobSpec, plan: NetworkPlan) -> int:
+    """Of one image, that are in memory at once: all for the gradients, or what two layers in a row give."""
+    if plan.backbone is None or spec.network.backbone is None:
+        return 0
+    return plan.backbone.values if spec.network.backbone.trainable else 2 * plan.backbone.largest
 
 
 def gpu_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: int) -> int:

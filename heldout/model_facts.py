@@ -22,6 +22,29 @@ class ModelLayer(SpecPart):
     weights: tuple[Shape, ...] = Field((), strict=False)
 
 
+class MapLayer(SpecPart):
+    """One layer of a model that gives a feature map: what it gives for one image, and its parameters."""
+
+    name: str
+    shape: Shape
+    parameters: int
+
+
+class FeatureMapFacts(SpecPart):
+    """What a model costs that gives a feature map of one size.
+
+    trainable_parameters: where all layers are trained. flops: of one image forward. values: of all layers together;
+    largest: of the layer that gives most.
+    """
+
+    scales_pixels: bool = Field(description="Whether it changes the values of pixels before its first weights.")
+    trainable_parameters: int
+    flops: int
+    values: int
+    largest: int
+    layers: tuple[MapLayer, ...] = Field(strict=False)
+
+
 class ModelFacts(SpecPart):
     """A model as its file says. Sizes of images are null where the model takes any."""
 
@@ -32,6 +55,9 @@ class ModelFacts(SpecPart):
     parameters: int
     trainable_parameters: int | None = Field(None, description="Null for ONNX, which does not say.")
     layers: tuple[ModelLayer, ...] = Field((), strict=False, description="Those that have weights, in order.")
+    feature_map: FeatureMapFacts | None = Field(
+        None, description="Of a Keras model that gives a feature map, for images of one size."
+    )
     made_by: str = Field("", max_length=200, description="The program that has written the file, with its version.")
 
     @property

@@ -5,17 +5,19 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from heldout.network_spec import BackboneSpec as BackboneSpec
+from heldout.network_spec import BlockSpec as BlockSpec
+from heldout.network_spec import DenseSpec as DenseSpec
+from heldout.network_spec import NetworkSpec as NetworkSpec
+from heldout.network_spec import Pixels as Pixels
 from heldout.spec_part import MAX_SEED as MAX_SEED
 from heldout.spec_part import SpecPart as SpecPart
 from heldout.validation_spec import TrainOnAllSpec as TrainOnAllSpec
 from heldout.validation_spec import Validation
 from heldout.validation_spec import ValidationSpec as ValidationSpec
 
-Activation = Literal["relu", "elu", "gelu", "silu", "tanh"]
 Fraction = Annotated[float, Field(ge=0, le=0.5)]
 AreaShare = Annotated[float, Field(gt=0, le=1)]
-DropoutRate = Annotated[float, Field(ge=0, lt=1, description="Share of units dropped in training.")]
-Penalty = Annotated[float, Field(ge=0, le=1, description="Factor of the L2 penalty.")]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 MAX_PAIRS = 16
@@ -24,42 +26,6 @@ MAX_NAME_CHARACTERS = 128
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 Priority = Annotated[int, Field(ge=-100, le=100)]
 Device = Literal["auto", "cpu", "gpu"]
-
-
-class BlockSpec(SpecPart):
-    """`repeat` convolutions, each with optional batch normalisation and its activation; then pool; then dropout."""
-
-    filters: int = Field(ge=1, le=1024)
-    kernel_size: int = Field(3, ge=1, le=11)
-    padding: Literal["valid", "same"] = "valid"
-    activation: Activation = "relu"
-    batch_norm: bool = False
-    repeat: int = Field(1, ge=1, le=4)
-    pool: int = Field(2, ge=1, le=4, description="Size and stride of the max pooling; 1 means none.")
-    dropout: DropoutRate = 0.0
-    l2: Penalty | None = Field(None, description="On the kernels of this block's convolutions; null = `network.l2`.")
-
-
-class DenseSpec(SpecPart):
-    """A dense layer between the head and the output."""
-
-    units: int = Field(ge=1, le=4096)
-    activation: Activation = "relu"
-    dropout: DropoutRate = 0.0
-    l2: Penalty | None = Field(None, description="On the layer's kernel; null = 0.")
-
-
-class NetworkSpec(SpecPart):
-    """Blocks in order, a head, dense layers, and an output of one unit a class."""
-
-    blocks: tuple[BlockSpec, ...] = Field(min_length=1, max_length=8, strict=False)
-    l2: Penalty = 0.0
-    head: Literal["flatten", "global_average"] = "flatten"
-    dense: tuple[DenseSpec, ...] = Field((), max_length=4, strict=False)
-
-    def penalty(self, block: BlockSpec) -> float:
-        """The L2 factor that holds for the convolutions of `block`."""
-        return self.l2 if block.l2 is None else block.l2
 
 
 class AugmentationSpec(SpecPart):
@@ -314,7 +280,8 @@ class JobSpec(SpecPart):
 
     def generated_name(self, dataset: str, job_id: str) -> str:
         """For example `mnist5k 32-64-128 · 4tz9qk`: the dataset, the filters of the blocks, the end of the job's id."""
-        tail = f" {'-'.join([str(block.filters) for block in self.network.blocks])} · {job_id[-6:]}"
+        parts = ["backbone"] if self.network.backbone else []
+        tail = f" {'-'.join([*parts, *(str(block.filters) for block in self.network.blocks)])} · {job_id[-6:]}"
         return dataset[: MAX_NAME_CHARACTERS - len(tail)] + tail
 
     def completed(self, *, name: str, seed: int) -> "JobSpec":

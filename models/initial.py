@@ -56,6 +56,8 @@ def find_source(session: Session, owner: str, asked: InitialSpec, ended: JobRow 
     if file is None or dataset.shape is None or dataset.classes is None:
         raise refused(f"Job {row.id} is {row.status.value} and has left no model to start from.")
     height, width, channels = dataset.shape
+    if spec.network.backbone is not None:
+        raise refused(f"Job {row.id} has a backbone, behind which its layers stand; other networks have none of them.")
     plan = plan_network(spec.network, (height, width, channels), len(dataset.classes))
     return Source(Weights.of(row.id, plan, dataset.classes), file)
 

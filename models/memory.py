@@ -2,7 +2,7 @@
 
 from math import prod
 
-from heldout.layers import NetworkPlan, plan_network
+from heldout.layers import NetworkPlan
 from heldout.memory import WorkerMemory, gpu_training_bytes, training_bytes
 from heldout.spec import JobSpec
 from models.split_counts import counts_of
@@ -11,10 +11,10 @@ from models.tables import DatasetRow
 PIXEL_BYTES = {"uint8": 1, "float32": 4}
 
 
-def needed_bytes(dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan | None = None) -> int | None:
+def needed_bytes(dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan) -> int | None:
     """What a training on a processor takes at most; None where the dataset is not known well enough."""
-    plan, images = plan or _plan_of(dataset, spec), _images_of(dataset, spec)
-    if plan is None or images is None:
+    images = _images_of(dataset, spec)
+    if images is None:
         return None
     return training_bytes(spec, plan, images, _pixel_bytes(dataset))
 
@@ -25,7 +25,7 @@ def needed_without_images(dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan)
 
 
 def reserved_bytes(
-    dataset: DatasetRow, spec: JobSpec, largest: WorkerMemory | None, plan: NetworkPlan | None = None
+    dataset: DatasetRow, spec: JobSpec, largest: WorkerMemory | None, plan: NetworkPlan | None
 ) -> int | None:
     """What a worker must have free for the training: never more than the largest worker could hold.
 
@@ -33,8 +33,9 @@ def reserved_bytes(
 
     Args:
         largest: the worker that has the most; None where none is known of.
+        plan: of its network, as `models/plans.py` makes it.
     """
-    plan, images = plan or _plan_of(dataset, spec), _images_of(dataset, spec)
+    images = _images_of(dataset, spec)
     if plan is None or images is None:
         return None
     pixel_bytes = _pixel_bytes(dataset)
@@ -42,13 +43,6 @@ def reserved_bytes(
         images = 0
     needed = (gpu_training_bytes if spec.resources.required_gpus else training_bytes)(spec, plan, images, pixel_bytes)
     return needed if largest is None else largest.at_most(needed)
-
-
-def _plan_of(dataset: DatasetRow, spec: JobSpec) -> NetworkPlan | None:
-    if dataset.shape is None or dataset.classes is None:
-        return None
-    height, width, channels = dataset.shape
-    return plan_network(spec.network, (height, width, channels), len(dataset.classes))
 
 
 def _images_of(dataset: DatasetRow, spec: JobSpec) -> int | None:

@@ -39,10 +39,16 @@ def plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRo
     """The script of a job whose dataset is there.
 
     Raises:
-        NotSupported: the job's data is not a file that a script of plain Keras reads.
+        NotSupported: the job has a backbone, or its data is not a file that a script of plain Keras reads.
         DatasetLost, SpecUnreadable, StorageUnavailable, FileOfLaterRelease.
     """
     spec = training_spec_of(job)
+    if spec.network.backbone is not None:
+        raise NotSupported(
+            "/network/backbone",
+            "A script of plain Keras builds its network from the spec, and the weights of an uploaded backbone are in "
+            "none. Take the model itself, as `keras` or in another format: it has the backbone in it.",
+        )
     labels = _labels(blobs, dataset)
     own = stored_splits_of(blobs, dataset, spec)
     stored = dataset.splits or {}

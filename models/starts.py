@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import insert
 
-from heldout.errors import StateGone
+from heldout.backbone import POINTER
+from heldout.errors import FieldError, InvalidSpec, StateGone
 from heldout.initial import Initial
 from heldout.stored.artifacts import ArtifactName
+from models.backbones import BackboneSource
 from models.blobs import BlobMissing, Blobs
 from models.database import Session, db_now
 from models.initial import BEFORE_ATTEMPTS, Source, refused
@@ -31,10 +33,11 @@ class GoesOn:
 
 @dataclass(frozen=True)
 class Start:
-    """What a job starts from: weights of another job, the state of one, or nothing."""
+    """What a job starts from: weights of another job, an uploaded backbone, the state of a job, or nothing."""
 
     source: Source | None = None
     initial: Initial | None = None
+    backbone: BackboneSource | None = None
     goes_on: GoesOn | None = None
 
     @property
@@ -45,6 +48,8 @@ class Start:
             begins = Begins(
                 initial=self.initial.to_json(), message=self.initial.in_words, told={"initial": self.initial.told}
             )
+        if self.backbone is not None:
+            begins = replace(begins, backbone=self.backbone.backbone.to_json())
         if self.goes_on is None:
             return begins
         ended, state = self.goes_on.ended, self.goes_on.state
@@ -80,6 +85,14 @@ def copied_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
                 ) from error
             file = replace(start.source.file, name=ArtifactName.INITIAL, key=key)
             start = replace(start, source=replace(start.source, file=file))
+        if start.backbone is not None:
+            key = f"{folder}/backbone.keras"
+            made.append(key)
+            try:
+                blobs.copy(start.backbone.file.key, key)
+            except BlobMissing as error:
+                raise _backbone_gone(start.backbone.backbone.model) from error
+            start = replace(start, backbone=replace(start.backbone, file=replace(start.backbone.file, key=key)))
         if start.goes_on is not None:
             state = start.goes_on.state
             key = f"{folder}/checkpoint-{state.epoch:05d}-{state.step:08d}.ckpt"
@@ -94,6 +107,11 @@ def copied_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
         for key in made:
             blobs.delete(key)
         raise
+
+
+def _backbone_gone(model: str) -> InvalidSpec:
+    detail = f"The file of {model} is not there any more. Upload it again."
+    return InvalidSpec(f"{POINTER}/model: {detail}", errors=[FieldError(f"{POINTER}/model", detail)])
 
 
 def folder_of(job_id: str) -> str:
@@ -113,6 +131,8 @@ def add(session: Session, job_id: str, start: Start) -> None:
                 f"{', '.join(start.initial.new)}."
             )
             events.add(session, job_id, "job.warning", text, level="warning", data=start.initial.told)
+    if start.backbone is not None:
+        artifacts.add(session, job_id, BEFORE_ATTEMPTS, [start.backbone.file])
     if start.goes_on is not None:
         _add_state(session, job_id, start.goes_on)
 

@@ -197,18 +197,21 @@ def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec) -> _Base
 
 
 def _wanted_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", "resampled"]:
-    """What is asked for; `fixed` where a choice is left and an arm starts from weights of another job.
+    """What is asked for; `fixed` where a choice is left and an arm starts from weights of another job or model.
 
     Those may have been trained on any image, also on those that validate in a fold.
     """
     own = [one for one in asked.remedies if isinstance(one, NamedPatch)]
-    if spec.initial is None and all(one.patch.get("initial") is None for one in own):
+    has_backbone = spec.network.backbone is not None or any(
+        (one.patch.get("network") or {}).get("backbone") is not None for one in own
+    )
+    if not has_backbone and spec.initial is None and all(one.patch.get("initial") is None for one in own):
         return asked.splits
     if asked.splits == "resampled":
         raise _refused(
             "/splits",
-            "`resampled` cuts train and validation anew, and the weights that `initial` names may have been trained on "
-            "images that would then validate. Ask for `fixed`.",
+            "`resampled` cuts train and validation anew, and the weights that `initial` or `network.backbone` names "
+            "may have been trained on images that would then validate. Ask for `fixed`.",
         )
     return "fixed"
 
@@ -279,7 +282,7 @@ def _arm_plan(base: JobSpec, arm: ResolvedArm, examined: ExaminedSpec) -> ArmPla
         initial = {**begins.initial, "message": begins.message, "told": begins.told["initial"]}
     alone = any(chooses_alone(base, patched(base, patch)) for patch in arm.candidates or (arm.patch,))
     planned = Arm(arm.name, arm.patch, tuple(arm.parts), tuple(arm.candidates), alone)
-    return ArmPlan(planned, examined.plan.parameters, initial)
+    return ArmPlan(planned, examined.plan.parameters, initial, begins.backbone)
 
 
 def _with_files(blobs: Blobs, study_id: str, ordered: _Ordered, copies: ExitStack) -> StudyPlan:
@@ -288,8 +291,8 @@ def _with_files(blobs: Blobs, study_id: str, ordered: _Ordered, copies: ExitStac
     for place, one in enumerate(ordered.plan.arms):
         start = ordered.examined[one.arm.name].start
         start = copies.enter_context(copied_files(blobs, f"studies/{study_id}/{place}", start))
-        file = None if start.source is None else asdict(start.source.file)
-        arms.append(replace(one, file=file))
+        source = start.source or start.backbone  # a spec has one of them at most
+        arms.append(replace(one, file=None if source is None else asdict(source.file)))
     return replace(ordered.plan, arms=tuple(arms))
 
 

@@ -10,12 +10,13 @@ from heldout.errors import DatasetUnavailable, SpecDatasetNotFound
 from heldout.examination import examine
 from heldout.initial import match
 from heldout.kinds import JobKind
-from heldout.layers import NetworkPlan
+from heldout.layers import BACKBONE, NetworkPlan
 from heldout.memory import WorkerMemory
 from heldout.spec import MAX_SEED, JobSpec
 from heldout.views.estimate import EstimateView, InitialView, LayerView
 from models import starts
 from models.admission import require_memory
+from models.backbones import find_backbone
 from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Session
@@ -58,7 +59,7 @@ def submit(
         goes_on: the state from which the job goes on.
     Raises:
         SpecDatasetNotFound, DatasetUnavailable, CopiesNotKnown, NetworkTooDeep, NeedsMoreMemory, TooManyParameters,
-        InvalidSpec, NotSupported, StateGone, StorageUnavailable.
+        InvalidSpec, NotSupported, StateGone, StorageUnavailable, SpecModelNotFound, ModelUnavailable.
     """
     examined = examined_spec(session, blobs, owner, spec, dataset, max_parameters, retry_of)
     row, job_id = examined.ready.row, new_id("job")
@@ -111,12 +112,24 @@ def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_p
         spec=spec,
         parameters=plan.parameters,
         trainable_parameters=plan.trainable_parameters(spec.initial.freeze_blocks if spec.initial else 0),
-        layers=[LayerView(name=one.name, shape=list(one.shape), parameters=one.parameters) for one in plan.layers],
+        layers=_layers_of(examined),
         initial=None if initial is None else InitialView.model_validate(initial.told),
         flops_per_image=plan.flops_per_image,
         memory_bytes=needed_bytes(examined.ready.row, spec, plan) or 0,
         seconds_per_epoch=calibrations.expected_epoch_s(calibrations.speeds(session), spec, plan, examined.ready.row),
     )
+
+
+def _layers_of(examined: "ExaminedSpec") -> list[LayerView]:
+    """The layers of the network; those of a backbone one by one."""
+    source, found = examined.start.backbone, list[LayerView]()
+    for layer in examined.plan.layers:
+        if layer.name == BACKBONE and source is not None:
+            inside = [(f"{BACKBONE}/{one.name}", one.shape, one.parameters) for one in source.layers]
+        else:
+            inside = [(layer.name, layer.shape, layer.parameters)]
+        found += [LayerView(name=name, shape=list(shape), parameters=count) for name, shape, count in inside]
+    return found
 
 
 @dataclass(frozen=True)
@@ -146,11 +159,19 @@ def examined_spec(
         What `submit` raises.
     """
     ready = datasets.require_ready(dataset or dataset_named(session, owner, spec.dataset))
-    plan = examine(spec, ready.image, ready.classes, max_parameters=max_parameters)
+    asked = spec.network.backbone
+    backbone = None if asked is None else find_backbone(session, owner, asked, ended)
+    plan = examine(
+        spec,
+        ready.image,
+        ready.classes,
+        max_parameters=max_parameters,
+        backbone=None if backbone is None else backbone.backbone,
+    )
     largest = require_memory(session, ready.row, spec, plan)
     require_folds(blobs, ready.row, spec)
     if spec.initial is None:
-        return ExaminedSpec(ready, plan, Start(), largest)
+        return ExaminedSpec(ready, plan, Start(backbone=backbone), largest)
     source = find_source(session, owner, spec.initial, ended)
     return ExaminedSpec(ready, plan, Start(source, match(spec, plan, ready.classes, source.weights)), largest)
 

@@ -179,6 +179,8 @@ class JobRow(Base):
     continues: Mapped[list[Any] | None]
     # Whose weights it starts from, and which layers take them.
     initial: Mapped[dict[str, Any] | None]
+    # The uploaded network before its blocks, as heldout/backbone.py has it.
+    backbone: Mapped[dict[str, Any] | None]
 
     created_at: Mapped[datetime]
     queued_at: Mapped[datetime]

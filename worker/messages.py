@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from heldout.lifecycle import FailureCode, StopReason
-from heldout.spec import JobSpec
+from heldout.spec import JobSpec, Pixels
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat
 from heldout.stored.final import FinalView
 from heldout.stored.gap import GapOnTest
 from heldout.views.export import ExportReportView
 from heldout.views.study import EnsembleView
 from models.studies.state import Scores, TestScores
+
+
+@dataclass(frozen=True)
+class AssignedBackbone:
+    """The uploaded network before the blocks: a folder as `worker/training/foreign/backbone.py` fills it."""
+
+    folder: str
+    pixels: Pixels
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class Assignment:
     resident_bytes: int | None = None  # larger images are read from their file
     initial: str | None = None  # a model file in `scratch`, whose weights the training starts from
     initial_layers: tuple[str, ...] = ()  # the layers that take them, by name
+    backbone: AssignedBackbone | None = None
     relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
     names: str | None = None  # file of the images' names (models/file_names.py) in `scratch`; None: they have none
     for_study: bool = False  # whether a study compares the job with others

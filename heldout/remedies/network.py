@@ -28,7 +28,7 @@ def smaller_network(base: Base) -> Outcome:
             {**layer, "units": layer["units"] // 2 if layer["units"] >= MIN_UNITS_TO_HALVE else layer["units"]}
             for layer in base.dense
         ]
-    did = f"Halves the network: {_filters(base.blocks)} become {_filters(changes['blocks'])}."
+    did = f"Halves the network: {_sizes(base.blocks)} become {_sizes(changes['blocks'])}."
     return Change({"network": changes}, did)
 
 
@@ -39,9 +39,11 @@ def larger_network(base: Base) -> Outcome:
     changes = {"blocks": [{**block, "filters": min(MAX_FILTERS, 2 * block["filters"])} for block in base.blocks]}
     if base.dense:
         changes["dense"] = [{**layer, "units": min(MAX_UNITS, 2 * layer["units"])} for layer in base.dense]
+    if not base.layers:
+        return NoChange("The network has no block and no dense layer that could be larger.")
     if all(changes[name] == list(base.spec["network"][name]) for name in changes):
         return NoChange(f"Every block has {MAX_FILTERS:,} filters, which is the most that a spec may ask for.")
-    did = f"Doubles the network: {_filters(base.blocks)} become {_filters(changes['blocks'])}."
+    did = f"Doubles the network: {_sizes(base.blocks, base.dense)} become {_sizes(**changes)}."
     return Change({"network": changes}, did)
 
 
@@ -115,5 +117,8 @@ def less_regularisation(base: Base) -> Outcome:
     return Change(patch, f"Takes away: {', '.join(gone)}.")
 
 
-def _filters(blocks: Sequence[Mapping[str, Any]]) -> str:
+def _sizes(blocks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The filters of the blocks; where there is none, behind a backbone, the units of the dense layers."""
+    if not blocks:
+        return "-".join(str(layer["units"]) for layer in dense) + " units"
     return "-".join(str(block["filters"]) for block in blocks) + " filters"

@@ -159,8 +159,13 @@ def ema(base: Base) -> Outcome:
 
 
 def transfer(base: Base) -> Outcome:
-    """Freezes what starts from other weights, except the last block."""
-    initial = base.spec.get("initial")
+    """Freezes what starts from other weights: the backbone, or all blocks except the last."""
+    initial, backbone = base.spec.get("initial"), base.spec["network"].get("backbone")
+    if backbone is not None:
+        if not backbone.get("trainable"):
+            return NoChange("The backbone is frozen already.")
+        patch = {"network": {"backbone": {"trainable": False}}}
+        return Change(patch, "Leaves the backbone as it was uploaded, and trains the rest.")
     if initial is None:
         return NoChange(
             "The spec has no `initial` to start from. To try one, give a remedy of your own: "

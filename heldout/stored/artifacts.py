@@ -13,6 +13,7 @@ class ArtifactName(StrEnum):
     EVALUATION = "evaluation"  # their scores, class by class
     GAP = "gap"  # what the terms of its gap are made of
     INITIAL = "initial"  # the weights that it starts from: a copy of another job's model
+    BACKBONE = "backbone"  # the uploaded model before its blocks: a copy
 
 
 class ArtifactFormat(StrEnum):

@@ -8,11 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from heldout.cost import Speed, automatic_towers, seconds_per_epoch
-from heldout.layers import NetworkPlan, plan_network
+from heldout.layers import NetworkPlan
 from heldout.spec import JobSpec
+from models.plans import plan_of
 from models.split_counts import counts_of
 from models.store.transitions import now
-from models.tables import CalibrationRow, DatasetRow
+from models.tables import CalibrationRow, DatasetRow, JobRow
 
 
 def keep(session: Session, *, host: str, device: str, facts: Mapping[str, Any], speed: Mapping[str, Any]) -> None:
@@ -58,19 +59,24 @@ def expected_epoch_s(
     return median(measured) if measured else None
 
 
-def expected_rest_s(session: Session, dataset_id: str, spec: JobSpec, epochs: int) -> float | None:
+def expected_rest_s(session: Session, job_id: str, spec: JobSpec, epochs: int) -> float | None:
     """Seconds of the `epochs` that a job has left whose automatic choices have been made; None where nobody knows."""
-    dataset = session.get(DatasetRow, dataset_id)
-    if dataset is None:
+    job = session.get(JobRow, job_id)
+    dataset = None if job is None else session.get(DatasetRow, job.dataset_id)
+    if job is None or dataset is None:
         return None
-    epoch_s = epoch_s_of(speeds(session), spec, dataset)
+    epoch_s = epoch_s_of(speeds(session), spec, dataset, job.backbone)
     return None if epoch_s is None else round(epochs * epoch_s, 1)
 
 
-def epoch_s_of(known: list[Speed], spec: JobSpec, dataset: DatasetRow, *, alone: bool = True) -> float | None:
-    """`expected_epoch_s` of a job whose network was planned before."""
-    if not known or dataset.shape is None or dataset.classes is None:
-        return None
-    height, width, channels = dataset.shape
-    plan = plan_network(spec.network, (height, width, channels), len(dataset.classes))
-    return expected_epoch_s(known, spec, plan, dataset, alone=alone)
+def epoch_s_of(
+    known: list[Speed],
+    spec: JobSpec,
+    dataset: DatasetRow,
+    backbone: Mapping[str, Any] | None,
+    *,
+    alone: bool = True,
+) -> float | None:
+    """`expected_epoch_s` of a job whose network was planned before; `backbone` as its row keeps it."""
+    plan = plan_of(dataset, spec, backbone) if known else None
+    return None if plan is None else expected_epoch_s(known, spec, plan, dataset, alone=alone)

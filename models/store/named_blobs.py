@@ -65,7 +65,7 @@ def named(session: Session) -> Iterator[NamedBlob]:
     for study_id, plan in session.execute(select(StudyRow.id, StudyRow.plan)):
         for arm in plan.get("arms", ()):
             if file := arm.get("file"):
-                yield NamedBlob(file["key"], f"weights that {study_id} starts from", file["size_bytes"], file["sha256"])
+                yield NamedBlob(file["key"], f"what {study_id} starts from", file["size_bytes"], file["sha256"])
     for model in session.scalars(select(ModelRow).where(ModelRow.status != ModelStatus.REJECTED)):
         yield NamedBlob(model.key, f"the model {model.name} ({model.id})", model.size_bytes, model.sha256)
     for row in session.scalars(select(DatasetRow).where(DatasetRow.deleted_at.is_(None))):

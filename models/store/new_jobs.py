@@ -32,12 +32,14 @@ _INSERT = (
 class Begins:
     """What a training starts from, where that is not nothing.
 
-    epoch: whole epochs that are done. continues, initial: as in the job's row. told: as its first event tells it.
+    epoch: whole epochs that are done. continues, initial, backbone: as in the job's row. told: as its first event tells
+    it.
     """
 
     epoch: int = 0
     continues: Sequence[Mapping[str, Any]] = ()
     initial: Mapping[str, Any] | None = None
+    backbone: Mapping[str, Any] | None = None
     message: str = ""
     told: Mapping[str, Any] = field(default_factory=dict)
 
@@ -109,6 +111,7 @@ def add(
     # JSON's null is another value than the column's, so what is absent stays out.
     values |= {"continues": list(begins.continues)} if begins.continues else {}
     values |= {"initial": dict(begins.initial)} if begins.initial else {}
+    values |= {"backbone": dict(begins.backbone)} if begins.backbone else {}
     stored = session.execute(_INSERT, {**values, "metadata": pairs, "max_pending_s": max_pending_s}).one()
     job_metadata.add(session, job_id, owner, pairs)
     data, message = {"priority": priority, **begins.told}, f"Waiting for a worker. {begins.message}".rstrip()

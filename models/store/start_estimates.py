@@ -169,7 +169,7 @@ def _epochs_s(known: list[Speed], sources: Datasets, row: JobRow, epochs: int) -
         return 0.0
     if not isinstance(spec, JobSpec) or dataset is None:
         return None
-    epoch_s = epoch_s_of(known, spec, dataset, alone=False)
+    epoch_s = epoch_s_of(known, spec, dataset, row.backbone, alone=False)
     return None if epoch_s is None else epochs * epoch_s
 
 

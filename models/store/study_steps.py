@@ -5,6 +5,7 @@ It runs in the transaction that ends the job, and again from the reconciler wher
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -24,6 +25,7 @@ from models import wake
 from models.database import db_now
 from models.ids import new_id
 from models.memory import reserved_bytes
+from models.plans import plan_of
 from models.store import artifacts, evaluation_jobs, events, new_jobs, outbox, studies, worker_memory
 from models.store.artifacts import Artifact
 from models.store.new_jobs import Begins
@@ -149,12 +151,12 @@ def _patch_of(plan: StudyPlan, steps: NextSteps, key: RunKey) -> Mapping[str, An
 def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, spec: JobSpec) -> None:
     arm, job_id = plan.arm(key.arm), new_id("job")
     told = {"study": study.id, "arm": key.arm, "seed": key.seed}
-    begins = Begins(told=told)
+    begins = Begins(told=told, backbone=arm.backbone)
     if arm.initial is not None:
         kept = {name: part for name, part in arm.initial.items() if name not in {"message", "told"}}
-        begins = Begins(
-            initial=kept, message=arm.initial["message"], told={**told, "initial": dict(arm.initial["told"])}
-        )
+        told_of_initial = {**told, "initial": dict(arm.initial["told"])}
+        begins = replace(begins, initial=kept, message=arm.initial["message"], told=told_of_initial)
+    dataset = session.get_one(DatasetRow, study.dataset_id)
     new_jobs.add(
         session,
         job_id=job_id,
@@ -167,7 +169,7 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         device=spec.resources.required_device,
         gpus=spec.resources.required_gpus,
         memory_bytes=reserved_bytes(
-            session.get_one(DatasetRow, study.dataset_id), spec, worker_memory.largest(session)
+            dataset, spec, worker_memory.largest(session), plan_of(dataset, spec, arm.backbone)
         ),
         epochs=spec.training.epochs,
         parameters=arm.parameters,

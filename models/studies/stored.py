@@ -16,12 +16,14 @@ class ArmPlan:
     """An arm, and what each of its jobs has in its row.
 
     initial: what its networks start from, as a job's row has it, with `message` and `told` for its first event; None
-        where they start from nothing. file: the copy of those weights that belongs to the study, as an artifact's row.
+        where they start from nothing. backbone: what stands before their blocks, as a job's row has it.
+    file: the copy of those weights, or of the backbone, that belongs to the study, as an artifact's row.
     """
 
     arm: Arm
     parameters: int
     initial: Mapping[str, Any] | None = None
+    backbone: Mapping[str, Any] | None = None
     file: Mapping[str, Any] | None = None
 
 
@@ -83,6 +85,7 @@ class StudyPlan:
                 ),
                 one["parameters"],
                 one["initial"],
+                one.get("backbone"),  # studies of earlier releases have none
                 one["file"],
             )
             for one in stored["arms"]

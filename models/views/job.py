@@ -2,7 +2,6 @@
 
 from sqlalchemy.orm import load_only
 
-from heldout.layers import plan_network
 from heldout.lifecycle import StopReason, shown_status
 from heldout.spec import JobSpec
 from heldout.views.job import (
@@ -15,11 +14,12 @@ from heldout.views.job import (
     Progress,
     SummaryView,
 )
+from models.plans import plan_of
 from models.specs import training_spec_of
 from models.tables import DatasetRow, JobRow
 
 # Columns with the name of a field of the view, and those that its other fields are made of.
-_NEEDED = {*JobView.model_fields, *Progress.model_fields, "request", "dataset_id"}
+_NEEDED = {*JobView.model_fields, *Progress.model_fields, "request", "dataset_id", "backbone"}
 JOB_COLUMNS = tuple(one.key for one in JobRow.__mapper__.column_attrs if one.key in _NEEDED)
 DATASET_COLUMNS = (*DatasetReference.model_fields, "shape", "classes")
 
@@ -42,7 +42,7 @@ def job_view(job: JobRow, dataset: DatasetRow) -> JobView:
         spec=spec,
         dataset=dataset_reference(dataset),
         parameters=job.parameters or 0,
-        trainable_parameters=_trainable_parameters(spec, dataset),
+        trainable_parameters=_trainable_parameters(spec, job, dataset),
         progress=Progress(epoch=job.epoch, epochs=job.epochs, eta_s=job.eta_s),
         summary=SummaryView.model_validate(job.summary or {}),
         attempt=job.attempt,
@@ -68,12 +68,9 @@ def listed_job_view(
     return ListedJobView(**fields, curve=curve, queue_position=queue_position)
 
 
-def _trainable_parameters(spec: JobSpec, dataset: DatasetRow) -> int | None:
-    if dataset.shape is None or dataset.classes is None:
-        return None
-    height, width, channels = dataset.shape
-    plan = plan_network(spec.network, (height, width, channels), len(dataset.classes))
-    return plan.trainable_parameters(spec.initial.freeze_blocks if spec.initial else 0)
+def _trainable_parameters(spec: JobSpec, job: JobRow, dataset: DatasetRow) -> int | None:
+    plan = plan_of(dataset, spec, job.backbone)
+    return None if plan is None else plan.trainable_parameters(spec.initial.freeze_blocks if spec.initial else 0)
 
 
 def dataset_reference(dataset: DatasetRow) -> DatasetReference:

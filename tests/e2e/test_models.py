@@ -194,6 +194,35 @@ def test_a_training_starts_from_an_uploaded_model(bare, client):
         client.submit(other)
 
 
+def test_a_training_behind_an_uploaded_backbone_leaves_models_for_any_runtime(trained, digits, client, tmp_path):
+    whole = keras.saving.load_model(trained)
+    file = tmp_path / "maps.keras"
+    keras.Model(whole.inputs, whole.layers[0].output).save(file)
+    model = uploaded(client, file)
+    assert (model.status, model.gives) == ("ready", "feature_map"), model.error
+    spec = {
+        "dataset": DATASET,
+        "network": {"backbone": {"model": model.id, "pixels": "unit"}, "blocks": []},
+        "training": {"epochs": 6},
+    }
+    job = client.submit(spec)
+    client.delete_uploaded_model(model.id)
+    assert (job.parameters, job.trainable_parameters) == (80 + 2890, 2890)
+    ended(client, job.id)
+    client.download_model(job.id, tmp_path / "own.keras")
+    own = keras.saving.load_model(tmp_path / "own.keras", safe_mode=True)
+    for kept, was in zip(own.get_layer("backbone").get_weights(), whole.layers[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, was)
+    images, labels = digits["test"]
+    loss, accuracy = own.evaluate(images, labels, verbose=0)
+    test = client.metrics(job.id).final.test
+    assert (test.loss, test.accuracy) == (pytest.approx(loss, rel=1e-4), pytest.approx(accuracy, abs=1e-6))
+    assert test.accuracy > 0.8
+    client.download_model(job.id, tmp_path / "own.onnx", format="onnx")  # handed out once it answers alike
+    with pytest.raises(ApiProblem, match="uploaded backbone"):
+        client.download_model(job.id, tmp_path / "own.py", format="python")
+
+
 def test_what_is_no_model_is_rejected_and_its_file_goes(tmp_path, service, client):
     file = tmp_path / "notes.keras"
     file.write_bytes(b"nothing of the kind" * 100)

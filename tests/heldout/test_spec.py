@@ -15,6 +15,7 @@ COMPLETE = {
     "name": None,
     "dataset": "mnist5k",
     "network": {
+        "backbone": None,
         "blocks": [
             {
                 "filters": 16,
@@ -64,6 +65,7 @@ FULL = {
     "name": "full",
     "network": {
         **COMPLETE["network"],
+        "backbone": {"model": "mod_1", "trainable": True, "pixels": "unit"},
         "dense": [{"units": 8, "activation": "gelu", "dropout": 0.5, "l2": 0.001}],
     },
     "augmentation": {
@@ -109,7 +111,10 @@ BOUNDS = {
     "validation.seed": ([0, 2**31 - 1], [-1, 2**31]),
     "name": (["a", "a" * 128, None], ["", "a" * 129]),
     "dataset": (["d", "pets@3"], [""]),
-    "network.blocks": ([[{"filters": 1}], [{"filters": 1}] * 8], [[], [{"filters": 1}] * 9]),
+    "network.backbone.model": (["mod_1", "m" * 40], ["m" * 41, 7, None]),
+    "network.backbone.trainable": ([True, False], [1, "yes"]),
+    "network.backbone.pixels": (["bytes", "unit", "symmetric", "imagenet", "caffe", None], ["raw"]),
+    "network.blocks": ([[], [{"filters": 1}], [{"filters": 1}] * 8], [[{"filters": 1}] * 9]),
     "network.blocks.0.filters": ([1, 1024], [0, 1025, None]),
     "network.blocks.0.kernel_size": ([1, 11], [0, 12]),
     "network.blocks.0.padding": (["valid", "same"], ["causal"]),
@@ -207,8 +212,15 @@ BOUNDS = {
     ),
 }
 
-REQUIRED = {"dataset", "initial.job", "network.blocks", "network.blocks.0.filters", "network.dense.0.units"}
-REQUIRED |= {"validation.folds"}
+REQUIRED = {
+    "dataset",
+    "initial.job",
+    "network.backbone.model",
+    "network.blocks",
+    "network.blocks.0.filters",
+    "network.dense.0.units",
+}
+REQUIRED |= {"network.backbone.model", "validation.folds"}
 ACCEPTED = [(path, value) for path, (values, _) in BOUNDS.items() for value in values]
 REFUSED = [(path, value) for path, (_, values) in BOUNDS.items() for value in values]
 
@@ -272,6 +284,15 @@ def test_a_value_beyond_its_bound_is_refused_at_its_place(path, value):
         found = [str(key) for key in error["loc"] if key not in {"cut_anew", "train_on_all"}]
         # A rule about several fields is reported where they meet.
         assert found[: len(wanted)] == wanted[: len(found)]
+
+
+def test_a_network_without_blocks_has_a_backbone():
+    network = JobSpec.model_validate({**LEAST, "network": {"backbone": {"model": "mod_1"}, "blocks": []}}).network
+    assert (network.blocks, network.backbone.trainable, network.backbone.pixels) == ((), False, None)
+    for backbone in ({}, {"backbone": None}):
+        with pytest.raises(ValidationError, match="expected 1 to 8, or a `backbone`") as refused:
+            JobSpec.model_validate({**LEAST, "network": {**backbone, "blocks": []}})
+        assert refused.value.errors()[0]["loc"] == ("network", "blocks")
 
 
 def test_images_are_mixed_in_one_way():

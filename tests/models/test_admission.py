@@ -4,11 +4,12 @@ import pytest
 
 from heldout.errors import NeedsMoreMemory
 from heldout.kinds import KINDS
-from heldout.layers import plan_network
+from heldout.layers import NetworkPlan, plan_network
 from heldout.memory import SUSPECTS_BYTES, WorkerMemory
 from heldout.spec import JobSpec
 from models.admission import require_memory
 from models.memory import needed_bytes, reserved_bytes
+from models.plans import plan_of
 from models.store import claims, evaluation_jobs, suspects, worker_memory
 from models.tables import DatasetRow
 from tests.models.work import ALICE, CPU, Work
@@ -38,10 +39,16 @@ def report(work: Work, worker: str, memory_bytes: int) -> None:
         worker_memory.report(session, worker, WorkerMemory(memory_bytes))
 
 
+def planned(spec: JobSpec) -> NetworkPlan:
+    plan = plan_of(PHOTOS, spec, None)
+    assert plan is not None
+    return plan
+
+
 def test_what_no_worker_could_hold_is_refused_with_what_would_fit(work):
     asked = spec(training={"batch_size": 1024})
     check(work, asked)  # no worker is known of yet
-    needed = needed_bytes(PHOTOS, asked)
+    needed = needed_bytes(PHOTOS, asked, planned(asked))
     report(work, "small", needed // 4)
     report(work, "larger", needed // 2)
     with pytest.raises(NeedsMoreMemory, match="batch_size") as refused:
@@ -55,27 +62,28 @@ def test_what_no_worker_could_hold_is_refused_with_what_would_fit(work):
 def test_what_is_reserved_is_never_more_than_the_largest_worker_could_hold():
     """A job that no worker may claim would wait for ever; images that would fill a worker are read from their file."""
     asked = spec()
-    alone = reserved_bytes(PHOTOS, asked, None)
-    assert reserved_bytes(PHOTOS, asked, WorkerMemory(8 * alone)) == alone
-    assert reserved_bytes(PHOTOS, asked, WorkerMemory(alone // 2)) == int(1.25 * (alone // 2))
+    alone = reserved_bytes(PHOTOS, asked, None, planned(asked))
+    assert reserved_bytes(PHOTOS, asked, WorkerMemory(8 * alone), planned(asked)) == alone
+    assert reserved_bytes(PHOTOS, asked, WorkerMemory(alone // 2), planned(asked)) == int(1.25 * (alone // 2))
     many = DatasetRow(
         shape=PHOTOS.shape,
         classes=PHOTOS.classes,
         dtype="uint8",
         splits={name: {"count": 100_000} for name in ("train", "validation", "test")},
     )
-    assert needed_bytes(many, asked) > 60 * GIB
-    assert reserved_bytes(many, asked, WorkerMemory(16 * GIB)) < 2 * GIB
-    assert reserved_bytes(many, asked, WorkerMemory(120 * GIB)) > 60 * GIB
-    assert reserved_bytes(many, asked, WorkerMemory(120 * GIB, resident_bytes=16 * GIB)) < 2 * GIB, "as its worker does"
+    assert needed_bytes(many, asked, planned(asked)) > 60 * GIB
+    assert reserved_bytes(many, asked, WorkerMemory(16 * GIB), planned(asked)) < 2 * GIB
+    assert reserved_bytes(many, asked, WorkerMemory(120 * GIB), planned(asked)) > 60 * GIB
+    from_file = WorkerMemory(120 * GIB, resident_bytes=16 * GIB)
+    assert reserved_bytes(many, asked, from_file, planned(asked)) < 2 * GIB, "as its worker does"
 
 
 def test_a_job_for_gpus_is_not_judged_by_a_workers_memory_and_its_batches_take_none_of_it(work):
     asked, larger = (spec(resources={"device": "gpu"}, training={"batch_size": size}) for size in (32, 1024))
     report(work, "small", 1)
     check(work, asked)
-    assert 3 * GIB < reserved_bytes(PHOTOS, asked, WorkerMemory(16 * GIB)) < 4 * GIB
-    assert reserved_bytes(PHOTOS, larger, None) == reserved_bytes(PHOTOS, asked, None)
+    assert 3 * GIB < reserved_bytes(PHOTOS, asked, WorkerMemory(16 * GIB), planned(asked)) < 4 * GIB
+    assert reserved_bytes(PHOTOS, larger, None, planned(larger)) == reserved_bytes(PHOTOS, asked, None, planned(asked))
 
 
 def test_work_of_every_kind_has_memory_reserved_and_never_more_than_the_largest_worker_has(work):

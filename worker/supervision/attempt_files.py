@@ -35,6 +35,10 @@ class InitialGone(Exception):
     """The weights that a job starts from cannot be had; its text is shown to the owner."""
 
 
+class BackboneGone(Exception):
+    """The uploaded model before a job's blocks cannot be had; its text is shown to the owner."""
+
+
 class AttemptFiles:
     """Fetches files for one attempt.
 

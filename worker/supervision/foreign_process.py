@@ -47,7 +47,7 @@ class ForeignProcess:
 
     def __init__(
         self,
-        work: Literal["check", "measure", "weights"],
+        work: Literal["check", "measure", "weights", "backbone"],
         assignment: Mapping[str, Any],
         folder: Path,
         *,

@@ -1,11 +1,14 @@
-"""The weights of an uploaded model, taken out of its file by a bounded process before a training starts from them."""
+"""What a training takes of an uploaded model, taken out of its file by a bounded process before the training starts."""
 
 import time
 from pathlib import Path
+from typing import Literal
 
+from models.blobs import BlobMissing
 from models.store.claims import Claimed
 from worker.machine.bounds import GIB
-from worker.supervision.attempt_files import AttemptFiles, InitialGone, Interrupted
+from worker.messages import AssignedBackbone
+from worker.supervision.attempt_files import AttemptFiles, BackboneGone, InitialGone, Interrupted
 from worker.supervision.foreign_process import ForeignProcess, ForeignProcessDied, in_scratch
 from worker.supervision.lease import AttemptLease
 
@@ -34,10 +37,43 @@ def weights_of(model: Path, folder: Path, lease: AttemptLease) -> Path:
         Interrupted: a client or the worker wants the attempt to end.
     """
     target = folder / "initial.npz"
+    died = _run("weights", model, target, folder, lease)
+    if died is not None:
+        raise InitialGone(f"The weights that it starts from cannot be read from the uploaded model. {died}".rstrip())
+    return target
+
+
+def fetch_backbone(files: AttemptFiles, claimed: Claimed, folder: Path, lease: AttemptLease) -> AssignedBackbone | None:
+    """The uploaded model before the job's blocks, if it has one, as layers and weights.
+
+    Raises:
+        BackboneGone: the file is not there, or cannot be read.
+        LeaseLost.
+        Interrupted: a client or the worker wants the attempt to end.
+    """
+    if claimed.backbone is None:
+        return None
+    file, target = folder / "backbone.keras", folder / "backbone"
+    target.mkdir(exist_ok=True)
+    try:
+        files.fetch(claimed.backbone.key, file)
+    except BlobMissing as error:
+        raise BackboneGone("The file of its backbone is not in the blob store.") from error
+    died = _run("backbone", file, target, folder, lease)
+    if died is not None:
+        raise BackboneGone(f"Its backbone cannot be read from the uploaded model. {died}".rstrip())
+    file.unlink()
+    return AssignedBackbone(str(target), claimed.backbone.pixels)
+
+
+def _run(
+    work: Literal["weights", "backbone"], model: Path, target: Path, folder: Path, lease: AttemptLease
+) -> str | None:
+    """Have the bounded process write `target`; gives why it could not, and None where it did."""
     assignment = {"model": in_scratch(model), "target": in_scratch(target)}
     memory_bytes = _PROGRAMS_BYTES + _COPIES * model.stat().st_size
     ends_at = time.monotonic() + MAX_S
-    with ForeignProcess("weights", assignment, folder, memory_bytes=memory_bytes, wall_s=MAX_S) as process:
+    with ForeignProcess(work, assignment, folder, memory_bytes=memory_bytes, wall_s=MAX_S) as process:
         while time.monotonic() < ends_at:
             lease.require()
             requested = lease.requested_stop(out_of_time=False)
@@ -46,9 +82,7 @@ def weights_of(model: Path, folder: Path, lease: AttemptLease) -> Path:
             try:
                 answer = process.receive(0.1)
             except ForeignProcessDied as died:
-                raise InitialGone(f"The weights that it starts from cannot be read. {died}") from died
-            if answer is not None and "weights" in answer:
-                return target
+                return str(died)
             if answer is not None:
-                break
-    raise InitialGone("The weights that it starts from cannot be read from the uploaded model.")
+                return None if work in answer else ""
+    return "It took too long."

@@ -41,8 +41,8 @@ from worker.messages import (
     Warned,
 )
 from worker.supervision import metrics as worker_metrics
-from worker.supervision.attempt_files import STORAGE_TRIES, AttemptFiles, InitialGone, Interrupted
-from worker.supervision.foreign_weights import fetch_initial
+from worker.supervision.attempt_files import STORAGE_TRIES, AttemptFiles, BackboneGone, InitialGone, Interrupted
+from worker.supervision.foreign_weights import fetch_backbone, fetch_initial
 from worker.supervision.lease import AttemptLease
 from worker.supervision.memory_watch import MemoryWatch, settle_kill
 from worker.supervision.processes import ProcessDied, TrainingProcess
@@ -117,6 +117,8 @@ class TrainingAttempt:
                 self._train_on(dataset)
             except InitialGone as gone:
                 self._lease.fail(FailureCode.INITIAL_UNAVAILABLE, str(gone))
+            except BackboneGone as gone:
+                self._lease.fail(FailureCode.BACKBONE_UNAVAILABLE, str(gone))
             except BlobMissing:
                 self._lease.fail(FailureCode.DATASET_UNAVAILABLE, "The dataset's images are not in the blob store.")
             except Interrupted as interrupted:
@@ -167,6 +169,7 @@ class TrainingAttempt:
         claimed, folder = self._claimed, self._folder
         relations = self._files.fetch_relations(claimed, folder, needed=self._spec.folds is not None)
         initial = fetch_initial(self._files, claimed, folder, self._lease)
+        backbone = fetch_backbone(self._files, claimed, folder, self._lease)
         names = self._folder / MEMBERS_FILE
         has_names = self._files.fetch_if_there(members_key(self._claimed.dataset_id), names)
         device: Device = "gpu" if self._gpus else "cpu"
@@ -190,6 +193,7 @@ class TrainingAttempt:
             relations=str(relations) if relations else None,
             initial=str(initial) if initial else None,
             initial_layers=claimed.initial.layers if claimed.initial else (),
+            backbone=backbone,
             names=str(names) if has_names else None,
             for_study=claimed.study_id is not None,
             dataset_sha256=claimed.dataset_sha256,
@@ -243,7 +247,7 @@ class TrainingAttempt:
                         spec=spec,
                         start_epoch=start_epoch,
                         split_digests=split_digests,
-                        eta_s=calibrations.expected_rest_s(session, self._claimed.dataset_id, spec, left),
+                        eta_s=calibrations.expected_rest_s(session, self._lease.held.job_id, spec, left),
                     )
                 )
                 self._lease.forget(unusable)

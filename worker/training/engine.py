@@ -82,6 +82,8 @@ def chosen_towers(
     wanted: int | Literal["auto"], cores: int, spec: JobSpec, image: tuple[int, int, int], classes: int
 ) -> int:
     """How many towers a job gets on a machine with so many cores: with `auto` as many as make its steps faster."""
+    if spec.network.backbone is not None:  # it takes whole batches
+        return 1
     return automatic_towers(spec, plan_network(spec.network, image, classes), cores) if wanted == "auto" else wanted
 
 
@@ -89,6 +91,8 @@ def chosen_precision(
     wanted: Precision | Literal["auto"], spec: JobSpec, image: tuple[int, int, int], classes: int, towers: int
 ) -> Precision:
     """In which floats a job computes. `auto` comes where the processor has units for bfloat16: its size decides."""
+    if spec.network.backbone is not None:  # it computes in float32
+        return "float32"
     return automatic_precision(spec, plan_network(spec.network, image, classes), towers) if wanted == "auto" else wanted
 
 

@@ -17,6 +17,7 @@ from heldout.intervals import wilson_interval
 from heldout.spec import JobSpec
 from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
 from worker.machine.precision import Policy
+from worker.training.backbone import UploadedBackbone
 from worker.training.best_weights import Weights
 from worker.training.network import build_network
 from worker.training.pace import Pace
@@ -129,7 +130,12 @@ class Evaluator:
 
 
 def evaluator_of(
-    spec: JobSpec, network: keras.Model, source: BatchSource, weights: Callable[[], Weights], policy: Policy
+    spec: JobSpec,
+    network: keras.Model,
+    source: BatchSource,
+    weights: Callable[[], Weights],
+    policy: Policy,
+    backbone: UploadedBackbone | None = None,
 ) -> Evaluator:
     """What measures a training after each epoch, by the weights that are kept.
 
@@ -140,19 +146,21 @@ def evaluator_of(
         network: the one that is trained.
         weights: gives the weights that are kept.
         policy: Keras' name of the floats of `network`.
+        backbone: that it was built with.
     """
     assert spec.training.seed is not None
     seed, image, classes = spec.training.seed, network.input_shape[1:], network.output_shape[-1]
 
     def another(policy: Policy) -> Evaluator:
-        return Evaluator(build_network(spec.network, image, classes, seed, policy), source, weights=weights)
+        twin = build_network(spec.network, image, classes, seed, policy, backbone=backbone)
+        return Evaluator(twin, source, weights=weights)
 
     if policy == "mixed_float16":
         return another("float32")
     decided_by = None if policy == "float32" else another("float32")
     if spec.training.ema_decay is None:
         return Evaluator(network, source, decided_by=decided_by)
-    averaged = build_network(spec.network, image, classes, seed, policy)
+    averaged = build_network(spec.network, image, classes, seed, policy, backbone=backbone)
     return Evaluator(averaged, source, weights=weights, decided_by=decided_by)
 
 

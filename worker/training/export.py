@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from heldout.spec import NetworkSpec
 from heldout.stored.model_about import ModelAbout
 from models.answers.answers import Predictions
+from worker.training.backbone import UploadedBackbone
 from worker.training.best_weights import Weights
 from worker.training.data import TrainingData
 from worker.training.network import apply_layers, without_penalties
@@ -26,9 +27,16 @@ _BATCH_SIZE = 64
 _IMAGES_A_CALL = 32 * _BATCH_SIZE
 
 
-def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Model | None = None) -> keras.Model:
+def build_exported(
+    network: NetworkSpec,
+    data: TrainingData,
+    trained: keras.Model | None = None,
+    backbone: UploadedBackbone | None = None,
+) -> keras.Model:
     """The model that users download, with the weights of `trained`, or with any where these are not known yet.
 
+    Args:
+        backbone: what `network.backbone` names.
     Returns:
         A functional model of Keras' own layers from raw pixels, (batch, height, width, channels) in the dataset's
         range, to (batch, classes) probabilities. It has no penalties, so that its `evaluate` gives the cross-entropy.
@@ -36,7 +44,8 @@ def build_exported(network: NetworkSpec, data: TrainingData, trained: keras.Mode
     low, high = data.value_range
     pixels = keras.Input(data.image, name="pixels")
     scaled = keras.layers.Rescaling(1 / (high - low), -low / (high - low), name="rescaling")(pixels)
-    logits = apply_layers(scaled, without_penalties(network), len(data.classes), iter(lambda: 0, None))
+    seeds = iter(lambda: 0, None)
+    logits = apply_layers(scaled, without_penalties(network), len(data.classes), seeds, backbone=backbone)
     model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name="classifier")
     if trained is not None:
         model.set_weights(trained.get_weights())
@@ -79,6 +88,7 @@ class PreparedExport:
 
     Args:
         job_id, dataset_sha256: what its files say of themselves.
+        backbone: that the network is built with.
     """
 
     def __init__(
@@ -90,7 +100,9 @@ class PreparedExport:
         *,
         job_id: str = "",
         dataset_sha256: str = "",
+        backbone: UploadedBackbone | None = None,
     ) -> None:
+        self._backbone = backbone
         self._job_id = job_id
         self._dataset_sha256 = dataset_sha256
         self._network = network
@@ -123,7 +135,9 @@ class PreparedExport:
         return predictor
 
     def _make(self) -> "Predictor":
-        predictor = Predictor(build_exported(self._network, self._data), self._source, self._data.value_range)
+        predictor = Predictor(
+            build_exported(self._network, self._data, backbone=self._backbone), self._source, self._data.value_range
+        )
         predictor.prepare()
         return predictor
 

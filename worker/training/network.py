@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from heldout.spec import BlockSpec, NetworkSpec
+from worker.training.backbone import UploadedBackbone
 
 
 def build_network(
@@ -15,6 +16,7 @@ def build_network(
     seed: int,
     policy: str = "float32",
     relu_after_pool: bool | None = None,
+    backbone: UploadedBackbone | None = None,
 ) -> keras.Model:
     """The network that is trained: images scaled to [0, 1] in, logits out.
 
@@ -26,13 +28,14 @@ def build_network(
         relu_after_pool: whether a block without batch normalisation takes its last ReLU of the pooled maps. Values and
             gradients have the same bits: the largest of a window is the same value before and after. By default in
             bfloat16 alone, where steps get faster by it (docs/explanation/performance.md).
+        backbone: what `network.backbone` names; it computes in float32 under every policy.
     Returns:
         A functional model from (batch, height, width, channels) float32 to (batch, classes) float32.
     """
     images = keras.Input(image, dtype="float32", name="images")
     if relu_after_pool is None:
         relu_after_pool = policy == "mixed_bfloat16"
-    logits = apply_layers(images, network, classes, _layer_seeds(seed), policy, relu_after_pool)
+    logits = apply_layers(images, network, classes, _layer_seeds(seed), policy, relu_after_pool, backbone)
     return keras.Model(images, logits, name="network")
 
 
@@ -43,9 +46,13 @@ def apply_layers(
     seeds: Iterator[int],
     policy: str = "float32",
     relu_after_pool: bool = False,
+    backbone: UploadedBackbone | None = None,
 ) -> keras.KerasTensor:
     """The logits of `images`, float32 under every policy; every layer that draws takes the next of `seeds`."""
     maps = images
+    if network.backbone is not None:
+        assert backbone is not None, "whoever builds a network reads its backbone"
+        maps = backbone.maps_of(images, trainable=network.backbone.trainable, seeds=seeds)
     for index, block in enumerate(network.blocks):
         maps = _apply_block(maps, f"block{index + 1}", block, network.penalty(block), seeds, policy, relu_after_pool)
     if network.head == "flatten":

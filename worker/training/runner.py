@@ -29,6 +29,7 @@ from models.relations import load_relations
 from worker.machine.precision import policy_of
 from worker.machine.processor import this_processor
 from worker.messages import Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
+from worker.training.backbone import UploadedBackbone
 from worker.training.checkpoint import CheckpointDamaged
 from worker.training.data import load_training_data, own_digests
 from worker.training.engine import Engine, chosen_precision, chosen_towers
@@ -123,9 +124,12 @@ def _train(
     devices = _configure(assignment, towers)
     precision = chosen_precision(assignment.precision, spec, data.image, len(data.classes), towers)
     policy = policy_of(precision, assignment.device)
+    backbone = None if assignment.backbone is None else UploadedBackbone.read(assignment.backbone)
     replicas = Replicas(devices)
     with replicas.scope():
-        network = build_network(spec.network, data.image, len(data.classes), spec.training.seed, policy)
+        network = build_network(
+            spec.network, data.image, len(data.classes), spec.training.seed, policy, backbone=backbone
+        )
         freeze_blocks(network, spec.initial.freeze_blocks if spec.initial else 0)
     if assignment.initial is not None:
         start_from(network, Path(assignment.initial), assignment.initial_layers)
@@ -134,7 +138,7 @@ def _train(
     engine = Engine(network, data, images, spec, towers, replicas)
     facts = _engine_facts(assignment, towers, precision)
     send(Started(facts, own_digests(Path(assignment.dataset), spec, data)))
-    evaluator = evaluator_of(spec, network, images, engine.weights, policy)
+    evaluator = evaluator_of(spec, network, images, engine.weights, policy, backbone)
     beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
     exported = PreparedExport(
         spec.network,
@@ -143,6 +147,7 @@ def _train(
         beside,
         job_id=assignment.job_id,
         dataset_sha256=assignment.dataset_sha256,
+        backbone=backbone,
     )
 
     def prepare_beside() -> None:

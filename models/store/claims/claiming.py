@@ -14,7 +14,7 @@ from heldout.fair_share import Standing
 from heldout.kinds import KINDS_IN_SLOTS, SPEC_VERSION, JobKind, WorkSpec
 from heldout.lifecycle import FailureCode, JobEvent, JobStatus, next_status
 from heldout.quotas import NO_BOUNDS, Bounds
-from heldout.spec import Device
+from heldout.spec import Device, Pixels
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.database import db_now
 from models.specs import spec_of
@@ -38,6 +38,14 @@ class InitialWeights:
 
 
 @dataclass(frozen=True)
+class BackboneFile:
+    """Where the file of an uploaded model lies that stands before a job's blocks, and what pixels it takes."""
+
+    key: str
+    pixels: Pixels
+
+
+@dataclass(frozen=True)
 class Claimed:
     """A job that a worker has just claimed, with all that it needs to begin."""
 
@@ -55,6 +63,7 @@ class Claimed:
     checkpoints: tuple[Checkpoint, ...]  # to continue from, newest first
     relations_status: RelationsStatus | None = None  # of the dataset
     initial: InitialWeights | None = None
+    backbone: BackboneFile | None = None
     study_id: str | None = None  # that compares the job with others
     kind: JobKind = JobKind.TRAIN
     memory_bytes: int | None = None  # that it is expected to need; None where nobody knows
@@ -248,6 +257,7 @@ def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -
         waited_s=seconds_since(session, job.queued_at),
         checkpoints=checkpoints_of(session, job.id),
         initial=_initial_of(session, job),
+        backbone=_backbone_of(session, job),
         study_id=job.study_id,
         kind=job.kind,
     )
@@ -258,3 +268,10 @@ def _initial_of(session: Session, job: JobRow) -> InitialWeights | None:
         return None
     file = artifacts.find(session, job.id, ArtifactName.INITIAL, ArtifactFormat.KERAS)
     return InitialWeights("" if file is None else file.key, tuple(job.initial["taken"]), "model" in job.initial)
+
+
+def _backbone_of(session: Session, job: JobRow) -> BackboneFile | None:
+    if job.backbone is None:
+        return None
+    file = artifacts.find(session, job.id, ArtifactName.BACKBONE, ArtifactFormat.KERAS)
+    return BackboneFile("" if file is None else file.key, job.backbone["pixels"])

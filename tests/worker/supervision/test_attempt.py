@@ -310,6 +310,24 @@ def test_a_job_whose_initial_weights_are_gone_says_so_and_does_not_train_without
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("content", [None, b"no model"])
+def test_a_job_whose_backbone_cannot_be_read_says_so_and_does_not_train_without(
+    work: Work, blobs: Blobs, run, content: bytes | None
+) -> None:
+    job_id = work.submit()
+    key = f"jobs/{job_id}/0/backbone.keras"
+    with work.database.write() as session:
+        session.execute(update(JobRow).values(backbone={"pixels": "bytes"}))
+        file = Artifact(ArtifactName.BACKBONE, ArtifactFormat.KERAS, key, 1)
+        session.execute(insert(ArtifactRow).values(job_id=job_id, attempt=0, **asdict(file)))
+    if content is not None:
+        blobs.put(key, content)
+    run(work.claim(), lambda assignment: [Failed("process_died", "It trained.")])
+    assert work.row(job_id).error["code"] == "backbone_unavailable"
+    assert work.row(job_id).status is JobStatus.FAILED
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_cancel_after_a_whole_epoch_keeps_the_model_that_the_process_leaves(work: Work, blobs: Blobs, run) -> None:
     job_id = work.submit()
     claimed = work.claim()

@@ -11,7 +11,7 @@ import pytest
 from heldout.spec import JobSpec
 from models.arrays import ImageSet, save
 from models.relations import FILE_NAME, Relations, save_relations
-from worker.messages import Assignment, EpochDone, FromTraining
+from worker.messages import AssignedBackbone, Assignment, EpochDone, FromTraining
 from worker.training import child
 
 TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
@@ -34,6 +34,7 @@ class Process:
         relations: Relations | None = None,
         initial: Path | None = None,
         initial_layers: tuple[str, ...] = (),
+        backbone: AssignedBackbone | None = None,
         for_study: bool = False,
         target: Callable[..., None] = child.main,
     ) -> None:
@@ -56,6 +57,7 @@ class Process:
             relations=None if relations is None else str(self.scratch / FILE_NAME),
             initial=None if initial is None else str(initial),
             initial_layers=initial_layers,
+            backbone=backbone,
             for_study=for_study,
         )
         forking = multiprocessing.get_context("forkserver")

@@ -94,6 +94,16 @@ def test_what_is_no_model_for_images_is_refused(tmp_path):
 def test_a_model_that_gives_a_feature_map_is_known_as_such(tmp_path):
     facts = facts_of(saved(small(keras.layers.Conv2D(4, 3)), tmp_path))
     assert (facts.gives, facts.output_shape, facts.classes) == ("feature_map", (6, 6, 4), None)
+    assert [(one.shape, one.parameters) for one in facts.feature_map.layers] == [((6, 6, 4), 112)]
+    assert not facts.feature_map.scales_pixels
+    inner = small(keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization())
+    nested = small(inner, keras.layers.ReLU())
+    nested.trainable = False
+    found = facts_of(saved(nested, tmp_path)).feature_map
+    assert (found.scales_pixels, found.trainable_parameters, len(found.layers)) == (True, 112 + 8, 4)
+    assert (found.largest, found.values) == (192, 192 + 3 * 144)
+    any_size = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
+    assert facts_of(saved(any_size, tmp_path)).feature_map is None
     with_channels_first = tmp_path / "first.onnx"
     with_channels_first.write_bytes(dense_onnx(np.ones((192, 2)), np.ones(2), image=(3, 8, 8)))
     facts = facts_of(with_channels_first)

@@ -1,4 +1,4 @@
-"""Entry of the process that reads an uploaded model: to `check` it, to `measure` it, or for its `weights`.
+"""Entry of the process that reads an uploaded model: to `check` or `measure` it, for its `weights`, or as a `backbone`.
 
 It is bounded before it reads anything, and has no credentials. What it says is JSON: the model's file is a stranger's.
 """
@@ -43,6 +43,10 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
             from worker.training.foreign.keras_model import save_weights
 
             return {"weights": save_weights(model, Path(assignment["target"]))}
+        if work == "backbone":
+            from worker.training.foreign.backbone import save_backbone
+
+            return {"backbone": save_backbone(model, Path(assignment["target"]))}
         from heldout.model_facts import ModelFacts
         from worker.training.foreign.measure import Work, measured
 

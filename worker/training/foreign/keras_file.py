@@ -2,7 +2,6 @@
 
 import json
 import zipfile
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,12 @@ import h5py
 from heldout.model_lifecycle import ModelRejectionCode
 from worker.ingest.rejection import amount, printable
 from worker.training.foreign.refusal import ModelRefused
+from worker.training.keras_parts import part_not_own
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 MAX_CONFIG_BYTES = 64 * 1024**2
 # Weights are stored as they are, so that a file hardly grows.
 MAX_GROWTH = 20
-# Layers that hold Python code, or load other files.
-UNSAFE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
-# Modules of Keras whose objects are not parts of a network.
-UNSAFE_MODULES = ("keras.utils", "keras.src.utils", "keras.saving", "keras.src.saving", "keras.config")
 _SAVE_AGAIN = "Save the model again with `model.save('model.keras')`."
 
 
@@ -67,40 +63,20 @@ def _examine(archive: zipfile.ZipFile, size_bytes: int) -> str:
 
 
 def _require_own_parts(config: dict[str, Any]) -> None:
-    for part in _parts_of(config):
-        name, module, registered = (part.get(key) for key in ("class_name", "module", "registered_name"))
-        shown = printable(str(name), 60)
-        if name in UNSAFE:
-            raise ModelRefused(
-                ModelRejectionCode.UNSAFE_MODEL,
-                f"The model has {shown}, which holds program code or reads files beside the model. Replace it by "
-                "layers of Keras, such as `Rescaling`, and save the model again.",
-            )
-        is_registered = isinstance(registered, str) and ">" in registered and not registered.startswith("keras")
-        if is_registered or (isinstance(module, str) and not _is_of_keras(module)):
-            raise ModelRefused(
-                ModelRejectionCode.CUSTOM_OBJECT,
-                f"The model has {shown}, which is not Keras' own. Replace it by layers of Keras, or export the model "
-                "as ONNX.",
-            )
-
-
-def _parts_of(value: Any) -> Iterator[dict[str, Any]]:
-    """All objects that a config describes, in any depth."""
-    left = [value]
-    while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            if isinstance(one.get("class_name"), str):
-                yield one
-            left += one.values()
-        elif isinstance(one, list):
-            left += one
-
-
-def _is_of_keras(module: str) -> bool:
-    is_inside = module == "keras" or module.startswith("keras.") or module == "builtins"
-    return is_inside and not any(module == one or module.startswith(f"{one}.") for one in UNSAFE_MODULES)
+    found = part_not_own(config)
+    if found is None:
+        return
+    shown = printable(found.name, 60)
+    if found.is_unsafe:
+        raise ModelRefused(
+            ModelRejectionCode.UNSAFE_MODEL,
+            f"The model has {shown}, which holds program code or reads files beside the model. Replace it by "
+            "layers of Keras, such as `Rescaling`, and save the model again.",
+        )
+    raise ModelRefused(
+        ModelRejectionCode.CUSTOM_OBJECT,
+        f"The model has {shown}, which is not Keras' own. Replace it by layers of Keras, or export the model as ONNX.",
+    )
 
 
 def _require_plain_weights(archive: zipfile.ZipFile) -> None:

@@ -12,6 +12,7 @@ import worker.training.preload  # noqa: F401  (chooses the backend of Keras)
 from heldout.model_facts import ModelFacts, ModelLayer
 from heldout.model_lifecycle import ModelFormat, ModelRejectionCode
 from worker.training.foreign import keras_file
+from worker.training.foreign.feature_map import feature_map_of
 from worker.training.foreign.refusal import ModelRefused
 
 # The process has one processor.
@@ -70,6 +71,7 @@ def facts_of(file: Path) -> ModelFacts:
         parameters=int(model.count_params()),
         trainable_parameters=sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
         layers=tuple(layers),
+        feature_map=feature_map_of(model),
         made_by=made_by,
     )
 

@@ -20,7 +20,7 @@ export type Form = {
 type Props = { form: Form; path: Path; schema: Schema }
 
 /** Parts that are off where they are absent; other parts have their defaults then. */
-const OFF_WHEN_ABSENT = new Set(['augmentation', 'initial', 'validation', 'early_stopping'])
+const OFF_WHEN_ABSENT = new Set(['augmentation', 'backbone', 'initial', 'validation', 'early_stopping'])
 
 const LIST_ITEMS: Record<string, string> = { blocks: 'Block', dense: 'Dense layer' }
 
@@ -101,8 +101,10 @@ function isChanged(value: Value, field: Field, all: Schemas): boolean {
 
 function List({ form, path, field }: { form: Form; path: Path; field: Field & { kind: 'list' } }) {
   const items = (at(form.spec, path) as Value[] | undefined) ?? []
-  const set = (next: Value[]) => form.set(changed(form.spec, path, next.length ? next : undefined))
-  const one = LIST_ITEMS[String(path[path.length - 1])] ?? labelOf(path)
+  const name = String(path[path.length - 1])
+  // Behind a backbone there may be no block, and a spec has to say so.
+  const set = (next: Value[]) => form.set(changed(form.spec, path, next.length || name === 'blocks' ? next : undefined))
+  const one = LIST_ITEMS[name] ?? labelOf(path)
   const inside = fieldOf(field.item, form.all)
   return (
     <fieldset class="group">
@@ -196,7 +198,8 @@ function Plain({ form, path, field }: { form: Form; path: Path; field: PlainFiel
   if (field.kind === 'choice') {
     return (
       <Labelled id={id} label={labelOf(path)} hint={hintOf(path, field.description)} error={error}>
-        <select {...common} value={String(value ?? usual)} onChange={(event) => set(event.currentTarget.value)}>
+        <select {...common} value={String(value ?? usual)} onChange={(event) => set(event.currentTarget.value || undefined)}>
+          {field.mayBeNull && <option value="">default</option>}
           {field.choices.map((one) => (
             <option key={one} value={one}>
               {plain(one)}

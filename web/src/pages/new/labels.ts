@@ -7,6 +7,10 @@ import type { Path } from './schema'
 const WORDS: Record<string, string> = {
   name: 'Name of the job',
   network: 'Network',
+  'network.backbone': 'Begin with an uploaded network (backbone)',
+  'network.backbone.model': 'Uploaded model (its id)',
+  'network.backbone.trainable': 'Train it along',
+  'network.backbone.pixels': 'Pixels that it was trained with',
   'network.blocks': 'Blocks, from the image to the answer',
   'network.blocks.filters': 'Filters (patterns it looks for)',
   'network.blocks.kernel_size': 'Size of a filter (pixels)',

@@ -1,0 +1,54 @@
+"""Finds the uploaded model that is to stand before the blocks of a job's network, or the copy that a job has of it."""
+
+from dataclasses import dataclass, replace
+
+from heldout.backbone import POINTER, Backbone, backbone_of
+from heldout.model_facts import MapLayer
+from heldout.spec import BackboneSpec
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from models.database import Session
+from models.store import artifacts
+from models.store.artifacts import Artifact
+from models.tables import JobRow
+from models.usable_models import usable_model
+
+
+@dataclass(frozen=True)
+class BackboneSource:
+    """A backbone, what its file says of it, and that file.
+
+    layers: name, shape and parameters of each; empty where only a copy is left.
+    """
+
+    backbone: Backbone
+    file: Artifact
+    layers: tuple[MapLayer, ...] = ()
+
+
+def find_backbone(session: Session, owner: str, asked: BackboneSpec, ended: JobRow | None = None) -> BackboneSource:
+    """The model that a spec names.
+
+    Args:
+        ended: the job that is done again. If it has the same backbone, its own copy is taken: the model may be deleted
+            by now.
+    Raises:
+        SpecModelNotFound, ModelUnavailable, InvalidSpec.
+    """
+    copied = _copy_of(session, asked, ended)
+    if copied is not None:
+        return copied
+    row, facts = usable_model(session, owner, asked.model, f"{POINTER}/model")
+    layers = () if facts.feature_map is None else facts.feature_map.layers
+    file = Artifact(ArtifactName.BACKBONE, ArtifactFormat.KERAS, row.key, row.size_bytes, row.sha256)
+    return BackboneSource(backbone_of(asked, facts), file, layers)
+
+
+def _copy_of(session: Session, asked: BackboneSpec, ended: JobRow | None) -> BackboneSource | None:
+    if ended is None or ended.backbone is None:
+        return None
+    known = Backbone.from_json(ended.backbone)
+    file = artifacts.find(session, ended.id, ArtifactName.BACKBONE, ArtifactFormat.KERAS)
+    if file is None or known.model != asked.model:
+        return None
+    # Where nothing is asked for, what was found out then still holds.
+    return BackboneSource(replace(known, pixels=asked.pixels or known.pixels), file)

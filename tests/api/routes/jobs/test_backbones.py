@@ -1,0 +1,129 @@
+"""Uploaded backbones, as clients see them: counted before they run, copied, and refused with what to do."""
+
+from typing import Any
+
+import pytest
+
+from heldout.model_facts import FeatureMapFacts, MapLayer, ModelFacts
+from heldout.model_lifecycle import ModelFormat
+from models.store import claims
+from tests.api.routes.models.test_models_served import FILE, ready
+from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+
+pytestmark = sqlite_only
+
+LAYERS = (
+    MapLayer(name="conv", shape=(10, 9, 6), parameters=162),
+    MapLayer(name="norm", shape=(10, 9, 6), parameters=24),
+)
+COST = FeatureMapFacts(
+    scales_pixels=True, trainable_parameters=174, flops=29_000, values=5000, largest=540, layers=LAYERS
+)
+FACTS = ModelFacts(
+    format=ModelFormat.KERAS, input_shape=(20, 18, 3), output_shape=(10, 9, 6), parameters=186, feature_map=COST
+)
+
+
+def behind(spec: dict[str, Any], model: str, *blocks: dict[str, Any], **backbone: Any) -> dict[str, Any]:
+    network = {"backbone": {"model": model, **backbone}, "blocks": list(blocks), "head": "global_average"}
+    return {**spec, "network": network}
+
+
+def test_a_dry_run_counts_a_backbone_and_names_its_layers(client, worker, spec):
+    model = ready(client, worker, FACTS)
+    frozen = client.post("/v1/jobs?dry_run=true", json=behind(spec, model)).json()
+    assert [layer["name"] for layer in frozen["layers"]] == [
+        *("backbone_size", "backbone_channels", "backbone_pixels", "backbone/conv", "backbone/norm"),
+        *("global_average", "output"),
+    ]
+    head = 6 * 10 + 10
+    assert (frozen["parameters"], frozen["trainable_parameters"]) == (186 + head, head)
+    along = client.post("/v1/jobs?dry_run=true", json=behind(spec, model, trainable=True)).json()
+    assert along["trainable_parameters"] == 174 + head
+    assert along["memory_bytes"] > frozen["memory_bytes"]
+    assert frozen["flops_per_image"] > COST.flops
+    deeper = client.post("/v1/jobs?dry_run=true", json=behind(spec, model, {"filters": 4})).json()
+    assert deeper["parameters"] == 186 + (9 * 6 + 1) * 4 + 4 * 10 + 10
+
+
+def test_a_job_has_a_copy_of_its_backbone_and_is_done_again_without_the_model(client, worker, spec):
+    model = ready(client, worker, FACTS)
+    body = behind(spec, model)
+    del body["name"]
+    job = submitted(client, body)
+    assert job["name"].startswith("mnist5k backbone · ")
+    assert job["trainable_parameters"] == 70
+    assert client.delete(f"/v1/models/{model}").status_code == 204
+    with worker.database.write() as session:
+        claimed = claims.claim(session, "worker", ["cpu", "auto"], 60)
+    assert (claimed.backbone.pixels, worker.blobs.read(claimed.backbone.key)) == ("bytes", FILE)
+    worker.fail(claimed.held)
+    again = client.post(f"/v1/jobs/{job['id']}/retry", json={"patch": {"network": {"backbone": {"trainable": True}}}})
+    assert (again.status_code, again.json()["trainable_parameters"]) == (201, 244), again.text
+    assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    with worker.database.write() as session:
+        assert worker.blobs.read(claims.claim(session, "worker", ["cpu", "auto"], 60).backbone.key) == FILE
+    assert_problem(client.post("/v1/jobs", json=body), 422, "model_not_found", "/network/backbone/model")
+
+
+def test_every_training_of_a_study_has_the_backbone(client, worker, spec):
+    model = ready(client, worker, FACTS)
+    along = {"name": "along", "patch": {"network": {"backbone": {"trainable": True}}}}
+    asked = {"spec": behind(spec, model), "remedies": [along], "seeds": 2}
+    assert_problem(client.post("/v1/studies", json=asked | {"splits": "resampled"}), 422, "invalid_spec", "/splits")
+    study = client.post("/v1/studies", json=asked)
+    assert (study.status_code, study.json()["splits"]) == (201, "fixed"), study.text
+    assert client.delete(f"/v1/models/{model}").status_code == 204
+    with worker.database.write() as session:
+        found = [claims.claim(session, "worker", ["cpu", "auto"], 60) for _ in range(4)]
+    assert sorted(one.spec.network.backbone.trainable for one in found) == [False, False, True, True]
+    assert [worker.blobs.read(one.backbone.key) for one in found] == [FILE] * 4
+    only = client.post("/v1/studies?dry_run=true", json=asked | {"remedies": ["larger_network", "dropout"]})
+    assert_problem(only, 422, "invalid_spec")
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer", "said"),
+    [
+        ({"output_shape": (1000,), "feature_map": None}, "model", "gives 1,000 figures for an image"),
+        ({"input_shape": (None, None, 3), "feature_map": None}, "model", "Save it for one size"),
+        ({"feature_map": None}, "model", "Upload it again"),
+        ({"format": ModelFormat.ONNX}, "model", "Upload a .keras one"),
+        ({"input_shape": (20, 18, 4)}, None, None),  # one channel is repeated as often as needed
+        ({"feature_map": COST.model_copy(update={"scales_pixels": False})}, "pixels", "Say what pixels"),
+    ],
+)
+def test_a_model_that_can_be_no_backbone_is_refused_with_what_to_do(client, worker, spec, changes, pointer, said):
+    body = behind(spec, ready(client, worker, FACTS.model_copy(update=changes)))
+    answer = client.post("/v1/jobs", json=body)
+    if pointer is None:
+        assert answer.status_code == 201, answer.text
+        return
+    problem = assert_problem(answer, 422, "invalid_spec", f"/network/backbone/{pointer}")
+    assert said in problem["detail"]
+    if pointer == "pixels":
+        submitted(client, with_field(body, "network.backbone.pixels", "symmetric"))
+
+
+def test_what_a_backbone_cannot_go_with_is_refused_at_its_place(client, stranger, worker, spec):
+    model = ready(client, worker, FACTS)
+    body = behind(spec, model)
+    source = submitted(client, spec)["id"]
+    worker.succeed(worker.claim())
+    for changed, pointer in (
+        (with_field(body, "resources.gpus", 2), "/resources/gpus"),
+        (with_field(body, "resources.towers", 2), "/resources/towers"),
+        ({**body, "initial": {"job": source}}, "/initial"),
+        (with_field(body, "network.backbone", None), "/network/blocks"),
+    ):
+        assert_problem(client.post("/v1/jobs", json=changed), 422, "invalid_spec", pointer)
+    deep = behind(spec, model, {"filters": 4, "kernel_size": 11})
+    assert_problem(client.post("/v1/jobs", json=deep), 422, "network_too_deep", "/network/blocks/0")
+    assert_problem(stranger.post("/v1/jobs", json=body), 422, "model_not_found", "/network/backbone/model")
+    with_backbone = submitted(client, body)["id"]
+    held = worker.claim()
+    worker.succeed(held)
+    starts_there = client.post("/v1/jobs", json={**spec, "initial": {"job": with_backbone}})
+    assert "has a backbone" in assert_problem(starts_there, 422, "invalid_spec", "/initial/job")["detail"]
+    script = client.get(f"/v1/jobs/{with_backbone}/model?format=python")
+    assert_problem(script, 422, "not_supported", "/network/backbone")

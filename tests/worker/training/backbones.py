@@ -1,0 +1,51 @@
+"""Small uploaded backbones for tests, read as a worker reads them."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from heldout.backbone import Backbone, backbone_of
+from heldout.spec import BackboneSpec, Pixels
+from worker.messages import AssignedBackbone
+from worker.training.backbone import UploadedBackbone
+from worker.training.foreign.backbone import save_backbone
+from worker.training.foreign.check import facts_of
+
+
+def small_backbone(folder: Path, *, scales: bool = True) -> Path:
+    """A file as somebody may have trained it: another size, colours, a branch, penalties, dropout, averages."""
+    keras.utils.set_random_seed(11)
+    pixels = keras.Input((20, 18, 3))
+    maps = pixels
+    if scales:
+        known = keras.layers.Normalization()
+        known.adapt(np.random.default_rng(3).integers(0, 200, (9, 20, 18, 3)))
+        maps = known(pixels)
+    maps = keras.layers.Conv2D(6, 3, strides=2, padding="same", use_bias=False, kernel_regularizer="l2")(maps)
+    maps = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization()(maps))
+    deep = keras.layers.DepthwiseConv2D(3, padding="same")(maps)
+    deep = keras.layers.Dropout(0.2)(keras.layers.Conv2D(6, 1)(deep))
+    model = keras.Model(pixels, keras.layers.Add()([maps, deep]), name="mine")
+    norm = next(layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization))
+    norm.set_weights([weight + 0.1 * place for place, weight in enumerate(norm.get_weights())])
+    file = folder / "mine.keras"
+    model.save(file)
+    return file
+
+
+def taken_apart(file: Path, pixels: Pixels = "bytes") -> AssignedBackbone:
+    """The folder that a bounded process writes, beside the file."""
+    folder = file.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    save_backbone(file, folder)
+    return AssignedBackbone(str(folder), pixels)
+
+
+def read_again(file: Path, pixels: Pixels = "bytes") -> UploadedBackbone:
+    return UploadedBackbone.read(taken_apart(file, pixels))
+
+
+def known(file: Path, pixels: Pixels | None = None) -> Backbone:
+    """What plans and costs are told of it."""
+    return backbone_of(BackboneSpec(model="mod_1", pixels=pixels), facts_of(file))

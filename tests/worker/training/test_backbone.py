@@ -1,0 +1,164 @@
+"""An uploaded backbone before the blocks: counted, fed and trained as plain Keras does it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from heldout.layers import BACKBONE, plan_network
+from heldout.spec import JobSpec
+from heldout.stored.artifacts import ArtifactName
+from models.arrays import ImageSet
+from tests.worker.training.backbones import known, read_again, small_backbone, taken_apart
+from tests.worker.training.processes import folder_of
+from tests.worker.training.trainings import fewer, small_spec
+from worker.messages import EpochDone, Finished, Progress
+from worker.training.data import select, to_unit
+from worker.training.engine import build_loss, build_optimizer, epoch_order
+from worker.training.network import build_network
+
+EPOCHS = 2
+SEED = 7
+IMAGES = 372
+
+
+@pytest.fixture(scope="module")
+def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of(fewer(mnist5k, IMAGES), tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_backbone(tmp_path_factory.mktemp("uploaded"))
+
+
+def spec_with(*blocks: dict, trainable: bool = False, **parts) -> JobSpec:
+    network = {"backbone": {"model": "mod_1", "trainable": trainable}, "blocks": list(blocks)}
+    training = {"epochs": EPOCHS, "seed": SEED} | parts.pop("training", {})
+    return small_spec(network=network | parts.pop("network", {}), training=training, **parts)
+
+
+def built(spec: JobSpec, file: Path, image=(28, 28, 1), pixels="bytes") -> keras.Model:
+    return build_network(spec.network, image, 10, SEED, backbone=read_again(file, pixels))
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+@pytest.mark.parametrize("image", [(28, 28, 1), (20, 18, 3)])
+def test_a_plan_with_a_backbone_is_what_keras_builds(file, trainable, image):
+    spec = spec_with({"filters": 4, "batch_norm": True}, trainable=trainable, network={"dense": [{"units": 5}]})
+    network, plan = built(spec, file, image), plan_network(spec.network, image, 10, known(file))
+    assert plan.parameters == network.count_params()
+    assert plan.trainable_parameters() == sum(np.prod(weight.shape) for weight in network.trainable_weights)
+    layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
+    assert [(one.name, one.shape) for one in plan.layers] == [(one.name, one.output.shape[1:]) for one in layers]
+
+
+def test_the_work_of_a_backbone_is_what_tensorflow_counts(file):
+    model = keras.saving.load_model(file)
+    graph = tf.function(lambda images: model(images, training=False)).get_concrete_function(
+        tf.TensorSpec((1, 20, 18, 3), tf.float32)
+    )
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
+    counted = tf.compat.v1.profiler.profile(graph.graph, options=options | {"output": "none"}).total_float_ops
+    assert known(file).flops == pytest.approx(counted, rel=0.1)
+
+
+@pytest.mark.parametrize(("pixels", "mode"), [("symmetric", "tf"), ("imagenet", "torch"), ("caffe", "caffe")])
+def test_a_backbone_gets_the_pixels_that_keras_applications_prepare(tmp_path, pixels, mode):
+    file = small_backbone(tmp_path, scales=False)
+    network = built(spec_with(), file, (20, 18, 3), pixels)
+    images = np.random.default_rng(1).integers(0, 256, (4, 20, 18, 3)).astype(np.float32)
+    maps = keras.Model(network.input, network.get_layer("flatten").input)(images / 255)
+    prepared = keras.applications.imagenet_utils.preprocess_input(images.copy(), mode=mode)
+    expected = keras.saving.load_model(file)(prepared)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-4)
+
+
+def plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Model, list[float]]:
+    """The same training in plain Keras: the file itself between layers of Keras, and `fit` in the engine's order.
+
+    The head starts from the numbers that the engine's does, and dropout in the backbone draws them as there.
+    """
+    ours = built(spec, file)
+    base = keras.saving.load_model(file, compile=False)
+    for weight in base.weights:
+        weight.regularizer = None
+    base.trainable = spec.network.backbone.trainable
+    pixels = keras.Input((28, 28, 1))
+    maps = keras.layers.Resizing(20, 18)(pixels)
+    maps = base(keras.layers.Rescaling(255.0)(keras.layers.Concatenate()([maps, maps, maps])))
+    maps = keras.layers.Conv2D(4, 3, activation="relu")(maps)
+    maps = keras.layers.Flatten()(keras.layers.MaxPooling2D()(maps))
+    network = keras.Model(pixels, keras.layers.Dense(10)(maps))
+    for own, other in zip(network.variables, ours.variables, strict=True):
+        own.assign(other)
+    network.compile(build_optimizer(spec.training.optimizer), build_loss(0.0), metrics=["accuracy"], jit_compile=False)
+    data, losses = select(images, spec), []
+    unit = to_unit(data.images, data.value_range)
+    for epoch in range(1, EPOCHS + 1):
+        order = data.rows["train"][epoch_order(SEED, epoch, len(data.rows["train"]))]
+        fitted = network.fit(unit[order], data.labels[order], batch_size=32, shuffle=False, verbose=0)
+        losses += fitted.history["loss"]
+    return network, losses
+
+
+@pytest.mark.usefixtures("forking")
+@pytest.mark.parametrize("trainable", [False, True])
+def test_a_training_behind_a_backbone_is_that_of_plain_keras(start, file, mnist5k, trainable):
+    """Frozen, its averages stay; trained along, all of it is trained. Loss by loss the same bits."""
+    spec = spec_with({"filters": 4}, trainable=trainable)
+    process = start(spec, backbone=taken_apart(file))
+    finished = process.end()
+    assert isinstance(finished, Finished), process.log.read_text()
+    network, losses = plain_keras(file, fewer(mnist5k, IMAGES), spec)
+    assert [done["fit_loss"] for done in process.history] == losses
+    model = keras.saving.load_model(finished.path_of(ArtifactName.MODEL), safe_mode=True)
+    for ours, expected in zip(model.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    uploaded = keras.saving.load_model(file).get_weights()
+    kept = model.get_layer(BACKBONE).get_weights()
+    assert all(map(np.array_equal, kept, uploaded)) is not trainable
+    images = fewer(mnist5k, IMAGES)
+    rows = images.splits["test"]
+    _, accuracy = model.evaluate(np.asarray(images.images[rows], np.float32), images.labels[rows], verbose=0)
+    assert finished.final.test.accuracy == pytest.approx(accuracy, abs=1e-6)
+
+
+@pytest.mark.usefixtures("forking")
+def test_an_interrupted_training_behind_a_backbone_goes_on_bit_for_bit(start, file):
+    """With averaged weights, so that what measures has a backbone of its own."""
+    spec = spec_with(trainable=True, network={"head": "global_average"}, training={"epochs": 3, "ema_decay": 0.9})
+    backbone = taken_apart(file)
+    whole = start(spec, backbone=backbone)
+    expected = whole.end()
+    lost = start(spec, backbone=backbone)
+    done = lost.until(lambda message: isinstance(message, EpochDone) and message.epoch == 1)
+    lost.until(lambda message: isinstance(message, Progress))
+    lost.process.kill()
+    second = start(spec, backbone=backbone, checkpoint=done.checkpoint)
+    assert second.end().final == expected.final
+    assert lost.history[:1] + second.history == whole.history
+
+
+def test_what_computes_in_other_floats_is_brought_to_float32(tmp_path):
+    keras.utils.set_random_seed(2)
+    images = keras.Input((28, 28, 1))
+    maps = keras.layers.Conv2D(3, 3, dtype="mixed_bfloat16")(keras.layers.Rescaling(1 / 255)(images))
+    file = tmp_path / "mixed.keras"
+    keras.Model(images, maps).save(file)
+    backbone = read_again(file)
+    network = build_network(spec_with().network, (28, 28, 1), 10, SEED, backbone=backbone)
+    assert {layer.compute_dtype for layer in network.get_layer(BACKBONE).layers} == {"float32"}
+
+
+def test_layers_that_are_not_keras_own_are_refused_again_before_they_are_built(file):
+    backbone = read_again(file)
+    assigned = taken_apart(file)
+    layers = Path(assigned.folder) / "layers.json"
+    layers.write_text(layers.read_text().replace('"keras.layers"', '"os"', 1))
+    with pytest.raises(ValueError, match="not Keras' own"):
+        type(backbone).read(replace(assigned))
+    taken_apart(file)

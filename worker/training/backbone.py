@@ -1,0 +1,113 @@
+"""The uploaded network before the blocks, built anew from layers and weights that a bounded process has written."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.layers import BACKBONE
+from heldout.spec import Pixels
+from worker.messages import AssignedBackbone
+from worker.training.keras_parts import part_not_own, parts_of
+
+CONFIG, WEIGHTS = "layers.json", "weights.npz"
+# ImageNet's colours: red, green, blue, as shares of white; and Caffe's means of bytes, in the order blue, green, red.
+_IMAGENET_MEAN, _IMAGENET_SPREAD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+_CAFFE_MEANS = np.array([103.939, 116.779, 123.68])
+
+
+@dataclass(frozen=True)
+class UploadedBackbone:
+    """Layers as JSON, weights in Keras' order, and the values of the pixels that it takes."""
+
+    config: dict[str, Any]
+    weights: list[NDArray[Any]]
+    pixels: Pixels
+
+    @classmethod
+    def read(cls, assigned: AssignedBackbone) -> "UploadedBackbone":
+        """What the bounded process has written. Raises ValueError where that has more than Keras' own layers."""
+        folder = Path(assigned.folder)
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        # That process has read a stranger's file, so what it says is looked through once more.
+        if (other := part_not_own(config)) is not None:
+            raise ValueError(f"The backbone has {other.name}, which is not Keras' own.")
+        with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
+            weights = [arrays[str(place)] for place in range(len(arrays.files))]
+        return cls(config, weights, assigned.pixels)
+
+    def maps_of(self, images: keras.KerasTensor, *, trainable: bool, seeds: Iterator[int]) -> keras.KerasTensor:
+        """The feature maps of `images`, (batch, height, width, channels) in [0, 1], all in float32.
+
+        The layers are those of `heldout.layers.plan_network`; what draws in them takes the next of `seeds`.
+        """
+        network = self._built(seeds)
+        set_trainable(network, trainable)
+        network.set_weights(self.weights)
+        for layer in _layers_in(network):
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # it computes with what it had when it was made, until this is called
+        return network(_prepared(images, network.input_shape[1:], self.pixels))
+
+    def _built(self, seeds: Iterator[int]) -> keras.Model:
+        config = json.loads(json.dumps(self.config))
+        config["config"]["name"] = BACKBONE
+        for part in parts_of(config):
+            settings = part.get("config")
+            if not isinstance(settings, dict):
+                continue
+            if part["class_name"].endswith("DTypePolicy"):
+                settings["name"] = "float32"
+            else:
+                # Without one, a layer that draws would draw other numbers in each process.
+                if "seed" in settings:
+                    settings["seed"] = next(seeds)
+                # The spec says all penalties; `evaluate` of the exported model gives the cross-entropy alone.
+                settings |= {name: None for name in settings if name.endswith("_regularizer")}
+        network: keras.Model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        return network
+
+
+def set_trainable(model: keras.Model, trainable: bool) -> None:
+    """Freeze all layers, or none; Keras itself passes over a model that says so already, whatever its layers say."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            set_trainable(layer, trainable)
+        layer.trainable = trainable
+    model.trainable = trainable
+
+
+def _layers_in(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """All layers that have no layers inside."""
+    for layer in model.layers:
+        yield from _layers_in(layer) if isinstance(layer, keras.Model) else [layer]
+
+
+def _prepared(images: keras.KerasTensor, takes: tuple[int, int, int], pixels: Pixels) -> keras.KerasTensor:
+    """Images in [0, 1] brought to the size, the channels and the values of pixels that a backbone takes."""
+    height, width, channels = takes
+    if tuple(images.shape[1:3]) != (height, width):
+        images = keras.layers.Resizing(height, width, dtype="float32", name=f"{BACKBONE}_size")(images)
+    if images.shape[-1] != channels:
+        repeated = keras.layers.Concatenate(dtype="float32", name=f"{BACKBONE}_channels")
+        images = repeated([images] * channels)
+    if pixels == "caffe":
+        images = keras.ops.flip(images, axis=-1)
+    if pixels != "unit":
+        scale, offset = _FACTORS[pixels]
+        images = keras.layers.Rescaling(scale, offset, dtype="float32", name=f"{BACKBONE}_pixels")(images)
+    return images
+
+
+# From pixels in [0, 1]: a factor and an offset, one for all channels or one for each.
+_FACTORS: dict[Pixels, tuple[Any, Any]] = {
+    "bytes": (255.0, 0.0),
+    "symmetric": (2.0, -1.0),
+    "imagenet": ((1 / _IMAGENET_SPREAD).tolist(), (-_IMAGENET_MEAN / _IMAGENET_SPREAD).tolist()),
+    "caffe": (255.0, (-_CAFFE_MEANS).tolist()),
+}
