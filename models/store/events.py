@@ -38,27 +38,39 @@ def add(
     The caller's transaction holds the subject's row from here on.
     """
     number, owner = _DRAW_NUMBER[object_of(type_)](session, subject_id)
-    _write(session, subject_id, number, type_, message, level=level, data=data, owner=owner)
-    if owner is not None:
-        outbox.add(session, owner, object_of(type_), subject_id, type_)
+    add_numbered(session, subject_id, number, type_, message, level=level, data=data, owner=owner)
     return number
 
 
-def add_first(
+def add_numbered(
     session: Session,
-    job_id: str,
+    subject_id: str,
+    number: int,
     type_: str,
     message: str,
     *,
     owner: str | None,
+    level: Level = "info",
     data: dict[str, Any] | None = None,
 ) -> None:
-    """Write event 1 of a job that this transaction has just inserted with `last_event` 1.
+    """Write an event, with its webhook deliveries, whose number this transaction has written as the `last_event`.
 
     Args:
-        owner: whose stream shows the event; None for a kind of job that lists do not show.
+        owner: whose stream shows the event; None for a kind of job that lists do not show, and a bundled dataset.
     """
-    _write(session, job_id, 1, type_, message, level="info", data=data, owner=owner)
+    values = {
+        "subject_object": object_of(type_),
+        "subject_id": subject_id,
+        "id": number,
+        "owner": owner,
+        "type": type_,
+        "level": level,
+        "message": message,
+        "data": data or {},
+    }
+    session.execute(_INSERT, values)
+    if owner is not None:
+        outbox.add(session, owner, object_of(type_), subject_id, type_)
 
 
 def object_of(type_: str) -> SubjectObject:
@@ -160,29 +172,3 @@ _DRAW_NUMBER: Mapping[SubjectObject, Callable[[Session, str], tuple[int, str | N
     SubjectObject.STUDY: _next_of_study,
     SubjectObject.WEBHOOK: _next_of_webhook,
 }
-
-
-def _write(
-    session: Session,
-    subject_id: str,
-    number: int,
-    type_: str,
-    message: str,
-    *,
-    level: Level,
-    data: dict[str, Any] | None,
-    owner: str | None,
-) -> None:
-    session.execute(
-        _INSERT,
-        {
-            "subject_object": object_of(type_),
-            "subject_id": subject_id,
-            "id": number,
-            "owner": owner,
-            "type": type_,
-            "level": level,
-            "message": message,
-            "data": data or {},
-        },
-    )
