@@ -3,6 +3,7 @@
 `python -m api` adds those that serve HTTP, and runs them all.
 """
 
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -248,7 +249,11 @@ def _print_error(text: str) -> int:
 
 def _first_line(error: ValueError) -> str:
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
+    if isinstance(error, SettingsError):
+        named = re.search(r'field "(\w+)"', str(error))
+        return f'setting {named[1] if named else "?"}: the value is no JSON; expected such as ["one", "two"].'
     if not isinstance(error, ValidationError):
         return str(error).splitlines()[0]
     # Never the value: it may be a URL with a password.

@@ -137,7 +137,7 @@ def cancel_all(name: OwnerName, as_json: AsJson = False, home: HomeOption = None
     if as_json:
         print_json({"object": "owner", "name": name, "studies_cancelled": studies, "jobs_cancelled": jobs})
     else:
-        typer.echo(f"Cancelled {jobs} jobs and {studies} studies of {name}.", err=True)
+        typer.echo(f"Cancelled of {name}: jobs {jobs}, studies {studies}.", err=True)
 
 
 def _cancel_studies(database: "Database", name: str) -> int:

@@ -82,6 +82,8 @@ def configure(level: str = "INFO", stream: TextIO | None = None, file: Path | No
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"
+    # It names each of its own parts when it is imported, also to whoever types a command.
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 
 
 def warn_of_unknown_settings() -> None:

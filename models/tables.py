@@ -161,6 +161,9 @@ class JobRow(Base):
     pending_until: Mapped[datetime | None]  # fails if it is still waiting for its first worker then
     available_at: Mapped[datetime | None]  # not claimed before: backoff after a failure
     announced_at: Mapped[datetime | None]  # when workers were last told of it
+    # It is large, and has waited long: this worker lets smaller ones wait for it until then, see heldout/large_jobs.py.
+    room_on: Mapped[str | None] = mapped_column(String(128))
+    room_until: Mapped[datetime | None]
     runtime_s: Mapped[float]  # of the attempts before this one
     charged_s: Mapped[float] = mapped_column(server_default="0")  # of this attempt, to its owner
     engine: Mapped[dict[str, Any] | None]

@@ -121,19 +121,16 @@ def _note(session: Session, job: JobRow, *, turn_s: float, slot_s: float, jobs: 
 
 
 def _charge_of(session: Session, owner: str) -> _Charge:
-    notes: dict[str, _Charge] | None = session.info.get(_NOTES)
-    if notes is None:
-        notes = session.info[_NOTES] = {}
-        event.listen(session, "before_commit", _write_notes)
+    notes: dict[str, _Charge] = session.info.setdefault(_NOTES, {})
     return notes.setdefault(owner, _Charge())
 
 
+# Of all sessions: to listen to a single one costs each claim as much as a statement.
+@event.listens_for(Session, "before_commit")
 def _write_notes(session: Session) -> None:
-    if session.in_nested_transaction():
+    notes: dict[str, _Charge] | None = session.info.get(_NOTES)
+    if not notes or session.in_nested_transaction():
         return  # a savepoint is no commit
-    notes: dict[str, _Charge] = session.info[_NOTES]
-    if not notes:
-        return
     session.flush()
     for owner in sorted(notes):
         _write_charge(session, owner, notes[owner])

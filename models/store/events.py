@@ -40,16 +40,14 @@ def add(
     The caller's transaction holds the subject's row from here on.
     """
     drawn = _DRAW_NUMBER[object_of(type_)](session, subject_id)
-    type_ = _of_subject(drawn.about, type_)
-    _write(session, subject_id, drawn.number, type_, message, level=level, data=data, owner=drawn.owner)
-    if drawn.owner is not None:
-        outbox.add(session, drawn.owner, drawn.about, subject_id, type_)
+    _write(session, subject_id, drawn, type_, message, level=level, data=data)
     return drawn.number
 
 
-def add_first(
+def add_numbered(
     session: Session,
     job_id: str,
+    number: int,
     type_: str,
     message: str,
     *,
@@ -57,9 +55,8 @@ def add_first(
     owner: str,
     data: dict[str, Any] | None = None,
 ) -> None:
-    """Write event 1 of a job that this transaction has just inserted with `last_event` 1."""
-    drawn = _of_job(1, owner, kind)
-    _write(session, job_id, 1, _of_subject(drawn.about, type_), message, level="info", data=data, owner=drawn.owner)
+    """Write an event of a job, with its webhook deliveries, whose `last_event` this transaction has set to `number`."""
+    _write(session, job_id, _of_job(number, owner, kind), type_, message, level="info", data=data)
 
 
 def object_of(type_: str) -> SubjectObject:
@@ -171,24 +168,24 @@ _DRAW_NUMBER: Mapping[SubjectObject, Callable[[Session, str], _Drawn]] = {
 def _write(
     session: Session,
     subject_id: str,
-    number: int,
+    drawn: _Drawn,
     type_: str,
     message: str,
     *,
     level: Level,
     data: dict[str, Any] | None,
-    owner: str | None,
 ) -> None:
-    session.execute(
-        _INSERT,
-        {
-            "subject_object": object_of(type_),
-            "subject_id": subject_id,
-            "id": number,
-            "owner": owner,
-            "type": type_,
-            "level": level,
-            "message": message,
-            "data": data or {},
-        },
-    )
+    type_ = _of_subject(drawn.about, type_)
+    values = {
+        "subject_object": drawn.about,
+        "subject_id": subject_id,
+        "id": drawn.number,
+        "owner": drawn.owner,
+        "type": type_,
+        "level": level,
+        "message": message,
+        "data": data or {},
+    }
+    session.execute(_INSERT, values)
+    if drawn.owner is not None:
+        outbox.add(session, drawn.owner, drawn.about, subject_id, type_)

@@ -250,7 +250,7 @@ def jobs_ahead_of(row: JobRow) -> Select[JobRow]:
     return in_claim_order(select(JobRow).where(*_is_ahead_of(row)))
 
 
-def in_claim_order(query: Select[Any]) -> Select[Any]:
+def in_claim_order(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     """Sort a query on jobs as those of one owner are claimed."""
     return query.order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
 

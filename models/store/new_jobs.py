@@ -7,7 +7,7 @@ from typing import Any, cast
 from sqlalchemy import Float, Table, bindparam, insert
 from sqlalchemy.orm import Session
 
-from heldout.kinds import KINDS, SPEC_VERSION, JobKind, Kind, WorkSpec
+from heldout.kinds import KINDS, SPEC_VERSION, JobKind, WorkSpec
 from heldout.lifecycle import JobStatus
 from heldout.spec import Device
 from models.database import db_now
@@ -94,7 +94,7 @@ def add(
         "priority": priority,
         "device": device,
         "gpus": gpus,
-        "memory_bytes": memory_bytes or _memory_of(session, about),
+        "memory_bytes": memory_bytes or (about.memory_bytes and worker_memory.reservable(session, about.memory_bytes)),
         "retry_of": retry_of,
         "study_id": study_id,
         "key_id": key_id or accounts.key_of(session),
@@ -115,13 +115,5 @@ def add(
     stored = session.execute(_INSERT, {**values, "metadata": pairs, "max_pending_s": max_pending_s}).one()
     job_metadata.add(session, job_id, owner, pairs)
     data, message = {"priority": priority, **begins.told}, f"Waiting for a worker. {begins.message}".rstrip()
-    events.add_first(session, job_id, "job.queued", message, kind=kind, owner=owner, data=data)
+    events.add_numbered(session, job_id, 1, "job.queued", message, kind=kind, owner=owner, data=data)
     return JobRow(**values, user_metadata=pairs, **stored._mapping)
-
-
-def _memory_of(session: Session, about: Kind) -> int | None:
-    """What a worker must have free for a job of this kind: never more than the largest worker could hold."""
-    if about.memory_bytes is None:
-        return None
-    largest = worker_memory.largest(session)
-    return about.memory_bytes if largest is None else largest.at_most(about.memory_bytes)

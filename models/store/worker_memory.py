@@ -39,6 +39,12 @@ def largest(session: Session) -> WorkerMemory | None:
     return None if row is None else WorkerMemory(row.memory_bytes, row.resident_bytes)
 
 
+def reservable(session: Session, needed_bytes: int) -> int:
+    """What to reserve for a job that needs so much: never more than the largest worker could hold."""
+    most = largest(session)
+    return needed_bytes if most is None else most.at_most(needed_bytes)
+
+
 def is_short(session: Session, needed_bytes: int) -> bool:
     """Whether a job that needs so much waits for memory, whichever slots are free.
 

@@ -114,3 +114,11 @@ def test_nothing_starts_on_the_tables_of_another_release(settings: Settings, pro
     assert len(told) == 1
     assert "0000" in told[0]
     assert "heldout migrate" in told[0]
+
+
+def test_a_setting_that_is_no_json_is_named_with_what_is_expected(settings: Settings) -> None:
+    run = run_program("-m", "api", "check", HELDOUT_WEBHOOK_ALLOW="hooks.internal")
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1] == (
+        'heldout: setting webhook_allow: the value is no JSON; expected such as ["one", "two"].'
+    )

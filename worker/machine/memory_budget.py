@@ -1,7 +1,7 @@
 """The memory of a worker: which jobs have how much of it, and what is free."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from heldout.memory import MARGIN, RESIDENT_SHARE
@@ -25,7 +25,17 @@ class MemoryBudget:
         """
         with self._claiming:
             taken = sum(self._taken.values())
-            yield max(0, self.total_bytes - taken) if self._taken else int(MARGIN * self.total_bytes)
+            yield max(0, self.total_bytes - taken) if self._taken else self.most_bytes
+
+    @property
+    def most_bytes(self) -> int:
+        """The most that a job may be expected to need which this worker takes."""
+        return int(MARGIN * self.total_bytes)
+
+    @property
+    def taken(self) -> Mapping[HeldAttempt, int]:
+        """The bytes that each job has reserved."""
+        return dict(self._taken)
 
     def resident_bytes(self, gpus: Sequence[int] = ()) -> int:
         """How many bytes the images of one job may take; more are read from their file batch by batch.

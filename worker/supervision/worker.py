@@ -9,6 +9,7 @@ import structlog
 
 from heldout.errors import DatabaseUnavailable
 from heldout.kinds import KINDS_BESIDE_SLOTS
+from heldout.large_jobs import Resources
 from heldout.memory import WorkerMemory
 from heldout.settings import Settings
 from models.blobs import Blobs
@@ -34,6 +35,7 @@ from worker.supervision.checks import ChecksInSlots
 from worker.supervision.gpu_presence import GpuPresence
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
+from worker.supervision.room import RoomForLargeJob
 from worker.supervision.runners import run_claimed
 
 log = structlog.get_logger()
@@ -55,6 +57,7 @@ class Worker:
         self.slots = slots(settings.slots, len(gpus), settings.worker_slots)
         self.memory = MemoryBudget(int(settings.worker_memory_share * memory_bytes()), self.slots)
         self.checks = ChecksInSlots(self.slots)
+        self._room = RoomForLargeJob(self.database, self.name, self.memory, self.gpus)
         self.cores = Cores()
         self.has_bfloat16 = has_bfloat16_units(this_processor())
         self.scratch = Scratch(settings.home_path / "scratch")
@@ -93,7 +96,12 @@ class Worker:
                 self.memory.claiming() as free_bytes,
                 self.checks.claiming() as kinds,
             ):
-                devices, bounds = claimable_devices(len(free)), self.settings.quotas
+                bounds = self.settings.quotas
+                left = self._room.left_of(Resources(free_bytes, len(free)), kinds, bounds)
+                if left is None:
+                    return None
+                free, free_bytes = free[: left.gpus], left.memory_bytes
+                devices = claimable_devices(len(free))
                 with self.database.read() as session:
                     if not claims.claimable(session, devices, len(free), kinds, bounds, memory_bytes=free_bytes):
                         return None
@@ -112,6 +120,7 @@ class Worker:
                     self.gpus.take(claimed.held, chosen_gpus(claimed.device, claimed.gpus, free))
                     self.memory.take(claimed.held, claimed.memory_bytes or 0)
                     self.checks.begin(claimed)
+                    self._room.look_again()
                 return claimed
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=self.name)
@@ -141,7 +150,11 @@ class Worker:
     def _claim_beside(self) -> Claimed | None:
         """Take the best job that needs no slot."""
         try:
-            with self.memory.claiming() as free:
+            with self.memory.claiming() as free_bytes:
+                left = self._room.left_now(Resources(free_bytes, len(self.gpus.free)))
+                if left is None:
+                    return None
+                free = left.memory_bytes
                 with self.database.read() as session:
                     if not claims.claimable(session, ("cpu",), 0, KINDS_BESIDE_SLOTS, memory_bytes=free):
                         return None

@@ -9,7 +9,7 @@ from models.store.claims.checkpoint import (
     forget_old_states,
     keys_without_checkpoint,
 )
-from models.store.claims.claiming import Claimed, claim, claimable
+from models.store.claims.claiming import Claimed, Waiting, claim, claimable, first_in_line, make_room
 from models.store.claims.lease import HeldAttempt, renew, requests, require_held
 from models.store.claims.progress import record_epoch, record_progress, record_start
 from models.store.claims.recover import (
@@ -37,6 +37,7 @@ __all__ = [
     "Claimed",
     "HeldAttempt",
     "Result",
+    "Waiting",
     "add_checkpoint",
     "checkpoints_of",
     "claim",
@@ -44,6 +45,7 @@ __all__ = [
     "complete",
     "expire_pending",
     "fail",
+    "first_in_line",
     "forget_checkpoints",
     "forget_checkpoints_of_ended",
     "forget_old_states",
@@ -51,6 +53,7 @@ __all__ = [
     "has_succeeded",
     "kept_when_cancelled",
     "keys_without_checkpoint",
+    "make_room",
     "note_summary",
     "now_and_has_work",
     "record_epoch",

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Float, Integer, String, Table, bindparam, func, insert, select, update
+from sqlalchemy import Float, Integer, String, Table, bindparam, func, insert, or_, update
 from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import RelationsStatus
 from heldout.errors import SpecUnreadable
 from heldout.fair_share import Standing
 from heldout.kinds import KINDS_IN_SLOTS, SPEC_VERSION, JobKind, WorkSpec
+from heldout.large_jobs import Resources
 from heldout.lifecycle import FailureCode, JobEvent, JobStatus, next_status
 from heldout.quotas import NO_BOUNDS, Bounds
 from heldout.spec import Device, Pixels
@@ -24,8 +25,7 @@ from models.store.claims.finding import finding_of
 from models.store.claims.lease import HeldAttempt
 from models.store.claims.settle import fail
 from models.store.quotas import has_free_slot, may_begin
-from models.store.transitions import seconds_since
-from models.tables import AttemptRow, DatasetRow, JobRow
+from models.tables import AttemptRow, JobRow
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,49 @@ def claimable(
     """Whether `claim` would find a job: cheap, takes no lock."""
     search = _Search(session, kinds, devices, gpus, memory_bytes)
     # While nothing waits that fits, nobody is looked through.
-    if not search.may_find():
-        return False
-    passed_over: set[str] = set()
-    while (owner := search.next_owner(passed_over)) is not None:
-        if has_free_slot(session, owner.name, owner.quotas, bounds):
-            return True
-        passed_over.add(owner.name)
-    return False
+    return search.may_find() and _first_with_free_slot(session, search, bounds) is not None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job whose turn it is, what it needs, and how long it waits."""
+
+    job_id: str
+    needs: Resources
+    waited_s: float
+
+
+def first_in_line(
+    session: Session,
+    devices: Collection[str],
+    gpus: int,
+    kinds: Collection[JobKind],
+    bounds: Bounds,
+    *,
+    memory_bytes: int,
+) -> Waiting | None:
+    """The job that a worker would claim if nothing ran on it. The arguments are those of `claim`; takes no lock."""
+    search = _Search(session, kinds, devices, gpus, memory_bytes)
+    owner = _first_with_free_slot(session, search, bounds)
+    found = None if owner is None else search.first_job(owner, lock=False)
+    if owner is None or found is None:
+        return None
+    job = found.row
+    waited_s = (owner.at - job.queued_at).total_seconds()
+    return Waiting(job.id, Resources(job.memory_bytes or 0, job.gpus), waited_s)
+
+
+def make_room(session: Session, job_id: str, worker: str, seconds: float) -> bool:
+    """Note that a worker lets other jobs wait for this one, for so long; False if another one does, or it has begun."""
+    is_free = or_(JobRow.room_on.is_(None), JobRow.room_on == worker, JobRow.room_until < db_now())
+    noted = session.scalar(
+        update(JobRow)
+        .where(JobRow.id == job_id, JobRow.status == JobStatus.QUEUED, is_free)
+        .values(room_on=worker, room_until=db_now(seconds))
+        .returning(JobRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    return noted is not None
 
 
 def claim(
@@ -119,11 +154,12 @@ def claim(
     search = _Search(session, kinds, devices, gpus, memory_bytes)
     passed_over: set[str] = set()
     while (owner := search.next_owner(passed_over)) is not None:
-        job = search.first_job(owner) if may_begin(session, owner.name, owner.quotas, bounds) else None
-        if job is None:
+        found = search.first_job(owner) if may_begin(session, owner.name, owner.quotas, bounds) else None
+        if found is None:
             # It has as many running jobs as it may have, or others have claimed those that wait a moment ago.
             passed_over.add(owner.name)
             continue
+        job = found.row
         held = _take(session, job, worker, lease_s)
         if held is None:
             return None
@@ -134,7 +170,7 @@ def claim(
             session.refresh(job)  # the claim changed its row
             fail(session, held, code=FailureCode.SPEC_UNREADABLE, detail=error.detail)
             continue
-        return _claimed(session, job, held, spec)
+        return _claimed(session, found, held, spec, owner.at)
     return None
 
 
@@ -146,6 +182,15 @@ class _NextOwner:
     quotas: Mapping[str, Any] | None
     standing: Standing
     at: datetime
+
+
+@dataclass(frozen=True)
+class _FoundJob:
+    """A job that can be claimed, as its row was read, and what a worker needs to know of its dataset."""
+
+    row: JobRow
+    dataset_sha256: str | None
+    relations_status: RelationsStatus | None
 
 
 class _Search:
@@ -172,16 +217,31 @@ class _Search:
 
     def next_owner(self, passed_over: Collection[str]) -> _NextOwner | None:
         """The owner whose turn it is among those of whom a job can be claimed."""
-        values = {**self._values, "passed_over": list(passed_over)}
-        row = self._session.execute(self._finding.next_owner, values).one_or_none()
+        if passed_over:
+            values = {**self._values, "passed_over": list(passed_over)}
+            row = self._session.execute(self._finding.owner_after, values).one_or_none()
+        else:
+            row = self._session.execute(self._finding.first_owner, self._values).one_or_none()
         if row is None:
             return None
         name, quotas, weight, used_slot_s, used_at_s, at = row
         return _NextOwner(name, quotas, Standing(weight, used_slot_s, used_at_s), at)
 
-    def first_job(self, owner: _NextOwner) -> JobRow | None:
+    def first_job(self, owner: _NextOwner, *, lock: bool = True) -> _FoundJob | None:
         """The owner's best job, locked; None if others have claimed those that wait a moment ago."""
-        return self._session.scalars(self._finding.first_job, {**self._values, "owner": owner.name}).one_or_none()
+        query = self._finding.first_job_to_claim if lock else self._finding.first_job
+        found = self._session.execute(query, {**self._values, "owner": owner.name}).one_or_none()
+        return None if found is None else _FoundJob(*found)
+
+
+def _first_with_free_slot(session: Session, search: _Search, bounds: Bounds) -> _NextOwner | None:
+    """The owner whose turn it is among those that may have one more running job."""
+    passed_over: set[str] = set()
+    while (owner := search.next_owner(passed_over)) is not None:
+        if has_free_slot(session, owner.name, owner.quotas, bounds):
+            return owner
+        passed_over.add(owner.name)
+    return None
 
 
 _JOBS, _ATTEMPTS = cast(Table, JobRow.__table__), cast(Table, AttemptRow.__table__)
@@ -207,8 +267,9 @@ _TAKE = (
         charged_s=0.0,
         eta_s=None,
         version=_JOBS.c.version + 1,
+        last_event=_JOBS.c.last_event + 1,
     )
-    .returning(_JOBS.c.id)
+    .returning(_JOBS.c.last_event)
 )
 _BEGIN = insert(_ATTEMPTS).values(
     job_id=bindparam("job_id", type_=String), attempt=_NUMBER, worker=_ON, started_at=db_now()
@@ -219,14 +280,18 @@ def _take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAtt
     """Begin the job's next attempt; None if another worker was faster."""
     held = HeldAttempt(job.id, job.attempt + 1)
     values = {"job_id": job.id, "before": job.attempt, "number": held.attempt, "on": worker, "lease_s": lease_s}
-    if session.execute(_TAKE, values).scalar_one_or_none() is None:
+    number = session.execute(_TAKE, values).scalar_one_or_none()
+    if number is None:
         return None
     session.execute(_BEGIN, values)
-    events.add(
+    events.add_numbered(
         session,
         job.id,
+        number,
         "job.started",
         f"Attempt {held.attempt} started on {worker}.",
+        kind=job.kind,
+        owner=job.owner,
         data={"attempt": held.attempt, "worker": worker} | _told_of_initial(job),
     )
     return held
@@ -238,9 +303,10 @@ def _told_of_initial(job: JobRow) -> dict[str, Any]:
     return {"initial": {name: job.initial[name] for name in ("job", "model", "taken", "new") if name in job.initial}}
 
 
-def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -> Claimed:
-    about = select(DatasetRow.sha256, DatasetRow.relations_status).where(DatasetRow.id == job.dataset_id)
-    sha256, relations_status = session.execute(about).one_or_none() or (None, None)
+def _claimed(session: Session, found: _FoundJob, held: HeldAttempt, spec: WorkSpec, at: datetime) -> Claimed:
+    job = found.row
+    # A first attempt has none, unless the job goes on from the state of another one.
+    may_have_checkpoints = held.attempt > 1 or bool(job.continues)
     return Claimed(
         held=held,
         name=job.name,
@@ -249,13 +315,13 @@ def _claimed(session: Session, job: JobRow, held: HeldAttempt, spec: WorkSpec) -
         gpus=job.gpus,
         memory_bytes=job.memory_bytes,
         dataset_id=job.dataset_id or "",
-        dataset_sha256=sha256 or "",
-        relations_status=relations_status,
+        dataset_sha256=found.dataset_sha256 or "",
+        relations_status=found.relations_status,
         epochs=job.epochs,
         failures=job.failures,
         runtime_s=job.runtime_s,
-        waited_s=seconds_since(session, job.queued_at),
-        checkpoints=checkpoints_of(session, job.id),
+        waited_s=max(0.0, (at - job.queued_at).total_seconds()),
+        checkpoints=checkpoints_of(session, job.id) if may_have_checkpoints else (),
         initial=_initial_of(session, job),
         backbone=_backbone_of(session, job),
         study_id=job.study_id,

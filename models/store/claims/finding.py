@@ -3,32 +3,37 @@
 They are built once for all that a worker can run at a time, since each claim executes them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    BindParameter,
     ColumnElement,
     Integer,
     Select,
     String,
     bindparam,
+    column,
     func,
     literal_column,
     or_,
     select,
-    union_all,
+    text,
+    type_coerce,
+    values,
 )
 
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
 from models.database import db_now
 from models.store.jobs import in_claim_order
-from models.tables import JobRow
+from models.tables import DatasetRow, JobRow
 from models.tables_owners import OwnerRow
 
+# The status is a parameter, so that PostgreSQL plans each execution anew, by how much memory is free: a plan for any
+# amount reads all jobs of owners that have none that fits.
 IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now()))
 # As the indexes have it.
 _needed_bytes = func.coalesce(JobRow.memory_bytes, literal_column("0"))
@@ -38,22 +43,22 @@ _needed_bytes = func.coalesce(JobRow.memory_bytes, literal_column("0"))
 class Finding:
     """What to ask for the jobs of some kinds and devices.
 
-    Parameters: `spec_version`, `gpus`, with memory that counts `free_bytes`; of `next_owner` also `passed_over`, of
+    Parameters: `spec_version`, `gpus`, with memory that counts `free_bytes`; of `owner_after` also `passed_over`, of
     `first_job` also `owner`.
     """
 
     least_bytes: Select[Any]  # of memory that one of them needs, whoever has it; null where none waits
-    next_owner: Select[Any]
-    first_job: Select[Any]
+    first_owner: Select[Any]
+    owner_after: Select[Any]  # the same where some are passed over
+    first_job: Select[Any]  # with its dataset's digest and what is known of its relations
+    first_job_to_claim: Select[Any]  # the same, locked
 
 
 @lru_cache(maxsize=64)
 def finding_of(kinds: tuple[JobKind, ...], devices: tuple[str, ...], *, counts_memory: bool) -> Finding:
     """The statements for jobs of these kinds and values of `device`."""
     # Both are part of the statements: a plan for any values would read all jobs that wait to find none of them.
-    of_kind: BindParameter[JobKind] = bindparam("kinds", list(kinds), expanding=True, literal_execute=True)
-    on_device: BindParameter[str] = bindparam("devices", list(devices), expanding=True, literal_execute=True)
-    is_for = (JobRow.kind.in_(of_kind), JobRow.device.in_(on_device))
+    is_for = (JobRow.kind.in_(_written_out(kinds)), JobRow.device.in_(_written_out(devices)))
     can_run: tuple[ColumnElement[bool], ...] = (
         *is_for,
         JobRow.gpus <= bindparam("gpus", type_=Integer),
@@ -61,39 +66,53 @@ def finding_of(kinds: tuple[JobKind, ...], devices: tuple[str, ...], *, counts_m
         *([_needed_bytes <= bindparam("free_bytes", type_=BigInteger)] if counts_memory else []),
     )
     of_owner = JobRow.owner == bindparam("owner", type_=String)
-    first_job = in_claim_order(select(JobRow).where(of_owner, *IS_READY, *can_run)).limit(1)
+    first_job = in_claim_order(
+        select(JobRow, DatasetRow.sha256, DatasetRow.relations_status)
+        .outerjoin(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+        .where(of_owner, *IS_READY, *can_run)
+    ).limit(1)
+    first_owner = _first_owner(can_run)
+    is_passed_over = OwnerRow.owner.in_(bindparam("passed_over", expanding=True))
     return Finding(
         least_bytes=_least_bytes(kinds, devices),
-        next_owner=_next_owner(can_run),
-        first_job=first_job.with_for_update(skip_locked=True),
+        first_owner=first_owner,
+        owner_after=first_owner.where(~is_passed_over),
+        first_job=first_job,
+        first_job_to_claim=first_job.with_for_update(skip_locked=True, of=JobRow),
     )
+
+
+def _written_out(words: Iterable[str]) -> list[ColumnElement[Any]]:
+    """As part of a statement's text from the start: SQLAlchemy would write parameters out at each execution anew."""
+    return [literal_column(f"'{word}'") for word in words]
 
 
 def _least_bytes(kinds: tuple[JobKind, ...], devices: tuple[str, ...]) -> Select[Any]:
     """One look into an index for each kind and device, however many jobs wait."""
-    firsts = [
-        select(_needed_bytes.label("needed"))
-        .where(JobRow.status == JobStatus.QUEUED, JobRow.kind == kind, JobRow.device == device)
+    columns = column("kind", String), column("device", String)
+    # A query correlated to this rather than one for each, since to plan them takes longer than to execute them.
+    who = values(*columns, name="who").data([(kind.value, device) for kind in kinds for device in devices]).cte("asked")
+    is_asked_for = (JobRow.kind == type_coerce(who.c.kind, JobRow.kind.type), JobRow.device == who.c.device)
+    first = (
+        select(_needed_bytes)
+        .where(text("jobs.status = 'queued'"), *is_asked_for)
         .order_by(_needed_bytes)
         .limit(1)
-        .subquery()
-        for kind in kinds
-        for device in devices
-    ]
-    of_all = union_all(*(select(first.c.needed) for first in firsts)).subquery()
-    return select(func.min(of_all.c.needed))
+        .correlate(who)
+        .scalar_subquery()
+    )
+    return select(func.min(first)).select_from(who)
 
 
-def _next_owner(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]:
+def _first_owner(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]:
     """The owner whose turn it is among those of whom a job can be claimed, its standing, and the database's time."""
     # A scalar subquery rather than EXISTS, which PostgreSQL would turn into a join over all jobs that wait.
     of_owner = select(JobRow.id).where(JobRow.owner == OwnerRow.owner, *IS_READY, *can_run)
     first = of_owner.limit(1).correlate(OwnerRow).scalar_subquery()
     may_begin_now = or_(OwnerRow.held_until.is_(None), OwnerRow.held_until <= db_now())
-    is_passed_over = OwnerRow.owner.in_(bindparam("passed_over", expanding=True))
     return (
         select(OwnerRow.owner, OwnerRow.quotas, OwnerRow.weight, OwnerRow.used_slot_s, OwnerRow.used_at_s, db_now())
-        .where(OwnerRow.suspended_at.is_(None), may_begin_now, ~is_passed_over, first.is_not(None))
+        .where(OwnerRow.suspended_at.is_(None), may_begin_now, first.is_not(None))
         .order_by(OwnerRow.turn, OwnerRow.owner)
         .limit(1)
     )

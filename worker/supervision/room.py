@@ -1,0 +1,94 @@
+"""Makes room on a worker for a large job whose turn it is, and which small jobs would keep from ever fitting."""
+
+import time
+from collections.abc import Collection
+
+import structlog
+
+from heldout.kinds import JobKind
+from heldout.large_jobs import Resources, is_held_up, left_beside
+from heldout.quotas import Bounds
+from models.database import Database
+from models.store import claims
+from models.store.claims import HeldAttempt, Waiting
+from worker.machine.devices import claimable_devices
+from worker.machine.gpus import Gpus
+from worker.machine.memory_budget import MemoryBudget
+
+log = structlog.get_logger()
+
+# How often a worker with jobs looks whose turn it is, and says that it still makes room.
+LOOK_EVERY_S = 5.0
+# Another worker may make room instead where this one has said nothing for so long.
+ROOM_LEASE_S = 30.0
+
+
+class RoomForLargeJob:
+    """For one job at a time, and on one worker for each job. Called by the thread that claims, one at a time."""
+
+    def __init__(self, database: Database, worker: str, memory: MemoryBudget, gpus: Gpus) -> None:
+        self._database = database
+        self._worker = worker
+        self._memory = memory
+        self._gpus = gpus
+        self._job: Waiting | None = None
+        self._ran_before: frozenset[HeldAttempt] = frozenset()
+        self._looked_at: float | None = None
+
+    def left_of(self, free: Resources, kinds: Collection[JobKind], bounds: Bounds) -> Resources | None:
+        """What may be claimed of what is free; None where nothing may. Looks at the queue from time to time.
+
+        Raises:
+            DatabaseUnavailable.
+        """
+        if not self._memory.taken:  # nothing to wait for: what fits is claimed
+            self._job = None
+            return free
+        now = time.monotonic()
+        if self._looked_at is None or now - self._looked_at >= LOOK_EVERY_S:
+            self._look(free, kinds, bounds)
+            self._looked_at = now
+        return self.left_now(free)
+
+    def left_now(self, free: Resources) -> Resources | None:
+        """The same, by the last look."""
+        if self._job is None or free.holds(self._job.needs):
+            return free
+        begun_since = self._taken(self._memory.taken.keys() - self._ran_before)
+        return left_beside(self._job.needs, self._total, free, begun_since)
+
+    def look_again(self) -> None:
+        """A job was claimed: another one may be first now."""
+        self._looked_at = None
+
+    @property
+    def _total(self) -> Resources:
+        return Resources(self._memory.total_bytes, len(self._gpus.all))
+
+    def _taken(self, attempts: Collection[HeldAttempt]) -> Resources:
+        taken = self._memory.taken
+        gpus = sum(len(self._gpus.of(one)) for one in attempts)
+        return Resources(sum(taken.get(one, 0) for one in attempts), gpus)
+
+    def _look(self, free: Resources, kinds: Collection[JobKind], bounds: Bounds) -> None:
+        total = self._total
+        with self._database.read() as session:
+            first = claims.first_in_line(
+                session,
+                claimable_devices(total.gpus),
+                total.gpus,
+                kinds,
+                bounds,
+                memory_bytes=self._memory.most_bytes,
+            )
+        if first is None or not is_held_up(first.needs, free, first.waited_s) or not self._may_make_room(first.job_id):
+            self._job = None
+            return
+        if self._job is None or self._job.job_id != first.job_id:
+            self._ran_before = frozenset(self._memory.taken)
+            log.info("makes_room", job_id=first.job_id, memory_bytes=first.needs.memory_bytes, gpus=first.needs.gpus)
+        self._job = first
+
+    def _may_make_room(self, job_id: str) -> bool:
+        with self._database.write() as session:
+            return claims.make_room(session, job_id, self._worker, ROOM_LEASE_S)
