@@ -46,9 +46,8 @@ class Predictions:
         """
         if self._url is None:
             raise PredictionsUnavailable(NOBODY)
-        target = request.scope["raw_path"].decode("ascii") + (
-            f"?{request.scope['query_string'].decode('ascii')}" if request.scope["query_string"] else ""
-        )
+        query: bytes = request.scope["query_string"]
+        target = request.scope["raw_path"] + (b"?" + query if query else b"")
         url = httpcore2.URL(scheme="http", host=self._url.hostname or "", port=self._url.port or 80, target=target)
         headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
         headers |= {"Host": self._url.netloc, "X-Request-ID": request_id}

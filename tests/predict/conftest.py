@@ -2,8 +2,6 @@
 
 import io
 import shutil
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +14,8 @@ from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id
 from models.store import datasets, keys
-from predict.server import PredictServer
 from tests.api.support import PlayedWorker
-from tests.predict.world import World, network_file
+from tests.predict.world import World, network_file, predicting
 
 
 @pytest.fixture(scope="package")
@@ -39,13 +36,6 @@ def world(log_lines: io.StringIO, sqlite_template: Path, tmp_path_factory: pytes
     made.job, made.unseen = made.trained(calibrated=True), made.trained(calibrated=False, test="never")
     for job_id in (made.job, made.unseen):
         made.export(job_id)
-    listener = socket.create_server(("127.0.0.1", 0))
-    made.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = PredictServer(settings, idle_s=None)
-    thread = threading.Thread(target=server.run, args=([listener],), name="predict")
-    thread.start()
-    yield made
-    server.ask_to_exit()
-    thread.join(30)
+    with predicting(settings) as made.url:
+        yield made
     database.dispose()
-    assert not thread.is_alive(), "the server did not stop"

@@ -2,6 +2,10 @@
 
 import io
 import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx2
@@ -9,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from heldout.settings import Settings
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ExportFormat
 from heldout.stored.gap import Calibration, StoredGap, Tally
@@ -17,6 +22,7 @@ from models.arrays import ImageSet
 from models.database import Database
 from models.store import exports, jobs, label_reads
 from models.submit import submit
+from predict.server import PredictServer
 from tests.api.support import FINAL, PlayedWorker
 
 TEMPERATURE = 2.5
@@ -49,6 +55,21 @@ def network_file(shape: tuple[int, int, int] = SHAPE, value_range: tuple[float, 
     said = {"classes": DIGITS, "shape": shape, "range": value_range}
     helper.set_model_props(model, {"weights_sha256": "2" * 64, **{name: json.dumps(one) for name, one in said.items()}})
     return model.SerializeToString()
+
+
+@contextmanager
+def predicting(settings: Settings) -> Iterator[str]:
+    """A process for predictions, as a thread: its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = PredictServer(settings, idle_s=None)
+    thread = threading.Thread(target=server.run, args=([listener],), name="predict")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.ask_to_exit()
+        thread.join(30)
+        assert not thread.is_alive(), "the server did not stop"
 
 
 @dataclass

@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from heldout.settings import Settings
 from tests.api.support import submitted, with_field
+from tests.predict.world import predicting
 
 # What no schema can say: a network shrinks to nothing, a release cannot do it yet, 3.0 is no whole number here, a key
 # came with another request, a regular expression has one group, a digest fits its content, a history has a pair of
@@ -33,6 +36,13 @@ include-name-regex = "^POST /v1/(datasets|models)$"
 positive_data_acceptance.enabled = false
 negative_data_rejection.enabled = false
 """
+
+
+@pytest.fixture
+def settings(settings) -> Iterator[Settings]:
+    """With a process for predictions, as a thread."""
+    with predicting(settings) as url:
+        yield settings.model_copy(update={"predict_url": url})
 
 
 @pytest.fixture
