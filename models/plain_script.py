@@ -92,7 +92,9 @@ def _ended(session: Session, job: JobRow) -> Ended | None:
     reason = StopReason(job.stop_reason or StopReason.COMPLETED)
     if reason not in _ENDS:
         return None
-    epochs = len(metrics.epochs_of(session, job.id))
+    measured = metrics.epochs_of(session, job.id)
+    # One that goes on from another job has none of the epochs before.
+    epochs = measured[-1].epoch if measured else job.epoch
     return Ended(epochs, _ENDS[reason], by_guard=reason is StopReason.OVERFIT_GUARD)
 
 

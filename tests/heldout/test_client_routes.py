@@ -86,12 +86,22 @@ def predictions_by_file(asked):
     asked["diagnose_predictions (file)"] = recorder.requests
 
 
+def models_of_studies(asked):
+    """What takes a job's id for its model takes a study's for its ensemble."""
+    for name in [name for name in METHODS if "source_id" in arguments_of(METHODS[name])]:
+        recorder = Recorder()
+        with Client("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client, pytest.raises(ApiProblem):
+            getattr(client, name)(**arguments_of(METHODS[name]) | {"source_id": "std_1"})
+        asked[f"{name} (study)"] = recorder.requests
+
+
 def test_every_route_has_a_method_in_both_clients_and_every_method_names_a_route(tmp_path):
     document = create_app(embedded_settings(tmp_path)).openapi()
     served = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
     asked = {name: of_blocking(name) for name in METHODS}
     assert {name: of_async(name) for name in asked} == asked
     predictions_by_file(asked)
+    models_of_studies(asked)
     patterns = {re.compile(re.sub(r"\{\w+\}", "[^/]+", route)): route for route in served}
     # The longest pattern is meant: /v1/jobs/cancel is no job called `cancel`.
     named = {

@@ -153,11 +153,14 @@ def test_the_script_is_there_at_once_and_has_what_the_job_needs_and_nothing_else
     training = {**spec["training"], "mixup": 0.2, "ema_decay": 0.9}
     asked = {**spec, "augmentation": {"contrast": 0.2}, "training": training, "initial": {"job": plain}}
     richer = submitted(client, asked)["id"]
-    worker.succeed(worker.claim(), stop_reason=StopReason.DEADLINE)
+    held = worker.claim()
+    for epoch in (1, 2):
+        worker.epoch(held, epoch)
+    worker.succeed(held, stop_reason=StopReason.DEADLINE)
     text = client.get(f"/v1/jobs/{richer}/model?format=python").text
     compile(text, "script", "exec")
     assert f"INITIAL is the file `.keras` of {plain}" in text
-    assert "the job's time was over here" in text
+    assert "for epoch in range(1, 3):  # the job's time was over here" in text
     for part in ("reduce_mean", "blended", "decay", "start_from"):
         assert part in text
         assert part not in answer.text
