@@ -88,7 +88,7 @@ def backbone_of(asked: BackboneSpec, facts: ModelFacts) -> Backbone:
         takes=(takes[0] or 0, takes[1] or 0, takes[2] or 0),
         gives=(gives[0] or 0, gives[1] or 0, gives[2] or 0),
         pixels=pixels or "bytes",
-        parameters=facts.parameters,
+        parameters=sum(layer.parameters for layer in found.layers),
         trainable_parameters=found.trainable_parameters,
         flops=found.flops,
         values=found.values,

@@ -22,6 +22,8 @@ PARAMETER_COPIES = 15.5
 ACTIVATION_COPIES = 1.04
 MIXED_ACTIVATION_COPIES = 0.63
 FLOAT_BYTES = 4
+# What the graphs of a backbone take for each of its layers, which are many and small (MobileNetV2 at 96×96: 0.9 MiB).
+BACKBONE_LAYER_BYTES = 2**20
 # What the network's averaged twin adds to each parameter.
 AVERAGE_COPIES = 2.0
 # What a process takes that has CUDA's libraries, too. Not measured: what others report, rounded up.
@@ -52,6 +54,7 @@ def training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: i
     outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image) + _values_in_backbone(spec, plan)
     return int(
         BASE_BYTES
+        + BACKBONE_LAYER_BYTES * (0 if plan.backbone is None else plan.backbone.layers)
         + IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
         + FLOAT_BYTES * copies * plan.parameters
         + FLOAT_BYTES * activations * spec.training.batch_size * outputs

@@ -21,7 +21,7 @@ class WeightAverage:
         self._averages = {
             number: tf.Variable(weight.numpy(), trainable=False)
             for number, weight in enumerate(self._weights)
-            if id(weight) not in frozen and "float" in weight.dtype  # others count something
+            if id(weight) not in frozen
         }
 
     @property

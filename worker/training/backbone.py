@@ -49,9 +49,6 @@ class UploadedBackbone:
         network = self._built(seeds)
         set_trainable(network, trainable)
         network.set_weights(self.weights)
-        for layer in _layers_in(network):
-            if isinstance(layer, keras.layers.Normalization):
-                layer.finalize_state()  # it computes with what it had when it was made, until this is called
         return network(_prepared(images, network.input_shape[1:], self.pixels))
 
     def _built(self, seeds: Iterator[int]) -> keras.Model:
@@ -82,17 +79,12 @@ def set_trainable(model: keras.Model, trainable: bool) -> None:
     model.trainable = trainable
 
 
-def _layers_in(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """All layers that have no layers inside."""
-    for layer in model.layers:
-        yield from _layers_in(layer) if isinstance(layer, keras.Model) else [layer]
-
-
 def _prepared(images: keras.KerasTensor, takes: tuple[int, int, int], pixels: Pixels) -> keras.KerasTensor:
     """Images in [0, 1] brought to the size, the channels and the values of pixels that a backbone takes."""
     height, width, channels = takes
     if tuple(images.shape[1:3]) != (height, width):
-        images = keras.layers.Resizing(height, width, dtype="float32", name=f"{BACKBONE}_size")(images)
+        # No `Resizing`: where nobody says otherwise, it makes Keras run the models behind it as in training.
+        images = keras.ops.image.resize(images, (height, width))
     if images.shape[-1] != channels:
         repeated = keras.layers.Concatenate(dtype="float32", name=f"{BACKBONE}_channels")
         images = repeated([images] * channels)

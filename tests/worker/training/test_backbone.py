@@ -53,7 +53,8 @@ def test_a_plan_with_a_backbone_is_what_keras_builds(file, trainable, image):
     assert plan.parameters == network.count_params()
     assert plan.trainable_parameters() == sum(np.prod(weight.shape) for weight in network.trainable_weights)
     layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
-    assert [(one.name, one.shape) for one in plan.layers] == [(one.name, one.output.shape[1:]) for one in layers]
+    planned = [one for one in plan.layers if one.name != "backbone_size"]  # an operation without a name of its own
+    assert [(one.name, one.shape) for one in planned] == [(one.name, one.output.shape[1:]) for one in layers]
 
 
 def test_the_work_of_a_backbone_is_what_tensorflow_counts(file):
@@ -88,7 +89,7 @@ def plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Mode
         weight.regularizer = None
     base.trainable = spec.network.backbone.trainable
     pixels = keras.Input((28, 28, 1))
-    maps = keras.layers.Resizing(20, 18)(pixels)
+    maps = keras.ops.image.resize(pixels, (20, 18))
     maps = base(keras.layers.Rescaling(255.0)(keras.layers.Concatenate()([maps, maps, maps])))
     maps = keras.layers.Conv2D(4, 3, activation="relu")(maps)
     maps = keras.layers.Flatten()(keras.layers.MaxPooling2D()(maps))
@@ -123,8 +124,11 @@ def test_a_training_behind_a_backbone_is_that_of_plain_keras(start, file, mnist5
     assert all(map(np.array_equal, kept, uploaded)) is not trainable
     images = fewer(mnist5k, IMAGES)
     rows = images.splits["test"]
-    _, accuracy = model.evaluate(np.asarray(images.images[rows], np.float32), images.labels[rows], verbose=0)
-    assert finished.final.test.accuracy == pytest.approx(accuracy, abs=1e-6)
+    tested, labels = np.asarray(images.images[rows], np.float32), images.labels[rows]
+    loss, accuracy = model.evaluate(tested, labels, verbose=0)
+    test = finished.final.test
+    assert (test.loss, test.accuracy) == (pytest.approx(loss, rel=1e-5), pytest.approx(accuracy, abs=1e-6))
+    np.testing.assert_allclose(model(tested), model.predict(tested, verbose=0), atol=1e-6)
 
 
 @pytest.mark.usefixtures("forking")
@@ -152,6 +156,20 @@ def test_what_computes_in_other_floats_is_brought_to_float32(tmp_path):
     backbone = read_again(file)
     network = build_network(spec_with().network, (28, 28, 1), 10, SEED, backbone=backbone)
     assert {layer.compute_dtype for layer in network.get_layer(BACKBONE).layers} == {"float32"}
+
+
+def test_a_backbone_that_was_adapted_to_its_images_gives_the_same_maps(tmp_path):
+    images = np.random.default_rng(1).integers(0, 256, (9, 20, 18, 3)).astype(np.float32)
+    adapted = keras.layers.Normalization()
+    adapted.adapt(images)
+    pixels, inner = keras.Input((20, 18, 3)), keras.Sequential([keras.Input((20, 18, 3)), keras.layers.Conv2D(3, 3)])
+    file = tmp_path / "adapted.keras"
+    keras.Model(pixels, inner(adapted(pixels))).save(file)
+    spec, backbone = spec_with(), known(file)
+    network = built(spec, file, (20, 18, 3))
+    maps = keras.Model(network.input, network.get_layer("flatten").input)(images / 255)
+    np.testing.assert_allclose(maps, keras.saving.load_model(file)(images), rtol=1e-4, atol=1e-5)
+    assert plan_network(spec.network, (20, 18, 3), 10, backbone).parameters == network.count_params()
 
 
 def test_layers_that_are_not_keras_own_are_refused_again_before_they_are_built(file):

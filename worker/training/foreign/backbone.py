@@ -17,9 +17,29 @@ def save_backbone(file: Path, target: Path) -> int:
         ModelRefused.
     """
     keras_file.examine(file)
-    model = keras_model.load(file)
+    model = _without_normalization(keras_model.load(file))
     config = keras.saving.serialize_keras_object(model)
     (target / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     weights = model.get_weights()
     np.savez(target / WEIGHTS, **{str(place): weight for place, weight in enumerate(weights)})
     return len(weights)
+
+
+def _without_normalization(model: keras.Model) -> keras.Model:
+    """The same model with `Rescaling` in place of `Normalization`, whose means other runtimes cannot be given."""
+    leaves = keras_model.leaves_of(model)
+    if not any(isinstance(layer, keras.layers.Normalization) for layer in leaves):
+        return model
+
+    def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if not isinstance(layer, keras.layers.Normalization):
+            return layer.__class__.from_config(layer.get_config())
+        mean, variance = (np.asarray(value, np.float64)[0] for value in (layer.mean, layer.variance))
+        spread = np.maximum(np.sqrt(variance), keras.config.epsilon())
+        scale, offset = (spread, mean) if layer.invert else (1 / spread, -mean / spread)
+        return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name=layer.name)
+
+    other = keras.models.clone_model(model, clone_function=plain, recursive=True)
+    kept = [layer for layer in leaves if not isinstance(layer, keras.layers.Normalization)]
+    other.set_weights([weight for layer in kept for weight in layer.get_weights()])
+    return other

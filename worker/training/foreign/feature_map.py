@@ -35,7 +35,7 @@ def feature_map_of(model: keras.Model) -> FeatureMapFacts | None:
             MapLayer(
                 name=step.name,
                 shape=tuple(map(int, step.output.shape[1:])),
-                parameters=sum(prod(weight.shape) for weight in getattr(step, "weights", ())),
+                parameters=_parameters(step),
             )
             for step in steps
         ),
@@ -51,6 +51,12 @@ def _steps_of(model: keras.Model) -> list[Any]:
         elif not isinstance(step, keras.layers.InputLayer):
             found.append(step)
     return found
+
+
+def _parameters(step: Any) -> int:
+    # As a backbone it is a `Rescaling`, which has no weights.
+    weights = () if isinstance(step, keras.layers.Normalization) else getattr(step, "weights", ())
+    return sum(prod(weight.shape) for weight in weights)
 
 
 def _scales_pixels(steps: list[Any]) -> bool:
