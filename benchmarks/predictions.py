@@ -48,6 +48,7 @@ def main() -> None:
             job_id, model = _trained(client)
         home = service.folder / "home"
         images = bundled.BUNDLED["mnist5k"].read(Path()).images
+        _post(int(found.url.rpartition(":")[2]), job_id, found.api_key, _png(images[0])).raise_for_status()
         print(f"load averages at the start: {' '.join(f'{one:.2f}' for one in os.getloadavg())}")
         _cold_starts(home, job_id, found.api_key, images)
         with _predicting(home) as port:
