@@ -10,7 +10,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from heldout.datasets import DatasetSpec
-from heldout.memory import CHECK_BYTES, EXPORT_BYTES, FOREIGN_MODEL_BYTES, SUSPECTS_BYTES
+from heldout.memory import CHECK_BYTES, SUSPECTS_BYTES
 from heldout.mending.changes import VersionChanges
 from heldout.model_facts import ModelFacts
 from heldout.spec import MAX_SEED, Device, JobSpec, SpecPart
@@ -193,7 +193,7 @@ KINDS: Mapping[JobKind, Kind] = {
         is_listed=False,
         takes_slot=True,
         is_check=False,
-        memory_bytes=EXPORT_BYTES,
+        memory_bytes=None,
         success_message="Exported and proven.",
     ),
     JobKind.CHECK_MODEL: Kind(
@@ -202,7 +202,7 @@ KINDS: Mapping[JobKind, Kind] = {
         is_listed=False,
         takes_slot=True,
         is_check=True,
-        memory_bytes=FOREIGN_MODEL_BYTES,
+        memory_bytes=None,
         success_message="Read.",
     ),
     JobKind.MEASURE: Kind(
@@ -211,7 +211,7 @@ KINDS: Mapping[JobKind, Kind] = {
         is_listed=False,
         takes_slot=True,
         is_check=False,
-        memory_bytes=FOREIGN_MODEL_BYTES,
+        memory_bytes=None,
         success_message="Measured on every split.",
     ),
 }

@@ -253,7 +253,7 @@ def _first_line(error: ValueError) -> str:
 
     if isinstance(error, SettingsError):
         named = re.search(r'field "(\w+)"', str(error))
-        return f"setting {named[1] if named else '?'}: the value is no JSON; expected such as [\"one\", \"two\"]."
+        return f'setting {named[1] if named else "?"}: the value is no JSON; expected such as ["one", "two"].'
     if not isinstance(error, ValidationError):
         return str(error).splitlines()[0]
     # Never the value: it may be a URL with a password.

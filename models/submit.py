@@ -21,7 +21,7 @@ from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import new_id
 from models.initial import find_source
-from models.memory import needed_bytes, reserved_bytes
+from models.memory import needed_bytes, reserved_bytes, with_uploaded_weights
 from models.starts import GoesOn, Start, copied_files, folder_of
 from models.store import calibrations, datasets, events, gpus, new_jobs
 from models.store.datasets import ReadyDataset
@@ -75,7 +75,7 @@ def submit(
             priority=complete.priority,
             device=complete.resources.required_device,
             gpus=complete.resources.required_gpus,
-            memory_bytes=reserved_bytes(row, complete, examined.largest_worker, examined.plan),
+            memory_bytes=_memory_bytes(row, complete, examined),
             epochs=complete.training.epochs,
             parameters=examined.plan.parameters,
             metadata=complete.metadata,
@@ -89,6 +89,14 @@ def submit(
         events.add(session, job_id, "job.warning", text, level="warning")
     _warn_of_missing_gpus(session, job_id, complete.resources.required_gpus)
     return Submitted(job, row, WakeUp.for_job(job.id, job.gpus))
+
+
+def _memory_bytes(dataset: DatasetRow, spec: JobSpec, examined: "ExaminedSpec") -> int | None:
+    largest, source = examined.largest_worker, examined.start.source
+    reserved = reserved_bytes(dataset, spec, largest, examined.plan)
+    if source is None or not source.weights.is_of_model:
+        return reserved
+    return with_uploaded_weights(reserved, source.file.size_bytes or 0, largest)
 
 
 def _warn_of_missing_gpus(session: Session, job_id: str, needed: int) -> None:

@@ -159,7 +159,7 @@ class TooManyUploads(HeldoutError):
 
     def __init__(self, own: int) -> None:
         super().__init__(
-            f"{own} uploads of yours are being received here, and there is no place for another one. Send it again when "
-            f"{'one of them' if own else 'an upload of somebody else'} is done.",
+            f"{own} uploads of yours are being received here, and there is no place for another one. Send it again "
+            f"when {'one of them' if own else 'an upload of somebody else'} is done.",
             headers={"Retry-After": "5"},
         )

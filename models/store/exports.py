@@ -8,12 +8,13 @@ from sqlalchemy.orm import Session
 from heldout.errors import JobNotFound
 from heldout.kinds import ExportSpec, JobKind
 from heldout.lifecycle import JobStatus
+from heldout.memory import export_bytes
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.views.export import ExportReportView
 from models.ids import new_id
 from models.specs import training_spec_of
-from models.store import artifacts, new_jobs
+from models.store import artifacts, new_jobs, worker_memory
 from models.store.claims import HeldAttempt, complete
 from models.tables import ExportRow, JobRow
 
@@ -78,6 +79,7 @@ def order(session: Session, job: JobRow, format_: ExportFormat, *, again: bool =
         dataset_id=job.dataset_id,
         priority=job.priority,
         device="cpu",
+        memory_bytes=worker_memory.reservable(session, export_bytes(format_, job.parameters or 0)),
     )
     if row is None:
         row = ExportRow(job_id=job.id, format=format_)

@@ -23,7 +23,7 @@ from heldout.views.study import ArmView
 from models import wake
 from models.database import db_now
 from models.ids import new_id
-from models.memory import reserved_bytes
+from models.memory import reserved_bytes, with_uploaded_weights
 from models.store import artifacts, evaluation_jobs, events, new_jobs, outbox, studies, worker_memory
 from models.store.artifacts import Artifact
 from models.store.new_jobs import Begins
@@ -31,7 +31,7 @@ from models.store.studies import RunOfJob
 from models.studies.next_steps import next_steps
 from models.studies.runs import name_of, spec_of_run
 from models.studies.state import NextSteps, Purpose, Run, RunKey
-from models.studies.stored import StudyPlan
+from models.studies.stored import ArmPlan, StudyPlan
 from models.tables import DatasetRow, JobRow, StudyRow
 from models.wake import WakeUp
 
@@ -166,9 +166,7 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         priority=spec.priority,
         device=spec.resources.required_device,
         gpus=spec.resources.required_gpus,
-        memory_bytes=reserved_bytes(
-            session.get_one(DatasetRow, study.dataset_id), spec, worker_memory.largest(session)
-        ),
+        memory_bytes=_memory_bytes(session, study, arm, spec),
         epochs=spec.training.epochs,
         parameters=arm.parameters,
         metadata=spec.metadata,
@@ -181,6 +179,14 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
     if arm.file is not None:
         artifacts.add(session, job_id, 0, [Artifact(**arm.file)])
     wake.note(session, WakeUp.for_job(job_id, spec.resources.required_gpus))
+
+
+def _memory_bytes(session: Session, study: StudyRow, arm: ArmPlan, spec: JobSpec) -> int | None:
+    largest = worker_memory.largest(session)
+    reserved = reserved_bytes(session.get_one(DatasetRow, study.dataset_id), spec, largest)
+    if arm.file is None or "model" not in (arm.initial or {}):
+        return reserved
+    return with_uploaded_weights(reserved, arm.file["size_bytes"], largest)
 
 
 def _queue_evaluation(session: Session, study: StudyRow, base: Sequence[str], winner: Sequence[str]) -> None:
