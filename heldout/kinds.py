@@ -11,7 +11,7 @@ from pydantic import Field
 
 from heldout.datasets import DatasetSpec
 from heldout.event_types import SubjectObject
-from heldout.memory import CHECK_BYTES, EXPORT_BYTES, FOREIGN_MODEL_BYTES, SUSPECTS_BYTES
+from heldout.memory import CHECK_BYTES, SUSPECTS_BYTES
 from heldout.mending.changes import VersionChanges
 from heldout.model_facts import ModelFacts
 from heldout.spec import MAX_SEED, Device, JobSpec, SpecPart
@@ -204,7 +204,7 @@ KINDS: Mapping[JobKind, Kind] = {
         events_about=None,
         takes_slot=True,
         is_check=False,
-        memory_bytes=EXPORT_BYTES,
+        memory_bytes=None,
         success_message="Exported and proven.",
     ),
     JobKind.CHECK_MODEL: Kind(
@@ -214,7 +214,7 @@ KINDS: Mapping[JobKind, Kind] = {
         events_about=None,
         takes_slot=True,
         is_check=True,
-        memory_bytes=FOREIGN_MODEL_BYTES,
+        memory_bytes=None,
         success_message="Read.",
     ),
     JobKind.MEASURE: Kind(
@@ -224,7 +224,7 @@ KINDS: Mapping[JobKind, Kind] = {
         events_about=SubjectObject.EVALUATION,
         takes_slot=True,
         is_check=False,
-        memory_bytes=FOREIGN_MODEL_BYTES,
+        memory_bytes=None,
         success_message="Measured on every split.",
     ),
 }

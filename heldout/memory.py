@@ -3,12 +3,13 @@
 The figures were fitted to measured peaks: `python -m benchmarks.memory` measures them again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 
 from heldout.layers import NetworkPlan
 from heldout.spec import JobSpec
+from heldout.stored.artifacts import ExportFormat
 
 # A process with TensorFlow, before it has images or a network.
 BASE_BYTES = 455 * 2**20
@@ -33,11 +34,26 @@ RESIDENT_SHARE = 0.5
 # What the processes that look through an upload or a dataset take; the bound of each is in worker/ingest/limits.py.
 CHECK_BYTES = 2**30
 # What the networks of a search for wrong labels take: they see small copies of the images.
-SUSPECTS_BYTES = 2**30
-# What an export takes: TensorFlow, a converter and the other runtime in one process.
-EXPORT_BYTES = 3 * 2**29
-# What the reading or measuring of an uploaded model takes; the bound is in worker/supervision/foreign_attempt.py.
-FOREIGN_MODEL_BYTES = 3 * 2**29
+SUSPECTS_BYTES = 3 * 2**28
+# What an export takes: TensorFlow, a converter and the other runtime, and copies of each parameter in all of them. That
+# of a `.keras` file is proven in a second process; what converts to ONNX holds the weights as Python's objects.
+EXPORTS: Mapping[ExportFormat, tuple[int, float]] = {
+    ExportFormat.KERAS: (980 * 2**20, 10.5),
+    ExportFormat.SAVED_MODEL: (420 * 2**20, 6.0),
+    ExportFormat.ONNX: (420 * 2**20, 45.0),
+    ExportFormat.LITERT: (420 * 2**20, 10.0),
+}
+# What the process takes that reads an uploaded model, without what is in its file; what it may take at most is bounded
+# in worker/supervision/foreign_attempt.py. `python -m benchmarks.memory_kinds` measures it.
+FOREIGN_BASE_BYTES = 650 * 2**20
+# Copies of the file: as it is read, and as the model's weights; and of its largest layer while that gets its weights.
+FILE_COPIES = 2.0
+LARGEST_LAYER_COPIES = 5.0
+# What measuring adds: what a large model makes of each value of a batch's images, and images in memory, as they are
+# read and as TensorFlow has them.
+MEASURED_BATCH = 64
+VALUES_OF_MEASURED = 60.0
+MEASURED_IMAGE_COPIES = 2.0
 # An estimate may be off by so much. What a worker could hold if it were is not refused.
 MARGIN = 1.25
 
@@ -72,6 +88,33 @@ def gpu_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_byte
     """The same of the worker's own memory for a training on GPUs, which have what its batches take."""
     of_images = IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
     return int(GPU_BASE_BYTES + of_images + FLOAT_BYTES * PARAMETER_COPIES * plan.parameters)
+
+
+def foreign_bytes(file_bytes: int, largest_layer_bytes: int | None = None) -> int:
+    """The most memory that the process is expected to have which reads an uploaded model of that size.
+
+    Args:
+        largest_layer_bytes: None where nobody knows yet: then all may be in one layer.
+    """
+    largest = file_bytes if largest_layer_bytes is None else min(file_bytes, largest_layer_bytes)
+    return int(FOREIGN_BASE_BYTES + FILE_COPIES * file_bytes + LARGEST_LAYER_COPIES * largest)
+
+
+def measure_bytes(file_bytes: int, largest_layer_bytes: int | None, image: tuple[int, ...], images_bytes: int) -> int:
+    """The same of the process that measures it.
+
+    Args:
+        image: height, width and channels.
+        images_bytes: of the dataset, as far as they stay in memory.
+    """
+    of_batch = FLOAT_BYTES * VALUES_OF_MEASURED * MEASURED_BATCH * prod(image)
+    return int(foreign_bytes(file_bytes, largest_layer_bytes) + of_batch + MEASURED_IMAGE_COPIES * images_bytes)
+
+
+def export_bytes(format_: ExportFormat, parameters: int) -> int:
+    """The most memory that the processes are expected to have which write a training's model and prove it."""
+    base_bytes, copies = EXPORTS[format_]
+    return int(base_bytes + FLOAT_BYTES * copies * parameters)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from math import prod
 
 from heldout.layers import NetworkPlan
-from heldout.memory import WorkerMemory, gpu_training_bytes, training_bytes
+from heldout.memory import FLOAT_BYTES, WorkerMemory, foreign_bytes, gpu_training_bytes, measure_bytes, training_bytes
+from heldout.model_facts import ModelFacts
 from heldout.spec import JobSpec
 from models.split_counts import counts_of
 from models.tables import DatasetRow
@@ -43,6 +44,29 @@ def reserved_bytes(
         images = 0
     needed = (gpu_training_bytes if spec.resources.required_gpus else training_bytes)(spec, plan, images, pixel_bytes)
     return needed if largest is None else largest.at_most(needed)
+
+
+def with_uploaded_weights(reserved: int | None, file_bytes: int, largest: WorkerMemory | None) -> int | None:
+    """The same for a training with an uploaded model, out of which a process before it takes weights or a backbone.
+
+    Args:
+        reserved: for the training alone.
+    """
+    needed = foreign_bytes(file_bytes)
+    return None if reserved is None else max(reserved, needed if largest is None else largest.at_most(needed))
+
+
+def measuring_bytes(file_bytes: int, facts: ModelFacts, dataset: DatasetRow, largest: WorkerMemory | None) -> int:
+    """What a worker must have free to measure an uploaded model on all images of a dataset."""
+    layers = [FLOAT_BYTES * sum(prod(shape) for shape in layer.weights) for layer in facts.layers]
+    largest_layer = max(layers, default=None)  # an ONNX file has no layers
+    count = sum(about["count"] for about in (dataset.splits or {}).values())
+    image = tuple(dataset.shape or ())
+    images_bytes = count * prod(image) * _pixel_bytes(dataset)
+    if largest is None:
+        return measure_bytes(file_bytes, largest_layer, image, images_bytes)
+    resident_bytes = min(images_bytes, largest.most_resident_bytes)
+    return largest.at_most(measure_bytes(file_bytes, largest_layer, image, resident_bytes))
 
 
 def _images_of(dataset: DatasetRow, spec: JobSpec) -> int | None:

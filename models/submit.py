@@ -22,7 +22,7 @@ from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import new_id
 from models.initial import find_source
-from models.memory import needed_bytes, reserved_bytes
+from models.memory import needed_bytes, reserved_bytes, with_uploaded_weights
 from models.starts import GoesOn, Start, copied_files, folder_of
 from models.store import calibrations, datasets, events, gpus, new_jobs
 from models.store.datasets import ReadyDataset
@@ -76,7 +76,7 @@ def submit(
             priority=complete.priority,
             device=complete.resources.required_device,
             gpus=complete.resources.required_gpus,
-            memory_bytes=reserved_bytes(row, complete, examined.largest_worker, examined.plan),
+            memory_bytes=_memory_bytes(row, complete, examined),
             epochs=complete.training.epochs,
             parameters=examined.plan.parameters,
             metadata=complete.metadata,
@@ -90,6 +90,16 @@ def submit(
         events.add(session, job_id, "job.warning", text, level="warning")
     _warn_of_missing_gpus(session, job_id, complete.resources.required_gpus)
     return Submitted(job, row, WakeUp.for_job(job.id, job.gpus))
+
+
+def _memory_bytes(dataset: DatasetRow, spec: JobSpec, examined: "ExaminedSpec") -> int | None:
+    largest, start = examined.largest_worker, examined.start
+    reserved = reserved_bytes(dataset, spec, largest, examined.plan)
+    if start.backbone is not None:
+        return with_uploaded_weights(reserved, start.backbone.file.size_bytes or 0, largest)
+    if start.source is not None and start.source.weights.is_of_model:
+        return with_uploaded_weights(reserved, start.source.file.size_bytes or 0, largest)
+    return reserved
 
 
 def _warn_of_missing_gpus(session: Session, job_id: str, needed: int) -> None:

@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session
 from heldout.errors import JobNotFound
 from heldout.kinds import EvaluateSpec, ExportSpec, JobKind
 from heldout.lifecycle import JobStatus
+from heldout.memory import export_bytes
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.views.export import ExportReportView
 from models.ids import new_id
 from models.specs import spec_of, training_spec_of
-from models.store import artifacts, new_jobs
+from models.store import artifacts, new_jobs, worker_memory
 from models.store.claims import HeldAttempt, complete
 from models.tables import ExportRow, JobRow
 
@@ -112,6 +113,7 @@ def order(session: Session, job: JobRow, format_: ExportFormat, *, again: bool =
         dataset_id=job.dataset_id,
         priority=job.priority,
         device="cpu",
+        memory_bytes=worker_memory.reservable(session, export_bytes(format_, _parameters_of(session, job))),
     )
     if row is None:
         row = ExportRow(job_id=job.id, format=format_)
@@ -119,6 +121,13 @@ def order(session: Session, job: JobRow, format_: ExportFormat, *, again: bool =
     row.status, row.export_job_id, row.error = ExportStatus.QUEUED, queued.id, None
     session.flush()
     return queued
+
+
+def _parameters_of(session: Session, job: JobRow) -> int:
+    """Those of all networks that go into the file."""
+    asked = spec_of(job)
+    jobs = [_required(session, one) for one in asked.winner] if isinstance(asked, EvaluateSpec) else [job]
+    return sum(one.parameters or 0 for one in jobs)
 
 
 def mark_stored(

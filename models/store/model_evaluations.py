@@ -12,7 +12,8 @@ from heldout.lifecycle import TERMINAL, JobRequest, JobStatus
 from heldout.model_facts import ModelFacts
 from heldout.stored.measurement import Measurement
 from models.ids import new_id
-from models.store import artifacts, events, jobs, label_reads, new_jobs
+from models.memory import measuring_bytes
+from models.store import artifacts, events, jobs, label_reads, new_jobs, worker_memory
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.tables import DatasetRow, JobRow, ResultRow
@@ -39,6 +40,7 @@ def queue(session: Session, owner: str, model: ModelRow, facts: ModelFacts, data
         dataset_id=dataset.id,
         priority=0,
         device="cpu",
+        memory_bytes=measuring_bytes(model.size_bytes, facts, dataset, worker_memory.largest(session)),
     )
 
 

@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 from heldout.errors import ModelInUse, ModelNotFound
 from heldout.kinds import CheckModelSpec, JobKind
 from heldout.lifecycle import TERMINAL, JobEvent, JobStatus
+from heldout.memory import foreign_bytes
 from heldout.model_facts import ModelFacts
 from heldout.model_lifecycle import ModelStatus
 from models.database import db_now
 from models.ids import new_id
-from models.store import events, jobs, new_jobs
+from models.store import events, jobs, new_jobs, worker_memory
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.store.transitions import move
 from models.tables import JobRow
@@ -46,6 +47,7 @@ def add(
         dataset_id=None,
         priority=PRIORITY,
         device="cpu",
+        memory_bytes=worker_memory.reservable(session, foreign_bytes(size_bytes)),
     )
     row = session.scalars(
         insert(ModelRow)

@@ -24,7 +24,7 @@ from heldout.views.study import ArmView
 from models import wake
 from models.database import db_now
 from models.ids import new_id
-from models.memory import reserved_bytes
+from models.memory import reserved_bytes, with_uploaded_weights
 from models.plans import plan_of
 from models.store import artifacts, evaluation_jobs, events, new_jobs, outbox, studies, worker_memory
 from models.store.artifacts import Artifact
@@ -33,7 +33,7 @@ from models.store.studies import RunOfJob
 from models.studies.next_steps import next_steps
 from models.studies.runs import name_of, spec_of_run
 from models.studies.state import NextSteps, Purpose, Run, RunKey
-from models.studies.stored import StudyPlan
+from models.studies.stored import ArmPlan, StudyPlan
 from models.tables import DatasetRow, JobRow, StudyRow
 from models.wake import WakeUp
 
@@ -156,7 +156,6 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         kept = {name: part for name, part in arm.initial.items() if name not in {"message", "told"}}
         told_of_initial = {**told, "initial": dict(arm.initial["told"])}
         begins = replace(begins, initial=kept, message=arm.initial["message"], told=told_of_initial)
-    dataset = session.get_one(DatasetRow, study.dataset_id)
     new_jobs.add(
         session,
         job_id=job_id,
@@ -168,9 +167,7 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         priority=spec.priority,
         device=spec.resources.required_device,
         gpus=spec.resources.required_gpus,
-        memory_bytes=reserved_bytes(
-            dataset, spec, worker_memory.largest(session), plan_of(dataset, spec, arm.backbone)
-        ),
+        memory_bytes=_memory_bytes(session, study, arm, spec),
         epochs=spec.training.epochs,
         parameters=arm.parameters,
         metadata=spec.metadata,
@@ -183,6 +180,15 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
     if arm.file is not None:
         artifacts.add(session, job_id, 0, [Artifact(**arm.file)])
     wake.note(session, WakeUp.for_job(job_id, spec.resources.required_gpus))
+
+
+def _memory_bytes(session: Session, study: StudyRow, arm: ArmPlan, spec: JobSpec) -> int | None:
+    largest, dataset = worker_memory.largest(session), session.get_one(DatasetRow, study.dataset_id)
+    reserved = reserved_bytes(dataset, spec, largest, plan_of(dataset, spec, arm.backbone))
+    has_upload = arm.backbone is not None or "model" in (arm.initial or {})
+    if arm.file is None or not has_upload:
+        return reserved
+    return with_uploaded_weights(reserved, arm.file["size_bytes"], largest)
 
 
 def _queue_evaluation(session: Session, study: StudyRow, base: Sequence[str], winner: Sequence[str]) -> None:

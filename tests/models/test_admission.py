@@ -5,12 +5,16 @@ import pytest
 from heldout.errors import NeedsMoreMemory
 from heldout.kinds import KINDS
 from heldout.layers import NetworkPlan, plan_network
-from heldout.memory import SUSPECTS_BYTES, WorkerMemory
+from heldout.memory import SUSPECTS_BYTES, WorkerMemory, export_bytes, foreign_bytes
+from heldout.model_facts import ModelFacts, ModelLayer
 from heldout.spec import JobSpec
+from heldout.stored.artifacts import ExportFormat
 from models.admission import require_memory
-from models.memory import needed_bytes, reserved_bytes
+from models.ids import new_id
+from models.memory import needed_bytes, reserved_bytes, with_uploaded_weights
 from models.plans import plan_of
-from models.store import claims, evaluation_jobs, suspects, worker_memory
+from models.store import claims, evaluation_jobs, model_evaluations, suspects, worker_memory
+from models.store import models as uploaded_models
 from models.tables import DatasetRow
 from tests.models.work import ALICE, CPU, Work
 from worker.machine.memory_budget import MemoryBudget
@@ -97,7 +101,7 @@ def test_work_of_every_kind_has_memory_reserved_and_never_more_than_the_largest_
     with work.database.write() as session:
         session.get_one(DatasetRow, work.dataset.id).suspects_status = None
     assert reserved(work.dataset.id) == int(1.25 * (SUSPECTS_BYTES // 4))
-    assert all(about.memory_bytes for kind, about in KINDS.items() if about.is_check)
+    assert all(about.memory_bytes for kind, about in KINDS.items() if about.is_check and kind != "check_model")
     first, second = work.submit(), work.submit()
     work.set(first, memory_bytes=3 * GIB)
     work.set(second, memory_bytes=2 * GIB)
@@ -105,6 +109,33 @@ def test_work_of_every_kind_has_memory_reserved_and_never_more_than_the_largest_
         asked = {"study_id": None, "dataset_id": work.dataset.id, "name": "study", "priority": 0}
         job = evaluation_jobs.queue(session, owner=ALICE, base=[first], winner=[second], **asked)
     assert work.row(job.id).memory_bytes == 3 * GIB, "as much as the larger training"
+
+
+def test_what_is_reserved_for_an_uploaded_model_follows_the_size_of_its_file(work):
+    def reserved(size_bytes: int) -> tuple[int, int]:
+        half = ModelLayer(name="dense", type="Dense", weights=((size_bytes // 8, 1),))
+        facts = ModelFacts(format="keras", input_shape=(8, 8, 1), output_shape=(3,), parameters=1, layers=(half, half))
+        about = {"key": "models/x", "sha256": "0" * 64, "size_bytes": size_bytes, "max_runtime_s": 60}
+        with work.database.write() as session:
+            model, check = uploaded_models.add(session, ALICE, new_id("mod"), "theirs", **about)
+            dataset = session.get_one(DatasetRow, work.dataset.id)
+            measure = model_evaluations.queue(session, ALICE, model, facts, dataset)
+        return check.memory_bytes, measure.memory_bytes
+
+    small, large = reserved(1_000), reserved(GIB // 2)
+    assert large[0] - small[0] == pytest.approx(7 * GIB / 2, rel=0.01), "all of it may be one layer"
+    assert large[1] - small[1] == pytest.approx((2 + 5 / 2) * GIB / 2, rel=0.01), "half of it is"
+    assert small[1] > small[0]
+    assert export_bytes(ExportFormat.ONNX, 10**7) > export_bytes(ExportFormat.LITERT, 10**7) > GIB // 2
+    report(work, "worker", GIB)
+    assert reserved(GIB // 2) == (int(1.25 * GIB), int(1.25 * GIB)), "never more than a worker could hold"
+
+
+def test_a_training_from_an_uploaded_model_has_room_to_take_the_weights_out_of_its_file():
+    alone = reserved_bytes(PHOTOS, spec(), None, planned(spec()))
+    assert with_uploaded_weights(alone, 1_000, None) == max(alone, foreign_bytes(1_000))
+    assert with_uploaded_weights(alone, 2 * GIB, None) == foreign_bytes(2 * GIB) > alone
+    assert with_uploaded_weights(alone, 2 * GIB, WorkerMemory(2 * GIB)) == int(1.25 * 2 * GIB)
 
 
 def test_a_job_waits_for_memory_where_no_worker_has_enough_left(work):
