@@ -99,7 +99,7 @@ def trained(arm: Arm, images: ImageSet, seed: int, backbones: dict[str, Uploaded
     network: dict[str, Any] = NETWORK
     if arm.file is not None:
         backbone = {"model": arm.file, "trainable": arm.trainable}
-        network = {"backbone": backbone, "blocks": [], "head": "global_average"}
+        network = {"backbone": backbone, "blocks": [], "dense": NETWORK["dense"]}
     training = {"epochs": FEW_EPOCHS, "seed": seed, "optimizer": {"learning_rate": arm.learning_rate}}
     spec = JobSpec.model_validate({"dataset": "fashion", "network": network, "training": training})
     data = select(images, spec)
