@@ -1,4 +1,4 @@
-"""The Open Inference Protocol v2, by Triton's own client where it is installed, and by what clients have sent.
+"""The Open Inference Protocol v2, by Triton's own client and by what clients have sent.
 
 `recorded/` has requests with one image, as Triton's client and MLServer's codecs wrote them, for a job JOB and key KEY.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx2
 import numpy as np
 import pytest
+from tritonclient import http as triton
 
 from heldout import __version__
 from tests.predict.world import World
@@ -37,7 +38,6 @@ def tensor(pixels: np.ndarray, datatype: str = "FP32", **more: object) -> dict:
 
 
 def test_triton_s_own_client_is_answered_to_the_bit(world):
-    triton = pytest.importorskip("tritonclient.http")
     headers = {"Authorization": f"Bearer {world.key}"}
     client = triton.InferenceServerClient(world.url.removeprefix("http://"))
     assert client.is_server_live()
