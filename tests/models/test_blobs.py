@@ -359,9 +359,9 @@ def test_a_stream_that_breaks_leaves_no_part_in_the_bucket(s3_url, s3_server):
 
 @pytest.fixture
 def blobs_with_short_timeouts(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Blobs:
-    """Waits half a second for each request rather than half a minute."""
-    monkeypatch.setenv("AWS_TIMEOUT", "500ms")
-    monkeypatch.setattr(models.blobs, "RETRY_S", 0.3)
+    """Waits a second for each request rather than half a minute."""
+    monkeypatch.setenv("AWS_TIMEOUT", "1s")
+    monkeypatch.setattr(models.blobs, "RETRY_S", 0.6)
     return Blobs(s3_url)
 
 

@@ -16,7 +16,9 @@ class Descent:
     """Changes the weights of a network by their gradients.
 
     An optimizer takes about forty operations for each weight, which cost more to trace than to compute. So it changes
-    one vector of all weights where there are few enough. Each number changes by itself, and the bits are the same.
+    one vector of all weights where there are few enough. Each number changes by itself, and the bits are the same. Not
+    so with RMSprop: TensorFlow turns its division by a root into a product with a reciprocal root, which on some
+    processors rounds differently at the end of a tensor than within it.
 
     Args:
         optimizer: not built yet.
@@ -32,7 +34,8 @@ class Descent:
         self._shapes = [tuple(weight.shape) for weight in weights]
         self._sizes = [int(np.prod(shape)) for shape in self._shapes]
         self._vector: keras.Variable | None = None
-        if in_vector and sum(self._sizes) <= MAX_IN_VECTOR:
+        is_same = not isinstance(optimizer, keras.optimizers.RMSprop)
+        if in_vector and is_same and sum(self._sizes) <= MAX_IN_VECTOR:
             self._vector = keras.Variable(np.zeros(sum(self._sizes), np.float32), name="weights")
         optimizer.build(self._weights if self._vector is None else [self._vector])
 
