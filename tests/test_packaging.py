@@ -51,6 +51,11 @@ def test_the_wheel_starts_heldout_and_carries_its_license(wheel):
     assert "Apache License" in read["licenses/LICENSE"]
 
 
+def test_images_get_every_package_of_the_server():
+    taken = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert set(PYPROJECT["tool"]["importlinter"]["root_packages"]) <= taken
+
+
 def test_a_client_needs_no_server_and_no_keras():
     names = {locks["Requirement"](text).name for text in PYPROJECT["project"]["dependencies"]}
     assert not names & {"tensorflow", "tensorflow-cpu", "keras", "fastapi", "sqlalchemy", "celery", "numpy"}
