@@ -68,7 +68,8 @@ def open_files(files: list[ImageFile], model: ServedModel) -> OpenedFiles:
         if file.content.startswith(NPY_MAGIC):
             content = _images_in(file, opened.images, model)
             count, pixels = len(content), prod(content.shape[:3])
-            of_arrays += 2 * np.dtype(np.float32).itemsize * content.size
+            if content.dtype != model.facts.dtype or content.shape[1:] != model.shape:
+                of_arrays += 2 * np.dtype(np.float32).itemsize * content.size
         else:
             content = _opened_image(file, opened.images, model)
             count, pixels = 1, content.width * content.height

@@ -4,6 +4,7 @@ import asyncio
 import resource
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from starlette.requests import Request
 from heldout.errors import InvalidForm, PredictionsUnavailable, RequestTimeout
 from predict import bodies
 from predict.bodies import HeldBodies, files_in
+from predict.cache import ModelCache
 from predict.held_out import HeldOutImages
+from predict.model import ServedModel
 from predict.room import Room
 from predict.runtime import Network
+from predict.work import Work
 from tests.predict.world import network_file
 from worker.machine import cores
 
@@ -131,6 +135,39 @@ def test_test_images_are_read_once_for_all_who_wait_and_again_after_a_failure():
     assert [type(one) for one in asyncio.run(ask())] == [OSError] * 5
     assert len(reads) == 2
     assert held_out.size_bytes > 0
+
+
+def test_a_model_that_many_ask_for_is_loaded_once(monkeypatch):
+    loads, model = [], SimpleNamespace(size_bytes=1)
+
+    async def exported(*_) -> None:
+        await asyncio.sleep(0)
+
+    def load(self, caller, job_id, row) -> SimpleNamespace:
+        loads.append(job_id)
+        time.sleep(0.02)
+        return model
+
+    monkeypatch.setattr(ModelCache, "_exported", exported)
+    monkeypatch.setattr(ModelCache, "_load", load)
+
+    async def ask() -> None:
+        work = Work(1)
+        cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=10), None, work, 1)
+        await asyncio.gather(*[cache.get(None, f"job_{number % 2}", wait_s=1) for number in range(40)])
+        work.close()
+
+    asyncio.run(ask())
+    assert sorted(loads) == ["job_0", "job_1"]
+
+
+def test_a_batch_is_answered_in_the_event_loop_only_if_all_of_it_is_short():
+    counted = SimpleNamespace(is_counted=True, count=lambda pixels: None, size_bytes=0)
+    model = ServedModel(Network(network_file(), threads=1), None, 1, counted)
+    assert not model.is_short(1)  # its pace is not known yet
+    model._pace_s = 0.001
+    assert model.is_short(2)
+    assert not model.is_short(3)
 
 
 @pytest.mark.parametrize(("limit", "count"), [("150000 100000", 2), ("max 100000", 4), ("10000 100000", 1)])
