@@ -21,7 +21,8 @@ MAX_TOP_K = 1000
 MAX_WAIT_S = 60.0
 # A file of more pixels or bytes is opened and decoded in a thread; so is a PNG with parts that unpack to any size.
 SHORT_PIXELS = 65_536
-SHORT_BYTES = 65_536
+SHORT_PNG_BYTES = 65_536
+SHORT_NPY_BYTES = 1024**2
 PNG_MAGIC = b"\x89PNG"
 PACKED = (b"zTXt", b"iTXt", b"iCCP")
 
@@ -92,7 +93,9 @@ def _number(text: str, name: str, low: float, high: float, *, whole: bool = Fals
 def _is_small(file: ImageFile) -> bool:
     """Whether its header is read sooner than a thread has begun."""
     content = file.content
-    if len(content) > SHORT_BYTES or not content.startswith((PNG_MAGIC, NPY_MAGIC)):
+    if content.startswith(NPY_MAGIC):
+        return len(content) <= SHORT_NPY_BYTES
+    if len(content) > SHORT_PNG_BYTES or not content.startswith(PNG_MAGIC):
         return False
     return not any(part in content for part in PACKED)
 

@@ -27,9 +27,10 @@ from predict.tensors import JSON_LENGTH, InferenceRequest, error_body, json_byte
 
 VERSION = "1"
 READY_WAIT_S = 0.0
-# Larger requests are read and answered in a thread; more JSON than the latter by one thread at a time.
-SHORT_BYTES = 16_384
+# More JSON, and larger bodies, are read in a thread; much JSON by one thread at a time.
+SHORT_JSON_BYTES = 16_384
 LARGE_JSON_BYTES = 65_536
+SHORT_BYTES = 1024**2
 
 
 def error_response(error: HeldoutError) -> Response:
@@ -70,7 +71,7 @@ async def infer(request: Request) -> Response:
     model, headers = await _model_of(request)
     async with service.bodies.received(request, model.facts.owner) as body:
         count = json_bytes(body, request.headers.get(JSON_LENGTH))
-        is_small = len(body) <= SHORT_BYTES
+        is_small = count <= SHORT_JSON_BYTES and len(body) <= SHORT_BYTES
         async with service.large_json if count > LARGE_JSON_BYTES else nullcontext():
             asked = await service.work.run(lambda: read_request(body, count, model), is_short=is_small)
         images = len(asked.pixels)
