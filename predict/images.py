@@ -25,10 +25,9 @@ from worker.ingest.rejection import Rejection
 
 NPY_MAGIC = b"\x93NUMPY"
 LIMITS = Limits()
-# Of all files of a request, before they are resized: some seconds of decoding.
-MAX_PIXELS = 200_000_000
-# Of one image while it is decoded: with the bytes that a pixel then takes, as measured, and what the kind adds.
-MAX_DECODE_BYTES = 512 * 1024**2
+# What decoding takes of memory: by one image, and by all of a request, one after the other, which is some seconds.
+MAX_DECODE_BYTES, MAX_DECODE_BYTES_TOGETHER = 512 * 1024**2, 2 * 1024**3
+# What a pixel takes of it, as measured, and what the kind of image adds.
 BYTES_A_PIXEL, WITH_ALPHA, OF_WEBP, OF_16_BITS = 10, 14, 10, 80
 
 # uint8 or float32, as the dataset stores them.
@@ -62,7 +61,7 @@ def open_files(files: list[ImageFile], model: ServedModel) -> OpenedFiles:
     if len(files) > model.max_images:
         raise TooManyImages(len(files), model.max_images)
     opened = OpenedFiles([])
-    of_arrays = of_largest_image = 0
+    of_arrays = of_largest_image = of_images = 0
     for file in files:
         content: OpenedImage | Pixels
         if file.content.startswith(NPY_MAGIC):
@@ -73,9 +72,10 @@ def open_files(files: list[ImageFile], model: ServedModel) -> OpenedFiles:
         else:
             content = _opened_image(file, opened.images, model)
             count, pixels = 1, content.width * content.height
-            of_largest_image = max(of_largest_image, _decode_bytes(file, content))
-            if of_largest_image > MAX_DECODE_BYTES or opened.pixels + pixels > MAX_PIXELS:
-                raise _too_many_pixels(opened.images, file, content, opened.pixels + pixels)
+            decode_bytes = _decode_bytes(file, content)
+            of_largest_image, of_images = max(of_largest_image, decode_bytes), of_images + decode_bytes
+            if decode_bytes > MAX_DECODE_BYTES or of_images > MAX_DECODE_BYTES_TOGETHER:
+                raise _too_much_to_decode(opened.images, file.name, content.size, decode_bytes)
         opened.files.append((file, content))
         opened.images += count
         opened.pixels += pixels
@@ -167,20 +167,16 @@ def _decode_bytes(file: ImageFile, image: OpenedImage) -> int:
     return a_pixel * image.width * image.height
 
 
-def _too_many_pixels(index: int, file: ImageFile, image: OpenedImage, in_request: int) -> ImageRefused:
-    decode_bytes = _decode_bytes(file, image)
+def _too_much_to_decode(index: int, name: str | None, size: tuple[int, int], decode_bytes: int) -> ImageRefused:
+    received = f"Received {size[0]:,}×{size[1]:,} pixels, which take {decode_bytes >> 20:,} MiB to decode"
     if decode_bytes > MAX_DECODE_BYTES:
-        return ImageRefused(
-            index,
-            file.name,
-            f"Received {image.width:,}×{image.height:,} pixels with transparency or 16 bits a channel, which take "
-            f"{decode_bytes >> 20:,} MiB to decode; at most {MAX_DECODE_BYTES >> 20:,} are there. Make it smaller.",
-        )
+        advice = f"at most {MAX_DECODE_BYTES >> 20:,} are there. Make it smaller, or save it without transparency"
+        return ImageRefused(index, name, f"{received}; {advice} and with 8 bits a channel.")
     return ImageRefused(
         index,
-        file.name,
-        f"Received images of {in_request:,} pixels together up to here; at most {MAX_PIXELS:,} are decoded for one "
-        "request. Send them in several requests, or make them smaller.",
+        name,
+        f"{received}; with those before it that is more than the {MAX_DECODE_BYTES_TOGETHER >> 20:,} MiB for one "
+        "request. Send the images in several requests, or make them smaller.",
     )
 
 

@@ -86,10 +86,10 @@ def test_images_that_take_too_much_memory_or_time_to_decode_are_refused_by_their
     _, folder = taken(zipped(tmp_path / "a.zip", files()), RULES["pad"])
     model = served(folder, RULES["pad"])
     clear = ImageFile(encoded(Image.new("LA", (5000, 5000))))
-    with pytest.raises(ImageRefused, match="Image 1: Received 5,000×5,000 pixels with transparency or 16 bits"):
+    with pytest.raises(ImageRefused, match="Image 1: Received 5,000×5,000 pixels, which take 572 MiB to decode"):
         open_files([clear], model)
     large = ImageFile(encoded(Image.new("1", (7000, 7000))))
-    with pytest.raises(ImageRefused, match="Image 5: Received images of 245,000,000 pixels together"):
+    with pytest.raises(ImageRefused, match=r"Image 5: .* more than the 2,048 MiB for one request"):
         open_files([large] * 5, model)
     assert open_files([large] * 2, model).pixels == 98_000_000
 
