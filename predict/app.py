@@ -1,7 +1,6 @@
 """The app of a process for predictions: its routes, what answers its failures, and what ends with it."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -32,8 +31,11 @@ from predict import job_routes, open_inference
 from predict.bodies import HeldBodies
 from predict.cache import ModelCache
 from predict.callers import Callers
+from predict.room import Room
 from predict.service import Service
 from predict.work import Work
+from worker.machine.cores import core_count
+from worker.machine.memory import memory_bytes
 
 log = structlog.get_logger("heldout.predict")
 
@@ -41,19 +43,24 @@ WRITE_USES_S = 60.0
 MAX_REFUSED_BYTES = 64 * 1024
 MAX_REFUSED_S = 1.0
 OPEN_INFERENCE = "/v2"
+# Of a process's part of the memory a quarter is for bodies, and not more than this; a third is for answers.
+MAX_BODIES_BYTES = 512 * 1024**2
 
 
 def create_app(settings: Settings) -> ASGIApp:
     """An app on the database and blob store of the settings; both may still be out of reach."""
     publisher = publisher_for(settings)
     database, blobs = Database(settings.database, publisher.publish_all), Blobs(settings.blobs_url)
-    threads = max(1, _cores() // settings.predict_processes)
+    threads = max(1, core_count() // settings.predict_processes)
+    memory = memory_bytes() // settings.predict_processes
+    work = Work(threads)
     rates = Rates(settings)
     service = Service(
         callers=Callers(database, rates),
-        models=ModelCache(database, blobs, settings, publisher.publish, threads),
-        bodies=HeldBodies(settings.max_predict_bytes),
-        work=Work(threads),
+        models=ModelCache(database, blobs, settings, publisher.publish, work, threads),
+        bodies=HeldBodies(settings.max_predict_bytes, min(MAX_BODIES_BYTES, memory // 4)),
+        work=work,
+        room=Room(memory // 3),
         asked_at=monotonic(),
     )
 
@@ -180,7 +187,3 @@ async def _write_uses(callers: Callers) -> None:
         await asyncio.sleep(WRITE_USES_S)
         with suppress(DatabaseUnavailable):
             await run_in_threadpool(callers.write_uses)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,53 +1,99 @@
 """Bodies of requests for predictions: received within a limit, and parted into files."""
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic, perf_counter
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, require_length
-from heldout.errors import BodyTooLarge, InvalidForm, NoImages, PredictionsUnavailable, UnsupportedMediaType
+from heldout.errors import (
+    BodyTooLarge,
+    InvalidForm,
+    NoImages,
+    PredictionsUnavailable,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
 from predict.images import ImageFile
 
 FIELD = "images"
 MAX_FILES = 1024
-# Bodies of all requests of a process together.
-MAX_HELD_BYTES = 512 * 1024**2
+MAX_RECEIVE_S = 60.0
+# A body is there as it came, and copied as what is in it; the parser of forms has two more copies.
+COPIES, COPIES_OF_FORM = 2, 4
+# One owner's bodies may take this part of the memory for all.
+OWNER_SHARE = 0.25
+# A form is read in pieces, so that other requests have their turn, and for so long altogether.
+PIECE_BYTES = 32 * 1024
+MAX_FORM_S = 2.0
 
 
 class HeldBodies:
     """How much of bodies a process has in memory."""
 
-    def __init__(self, limit_bytes: int) -> None:
-        """limit_bytes: of one body."""
+    def __init__(self, limit_bytes: int, memory_bytes: int) -> None:
+        """limit_bytes: of one body. memory_bytes: of all requests of the process together, with their copies."""
         self.limit_bytes = limit_bytes
-        self._held_bytes = 0
+        self.memory_bytes = memory_bytes
+        self._held: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def received(self, request: Request) -> AsyncIterator[bytes]:
+    async def received(self, request: Request, owner: str) -> AsyncIterator[bytes]:
         """The whole body, until the block ends.
 
         Raises:
-            BodyTooLarge; PredictionsUnavailable: others take all the memory; InvalidForm: it ends too early.
+            BodyTooLarge; PredictionsUnavailable: others take all the memory, or the owner more than its share of it;
+            InvalidForm: it ends too early; RequestTimeout.
         """
         await require_length(request, self.limit_bytes)
+        copies = COPIES_OF_FORM if _is_form(request) else COPIES
         body = bytearray()
+        held = 0
         try:
-            async for chunk in request.stream():
+            async for chunk in _chunks(request):
                 body += chunk
-                self._held_bytes += len(chunk)
                 if len(body) > self.limit_bytes:
                     await discard_body(request, MAX_DISCARDED_BYTES - len(body), MAX_DISCARD_S)
                     raise BodyTooLarge(self.limit_bytes)
-                if self._held_bytes > MAX_HELD_BYTES and len(body) < self._held_bytes:
-                    raise PredictionsUnavailable("Other requests take all the memory that there is for images.")
-            yield bytes(body)
-        except ClientDisconnect:
-            raise InvalidForm("The connection ended in the middle of the body.") from None
+                held += copies * len(chunk)
+                self._held[owner] += copies * len(chunk)
+                self._require_room(owner, held)
+            content = bytes(body)
+            body.clear()
+            yield content
         finally:
-            self._held_bytes -= len(body)
+            self._held[owner] -= held
+            if not self._held[owner]:
+                del self._held[owner]
+
+    def _require_room(self, owner: str, held: int) -> None:
+        """Raises PredictionsUnavailable. One body alone always has room."""
+        if self._held[owner] > max(held, OWNER_SHARE * self.memory_bytes):
+            raise PredictionsUnavailable("Your other requests take all the memory that you may have for images.")
+        if self._held.total() > max(held, self.memory_bytes):
+            raise PredictionsUnavailable("Other requests take all the memory that there is for images.")
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    """What comes of the body. Raises InvalidForm: it ends too early; RequestTimeout: it takes too long."""
+    chunks = request.stream()
+    ends = monotonic() + MAX_RECEIVE_S
+    try:
+        while True:
+            async with asyncio.timeout(ends - monotonic()):
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+    except ClientDisconnect:
+        raise InvalidForm("The connection ended in the middle of the body.") from None
+    except TimeoutError:
+        raise RequestTimeout(f"The body was not whole after {MAX_RECEIVE_S:g} s. Send fewer images at once.") from None
 
 
 async def files_in(request: Request, body: bytes) -> list[ImageFile]:
@@ -57,7 +103,7 @@ async def files_in(request: Request, body: bytes) -> list[ImageFile]:
         NoImages, InvalidForm, UnsupportedMediaType.
     """
     kind = request.headers.get("content-type", "").lower()
-    if kind.startswith("multipart/form-data"):
+    if _is_form(request):
         files = await _files_in_form(request, body)
     elif kind.startswith("application/json"):
         raise UnsupportedMediaType(
@@ -71,15 +117,19 @@ async def files_in(request: Request, body: bytes) -> list[ImageFile]:
     return files
 
 
-async def _files_in_form(request: Request, body: bytes) -> list[ImageFile]:
-    async def once() -> AsyncGenerator[bytes]:
-        yield body
+def _is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
-    parser = MultiPartParser(request.headers, once(), max_files=MAX_FILES, max_fields=1)
+
+async def _files_in_form(request: Request, body: bytes) -> list[ImageFile]:
+    parser = MultiPartParser(request.headers, _in_pieces(body), max_files=MAX_FILES, max_fields=1)
+    parser.spool_max_size = len(body) + 1  # in memory, where the body is too
     try:
         form = await parser.parse()
     except MultiPartException as error:
         raise InvalidForm(f"The form cannot be read: {error.message}") from None
+    except (ValueError, LookupError):  # the charset that it names decodes no names
+        raise InvalidForm("The form cannot be read: its names are not in the charset that it says.") from None
     files = []
     try:
         for name, value in form.multi_items():
@@ -88,7 +138,23 @@ async def _files_in_form(request: Request, body: bytes) -> list[ImageFile]:
                     f"Received the field {name[:64]!r}; a form has files alone, each as a field `{FIELD}`: "
                     f"`curl -F {FIELD}=@a.png -F {FIELD}=@b.png`."
                 )
-            files.append(ImageFile(await value.read(), value.filename or None))
+            # Some charsets decode to what UTF-8 cannot say.
+            file_name = (value.filename or "").encode("utf-8", "replace").decode()
+            files.append(ImageFile(await value.read(), file_name or None))
     finally:
         await form.close()
     return files
+
+
+async def _in_pieces(body: bytes) -> AsyncGenerator[bytes]:
+    """Raises InvalidForm if the parser takes much longer than a form of files needs."""
+    spent_s = 0.0
+    for first in range(0, len(body), PIECE_BYTES):
+        began = perf_counter()
+        yield body[first : first + PIECE_BYTES]
+        spent_s += perf_counter() - began
+        if spent_s > MAX_FORM_S:
+            raise InvalidForm(
+                f"The form takes more than {MAX_FORM_S:g} s to read: there is too much between its files."
+            )
+        await asyncio.sleep(0)

@@ -19,6 +19,7 @@ from models.wake import WakeUp
 from predict.held_out import HeldOutImages
 from predict.model import ServedModel, facts_of
 from predict.runtime import Network
+from predict.work import Work
 
 POLL_S = 0.2
 
@@ -27,16 +28,24 @@ class ModelCache:
     """Models by their jobs."""
 
     def __init__(
-        self, database: Database, blobs: Blobs, settings: Settings, publish: Callable[[WakeUp], None], threads: int
+        self,
+        database: Database,
+        blobs: Blobs,
+        settings: Settings,
+        publish: Callable[[WakeUp], None],
+        work: Work,
+        threads: int,
     ) -> None:
         """threads: with which each model computes."""
         self._database = database
         self._blobs = blobs
         self._settings = settings
         self._publish = publish
+        self._work = work
         self._threads = threads
         self._models: OrderedDict[str, ServedModel] = OrderedDict()
-        self._loading: dict[str, asyncio.Lock] = {}
+        # One after the other: a model that many ask for is loaded once, and many models do not fill the memory.
+        self._loading = asyncio.Lock()
 
     def loaded(self, job_id: str) -> ServedModel | None:
         """The model, if it is in memory."""
@@ -55,19 +64,14 @@ class ModelCache:
         """
         if (model := self.loaded(job_id)) is not None:
             return model
-        lock = self._loading.setdefault(job_id, asyncio.Lock())
-        try:
-            row = await self._exported(caller, job_id, wait_s)
-            async with lock:
-                if (model := self.loaded(job_id)) is not None:
-                    return model
-                model = await run_in_threadpool(self._load, caller, job_id, row)
-                self._models[job_id] = model
-                self._drop_least_used()
+        row = await self._exported(caller, job_id, wait_s)
+        async with self._loading:
+            if (model := self.loaded(job_id)) is not None:
                 return model
-        finally:
-            if not lock.locked():
-                self._loading.pop(job_id, None)
+            model = await self._work.load(lambda: self._load(caller, job_id, row))
+            self._models[job_id] = model
+            self._drop_least_used()
+            return model
 
     async def _exported(self, caller: Caller, job_id: str, wait_s: float) -> ExportRow:
         """The row of the proven ONNX file."""

@@ -1,6 +1,6 @@
 """Who asks for which model: keys and jobs are looked up as the API does it, and remembered for a second.
 
-A key that was revoked, and a job that was deleted, is refused within that second.
+A key that was revoked, an owner who was suspended and a job that was deleted are refused within that second.
 """
 
 import time
@@ -10,10 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.http.rates import Rates
-from heldout.errors import InsufficientScope, JobNotFound, Unauthenticated
+from heldout.errors import InsufficientScope, JobNotFound, OwnerSuspended, Unauthenticated
 from models.database import Database
 from models.key_uses import KeyUses
-from models.store import callers, jobs
+from models.store import callers, jobs, owners
 from models.store.keys import Caller
 
 REMEMBERED_S = 1.0
@@ -41,14 +41,14 @@ class Callers:
 
         Args: job_id may be empty, for what belongs to no job.
         Raises:
-            Unauthenticated, InsufficientScope, TooManyRequests, JobNotFound, DatabaseUnavailable.
+            Unauthenticated, InsufficientScope, OwnerSuspended, TooManyRequests, JobNotFound, DatabaseUnavailable.
         """
         key = _key_of(request)
         known = self._known.get((key, job_id))
         if known is None or known.until < time.monotonic():
             try:
                 caller = await run_in_threadpool(self._looked_up, key, job_id)
-            except JobNotFound:
+            except (JobNotFound, OwnerSuspended):
                 await self._rates.count(key)
                 raise
             if len(self._known) >= MAX_REMEMBERED:
@@ -69,6 +69,8 @@ class Callers:
             if "read" not in caller.scopes:
                 raise InsufficientScope("read", caller.scopes)
             self._uses.note(caller.key_id)
+            if owners.is_suspended(session, caller.owner):
+                raise OwnerSuspended(caller.owner)
             if job_id:
                 jobs.find(session, caller.owner, job_id)
         return caller
@@ -76,8 +78,8 @@ class Callers:
 
 def _key_of(request: Request) -> str:
     """The key, or a browser's session that the API passes on. Raises Unauthenticated if it has neither's form."""
-    said = request.headers.get("authorization", "")
-    key = said[len(BEARER) :].strip() if said[: len(BEARER)].lower() == BEARER else ""
+    header = request.headers.get("authorization", "")
+    key = header[len(BEARER) :].strip() if header[: len(BEARER)].lower() == BEARER else ""
     if not callers.is_well_formed(key):
         raise Unauthenticated
     return key

@@ -1,8 +1,9 @@
 """Whether images that are predicted are test images of the job's dataset, which the ledger then counts."""
 
+import asyncio
 import hashlib
 import io
-import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,15 @@ from models.npy_rows import NpyRows
 from models.store import label_reads
 
 DIGEST_BYTES = 8
+SET_BYTES = 96  # of a digest in a set
 BUFFER_BYTES = 4 * 1024**2
 
 
 class HeldOutImages:
     """The test images of one job's dataset. They are read when the first image is asked about, unless the weights' look
     at test is counted already: then nothing can be added, and nothing is read.
+
+    A dataset that was deleted has no test images any more, even where another version has the same ones.
     """
 
     def __init__(self, database: Database, blobs: Blobs, job_id: str, epoch: int, dataset_sha256: str | None) -> None:
@@ -30,29 +34,46 @@ class HeldOutImages:
         self._job_id = job_id
         self._epoch = epoch
         self._sha256 = dataset_sha256
-        self._lock = threading.Lock()
+        self._reading: asyncio.Future[None] | None = None
         self._digests: frozenset[bytes] | None = None
         self.is_counted = dataset_sha256 is None
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes of memory."""
+        return SET_BYTES * len(self._digests or ())
+
+    async def be_ready(self, run: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
+        """Read the test images where that is needed, once for all requests that wait for it.
+
+        Args: run has a function called in a thread.
+        Raises: StorageUnavailable, DatabaseUnavailable.
+        """
+        if self.is_counted or self._digests is not None:
+            return
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.ensure_future(run(self._read))
+        await asyncio.shield(self._reading)
 
     def count(self, pixels: NDArray[Any]) -> None:
         """Note in the ledger that the weights met test images, if one of these is one.
 
         Args: pixels are (images, height, width, channels), of the dataset's own type.
-        Raises: StorageUnavailable, DatabaseUnavailable.
+        Raises: DatabaseUnavailable.
         """
         if self.is_counted:
             return
-        with self._lock:
-            if self._digests is None:
-                with self._database.read() as session:
-                    self.is_counted = label_reads.is_counted_for_job(session, self._job_id, "test", self._epoch)
-                if self.is_counted:
-                    return
-                self._digests = self._of_test_images()
+        assert self._digests is not None, "be_ready comes first"
         if any(_digest(image) in self._digests for image in pixels):
             with self._database.write() as session:
                 label_reads.add_for_job(session, self._job_id, "test", self._epoch)
             self.is_counted = True
+
+    def _read(self) -> None:
+        with self._database.read() as session:
+            self.is_counted = label_reads.is_counted_for_job(session, self._job_id, "test", self._epoch)
+        if not self.is_counted:
+            self._digests = self._of_test_images()
 
     def _of_test_images(self) -> frozenset[bytes]:
         folder = f"datasets/{self._sha256}"

@@ -12,18 +12,23 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.ImageFile import ImageFile as OpenedImage
 
 from heldout.errors import ImageRefused, TooManyImages, WrongChannels, WrongDtype, WrongRange, WrongSize
 from models.npy_header import read_npy_header
 from predict.model import ServedModel
 from worker.ingest.images.blocks import USUAL_RANGES, coloured_block, resized_block
-from worker.ingest.images.decode import ColourFound, DepthFound, OtherSize, TargetShape, decode
+from worker.ingest.images.decode import ColourFound, DepthFound, OtherSize, TargetShape, decode, open_image
 from worker.ingest.images.deep import WHITE, is_deep
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection
 
 NPY_MAGIC = b"\x93NUMPY"
 LIMITS = Limits()
+# What decoding takes of memory: by one image, and by all of a request, one after the other, which is some seconds.
+MAX_DECODE_BYTES, MAX_DECODE_BYTES_TOGETHER = 512 * 1024**2, 2 * 1024**3
+# What a pixel takes of it, as measured, and what the kind of image adds.
+BYTES_A_PIXEL, WITH_ALPHA, OF_WEBP, OF_16_BITS = 10, 14, 10, 80
 
 # uint8 or float32, as the dataset stores them.
 Pixels = NDArray[Any]
@@ -37,25 +42,63 @@ class ImageFile:
     name: str | None = None
 
 
-def pixels_of(files: list[ImageFile], model: ServedModel) -> tuple[Pixels, list[str | None]]:
+@dataclass
+class OpenedFiles:
+    """Files of a request, each with what its header says: an image without its pixels, or an array as it was sent.
+
+    images: how many are in the files. pixels: of all that are decoded or resized. memory_bytes: about what bringing
+    them to the model's size takes beside the result.
+    """
+
+    files: list[tuple[ImageFile, OpenedImage | Pixels]]
+    images: int = 0
+    pixels: int = 0
+    memory_bytes: int = 0
+
+
+def open_files(files: list[ImageFile], model: ServedModel) -> OpenedFiles:
+    """Raises ImageRefused, WrongSize, WrongChannels, WrongDtype, TooManyImages."""
+    if len(files) > model.max_images:
+        raise TooManyImages(len(files), model.max_images)
+    opened = OpenedFiles([])
+    of_arrays = of_largest_image = of_images = 0
+    for file in files:
+        content: OpenedImage | Pixels
+        if file.content.startswith(NPY_MAGIC):
+            content = _images_in(file, opened.images, model)
+            count, pixels = len(content), prod(content.shape[:3])
+            if content.dtype != model.facts.dtype or content.shape[1:] != model.shape:
+                of_arrays += 2 * np.dtype(np.float32).itemsize * content.size
+        else:
+            content = _opened_image(file, opened.images, model)
+            count, pixels = 1, content.width * content.height
+            decode_bytes = _decode_bytes(file, content)
+            of_largest_image, of_images = max(of_largest_image, decode_bytes), of_images + decode_bytes
+            if decode_bytes > MAX_DECODE_BYTES or of_images > MAX_DECODE_BYTES_TOGETHER:
+                raise _too_much_to_decode(opened.images, file.name, content.size, decode_bytes)
+        opened.files.append((file, content))
+        opened.images += count
+        opened.pixels += pixels
+        if opened.images > model.max_images:
+            raise TooManyImages(opened.images, model.max_images)
+    opened.memory_bytes = of_arrays + of_largest_image
+    return opened
+
+
+def pixels_of(opened: OpenedFiles, model: ServedModel) -> tuple[Pixels, list[str | None]]:
     """All images in order, (images, height, width, channels) of the dataset's type, and the name of each one's file.
 
     Raises:
-        ImageRefused, WrongSize, WrongChannels, WrongDtype, WrongRange, TooManyImages.
+        ImageRefused, WrongSize, WrongChannels, WrongDtype, WrongRange.
     """
-    if len(files) > model.max_images:
-        raise TooManyImages(len(files), model.max_images)
     blocks: list[Pixels] = []
     names: list[str | None] = []
-    for file in files:
-        first = len(names)
-        if file.content.startswith(NPY_MAGIC):
-            block = _from_array(file, first, model)
+    for file, content in opened.files:
+        if isinstance(content, OpenedImage):
+            block = _from_image(file, content, len(names), model)[np.newaxis]
         else:
-            block = _from_image(file, first, model)[np.newaxis]
+            block = _from_array(file, content, len(names), model)
         names += [file.name] * len(block)
-        if len(names) > model.max_images:
-            raise TooManyImages(len(names), model.max_images)
         blocks.append(block)
     return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), names
 
@@ -92,10 +135,9 @@ def _white_of(model: ServedModel) -> float | None:
     return high if low == 0 and high >= 255 and (int(high) + 1).bit_count() == 1 else None
 
 
-def _from_image(file: ImageFile, index: int, model: ServedModel) -> Pixels:
-    facts, (height, width, channels) = model.facts, model.shape
-    white = _white_of(model)
-    if facts.dtype == np.float32 and white is None:
+def _opened_image(file: ImageFile, index: int, model: ServedModel) -> OpenedImage:
+    """Raises ImageRefused, WrongDtype, WrongSize."""
+    if model.facts.dtype == np.float32 and _white_of(model) is None:
         low, high = model.range
         raise WrongDtype(
             index,
@@ -103,12 +145,56 @@ def _from_image(file: ImageFile, index: int, model: ServedModel) -> Pixels:
             f"Received an image file; the dataset's pixels are float32 from {low:g} to {high:g}, which no image file "
             "has. Send an .npy of float32 that was made as the uploaded arrays were.",
         )
+    try:
+        image = open_image(file.content, file.name or f"image {index + 1}", LIMITS)
+    except Rejection as rejection:
+        raise ImageRefused(index, file.name, rejection.detail) from None
+    # Which side is which its orientation says, and that is read with the pixels.
+    if model.facts.resize is None and sorted(image.size) != sorted(model.shape[:2]):
+        raise _other_size(index, file.name, (image.height, image.width), model)
+    return image
+
+
+def _decode_bytes(file: ImageFile, image: OpenedImage) -> int:
+    """About the most memory that it takes to decode the image."""
+    a_pixel = BYTES_A_PIXEL
+    if is_deep(file.content):
+        a_pixel = OF_16_BITS
+    elif image.has_transparency_data:
+        a_pixel += WITH_ALPHA
+    if image.format == "WEBP":
+        a_pixel += OF_WEBP
+    return a_pixel * image.width * image.height
+
+
+def _too_much_to_decode(index: int, name: str | None, size: tuple[int, int], decode_bytes: int) -> ImageRefused:
+    received = f"Received {size[0]:,}×{size[1]:,} pixels, which take {decode_bytes >> 20:,} MiB to decode"
+    if decode_bytes > MAX_DECODE_BYTES:
+        advice = f"at most {MAX_DECODE_BYTES >> 20:,} are there. Make it smaller, or save it without transparency"
+        return ImageRefused(index, name, f"{received}; {advice} and with 8 bits a channel.")
+    return ImageRefused(
+        index,
+        name,
+        f"{received}; with those before it that is more than the {MAX_DECODE_BYTES_TOGETHER >> 20:,} MiB for one "
+        "request. Send the images in several requests, or make them smaller.",
+    )
+
+
+def _from_image(file: ImageFile, opened: OpenedImage, index: int, model: ServedModel) -> Pixels:
+    facts, (height, width, channels) = model.facts, model.shape
+    white = _white_of(model)
     bits: Literal[8, 16] = 8 if facts.dtype == np.uint8 else 16
     rule = None if facts.resize is None else facts.resize.rule
     wanted = TargetShape(height, width, 1 if channels == 1 else 3, rule, bits)
     try:
         content = decode(
-            file.content, file.name or f"image {index + 1}", wanted, LIMITS, Counter(), any_grey=facts.any_grey
+            file.content,
+            file.name or f"image {index + 1}",
+            wanted,
+            LIMITS,
+            Counter(),
+            any_grey=facts.any_grey,
+            opened=opened,
         )
     except Rejection as rejection:
         raise ImageRefused(index, file.name, rejection.detail) from None
@@ -129,13 +215,12 @@ def _from_image(file: ImageFile, index: int, model: ServedModel) -> Pixels:
     return pixels
 
 
-def _from_array(file: ImageFile, first: int, model: ServedModel) -> Pixels:
-    block = _images_in(file, first, model)
+def _from_array(file: ImageFile, block: Pixels, first: int, model: ServedModel) -> Pixels:
     if model.facts.dtype == np.float32 and block.dtype in (np.float64, np.uint16, np.uint8):
         block = block.astype(np.float32)
     if block.dtype != model.facts.dtype:
         low, high = model.range
-        hint = " Pixels from 0 to 1 are multiplied by 255 and rounded first." if block.dtype.kind == "f" else ""
+        hint = " Multiply pixels from 0 to 1 by 255 and round them first." if block.dtype.kind == "f" else ""
         raise WrongDtype(
             first,
             file.name,
@@ -168,6 +253,8 @@ def _images_in(file: ImageFile, first: int, model: ServedModel) -> NDArray[Any]:
             first, file.name, f"Received values of type {str(dtype)[:40]}; expected {model.facts.dtype} in an .npy."
         )
     has = len(file.content) - opened.tell()
+    if min(shape, default=1) < 1:
+        raise ImageRefused(first, file.name, f"Received an .npy of shape {str(shape)[:80]}; it holds no image.")
     if prod(shape) * dtype.itemsize != has or (is_fortran and len(shape) > 1):
         what = (
             "is stored column by column" if is_fortran else f"says {prod(shape) * dtype.itemsize:,} bytes, has {has:,}"
@@ -176,7 +263,7 @@ def _images_in(file: ImageFile, first: int, model: ServedModel) -> NDArray[Any]:
             first, file.name, f"Received an .npy that {what}. Save numpy.ascontiguousarray(images) with numpy.save."
         )
     full = _with_all_axes(shape)
-    if full is None or full[3] not in (1, 3) or not prod(full):
+    if full is None or full[3] not in (1, 3):
         raise WrongChannels(
             first,
             file.name,

@@ -13,17 +13,18 @@ from starlette.routing import Route
 from heldout.errors import InvalidParameter, NoTemperature
 from predict.answers import answers_of, softened
 from predict.bodies import files_in
-from predict.images import ImageFile, pixels_of
+from predict.images import NPY_MAGIC, ImageFile, OpenedFiles, open_files, pixels_of
 from predict.model import ServedModel
-from predict.service import DEFAULT_WAIT_S, Service, answer
+from predict.service import DEFAULT_WAIT_S, Service
 
 MAX_TOP_K = 1000
 MAX_WAIT_S = 60.0
-# A file of more pixels or bytes is decoded in a thread.
+# A file of more pixels or bytes is opened and decoded in a thread; so is a PNG with parts that unpack to any size.
 SHORT_PIXELS = 65_536
-SHORT_BYTES = 65_536
-SHORT_S = 0.002
-PNG_SIZE = slice(16, 24)  # width and height in its header
+SHORT_PNG_BYTES = 65_536
+SHORT_NPY_BYTES = 1024**2
+PNG_MAGIC = b"\x89PNG"
+PACKED = (b"zTXt", b"iTXt", b"iCCP")
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,16 @@ async def predict(request: Request) -> Response:
     options = options_in(request.query_params)
     if options.calibrated and model.facts.temperature is None:
         raise NoTemperature(model.facts.job_id)
-    async with service.bodies.received(request) as body:
+    async with service.bodies.received(request, model.facts.owner) as body:
         files = await files_in(request, body)
-        content = await service.work.run(lambda: _answered(files, model, options), is_short=_is_short(files, model))
+        is_small = len(files) == 1 and _is_small(files[0])
+        opened = await service.work.run(lambda: open_files(files, model), is_short=is_small)
+        content = await service.answered(
+            model,
+            lambda: _answered(opened, model, options),
+            opened.memory_bytes + model.answer_bytes(opened.images),
+            is_short=is_small and opened.pixels <= SHORT_PIXELS and model.is_short(opened.images),
+        )
     return Response(content, headers=headers, media_type="application/json")
 
 
@@ -74,7 +82,7 @@ def _wait_in(params: Mapping[str, str]) -> float:
 def _number(text: str, name: str, low: float, high: float, *, whole: bool = False) -> float:
     try:
         value = float(int(text)) if whole else float(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         value = float("nan")
     if not low <= value <= high:
         kind = "a whole number" if whole else "a number"
@@ -82,20 +90,19 @@ def _number(text: str, name: str, low: float, high: float, *, whole: bool = Fals
     return value
 
 
-def _is_short(files: list[ImageFile], model: ServedModel) -> bool:
-    """Whether one image is answered sooner than a thread has begun."""
-    if len(files) > 1 or not model.held_out.is_counted or model.pace_s > SHORT_S:
+def _is_small(file: ImageFile) -> bool:
+    """Whether its header is read sooner than a thread has begun."""
+    content = file.content
+    if content.startswith(NPY_MAGIC):
+        return len(content) <= SHORT_NPY_BYTES
+    if len(content) > SHORT_PNG_BYTES or not content.startswith(PNG_MAGIC):
         return False
-    content = files[0].content
-    if len(content) > SHORT_BYTES or not content.startswith(b"\x89PNG"):
-        return False
-    width, height = content[PNG_SIZE][:4], content[PNG_SIZE][4:]
-    return int.from_bytes(width) * int.from_bytes(height) <= SHORT_PIXELS
+    return not any(part in content for part in PACKED)
 
 
-def _answered(files: list[ImageFile], model: ServedModel, options: Options) -> bytes:
-    stored, names = pixels_of(files, model)
-    probabilities: Any = answer(model, stored, stored.astype(np.float32, copy=False))
+def _answered(opened: OpenedFiles, model: ServedModel, options: Options) -> bytes:
+    stored, names = pixels_of(opened, model)
+    probabilities: Any = model.answer(stored, stored.astype(np.float32, copy=False))
     temperature = model.facts.temperature if options.calibrated else None
     if temperature is not None:
         probabilities = softened(probabilities, temperature)

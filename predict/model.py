@@ -1,6 +1,7 @@
 """A job's model as it is served: its network, and what is known of the dataset whose images it takes."""
 
 import json
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,6 +27,8 @@ MAX_IMAGES = 1024
 MAX_ACTIVATION_BYTES = 512 * 1024**2
 MAX_PIXEL_BYTES = 128 * 1024**2
 FLOAT_BYTES = 4
+# What takes less is answered at once, for less than handing it to a thread takes.
+SHORT_S = 0.002
 TEST = SPLITS[2]
 
 
@@ -33,12 +36,14 @@ TEST = SPLITS[2]
 class Facts:
     """What the database knows of a job's model and of its dataset.
 
-    dtype: of the dataset's stored pixels, `uint8` or `float32`. resize: how its images got their size. any_grey:
-    whether its owner had colours turned into grey. epoch: of the kept weights. values_per_image: of the two largest
-    layers; None where these are not known. temperature: fitted on validation; None where there is none.
+    owner: of the job; nobody else is answered. dtype: of the dataset's stored pixels, `uint8` or `float32`. resize: how
+    its images got their size. any_grey: whether its owner had colours turned into grey. epoch: of the kept weights.
+    values_per_image: of the two largest layers; None where these are not known. temperature: fitted on validation;
+    None where there is none.
     """
 
     job_id: str
+    owner: str
     dataset: str
     dataset_sha256: str | None
     dtype: np.dtype[Any]
@@ -64,6 +69,7 @@ def facts_of(session: Session, blobs: Blobs, owner: str, job_id: str) -> Facts:
         pass  # a network of another release answers too
     return Facts(
         job_id=job_id,
+        owner=owner,
         dataset=f"{dataset.name}@{dataset.version}",
         dataset_sha256=dataset.sha256,
         dtype=np.dtype(np.uint8 if dataset.dtype == "uint8" else np.float32),
@@ -76,26 +82,28 @@ def facts_of(session: Session, blobs: Blobs, owner: str, job_id: str) -> Facts:
 
 
 class ServedModel:
-    """One model in memory. What the file says of itself counts: classes, shape and range.
-
-    size_bytes: about what it takes of memory.
-    """
+    """One model in memory. What the file says of itself counts: classes, shape and range."""
 
     def __init__(self, network: Network, facts: Facts, file_bytes: int, held_out: HeldOutImages) -> None:
         self.network = network
         self.facts = facts
         self.held_out = held_out
-        said = network.properties
-        self.classes: tuple[str, ...] = tuple(json.loads(said["classes"]))
-        height, width, channels = json.loads(said["shape"])
+        properties = network.properties
+        self.classes: tuple[str, ...] = tuple(json.loads(properties["classes"]))
+        height, width, channels = json.loads(properties["shape"])
         self.shape: tuple[int, int, int] = (height, width, channels)
-        low, high = json.loads(said["range"])
+        low, high = json.loads(properties["range"])
         self.range: tuple[float, float] = (float(low), float(high))
-        self.weights_sha256 = said["weights_sha256"]
+        self.weights_sha256 = properties["weights_sha256"]
         # The file's own bytes, the weights that the runtime unpacks, and its buffers.
-        self.size_bytes = 3 * file_bytes + 8 * 1024**2
+        self._network_bytes = 3 * file_bytes + 8 * 1024**2
         # Seconds that an image has lately taken; long until it is known.
-        self.pace_s = float("inf")
+        self._pace_s = float("inf")
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes of memory."""
+        return self._network_bytes + self.held_out.size_bytes
 
     @cached_property
     def max_images(self) -> int:
@@ -106,9 +114,24 @@ class ServedModel:
             allowed = min(allowed, MAX_ACTIVATION_BYTES // (FLOAT_BYTES * self.facts.values_per_image))
         return max(1, allowed)
 
-    def note_pace(self, seconds: float) -> None:
-        """An image has just taken so long."""
-        self.pace_s = seconds if self.pace_s == float("inf") else 0.9 * self.pace_s + 0.1 * seconds
+    def answer_bytes(self, images: int) -> int:
+        """About how much memory it takes to answer so many images: pixels thrice, and the two largest layers."""
+        pixels = int(np.prod(self.shape))
+        return images * FLOAT_BYTES * (3 * pixels + (self.facts.values_per_image or 4 * pixels))
 
-    def probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self.network.probabilities(pixels)
+    def is_short(self, images: int) -> bool:
+        """Whether so many are answered sooner than a thread has begun."""
+        return self.held_out.is_counted and images * self._pace_s <= SHORT_S
+
+    def answer(self, stored: NDArray[Any], pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probabilities; test images are counted before anyone hears of them.
+
+        Args:
+            stored: the images as the dataset would store them.
+        """
+        began = time.perf_counter()
+        probabilities = self.network.probabilities(pixels)
+        seconds = (time.perf_counter() - began) / len(pixels)
+        self._pace_s = seconds if self._pace_s == float("inf") else 0.9 * self._pace_s + 0.1 * seconds
+        self.held_out.count(stored)
+        return probabilities

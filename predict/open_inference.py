@@ -1,5 +1,6 @@
 """The Open Inference Protocol, version 2, as Triton's, MLServer's and KServe's clients speak it. A job is a model."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,15 @@ from heldout.errors import (
 )
 from predict.model import ServedModel
 from predict.runtime import INPUT, OUTPUT
-from predict.service import Service, answer
-from predict.tensors import JSON_LENGTH, error_body, read_request, write_answer
+from predict.service import Service
+from predict.tensors import JSON_LENGTH, InferenceRequest, error_body, json_bytes, read_request, write_answer
 
 VERSION = "1"
 READY_WAIT_S = 0.0
-# Larger requests are read and answered in a thread.
-SHORT_BYTES = 16_384
-SHORT_S = 0.002
+# More JSON, and larger bodies, are read in a thread; much JSON by one thread at a time.
+SHORT_JSON_BYTES = 16_384
+LARGE_JSON_BYTES = 65_536
+SHORT_BYTES = 1024**2
 
 
 def error_response(error: HeldoutError) -> Response:
@@ -67,17 +69,24 @@ async def model_ready(request: Request) -> Response:
 async def infer(request: Request) -> Response:
     service: Service = request.app.state.service
     model, headers = await _model_of(request)
-    async with service.bodies.received(request) as body:
-        is_short = len(body) <= SHORT_BYTES and model.held_out.is_counted and model.pace_s <= SHORT_S
-        length = request.headers.get(JSON_LENGTH)
-        content, said = await service.work.run(lambda: _inferred(body, length, model), is_short=is_short)
-    return Response(content, headers=headers | said)
+    async with service.bodies.received(request, model.facts.owner) as body:
+        count = json_bytes(body, request.headers.get(JSON_LENGTH))
+        is_small = count <= SHORT_JSON_BYTES and len(body) <= SHORT_BYTES
+        async with service.large_json if count > LARGE_JSON_BYTES else nullcontext():
+            asked = await service.work.run(lambda: read_request(body, count, model), is_short=is_small)
+        images = len(asked.pixels)
+        content, own_headers = await service.answered(
+            model,
+            lambda: _inferred(asked, model),
+            model.answer_bytes(images),
+            is_short=is_small and model.is_short(images),
+        )
+    return Response(content, headers=headers | own_headers)
 
 
-def _inferred(body: bytes, length: str | None, model: ServedModel) -> tuple[bytes, dict[str, str]]:
-    asked = read_request(body, length, model)
+def _inferred(asked: InferenceRequest, model: ServedModel) -> tuple[bytes, dict[str, str]]:
     pixels = asked.pixels.astype(np.float32, copy=False)
-    return write_answer(asked, model, answer(model, _as_stored(asked.pixels, model), pixels))
+    return write_answer(asked, model, model.answer(_as_stored(asked.pixels, model), pixels))
 
 
 def _as_stored(pixels: Any, model: ServedModel) -> Any:

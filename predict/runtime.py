@@ -30,6 +30,8 @@ class Network:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        # The arena would keep what the largest batch took until the model is dropped.
+        options.enable_cpu_mem_arena = False
         # A thread that spins while it waits would take a core of an idle machine.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

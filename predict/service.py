@@ -1,10 +1,9 @@
 """What all routes of one process share, and what a request for predictions goes through before its own route."""
 
-import time
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
 from starlette.requests import Request
 
 from heldout.errors import JobNotFound
@@ -12,21 +11,27 @@ from models.ids import is_id
 from predict.bodies import HeldBodies
 from predict.cache import ModelCache
 from predict.callers import Callers
-from predict.images import Pixels
 from predict.model import ServedModel
-from predict.work import Work
+from predict.room import Room
+from predict.work import Result, Work
 
 DEFAULT_WAIT_S = 30.0
 
 
 @dataclass
 class Service:
-    """Made once by `create_app`, and kept as `app.state.service`. asked_at: when the last request came, monotonic."""
+    """Made once by `create_app`, and kept as `app.state.service`.
+
+    room: memory for answers. large_json: whose turn it is to read much JSON. asked_at: when the last request came,
+    monotonic.
+    """
 
     callers: Callers
     models: ModelCache
     bodies: HeldBodies
     work: Work
+    room: Room
+    large_json: asyncio.Lock = field(default_factory=asyncio.Lock)
     asked_at: float = 0.0
 
     async def model_for(
@@ -43,15 +48,15 @@ class Service:
         model = self.models.loaded(job_id)
         return model or await self.models.get(caller, job_id, wait_s=wait_s), headers
 
+    async def answered(
+        self, model: ServedModel, work: Callable[[], Result], memory_bytes: int, *, is_short: bool
+    ) -> Result:
+        """What `work` says, which asks the model; it waits for the memory that it needs, unless it is short.
 
-def answer(model: ServedModel, stored: Pixels, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The probabilities; test images are counted before anyone hears of them.
-
-    Args:
-        stored: the images as the dataset would store them.
-    """
-    began = time.perf_counter()
-    probabilities = model.probabilities(pixels)
-    model.note_pace((time.perf_counter() - began) / len(pixels))
-    model.held_out.count(stored)
-    return probabilities
+        Raises: what `work`, `Room.taken` and `HeldOutImages.be_ready` do.
+        """
+        if is_short:
+            return work()
+        await model.held_out.be_ready(self.work.read)
+        async with self.room.taken(memory_bytes):
+            return await self.work.run(work, is_short=False)

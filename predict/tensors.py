@@ -16,6 +16,8 @@ from predict.runtime import INPUT, OUTPUT
 
 # In requests and answers with binary data: how many bytes the JSON before it has.
 JSON_LENGTH = "inference-header-content-length"
+# More bytes of JSON take ten times as many of memory, and hold up everything else while they are read.
+MAX_JSON_BYTES = 8 * 1024**2
 DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1")}
 
 
@@ -28,25 +30,38 @@ class InferenceRequest:
     is_binary: bool
 
 
-def read_request(body: bytes, json_length: str | None, model: ServedModel) -> InferenceRequest:
-    """Raises InvalidTensor, TooManyImages, WrongRange; InvalidJson and InvalidSpec for what is no JSON."""
-    end = len(body)
+def json_bytes(body: bytes, json_length: str | None) -> int:
+    """How many bytes of the body are JSON. Raises InvalidTensor: more than there are, or than are read.
+
+    Args: json_length: the header that says so; None where all of it is.
+    """
+    count = len(body)
     if json_length is not None:
-        if not json_length.isdecimal() or int(json_length[:18]) > len(body):
+        if not json_length.isdecimal() or len(json_length) > 18 or int(json_length) > len(body):
             raise InvalidTensor(
                 f"Received Inference-Header-Content-Length: {json_length[:32]}; the body has {len(body):,} bytes."
             )
-        end = int(json_length)
-    said = parse_json(body[:end])
-    if not isinstance(said, dict) or not isinstance(said.get("inputs"), list) or len(said["inputs"]) != 1:
+        count = int(json_length)
+    if count > MAX_JSON_BYTES:
+        raise InvalidTensor(
+            f"Received {count:,} bytes of JSON; at most {MAX_JSON_BYTES:,} are read. Send the tensor as binary data "
+            "(`binary_data_size`), or fewer images at once."
+        )
+    return count
+
+
+def read_request(body: bytes, json_bytes: int, model: ServedModel) -> InferenceRequest:
+    """Raises InvalidTensor, TooManyImages, WrongRange; InvalidJson and InvalidSpec for what is no JSON."""
+    request = parse_json(body[:json_bytes])
+    if not isinstance(request, dict) or not isinstance(request.get("inputs"), list) or len(request["inputs"]) != 1:
         raise InvalidTensor(f"Expected an object with `inputs`, a list of one tensor called {INPUT!r}.")
-    (tensor,) = said["inputs"]
-    pixels = _pixels(tensor, body[end:], model)
+    (tensor,) = request["inputs"]
+    pixels = _pixels(tensor, body[json_bytes:], model)
     require_range(pixels, 0, None, model)
-    given = said.get("id")
+    given = request.get("id")
     if given is not None and not isinstance(given, str):
         raise InvalidTensor("`id`: expected a text.")
-    return InferenceRequest(given, pixels, _wants_binary(said))
+    return InferenceRequest(given, pixels, _wants_binary(request))
 
 
 def write_answer(
@@ -54,16 +69,16 @@ def write_answer(
 ) -> tuple[bytes, dict[str, str]]:
     """The body, and its headers."""
     tensor: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": list(probabilities.shape)}
-    said: dict[str, Any] = {"model_name": model.facts.job_id, "model_version": "1"}
+    answer: dict[str, Any] = {"model_name": model.facts.job_id, "model_version": "1"}
     if request.id is not None:
-        said["id"] = request.id
-    said["outputs"] = [tensor]
+        answer["id"] = request.id
+    answer["outputs"] = [tensor]
     if not request.is_binary:
         tensor["data"] = probabilities.ravel().tolist()
-        return json.dumps(said).encode(), {"Content-Type": "application/json"}
+        return json.dumps(answer).encode(), {"Content-Type": "application/json"}
     binary = np.ascontiguousarray(probabilities, "<f4").tobytes()
     tensor["parameters"] = {"binary_data_size": len(binary)}
-    head = json.dumps(said).encode()
+    head = json.dumps(answer).encode()
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
     return head + binary, headers
 
@@ -115,10 +130,10 @@ def _from_numbers(data: Any, dtype: np.dtype[Any], shape: list[int], count: int)
     return pixels
 
 
-def _wants_binary(said: dict[str, Any]) -> bool:
+def _wants_binary(request: dict[str, Any]) -> bool:
     """Whether the answer is wanted as binary data. Raises InvalidTensor for other outputs than the model's."""
-    wanted = _flag(said, "binary_data_output")
-    outputs = said.get("outputs") or []
+    wanted = _flag(request, "binary_data_output")
+    outputs = request.get("outputs") or []
     if not isinstance(outputs, list):
         raise InvalidTensor("`outputs`: expected a list.")
     for one in outputs:
@@ -133,8 +148,8 @@ def _wants_binary(said: dict[str, Any]) -> bool:
     return wanted
 
 
-def _flag(said: dict[str, Any], name: str, otherwise: bool = False) -> bool:
-    parameters = said.get("parameters")
+def _flag(has_parameters: dict[str, Any], name: str, otherwise: bool = False) -> bool:
+    parameters = has_parameters.get("parameters")
     value = parameters.get(name, otherwise) if isinstance(parameters, dict) else otherwise
     if not isinstance(value, bool):
         raise InvalidTensor(f"`{name}`: received {str(value)[:32]!r}; expected true or false.")

@@ -35,7 +35,7 @@ class TooManyRequests(HeldoutError):
 
 
 class OwnerSuspended(HeldoutError):
-    """The operator has suspended the key's owner: nothing new is accepted."""
+    """The operator has suspended the key's owner: nothing new is accepted, and models answer no images."""
 
     code, status, title = "owner_suspended", 403, "The owner is suspended"
 

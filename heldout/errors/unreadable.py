@@ -92,7 +92,7 @@ class MethodNotAllowed(HeldoutError):
 
 class RequestTimeout(HeldoutError):
     """The headers were not whole within `HELDOUT_HEAD_TIMEOUT_S`, or the body came more slowly than
-    `HELDOUT_MIN_BODY_RATE`; the connection is closed."""
+    `HELDOUT_MIN_BODY_RATE`, or images to predict took more than a minute; the connection is closed."""
 
     code, status, title = "request_timeout", 408, "The request came too slowly"
 

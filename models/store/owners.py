@@ -94,6 +94,12 @@ def resume(session: Session, name: str) -> bool:
     return row.suspended_at is not None
 
 
+def is_suspended(session: Session, name: str) -> bool:
+    """Whether the operator has suspended the owner."""
+    row = session.get(OwnerRow, name)
+    return row is not None and row.suspended_at is not None
+
+
 def running_studies(session: Session, name: str) -> Sequence[str]:
     """The owner's studies that have not ended."""
     mine = (StudyRow.owner == name, StudyRow.status == StudyStatus.RUNNING)

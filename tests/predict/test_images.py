@@ -2,15 +2,17 @@
 
 import io
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from heldout.datasets import DatasetSpec, ResizeSpec
-from heldout.errors import WrongChannels, WrongDtype, WrongRange
+from heldout.errors import ImageRefused, WrongChannels, WrongDtype, WrongRange
 from models.arrays import load
-from predict.images import ImageFile, pixels_of
+from predict.images import ImageFile, open_files
+from predict.images import pixels_of as pixels_of_opened
 from predict.model import Facts, ServedModel
 from predict.runtime import Network
 from tests.predict.world import network_file, npy
@@ -24,6 +26,7 @@ def served(folder: Path, spec: DatasetSpec) -> ServedModel:
     images = load(folder)
     facts = Facts(
         job_id="job_1",
+        owner="ada",
         dataset="pets@1",
         dataset_sha256=None,
         dtype=images.images.dtype,
@@ -35,6 +38,10 @@ def served(folder: Path, spec: DatasetSpec) -> ServedModel:
     )
     network = Network(network_file(images.shape, images.value_range), threads=1)
     return ServedModel(network, facts, 1, held_out=None)
+
+
+def pixels_of(files: list[ImageFile], model: ServedModel) -> tuple[np.ndarray, list[str | None]]:
+    return pixels_of_opened(open_files(files, model), model)
 
 
 def same_images(these: np.ndarray, those: np.ndarray) -> bool:
@@ -73,6 +80,28 @@ def test_an_image_file_becomes_what_it_is_in_the_dataset(tmp_path, rule, colour)
     assert pixels.dtype == stored.dtype
     assert names == list(uploaded)
     assert same_images(pixels, stored)
+
+
+def test_images_that_take_too_much_memory_or_time_to_decode_are_refused_by_their_headers(tmp_path):
+    _, folder = taken(zipped(tmp_path / "a.zip", files()), RULES["pad"])
+    model = served(folder, RULES["pad"])
+    clear = ImageFile(encoded(Image.new("LA", (5000, 5000))))
+    with pytest.raises(ImageRefused, match="Image 1: Received 5,000×5,000 pixels, which take 572 MiB to decode"):
+        open_files([clear], model)
+    large = ImageFile(encoded(Image.new("1", (7000, 7000))))
+    with pytest.raises(ImageRefused, match=r"Image 5: .* more than the 2,048 MiB for one request"):
+        open_files([large] * 5, model)
+    assert open_files([large] * 2, model).pixels == 98_000_000
+
+
+def test_a_png_whose_size_is_said_twice_is_as_large_as_it_is_decoded(tmp_path):
+    _, folder = taken(zipped(tmp_path / "a.zip", files()), RULES["pad"])
+    large = encoded(Image.new("L", (4000, 1000)))
+    behind_another = large[:8] + encoded(Image.new("L", (1, 1)))[8:33] + large[8:]
+    junk = b"juNk" + b"\0\0\0\x01" * 2 + bytes(5)
+    behind_junk = large[:8] + b"\0\0\0\x0d" + junk + crc32(junk).to_bytes(4) + large[8:]
+    for data in (behind_another, behind_junk):
+        assert open_files([ImageFile(data)], served(folder, RULES["pad"])).pixels == 4_000_000
 
 
 def test_sixteen_bits_become_what_they_are_in_the_dataset_beside_eight(tmp_path):

@@ -15,6 +15,8 @@ import pytest
 from tritonclient import http as triton
 
 from heldout import __version__
+from heldout.errors import InvalidTensor
+from predict.tensors import MAX_JSON_BYTES, json_bytes
 from tests.predict.world import World
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -130,6 +132,12 @@ REFUSED = {
 }  # fmt: skip
 
 
+def test_json_is_read_up_to_a_size_that_binary_data_do_not_count_in():
+    assert json_bytes(b"{}" + bytes(MAX_JSON_BYTES), "2") == 2
+    with pytest.raises(InvalidTensor, match="Send the tensor as binary data"):
+        json_bytes(b"[" * (MAX_JSON_BYTES + 1), None)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_wrong_with_a_request_is_400_and_said(client, world, name):
     body, said = REFUSED[name]
@@ -145,8 +153,9 @@ def test_models_that_are_not_there_and_bodies_that_are_no_json(client, world):
     assert client.get(f"/v2/models/{world.job}/versions/2").status_code == 404
     assert infer(client, world.job, {"inputs": [GOOD]}, Authorization="Bearer x").status_code == 401
     assert client.post(f"/v2/models/{world.job}/infer", content=b"{").status_code == 400
-    wrong_length = {"Inference-Header-Content-Length": "999"}
-    assert client.post(f"/v2/models/{world.job}/infer", content=b"{}", headers=wrong_length).status_code == 400
+    for wrong in ("999", "0" * 5000, "-1"):
+        headers = {"Inference-Header-Content-Length": wrong}
+        assert client.post(f"/v2/models/{world.job}/infer", content=b"{}", headers=headers).status_code == 400
     queued = world.submitted()
     answer = client.get(f"/v2/models/{queued}/ready")
     assert (answer.status_code, list(answer.json())) == (503, ["error"])

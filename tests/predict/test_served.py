@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import httpx2
 import numpy as np
 import pytest
+from numpy.lib.format import write_array_header_1_0
 from PIL import Image
 from scipy.special import softmax
 
-from models.store import keys
+from models.store import keys, owners
 from tests.api.support import assert_problem
 from tests.predict.world import TEMPERATURE, World, npy
 
@@ -76,8 +77,15 @@ def test_top_k_a_threshold_and_the_temperature_change_what_is_said(client, world
     assert "Ask without `calibrated`" in problem["detail"]
 
 
+def npy_of_shape(shape: tuple[int, ...]) -> bytes:
+    """64 values behind a header that says another shape."""
+    written = io.BytesIO()
+    write_array_header_1_0(written, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return written.getvalue() + bytes(64)
+
+
 GREY = np.zeros((8, 8), np.uint8)
-NOISE = np.random.default_rng(1).integers(0, 16, (64, 64), np.uint8)
+NOISE = np.random.default_rng(1).integers(0, 16, (8, 8), np.uint8)
 RED = np.eye(8, dtype=np.uint8)[..., None] * np.array([9, 0, 0], np.uint8)
 FLAT = np.zeros((8, 8, 1, 1, 1), np.uint8)
 FLOATS = np.zeros((1, 8, 8, 1), np.float32)
@@ -85,8 +93,9 @@ MANY = np.zeros((1025, 8, 8, 1), np.uint8)
 REFUSED = {
     "no_images": (b"", None, ""),
     "unreadable_image": (b"GIF89a", "is GIF, which is not read", "/images/0"),
-    "unreadable_image (cut off)": (png(NOISE)[:120], "ends before its pixels do", "/images/0"),
+    "unreadable_image (cut off)": (png(NOISE)[:60], "ends before its pixels do", "/images/0"),
     "unreadable_image (bomb)": (png(np.zeros((9000, 9000), np.uint8)), "claims 9,000×9,000 pixels", "/images/0"),
+    "unreadable_image (shape)": (npy_of_shape((-1, -64)), "an .npy of shape (-1, -64); it holds no image", "/images/0"),
     "wrong_size": (png(np.zeros((9, 7), np.uint8)), "Received 7×9 pixels", "/images/0"),
     "wrong_channels": (png(RED), "Received an image with colours", "/images/0"),
     "wrong_channels (array)": (npy(np.zeros((2, 8, 8, 3), np.uint8)), "Received 3 channels", "/images/0"),
@@ -110,11 +119,41 @@ def test_bodies_and_parameters_have_limits(client, world):
     problem = assert_problem(predict(client, world.job, b"\0" * (1024**2 + 1)), 413, "body_too_large")
     assert "1048576 bytes" in problem["detail"]
     assert_problem(client.post(f"/v1/jobs/{world.job}/predict", json={"images": []}), 415, "unsupported_media_type")
-    for wrong in ({"top_k": "0"}, {"top_k": "1.5"}, {"threshold": "nan"}, {"calibrated": "yes"}, {"topk": "3"}):
+    wrong_numbers = ({"top_k": "0"}, {"top_k": "1.5"}, {"top_k": "9" * 400}, {"threshold": "nan"})
+    for wrong in (*wrong_numbers, {"calibrated": "yes"}, {"topk": "3"}):
         problem = assert_problem(predict(client, world.job, png(GREY), **wrong), 400, "invalid_parameter")
         assert next(iter(wrong)) in problem["detail"]
     other_field = client.post(f"/v1/jobs/{world.job}/predict", files={"image": ("a.png", png(GREY))})
     assert_problem(other_field, 400, "invalid_form")
+
+
+FORMS = {
+    "undefined": (b"a.png", 400),
+    "utf-7": (b"a.png", 200),
+    "unicode_escape": (rb"\ud800.png", 200),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("charset", FORMS)
+def test_names_in_whatever_charset_a_form_says_are_read_or_refused(client, world, charset):
+    name, status = FORMS[charset]
+    disposition = b'form-data; name="images"; filename="' + name + b'"'
+    body = b"--a\r\nContent-Disposition: " + disposition + b"\r\n\r\n" + png(GREY) + b"\r\n--a--\r\n"
+    headers = {"Content-Type": f"multipart/form-data; boundary=a; charset={charset}"}
+    answer = client.post(f"/v1/jobs/{world.job}/predict", content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    if status == 200:
+        assert answer.json()["predictions"][0]["name"].endswith(".png")
+    else:
+        assert_problem(answer, 400, "invalid_form")
+
+
+def test_a_suspended_owner_is_refused_within_a_second(world):
+    with world.database.write() as session:
+        key = keys.make(session, "mallory")
+        owners.suspend(session, "mallory")
+    with world.client(key) as suspended:
+        assert_problem(predict(suspended, world.job, png(GREY)), 403, "owner_suspended")
 
 
 def test_only_the_owner_of_a_job_is_answered_and_a_revoked_key_is_refused_within_a_second(client, world):

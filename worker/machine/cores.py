@@ -1,5 +1,6 @@
 """The cores of this machine, and how the jobs of a worker share them while they run."""
 
+import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from worker.machine.devices import Device
+
+# How many microseconds of computing the container gets in how many.
+_CGROUP_LIMIT_FILE = "/sys/fs/cgroup/cpu.max"
 
 Towers = int | Literal["auto"]
 
@@ -103,6 +107,15 @@ class Cores:
 def usable_cores() -> tuple[int, ...]:
     """The cores on which this process may run; empty where the operating system does not say."""
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+
+
+def core_count() -> int:
+    """How many cores' worth of time this process gets: fewer than it may use where its container has a limit."""
+    count = len(usable_cores()) or os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # "max" where there is none
+        quota, period = Path(_CGROUP_LIMIT_FILE).read_text().split()
+        count = min(count, math.ceil(int(quota) / int(period)))
+    return max(1, count)
 
 
 def pin_process(pid: int, cores: Sequence[int]) -> None:

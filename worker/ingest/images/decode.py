@@ -92,22 +92,34 @@ class DepthFound(Exception):
 
 def properties_of(data: bytes, name: str, limits: Limits) -> ImageProperties:
     """Size and colour of an image. Raises Rejection."""
-    image = _upright(_loaded(data, name, limits))
+    opened = open_image(data, name, limits)
+    _load(opened, name, limits)
+    image = _upright(opened)
     return ImageProperties(image.height, image.width, is_grey(image), is_deep(data))
 
 
 def decode(
-    data: bytes, name: str, wanted: TargetShape, limits: Limits, encodings: Counter[str], *, any_grey: bool
+    data: bytes,
+    name: str,
+    wanted: TargetShape,
+    limits: Limits,
+    encodings: Counter[str],
+    *,
+    any_grey: bool,
+    opened: ImageFile | None = None,
 ) -> bytes:
     """The pixels of an image, (height, width, channels) as bytes; `encodings` counts formats and modes.
 
+    Args:
+        opened: what `open_image` made of `data`, where that was called before.
     Raises:
         Rejection: with the image's name.
         OtherSize: if it has another size, and no rule says how to change it.
         DepthFound: if it has 16 bits a channel and 8 are wanted.
         ColourFound: if it has colour, one channel is wanted and not `any_grey` (colour may be given up).
     """
-    opened = _loaded(data, name, limits)
+    opened = opened or open_image(data, name, limits)
+    _load(opened, name, limits)
     if not any_grey and wanted.channels == 1 and not is_grey(opened):
         raise ColourFound
     if wanted.bits == 8 and is_deep(data):
@@ -157,8 +169,8 @@ def resized(image: Image.Image, height: int, width: int, rule: Rule) -> Image.Im
     return ImageOps.pad(image, size, bilinear)
 
 
-def _loaded(data: bytes, name: str, limits: Limits) -> ImageFile:
-    """The image with its pixels. Raises Rejection."""
+def open_image(data: bytes, name: str, limits: Limits) -> ImageFile:
+    """The image as its header describes it, still without pixels. Raises Rejection."""
     format_ = _format_of(data, name)
     try:
         if format_ == "WebP":
@@ -172,12 +184,21 @@ def _loaded(data: bytes, name: str, limits: Limits) -> ImageFile:
                 f"{printable(name)!r} has {getattr(image, 'n_frames', 'several')} frames. Upload each frame as a file.",
                 name,
             )
-        image.load()
     except MemoryError:
         raise _out_of_memory(name, limits) from None
     except DECODE_ERRORS as error:
         raise _unreadable(name, error) from None
     return image
+
+
+def _load(image: ImageFile, name: str, limits: Limits) -> None:
+    """Read the pixels. Raises Rejection."""
+    try:
+        image.load()
+    except MemoryError:
+        raise _out_of_memory(name, limits) from None
+    except DECODE_ERRORS as error:
+        raise _unreadable(name, error) from None
 
 
 def _format_of(data: bytes, name: str) -> str:

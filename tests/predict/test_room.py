@@ -1,0 +1,179 @@
+"""What one process may take of memory: for bodies, for answers, for models, and for what it compares images with."""
+
+import asyncio
+import resource
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from starlette.requests import Request
+
+from heldout.errors import InvalidForm, PredictionsUnavailable, RequestTimeout
+from predict import bodies
+from predict.bodies import HeldBodies, files_in
+from predict.cache import ModelCache
+from predict.held_out import HeldOutImages
+from predict.model import ServedModel
+from predict.room import Room
+from predict.runtime import Network
+from predict.work import Work
+from tests.predict.world import network_file
+from worker.machine import cores
+
+MIB = 1024**2
+FORM = "multipart/form-data; boundary=a"
+
+
+def request_of(*chunks: bytes, kind: str = "image/png", pause_s: float = 0) -> Request:
+    left = list(chunks)
+
+    async def receive() -> dict:
+        await asyncio.sleep(pause_s)
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    return Request({"type": "http", "method": "POST", "headers": [(b"content-type", kind.encode())]}, receive)
+
+
+def test_answers_wait_for_room_in_their_order_and_the_largest_has_all_of_it():
+    async def answers() -> list[str]:
+        room, order = Room(100), []
+
+        async def answer(name: str, size: int) -> None:
+            async with room.taken(size):
+                order.append(f"{name} begins")
+                await asyncio.sleep(0.01)
+                order.append(f"{name} ends")
+
+        await asyncio.gather(answer("a", 60), answer("b", 40), answer("huge", 500), answer("c", 1))
+        return order
+
+    begun = asyncio.run(answers())
+    assert begun == ["a begins", "b begins", "a ends", "b ends", "huge begins", "huge ends", "c begins", "c ends"]
+
+
+def test_one_owner_s_bodies_leave_room_for_those_of_others():
+    async def receive() -> None:
+        held = HeldBodies(64, memory_bytes=400)
+        async with held.received(request_of(bytes(30)), "ada") as first, held.received(request_of(bytes(20)), "ada"):
+            assert len(first) == 30
+            with pytest.raises(PredictionsUnavailable, match="Your other requests"):
+                async with held.received(request_of(bytes(1)), "ada"):
+                    pass
+            async with held.received(request_of(bytes(60), kind=FORM), "eve"):  # a form counts four times
+                with pytest.raises(PredictionsUnavailable, match="Other requests take all"):
+                    async with held.received(request_of(bytes(40)), "bob"):
+                        pass
+        assert not held._held
+        async with held.received(request_of(bytes(64), kind=FORM), "ada") as alone:
+            assert len(alone) == 64
+
+    asyncio.run(receive())
+
+
+def test_a_body_that_drips_is_given_up(monkeypatch):
+    monkeypatch.setattr(bodies, "MAX_RECEIVE_S", 0.05)
+
+    async def receive() -> None:
+        with pytest.raises(RequestTimeout):
+            async with HeldBodies(64, 64).received(request_of(*[b"a"] * 30, pause_s=0.01), "ada"):
+                pass
+
+    asyncio.run(receive())
+
+
+def test_a_form_with_much_between_its_files_is_given_up_and_others_have_their_turn_meanwhile(monkeypatch):
+    monkeypatch.setattr(bodies, "MAX_FORM_S", 0.2)
+    head = b'--a\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\nx\r\n--a'
+    pauses = []
+
+    async def tick() -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0)
+            pauses.append(time.perf_counter() - began)
+
+    async def read() -> None:
+        ticking = asyncio.create_task(tick())
+        with pytest.raises(InvalidForm, match="too much between its files"):
+            await files_in(request_of(b"", kind=FORM), head + b" " * 4 * MIB)
+        ticking.cancel()
+
+    asyncio.run(read())
+    assert max(pauses) < 0.2, "the event loop stood still"
+
+
+def test_a_network_gives_back_what_its_largest_batch_took():
+    network = Network(network_file((64, 64, 3)), threads=1)
+    network.probabilities(np.zeros((1, 64, 64, 3), np.float32))
+    before = _resident_bytes()
+    # So many that each array is larger than what malloc itself would keep for later.
+    network.probabilities(np.zeros((700, 64, 64, 3), np.float32))
+    assert _resident_bytes() - before < 20 * MIB
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_test_images_are_read_once_for_all_who_wait_and_again_after_a_failure():
+    held_out, reads = HeldOutImages(None, None, "job_1", 1, "1" * 64), []
+
+    async def run(read) -> None:
+        reads.append(read)
+        await asyncio.sleep(0.01)
+        if len(reads) == 1:
+            raise OSError
+        held_out._digests = frozenset([b"1"])
+
+    async def ask() -> list:
+        first = await asyncio.gather(*[held_out.be_ready(run) for _ in range(5)], return_exceptions=True)
+        await asyncio.gather(*[held_out.be_ready(run) for _ in range(5)])
+        await held_out.be_ready(run)
+        return first
+
+    assert [type(one) for one in asyncio.run(ask())] == [OSError] * 5
+    assert len(reads) == 2
+    assert held_out.size_bytes > 0
+
+
+def test_a_model_that_many_ask_for_is_loaded_once(monkeypatch):
+    loads, model = [], SimpleNamespace(size_bytes=1)
+
+    async def exported(*_) -> None:
+        await asyncio.sleep(0)
+
+    def load(self, caller, job_id, row) -> SimpleNamespace:
+        loads.append(job_id)
+        time.sleep(0.02)
+        return model
+
+    monkeypatch.setattr(ModelCache, "_exported", exported)
+    monkeypatch.setattr(ModelCache, "_load", load)
+
+    async def ask() -> None:
+        work = Work(1)
+        cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=10), None, work, 1)
+        await asyncio.gather(*[cache.get(None, f"job_{number % 2}", wait_s=1) for number in range(40)])
+        work.close()
+
+    asyncio.run(ask())
+    assert sorted(loads) == ["job_0", "job_1"]
+
+
+def test_a_batch_is_answered_in_the_event_loop_only_if_all_of_it_is_short():
+    counted = SimpleNamespace(is_counted=True, count=lambda pixels: None, size_bytes=0)
+    model = ServedModel(Network(network_file(), threads=1), None, 1, counted)
+    assert not model.is_short(1)  # its pace is not known yet
+    model._pace_s = 0.001
+    assert model.is_short(2)
+    assert not model.is_short(3)
+
+
+@pytest.mark.parametrize(("limit", "count"), [("150000 100000", 2), ("max 100000", 4), ("10000 100000", 1)])
+def test_a_container_s_limit_counts_as_cores(tmp_path, monkeypatch, limit, count):
+    (tmp_path / "cpu.max").write_text(f"{limit}\n")
+    monkeypatch.setattr(cores, "_CGROUP_LIMIT_FILE", tmp_path / "cpu.max")
+    monkeypatch.setattr(cores, "usable_cores", lambda: (0, 1, 2, 3))
+    assert cores.core_count() == count
