@@ -1,7 +1,9 @@
 """Passes requests for predictions on to the processes that answer them (`predict/`), and their answers back."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import httpcore2
 from starlette.requests import ClientDisconnect, Request
@@ -12,10 +14,16 @@ from heldout.errors import InvalidForm, PredictionsUnavailable
 # A model that nobody has asked for yet is exported and loaded meanwhile.
 TIMEOUT_S = 90.0
 CONNECT_TIMEOUT_S = 5.0
-MAX_CONNECTIONS = 100
+TURN_TIMEOUT_S = 30.0
+# `OTHER_OPEN_FILES` of `api/connections/server.py` has room for them.
+MAX_CONNECTIONS = 256
+# Of those, at the same time, for one key or one owner: nobody takes all.
+MAX_EACH = 32
+# A body that is not larger is received whole before it takes a connection: a slow client then holds none.
+SMALL_BODY_BYTES = 64 * 1024
 # Below the five seconds after which uvicorn closes a connection that rests.
 KEEP_ALIVE_S = 4.0
-PASSED_ON = ("accept", "content-length", "content-type", "inference-header-content-length")
+PASSED_ON = frozenset({b"accept", b"content-type", b"inference-header-content-length"})
 GIVEN_BACK = frozenset(
     {
         *("allow", "content-type", "inference-header-content-length", "ratelimit", "ratelimit-policy"),
@@ -26,6 +34,56 @@ NOBODY = (
     "No process for predictions answers. `heldout up` starts one; elsewhere the operator runs `python -m predict` and "
     "sets HELDOUT_PREDICT_URL."
 )
+TOO_MANY = "Too many predictions are asked for at once."
+
+
+class Body:
+    """The body of a request: the small ones whole, of the others their beginning and what comes after it."""
+
+    def __init__(self, request: Request) -> None:
+        self._stream = request.stream()
+        self._length = request.headers.get("content-length")
+        self._beginning = bytearray()
+        self.is_whole = True
+        self.can_repeat = True
+
+    @classmethod
+    async def of(cls, request: Request) -> "Body":
+        """The body, as soon as all of it or more than a small one is there; none of a GET. Raises InvalidForm."""
+        body = cls(request)
+        if request.method != "GET":
+            async for chunk in body._taken():
+                body._beginning += chunk
+                if len(body._beginning) > SMALL_BODY_BYTES:
+                    body.is_whole = False
+                    break
+        return body
+
+    @property
+    def framing(self) -> tuple[bytes, bytes]:
+        """The header that says where the body ends."""
+        if self.is_whole:
+            return b"Content-Length", str(len(self._beginning)).encode()
+        if self._length is None:
+            return b"Transfer-Encoding", b"chunked"
+        return b"Content-Length", self._length.encode()
+
+    def content(self) -> bytes | AsyncIterator[bytes]:
+        return bytes(self._beginning) if self.is_whole else self._chunks()
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        self.can_repeat = False
+        yield bytes(self._beginning)
+        async for chunk in self._taken():
+            yield chunk
+
+    async def _taken(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._stream:
+                if chunk:
+                    yield chunk
+        except ClientDisconnect:
+            raise InvalidForm("The connection ended in the middle of the body.") from None
 
 
 class Predictions:
@@ -37,11 +95,14 @@ class Predictions:
         self._pool = httpcore2.AsyncConnectionPool(
             max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S, retries=1
         )
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def answer(self, request: Request, credential: str, request_id: str) -> Response:
+    async def answer(self, request: Request, body: Body, *, credential: str, who: str, request_id: str) -> Response:
         """What a process for predictions says to the request. It checks the key and counts the request.
 
-        Args: credential is the key or the session that the request bears.
+        Args:
+            credential: the key or the session that the request bears.
+            who: the key or the owner, for whom only so many requests are passed on at once.
         Raises: PredictionsUnavailable, InvalidForm.
         """
         if self._url is None:
@@ -49,36 +110,43 @@ class Predictions:
         query: bytes = request.scope["query_string"]
         target = request.scope["raw_path"] + (b"?" + query if query else b"")
         url = httpcore2.URL(scheme="http", host=self._url.hostname or "", port=self._url.port or 80, target=target)
-        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-        headers |= {"Host": self._url.netloc, "X-Request-ID": request_id}
+        headers = [(name, value) for name, value in request.headers.raw if name in PASSED_ON]
+        headers += [(b"Host", self._url.netloc.encode()), (b"X-Request-ID", request_id.encode()), body.framing]
         if credential:
-            headers["Authorization"] = f"Bearer {credential}"
-        if "transfer-encoding" in request.headers:
-            headers["Transfer-Encoding"] = "chunked"
-        has_body = "content-length" in headers or "transfer-encoding" in request.headers
-        body = _Body(request)
-        for is_last in (False, True):
-            try:
-                return await self._sent(request.method, url, headers, body if has_body else None)
-            except ClientDisconnect:
-                raise InvalidForm("The connection ended in the middle of the body.") from None
-            except httpcore2.TimeoutException:
-                raise PredictionsUnavailable(f"The process for predictions took more than {TIMEOUT_S:g} s.") from None
-            except (httpcore2.NetworkError, httpcore2.ProtocolError):
-                # A process that ends closes connections that rest: if nothing was sent yet, the next one answers.
-                if is_last or (body.has_begun and has_body):
-                    raise PredictionsUnavailable(NOBODY) from None
-        raise AssertionError("the last round answers or raises")
+            headers.append((b"Authorization", f"Bearer {credential}".encode()))
+        turn = self._turns.setdefault(who, asyncio.Semaphore(MAX_EACH))
+        try:
+            await asyncio.wait_for(turn.acquire(), TURN_TIMEOUT_S)
+        except TimeoutError:
+            raise PredictionsUnavailable(TOO_MANY) from None
+        try:
+            return await self._sent(request.method, url, headers, body)
+        finally:
+            turn.release()
 
     async def close(self) -> None:
         await self._pool.aclose()
 
-    async def _sent(
-        self, method: str, url: httpcore2.URL, headers: Mapping[str, str], body: AsyncIterator[bytes] | None
-    ) -> Response:
-        timeout = dict.fromkeys(("read", "write", "pool"), TIMEOUT_S) | {"connect": CONNECT_TIMEOUT_S}
+    async def _sent(self, method: str, url: httpcore2.URL, headers: list[tuple[bytes, bytes]], body: Body) -> Response:
+        for is_last in (False, True):
+            try:
+                return await self._asked(method, url, headers, body)
+            except httpcore2.PoolTimeout:
+                raise PredictionsUnavailable(TOO_MANY) from None
+            except httpcore2.ConnectTimeout:
+                raise PredictionsUnavailable(NOBODY) from None
+            except httpcore2.TimeoutException:
+                raise PredictionsUnavailable(f"The process for predictions took more than {TIMEOUT_S:g} s.") from None
+            except (httpcore2.NetworkError, httpcore2.ProtocolError):
+                # A process that ends closes connections that rest: the next one answers.
+                if is_last or not body.can_repeat:
+                    raise PredictionsUnavailable(NOBODY) from None
+        raise AssertionError("the last round answers or raises")
+
+    async def _asked(self, method: str, url: httpcore2.URL, headers: list[tuple[bytes, bytes]], body: Body) -> Response:
+        timeout = {"read": TIMEOUT_S, "write": TIMEOUT_S, "pool": TURN_TIMEOUT_S, "connect": CONNECT_TIMEOUT_S}
         answer = await self._pool.request(
-            method, url, headers=list(headers.items()), content=body, extensions={"timeout": timeout}
+            method, url, headers=headers, content=body.content(), extensions={"timeout": timeout}
         )
         kept = {
             name.decode("ascii"): value.decode("latin-1")
@@ -86,19 +154,3 @@ class Predictions:
             if name.decode("ascii").lower() in GIVEN_BACK
         }
         return Response(answer.content, answer.status, headers=kept)
-
-
-class _Body:
-    """The body of a request as it comes. has_begun: whether some of it was taken."""
-
-    def __init__(self, request: Request) -> None:
-        self._stream = request.stream()
-        self.has_begun = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        chunk = await anext(self._stream)
-        self.has_begun = True
-        return chunk

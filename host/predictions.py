@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +23,9 @@ log = structlog.get_logger("heldout.up")
 BACKLOG = 128
 STOP_TIMEOUT_S = 10
 RESTART_PAUSE_S = 1.0
+MAX_RESTART_PAUSE_S = 30.0
+# A process that has run for so long does not die of its start.
+HEALTHY_S = 60.0
 
 
 class PredictionsOnDemand:
@@ -58,17 +63,41 @@ class PredictionsOnDemand:
             one.close()
 
     def _keep(self) -> None:
+        failures = 0
         while not self._stopping.is_set():
             select.select([self._listener, self._stop_asked], [], [])
-            process = self._start()
-            if process is None:
-                return
-            process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
-            if process.returncode and not self._stopping.is_set():
-                log.error("predictions_died", exit_code=process.returncode)
-                self._stopping.wait(RESTART_PAUSE_S)
+            began = time.monotonic()
+            try:
+                process = self._start()
+            except OSError as error:  # no room on the disk, no free file or memory at the moment
+                log.error("predictions_not_started", error=str(error))
+                ended_well = False
+            else:
+                if process is None:
+                    return
+                ended_well = self._ends_well(process)
+            if ended_well or time.monotonic() - began > HEALTHY_S:
+                failures = 0
+            if not ended_well and not self._stopping.is_set():
+                if failures:
+                    self._send_away_who_waits()
+                self._stopping.wait(min(RESTART_PAUSE_S * 2**failures, MAX_RESTART_PAUSE_S))
+                failures += 1
+
+    def _ends_well(self, process: subprocess.Popen[bytes]) -> bool:
+        """Wait for the process; whether it ended by its own will."""
+        process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+        if process.returncode and not self._stopping.is_set():
+            log.error("predictions_died", exit_code=process.returncode)
+        return process.returncode == 0
+
+    def _send_away_who_waits(self) -> None:
+        """Close the connections that no process has taken: they would wait in vain, and each have one started."""
+        with suppress(OSError):
+            while select.select([self._listener], [], [], 0)[0]:
+                self._listener.accept()[0].close()
 
     def _start(self) -> subprocess.Popen[bytes] | None:
         descriptor, idle_s = str(self._listener.fileno()), str(self._settings.predict_idle_s)

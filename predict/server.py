@@ -30,7 +30,9 @@ class PredictServer(Server):
 
     def __init__(self, settings: Settings, idle_s: float | None) -> None:
         app = create_app(settings)
-        super().__init__(app, settings, timeout_graceful_shutdown=5)
+        # Most connections come from the API, and so from one address.
+        of_the_api = settings.model_copy(update={"max_connections_per_address": settings.max_connections})
+        super().__init__(app, of_the_api, timeout_graceful_shutdown=5)
         self._service: Service = app.service  # type: ignore[attr-defined]  # `create_app` wraps it
         self._idle_s = idle_s
 
@@ -80,13 +82,12 @@ def serve_by_processes(listener: socket.socket, count: int) -> None:
 
 def _keep(listener: socket.socket, stopping: threading.Event) -> None:
     while not stopping.is_set():
-        process = subprocess.Popen(
-            [sys.executable, "-m", "predict", "--fd", str(listener.fileno())],
-            pass_fds=[listener.fileno()],
-            # Its standard input ends when this process dies, by whatever cause, and it then stops.
-            stdin=subprocess.PIPE,
-            env=os.environ | {"HELDOUT_STOP_WITH_STDIN": "true"},
-        )
+        try:
+            process = _started(listener)
+        except OSError as error:  # no free file or memory at the moment
+            log.error("process_not_started", error=str(error))
+            stopping.wait(RESTART_PAUSE_S)
+            continue
         while process.poll() is None and not stopping.wait(0.5):
             pass
         if process.poll() is None:
@@ -101,3 +102,13 @@ def _keep(listener: socket.socket, stopping: threading.Event) -> None:
             stopping.wait(RESTART_PAUSE_S)
         assert process.stdin is not None
         process.stdin.close()
+
+
+def _started(listener: socket.socket) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "predict", "--fd", str(listener.fileno())],
+        pass_fds=[listener.fileno()],
+        # Its standard input ends when this process dies, by whatever cause, and it then stops.
+        stdin=subprocess.PIPE,
+        env=os.environ | {"HELDOUT_STOP_WITH_STDIN": "true"},
+    )

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from heldout.settings import Settings
+from models.database import POOL_OVERFLOW, POOL_SIZE
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -92,6 +93,13 @@ def test_the_broker_keeps_what_it_was_given():
     options = dict(zip(command[::2], command[1::2], strict=True))
     assert options["--appendonly"] == "yes"
     assert options["--maxmemory-policy"] == "noeviction"
+
+
+def test_the_database_has_connections_for_every_process():
+    _, _, setting = SERVICES["postgres"]["command"]
+    assert setting == "max_connections=${POSTGRES_CONNECTIONS:-200}"
+    processes = len(OURS - {"migrate", "predict"}) + int(NAMED["HELDOUT_PREDICT_PROCESSES"])
+    assert processes * (POOL_SIZE + POOL_OVERFLOW) < 200
 
 
 def test_services_wait_for_the_migrations():

@@ -20,8 +20,9 @@ from heldout.settings import Settings
 
 log = structlog.get_logger("heldout.api")
 
-# Database, blob store, logs and what else the process opens beside its clients' connections.
-OTHER_OPEN_FILES = 200
+# Database, blob store, logs, the processes for predictions (up to 256 connections) and what else the process opens
+# beside its clients' connections.
+OTHER_OPEN_FILES = 500
 TICK_S = 1.0
 
 

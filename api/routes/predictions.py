@@ -1,6 +1,6 @@
 """Predictions of jobs' models, and the same models by the Open Inference Protocol. Processes of `predict/` answer."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -9,10 +9,11 @@ from starlette.responses import JSONResponse, Response
 from structlog.contextvars import get_contextvars
 
 from api.http.auth import KeyDep, key_of, require_valid_key
-from api.http.context import current_context
+from api.http.context import current_context, request_context
 from api.http.deps import AppContextDep, JobId
 from api.http.problems import NO_ROOM, problems
 from api.http.routing import ResourceRoute, resource
+from api.predictions import Body
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import (
     BodyTooLarge,
@@ -45,12 +46,10 @@ from models.store import callers
 
 
 class _PassedOnRoute(ResourceRoute):
-    """A route that another process answers: it looks the key up, and counts the request."""
+    """A route that another process answers: it looks the key up, and counts the requests that come there."""
 
     scope = "read"
-
-    async def _counted(self, request: Request, key: str) -> Mapping[str, str]:
-        return {}
+    is_passed_on = True
 
 
 class _OpenInferenceRoute(APIRoute):
@@ -136,19 +135,28 @@ async def predict(
 @open_inference_router.api_route("/v2/health/{what}", methods=["GET"])
 async def ask_inference_server(request: Request, app: AppContextDep) -> Response:
     """What the server of models is, and whether it answers; probes ask for that without a key."""
-    return await app.predictions.answer(request, "", _request_id())
+    body = await Body.of(request)
+    return await app.predictions.answer(request, body, credential="", who="", request_id=_request_id())
 
 
 @open_inference_router.api_route("/v2/models/{path:path}", methods=["GET", "POST"])
 async def ask_inference_model(request: Request, app: AppContextDep) -> Response:
     """A job's model by the Open Inference Protocol."""
-    return await app.predictions.answer(request, await key_of(request), _request_id())
+    key = await key_of(request)
+    with request_context(app, key, "read", None):
+        return await _passed_on(request, key, app)
 
 
 async def _passed_on(request: Request, key: str, app: AppContextDep) -> Response:
+    context, who = current_context(), key
     if not callers.is_well_formed(key):
-        await require_valid_key(request, current_context())  # raises, and takes some of the body
-    return await app.predictions.answer(request, key, _request_id())
+        await require_valid_key(request, context)  # raises, and takes some of the body
+    body = await Body.of(request)
+    if not body.is_whole:
+        # It holds a connection as long as its sender likes: only who is known may do that.
+        await require_valid_key(request, context)
+        who = context.caller.owner
+    return await app.predictions.answer(request, body, credential=key, who=who, request_id=_request_id())
 
 
 def _request_id() -> str:

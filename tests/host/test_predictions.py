@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+import host.predictions
 from heldout.settings import embedded_settings
 from host.predictions import PredictionsOnDemand
 from host.process_table import children_of, is_alive, wait_until
@@ -54,3 +55,20 @@ def test_nothing_runs_after_the_service_has_ended(sqlite_template, tmp_path):
         httpx2.get(f"{running.url}/livez", timeout=PATIENCE_S)
         (pid,) = processes()
     assert not is_alive(pid)
+
+
+def test_who_asks_for_a_process_that_dies_at_its_start_is_sent_away(predictions, monkeypatch):
+    monkeypatch.setattr(host.predictions, "RESTART_PAUSE_S", 0.1)
+    monkeypatch.setenv("HELDOUT_RATE", "no rate")
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(f"{predictions.url}/livez", timeout=PATIENCE_S)
+    monkeypatch.delenv("HELDOUT_RATE")
+    assert httpx2.get(f"{predictions.url}/livez", timeout=PATIENCE_S).status_code == 200
+
+
+def test_a_start_that_fails_is_tried_again(predictions, tmp_path):
+    (tmp_path / "logs").rmdir()
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(f"{predictions.url}/livez", timeout=PATIENCE_S)
+    (tmp_path / "logs").mkdir()
+    assert httpx2.get(f"{predictions.url}/livez", timeout=PATIENCE_S).status_code == 200

@@ -1,0 +1,154 @@
+"""Requests for predictions that the API passes on, to a process that the tests play."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx2
+import pytest
+
+import api.predictions
+from api.app import create_app
+from models.ids import new_id
+from tests.api.support import assert_problem, bearer, key_for, serving, sqlite_only
+
+pytestmark = sqlite_only
+PATH = f"/v1/jobs/{new_id('job')}/predict"
+
+
+class PlayedProcess(ThreadingHTTPServer):
+    """It answers with what it got; what asks for `wait` is answered once `go_on` is set."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.waiting, self.go_on = threading.Semaphore(0), threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: PlayedProcess
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if "wait=" in self.path:
+            self.server.waiting.release()
+            self.server.go_on.wait(30)
+        self.send_response(200)
+        for name, value in (("Content-Type", self.headers.get("Content-Type", "")), ("Content-Length", len(body))):
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing goes to the terminal."""
+
+
+@pytest.fixture
+def process() -> Iterator[PlayedProcess]:
+    with PlayedProcess() as played:
+        thread = threading.Thread(target=played.serve_forever, args=(0.05,))
+        thread.start()
+        yield played
+        played.go_on.set()
+        played.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def served(app, settings, process, key):
+    """A client of `ada` to a real API that passes on, with these settings changed."""
+
+    @contextmanager
+    def serve(**changes: Any) -> Iterator[httpx2.Client]:
+        changed = settings.model_copy(update={"predict_url": process.url} | changes)
+        with serving(create_app(changed)) as (url, _), httpx2.Client(base_url=url, timeout=10) as client:
+            client.headers |= bearer(key)
+            yield client
+
+    return serve
+
+
+def begun(client: httpx2.Client, path: str, length: int, *, sent: int = 1, key: str = "") -> socket.socket:
+    """A request whose body does not come to its end."""
+    connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=10)
+    method = "GET" if path.startswith("/v2/health") else "POST"
+    head = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {length}"]
+    head += [f"Authorization: Bearer {key}"] if key else []
+    connection.sendall("\r\n".join([*head, "", ""]).encode() + b"x" * sent)
+    return connection
+
+
+def test_who_sends_a_body_slowly_keeps_no_place_from_others(served, monkeypatch, database):
+    monkeypatch.setattr(api.predictions, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(api.predictions, "MAX_EACH", 1)
+    monkeypatch.setattr(api.predictions, "TURN_TIMEOUT_S", 2.0)
+    made_up, eve = "ho_" + "a" * 16 + "_" + "b" * 43, key_for(database, "eve")
+    with served() as client, ExitStack() as stack:
+        for path in ("/v2/health/live", "/v2/models/x/infer", PATH):
+            for key in ("", made_up, eve):
+                for length, sent in ((1000, 1), (10**6, 100_000)):
+                    stack.enter_context(begun(client, path, length, sent=sent, key=key))
+        answer = client.post(PATH, content=b"image")
+        assert (answer.status_code, answer.content) == (200, b"image")
+
+
+def test_large_bodies_arrive_as_they_were_sent(served):
+    content = bytes(range(256)) * 1024
+    with served() as client:
+        assert client.post(PATH, content=content).content == content
+        assert client.post("/v2/models/x/infer", content=content).content == content
+
+
+def test_one_key_cannot_take_all_places_and_who_finds_none_hears_that(served, monkeypatch, process, database, key):
+    monkeypatch.setattr(api.predictions, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(api.predictions, "MAX_EACH", 1)
+    monkeypatch.setattr(api.predictions, "TURN_TIMEOUT_S", 0.5)
+    eve, bob = key_for(database, "eve"), key_for(database, "bob")
+    with served() as client, ExitStack() as stack:
+
+        def waits(key: str) -> None:
+            stack.enter_context(begun(client, f"{PATH}?wait=60", 1, key=key))
+            assert process.waiting.acquire(timeout=10)
+
+        def assert_none_left(key: str) -> None:
+            answer = client.post(f"{PATH}?wait=60", headers=bearer(key))
+            problem = assert_problem(answer, 503, "predictions_unavailable")
+            assert problem["detail"].startswith("Too many predictions")
+
+        waits(key)
+        assert_none_left(key)
+        assert client.post(PATH, content=b"image", headers=bearer(eve)).status_code == 200
+        waits(eve)
+        assert_none_left(bob)
+        process.go_on.set()
+
+
+def test_a_stranger_is_refused_before_anything_is_passed_on(served):
+    with served(predict_url="http://127.0.0.1:9") as client:
+        answer = client.post("/v2/models/x/infer", content=b"{}", headers={"Authorization": "Bearer ho_none"})
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert set(answer.json()) == {"error"}
+
+
+def test_a_header_may_hold_any_byte(served):
+    with served() as client:
+        said = "image/png; name=\xe9".encode("latin-1")
+        assert client.post(PATH, content=b"image", headers={b"Content-Type": said}).status_code == 200
+
+
+def test_a_request_with_wrong_parameters_counts_as_one(served):
+    with served(rate="2/minute") as client:
+        first = client.post(f"{PATH}?x=1")
+        assert (first.status_code, first.headers["RateLimit"].split(";")[1]) == (400, "r=1")
+        client.post(f"{PATH}?top_k=none")
+        assert_problem(client.post(f"{PATH}?x=1"), 429, "too_many_requests")
