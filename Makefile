@@ -44,8 +44,7 @@ up: setup ## run the service on this machine
 test: setup-dev ## run all tests but the long proofs
 	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-browser-test: setup-dev docs ## use the dashboard in a real Chromium (needs one: apt-get install chromium)
-	@scripts/web build
+browser-test: setup-dev ## use the dashboard in a real Chromium (needs one: apt-get install chromium)
 	@exec $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 proofs: setup-dev ## run the long suites
