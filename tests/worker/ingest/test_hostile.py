@@ -208,6 +208,15 @@ def test_a_zip_of_a_million_members_takes_no_memory_where_a_thousand_are_allowed
     refused(tmp_path / "a.zip", "too_many_members", limits=Limits(processes=1, members=1_000))
 
 
+def test_a_zip_whose_directory_begins_before_the_file_is_refused(tmp_path):
+    path = zipped(tmp_path / "a.zip", GOOD)
+    content = bytearray(path.read_bytes())
+    place = content.rindex(b"PK\x05\x06") + 16  # where the end record says that the directory begins
+    content[place : place + 4] = struct.pack("<I", struct.unpack_from("<I", content, place)[0] + 17)
+    path.write_bytes(content)
+    refused(path, "archive_damaged")
+
+
 def test_a_zip_of_several_volumes_is_refused(tmp_path):
     raw = bytearray(zipped(tmp_path / "a.zip", GOOD).read_bytes())
     raw[raw.index(b"PK\x01\x02") + 34] = 1

@@ -46,13 +46,15 @@ def open_zip(path: Path, limits: Limits) -> Archive:
         name = entry.orig_filename  # `filename` ends at a zero byte
         _check(entry, name)
         start = entry.header_offset
+        if start < 0:  # its directory says that it begins later than it does
+            raise damaged("a member lies before the data")
         spans[number] = start, start + LOCAL_HEADER_BYTES + len(name.encode()) + entry.compress_size
         if _is_special(entry):
             found.leave_out(_special(name))
             continue
         found.add(name, start, entry.compress_size, entry.file_size, entry.CRC, METHODS[entry.compress_type])
     spans = spans[np.argsort(spans[:, 0], kind="stable")]
-    if len(spans) and (spans[0, 0] < 0 or spans[-1, 1] > directory_start):
+    if len(spans) and spans[-1, 1] > directory_start:
         raise damaged("a member lies beyond the data")
     if np.any(spans[1:, 0] < spans[:-1, 1]):
         raise Rejection(
