@@ -70,7 +70,7 @@ class ExportFailed(HeldoutError):
 class ExportNotSupported(HeldoutError):
     """The workers cannot write a model for a runtime: packages are missing."""
 
-    code, status, title = "not_supported", 422, "This release cannot do that yet"
+    code, status, title = "not_supported", 422, "The workers cannot write that format"
 
     def __init__(self, source_id: str, format: str, why: str) -> None:
         super().__init__(
