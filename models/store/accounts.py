@@ -7,9 +7,9 @@ then the last that a transaction locks, so that no two wait for each other, and 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import event, select, update
+from sqlalchemy import Float, String, Table, bindparam, event, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -150,24 +150,40 @@ def _write_charge(session: Session, owner: str, charge: _Charge) -> None:
         session.execute(hold.execution_options(synchronize_session=False))
 
 
+_OWNERS = cast(Table, OwnerRow.__table__)
+# Built once, since each claim executes it.
+_CHARGE_AS_SEEN = (
+    update(_OWNERS)
+    .where(
+        _OWNERS.c.owner == bindparam("name", type_=String),
+        _OWNERS.c.weight == bindparam("seen_weight", type_=Float),
+        _OWNERS.c.used_slot_s == bindparam("seen_slot_s", type_=Float),
+        _OWNERS.c.used_at_s == bindparam("seen_at_s", type_=Float),
+    )
+    .values(
+        used_slot_s=bindparam("slot_s", type_=Float),
+        used_at_s=bindparam("at_s", type_=Float),
+        turn=bindparam("next_turn", type_=Float),
+    )
+    .returning(_OWNERS.c.owner)
+)
+
+
 def _charged_as_seen(session: Session, owner: str, charge: _Charge, seen: Standing, at: datetime) -> bool:
     """Charge a claim alone in one statement; False, and nothing is written, if others have charged meanwhile."""
     if charge.used:
         return False
     after = charged(seen, charge.turn_s, at.timestamp())
-    written = session.execute(
-        update(OwnerRow)
-        .where(
-            OwnerRow.owner == owner,
-            OwnerRow.weight == seen.weight,
-            OwnerRow.used_slot_s == seen.used_slot_s,
-            OwnerRow.used_at_s == seen.at_s,
-        )
-        .values(used_slot_s=after.used_slot_s, used_at_s=after.at_s, turn=turn_of(after))
-        .returning(OwnerRow.owner)
-        .execution_options(synchronize_session=False)
-    )
-    return written.scalar_one_or_none() is not None
+    values = {
+        "name": owner,
+        "seen_weight": seen.weight,
+        "seen_slot_s": seen.used_slot_s,
+        "seen_at_s": seen.at_s,
+        "slot_s": after.used_slot_s,
+        "at_s": after.at_s,
+        "next_turn": turn_of(after),
+    }
+    return session.execute(_CHARGE_AS_SEEN, values).one_or_none() is not None
 
 
 def locked_owner(session: Session, owner: str) -> tuple[OwnerRow, datetime]:

@@ -54,9 +54,15 @@ def add_numbered(
     kind: JobKind,
     owner: str,
     data: dict[str, Any] | None = None,
+    has_listeners: bool = True,
 ) -> None:
-    """Write an event of a job, with its webhook deliveries, whose `last_event` this transaction has set to `number`."""
-    _write(session, job_id, _of_job(number, owner, kind), type_, message, level="info", data=data)
+    """Write an event of a job, with its webhook deliveries, whose `last_event` this transaction has set to `number`.
+
+    Args:
+        has_listeners: False where the transaction has seen that the owner has no webhook.
+    """
+    drawn = _of_job(number, owner, kind)
+    _write(session, job_id, drawn, type_, message, level="info", data=data, has_listeners=has_listeners)
 
 
 def object_of(type_: str) -> SubjectObject:
@@ -174,6 +180,7 @@ def _write(
     *,
     level: Level,
     data: dict[str, Any] | None,
+    has_listeners: bool = True,
 ) -> None:
     type_ = _of_subject(drawn.about, type_)
     values = {
@@ -187,5 +194,5 @@ def _write(
         "data": data or {},
     }
     session.execute(_INSERT, values)
-    if drawn.owner is not None:
+    if drawn.owner is not None and has_listeners:
         outbox.add(session, drawn.owner, drawn.about, subject_id, type_)

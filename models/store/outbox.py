@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import structlog
-from sqlalchemy import delete, insert, inspect, or_, select, update
+from sqlalchemy import ColumnElement, Table, delete, insert, inspect, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import DeliveryNotFound, SpecUnreadable, WebhookDisabled
@@ -35,6 +35,8 @@ FAILED = "failed"
 # Due deliveries that one claim looks at.
 CANDIDATES_PER_CLAIM = 50
 LOG_KEPT_DAYS = 7
+
+_WEBHOOKS = cast(Table, WebhookRow.__table__)
 
 Subject = TypeVar("Subject", JobRow, DatasetRow, StudyRow, ModelRow, WebhookRow)
 
@@ -75,6 +77,11 @@ def add(session: Session, owner: str, subject_object: SubjectObject, subject_id:
         return
     for webhook_id in wanting:
         _insert(session, webhook_id, type_, subject_object, subject_id, payload)
+
+
+def may_be_told(owner: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether an owner has any webhook: for statements that already touch a row of the owner's."""
+    return select(_WEBHOOKS.c.id).where(_WEBHOOKS.c.owner == owner, _WEBHOOKS.c.enabled).exists()
 
 
 def ping(session: Session, webhook: WebhookRow) -> DeliveryRow:

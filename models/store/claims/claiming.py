@@ -1,6 +1,6 @@
 """How a worker gets a job: the best that it can run of the owner whose turn it is (heldout/fair_share.py)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import RelationsStatus
 from heldout.errors import SpecUnreadable
-from heldout.fair_share import Standing
-from heldout.kinds import KINDS_IN_SLOTS, SPEC_VERSION, JobKind, WorkSpec
+from heldout.kinds import KINDS_IN_SLOTS, JobKind, WorkSpec
 from heldout.large_jobs import Resources
 from heldout.lifecycle import FailureCode, JobEvent, JobStatus, next_status
 from heldout.quotas import NO_BOUNDS, Bounds
@@ -19,10 +18,10 @@ from heldout.spec import Device, Pixels
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.database import db_now
 from models.specs import spec_of
-from models.store import accounts, artifacts, events
+from models.store import accounts, artifacts, events, outbox
 from models.store.claims.checkpoint import Checkpoint, checkpoints_of
-from models.store.claims.finding import finding_of
 from models.store.claims.lease import HeldAttempt
+from models.store.claims.search import FoundJob, NextOwner, Search
 from models.store.claims.settle import fail
 from models.store.quotas import has_free_slot, may_begin
 from models.tables import AttemptRow, JobRow
@@ -79,7 +78,7 @@ def claimable(
     memory_bytes: int | None = None,
 ) -> bool:
     """Whether `claim` would find a job: cheap, takes no lock."""
-    search = _Search(session, kinds, devices, gpus, memory_bytes)
+    search = Search(session, kinds, devices, gpus, memory_bytes)
     # While nothing waits that fits, nobody is looked through.
     return search.may_find() and _first_with_free_slot(session, search, bounds) is not None
 
@@ -103,7 +102,7 @@ def first_in_line(
     memory_bytes: int,
 ) -> Waiting | None:
     """The job that a worker would claim if nothing ran on it. The arguments are those of `claim`; takes no lock."""
-    search = _Search(session, kinds, devices, gpus, memory_bytes)
+    search = Search(session, kinds, devices, gpus, memory_bytes)
     owner = _first_with_free_slot(session, search, bounds)
     found = None if owner is None else search.first_job(owner, lock=False)
     if owner is None or found is None:
@@ -151,12 +150,12 @@ def claim(
         kinds: those that it takes now. What only a newer release knows is left to that release's workers.
         bounds: what an owner may take where nothing else was set for it.
     """
-    search = _Search(session, kinds, devices, gpus, memory_bytes)
+    search = Search(session, kinds, devices, gpus, memory_bytes)
     passed_over: set[str] = set()
-    while (owner := search.next_owner(passed_over)) is not None:
-        found = search.first_job(owner) if may_begin(session, owner.name, owner.quotas, bounds) else None
-        if found is None:
-            # It has as many running jobs as it may have, or others have claimed those that wait a moment ago.
+    while (turn := search.next_to_claim(passed_over)) is not None:
+        owner, found = turn
+        if found is None or not may_begin(session, owner.name, owner.quotas, bounds):
+            # Others have claimed those that wait a moment ago, or it has as many running jobs as it may have.
             passed_over.add(owner.name)
             continue
         job = found.row
@@ -174,67 +173,7 @@ def claim(
     return None
 
 
-@dataclass(frozen=True)
-class _NextOwner:
-    """An owner as it stands at the moment `at`, by the database's clock."""
-
-    name: str
-    quotas: Mapping[str, Any] | None
-    standing: Standing
-    at: datetime
-
-
-@dataclass(frozen=True)
-class _FoundJob:
-    """A job that can be claimed, as its row was read, and what a worker needs to know of its dataset."""
-
-    row: JobRow
-    dataset_sha256: str | None
-    relations_status: RelationsStatus | None
-
-
-class _Search:
-    """Looks for what a worker can run now, in one transaction."""
-
-    def __init__(
-        self,
-        session: Session,
-        kinds: Collection[JobKind],
-        devices: Collection[str],
-        gpus: int,
-        memory_bytes: int | None,
-    ) -> None:
-        self._session = session
-        self._finding = finding_of(tuple(kinds), tuple(devices), counts_memory=memory_bytes is not None)
-        self._values = {"gpus": gpus, "spec_version": SPEC_VERSION}
-        if memory_bytes is not None:
-            self._values["free_bytes"] = memory_bytes
-
-    def may_find(self) -> bool:
-        """Whether a job of these kinds and devices waits that needs no more memory than is free."""
-        least_bytes = self._session.scalar(self._finding.least_bytes)
-        return least_bytes is not None and least_bytes <= self._values.get("free_bytes", least_bytes)
-
-    def next_owner(self, passed_over: Collection[str]) -> _NextOwner | None:
-        """The owner whose turn it is among those of whom a job can be claimed."""
-        if passed_over:
-            values = {**self._values, "passed_over": list(passed_over)}
-            row = self._session.execute(self._finding.owner_after, values).one_or_none()
-        else:
-            row = self._session.execute(self._finding.first_owner, self._values).one_or_none()
-        if row is None:
-            return None
-        name, quotas, weight, used_slot_s, used_at_s, at = row
-        return _NextOwner(name, quotas, Standing(weight, used_slot_s, used_at_s), at)
-
-    def first_job(self, owner: _NextOwner, *, lock: bool = True) -> _FoundJob | None:
-        """The owner's best job, locked; None if others have claimed those that wait a moment ago."""
-        query = self._finding.first_job_to_claim if lock else self._finding.first_job
-        found = self._session.execute(query, {**self._values, "owner": owner.name}).one_or_none()
-        return None if found is None else _FoundJob(*found)
-
-
-def _first_with_free_slot(session: Session, search: _Search, bounds: Bounds) -> _NextOwner | None:
+def _first_with_free_slot(session: Session, search: Search, bounds: Bounds) -> NextOwner | None:
     """The owner whose turn it is among those that may have one more running job."""
     passed_over: set[str] = set()
     while (owner := search.next_owner(passed_over)) is not None:
@@ -269,7 +208,7 @@ _TAKE = (
         version=_JOBS.c.version + 1,
         last_event=_JOBS.c.last_event + 1,
     )
-    .returning(_JOBS.c.last_event)
+    .returning(_JOBS.c.last_event, outbox.may_be_told(_JOBS.c.owner))
 )
 _BEGIN = insert(_ATTEMPTS).values(
     job_id=bindparam("job_id", type_=String), attempt=_NUMBER, worker=_ON, started_at=db_now()
@@ -280,9 +219,10 @@ def _take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAtt
     """Begin the job's next attempt; None if another worker was faster."""
     held = HeldAttempt(job.id, job.attempt + 1)
     values = {"job_id": job.id, "before": job.attempt, "number": held.attempt, "on": worker, "lease_s": lease_s}
-    number = session.execute(_TAKE, values).scalar_one_or_none()
-    if number is None:
+    taken = session.execute(_TAKE, values).one_or_none()
+    if taken is None:
         return None
+    number, has_listeners = taken
     session.execute(_BEGIN, values)
     events.add_numbered(
         session,
@@ -293,6 +233,7 @@ def _take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAtt
         kind=job.kind,
         owner=job.owner,
         data={"attempt": held.attempt, "worker": worker} | _told_of_initial(job),
+        has_listeners=has_listeners,
     )
     return held
 
@@ -303,7 +244,7 @@ def _told_of_initial(job: JobRow) -> dict[str, Any]:
     return {"initial": {name: job.initial[name] for name in ("job", "model", "taken", "new") if name in job.initial}}
 
 
-def _claimed(session: Session, found: _FoundJob, held: HeldAttempt, spec: WorkSpec, at: datetime) -> Claimed:
+def _claimed(session: Session, found: FoundJob, held: HeldAttempt, spec: WorkSpec, at: datetime) -> Claimed:
     job = found.row
     # A first attempt has none, unless the job goes on from the state of another one.
     may_have_checkpoints = held.attempt > 1 or bool(job.continues)

@@ -24,6 +24,7 @@ from sqlalchemy import (
     type_coerce,
     values,
 )
+from sqlalchemy.orm import load_only
 
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
@@ -39,6 +40,29 @@ IS_READY = (JobRow.status == JobStatus.QUEUED, or_(JobRow.available_at.is_(None)
 _needed_bytes = func.coalesce(JobRow.memory_bytes, literal_column("0"))
 
 
+_OF_OWNER = (OwnerRow.owner, OwnerRow.quotas, OwnerRow.weight, OwnerRow.used_slot_s, OwnerRow.used_at_s, db_now())
+_HANDED_ON = (
+    JobRow.id,
+    JobRow.kind,
+    JobRow.owner,
+    JobRow.name,
+    JobRow.spec,
+    JobRow.dataset_id,
+    JobRow.device,
+    JobRow.gpus,
+    JobRow.memory_bytes,
+    JobRow.study_id,
+    JobRow.attempt,
+    JobRow.failures,
+    JobRow.runtime_s,
+    JobRow.epochs,
+    JobRow.continues,
+    JobRow.initial,
+    JobRow.backbone,
+    JobRow.queued_at,
+)
+
+
 @dataclass(frozen=True)
 class Finding:
     """What to ask for the jobs of some kinds and devices.
@@ -52,6 +76,7 @@ class Finding:
     owner_after: Select[Any]  # the same where some are passed over
     first_job: Select[Any]  # with its dataset's digest and what is known of its relations
     first_job_to_claim: Select[Any]  # the same, locked
+    next_to_claim: Select[Any]  # the same of the first owner, followed by what `first_owner` tells of it
 
 
 @lru_cache(maxsize=64)
@@ -66,20 +91,41 @@ def finding_of(kinds: tuple[JobKind, ...], devices: tuple[str, ...], *, counts_m
         *([_needed_bytes <= bindparam("free_bytes", type_=BigInteger)] if counts_memory else []),
     )
     of_owner = JobRow.owner == bindparam("owner", type_=String)
-    first_job = in_claim_order(
-        select(JobRow, DatasetRow.sha256, DatasetRow.relations_status)
-        .outerjoin(DatasetRow, DatasetRow.id == JobRow.dataset_id)
-        .where(of_owner, *IS_READY, *can_run)
-    ).limit(1)
+    first_job = _first_job(can_run).where(of_owner)
     first_owner = _first_owner(can_run)
+    # A scalar subquery, with which either database reads the jobs of that owner in the order of their index.
+    is_of_first_owner = JobRow.owner == first_owner.with_only_columns(OwnerRow.owner).scalar_subquery()
+    next_to_claim = (
+        _first_job(can_run)
+        .add_columns(*_OF_OWNER)
+        .join(OwnerRow, OwnerRow.owner == JobRow.owner)
+        .where(is_of_first_owner)
+    )
     is_passed_over = OwnerRow.owner.in_(bindparam("passed_over", expanding=True))
     return Finding(
         least_bytes=_least_bytes(kinds, devices),
         first_owner=first_owner,
         owner_after=first_owner.where(~is_passed_over),
         first_job=first_job,
-        first_job_to_claim=first_job.with_for_update(skip_locked=True, of=JobRow),
+        first_job_to_claim=_locked(first_job),
+        next_to_claim=_locked(next_to_claim),
     )
+
+
+def _locked(query: Select[Any]) -> Select[Any]:
+    """With the job's row locked; those that others have locked are left out."""
+    return query.with_for_update(skip_locked=True, of=JobRow)
+
+
+def _first_job(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]:
+    """The first of the jobs that can be claimed; the caller says whose."""
+    # Only what a claim hands on: to read all columns takes several times as long.
+    return in_claim_order(
+        select(JobRow, DatasetRow.sha256, DatasetRow.relations_status)
+        .options(load_only(*_HANDED_ON))
+        .outerjoin(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+        .where(*IS_READY, *can_run)
+    ).limit(1)
 
 
 def _written_out(words: Iterable[str]) -> list[ColumnElement[Any]]:
@@ -111,7 +157,7 @@ def _first_owner(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]:
     first = of_owner.limit(1).correlate(OwnerRow).scalar_subquery()
     may_begin_now = or_(OwnerRow.held_until.is_(None), OwnerRow.held_until <= db_now())
     return (
-        select(OwnerRow.owner, OwnerRow.quotas, OwnerRow.weight, OwnerRow.used_slot_s, OwnerRow.used_at_s, db_now())
+        select(*_OF_OWNER)
         .where(OwnerRow.suspended_at.is_(None), may_begin_now, first.is_not(None))
         .order_by(OwnerRow.turn, OwnerRow.owner)
         .limit(1)
