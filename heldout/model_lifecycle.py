@@ -43,6 +43,6 @@ class ModelRejectionCode(StrEnum):
     # The check.
     NO_ONNX_RUNTIME = "no_onnx_runtime", "The worker has no onnxruntime, which reads ONNX files."
     TIMED_OUT = "timed_out", "The check took longer than the limit."
-    OUT_OF_MEMORY = "out_of_memory", "The check needed more memory than the limit."
+    OUT_OF_MEMORY = "out_of_memory", "The check needed more memory than the limit, or than the worker has."
     UPLOAD_MISSING = "upload_missing", "The file is not in the blob store any more."
     CANCELLED = "cancelled", "The check was cancelled."

@@ -7,22 +7,28 @@ from typing import Any
 import structlog
 
 from heldout.kinds import CheckModelSpec
+from heldout.memory import MemoryKill
 from heldout.model_facts import ModelFacts
 from heldout.model_lifecycle import ModelRejectionCode
 from heldout.settings import Settings
 from models.store import models
 from models.store.claims import Claimed
 from worker.machine.cores import JobCores
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.supervision.foreign_attempt import ForeignAttempt
 from worker.supervision.foreign_process import ForeignProcess, in_scratch
 from worker.supervision.lease import AttemptLease
+from worker.supervision.memory_watch import told_of_cause
 
 log = structlog.get_logger()
 
 
 class CheckModelAttempt(ForeignAttempt):
     """The first reading of an uploaded model."""
+
+    what = "The check of the model"
+    remedy = "Upload a smaller model."
 
     def __init__(
         self,
@@ -32,6 +38,7 @@ class CheckModelAttempt(ForeignAttempt):
         *,
         settings: Settings,
         scratch: Scratch,
+        memory: MemoryBudget,
         cores: JobCores,
     ) -> None:
         super().__init__(
@@ -41,6 +48,7 @@ class CheckModelAttempt(ForeignAttempt):
             max_runtime_s=spec.max_runtime_s,
             settings=settings,
             scratch=scratch,
+            memory=memory,
             cores=cores,
         )
         self._spec = spec
@@ -63,7 +71,7 @@ class CheckModelAttempt(ForeignAttempt):
         elif kind == "out_of_memory":
             self._reject(
                 ModelRejectionCode.OUT_OF_MEMORY,
-                "The check of the model needs more memory than it may use. Upload a smaller model.",
+                f"{self.what} needs more memory than it may use. {self.remedy}",
             )
         else:
             raise ValueError(kind)
@@ -74,6 +82,12 @@ class CheckModelAttempt(ForeignAttempt):
     def settle_late(self) -> None:
         detail = f"The check took longer than the limit of {self.max_runtime_s:.0f} s. Upload a smaller model."
         self._reject(ModelRejectionCode.TIMED_OUT, detail)
+
+    def settle_kill(self, kill: MemoryKill) -> None:
+        if kill.is_cause:
+            self._reject(ModelRejectionCode.OUT_OF_MEMORY, told_of_cause(kill, self.what, self.remedy))
+        else:
+            super().settle_kill(kill)
 
     def _reject(self, code: ModelRejectionCode, detail: str) -> None:
         log.info("model_rejected", model_id=self._spec.model, code=code.value)

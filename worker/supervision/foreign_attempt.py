@@ -14,16 +14,19 @@ import structlog
 
 from heldout.errors import LeaseLost, StorageUnavailable
 from heldout.lifecycle import FailureCode
+from heldout.memory import MemoryKill
 from heldout.settings import Settings
 from models.blobs import BlobMissing
 from models.store.claims import Claimed
 from worker.machine.bounds import GIB
 from worker.machine.cores import JobCores
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.messages import StopCause
 from worker.supervision.attempt_files import AttemptFiles, Interrupted
 from worker.supervision.foreign_process import ForeignProcess, ForeignProcessDied
 from worker.supervision.lease import AttemptLease
+from worker.supervision.memory_watch import MemoryWatch, settle_kill
 
 log = structlog.get_logger()
 
@@ -36,6 +39,11 @@ _COPIES = 6
 class ForeignAttempt(ABC):
     """Runs in one thread of the worker."""
 
+    # What is done, as people read it: `Measuring the model`.
+    what: str
+    # What its owner can do where that takes too much memory.
+    remedy: str
+
     def __init__(
         self,
         claimed: Claimed,
@@ -45,6 +53,7 @@ class ForeignAttempt(ABC):
         max_runtime_s: float,
         settings: Settings,
         scratch: Scratch,
+        memory: MemoryBudget,
         cores: JobCores,
     ) -> None:
         self.claimed = claimed
@@ -55,6 +64,8 @@ class ForeignAttempt(ABC):
         self.max_runtime_s = max_runtime_s
         self._key = key
         self._scratch = scratch
+        self.memory = memory
+        self._watch = MemoryWatch(memory, claimed)
         self._cores = cores
 
     @abstractmethod
@@ -91,6 +102,7 @@ class ForeignAttempt(ABC):
                 model /= "file.keras"
                 self.files.fetch(self._key, model)
                 memory_bytes = _PROGRAMS_BYTES + _COPIES * model.stat().st_size
+                self._watch.begin()
                 with self.start(model, memory_bytes, in_use) as process:
                     self._follow(process)
             except Interrupted as interrupted:
@@ -108,6 +120,7 @@ class ForeignAttempt(ABC):
             requested = self.lease.requested_stop(out_of_time=time.monotonic() >= ends_at)
             if requested is not None:
                 raise Interrupted(requested)
+            self._watch.look(process.pid)
             try:
                 answer = process.receive(0.1)
                 if answer is None:
@@ -129,10 +142,17 @@ class ForeignAttempt(ABC):
         # A signal to our whole group ends the process a moment before we hear of it ourselves.
         if self.lease.stopping.wait(0.5):
             self.lease.release()
-        else:
-            is_known = isinstance(died, ForeignProcessDied)
-            detail = str(died) if is_known else "The process that read the model said what is not understood."
+        elif not isinstance(died, ForeignProcessDied):
+            detail = "The process that read the model said what is not understood."
             self.lease.fail(FailureCode.PROCESS_DIED, detail)
+        elif (kill := self._watch.kill_of(died.exit_code)) is not None:
+            self.settle_kill(kill)
+        else:
+            self.lease.fail(FailureCode.PROCESS_DIED, str(died))
+
+    def settle_kill(self, kill: MemoryKill) -> None:
+        """End the job, or queue it again, after the kernel has killed its process because memory ran out."""
+        settle_kill(self.lease, kill, self.memory.total_bytes, what=self.what, remedy=self.remedy)
 
     def _stop(self, requested: StopCause) -> None:
         if requested is StopCause.RELEASE:

@@ -33,7 +33,11 @@ _LOG_LINES = 20
 
 
 class ForeignProcessDied(Exception):
-    """The process ended without an answer that is understood."""
+    """The process gave no answer that is understood. exit_code: None where it said something else and did not end."""
+
+    def __init__(self, detail: str, exit_code: int | None = None) -> None:
+        super().__init__(detail)
+        self.exit_code = exit_code
 
 
 class ForeignProcess:
@@ -89,7 +93,7 @@ class ForeignProcess:
         while self._selector.select(max(0.0, until - time.monotonic())):
             data = os.read(self._out.fileno(), 1024**2)
             if not data:
-                raise ForeignProcessDied(self._death())
+                raise self._death()
             self._said += data
             if b"\n" in data:
                 return self._answer()
@@ -106,12 +110,14 @@ class ForeignProcess:
             raise ForeignProcessDied("The process that read the model said what is not understood.")
         return answer
 
-    def _death(self) -> str:
+    def _death(self) -> ForeignProcessDied:
         code = self._process.wait()
         if code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-            return f"The process that read the model was ended by {name}, perhaps because memory or time ran out."
-        return f"The process that read the model ended with exit status {code}."
+            why = f"was ended by {name}, perhaps because memory or time ran out"
+        else:
+            why = f"ended with exit status {code}"
+        return ForeignProcessDied(f"The process that read the model {why}.", code)
 
     def last_lines(self) -> list[str]:
         """The end of what the process printed, for the operator's log."""

@@ -34,6 +34,9 @@ _COPIES_OF_IMAGES = 2
 class MeasureAttempt(ForeignAttempt):
     """The evaluation of an uploaded model."""
 
+    what = "Measuring the model"
+    remedy = "Upload a smaller model."
+
     def __init__(
         self,
         claimed: Claimed,
@@ -52,10 +55,10 @@ class MeasureAttempt(ForeignAttempt):
             max_runtime_s=spec.max_runtime_s,
             settings=settings,
             scratch=scratch,
+            memory=memory,
             cores=cores,
         )
         self._spec = spec
-        self._memory = memory
 
     def start(self, model: Path, memory_bytes: int, in_use: ExitStack) -> ForeignProcess:
         dataset = self.files.open_dataset(self.claimed.dataset_sha256, in_use.enter_context)
@@ -63,7 +66,7 @@ class MeasureAttempt(ForeignAttempt):
         relations, names = self.folder / FILE_NAME, self.folder / MEMBERS_FILE
         has_relations = self.files.fetch_if_there(relations_key(dataset_id), relations)
         has_names = self.files.fetch_if_there(f"datasets/{dataset_id}/{MEMBERS_FILE}", names)
-        resident = self._memory.resident_bytes()
+        resident = self.memory.resident_bytes()
         images_bytes = min((dataset / "images.npy").stat().st_size, resident)
         assignment = {
             "model": in_scratch(model),

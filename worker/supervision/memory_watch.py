@@ -55,13 +55,21 @@ def settle_kill(
     remedy: str = "Use a smaller batch_size or fewer filters.",
 ) -> None:
     """Fail the job that took more memory than was reserved for it; queue any other again, and count no failure."""
-    took = f"It had {_amount(kill.peak_bytes)} when last seen; {_amount(kill.reserved_bytes)} were reserved for it."
     if kill.is_cause:
-        lease.fail(FailureCode.OUT_OF_MEMORY, f"{what} was killed because memory ran out. {took} {remedy}".rstrip())
+        lease.fail(FailureCode.OUT_OF_MEMORY, told_of_cause(kill, what, remedy))
         return
-    detail = f"{what} was killed because memory ran out, by another job's fault. {took}"
+    detail = f"{what} was killed because memory ran out, by another job's fault. {_took(kill)}"
     next_bytes = kill.next_reservation(total_bytes)
     lease.settle(lambda session: claims.give_way(session, lease.held, detail, memory_bytes=next_bytes))
+
+
+def told_of_cause(kill: MemoryKill, what: str, remedy: str) -> str:
+    """What the owner of a job is told that took more memory than was reserved for it."""
+    return f"{what} was killed because memory ran out. {_took(kill)} {remedy}".rstrip()
+
+
+def _took(kill: MemoryKill) -> str:
+    return f"It had {_amount(kill.peak_bytes)} when last seen; {_amount(kill.reserved_bytes)} were reserved for it."
 
 
 def _amount(size_bytes: int) -> str:

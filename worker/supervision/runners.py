@@ -70,7 +70,9 @@ def run_claimed(
         case ExportSpec() as spec:
             ExportAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
         case CheckModelSpec() as spec:
-            CheckModelAttempt(claimed, spec, lease, settings=settings, scratch=scratch, cores=cores).run()
+            CheckModelAttempt(
+                claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores
+            ).run()
         case MeasureSpec() as spec:
             MeasureAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
         case unknown:  # mypy says so where a kind has nothing that runs it

@@ -1,0 +1,152 @@
+"""Attempts at reading uploaded models, by real processes that are killed as the kernel kills where memory runs out."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heldout.lifecycle import JobStatus
+from heldout.model_facts import ModelFacts
+from heldout.model_lifecycle import ModelFormat, ModelStatus
+from heldout.settings import GIB, Settings
+from models.blobs import Blobs
+from models.database import Database
+from models.store import model_evaluations, models
+from models.store.claims import HeldAttempt
+from models.tables_models import ModelRow
+from tests.models.work import ALICE, Work
+from worker.machine.cores import Cores
+from worker.machine.memory_budget import MemoryBudget
+from worker.machine.scratch import Scratch
+from worker.supervision.lease import AttemptLease
+from worker.supervision.lease_keeper import LeaseKeeper
+from worker.supervision.runners import run_claimed
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+MODEL, KEY = "mod_1", "models/mod_1/file"
+FACTS = ModelFacts(format=ModelFormat.KERAS, input_shape=(4, 4, 1), output_shape=(2,), parameters=34)
+NEIGHBOUR = HeldAttempt("job_of_a_neighbour", 1)
+
+
+@pytest.fixture
+def work(database: Database) -> Work:
+    return Work(database)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs((tmp_path / "blobs").as_uri())
+
+
+@pytest.fixture
+def queued(work: Work, blobs: Blobs, tmp_path: Path) -> Callable[[str], str]:
+    """Queues the check of a model, or the measuring of one that is ready, with 2 GiB reserved for it."""
+    (tmp_path / "model").write_bytes(b"a file that nobody gets to read")
+    np.save(tmp_path / "images.npy", np.zeros((3, 4, 4, 1), np.uint8))
+
+    def queued(work_on_it: str) -> str:
+        blobs.put(KEY, tmp_path / "model")
+        with work.database.write() as session:
+            model, job = models.add(
+                session, ALICE, MODEL, "mine", key=KEY, sha256="0" * 64, size_bytes=31, max_runtime_s=60
+            )
+        if work_on_it == "measure":
+            with work.database.write() as session:
+                models.mark_ready(session, work.claim().held, MODEL, FACTS)
+                job = model_evaluations.queue(session, ALICE, model, FACTS, work.dataset)
+        work.set(job.id, memory_bytes=2 * GIB)
+        return job.id
+
+    return queued
+
+
+@pytest.fixture
+def run_killed(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Claims and runs a job whose process is killed, and counted as killed for memory, as soon as it is looked at."""
+    monkeypatch.setattr("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(tmp_path))
+    scratch = Scratch(tmp_path / "scratch")
+    settings = Settings(home=tmp_path / "home")
+
+    def run_killed(memory: MemoryBudget, *, peak_bytes: int) -> None:
+        kills: list[int] = []
+
+        def seen(pid: int) -> int:
+            os.kill(pid, signal.SIGKILL)
+            kills.append(pid)
+            return peak_bytes
+
+        monkeypatch.setattr("worker.supervision.memory_watch.peak_bytes", seen)
+        monkeypatch.setattr("worker.supervision.memory_watch.memory_kills", lambda: len(kills))
+        claimed = work.claim()
+        lease = AttemptLease(
+            claimed.held,
+            database=work.database,
+            blobs=blobs,
+            keeper=LeaseKeeper(work.database, settings, "worker", scratch.sign_of_life),
+            stopping=threading.Event(),
+        )
+        cores = Cores()
+        with cores.for_job() as job_cores:
+            run_claimed(
+                claimed,
+                lease,
+                settings=settings,
+                scratch=scratch,
+                memory=memory,
+                gpus=(),
+                cores=job_cores,
+                core_count=cores.count,
+                has_bfloat16=False,
+            )
+
+    yield run_killed
+    scratch.close()
+
+
+def model_of(work: Work) -> ModelRow:
+    with work.database.read() as session:
+        return session.get_one(ModelRow, MODEL)
+
+
+def test_a_model_whose_check_is_killed_for_its_own_memory_is_rejected_with_the_reason(
+    work: Work, blobs: Blobs, queued, run_killed
+) -> None:
+    job_id = queued("check")
+    run_killed(MemoryBudget(8 * GIB), peak_bytes=3 * GIB)
+    model, row = model_of(work), work.row(job_id)
+    assert (model.status, model.error["code"]) == (ModelStatus.REJECTED, "out_of_memory")
+    assert model.error["detail"] == (
+        "The check of the model was killed because memory ran out. It had 3,072 MiB when last seen; "
+        "2,048 MiB were reserved for it. Upload a smaller model."
+    )
+    assert (row.status, row.error) == (JobStatus.FAILED, model.error)
+    assert not list(blobs.stored("models")), "nobody can use its file any more"
+
+
+def test_an_evaluation_that_is_killed_for_its_own_memory_fails_with_the_reason(work: Work, queued, run_killed) -> None:
+    job_id = queued("measure")
+    run_killed(MemoryBudget(8 * GIB), peak_bytes=3 * GIB)
+    row = work.row(job_id)
+    assert (row.status, row.failures, row.error["code"]) == (JobStatus.FAILED, 1, "out_of_memory")
+    assert row.error["detail"].startswith("Measuring the model was killed because memory ran out. It had 3,072 MiB")
+    assert model_of(work).status is ModelStatus.READY
+
+
+@pytest.mark.parametrize("work_on_it", ["check", "measure"])
+def test_a_bystander_of_a_kill_for_memory_is_queued_again_and_its_model_stays(
+    work: Work, blobs: Blobs, queued, run_killed, work_on_it: str
+) -> None:
+    job_id, memory = queued(work_on_it), MemoryBudget(8 * GIB)
+    memory.take(NEIGHBOUR, 4 * GIB)
+    run_killed(memory, peak_bytes=1 * GIB)
+    row = work.row(job_id)
+    assert (row.status, row.failures, row.error) == (JobStatus.QUEUED, 0, None)
+    assert row.memory_bytes == 4 * GIB, "next time more is reserved"
+    assert model_of(work).status is not ModelStatus.REJECTED
+    assert [one.key for one in blobs.stored("models")] == [KEY]
