@@ -33,6 +33,7 @@ from api.webhooks.sender import Sender
 from heldout import __version__
 from heldout.errors import DatabaseUnavailable
 from heldout.settings import Settings
+from heldout.start import settings_or_exit
 from models import logs
 from models.blobs import Blobs
 from models.database import Database
@@ -96,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """For `uvicorn --factory api.app:from_environment`."""
-    settings = Settings()
+    settings = settings_or_exit()
     logs.configure(settings.log_level)
     logs.warn_of_unknown_settings()
     return create_app(settings)

@@ -42,6 +42,8 @@ DEFAULT_HOME = Path("~/.heldout")
 _ONE_RATE = r"[1-9]\d{0,8}/(second|minute|hour|day)"
 RATE = re.compile(f"{_ONE_RATE}(;{_ONE_RATE})*")
 
+DATABASES = ("sqlite://", "sqlite+pysqlite://", "postgresql+psycopg://")
+
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -236,7 +238,26 @@ class Settings(BaseSettings):
     @field_validator("database_url", mode="after")
     @classmethod
     def _known_driver(cls, url: SecretStr | None) -> SecretStr | None:
-        return None if url is None else SecretStr(driver_url(url.get_secret_value()))
+        if url is None:
+            return None
+        found = driver_url(url.get_secret_value())
+        if not (found.startswith(DATABASES) and _has_number_as_port(found)):
+            raise ValueError("expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME")
+        return SecretStr(found)
+
+    @field_validator("redis_url", mode="after")
+    @classmethod
+    def _broker(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and "://" not in url.get_secret_value():
+            raise ValueError("expected such as redis://HOST:6379/0")
+        return url
+
+    @field_validator("blobs", mode="after")
+    @classmethod
+    def _blob_store(cls, url: str | None) -> str | None:
+        if url is not None and "://" not in url:
+            raise ValueError("expected file:///FOLDER or s3://BUCKET/PREFIX")
+        return url
 
     @field_validator("database_url", "redis_url", mode="after")
     @classmethod
@@ -297,6 +318,13 @@ def driver_url(url: str) -> str:
     return url
 
 
+def _has_number_as_port(url: str) -> bool:
+    """False where what follows a database's host is no number. A password may hold anything, unlike in other URLs."""
+    host = url.partition("://")[2].partition("?")[0].rpartition("@")[2].partition("/")[0]
+    port = host.rpartition("]")[2].partition(":")[2]
+    return not port or port.isdecimal()
+
+
 def with_password(url: str, password: str) -> str:
     """The URL with the password in it, encoded; as it was if it has one already or names no host (SQLite)."""
     parts = urlsplit(url)
@@ -312,12 +340,12 @@ def embedded_settings(home: Path, port: int | None = None) -> Settings:
     `HELDOUT_PORT` and the other tuning variables still count; what decides where data goes does not.
     """
     home = home.expanduser().absolute()
-    chosen = port if port is not None else int(os.environ.get("HELDOUT_PORT") or 8000)
+    chosen: int | str = port if port is not None else os.environ.get("HELDOUT_PORT") or 8000
     return Settings(
         home=home,
         database_url=SecretStr(f"sqlite:///{home / 'heldout.db'}"),
         redis_url=None,
         blobs=(home / "blobs").as_uri(),
-        port=chosen,
+        port=chosen,  # type: ignore[arg-type]  # read as that of the environment is
         log_level=os.environ.get("HELDOUT_LOG_LEVEL") or "INFO",
     )

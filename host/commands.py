@@ -3,7 +3,6 @@
 `python -m api` adds those that serve HTTP, and runs them all.
 """
 
-import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -239,22 +238,11 @@ def main() -> None:
     except HeldoutError as error:
         sys.exit(_print_error(error.detail))
     except ValueError as error:  # settings: pydantic's ValidationError is one
-        sys.exit(_print_error(_first_line(error)))
+        from heldout.start import told
+
+        sys.exit(_print_error(told(error)))
 
 
 def _print_error(text: str) -> int:
     print(f"heldout: {text}", file=sys.stderr)
     return 1
-
-
-def _first_line(error: ValueError) -> str:
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
-
-    if isinstance(error, SettingsError):
-        named = re.search(r'field "(\w+)"', str(error))
-        return f'setting {named[1] if named else "?"}: the value is no JSON; expected such as ["one", "two"].'
-    if not isinstance(error, ValidationError):
-        return str(error).splitlines()[0]
-    # Never the value: it may be a URL with a password.
-    return "; ".join(f"setting {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())

@@ -15,7 +15,7 @@ from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from heldout.errors import OperatorError
-from heldout.settings import Settings
+from heldout.start import settings_or_exit
 from models import logs
 from models import wake as wake_up
 from models.wake import WakeUp
@@ -25,7 +25,7 @@ from worker.supervision.worker import Worker
 
 log = structlog.get_logger()
 
-settings = Settings()
+settings = settings_or_exit()
 if settings.redis_url is None:
     raise SystemExit("heldout: HELDOUT_REDIS_URL (or REDIS_URL) is not set; a Celery worker needs its broker.")
 

@@ -1,6 +1,7 @@
 """Settings that come in parts (a password beside its URL), and variables that are no settings."""
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,23 @@ def test_passwords_are_taken_from_the_environment_and_never_shown(monkeypatch):
     assert settings.database == "postgresql+psycopg://heldout:p%40ss%2F1@postgres/heldout"
     assert settings.redis_url.get_secret_value() == "redis://:r%23d%3As@redis:6379/0"
     assert not any(secret in repr(settings) for secret in ("p@ss", "p%40ss", "r#d", "r%23d"))
+
+
+@pytest.mark.parametrize(
+    ("url", "is_taken"),
+    [
+        ("postgres://u:p/w:d@[::1]:5432/heldout?sslmode=require", True),
+        ("postgresql://host/heldout", True),
+        ("sqlite:////data/a:b/heldout.db", True),
+        ("postgresql://u:p@host:port/heldout", False),
+        ("mysql://host/heldout", False),
+        ("nonsense", False),
+    ],
+)
+def test_a_database_is_one_of_those_that_the_service_works_with(monkeypatch, url, is_taken):
+    monkeypatch.setenv("HELDOUT_DATABASE_URL", url)
+    with nullcontext() if is_taken else pytest.raises(ValueError, match="HELDOUT_DATABASE_URL"):
+        Settings()
 
 
 @pytest.mark.parametrize(

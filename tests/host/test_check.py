@@ -116,9 +116,25 @@ def test_nothing_starts_on_the_tables_of_another_release(settings: Settings, pro
     assert "heldout migrate" in told[0]
 
 
+CELERY = ("-m", "celery", "-A", "worker.celery_app", "worker")
+
+
+@pytest.mark.parametrize("program", [("-m", "api", "serve"), ("-m", "worker.local"), CELERY, ("-m", "predict")])
+def test_every_process_says_in_one_line_which_settings_are_wrong_and_never_what_they_are(
+    program: tuple[str, ...],
+) -> None:
+    broker = {"HELDOUT_REDIS_URL": "redis://127.0.0.1:1/0"}
+    run = run_program(*program, HELDOUT_LEASE_S="abc", HELDOUT_DATABASE_URL="postgresql://u:secret@h:x/y", **broker)
+    assert run.returncode == 1
+    assert run.stderr.splitlines() == [
+        "heldout: setting HELDOUT_DATABASE_URL: expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME; "
+        "setting HELDOUT_LEASE_S: Input should be a valid number, unable to parse string as a number"
+    ]
+
+
 def test_a_setting_that_is_no_json_is_named_with_what_is_expected(settings: Settings) -> None:
     run = run_program("-m", "api", "check", HELDOUT_WEBHOOK_ALLOW="hooks.internal")
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == (
-        'heldout: setting webhook_allow: the value is no JSON; expected such as ["one", "two"].'
+        'heldout: setting HELDOUT_WEBHOOK_ALLOW: the value is no JSON; expected such as ["one", "two"].'
     )

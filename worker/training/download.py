@@ -2,7 +2,7 @@
 
 import sys
 
-from heldout.settings import Settings
+from heldout.start import settings_or_exit
 from models import bundled, logs
 from models.blobs import Blobs
 from models.database import Database
@@ -10,7 +10,7 @@ from models.database import Database
 
 def main(name: str) -> None:
     """Load `name` with Keras, which downloads and checks it, and store it for everyone."""
-    settings = Settings()
+    settings = settings_or_exit()
     logs.configure(settings.log_level)
     classes = {"mnist": bundled.DIGITS, "fashion_mnist": bundled.GARMENTS, "cifar10": bundled.CIFAR10}
     if name not in classes:
