@@ -83,7 +83,7 @@ def facts_of(file: Path) -> ModelFacts:
     try:
         answer = model(image)
     except Exception as error:  # whatever onnxruntime raises
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(str(error).replace(str(file), "the file").split())[:300]
         code = ModelRejectionCode.CANNOT_ANSWER
         raise ModelRefused(code, f"The model fails on a black image: {type(error).__name__}: {text}") from error
     if not np.isfinite(answer).all():
@@ -117,7 +117,7 @@ def _session(file: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # whatever a broken file makes it raise
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(str(error).replace(str(file), "the file").split())[:300]
         code = ModelRejectionCode.MODEL_DAMAGED
         raise ModelRefused(code, f"onnxruntime {onnxruntime.__version__} cannot load the model: {text}") from error
 
@@ -135,8 +135,8 @@ def _contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
     except NotThisFormatError as error:
         raise ModelRefused(
             ModelRejectionCode.NOT_A_MODEL,
-            "The file is neither a `.keras` file nor an ONNX one. Save a model of Keras with `model.save('model.keras')"
-            "`, or export it as ONNX.",
+            "The file is neither a `.keras` file nor a whole ONNX one. Save a model of Keras with "
+            "`model.save('model.keras')`, or export it as ONNX.",
         ) from error
     return " ".join(filter(None, maker)), weights
 
