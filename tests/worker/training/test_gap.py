@@ -313,7 +313,8 @@ def test_the_temperature_is_that_of_the_smallest_log_loss_with_one_wrong_answer_
         second = -np.sort(log_probabilities, axis=1)[:, -2].mean()
         return ((len(labels) + 1) * loss(temperature) + second) / (len(labels) + 2)
 
-    best = minimize_scalar(loss_with_one_wrong_answer_more, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-8})
+    exactly = {"method": "bounded", "bounds": (0.05, 20), "options": {"xatol": 1e-8}}
+    best = minimize_scalar(loss_with_one_wrong_answer_more, **exactly)
     assert gap.calibration.temperature == pytest.approx(best.x, abs=1e-4)
     assert gap.calibration.loss_before == pytest.approx(loss(1.0), abs=1e-5)
     assert gap.calibration.loss_after >= loss(best.x)  # fitted on one half, measured on the other
