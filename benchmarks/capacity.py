@@ -149,7 +149,7 @@ def report(done: list[Batch]) -> None:
     print(f"{len(waits)} jobs, {arrivals_per_s:.2f} a second, {slots} slots, {mean:.2f} s long (spread {spread:.2f})")
     print(f"slots in use: {arrivals_per_s * mean / slots:.0%}")
     print("\n| wait, in seconds | mean | half wait at most | 95 % wait at most |\n|---|---|---|---|")
-    print(_row("measured", waits, f"{statistics.mean(waits):.2f} ± {_standard_error(batches):.2f}"))
+    print(_row("measured", waits, _mean_of(batches)))
     print(_row("a simulated queue with the same arrivals and lengths", played, f"{statistics.mean(played):.2f}"))
     if arrivals_per_s * mean < slots:
         print(f"| the formula | {mean_wait_s(arrivals_per_s, mean, slots, spread=spread):.2f} | | |\n")
@@ -168,10 +168,11 @@ def _row(name: str, waits_s: list[float], mean: str) -> str:
     return f"| {name} | {mean} | {half:.2f} | {most:.2f} |"
 
 
-def _standard_error(batches: list[Batch]) -> float:
-    """How far the mean wait would differ in other runs: from how far those of batches differ."""
+def _mean_of(batches: list[Batch]) -> str:
+    """The mean wait, ± how far it would differ in other runs: from how far those of batches differ."""
     means = [statistics.mean(batch.waits_s) for batch in batches]
-    return statistics.stdev(means) / len(means) ** 0.5 if len(means) > 1 else float("nan")
+    mean = f"{statistics.mean(means):.2f}"
+    return f"{mean} ± {statistics.stdev(means) / len(means) ** 0.5:.2f}" if len(means) > 1 else mean
 
 
 if __name__ == "__main__":
