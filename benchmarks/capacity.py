@@ -1,16 +1,19 @@
 """Short jobs through `heldout up`, beside what the model of waiting jobs says of them.
 
 `python -m benchmarks.capacity [FILE]` appends to FILE (JSON Lines; `build/capacity.jsonl` by default) and goes on
-where it was stopped: first bursts that say how many jobs a worker does in a minute, then batches of jobs that arrive
-independently of each other, at a share of that. Each batch begins with an empty queue.
+where it was stopped: first a burst that says how many jobs a worker does in a minute, then batches of jobs that arrive
+independently of each other, at a share of that. Each batch begins with an empty queue. It takes some eight minutes on
+two quiet cores; `--burst 8 --batches 2 --jobs 10` (with a FILE of its own) shows in one that it works.
 """
 
+import argparse
 import json
+import os
 import random
 import statistics
-import sys
 import time
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +30,6 @@ SPEC: dict[str, Any] = {
     "resources": {"towers": 1},
 }
 WARM_UP = 4
-BURSTS, JOBS_OF_BURST = 1, 24
-BATCHES, JOBS_OF_BATCH = 5, 100
 USE = 0.7
 
 
@@ -44,12 +45,15 @@ class Batch:
     span_s: float
 
 
-def main(path: Path) -> None:
+def main() -> None:
     """Run what the file lacks, then print what it says."""
+    options = _options()
+    path: Path = options.file
     path.parent.mkdir(parents=True, exist_ok=True)
     done = read(path)
-    kinds = [one.kind for one in done]
-    missing = ["burst"] * (BURSTS - kinds.count("burst")) + ["batch"] * (BATCHES - kinds.count("batch"))
+    batches = sum(one.kind == "batch" for one in done)
+    missing = [] if any(one.kind == "burst" for one in done) else [("burst", options.burst)]
+    missing += [("batch", options.jobs)] * (options.batches - batches)
     if missing:
         service = TemporaryService()
         try:
@@ -57,14 +61,24 @@ def main(path: Path) -> None:
             found = service.wait_until_ready()
             with Client(found.url, found.api_key) as client:
                 _run_all(client, [SPEC] * WARM_UP, [0.0] * WARM_UP)
-                for kind in missing:
-                    batch = _measured(client, kind, done)
+                for kind, count in missing:
+                    batch = _measured(client, kind, count, done)
                     done.append(batch)
                     with path.open("a") as file:
                         file.write(json.dumps(asdict(batch)) + "\n")
+                    print(f"{kind} of {count} jobs: {batch.span_s:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True)
         finally:
             service.stop(hurry=lambda: False)
     report(done)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity")
+    parser.add_argument("file", nargs="?", type=Path, default=FILE)
+    parser.add_argument("--burst", type=int, default=24, metavar="N", help="jobs that are submitted at once")
+    parser.add_argument("--batches", type=int, default=5, metavar="N")
+    parser.add_argument("--jobs", type=int, default=100, metavar="N", help="jobs of a batch")
+    return parser.parse_args()
 
 
 def read(path: Path) -> list[Batch]:
@@ -77,14 +91,12 @@ def per_minute(done: list[Batch]) -> float:
     return 60 * sum(len(one.lengths_s) for one in bursts) / sum(one.span_s for one in bursts)
 
 
-def _measured(client: Client, kind: str, done: list[Batch]) -> Batch:
-    if kind == "burst":
-        count, arrivals = JOBS_OF_BURST, [0.0] * JOBS_OF_BURST
-    else:
+def _measured(client: Client, kind: str, count: int, done: list[Batch]) -> Batch:
+    arrivals = [0.0] * count
+    if kind == "batch":
         chance = random.Random(sum(one.kind == "batch" for one in done))
-        count, rate, arrivals, moment = JOBS_OF_BATCH, USE * per_minute(done) / 60, [], 0.0
-        for _ in range(count):
-            arrivals.append(moment := moment + chance.expovariate(rate))
+        rate = USE * per_minute(done) / 60
+        arrivals = list(accumulate(chance.expovariate(rate) for _ in range(count)))
     jobs, slots = _run_all(client, [SPEC] * count, arrivals)
     first = jobs[0].queued_at
     return Batch(
@@ -126,31 +138,42 @@ def report(done: list[Batch]) -> None:
     """Print what was measured, and what the model says of the same arrivals and lengths."""
     print(f"{per_minute(done):.0f} jobs a minute while more wait than there are slots")
     batches = [one for one in done if one.kind == "batch"]
+    if not batches:
+        return
     slots = max(one.slots for one in done)
     lengths = [one for batch in batches for one in batch.lengths_s]
     waits = [one for batch in batches for one in batch.waits_s]
+    played = [one for batch in batches for one in waits_of(batch.arrivals_s, batch.lengths_s, slots)]
     arrivals_per_s = len(waits) / sum(batch.arrivals_s[-1] for batch in batches)
     mean, spread = statistics.mean(lengths), statistics.variance(lengths) / statistics.mean(lengths) ** 2
-    played = [one for batch in batches for one in waits_of(batch.arrivals_s, batch.lengths_s, slots)]
-    print(f"{len(waits)} jobs, {arrivals_per_s:.2f} a second, {slots} slots, {mean:.3f} s long (spread {spread:.2f})")
+    print(f"{len(waits)} jobs, {arrivals_per_s:.2f} a second, {slots} slots, {mean:.2f} s long (spread {spread:.2f})")
     print(f"slots in use: {arrivals_per_s * mean / slots:.0%}")
-    print(f"mean wait, measured: {_with_error(waits, batches)}")
-    print(f"mean wait, queue played with these arrivals and lengths: {statistics.mean(played):.3f} s")
-    print(f"mean wait, M/G/c: {mean_wait_s(arrivals_per_s, mean, slots, spread=spread):.3f} s")
-    idle = [
-        wait
-        for batch in batches
-        for wait, other in zip(batch.waits_s, waits_of(batch.arrivals_s, batch.lengths_s, slots), strict=True)
-        if other == 0
-    ]
-    print(f"wait of jobs that found a slot free, median: {statistics.median(idle):.3f} s")
+    print("\n| wait, in seconds | mean | half wait at most | 95 % wait at most |\n|---|---|---|---|")
+    print(_row("measured", waits, _mean_of(batches)))
+    print(_row("a simulated queue with the same arrivals and lengths", played, f"{statistics.mean(played):.2f}"))
+    if arrivals_per_s * mean < slots:
+        print(f"| the formula | {mean_wait_s(arrivals_per_s, mean, slots, spread=spread):.2f} | | |\n")
+    else:
+        print("| the formula | without end: jobs came in faster than slots ended them | | |\n")
+    free = [wait for wait, simulated in zip(waits, played, strict=True) if simulated == 0]
+    if free:
+        print(
+            f"the {len(free)} jobs that wait 0 s in the simulated queue wait {statistics.median(free):.2f} s (median)"
+        )
 
 
-def _with_error(waits: list[float], batches: list[Batch]) -> str:
+def _row(name: str, waits_s: list[float], mean: str) -> str:
+    ordered = sorted(waits_s)
+    half, most = (ordered[int(share * (len(ordered) - 1))] for share in (0.5, 0.95))
+    return f"| {name} | {mean} | {half:.2f} | {most:.2f} |"
+
+
+def _mean_of(batches: list[Batch]) -> str:
+    """The mean wait, ± how far it would differ in other runs: from how far those of batches differ."""
     means = [statistics.mean(batch.waits_s) for batch in batches]
-    error = statistics.stdev(means) / len(means) ** 0.5 if len(means) > 1 else float("nan")
-    return f"{statistics.mean(waits):.3f} ± {error:.3f} s"
+    mean = f"{statistics.mean(means):.2f}"
+    return f"{mean} ± {statistics.stdev(means) / len(means) ** 0.5:.2f}" if len(means) > 1 else mean
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if sys.argv[1:] else FILE)
+    main()

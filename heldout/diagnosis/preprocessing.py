@@ -27,10 +27,9 @@ class NeededPreprocessing:
         low, high = (f"{value:g}" for value in self.change.value_range)
         before, after = (_figures(figures[split]) for figures in (self.before, self.after))
         return (
-            f"The model was trained on other pixels than the dataset has: {self.change.in_words}, while those of the "
-            f"dataset go from {low} to {high}. Of the {images} it answers {before} correctly with the dataset's pixels "
-            f"as they are, and {after} with the pixels that it knows. All other figures here are those with the pixels "
-            "that it knows."
+            f"The model was trained on other pixels than the dataset has, which go from {low} to {high}. It answers "
+            f"best with {self.change.in_words}. Of the {images} it answers {before} correctly with the dataset's "
+            f"pixels as they are, and {after} with these. All other figures here are those with these pixels."
         )
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 from heldout.diagnosis.gap.term_words import TERM_NAMES
 from heldout.stored.audit import StoredAudit
 from heldout.stored.final import FinalView, SplitResult
-from heldout.views.diagnosis import DiagnosisView, GapBudgetView
+from heldout.views.diagnosis import CalibrationView, DiagnosisView, GapBudgetView
 from heldout.views.job import JobView
 from models.reports.document import Block, Document, Facts, Heading, Listing, Paragraph, Table
 from models.reports.figures import LOSS, OF_100_IMAGES, counted, percent, signed, signed_range
@@ -85,24 +85,23 @@ def _about(job: JobView) -> str:
     return f"Job `{job.id}` on {_plain(job.dataset.name)}, version {job.dataset.version}{when}."
 
 
+def _calibration(found: CalibrationView) -> str:
+    said = f"on {found.split} images its probabilities are off by {percent(found.error_before)} on average"
+    if found.error_after >= found.error_before:
+        return f"{said}; one temperature does not mend that."
+    return (
+        f"{said}; divided by a temperature of {found.temperature:.2f} before the softmax, by "
+        f"{percent(found.error_after)}."
+    )
+
+
 def _use_blocks(facts: CardFacts) -> list[Block]:
     height, width, channels = facts.shape
     low, high = facts.value_range
     names = [f"«{_plain(name)}»" for name in facts.classes[:_SHOWN_CLASSES]]
     more = len(facts.classes) - len(names)
     calibration = facts.diagnosis.calibration
-    sure = (
-        []
-        if calibration is None
-        else [
-            (
-                "How sure it is:",
-                f"on {calibration.split} images its probabilities are off by {percent(calibration.error_before)} on "
-                f"average; divided by a temperature of {calibration.temperature:.2f} before the softmax, by "
-                f"{percent(calibration.error_after)}.",
-            )
-        ]
-    )
+    sure = [] if calibration is None else [("How sure it is:", _calibration(calibration))]
     return [
         Heading("Intended use"),
         Paragraph(

@@ -118,15 +118,28 @@ def test_a_history_from_anywhere_is_judged_without_a_service(asked, tmp_path):
 
 
 def test_what_cannot_be_done_is_said_with_what_to_do(asked, tmp_path):
-    [(unknown, failed)] = asked(call("diagnose_job", job="job_nothing"))
-    assert failed
-    assert "job_not_found" in unknown
-    [(refused, failed)] = asked(call("train", spec={**SPEC, "dataset": "pets"}))
-    assert failed
+    calls = (call("diagnose_job", job="job_nothing"), call("train", spec={**SPEC, "dataset": "pets"}))
+    calls += (call("diagnose_history", path=str(tmp_path / "none.csv")), call("compare", jobs=["job_nothing"]))
+    (unknown, refused, missing, few), failed = zip(*asked(*calls), strict=True)
+    assert all(failed)
+    assert "`heldout jobs`. (job_not_found)" in unknown
     assert "pets" in refused
+    assert missing.endswith("none.csv: No such file or directory")
+    assert few.startswith("`jobs`: received ['job_nothing']; list should have at least 2 items")
     [(away, failed)] = asked(call("diagnose_job", job="job_nothing"), home=tmp_path)
     assert failed
     assert "heldout up" in away
+
+
+def test_a_misspelled_argument_starts_nothing(asked, client):
+    job = client.train({**SPEC, "training": {"epochs": 1, "seed": 7}})
+    job.wait()
+    before = len(list(client.studies()))
+    tools, (text, failed) = asked(tools_of, call("cure", job=job.id, remedies=["dropout"], dryrun=True))
+    assert failed
+    assert text == "There is no argument `dryrun`."
+    assert len(list(client.studies())) == before
+    assert all(tool.input_schema["additionalProperties"] is False for tool in tools)
 
 
 def test_without_its_package_the_command_says_what_to_install(tmp_path):

@@ -8,13 +8,15 @@ from typing import Annotated, Any, ParamSpec
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from heldout import __version__
+from heldout.cli.advice import as_commands
 from heldout.cli.audits import show_audit
 from heldout.cli.histories import read_history
-from heldout.cli.mcp_server.words import comparison_text, job_text, said, study_text
+from heldout.cli.mcp_server.words import comparison_text, job_text, refused_arguments, said, study_text
 from heldout.cli.outcome import Refused
 from heldout.cli.presets import Preset, spec_of
 from heldout.cli.shown_diagnosis import show_diagnosis
@@ -47,7 +49,6 @@ _STARTS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempote
 
 def make_server(home: Path | None = None) -> MCPServer[None]:
     """The server of one service: that of `home`, or the one that the environment names, looked up at each call."""
-    server: MCPServer[None] = MCPServer("heldout", instructions=_ABOUT, version=__version__, log_level="WARNING")
     tools = Tools(home)
     offered: dict[Callable[..., Awaitable[str]], ToolAnnotations] = {
         tools.diagnose_history: _READS,
@@ -59,9 +60,29 @@ def make_server(home: Path | None = None) -> MCPServer[None]:
         tools.compare: _READS,
         tools.dataset_findings: _READS,
     }
-    for tool, annotations in offered.items():
-        server.add_tool(_told(tool), annotations=annotations, structured_output=False)
-    return server
+    strict = [_strict(_told(tool), annotations) for tool, annotations in offered.items()]
+    return _Server("heldout", instructions=_ABOUT, version=__version__, log_level="WARNING", tools=strict)
+
+
+class _Server(MCPServer[None]):
+    """Says in plain words which arguments of a tool are wrong."""
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            raise ToolError(refused_arguments(error.__cause__)) from None
+
+
+def _strict(tool: Callable[..., Awaitable[str]], annotations: ToolAnnotations) -> Tool:
+    """The tool, which refuses unknown arguments: a misspelled `dry_run` must not start trainings."""
+    made = Tool.from_function(tool, annotations=annotations, structured_output=False)
+    taken = made.fn_metadata.arg_model
+    made.fn_metadata.arg_model = type(taken.__name__, (taken,), {"__module__": __name__}, extra="forbid")
+    made.parameters["additionalProperties"] = False
+    return made
 
 
 def _told(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[str]]:
@@ -72,8 +93,10 @@ def _told(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[str]]:
         try:
             return await tool(*args, **kwargs)
         except ApiProblem as problem:
-            raise ToolError(f"{problem.title}: {problem.detail} ({problem.code})") from None
-        except (NoService, Refused, OSError, ValueError) as failure:
+            raise ToolError(f"{problem.title}: {as_commands(problem.detail)} ({problem.code})") from None
+        except OSError as failure:
+            raise ToolError(f"{failure.filename}: {failure.strerror}" if failure.filename else str(failure)) from None
+        except (NoService, Refused, ValueError) as failure:
             raise ToolError(str(failure)) from None
 
     return told

@@ -5,6 +5,9 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
 from heldout.cli.figures import NONE, accuracy, interval, points
 from heldout.cli.screen import print_table, say
 from heldout.cli.shown import show_outcome
@@ -15,6 +18,9 @@ from heldout.stored.final import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
+
+# Of wrong arguments, and the characters that are shown of each.
+MAX_REFUSED, MAX_SHOWN = 5, 60
 
 
 def said(show: Callable[..., None], *args: Any) -> str:
@@ -75,3 +81,19 @@ def _row_of(job: JobView, final: FinalView | None) -> tuple[str, ...]:
         NONE if test_gap is None else f"{points(test_gap)} points",
         job.summary.verdict or NONE,
     )
+
+
+def refused_arguments(refused: ValidationError) -> str:
+    """Which arguments of a tool are wrong, and how."""
+    return " ".join(_refused_argument(one) for one in refused.errors()[:MAX_REFUSED])
+
+
+def _refused_argument(one: ErrorDetails) -> str:
+    name = ".".join(map(str, one["loc"]))
+    if one["type"] == "extra_forbidden":
+        return f"There is no argument `{name}`."
+    if one["type"] == "missing":
+        return f"The argument `{name}` is missing."
+    received = repr(one["input"])
+    shown = received if len(received) <= MAX_SHOWN else f"{received[:MAX_SHOWN]}…"
+    return f"`{name}`: received {shown}; {one['msg'][0].lower()}{one['msg'][1:]}."

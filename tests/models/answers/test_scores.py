@@ -6,6 +6,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from heldout.stored.evaluation import ClassScores
 from models.answers.scores import scores_of
+from models.answers.temperature import at_temperature, fitted_temperature
 
 CLASSES = 5
 
@@ -65,3 +66,12 @@ def test_a_split_without_images_has_no_scores():
     assert found.calibration_error is None
     assert found.mistakes == ()
     assert found.per_class[0] == ClassScores(count=0, precision=None, recall=None, f1=None)
+
+
+def test_a_network_without_a_wrong_answer_is_not_made_certain_of_all_that_it_says(predictions):
+    """After 100 right answers the next one may still be wrong."""
+    chances, _ = predictions
+    said = np.log(chances[:100].astype(np.float64))
+    temperature = fitted_temperature(said, said.argmax(axis=1).astype(np.int32))
+    confidence = np.exp(at_temperature(said, temperature)).max(axis=1)
+    assert 0.9 < confidence.mean() < 0.99

@@ -18,6 +18,8 @@ def facts_of(file: Path) -> ModelFacts:
     """
     with file.open("rb") as opened:
         start = opened.read(8)
+    if not start:
+        raise ModelRefused(ModelRejectionCode.NOT_A_MODEL, "The file is empty. Upload it again.")
     if start.startswith(_ZIP):
         # Here, since importing TensorFlow takes seconds.
         from worker.training.foreign import keras_model

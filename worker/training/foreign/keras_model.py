@@ -34,11 +34,11 @@ def load(file: Path) -> keras.Model:
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # whatever a broken file makes Keras raise
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(str(error).split()).rstrip(".")[:300]
         raise ModelRefused(
             ModelRejectionCode.MODEL_DAMAGED,
-            f"Keras {keras.__version__} cannot load the model: {type(error).__name__}: {text} Save the model again "
-            "with `model.save('model.keras')`, with a release of Keras that is not newer.",
+            f"Keras {keras.__version__} cannot load the model: {type(error).__name__}: {text}. Save the model again "
+            "with `model.save('model.keras')`, with this release of Keras or an earlier one.",
         ) from error
     if not isinstance(loaded, keras.Model):
         raise ModelRefused(ModelRejectionCode.NOT_A_MODEL, f"The file holds a {type(loaded).__name__}, not a model.")

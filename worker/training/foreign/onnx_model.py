@@ -1,6 +1,7 @@
 """An ONNX file as a network that answers, by onnxruntime. Its weights are counted without it."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from worker.training.foreign.refusal import ModelRefused
 _PRODUCER_NAME, _PRODUCER_VERSION, _GRAPH = 2, 3, 7
 _INITIALIZER = 5
 _DIMS, _NAME, _EXTERNAL_DATA = 1, 8, 13
+# A file of onnxruntime's source and a function's signature, in the middle of its messages.
+_PLACE_IN_ITS_SOURCE = re.compile(r"/onnxruntime_src/\S+:\d+ .*\) ")
 # Channels that images have.
 _CHANNELS = (1, 3, 4)
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -83,7 +86,7 @@ def facts_of(file: Path) -> ModelFacts:
     try:
         answer = model(image)
     except Exception as error:  # whatever onnxruntime raises
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(str(error).replace(str(file), "the file").split())[:300]
         code = ModelRejectionCode.CANNOT_ANSWER
         raise ModelRefused(code, f"The model fails on a black image: {type(error).__name__}: {text}") from error
     if not np.isfinite(answer).all():
@@ -117,9 +120,11 @@ def _session(file: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # whatever a broken file makes it raise
-        text = " ".join(str(error).split())[:300]
+        text = " ".join(str(error).replace(str(file), "the file").split())
+        text = _PLACE_IN_ITS_SOURCE.sub(" ", text).rstrip(".")[:300]
         code = ModelRejectionCode.MODEL_DAMAGED
-        raise ModelRefused(code, f"onnxruntime {onnxruntime.__version__} cannot load the model: {text}") from error
+        detail = f"onnxruntime {onnxruntime.__version__} cannot load the model: {text}. Export it again."
+        raise ModelRefused(code, detail) from error
 
 
 def _contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
@@ -135,8 +140,8 @@ def _contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
     except NotThisFormatError as error:
         raise ModelRefused(
             ModelRejectionCode.NOT_A_MODEL,
-            "The file is neither a `.keras` file nor an ONNX one. Save a model of Keras with `model.save('model.keras')"
-            "`, or export it as ONNX.",
+            "The file is neither a `.keras` file nor a whole ONNX one. Save a model of Keras with "
+            "`model.save('model.keras')`, or export it as ONNX.",
         ) from error
     return " ".join(filter(None, maker)), weights
 

@@ -6,9 +6,11 @@ import json
 import pytest
 
 from heldout.lifecycle import FailureCode, StopReason
+from heldout.stored.gap import Calibration
 from models.store import claims, named_blobs
 from tests.api.routes.exported import FILE, report_of, store
 from tests.api.support import assert_problem, sqlite_only, submitted
+from tests.heldout.served import GAP
 
 pytestmark = sqlite_only
 
@@ -141,6 +143,16 @@ def test_the_card_says_what_the_model_is_for_how_well_it_does_and_how_it_is_made
     assert json.loads(listed[: listed.index("```")]) == client.get(f"/v1/jobs/{waiting}").json()["spec"]
     assert client.get("/v1/datasets/mnist5k").json()["sha256"] in card
     assert_problem(stranger.get(f"/v1/jobs/{waiting}/card"), 404, "job_not_found")
+
+
+@pytest.mark.parametrize(("after", "said"), [(0.02, "divided by a temperature of 0.49"), (0.08, "does not mend that")])
+def test_the_card_names_a_temperature_only_where_it_helps(client, worker, spec, after, said):
+    job = submitted(client, spec)["id"]
+    found = Calibration(temperature=0.49, error_before=0.05, error_after=after, loss_before=0.3, loss_after=0.2)
+    worker.succeed(worker.claim(), gap=GAP.model_copy(update={"calibration": found}))
+    card = client.get(f"/v1/jobs/{job}/card").text
+    assert said in card
+    assert ("0.49" in card) is (after < found.error_before)
 
 
 def test_the_script_is_there_at_once_and_has_what_the_job_needs_and_nothing_else(client, worker, spec):
