@@ -165,6 +165,7 @@ def _answer_to(error: HeldoutError, path: str) -> Response:
 
 async def _expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, HeldoutError)
+    error.headers |= getattr(request.state, "counted", {})
     return _answer_to(error, request.scope["path"])
 
 

@@ -39,8 +39,10 @@ class Options:
 
 async def predict(request: Request) -> Response:
     service: Service = request.app.state.service
-    model, headers = await service.model_for(request, request.path_params["job_id"], _wait_in(request.query_params))
+    job_id = request.path_params["job_id"]
+    caller = await service.callers.caller_of(request, job_id)
     options = options_in(request.query_params)
+    model = await service.model_for(caller, job_id, options.wait_s)
     if options.calibrated and model.facts.temperature is None:
         raise NoTemperature(model.facts.job_id)
     async with service.bodies.received(request, model.facts.owner) as body:
@@ -53,7 +55,7 @@ async def predict(request: Request) -> Response:
             opened.memory_bytes + model.answer_bytes(opened.images),
             is_short=is_small and opened.pixels <= SHORT_PIXELS and model.is_short(opened.images),
         )
-    return Response(content, headers=headers, media_type="application/json")
+    return Response(content, headers=request.state.counted, media_type="application/json")
 
 
 def options_in(params: Mapping[str, str]) -> Options:
@@ -71,12 +73,8 @@ def options_in(params: Mapping[str, str]) -> Options:
         top_k=int(_number(params.get("top_k", "5"), "top_k", 1, MAX_TOP_K, whole=True)),
         threshold=None if threshold is None else _number(threshold, "threshold", 0, 1),
         calibrated=calibrated == "true",
-        wait_s=_wait_in(params),
+        wait_s=_number(params.get("wait", str(DEFAULT_WAIT_S)), "wait", 0, MAX_WAIT_S),
     )
-
-
-def _wait_in(params: Mapping[str, str]) -> float:
-    return _number(params.get("wait", str(DEFAULT_WAIT_S)), "wait", 0, MAX_WAIT_S)
 
 
 def _number(text: str, name: str, low: float, high: float, *, whole: bool = False) -> float:

@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from models.store import keys, owners
 from tests.api.support import assert_problem
-from tests.predict.world import TEMPERATURE, World, npy
+from tests.predict.world import TEMPERATURE, World, npy, predicting
 
 
 @pytest.fixture
@@ -125,6 +125,15 @@ def test_bodies_and_parameters_have_limits(client, world):
         assert next(iter(wrong)) in problem["detail"]
     other_field = client.post(f"/v1/jobs/{world.job}/predict", files={"image": ("a.png", png(GREY))})
     assert_problem(other_field, 400, "invalid_form")
+
+
+def test_a_request_with_wrong_parameters_counts_as_one(world):
+    with predicting(world.settings.model_copy(update={"rate": "2/minute"})) as url, world.client() as client:
+        path = f"{url}/v1/jobs/{world.job}/predict"
+        first = client.post(f"{path}?x=1")
+        assert (first.status_code, first.headers["RateLimit"].split(";")[1]) == (400, "r=1")
+        client.post(f"{path}?top_k=none")
+        assert_problem(client.post(path, content=png(GREY)), 429, "too_many_requests")
 
 
 FORMS = {
