@@ -5,8 +5,14 @@ from collections.abc import Callable
 
 from starlette.types import Receive
 
+# What is logged and counted where a client does not wait for its answer.
+STATUS_OF_LEFT = 499
 # Most answers are there sooner, and to look costs as much as a tenth of the smallest ones.
 LOOK_AFTER_S = 0.5
+
+
+class ClientLeft(Exception):
+    """Nobody waits for the answer any more."""
 
 
 class Departure:
@@ -30,6 +36,11 @@ class Departure:
             self._timer.cancel()
         if self._looking is not None:
             self._looking.cancel()
+
+    def require_client(self) -> None:
+        """Raises ClientLeft. Safe in a thread."""
+        if self.has_left:
+            raise ClientLeft
 
     def _look(self) -> None:
         self._looking = asyncio.get_running_loop().create_task(self._wait())

@@ -12,12 +12,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import get_contextvars
 
+from api.departure import STATUS_OF_LEFT, ClientLeft
 from api.http.app_context import AppContext
 from api.http.auth import key_of, require_valid_key
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body
 from api.http.context import RequestContext
 from api.http.problems import problem_response
-from api.predictions import Body, ClientLeft
+from api.predictions import Body
 from api.remembered import Remembered
 from heldout.errors import HeldoutError
 
@@ -25,8 +26,6 @@ PREDICT = "/v1/jobs/{job_id}/predict"
 # Probes ask for these without a key.
 SERVER, HEALTH = "/v2", "/v2/health/{what}"
 MODEL = "/v2/models/{path:path}"
-# What the log and metrics say where a client does not wait for its answer.
-CLIENT_LEFT = 499
 
 
 class PassedOn:
@@ -53,7 +52,7 @@ class PassedOn:
             except HeldoutError as error:
                 answer = error_response(error, scope["path"])
             except ClientLeft:
-                answer = Response(status_code=CLIENT_LEFT)
+                answer = Response(status_code=STATUS_OF_LEFT)
             await answer(scope, receive, send)
         finally:
             seconds = perf_counter() - began

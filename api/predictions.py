@@ -102,10 +102,6 @@ class Body:
             raise InvalidForm(CUT) from None
 
 
-class ClientLeft(Exception):
-    """Nobody waits for the answer any more."""
-
-
 class Predictions:
     """The connections of one API process."""
 
@@ -199,8 +195,7 @@ class Predictions:
             ):
                 content = await answer.read()
         except TimeoutError:
-            if departure.has_left:
-                raise ClientLeft from None
+            departure.require_client()
             raise
         finally:
             departure.end()

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from api.departure import Departure
 from heldout import __version__
 from heldout.errors import (
     ExportNotReady,
@@ -20,6 +21,7 @@ from heldout.errors import (
     NotReady,
     TooManyImages,
 )
+from predict import metrics
 from predict.model import ServedModel
 from predict.runtime import INPUT, OUTPUT
 from predict.service import DEFAULT_WAIT_S, Service
@@ -75,12 +77,19 @@ async def infer(request: Request) -> Response:
         async with service.large_json if count > LARGE_JSON_BYTES else nullcontext():
             asked = await service.work.run(lambda: read_request(body, count, model), is_short=is_small)
         images = len(asked.pixels)
-        content, own_headers = await service.answered(
-            model,
-            lambda: _inferred(asked, model),
-            model.answer_bytes(images),
-            is_short=is_small and model.is_short(images),
-        )
+        departure = Departure(request.receive)
+        departure.begin()
+        try:
+            content, own_headers = await service.answered(
+                model,
+                lambda: _inferred(asked, model),
+                model.answer_bytes(images),
+                departure,
+                is_short=is_small and model.is_short(images),
+            )
+        finally:
+            departure.end()
+    metrics.IMAGES.inc(images)
     return Response(content, headers=request.state.counted | own_headers)
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from api.departure import Departure
 from models.store.keys import Caller
 from predict.bodies import HeldBodies
 from predict.cache import ModelCache
@@ -36,14 +37,15 @@ class Service:
         return self.models.loaded(job_id) or await self.models.get(caller, job_id, wait_s=wait_s)
 
     async def answered(
-        self, model: ServedModel, work: Callable[[], Result], memory_bytes: int, *, is_short: bool
+        self, model: ServedModel, work: Callable[[], Result], memory_bytes: int, departure: Departure, *, is_short: bool
     ) -> Result:
         """What `work` says, which asks the model; it waits for the memory that it needs, unless it is short.
 
-        Raises: what `work`, `Room.taken` and `HeldOutImages.be_ready` do.
+        Raises: what `work`, `Room.taken` and `HeldOutImages.be_ready` do; ClientLeft before it begins.
         """
         if is_short:
             return work()
         await model.held_out.be_ready(self.work.read)
         async with self.room.taken(memory_bytes):
+            departure.require_client()
             return await self.work.run(work, is_short=False)
