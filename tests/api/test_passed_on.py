@@ -155,6 +155,15 @@ def test_a_stranger_is_refused_before_anything_is_passed_on(served):
         assert set(answer.json()) == {"error"}
 
 
+def test_without_a_process_each_protocol_says_so(served):
+    with served(predict_url=None) as client:
+        assert_problem(client.post(PATH, content=b"image"), 503, "predictions_unavailable")
+        assert_problem(client.post(PATH, headers=bearer("ho_none")), 401, "unauthenticated")
+        for path in ("/v2/health/live", "/v2/models/x/ready"):
+            answer = client.get(path)
+            assert (answer.status_code, list(answer.json())) == (503, ["error"])
+
+
 def test_a_header_may_hold_any_byte(served):
     with served() as client:
         said = "image/png; name=\xe9".encode("latin-1")
