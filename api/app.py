@@ -18,6 +18,7 @@ from api.http.request_id import RequestIdMiddleware
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
+from api.passed_on import PassedOn
 from api.predictions import Predictions
 from api.routes import audit_log, diagnoses, events, health, keys, predictions, session, usage, webhooks
 from api.routes.datasets import dataset, images, ledger, suspects, upload, versions
@@ -85,12 +86,15 @@ def create_app(settings: Settings) -> FastAPI:
     for router in routers:
         app.include_router(router)
     disks = DiskMetrics(settings.home_path, blobs)
-    app.state.metrics = health.install_metrics(app, database, disks, served_here=settings.api_metrics_port is None)
+    app.state.metrics, count = health.install_metrics(
+        app, database, disks, served_here=settings.api_metrics_port is None
+    )
     health.install_docs(app)
     dashboard.install(app)
     manual.install(app)
     problems.install(app, routers)
     openapi.install(app)
+    app.add_middleware(PassedOn, context=app_context, count=count)
     app.add_middleware(RequestIdMiddleware)  # the last one added is the outermost
     return app
 

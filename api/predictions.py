@@ -1,15 +1,22 @@
-"""Passes requests for predictions on to the processes that answer them (`predict/`), and their answers back."""
+"""Passes requests for predictions on to the processes that answer them (`predict/`), and their answers back.
+
+`api/passed_on.py` decides which requests these are. The client is aiohttp: docs/decisions/0015 says why.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
-import httpcore2
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from api.departure import Departure
 from heldout.errors import InvalidForm, PredictionsUnavailable
+
+if TYPE_CHECKING:
+    import aiohttp
 
 # A model that nobody has asked for yet is exported and loaded meanwhile.
 TIMEOUT_S = 90.0
@@ -17,7 +24,7 @@ CONNECT_TIMEOUT_S = 5.0
 TURN_TIMEOUT_S = 30.0
 # `OTHER_OPEN_FILES` of `api/connections/server.py` has room for them.
 MAX_CONNECTIONS = 256
-# Of those, at the same time, for one key or one owner: nobody takes all.
+# Of those, at the same time, for one owner: nobody takes all, with however many keys.
 MAX_EACH = 32
 # A body that is not larger is received whole before it takes a connection: a slow client then holds none.
 SMALL_BODY_BYTES = 64 * 1024
@@ -26,8 +33,8 @@ KEEP_ALIVE_S = 4.0
 PASSED_ON = frozenset({b"accept", b"content-type", b"inference-header-content-length"})
 GIVEN_BACK = frozenset(
     {
-        *("allow", "content-type", "inference-header-content-length", "ratelimit", "ratelimit-policy"),
-        *("retry-after", "www-authenticate"),
+        *(b"allow", b"content-type", b"inference-header-content-length", b"ratelimit", b"ratelimit-policy"),
+        *(b"retry-after", b"www-authenticate"),
     }
 )
 NOBODY = (
@@ -35,10 +42,14 @@ NOBODY = (
     "sets HELDOUT_PREDICT_URL."
 )
 TOO_MANY = "Too many predictions are asked for at once."
+CUT = "The connection ended in the middle of the body."
 
 
 class Body:
-    """The body of a request: the small ones whole, of the others their beginning and what comes after it."""
+    """The body of a request: the small ones whole, of the others their beginning and what comes after it.
+
+    has_ended: whether all of it has come. is_cut: whether it has ended too early.
+    """
 
     def __init__(self, request: Request) -> None:
         self._stream = request.stream()
@@ -46,6 +57,8 @@ class Body:
         self._beginning = bytearray()
         self.is_whole = True
         self.can_repeat = True
+        self.has_ended = request.method == "GET"
+        self.is_cut = False
 
     @classmethod
     async def of(cls, request: Request) -> "Body":
@@ -60,30 +73,33 @@ class Body:
         return body
 
     @property
-    def framing(self) -> tuple[bytes, bytes]:
-        """The header that says where the body ends."""
+    def length(self) -> str | None:
+        """How many bytes it says that it has, where it is not whole yet."""
+        return None if self.is_whole else self._length
+
+    def content(self, on_end: Callable[[], None]) -> bytes | AsyncIterator[bytes]:
+        """What is sent of it; on_end is called once it is whole."""
         if self.is_whole:
-            return b"Content-Length", str(len(self._beginning)).encode()
-        if self._length is None:
-            return b"Transfer-Encoding", b"chunked"
-        return b"Content-Length", self._length.encode()
+            on_end()
+            return bytes(self._beginning)
+        return self._chunks(on_end)
 
-    def content(self) -> bytes | AsyncIterator[bytes]:
-        return bytes(self._beginning) if self.is_whole else self._chunks()
-
-    async def _chunks(self) -> AsyncIterator[bytes]:
+    async def _chunks(self, on_end: Callable[[], None]) -> AsyncIterator[bytes]:
         self.can_repeat = False
         yield bytes(self._beginning)
         async for chunk in self._taken():
             yield chunk
+        on_end()
 
     async def _taken(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._stream:
                 if chunk:
                     yield chunk
+            self.has_ended = True
         except ClientDisconnect:
-            raise InvalidForm("The connection ended in the middle of the body.") from None
+            self.is_cut = True
+            raise InvalidForm(CUT) from None
 
 
 class Predictions:
@@ -92,65 +108,134 @@ class Predictions:
     def __init__(self, url: str | None) -> None:
         """url: where the processes listen; None where there are none."""
         self._url = None if url is None else urlsplit(url)
-        self._pool = httpcore2.AsyncConnectionPool(
-            max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S, retries=1
-        )
+        self._session: aiohttp.ClientSession | None = None
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._places = asyncio.Semaphore(MAX_CONNECTIONS)
 
-    async def answer(self, request: Request, body: Body, *, credential: str, who: str, request_id: str) -> Response:
+    @property
+    def has_processes(self) -> bool:
+        return self._url is not None
+
+    async def answer(self, request: Request, body: Body, *, credential: str, owner: str, request_id: str) -> Response:
         """What a process for predictions says to the request. It checks the key and counts the request.
 
         Args:
             credential: the key or the session that the request bears.
-            who: the key or the owner, for whom only so many requests are passed on at once.
-        Raises: PredictionsUnavailable, InvalidForm.
+            owner: whose that is; for one only so many requests are passed on at once. Empty for requests without a key.
+        Raises: PredictionsUnavailable, InvalidForm, ClientLeft.
         """
         if self._url is None:
             raise PredictionsUnavailable(NOBODY)
-        query: bytes = request.scope["query_string"]
-        target = request.scope["raw_path"] + (b"?" + query if query else b"")
-        url = httpcore2.URL(scheme="http", host=self._url.hostname or "", port=self._url.port or 80, target=target)
-        headers = [(name, value) for name, value in request.headers.raw if name in PASSED_ON]
-        headers += [(b"Host", self._url.netloc.encode()), (b"X-Request-ID", request_id.encode()), body.framing]
+        headers = [(name.decode(), _text(value)) for name, value in request.headers.raw if name in PASSED_ON]
+        headers += [("Host", self._url.netloc), ("X-Request-ID", request_id)]
         if credential:
-            headers.append((b"Authorization", f"Bearer {credential}".encode()))
-        turn = self._turns.setdefault(who, asyncio.Semaphore(MAX_EACH))
+            headers.append(("Authorization", f"Bearer {credential}"))
+        if body.length is not None:
+            headers.append(("Content-Length", body.length))
+        turn = self._turns.setdefault(owner, asyncio.Semaphore(MAX_EACH))
+        await _take(turn)
         try:
-            await asyncio.wait_for(turn.acquire(), TURN_TIMEOUT_S)
-        except TimeoutError:
-            raise PredictionsUnavailable(TOO_MANY) from None
-        try:
-            return await self._sent(request.method, url, headers, body)
+            await _take(self._places)
+            try:
+                return await self._sent(request, headers, body)
+            finally:
+                self._places.release()
         finally:
             turn.release()
 
     async def close(self) -> None:
-        await self._pool.aclose()
+        if self._session is not None:
+            await self._session.close()
 
-    async def _sent(self, method: str, url: httpcore2.URL, headers: list[tuple[bytes, bytes]], body: Body) -> Response:
+    async def _sent(self, request: Request, headers: list[tuple[str, str]], body: Body) -> Response:
+        import aiohttp
+
         for is_last in (False, True):
             try:
-                return await self._asked(method, url, headers, body)
-            except httpcore2.PoolTimeout:
-                raise PredictionsUnavailable(TOO_MANY) from None
-            except httpcore2.ConnectTimeout:
-                raise PredictionsUnavailable(NOBODY) from None
-            except httpcore2.TimeoutException:
+                return await self._asked(request, headers, body)
+            except aiohttp.SocketTimeoutError:
                 raise PredictionsUnavailable(f"The process for predictions took more than {TIMEOUT_S:g} s.") from None
-            except (httpcore2.NetworkError, httpcore2.ProtocolError):
+            except aiohttp.ConnectionTimeoutError:
+                raise PredictionsUnavailable(NOBODY) from None
+            except aiohttp.ClientError:
+                if body.is_cut:
+                    raise InvalidForm(CUT) from None
                 # A process that ends closes connections that rest: the next one answers.
                 if is_last or not body.can_repeat:
                     raise PredictionsUnavailable(NOBODY) from None
         raise AssertionError("the last round answers or raises")
 
-    async def _asked(self, method: str, url: httpcore2.URL, headers: list[tuple[bytes, bytes]], body: Body) -> Response:
-        timeout = {"read": TIMEOUT_S, "write": TIMEOUT_S, "pool": TURN_TIMEOUT_S, "connect": CONNECT_TIMEOUT_S}
-        answer = await self._pool.request(
-            method, url, headers=headers, content=body.content(), extensions={"timeout": timeout}
+    async def _asked(self, request: Request, headers: list[tuple[str, str]], body: Body) -> Response:
+        import yarl
+
+        assert self._url is not None
+        query: bytes = request.scope["query_string"]
+        url = yarl.URL.build(
+            scheme="http",
+            host=self._url.hostname or "",
+            port=self._url.port or 80,
+            path=request.scope["raw_path"].decode("ascii"),
+            query_string=query.decode("ascii"),
+            encoded=True,
         )
+        limit = asyncio.timeout(None)
+        departure = Departure(request.receive, lambda: limit.reschedule(asyncio.get_running_loop().time()))
+        try:
+            async with (
+                limit,
+                self._opened().request(
+                    request.method,
+                    url,
+                    headers=headers,
+                    data=body.content(departure.begin),
+                    # What is refused by its head is refused before its body is sent.
+                    expect100=not body.is_whole,
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                content = await answer.read()
+        except TimeoutError:
+            departure.require_client()
+            raise
+        finally:
+            departure.end()
         kept = {
             name.decode("ascii"): value.decode("latin-1")
-            for name, value in answer.headers
-            if name.decode("ascii").lower() in GIVEN_BACK
+            for name, value in answer.raw_headers
+            if name.lower() in GIVEN_BACK
         }
-        return Response(answer.content, answer.status, headers=kept)
+        return Response(content, answer.status, headers=kept)
+
+    def _opened(self) -> "aiohttp.ClientSession":
+        if self._session is None:
+            # Most services are never asked, and need not have it in memory.
+            import aiohttp
+
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=TIMEOUT_S),
+                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
+        return self._session
+
+
+async def _take(turns: asyncio.Semaphore) -> None:
+    """Raises PredictionsUnavailable: it was nobody's turn to go for too long."""
+    if not turns.locked():
+        await turns.acquire()
+        return
+    try:
+        async with asyncio.timeout(TURN_TIMEOUT_S):
+            await turns.acquire()
+    except TimeoutError:
+        raise PredictionsUnavailable(TOO_MANY) from None
+
+
+def _text(value: bytes) -> str:
+    """A header's value so that UTF-8, which is what aiohttp writes, gives its bytes again; else as Latin 1."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

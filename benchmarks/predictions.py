@@ -7,13 +7,14 @@ One job of examples/overfit.json (93,962 parameters, 28×28) answers. Sides take
 import io
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -53,14 +54,14 @@ def main() -> None:
         _cold_starts(home, job_id, found.api_key, images)
         with _predicting(home) as port:
             _batches(port, job_id, found.api_key, model, images[:BATCH])
-            with served("benchmarks.bare_prediction:app", [], {}) as bare:
-                _single_images(
-                    {"direct": port, "through the API": int(found.url.rpartition(":")[2])},
-                    bare.port,
-                    job_id,
-                    found.api_key,
-                    images[0],
-                )
+            with (
+                served("benchmarks.bare_prediction:app", [], {}) as bare,
+                _api_before(home, port) as api,
+                _nginx_before(service.folder, port, api) as nginx,
+            ):
+                ports = {"direct": port, "through nginx": nginx, "through the API": api}
+                there = {name: one for name, one in ports.items() if one is not None}
+                _single_images(there, bare.port, job_id, found.api_key, images[0])
         print(f"load averages at the end: {' '.join(f'{one:.2f}' for one in os.getloadavg())}")
     finally:
         service.stop(hurry=lambda: False)
@@ -87,16 +88,20 @@ def _trained(client: Client) -> tuple[str, bytes]:
         file.unlink()
 
 
+def _environment(home: Path, **settings: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
+    return kept | {"HELDOUT_HOME": str(home), "HELDOUT_RATE": "999999/second"} | settings
+
+
 @contextmanager
 def _predicting(home: Path) -> Iterator[int]:
     """One process for predictions on the home's database; gives its port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "predict", "--fd", str(listener.fileno())],
         cwd=ROOT,
         pass_fds=[listener.fileno()],
-        env=environment | {"HELDOUT_HOME": str(home), "HELDOUT_RATE": "999999/second", "LOG_LEVEL": "WARNING"},
+        env=_environment(home, LOG_LEVEL="WARNING"),
     )
     try:
         port = int(listener.getsockname()[1])
@@ -106,6 +111,75 @@ def _predicting(home: Path) -> Iterator[int]:
         process.terminate()
         process.wait(20)
         listener.close()
+
+
+@contextmanager
+def _api_before(home: Path, predict_port: int) -> Iterator[int]:
+    """An API that passes requests on to that port, with its line in the log for each; gives its own port."""
+    port = _free_port()
+    url = f"http://127.0.0.1:{predict_port}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "api", "serve"],
+        cwd=ROOT,
+        env=_environment(home, HELDOUT_HOST="127.0.0.1", HELDOUT_PORT=str(port), HELDOUT_PREDICT_URL=url),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _until_answers(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextmanager
+def _nginx_before(folder: Path, predict_port: int, api_port: int) -> Iterator[int | None]:
+    """nginx with proxy/nginx.conf, but without TLS, which the load does not speak; None where it is not installed."""
+    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+    if program is None:
+        print("nginx is not installed, so nothing goes through it: apt-get install nginx-light")
+        yield None
+        return
+    port = _free_port()
+    text = (ROOT / "proxy" / "nginx.conf").read_text()
+    for theirs, ours in {
+        "/tmp/": f"{folder}/",
+        "server predict:8000": f"server 127.0.0.1:{predict_port}",
+        "server api:8000": f"server 127.0.0.1:{api_port}",
+        "listen 8080;": f"listen 127.0.0.1:{_free_port()};",
+        "listen 8443 ssl;": f"listen 127.0.0.1:{port};",
+        "http2 on;": "",
+        "ssl_certificate /etc/nginx/tls/fullchain.pem;": "",
+        "ssl_certificate_key /etc/nginx/tls/privkey.pem;": "",
+        # Else it would close each connection after a thousand requests, and the load opens no other.
+        "keepalive_timeout 30s;": "keepalive_timeout 30s; keepalive_requests 10000000;",
+    }.items():
+        assert theirs in text, theirs
+        text = text.replace(theirs, ours)
+    (folder / "nginx.conf").write_text(text)
+    process = subprocess.Popen([program, "-e", "stderr", "-c", str(folder / "nginx.conf"), "-g", "daemon off;"])
+    try:
+        _until_answers(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _until_answers(port: int) -> None:
+    for _ in range(600):
+        with suppress(httpx2.TransportError):
+            httpx2.get(f"http://127.0.0.1:{port}/livez", timeout=30).raise_for_status()
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"Nothing answers on port {port}.")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _cold_starts(home: Path, job_id: str, key: str, images: NDArray[np.uint8]) -> None:

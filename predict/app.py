@@ -7,6 +7,8 @@ from functools import partial
 from time import monotonic
 
 import structlog
+from anyio import CapacityLimiter, to_thread
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.departure import STATUS_OF_LEFT, ClientLeft
 from api.dispatch import publisher_for
 from api.http.body import discard_body
 from api.http.problems import problem_response
@@ -27,7 +30,7 @@ from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
 from models.store import health
-from predict import job_routes, open_inference
+from predict import job_routes, metrics, open_inference
 from predict.bodies import HeldBodies
 from predict.cache import ModelCache
 from predict.callers import Callers
@@ -43,6 +46,8 @@ WRITE_USES_S = 60.0
 MAX_REFUSED_BYTES = 64 * 1024
 MAX_REFUSED_S = 1.0
 OPEN_INFERENCE = "/v2"
+# Ends of the paths of requests that a model answers.
+ANSWERING = ("/predict", "/infer")
 # Of a process's part of the memory a quarter is for bodies, and not more than this; a third is for answers.
 MAX_BODIES_BYTES = 512 * 1024**2
 
@@ -76,18 +81,23 @@ def create_app(settings: Settings) -> ASGIApp:
         publisher.close()
         database.dispose()
 
-    probes = [Route("/livez", _live), Route("/readyz", partial(_ready, Readiness(partial(_look_at, database))))]
+    probes = [
+        Route("/livez", _live),
+        Route("/readyz", partial(_ready, Readiness(partial(_look_at, database)))),
+        # One scrape at a time: anyone may ask for it.
+        Route("/metrics", partial(_metrics, CapacityLimiter(1))),
+    ]
     app = Starlette(
         routes=[*job_routes.routes, *open_inference.routes, *probes],
         lifespan=lifespan,
-        exception_handlers={HeldoutError: _expected, HTTPException: _unrouted},
+        exception_handlers={HeldoutError: _expected, HTTPException: _unrouted, ClientLeft: _unheard},
     )
     app.state.service = service
     return _Watched(app, service)
 
 
 class _Watched:
-    """Gives each request an id, answers unexpected errors with 500, and logs what was not answered well.
+    """Gives each request an id, answers unexpected errors with 500, counts, and logs what was not answered well.
 
     A line for each prediction would take as long as the smallest ones; the API logs those that it passes on.
     """
@@ -100,7 +110,7 @@ class _Watched:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        self.service.asked_at = monotonic()
+        began = self.service.asked_at = monotonic()
         request_id = request_id_of(Headers(scope=scope))
         status: int | None = None
         is_received = False
@@ -132,6 +142,9 @@ class _Watched:
                 raise  # part of the answer is sent: the server must cut the connection
             await _answer_to(Internal(request_id), scope["path"])(scope, receive, send_with_id)
         finally:
+            if scope["method"] == "POST" and scope["path"].endswith(ANSWERING):
+                metrics.REQUESTS.labels(f"{(status or 500) // 100}xx").inc()
+                metrics.SECONDS.observe(monotonic() - began)
             if status is None or status >= 400:
                 log.info("request", path=path, status=status, request_id=request_id)
 
@@ -152,6 +165,12 @@ async def _ready(readiness: Readiness, request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
+async def _metrics(limiter: CapacityLimiter, request: Request) -> Response:
+    service: Service = request.app.state.service
+    service.models.measure()
+    return Response(await to_thread.run_sync(metrics.scraped, limiter=limiter), media_type=CONTENT_TYPE_LATEST)
+
+
 def _look_at(database: Database) -> None:
     with database.read() as session:
         health.check(session)
@@ -165,7 +184,12 @@ def _answer_to(error: HeldoutError, path: str) -> Response:
 
 async def _expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, HeldoutError)
+    error.headers |= getattr(request.state, "counted", {})
     return _answer_to(error, request.scope["path"])
+
+
+async def _unheard(request: Request, error: Exception) -> Response:
+    return Response(status_code=STATUS_OF_LEFT)
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:

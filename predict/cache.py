@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from starlette.concurrency import run_in_threadpool
@@ -16,12 +16,15 @@ from models.ordered_exports import OrderedExport, Source, asked_for, training_wi
 from models.store.keys import Caller
 from models.tables import ExportRow
 from models.wake import WakeUp
+from predict import metrics
 from predict.held_out import HeldOutImages
 from predict.model import ServedModel, facts_of
 from predict.runtime import Network
 from predict.work import Work
 
 POLL_S = 0.2
+# So many requests of one owner wait for exports; more are answered at once that theirs is not there yet.
+MAX_WAITING_EACH = 32
 
 
 class ModelCache:
@@ -46,6 +49,7 @@ class ModelCache:
         self._models: OrderedDict[str, ServedModel] = OrderedDict()
         # One after the other: a model that many ask for is loaded once, and many models do not fill the memory.
         self._loading = asyncio.Lock()
+        self._waiting: Counter[str] = Counter()
 
     def loaded(self, job_id: str) -> ServedModel | None:
         """The model, if it is in memory."""
@@ -71,7 +75,14 @@ class ModelCache:
             model = await self._work.load(lambda: self._load(caller, job_id, row))
             self._models[job_id] = model
             self._drop_least_used()
+            metrics.LOADS.inc()
+            self.measure()
             return model
+
+    def measure(self) -> None:
+        """Say in the metrics what is in memory."""
+        metrics.MODELS.set(len(self._models))
+        metrics.MODELS_BYTES.set(self._size_bytes)
 
     async def _exported(self, caller: Caller, job_id: str, wait_s: float) -> ExportRow:
         """The row of the proven ONNX file."""
@@ -84,9 +95,16 @@ class ModelCache:
             return asked_for(self._database, self._settings.quotas, self._publish, caller, find, ExportFormat.ONNX)
 
         asked = await run_in_threadpool(ask)
-        while not asked.has_ended and time.monotonic() < deadline:
-            await asyncio.sleep(POLL_S)
-            asked = await run_in_threadpool(ask)
+        if self._waiting[caller.owner] >= MAX_WAITING_EACH:
+            return asked.stored()
+        self._waiting[caller.owner] += 1
+        try:
+            while not asked.has_ended and time.monotonic() < deadline:
+                await asyncio.sleep(POLL_S)
+                asked = await run_in_threadpool(ask)
+        finally:
+            self._waiting[caller.owner] -= 1
+            self._waiting += Counter()  # forgets owners of whom none waits
         return asked.stored()
 
     def _load(self, caller: Caller, job_id: str, row: ExportRow) -> ServedModel:

@@ -3,28 +3,19 @@
 A key that was revoked, an owner who was suspended and a job that was deleted are refused within that second.
 """
 
-import time
-from dataclasses import dataclass
-
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.http.rates import Rates
+from api.remembered import Remembered
 from heldout.errors import InsufficientScope, JobNotFound, OwnerSuspended, Unauthenticated
 from models.database import Database
+from models.ids import is_id
 from models.key_uses import KeyUses
 from models.store import callers, jobs, owners
 from models.store.keys import Caller
 
-REMEMBERED_S = 1.0
-MAX_REMEMBERED = 10_000
 BEARER = "bearer "
-
-
-@dataclass(frozen=True)
-class _Known:
-    caller: Caller
-    until: float
 
 
 class Callers:
@@ -34,32 +25,32 @@ class Callers:
         self._database = database
         self._rates = rates
         self._uses = KeyUses()
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._known: Remembered[tuple[str, str], Caller] = Remembered()
 
-    async def caller_of(self, request: Request, job_id: str) -> tuple[Caller, dict[str, str]]:
-        """Whose key a request bears, if that owner has the job; and headers that tell how often it may still ask.
+    async def caller_of(self, request: Request, job_id: str) -> Caller:
+        """Whose key a request bears, if that owner has the job.
 
-        Args: job_id may be empty, for what belongs to no job.
+        How often the key may still ask is put into `request.state.counted`, as headers of the answer.
+
         Raises:
             Unauthenticated, InsufficientScope, OwnerSuspended, TooManyRequests, JobNotFound, DatabaseUnavailable.
         """
         key = _key_of(request)
-        known = self._known.get((key, job_id))
-        if known is None or known.until < time.monotonic():
-            try:
-                caller = await run_in_threadpool(self._looked_up, key, job_id)
-            except (JobNotFound, OwnerSuspended):
-                await self._rates.count(key)
-                raise
-            if len(self._known) >= MAX_REMEMBERED:
-                self._known.clear()
-            known = self._known[key, job_id] = _Known(caller, time.monotonic() + REMEMBERED_S)
-        counted = await self._rates.count(key)
-        return known.caller, dict(counted)
+        try:
+            caller = await self._known_or_looked_up(key, job_id)
+        except (JobNotFound, OwnerSuspended):
+            request.state.counted = await self._rates.count(key)
+            raise
+        request.state.counted = await self._rates.count(key)
+        return caller
 
     def write_uses(self) -> None:
         """Write when keys were last used. Raises DatabaseUnavailable."""
         self._uses.write(self._database)
+
+    async def _known_or_looked_up(self, key: str, job_id: str) -> Caller:
+        known = self._known.get((key, job_id))
+        return known or self._known.keep((key, job_id), await run_in_threadpool(self._looked_up, key, job_id))
 
     def _looked_up(self, key: str, job_id: str) -> Caller:
         with self._database.read() as session:
@@ -71,8 +62,9 @@ class Callers:
             self._uses.note(caller.key_id)
             if owners.is_suspended(session, caller.owner):
                 raise OwnerSuspended(caller.owner)
-            if job_id:
-                jobs.find(session, caller.owner, job_id)
+            if not is_id("job", job_id):
+                raise JobNotFound(job_id[:80])
+            jobs.find(session, caller.owner, job_id)
         return caller
 
 

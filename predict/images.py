@@ -5,6 +5,7 @@ the same rules (docs/reference/images.md). An array has to be of the dataset's t
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
@@ -56,13 +57,16 @@ class OpenedFiles:
     memory_bytes: int = 0
 
 
-def open_files(files: list[ImageFile], model: ServedModel) -> OpenedFiles:
-    """Raises ImageRefused, WrongSize, WrongChannels, WrongDtype, TooManyImages."""
+def open_files(
+    files: list[ImageFile], model: ServedModel, before_each: Callable[[], None] = lambda: None
+) -> OpenedFiles:
+    """Raises ImageRefused, WrongSize, WrongChannels, WrongDtype, TooManyImages, and what `before_each` does."""
     if len(files) > model.max_images:
         raise TooManyImages(len(files), model.max_images)
     opened = OpenedFiles([])
     of_arrays = of_largest_image = of_images = 0
     for file in files:
+        before_each()
         content: OpenedImage | Pixels
         if file.content.startswith(NPY_MAGIC):
             content = _images_in(file, opened.images, model)
@@ -85,15 +89,18 @@ def open_files(files: list[ImageFile], model: ServedModel) -> OpenedFiles:
     return opened
 
 
-def pixels_of(opened: OpenedFiles, model: ServedModel) -> tuple[Pixels, list[str | None]]:
+def pixels_of(
+    opened: OpenedFiles, model: ServedModel, before_each: Callable[[], None] = lambda: None
+) -> tuple[Pixels, list[str | None]]:
     """All images in order, (images, height, width, channels) of the dataset's type, and the name of each one's file.
 
     Raises:
-        ImageRefused, WrongSize, WrongChannels, WrongDtype, WrongRange.
+        ImageRefused, WrongSize, WrongChannels, WrongDtype, WrongRange, and what `before_each` does for a file.
     """
     blocks: list[Pixels] = []
     names: list[str | None] = []
     for file, content in opened.files:
+        before_each()
         if isinstance(content, OpenedImage):
             block = _from_image(file, content, len(names), model)[np.newaxis]
         else:

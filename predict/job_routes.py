@@ -1,7 +1,7 @@
 """POST /v1/jobs/{id}/predict: images in, classes by their names out."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.departure import Departure
 from heldout.errors import InvalidParameter, NoTemperature
+from predict import metrics
 from predict.answers import answers_of, softened
 from predict.bodies import files_in
 from predict.images import NPY_MAGIC, ImageFile, OpenedFiles, open_files, pixels_of
@@ -39,21 +41,32 @@ class Options:
 
 async def predict(request: Request) -> Response:
     service: Service = request.app.state.service
-    model, headers = await service.model_for(request, request.path_params["job_id"], _wait_in(request.query_params))
+    job_id = request.path_params["job_id"]
+    caller = await service.callers.caller_of(request, job_id)
     options = options_in(request.query_params)
+    model = await service.model_for(caller, job_id, options.wait_s)
     if options.calibrated and model.facts.temperature is None:
         raise NoTemperature(model.facts.job_id)
     async with service.bodies.received(request, model.facts.owner) as body:
         files = await files_in(request, body)
         is_small = len(files) == 1 and _is_small(files[0])
-        opened = await service.work.run(lambda: open_files(files, model), is_short=is_small)
-        content = await service.answered(
-            model,
-            lambda: _answered(opened, model, options),
-            opened.memory_bytes + model.answer_bytes(opened.images),
-            is_short=is_small and opened.pixels <= SHORT_PIXELS and model.is_short(opened.images),
-        )
-    return Response(content, headers=headers, media_type="application/json")
+        departure = Departure(request.receive)
+        departure.begin()
+        try:
+            opened = await service.work.run(
+                lambda: open_files(files, model, departure.require_client), is_short=is_small
+            )
+            content = await service.answered(
+                model,
+                lambda: _answered(opened, model, options, departure.require_client),
+                opened.memory_bytes + model.answer_bytes(opened.images),
+                departure,
+                is_short=is_small and opened.pixels <= SHORT_PIXELS and model.is_short(opened.images),
+            )
+        finally:
+            departure.end()
+    metrics.IMAGES.inc(opened.images)
+    return Response(content, headers=request.state.counted, media_type="application/json")
 
 
 def options_in(params: Mapping[str, str]) -> Options:
@@ -71,12 +84,8 @@ def options_in(params: Mapping[str, str]) -> Options:
         top_k=int(_number(params.get("top_k", "5"), "top_k", 1, MAX_TOP_K, whole=True)),
         threshold=None if threshold is None else _number(threshold, "threshold", 0, 1),
         calibrated=calibrated == "true",
-        wait_s=_wait_in(params),
+        wait_s=_number(params.get("wait", str(DEFAULT_WAIT_S)), "wait", 0, MAX_WAIT_S),
     )
-
-
-def _wait_in(params: Mapping[str, str]) -> float:
-    return _number(params.get("wait", str(DEFAULT_WAIT_S)), "wait", 0, MAX_WAIT_S)
 
 
 def _number(text: str, name: str, low: float, high: float, *, whole: bool = False) -> float:
@@ -100,8 +109,9 @@ def _is_small(file: ImageFile) -> bool:
     return not any(part in content for part in PACKED)
 
 
-def _answered(opened: OpenedFiles, model: ServedModel, options: Options) -> bytes:
-    stored, names = pixels_of(opened, model)
+def _answered(opened: OpenedFiles, model: ServedModel, options: Options, require_client: Callable[[], None]) -> bytes:
+    stored, names = pixels_of(opened, model, require_client)
+    require_client()
     probabilities: Any = model.answer(stored, stored.astype(np.float32, copy=False))
     temperature = model.facts.temperature if options.calibrated else None
     if temperature is not None:

@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ class ServedModel:
 
     def answer_bytes(self, images: int) -> int:
         """About how much memory it takes to answer so many images: pixels thrice, and the two largest layers."""
-        pixels = int(np.prod(self.shape))
+        pixels = prod(self.shape)
         return images * FLOAT_BYTES * (3 * pixels + (self.facts.values_per_image or 4 * pixels))
 
     def is_short(self, images: int) -> bool:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from api.departure import Departure
 from heldout import __version__
 from heldout.errors import (
     ExportNotReady,
@@ -20,9 +21,10 @@ from heldout.errors import (
     NotReady,
     TooManyImages,
 )
+from predict import metrics
 from predict.model import ServedModel
 from predict.runtime import INPUT, OUTPUT
-from predict.service import Service
+from predict.service import DEFAULT_WAIT_S, Service
 from predict.tensors import JSON_LENGTH, InferenceRequest, error_body, json_bytes, read_request, write_answer
 
 VERSION = "1"
@@ -56,32 +58,39 @@ async def server_ready(request: Request) -> Response:
 
 
 async def model_metadata(request: Request) -> Response:
-    model, headers = await _model_of(request)
-    return JSONResponse(_metadata(model), headers=headers)
+    model = await _model_of(request)
+    return JSONResponse(_metadata(model), headers=request.state.counted)
 
 
 async def model_ready(request: Request) -> Response:
     """Whether the model answers at once. One that was never exported is ordered by the question."""
-    model, headers = await _model_of(request, READY_WAIT_S)
-    return JSONResponse({"name": model.facts.job_id, "ready": True}, headers=headers)
+    model = await _model_of(request, READY_WAIT_S)
+    return JSONResponse({"name": model.facts.job_id, "ready": True}, headers=request.state.counted)
 
 
 async def infer(request: Request) -> Response:
     service: Service = request.app.state.service
-    model, headers = await _model_of(request)
+    model = await _model_of(request)
     async with service.bodies.received(request, model.facts.owner) as body:
         count = json_bytes(body, request.headers.get(JSON_LENGTH))
         is_small = count <= SHORT_JSON_BYTES and len(body) <= SHORT_BYTES
         async with service.large_json if count > LARGE_JSON_BYTES else nullcontext():
             asked = await service.work.run(lambda: read_request(body, count, model), is_short=is_small)
         images = len(asked.pixels)
-        content, own_headers = await service.answered(
-            model,
-            lambda: _inferred(asked, model),
-            model.answer_bytes(images),
-            is_short=is_small and model.is_short(images),
-        )
-    return Response(content, headers=headers | own_headers)
+        departure = Departure(request.receive)
+        departure.begin()
+        try:
+            content, own_headers = await service.answered(
+                model,
+                lambda: _inferred(asked, model),
+                model.answer_bytes(images),
+                departure,
+                is_short=is_small and model.is_short(images),
+            )
+        finally:
+            departure.end()
+    metrics.IMAGES.inc(images)
+    return Response(content, headers=request.state.counted | own_headers)
 
 
 def _inferred(asked: InferenceRequest, model: ServedModel) -> tuple[bytes, dict[str, str]]:
@@ -97,13 +106,13 @@ def _as_stored(pixels: Any, model: ServedModel) -> Any:
     return rounded[(rounded == pixels).all(axis=(1, 2, 3))]
 
 
-async def _model_of(request: Request, wait_s: float | None = None) -> tuple[ServedModel, dict[str, str]]:
+async def _model_of(request: Request, wait_s: float = DEFAULT_WAIT_S) -> ServedModel:
     service: Service = request.app.state.service
     job_id = request.path_params["job_id"]
-    found = await (service.model_for(request, job_id) if wait_s is None else service.model_for(request, job_id, wait_s))
+    caller = await service.callers.caller_of(request, job_id)
     if request.path_params.get("version", VERSION) != VERSION:
         raise JobNotFound(job_id)
-    return found
+    return await service.model_for(caller, job_id, wait_s)
 
 
 def _metadata(model: ServedModel) -> dict[str, Any]:

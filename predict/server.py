@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+from tempfile import TemporaryDirectory
 from time import monotonic
 
 import structlog
@@ -14,6 +15,7 @@ from api.connections.server import Server, freeze_what_stays
 from heldout.errors import OperatorError
 from heldout.settings import Settings
 from predict.app import create_app
+from predict.metrics import SHARED_FOLDER, forget_process
 from predict.runtime import load_runtime
 from predict.service import Service
 from worker.machine.parent import when_input_ends
@@ -72,18 +74,20 @@ def serve_by_processes(listener: socket.socket, count: int) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    keepers = [threading.Thread(target=_keep, args=(listener, stopping), daemon=True) for _ in range(count)]
-    for keeper in keepers:
-        keeper.start()
-    stopping.wait()
-    for keeper in keepers:
-        keeper.join()
+    with TemporaryDirectory(prefix="heldout-predict-metrics-") as folder:
+        arguments = listener, stopping, folder
+        keepers = [threading.Thread(target=_keep, args=arguments, daemon=True) for _ in range(count)]
+        for keeper in keepers:
+            keeper.start()
+        stopping.wait()
+        for keeper in keepers:
+            keeper.join()
 
 
-def _keep(listener: socket.socket, stopping: threading.Event) -> None:
+def _keep(listener: socket.socket, stopping: threading.Event, metrics_folder: str) -> None:
     while not stopping.is_set():
         try:
-            process = _started(listener)
+            process = _started(listener, metrics_folder)
         except OSError as error:  # no free file or memory at the moment
             log.error("process_not_started", error=str(error))
             stopping.wait(RESTART_PAUSE_S)
@@ -102,13 +106,14 @@ def _keep(listener: socket.socket, stopping: threading.Event) -> None:
             stopping.wait(RESTART_PAUSE_S)
         assert process.stdin is not None
         process.stdin.close()
+        forget_process(process.pid, metrics_folder)
 
 
-def _started(listener: socket.socket) -> subprocess.Popen[bytes]:
+def _started(listener: socket.socket, metrics_folder: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "predict", "--fd", str(listener.fileno())],
         pass_fds=[listener.fileno()],
         # Its standard input ends when this process dies, by whatever cause, and it then stops.
         stdin=subprocess.PIPE,
-        env=os.environ | {"HELDOUT_STOP_WITH_STDIN": "true"},
+        env=os.environ | {"HELDOUT_STOP_WITH_STDIN": "true", SHARED_FOLDER: metrics_folder},
     )

@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from starlette.requests import Request
-
-from heldout.errors import JobNotFound
-from models.ids import is_id
+from api.departure import Departure
+from models.store.keys import Caller
 from predict.bodies import HeldBodies
 from predict.cache import ModelCache
 from predict.callers import Callers
@@ -34,29 +32,20 @@ class Service:
     large_json: asyncio.Lock = field(default_factory=asyncio.Lock)
     asked_at: float = 0.0
 
-    async def model_for(
-        self, request: Request, job_id: str, wait_s: float = DEFAULT_WAIT_S
-    ) -> tuple[ServedModel, dict[str, str]]:
-        """The model that a request asks, and headers of its answer. The key is looked at first.
-
-        Raises: what `Callers.caller_of` and `ModelCache.get` do.
-        """
-        well_formed = is_id("job", job_id)
-        caller, headers = await self.callers.caller_of(request, job_id if well_formed else "")
-        if not well_formed:
-            raise JobNotFound(job_id[:80])
-        model = self.models.loaded(job_id)
-        return model or await self.models.get(caller, job_id, wait_s=wait_s), headers
+    async def model_for(self, caller: Caller, job_id: str, wait_s: float = DEFAULT_WAIT_S) -> ServedModel:
+        """The model of the caller's job. Raises: what `ModelCache.get` does."""
+        return self.models.loaded(job_id) or await self.models.get(caller, job_id, wait_s=wait_s)
 
     async def answered(
-        self, model: ServedModel, work: Callable[[], Result], memory_bytes: int, *, is_short: bool
+        self, model: ServedModel, work: Callable[[], Result], memory_bytes: int, departure: Departure, *, is_short: bool
     ) -> Result:
         """What `work` says, which asks the model; it waits for the memory that it needs, unless it is short.
 
-        Raises: what `work`, `Room.taken` and `HeldOutImages.be_ready` do.
+        Raises: what `work`, `Room.taken` and `HeldOutImages.be_ready` do; ClientLeft before it begins.
         """
         if is_short:
             return work()
         await model.held_out.be_ready(self.work.read)
         async with self.room.taken(memory_bytes):
+            departure.require_client()
             return await self.work.run(work, is_short=False)

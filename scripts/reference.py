@@ -11,10 +11,11 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from pathlib import Path
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import Any, Union, get_args, get_origin
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -214,21 +215,31 @@ def _annotated(parameter: Any) -> str:
 
 
 def metrics_page() -> str:
+    from predict import metrics as of_predict
     from worker.supervision import metrics as of_workers
 
     with tempfile.TemporaryDirectory() as home:
         of_api: CollectorRegistry = create_app(embedded_settings(Path(home))).state.metrics
         api = table(("metric", "kind", "labels", "meaning"), _metrics(of_api.collect()))
-    own = [one for one in vars(of_workers).values() if hasattr(one, "collect") and not isinstance(one, type)]
-    worker = table(("metric", "kind", "labels", "meaning"), _metrics(family for one in own for family in one.collect()))
+    worker, predict = (_own_metrics(module) for module in (of_workers, of_predict))
     return (
         f"# Metrics\n\n{WRITTEN}\n"
         "Prometheus metrics; counters end in `_total`, histograms in `_bucket`, `_sum` and `_count`.\n\n"
         "## Of an API process\n\n"
         "At `/metrics`, or at the port that `HELDOUT_API_METRICS_PORT` names. Jobs are counted in the database, so "
         f"every process says the same of them.\n\n{api}\n"
-        f"## Of a worker\n\nAt the port that `HELDOUT_METRICS_PORT` names; without it nowhere.\n\n{worker}"
+        f"## Of a worker\n\nAt the port that `HELDOUT_METRICS_PORT` names; without it nowhere.\n\n{worker}\n"
+        "## Of processes for predictions\n\nAt `/metrics` of their own port. Those that share a port "
+        "(`HELDOUT_PREDICT_PROCESSES`) answer for all of them together, and leave out `process_…` and "
+        f"`python_…`.\n\n{predict}"
     )
+
+
+def _own_metrics(module: ModuleType) -> str:
+    """Those that a module makes, and those of any process in Python."""
+    own = [family for one in vars(module).values() if isinstance(one, MetricWrapperBase) for family in one.collect()]
+    of_any = [family for family in REGISTRY.collect() if not family.name.startswith("heldout_")]
+    return table(("metric", "kind", "labels", "meaning"), _metrics(own + of_any))
 
 
 # What a metric that has not been observed yet does not say of itself.
@@ -238,6 +249,7 @@ LABELS = {
     "heldout_queue_oldest_seconds": "device",
     "heldout_attempts": "status",
     "heldout_failures": "code",
+    "heldout_predict_requests": "status",
     "http_requests": "method, status, handler",
     "http_request_size_bytes": "handler",
     "http_response_size_bytes": "handler",

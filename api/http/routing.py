@@ -54,8 +54,6 @@ class ResourceRoute(APIRoute):
     """
 
     scope: Scope | None = None
-    # Whether another process answers, which counts the request.
-    is_passed_on = False
 
     def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
         super().__init__(path, called_in_context(endpoint), **options)
@@ -81,7 +79,7 @@ class ResourceRoute(APIRoute):
             with request_context(request.app.state.context, key, scope, self._change(request, scope)) as context:
                 if self._needs_key and not self._looks_key_up_itself:
                     await require_valid_key(request, context)
-                counted = {} if self.is_passed_on else await self._counted(request, key)
+                counted = await self._counted(request, key)
                 try:
                     response = await handle(
                         JsonRequest(
@@ -98,8 +96,6 @@ class ResourceRoute(APIRoute):
                     # A stranger hears of the key, and not of what else is wrong.
                     if self._looks_key_up_itself and not context.endpoint_called:
                         await require_valid_key(request, context)
-                    if self.is_passed_on and not context.endpoint_called:
-                        counted = await self._counted(request, key)
                     if isinstance(error, HeldoutError):
                         error.headers |= counted
                     raise

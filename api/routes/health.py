@@ -95,16 +95,20 @@ class _JobMetrics(Collector):
         yield wait
 
 
-def install_metrics(app: FastAPI, database: Database, disks: DiskMetrics, *, served_here: bool) -> CollectorRegistry:
-    """Count requests; gives all of this app's metrics, which are served at /metrics where that is asked for."""
+def install_metrics(
+    app: FastAPI, database: Database, disks: DiskMetrics, *, served_here: bool
+) -> tuple[CollectorRegistry, Callable[[Info], None]]:
+    """Count requests; gives all of this app's metrics, which are served at /metrics where that is asked for, and what
+    counts a request that is answered before it comes to a route."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(_JobMetrics(database))
     registry.register(disks)
     instrumentator = Instrumentator(registry=registry, excluded_handlers=["^/metrics$", "^/livez$", "^/readyz$"])
-    instrumentator.add(_count_under_bounded_labels(registry)).instrument(app)
+    count = _count_under_bounded_labels(registry)
+    instrumentator.add(count).instrument(app)
     if not served_here:
-        return registry
+        return registry, count
     # One at a time: each asks the database, and anyone may ask for it.
     scrapes = CapacityLimiter(1)
 
@@ -120,7 +124,7 @@ def install_metrics(app: FastAPI, database: Database, disks: DiskMetrics, *, ser
             await to_thread.run_sync(generate_latest, registry, limiter=scrapes), media_type=CONTENT_TYPE_LATEST
         )
 
-    return registry
+    return registry, count
 
 
 @contextmanager

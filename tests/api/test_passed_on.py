@@ -1,5 +1,6 @@
 """Requests for predictions that the API passes on, to a process that the tests play."""
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,10 +11,12 @@ from typing import Any
 import httpx2
 import pytest
 
+import api.departure
 import api.predictions
 from api.app import create_app
 from models.ids import new_id
 from tests.api.support import assert_problem, bearer, key_for, serving, sqlite_only
+from tests.predict.world import predicting
 
 pytestmark = sqlite_only
 PATH = f"/v1/jobs/{new_id('job')}/predict"
@@ -108,7 +111,9 @@ def test_large_bodies_arrive_as_they_were_sent(served):
         assert client.post("/v2/models/x/infer", content=content).content == content
 
 
-def test_one_key_cannot_take_all_places_and_who_finds_none_hears_that(served, monkeypatch, process, database, key):
+def test_one_owner_cannot_take_all_places_with_several_keys_and_who_finds_none_hears_that(
+    served, monkeypatch, process, database, key
+):
     monkeypatch.setattr(api.predictions, "MAX_CONNECTIONS", 2)
     monkeypatch.setattr(api.predictions, "MAX_EACH", 1)
     monkeypatch.setattr(api.predictions, "TURN_TIMEOUT_S", 0.5)
@@ -125,11 +130,21 @@ def test_one_key_cannot_take_all_places_and_who_finds_none_hears_that(served, mo
             assert problem["detail"].startswith("Too many predictions")
 
         waits(key)
-        assert_none_left(key)
+        assert_none_left(key_for(database, "ada"))
         assert client.post(PATH, content=b"image", headers=bearer(eve)).status_code == 200
         waits(eve)
         assert_none_left(bob)
         process.go_on.set()
+
+
+def test_who_leaves_takes_no_place_any_more(served, monkeypatch, process, key):
+    monkeypatch.setattr(api.predictions, "MAX_EACH", 1)
+    monkeypatch.setattr(api.departure, "LOOK_AFTER_S", 0.01)
+    with served() as client:
+        for length, sent in ((1, 1), (100_000, 100_000)):
+            with begun(client, f"{PATH}?wait=60", length, sent=sent, key=key):
+                assert process.waiting.acquire(timeout=10)
+            assert client.post(PATH, content=b"image").status_code == 200
 
 
 def test_a_stranger_is_refused_before_anything_is_passed_on(served):
@@ -140,15 +155,37 @@ def test_a_stranger_is_refused_before_anything_is_passed_on(served):
         assert set(answer.json()) == {"error"}
 
 
+def test_without_a_process_each_protocol_says_so(served):
+    with served(predict_url=None) as client:
+        assert_problem(client.post(PATH, content=b"image"), 503, "predictions_unavailable")
+        assert_problem(client.post(PATH, headers=bearer("ho_none")), 401, "unauthenticated")
+        for path in ("/v2/health/live", "/v2/models/x/ready"):
+            answer = client.get(path)
+            assert (answer.status_code, list(answer.json())) == (503, ["error"])
+
+
 def test_a_header_may_hold_any_byte(served):
     with served() as client:
         said = "image/png; name=\xe9".encode("latin-1")
         assert client.post(PATH, content=b"image", headers={b"Content-Type": said}).status_code == 200
 
 
-def test_a_request_with_wrong_parameters_counts_as_one(served):
-    with served(rate="2/minute") as client:
-        first = client.post(f"{PATH}?x=1")
-        assert (first.status_code, first.headers["RateLimit"].split(";")[1]) == (400, "r=1")
-        client.post(f"{PATH}?top_k=none")
-        assert_problem(client.post(f"{PATH}?x=1"), 429, "too_many_requests")
+def test_a_large_body_that_is_refused_unread_gets_the_refusal(served, settings):
+    body = b"x" * 8 * 1024**2
+    with predicting(settings) as url, served(predict_url=url) as client:
+        assert_problem(client.post(PATH, content=body), 404, "job_not_found")
+        assert_problem(client.post(PATH, content=iter([body])), 404, "job_not_found")
+        assert_problem(client.get(PATH), 405, "method_not_allowed")
+
+
+def test_requests_that_are_passed_on_are_logged_and_counted_under_their_routes(served, log_lines):
+    with served() as client:
+        before = log_lines.tell()
+        client.post(PATH, content=b"image", headers={"X-Request-ID": "mine"})
+        client.get("/v2/health/live")
+        said = [json.loads(line) for line in log_lines.getvalue()[before:].splitlines() if '"request"' in line]
+        assert [(one["path"], one["status"]) for one in said] == [(PATH, 200), ("/v2/health/live", 200)]
+        assert said[0]["request_id"] == "mine"
+        counted = client.get("/metrics").text
+    for handler, method in (("/v1/jobs/{job_id}/predict", "POST"), ("/v2/health/{what}", "GET")):
+        assert f'http_requests_total{{handler="{handler}",method="{method}",status="2xx"}} 1.0' in counted

@@ -218,6 +218,10 @@ class Stack:
             until(self._api_lives, "the API's first answer", 60)
         return self.api
 
+    def start_predict(self, **environment: str) -> Program:
+        """A process for predictions; nobody waits until it listens."""
+        return self._start("predict", ("-m", "predict"), environment)
+
     def start(self, workers: int = 1, **environment: str) -> list[Program]:
         """The API and so many workers, side by side."""
         self.start_api(wait=False)

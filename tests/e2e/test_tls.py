@@ -15,8 +15,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from models.ids import new_id
 from tests.e2e.running import ROOT, until
-from tests.e2e.stack import Stack, digits
+from tests.e2e.stack import Program, Stack, digits
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed: apt-get install nginx-light")
@@ -27,6 +28,7 @@ class Proxied:
     """A stack, and where its proxy is."""
 
     stack: Stack
+    predict: Program
     https_port: int
     http_port: int
     certificate: Path
@@ -45,8 +47,11 @@ def proxied(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("tls")
     file = folder / "heldout.db"
     file.write_bytes(sqlite_template.read_bytes())
-    stack = Stack(folder / "stack", f"sqlite:///{file}", HELDOUT_TRUSTED_PROXIES='["127.0.0.1"]')
-    made = Proxied(stack, _free_port(), _free_port(), folder / "fullchain.pem")
+    predict_port = str(_free_port())
+    own = {"HELDOUT_TRUSTED_PROXIES": '["127.0.0.1"]', "HELDOUT_PREDICT_URL": f"http://127.0.0.1:{predict_port}"}
+    stack = Stack(folder / "stack", f"sqlite:///{file}", **own)
+    predict = stack.start_predict(HELDOUT_PORT=predict_port)
+    made = Proxied(stack, predict, _free_port(), _free_port(), folder / "fullchain.pem")
     _make_certificate(folder)
     (folder / "nginx.conf").write_text(_configuration(made, folder))
     stack.start_api()
@@ -55,11 +60,13 @@ def proxied(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         nginx = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         until(lambda: _listens(made.https_port) or nginx.poll() is not None, "nginx", 20)
+        until(lambda: _listens(int(predict_port)), "the process for predictions", 60)
         assert nginx.poll() is None, (folder / "nginx.log").read_text()
         yield made
     finally:
         nginx.send_signal(signal.SIGTERM)
         nginx.wait(20)
+        predict.kill_all()
         stack.close()
 
 
@@ -75,7 +82,8 @@ def _configuration(made: Proxied, folder: Path) -> str:
     text = (ROOT / "proxy/nginx.conf").read_text()
     here = {
         "/tmp/": f"{folder}/",
-        "server api:8000;": f"server 127.0.0.1:{made.stack.environment['HELDOUT_PORT']};",
+        "server api:8000": f"server 127.0.0.1:{made.stack.environment['HELDOUT_PORT']}",
+        "server predict:8000": made.stack.environment["HELDOUT_PREDICT_URL"].replace("http://", "server "),
         "listen 8443 ssl;": f"listen 127.0.0.1:{made.https_port} ssl;",
         "listen 8080;": f"listen 127.0.0.1:{made.http_port};",
         "/etc/nginx/tls/": f"{folder}/",
@@ -152,6 +160,24 @@ def test_clients_are_known_by_their_own_addresses(proxied):
     assert answer.status_code == 401
     asked = [line for line in map(json.loads, proxied.stack.api.said().splitlines()) if line["event"] == "request"]
     assert asked[-1]["address"] == "127.0.0.1", "what a client says of itself is replaced"
+
+
+def test_predictions_are_led_past_the_api_as_long_as_their_process_lives(proxied):
+    path = f"/v1/jobs/{new_id('job')}/predict"
+
+    def lines(program: Program) -> int:
+        said = [line for line in program.said().splitlines() if '"request"' in line]
+        return sum(path in line or "/v2/" in line for line in said)
+
+    with proxied.client(Authorization=f"Bearer {proxied.stack.key}") as client:
+        for asked in (path, f"/v2/models/{path.split('/')[3]}/infer"):
+            assert client.post(asked, content=b"image").status_code == 404
+        assert (lines(proxied.predict), lines(proxied.stack.api)) == (2, 0)
+        assert client.get("/v2/health/live", headers={"Authorization": ""}).json() == {"live": True}
+        assert lines(proxied.stack.api) == 1
+        proxied.predict.kill_all()
+        answer = client.post(path, content=b"image")
+        assert (answer.status_code, answer.json()["code"]) == (503, "predictions_unavailable")
 
 
 def _listens(port: int) -> bool:

@@ -32,7 +32,7 @@ def world(log_lines: io.StringIO, sqlite_template: Path, tmp_path_factory: pytes
     with database.write() as session:
         datasets.add_bundled(session, new_id("ds"), "digits", digits, sha256, size_bytes=1)
         key = keys.make(session, "ada")
-    made = World("", database, PlayedWorker(database, blobs), key, "", "", network_file(), digits)
+    made = World("", settings, database, PlayedWorker(database, blobs), key, "", "", network_file(), digits)
     made.job, made.unseen = made.trained(calibrated=True), made.trained(calibrated=False, test="never")
     for job_id in (made.job, made.unseen):
         made.export(job_id)

@@ -1,14 +1,18 @@
 """The processes for predictions and what they listen on."""
 
+import os
 import socket
 import subprocess
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
 
 import predict.server
 from heldout.settings import Settings
+from tests.e2e.running import ROOT, until
 from tests.predict.world import predicting
 
 
@@ -22,10 +26,10 @@ def test_the_api_may_have_more_connections_than_any_client(sqlite_template: Path
         assert one.get("/livez").extensions["network_stream"] is first, "it was not sent away"
 
 
-def test_a_start_that_fails_is_tried_again(monkeypatch):
+def test_a_start_that_fails_is_tried_again(monkeypatch, tmp_path):
     stopping, left = threading.Event(), [OSError("no file is free")]
 
-    def started(listener: socket.socket) -> subprocess.Popen[bytes]:
+    def started(listener: socket.socket, metrics_folder: str) -> subprocess.Popen[bytes]:
         if left:
             raise left.pop()
         stopping.set()
@@ -34,8 +38,37 @@ def test_a_start_that_fails_is_tried_again(monkeypatch):
     monkeypatch.setattr(predict.server, "RESTART_PAUSE_S", 0.01)
     monkeypatch.setattr(predict.server, "_started", started)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        keeper = threading.Thread(target=predict.server._keep, args=(listener, stopping))
+        keeper = threading.Thread(target=predict.server._keep, args=(listener, stopping, str(tmp_path)))
         keeper.start()
         keeper.join(10)
     assert stopping.is_set()
     assert not keeper.is_alive()
+
+
+def test_whichever_of_several_processes_is_asked_tells_the_metrics_of_all(sqlite_template: Path, tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
+    ours = {
+        "HELDOUT_HOME": str(tmp_path),
+        "HELDOUT_DATABASE_URL": f"sqlite:///{sqlite_template}",
+        "HELDOUT_PORT": str(port),
+        "HELDOUT_PREDICT_PROCESSES": "2",
+    }
+    running = subprocess.Popen([sys.executable, "-m", "predict"], env=kept | ours, cwd=ROOT)
+
+    def asked(method: str, path: str) -> httpx2.Response | None:
+        with suppress(httpx2.TransportError):
+            return httpx2.request(method, f"http://127.0.0.1:{port}{path}", timeout=30)
+        return None
+
+    try:
+        assert until(lambda: asked("GET", "/livez"), "an answer", 60)
+        for _ in range(20):
+            assert asked("POST", "/v1/jobs/x/predict").status_code == 401
+        for _ in range(8):
+            assert 'heldout_predict_requests_total{status="4xx"} 20.0' in asked("GET", "/metrics").text
+    finally:
+        running.terminate()
+        running.wait(30)

@@ -3,17 +3,24 @@
 import io
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import numpy as np
 import pytest
 from numpy.lib.format import write_array_header_1_0
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 from scipy.special import softmax
 
+import api.departure
+import predict.cache
+import predict.images
 from models.store import keys, owners
+from predict.images import ImageFile
 from tests.api.support import assert_problem
-from tests.predict.world import TEMPERATURE, World, npy
+from tests.e2e.running import until
+from tests.predict.world import TEMPERATURE, World, npy, predicting
 
 
 @pytest.fixture
@@ -28,7 +35,7 @@ def png(image: np.ndarray, format_: str = "PNG", **options: object) -> bytes:
     return written.getvalue()
 
 
-def predict(client: httpx2.Client, job: str, body: bytes, **params: object) -> httpx2.Response:
+def ask(client: httpx2.Client, job: str, body: bytes, **params: object) -> httpx2.Response:
     return client.post(f"/v1/jobs/{job}/predict", params=params, content=body)
 
 
@@ -42,7 +49,7 @@ def scores(answer: httpx2.Response) -> np.ndarray:
 @pytest.mark.parametrize("count", [1, 7, 256])
 def test_answers_are_to_the_bit_those_of_the_exported_file_for_the_same_batch(client, world, count):
     images = world.digits.images[:count]
-    answer = predict(client, world.job, npy(images), top_k=10)
+    answer = ask(client, world.job, npy(images), top_k=10)
     assert np.array_equal(scores(answer), world.probabilities(images))
     first = answer.json()["predictions"][0]
     assert [one["probability"] for one in first["top"]] == sorted(one["probability"] for one in first["top"])[::-1]
@@ -52,7 +59,7 @@ def test_answers_are_to_the_bit_those_of_the_exported_file_for_the_same_batch(cl
 
 def test_an_image_file_is_the_same_image_and_a_form_holds_several(client, world):
     images = world.digits.images[:3]
-    alone = predict(client, world.job, png(images[0, ..., 0]), top_k=10)
+    alone = ask(client, world.job, png(images[0, ..., 0]), top_k=10)
     assert np.array_equal(scores(alone), world.probabilities(images[:1]))
     files = [("images", ("a.png", png(images[0, ..., 0]))), ("images", ("rest.npy", npy(images[1:])))]
     together = client.post(f"/v1/jobs/{world.job}/predict?top_k=10", files=files)
@@ -65,7 +72,7 @@ def test_top_k_a_threshold_and_the_temperature_change_what_is_said(client, world
     raw = world.probabilities(images)
     softer = softmax(np.log(raw.astype(np.float64)) / TEMPERATURE, axis=1)
     middle = float(np.median(softer.max(axis=1)))
-    answer = predict(client, world.job, npy(images), top_k=2, calibrated="true", threshold=middle).json()
+    answer = ask(client, world.job, npy(images), top_k=2, calibrated="true", threshold=middle).json()
     assert (answer["temperature"], answer["threshold"]) == (TEMPERATURE, middle)
     for said, chances in zip(answer["predictions"], softer, strict=True):
         assert len(said["top"]) == 2
@@ -73,7 +80,7 @@ def test_top_k_a_threshold_and_the_temperature_change_what_is_said(client, world
         assert said["uncertain"] is (said["probability"] < middle)
         assert said["answer"] == ("uncertain" if said["uncertain"] else world.digits.classes[chances.argmax()])
     assert {one["uncertain"] for one in answer["predictions"]} == {True, False}
-    problem = assert_problem(predict(client, world.unseen, npy(images), calibrated="true"), 409, "no_temperature")
+    problem = assert_problem(ask(client, world.unseen, npy(images), calibrated="true"), 409, "no_temperature")
     assert "Ask without `calibrated`" in problem["detail"]
 
 
@@ -111,20 +118,29 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_the_model_does_not_take_is_a_problem_that_says_what_came_and_what_it_takes(client, world, name):
     body, said, pointer = REFUSED[name]
-    problem = assert_problem(predict(client, world.job, body), 422, name.split()[0], *filter(None, [pointer]))
+    problem = assert_problem(ask(client, world.job, body), 422, name.split()[0], *filter(None, [pointer]))
     assert said is None or said in problem["detail"]
 
 
 def test_bodies_and_parameters_have_limits(client, world):
-    problem = assert_problem(predict(client, world.job, b"\0" * (1024**2 + 1)), 413, "body_too_large")
+    problem = assert_problem(ask(client, world.job, b"\0" * (1024**2 + 1)), 413, "body_too_large")
     assert "1048576 bytes" in problem["detail"]
     assert_problem(client.post(f"/v1/jobs/{world.job}/predict", json={"images": []}), 415, "unsupported_media_type")
     wrong_numbers = ({"top_k": "0"}, {"top_k": "1.5"}, {"top_k": "9" * 400}, {"threshold": "nan"})
     for wrong in (*wrong_numbers, {"calibrated": "yes"}, {"topk": "3"}):
-        problem = assert_problem(predict(client, world.job, png(GREY), **wrong), 400, "invalid_parameter")
+        problem = assert_problem(ask(client, world.job, png(GREY), **wrong), 400, "invalid_parameter")
         assert next(iter(wrong)) in problem["detail"]
     other_field = client.post(f"/v1/jobs/{world.job}/predict", files={"image": ("a.png", png(GREY))})
     assert_problem(other_field, 400, "invalid_form")
+
+
+def test_a_request_with_wrong_parameters_counts_as_one(world):
+    with predicting(world.settings.model_copy(update={"rate": "2/minute"})) as url, world.client() as client:
+        path = f"{url}/v1/jobs/{world.job}/predict"
+        first = client.post(f"{path}?x=1")
+        assert (first.status_code, first.headers["RateLimit"].split(";")[1]) == (400, "r=1")
+        client.post(f"{path}?top_k=none")
+        assert_problem(client.post(path, content=png(GREY)), 429, "too_many_requests")
 
 
 FORMS = {
@@ -153,40 +169,88 @@ def test_a_suspended_owner_is_refused_within_a_second(world):
         key = keys.make(session, "mallory")
         owners.suspend(session, "mallory")
     with world.client(key) as suspended:
-        assert_problem(predict(suspended, world.job, png(GREY)), 403, "owner_suspended")
+        assert_problem(ask(suspended, world.job, png(GREY)), 403, "owner_suspended")
 
 
 def test_only_the_owner_of_a_job_is_answered_and_a_revoked_key_is_refused_within_a_second(client, world):
     with world.database.write() as session:
         eve, lost = keys.make(session, "eve"), keys.make(session, "ada")
     with world.client(eve) as stranger:
-        assert_problem(predict(stranger, world.job, png(GREY)), 404, "job_not_found")
-    assert_problem(predict(client, "job_00000000000000000000000000", png(GREY)), 404, "job_not_found")
-    assert_problem(predict(client, "mod_00000000000000000000000000", png(GREY)), 404, "job_not_found")
+        assert_problem(ask(stranger, world.job, png(GREY)), 404, "job_not_found")
+    assert_problem(ask(client, "job_00000000000000000000000000", png(GREY)), 404, "job_not_found")
+    assert_problem(ask(client, "mod_00000000000000000000000000", png(GREY)), 404, "job_not_found")
     nobody = httpx2.post(f"{world.url}/v1/jobs/{world.job}/predict", content=png(GREY))
     assert_problem(nobody, 401, "unauthenticated")
     with world.client(lost) as loser:
-        assert predict(loser, world.job, png(GREY)).status_code == 200
+        assert ask(loser, world.job, png(GREY)).status_code == 200
         with world.database.write() as session:
             keys.revoke(session, keys.row_of(session, lost).id)
         time.sleep(1.1)  # what is promised
-        assert_problem(predict(loser, world.job, png(GREY)), 401, "unauthenticated")
+        assert_problem(ask(loser, world.job, png(GREY)), 401, "unauthenticated")
 
 
 def test_the_first_request_orders_the_export_and_a_later_one_is_answered(client, world):
     queued = world.submitted()
-    assert_problem(predict(client, queued, png(GREY)), 409, "not_ready")
+    assert_problem(ask(client, queued, png(GREY)), 409, "not_ready")
     held = world.worker.claim()
     assert held.job_id == queued
     world.worker.fail(held)
-    assert_problem(predict(client, queued, png(GREY)), 409, "no_model")
+    assert_problem(ask(client, queued, png(GREY)), 409, "no_model")
     job = world.trained(calibrated=False)
-    first = predict(client, job, png(GREY), wait=0.1)
+    first = ask(client, job, png(GREY), wait=0.1)
     assert "is ordered as onnx; its export is queued" in assert_problem(first, 409, "not_ready")["detail"]
     assert first.headers["retry-after"]
     world.export(job, is_ordered=True)
     images = world.digits.images[:2]
-    assert np.array_equal(scores(predict(client, job, npy(images), top_k=10)), world.probabilities(images))
+    assert np.array_equal(scores(ask(client, job, npy(images), top_k=10)), world.probabilities(images))
+
+
+def test_only_so_many_requests_of_one_owner_wait_for_exports(client, world, monkeypatch):
+    monkeypatch.setattr(predict.cache, "MAX_WAITING_EACH", 1)
+    job = world.trained(calibrated=False)
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(ask, client, job, png(GREY), wait=60)
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert_problem(ask(client, job, png(GREY), wait=20), 409, "not_ready")
+        assert time.monotonic() - began < 10
+        world.export(job, is_ordered=True)
+        assert first.result().status_code == 200
+
+
+def test_decoding_ends_soon_after_the_client_has_left(client, world, monkeypatch, log_lines):
+    monkeypatch.setattr(api.departure, "LOOK_AFTER_S", 0.01)
+    decode, decoded = predict.images._from_image, []
+
+    def slowly(file: ImageFile, *more: object) -> np.ndarray:
+        decoded.append(file)
+        time.sleep(0.05)
+        return decode(file, *more)
+
+    monkeypatch.setattr(predict.images, "_from_image", slowly)
+    files = [("images", (f"{number}.png", png(GREY))) for number in range(500)]
+    with pytest.raises(httpx2.ReadTimeout):
+        client.post(f"/v1/jobs/{world.job}/predict", files=files, timeout=0.5)
+    assert until(lambda: '"status": 499' in log_lines.getvalue(), "the end of the request", 10)
+    assert 0 < len(decoded) < 400
+
+
+def test_metrics_tell_of_requests_images_and_models(client, world):
+    def said() -> dict[str, float]:
+        text = httpx2.get(f"{world.url}/metrics").text
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return {"_".join((one.name, *one.labels.values())): one.value for one in samples}
+
+    ask(client, world.job, png(GREY))
+    before = said()
+    ask(client, world.job, npy(world.digits.images[:7]))
+    ask(client, world.job, b"no image")
+    after = said()
+    changed = {name: value - before.get(name, 0) for name, value in after.items() if name.startswith("heldout_predict")}
+    assert changed["heldout_predict_requests_total_2xx"] == changed["heldout_predict_requests_total_4xx"] == 1
+    assert (changed["heldout_predict_images_total"], changed["heldout_predict_seconds_count"]) == (7, 2)
+    assert 1 <= after["heldout_predict_models"] <= after["heldout_predict_loads_total"]
+    assert after["heldout_predict_models_bytes"] > len(world.file)
 
 
 def test_a_test_image_counts_in_the_ledger_once_and_other_images_do_not(client, world):
@@ -194,9 +258,9 @@ def test_a_test_image_counts_in_the_ledger_once_and_other_images_do_not(client, 
         return world.test_looks(world.unseen)
 
     digits = world.digits
-    assert predict(client, world.unseen, npy(digits.images[digits.splits["train"][:50]])).status_code == 200
+    assert ask(client, world.unseen, npy(digits.images[digits.splits["train"][:50]])).status_code == 200
     assert looks() == 0
     for _ in range(2):
         test_image = digits.images[digits.splits["test"][3], ..., 0]
-        assert predict(client, world.unseen, png(test_image)).status_code == 200
+        assert ask(client, world.unseen, png(test_image)).status_code == 200
         assert looks() == 1

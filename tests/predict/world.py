@@ -80,6 +80,7 @@ class World:
     """
 
     url: str
+    settings: Settings
     database: Database
     worker: PlayedWorker
     key: str
