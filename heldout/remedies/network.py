@@ -20,15 +20,18 @@ def smaller_network(base: Base) -> Outcome:
     """Half the filters, and half the units of dense layers."""
     if base.spec.get("initial") is not None:
         return NoChange(_WOULD_NOT_FIT)
-    if max((block["filters"] for block in base.blocks), default=0) < MIN_FILTERS_TO_HALVE:
+    has_units = any(layer["units"] >= MIN_UNITS_TO_HALVE for layer in base.dense)
+    if not base.blocks and not has_units:
+        return NoChange(f"The network has no block, and no dense layer of {MIN_UNITS_TO_HALVE} units or more.")
+    if base.blocks and max(block["filters"] for block in base.blocks) < MIN_FILTERS_TO_HALVE:
         return NoChange(f"The network is small already: no block has {MIN_FILTERS_TO_HALVE} filters or more.")
     changes = {"blocks": [{**block, "filters": max(1, block["filters"] // 2)} for block in base.blocks]}
-    if any(layer["units"] >= MIN_UNITS_TO_HALVE for layer in base.dense):
+    if has_units:
         changes["dense"] = [
             {**layer, "units": layer["units"] // 2 if layer["units"] >= MIN_UNITS_TO_HALVE else layer["units"]}
             for layer in base.dense
         ]
-    did = f"Halves the network: {_sizes(base.blocks)} become {_sizes(changes['blocks'])}."
+    did = f"Halves the network: {_sizes(base.blocks, base.dense)} become {_sizes(**changes)}."
     return Change({"network": changes}, did)
 
 
@@ -42,7 +45,7 @@ def larger_network(base: Base) -> Outcome:
     if not base.layers:
         return NoChange("The network has no block and no dense layer that could be larger.")
     if all(changes[name] == list(base.spec["network"][name]) for name in changes):
-        return NoChange(f"Every block has {MAX_FILTERS:,} filters, which is the most that a spec may ask for.")
+        return NoChange("Every block and every dense layer is as large as a spec may ask for.")
     did = f"Doubles the network: {_sizes(base.blocks, base.dense)} become {_sizes(**changes)}."
     return Change({"network": changes}, did)
 
@@ -80,7 +83,8 @@ def l2(base: Base) -> Outcome:
 def batch_norm(base: Base) -> Outcome:
     """After each convolution."""
     if all(block.get("batch_norm") for block in base.blocks):
-        return NoChange("The network has no block without batch normalisation.")
+        has_none = "The network has no block to put batch normalisation in."
+        return NoChange("Every block has batch normalisation already." if base.blocks else has_none)
     if (base.spec.get("resources") or {}).get("gpus", 1) > 1:
         return NoChange("Batch normalisation needs whole batches, and the spec asks for several GPUs.")
     blocks = [{**block, "batch_norm": True} for block in base.blocks]

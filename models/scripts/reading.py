@@ -31,12 +31,13 @@ _FROM_ARRAYS = """\
         labels = np.char.decode(labels, "utf-8")
     if names is None:  # else they are places in the names already
         labels = np.unique(labels, return_inverse=True)[1]
-    images = np.concatenate([one for one, _ in pairs])
+    images = [one.reshape(*one.shape[:3], -1) for one, _ in pairs]  # grey ones beside coloured ones are repeated
+    images = np.concatenate([np.broadcast_to(one, (len(one), *SHAPE)) for one in images])
     if images.dtype.kind == "f" or images.min() < 0 or images.max() > 255:
         images = images.astype(np.float32)
     else:
         images = images.astype(np.uint8)
-    return images.reshape(-1, *SHAPE), labels.astype(np.int32)
+    return images, labels.astype(np.int32)
 """
 
 _FROM_TABLE = """\

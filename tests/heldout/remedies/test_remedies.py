@@ -43,7 +43,9 @@ def examples() -> list[JobSpec]:
     named = [JobSpec.model_validate_json(path.read_text()) for path in sorted(EXAMPLES.glob("*.json"))]
     decaying = {"optimizer": {"name": "adamw", "weight_decay": 0.1}, "schedule": {"name": "reduce_on_plateau"}}
     sgd = {"optimizer": {"name": "sgd", "learning_rate": 1.0}, "on_overfit": "stop_and_restore", "mixup": 0.2}
-    return [*named, spec(), spec(**STARTED), spec(training=decaying), spec(training=sgd)]
+    behind = {"backbone": {"model": "mod_1"}, "blocks": []}
+    no_blocks = [spec(network=behind), spec(network=behind | {"dense": DENSE, "l2": 0.1})]
+    return [*named, spec(), spec(**STARTED), spec(training=decaying), spec(training=sgd), *no_blocks]
 
 
 def applied(base: JobSpec, patch: dict[str, Any]) -> JobSpec:
@@ -52,6 +54,20 @@ def applied(base: JobSpec, patch: dict[str, Any]) -> JobSpec:
 
 def one(name: str, base: JobSpec, train_images: int | None = 3600) -> ResolvedArm:
     return resolve([name], base, train_images=train_images)[-1]
+
+
+def test_behind_a_backbone_there_may_be_no_block_to_change():
+    behind = {"backbone": {"model": "mod_1"}, "blocks": []}
+    bare, dense = (spec(network=behind | {"dense": layers}) for layers in ([], DENSE))
+    assert after("smaller_network", dense).network.dense[0].units == 32
+    assert one("smaller_network", dense).did == "Halves the network: 64 units become 32 units."
+    for name in ("smaller_network", "larger_network", "batch_norm", "dropout", "l2"):
+        with pytest.raises(InvalidSpec, match="The network has no block"):
+            one(name, bare)
+    for verdict in (None, *BY_VERDICT):
+        names = automatic(Base(bare.model_dump(mode="json"), 3600), verdict)
+        assert MIN_ARMS <= len(names) <= MAX_ARMS
+        assert all(applied(bare, arm.patch) != bare or arm.candidates for arm in resolve(names, bare))
 
 
 def after(name: str, base: JobSpec | None = None, train_images: int | None = 3600) -> JobSpec:

@@ -16,8 +16,12 @@ from tests.worker.training.backbones import known, read_again, small_backbone, t
 from tests.worker.training.processes import folder_of
 from tests.worker.training.trainings import fewer, small_spec
 from worker.messages import EpochDone, Finished, Progress
+from worker.training.backbone import resized
 from worker.training.data import select, to_unit
 from worker.training.engine import build_loss, build_optimizer, epoch_order
+from worker.training.export import about_model
+from worker.training.exports import litert
+from worker.training.exports.proof import ProofImages
 from worker.training.network import build_network
 
 EPOCHS = 2
@@ -78,6 +82,26 @@ def test_a_backbone_gets_the_pixels_that_keras_applications_prepare(tmp_path, pi
     np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [(20, 18), (28, 90), (3, 1)])
+def test_images_get_another_size_as_keras_gives_it(size):
+    pixels = keras.Input((28, 28, 2))
+    images = np.random.default_rng(2).random((3, 28, 28, 2)).astype(np.float32)
+    made = keras.Model(pixels, resized(resized(pixels, 2, size[1]), 1, size[0]))(images)
+    np.testing.assert_allclose(made, keras.ops.image.resize(images, size), atol=1e-5)
+
+
+def test_litert_prepares_pixels_as_keras_does(tmp_path):
+    """Its own operation for sizes was off by 0.0007 here, which the layers behind it made more of."""
+    network = built(spec_with(), small_backbone(tmp_path, scales=False), pixels="caffe")
+    prepared = keras.Model(network.input, network.get_layer("backbone_pixels").output)
+    images = np.random.default_rng(3).random((5, 28, 28, 1)).astype(np.float32)
+    asked = ProofImages("test", images, np.arange(5), tmp_path)
+    file = tmp_path / "pixels.tflite"
+    about = about_model(prepared, "job_1", "0" * 64, ["a", "b"], (0, 1))
+    litert.write(prepared, about, "", file, tmp_path)
+    np.testing.assert_allclose(litert.answers(file, asked, tmp_path), prepared(images), atol=5e-5)
+
+
 def plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Model, list[float]]:
     """The same training in plain Keras: the file itself between layers of Keras, and `fit` in the engine's order.
 
@@ -89,7 +113,7 @@ def plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Mode
         weight.regularizer = None
     base.trainable = spec.network.backbone.trainable
     pixels = keras.Input((28, 28, 1))
-    maps = keras.ops.image.resize(pixels, (20, 18))
+    maps = resized(resized(pixels, 2, 18), 1, 20)
     maps = base(keras.layers.Rescaling(255.0)(keras.layers.Concatenate()([maps, maps, maps])))
     maps = keras.layers.Conv2D(4, 3, activation="relu")(maps)
     maps = keras.layers.Flatten()(keras.layers.MaxPooling2D()(maps))
@@ -109,16 +133,16 @@ def plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Mode
 @pytest.mark.usefixtures("forking")
 @pytest.mark.parametrize("trainable", [False, True])
 def test_a_training_behind_a_backbone_is_that_of_plain_keras(start, file, mnist5k, trainable):
-    """Frozen, its averages stay; trained along, all of it is trained. Loss by loss the same bits."""
+    """Frozen, its averages stay; trained along, all of it is trained. But for how TensorFlow optimises two graphs."""
     spec = spec_with({"filters": 4}, trainable=trainable)
     process = start(spec, backbone=taken_apart(file))
     finished = process.end()
     assert isinstance(finished, Finished), process.log.read_text()
     network, losses = plain_keras(file, fewer(mnist5k, IMAGES), spec)
-    assert [done["fit_loss"] for done in process.history] == losses
+    assert [done["fit_loss"] for done in process.history] == pytest.approx(losses, rel=1e-6)
     model = keras.saving.load_model(finished.path_of(ArtifactName.MODEL), safe_mode=True)
     for ours, expected in zip(model.get_weights(), network.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, expected)
+        np.testing.assert_allclose(ours, expected, atol=1e-6)
     uploaded = keras.saving.load_model(file).get_weights()
     kept = model.get_layer(BACKBONE).get_weights()
     assert all(map(np.array_equal, kept, uploaded)) is not trainable
