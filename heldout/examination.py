@@ -64,6 +64,11 @@ def _require_a_whole_backbone(spec: JobSpec) -> None:
         raise _refused("/resources/gpus", "A backbone takes whole batches, but each GPU gets a part of one; use 1.")
     if spec.resources.towers not in ("auto", 1):
         raise _refused("/resources/towers", "A backbone takes whole batches; use `auto`, which is 1, or 1.")
+    if spec.training.precision == "mixed":
+        raise _refused(
+            "/training/precision",
+            "A job with a backbone computes in float32. Use `float32`, or `auto`, which is float32 here.",
+        )
     if spec.initial is not None:
         raise _refused(
             "/initial",

@@ -66,6 +66,29 @@ def test_a_job_has_a_copy_of_its_backbone_and_is_done_again_without_the_model(cl
     assert_problem(client.post("/v1/jobs", json=body), 422, "model_not_found", "/network/backbone/model")
 
 
+def test_a_job_for_more_epochs_has_the_state_and_the_backbone_of_the_one_before(client, worker, spec):
+    model = ready(client, worker, FACTS)
+    body = with_field(behind(spec, model, trainable=True), "training.epochs", 1)
+    before = submitted(client, body)["id"]
+    held = worker.claim()
+    worker.begin(held, client.get(f"/v1/jobs/{before}").json()["spec"])
+    worker.epoch(held, 1)
+    state = f"jobs/{before}/1/state"
+    worker.blobs.put(state, b"state")
+    with worker.database.write() as session:
+        claims.add_checkpoint(session, held, claims.Checkpoint(1, 0, state))
+    worker.succeed(held)
+    assert client.delete(f"/v1/models/{model}").status_code == 204
+    again = client.post(f"/v1/jobs/{before}/retry", json={"epochs": 3})
+    assert (again.status_code, again.json()["progress"]["epoch"]) == (201, 1), again.text
+    assert client.delete(f"/v1/jobs/{before}").status_code == 204
+    with worker.database.write() as session:
+        claimed = claims.claim(session, "worker", ["cpu", "auto"], 60)
+    assert claimed.spec.network.backbone.trainable
+    assert worker.blobs.read(claimed.backbone.key) == FILE
+    assert [worker.blobs.read(one.key) for one in claimed.checkpoints] == [b"state"]
+
+
 def test_every_training_of_a_study_has_the_backbone(client, worker, spec):
     model = ready(client, worker, FACTS)
     along = {"name": "along", "patch": {"network": {"backbone": {"trainable": True}}}}
@@ -113,6 +136,7 @@ def test_what_a_backbone_cannot_go_with_is_refused_at_its_place(client, stranger
     for changed, pointer in (
         (with_field(body, "resources.gpus", 2), "/resources/gpus"),
         (with_field(body, "resources.towers", 2), "/resources/towers"),
+        (with_field(body, "training.precision", "mixed"), "/training/precision"),
         ({**body, "initial": {"job": source}}, "/initial"),
         (with_field(body, "network.backbone", None), "/network/blocks"),
     ):
