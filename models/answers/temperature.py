@@ -42,17 +42,19 @@ def calibration_of(
 
 
 def fitted_temperature(log_probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> float:
-    """The temperature that makes the log loss smallest, as if one image more had its second most probable class.
+    """The temperature that makes the log loss smallest, within the bounds.
 
-    Without that image a network that answers all others rightly would be made ever surer: certain of new images, too.
+    Where all answers are right, that would be the lowest one, and the network made certain of new images, too. So one
+    image more then counts as having its second most probable class.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks; the image more as in Platt 1999, Probabilistic
     Outputs for Support Vector Machines. The loss is convex in 1 / temperature, so that its slope has one zero, which
     bisection finds.
     """
-    wrong = 1 / (len(labels) + 2)
-    second = np.partition(log_probabilities, -2, axis=1)[:, -2]
-    of_label = (1 - wrong) * log_probabilities[np.arange(len(labels)), labels] + wrong * second
+    of_label = log_probabilities[np.arange(len(labels)), labels]
+    if (log_probabilities.argmax(axis=1) == labels).all():
+        wrong = 1 / (len(labels) + 2)
+        of_label = (1 - wrong) * of_label + wrong * np.partition(log_probabilities, -2, axis=1)[:, -2]
     low, high = np.log(1 / MAX_TEMPERATURE), np.log(1 / MIN_TEMPERATURE)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
