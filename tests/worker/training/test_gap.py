@@ -310,8 +310,9 @@ def test_the_temperature_is_that_of_the_smallest_log_loss_with_one_wrong_answer_
 
     def loss_with_one_wrong_answer_more(temperature: float) -> float:
         log_probabilities = log_softmax(logits.astype(np.float64) / temperature, axis=1)
-        second = -np.sort(log_probabilities, axis=1)[:, -2].mean()
-        return ((len(labels) + 1) * loss(temperature) + second) / (len(labels) + 2)
+        second = -np.sort(log_probabilities, axis=1)[:, -2]
+        margins = np.diff(np.sort(logits, axis=1)[:, -2:])[:, 0]
+        return len(labels) * loss(temperature) + second[margins.argsort()[: len(labels) // 10]].mean()
 
     exactly = {"method": "bounded", "bounds": (0.05, 20), "options": {"xatol": 1e-8}}
     best = minimize_scalar(loss_with_one_wrong_answer_more, **exactly)
