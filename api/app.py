@@ -57,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         blobs=blobs,
         hub=Hub(DatabaseSource(database), min(settings.poll_s, MAX_POLL_S)),
         publisher=publisher,
-        uploads=Uploads(blobs, settings),
+        uploads=Uploads(blobs, settings, database),
         readiness=Readiness(partial(health.look_at, database, blobs)),
         rates=Rates(settings),
         key_uses=KeyUses(),

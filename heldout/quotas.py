@@ -15,6 +15,7 @@ class Quota(StrEnum):
     STORED_BYTES = "stored_bytes"
     KEYS = "keys"
     WEBHOOKS = "webhooks"
+    UPLOADS = "uploads"
     STREAMS = "streams"
 
 
@@ -26,6 +27,7 @@ COUNTED: Mapping[Quota, str] = {
     Quota.STORED_BYTES: "bytes of datasets as they are unpacked, and of models",
     Quota.KEYS: "API keys that are not revoked",
     Quota.WEBHOOKS: "webhooks",
+    Quota.UPLOADS: "uploads at once",
     Quota.STREAMS: "streams of events at once, in each API process",
 }
 

@@ -173,7 +173,6 @@ class Settings(BaseSettings):
     min_upload_bytes_per_s: int = Field(
         4096, ge=0, description="An upload that is slower than this for 20 seconds is broken off."
     )
-    uploads_per_owner: int = Field(8, ge=1, description="Uploads of one owner that an API process receives at once.")
     max_model_bytes: int = Field(512 * MIB, ge=1024, description="Largest upload of a model.")
     max_predict_bytes: int = Field(
         64 * MIB, ge=1024, le=GIB, description="Largest request for predictions: its images, as they are sent."
@@ -204,6 +203,7 @@ class Settings(BaseSettings):
     )
     quota_keys: int = Field(100, ge=0, description="API keys of one owner that are not revoked.")
     quota_webhooks: int = Field(20, ge=0, description="Webhooks of one owner.")
+    quota_uploads: int = Field(8, ge=0, description="Uploads of one owner at once; those in forms do not count.")
     quota_streams: int = Field(1000, ge=0, description="Streams of events of one owner, in each API process.")
     rate: str = Field(
         "1000/second", description="Requests that one key may send, as `100/second`, `5000/minute` or both with `;`."
@@ -346,6 +346,6 @@ def embedded_settings(home: Path, port: int | None = None) -> Settings:
         database_url=SecretStr(f"sqlite:///{home / 'heldout.db'}"),
         redis_url=None,
         blobs=(home / "blobs").as_uri(),
-        port=chosen,  # type: ignore[arg-type]  # read as that of the environment is
+        port=chosen,  # a text as that of the environment is: the settings read it
         log_level=os.environ.get("HELDOUT_LOG_LEVEL") or "INFO",
     )

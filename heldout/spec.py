@@ -210,10 +210,13 @@ class EvaluationSpec(SpecPart):
 
 
 class LimitsSpec(SpecPart):
-    """Seconds that the job may run and wait."""
+    """Seconds that the job may run and wait, and is kept."""
 
     max_runtime_s: int = Field(86_400, ge=1, le=604_800)
     max_pending_s: int | None = Field(None, ge=1, le=604_800)
+    keep_s: int | None = Field(
+        None, ge=60, le=316_224_000, description="After its end the job is kept no longer, with all that it has left."
+    )
 
 
 class ResourcesSpec(SpecPart):

@@ -1,6 +1,7 @@
 """Deletes jobs, studies and events that have been kept long enough, some at each call."""
 
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -20,9 +21,10 @@ PAUSE_S = 600.0
 
 
 class Retention:
-    """What the reconciler does about `keep_jobs_s` and `keep_events_s`. Any number of processes may do so at once.
+    """What the reconciler does about `keep_jobs_s` and `keep_events_s`, and about jobs that say themselves how long.
 
-    A job of a study stays as long as its study: both go together, once the study has ended.
+    Any number of processes may do so at once. A job of a study stays as long as its study: both go together, once the
+    study has ended.
     """
 
     def __init__(self, database: Database, blobs: Blobs, settings: Settings, pause_s: float = PAUSE_S) -> None:
@@ -33,19 +35,35 @@ class Retention:
         self._pause_s = pause_s
         self._after_job, self._jobs_again_at = "", 0.0
         self._after_event, self._events_again_at = 0, 0.0
+        self._own_ends_again_at = 0.0
 
     def run_once(self) -> None:
         """Look at the next rows, and delete what is old enough. Raises DatabaseUnavailable."""
         if self._keep_jobs_s is not None and time.monotonic() >= self._jobs_again_at:
             self._remove_studies(self._keep_jobs_s)
             self._remove_jobs(self._keep_jobs_s)
+        if time.monotonic() >= self._own_ends_again_at:
+            self._remove_jobs_with_own_end()
         if self._keep_events_s is not None and time.monotonic() >= self._events_again_at:
             self._remove_events(self._keep_events_s)
 
     def _remove_jobs(self, older_than_s: float) -> None:
         with self._database.read() as session:
             found = retention.old_jobs(session, older_than_s, self._after_job)
-        for owner, ids in found.by_owner.items():
+        self._remove(found.by_owner, older_than_s)
+        self._after_job = found.last or ""
+        if found.last is None:
+            self._jobs_again_at = time.monotonic() + self._pause_s
+
+    def _remove_jobs_with_own_end(self) -> None:
+        with self._database.read() as session:
+            found = retention.jobs_with_own_end(session)
+        self._remove(found, None)
+        if not found:
+            self._own_ends_again_at = time.monotonic() + self._pause_s
+
+    def _remove(self, jobs: Mapping[str, Sequence[str]], older_than_s: float | None) -> None:
+        for owner, ids in jobs.items():
             for first in range(0, len(ids), JOBS_AT_ONCE):
                 with self._database.write() as session:
                     some = ids[first : first + JOBS_AT_ONCE]
@@ -53,9 +71,6 @@ class Retention:
                 for job_id in removed:
                     self._delete_files(f"jobs/{job_id}")
                 log.info("old_jobs_deleted", jobs=len(removed))
-        self._after_job = found.last or ""
-        if found.last is None:
-            self._jobs_again_at = time.monotonic() + self._pause_s
 
     def _remove_studies(self, older_than_s: float) -> None:
         with self._database.read() as session:

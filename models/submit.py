@@ -81,6 +81,7 @@ def submit(
             parameters=examined.plan.parameters,
             metadata=complete.metadata,
             max_pending_s=complete.limits.max_pending_s,
+            keep_s=complete.limits.keep_s,
             retry_of=None if retry_of is None else retry_of.id,
             begins=start.begins,
         )

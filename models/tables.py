@@ -78,6 +78,7 @@ class DatasetRow(Base):
 
 
 OF_A_STUDY = "study_id IS NOT NULL"
+HAS_KEEP = "keep_s IS NOT NULL"
 IS_QUEUED = text("status = 'queued'")
 NEEDED_BYTES = text("coalesce(memory_bytes, 0)")
 
@@ -120,6 +121,7 @@ class JobRow(Base):
             sqlite_where=IS_QUEUED,
             postgresql_where=IS_QUEUED,
         ),
+        Index("ix_jobs_keep", "finished_at", sqlite_where=text(HAS_KEEP), postgresql_where=text(HAS_KEEP)),
         # Lists are newest first, and ids sort by time.
         Index("ix_jobs_list", "owner", "kind", "id"),
         Index("ix_jobs_list_status", "owner", "kind", "status", "id"),
@@ -146,6 +148,7 @@ class JobRow(Base):
     parameters: Mapped[int | None] = mapped_column(BigInteger)
     # `metadata` is taken by SQLAlchemy's own attribute.
     user_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
+    keep_s: Mapped[float | None]  # seconds after its end for which it is kept; null: as long as the settings say
     priority: Mapped[int]
     device: Mapped[str] = mapped_column(String(8))  # auto, cpu, gpu: who may claim it
     gpus: Mapped[int] = mapped_column(server_default="0")  # how many a worker must have free to claim it

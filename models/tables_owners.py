@@ -38,3 +38,13 @@ class UsageRow(Base):
     key_id: Mapped[str] = mapped_column(String(32), primary_key=True)  # empty: no request made the job
     jobs: Mapped[int] = mapped_column(server_default="0")  # that have run
     slot_s: Mapped[float] = mapped_column(server_default="0")
+
+
+class UploadPlaceRow(Base):
+    """An upload that some API process receives now. It counts until `expires_at`, which that process puts off."""
+
+    __tablename__ = "upload_places"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128), index=True)
+    expires_at: Mapped[datetime]

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, parse_json, refused_values, require_length
 from api.http.upload_pace import PacedStream, Places
+from api.http.upload_places import SharedPlaces
 from heldout.datasets import DatasetSpec
 from heldout.errors import (
     BodyTooLarge,
@@ -31,11 +32,13 @@ from heldout.errors import (
     InvalidForm,
     InvalidParameter,
     InvalidSpec,
+    QuotaExceeded,
     StorageUnavailable,
     TooManyUploads,
 )
 from heldout.settings import Settings
 from models.blobs import Blobs
+from models.database import Database
 
 # Uploads have threads of their own: slow ones must not take those that answer requests.
 UPLOADS_AT_ONCE = 100
@@ -71,12 +74,13 @@ class ReceivedContent:
 class Uploads:
     """Receives uploads of datasets and models, each under a blob key that no other request writes to."""
 
-    def __init__(self, blobs: Blobs, settings: Settings) -> None:
+    def __init__(self, blobs: Blobs, settings: Settings, database: Database) -> None:
         self._blobs = blobs
         self._limit_bytes = settings.max_upload_bytes
         self._min_bytes_per_s = settings.min_upload_bytes_per_s
         self._max_s = float(settings.max_upload_s)
-        self._places = Places(UPLOADS_AT_ONCE, settings.uploads_per_owner)
+        self._places = Places(UPLOADS_AT_ONCE, UPLOADS_AT_ONCE)
+        self._shared_places = SharedPlaces(database, settings.quotas)
         self._form_places = Places(FORMS_AT_ONCE, FORMS_AT_ONCE_PER_OWNER)
         self._folders = [blobs.local_folder(""), settings.home_path]
         self._threads = CapacityLimiter(UPLOADS_AT_ONCE)
@@ -90,10 +94,10 @@ class Uploads:
             limit_bytes: of the body; None: that of datasets.
         Raises:
             BodyTooLarge, DigestMismatch, InvalidForm, StorageUnavailable, TooManyUploads, UploadTooSlow.
+            QuotaExceeded, OwnerSuspended, DatabaseUnavailable: as for any quota.
         """
         limit_bytes = self._limit_bytes if limit_bytes is None else limit_bytes
         await require_length(request, limit_bytes)
-        await _require_room(self._places, request, owner)
         loop = asyncio.get_running_loop()
         stream = PacedStream(request.stream(), self._min_bytes_per_s, self._max_s)
 
@@ -102,7 +106,7 @@ class Uploads:
                 while True:
                     yield asyncio.run_coroutine_threadsafe(stream.__anext__(), loop).result()
 
-        with self._places.taken_by(owner):
+        async with self._place_of(request, owner):
             try:
                 return await self._receive(chunks(), folder, digest, limit_bytes)
             except BodyTooLarge:
@@ -121,7 +125,8 @@ class Uploads:
         """
         limit_bytes = min(limit_bytes, FORM_BYTES)
         await require_length(request, limit_bytes)
-        await _require_room(self._form_places, request, owner)
+        async with _told_in_time(request):
+            self._form_places.require_room(owner)
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             raise InvalidForm("The body is no form; send `multipart/form-data`.")
         paced = PacedStream(request.stream(), self._min_bytes_per_s, min(self._max_s, MAX_FORM_S))
@@ -131,6 +136,15 @@ class Uploads:
                 yield form
             finally:
                 await form.close()
+
+    @asynccontextmanager
+    async def _place_of(self, request: Request, owner: str) -> AsyncIterator[None]:
+        """A place in this process, and one of the owner's among all processes, while the block runs."""
+        async with AsyncExitStack() as taken:
+            async with _told_in_time(request):
+                taken.enter_context(self._places.taken_by(owner))
+                await taken.enter_async_context(self._shared_places.taken_by(owner))
+            yield
 
     async def _parsed(self, request: Request, stream: AsyncGenerator[bytes]) -> FormData:
         parser = _OnDiskParser(request.headers, stream, max_files=1, max_fields=len(FIELDS) + 1)
@@ -162,11 +176,12 @@ class Uploads:
         return ReceivedContent(key, hashed.sha256, hashed.size_bytes)
 
 
-async def _require_room(places: Places, request: Request, owner: str) -> None:
-    """Raises TooManyUploads. A client that sends before it reads gets that answer where it sends little."""
+@asynccontextmanager
+async def _told_in_time(request: Request) -> AsyncIterator[None]:
+    """Tells a client, though it sends before it reads, that the block finds no place for it, where it sends little."""
     try:
-        places.require_room(owner)
-    except TooManyUploads as error:
+        yield
+    except (TooManyUploads, QuotaExceeded) as error:
         if not await discard_body(request, MAX_REFUSED_BYTES, MAX_REFUSED_S):
             error.headers["Connection"] = "close"
         raise

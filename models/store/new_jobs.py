@@ -61,6 +61,7 @@ def add(
     parameters: int | None = None,
     metadata: Mapping[str, str] | None = None,
     max_pending_s: float | None = None,
+    keep_s: float | None = None,
     retry_of: str | None = None,
     study_id: str | None = None,
     key_id: str | None = None,
@@ -75,6 +76,7 @@ def add(
         gpus: how many a worker must have free to begin the job; 0 where a processor does.
         memory_bytes: how much it is expected to take; a worker must have it free. None: what its kind takes.
         max_pending_s: seconds after which the job fails if no worker has taken it; None means never.
+        keep_s: seconds after its end after which the job is deleted; None leaves that to the settings.
     """
     about = KINDS[kind]
     if not isinstance(spec, about.spec) or device not in about.devices:
@@ -91,6 +93,7 @@ def add(
         "spec_version": SPEC_VERSION,
         "dataset_id": dataset_id,
         "parameters": parameters,
+        "keep_s": keep_s,
         "priority": priority,
         "device": device,
         "gpus": gpus,

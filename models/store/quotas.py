@@ -20,11 +20,11 @@ from heldout.kinds import KINDS_IN_SLOTS
 from heldout.lifecycle import JobStatus
 from heldout.model_lifecycle import ModelStatus
 from heldout.quotas import COUNTED, Bounds, Quota, bound_of
-from models.database import UtcTime
+from models.database import UtcTime, db_now
 from models.store import accounts, locks
 from models.tables import DatasetRow, JobRow, KeyRow, WebhookRow
 from models.tables_models import ModelRow
-from models.tables_owners import OwnerRow, UsageRow
+from models.tables_owners import OwnerRow, UploadPlaceRow, UsageRow
 
 # What each takes of.
 OF_NEW_JOBS = (Quota.QUEUED_JOBS, Quota.SLOT_SECONDS)
@@ -60,6 +60,7 @@ _USED: Mapping[Quota, Select[Any]] = {
     # The same content in two versions is stored once, and counts twice: either may be deleted.
     Quota.STORED_BYTES: select(_bytes_of(DatasetRow.size_bytes, *_DATASETS) + _bytes_of(ModelRow.size_bytes, *_MODELS)),
     Quota.KEYS: select(_COUNT).where(KeyRow.owner == _OWNER, KeyRow.revoked_at.is_(None)),
+    Quota.UPLOADS: select(_COUNT).where(UploadPlaceRow.owner == _OWNER, UploadPlaceRow.expires_at > db_now()),
     Quota.WEBHOOKS: select(_COUNT).where(WebhookRow.owner == _OWNER),
 }
 

@@ -54,7 +54,21 @@ def old_jobs(session: Session, older_than_s: float, after: str, limit: int = ROW
     return OldRows(found, rows[-1][0] if len(rows) == limit else None)
 
 
-def remove_jobs(session: Session, owner: str, job_ids: Collection[str], older_than_s: float) -> list[str]:
+def jobs_with_own_end(session: Session, limit: int = ROWS_PER_LOOK) -> dict[str, list[str]]:
+    """Jobs by owner, of no study, that have been kept for as long as their specs ask for."""
+    rows = session.execute(
+        select(JobRow.id, JobRow.owner)
+        .where(JobRow.keep_s.is_not(None), JobRow.study_id.is_(None), _has_ended(None))
+        .order_by(JobRow.finished_at)
+        .limit(limit)
+    )
+    found: dict[str, list[str]] = {}
+    for id_, owner in rows:
+        found.setdefault(owner, []).append(id_)
+    return found
+
+
+def remove_jobs(session: Session, owner: str, job_ids: Collection[str], older_than_s: float | None) -> list[str]:
     """Delete those of an owner's jobs that still are old enough, with all their rows; gives their ids.
 
     Their blobs are the caller's to delete after the commit.
@@ -123,8 +137,10 @@ def remove_events(session: Session, owner: str, positions: Collection[int]) -> N
     )
 
 
-def _has_ended(older_than_s: float) -> ColumnElement[bool]:
-    return JobRow.status.in_(TERMINAL) & (JobRow.finished_at <= db_now(-older_than_s))
+def _has_ended(older_than_s: float | None) -> ColumnElement[bool]:
+    """older_than_s: since its end; None: as long ago as the job's spec says."""
+    age_s = JobRow.keep_s if older_than_s is None else older_than_s
+    return JobRow.status.in_(TERMINAL) & (JobRow.finished_at <= db_now(-age_s))
 
 
 def _open_subjects(session: Session, ids: Collection[str]) -> set[str]:

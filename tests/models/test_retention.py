@@ -60,6 +60,25 @@ def test_jobs_go_with_their_events_and_files_and_only_those_whose_time_is_over(w
     assert work.event_types(fresh) == ["job.queued", "job.cancelled"]
 
 
+def test_a_job_that_says_how_long_it_is_kept_goes_then_and_sooner_where_the_service_keeps_none_so_long(
+    work: Work, blobs: Blobs
+) -> None:
+    def kept_for(seconds: float, owner: str = ALICE) -> str:
+        job_id = ended(work, blobs, owner)
+        work.set(job_id, keep_s=seconds)
+        return job_id
+
+    short, of_bob, long, other = kept_for(60), kept_for(60, BOB), kept_for(10**8), ended(work, blobs)
+    of_study, waiting = kept_for(60), work.submit()
+    work.set(waiting, keep_s=60)
+    work.ended_study(of_study)
+    deleting(work, blobs).run_once()
+    assert left(work) == {long, other, of_study, waiting}
+    assert {short, of_bob}.isdisjoint(folders(blobs))
+    deleting(work, blobs, keep_jobs_s=KEPT_S).run_once()
+    assert left(work) == {of_study, waiting}
+
+
 def test_a_job_of_a_study_stays_as_long_as_its_study(work: Work, blobs: Blobs) -> None:
     first, second = ended(work, blobs), ended(work, blobs)
     study_id = work.ended_study(first, second)

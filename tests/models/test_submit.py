@@ -77,7 +77,7 @@ def test_nothing_is_stored_or_announced_where_one_of_them_is_refused(work):
 
 
 def test_a_spec_is_completed_and_the_rest_of_it_kept(work):
-    asked = spec(priority=4, limits={"max_pending_s": 60}, metadata={"team": "a"}, training={"epochs": 7})
+    asked = spec(priority=4, limits={"max_pending_s": 60, "keep_s": 90}, metadata={"team": "a"}, training={"epochs": 7})
     job = submitted(work, asked).job
     row = work.row(job.id)
     complete = JobSpec.model_validate(row.spec)
@@ -90,6 +90,7 @@ def test_a_spec_is_completed_and_the_rest_of_it_kept(work):
     assert row.parameters == (9 + 1) * 3 + (3 + 1) * 2
     assert (row.owner, row.priority, row.epochs, row.user_metadata) == (ALICE, 4, 7, {"team": "a"})
     assert (row.pending_until - row.queued_at).total_seconds() == pytest.approx(60, abs=1)
+    assert row.keep_s == 90
     assert (row.kind, row.device, row.gpus, row.dataset_id) == ("train", "auto", 0, work.dataset.id)
 
 

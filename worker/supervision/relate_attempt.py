@@ -1,6 +1,7 @@
 """One attempt at finding the copies and groups of a stored dataset: starts its process, stores what it found."""
 
 import shutil
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from worker.ingest.limits import Limits
 from worker.ingest.process.messages import Related
 from worker.ingest.process.parent import RelateProcess
 from worker.ingest.rejection import Rejection
+from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.supervision.attempt_files import AttemptFiles, Interrupted
 from worker.supervision.lease import AttemptLease
+from worker.supervision.memory_watch import MemoryWatch, settle_kill
 
 log = structlog.get_logger()
 
@@ -31,13 +34,22 @@ class RelateAttempt:
     """Runs in one thread of the worker, as a training's attempt does. The dataset is in use meanwhile."""
 
     def __init__(
-        self, claimed: Claimed, spec: RelateSpec, lease: AttemptLease, *, settings: Settings, scratch: Scratch
+        self,
+        claimed: Claimed,
+        spec: RelateSpec,
+        lease: AttemptLease,
+        *,
+        settings: Settings,
+        scratch: Scratch,
+        memory: MemoryBudget,
     ) -> None:
         self._claimed = claimed
         self._spec = spec
         self._lease = lease
         self._settings = settings
         self._scratch = scratch
+        self._memory = memory
+        self._watch = MemoryWatch(memory, claimed)
         self._files = AttemptFiles(lease, settings)
         self._folder = Path()
 
@@ -53,13 +65,19 @@ class RelateAttempt:
             except BlobMissing:
                 lease.fail(FailureCode.DATASET_UNAVAILABLE, "The dataset is not in the blob store.")
             except Rejection as rejection:
-                lease.fail(rejection.code, rejection.detail)
+                crashed = rejection.code is RejectionCode.CRASHED
+                kill = self._watch.kill_of(-signal.SIGKILL) if crashed else None
+                if kill is not None:
+                    settle_kill(lease, kill, self._memory.total_bytes, what="The search for copies", remedy="")
+                else:
+                    lease.fail(rejection.code, rejection.detail)
             except StorageUnavailable:
                 lease.fail(RejectionCode.STORAGE_UNAVAILABLE, "The blob store does not answer or is full.")
 
     def _relate(self, content: Path) -> None:
         target = self._folder / "relations"
         limits = Limits(normalised_bytes=self._settings.max_normalised_bytes, wall_s=int(self._spec.max_runtime_s))
+        self._watch.begin()
         with RelateProcess(content, target, limits, names=self._names(), group_by=self._spec.group_by) as process:
             try:
                 related = self._followed(process)
@@ -93,6 +111,7 @@ class RelateAttempt:
             requested = self._lease.requested_stop(out_of_time=False)  # the process has a limit of its own
             if requested is not None:
                 raise Interrupted(requested)
+            self._watch.look(process.pid)
             message = process.receive(0.1)
             if isinstance(message, Related):
                 return message

@@ -62,7 +62,7 @@ def run_claimed(
         case IngestSpec() | DeriveSpec() as spec:
             IngestAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory).run()
         case RelateSpec() as spec:
-            RelateAttempt(claimed, spec, lease, settings=settings, scratch=scratch).run()
+            RelateAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory).run()
         case SuspectSpec() as spec:
             SuspectAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
         case EvaluateSpec() as spec:

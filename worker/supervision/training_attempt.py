@@ -168,8 +168,8 @@ class TrainingAttempt:
                 raise CheckpointUnusable(f"{checkpoint.key} is not in the blob store.") from error
         claimed, folder = self._claimed, self._folder
         relations = self._files.fetch_relations(claimed, folder, needed=self._spec.folds is not None)
-        initial = fetch_initial(self._files, claimed, folder, self._lease)
-        backbone = fetch_backbone(self._files, claimed, folder, self._lease)
+        initial = fetch_initial(self._files, claimed, folder, self._lease, self._watch)
+        backbone = fetch_backbone(self._files, claimed, folder, self._lease, self._watch)
         names = self._folder / MEMBERS_FILE
         has_names = self._files.fetch_if_there(members_key(self._claimed.dataset_id), names)
         device: Device = "gpu" if self._gpus else "cpu"

@@ -7,14 +7,17 @@ from datetime import timedelta
 from itertools import chain
 
 import pytest
+from sqlalchemy import event, insert
 
 from heldout.errors import LeaseLost
 from heldout.lifecycle import JobRequest, JobStatus, StopReason
 from models.database import db_now
+from models.ids import new_id
 from models.store import claims, events
 from models.store.claims import Checkpoint, HeldAttempt
+from models.tables import WebhookRow
 from models.wake import WakeUp
-from tests.models.work import CPU, ENGINE, Work, claim_until_empty, result, spec
+from tests.models.work import ALICE, CPU, ENGINE, Work, claim_until_empty, result, spec
 
 
 def claimed_ids(work: Work) -> list[str]:
@@ -62,6 +65,20 @@ def test_a_claim_starts_the_job_and_says_so(work):
     assert work.events(job_id)[-1].data == {"attempt": 1, "worker": "host:1"}
     [attempt] = work.stored(job_id)["attempts"]
     assert (attempt["attempt"], attempt["worker"], attempt["start_epoch"]) == (1, "host:1", None)
+
+
+def test_a_claim_takes_five_statements_and_more_only_where_a_webhook_may_want_to_know(work):
+    counted: list[str] = []
+    event.listen(work.database.engine, "before_cursor_execute", lambda *args: counted.append(args[2]))
+    for of_webhooks in ([], ["SELECT"]):
+        work.submit()
+        counted.clear()
+        work.claim()
+        verbs = [statement.split()[0] for statement in counted]
+        assert verbs == ["BEGIN", "SELECT", "UPDATE", "INSERT", "INSERT", *of_webhooks, "UPDATE"]
+        with work.database.write() as session:
+            about = {"owner": ALICE, "url": "https://example.org", "events": ["job.failed"], "secret": "sealed"}
+            session.execute(insert(WebhookRow).values(id=new_id("wh"), enabled=True, created_at=db_now(), **about))
 
 
 def test_nothing_is_claimed_where_nothing_waits(work):

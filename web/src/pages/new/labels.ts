@@ -63,6 +63,7 @@ const WORDS: Record<string, string> = {
   limits: 'Limits of time',
   'limits.max_runtime_s': 'Seconds of training at most',
   'limits.max_pending_s': 'Seconds of waiting at most',
+  'limits.keep_s': 'Seconds it is kept after its end at most',
   resources: 'Machine',
   priority: 'Priority among your jobs',
   metadata: 'Notes of your own',

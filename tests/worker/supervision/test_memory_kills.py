@@ -1,4 +1,4 @@
-"""Attempts at reading uploaded models, by real processes that are killed as the kernel kills where memory runs out."""
+"""Attempts whose real processes are killed as the kernel kills where memory runs out; trainings: test_attempt.py."""
 
 import os
 import signal
@@ -9,22 +9,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 from heldout.lifecycle import JobStatus
+from heldout.memory import MemoryKill
 from heldout.model_facts import ModelFacts
 from heldout.model_lifecycle import ModelFormat, ModelStatus
 from heldout.settings import GIB, Settings
 from models.blobs import Blobs
 from models.database import Database
-from models.store import model_evaluations, models
-from models.store.claims import HeldAttempt
+from models.store import model_evaluations, models, relations
+from models.store.claims import Claimed, HeldAttempt
+from models.tables import DatasetRow, JobRow
 from models.tables_models import ModelRow
 from tests.models.work import ALICE, Work
 from worker.machine.cores import Cores
 from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
+from worker.supervision.foreign_weights import weights_of
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
+from worker.supervision.memory_watch import MemoryWatch
+from worker.supervision.processes import ProcessDied
 from worker.supervision.runners import run_claimed
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -46,7 +52,7 @@ def blobs(tmp_path: Path) -> Blobs:
 
 @pytest.fixture
 def queued(work: Work, blobs: Blobs, tmp_path: Path) -> Callable[[str], str]:
-    """Queues the check of a model, or the measuring of one that is ready, with 2 GiB reserved for it."""
+    """Queues the check of a model, the measuring of one that is ready, or a search for copies; 2 GiB are reserved."""
     (tmp_path / "model").write_bytes(b"a file that nobody gets to read")
     np.save(tmp_path / "images.npy", np.zeros((3, 4, 4, 1), np.uint8))
 
@@ -60,20 +66,37 @@ def queued(work: Work, blobs: Blobs, tmp_path: Path) -> Callable[[str], str]:
             with work.database.write() as session:
                 models.mark_ready(session, work.claim().held, MODEL, FACTS)
                 job = model_evaluations.queue(session, ALICE, model, FACTS, work.dataset)
-        work.set(job.id, memory_bytes=2 * GIB)
-        return job.id
+        job_id = job.id
+        if work_on_it == "relate":
+            with work.database.write() as session:
+                session.execute(update(DatasetRow).values(relations_status=None))
+                session.execute(update(JobRow).values(status=JobStatus.PAUSED))
+                job_id = relations.queue(session, work.dataset.id)
+        work.set(job_id, memory_bytes=2 * GIB)
+        return job_id
 
     return queued
 
 
 @pytest.fixture
-def run_killed(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Claims and runs a job whose process is killed, and counted as killed for memory, as soon as it is looked at."""
-    monkeypatch.setattr("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(tmp_path))
-    scratch = Scratch(tmp_path / "scratch")
-    settings = Settings(home=tmp_path / "home")
+def lease_of(work: Work, blobs: Blobs, tmp_path: Path) -> Callable[[Claimed], AttemptLease]:
+    def lease_of(claimed: Claimed) -> AttemptLease:
+        return AttemptLease(
+            claimed.held,
+            database=work.database,
+            blobs=blobs,
+            keeper=LeaseKeeper(work.database, Settings(home=tmp_path / "home"), "worker", tmp_path / "alive"),
+            stopping=threading.Event(),
+        )
 
-    def run_killed(memory: MemoryBudget, *, peak_bytes: int) -> None:
+    return lease_of
+
+
+@pytest.fixture
+def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Has each process killed, and counted as killed for memory, as soon as it is looked at and has so much."""
+
+    def kill_at(peak_bytes: int) -> None:
         kills: list[int] = []
 
         def seen(pid: int) -> int:
@@ -83,20 +106,25 @@ def run_killed(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.Mon
 
         monkeypatch.setattr("worker.supervision.memory_watch.peak_bytes", seen)
         monkeypatch.setattr("worker.supervision.memory_watch.memory_kills", lambda: len(kills))
-        claimed = work.claim()
-        lease = AttemptLease(
-            claimed.held,
-            database=work.database,
-            blobs=blobs,
-            keeper=LeaseKeeper(work.database, settings, "worker", scratch.sign_of_life),
-            stopping=threading.Event(),
-        )
+
+    return kill_at
+
+
+@pytest.fixture
+def run_killed(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lease_of, kill_at):
+    """Claims and runs the job that waits, and has its process killed."""
+    monkeypatch.setattr("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(tmp_path))
+    scratch = Scratch(tmp_path / "scratch")
+
+    def run_killed(memory: MemoryBudget, *, peak_bytes: int) -> None:
+        kill_at(peak_bytes)
+        claimed = work.claim() or work.claim_beside_slots()
         cores = Cores()
         with cores.for_job() as job_cores:
             run_claimed(
                 claimed,
-                lease,
-                settings=settings,
+                lease_of(claimed),
+                settings=Settings(home=tmp_path / "home"),
                 scratch=scratch,
                 memory=memory,
                 gpus=(),
@@ -138,7 +166,7 @@ def test_an_evaluation_that_is_killed_for_its_own_memory_fails_with_the_reason(w
     assert model_of(work).status is ModelStatus.READY
 
 
-@pytest.mark.parametrize("work_on_it", ["check", "measure"])
+@pytest.mark.parametrize("work_on_it", ["check", "measure", "relate"])
 def test_a_bystander_of_a_kill_for_memory_is_queued_again_and_its_model_stays(
     work: Work, blobs: Blobs, queued, run_killed, work_on_it: str
 ) -> None:
@@ -150,3 +178,16 @@ def test_a_bystander_of_a_kill_for_memory_is_queued_again_and_its_model_stays(
     assert row.memory_bytes == 4 * GIB, "next time more is reserved"
     assert model_of(work).status is not ModelStatus.REJECTED
     assert [one.key for one in blobs.stored("models")] == [KEY]
+
+
+def test_weights_that_a_training_starts_from_are_not_called_unreadable_where_memory_ran_out(
+    work: Work, tmp_path: Path, lease_of, kill_at
+) -> None:
+    (tmp_path / "model").write_bytes(b"a file that nobody gets to read")
+    work.set(work.submit(), memory_bytes=2 * GIB)
+    claimed = work.claim()
+    watch = MemoryWatch(MemoryBudget(8 * GIB), claimed)
+    kill_at(3 * GIB)
+    with lease_of(claimed) as lease, pytest.raises(ProcessDied) as died:
+        weights_of(tmp_path / "model", tmp_path, lease, watch)
+    assert watch.kill_of(died.value.exit_code) == MemoryKill(3 * GIB, 2 * GIB, is_alone=True)
