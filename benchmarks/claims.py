@@ -9,7 +9,7 @@ from statistics import median, quantiles
 
 from sqlalchemy import text
 
-from heldout.settings import driver_url
+from heldout.database_urls import driver_url
 from heldout.spec import JobSpec
 from host.postgres import PostgresServer
 from models import bundled

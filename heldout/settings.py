@@ -7,11 +7,11 @@ from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from heldout.database_urls import driver_url, is_of_a_database, with_password
 from heldout.quotas import Bounds, Quota
 from heldout.webhooks import Allowed
 
@@ -41,8 +41,6 @@ DEFAULT_HOME = Path("~/.heldout")
 
 _ONE_RATE = r"[1-9]\d{0,8}/(second|minute|hour|day)"
 RATE = re.compile(f"{_ONE_RATE}(;{_ONE_RATE})*")
-
-DATABASES = ("sqlite://", "sqlite+pysqlite://", "postgresql+psycopg://")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -241,7 +239,7 @@ class Settings(BaseSettings):
         if url is None:
             return None
         found = driver_url(url.get_secret_value())
-        if not (found.startswith(DATABASES) and _has_number_as_port(found)):
+        if not is_of_a_database(found):
             raise ValueError("expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME")
         return SecretStr(found)
 
@@ -308,30 +306,6 @@ def unknown_settings(environment: Mapping[str, str]) -> list[str]:
             meant = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else "."
             sentences.append(f"{name} is not a setting and is ignored{meant}")
     return sentences
-
-
-def driver_url(url: str) -> str:
-    """The URL with the driver that we install: `postgres://` and `postgresql://` mean psycopg."""
-    scheme, separator, rest = url.partition("://")
-    if separator and scheme in {"postgres", "postgresql"}:
-        return f"postgresql+psycopg://{rest}"
-    return url
-
-
-def _has_number_as_port(url: str) -> bool:
-    """False where what follows a database's host is no number. A password may hold anything, unlike in other URLs."""
-    host = url.partition("://")[2].partition("?")[0].rpartition("@")[2].partition("/")[0]
-    port = host.rpartition("]")[2].partition(":")[2]
-    return not port or port.isdecimal()
-
-
-def with_password(url: str, password: str) -> str:
-    """The URL with the password in it, encoded; as it was if it has one already or names no host (SQLite)."""
-    parts = urlsplit(url)
-    if parts.password is not None or not parts.hostname:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
 
 
 def embedded_settings(home: Path, port: int | None = None) -> Settings:

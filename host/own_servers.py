@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from heldout.database_urls import driver_url
 from heldout.errors import DatabaseUnavailable
-from heldout.settings import Settings, driver_url
+from heldout.settings import Settings
 from host.child_server import LOOPBACK
 from host.postgres import DATABASE, USER, PostgresServer
 from models.database import Database

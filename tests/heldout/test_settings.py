@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from kombu.utils.url import parse_url
 from sqlalchemy import make_url
 
-from heldout.settings import Settings, unknown_settings, with_password
+from heldout.database_urls import with_password
+from heldout.settings import Settings, unknown_settings
 
 PASSWORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 
@@ -54,7 +55,7 @@ def test_passwords_are_taken_from_the_environment_and_never_shown(monkeypatch):
     [
         ("postgres://u:p/w:d@[::1]:5432/heldout?sslmode=require", True),
         ("postgresql://host/heldout", True),
-        ("sqlite:////data/a:b/heldout.db", True),
+        ("sqlite:////data/a@b:c/heldout.db", True),
         ("postgresql://u:p@host:port/heldout", False),
         ("mysql://host/heldout", False),
         ("nonsense", False),

@@ -1,0 +1,32 @@
+"""URLs of databases: which are understood, and how a password comes into them."""
+
+from urllib.parse import quote, urlsplit
+
+SQLITE, POSTGRESQL = ("sqlite://", "sqlite+pysqlite://"), "postgresql+psycopg://"
+
+
+def driver_url(url: str) -> str:
+    """The URL with the driver that we install: `postgres://` and `postgresql://` mean psycopg."""
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme in {"postgres", "postgresql"}:
+        return f"postgresql+psycopg://{rest}"
+    return url
+
+
+def is_of_a_database(url: str) -> bool:
+    """Whether the service can work with such a database, as far as its URL tells."""
+    if not url.startswith(POSTGRESQL):
+        return url.startswith(SQLITE)
+    # A password may hold anything, unlike in other URLs.
+    host = url.removeprefix(POSTGRESQL).partition("?")[0].rpartition("@")[2].partition("/")[0]
+    port = host.rpartition("]")[2].partition(":")[2]
+    return not port or port.isdecimal()
+
+
+def with_password(url: str, password: str) -> str:
+    """The URL with the password in it, encoded; as it was if it has one already or names no host (SQLite)."""
+    parts = urlsplit(url)
+    if parts.password is not None or not parts.hostname:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
