@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -177,6 +178,17 @@ def test_a_large_body_that_is_refused_unread_gets_the_refusal(served, settings):
         assert_problem(client.post(PATH, content=body), 404, "job_not_found")
         assert_problem(client.post(PATH, content=iter([body])), 404, "job_not_found")
         assert_problem(client.get(PATH), 405, "method_not_allowed")
+
+
+def test_a_path_is_passed_on_as_it_is_and_leads_nowhere_else(served, settings, key):
+    with predicting(settings) as url, served(predict_url=url) as client:
+        for path in ("/v2/models/../../metrics", "/v2/models/%2e%2e/%2e%2e/metrics", "/v2/models//../metrics"):
+            with (
+                begun(client, path, 0, sent=0, key=key) as connection,
+                HTTPResponse(connection, method="POST") as answer,
+            ):
+                answer.begin()
+                assert (answer.status, list(json.loads(answer.read()))) == (404, ["error"]), path
 
 
 def test_requests_that_are_passed_on_are_logged_and_counted_under_their_routes(served, log_lines):
