@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,6 +17,7 @@ import api.predictions
 from api.app import create_app
 from models.ids import new_id
 from tests.api.support import assert_problem, bearer, key_for, serving, sqlite_only
+from tests.e2e.running import until
 from tests.predict.world import predicting
 
 pytestmark = sqlite_only
@@ -178,14 +180,30 @@ def test_a_large_body_that_is_refused_unread_gets_the_refusal(served, settings):
         assert_problem(client.get(PATH), 405, "method_not_allowed")
 
 
+def test_a_path_is_passed_on_as_it_is_and_leads_nowhere_else(served, settings, key):
+    with predicting(settings) as url, served(predict_url=url) as client:
+        for path in ("/v2/models/../../metrics", "/v2/models/%2e%2e/%2e%2e/metrics", "/v2/models//../metrics"):
+            with (
+                begun(client, path, 0, sent=0, key=key) as connection,
+                HTTPResponse(connection, method="POST") as answer,
+            ):
+                answer.begin()
+                assert (answer.status, list(json.loads(answer.read()))) == (404, ["error"]), path
+
+
 def test_requests_that_are_passed_on_are_logged_and_counted_under_their_routes(served, log_lines):
     with served() as client:
         before = log_lines.tell()
+
+        def said() -> list[dict]:
+            lines = log_lines.getvalue()[before:].splitlines()
+            return [json.loads(line) for line in lines if '"event": "request"' in line]
+
         client.post(PATH, content=b"image", headers={"X-Request-ID": "mine"})
         client.get("/v2/health/live")
-        said = [json.loads(line) for line in log_lines.getvalue()[before:].splitlines() if '"request"' in line]
-        assert [(one["path"], one["status"]) for one in said] == [(PATH, 200), ("/v2/health/live", 200)]
-        assert said[0]["request_id"] == "mine"
+        assert until(lambda: len(said()) == 2, "a line for each request")
+        assert [(one["path"], one["status"]) for one in said()] == [(PATH, 200), ("/v2/health/live", 200)]
+        assert said()[0]["request_id"] == "mine"
         counted = client.get("/metrics").text
     for handler, method in (("/v1/jobs/{job_id}/predict", "POST"), ("/v2/health/{what}", "GET")):
         assert f'http_requests_total{{handler="{handler}",method="{method}",status="2xx"}} 1.0' in counted
