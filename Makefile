@@ -41,8 +41,9 @@ up: setup ## run the service on this machine
 	@scripts/web try
 	@trap : INT; $(BIN)/heldout up $(ARGS) || [ $$? -eq 130 ] # Ctrl-C is how it ends: no error of make's
 
+# Tests start hundreds of processes, which need not compile the code each time, whatever the environment says.
 test: setup-dev ## run all tests but the long proofs
-	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@unset PYTHONDONTWRITEBYTECODE; exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 browser-test: setup-dev ## use the dashboard in a real Chromium (needs one: apt-get install chromium)
 	@exec $(BIN)/python -m pytest -m browser tests/browser $(ARGS)

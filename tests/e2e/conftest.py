@@ -26,7 +26,8 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 @pytest.fixture(scope="session")
 def running_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for the tests of all files that leave it as it was: its start takes as long as some trainings."""
-    running = Service(tmp_path_factory.mktemp("service") / "home").start()
+    # Files of what was deleted go with a round of the reconciler, which some tests wait for.
+    running = Service(tmp_path_factory.mktemp("service") / "home", HELDOUT_RECONCILE_S="1").start()
     yield running
     running.close()
 

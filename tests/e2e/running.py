@@ -19,15 +19,22 @@ from host.runtime_folder import remove_runtime_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.03, 0.25
 
 
-def until(condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> Any:
-    """Wait until `condition` gives something true, and give that back."""
-    deadline = time.monotonic() + within_s
+def until(
+    condition: Callable[[], Any], what: str, within_s: float = PATIENCE_S, longest_pause_s: float = LONGEST_PAUSE_S
+) -> Any:
+    """Wait until `condition` gives something true, and give that back.
+
+    The longer it waits, the less often it asks: what it waits for needs the processor too.
+    """
+    deadline, pause_s = time.monotonic() + within_s, FIRST_PAUSE_S
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.05)  # a poll of something real, not a guess of how long it takes
+        time.sleep(pause_s)  # a poll of something real, not a guess of how long it takes
+        pause_s = min(1.2 * pause_s, longest_pause_s)
     raise AssertionError(f"{what} did not happen within {within_s:.0f} s.")
 
 

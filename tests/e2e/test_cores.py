@@ -8,7 +8,10 @@ from heldout.client import Client
 from tests.e2e.running import Service, after_epoch, ended, history, spec, until
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-LONG = {"epochs": 300}
+# Epochs of a third of a second.
+FEW_IMAGES = {"train_limit": 1200}
+LONG = {"epochs": 1000} | FEW_IMAGES
+SHORT = {"epochs": 2} | FEW_IMAGES
 
 pytestmark = pytest.mark.skipif(CORES != 2, reason="written for a machine with two cores")
 
@@ -40,11 +43,11 @@ def test_no_core_is_fought_for_when_a_second_job_comes_and_all_are_used_when_it_
 
 
 def test_a_job_gives_the_same_bits_alone_as_beside_a_busy_job(service: Service, client: Client) -> None:
-    alone = client.submit(spec("overfit", epochs=2)).id
+    alone = client.submit(spec("overfit", **SHORT)).id
     assert ended(client, alone).status == "succeeded"
     busy = client.submit(spec("overfit", **LONG)).id
     after_epoch(client, busy, 1)
-    beside = client.submit(spec("overfit", epochs=2)).id
+    beside = client.submit(spec("overfit", **SHORT)).id
     assert ended(client, beside).status == "succeeded"
     assert client.get(busy).status == "running"
     client.cancel(busy)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -125,13 +126,16 @@ def test_a_worker_that_is_killed_in_an_ingest_is_followed_by_another(make_servic
     service = make_service(HELDOUT_LEASE_S="2", HELDOUT_HEARTBEAT_S="0.5", HELDOUT_RECONCILE_S="0.5").start()
     with service.client() as client:
         made = client.create_dataset({"name": "own"})
-        client.upload(made.id, digits_zip(tmp_path / "large.zip", size=128))
+        client.upload(made.id, digits_zip(tmp_path / "digits.zip"))
         ingester = until(service.ingesting_pids, "an ingest")[0]
+        os.kill(ingester, signal.SIGSTOP)  # so that it has not ended when its worker is killed
         os.kill(service.worker_pid(), signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(ingester, signal.SIGCONT)
         until(lambda: not lives(ingester), "the end of the ingest's process")
         dataset = until(lambda: _settled(client, made.id), "the end of the ingest")
         assert dataset.status == "ready", dataset.error
-        assert dataset.shape == (128, 128, 1)
+        assert sum(split.count for _, split in dataset.splits) == 1797
 
 
 @pytest.mark.parametrize("kind", ["npz", "parquet"])
@@ -163,18 +167,19 @@ def _parquet(path: Path, pixels: np.ndarray) -> None:
     pq.write_table(table, path)
 
 
-def test_deleting_a_dataset_ends_its_ingest_and_leaves_nothing(make_service, tmp_path: Path) -> None:
-    service = make_service(HELDOUT_RECONCILE_S="0.5").start()
-    with service.client() as client:
-        made = client.create_dataset({"name": "own"})
-        client.upload(made.id, digits_zip(tmp_path / "large.zip", size=128))
-        ingester = until(service.ingesting_pids, "an ingest")[0]
-        client.delete_dataset("own")
-        until(lambda: not lives(ingester), "the end of the ingest's process", within_s=30)
-        assert [one.name for one in client.datasets() if not one.bundled] == []
-        blobs = service.home / "blobs"
-        until(lambda: not list(blobs.glob("uploads/*/*")), "the end of the upload's file", within_s=30)
-        assert not (blobs / "datasets" / made.id).exists()
+def test_deleting_a_dataset_ends_its_ingest_and_leaves_nothing(
+    client: Client, service: Service, tmp_path: Path
+) -> None:
+    made = client.create_dataset({"name": "deleted"})
+    client.upload(made.id, digits_zip(tmp_path / "digits.zip"))
+    ingester = until(service.ingesting_pids, "an ingest")[0]
+    os.kill(ingester, signal.SIGSTOP)  # so that it has not ended when its dataset is deleted
+    client.delete_dataset("deleted")
+    until(lambda: not lives(ingester), "the end of the ingest's process", within_s=30)
+    assert "deleted" not in [one.name for one in client.datasets()]
+    blobs = service.home / "blobs"
+    until(lambda: not list(blobs.glob(f"uploads/{made.id}/*")), "the end of the upload's file", within_s=30)
+    assert not (blobs / "datasets" / made.id).exists()
 
 
 @pytest.mark.proof

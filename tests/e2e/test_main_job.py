@@ -21,12 +21,13 @@ Jobs = dict[str, JobView]
 EVALUATE = """
 import json, sys
 import numpy as np, keras
-model = keras.models.load_model(sys.argv[1])          # plain Keras, safe mode, no custom objects
-images, labels = np.load(sys.argv[2]), np.load(sys.argv[3])
-chances = model.predict(images, batch_size=256, verbose=0)
-loss = keras.losses.SparseCategoricalCrossentropy()(labels, chances)
-print(json.dumps({"accuracy": float((chances.argmax(1) == labels).mean()), "loss": float(loss),
-                  "parameters": model.count_params(), "layers": [type(l).__name__ for l in model.layers]}))
+images, labels = np.load("images.npy"), np.load("labels.npy")
+for file in sys.argv[1:]:
+    model = keras.models.load_model(file)             # plain Keras, safe mode, no custom objects
+    chances = model.predict(images, batch_size=256, verbose=0)
+    loss = keras.losses.SparseCategoricalCrossentropy()(labels, chances)
+    print(json.dumps({"accuracy": float((chances.argmax(1) == labels).mean()), "loss": float(loss),
+                      "parameters": model.count_params(), "layers": [type(l).__name__ for l in model.layers]}))
 """
 
 
@@ -97,16 +98,17 @@ def test_the_downloaded_model_gives_the_served_test_figures_in_plain_keras(
     np.save(tmp_path / "images.npy", np.load(folder / "images.npy")[test])
     np.save(tmp_path / "labels.npy", np.load(folder / "labels.npy")[test])
     for name, job in jobs.items():
-        client.download_model(job.id, tmp_path / "model.keras")
-        run = subprocess.run(
-            [sys.executable, "-c", EVALUATE, "model.keras", "images.npy", "labels.npy"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert run.returncode == 0, run.stderr
-        measured = json.loads(run.stdout.splitlines()[-1])
+        client.download_model(job.id, tmp_path / f"{name}.keras")
+    run = subprocess.run(
+        [sys.executable, "-c", EVALUATE, *(f"{name}.keras" for name in jobs)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    for (name, job), line in zip(jobs.items(), run.stdout.splitlines()[-len(jobs) :], strict=True):
+        measured = json.loads(line)
         served = client.metrics(job.id).final.test
         assert measured["accuracy"] == served.accuracy, name
         assert measured["loss"] == pytest.approx(served.loss, abs=1e-5), name
@@ -167,13 +169,13 @@ def test_the_events_tell_the_story_once(client: Client, jobs: Jobs) -> None:
 
 
 def test_the_same_seed_gives_the_same_history_and_another_seed_another(client: Client, jobs: Jobs) -> None:
-    again = client.retry(jobs["augmented"].id)
-    other = client.submit(spec("augmented", seed=8))
-    assert again.retry_of == jobs["augmented"].id
+    again = client.submit(spec("augmented", epochs=3))
+    other = client.submit(spec("augmented", epochs=1, seed=8))
     ended(client, again.id)
     ended(client, other.id)
-    assert history(client, again.id) == history(client, jobs["augmented"].id)
-    assert history(client, other.id) != history(client, jobs["augmented"].id)
+    first = history(client, jobs["augmented"].id)
+    assert history(client, again.id) == first[:3]
+    assert history(client, other.id) != first[:1]
 
 
 def test_a_training_that_diverges_fails_once_and_keeps_what_it_measured(client: Client) -> None:

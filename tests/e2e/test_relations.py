@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from heldout.client import Client
 from models.relations import load_relations, relations_key
 from tests.e2e.running import Service, lives, until
 from tests.e2e.test_datasets import digits_zip, pushed
 
 RECOVERS_SOON = {"HELDOUT_LEASE_S": "2", "HELDOUT_HEARTBEAT_S": "0.5", "HELDOUT_RECONCILE_S": "0.5"}
-IS_STORED = "SELECT count(*) FROM datasets WHERE relations_status = 'stored'"
+BUNDLED = "SELECT name, id, relations_status FROM datasets WHERE owner IS NULL"
 
 
 def rows(service: Service, query: str) -> list[tuple]:
@@ -28,28 +29,25 @@ def relations_file(service: Service, dataset_id: str) -> Path:
 
 
 def all_stored(service: Service) -> bool:
-    return rows(service, IS_STORED) == rows(service, "SELECT count(*) FROM datasets")
+    return all(status == "stored" for _, _, status in rows(service, BUNDLED))
 
 
-def test_bundled_datasets_and_those_of_an_earlier_release_get_their_relations(make_service) -> None:
-    service = make_service(HELDOUT_RECONCILE_S="0.5").start()
+def test_bundled_datasets_and_those_of_an_earlier_release_get_their_relations(service: Service, client: Client) -> None:
+    jobs = len(list(client.jobs()))
     until(lambda: all_stored(service), "the relations of the bundled datasets")
-    found = dict(rows(service, "SELECT name, id FROM datasets"))
+    found = {name: dataset_id for name, dataset_id, _ in rows(service, BUNDLED)}
     assert {"digits", "mnist5k"} <= found.keys()
     for name, count in (("digits", 1797), ("mnist5k", 5000)):
         relations = load_relations(relations_file(service, found[name]))
         assert np.array_equal(relations.copy_of, np.arange(count))  # no image of them is there twice
         assert relations.group is None
-    with service.client() as client:
-        assert list(client.jobs()) == []
-    assert service.stop() == 0
     # As they are after an upgrade.
     for dataset_id in found.values():
         shutil.rmtree(relations_file(service, dataset_id).parent)
-    rows(service, "UPDATE datasets SET relations_status = NULL")
-    service.start()
+    rows(service, "UPDATE datasets SET relations_status = NULL WHERE owner IS NULL")
     until(lambda: all_stored(service), "the relations once more")
     assert all(relations_file(service, dataset_id).is_file() for dataset_id in found.values())
+    assert len(list(client.jobs())) == jobs
 
 
 @pytest.mark.proof  # tests/e2e/test_datasets.py kills a worker in an ingest in every run
@@ -71,16 +69,14 @@ def test_what_a_killed_worker_has_not_finished_another_one_does(make_service) ->
 
 
 def test_an_own_dataset_has_its_relations_when_it_is_ready_and_loses_them_when_it_is_deleted(
-    make_service, tmp_path: Path
+    service: Service, client: Client, tmp_path: Path
 ) -> None:
-    service = make_service(HELDOUT_RECONCILE_S="0.5").start()
-    with service.client() as client:
-        dataset = pushed(client, digits_zip(tmp_path / "leak.zip", planted=40), group_by=r"(\d+)\.png")
-        relations = load_relations(relations_file(service, dataset.id))
-        members = relations_file(service, dataset.id).with_name("members.txt").read_text().splitlines()
-        names = [member.rpartition("/")[2].removeprefix("copy-") for member in members]
-        assert relations.copy_of.tolist() == [names.index(name) for name in names]
-        assert len(set(names)) < len(names)
-        assert relations.group.tolist() == [list(dict.fromkeys(names)).index(name) for name in names]
-        client.delete_dataset("own")
-        until(lambda: not relations_file(service, dataset.id).parent.exists(), "the end of its files", within_s=30)
+    dataset = pushed(client, digits_zip(tmp_path / "leak.zip", planted=40), group_by=r"(\d+)\.png")
+    relations = load_relations(relations_file(service, dataset.id))
+    members = relations_file(service, dataset.id).with_name("members.txt").read_text().splitlines()
+    names = [member.rpartition("/")[2].removeprefix("copy-") for member in members]
+    assert relations.copy_of.tolist() == [names.index(name) for name in names]
+    assert len(set(names)) < len(names)
+    assert relations.group.tolist() == [list(dict.fromkeys(names)).index(name) for name in names]
+    client.delete_dataset("own")
+    until(lambda: not relations_file(service, dataset.id).parent.exists(), "the end of its files", within_s=30)

@@ -80,9 +80,31 @@ def kind(request) -> type[ChildServer]:
     return request.param
 
 
+@pytest.fixture(scope="module")
+def after_its_first_start() -> Iterator[Path]:
+    """The folder of a PostgreSQL that has run once: its first start takes much longer than any other."""
+    with memory_folder() as folder:
+        with PostgresServer(folder / "server"):
+            pass
+        yield folder / "server"
+
+
 @pytest.fixture
-def server(kind, tmp_path) -> Iterator[ChildServer]:
-    with kind(tmp_path / "server") as started:
+def postgres_folder(after_its_first_start, tmp_path) -> Path:
+    """A copy, for tests that do not ask about first starts."""
+    subprocess.run(["cp", "-a", after_its_first_start, tmp_path / "server"], check=True)
+    return tmp_path / "server"
+
+
+@pytest.fixture
+def folder(kind, tmp_path, request) -> Path:
+    """Where the server's data are, or will be."""
+    return request.getfixturevalue("postgres_folder") if kind is PostgresServer else tmp_path / "server"
+
+
+@pytest.fixture
+def server(kind, folder) -> Iterator[ChildServer]:
+    with kind(folder) as started:
         yield started
 
 
@@ -189,8 +211,8 @@ def test_no_server_runs_as_root_and_its_data_is_its_own(server):
     assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
 
 
-def test_the_socket_lies_in_a_closed_folder_with_a_short_path(tmp_path):
-    with PostgresServer(tmp_path / "server") as server:
+def test_the_socket_lies_in_a_closed_folder_with_a_short_path(postgres_folder):
+    with PostgresServer(postgres_folder) as server:
         folder = server.socket_path.parent
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert len(os.fsencode(server.socket_path)) <= 107
@@ -209,8 +231,8 @@ def test_only_the_loopback_is_listened_on(server):
     assert listening == {f"0100007F:{server.port:04X}"}
 
 
-def test_postgresql_wants_the_password_over_tcp(tmp_path):
-    with PostgresServer(tmp_path / "server") as server:
+def test_postgresql_wants_the_password_over_tcp(postgres_folder):
+    with PostgresServer(postgres_folder) as server:
         for password in ("wrong", ""):
             with pytest.raises(psycopg.OperationalError):
                 connect(server, password=password)
@@ -253,8 +275,8 @@ def test_postgresql_waits_for_the_disk_only_where_it_must(tmp_path, durable, exp
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
 
 
-def test_postgresql_is_new_speaks_utf_8_and_sorts_by_bytes(tmp_path):
-    with PostgresServer(tmp_path / "server") as server, connect(server) as connection:
+def test_postgresql_is_new_speaks_utf_8_and_sorts_by_bytes(postgres_folder):
+    with PostgresServer(postgres_folder) as server, connect(server) as connection:
         assert int(connection.execute("SHOW server_version_num").fetchone()[0]) >= 180_000
         assert connection.execute("SHOW server_encoding").fetchone() == ("UTF8",)
         assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
@@ -306,10 +328,9 @@ def test_a_folder_has_one_server_at_a_time(monkeypatch, server):
     remember(server)
 
 
-def test_a_server_that_does_not_start_shows_its_log_and_leaves_nothing_running(tmp_path, temporary_folder):
-    with PostgresServer(tmp_path / "server") as server:
-        pass
-    (tmp_path / "server/data/postgresql.conf").write_text("no_such_setting = 1\n")
+def test_a_server_that_does_not_start_shows_its_log_and_leaves_nothing_running(postgres_folder, temporary_folder):
+    server = PostgresServer(postgres_folder)
+    (postgres_folder / "data/postgresql.conf").write_text("no_such_setting = 1\n")
     with pytest.raises(ServerFailed, match="no_such_setting") as caught:
         server.start()
     assert caught.value.detail.startswith("PostgreSQL did not start: it ended with status ")
@@ -325,9 +346,9 @@ def test_an_interrupted_first_start_is_made_up_for(tmp_path):
         remember(server)
 
 
-def test_a_dead_servers_mark_does_not_hold_up_the_next_one(tmp_path):
+def test_a_dead_servers_mark_does_not_hold_up_the_next_one(postgres_folder):
     """Its number may belong to a living process by now, after a restart of the machine: here to this one."""
-    server = PostgresServer(tmp_path / "server")
+    server = PostgresServer(postgres_folder)
     with server:
         remember(server)
         mark = (server.folder / "data/postmaster.pid").read_text()
@@ -368,13 +389,13 @@ time.sleep(600)
 
 
 @pytest.fixture
-def supervised(kind, tmp_path) -> Iterator[Callable[[], tuple[subprocess.Popen, int]]]:
-    """A supervisor in a process of its own, with a server in `tmp_path / "server"`."""
+def supervised(kind, folder) -> Iterator[Callable[[], tuple[subprocess.Popen, int]]]:
+    """A supervisor in a process of its own, with a server in `folder`."""
     started: list[subprocess.Popen] = []
     servers_pids: list[int] = []
 
     def start() -> tuple[subprocess.Popen, int]:
-        command = [sys.executable, "-c", CHILD, kind.__name__, str(tmp_path / "server")]
+        command = [sys.executable, "-c", CHILD, kind.__name__, str(folder)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
         started.append(process)
         servers_pids.append(int(process.stdout.readline().split()[0]))
@@ -402,13 +423,13 @@ def test_a_terminals_interrupt_is_for_the_supervisor_first(supervised):
 
 
 def test_after_a_killed_supervisor_the_next_one_takes_over_at_once_and_cleans_up(
-    kind, supervised, tmp_path, temporary_folder
+    kind, supervised, folder, temporary_folder
 ):
     process, pid = supervised()
     process.kill()
     process.wait()
     [left] = temporary_folder.iterdir()
-    with kind(tmp_path / "server") as server:
+    with kind(folder) as server:
         remember(server)
         assert not is_alive(pid)
         assert list(temporary_folder.iterdir()) == [server.runtime_folder]

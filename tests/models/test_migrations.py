@@ -368,8 +368,7 @@ INGEST_SPEC_BEFORE = {
 @pytest.fixture
 def at_0006(empty):
     """A database of the release before, with jobs of two owners, a check, events, webhooks and deliveries."""
-    migrations.upgrade(empty)
-    run(empty, command.downgrade, "0006")
+    run(empty, command.upgrade, "0006")
     owners = {"job_a": ("train", ALICE), "job_b": ("train", ALICE), "job_check": ("ingest", ALICE)}
     with empty.write() as session:
         for job_id, (kind, owner) in {**owners, "job_eve": ("train", "eve")}.items():
@@ -540,8 +539,7 @@ def test_the_release_before_is_sent_no_events_of_models(at_0006):
 @pytest.fixture
 def at_0009(empty):
     """A database of the release before, with a dataset that is ready, and an ingest and a training on it."""
-    migrations.upgrade(empty)
-    run(empty, command.downgrade, "0009")
+    run(empty, command.upgrade, "0009")
     with empty.write() as session:
         session.execute(
             text(

@@ -281,17 +281,17 @@ def test_weights_that_do_not_fit_into_memory_are_reported_as_such(start):
     assert "Use a smaller batch_size or fewer filters." in failed.detail
 
 
+# Like a worker it has no TensorFlow of its own.
 SUPERVISOR = """
 import multiprocessing, sys
 from pathlib import Path
+from heldout.spec import JobSpec
 from tests.worker.training.processes import Process
-from tests.worker.training.trainings import small_spec
 from worker.messages import Started
 
 if __name__ == "__main__":
     multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.training.preload"])
-    slow = {"filters": 512, "kernel_size": 11, "padding": "same", "repeat": 2}  # its first step takes minutes
-    process = Process(small_spec(slow, training={"batch_size": 372}), Path(sys.argv[1]))
+    process = Process(JobSpec.model_validate_json(sys.argv[2]), Path(sys.argv[1]))
     process.until(lambda message: isinstance(message, Started))
     print(process.process.pid, flush=True)
     sys.stdin.read()
@@ -301,11 +301,13 @@ if __name__ == "__main__":
 def test_a_process_dies_with_its_supervisor_even_in_the_middle_of_a_step(dataset, tmp_path):
     script = tmp_path / "supervisor.py"
     script.write_text(SUPERVISOR)
+    slow = {"filters": 512, "kernel_size": 11, "padding": "same", "repeat": 2}  # its first step takes minutes
+    spec = small_spec(slow, training={"batch_size": 372})
     root = Path(__file__).parents[3]
     with (
         tempfile.TemporaryDirectory() as left_behind,  # by a process that is killed
         subprocess.Popen(
-            [sys.executable, str(script), str(dataset)],
+            [sys.executable, str(script), str(dataset), spec.model_dump_json()],
             cwd=root,
             env=os.environ | {"PYTHONPATH": str(root), "TMPDIR": left_behind},
             stdin=subprocess.PIPE,
