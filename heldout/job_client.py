@@ -11,7 +11,7 @@ from heldout.routes import model_route
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ExportFormatName, ModelFormatName, PredictionsFormat
 from heldout.stored.evaluation import SplitName
-from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
+from heldout.typed_answers import LONG_POLL_S, PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.base import as_json
 from heldout.views.cancellation import CancellationView
 from heldout.views.confusion import CellView, ConfusionView
@@ -23,8 +23,6 @@ from heldout.views.export import ExportList, ExportReportView, ExportView, Liste
 from heldout.views.job import JobPage, JobView, ListedJobView
 from heldout.views.metrics import MetricsView
 from heldout.views.queue import QueueView
-
-LONG_POLL_S = 60
 
 Sort = Literal["created", "name", "best", "gap"]
 Spec = Mapping[str, Any] | JobSpec
@@ -65,22 +63,12 @@ class JobMethods:
 
         Without a version: the job when it has ended, or as it is after `wait_s` (0–60).
         """
-        headers = {} if version is None else {"If-None-Match": f'"{version}"'}
-        response = await self._connection.send(
-            "GET", _job(job_id), params={"wait": wait_s}, headers=headers, timeout_s=wait_s + TIMEOUT_S
-        )
-        return None if response.status_code == 304 else self._answers.parsed(JobView, response.content)
+        return await self._answers.once_changed(JobView, _job(job_id), version, wait_s)
 
     @dual_iterator
-    async def watch(self, job_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[JobView]:
+    def watch(self, job_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[JobView]:
         """The job now and after each change, until it has ended."""
-        job = await JobMethods.get(self, job_id)
-        yield job
-        while not job.has_ended:
-            changed = await JobMethods.wait(self, job_id, version=job.version, wait_s=wait_s)
-            if changed is not None:
-                job = changed
-                yield job
+        return self._answers.each_change(JobView, _job(job_id), wait_s)
 
     @dual_iterator
     def jobs(

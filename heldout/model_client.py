@@ -12,8 +12,6 @@ from heldout.views.diagnosis import DiagnosisView
 from heldout.views.evaluation import EvaluationPage, EvaluationView
 from heldout.views.model import ModelPage, ModelView
 
-LONG_POLL_S = 60
-
 
 class ModelMethods:
     """A part of `heldout.Client`, which makes the connection."""

@@ -3,16 +3,14 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
 
-from heldout.connection import TIMEOUT_S, Connection
+from heldout.connection import Connection
 from heldout.dual import dual, dual_iterator
 from heldout.errors import StudyNotFound
 from heldout.studies.spec import StudySpec
-from heldout.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
+from heldout.typed_answers import LONG_POLL_S, PAGE, TypedAnswers, idempotent, segment_of
 from heldout.views.event import EventPage, EventView
 from heldout.views.study import StudyEstimateView, StudyPage, StudyView
 from heldout.views.study_report import MARKDOWN, StudyReportView
-
-LONG_POLL_S = 60
 
 Study = Mapping[str, Any] | StudySpec
 
@@ -60,22 +58,12 @@ class StudyMethods:
 
         Without a version: the study when it has ended, or as it is after `wait_s` (0–60).
         """
-        headers = {} if version is None else {"If-None-Match": f'"{version}"'}
-        response = await self._connection.send(
-            "GET", _study(study_id), params={"wait": wait_s}, headers=headers, timeout_s=wait_s + TIMEOUT_S
-        )
-        return None if response.status_code == 304 else self._answers.parsed(StudyView, response.content)
+        return await self._answers.once_changed(StudyView, _study(study_id), version, wait_s)
 
     @dual_iterator
-    async def watch_study(self, study_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[StudyView]:
+    def watch_study(self, study_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[StudyView]:
         """The study now and after each change, until it has ended."""
-        study = await StudyMethods.study(self, study_id)
-        yield study
-        while study.status == "running":
-            changed = await StudyMethods.wait_study(self, study_id, version=study.version, wait_s=wait_s)
-            if changed is not None:
-                study = changed
-                yield study
+        return self._answers.each_change(StudyView, _study(study_id), wait_s)
 
     @dual
     async def cancel_study(self, study_id: str) -> StudyView:

@@ -3,21 +3,27 @@
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from heldout import __version__
-from heldout.connection import Connection
+from heldout.connection import TIMEOUT_S, Connection
 from heldout.errors import HeldoutError
 from heldout.failures import NoService, problem_of
 from heldout.views.base import View
 from heldout.views.page import NumberedPage, Page
 
+if TYPE_CHECKING:
+    from heldout.views.job import JobView
+    from heldout.views.study import StudyView
+
+LONG_POLL_S = 60
 PAGE = 200  # items of a list that are asked for at once
 
 Answer = TypeVar("Answer", bound=View)
+Seen = TypeVar("Seen", "JobView", "StudyView")
 
 
 class TypedAnswers:
@@ -59,6 +65,27 @@ class TypedAnswers:
         async with aclosing(self._connection.follow(path, after=after)) as stream:
             async for data in stream:
                 yield self.parsed(view, data)
+
+    async def once_changed(self, view: type[Seen], path: str, version: int | None, wait_s: int) -> Seen | None:
+        """A subject as soon as its version differs from `version`, or None if it is the same after `wait_s`.
+
+        Without a version: the subject when it has ended, or as it is after `wait_s` (0–60).
+        """
+        headers = {} if version is None else {"If-None-Match": f'"{version}"'}
+        response = await self._connection.send(
+            "GET", path, params={"wait": wait_s}, headers=headers, timeout_s=wait_s + TIMEOUT_S
+        )
+        return None if response.status_code == 304 else self.parsed(view, response.content)
+
+    async def each_change(self, view: type[Seen], path: str, wait_s: int) -> AsyncIterator[Seen]:
+        """A subject now and after each change, until it has ended."""
+        seen = await self.read(view, "GET", path)
+        yield seen
+        while not seen.has_ended:
+            changed = await self.once_changed(view, path, seen.version, wait_s)
+            if changed is not None:
+                seen = changed
+                yield seen
 
     def parsed(self, view: type[Answer], content: bytes) -> Answer:
         """What was answered. Fields that this version does not know are kept: the service may be newer."""

@@ -1,17 +1,21 @@
-"""Dependencies of endpoints: what the app shares, database sessions, what to do after the commit, ids and cursors."""
+"""Dependencies of endpoints: what the app shares, database sessions, what to do after the commit, and ids."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Protocol
 
-from fastapi import Depends, Path, Query, Request
+import structlog
+from fastapi import Depends, Path, Request
 from pydantic import AfterValidator
 
 from api.http.app_context import AppContext
 from api.http.context import current_context
-from heldout.errors import EvaluationNotFound, JobNotFound, ModelNotFound, StudyNotFound
+from heldout.errors import EvaluationNotFound, HeldoutError, JobNotFound, ModelNotFound, StudyNotFound
 from models.database import Session
 from models.ids import is_id
 from models.wake import WakeUp
+
+log = structlog.get_logger("heldout.api")
 
 
 async def _app_context(request: Request) -> AppContext:
@@ -51,52 +55,47 @@ async def _announce(app_context: AppContextDep, after_commit: AfterCommitDep) ->
 
 AnnounceDep = Annotated[Announce, Depends(_announce)]
 
+
+class DeleteFiles(Protocol):
+    """Deletes folders of the blob store once the transaction is committed; what fails then is logged."""
+
+    def __call__(self, *folders: str) -> None: ...
+
+
+async def _delete_files(app_context: AppContextDep, after_commit: AfterCommitDep) -> DeleteFiles:
+    def delete(folder: str) -> None:
+        try:
+            app_context.blobs.delete_all(folder)
+        except HeldoutError as error:
+            log.warning("files_not_deleted", folder=folder, reason=error.detail)
+
+    def delete_later(*folders: str) -> None:
+        for folder in folders:
+            after_commit(partial(delete, folder))
+
+    return delete_later
+
+
+DeleteFilesDep = Annotated[DeleteFiles, Depends(_delete_files)]
+
 # What only an endpoint in a worker thread can have: nobody would commit or close it after an `async` one.
 NEEDS_A_THREAD = frozenset({_write_session, _read_session, _after_commit})
 
 
-def _require_form_of_an_id(job_id: str) -> str:
-    """Raises JobNotFound without asking the database."""
-    if not is_id("job", job_id):
-        raise JobNotFound(job_id)
-    return job_id
+def _form_of_id(prefix: str, missing: Callable[[str], HeldoutError]) -> AfterValidator:
+    """Refuses what cannot be an id, as one that is not there, without asking the database."""
+
+    def require(text: str) -> str:
+        if not is_id(prefix, text):
+            raise missing(text)
+        return text
+
+    return AfterValidator(require)
 
 
-JobId = Annotated[str, Path(description="An id of a job, `job_…`."), AfterValidator(_require_form_of_an_id)]
-
-
-def _require_form_of_a_study_id(study_id: str) -> str:
-    """Raises StudyNotFound without asking the database."""
-    if not is_id("std", study_id):
-        raise StudyNotFound(study_id)
-    return study_id
-
-
-StudyId = Annotated[str, Path(description="An id of a study, `std_…`."), AfterValidator(_require_form_of_a_study_id)]
-
-
-def _require_form_of_a_model_id(model_id: str) -> str:
-    """Raises ModelNotFound without asking the database."""
-    if not is_id("mod", model_id):
-        raise ModelNotFound(model_id)
-    return model_id
-
-
-ModelId = Annotated[str, Path(description="An id of a model, `mod_…`."), AfterValidator(_require_form_of_a_model_id)]
-
-
-def _require_form_of_an_evaluation_id(evaluation_id: str) -> str:
-    """Raises EvaluationNotFound without asking the database."""
-    if not is_id("evl", evaluation_id):
-        raise EvaluationNotFound(evaluation_id)
-    return evaluation_id
-
-
+JobId = Annotated[str, Path(description="An id of a job, `job_…`."), _form_of_id("job", JobNotFound)]
+StudyId = Annotated[str, Path(description="An id of a study, `std_…`."), _form_of_id("std", StudyNotFound)]
+ModelId = Annotated[str, Path(description="An id of a model, `mod_…`."), _form_of_id("mod", ModelNotFound)]
 EvaluationId = Annotated[
-    str, Path(description="An id of an evaluation, `evl_…`."), AfterValidator(_require_form_of_an_evaluation_id)
+    str, Path(description="An id of an evaluation, `evl_…`."), _form_of_id("evl", EvaluationNotFound)
 ]
-
-
-def cursor(prefix: str) -> Any:
-    """The parameter `after`: documented with its form, and refused by the routes as `invalid_cursor`."""
-    return Query(description="`next` of the page before.", json_schema_extra={"pattern": f"^{prefix}_[0-9a-z]{{26}}$"})

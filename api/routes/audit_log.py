@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import Query
 
 from api.http.auth import CallerDep
-from api.http.deps import ReadSessionDep, cursor
+from api.http.deps import ReadSessionDep
+from api.http.paging import AskedPage, page_of
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import InvalidCursor
 from heldout.views.audit_log import AuditLogPage
-from models.ids import is_id
 from models.store import audit_log
 from models.views.audit_log import audit_entry_view
 
@@ -23,17 +23,14 @@ Wanted = Annotated[str | None, Query(max_length=160)]
 def list_audit_log(
     caller: CallerDep,
     session: ReadSessionDep,
+    asked: Annotated[AskedPage, page_of("aud")],
     action: Wanted = None,
     key: Wanted = None,
     subject: Wanted = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[str | None, cursor("aud")] = None,
 ) -> AuditLogPage:
     """What was changed of this owner's, newest first. Requests that only read are not in it, nor those refused."""
-    if after is not None and not is_id("aud", after):
-        raise InvalidCursor
     rows, more = audit_log.page(
-        session, caller.owner, after=after, limit=limit, action=action, key_id=key, subject=subject
+        session, caller.owner, after=asked.after, limit=asked.limit, action=action, key_id=key, subject=subject
     )
     return AuditLogPage(
         object="list",

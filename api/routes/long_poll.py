@@ -1,12 +1,14 @@
 """The long poll of one job, study or evaluation: its body now, or once it is news."""
 
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Header, Response
+from fastapi import Depends, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.http import etag
+from api.http.deps import AppContextDep
 from api.live.hub import ChannelState, Hub
 from api.live.recent_events import Channel
 from heldout.views.evaluation import EvaluationView
@@ -16,42 +18,60 @@ from heldout.views.study import StudyView
 MAX_WAIT_S = 60
 
 Subject = TypeVar("Subject", JobView, StudyView, EvaluationView)
-IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match")]
 
 
-def wait_text(what: str) -> str:
-    """The description of `wait` in the OpenAPI document. what: `job`, `study` or `evaluation`."""
-    return (
+def not_changed(what: str) -> dict[int | str, dict[str, Any]]:
+    """The answer 304 in the OpenAPI document. what: `job`, `study` or `evaluation`."""
+    return {304: {"description": f"The {what} still has the version of `If-None-Match`."}}
+
+
+@dataclass(frozen=True)
+class LongPoll:
+    """What a client knows of a subject, and for how long it waits until that is no longer so."""
+
+    hub: Hub
+    response: Response
+    wait_s: float
+    if_none_match: str | None
+
+    async def latest(self, channel: Channel, find: Callable[[], Subject]) -> Response | Subject:
+        """The subject with its ETag; 304 where it still has the version of `If-None-Match`.
+
+        Waits until it is news: until its version differs, or without `If-None-Match` until it has ended.
+
+        Args:
+            find: reads it from the database, in a thread; raises what the route answers where it is not there.
+        """
+        view = await run_in_threadpool(find)
+        if self.wait_s and not self._is_news(ChannelState(view.version, has_ended=view.has_ended, last_event=0)):
+            await self.hub.wait(channel, self._is_news, self.wait_s)
+            view = await run_in_threadpool(find)
+        headers = {"ETag": etag.etag_of(view.version)}
+        if self._knows(view.version):
+            return Response(status_code=304, headers=headers)
+        self.response.headers.update(headers)
+        return view
+
+    def _is_news(self, state: ChannelState) -> bool:
+        return state.has_ended if self.if_none_match is None else not self._knows(state.version)
+
+    def _knows(self, version: int) -> bool:
+        return self.if_none_match is not None and etag.matches(self.if_none_match, version)
+
+
+def long_poll(what: str) -> Any:
+    """The dependency of a route with `wait` and `If-None-Match`. what: `job`, `study` or `evaluation`."""
+    text = (
         f"Wait up to this many seconds: with `If-None-Match` until the version differs, without it until the {what} "
         "has ended."
     )
 
+    async def read(
+        app: AppContextDep,
+        response: Response,
+        wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description=text)] = 0,
+        if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
+    ) -> LongPoll:
+        return LongPoll(app.hub, response, wait, if_none_match)
 
-async def latest(
-    hub: Hub,
-    channel: Channel,
-    find: Callable[[], Subject],
-    response: Response,
-    *,
-    wait_s: float,
-    if_none_match: str | None,
-) -> Response | Subject:
-    """The subject with its ETag; 304 where it still has the version of `If-None-Match`.
-
-    Args:
-        find: reads it from the database, in a thread; raises what the route answers where it is not there.
-        wait_s: how long to wait until it is news: until its version differs, or without `if_none_match` until it ends.
-    """
-
-    def is_news(state: ChannelState) -> bool:
-        return state.has_ended if if_none_match is None else not etag.matches(if_none_match, state.version)
-
-    view = await run_in_threadpool(find)
-    if wait_s and not is_news(ChannelState(view.version, has_ended=view.has_ended, last_event=0)):
-        await hub.wait(channel, is_news, wait_s)
-        view = await run_in_threadpool(find)
-    headers = {"ETag": etag.etag_of(view.version)}
-    if if_none_match is not None and etag.matches(if_none_match, view.version):
-        return Response(status_code=304, headers=headers)
-    response.headers.update(headers)
-    return view
+    return Depends(read)

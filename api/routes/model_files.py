@@ -1,5 +1,6 @@
 """Models in several formats, of jobs and of studies: the first request orders one, later ones get the file."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -25,14 +26,16 @@ from heldout.errors import (
 )
 from heldout.routes import model_route
 from heldout.stored.artifacts import MODEL_SUFFIXES, ExportFormat
-from heldout.views.export import ExportView
+from heldout.views.export import ExportReportView, ExportView
 from models.database import Session
-from models.ordered_exports import Find, OrderedExport, Source, asked_for
+from models.ordered_exports import OrderedExport, Source, asked_for
 from models.store import exports, quotas
 from models.store.keys import Caller
 from models.tables import ExportRow
 from models.wake import WakeUp
 
+# Finds what has left a model by its id, for a caller, or raises why there is none.
+FindById = Callable[[Session, Caller, str], Source]
 # What routes of models answer beside what is wrong with a job or a study.
 EXPORT_PROBLEMS = (
     ModelLost,
@@ -56,15 +59,41 @@ def model_responses(*errors: type[HeldoutError]) -> dict[int | str, dict[str, An
     return {200: file, **problems(*errors, *EXPORT_PROBLEMS)}
 
 
-async def proven(app: AppContext, caller: Caller, find: Find, format_: ExportFormat, *, wait_s: float) -> ExportRow:
-    """The export, once it is stored; it is ordered where nobody has done so.
+async def file_of(
+    find: FindById, source_id: str, app: AppContext, caller: Caller, format_: ExportFormat, *, wait_s: float
+) -> StreamingResponse:
+    """The proven file of an export, which is ordered where nobody has done so. Raises what `_proven` does."""
+    found = await _proven(find, source_id, app, caller, format_, wait_s)
+    assert found.key is not None, "an export that has not failed has stored a file"
+    return await run_in_threadpool(sent, app, source_id, format_, found.key, found.size_bytes, found.sha256)
+
+
+async def report_of(
+    find: FindById, source_id: str, app: AppContext, caller: Caller, format_: ExportFormat, *, wait_s: float
+) -> ExportReportView:
+    """How a file has passed its proof; the export is ordered where nobody has done so. Raises what `_proven` does."""
+    found = await _proven(find, source_id, app, caller, format_, wait_s)
+    return ExportReportView.model_validate(found.report)
+
+
+async def _proven(
+    find: FindById, source_id: str, app: AppContext, caller: Caller, format_: ExportFormat, wait_s: float
+) -> ExportRow:
+    """The export, once it is stored.
 
     Raises:
         What `find` does, and `EXPORT_PROBLEMS`.
     """
 
     def ask() -> OrderedExport:
-        return asked_for(app.database, app.settings.quotas, app.publisher.publish, caller, find, format_)
+        return asked_for(
+            app.database,
+            app.settings.quotas,
+            app.publisher.publish,
+            caller,
+            lambda session: find(session, caller, source_id),
+            format_,
+        )
 
     asked = await run_in_threadpool(ask)
     if not asked.has_ended and wait_s:

@@ -1,12 +1,18 @@
 """Events of one job or study, as a list and as a stream: what their routes share."""
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from fastapi import Response
+from fastapi import Depends, Response
+from starlette.concurrency import run_in_threadpool
 
+from api.http.app_context import AppContext
+from api.http.deps import AppContextDep
 from api.http.problems import problems
 from api.live import source, streams
 from api.live.hub import Hub
+from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
 from api.live.places import StreamOwner
 from api.live.recent_events import Channel
 from heldout.errors import HeldoutError, InvalidCursor, QuotaExceeded
@@ -15,10 +21,13 @@ from heldout.views.event import EventPage
 from models.database import Session
 from models.store import events, quotas
 from models.store.keys import Caller
+from models.tables import JobRow, StudyRow
 from models.views.event import event_view
 
 # An event's number among those of its subject is a 32-bit column.
 MAX_NUMBER = 2**31 - 1
+# Reads the subject, or raises what a route answers where it is not there.
+Find = Callable[[Session], JobRow | StudyRow]
 
 
 def responses_of(what: str, not_found: type[HeldoutError]) -> dict[int | str, dict[str, Any]]:
@@ -34,7 +43,63 @@ def responses_of(what: str, not_found: type[HeldoutError]) -> dict[int | str, di
     }
 
 
-def page_of(session: Session, channel: Channel, last_event: int, after: int | None, limit: int) -> EventPage:
+@dataclass(frozen=True)
+class AskedEvents:
+    """What a client wants of the events of one subject. after: the number of the last one that it has, or the last."""
+
+    app: AppContext
+    response: Response
+    after: int | None
+    limit: int
+    as_stream: bool
+
+    async def of(self, channel: Channel, caller: Caller, find: Find) -> Response | EventPage:
+        """The events, as a list or as a stream."""
+        if self.as_stream:
+            return await run_in_threadpool(self._stream, channel, caller, find)
+        self.response.headers["Vary"] = "Accept"
+        return await run_in_threadpool(self._page, channel, find)
+
+    def _page(self, channel: Channel, find: Find) -> EventPage:
+        with self.app.database.read() as session:
+            return _page_of(session, channel, find(session).last_event, self.after, self.limit)
+
+    def _stream(self, channel: Channel, caller: Caller, find: Find) -> Response:
+        with self.app.database.read() as session:
+            subject = find(session)
+            return _stream_of(
+                session,
+                self.app.hub,
+                channel,
+                last_event=subject.last_event,
+                has_ended=subject.finished_at is not None,
+                after=self.after,
+                owner=stream_owner(session, caller, self.app.settings.quotas),
+            )
+
+
+async def _asked_events(
+    app: AppContextDep,
+    response: Response,
+    after: After = "0",
+    limit: Limit = 20,
+    last_event_id: LastEventId = "",
+    accept: Accept = "",
+) -> AskedEvents:
+    return AskedEvents(
+        app, response, cursor_of(after, last_event_id, MAX_NUMBER), limit, as_stream=streams.wants_stream(accept)
+    )
+
+
+AskedEventsDep = Annotated[AskedEvents, Depends(_asked_events)]
+
+
+def stream_owner(session: Session, caller: Caller, bounds: Bounds) -> StreamOwner:
+    """The caller as the owner of a stream, with how many there may be."""
+    return StreamOwner(caller.owner, caller.key_id, quotas.allowed(session, caller.owner, bounds, Quota.STREAMS))
+
+
+def _page_of(session: Session, channel: Channel, last_event: int, after: int | None, limit: int) -> EventPage:
     """The subject's events above `after`; none, with the number of its last one, where `after` is None."""
     if after is None:
         return EventPage(object="list", data=[], has_more=False, next=last_event)
@@ -47,12 +112,7 @@ def page_of(session: Session, channel: Channel, last_event: int, after: int | No
     )
 
 
-def stream_owner(session: Session, caller: Caller, bounds: Bounds) -> StreamOwner:
-    """The caller as the owner of a stream, with how many there may be."""
-    return StreamOwner(caller.owner, caller.key_id, quotas.allowed(session, caller.owner, bounds, Quota.STREAMS))
-
-
-def stream_of(
+def _stream_of(
     session: Session,
     hub: Hub,
     channel: Channel,

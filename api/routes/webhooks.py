@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import Depends, Path, Query, Response
+from fastapi import Depends, Path, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, ReadSessionDep, SessionDep, cursor
+from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, Memory, once
+from api.http.paging import AskedPage, page_of
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from heldout.errors import (
@@ -175,14 +176,11 @@ def list_deliveries(
     webhook_id: WebhookId,
     caller: CallerDep,
     session: ReadSessionDep,
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[str | None, cursor("msg")] = None,
+    asked: Annotated[AskedPage, page_of("msg")],
 ) -> DeliveryPage:
     """What was sent in the last seven days or is to be, newest first, with its latest attempts."""
-    if after is not None and not is_id("msg", after):
-        raise InvalidCursor
     webhooks.find(session, caller.owner, webhook_id)
-    rows, more = outbox.page(session, webhook_id, after=after, limit=limit)
+    rows, more = outbox.page(session, webhook_id, after=asked.after, limit=asked.limit)
     return DeliveryPage(
         object="list",
         data=[delivery_view(row) for row in rows],

@@ -51,6 +51,7 @@ class ExportDiffers(HeldoutError):
     def __init__(self, source_id: str, format: str, why: str) -> None:
         super().__init__(
             f"The model of {source_id} as {format} is not handed out. {why} "
+            "A file in another format may agree. Once the worker has other packages, "
             f"POST {model_route(source_id)}?format={format} exports once more."
         )
 

@@ -5,17 +5,14 @@ It has one model at a time in memory, the images of the dataset, and for each en
 
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.lifecycle import FailureCode
 from heldout.spec import JobSpec
 from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleFiguresView, EnsembleView
@@ -25,35 +22,18 @@ from models.arrays import SPLITS, ImageSet, load
 from models.job_splits import splits_of
 from models.relations import Relations, load_relations
 from models.studies.state import TestScores
-from worker.messages import EvaluateAssignment, Evaluated, Failed, FromTraining, StoredModel
+from worker.messages import EvaluateAssignment, Evaluated, StoredModel
 from worker.training.data import TrainingData, taken
 from worker.training.export import Predictor
 from worker.training.gap import measure_test, related_images
+from worker.training.one_answer import answer_once
 from worker.training.resident import BatchSource, ResidentData
-from worker.training.runner import SupervisorGone, SupervisorPipe, begin_process, one_line
 from worker.training.streamed import StreamedData
 
 
 def run(assignment: EvaluateAssignment, pipe: Connection) -> None:
-    """Measure the models in this process, which does nothing else and ends afterwards. To stop it, kill it."""
-    begin_process()
-    # As when the models were trained and measured: their figures on validation are the same bits.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.set_visible_devices([], "GPU")
-    with suppress(SupervisorGone):
-        SupervisorPipe(pipe).send(_final_message(assignment))
-
-
-def _final_message(assignment: EvaluateAssignment) -> FromTraining:
-    try:
-        return measured(assignment)
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        traceback.print_exc()
-        return Failed(FailureCode.OUT_OF_MEMORY, f"The models do not fit into memory ({one_line(error)}).")
-    except Exception as error:  # noqa: BLE001 - the supervisor must hear of it, whatever it is
-        traceback.print_exc()
-        return Failed(FailureCode.INTERNAL, one_line(error))
+    """Measure the models: as when they were trained and measured, so that validation gives the same bits."""
+    answer_once(lambda: measured(assignment), pipe, too_large="The models do")
 
 
 def measured(assignment: EvaluateAssignment) -> Evaluated:

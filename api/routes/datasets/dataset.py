@@ -7,7 +7,8 @@ import numpy as np
 from fastapi import Path, Query, Response
 
 from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, ReadSessionDep, cursor
+from api.http.deps import AppContextDep, ReadSessionDep
+from api.http.paging import AskedPage, page_of
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.dataset_lifecycle import DatasetStatus
@@ -29,7 +30,6 @@ from models.arrays import SPLITS
 from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.ids import is_id
 from models.npy_rows import NpyRows
 from models.pictures import png_of
 from models.store import datasets, label_reads
@@ -49,17 +49,14 @@ Reference = Annotated[str, Path(description="An id `ds_…`, a name (its newest 
 def list_datasets(
     caller: CallerDep,
     session: ReadSessionDep,
+    asked: Annotated[AskedPage, page_of("ds")],
     status: Annotated[
         DatasetStatus | None,
         Query(description="Only of this status; without it a rejected version is left out once there is a newer one."),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[str | None, cursor("ds")] = None,
 ) -> DatasetPage:
     """The caller's datasets and the bundled ones, newest first."""
-    if after is not None and not is_id("ds", after):
-        raise InvalidCursor
-    rows, more = datasets.page(session, caller.owner, after=after, limit=limit, status=status)
+    rows, more = datasets.page(session, caller.owner, after=asked.after, limit=asked.limit, status=status)
     return DatasetPage(
         object="list",
         data=[dataset_view(row, with_changes=False) for row in rows],

@@ -2,16 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import Query
-
 from api.http.auth import CallerDep
-from api.http.deps import ReadSessionDep, cursor
+from api.http.deps import ReadSessionDep
+from api.http.paging import AskedPage, page_of
 from api.http.problems import problems
 from api.http.routing import resource
 from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidCursor
 from heldout.views.ledger import LedgerView
-from models.ids import is_id
 from models.store import datasets, label_reads
 from models.views.ledger import ledger_view
 
@@ -23,15 +21,12 @@ def get_ledger(
     dataset: Reference,
     caller: CallerDep,
     session: ReadSessionDep,
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[str | None, cursor("read")] = None,
+    asked: Annotated[AskedPage, page_of("read")],
 ) -> LedgerView:
     """How often you have looked at a dataset's validation and test labels, and each of these looks, newest first."""
-    if after is not None and not is_id("read", after):
-        raise InvalidCursor
     row = find_dataset(session, caller.owner, dataset)
     datasets.require_content(row, "a ledger")
     totals = label_reads.totals(session, caller.owner, row)
-    entries, more = label_reads.page(session, caller.owner, row, after=after, limit=limit)
+    entries, more = label_reads.page(session, caller.owner, row, after=asked.after, limit=asked.limit)
     folds = label_reads.fold_reads(session, caller.owner, row)
     return ledger_view(row, totals, entries, fold_reads=folds, has_more=more)

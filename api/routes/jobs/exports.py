@@ -29,7 +29,7 @@ from heldout.stored.artifacts import SCRIPT, ExportFormat
 from heldout.views.export import ExportList, ExportReportView, ExportView
 from heldout.views.study_report import MARKDOWN
 from models.model_card import model_card
-from models.ordered_exports import Find, failure_of, training_with_model
+from models.ordered_exports import failure_of, training_with_model
 from models.plain_script import plain_script
 from models.store import artifacts, exports
 from models.store.keys import Caller
@@ -71,9 +71,7 @@ async def get_model(
         return await run_in_threadpool(_script, app, caller, job_id)
     if format_ is ExportFormat.KERAS:
         return await run_in_threadpool(_trained, app, caller, job_id)
-    found = await model_files.proven(app, caller, _finder(caller, job_id), format_, wait_s=wait)
-    assert found.key is not None, "an export in another format has stored a file"
-    return await run_in_threadpool(model_files.sent, app, job_id, format_, found.key, found.size_bytes, found.sha256)
+    return await model_files.file_of(training_with_model, job_id, app, caller, format_, wait_s=wait)
 
 
 @router.get("/model/report", responses=problems(*_NO_MODEL, *EXPORT_PROBLEMS))
@@ -89,8 +87,7 @@ async def get_model_report(
     The first request for a format orders its export. That for `keras` holds the model card as well; from then on it is
     handed out in place of the training's own file, with the same weights.
     """
-    found = await model_files.proven(app, caller, _finder(caller, job_id), format_, wait_s=wait)
-    return ExportReportView.model_validate(found.report)
+    return await model_files.report_of(training_with_model, job_id, app, caller, format_, wait_s=wait)
 
 
 @router.get("/exports", responses=problems(*_NO_MODEL))
@@ -119,10 +116,6 @@ def order_model(
 ) -> ExportView:
     """Order the model in a format before it is needed, or once more after an export that failed."""
     return model_files.order(session, app, caller, training_with_model(session, caller, job_id), format_, announce)
-
-
-def _finder(caller: Caller, job_id: str) -> Find:
-    return lambda session: training_with_model(session, caller, job_id)
 
 
 def _trained(app: AppContext, caller: Caller, job_id: str) -> StreamingResponse:

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import structlog
 from fastapi import Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,15 +9,15 @@ from api.http import etag
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep, KeyDep
 from api.http.context import current_context
-from api.http.deps import AfterCommitDep, AppContextDep, JobId, ReadSessionDep, SessionDep, cursor
+from api.http.deps import AppContextDep, DeleteFilesDep, JobId, ReadSessionDep, SessionDep
 from api.http.filters import METADATA_PARAMETER, FiltersDep
+from api.http.paging import AskedPage, page_of
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from api.live.recent_events import Channel, ChannelKind
-from api.routes.long_poll import MAX_WAIT_S, IfNoneMatch, latest, wait_text
+from api.routes.long_poll import LongPoll, long_poll, not_changed
 from heldout.errors import (
     ChangedMeanwhile,
-    HeldoutError,
     InvalidCursor,
     JobNotFinished,
     JobNotFound,
@@ -30,13 +29,10 @@ from heldout.errors import (
 from heldout.spec import MAX_PAIRS, MetadataKey, MetadataValue, Name, Priority
 from heldout.views.job import JobPage, JobView
 from models.database import Session
-from models.ids import is_id
 from models.store import job_lookup, jobs, metrics
 from models.store.sorting import Sort
 from models.tables import JobRow
 from models.views.job import job_view, listed_job_view
-
-log = structlog.get_logger("heldout.api")
 
 router = resource("/v1/jobs", "jobs")
 
@@ -49,6 +45,7 @@ router = resource("/v1/jobs", "jobs")
 def list_jobs(
     caller: CallerDep,
     session: ReadSessionDep,
+    asked: Annotated[AskedPage, page_of("job")],
     filters: FiltersDep,
     sort: Annotated[
         Sort,
@@ -57,8 +54,6 @@ def list_jobs(
             "the best epoch, first. `gap`: the widest first, to test or else validation. Jobs without the figure: last."
         ),
     ] = Sort.CREATED,
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[str | None, cursor("job")] = None,
     curves: Annotated[
         int | None,
         Query(ge=2, le=100, description="Give each job its `curve`: the losses of at most so many of its epochs."),
@@ -66,9 +61,7 @@ def list_jobs(
     queue: Annotated[bool, Query(description="Give each queued job its `queue_position`.")] = False,
 ) -> JobPage:
     """The caller's jobs, newest first or sorted."""
-    if after is not None and not is_id("job", after):
-        raise InvalidCursor
-    rows, more = jobs.page(session, caller.owner, filters, after=after, limit=limit, sort=sort)
+    rows, more = jobs.page(session, caller.owner, filters, after=asked.after, limit=asked.limit, sort=sort)
     datasets = jobs.datasets_of(session, rows)
     sketches = {} if curves is None else metrics.sketches_of(session, [row.id for row in rows], curves)
     positions = jobs.queue_positions(session, caller.owner, rows) if queue else {}
@@ -88,26 +81,20 @@ def list_jobs(
 @router.get(
     "/{job_id}",
     response_model=JobView,
-    responses={
-        304: {"description": "The job still has the version of `If-None-Match`."},
-        **problems(JobNotFound, SpecUnreadable),
-    },
+    responses={**not_changed("job"), **problems(JobNotFound, SpecUnreadable)},
 )
 async def get_job(
     job_id: JobId,
     key: KeyDep,
     app: AppContextDep,
-    response: Response,
-    wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description=wait_text("job"))] = 0,
-    if_none_match: IfNoneMatch = None,
+    poll: Annotated[LongPoll, long_poll("job")],
 ) -> Response | JobView:
     """A job, now or once it is news."""
-    channel = Channel(ChannelKind.JOB, job_id)
 
     def find() -> JobView:
         return _find(app, key, job_id)
 
-    return await latest(app.hub, channel, find, response, wait_s=wait, if_none_match=if_none_match)
+    return await poll.latest(Channel(ChannelKind.JOB, job_id), find)
 
 
 class JobChanges(BaseModel):
@@ -147,12 +134,10 @@ def change_job(
 
 
 @router.delete("/{job_id}", status_code=204, responses=problems(JobNotFound, JobNotFinished, PartOfStudy))
-def delete_job(
-    job_id: JobId, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, app: AppContextDep
-) -> None:
+def delete_job(job_id: JobId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
     """Delete a job that has ended, with its metrics, events and files."""
     jobs.remove(session, caller.owner, job_id)
-    after_commit(lambda: _delete_files(app, job_id))
+    delete_files(f"jobs/{job_id}")
 
 
 def job_answer(session: Session, job: JobRow, response: Response) -> JobView:
@@ -171,10 +156,3 @@ def _find(app: AppContext, key: str, job_id: str) -> JobView:
         if found is None:
             raise JobNotFound(job_id)
         return job_view(*found)
-
-
-def _delete_files(app: AppContext, job_id: str) -> None:
-    try:
-        app.blobs.delete_all(f"jobs/{job_id}")
-    except HeldoutError as error:
-        log.warning("job_files_not_deleted", job_id=job_id, reason=error.detail)

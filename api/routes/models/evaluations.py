@@ -2,19 +2,25 @@
 
 from typing import Annotated, Any
 
-import structlog
 from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http import etag
-from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.deps import AfterCommitDep, AnnounceDep, AppContextDep, EvaluationId, ReadSessionDep, SessionDep, cursor
+from api.http.deps import (
+    AnnounceDep,
+    AppContextDep,
+    DeleteFilesDep,
+    EvaluationId,
+    ReadSessionDep,
+    SessionDep,
+)
 from api.http.idempotency import IdempotencyKey, once
+from api.http.paging import AskedPage, page_of
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from api.live.recent_events import Channel, ChannelKind
-from api.routes.long_poll import MAX_WAIT_S, IfNoneMatch, latest, wait_text
+from api.routes.long_poll import LongPoll, long_poll, not_changed
 from heldout.errors import (
     DatasetUnavailable,
     EvaluationFinished,
@@ -22,7 +28,6 @@ from heldout.errors import (
     EvaluationNotFound,
     EvaluationNotReady,
     FileOfLaterRelease,
-    HeldoutError,
     IdempotencyKeyInFlight,
     IdempotencyKeyReused,
     InvalidCursor,
@@ -39,15 +44,12 @@ from heldout.views.diagnosis import DiagnosisView
 from heldout.views.evaluation import EvaluationPage, EvaluationView
 from models import model_evaluation
 from models.database import Session
-from models.ids import is_id
 from models.store import model_evaluations, quotas
 from models.stored_files import json_artifact_of, read_evaluation
 from models.tables import DatasetRow, JobRow
 from models.views.confusion import confusion_view
 from models.views.evaluation import evaluation_view
 from models.wake import WakeUp
-
-log = structlog.get_logger("heldout.api")
 
 router = resource("/v1/evaluations", "models")
 
@@ -98,14 +100,11 @@ def evaluate_model(
 def list_evaluations(
     caller: CallerDep,
     session: ReadSessionDep,
+    asked: Annotated[AskedPage, page_of("evl")],
     model: Annotated[str | None, Query(max_length=40, description="Only those of this model, `mod_…`.")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[str | None, cursor("evl")] = None,
 ) -> EvaluationPage:
     """The caller's evaluations, newest first."""
-    if after is not None and not is_id("evl", after):
-        raise InvalidCursor
-    rows, more = model_evaluations.page(session, caller.owner, model=model, after=after, limit=limit)
+    rows, more = model_evaluations.page(session, caller.owner, model=model, after=asked.after, limit=asked.limit)
     measured = model_evaluations.measurements_of(session, [job for job, _ in rows])
     return EvaluationPage(
         object="list",
@@ -118,27 +117,21 @@ def list_evaluations(
 @router.get(
     "/{evaluation_id}",
     response_model=EvaluationView,
-    responses={
-        304: {"description": "The evaluation still has the version of `If-None-Match`."},
-        **problems(EvaluationNotFound),
-    },
+    responses={**not_changed("evaluation"), **problems(EvaluationNotFound)},
 )
 async def get_evaluation(
     evaluation_id: EvaluationId,
     caller: CallerDep,
     app: AppContextDep,
-    response: Response,
-    wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description=wait_text("evaluation"))] = 0,
-    if_none_match: IfNoneMatch = None,
+    poll: Annotated[LongPoll, long_poll("evaluation")],
 ) -> Response | EvaluationView:
     """An evaluation, now or once it is news."""
-    channel = Channel(ChannelKind.JOB, evaluation_id)
 
     def find() -> EvaluationView:
         with app.database.read() as session:
             return _view(session, *model_evaluations.find(session, caller.owner, evaluation_id))
 
-    return await latest(app.hub, channel, find, response, wait_s=wait, if_none_match=if_none_match)
+    return await poll.latest(Channel(ChannelKind.JOB, evaluation_id), find)
 
 
 @router.get(
@@ -199,12 +192,11 @@ def delete_evaluation(
     evaluation_id: EvaluationId,
     caller: CallerDep,
     session: SessionDep,
-    after_commit: AfterCommitDep,
-    app: AppContextDep,
+    delete_files: DeleteFilesDep,
 ) -> None:
     """Delete an evaluation that has ended, with its figures. The ledger keeps its looks."""
     model_evaluations.remove(session, caller.owner, evaluation_id)
-    after_commit(lambda: _delete_files(app, evaluation_id))
+    delete_files(f"jobs/{evaluation_id}")
 
 
 def _view(session: Session, job: JobRow, dataset: DatasetRow) -> EvaluationView:
@@ -213,10 +205,3 @@ def _view(session: Session, job: JobRow, dataset: DatasetRow) -> EvaluationView:
 
 def _measured(session: Session, job: JobRow) -> Measurement | None:
     return model_evaluations.measurements_of(session, [job]).get(job.id)
-
-
-def _delete_files(app: AppContext, evaluation_id: str) -> None:
-    try:
-        app.blobs.delete_all(f"jobs/{evaluation_id}")
-    except HeldoutError as error:
-        log.warning("evaluation_files_not_deleted", evaluation_id=evaluation_id, reason=error.detail)

@@ -2,24 +2,21 @@
 
 from typing import Annotated
 
-import structlog
 from fastapi import Query
 from starlette.concurrency import run_in_threadpool
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.deps import AfterCommitDep, AppContextDep, ModelId, ReadSessionDep, SessionDep, cursor
+from api.http.deps import AppContextDep, DeleteFilesDep, ModelId, ReadSessionDep, SessionDep
+from api.http.paging import AskedPage, page_of
 from api.http.problems import problems
 from api.http.routing import resource
 from api.live.recent_events import Channel, ChannelKind
 from api.routes.long_poll import MAX_WAIT_S
-from heldout.errors import HeldoutError, InvalidCursor, ModelInUse, ModelNotFound
+from heldout.errors import InvalidCursor, ModelInUse, ModelNotFound
 from heldout.views.model import ModelPage, ModelView
-from models.ids import is_id
 from models.store import models
 from models.views.model import model_view
-
-log = structlog.get_logger("heldout.api")
 
 router = resource("/v1/models", "models")
 
@@ -28,13 +25,10 @@ router = resource("/v1/models", "models")
 def list_models(
     caller: CallerDep,
     session: ReadSessionDep,
-    limit: Annotated[int, Query(ge=1, le=200)] = 20,
-    after: Annotated[str | None, cursor("mod")] = None,
+    asked: Annotated[AskedPage, page_of("mod")],
 ) -> ModelPage:
     """The caller's models, newest first."""
-    if after is not None and not is_id("mod", after):
-        raise InvalidCursor
-    rows, more = models.page(session, caller.owner, after=after, limit=limit)
+    rows, more = models.page(session, caller.owner, after=asked.after, limit=asked.limit)
     return ModelPage(
         object="list",
         data=[model_view(row, with_layers=False) for row in rows],
@@ -61,12 +55,10 @@ async def get_model_file(
 
 
 @router.delete("/{model_id}", status_code=204, responses=problems(ModelNotFound, ModelInUse))
-def delete_model(
-    model_id: ModelId, caller: CallerDep, session: SessionDep, after_commit: AfterCommitDep, app: AppContextDep
-) -> None:
+def delete_model(model_id: ModelId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
     """Delete a model that no evaluation needs. What was measured of it stays, and jobs that start from it go on."""
     models.remove(session, caller.owner, model_id)
-    after_commit(lambda: _delete_file(app, model_id))
+    delete_files(f"models/{model_id}")
 
 
 def _find(app: AppContext, owner: str, model_id: str) -> tuple[ModelView, str]:
@@ -74,10 +66,3 @@ def _find(app: AppContext, owner: str, model_id: str) -> tuple[ModelView, str]:
     with app.database.read() as session:
         row = models.find(session, owner, model_id)
         return model_view(row), row.check_job
-
-
-def _delete_file(app: AppContext, model_id: str) -> None:
-    try:
-        app.blobs.delete_all(f"models/{model_id}")
-    except HeldoutError as error:
-        log.warning("model_file_not_deleted", model_id=model_id, reason=error.detail)

@@ -1,7 +1,6 @@
 """The ensemble of a study as one model, for several runtimes."""
 
 from fastapi import Response
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from api.http.auth import CallerDep
@@ -15,7 +14,7 @@ from heldout.stored.artifacts import ExportFormat
 from heldout.study_lifecycle import StudyStatus
 from heldout.views.export import ExportReportView, ExportView
 from models.database import Session
-from models.ordered_exports import Find, Source
+from models.ordered_exports import Source
 from models.store import studies
 from models.store.keys import Caller
 from models.tables import JobRow
@@ -38,9 +37,7 @@ async def get_ensemble(
     The first request for a format orders it. A worker writes the file, loads it again in its own runtime, and compares
     its answers with the mean of the predictions of these jobs; only a file that passes is handed out.
     """
-    found = await model_files.proven(app, caller, _finder(caller, study_id), format_, wait_s=wait)
-    assert found.key is not None, "every export of an ensemble has stored a file"
-    return await run_in_threadpool(model_files.sent, app, study_id, format_, found.key, found.size_bytes, found.sha256)
+    return await model_files.file_of(_study_with_ensemble, study_id, app, caller, format_, wait_s=wait)
 
 
 @router.get("/model/report", responses=problems(*_NO_MODEL, *EXPORT_PROBLEMS))
@@ -52,8 +49,7 @@ async def get_ensemble_report(
     wait: Wait = 0,
 ) -> ExportReportView:
     """How the ensemble's file answered the study's own images; the first request for a format orders its export."""
-    found = await model_files.proven(app, caller, _finder(caller, study_id), format_, wait_s=wait)
-    return ExportReportView.model_validate(found.report)
+    return await model_files.report_of(_study_with_ensemble, study_id, app, caller, format_, wait_s=wait)
 
 
 @router.post("/model", status_code=202, responses=problems(*_NO_MODEL, DatasetNotFound, *NO_ROOM))
@@ -66,17 +62,13 @@ def order_ensemble(
     format_: Format = ExportFormat.KERAS,
 ) -> ExportView:
     """Order the ensemble in a format before it is needed, or once more after an export that failed."""
-    return model_files.order(session, app, caller, _source(session, caller, study_id), format_, announce)
+    return model_files.order(session, app, caller, _study_with_ensemble(session, caller, study_id), format_, announce)
 
 
-def _source(session: Session, caller: Caller, study_id: str) -> Source:
+def _study_with_ensemble(session: Session, caller: Caller, study_id: str) -> Source:
     """The job that has measured the study's ensemble. Raises StudyNotFound, EnsembleNotReady, NoEnsemble."""
     study, dataset = studies.find(session, caller.owner, study_id)
     job = None if study.evaluation is None else session.get(JobRow, study.evaluation)
     if job is not None and study.found.get("ensemble") is not None:
         return Source(study_id, job, dataset)
     raise EnsembleNotReady(study_id) if study.status is StudyStatus.RUNNING else NoEnsemble(study_id, study.status)
-
-
-def _finder(caller: Caller, study_id: str) -> Find:
-    return lambda session: _source(session, caller, study_id)

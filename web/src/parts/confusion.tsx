@@ -8,6 +8,7 @@ import { SPLIT_NAMES } from '../words/datasets'
 import { count, percent, points } from '../words/format'
 import { Dialog } from './dialog'
 import { useLoaded } from './load'
+import { PlainTable } from './plain_table'
 import { inQuery, setQuery } from './router'
 import { Scroll } from './scroll'
 import { Segments } from './segments'
@@ -177,34 +178,26 @@ function Pairs({ classes, scores, onOpen }: OpenProps) {
 
 function PerClass({ scores, hasGap }: { scores: Scores; hasGap: boolean }) {
   return (
-    <Scroll label="Figures of each class">
-      <table class="plain-table">
-        <caption class="soft">
+    <PlainTable
+      label="Figures of each class"
+      caption={
+        <>
           Recall: how many of a class are found. Precision: how many of its answers are right.
           {hasGap && ' Gap: recall in training minus recall here, in points.'}
-        </caption>
-        <thead>
-          <tr>
-            <th scope="col">Class</th>
-            <th scope="col">Images</th>
-            <th scope="col">Recall</th>
-            <th scope="col">Precision</th>
-            {hasGap && <th scope="col">Gap</th>}
-          </tr>
-        </thead>
-        <tbody>
-          {scores.per_class.map((one) => (
-            <tr key={one.label}>
-              <th scope="row">{one.label}</th>
-              <td>{count(one.count)}</td>
-              <td>{percent(one.recall)}</td>
-              <td>{percent(one.precision)}</td>
-              {hasGap && <td>{points(one.gap)}</td>}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </Scroll>
+        </>
+      }
+      columns={['Class', 'Images', 'Recall', 'Precision', ...(hasGap ? ['Gap'] : [])]}
+    >
+      {scores.per_class.map((one) => (
+        <tr key={one.label}>
+          <th scope="row">{one.label}</th>
+          <td>{count(one.count)}</td>
+          <td>{percent(one.recall)}</td>
+          <td>{percent(one.precision)}</td>
+          {hasGap && <td>{points(one.gap)}</td>}
+        </tr>
+      ))}
+    </PlainTable>
   )
 }
 

@@ -1,9 +1,11 @@
-/** A place where a file is dropped or chosen, and the bar that says how much of it is sent. */
+/** A place where a file is dropped or chosen, and the form that sends it. */
 
 import type { ComponentChildren } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 
+import { Problem } from '../api/client'
 import { bytes, percent } from '../words/format'
+import { go } from './router'
 
 type Props = {
   /** What the hidden field for the file is called. */
@@ -57,8 +59,68 @@ export function DropPlace({ label, hint, children }: Props) {
   )
 }
 
+type SendProps = {
+  file: File
+  /** Sends the file, and gives the address of what it has become. `onSent` takes how many bytes are on their way. */
+  send: (onSent: (bytes: number) => void, signal: AbortSignal) => Promise<string>
+  /** Takes the choice of the file back. */
+  onCancel: () => void
+  isReady?: boolean
+  /** The fields, under what was wrong when it was sent last. */
+  children: (problem: Problem | null) => ComponentChildren
+}
+
+/** The form of a file that was chosen: it says what is sent and how far that is, and goes to what has come of it. */
+export function SendForm({ file, send, onCancel, isReady = true, children }: SendProps) {
+  const [sent, setSent] = useState<number | null>(null)
+  const [problem, setProblem] = useState<Problem | null>(null)
+  const stop = useRef<AbortController | null>(null)
+  const submit = async () => {
+    setProblem(null)
+    setSent(0)
+    stop.current = new AbortController()
+    try {
+      go(await send(setSent, stop.current.signal))
+    } catch (error) {
+      setProblem(error instanceof Problem ? error : new Problem(0, 'unknown', String(error)))
+      setSent(null)
+    }
+  }
+  return (
+    <form
+      class="upload"
+      onSubmit={(event) => {
+        event.preventDefault()
+        void submit()
+      }}
+    >
+      <p>
+        <strong>{file.name}</strong> <span class="soft">{bytes(file.size)}</span>
+      </p>
+      {children(problem)}
+      {problem && (
+        <p class="said" role="alert">
+          {problem.detail}
+        </p>
+      )}
+      {sent === null ? (
+        <div class="row">
+          <button type="submit" class="primary" disabled={!isReady}>
+            {problem ? 'Send again' : 'Upload'}
+          </button>
+          <button type="button" onClick={onCancel}>
+            Another file
+          </button>
+        </div>
+      ) : (
+        <Sending sent={sent} size={file.size} onStop={() => stop.current?.abort()} />
+      )}
+    </form>
+  )
+}
+
 /** sent, size: in bytes. */
-export const Sending = ({ sent, size, onStop }: { sent: number; size: number; onStop: () => void }) => (
+const Sending = ({ sent, size, onStop }: { sent: number; size: number; onStop: () => void }) => (
   <div class="progress-line">
     <progress value={sent} max={size || 1} aria-label="Sent" />
     <span class="number">

@@ -2,7 +2,9 @@
 
 import type { ComponentChildren } from 'preact'
 
-export const Facts = ({ children }: { children: ComponentChildren }) => <dl class="facts">{children}</dl>
+export const Facts = ({ tight = false, children }: { tight?: boolean; children: ComponentChildren }) => (
+  <dl class={tight ? 'facts tight' : 'facts'}>{children}</dl>
+)
 
 export const Fact = ({ name, children }: { name: string; children: ComponentChildren }) => (
   <div>

@@ -130,6 +130,11 @@ def compare(said: NDArray[np.float32], expected: NDArray[np.float32]) -> Compari
     if differing or not largest <= TOLERANCE:  # not a number is no agreement
         raise ExportDiffers(
             f"Loaded again, it names another class for {differing:,} of {len(said):,} images, and probabilities differ "
-            f"by up to {largest:.3g}; allowed are 0 images and {TOLERANCE:g}."
+            f"by up to {_decimal(largest)}; allowed are 0 images and {_decimal(TOLERANCE)}."
         )
     return Comparison(differing, largest)
+
+
+def _decimal(value: float) -> str:
+    """Three digits, as people write them: `0.000014`, not `1.4e-05`."""
+    return np.format_float_positional(value, precision=3, fractional=False, trim="-")

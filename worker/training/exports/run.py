@@ -2,7 +2,6 @@
 
 import hashlib
 import traceback
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -26,29 +25,24 @@ from worker.training.exports.proof import (
     split_without_answers,
     stored_answers,
 )
-from worker.training.runner import SupervisorGone, SupervisorPipe, begin_process, one_line
+from worker.training.one_answer import answer_once
+from worker.training.runner import one_line
 
 
 def run(assignment: ExportAssignment, pipe: Connection) -> None:
-    """Export in this process, which does nothing else and ends afterwards. To stop it, kill it."""
-    begin_process()
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.config.set_visible_devices([], "GPU")
-    with suppress(SupervisorGone):
-        SupervisorPipe(pipe).send(_final_message(assignment))
+    """Export a model."""
+    answer_once(lambda: _outcome(assignment), pipe, too_large="The model does")
 
 
-def _final_message(assignment: ExportAssignment) -> FromTraining:
+def _outcome(assignment: ExportAssignment) -> FromTraining:
     try:
         return exported(assignment)
     except PackagesMissing as missing:
         return Failed(FailureCode.NOT_SUPPORTED, str(missing))
     except ExportDiffers as differs:
         return Failed(FailureCode.EXPORT_DIFFERS, str(differs))
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        traceback.print_exc()
-        return Failed(FailureCode.OUT_OF_MEMORY, f"The model does not fit into memory ({one_line(error)}).")
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
     except Exception as error:  # noqa: BLE001 - converters raise anything
         traceback.print_exc()
         return Failed(FailureCode.EXPORT_FAILED, one_line(error))

@@ -1,19 +1,15 @@
 """The process that finds wrong labels of a dataset: from its assignment to its last message."""
 
-import traceback
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
-from heldout.lifecycle import FailureCode
 from heldout.stored.suspects import StoredSuspects, Suspect
 from models.arrays import ImageSet, load
 from models.relations import load_relations
-from worker.messages import Failed, FromTraining, SuspectAssignment, SuspectsFound
-from worker.training.runner import SupervisorGone, SupervisorPipe, begin_process, one_line
+from worker.messages import SuspectAssignment, SuspectsFound
+from worker.training.one_answer import answer_once
 from worker.training.suspects.estimate import estimated, learned_enough
 from worker.training.suspects.pixels import seen_as
 from worker.training.suspects.search import Found, find_suspects
@@ -24,25 +20,8 @@ LIKELY_WRONG = 0.5
 
 
 def run(assignment: SuspectAssignment, pipe: Connection) -> None:
-    """Find the wrong labels in this process, which does nothing else and ends afterwards. To stop it, kill it."""
-    begin_process()
-    # Each operation has one thread, so that its bits are the same on every number of cores.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(assignment.threads)
-    tf.config.set_visible_devices([], "GPU")
-    with suppress(SupervisorGone):
-        SupervisorPipe(pipe).send(_final_message(assignment))
-
-
-def _final_message(assignment: SuspectAssignment) -> FromTraining:
-    try:
-        return _found(assignment)
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        traceback.print_exc()
-        return Failed(FailureCode.OUT_OF_MEMORY, f"The images do not fit into memory ({one_line(error)}).")
-    except Exception as error:  # noqa: BLE001 - the supervisor must hear of it, whatever it is
-        traceback.print_exc()
-        return Failed(FailureCode.INTERNAL, one_line(error))
+    """Find the wrong labels, with as many operations at once as there are cores for it."""
+    answer_once(lambda: _found(assignment), pipe, too_large="The images do", side_by_side=assignment.threads)
 
 
 def _found(assignment: SuspectAssignment) -> SuspectsFound:

@@ -2,12 +2,10 @@
 
 import { useRef, useState } from 'preact/hooks'
 
-import { Problem } from '../../api/client'
+import type { Problem } from '../../api/client'
 import { createDataset, upload } from '../../api/datasets'
-import { DropPlace, Sending } from '../../parts/drop'
+import { DropPlace, SendForm } from '../../parts/drop'
 import { Labelled } from '../../parts/labelled'
-import { go } from '../../parts/router'
-import { bytes } from '../../words/format'
 
 /** A name that the service takes, made of a file's. */
 const nameOf = (file: File) =>
@@ -74,45 +72,34 @@ function UploadForm({ file, bundled, onCancel }: FormProps) {
     ...{ name: nameOf(file), description: '', side: '', rule: 'pad', colour: '', group: '', ...USUAL },
     ...{ isMerged: false, skips: false },
   })
-  const [sent, setSent] = useState<number | null>(null)
-  const [problem, setProblem] = useState<Problem | null>(null)
-  const stop = useRef<AbortController | null>(null)
   const announced = useRef<{ id: string; spec: string } | null>(null)
   const change = (part: Partial<Choice>) => setChoice({ ...choice, ...part })
 
-  const send = async () => {
-    setProblem(null)
-    setSent(0)
-    stop.current = new AbortController()
+  const send = async (onSent: (bytes: number) => void, signal: AbortSignal) => {
     const spec = specOf(choice)
-    try {
-      // After a failure the same version gets its content, unless something else was said of it meanwhile.
-      if (announced.current?.spec !== JSON.stringify(spec)) {
-        announced.current = { id: (await createDataset(spec)).id, spec: JSON.stringify(spec) }
-      }
-      const dataset = await upload(announced.current.id, file, setSent, stop.current.signal)
-      go(`/datasets/${dataset.id}`)
-    } catch (error) {
-      setProblem(error instanceof Problem ? error : new Problem(0, 'unknown', String(error)))
-      setSent(null)
+    // After a failure the same version gets its content, unless something else was said of it meanwhile.
+    if (announced.current?.spec !== JSON.stringify(spec)) {
+      announced.current = { id: (await createDataset(spec)).id, spec: JSON.stringify(spec) }
     }
+    return `/datasets/${(await upload(announced.current.id, file, onSent, signal)).id}`
   }
   const hint = bundled.includes(choice.name)
     ? 'A dataset that comes with Heldout has this name, too. Better choose another.'
     : 'Small letters, digits, dots and dashes.'
-  const wrong = (pointer: string) => problem?.errors.find((one) => one.pointer.startsWith(pointer))?.detail
 
   return (
-    <form
-      class="upload"
-      onSubmit={(event) => {
-        event.preventDefault()
-        void send()
-      }}
-    >
-      <p>
-        <strong>{file.name}</strong> <span class="soft">{bytes(file.size)}</span>
-      </p>
+    <SendForm file={file} send={send} onCancel={onCancel}>
+      {(problem) => <Fields choice={choice} hint={hint} problem={problem} onChange={change} />}
+    </SendForm>
+  )
+}
+
+type FieldsProps = { choice: Choice; hint: string; problem: Problem | null; onChange: (part: Partial<Choice>) => void }
+
+function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
+  const wrong = (pointer: string) => problem?.errors.find((one) => one.pointer.startsWith(pointer))?.detail
+  return (
+    <>
       <div class="fields">
         <Labelled id="name" label="Name" hint={hint} error={wrong('/name')}>
           <input
@@ -184,24 +171,7 @@ function UploadForm({ file, bundled, onCancel }: FormProps) {
           </label>
         </div>
       </details>
-      {problem && (
-        <p class="said" role="alert">
-          {problem.detail}
-        </p>
-      )}
-      {sent === null ? (
-        <div class="row">
-          <button type="submit" class="primary">
-            {problem ? 'Send again' : 'Upload'}
-          </button>
-          <button type="button" onClick={onCancel}>
-            Another file
-          </button>
-        </div>
-      ) : (
-        <Sending sent={sent} size={file.size} onStop={() => stop.current?.abort()} />
-      )}
-    </form>
+    </>
   )
 }
 

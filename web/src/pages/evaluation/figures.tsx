@@ -2,7 +2,7 @@
 
 import { SPLITS } from '../../api/datasets'
 import type { Evaluation } from '../../api/models'
-import { Scroll } from '../../parts/scroll'
+import { PlainTable } from '../../parts/plain_table'
 import { SPLIT_NAMES } from '../../words/datasets'
 import { count, figure, percent } from '../../words/format'
 
@@ -19,38 +19,27 @@ export function FiguresCard({ evaluation }: { evaluation: Evaluation }) {
           dataset's own.
         </p>
       )}
-      <Scroll label="Figures of each split">
-        <table class="plain-table">
-          <thead>
-            <tr>
-              <th scope="col">Images for</th>
-              <th scope="col">Number</th>
-              <th scope="col">Right</th>
-              <th scope="col">Very likely between</th>
-              <th scope="col">Loss</th>
-              {as_given && <th scope="col">As given</th>}
+      <PlainTable
+        label="Figures of each split"
+        columns={['Images for', 'Number', 'Right', 'Very likely between', 'Loss', ...(as_given ? ['As given'] : [])]}
+      >
+        {SPLITS.map((split) => {
+          const one = metrics[split]
+          if (!one) return null
+          return (
+            <tr key={split}>
+              <th scope="row">{SPLIT_NAMES[split]}</th>
+              <td>{count(one.count)}</td>
+              <td>{percent(one.accuracy)}</td>
+              <td>
+                {percent(one.interval[0])} to {percent(one.interval[1])}
+              </td>
+              <td>{figure(one.loss)}</td>
+              {as_given && <td>{percent(as_given[split]?.accuracy)}</td>}
             </tr>
-          </thead>
-          <tbody>
-            {SPLITS.map((split) => {
-              const one = metrics[split]
-              if (!one) return null
-              return (
-                <tr key={split}>
-                  <th scope="row">{SPLIT_NAMES[split]}</th>
-                  <td>{count(one.count)}</td>
-                  <td>{percent(one.accuracy)}</td>
-                  <td>
-                    {percent(one.interval[0])} to {percent(one.interval[1])}
-                  </td>
-                  <td>{figure(one.loss)}</td>
-                  {as_given && <td>{percent(as_given[split]?.accuracy)}</td>}
-                </tr>
-              )
-            })}
-          </tbody>
-        </table>
-      </Scroll>
+          )
+        })}
+      </PlainTable>
       <p class="soft">
         By chance a few images more or fewer are right. On very many such images it would be right as often as between the two bounds, in
         95 of 100 cases; the fewer images were shown, the wider apart they are. The loss is lower the surer the model is of right answers.

@@ -11,8 +11,8 @@ import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { MeasureForm } from '../../parts/measure'
 import { attempt, notify } from '../../parts/notices'
+import { PlainTable } from '../../parts/plain_table'
 import { go } from '../../parts/router'
-import { Scroll } from '../../parts/scroll'
 import { Failed, Loading } from '../../parts/states'
 import { bytes, count, moment } from '../../words/format'
 import { MODEL_TONES, formatWord, givesWord, takesWord } from '../../words/models'
@@ -113,26 +113,15 @@ const LayersCard = ({ model }: { model: Model }) =>
       <summary>
         <h2>Layers with weights</h2>
       </summary>
-      <Scroll label="Layers">
-        <table class="plain-table">
-          <thead>
-            <tr>
-              <th scope="col">Name</th>
-              <th scope="col">Type</th>
-              <th scope="col">Weights</th>
-            </tr>
-          </thead>
-          <tbody>
-            {model.layers.map((one) => (
-              <tr key={one.name}>
-                <th scope="row">{one.name}</th>
-                <td>{one.type}</td>
-                <td>{one.weights.map((shape) => shape.join(' × ')).join(', ')}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </Scroll>
+      <PlainTable label="Layers" columns={['Name', 'Type', 'Weights']}>
+        {model.layers.map((one) => (
+          <tr key={one.name}>
+            <th scope="row">{one.name}</th>
+            <td>{one.type}</td>
+            <td>{one.weights.map((shape) => shape.join(' × ')).join(', ')}</td>
+          </tr>
+        ))}
+      </PlainTable>
     </details>
   ) : null
 

@@ -1,13 +1,10 @@
 /** Drop a model's file, name it, and see how far it is on its way. */
 
-import { useRef, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 
-import { Problem } from '../../api/client'
 import { uploadModel } from '../../api/models'
-import { DropPlace, Sending } from '../../parts/drop'
+import { DropPlace, SendForm } from '../../parts/drop'
 import { Labelled } from '../../parts/labelled'
-import { go } from '../../parts/router'
-import { bytes } from '../../words/format'
 
 const LONGEST_NAME = 128
 
@@ -19,60 +16,26 @@ export const Upload = () => (
 
 function UploadForm({ file, onCancel }: { file: File; onCancel: () => void }) {
   const [name, setName] = useState(file.name.slice(0, LONGEST_NAME))
-  const [sent, setSent] = useState<number | null>(null)
-  const [problem, setProblem] = useState<Problem | null>(null)
-  const stop = useRef<AbortController | null>(null)
-  const send = async () => {
-    setProblem(null)
-    setSent(0)
-    stop.current = new AbortController()
-    try {
-      const model = await uploadModel(name.trim(), file, setSent, stop.current.signal)
-      go(`/models/${model.id}`)
-    } catch (error) {
-      setProblem(error instanceof Problem ? error : new Problem(0, 'unknown', String(error)))
-      setSent(null)
-    }
-  }
   return (
-    <form
-      class="upload"
-      onSubmit={(event) => {
-        event.preventDefault()
-        void send()
-      }}
+    <SendForm
+      file={file}
+      send={async (onSent, signal) => `/models/${(await uploadModel(name.trim(), file, onSent, signal)).id}`}
+      onCancel={onCancel}
+      isReady={Boolean(name.trim())}
     >
-      <p>
-        <strong>{file.name}</strong> <span class="soft">{bytes(file.size)}</span>
-      </p>
-      <div class="fields">
-        <Labelled id="name" label="Name">
-          <input
-            id="name"
-            required
-            maxLength={LONGEST_NAME}
-            value={name}
-            onInput={(event) => setName(event.currentTarget.value)}
-          />
-        </Labelled>
-      </div>
-      {problem && (
-        <p class="said" role="alert">
-          {problem.detail}
-        </p>
-      )}
-      {sent === null ? (
-        <div class="row">
-          <button type="submit" class="primary" disabled={!name.trim()}>
-            {problem ? 'Send again' : 'Upload'}
-          </button>
-          <button type="button" onClick={onCancel}>
-            Another file
-          </button>
+      {() => (
+        <div class="fields">
+          <Labelled id="name" label="Name">
+            <input
+              id="name"
+              required
+              maxLength={LONGEST_NAME}
+              value={name}
+              onInput={(event) => setName(event.currentTarget.value)}
+            />
+          </Labelled>
         </div>
-      ) : (
-        <Sending sent={sent} size={file.size} onStop={() => stop.current?.abort()} />
       )}
-    </form>
+    </SendForm>
   )
 }

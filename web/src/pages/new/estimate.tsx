@@ -1,8 +1,9 @@
 /** What a spec would cost: parameters, memory, time, and the size after each layer. Or what is wrong with it. */
 
 import type { Estimate } from '../../api/jobs'
+import { Fact, Facts } from '../../parts/facts'
 import type { Loaded } from '../../parts/load'
-import { Scroll } from '../../parts/scroll'
+import { PlainTable } from '../../parts/plain_table'
 import { bytes, count, duration } from '../../words/format'
 
 export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
@@ -30,53 +31,28 @@ export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
       )}
       {data && (
         <>
-          <dl class="facts tight">
-            <div>
-              <dt>Parameters</dt>
-              <dd>{count(data.parameters)}</dd>
-            </div>
-            <div>
-              <dt>Memory</dt>
-              <dd>{bytes(data.memory_bytes)}</dd>
-            </div>
-            <div>
-              <dt>An epoch</dt>
-              <dd>{data.seconds_per_epoch === null ? 'not known yet' : duration(data.seconds_per_epoch)}</dd>
-            </div>
-            <div>
-              <dt>All epochs</dt>
-              <dd>
-                {data.seconds_per_epoch === null
-                  ? 'not known yet'
-                  : duration(data.seconds_per_epoch * (data.spec.training?.epochs ?? 10))}
-              </dd>
-            </div>
-          </dl>
-          <Scroll label="Layers">
-            <table class="plain-table">
-              <thead>
-                <tr>
-                  <th scope="col">Layer</th>
-                  <th scope="col">Size</th>
-                  <th scope="col">Parameters</th>
-                </tr>
-              </thead>
-              <tbody>
-                {data.layers.map((one) => (
-                  <tr key={one.name}>
-                    <td class="mono">{one.name}</td>
-                    <td>{one.shape.join(' × ')}</td>
-                    <td>{count(one.parameters)}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </Scroll>
+          <Facts tight>
+            <Fact name="Parameters">{count(data.parameters)}</Fact>
+            <Fact name="Memory">{bytes(data.memory_bytes)}</Fact>
+            <Fact name="An epoch">{time(data.seconds_per_epoch, 1)}</Fact>
+            <Fact name="All epochs">{time(data.seconds_per_epoch, data.spec.training?.epochs ?? 10)}</Fact>
+          </Facts>
+          <PlainTable label="Layers" columns={['Layer', 'Size', 'Parameters']}>
+            {data.layers.map((one) => (
+              <tr key={one.name}>
+                <td class="mono">{one.name}</td>
+                <td>{one.shape.join(' × ')}</td>
+                <td>{count(one.parameters)}</td>
+              </tr>
+            ))}
+          </PlainTable>
         </>
       )}
     </section>
   )
 }
+
+const time = (seconds: number | null, times: number) => (seconds === null ? 'not known yet' : duration(seconds * times))
 
 function focusOn(event: MouseEvent, pointer: string) {
   event.preventDefault()

@@ -5,8 +5,8 @@ import { useState } from 'preact/hooks'
 import type { Study } from '../../api/studies'
 import { type Grown, Growth } from '../../charts/growth'
 import { Readable } from '../../charts/readable'
+import { PlainTable } from '../../parts/plain_table'
 import { Prose } from '../../parts/prose'
-import { Scroll } from '../../parts/scroll'
 import { count, percent } from '../../words/format'
 
 export function LearningCard({ study }: { study: Study }) {
@@ -50,42 +50,30 @@ export function LearningCard({ study }: { study: Study }) {
               </>
             )}
           </p>
-          <Scroll label="Errors by size">
-          <table class="plain-table">
-            <thead>
-              <tr>
-                <th scope="col">Training images</th>
-                <th scope="col">Wrong</th>
-                <th scope="col">very likely between</th>
-                <th scope="col">Trainings</th>
+          <PlainTable label="Errors by size" columns={['Training images', 'Wrong', 'very likely between', 'Trainings']}>
+            {sizes.map((one) => (
+              <tr key={one.images}>
+                <th scope="row">{count(one.images)}</th>
+                <td>{percent(one.error)}</td>
+                <td class="soft">{interval(one.interval)}</td>
+                <td>
+                  {one.jobs.map((job, place) => (
+                    <a key={job} href={`/jobs/${job}`} class="numbered">
+                      {place + 1}
+                    </a>
+                  ))}
+                </td>
               </tr>
-            </thead>
-            <tbody>
-              {sizes.map((one) => (
-                <tr key={one.images}>
-                  <th scope="row">{count(one.images)}</th>
-                  <td>{percent(one.error)}</td>
-                  <td class="soft">{interval(one.interval)}</td>
-                  <td>
-                    {one.jobs.map((job, place) => (
-                      <a key={job} href={`/jobs/${job}`} class="numbered">
-                        {place + 1}
-                      </a>
-                    ))}
-                  </td>
-                </tr>
-              ))}
-              {forecast && (
-                <tr>
-                  <th scope="row">{count(forecast.images)}</th>
-                  <td>{percent(forecast.error)}</td>
-                  <td class="soft">{interval(forecast.interval)}</td>
-                  <td>forecast</td>
-                </tr>
-              )}
-            </tbody>
-          </table>
-          </Scroll>
+            ))}
+            {forecast && (
+              <tr>
+                <th scope="row">{count(forecast.images)}</th>
+                <td>{percent(forecast.error)}</td>
+                <td class="soft">{interval(forecast.interval)}</td>
+                <td>forecast</td>
+              </tr>
+            )}
+          </PlainTable>
         </>
       ) : (
         <p class="soft">{study.status === 'running' ? 'The curve begins once the first size has all of its trainings.' : 'No size was measured.'}</p>

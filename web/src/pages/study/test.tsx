@@ -2,7 +2,7 @@
 
 import type { Schemas } from '../../api/client'
 import type { Study } from '../../api/studies'
-import { Scroll } from '../../parts/scroll'
+import { PlainTable } from '../../parts/plain_table'
 import { count, figure, percent, points } from '../../words/format'
 import { armWord } from '../../words/studies'
 
@@ -16,25 +16,12 @@ export function TestCard({ study }: { study: Study }) {
   return (
     <section class="card" aria-label="Test">
       <h2>On test images, met once by each training</h2>
-      <Scroll label="Test figures">
-        <table class="plain-table">
-          <thead>
-            <tr>
-              <th scope="col">Network</th>
-              <th scope="col">Right</th>
-              <th scope="col">95 % interval</th>
-              <th scope="col">Loss</th>
-              <th scope="col">Images</th>
-            </tr>
-          </thead>
-          <tbody>
-            {test && <Row name="Unchanged" of={test.base} />}
-            {test && <Row name={winner} of={test.winner} />}
-            {ensemble?.base.test && <Row name={`Unchanged, ${ensemble.base.members} together`} of={ensemble.base.test} />}
-            {ensemble?.winner.test && <Row name={`${winner}, ${ensemble.winner.members} together`} of={ensemble.winner.test} />}
-          </tbody>
-        </table>
-      </Scroll>
+      <PlainTable label="Test figures" columns={['Network', 'Right', '95 % interval', 'Loss', 'Images']}>
+        {test && <Row name="Unchanged" of={test.base} />}
+        {test && <Row name={winner} of={test.winner} />}
+        {ensemble?.base.test && <Row name={`Unchanged, ${ensemble.base.members} together`} of={ensemble.base.test} />}
+        {ensemble?.winner.test && <Row name={`${winner}, ${ensemble.winner.members} together`} of={ensemble.winner.test} />}
+      </PlainTable>
       {test && (
         <p>
           Difference: <strong>{points(test.difference.accuracy)} points</strong>

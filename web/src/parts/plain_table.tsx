@@ -1,0 +1,32 @@
+/** A small table under one row of heads. It scrolls by itself where it is wider than the screen. */
+
+import type { ComponentChildren } from 'preact'
+
+import { Scroll } from './scroll'
+
+type Props = {
+  /** What it shows, for those who do not see it. */
+  label: string
+  caption?: ComponentChildren
+  columns: string[]
+  /** Rows: each a `tr`. */
+  children: ComponentChildren
+}
+
+export const PlainTable = ({ label, caption, columns, children }: Props) => (
+  <Scroll label={label}>
+    <table class="plain-table">
+      {caption && <caption class="soft">{caption}</caption>}
+      <thead>
+        <tr>
+          {columns.map((name) => (
+            <th key={name} scope="col">
+              {name}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>{children}</tbody>
+    </table>
+  </Scroll>
+)

@@ -1,0 +1,39 @@
+"""A process that does one piece of work on the processor for its supervisor, and says what has come of it."""
+
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+
+import tensorflow as tf
+
+from heldout.lifecycle import FailureCode
+from worker.messages import Failed, FromTraining
+from worker.training.runner import SupervisorGone, SupervisorPipe, begin_process, one_line
+
+
+def answer_once(work: Callable[[], FromTraining], pipe: Connection, *, too_large: str, side_by_side: int = 1) -> None:
+    """Do the work in this process, which does nothing else and ends afterwards. To stop it, kill it.
+
+    Args:
+        too_large: what does not fit where memory runs out, such as `The images do`.
+        side_by_side: how many operations run at once. Each has one thread, so that its bits are the same on every
+            number of cores.
+    """
+    begin_process()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(side_by_side)
+    tf.config.set_visible_devices([], "GPU")
+    with suppress(SupervisorGone):
+        SupervisorPipe(pipe).send(_outcome(work, too_large))
+
+
+def _outcome(work: Callable[[], FromTraining], too_large: str) -> FromTraining:
+    try:
+        return work()
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        traceback.print_exc()
+        return Failed(FailureCode.OUT_OF_MEMORY, f"{too_large} not fit into memory ({one_line(error)}).")
+    except Exception as error:  # noqa: BLE001 - the supervisor must hear of it, whatever it is
+        traceback.print_exc()
+        return Failed(FailureCode.INTERNAL, one_line(error))
