@@ -17,6 +17,7 @@ from models.ids import new_id
 from models.specs import spec_of, training_spec_of
 from models.store import artifacts, new_jobs, worker_memory
 from models.store.claims import HeldAttempt, complete
+from models.store.uploads import PRIORITY
 from models.tables import ExportRow, JobRow
 
 MAX_RUNTIME_S = 1800
@@ -111,7 +112,7 @@ def order(session: Session, job: JobRow, format_: ExportFormat, *, again: bool =
         name=f"{shown_id(job)} as {format_}",
         spec=ExportSpec(job_id=job.id, format=format_, max_runtime_s=MAX_RUNTIME_S),
         dataset_id=job.dataset_id,
-        priority=job.priority,
+        priority=PRIORITY,
         device="cpu",
         memory_bytes=worker_memory.reservable(session, export_bytes(format_, _parameters_of(session, job))),
     )

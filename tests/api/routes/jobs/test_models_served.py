@@ -9,7 +9,7 @@ from heldout.lifecycle import FailureCode, StopReason
 from heldout.stored.gap import Calibration
 from models.store import claims, named_blobs
 from tests.api.routes.exported import FILE, report_of, store
-from tests.api.support import assert_problem, sqlite_only, submitted
+from tests.api.support import assert_problem, sqlite_only, submitted, with_field
 from tests.heldout.served import GAP
 
 pytestmark = sqlite_only
@@ -103,6 +103,13 @@ def test_the_trainings_own_file_is_there_at_once_and_gone_where_plain_keras_answ
     store(worker, job, "keras")
     assert client.get(report).json()["format"] == "keras"
     assert client.get(f"/v1/jobs/{job}/model").content == FILE, "once it is proven, with its card inside"
+
+
+def test_an_export_comes_before_trainings_that_wait_for_somebody_waits_for_it(client, worker, spec, job):
+    waiting = submitted(client, with_field(spec, "priority", 100))["id"]
+    client.post(f"/v1/jobs/{job}/model?format=onnx")
+    assert worker.claim().job_id != waiting
+    assert worker.claim().job_id == waiting
 
 
 def test_nothing_is_exported_of_a_job_without_a_model_or_of_another_owner(client, stranger, worker, spec, job):
