@@ -58,8 +58,9 @@ def main() -> None:
                 served("benchmarks.bare_prediction:app", [], {}) as bare,
                 _api_before(home, port) as api,
                 _nginx_before(service.folder, port, api) as nginx,
+                _predicting(home, processes=2) as pair,
             ):
-                ports = {"direct": port, "through nginx": nginx, "through the API": api}
+                ports = {"direct": port, "to two processes": pair, "through nginx": nginx, "through the API": api}
                 there = {name: one for name, one in ports.items() if one is not None}
                 _single_images(there, bare.port, job_id, found.api_key, images[0])
         print(f"load averages at the end: {' '.join(f'{one:.2f}' for one in os.getloadavg())}")
@@ -94,14 +95,14 @@ def _environment(home: Path, **settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def _predicting(home: Path) -> Iterator[int]:
-    """One process for predictions on the home's database; gives its port."""
+def _predicting(home: Path, processes: int = 1) -> Iterator[int]:
+    """Processes for predictions on the home's database; gives their port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     process = subprocess.Popen(
         [sys.executable, "-m", "predict", "--fd", str(listener.fileno())],
         cwd=ROOT,
         pass_fds=[listener.fileno()],
-        env=_environment(home, LOG_LEVEL="WARNING"),
+        env=_environment(home, LOG_LEVEL="WARNING", HELDOUT_PREDICT_PROCESSES=str(processes)),
     )
     try:
         port = int(listener.getsockname()[1])
