@@ -1,7 +1,7 @@
 """What a pretrained backbone is worth: few images a class of classes that it never saw.
 
 A network of `keras.applications` learns one half of a set's classes and is cut off before its head. Then the other half
-is learned behind it and without it, from 5 and from 20 images a class. Each draw says anew which classes are known and
+is learned behind it and without it, from 5 images a class. Each draw says anew which classes are known and
 which images are the few. `python -m benchmarks.backbone [SET] [DRAW…]`: the sets are `mnist5k`, which is always there,
 and `fashion_mnist`, whose files are read from the folder that HELDOUT_DATASETS names.
 """
@@ -35,7 +35,7 @@ from worker.training.resident import ResidentData
 from worker.training.trainer import Trainer
 
 DRAWS = range(5)  # the design was chosen on draws from 100 on
-FEW = {5: 160, 20: 40}  # images of each class, and epochs: 160 steps
+FEW = {5: 160}  # epochs by how many images there are of each class; 20 of them have as many steps in 40 epochs
 VALIDATION = 2  # images of each class, which decide nothing
 SOURCE_IMAGES, SOURCE_EPOCHS, SOURCE_BATCH, SOURCE_RATE = 1_000, 6, 64, 0.002  # mnist5k has 360 of each class
 TURNS = 4

@@ -71,7 +71,7 @@ def test_a_client_that_repeats_a_request_to_an_api_that_was_killed_meanwhile_has
 @on(always=CELERY)
 def test_a_database_that_is_away_for_longer_than_a_lease_costs_no_attempt(stack: Stack, database_away: Away) -> None:
     stack.start(workers=1, HELDOUT_SLOTS="2")
-    jobs = [stack.submit(long_digits(60)) for _ in range(2)]
+    jobs = [stack.submit(long_digits(40)) for _ in range(2)]
     for job_id in jobs:
         stack.after_epoch(job_id, 2)
     with database_away():

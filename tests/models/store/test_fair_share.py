@@ -268,6 +268,7 @@ def run_all(url: str, worker: str) -> None:
     database.dispose()
 
 
+@pytest.mark.parametrize("database_url", ["postgresql", pytest.param("sqlite", marks=pytest.mark.proof)], indirect=True)
 def test_worker_processes_begin_a_lone_job_before_the_many_that_came_first(work, database_url):
     many, workers = 40, 3
     for _ in range(many):

@@ -24,7 +24,7 @@ from worker.ingest.pipeline import run
 from worker.ingest.rejection import Rejection
 
 BYTES = st.sampled_from([0, 1, 127, 128, 255]) | st.integers(0, 255)
-bounded = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+bounded = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 ANYWHERE = st.integers(0, 2**20)
@@ -91,10 +91,22 @@ def whole(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("kind", ["zip", "stored", "tar", "tar.gz", "npz", "packed npz", "parquet"])
+KINDS = ["zip", "stored", "tar", "tar.gz", "npz", "packed npz", "parquet"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @bounded
 @given(damage=DAMAGES)
 def test_a_damaged_upload_is_taken_or_refused(whole, outcome, kind, damage):
+    outcome(damaged(whole[kind], damage))
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", KINDS)
+@settings(bounded, max_examples=1000)
+@given(damage=DAMAGES)
+def test_an_upload_that_is_damaged_in_a_thousand_ways_is_taken_or_refused(whole, outcome, kind, damage):
     outcome(damaged(whole[kind], damage))
 
 

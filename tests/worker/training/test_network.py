@@ -60,7 +60,7 @@ def keras_agrees(network: NetworkSpec, image: tuple[int, int, int], classes: int
     assert model.count_params() == plan.parameters
 
 
-@settings(CHEAP, max_examples=200)
+@settings(CHEAP, max_examples=100)
 @given(networks(most_blocks=2), IMAGES, st.integers(2, 12))
 def test_keras_has_the_layers_names_shapes_and_parameters_that_were_planned(network, image, classes):
     keras_agrees(network, image, classes)
