@@ -120,6 +120,8 @@ def _from_numbers(data: Any, dtype: np.dtype[Any], shape: list[int], count: int)
         numbers = np.array(data, np.float64)
     except (ValueError, TypeError, OverflowError):
         raise InvalidTensor(f"{INPUT}: `data` is no list of numbers, flat or nested as its shape is.") from None
+    if np.isnan(numbers).any():  # JSON has no NaN
+        raise InvalidTensor(f"{INPUT}: received `null` in `data`; expected numbers.")
     if numbers.size != count or (numbers.ndim > 1 and list(numbers.shape) != shape):
         raise InvalidTensor(
             f"{INPUT}: received {numbers.size:,} numbers in `data`; a tensor of this shape has {count:,}."

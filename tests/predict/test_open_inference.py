@@ -126,6 +126,7 @@ REFUSED = {
     "too many": ({"inputs": [{**GOOD, "shape": [4096, 8, 8, 1]}]}, "this model answers at most 1,024 at once"),
     "too few numbers": ({"inputs": [{**GOOD, "data": [1.0]}]}, "received 1 numbers in `data`"),
     "no numbers": ({"inputs": [{**GOOD, "data": ["a"] * 64}]}, "no list of numbers"),
+    "a null": ({"inputs": [{**GOOD, "data": [None] * 64}]}, "received `null` in `data`"),
     "another scale": ({"inputs": [{**GOOD, "data": [200.0] * 64}]}, "Received a pixel of 200"),
     "no bytes": ({"inputs": [tensor(IMAGE, parameters={"binary_data_size": 256})]}, "and 0 bytes after the JSON"),
     "another output": ({"inputs": [GOOD], "outputs": [{"name": "logits"}]}, "Received an output called 'logits'"),
