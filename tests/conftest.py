@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from multiprocessing import current_process, util
@@ -34,6 +35,8 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.enable()
         gc.freeze()
+        # As in worker/training/preload.py.
+        sys.dont_write_bytecode = True
 
 
 @pytest.hookimpl(trylast=True)

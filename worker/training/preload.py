@@ -4,6 +4,7 @@ A process that is forked after TensorFlow has run an op, or has only listed its 
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,3 +29,7 @@ with _without_tensorflow_greetings():
     import tensorflow  # noqa: F401
 
     import worker.training.runner  # noqa: F401
+
+# From here on. TensorFlow writes modules into the temporary directory, imports them and removes them, but would leave
+# their bytecode.
+sys.dont_write_bytecode = True
