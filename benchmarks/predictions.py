@@ -97,21 +97,17 @@ def _environment(home: Path, **settings: str) -> dict[str, str]:
 @contextmanager
 def _predicting(home: Path, processes: int = 1) -> Iterator[int]:
     """Processes for predictions on the home's database; gives their port."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    port = _free_port()
+    where = {"HELDOUT_HOST": "127.0.0.1", "HELDOUT_PORT": str(port), "HELDOUT_PREDICT_PROCESSES": str(processes)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "predict", "--fd", str(listener.fileno())],
-        cwd=ROOT,
-        pass_fds=[listener.fileno()],
-        env=_environment(home, LOG_LEVEL="WARNING", HELDOUT_PREDICT_PROCESSES=str(processes)),
+        [sys.executable, "-m", "predict"], cwd=ROOT, env=_environment(home, LOG_LEVEL="WARNING", **where)
     )
     try:
-        port = int(listener.getsockname()[1])
-        httpx2.get(f"http://127.0.0.1:{port}/readyz", timeout=30).raise_for_status()
+        _until_answers(port)
         yield port
     finally:
         process.terminate()
         process.wait(20)
-        listener.close()
 
 
 @contextmanager

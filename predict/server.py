@@ -34,9 +34,16 @@ class PredictServer(Server):
         app = create_app(settings)
         # Most connections come from the API, and so from one address.
         of_the_api = settings.model_copy(update={"max_connections_per_address": settings.max_connections})
-        super().__init__(app, of_the_api, timeout_graceful_shutdown=5)
+        # asyncio accepts so many connections before it does anything else. Processes that share a socket then each get
+        # some, where else the first to wake would take all.
+        super().__init__(app, of_the_api, timeout_graceful_shutdown=5, backlog=1)
         self._service: Service = app.service  # type: ignore[attr-defined]  # `create_app` wraps it
         self._idle_s = idle_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)  # asyncio has set it to the one above
 
     async def on_tick(self, counter: int) -> bool:
         is_idle = self._idle_s is not None and monotonic() - self._service.asked_at > self._idle_s
