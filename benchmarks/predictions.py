@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -95,39 +96,31 @@ def _environment(home: Path, **settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def _predicting(home: Path, processes: int = 1) -> Iterator[int]:
+def _running(command: list[str], port: int, **options: Any) -> Iterator[int]:
+    """A program, from when it answers on the port on; gives the port."""
+    process = subprocess.Popen(command, cwd=ROOT, **options)
+    try:
+        _until_answers(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _predicting(home: Path, processes: int = 1) -> AbstractContextManager[int]:
     """Processes for predictions on the home's database; gives their port."""
     port = _free_port()
     where = {"HELDOUT_HOST": "127.0.0.1", "HELDOUT_PORT": str(port), "HELDOUT_PREDICT_PROCESSES": str(processes)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "predict"], cwd=ROOT, env=_environment(home, LOG_LEVEL="WARNING", **where)
-    )
-    try:
-        _until_answers(port)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(20)
+    return _running([sys.executable, "-m", "predict"], port, env=_environment(home, LOG_LEVEL="WARNING", **where))
 
 
-@contextmanager
-def _api_before(home: Path, predict_port: int) -> Iterator[int]:
+def _api_before(home: Path, predict_port: int) -> AbstractContextManager[int]:
     """An API that passes requests on to that port, with its line in the log for each; gives its own port."""
     port = _free_port()
     url = f"http://127.0.0.1:{predict_port}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "api", "serve"],
-        cwd=ROOT,
-        env=_environment(home, HELDOUT_HOST="127.0.0.1", HELDOUT_PORT=str(port), HELDOUT_PREDICT_URL=url),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _until_answers(port)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(20)
+    environment = _environment(home, HELDOUT_HOST="127.0.0.1", HELDOUT_PORT=str(port), HELDOUT_PREDICT_URL=url)
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return _running([sys.executable, "-m", "api", "serve"], port, env=environment, **nowhere)
 
 
 @contextmanager
@@ -155,13 +148,9 @@ def _nginx_before(folder: Path, predict_port: int, api_port: int) -> Iterator[in
         assert theirs in text, theirs
         text = text.replace(theirs, ours)
     (folder / "nginx.conf").write_text(text)
-    process = subprocess.Popen([program, "-e", "stderr", "-c", str(folder / "nginx.conf"), "-g", "daemon off;"])
-    try:
-        _until_answers(port)
+    command = [program, "-e", "stderr", "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
+    with _running(command, port):
         yield port
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def _until_answers(port: int) -> None:

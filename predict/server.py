@@ -86,7 +86,9 @@ def serve_by_processes(listener: socket.socket, count: int) -> None:
         keepers = [threading.Thread(target=_keep, args=arguments, daemon=True) for _ in range(count)]
         for keeper in keepers:
             keeper.start()
-        stopping.wait()
+        # Looks from time to time: a signal that reaches another thread, as just after SIGCONT, does not wake this one.
+        while not stopping.wait(1):
+            pass
         for keeper in keepers:
             keeper.join()
 

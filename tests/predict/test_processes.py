@@ -1,11 +1,13 @@
 """The processes for predictions and what they listen on."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -45,30 +47,47 @@ def test_a_start_that_fails_is_tried_again(monkeypatch, tmp_path):
     assert not keeper.is_alive()
 
 
-def test_whichever_of_several_processes_is_asked_tells_the_metrics_of_all(sqlite_template: Path, tmp_path: Path):
+@contextmanager
+def processes(folder: Path, database: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Two processes for predictions in a process group of their own, once one answers, and their port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port = int(free.getsockname()[1])
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
     ours = {
-        "HELDOUT_HOME": str(tmp_path),
-        "HELDOUT_DATABASE_URL": f"sqlite:///{sqlite_template}",
+        "HELDOUT_HOME": str(folder),
+        "HELDOUT_DATABASE_URL": f"sqlite:///{database}",
         "HELDOUT_PORT": str(port),
         "HELDOUT_PREDICT_PROCESSES": "2",
     }
-    running = subprocess.Popen([sys.executable, "-m", "predict"], env=kept | ours, cwd=ROOT)
-
-    def asked(method: str, path: str) -> httpx2.Response | None:
-        with suppress(httpx2.TransportError):
-            return httpx2.request(method, f"http://127.0.0.1:{port}{path}", timeout=30)
-        return None
-
+    running = subprocess.Popen([sys.executable, "-m", "predict"], env=kept | ours, cwd=ROOT, start_new_session=True)
     try:
-        assert until(lambda: asked("GET", "/livez"), "an answer", 60)
-        for _ in range(20):
-            assert asked("POST", "/v1/jobs/x/predict").status_code == 401
-        for _ in range(8):
-            assert 'heldout_predict_requests_total{status="4xx"} 20.0' in asked("GET", "/metrics").text
+        assert until(lambda: asked("GET", port, "/livez"), "an answer", 60)
+        yield running, port
     finally:
         running.terminate()
         running.wait(30)
+
+
+def asked(method: str, port: int, path: str) -> httpx2.Response | None:
+    with suppress(httpx2.TransportError):
+        return httpx2.request(method, f"http://127.0.0.1:{port}{path}", timeout=30)
+    return None
+
+
+def test_several_processes_tell_metrics_together_and_keep_connections_waiting_while_they_are_busy(
+    sqlite_template: Path, tmp_path: Path
+):
+    with processes(tmp_path, sqlite_template) as (running, port):
+        for _ in range(20):
+            assert asked("POST", port, "/v1/jobs/x/predict").status_code == 401
+        for _ in range(8):
+            assert 'heldout_predict_requests_total{status="4xx"} 20.0' in asked("GET", port, "/metrics").text
+        os.killpg(running.pid, signal.SIGSTOP)
+        try:
+            with ExitStack() as opened:
+                for _ in range(50):
+                    opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=2))
+        finally:
+            os.killpg(running.pid, signal.SIGCONT)
+        assert asked("GET", port, "/livez").status_code == 200
