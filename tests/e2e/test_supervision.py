@@ -138,12 +138,11 @@ def test_a_deadline_before_the_first_epoch_is_a_failure(client: Client) -> None:
 
 
 def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_start_goes_on_with_its_jobs(
-    make_service: MakeService,
+    temporary: Path, make_service: MakeService
 ) -> None:
     # What is meant for other programs on this machine changes nothing.
-    service = make_service(
-        DATABASE_URL="postgresql://nobody:wrong@127.0.0.1:1/nothing", REDIS_URL="redis://127.0.0.1:1", PORT="1"
-    ).start()
+    of_others = {"DATABASE_URL": "postgresql://nobody:wrong@127.0.0.1:1/nothing", "REDIS_URL": "redis://127.0.0.1:1"}
+    service = make_service(TMPDIR=str(temporary), PORT="1", **of_others).start()
     assert (service.home / "heldout.db").exists()
     with service.client() as client:
         job = client.submit(long_digits(20)).id
@@ -153,6 +152,7 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
     until(lambda: not any(map(lives, below)), "the end of all processes", within_s=30)
     assert not (service.home / "service.json").exists()
     assert list((service.home / "scratch").iterdir()) == []
+    assert list(temporary.iterdir()) == []
     with service.start().client() as client:
         stopped_at = client.get(job).progress.epoch
         until(lambda: client.get(job).attempt == 2, "the next attempt", within_s=60)
