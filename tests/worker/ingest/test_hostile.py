@@ -362,12 +362,6 @@ def test_a_header_that_claims_gigapixels_is_refused(tmp_path, data):
     refused(zipped(tmp_path / "a.zip", {**GOOD, "cat/x.png": data}), "image_too_large", "cat/x.png")
 
 
-@pytest.fixture(scope="module")
-def bomb() -> bytes:
-    """200 MiB of zeros, compressed."""
-    return zlib.compress(bytes(200 * MIB), 9)
-
-
 @pytest.mark.parametrize(
     ("kind", "before"),
     [(b"iCCP", b"x\0\0"), (b"zTXt", b"x\0\0"), (b"iTXt", b"x\0\1\0\0\0")],
