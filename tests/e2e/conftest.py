@@ -1,5 +1,7 @@
 """Services for the tests: one for each that harms it, and one for all others."""
 
+import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,6 +9,15 @@ import pytest
 
 from heldout.client import Client
 from tests.e2e.running import Service, ended
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A temporary directory of a service's own, with a path that is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="heldout-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # servers of the stack run as another user where the tests are root
+        yield folder
 
 
 @pytest.fixture
@@ -26,8 +37,11 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 @pytest.fixture(scope="session")
 def running_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for the tests of all files that leave it as it was: its start takes as long as some trainings."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     # Files of what was deleted go with a round of the reconciler, which some tests wait for.
-    running = Service(tmp_path_factory.mktemp("service") / "home", HELDOUT_RECONCILE_S="1").start()
+    environment = {"HELDOUT_RECONCILE_S": "1", "HELDOUT_METRICS_PORT": str(port)}
+    running = Service(tmp_path_factory.mktemp("service") / "home", **environment).start()
     yield running
     running.close()
 

@@ -106,6 +106,11 @@ class Service:
     def url(self) -> str:
         return str(json.loads((self.home / "service.json").read_text())["url"])
 
+    @property
+    def metrics_port(self) -> int:
+        """Where its worker's metrics are."""
+        return int(self._environment["HELDOUT_METRICS_PORT"])
+
     def lives(self) -> bool:
         return self.process is not None and self.process.poll() is None
 

@@ -11,7 +11,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 # Epochs of a third of a second.
 FEW_IMAGES = {"train_limit": 1200}
 LONG = {"epochs": 1000} | FEW_IMAGES
-SHORT = {"epochs": 2} | FEW_IMAGES
+SHORT = {"epochs": 4} | FEW_IMAGES
 
 pytestmark = pytest.mark.skipif(CORES != 2, reason="written for a machine with two cores")
 
@@ -24,31 +24,19 @@ def shares(service: Service) -> list[set[int]]:
     ]
 
 
-def test_no_core_is_fought_for_when_a_second_job_comes_and_all_are_used_when_it_has_gone(
-    service: Service, client: Client
-) -> None:
-    first = client.submit(spec("overfit", **LONG)).id
-    after_epoch(client, first, 1)
-    assert client.get(first).engine.towers == client.get(first).spec.resources.towers == 2
-    assert shares(service) == [{0, 1}]
-    second = client.submit(spec("overfit", **LONG)).id
-    after_epoch(client, second, 1)
-    assert client.get(second).engine.towers == 2
-    assert sorted(map(sorted, shares(service))) == [[0], [1]]
-    client.cancel(second)
-    ended(client, second)
-    until(lambda: shares(service) == [{0, 1}], "both cores for the first again")
-    client.cancel(first)
-    ended(client, first)
-
-
-def test_a_job_gives_the_same_bits_alone_as_beside_a_busy_job(service: Service, client: Client) -> None:
+def test_two_jobs_have_a_core_each_and_one_alone_has_both_with_the_same_bits(service: Service, client: Client) -> None:
     alone = client.submit(spec("overfit", **SHORT)).id
     assert ended(client, alone).status == "succeeded"
     busy = client.submit(spec("overfit", **LONG)).id
     after_epoch(client, busy, 1)
+    assert client.get(busy).engine.towers == client.get(busy).spec.resources.towers == 2
+    assert shares(service) == [{0, 1}]
     beside = client.submit(spec("overfit", **SHORT)).id
+    after_epoch(client, beside, 1)
+    assert sorted(map(sorted, shares(service))) == [[0], [1]]
+    assert client.get(beside).engine.towers == 2
     assert ended(client, beside).status == "succeeded"
+    until(lambda: shares(service) == [{0, 1}], "both cores for the first again")
     assert client.get(busy).status == "running"
     client.cancel(busy)
     ended(client, busy)

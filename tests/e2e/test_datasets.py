@@ -122,20 +122,20 @@ def test_a_broken_member_is_named_and_nothing_is_kept(client: Client, service: S
     assert not list((service.home / "blobs" / "uploads" / dataset.id).glob("*"))
 
 
-def test_a_worker_that_is_killed_in_an_ingest_is_followed_by_another(make_service, tmp_path: Path) -> None:
-    service = make_service(HELDOUT_LEASE_S="2", HELDOUT_HEARTBEAT_S="0.5", HELDOUT_RECONCILE_S="0.5").start()
-    with service.client() as client:
-        made = client.create_dataset({"name": "own"})
-        client.upload(made.id, digits_zip(tmp_path / "digits.zip"))
-        ingester = until(service.ingesting_pids, "an ingest")[0]
-        os.kill(ingester, signal.SIGSTOP)  # so that it has not ended when its worker is killed
-        os.kill(service.worker_pid(), signal.SIGKILL)
-        with suppress(ProcessLookupError):
-            os.kill(ingester, signal.SIGCONT)
-        until(lambda: not lives(ingester), "the end of the ingest's process")
-        dataset = until(lambda: _settled(client, made.id), "the end of the ingest")
-        assert dataset.status == "ready", dataset.error
-        assert sum(split.count for _, split in dataset.splits) == 1797
+def test_a_worker_that_is_killed_in_an_ingest_is_followed_by_another(
+    client: Client, service: Service, tmp_path: Path
+) -> None:
+    made = client.create_dataset({"name": "interrupted"})
+    client.upload(made.id, digits_zip(tmp_path / "digits.zip"))
+    ingester = until(service.ingesting_pids, "an ingest")[0]
+    os.kill(ingester, signal.SIGSTOP)  # so that it has not ended when its worker is killed
+    os.kill(service.worker_pid(), signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(ingester, signal.SIGCONT)
+    until(lambda: not lives(ingester), "the end of the ingest's process")
+    dataset = until(lambda: _settled(client, made.id), "the end of the ingest")
+    assert dataset.status == "ready", dataset.error
+    assert sum(split.count for _, split in dataset.splits) == 1797
 
 
 @pytest.mark.parametrize("kind", ["npz", "parquet"])

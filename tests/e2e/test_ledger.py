@@ -5,15 +5,13 @@ import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
 
 import pytest
 
 from heldout.client import Client
-from tests.e2e.running import Service, after_epoch, ended, spec, until
+from tests.e2e.running import Service, after_epoch, ended, until
+from tests.e2e.stack import digits, long_digits
 
-# Epochs of a third of a second.
-FEW_IMAGES = {"train_limit": 1200}
 Reads = Callable[[str], list[tuple[str, int, str]]]
 
 
@@ -33,14 +31,8 @@ def validation(epochs: int, what: str = "measured") -> list[tuple[str, int, str]
     return [("validation", epoch, what) for epoch in range(1, epochs + 1)]
 
 
-def submitted(client: Client, evaluation: dict[str, Any] | None = None, **training: Any) -> str:
-    asked = spec("regularized", **FEW_IMAGES, **training)
-    return client.submit(asked | ({"evaluation": evaluation} if evaluation else {})).id
-
-
 def test_a_training_reads_validation_with_each_epoch_and_test_once(client: Client, reads: Reads) -> None:
-    job = submitted(client, epochs=2)
-    ended(client, job)
+    job = ended(client, client.submit(digits(epochs=2)).id).id
     assert reads(job) == [("test", 2, "measured"), *validation(2)]
     for _ in range(2):
         client.metrics(job)
@@ -51,14 +43,12 @@ def test_a_training_reads_validation_with_each_epoch_and_test_once(client: Clien
 
 @pytest.mark.parametrize(("test", "epochs"), [("every_epoch", [1, 2]), ("never", [])])
 def test_test_is_read_as_often_as_was_asked(client: Client, reads: Reads, test: str, epochs: list[int]) -> None:
-    job = submitted(client, {"test": test}, epochs=2)
-    ended(client, job)
+    job = ended(client, client.submit(digits(epochs=2) | {"evaluation": {"test": test}}).id).id
     assert reads(job) == [*(("test", epoch, "measured") for epoch in epochs), *validation(2)]
 
 
 def test_early_stopping_selects_and_the_last_weights_are_a_second_look_at_test(client: Client, reads: Reads) -> None:
-    job = submitted(client, epochs=30, early_stopping={"patience": 1, "min_delta": 0.5})
-    ended(client, job)
+    job = ended(client, client.submit(digits(epochs=30, early_stopping={"patience": 1, "min_delta": 0.5})).id).id
     metrics = client.metrics(job)
     assert metrics.final is not None
     kept, last = metrics.final.epoch, len(metrics.epochs)
@@ -67,7 +57,7 @@ def test_early_stopping_selects_and_the_last_weights_are_a_second_look_at_test(c
 
 
 def test_a_cancelled_job_has_read_what_it_has_measured(client: Client, reads: Reads) -> None:
-    job = submitted(client, epochs=300)
+    job = client.submit(long_digits(300)).id
     after_epoch(client, job, 2)
     client.cancel(job)
     ended(client, job)
@@ -79,7 +69,7 @@ def test_a_cancelled_job_has_read_what_it_has_measured(client: Client, reads: Re
 def test_a_job_that_was_paused_and_one_whose_process_died_read_each_epoch_once(
     service: Service, client: Client, reads: Reads
 ) -> None:
-    job = submitted(client, epochs=8)
+    job = client.submit(long_digits(8)).id
     after_epoch(client, job, 2)
     client.pause(job)
     until(lambda: client.get(job).status == "paused", "the pause")
@@ -92,13 +82,13 @@ def test_a_job_that_was_paused_and_one_whose_process_died_read_each_epoch_once(
 
 
 def test_the_ledger_says_what_the_rows_say(service: Service, client: Client) -> None:
-    ledger = client.dataset_ledger("mnist5k")
+    ledger = client.dataset_ledger("digits")
     with closing(sqlite3.connect(service.home / "heldout.db")) as database:
         for split in ("validation", "test"):
             query = (
                 "SELECT count(*), sum(what = 'selected'),"
                 " count(DISTINCT subject_id) FILTER (WHERE subject_object = 'job')"
-                " FROM label_reads WHERE digest = (SELECT splits ->> ? FROM datasets WHERE name = 'mnist5k')"
+                " FROM label_reads WHERE digest = (SELECT splits ->> ? FROM datasets WHERE name = 'digits')"
             )
             counted = getattr(ledger.splits, split)
             [stored] = database.execute(query, (f"$.{split}.sha256",))

@@ -26,20 +26,18 @@ from tests.e2e.running import (
     tree_of,
     until,
 )
+from tests.e2e.stack import digits, long_digits
 
 MakeService = Callable[..., Service]
 
-# Epochs of a third of a second.
-FEW_IMAGES = {"train_limit": 1200}
-LONG = {"epochs": 1000} | FEW_IMAGES
-SHORT = {"epochs": 8} | FEW_IMAGES
+EPOCHS = 8
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(service: Service) -> list[dict[str, Any]]:
     """The history of the short job that others are interrupted in."""
     with service.client() as client:
-        job = client.submit(spec("regularized", **SHORT)).id
+        job = client.submit(long_digits(EPOCHS)).id
         ended(client, job)
         return history(client, job)
 
@@ -47,7 +45,7 @@ def uninterrupted(service: Service) -> list[dict[str, Any]]:
 def test_a_cancel_ends_the_process_and_keeps_whole_epochs_with_their_weights_and_state(
     service: Service, client: Client, tmp_path: Path
 ) -> None:
-    job = client.submit(spec("overfit", **LONG)).id
+    job = client.submit(long_digits(1000)).id
     after_epoch(client, job, 2)
     training = service.training_pids()
     for pid in training:
@@ -73,7 +71,7 @@ def test_a_cancel_ends_the_process_and_keeps_whole_epochs_with_their_weights_and
 
 
 def test_only_the_process_that_trains_loads_tensorflow(service: Service, client: Client) -> None:
-    job = client.submit(spec("augmented", **LONG)).id
+    job = client.submit(long_digits(1000)).id
     after_epoch(client, job, 1)
     [training] = service.training_pids()
     # Importing TensorFlow or Keras maps TensorFlow's libraries.
@@ -92,7 +90,7 @@ def mapped_files(pid: int) -> str:
 def test_a_paused_job_frees_its_slot_and_goes_on_with_the_same_history(
     service: Service, client: Client, uninterrupted: list[dict[str, Any]]
 ) -> None:
-    job = client.submit(spec("regularized", **SHORT)).id
+    job = client.submit(long_digits(EPOCHS)).id
     after_epoch(client, job, 3)
     client.pause(job)
     until(lambda: client.get(job).status == "paused", "the pause")
@@ -107,7 +105,7 @@ def test_a_paused_job_frees_its_slot_and_goes_on_with_the_same_history(
 def test_a_process_that_is_killed_is_a_failure_with_a_reason_and_its_last_lines(
     service: Service, client: Client, uninterrupted: list[dict[str, Any]]
 ) -> None:
-    job = client.submit(spec("regularized", **SHORT)).id
+    job = client.submit(long_digits(EPOCHS)).id
     after_epoch(client, job, 2)
     for pid in service.training_pids():
         os.kill(pid, signal.SIGKILL)
@@ -123,7 +121,7 @@ def test_a_process_that_is_killed_is_a_failure_with_a_reason_and_its_last_lines(
 
 
 def test_a_job_past_its_deadline_keeps_its_whole_epochs_and_succeeds(client: Client) -> None:
-    wanted = spec("overfit", **LONG) | {"limits": {"max_runtime_s": 7}, "resources": {"towers": 1}}
+    wanted = long_digits(1000) | {"limits": {"max_runtime_s": 7}}
     job = ended(client, client.submit(wanted).id)
     assert (job.status, job.stop_reason) == ("succeeded", "deadline")
     metrics = client.metrics(job.id)
@@ -140,21 +138,21 @@ def test_a_deadline_before_the_first_epoch_is_a_failure(client: Client) -> None:
 
 
 def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_start_goes_on_with_its_jobs(
-    make_service: MakeService,
+    temporary: Path, make_service: MakeService
 ) -> None:
     # What is meant for other programs on this machine changes nothing.
-    service = make_service(
-        DATABASE_URL="postgresql://nobody:wrong@127.0.0.1:1/nothing", REDIS_URL="redis://127.0.0.1:1", PORT="1"
-    ).start()
+    of_others = {"DATABASE_URL": "postgresql://nobody:wrong@127.0.0.1:1/nothing", "REDIS_URL": "redis://127.0.0.1:1"}
+    service = make_service(TMPDIR=str(temporary), PORT="1", **of_others).start()
     assert (service.home / "heldout.db").exists()
     with service.client() as client:
-        job = client.submit(spec("overfit", epochs=15, **FEW_IMAGES)).id
+        job = client.submit(long_digits(20)).id
         after_epoch(client, job, 2)
     below = tree_of(service.pid)
     assert service.stop() == 0
     until(lambda: not any(map(lives, below)), "the end of all processes", within_s=30)
     assert not (service.home / "service.json").exists()
     assert list((service.home / "scratch").iterdir()) == []
+    assert list(temporary.iterdir()) == []
     with service.start().client() as client:
         stopped_at = client.get(job).progress.epoch
         until(lambda: client.get(job).attempt == 2, "the next attempt", within_s=60)
@@ -171,7 +169,7 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
         assert (finished.status, finished.attempt, finished.failures) == ("succeeded", 3, 0)
         requeued = [event for event in client.events(job) if event.type == "job.requeued"]
         assert requeued[0].data["reason"] == "release"
-        assert [epoch.epoch for epoch in client.metrics(job).epochs] == list(range(1, 16))
+        assert [epoch.epoch for epoch in client.metrics(job).epochs] == list(range(1, 21))
 
 
 @pytest.mark.proof
@@ -207,7 +205,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(service: Service, tmp_path: Pa
 def test_a_locked_database_is_a_503_and_a_waiting_worker_and_both_recover_alone(
     service: Service, client: Client
 ) -> None:
-    job = client.submit(spec("overfit", epochs=12, **FEW_IMAGES)).id
+    job = client.submit(long_digits(12)).id
     after_epoch(client, job, 1)
     jobs = len(list(client.jobs()))
     key = (service.home / "api-key").read_text().strip()
@@ -215,7 +213,7 @@ def test_a_locked_database_is_a_503_and_a_waiting_worker_and_both_recover_alone(
         lock.execute("BEGIN IMMEDIATE")
         answer = httpx2.post(
             f"{service.url}/v1/jobs",
-            json=spec("overfit"),
+            json=digits(),
             headers={"Authorization": f"Bearer {key}"},
             timeout=30,
         )

@@ -126,6 +126,14 @@ def test_a_database_of_a_later_release_is_refused_and_left_as_it_is(work):
     assert migrations.current(work.database) == "later"
 
 
+def test_nothing_serves_on_the_tables_of_another_release(database):
+    migrations.require_newest(database)
+    with database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
+    with pytest.raises(OperatorError, match=f"is at revision 0000, this release needs {migrations.newest()}"):
+        migrations.require_newest(database)
+
+
 def test_processes_that_migrate_at_once_do_it_once(empty_database_url):
     def upgrade(_: int) -> str:
         database = Database(empty_database_url)

@@ -6,8 +6,9 @@ from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from heldout.mending.changes import VersionChanges
 from models.arrays import FILES, load
+from worker.ingest.folders import empty
 from worker.ingest.limits import Limits
-from worker.ingest.pipeline import Progress, empty, ingest
+from worker.ingest.pipeline import Progress, ingest
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
 from worker.ingest.sources.arrays import RowNames

@@ -17,6 +17,7 @@ from models.relations import FILE_NAME, save_relations, units_of
 from worker.ingest.audit import Audit, IngestedDataset, audit
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan, with_splits_of
+from worker.ingest.folders import empty
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
 from worker.ingest.preview import write_previews
@@ -85,15 +86,6 @@ def ingest(
                 RejectionCode.DISK_FULL, "The worker's disk is full. Try again later, or tell the operator."
             ) from None
         raise
-
-
-def empty(folder: Path) -> None:
-    """Remove all that is in a folder."""
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _run(

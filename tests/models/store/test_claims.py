@@ -1,7 +1,7 @@
 """Who gets a job, how long it stays theirs, and what an attempt that lost it can no longer do."""
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import timedelta
 from itertools import chain
@@ -164,11 +164,17 @@ def test_threads_that_claim_at_once_get_each_job_once(work):
         assert work.event_types(job_id) == ["job.queued", "job.started"]
 
 
-def test_processes_that_claim_at_once_get_each_job_once(work):
+@pytest.fixture(scope="module")
+def processes() -> Iterator[ProcessPoolExecutor]:
+    """Three processes, started once for both databases: each takes a second to import the store."""
+    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+def test_processes_that_claim_at_once_get_each_job_once(work, processes):
     ids = {work.submit() for _ in range(40)}
     url = work.database.engine.url.render_as_string(hide_password=False)
-    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
-        taken = list(pool.map(claim_until_empty, [url] * 3, map(str, range(3))))
+    taken = list(processes.map(claim_until_empty, [url] * 3, map(str, range(3))))
     assert sorted(chain(*taken)) == sorted(ids)
     assert {work.row(job_id).attempt for job_id in ids} == {1}
 

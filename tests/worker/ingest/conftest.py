@@ -1,5 +1,6 @@
-"""Real digits, read once."""
+"""Real digits, read once, and what would fill a memory."""
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,9 @@ def mnist5k():
 def digits():
     """1,797 digits of 8×8 pixels."""
     return BUNDLED["digits"].read(Path("unused"))
+
+
+@pytest.fixture(scope="session")
+def bomb() -> bytes:
+    """200 MiB of zeros, compressed."""
+    return zlib.compress(bytes(200 * 1024**2), 9)

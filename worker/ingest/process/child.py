@@ -16,8 +16,9 @@ from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from heldout.mending.changes import VersionChanges
 from worker.ingest.derive import derive
+from worker.ingest.folders import empty
 from worker.ingest.limits import GIB, Limits
-from worker.ingest.pipeline import empty, run
+from worker.ingest.pipeline import run
 from worker.ingest.pool import die_with
 from worker.ingest.process.messages import Message, Progress, Related, encoded
 from worker.ingest.rejection import Rejection

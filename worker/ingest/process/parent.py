@@ -20,8 +20,8 @@ from typing import Any, Literal, NoReturn, Self
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from heldout.kinds import DeriveSpec
+from worker.ingest.folders import empty
 from worker.ingest.limits import MIB, Limits
-from worker.ingest.pipeline import empty
 from worker.ingest.process.messages import Progress, Related, decoded
 from worker.ingest.rejection import Rejection, amount
 from worker.ingest.report import Report

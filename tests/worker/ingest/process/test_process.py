@@ -14,7 +14,7 @@ import pytest
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
-from tests.worker.ingest.test_hostile import BOMB, chunk, png
+from tests.worker.ingest.test_hostile import chunk, png
 from tests.worker.ingest.uploads import MIB, SPEC, arrays_of, encoded, noise, npz, pictures, taken, zipped
 from worker.ingest.limits import Limits
 from worker.ingest.process.messages import Progress, decoded
@@ -146,8 +146,8 @@ def test_a_set_whose_labels_need_more_memory_than_there_is_is_refused(tmp_path):
     assert rejection.code in ("out_of_memory", "bad_labels")
 
 
-def test_a_bomb_is_refused_by_the_process_too(tmp_path):
-    path = zipped(tmp_path / "a.zip", {**pictures(4), "cat/x.png": png(10, 12, chunk(b"zTXt", b"x\0\0" + BOMB))})
+def test_a_bomb_is_refused_by_the_process_too(tmp_path, bomb):
+    path = zipped(tmp_path / "a.zip", {**pictures(4), "cat/x.png": png(10, 12, chunk(b"zTXt", b"x\0\0" + bomb))})
     assert failing(path, tmp_path / "target").code == "image_bomb"
 
 

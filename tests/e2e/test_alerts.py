@@ -2,9 +2,7 @@
 
 import re
 import shutil
-import socket
 import subprocess
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -13,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from heldout.lifecycle import FailureCode
 from heldout.settings import embedded_settings
-from tests.e2e.running import ROOT, Service, until
+from tests.e2e.running import ROOT, until
 from tests.predict.world import predicting
 
 FOLDER = ROOT / "monitoring"
@@ -36,31 +34,25 @@ def rules():
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
+def served(service):
     """Labels and their values by metric, of the API, of what answers predictions, and of a worker after two jobs."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    service = Service(tmp_path_factory.mktemp("metrics") / "home", HELDOUT_METRICS_PORT=str(port)).start()
-    try:
-        with service.client() as client:
-            jobs = [client.submit(spec).id for spec in (SMALL, HUGE)]
-            ends = [until(lambda job=job: (now := client.wait(job)).has_ended and now.status, job) for job in jobs]
-            assert ends == ["succeeded", "failed"]
-            client.submit({**SMALL, "resources": {"device": "gpu"}})  # waits: there is none here
-        found: dict[str, dict[str, set[str]]] = {}
+    with service.client() as client:
+        jobs = [client.submit(spec).id for spec in (SMALL, HUGE)]
+        ends = [until(lambda job=job: (now := client.wait(job)).has_ended and now.status, job) for job in jobs]
+        assert ends == ["succeeded", "failed"]
+        client.submit({**SMALL, "resources": {"device": "gpu"}})  # waits: there is none here
         with predicting(embedded_settings(service.home)) as predict:
             httpx2.post(f"{predict}/v1/jobs/x/predict")
-            of_predict = httpx2.get(f"{predict}/metrics").text
-        texts = [httpx2.get(url).text for url in (f"{service.url}/metrics", f"http://127.0.0.1:{port}/metrics")]
-        for text in (*texts, of_predict):
-            for family in text_string_to_metric_families(text):
-                for sample in family.samples:
-                    labels = found.setdefault(sample.name, {})
-                    for name, value in sample.labels.items():
-                        labels.setdefault(name, set()).add(value)
-        return found
-    finally:
-        service.close()
+            sources = (service.url, f"http://127.0.0.1:{service.metrics_port}", predict)
+            texts = [httpx2.get(f"{url}/metrics").text for url in sources]
+    found: dict[str, dict[str, set[str]]] = {}
+    for text in texts:
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = found.setdefault(sample.name, {})
+                for name, value in sample.labels.items():
+                    labels.setdefault(name, set()).add(value)
+    return found
 
 
 def selectors(expression):
@@ -114,7 +106,7 @@ def scraped_jobs():
     [
         ("check", "rules", FOLDER / "alerts.yml"),
         ("check", "config", FOLDER / "prometheus.yml"),
-        ("test", "rules", Path(__file__).with_name("alerts.test.yml")),
+        ("test", "rules", ROOT / "tests" / "monitoring" / "alerts.test.yml"),
     ],
     ids=["rules", "configuration", "when they fire"],
 )
