@@ -5,29 +5,49 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select, text
+from sqlalchemy.exc import OperationalError
 
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, OperatorError
 from models.database import Database, Session, translated
 from models.store.locks import lock_number
 
+log = structlog.get_logger()
+
+# How often a migration is tried that ends in deadlocks. PostgreSQL takes a second to notice one.
+MOST_TRIES = 10
 _REVISION = text("SELECT version_num FROM alembic_version")
 FOLDER = Path(__file__).resolve().parent.parent / "alembic"
 
 
 def upgrade(database: Database) -> str:
-    """Bring the database to the newest revision and give that back.
+    """Bring the database to the newest revision and give that back. A service may go on using it.
 
     Raises:
         DatabaseUnavailable: if the database does not answer.
         OperatorError: if a later release has brought it further than this one knows.
     """
+    with translated():
+        for tries_left in reversed(range(MOST_TRIES)):
+            try:
+                _upgrade(database)
+                break
+            except OperationalError as error:
+                # Migrations lock one table after the other, as the work beside them does. Nothing was changed.
+                if not tries_left or type(error.orig).__name__ != "DeadlockDetected":
+                    raise
+                log.warning("migration_repeated", tries_left=tries_left)
+    return newest()
+
+
+def _upgrade(database: Database) -> None:
     config = _config()
-    with translated(), migrating(database) as connection:
+    with migrating(database) as connection:
         found = MigrationContext.configure(connection).get_current_revision()
         if found is not None and found not in _known():
             raise OperatorError(
@@ -36,7 +56,6 @@ def upgrade(database: Database) -> str:
             )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-    return newest()
 
 
 @contextmanager

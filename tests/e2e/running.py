@@ -61,6 +61,20 @@ def lives(pid: int) -> bool:
         return False
 
 
+def freeze(pid: int) -> None:
+    """SIGSTOP, and wait until all threads stand still: on a busy machine they go on for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: _stands_still(pid), f"the stop of {pid}")
+
+
+def _stands_still(pid: int) -> bool:
+    states = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # it has ended
+            states.append(thread.read_text().rpartition(")")[2].split()[0])
+    return set(states) <= {"T", "t", "Z", "X"}
+
+
 def processor_s(pid: int) -> float:
     """Processor seconds that a process has used, its children that have ended included.
 

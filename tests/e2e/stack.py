@@ -25,7 +25,7 @@ from models.blobs import Blobs
 from models.bundled import register
 from models.database import Database
 from models.store import keys
-from tests.e2e.running import ROOT, children_of, command_of, lives, tree_of, until
+from tests.e2e.running import ROOT, children_of, command_of, freeze, lives, tree_of, until
 from tests.servers_fixtures import empty_postgres
 
 OWNER = "me"
@@ -143,7 +143,7 @@ class Program:
     def kill_all(self) -> None:
         """SIGKILL to it and to all that it started, as a machine that loses its power."""
         if self.lives():
-            self.send(signal.SIGSTOP)  # starts nothing while it is counted
+            freeze(self.pid)  # starts nothing while it is counted
             for pid in tree_of(self.pid):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

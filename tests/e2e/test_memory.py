@@ -1,5 +1,6 @@
 """Memory that runs out for real: who is killed, who pays, and who goes on. The decisions have short tests elsewhere."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 @pytest.fixture
 def bounded() -> Iterator[Callable[[list[int], int], None]]:
     """Bounds the memory that processes take from now on."""
-    group = GROUPS / "heldout-test"
+    group = GROUPS / f"heldout-test-{os.getpid()}"
     group.mkdir()
 
     def bound(pids: list[int], limit_bytes: int) -> None:

@@ -39,13 +39,12 @@ def server(tmp_path):
     started = []
 
     def start():
-        options = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)]
+        folders = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)]
         with (folder / "log").open("ab") as log:
             started.append(
                 subprocess.Popen(
-                    [*_command(), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *options],
-                    env=os.environ
-                    | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                    [*_command(), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *folders],
+                    env=os.environ | OPTIONS,
                     cwd=folder,
                     stdout=log,
                     stderr=log,

@@ -1,11 +1,14 @@
 """Stacks to be harmed: on SQLite with local workers, and on PostgreSQL with a broker and Celery workers."""
 
+import io
+import json
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from host.broker import RedisServer
@@ -101,3 +104,13 @@ def require_ended_in_order(stack: Stack) -> None:
     until(lambda: not read(stack.database_url)["checkpoints"], "the removal of all checkpoints")
     found = violations(stack.recorder.answers, stack.database_url)
     assert not found, "\n".join(found)
+
+
+def predictions_of(stack: Stack, job_id: str) -> dict[str, object]:
+    """The arrays of a job's predictions, as bytes, and what its file says of the model, without the job's id."""
+    with np.load(io.BytesIO(stack.ask("GET", f"/v1/jobs/{job_id}/predictions").content)) as file:
+        arrays = {name: file[name].tobytes() for name in file.files if name != "about"}
+        about = json.loads(str(file["about"]))
+    assert about.pop("job_id") == job_id
+    assert about["weights_sha256"]
+    return arrays | about

@@ -13,7 +13,7 @@ from heldout.lifecycle import MAX_FAILURES
 from models.bundled import BUNDLED
 from tests.e2e.running import spec
 from tests.e2e.stack import Stack, long_digits
-from tests.faults.conftest import require_ended_in_order
+from tests.faults.conftest import predictions_of, require_ended_in_order
 from tests.faults.history import Row, read
 from tests.faults.marks import on
 
@@ -65,8 +65,7 @@ def interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> None:
     assert stack.history(job_id) == stack.history(whole)
     finals = [stack.ask("GET", f"/v1/jobs/{one}/metrics").json()["final"] for one in (job_id, whole)]
     assert finals[0] == finals[1]
-    files = [stack.ask("GET", f"/v1/jobs/{one}/predictions").content for one in (job_id, whole)]
-    assert files[0] == files[1]
+    assert predictions_of(stack, job_id) == predictions_of(stack, whole)
     assert job["stop_reason"] == stack.job(whole)["stop_reason"]
     print(f"{job['attempt']} attempts, {job['failures']} failures, stop reason {job['stop_reason']}")
     require_ended_in_order(stack)
