@@ -1,5 +1,6 @@
 """URLs of databases: which are understood, and how a password comes into them."""
 
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 SQLITE, POSTGRESQL = ("sqlite://", "sqlite+pysqlite://"), "postgresql+psycopg://"
@@ -21,6 +22,11 @@ def is_of_a_database(url: str) -> bool:
     host = url.removeprefix(POSTGRESQL).partition("?")[0].rpartition("@")[2].partition("/")[0]
     port = host.rpartition("]")[2].partition(":")[2]
     return not port or port.isdecimal()
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite database; None for other databases."""
+    return Path(url.partition("///")[2]) if url.startswith(SQLITE) else None
 
 
 def with_password(url: str, password: str) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from heldout import __version__
+from heldout.database_urls import sqlite_file
 from heldout.errors import OperatorError
 from heldout.settings import Settings
 from host import postgres_tools
@@ -24,10 +25,12 @@ from host.backup_files import (
     write_about,
     write_listed,
 )
+from host.own_servers import require_file
 from models.blob_check import is_orphan
 from models.blobs import BlobMissing, Blobs, StoredBlob
 from models.database import Database, Session
 from models.migrations import current
+from models.secret_box import KEY_FILE
 from models.snapshot import copy_sqlite, postgresql_snapshot
 from models.store import named_blobs
 
@@ -45,6 +48,7 @@ def back_up(settings: Settings, folder: Path) -> About:
     """
     if folder.exists():
         raise OperatorError(f"{folder} is there already. Name a folder that is not.")
+    require_file(settings)
     kind = kind_of(settings.database)
     blobs = Blobs(settings.blobs_url)
     with _partial(folder) as made:
@@ -73,9 +77,21 @@ def back_up(settings: Settings, folder: Path) -> About:
             files=len(files.copied),
             bytes=sum(one.size_bytes for one in files.copied.values()),
             missing=tuple(sorted(missing)),
+            secrets_key_sha256=_copy_secrets_key(settings, made),
         )
         write_about(made, about)
     return about
+
+
+def _copy_secrets_key(settings: Settings, folder: Path) -> str | None:
+    """Have the file of the key that seals webhooks' secrets; gives its SHA-256, None where a setting has the key."""
+    file = settings.home_path / KEY_FILE
+    if settings.secrets_key is not None or not file.exists():
+        return None
+    copy = folder / KEY_FILE
+    shutil.copyfile(file, copy)
+    copy.chmod(0o600)
+    return sha256_of(copy)
 
 
 @contextmanager
@@ -104,8 +120,9 @@ def _partial(folder: Path) -> Iterator[Path]:
 @contextmanager
 def _at_one_moment(settings: Settings, database: Database, file: Path) -> Iterator[Session]:
     """Write the database into `file`; gives a session that sees exactly what is in it."""
-    if kind_of(settings.database) == "sqlite":
-        copy_sqlite(Path(settings.database.partition("///")[2]), file)
+    source = sqlite_file(settings.database)
+    if source is not None:
+        copy_sqlite(source, file)
         copy = Database(f"sqlite:///{file}")
         try:
             with copy.read() as session:

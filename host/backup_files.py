@@ -17,7 +17,10 @@ DATABASE_FILES: dict[DatabaseKind, str] = {"sqlite": "heldout.db", "postgresql":
 
 @dataclass(frozen=True)
 class About:
-    """What `backup.json` says. `missing`: keys of files that rows name and that were not there."""
+    """What `backup.json` says. `missing`: keys of files that rows name and that were not there.
+
+    secrets_key_sha256: None where the service takes that key from a setting, or had none.
+    """
 
     format: int
     release: str
@@ -28,6 +31,7 @@ class About:
     files: int
     bytes: int
     missing: tuple[str, ...]
+    secrets_key_sha256: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """`heldout check`: what works and what is wrong, a line each."""
 
 import json
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +10,10 @@ from typing import Any
 import redis
 
 from heldout.dataset_lifecycle import DatasetStatus
-from heldout.errors import HeldoutError
+from heldout.errors import HeldoutError, OperatorError
 from heldout.settings import Settings, unknown_settings
 from host.deep_check import check_deep
+from host.own_servers import require_file
 from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Database
@@ -35,8 +35,6 @@ def report(
         deep: compare rows with files too, which reads all of them, and mend bundled datasets.
         collect: delete the files that belong to nothing.
     """
-    # What it says of the database's revision is said below, in a line for people.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     parts: list[dict[str, Any]] = []
 
     def tell(name: str, works: bool, text: str) -> None:
@@ -100,6 +98,7 @@ def _findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[Database]:
+    require_file(settings)
     database = Database(settings.database)
     try:
         yield database
@@ -111,6 +110,8 @@ def _database(settings: Settings) -> tuple[str, bool, str]:
     try:
         with _opened(settings) as database:
             revision = current(database)
+    except OperatorError as error:
+        return "database", False, error.detail
     except HeldoutError:
         return "database", False, "does not answer; check DATABASE_URL, the server and the password"
     if revision != newest():

@@ -1,6 +1,7 @@
 """What all commands of the server share: the options, the settings and the database they act on, and their answers."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,16 +36,24 @@ def configured_settings(home: Path | None) -> Settings:
 
     settings = Settings() if home is None else embedded_settings(home)
     logs.configure(settings.log_level)
+    # It would log each look at a database's revision.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     return settings
 
 
 @contextmanager
-def opened_database(settings: Settings) -> Iterator["Database"]:
-    """The settings' database, or that of a stack's home; closed after the block."""
-    from host.own_servers import with_own_database
+def opened_database(settings: Settings, *, may_make: bool = False) -> Iterator["Database"]:
+    """The settings' database, or that of a stack's home; closed after the block.
+
+    Args:
+        may_make: make the file of a SQLite database that is not there, instead of saying so.
+    """
+    from host.own_servers import require_file, with_own_database
     from models.database import Database
 
     with with_own_database(settings) as found:
+        if not may_make:
+            require_file(found)
         database = Database(found.database)
         try:
             yield database

@@ -31,13 +31,14 @@ commands.add_typer(keys_commands, name="keys")
 @commands.command()
 def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
     """Bring the database to this release's tables and store the bundled datasets that are here."""
+    from host.homes import make_home
     from models.blobs import Blobs
     from models.bundled import register
     from models.migrations import upgrade
 
     settings = configured_settings(home)
-    settings.home_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with opened_database(settings) as database:
+    make_home(settings.home_path)
+    with opened_database(settings, may_make=True) as database:
         revision = upgrade(database)
         added = register(database, Blobs(settings.blobs_url), settings.datasets)
     if as_json:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from heldout.database_urls import driver_url
-from heldout.errors import DatabaseUnavailable
+from heldout.database_urls import driver_url, sqlite_file
+from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.settings import Settings
 from host.child_server import LOOPBACK
+from host.homes import POSTGRES_FOLDER, database_in
 from host.postgres import DATABASE, USER, PostgresServer
 from models.database import Database
 from models.migrations import current
 
-FOLDER = "postgres"
 # The line of PostgreSQL's own pid file that has its port.
 PORT_LINE = 3
 
@@ -24,20 +24,24 @@ def is_of_home(settings: Settings) -> bool:
     return settings.database == f"sqlite:///{settings.home_path / 'heldout.db'}"
 
 
-def is_stack_home(settings: Settings) -> bool:
-    """Whether the settings' database is that of a home which `heldout up --stack` has made."""
-    home = settings.home_path
-    has_server = (home / FOLDER / "data" / "PG_VERSION").exists()
-    return is_of_home(settings) and has_server and not (home / "heldout.db").exists()
+def require_file(settings: Settings) -> None:
+    """Raises OperatorError where a SQLite database has no file yet: to look into it would make one."""
+    file = sqlite_file(settings.database)
+    if file is not None and not file.exists():
+        raise OperatorError(f"There is no database at {file}. `heldout up` or `heldout migrate` makes one.")
 
 
 @contextmanager
 def with_own_database(settings: Settings) -> Iterator[Settings]:
-    """The settings, with the home's own PostgreSQL where it is a stack's: the one that runs, or one for this block."""
-    if not is_stack_home(settings):
+    """The settings, with the home's own PostgreSQL where it is a stack's: the one that runs, or one for this block.
+
+    Raises:
+        OperatorError: the home has two databases, or its server does not start.
+    """
+    if not is_of_home(settings) or database_in(settings.home_path) != "postgresql":
         yield settings
         return
-    folder = settings.home_path / FOLDER
+    folder = settings.home_path / POSTGRES_FOLDER
     running = _running(folder)
     if running is not None:
         yield on_database(settings, running)

@@ -56,7 +56,9 @@ class PostgresServer(ChildServer):
         if self._host != LOOPBACK:
             with (new / "pg_hba.conf").open("a") as rules:
                 rules.write("host all all samenet scram-sha-256\n")
-        single = [str(programs / "postgres"), "--single", "-D", _as_seen_from_inside(new), "postgres"]
+        # Otherwise it ends well though the database could not be made, on a full disk say.
+        single = [str(programs / "postgres"), "--single", "-c", "exit_on_error=on"]
+        single += ["-D", _as_seen_from_inside(new), "postgres"]
         self._run_once(single, new, lock, f"CREATE DATABASE {DATABASE};\n".encode())
         data.rmdir()
         new.rename(data)

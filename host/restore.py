@@ -6,23 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from heldout.database_urls import sqlite_file
 from heldout.errors import OperatorError
 from heldout.settings import Settings
 from host import postgres_tools
 from host.backup_files import BLOBS, DATABASE_FILES, About, kind_of, read_about, read_listed, sha256_of
 from host.home_lock import locked_home
-from host.own_servers import FOLDER, is_of_home, is_stack_home, on_database
+from host.homes import POSTGRES_FOLDER, make_home, require_database_of
+from host.own_servers import is_of_home, on_database
 from host.postgres import PostgresServer
 from models.blobs import Blobs
 from models.database import Database
 from models.migrations import current, require_known, upgrade
+from models.secret_box import KEY_FILE
 from models.store import claims
 
 
 def restore(settings: Settings, folder: Path) -> About:
     """Bring back what a backup holds; what ran goes on from its last state, without counting a failure.
 
-    Settings that name no database are those of a home, whose own is made: a file, or a PostgreSQL server.
+    Settings that name no database are those of a home, whose own is made: a file, or a PostgreSQL server. A restore
+    that was cut off can be done again: until its end the database has no tables.
 
     Raises:
         OperatorError: the folder holds no whole backup, the target is not empty, or it does not fit.
@@ -39,10 +43,12 @@ def restore(settings: Settings, folder: Path) -> About:
         if _has_tables(target):
             raise OperatorError("The database is not empty. Restore into a new home, or into an empty database.")
         _require_whole(folder, about)
+        _require_no_other_key(target, folder, about)
         # Files first: a service that sees the rows finds what they name.
         blobs = Blobs(target.blobs_url)
         for one in read_listed(folder):
             blobs.put(one.key, folder / BLOBS / one.key)
+        _restore_secrets_key(target, folder, about)
         _fill(target, folder / DATABASE_FILES[about.database])
         # Not before: it would hold the SQLite file that the restored one replaces.
         database = Database(target.database)
@@ -63,21 +69,20 @@ def _target(settings: Settings, about: About) -> Iterator[Settings]:
         yield settings
         return
     home = settings.home_path
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_home(home)
     with locked_home(home):
-        if (home / "heldout.db").exists() or is_stack_home(settings):
-            raise OperatorError(f"{home} has a database. Restore into a new home.")
+        require_database_of(home, about.database)
         if about.database == "sqlite":
             yield settings
         else:
-            with PostgresServer(home / FOLDER) as server:
+            with PostgresServer(home / POSTGRES_FOLDER) as server:
                 yield on_database(settings, server.url)
 
 
 def _has_tables(settings: Settings) -> bool:
-    file = settings.database.partition("///")[2]
+    file = sqlite_file(settings.database)
     # Looking into a SQLite file makes it.
-    if kind_of(settings.database) == "sqlite" and not Path(file).exists():
+    if file is not None and not file.exists():
         return False
     database = Database(settings.database)
     try:
@@ -90,6 +95,8 @@ def _require_whole(folder: Path, about: About) -> None:
     """Read everything once before anything is written. Raises OperatorError."""
     file = DATABASE_FILES[about.database]
     damaged = [] if _is_whole(folder / file, about.database_sha256) else [file]
+    if about.secrets_key_sha256 is not None and not _is_whole(folder / KEY_FILE, about.secrets_key_sha256):
+        damaged.append(KEY_FILE)
     count = 0
     for one in read_listed(folder):
         count += 1
@@ -100,6 +107,24 @@ def _require_whole(folder: Path, about: About) -> None:
         raise OperatorError(f"The backup in {folder} is damaged or not whole: {shown}. Nothing was restored.")
 
 
+def _require_no_other_key(settings: Settings, folder: Path, about: About) -> None:
+    """Let no key be lost for another one. Raises OperatorError."""
+    there = settings.home_path / KEY_FILE
+    if settings.secrets_key is not None or about.secrets_key_sha256 is None or not there.exists():
+        return
+    if sha256_of(there) != about.secrets_key_sha256:
+        raise OperatorError(
+            f"{there} is another key than the backup's, by which the secrets of its webhooks are sealed. "
+            "Name another home, or move that file to another folder. Nothing was restored."
+        )
+
+
+def _restore_secrets_key(settings: Settings, folder: Path, about: About) -> None:
+    if settings.secrets_key is None and about.secrets_key_sha256 is not None:
+        make_home(settings.home_path)
+        _copy_durably(folder / KEY_FILE, settings.home_path / KEY_FILE)
+
+
 def _is_whole(file: Path, sha256: str) -> bool:
     try:
         return sha256_of(file) == sha256
@@ -108,15 +133,24 @@ def _is_whole(file: Path, sha256: str) -> bool:
 
 
 def _fill(settings: Settings, file: Path) -> None:
-    if kind_of(settings.database) == "postgresql":
+    target = sqlite_file(settings.database)
+    if target is None:
         postgres_tools.restore(settings.database, file)
-        return
-    target = Path(settings.database.partition("///")[2])
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    else:
+        make_home(target.parent)
+        _copy_durably(file, target)
+
+
+def _copy_durably(file: Path, target: Path) -> None:
+    """Copy a file for its owner alone, whole or not at all. Raises OperatorError."""
     part = target.with_name(f"{target.name}.part")
-    with file.open("rb") as source, part.open("wb") as copy:
-        os.chmod(part, 0o600)
-        shutil.copyfileobj(source, copy)
-        copy.flush()
-        os.fsync(copy.fileno())
-    part.replace(target)
+    try:
+        with file.open("rb") as source, part.open("wb") as copy:
+            os.chmod(part, 0o600)
+            shutil.copyfileobj(source, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OperatorError(f"{target} cannot be written: {error.strerror}. Restore again once it can.") from error

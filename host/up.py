@@ -19,9 +19,9 @@ from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.settings import Settings
 from host.broker import RedisServer
 from host.home_lock import locked_home
+from host.homes import POSTGRES_FOLDER, make_home, require_database_of
 from host.kept_servers import KeptServer
 from host.log_files import LogFiles
-from host.own_servers import FOLDER
 from host.postgres import PostgresServer
 from host.predictions import PredictionsOnDemand
 from host.workers import celery_workers, local_worker
@@ -60,14 +60,12 @@ def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = Fa
         stack: run PostgreSQL, a broker and two Celery workers in the home, instead of SQLite and one local worker.
     """
     home = settings.home_path
-    try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (home / "logs").mkdir(exist_ok=True)
-    except OSError as error:
-        raise OperatorError(f"The home {home} cannot be made: {error.strerror}. Choose another with --home.") from error
+    make_home(home)
+    make_home(home / "logs")
     # From here on a signal ends the service in good order, also before it serves.
     stop = _StopSignals()
     with locked_home(home):
+        require_database_of(home, "postgresql" if stack else "sqlite")
         try:
             logs.configure(settings.log_level, file=home / "logs" / "api.log")
             logs.warn_of_unknown_settings()
@@ -95,7 +93,7 @@ def _with_own_servers(settings: Settings, servers: ExitStack) -> Settings:
     One that dies is started again: API and workers wait for it as for any database and broker.
     """
     home = settings.home_path
-    postgres = servers.enter_context(KeptServer(PostgresServer(home / FOLDER)))
+    postgres = servers.enter_context(KeptServer(PostgresServer(home / POSTGRES_FOLDER)))
     redis = servers.enter_context(KeptServer(RedisServer(home / "redis")))
     return settings.model_copy(
         update={"database_url": SecretStr(driver_url(postgres.url)), "redis_url": SecretStr(redis.url)}

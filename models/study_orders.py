@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable
 from heldout.json_pointer import pointer_to
+from heldout.quotas import NO_BOUNDS, Bounds
 from heldout.remedies import ResolvedArm, resolve
 from heldout.spec import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
 from heldout.studies.fairness import chooses_alone
@@ -25,7 +26,7 @@ from models.ids import new_id
 from models.specs import training_spec_of
 from models.split_counts import counts_of
 from models.starts import copied_files
-from models.store import calibrations, jobs, studies
+from models.store import calibrations, jobs, quotas, studies
 from models.store.study_steps import begin
 from models.stored_splits import require_folds
 from models.studies.next_steps import next_steps
@@ -55,14 +56,20 @@ class _Base:
 
 
 def order(
-    session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int
+    session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int, bounds: Bounds = NO_BOUNDS
 ) -> tuple[StudyRow, DatasetRow]:
     """Begin a study; gives its row, and its dataset's.
 
+    Args:
+        bounds: of what its first trainings, which are queued together, take; the owner's own come first.
     Raises:
+        QuotaExceeded, OwnerSuspended.
         JobNotFound, DataFirst, FileOfLaterRelease, and what `submit` raises: for an arm with `/remedies/<place>`.
     """
     ordered = _ordered(session, blobs, owner, asked, max_parameters)
+    first = next_steps(ordered.plan.state(), ()).submit
+    # Before files are copied, which a refusal would leave behind.
+    quotas.require_room(session, owner, bounds, *quotas.OF_NEW_JOBS, asked=len(first))
     study_id, base = new_id("std"), ordered.base
     with ExitStack() as copies:
         plan = _with_files(blobs, study_id, ordered, copies)

@@ -52,6 +52,11 @@ class StoredAudit(StoredFile):
     source: dict[str, Any]
 
 
+def preview_key(dataset_id: str, class_number: int) -> str:
+    """Where the contact sheet of one class of an uploaded dataset is stored."""
+    return f"datasets/{dataset_id}/preview/{class_number}.png"
+
+
 def audit_key(dataset_id: str) -> str:
     """Where the audit of an uploaded dataset is stored."""
     return f"datasets/{dataset_id}/{StoredAudit.file_name}"

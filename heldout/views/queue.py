@@ -22,6 +22,6 @@ class QueueView(View):
         "a free slot, or a worker of a release that can read the job's spec. `backoff`: a moment, after a failure."
     )
     estimated_start_s: float | None = Field(
-        description="Estimated from the jobs that run and those that start before it, also of others; null where no "
-        "estimate exists."
+        description="Estimated from the jobs that run, those that start before it, also of others, and the owner's "
+        "quotas; null where no estimate exists."
     )

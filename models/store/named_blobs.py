@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsStatus
 from heldout.lifecycle import TERMINAL
 from heldout.model_lifecycle import ModelStatus
-from heldout.stored.audit import audit_key
+from heldout.stored.audit import audit_key, preview_key
 from heldout.stored.suspects import suspects_key
 from models.arrays import FILES
 from models.relations import relations_key
@@ -87,6 +87,8 @@ def _of_dataset(row: DatasetRow) -> Iterator[NamedBlob]:
         return
     if row.owner is not None:
         yield NamedBlob(audit_key(row.id), f"the audit of {name}")
+        for number in range(len(row.classes or ())):
+            yield NamedBlob(preview_key(row.id, number), f"a preview of {name}")
     if row.relations_status is RelationsStatus.STORED:
         yield NamedBlob(relations_key(row.id), f"the copies and groups of {name}")
     if row.suspects_status is SuspectsStatus.STORED:

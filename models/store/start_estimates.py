@@ -15,6 +15,7 @@ from heldout.kinds import KINDS_IN_SLOTS, JobKind
 from heldout.lifecycle import JobStatus
 from heldout.playing_claims import OwnersQueue, RunningJob, seconds_until_start
 from heldout.queueing import EndedJob, Pace, most_at_once, pace_of, remaining_s
+from heldout.quotas import Bounds, Quota, bound_of
 from heldout.spec import JobSpec
 from models.specs import spec_of
 from models.store import accounts, jobs
@@ -39,8 +40,12 @@ Datasets = Mapping[str | None, DatasetRow]
 _IN_SLOTS = (JobRow.status == JobStatus.QUEUED, JobRow.kind.in_(KINDS_IN_SLOTS), JobRow.gpus == 0)
 
 
-def estimated_start_s(session: Session, row: JobRow) -> float | None:
-    """Seconds until a queued job starts; None where no worker is known of, or nothing that tells how fast it is."""
+def estimated_start_s(session: Session, row: JobRow, bounds: Bounds) -> float | None:
+    """Seconds until a queued job starts; None where no worker is known of, or nothing that tells how fast it is.
+
+    Args:
+        bounds: what an owner may take where nothing else was set for it.
+    """
     if row.status is not JobStatus.QUEUED or row.gpus > 0:
         return None
     known, ended = speeds(session), _ended(session, row.owner)
@@ -61,13 +66,19 @@ def estimated_start_s(session: Session, row: JobRow) -> float | None:
     for one in waiting:
         durations_s[one.owner].append(pace.duration_s(_epochs_s(known, sources, one, one.epochs - one.epoch)))
     usual_s = [mean(one for of_owner in durations_s.values() for one in of_owner)] if waiting else [pace.runtime_s]
+    at = now(session)
     queues = {
-        name: OwnersQueue(accounts.standing_of(one.row), one.jobs, durations_s.get(name, usual_s))
+        name: OwnersQueue(
+            accounts.standing_of(one.row),
+            one.jobs,
+            durations_s.get(name, usual_s),
+            most_running=bound_of(Quota.RUNNING_JOBS, bounds, one.row.quotas),
+            held_s=max(0.0, _seconds(at, one.row.held_until)),
+        )
         for name, one in owners.items()
     }
     ahead = session.scalar(select(func.count()).select_from(own.order_by(None).subquery())) or 0
     queues[row.owner] = replace(queues[row.owner], jobs=ahead)
-    at = now(session)
     start_s = seconds_until_start(
         [_running_job(pace, known, sources, one, at) for one in running],
         row.owner,

@@ -167,6 +167,34 @@ def test_a_job_of_the_only_owner_starts_when_a_slot_is_free_of_those_before_it(l
     assert seconds_until_start(running, A, queues, slots=slots) == start_s
 
 
+def test_a_job_of_an_owner_that_may_run_few_waits_for_those_though_slots_are_free():
+    running = [RunningJob(30.0, -10.0, A)]
+
+    def start_s(most: int | None, ahead: int = 0, owner: str = A) -> float | None:
+        bounded = OwnersQueue(Standing(), ahead, [10.0] * ahead, most_running=most)
+        queues = {A: bounded, B: OwnersQueue(Standing(used_slot_s=1.0), 0)}
+        return seconds_until_start(running, owner, queues, slots=3)
+
+    assert [start_s(most) for most in (None, 3, 2, 1)] == [0, 0, 0, 30]
+    assert [start_s(most, ahead=2) for most in (None, 2, 1)] == [10, 20, 50]
+    assert start_s(1, ahead=5, owner=B) == 0, "nobody else waits for the places that it may not take"
+    assert start_s(0) is None
+
+
+def test_a_job_of_an_owner_that_is_held_until_tomorrow_starts_no_sooner():
+    def start_s(owner: str, jobs_of_b: int = 0, running: tuple[float, ...] = ()) -> float | None:
+        queues = {
+            A: OwnersQueue(Standing(), 0, held_s=1000.0),
+            B: OwnersQueue(Standing(used_slot_s=50.0), jobs_of_b, [400.0] * jobs_of_b),
+        }
+        return seconds_until_start([RunningJob(one, -1.0, B) for one in running], owner, queues, slots=1)
+
+    assert start_s(A) == 1000
+    assert start_s(A, running=(1500.0,)) == 1500
+    assert start_s(A, jobs_of_b=10) == 1200, "the others go on meanwhile"
+    assert start_s(B, running=(20.0,)) == 20
+
+
 def test_what_cannot_be_played_to_the_end_goes_on_at_the_same_pace():
     queues = {A: OwnersQueue(Standing(), 100_000, [1.0])}
     assert seconds_until_start([], A, queues, slots=1) == pytest.approx(100_000, rel=0.01)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from heldout.errors import OperatorError
 from heldout.lifecycle import JobStatus, StopReason
-from heldout.settings import Settings
+from heldout.settings import Settings, embedded_settings
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from host.backup import back_up
 from host.restore import restore
@@ -20,6 +20,7 @@ from models.arrays import FILES
 from models.blobs import Blobs
 from models.database import Database
 from models.relations import relations_key
+from models.secret_box import SecretBox
 from models.store import claims
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, HeldAttempt, Result
@@ -188,13 +189,85 @@ def test_nothing_is_restored_over_something_or_from_something_damaged(
         restore(target, tmp_path)
 
 
-def test_a_backup_holds_what_is_secret_and_only_its_owner_reads_it(
-    work: Work, settings: Settings, tmp_path: Path
+def test_secrets_that_were_sealed_are_opened_after_a_restore_and_only_the_owner_reads_the_backup(
+    work: Work, settings: Settings, target: Settings, tmp_path: Path
 ) -> None:
-    train(work, Blobs(settings.blobs_url))
+    sealed = SecretBox.of(settings).seal("whsec_1")
     back_up(settings, tmp_path / "backup")
     assert os.stat(tmp_path / "backup").st_mode & 0o077 == 0
     assert not (tmp_path / "backup.partial").exists()
+    own = target.home_path / "secrets-key"
+    own.write_text("of another service")
+    with pytest.raises(OperatorError, match=r"another key than the backup's.*Nothing was restored"):
+        restore(target, tmp_path / "backup")
+    assert own.read_text() == "of another service"
+    own.unlink()
+    key = tmp_path / "backup" / "secrets-key"
+    whole = key.read_bytes()
+    key.write_bytes(whole[1:])
+    with pytest.raises(OperatorError, match=r"damaged.*secrets-key"):
+        restore(target, tmp_path / "backup")
+    key.write_bytes(whole)
+    restore(target, tmp_path / "backup")
+    assert SecretBox.of(target).open(sealed) == "whsec_1"
+    assert os.stat(own).st_mode & 0o077 == 0
+
+
+def test_a_key_that_a_setting_has_is_in_no_backup(work: Work, settings: Settings, tmp_path: Path) -> None:
+    SecretBox.of(settings).seal("makes the file")
+    set_ = settings.model_copy(update={"secrets_key": SecretStr("from the setting")})
+    assert back_up(set_, tmp_path / "backup").secrets_key_sha256 is None
+    assert not (tmp_path / "backup" / "secrets-key").exists()
+
+
+def test_a_restore_that_failed_can_be_done_again_into_the_same_home(
+    work: Work, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = Blobs(settings.blobs_url)
+    held = train(work, blobs)
+    back_up(settings, tmp_path / "backup")
+    home = embedded_settings(tmp_path / "home")
+    key = f"jobs/{held.job_id}/1/model.keras"
+    model = tmp_path / "backup" / "blobs" / key
+    whole = model.read_bytes()
+    model.write_bytes(b"damaged")
+    with pytest.raises(OperatorError, match="Nothing was restored"):
+        restore(home, tmp_path / "backup")
+    model.write_bytes(whole)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("host.restore.shutil.copyfileobj", full)
+        disk.setattr("host.postgres_tools.restore", lambda *_: full_dump())
+        with pytest.raises(OperatorError, match="No space left"):
+            restore(home, tmp_path / "backup")
+    assert not list(home.home_path.glob("*.part"))
+    restore(home, tmp_path / "backup")
+    assert Blobs(home.blobs_url).read(key) == whole
+    with pytest.raises(OperatorError, match="not empty"):
+        restore(home, tmp_path / "backup")
+
+
+def full_dump() -> None:
+    raise OperatorError("pg_restore ended with status 1: No space left on device")
+
+
+def test_a_home_with_a_database_of_another_kind_is_left_as_it_is(
+    work: Work, settings: Settings, tmp_path: Path
+) -> None:
+    back_up(settings, tmp_path / "backup")
+    home = embedded_settings(tmp_path / "home")
+    if settings.database.startswith("sqlite"):
+        other = home.home_path / "postgres" / "data" / "PG_VERSION"
+    else:
+        other = home.home_path / "heldout.db"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    with pytest.raises(OperatorError, match="Choose another home"):
+        restore(home, tmp_path / "backup")
+    assert {path for path in home.home_path.rglob("*") if path.is_file()} == {other, home.home_path / "lock"}
 
 
 def test_a_backup_that_fails_leaves_nothing(

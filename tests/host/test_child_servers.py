@@ -535,3 +535,14 @@ def test_an_ordinary_user_needs_nothing_that_root_gives(installation, temporary_
     )
     command = [python_for_everybody(), "-B", "-c", code, str(installation), str(temporary_folder)]
     subprocess.run(command, cwd="/", check=True)
+
+
+def test_a_postgresql_whose_database_could_not_be_made_is_made_anew_at_the_next_start(tmp_path, monkeypatch):
+    server = PostgresServer(tmp_path / "server", durable=False)
+    with monkeypatch.context() as disk:
+        disk.setattr("host.postgres.DATABASE", "postgres")  # which is there already, so that it cannot be made
+        with pytest.raises(ServerFailed, match="already exists"):
+            server.start()
+    assert not (tmp_path / "server" / "data" / "PG_VERSION").exists()
+    with server, connect(server) as connection:
+        assert connection.execute("SELECT current_database()").fetchone() == ("heldout",)

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from api.__main__ import main
-from host.own_servers import FOLDER
+from host.homes import POSTGRES_FOLDER
 from host.postgres import PostgresServer
 from models import logs
 from models.database import Database
@@ -55,7 +55,7 @@ def test_a_key_is_made_listed_and_revoked_in_json_too(run, tmp_path):
 
 
 def test_the_database_of_a_stacks_home_is_found_while_it_runs_and_while_it_does_not(run_unmade, tmp_path):
-    with PostgresServer(tmp_path / FOLDER, durable=False):
+    with PostgresServer(tmp_path / POSTGRES_FOLDER, durable=False):
         assert run_unmade("migrate")[0] == 0
         assert run_unmade("keys", "create", "--owner", "zoë")[0] == 0
     assert [key["owner"] for key in json.loads(run_unmade("keys", "list", "--json")[1])["data"]] == ["zoë"]

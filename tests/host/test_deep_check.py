@@ -44,6 +44,8 @@ def work(database, blobs: Blobs, tmp_path: Path) -> Work:
         blobs.put(f"datasets/{sha256}/{file}", folder / file)
     blobs.put(f"datasets/{work.dataset.id}/relations.npz", b"x")
     blobs.put(f"datasets/{work.dataset.id}/audit.json", b"{}")
+    for number in range(len(dots().classes)):
+        blobs.put(f"datasets/{work.dataset.id}/preview/{number}.png", b"png")
     with database.write() as session:
         change = update(DatasetRow).where(DatasetRow.id == work.dataset.id).values(sha256=sha256, owner=ALICE)
         session.execute(change)
@@ -75,7 +77,7 @@ def succeeded(work: Work, blobs: Blobs) -> HeldAttempt:
 def test_a_store_in_order_is_said_to_be(work: Work, blobs: Blobs, check: Check) -> None:
     succeeded(work, blobs)
     found = check()
-    assert (found.is_fine, found.orphans, found.files) == (True, [], 8)
+    assert (found.is_fine, found.orphans, found.files) == (True, [], 10)
 
 
 def test_what_is_lost_or_damaged_is_named(work: Work, blobs: Blobs, check: Check) -> None:
@@ -85,11 +87,13 @@ def test_what_is_lost_or_damaged_is_named(work: Work, blobs: Blobs, check: Check
     blobs.put(f"jobs/{damaged.job_id}/1/predictions", f"predictions of {lost.job_id}".encode())
     blobs.put(f"datasets/{sha256}/labels.npy", blobs.read(f"datasets/{sha256}/labels.npy")[:-1] + b"\7")
     blobs.delete(f"datasets/{work.dataset.id}/audit.json")
+    blobs.delete(f"datasets/{work.dataset.id}/preview/1.png")
     assert {(fault.key, fault.what, fault.why) for fault in check().faults} == {
         (f"jobs/{lost.job_id}/1/model", f"the model of {lost.job_id}", "missing"),
         (f"jobs/{damaged.job_id}/1/predictions", f"the predictions of {damaged.job_id}", "damaged"),
         (f"datasets/{sha256}", "the images of dots@1", "damaged"),
         (f"datasets/{work.dataset.id}/audit.json", "the audit of dots@1", "missing"),
+        (f"datasets/{work.dataset.id}/preview/1.png", "a preview of dots@1", "missing"),
     }
     blobs.delete(f"datasets/{sha256}/images.npy")
     assert (f"datasets/{sha256}", "missing") in {(fault.key, fault.why) for fault in check().faults}

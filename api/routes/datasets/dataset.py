@@ -23,7 +23,7 @@ from heldout.errors import (
     StorageUnavailable,
 )
 from heldout.mending.offers import offers_of
-from heldout.stored.audit import StoredAudit, audit_key
+from heldout.stored.audit import StoredAudit, audit_key, preview_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from models.arrays import SPLITS
@@ -125,7 +125,7 @@ def get_preview(
     if class_ is not None and class_ not in classes:
         raise ImageNotFound(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     number = 0 if class_ is None else classes.index(class_)
-    sheet = _stored(app.blobs, row.name, f"datasets/{row.id}/preview/{number}.png")
+    sheet = _stored(app.blobs, row.name, preview_key(row.id, number))
     if not label_reads.is_handed_out(session, caller.owner, row):
         # Noted before anything is shown. Only the first request writes.
         with app.database.write() as writing:

@@ -1,7 +1,7 @@
 """A job's place in the queue, and when it should start."""
 
 from api.http.auth import CallerDep
-from api.http.deps import JobId, ReadSessionDep
+from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import JobNotFound
@@ -15,7 +15,7 @@ router = resource("/v1/jobs/{job_id}", "jobs")
 
 
 @router.get("/queue", responses=problems(JobNotFound))
-def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> QueueView:
+def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> QueueView:
     """The job's place in the queue."""
     job = jobs.find(session, caller.owner, job_id)
     ahead = jobs.count_ahead_of(session, job)
@@ -24,7 +24,7 @@ def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> Queu
         position=None if ahead is None else ahead + 1,
         ahead=ahead,
         waiting_for=_waiting_for(session, job),
-        estimated_start_s=start_estimates.estimated_start_s(session, job),
+        estimated_start_s=start_estimates.estimated_start_s(session, job, app.settings.quotas),
     )
 
 

@@ -63,7 +63,11 @@ def order_study(
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def begun() -> StudyView:
-        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
-        return study_view(*study_orders.order(session, app.blobs, caller.owner, spec, max_parameters=max_parameters))
+        bounds = app.settings.quotas
+        # Before all arms are examined, which takes a while. How many it begins with is not known yet.
+        quotas.require_room(session, caller.owner, bounds, *quotas.OF_NEW_JOBS)
+        return study_view(
+            *study_orders.order(session, app.blobs, caller.owner, spec, max_parameters=max_parameters, bounds=bounds)
+        )
 
     return once(session, caller.owner, idempotency_key, "POST /v1/studies", spec, response, begun)

@@ -48,6 +48,19 @@ def test_more_waiting_jobs_than_an_owner_may_have_are_refused_and_nobody_elses(c
     assert client.post(f"/v1/jobs/{first['id']}/resume").status_code == 200
 
 
+def test_a_study_needs_room_for_all_trainings_that_it_begins_with(client, worker, spec):
+    limit(worker, queued_jobs=6)
+    submitted(client, spec)
+    study = {"spec": spec, "remedies": ["dropout", "l2"], "splits": "fixed", "seeds": 2}
+    answer = client.post("/v1/studies", json=study)
+    refused(answer, "queued_jobs", 1, 6)
+    assert "asks for 6 more" in answer.json()["detail"]
+    assert client.get("/v1/studies").json()["data"] == []
+    assert len(client.get("/v1/jobs").json()["data"]) == 1
+    limit(worker, queued_jobs=7)
+    assert client.post("/v1/studies", json=study).status_code == 201
+
+
 def test_a_request_that_is_sent_again_gets_its_first_answer_also_where_there_is_no_room_now(client, worker, spec):
     limit(worker, queued_jobs=1)
     first, second = (client.post("/v1/jobs", json=spec, headers={"Idempotency-Key": "one"}) for _ in range(2))

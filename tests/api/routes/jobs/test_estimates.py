@@ -1,12 +1,14 @@
 """Times are told once a worker has measured its machine, and not before."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from heldout.cost import Speed
 from heldout.queueing import ASSUMED_AROUND_EPOCHS_S as AROUND_S
-from models.store import calibrations
+from heldout.quotas import Quota
+from models.store import calibrations, claims, owners
 from tests.api.support import submitted, with_field
 
 # Half a second for each of the 113 steps of an epoch, and nothing else.
@@ -49,6 +51,36 @@ def test_the_queue_tells_when_a_job_should_start(client, worker, spec):
     worker.epoch(held, 1)  # with 3 s left
     assert start(second) == pytest.approx(3 + AROUND_S / 2, abs=0.1)
     assert start(third) == pytest.approx(3 + 1.5 * AROUND_S + 2 * EPOCH_S, abs=0.1)
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_the_queue_knows_of_quotas(client, worker, spec):
+    def start() -> float | None:
+        return client.get(f"/v1/jobs/{waiting}/queue").json()["estimated_start_s"]
+
+    def limit(**bounds: int | str) -> None:
+        with worker.database.write() as session:
+            owners.limit(session, "ada", changes={Quota(name): bound for name, bound in bounds.items()})
+
+    spec = with_field(spec, "training.epochs", 2)
+    for _ in range(2):
+        submitted(client, spec)
+    ended, running = worker.claim(), worker.claim()
+    waiting = submitted(client, spec)["id"]
+    worker.epoch(running, 1)  # with 3 s left
+    worker.epoch(ended, 1)
+    worker.succeed(ended)  # its slot is free
+    assert start() == 0
+    limit(running_jobs=1)
+    assert start() >= 3
+    limit(running_jobs=0)
+    worker.fail(running)
+    assert start() is None
+    limit(running_jobs="default", slot_seconds=0)
+    with worker.database.write() as session:
+        assert claims.claim(session, "worker", ["cpu", "auto"], 60) is None  # by which the owner is held
+    midnight = (datetime.now(UTC) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    assert start() == pytest.approx((midnight - datetime.now(UTC)).total_seconds(), abs=5)
 
 
 def test_nothing_is_told_where_nothing_was_measured(client, worker, spec):
