@@ -20,6 +20,7 @@ from api.http.auth import bearer, key_of, require_valid_key, unchecked_key, vali
 from api.http.body import MAX_OPEN_BODY_BYTES, JsonRequest
 from api.http.context import Change, Endpoint, RequestContext, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
+from api.http.known import KNOWN
 from api.http.pointers import EXAMINED_ERRORS
 from api.http.rates import Rates
 from heldout.errors import HeldoutError, InvalidParameter
@@ -92,15 +93,15 @@ class ResourceRoute(APIRoute):
                             parser_of=context.app.large_bodies.parser_of,
                         )
                     )
-                    response.headers.update(counted)
-                    return response
                 except Exception as error:
                     # A stranger hears of the key, and not of what else is wrong.
                     if self._looks_key_up_itself and not context.endpoint_called:
                         await require_valid_key(request, context)
                     if isinstance(error, HeldoutError):
-                        error.headers |= counted
+                        error.headers |= counted or await self._counted(request, key)
                     raise
+                response.headers.update(counted or await self._counted(request, key))
+                return response
 
         return handle_key_first
 
@@ -114,8 +115,11 @@ class ResourceRoute(APIRoute):
         return context.app.large_bodies.received(request, limit_bytes, owner)
 
     async def _counted(self, request: Request, key: str) -> Mapping[str, str]:
-        """Headers that tell how many more requests the key may send; none where there is no key."""
-        if not key:
+        """Headers that tell how many more requests the key may send; none as long as it is not known to be valid.
+
+        What strangers make up is not counted: each such key would be kept in memory for the rate's time.
+        """
+        if KNOWN not in request.scope["state"]:
             return {}
         rates: Rates = request.app.state.context.rates
         return await rates.count(key)
