@@ -18,6 +18,7 @@ from api.http.request_id import RequestIdMiddleware
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.live.source import DatabaseSource
+from api.metrics_port import metrics_served_apart
 from api.passed_on import PassedOn
 from api.predictions import Predictions
 from api.routes import audit_log, diagnoses, events, health, keys, predictions, session, usage, webhooks
@@ -123,8 +124,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sender = Sender(app_context.database, app_context.settings)
     sender.start()
     loops = asyncio.gather(app_context.hub.run(), app_context.places.run())
-    settings = app_context.settings
-    with health.metrics_served_apart(app.state.metrics, settings.host, settings.api_metrics_port):
+    with metrics_served_apart(app.state.metrics, app_context.settings):
         yield
     app_context.hub.stop()
     loops.cancel()

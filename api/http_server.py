@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.connections.server import Server
+from api.connections.turns import Turns
 from heldout.settings import Settings
 
 
@@ -17,7 +18,7 @@ class ApiServer(Server):
 
     def __init__(self, app: FastAPI, **config: Any) -> None:
         context = app.state.context
-        super().__init__(app, context.settings, context.hub.stop, **config)
+        super().__init__(app, context.settings, context.hub.stop, Turns(), **config)
 
 
 class EmbeddedServer(ApiServer):

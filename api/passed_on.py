@@ -17,6 +17,7 @@ from api.http.app_context import AppContext
 from api.http.auth import key_of, require_valid_key
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body
 from api.http.context import RequestContext
+from api.http.known import KNOWN
 from api.http.problems import problem_response
 from api.predictions import Body
 from api.remembered import Remembered
@@ -64,6 +65,7 @@ class PassedOn:
         if needs_key:
             key = await key_of(request)
             owner = self._owners.get(key) or self._owners.keep(key, await self._owner_of(request, key))
+            request.scope["state"][KNOWN] = True
         body = await Body.of(request)
         request_id = str(get_contextvars().get("request_id", ""))
         answer = await self._context.predictions.answer(
@@ -76,7 +78,7 @@ class PassedOn:
 
     async def _owner_of(self, request: Request, key: str) -> str:
         """Raises Unauthenticated, InsufficientScope, DatabaseUnavailable."""
-        context = RequestContext(self._context, key, "read")
+        context = RequestContext(self._context, key, request.scope["state"])
         await require_valid_key(request, context)
         return context.caller.owner
 

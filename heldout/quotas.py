@@ -25,7 +25,7 @@ COUNTED: Mapping[Quota, str] = {
     Quota.SLOT_SECONDS: "slot-seconds of jobs in a day (UTC)",
     Quota.DATASETS: "versions of datasets",
     Quota.STORED_BYTES: "bytes of datasets as they are unpacked, and of models",
-    Quota.KEYS: "API keys that are not revoked",
+    Quota.KEYS: "API keys that are valid",
     Quota.WEBHOOKS: "webhooks",
     Quota.UPLOADS: "uploads at once",
     Quota.STREAMS: "streams of events at once",

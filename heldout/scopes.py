@@ -4,6 +4,8 @@ from typing import Literal, get_args
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+# What a route can need: `any` is good for every key.
+NeededScope = Scope | Literal["any"]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

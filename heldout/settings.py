@@ -199,7 +199,7 @@ class Settings(BaseSettings):
     quota_stored_bytes: int = Field(
         200 * GIB, ge=0, description="Bytes that one owner's datasets, as they are unpacked, and models may take."
     )
-    quota_keys: int = Field(100, ge=0, description="API keys of one owner that are not revoked.")
+    quota_keys: int = Field(100, ge=0, description="Valid API keys of one owner.")
     quota_webhooks: int = Field(20, ge=0, description="Webhooks of one owner.")
     quota_uploads: int = Field(8, ge=0, description="Uploads of one owner at once.")
     quota_streams: int = Field(1000, ge=0, description="Streams of events of one owner at once.")

@@ -15,9 +15,11 @@ from heldout.settings import unknown_settings
 
 log = structlog.get_logger()
 
-# What a careless message or an exception's text could carry: API keys, bearer headers, passwords in URLs.
+# What a careless message or an exception's text could carry: keys, sessions, links to log in, secrets of webhooks,
+# bearer headers, passwords in URLs.
 _SECRETS = (
-    (re.compile(r"\bho_([0-9a-f]{1,32})_[A-Za-z0-9_-]+"), r"ho_\1_***"),
+    (re.compile(r"\b(h[osl]_[0-9a-f]{1,32})_[A-Za-z0-9_-]+"), r"\1_***"),
+    (re.compile(r"\bwhsec_[A-Za-z0-9+/=]+"), "whsec_***"),
     (re.compile(r"(?i)\b(bearer|basic) [^\s\"'\\,]+"), r"\1 ***"),
     (re.compile(r"(://[^:/@\s\"]*):[^@/\s\"]+@"), r"\1:***@"),
 )

@@ -35,14 +35,18 @@ def refusal_of(received: bytes) -> HeldoutError | None:
     end = _END.search(received, line_end, MAX_HEAD_BYTES)
     if end is None:
         return HeadersTooLarge(MAX_HEAD_BYTES, MAX_HEADERS) if len(received) >= MAX_HEAD_BYTES else None
-    return _refusal_of_headers(received[line_end + 1 : end.start()].split(b"\n"))
+    head = received[: end.end()]
+    if head.count(b"\n") != head.count(b"\r\n"):
+        return MalformedRequest("A line of the head ends in LF alone. End each in CR LF.")
+    is_old = received[:line_end].endswith(b"1.0\r")
+    return _refusal_of_headers(received[line_end + 1 : end.start()].split(b"\n"), is_old=is_old)
 
 
 def _target_of(request_line: bytes) -> bytes:
     return request_line.partition(b" ")[2].rpartition(b" ")[0]
 
 
-def _refusal_of_headers(lines: list[bytes]) -> HeldoutError | None:
+def _refusal_of_headers(lines: list[bytes], *, is_old: bool) -> HeldoutError | None:
     if len(lines) > MAX_HEADERS:
         return HeadersTooLarge(MAX_HEAD_BYTES, MAX_HEADERS)
     if any(line[:1] in (b" ", b"\t") for line in lines):
@@ -53,6 +57,8 @@ def _refusal_of_headers(lines: list[bytes]) -> HeldoutError | None:
             return MalformedRequest(f"The header `{name.decode()}` comes {names[name]} times; send it once.")
     if names[b"content-length"] and names[b"transfer-encoding"]:
         return MalformedRequest("Received `Content-Length` and `Transfer-Encoding`; send one of them.")
+    if is_old and names[b"transfer-encoding"]:
+        return MalformedRequest("HTTP/1.0 has no `Transfer-Encoding`. Send `Content-Length`, or HTTP/1.1.")
     length = next((line for line in lines if line.lower().startswith(b"content-length")), b"")
     if b"," in length:
         return MalformedRequest("`Content-Length` holds several values; send one number.")

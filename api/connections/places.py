@@ -1,11 +1,13 @@
 """How many connections may be open at once: in all, from one address, and some more for probes alone.
 
 A connection that waits for a request gives way to a new one, first among those of the address of which most wait: who
-opens many and says nothing only drives out their own. One that is being answered stays.
+opens many and says nothing only drives out their own. Where none waits, one gives way in the same order that is being
+answered, but bears no valid key. One that does stays until it is answered.
 """
 
 import ipaddress
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
@@ -14,12 +16,18 @@ from api.connections.waiting import Group, Waiting
 
 # Places for connections that find all others taken; only probes are answered there.
 PLACES_FOR_PROBES = 64
+# Whoever has one address of IPv6 usually has all of its network of this size.
+HOST_PREFIX_V6 = 64
 
 
 class Connection(Protocol):
     """What the bookkeeping needs of a connection."""
 
     address: str
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the request that is being answered bears a valid key."""
 
     def give_way(self) -> None:
         """Close it."""
@@ -53,16 +61,30 @@ class Places:
 
     def enter(self, connection: Connection) -> Place:
         """Give a new connection a place, if need be that of one that waits."""
-        # Clients behind a proxy cannot be told apart: each connection counts as a client of its own.
-        group = connection if self._is_proxy(connection.address) else connection.address
+        group = self.group_of(connection)
         if self._full.enter(connection, group):
             return Place.FULL
         if self._for_probes.enter(connection, group):
             return Place.PROBES_ONLY
         return Place.NONE
 
+    def group_of(self, connection: Connection) -> Group:
+        """What the client is known by: its address, of IPv6 the network that one host has for itself.
+
+        Clients behind a proxy cannot be told apart: each connection counts as a client of its own.
+        """
+        try:
+            address = ipaddress.ip_address(connection.address)
+        except ValueError:
+            return connection.address
+        if any(address in network for network in self._proxies):
+            return connection
+        if isinstance(address, ipaddress.IPv6Address):
+            return ipaddress.ip_network((int(address), HOST_PREFIX_V6), strict=False)
+        return connection.address
+
     def has_asked(self, connection: Connection) -> None:
-        """Let a connection stay until it is answered: a request of it has been read."""
+        """Let a connection stay until it is answered, if it bears a valid key: a request of it has been read."""
         for room in (self._full, self._for_probes):
             room.set_waiting(connection, waits=False)
 
@@ -76,15 +98,6 @@ class Places:
         for room in (self._full, self._for_probes):
             room.leave(connection)
 
-    def _is_proxy(self, address: str) -> bool:
-        if not self._proxies:
-            return False
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._proxies)
-
 
 class _Room:
     """So many places, and how many of them one group of connections may have."""
@@ -95,13 +108,15 @@ class _Room:
         self._groups: dict[Connection, Group] = {}
         self._sizes: Counter[Group] = Counter()
         self._waiting: Waiting[Connection] = Waiting()
+        # Being answered. Whether they bear a valid key is asked when one has to give way.
+        self._answered: Waiting[Connection] = Waiting()
 
     def enter(self, connection: Connection, group: Group) -> bool:
         """Whether the connection has found a place; one that waits may have lost it."""
         if self._sizes[group] >= self._per_group:
-            has_room = self._make_room(self._waiting.oldest_of(group))
+            has_room = self._make_room(lambda among: among.oldest_of(group))
         else:
-            has_room = len(self._groups) < self._places or self._make_room(self._waiting.oldest_of_largest())
+            has_room = len(self._groups) < self._places or self._make_room(Waiting.oldest_of_largest)
         if has_room:
             self._groups[connection] = group
             self._sizes[group] += 1
@@ -111,18 +126,25 @@ class _Room:
     def set_waiting(self, connection: Connection, *, waits: bool) -> None:
         group = self._groups.get(connection)
         if group is not None:
-            (self._waiting.add if waits else self._waiting.discard)(connection, group)
+            (self._answered if waits else self._waiting).discard(connection, group)
+            (self._waiting if waits else self._answered).add(connection, group)
 
     def leave(self, connection: Connection) -> None:
         group = self._groups.pop(connection, None)
         if group is not None:
             self._waiting.discard(connection, group)
+            self._answered.discard(connection, group)
             self._sizes[group] -= 1
             if not self._sizes[group]:
                 del self._sizes[group]
 
-    def _make_room(self, connection: Connection | None) -> bool:
-        """Close a connection that waits; False where there is none."""
+    def _make_room(self, find: Callable[[Waiting[Connection]], Connection | None]) -> bool:
+        """Close a connection that waits, or one of a stranger; False where there is none."""
+        connection = find(self._waiting)
+        while connection is None and (connection := find(self._answered)) is not None and connection.is_known:
+            # It stays; until its next request it is not asked again.
+            self._answered.discard(connection, self._groups[connection])
+            connection = None
         if connection is None:
             return False
         self.leave(connection)

@@ -19,10 +19,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from api.connections.heads import refusal_of
 from api.connections.pace import PATIENCE_S, Pace
 from api.connections.places import Place, Places
+from api.connections.turns import Turns, in_turn
+from api.http.known import KNOWN
 from api.http.problems import problem_response
 from api.http.request_id import PROBED_PATHS
 from heldout.errors import HeldoutError, MalformedRequest, RequestTimeout, TooManyConnections
 from models.ids import new_id
+
+MAX_UNSENT_BYTES = 128 * 1024
+READ_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,12 @@ class Deadlines:
 class GuardedProtocol(H11Protocol):
     """One connection. `check` is called each second, by the server."""
 
-    def __init__(self, *uvicorns: Any, places: Places, deadlines: Deadlines, **named: Any) -> None:
+    def __init__(self, *uvicorns: Any, places: Places, turns: Turns | None, deadlines: Deadlines, **named: Any) -> None:
         super().__init__(*uvicorns, **named)
         self.conn = _StrictConnection(h11.SERVER)
         self.address = ""
         self._places = places
+        self._turns = turns
         self._deadlines = deadlines
         self._head_began_at: float | None = None
         self._checked_at = 0.0
@@ -57,6 +63,10 @@ class GuardedProtocol(H11Protocol):
         # asyncio does so itself, but not for connections of a socket that it was handed: an answer's body would wait 40
         # ms for the other side to acknowledge its head.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # What is not sent yet waits here, where it is seen and bounded, and not in the system's large buffers.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
+        # asyncio's own is four times as much, which many clients together can make us hold.
+        transport.max_size = READ_BYTES  # type: ignore[attr-defined]  # of the selector loop's transports
         self.address = self.client[0] if self.client else ""
         self._head_began_at = self._checked_at = self._sent_at = self.loop.time()
         place = self._places.enter(self)
@@ -64,6 +74,8 @@ class GuardedProtocol(H11Protocol):
             self.app = _for_probes_only(self.app)
         elif place is Place.NONE:
             transport.abort()
+        if self._turns is not None:
+            self.app = in_turn(self.app, self._turns, self._places.group_of(self))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._places.leave(self)
@@ -88,8 +100,13 @@ class GuardedProtocol(H11Protocol):
         """Whether it waits for a request, or for the rest of its head."""
         return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]  # None at first
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the request that is being answered bears a valid key; the app notes that."""
+        return not self.is_waiting and KNOWN in self.scope["state"]
+
     def give_way(self) -> None:
-        """Close a connection that waits, since another one needs its place; what it has not taken yet is dropped."""
+        """Close the connection, since another one needs its place; what it has not taken yet is dropped."""
         self._cut()
 
     def _cut(self) -> None:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from api.connections.places import PLACES_FOR_PROBES, Limits, Places
 from api.connections.protocol import Deadlines, GuardedProtocol
+from api.connections.turns import Turns
 from heldout.settings import Settings
 
 log = structlog.get_logger("heldout.api")
@@ -30,14 +31,23 @@ class Server(uvicorn.Server):
     """uvicorn with our limits and our logs instead of its own. Before it stops, it answers clients that wait."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, answer_waiting: Callable[[], None] = lambda: None, **config: Any
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        answer_waiting: Callable[[], None] = lambda: None,
+        turns: Turns | None = None,
+        **config: Any,
     ) -> None:
-        """answer_waiting: called before the server stops; it has clients answered that wait for a change."""
+        """
+        Args:
+            answer_waiting: called before the server stops; it has clients answered that wait for a change.
+            turns: those of clients; None where requests come from one that we trust.
+        """
         deadlines = Deadlines(settings.head_timeout_s, settings.min_body_rate)
         super().__init__(
             uvicorn.Config(
                 app,
-                http=partial(GuardedProtocol, places=Places(_limits(settings)), deadlines=deadlines),  # type: ignore[arg-type]
+                http=partial(GuardedProtocol, places=Places(_limits(settings)), turns=turns, deadlines=deadlines),  # type: ignore[arg-type]
                 ws="none",
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=list(settings.trusted_proxies),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from anyio import CapacityLimiter
 
 from api.dispatch import Publisher
+from api.http.large_bodies import LargeBodies
 from api.http.rates import Rates
 from api.http.readiness import Readiness
 from api.http.upload_body import Uploads
@@ -38,4 +39,4 @@ class AppContext:
     predictions: Predictions
     # Strangers' keys are looked up too: without a limit they would take all the threads that answer others.
     key_lookups: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEY_LOOKUPS_AT_ONCE))
-    large_bodies: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    large_bodies: LargeBodies = field(default_factory=LargeBodies)

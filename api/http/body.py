@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from email.message import Message
 from typing import Any
 
@@ -28,8 +28,7 @@ MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 MAX_DISCARD_S = 5.0
 # Of a route that needs no key: a log-in is small.
 MAX_OPEN_BODY_BYTES = 4 * 1024
-# Parsers and validators hold Python's lock for long over a large body. One at a time, so that the event loop, and who
-# else waits for the lock, has its turn after each.
+# What is larger needs a place (`large_bodies.py`).
 LARGE_BODY_BYTES = 64 * 1024
 # Gives the validated value, or what is wrong with it in Pydantic's form, with locations that begin with "body".
 Validate = Callable[[Any], tuple[Any, list[dict[str, Any]]]]
@@ -45,18 +44,24 @@ class JsonRequest(Request):
     """
 
     def __init__(
-        self, request: Request, validate: Validate, *, may_be_absent: bool, large_bodies: CapacityLimiter, is_open: bool
+        self,
+        request: Request,
+        validate: Validate,
+        *,
+        may_be_absent: bool,
+        received: Callable[[Request], AbstractAsyncContextManager[bytes]],
+        parser_of: Callable[[bytes], CapacityLimiter | None],
     ) -> None:
         """
         Args:
             may_be_absent: whether the route takes a request without a body.
-            large_bodies: what large bodies wait for, before one of them is parsed and validated.
-            is_open: whether the route needs no key.
+            received: gives the whole body, and keeps its place while the block runs.
+            parser_of: what a body waits for, before it is parsed and validated.
         """
         super().__init__(request.scope, request.receive)
         self._may_be_absent = may_be_absent
-        self._large_bodies = large_bodies
-        self._is_open = is_open
+        self._received = received
+        self._parser_of = parser_of
         self._validate = validate
         self._validated: Any = REFUSED
 
@@ -64,10 +69,9 @@ class JsonRequest(Request):
         if self._may_be_absent and not _has_body(self):
             return b""  # FastAPI then takes the parameter's default
         try:
-            limit_bytes = self.app.state.context.settings.max_body_bytes
-            raw = await receive_json(self, min(limit_bytes, MAX_OPEN_BODY_BYTES) if self._is_open else limit_bytes)
-            limiter = self._large_bodies if len(raw) > LARGE_BODY_BYTES else None
-            self._validated = await to_thread.run_sync(_parse_and_validate, raw, self._validate, limiter=limiter)
+            async with self._received(self) as raw:
+                parser = self._parser_of(raw)
+                self._validated = await to_thread.run_sync(_parse_and_validate, raw, self._validate, limiter=parser)
         except HeldoutError as refusal:
             self.state.body_refusal = refusal
         return b"received"  # not empty, so that FastAPI goes on to json() where the media type says so
@@ -86,18 +90,25 @@ def body_refusal(request: Request) -> HeldoutError | None:
     return refusal
 
 
-async def receive_json(request: Request, limit_bytes: int) -> bytes:
+async def receive_json(request: Request, limit_bytes: int, take_place: Callable[[], Awaitable[None]]) -> bytes:
     """A body that says it is JSON, whole and not yet parsed.
 
+    Args:
+        take_place: waits until a body may be received that is larger than LARGE_BODY_BYTES.
     Raises:
+        What `take_place` does.
         UnsupportedMediaType: it is not said to be JSON.
         BodyTooLarge: more than `limit_bytes`, by Content-Length or by what was received.
     """
     require_json(request.headers.get("content-type", ""))
     await require_length(request, limit_bytes)
     received = bytearray()
+    is_large = False
     async for chunk in request.stream():
         received += chunk
+        if len(received) > LARGE_BODY_BYTES and not is_large:
+            is_large = True
+            await take_place()
         if len(received) > limit_bytes:
             await discard_body(request, MAX_DISCARDED_BYTES - len(received), MAX_DISCARD_S)
             raise BodyTooLarge(limit_bytes)

@@ -5,7 +5,7 @@ one, after a detour through the event loop, while SQLite's only write lock is he
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from functools import cached_property, wraps
 from typing import Any
 
 import structlog
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api.http.app_context import AppContext
+from api.http.known import KNOWN
 from heldout.errors import InsufficientScope, Unauthenticated
-from heldout.scopes import Scope
+from heldout.scopes import NeededScope
 from models.database import Session
 from models.store import accounts, audit_log, callers
 from models.store.keys import Caller
@@ -42,12 +42,21 @@ class RequestContext:
     """Caller and database sessions of one request, created on first use.
 
     Args:
+        state: that of the request, where it is noted that its key is valid.
         scope: what the key must be good for.
         change: what goes into the audit log; None where the request changes nothing.
     """
 
-    def __init__(self, app_context: AppContext, key: str, scope: Scope = "read", change: Change | None = None) -> None:
+    def __init__(
+        self,
+        app_context: AppContext,
+        key: str,
+        state: MutableMapping[str, Any],
+        scope: NeededScope = "read",
+        change: Change | None = None,
+    ) -> None:
         self.app = app_context
+        self._state = state
         self.key = key
         self.change = change
         self._scope = scope
@@ -70,9 +79,10 @@ class RequestContext:
         return caller
 
     def admit(self, caller: Caller) -> None:
-        """Note that the key is used. Raises InsufficientScope if it may not do what the request asks."""
+        """Note that the key is valid and used. Raises InsufficientScope if it may not do what the request asks."""
+        self._state[KNOWN] = True
         self.app.key_uses.note(caller.key_id)
-        if self._scope not in caller.scopes:
+        if self._scope != "any" and self._scope not in caller.scopes:
             raise InsufficientScope(self._scope, caller.scopes)
 
     @property
@@ -106,25 +116,29 @@ class RequestContext:
         return answer
 
     def note_change(self, session: Session, answer: Any) -> None:
-        """Write into the audit log what the request has changed."""
+        """Write into the audit log what the request has changed, once.
+
+        An endpoint that opens its own transactions calls this in the one that makes the change.
+        """
         # A response in place of a view says what would be done (`dry_run`).
         if self.change is not None and not isinstance(answer, Response):
-            subject = getattr(answer, "id", None) or self.change.subject
-            caller = self.caller
+            self.note_change_of(session, [getattr(answer, "id", None) or self.change.subject])
+
+    def note_change_of(self, session: Session, subjects: Sequence[str | None]) -> None:
+        """The same, with an entry for each of these."""
+        change, self.change = self.change, None
+        if change is None:
+            return
+        for subject in subjects:
             audit_log.add(
                 session,
-                caller.owner,
-                self.change.action,
+                self.caller.owner,
+                change.action,
                 subject=subject,
-                key_id=caller.key_id,
-                address=self.change.address,
-                request_id=self.change.request_id,
+                key_id=self.caller.key_id,
+                address=change.address,
+                request_id=change.request_id,
             )
-
-    def note_change_alone(self, answer: Any) -> None:
-        """The same in a transaction of its own, after those of an `async` endpoint."""
-        with self.app.database.write() as session:
-            self.note_change(session, answer)
 
     def close(self) -> None:
         """Close sessions that were never used, because the request was refused before its endpoint was called."""
@@ -140,9 +154,11 @@ def current_context() -> RequestContext:
 
 
 @contextmanager
-def request_context(app_context: AppContext, key: str, scope: Scope, change: Change | None) -> Iterator[RequestContext]:
+def request_context(
+    app_context: AppContext, key: str, state: MutableMapping[str, Any], scope: NeededScope, change: Change | None
+) -> Iterator[RequestContext]:
     """A new context, which is the current one while the block runs."""
-    context = RequestContext(app_context, key, scope, change)
+    context = RequestContext(app_context, key, state, scope, change)
     token = _current.set(context)
     try:
         yield context
@@ -164,9 +180,6 @@ def called_in_context(endpoint: Endpoint) -> Endpoint:
     async def call_async(**values: Any) -> Any:
         context = current_context()
         context.endpoint_called = True
-        answer = await endpoint(**values)
-        if context.change is not None:
-            await run_in_threadpool(context.note_change_alone, answer)
-        return answer
+        return await endpoint(**values)
 
     return call_async if inspect.iscoroutinefunction(endpoint) else call

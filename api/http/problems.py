@@ -40,6 +40,7 @@ from heldout.errors import (
     StorageUnavailable,
     TooManyParameters,
     TooManyRequests,
+    TooManyUploads,
     Unauthenticated,
     UnsupportedMediaType,
 )
@@ -48,7 +49,7 @@ from heldout.views.request import RequestView
 
 MEDIA_TYPE = "application/problem+json"
 # What any route that takes JSON can answer, and what any that takes a spec can.
-JSON_BODY = (InvalidJson, BodyTooLarge, UnsupportedMediaType, InvalidSpec)
+JSON_BODY = (InvalidJson, BodyTooLarge, UnsupportedMediaType, InvalidSpec, TooManyUploads)
 REFUSED_SPEC = (
     SpecDatasetNotFound,
     DatasetUnavailable,

@@ -31,6 +31,7 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        scope.setdefault("state", {})
         request_id = request_id_of(Headers(scope=scope))
         status: int | None = None
 

@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from functools import cached_property
+from contextlib import AbstractAsyncContextManager
+from functools import cached_property, partial
 from typing import Any
 
 import structlog
@@ -16,22 +17,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http.auth import bearer, key_of, require_valid_key, unchecked_key, valid_caller
-from api.http.body import JsonRequest
-from api.http.context import Change, Endpoint, called_in_context, request_context
+from api.http.body import MAX_OPEN_BODY_BYTES, JsonRequest
+from api.http.context import Change, Endpoint, RequestContext, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
+from api.http.known import KNOWN
 from api.http.pointers import EXAMINED_ERRORS
 from api.http.rates import Rates
 from heldout.errors import HeldoutError, InvalidParameter
-from heldout.scopes import SAFE_METHODS, Scope, scope_of_method
+from heldout.scopes import SAFE_METHODS, NeededScope, scope_of_method
 
 
 def resource(
-    prefix: str, tag: str, *, needs_key: bool = True, scope: Scope | None = None, has_secrets: bool = False
+    prefix: str, tag: str, *, needs_key: bool = True, scope: NeededScope | None = None, has_secrets: bool = False
 ) -> APIRouter:
     """A router whose routes need a key, take only query parameters that they document, and read JSON strictly.
 
     Args:
-        scope: that the key must have; None: `read` for requests that read, `write` for others.
+        scope: that the key must have; `any`: every key will do; None: `read` for requests that read, else `write`.
         has_secrets: what they answer must not be kept by browsers and proxies.
     """
     dependencies = [Depends(_require_known_query_parameters)]
@@ -53,7 +55,7 @@ class ResourceRoute(APIRoute):
     What a request has changed is noted in the audit log by the same commit.
     """
 
-    scope: Scope | None = None
+    scope: NeededScope | None = None
 
     def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
         super().__init__(path, called_in_context(endpoint), **options)
@@ -76,7 +78,8 @@ class ResourceRoute(APIRoute):
         async def handle_key_first(request: Request) -> Response:
             key = await key_of(request) if self._needs_key else ""
             scope = self.scope or scope_of_method(request.method)
-            with request_context(request.app.state.context, key, scope, self._change(request, scope)) as context:
+            state, change = request.scope["state"], self._change(request, scope)
+            with request_context(request.app.state.context, key, state, scope, change) as context:
                 if self._needs_key and not self._looks_key_up_itself:
                     await require_valid_key(request, context)
                 counted = await self._counted(request, key)
@@ -86,30 +89,42 @@ class ResourceRoute(APIRoute):
                             request,
                             self._validate_body,
                             may_be_absent=optional,
-                            large_bodies=context.app.large_bodies,
-                            is_open=not self._needs_key,
+                            received=partial(self._received, context),
+                            parser_of=context.app.large_bodies.parser_of,
                         )
                     )
-                    response.headers.update(counted)
-                    return response
                 except Exception as error:
                     # A stranger hears of the key, and not of what else is wrong.
                     if self._looks_key_up_itself and not context.endpoint_called:
                         await require_valid_key(request, context)
                     if isinstance(error, HeldoutError):
-                        error.headers |= counted
+                        error.headers |= counted or await self._counted(request, key)
                     raise
+                response.headers.update(counted or await self._counted(request, key))
+                return response
 
         return handle_key_first
 
+    def _received(self, context: RequestContext, request: Request) -> AbstractAsyncContextManager[bytes]:
+        """The JSON body; without a key a small one at most."""
+        limit_bytes, owner = context.app.settings.max_body_bytes, ""
+        if self._needs_key:
+            owner = context.caller.owner
+        else:
+            limit_bytes = min(limit_bytes, MAX_OPEN_BODY_BYTES)
+        return context.app.large_bodies.received(request, limit_bytes, owner)
+
     async def _counted(self, request: Request, key: str) -> Mapping[str, str]:
-        """Headers that tell how many more requests the key may send; none where there is no key."""
-        if not key:
+        """Headers that tell how many more requests the key may send; none as long as it is not known to be valid.
+
+        What strangers make up is not counted: each such key would be kept in memory for the rate's time.
+        """
+        if KNOWN not in request.scope["state"]:
             return {}
         rates: Rates = request.app.state.context.rates
         return await rates.count(key)
 
-    def _change(self, request: Request, scope: Scope) -> Change | None:
+    def _change(self, request: Request, scope: NeededScope) -> Change | None:
         """What the audit log will say of the request; None where it changes nothing."""
         if not self._needs_key or scope == "read" or request.method in SAFE_METHODS:
             return None

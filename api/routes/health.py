@@ -1,7 +1,6 @@
 """Health checks, Prometheus metrics and the documentation page; open without a key."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from prometheus_client import (
     CollectorRegistry,
     ProcessCollector,
     generate_latest,
-    start_http_server,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -125,21 +123,6 @@ def install_metrics(
         )
 
     return registry, count
-
-
-@contextmanager
-def metrics_served_apart(registry: CollectorRegistry, host: str, port: int | None) -> Iterator[None]:
-    """Serve the metrics at a port of their own while the block runs; not at all if there is no port."""
-    if port is None:
-        yield
-        return
-    server, thread = start_http_server(port, addr=host, registry=registry)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _count_under_bounded_labels(registry: CollectorRegistry) -> Callable[[Info], None]:

@@ -80,19 +80,26 @@ def make_key(
 @router.post(
     "/{key_id}/roll",
     status_code=201,
-    responses=problems(IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused, *JSON_BODY),
+    responses=problems(IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused, *NO_ROOM, *JSON_BODY),
 )
 def roll_key(
     key_id: str,
     caller: CallerDep,
+    app: AppContextDep,
     session: SessionDep,
     response: Response,
     rolling: Rolling = Rolling(),  # noqa: B008 - frozen
     idempotency_key: IdempotencyKey = None,
 ) -> NewKeyView:
-    """Make a key in place of another one, with its scopes and its end. The old one works until the overlap is over."""
+    """Make a key in place of another one, with its scopes and its end. The old one works until the overlap is over.
+
+    During an overlap both count as keys of the owner. What replaces a key that was replaced before ends with it.
+    """
 
     def make(secret: str) -> str:
+        # Without an overlap the new key takes the old one's place.
+        more = 1 if rolling.overlap_s else 0
+        quotas.require_room(session, caller.owner, app.settings.quotas, Quota.KEYS, asked=more)
         return keys.roll(session, caller.owner, key_id, secret, overlap_s=rolling.overlap_s, made_by=caller.key_id)
 
     return _made_once(caller, session, response, idempotency_key, f"POST /v1/keys/{key_id}/roll", rolling, make)

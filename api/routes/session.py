@@ -1,5 +1,6 @@
 """Log-in of browsers: a key, or a link that is good for once, becomes a cookie."""
 
+import structlog
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,7 +15,8 @@ from models.database import Session
 from models.store import audit_log, keys, sessions
 from models.store.keys import Caller
 
-router = resource("/v1/session", "session", scope="read", has_secrets=True)
+# Whoever has logged in can log out, whatever the key is good for.
+router = resource("/v1/session", "session", scope="any", has_secrets=True)
 log_in_router = resource("/v1/session", "session", needs_key=False, has_secrets=True)
 
 
@@ -47,7 +49,8 @@ def log_in(wanted: LogIn, request: Request, response: Response, session: Session
     caller = _caller(session, wanted)
     begun = sessions.begin(session, caller.key_id)
     address = None if request.client is None else request.client.host
-    audit_log.add(session, caller.owner, "log_in", key_id=caller.key_id, address=address)
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    audit_log.add(session, caller.owner, "log_in", key_id=caller.key_id, address=address, request_id=request_id)
     browser.keep_session(request, response, begun.token, begun.expires_at)
     return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=begun.expires_at)
 

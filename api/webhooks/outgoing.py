@@ -16,6 +16,7 @@ from heldout.webhooks import Allowed, refused_address, refused_url
 TIMEOUT_S = 15.0
 # The start of an answer's body is read and thrown away, so that its sender is not cut off.
 MAX_BODY_BYTES = 16 * 1024
+WRITTEN_AT_ONCE_BYTES = 4 * 1024
 
 # Gives the addresses of a host; raises OSError.
 Resolve = Callable[[str, int], Sequence[str]]
@@ -150,7 +151,9 @@ class _StreamWithDeadline(httpcore2.NetworkStream):
         return self._stream.read(max_bytes, _seconds_left(self._deadline))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _seconds_left(self._deadline))
+        # A part at a time: the time limit of a write begins anew whenever the other side has taken a little.
+        for start in range(0, len(buffer), WRITTEN_AT_ONCE_BYTES):
+            self._stream.write(buffer[start : start + WRITTEN_AT_ONCE_BYTES], _seconds_left(self._deadline))
 
     def close(self) -> None:
         self._stream.close()

@@ -153,7 +153,7 @@ class UploadTooSlow(HeldoutError):
 
 
 class TooManyUploads(HeldoutError):
-    """All places that you may have for uploads are taken; `Retry-After`."""
+    """All places that you may have for uploads, or for JSON bodies above 64 KiB, are taken; `Retry-After`."""
 
     code, status, title = "too_many_uploads", 429, "Too many uploads at once"
 

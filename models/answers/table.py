@@ -1,9 +1,15 @@
 """Predictions in a CSV: a line for each image, with its split, label and answer, or a probability for each class."""
 
 import csv
+from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from io import TextIOWrapper
 from reprlib import repr as short
 from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from heldout.histories.numbers import number_in
 from heldout.histories.prediction_names import class_of_column, listed, split_and_what, split_of
@@ -16,6 +22,8 @@ _EXPECTED = (
     "expected the columns `split`, `label` and `answer`, or a column `p_<class>` for each class in place of `answer`"
 )
 _MAX_COLUMNS = MAX_CLASSES + 20
+# Of classes; the same number can be written in several ways.
+MAX_NAMES = 4 * MAX_CLASSES
 
 
 def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> ForeignAnswers:
@@ -27,12 +35,14 @@ def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> Foreig
         PredictionsRefused: if it is no such table, or holds what `received_answers` refuses.
     """
     try:
-        text = file.read().decode("utf-8-sig")
+        first = file.read().decode("utf-8-sig").partition("\n")[0]
     except UnicodeDecodeError as error:
         raise PredictionsRefused(f"the file is neither an .npz nor text in UTF-8 (byte {error.start})") from None
-    first = text.partition("\n")[0]
+    file.seek(0)
+    # Line by line: all lines of a large file at once would take ten times its size.
+    text = TextIOWrapper(file, "utf-8-sig", newline=None)
     try:
-        lines = csv.reader(text.splitlines(), delimiter=max(SEPARATORS, key=first.count))
+        lines = csv.reader(text, delimiter=max(SEPARATORS, key=first.count))
         names = [name.strip() for name in next(lines, [])]
         columns = _Columns(names)
         for line, cells in enumerate(lines, 2):
@@ -40,7 +50,19 @@ def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> Foreig
                 columns.add(cells, line)
     except csv.Error as error:
         raise PredictionsRefused(f"the table cannot be read: {error}") from None
+    finally:
+        text.detach()
     return received_answers(columns.splits(), columns.classes or classes)
+
+
+@dataclass
+class _Cells:
+    """Of one split. probabilities: row after row."""
+
+    labels: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    probabilities: array[float] = field(default_factory=lambda: array("d"))
+    hashes: list[str] = field(default_factory=list)
 
 
 class _Columns:
@@ -63,7 +85,8 @@ class _Columns:
             self._probabilities = [whats["probabilities"]]  # of the second of two classes
         self._answer = None if self._probabilities else whats["answers"]
         self._values = 0
-        self._cells: dict[SplitName, tuple[list[str], list[str], list[list[float]], list[str]]] = {}
+        self._cells: dict[SplitName, _Cells] = {}
+        self._known: dict[str, str] = {}
 
     def add(self, cells: Sequence[str], line: int) -> None:
         if len(cells) != len(self._names):
@@ -79,26 +102,40 @@ class _Columns:
             raise PredictionsRefused(
                 f"line {line:,} has the split {short(cells[self._split])}; expected train, validation or test"
             )
-        labels, answers, probabilities, hashes = self._cells.setdefault(split, ([], [], [], []))
-        labels.append(_plain(cells[self._label]))
+        found = self._cells.setdefault(split, _Cells())
+        found.labels.append(self._class_in(cells[self._label]))
         if self._answer is not None:
-            answers.append(_plain(cells[self._answer]))
+            found.answers.append(self._class_in(cells[self._answer]))
         else:
-            probabilities.append([self._number(cells[place], line) for place in self._probabilities])
+            found.probabilities.extend(self._number(cells[place], line) for place in self._probabilities)
         if self._hash is not None:
-            hashes.append(cells[self._hash].strip())
+            found.hashes.append(cells[self._hash].strip())
 
     def splits(self) -> dict[SplitName, GivenSplit]:
         return {
             split: GivenSplit(
-                labels=self._cells[split][0],
-                answers=None if self._answer is None else self._cells[split][1],
-                probabilities=None if self._answer is not None else self._cells[split][2],
-                hashes=None if self._hash is None else self._cells[split][3],
+                labels=cells.labels,
+                answers=None if self._answer is None else cells.answers,
+                probabilities=None if self._answer is not None else self._rows_of(cells),
+                hashes=None if self._hash is None else cells.hashes,
             )
             for split in SPLIT_NAMES
-            if split in self._cells
+            if (cells := self._cells.get(split)) is not None
         }
+
+    def _rows_of(self, cells: "_Cells") -> NDArray[np.float64]:
+        """(images, columns)"""
+        return np.frombuffer(cells.probabilities, np.float64).reshape(-1, len(self._probabilities))
+
+    def _class_in(self, cell: str) -> str:
+        """The class's name, one object for all the lines that name it."""
+        name = _plain(cell)
+        known = self._known.get(name)
+        if known is None:
+            if len(self._known) == MAX_NAMES:
+                raise PredictionsRefused(f"there are more than {MAX_NAMES:,} different labels and answers")
+            known = self._known[name] = name
+        return known
 
     def _number(self, cell: str, line: int) -> float:
         number = number_in(cell)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.errors import KeyNotFound, KeyRefused
+from heldout.errors import KeyNotFound, KeyRefused, Unauthenticated
 from heldout.scopes import SCOPES, Scope
 from models.database import db_now
 from models.store import webhooks
@@ -159,6 +159,12 @@ def caller_if_valid(key_id: str, secret: str, row: Row[*tuple[Any, ...]] | None)
     if row is None or not matches or row.is_over:
         return None
     return Caller(owner=row.owner, key_id=key_id, scopes=frozenset(row.scopes))
+
+
+def require_valid(session: Session, key_id: str) -> None:
+    """For what takes long between the look at a key and the change. Raises Unauthenticated if the key is over now."""
+    if session.scalar(select(KEY_TABLE.c.id).where(KEY_TABLE.c.id == key_id, ~IS_OVER)) is None:
+        raise Unauthenticated
 
 
 def revoked_among(session: Session, key_ids: Collection[str]) -> set[str]:

@@ -21,7 +21,7 @@ from heldout.lifecycle import JobStatus
 from heldout.model_lifecycle import ModelStatus
 from heldout.quotas import COUNTED, Bounds, Quota, bound_of
 from models.database import UtcTime, db_now
-from models.store import accounts, locks
+from models.store import accounts, keys, locks
 from models.tables import DatasetRow, JobRow, KeyRow, WebhookRow
 from models.tables_models import ModelRow
 from models.tables_owners import OwnerRow, StreamPlaceRow, UploadPlaceRow, UsageRow
@@ -61,7 +61,7 @@ _USED: Mapping[Quota, Select[Any]] = {
     Quota.DATASETS: select(_COUNT).where(*_DATASETS),
     # The same content in two versions is stored once, and counts twice: either may be deleted.
     Quota.STORED_BYTES: select(_bytes_of(DatasetRow.size_bytes, *_DATASETS) + _bytes_of(ModelRow.size_bytes, *_MODELS)),
-    Quota.KEYS: select(_COUNT).where(KeyRow.owner == _OWNER, KeyRow.revoked_at.is_(None)),
+    Quota.KEYS: select(_COUNT).where(KeyRow.owner == _OWNER, ~keys.IS_OVER),
     Quota.WEBHOOKS: select(_COUNT).where(WebhookRow.owner == _OWNER),
     Quota.UPLOADS: select(_COUNT).where(UploadPlaceRow.owner == _OWNER, UploadPlaceRow.expires_at > db_now()),
     Quota.STREAMS: select(_COUNT).where(StreamPlaceRow.owner == _OWNER, StreamPlaceRow.expires_at > db_now()),

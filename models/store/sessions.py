@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.orm import Session
 
 from models.database import db_now
@@ -24,6 +24,18 @@ LINK_S = 15 * 60
 Prefix = Literal["hs", "hl"]
 SESSION_PREFIX: Prefix = "hs"
 LINK_PREFIX: Prefix = "hl"
+
+# Built once: it precedes every request of a browser, and whatever strangers send as a cookie.
+_VALID = (
+    select(SessionRow.secret_sha256, KeyRow.owner, KeyRow.id, KeyRow.scopes)
+    .join(KeyRow, KeyRow.id == SessionRow.key_id)
+    .where(
+        SessionRow.id == bindparam("id"),
+        SessionRow.is_link == bindparam("is_link"),
+        SessionRow.expires_at > db_now(),
+        ~keys.IS_OVER,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -82,16 +94,7 @@ def _valid(session: Session, token: str, prefix: Prefix) -> tuple[str, Caller] |
     id_, secret = _parts_of(token, prefix)
     if not secret:
         return None
-    row = session.execute(
-        select(SessionRow.secret_sha256, KeyRow.owner, KeyRow.id, KeyRow.scopes)
-        .join(KeyRow, KeyRow.id == SessionRow.key_id)
-        .where(
-            SessionRow.id == id_,
-            SessionRow.is_link == (prefix == LINK_PREFIX),
-            SessionRow.expires_at > db_now(),
-            ~keys.IS_OVER,
-        )
-    ).one_or_none()
+    row = session.execute(_VALID, {"id": id_, "is_link": prefix == LINK_PREFIX}).one_or_none()
     # The comparison takes the same time whether or not the id exists.
     matches = hmac.compare_digest(row.secret_sha256 if row is not None else _hash(""), _hash(secret))
     return (id_, Caller(row.owner, row.id, frozenset(row.scopes))) if row is not None and matches else None

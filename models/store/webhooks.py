@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import WebhookNotFound
@@ -16,6 +16,9 @@ from models.secret_box import SecretBox
 from models.store import events
 from models.store.outbox import give_up
 from models.tables import WebhookRow
+
+# How a secret begins that is not sealed.
+IN_CLEAR = "whsec_"
 
 
 def add(
@@ -93,9 +96,13 @@ def disable_made_by(session: Session, key_ids: Collection[str]) -> None:
 
 def seal_secrets(session: Session, box: SecretBox) -> None:
     """Seal what an earlier release has stored in clear."""
-    for row in session.scalars(select(WebhookRow).where(WebhookRow.secret.startswith("whsec_")).with_for_update()):
-        row.secret = box.seal(row.secret)
-        row.previous_secret = None if row.previous_secret is None else box.seal(row.previous_secret)
+    in_clear = or_(WebhookRow.secret.startswith(IN_CLEAR), WebhookRow.previous_secret.startswith(IN_CLEAR))
+    for row in session.scalars(select(WebhookRow).where(in_clear).with_for_update()):
+        # One that was rotated by this release before this ran has only the old one in clear.
+        if row.secret.startswith(IN_CLEAR):
+            row.secret = box.seal(row.secret)
+        if row.previous_secret is not None and row.previous_secret.startswith(IN_CLEAR):
+            row.previous_secret = box.seal(row.previous_secret)
 
 
 def rotate(session: Session, box: SecretBox, owner: str, webhook_id: str) -> WebhookRow:

@@ -7,13 +7,14 @@ apart. Each prints what it did as JSON.
 import json
 import resource
 import secrets
+import selectors
 import socket
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count
 
 MIB = 1024 * 1024
@@ -107,6 +108,12 @@ def dripping_bodies(port: int, until: float, key: str) -> Counter[str]:
     return hold(port, until, [ATTACKER], 400, head, b"[")
 
 
+def large_bodies_of_a_tenant(port: int, until: float, key: str) -> Counter[str]:
+    """A valid key, four addresses, and as much of each body as the service takes, but for its end."""
+    head = json_request("/v1/jobs", key, b"[" * MIB)[:-MIB]
+    return hold(port, until, [f"127.0.3.{number}" for number in range(1, 5)], 1900, head, b"[" * 60_000)
+
+
 def answers_that_nobody_takes(port: int, until: float, key: str) -> Counter[str]:
     return hold(port, until, [ATTACKER], 400, request("GET", "/openapi.json") * 8, b"", receive_bytes=2048)
 
@@ -150,6 +157,33 @@ def long_paths(port: int, until: float, key: str) -> Counter[str]:
 
 def probes(port: int, until: float, key: str) -> Counter[str]:
     return flood(port, until, (request("GET", "/readyz", "Connection: close") for _ in count()))
+
+
+def requests_without_a_key(port: int, until: float, key: str) -> Counter[str]:
+    """Cheap ones, on connections that stay: as many as the service answers."""
+    return keep_asking(port, until, request("GET", "/v1/jobs"))
+
+
+def keep_asking(port: int, until: float, sent: bytes, clients: int = 300) -> Counter[str]:
+    said: Counter[str] = Counter()
+    with selectors.DefaultSelector() as selector, ExitStack() as connections:
+        for _ in range(clients):
+            with suppress(OSError):
+                one = connections.enter_context(connect(port))
+                one.sendall(sent)
+                selector.register(one, selectors.EVENT_READ)
+        while (time.monotonic() < until or not said) and selector.get_map():
+            for ready, _ in selector.select(1):
+                found = b""
+                with suppress(OSError):
+                    found = ready.fileobj.recv(65_536)  # type: ignore[union-attr]  # a socket
+                    if found.endswith(b"}"):  # the body may come after the head
+                        said["answered"] += 1
+                        ready.fileobj.sendall(sent)  # type: ignore[union-attr]
+                if not found:
+                    said["closed on us"] += 1
+                    selector.unregister(ready.fileobj)
+    return said
 
 
 def scrapes(port: int, until: float, key: str) -> Counter[str]:
@@ -212,8 +246,10 @@ ATTACKS: dict[str, Callable[[int, float, str], Counter[str]]] = {
         probes,
         scrapes,
         unknown_keys,
+        requests_without_a_key,
         hostile_framing,
         large_json,
+        large_bodies_of_a_tenant,
         large_json_without_a_key,
     )
 }

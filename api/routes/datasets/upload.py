@@ -10,7 +10,8 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.body import parse_json, receive_json
+from api.http.body import parse_json
+from api.http.context import current_context
 from api.http.deps import AppContextDep, SessionDep
 from api.http.idempotency import REPLAYED, IdempotencyKey, once
 from api.http.problems import JSON_BODY, NO_ROOM, problems
@@ -37,12 +38,13 @@ from heldout.errors import (
     InvalidForm,
     StorageUnavailable,
     TooManyUploads,
+    Unauthenticated,
     UploadFinished,
     UploadTooSlow,
 )
 from heldout.views.dataset import DatasetView
 from models.database import Session
-from models.store import accounts, discards, idempotency, quotas, uploads
+from models.store import accounts, discards, idempotency, keys, quotas, uploads
 from models.store.keys import Caller
 from models.views.dataset import dataset_view
 from models.wake import WakeUp
@@ -115,9 +117,9 @@ async def create_dataset(
         quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_DATASETS)
         return dataset_view(uploads.announce(session, caller.owner, spec))
 
-    def announce(spec: DatasetSpec) -> DatasetView:
+    def announce(spec: DatasetSpec, *, is_all: bool = False) -> DatasetView:
         with app.database.write() as session:
-            return once(
+            view = once(
                 session,
                 caller.owner,
                 idempotency_key,
@@ -126,11 +128,14 @@ async def create_dataset(
                 response,
                 lambda: added(session, spec),
             )
+            if is_all:
+                current_context().note_change(session, view)
+            return view
 
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
         return await _create_whole(request, response, caller, app, announce, idempotency_key)
-    raw = await receive_json(request, app.settings.max_body_bytes)
-    return await run_in_threadpool(lambda: announce(dataset_spec(parse_json(raw))))
+    async with app.large_bodies.received(request, app.settings.max_body_bytes, caller.owner) as raw:
+        return await run_in_threadpool(lambda: announce(dataset_spec(parse_json(raw)), is_all=True))
 
 
 @router.put(
@@ -179,14 +184,16 @@ async def _create_whole(
     """Announce a dataset, then take its content as PUT does: the same content once more changes nothing."""
     async with app.uploads.form(request, caller.owner, app.settings.max_upload_bytes) as form:
         spec, file = spec_in_form(form), file_in_form(form)
+        change = current_context().change
         view = await run_in_threadpool(announce, spec)
+        current_context().change = change  # a repeated announcement changes nothing; its content may be new
         try:
             received = await app.uploads.receive_file(file, f"uploads/{view.id}")
+            return await _accept(app, caller, view.id, received)
         except HeldoutError:
             if REPLAYED not in response.headers:  # else the dataset is that of an earlier request
                 await run_in_threadpool(_withdraw, app, caller.owner, view.id, idempotency_key)
             raise
-    return await _accept(app, caller, view.id, received)
 
 
 def _withdraw(app: AppContext, owner: str, dataset_id: str, idempotency_key: str | None) -> None:
@@ -209,7 +216,7 @@ async def _accept(app: AppContext, caller: Caller, dataset_id: str, received: Re
     """Queue the ingest of an upload; delete the upload where none is needed."""
     try:
         view, is_kept = await run_in_threadpool(_queue, app, caller, dataset_id, received)
-    except (DatasetNotFound, UploadFinished, *NO_ROOM):
+    except (DatasetNotFound, UploadFinished, Unauthenticated, *NO_ROOM):
         await app.uploads.delete(received)
         raise
     if not is_kept:
@@ -219,6 +226,8 @@ async def _accept(app: AppContext, caller: Caller, dataset_id: str, received: Re
 
 def _queue(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedContent) -> tuple[DatasetView, bool]:
     with app.database.write() as session:
+        # Its content may have come for hours.
+        keys.require_valid(session, caller.key_id)
         accounts.note_key(session, caller.key_id)
         quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_UPLOADS)
         row, ingest = uploads.receive(
@@ -230,6 +239,8 @@ def _queue(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedC
             max_runtime_s=app.settings.max_ingest_s,
         )
         view = dataset_view(row)
+        if ingest is not None:
+            current_context().note_change(session, view)
     if ingest is not None:
         app.publisher.publish(WakeUp.for_job(ingest.id, ingest.gpus))
     return view, ingest is not None

@@ -1,10 +1,13 @@
 """Cancelling many jobs at once: all that filters name, or those that the body names."""
 
 from typing import Annotated
+from urllib.parse import unquote_plus
 
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.auth import CallerDep
+from api.http.context import current_context
 from api.http.deps import SessionDep
 from api.http.filters import METADATA_PARAMETER, FiltersDep
 from api.http.problems import JSON_BODY, problems
@@ -38,6 +41,7 @@ class NamedJobs(BaseModel):
     responses=problems(*JSON_BODY),
 )
 def cancel_jobs(
+    request: Request,
     caller: CallerDep,
     session: SessionDep,
     filters: FiltersDep,
@@ -54,12 +58,15 @@ def cancel_jobs(
         )
     if named.ids:
         return _cancel_named(session, caller.owner, named.ids)
+    current_context().note_change_of(session, [unquote_plus(request.url.query)])
     cancelled, cancelling, more = jobs.cancel_matching(session, caller.owner, filters, limit=MAX_CANCELLED_AT_ONCE)
     return CancellationView(object="cancellation", cancelled=cancelled, cancelling=cancelling, has_more=more)
 
 
 def _cancel_named(session: Session, owner: str, ids: list[str]) -> CancellationView:
     ends = jobs.cancel_named(session, owner, ids)
+    changed = [job_id for job_id, end in ends.items() if not isinstance(end, HeldoutError)]
+    current_context().note_change_of(session, changed)
     told = [
         NamedCancellationView(
             id=job_id,

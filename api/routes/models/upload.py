@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
+from api.http.context import current_context
 from api.http.deps import AppContextDep
 from api.http.idempotency import REPLAYED, IdempotencyKey, once
 from api.http.problems import NO_ROOM, problems
@@ -29,7 +30,7 @@ from heldout.quotas import Quota
 from heldout.views.model import ModelView
 from models.database import Session
 from models.ids import new_id
-from models.store import accounts, models, quotas
+from models.store import accounts, keys, models, quotas
 from models.store.keys import Caller
 from models.views.model import model_view
 from models.wake import WakeUp
@@ -179,9 +180,12 @@ def _add(
         return model_view(row)
 
     with app.database.write() as session:
+        # The file may have come for hours.
+        keys.require_valid(session, caller.key_id)
         accounts.note_key(session, caller.key_id)
         sent = _Sent(name=name, sha256=received.sha256)
         view = once(session, caller.owner, idempotency_key, "POST /v1/models", sent, response, added)
+        current_context().note_change(session, view)
     for wake_up in wake_ups:
         app.publisher.publish(wake_up)
     return view

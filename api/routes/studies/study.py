@@ -7,6 +7,7 @@ from fastapi import Query, Response
 from api.http import etag
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
+from api.http.context import current_context
 from api.http.deps import AppContextDep, DeleteFilesDep, ReadSessionDep, SessionDep, StudyId
 from api.http.paging import AskedPage, page_of
 from api.http.problems import problems
@@ -79,6 +80,7 @@ def cancel_study(study_id: StudyId, caller: CallerDep, app: AppContextDep, respo
     # Two transactions: its jobs are locked before it, and none may come after they were listed.
     with app.database.write() as session:
         study_jobs.request_cancel(session, caller.owner, study_id)
+        current_context().note_change(session, None)
     with app.database.write() as session:
         study_jobs.cancel_jobs(session, study_id)
     view = _find(app, caller.owner, study_id)

@@ -54,6 +54,20 @@ def test_what_two_programs_could_read_differently_is_malformed(lines):
     assert code(head(*lines).replace(b"\r\n", b"\n")) == "malformed_request"
 
 
+@pytest.mark.parametrize("line", [b"POST /v1/jobs HTTP/1.1", b"Host: x", b"X: y", b"A: b"])
+def test_a_line_that_ends_in_lf_alone_is_malformed(line):
+    """A proxy may take it for a part of the line before."""
+    whole = head(b"X: y", b"A: b")
+    assert code(whole) is None
+    assert code(whole.replace(line + b"\r\n", line + b"\n")) == "malformed_request"
+
+
+def test_http_1_0_knows_no_chunks():
+    chunked = head(b"Transfer-Encoding: chunked")
+    assert code(chunked) is None
+    assert code(chunked.replace(b"HTTP/1.1", b"HTTP/1.0")) == "malformed_request"
+
+
 def test_targets_and_heads_are_bounded_whether_they_come_whole_or_not():
     long = b"/" + b"p" * MAX_TARGET_BYTES
     assert code(head(target=long)) == "target_too_long"

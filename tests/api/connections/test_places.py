@@ -15,6 +15,7 @@ class Played:
     def __init__(self, address: str = "10.0.0.1") -> None:
         self.address = address
         self.gave_way = False
+        self.is_known = False
 
     def give_way(self) -> None:
         self.gave_way = True
@@ -25,6 +26,7 @@ def entered(open_places: Places, count: int, address: str = "10.0.0.1", *, is_bu
     for one in connections:
         assert open_places.enter(one) is Place.FULL
         if is_busy:
+            one.is_known = True
             open_places.has_asked(one)
     return connections
 
@@ -73,6 +75,34 @@ def test_what_is_being_answered_does_not_stand_for_what_waits():
     assert [one.gave_way for one in mute] == [True, False, False, False]
 
 
+def test_strangers_who_are_being_answered_give_way_where_nobody_waits_and_owners_do_not():
+    """They may take an answer as slowly as they like."""
+    open_places = Places(Limits(in_all=6, per_address=4))
+    owners = entered(open_places, 2, "10.0.0.1", is_busy=True)
+    strangers = [*entered(open_places, 3, "10.0.0.2"), *entered(open_places, 1, "10.0.0.3")]
+    for one in strangers:
+        open_places.has_asked(one)
+    assert open_places.enter(Played("10.0.0.4")) is Place.FULL
+    assert [one.gave_way for one in strangers] == [True, False, False, False], "of the address that has most"
+    mute = entered(open_places, 1, "10.0.0.5")
+    assert [one.gave_way for one in strangers] == [True, False, False, False], "who waits comes first"
+    strangers[1].is_known = True
+    entered(open_places, 3, "10.0.0.6", is_busy=True)
+    assert [one.gave_way for one in (*strangers, *mute)] == [True, False, True, True, True]
+    assert not any(one.gave_way for one in owners)
+    assert open_places.enter(Played("10.0.0.7")) is Place.PROBES_ONLY
+
+
+def test_one_host_has_all_addresses_of_its_network_in_ipv6_and_counts_once():
+    open_places = Places(Limits(in_all=100, per_address=3))
+    [neighbour] = entered(open_places, 1, "2001:db8:0:2::1")
+    own = [Played(f"2001:db8:0:1:{number}::1") for number in range(5)]
+    for one in own:
+        assert open_places.enter(one) is Place.FULL
+    assert [one.gave_way for one in (neighbour, *own)] == [False, True, True, False, False, False]
+    assert open_places.group_of(Played("10.0.0.1")) != open_places.group_of(Played("10.0.0.2"))
+
+
 def test_clients_behind_a_proxy_do_not_count_as_one():
     open_places = Places(Limits(in_all=10, per_address=2, proxies=("10.9.0.0/16",)))
     behind = entered(open_places, 8, "10.9.1.2")
@@ -117,8 +147,9 @@ def test_probes_have_room_where_everything_is_busy(limits, monkeypatch):
     assert open_places.enter(second) is Place.PROBES_ONLY
     assert open_places.enter(third) is Place.PROBES_ONLY
     assert first.gave_way, "one that says nothing holds no probe up"
-    open_places.has_asked(second)
-    open_places.has_asked(third)
+    for one in (second, third):
+        one.is_known = True
+        open_places.has_asked(one)
     assert open_places.enter(Played()) is Place.NONE
     open_places.leave(busy[0])
     assert open_places.enter(Played()) is Place.FULL
@@ -144,6 +175,6 @@ def test_nothing_is_kept_of_connections_that_have_ended():
         open_places.leave(one)
         open_places.is_answered(one)
     for room in (open_places._full, open_places._for_probes):
-        waiting = room._waiting
-        kept = (room._groups, room._sizes, waiting._groups, waiting._by_size, waiting._largest)
-        assert not any(kept), kept
+        for among in (room._waiting, room._answered):
+            kept = (room._groups, room._sizes, among._groups, among._by_size, among._largest)
+            assert not any(kept), kept

@@ -2,7 +2,9 @@
 
 import re
 import socket
+import threading
 from base64 import b64encode
+from contextlib import ExitStack
 from hashlib import sha256
 
 import httpx2
@@ -68,3 +70,15 @@ def free_port() -> int:
 def test_a_log_in_takes_a_small_body_alone(client):
     answer = client.post("/v1/session", json={"key": "k" * 5000})
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_strangers_at_the_port_of_the_metrics_take_no_more_than_its_few_places(settings, app, free_port):
+    """They ask half, and stay; each used to hold a thread for as long."""
+    half = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: "
+    with TestClient(create_app(settings.model_copy(update={"api_metrics_port": free_port}))), ExitStack() as opened:
+        before = threading.active_count()
+        for _ in range(150):
+            one = opened.enter_context(socket.create_connection(("127.0.0.1", free_port), timeout=10))
+            one.sendall(half)
+        assert httpx2.get(f"http://127.0.0.1:{free_port}/metrics", timeout=10).status_code == 200
+        assert threading.active_count() - before < 10

@@ -1,9 +1,15 @@
 """The audit log: each change is in it with who, what and from where; nothing else is; nobody changes it."""
 
+import inspect
+
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DBAPIError
 
+from api.http.deps import _write_session
+from api.http.routing import ResourceRoute
+from heldout.scopes import SAFE_METHODS
 from models.store import audit_log
 from models.tables import AuditRow
 from tests.api.support import assert_problem, bearer, sqlite_only, submitted
@@ -43,6 +49,57 @@ def test_what_changes_nothing_is_not_noted(client, spec):
     assert_problem(client.delete("/v1/jobs/job_00000000000000000000000000"), 404, "job_not_found")
     client.get("/v1/jobs")
     assert logged(client) == before
+
+
+def test_a_study_that_is_cancelled_is_noted(client, spec):
+    study = client.post(
+        "/v1/studies", json={"spec": spec, "remedies": ["dropout"], "splits": "fixed", "seeds": 2}
+    ).json()["id"]
+    client.post(f"/v1/studies/{study}/cancel")
+    assert logged(client) == [("cancel_study", study), ("order_study", study)]
+    assert_problem(client.post(f"/v1/studies/{study}/cancel"), 409, "study_finished")
+    assert len(logged(client)) == 2
+
+
+def test_of_many_jobs_that_are_cancelled_it_is_noted_which(client, spec):
+    first, second, third = [submitted(client, spec)["id"] for _ in range(3)]
+    unknown = "job_00000000000000000000000000"
+    client.post("/v1/jobs/cancel", json={"ids": [first, unknown, second]})
+    client.post("/v1/jobs/cancel?status=queued&metadata[a%20b]=c")
+    assert logged(client, action="cancel_jobs") == [
+        *[("cancel_jobs", "status=queued&metadata[a b]=c"), ("cancel_jobs", second), ("cancel_jobs", first)]
+    ]
+    client.post("/v1/jobs/cancel?status=queued")
+    assert third not in str(logged(client, action="cancel_jobs"))
+
+
+@sqlite_only
+def test_who_logs_in_and_out_is_noted_whatever_the_key_is_good_for(client, app):
+    writer = client.post("/v1/keys", json={"scopes": ["write"]}).json()
+    browser = TestClient(app, headers={"Origin": "http://testserver", "X-Request-ID": "of-browser"})
+    assert browser.post("/v1/session", json={"key": writer["key"]}).status_code == 201
+    assert browser.get("/v1/session").json()["key_id"] == writer["id"]
+    assert browser.delete("/v1/session").status_code == 204
+    assert_problem(browser.get("/v1/session"), 401, "unauthenticated")
+    entries = client.get("/v1/audit", params={"key": writer["id"]}).json()["data"]
+    assert [(one["action"], one["request_id"]) for one in entries] == [
+        *[("log_out", "of-browser"), ("log_in", "of-browser")]
+    ]
+
+
+def test_each_route_that_changes_something_notes_it_in_the_transaction_of_the_change(app):
+    """The request's own session does so; a route that opens its own must name it."""
+    changing = {
+        route.name: route
+        for included in app.routes
+        for route in getattr(included, "original_router", app).routes
+        if isinstance(route, ResourceRoute) and route.methods - SAFE_METHODS and route.scope != "read"
+    }
+    assert {"submit_job", "cancel_study", "put_content", "log_out"} < set(changing)
+    for name, route in changing.items():
+        noted_by_request = _write_session in {one.call for one in route.dependant.dependencies}
+        itself = "note_change" in inspect.getsource(inspect.getmodule(inspect.unwrap(route.endpoint)))
+        assert noted_by_request or itself, name
 
 
 @sqlite_only

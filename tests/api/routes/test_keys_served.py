@@ -3,13 +3,15 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
+from heldout.quotas import Quota
 from models.ids import new_id
-from models.store import keys
+from models.store import keys, owners
 from models.tables import KeyRow
-from tests.api.support import assert_problem, bearer, sqlite_only, submitted
+from tests.api.support import assert_problem, bearer, key_for, sqlite_only, submitted
 
 FIELDS = ["id", "object", "scopes", "made_by", "created_at", "expires_at", "last_used_at", "revoked_at"]
 
@@ -205,6 +207,60 @@ def test_a_key_is_rolled_with_an_overlap(client, database):
     assert_problem(client.get("/v1/jobs", headers=bearer(new["key"])), 401, "unauthenticated")
     assert client.get("/v1/jobs", headers=bearer(newest["key"])).status_code == 200
     assert_problem(client.post(f"/v1/keys/{new['id']}/roll"), 404, "key_not_found")
+
+
+def limit_keys(database, owner: str, most: int) -> None:
+    with database.write() as session:
+        owners.limit(session, owner, changes={Quota.KEYS: most})
+
+
+def test_rolling_gives_no_more_valid_keys_than_the_quota_allows(service, database):
+    """Each roll with an overlap leaves one more key that works."""
+    mine = key_for(database, "eve")
+    limit_keys(database, "eve", 3)
+    headers = bearer(mine)
+
+    def roll(overlap_s: float):
+        return service.post(f"/v1/keys/{mine.split('_')[1]}/roll", json={"overlap_s": overlap_s}, headers=headers)
+
+    assert roll(3600).status_code == 201
+    assert roll(3600).status_code == 201
+    assert_problem(roll(3600), 429, "quota_exceeded")
+    ended = roll(0)
+    assert ended.status_code == 201, "it takes the other one's place"
+    newest = bearer(ended.json()["key"])
+    with database.read() as session:
+        ids = [row.id for row in keys.of_owner(session, "eve")]
+        assert (len(ids), len(keys.revoked_among(session, ids))) == (4, 1)
+    assert service.get("/v1/jobs", headers=newest).status_code == 200
+
+
+def test_a_key_that_has_expired_takes_no_room(service, database):
+    mine = key_for(database, "eve")
+    limit_keys(database, "eve", 2)
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    first = service.post("/v1/keys", json={"expires_at": soon}, headers=bearer(mine)).json()
+    assert_problem(service.post("/v1/keys", headers=bearer(mine)), 429, "quota_exceeded")
+    with database.write() as session:
+        session.get_one(KeyRow, first["id"]).expires_at = datetime.now(UTC) - timedelta(seconds=1)
+    assert service.post("/v1/keys", headers=bearer(mine)).status_code == 201
+
+
+def test_a_key_that_is_revoked_while_its_upload_comes_changes_nothing(service, key, database):
+    made = service.post("/v1/keys", headers=bearer(key)).json()
+    dataset = service.post("/v1/datasets", json={"name": "pets"}, headers=bearer(made["key"])).json()["id"]
+    with httpx2.Client(base_url=service.base_url, headers=bearer(made["key"])) as theirs:
+
+        def content(whole: bytes):
+            yield whole[:1]
+            assert service.delete(f"/v1/keys/{made['id']}", headers=bearer(key)).status_code == 204
+            yield whole[1:]
+
+        put = theirs.put(f"/v1/datasets/{dataset}/content", content=content(b"content"))
+        assert_problem(put, 401, "unauthenticated")
+    assert service.get(f"/v1/datasets/{dataset}", headers=bearer(key)).json()["status"] == "uploading"
+    entries = service.get("/v1/audit", params={"key": made["id"]}, headers=bearer(key)).json()["data"]
+    assert [one["action"] for one in entries] == ["create_dataset"]
 
 
 def test_revoking_takes_along_what_the_key_has_made_where_that_is_asked_for(client, key):

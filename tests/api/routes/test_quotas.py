@@ -14,7 +14,7 @@ from heldout.quotas import Quota
 from models.database import db_now
 from models.store import keys, owners
 from models.tables import JobRow
-from tests.api.support import bearer, serving, submitted
+from tests.api.support import bearer, serving, sqlite_only, submitted
 
 PROBLEM = "application/problem+json"
 
@@ -155,6 +155,18 @@ def test_a_key_that_asks_too_often_is_refused_and_told_when_to_ask_again(setting
         assert 0 < int(answers[4].headers["retry-after"]) <= 3600
         assert client.get("/livez").status_code == 200, "probes bear no key and are not counted"
         assert client.get("/v1/jobs", headers=bearer(other)).status_code == 200, "each key by itself"
+
+
+@sqlite_only
+def test_made_up_keys_are_not_counted_and_so_not_kept(client, app):
+    storage = app.state.context.rates._storage
+    for path in ("/v1/jobs", "/v1/jobs/job_00000000000000000000000000", "/v1/jobs/job_x"):
+        answers = [client.get(path, headers=bearer(f"ho_0123456789ab_{number}")) for number in range(5)]
+        assert [one.status_code for one in answers] == [401] * 5
+        assert not any("ratelimit" in one.headers for one in answers)
+    assert not storage.storage
+    assert "ratelimit" in client.get("/v1/jobs/job_00000000000000000000000000").headers
+    assert len(storage.storage) == 1
 
 
 def test_processes_with_one_broker_count_together_and_without_it_let_requests_through(

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -155,6 +155,28 @@ def test_a_host_that_drips_its_answer_is_left_after_the_time_limit_too():
         answer = call(url, timeout_s=1)
     assert (answer.status, answer.error) == (None, "No answer within 1 seconds.")
     assert time.monotonic() - began < 15
+
+
+def test_a_host_that_takes_a_large_message_by_and_by_is_left_after_the_time_limit_too():
+    over = threading.Event()
+
+    def take() -> None:
+        with server.accept()[0] as connection, suppress(OSError):
+            while not over.wait(0.1) and connection.recv(200_000):
+                pass
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        thread = threading.Thread(target=take)
+        thread.start()
+        began = time.monotonic()
+        answer = post(f"http://127.0.0.1:{server.getsockname()[1]}/", b"x" * 50_000_000, {}, allowed=LOCAL, timeout_s=1)
+        took = time.monotonic() - began
+        over.set()
+        thread.join()
+    assert (answer.status, answer.error) == (None, "No answer within 1 seconds.")
+    assert took < 5
 
 
 def test_an_answer_whose_body_drips_is_an_answer():

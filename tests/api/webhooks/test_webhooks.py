@@ -571,16 +571,19 @@ def test_a_ping_is_sent_whatever_a_webhook_is_for_and_one_at_a_time(client, rece
 
 
 def test_secrets_are_sealed_in_the_database_those_of_earlier_releases_too(client, receiver, database, sender):
-    webhook = made(client, receiver)
+    webhook, rotated = made(client, receiver), made(client, receiver)
     with database.write() as session:
         row = session.get_one(WebhookRow, webhook["id"])
         assert webhook["secret"] not in row.secret
         assert row.secret.startswith("sealed_")
         row.secret = webhook["secret"]  # as an earlier release has stored it
+        # Rotated by this release before it was sealed.
+        session.get_one(WebhookRow, rotated["id"]).previous_secret = rotated["secret"]
     client.post(f"/v1/webhooks/{webhook['id']}/ping")
     sender._seal_secrets()
     with database.read() as session:
         assert session.get_one(WebhookRow, webhook["id"]).secret.startswith("sealed_")
+        assert session.get_one(WebhookRow, rotated["id"]).previous_secret.startswith("sealed_")
     assert sent(sender) == 1
     assert receiver.received[0].verified(webhook["secret"])
 

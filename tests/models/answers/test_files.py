@@ -1,6 +1,7 @@
 """Files of predictions: the names that are understood, and what hostile ones can do."""
 
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from models.answers.file import read_predictions
 from models.answers.received import ForeignAnswers
 from models.answers.refusal import PredictionsRefused
+from models.answers.table import MAX_NAMES, read_table
 from tests.models.answers.made import arrays, predicted
 
 LABELS, PROBABILITIES = predicted(0.9, 90, 0, 3)
@@ -143,3 +145,22 @@ def test_a_damaged_byte_never_gives_anything_but_a_refusal_or_answers():
             read(bytes(damaged))
         except PredictionsRefused:
             continue
+
+
+@pytest.mark.parametrize("line", [b"test,a,1,0\n", b"test,b,0,1\n"])
+def test_a_large_table_takes_little_more_memory_than_its_figures(line):
+    """A row of Python's own numbers would take ten times as much as the eight bytes of each."""
+    table = b"split,label,p_a,p_b\n" + line * 30_000
+    tracemalloc.start()
+    try:
+        read_table(io.BytesIO(table))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 14 * len(table)
+
+
+def test_a_table_in_which_each_line_names_another_class_is_refused_before_it_is_kept():
+    lines = b"".join(b"test,%d,0\n" % number for number in range(MAX_NAMES + 1))
+    with pytest.raises(PredictionsRefused, match="more than 4,000 different labels"):
+        read_table(io.BytesIO(b"split,label,answer\n" + lines))

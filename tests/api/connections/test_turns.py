@@ -1,0 +1,115 @@
+"""Whose request is worked on next when many come at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from api.connections import turns
+from api.connections.turns import Turn, Turns, in_turn
+from api.http.known import KNOWN
+
+
+def run(steps: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(steps(), 20))
+
+
+async def settled() -> None:
+    """Let everything run that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def asking(order: list[str], taken: Turns, name: str) -> asyncio.Task[Turn]:
+    async def ask() -> Turn:
+        turn = await taken.take(name[0])
+        order.append(name)
+        return turn
+
+    return asyncio.create_task(ask())
+
+
+def test_a_client_with_one_request_goes_before_the_second_one_of_a_client_with_many() -> None:
+    async def steps() -> None:
+        order: list[str] = []
+        taken = Turns(at_once=1, longest_s=60)
+        first = await taken.take("x")
+        tasks = [asking(order, taken, name) for name in ("a1", "a2", "a3", "b1", "c1", "c2")]
+        await settled()
+        assert order == []
+        first.end()
+        while len(order) < 6:
+            await settled()
+            (await tasks[["a1", "a2", "a3", "b1", "c1", "c2"].index(order[-1])]).end()
+        assert order == ["a1", "b1", "c1", "a2", "c2", "a3"]
+
+    run(steps)
+
+
+def test_so_many_go_at_once_and_what_takes_long_holds_nobody_up() -> None:
+    async def steps() -> None:
+        order: list[str] = []
+        taken = Turns(at_once=2, longest_s=0.05)
+        tasks = [asking(order, taken, f"a{number}") for number in range(4)]
+        await settled()
+        assert order == ["a0", "a1"]
+        for one in tasks:
+            await one
+        assert order == ["a0", "a1", "a2", "a3"]
+        await asyncio.sleep(0.2)  # all turns have ended by themselves
+        for one in tasks:
+            (await one).end()
+        again = [asking(order, taken, f"b{number}") for number in range(3)]
+        await settled()
+        assert order[4:] == ["b0", "b1"], "none has been given back twice"
+        await asyncio.gather(*again)
+
+    run(steps)
+
+
+@pytest.mark.parametrize("is_granted", [False, True])
+def test_a_request_that_is_gone_takes_no_turn_along(is_granted: bool) -> None:
+    async def steps() -> None:
+        order: list[str] = []
+        taken = Turns(at_once=1, longest_s=60)
+        first = await taken.take("x")
+        gone, next_one = asking(order, taken, "a1"), asking(order, taken, "b1")
+        await settled()
+        if is_granted:
+            first.end()
+        gone.cancel()
+        await settled()
+        first.end()
+        await next_one
+        assert order == ["b1"]
+
+    run(steps)
+
+
+def test_a_stranger_rests_after_an_answer_and_an_owner_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "STRANGERS_REST_S", 0.5)
+
+    async def app(scope: dict[str, Any], receive: object, send: Callable[[Any], Awaitable[None]]) -> None:
+        if scope["bears_key"]:
+            scope["state"][KNOWN] = True
+        await send({"type": "http.response.start"})
+
+    async def steps() -> None:
+        one_by_one = in_turn(app, Turns(at_once=1, longest_s=60), "a")  # type: ignore[arg-type]
+        loop = asyncio.get_running_loop()
+
+        async def asked(*, bears_key: bool) -> float:
+            async def send(_: object) -> None:
+                pass
+
+            began = loop.time()
+            await one_by_one({"state": {}, "bears_key": bears_key}, None, send)  # type: ignore[arg-type]
+            return loop.time() - began
+
+        assert await asked(bears_key=True) < 0.4
+        assert await asked(bears_key=False) < 0.4, "its own answer does not wait"
+        assert await asked(bears_key=True) > 0.4, "the next request does"
+        assert await asked(bears_key=True) < 0.4
+
+    run(steps)

@@ -1,0 +1,77 @@
+"""Large JSON bodies: each is in memory whole, so only some come at once, and no owner takes all the places."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
+
+import httpx2
+
+from api.http import large_bodies
+from tests.api.support import assert_problem, bearer, key_for, sqlite_only
+
+pytestmark = sqlite_only
+
+LARGE = b'{"name": "' + b"x" * 100_000 + b'"}'
+SMALL = b'{"name": "x"}'
+
+
+@contextmanager
+def parked(service: httpx2.Client, key: str, count: int) -> Iterator[list[socket.socket]]:
+    """So many large bodies without their last byte."""
+    url = urlsplit(str(service.base_url))
+    head = (
+        f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(LARGE)}\r\n\r\n"
+    ).encode()
+    with ExitStack() as opened:
+        connections = []
+        for _ in range(count):
+            one = opened.enter_context(socket.create_connection((url.hostname, url.port), timeout=30))
+            one.sendall(head + LARGE[:-1])
+            connections.append(one)
+        yield connections
+
+
+def ask(service: httpx2.Client, key: str, body: bytes) -> httpx2.Response:
+    headers = {**bearer(key), "Content-Type": "application/json"}
+    return httpx2.post(service.base_url.join("/v1/jobs"), content=body, headers=headers, timeout=60)
+
+
+def test_an_owner_s_stalled_bodies_take_its_own_places_alone(service, key, database, monkeypatch):
+    monkeypatch.setattr(large_bodies, "PATIENCE_S", 1.0)
+    other = key_for(database, "eve")
+    with parked(service, key, 2 * large_bodies.AT_ONCE_PER_OWNER) as connections:
+        for path in ("/v1/jobs", "/v1/datasets"):
+            refused = service.post(path, content=LARGE, headers={"Content-Type": "application/json"})
+            assert_problem(refused, 429, "too_many_uploads")
+            assert refused.headers["retry-after"] == "5"
+        assert_problem(ask(service, key, SMALL), 422, "invalid_spec")
+        assert_problem(ask(service, other, LARGE), 422, "invalid_spec")
+        answers = []
+        for one in connections:
+            one.sendall(LARGE[-1:])
+            answers.append(one.recv(65_536)[9:12])
+    assert sorted(answers) == [b"422"] * 8 + [b"429"] * 8
+    assert_problem(ask(service, key, LARGE), 422, "invalid_spec")
+
+
+def test_a_body_waits_for_a_place_and_gets_the_next_one(service, key, monkeypatch):
+    monkeypatch.setattr(large_bodies, "PATIENCE_S", 60.0)
+    answers: list[int] = []
+    with parked(service, key, large_bodies.AT_ONCE_PER_OWNER) as connections:
+        waiting = threading.Thread(target=lambda: answers.append(ask(service, key, LARGE).status_code))
+        waiting.start()
+        waiting.join(0.5)
+        assert answers == []
+        connections[0].sendall(LARGE[-1:])
+        waiting.join(30)
+    assert answers == [422]
+
+
+def test_a_client_that_leaves_gives_its_place_back(service, key):
+    for _ in range(2):
+        with parked(service, key, large_bodies.AT_ONCE_PER_OWNER):
+            pass
+    assert_problem(ask(service, key, LARGE), 422, "invalid_spec")
