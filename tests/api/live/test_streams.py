@@ -26,6 +26,12 @@ def until(holds, what: str) -> None:
 
 
 @pytest.fixture
+def settings(settings):
+    """A thousand streams come from one address."""
+    return settings.model_copy(update={"max_connections_per_address": 1100})
+
+
+@pytest.fixture
 def hub(app):
     return app.state.context.hub
 
@@ -251,6 +257,7 @@ def measure_streams(app, key, database, hub, spec, count: int) -> None:
             asyncio.create_task(follow(url, ids[place % jobs], key, heard, 1 + rounds)) for place in range(count)
         ]
         while hub.streams < count:
+            assert not any(one.done() for one in followers), "a stream was refused"
             await asyncio.sleep(0.05)
         grown = resident_bytes() - before
         for _ in range(rounds):
