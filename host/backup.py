@@ -29,7 +29,7 @@ from host.own_servers import require_file
 from models.blob_check import is_orphan
 from models.blobs import BlobMissing, Blobs, StoredBlob
 from models.database import Database, Session
-from models.migrations import current
+from models.migrations import current, newest
 from models.secret_box import KEY_FILE
 from models.snapshot import copy_sqlite, postgresql_snapshot
 from models.store import named_blobs
@@ -57,6 +57,11 @@ def back_up(settings: Settings, folder: Path) -> About:
             revision = current(database)
             if revision is None:
                 raise OperatorError("The database has no tables: there is nothing to back up.")
+            if revision != newest():
+                raise OperatorError(
+                    f"The database is at revision {revision}, this release knows {newest()}. "
+                    "Back up with the release that the service runs."
+                )
             files = _Files(blobs, made / BLOBS)
             with database.read() as session:
                 files.copy(_Wanted(session))

@@ -17,7 +17,7 @@ from host.own_servers import require_file
 from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Database
-from models.migrations import current, newest
+from models.migrations import current, newest, require_newest
 from models.store import datasets
 
 
@@ -97,10 +97,13 @@ def _findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[Database]:
+def _opened(settings: Settings, *, any_revision: bool = False) -> Iterator[Database]:
+    """Raises OperatorError if there is no database, or one with tables of another release."""
     require_file(settings)
     database = Database(settings.database)
     try:
+        if not any_revision:
+            require_newest(database)
         yield database
     finally:
         database.dispose()
@@ -108,7 +111,7 @@ def _opened(settings: Settings) -> Iterator[Database]:
 
 def _database(settings: Settings) -> tuple[str, bool, str]:
     try:
-        with _opened(settings) as database:
+        with _opened(settings, any_revision=True) as database:
             revision = current(database)
     except OperatorError as error:
         return "database", False, error.detail
@@ -143,6 +146,8 @@ def _datasets(settings: Settings) -> tuple[str, bool, str]:
     try:
         with _opened(settings) as database, database.read() as session:
             here = sorted(row.name for row in datasets.bundled(session) if row.status is DatasetStatus.READY)
+    except OperatorError:
+        return "datasets", False, "unknown, since the database is not one of this release"
     except HeldoutError:
         return "datasets", False, "unknown, since the database does not answer"
     missing = sorted(set(BUNDLED) - set(here))

@@ -46,16 +46,21 @@ def opened_database(settings: Settings, *, may_make: bool = False) -> Iterator["
     """The settings' database, or that of a stack's home; closed after the block.
 
     Args:
-        may_make: make the file of a SQLite database that is not there, instead of saying so.
+        may_make: whatever is there, also nothing; otherwise the tables have to be this release's.
+    Raises:
+        OperatorError: there is no database yet, or it has tables of another release.
     """
     from host.own_servers import require_file, with_own_database
     from models.database import Database
+    from models.migrations import require_newest
 
     with with_own_database(settings) as found:
         if not may_make:
             require_file(found)
         database = Database(found.database)
         try:
+            if not may_make:
+                require_newest(database)
             yield database
         finally:
             database.dispose()

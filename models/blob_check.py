@@ -106,6 +106,8 @@ def _fault_of(blobs: Blobs, one: NamedBlob) -> Fault | None:
     try:
         if one.sha256 is None:
             size = blobs.size(one.key)
+            if not _can_be_opened(blobs, one.key):
+                return Fault(one.key, one.what, "damaged")
         else:
             for chunk in blobs.chunks(one.key):
                 digest.update(chunk)
@@ -115,6 +117,19 @@ def _fault_of(blobs: Blobs, one: NamedBlob) -> Fault | None:
     if one.size_bytes not in {None, size} or one.sha256 not in {None, digest.hexdigest()}:
         return Fault(one.key, one.what, "damaged")
     return None
+
+
+def _can_be_opened(blobs: Blobs, key: str) -> bool:
+    """Whether a file whose digest no row has is whole, as far as its format tells."""
+    try:
+        if key.endswith(".json"):
+            json.loads(blobs.read(key))
+        elif key.endswith(".npz"):
+            with zipfile.ZipFile(io.BytesIO(blobs.read(key))) as file:
+                return file.testzip() is None
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        return False
+    return True
 
 
 def _fault_of_content(blobs: Blobs, content: StoredContent) -> Fault | None:

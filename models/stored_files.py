@@ -1,7 +1,11 @@
 """Reads and writes files of the blob store: a job's artifacts, and audits of datasets."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+import structlog
 
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import StoredAudit, audit_key
@@ -12,6 +16,10 @@ from models.database import Session
 from models.store import artifacts
 from models.store.artifacts import Artifact
 from models.tables import DatasetRow
+
+log = structlog.get_logger()
+
+Stored = TypeVar("Stored", StoredAudit, StoredEvaluation, StoredGap)
 
 
 def store_artifact(blobs: Blobs, key: str, file: Path, name: ArtifactName, format_: ArtifactFormat) -> Artifact:
@@ -34,30 +42,29 @@ def read_audit(blobs: Blobs, dataset: DatasetRow) -> StoredAudit | None:
     """
     if dataset.owner is None:
         return None
+    key = audit_key(dataset.id)
     try:
-        return StoredAudit.from_bytes(blobs.read(audit_key(dataset.id)))
+        return _parsed(StoredAudit.from_bytes, key, blobs.read(key))
     except BlobMissing:
         return None
 
 
 def read_evaluation(blobs: Blobs, artifact: Artifact | None) -> StoredEvaluation | None:
-    """Scores of a job's kept weights; None where there is no file, as for results of the first releases.
+    """Scores of a job's kept weights; None where there is no whole file, as for results of the first releases.
 
     Raises:
         StorageUnavailable, FileOfLaterRelease.
     """
-    content = _content_of(blobs, artifact)
-    return None if content is None else StoredEvaluation.from_bytes(content)
+    return _read(blobs, artifact, StoredEvaluation.from_bytes)
 
 
 def read_gap(blobs: Blobs, artifact: Artifact | None) -> StoredGap | None:
-    """What the terms of a job's gap are made of; None where there is no file, as for results of older releases.
+    """What the terms of a job's gap are made of; None where there is no whole file, as for results of older releases.
 
     Raises:
         StorageUnavailable, FileOfLaterRelease.
     """
-    content = _content_of(blobs, artifact)
-    return None if content is None else StoredGap.from_bytes(content)
+    return _read(blobs, artifact, StoredGap.from_bytes)
 
 
 def json_artifact_of(session: Session, job_id: str, name: ArtifactName) -> Artifact | None:
@@ -65,10 +72,19 @@ def json_artifact_of(session: Session, job_id: str, name: ArtifactName) -> Artif
     return artifacts.find(session, job_id, name, ArtifactFormat.JSON)
 
 
-def _content_of(blobs: Blobs, artifact: Artifact | None) -> bytes | None:
+def _read(blobs: Blobs, artifact: Artifact | None, parse: Callable[[bytes], Stored]) -> Stored | None:
     if artifact is None:
         return None
     try:
-        return blobs.read(artifact.key)
+        return _parsed(parse, artifact.key, blobs.read(artifact.key))
     except BlobMissing:
+        return None
+
+
+def _parsed(parse: Callable[[bytes], Stored], key: str, content: bytes) -> Stored | None:
+    """The file's content; None if it is damaged, which is as good as lost: `heldout check --deep` names it too."""
+    try:
+        return parse(content)
+    except ValueError:
+        log.warning("file_damaged", key=key)
         return None

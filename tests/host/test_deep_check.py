@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import update
 
@@ -16,6 +17,7 @@ from host.deep_check import DeepCheck, check_deep
 from models.arrays import FILES, content_address, save
 from models.blobs import BlobMissing, Blobs
 from models.bundled import BUNDLED, store
+from models.relations import Relations, save_relations
 from models.store import claims
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
@@ -42,7 +44,8 @@ def work(database, blobs: Blobs, tmp_path: Path) -> Work:
     sha256 = content_address(dots())
     for file in FILES:
         blobs.put(f"datasets/{sha256}/{file}", folder / file)
-    blobs.put(f"datasets/{work.dataset.id}/relations.npz", b"x")
+    save_relations(Relations(np.arange(6, dtype=np.int32)), tmp_path / "relations.npz")
+    blobs.put(f"datasets/{work.dataset.id}/relations.npz", tmp_path / "relations.npz")
     blobs.put(f"datasets/{work.dataset.id}/audit.json", b"{}")
     for number in range(len(dots().classes)):
         blobs.put(f"datasets/{work.dataset.id}/preview/{number}.png", b"png")
@@ -97,6 +100,15 @@ def test_what_is_lost_or_damaged_is_named(work: Work, blobs: Blobs, check: Check
     }
     blobs.delete(f"datasets/{sha256}/images.npy")
     assert (f"datasets/{sha256}", "missing") in {(fault.key, fault.why) for fault in check().faults}
+
+
+def test_what_is_damaged_is_named_also_where_no_row_has_its_digest(work: Work, blobs: Blobs, check: Check) -> None:
+    assert check().is_fine
+    keys = [f"datasets/{work.dataset.id}/{name}" for name in ("audit.json", "relations.npz")]
+    for key in keys:
+        whole = blobs.read(key)
+        blobs.put(key, whole[: len(whole) // 2])
+    assert {(fault.key, fault.why) for fault in check().faults} == {(key, "damaged") for key in keys}
 
 
 def test_only_what_belongs_to_nothing_is_collected_and_nothing_that_may_be_new(

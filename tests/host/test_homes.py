@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command as alembic_command
+from alembic.config import Config
 
 from heldout.errors import OperatorError
 from host.homes import POSTGRES_FOLDER, database_in
 from models.database import Database
-from models.migrations import upgrade
+from models.migrations import FOLDER, migrating, newest, upgrade
 
 ROOT = Path(__file__).resolve().parents[2]
 SQLITE = "heldout.db"
@@ -101,3 +103,36 @@ def test_a_home_that_cannot_be_made_is_named(tmp_path: Path, words: tuple[str, .
     status, said = command(tmp_path / "file" / "home", *words)
     assert (status, said.count("\n")) == (1, 1), said
     assert f"The home {tmp_path / 'file' / 'home'} cannot be made: Not a directory" in said
+
+
+@pytest.fixture
+def old_home(tmp_path: Path) -> Path:
+    """A home whose database an earlier release has made."""
+    database = Database(f"sqlite:///{tmp_path / SQLITE}")
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    config.set_main_option("path_separator", "os")
+    with migrating(database) as connection:
+        config.attributes["connection"] = connection
+        alembic_command.upgrade(config, "0009")
+    database.dispose()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "words", [("owners", "list"), ("keys", "create", "--owner", "ann"), ("keys", "list"), ("backup",)]
+)
+def test_a_database_of_another_release_is_named_and_left_as_it_is(old_home: Path, words: tuple[str, ...]) -> None:
+    folder = old_home / "backup"
+    status, said = command(old_home, *words, *([str(folder)] if words == ("backup",) else []))
+    assert (status, said.count("\n")) == (1, 1), said
+    assert "at revision 0009" in said
+    assert not folder.exists()
+
+
+def test_a_check_says_at_which_revision_the_database_of_another_release_is(old_home: Path) -> None:
+    status, said = command(old_home, "check", "--deep", "--json")
+    parts = {part["name"]: part["detail"] for part in json.loads(said)["parts"] if not part["works"]}
+    assert (status, set(parts)) == (1, {"database", "datasets", "files"})
+    assert f"at revision 0009, needed is {newest()}" in parts["database"]
+    assert "revision 0009" in parts["files"]

@@ -23,7 +23,7 @@ from heldout.errors import (
     StorageUnavailable,
 )
 from heldout.mending.offers import offers_of
-from heldout.stored.audit import StoredAudit, audit_key, preview_key
+from heldout.stored.audit import preview_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from models.arrays import SPLITS
@@ -33,6 +33,7 @@ from models.database import Session
 from models.npy_rows import NpyRows
 from models.pictures import png_of
 from models.store import datasets, label_reads
+from models.stored_files import read_audit
 from models.tables import DatasetRow
 from models.views.dataset import dataset_view, thumbnail_of
 from models.views.job import dataset_reference
@@ -86,7 +87,9 @@ def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, a
 def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> AuditView:
     """Leaks, label conflicts, imbalance, shift: what the audit found."""
     row = _checked(session, caller.owner, dataset, "an audit")
-    audit = StoredAudit.from_bytes(_stored(app.blobs, row.name, audit_key(row.id)))
+    audit = read_audit(app.blobs, row)
+    if audit is None:
+        raise DatasetLost(row.name)
     stored = audit.model_dump(exclude={"format"})
 
     def example(one: dict[str, Any]) -> dict[str, Any]:

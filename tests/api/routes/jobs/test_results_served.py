@@ -233,3 +233,12 @@ def test_a_file_that_the_blob_store_lost_is_said_to_be_lost(client, worker, spec
     assert f"/v1/jobs/{job}/retry" in answer.json()["detail"]
     assert "retry-after" not in answer.headers
     assert client.get(f"/v1/jobs/{job}/metrics").json()["final"] is not None
+
+
+def test_a_damaged_file_of_scores_is_as_good_as_lost(client, worker, spec):
+    job = submitted(client, spec)["id"]
+    worker.succeed(worker.claim())
+    for name in ("evaluation", "gap"):
+        worker.blobs.put(f"jobs/{job}/1/{name}.json", b'{"format": 1, "spl')
+    assert_problem(client.get(f"/v1/jobs/{job}/confusion"), 409, "no_model")
+    assert client.get(f"/v1/jobs/{job}/diagnosis").status_code == 200
