@@ -31,6 +31,7 @@ from api.routes.models import upload as model_upload
 from api.routes.studies import events as study_events
 from api.routes.studies import exports as study_exports
 from api.routes.studies import order, report, study
+from api.shared_places import SharedPlaces
 from api.webhooks.sender import Sender
 from heldout import __version__
 from heldout.errors import DatabaseUnavailable
@@ -52,13 +53,15 @@ def create_app(settings: Settings) -> FastAPI:
     """An app on the database and blob store of the settings; both may still be out of reach."""
     publisher = publisher_for(settings)
     database, blobs = Database(settings.database, publisher.publish_all), Blobs(settings.blobs_url)
+    places = SharedPlaces(database, settings.quotas)
     app_context = AppContext(
         settings=settings,
         database=database,
         blobs=blobs,
         hub=Hub(DatabaseSource(database), min(settings.poll_s, MAX_POLL_S)),
         publisher=publisher,
-        uploads=Uploads(blobs, settings, database),
+        places=places,
+        uploads=Uploads(blobs, settings, places),
         readiness=Readiness(partial(health.look_at, database, blobs)),
         rates=Rates(settings),
         key_uses=KeyUses(),
@@ -120,13 +123,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     reconciler.start()
     sender = Sender(app_context.database, app_context.settings)
     sender.start()
-    polling = asyncio.create_task(app_context.hub.run())
+    loops = asyncio.gather(app_context.hub.run(), app_context.places.run())
     with metrics_served_apart(app.state.metrics, app_context.settings):
         yield
     app_context.hub.stop()
-    polling.cancel()
+    loops.cancel()
     with suppress(asyncio.CancelledError):
-        await polling
+        await loops
     sender.stop()
     reconciler.stop()
     await app_context.rates.close()

@@ -28,7 +28,7 @@ COUNTED: Mapping[Quota, str] = {
     Quota.KEYS: "API keys that are valid",
     Quota.WEBHOOKS: "webhooks",
     Quota.UPLOADS: "uploads at once",
-    Quota.STREAMS: "streams of events at once, in each API process",
+    Quota.STREAMS: "streams of events at once",
 }
 
 # None where there is no bound.

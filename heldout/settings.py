@@ -201,8 +201,8 @@ class Settings(BaseSettings):
     )
     quota_keys: int = Field(100, ge=0, description="Valid API keys of one owner.")
     quota_webhooks: int = Field(20, ge=0, description="Webhooks of one owner.")
-    quota_uploads: int = Field(8, ge=0, description="Uploads of one owner at once; those in forms do not count.")
-    quota_streams: int = Field(1000, ge=0, description="Streams of events of one owner, in each API process.")
+    quota_uploads: int = Field(8, ge=0, description="Uploads of one owner at once.")
+    quota_streams: int = Field(1000, ge=0, description="Streams of events of one owner at once.")
     rate: str = Field(
         "1000/second", description="Requests that one key may send, as `100/second`, `5000/minute` or both with `;`."
     )

@@ -59,10 +59,9 @@ def show_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None
     typer.echo(f"{owner.name}: weight {owner.weight:g}{f', {_state(owner)}' if _state(owner) else ''}")
     typer.echo(f"  used lately: {owner.used_slot_s:,.0f} slot-seconds")
     for one in quotas:
-        used = "?" if one.used is None else f"{one.used:,.0f}"
         allowed = "no bound" if one.allowed is None else f"{one.allowed:,}"
         own = " (own)" if one.quota in owner.own_quotas else ""
-        typer.echo(f"  {one.quota.value}: {used} of {allowed}{own} - {COUNTED[one.quota]}")
+        typer.echo(f"  {one.quota.value}: {one.used:,.0f} of {allowed}{own} - {COUNTED[one.quota]}")
 
 
 @owners_commands.command("limit")

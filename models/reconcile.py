@@ -16,7 +16,7 @@ from models.database import Database
 from models.discard import discard_files
 from models.key_uses import KeyUses
 from models.retention import Retention
-from models.store import audit_log, claims, idempotency, owners, relations, study_jobs, transitions, uploads
+from models.store import audit_log, claims, idempotency, owners, places, relations, study_jobs, transitions, uploads
 from models.wake import WakeUp
 
 log = structlog.get_logger()
@@ -107,6 +107,7 @@ class Reconciler:
             unsent = uploads.reject_unsent(session)
             idempotency.forget_old(session)
             audit_log.forget_old(session, self._settings.keep_audit_s)
+            places.forget_expired(session)
             relate = relations.queue_missing(session)
         if relate is not None:
             log.info("copies_not_known", job_id=relate)

@@ -40,11 +40,21 @@ class UsageRow(Base):
     slot_s: Mapped[float] = mapped_column(server_default="0")
 
 
-class UploadPlaceRow(Base):
-    """An upload that some API process receives now. It counts until `expires_at`, which that process puts off."""
-
-    __tablename__ = "upload_places"
+class _Place:
+    """The columns of a place: it counts until `expires_at`, which the API process that has it puts off."""
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(128), index=True)
     expires_at: Mapped[datetime]
+
+
+class UploadPlaceRow(_Place, Base):
+    """An upload that some API process receives now."""
+
+    __tablename__ = "upload_places"
+
+
+class StreamPlaceRow(_Place, Base):
+    """A stream of events that some API process has open."""
+
+    __tablename__ = "stream_places"

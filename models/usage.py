@@ -20,8 +20,8 @@ class Used:
 
 @dataclass(frozen=True)
 class QuotaState:
-    """used: None where it is not counted in the database. allowed: None where there is no bound."""
+    """allowed: None where there is no bound."""
 
     quota: Quota
-    used: float | None
+    used: float
     allowed: int | None

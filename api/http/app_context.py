@@ -11,6 +11,7 @@ from api.http.readiness import Readiness
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.predictions import Predictions
+from api.shared_places import SharedPlaces
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
@@ -29,6 +30,7 @@ class AppContext:
     blobs: Blobs
     hub: Hub
     publisher: Publisher
+    places: SharedPlaces
     uploads: Uploads
     readiness: Readiness
     rates: Rates

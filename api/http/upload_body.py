@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, parse_json, refused_values, require_length
 from api.http.upload_pace import PacedStream, Places
-from api.http.upload_places import SharedPlaces
+from api.shared_places import SharedPlaces
 from heldout.datasets import DatasetSpec
 from heldout.errors import (
     BodyTooLarge,
@@ -36,9 +36,9 @@ from heldout.errors import (
     StorageUnavailable,
     TooManyUploads,
 )
+from heldout.quotas import Quota
 from heldout.settings import Settings
 from models.blobs import Blobs
-from models.database import Database
 
 # Uploads have threads of their own: slow ones must not take those that answer requests.
 UPLOADS_AT_ONCE = 100
@@ -74,13 +74,13 @@ class ReceivedContent:
 class Uploads:
     """Receives uploads of datasets and models, each under a blob key that no other request writes to."""
 
-    def __init__(self, blobs: Blobs, settings: Settings, database: Database) -> None:
+    def __init__(self, blobs: Blobs, settings: Settings, shared_places: SharedPlaces) -> None:
         self._blobs = blobs
         self._limit_bytes = settings.max_upload_bytes
         self._min_bytes_per_s = settings.min_upload_bytes_per_s
         self._max_s = float(settings.max_upload_s)
         self._places = Places(UPLOADS_AT_ONCE, UPLOADS_AT_ONCE)
-        self._shared_places = SharedPlaces(database, settings.quotas)
+        self._shared_places = shared_places
         self._form_places = Places(FORMS_AT_ONCE, FORMS_AT_ONCE_PER_OWNER)
         self._folders = [blobs.local_folder(""), settings.home_path]
         self._threads = CapacityLimiter(UPLOADS_AT_ONCE)
@@ -106,7 +106,7 @@ class Uploads:
                 while True:
                     yield asyncio.run_coroutine_threadsafe(stream.__anext__(), loop).result()
 
-        async with self._place_of(request, owner):
+        async with self._place(request, owner, self._places):
             try:
                 return await self._receive(chunks(), folder, digest, limit_bytes)
             except BodyTooLarge:
@@ -122,15 +122,14 @@ class Uploads:
         Raises:
             BodyTooLarge, InvalidForm, TooManyUploads, UploadTooSlow.
             StorageUnavailable: if the disk is full.
+            QuotaExceeded, OwnerSuspended, DatabaseUnavailable: as for any quota.
         """
         limit_bytes = min(limit_bytes, FORM_BYTES)
         await require_length(request, limit_bytes)
-        async with _told_in_time(request):
-            self._form_places.require_room(owner)
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             raise InvalidForm("The body is no form; send `multipart/form-data`.")
         paced = PacedStream(request.stream(), self._min_bytes_per_s, min(self._max_s, MAX_FORM_S))
-        with self._form_places.taken_by(owner):
+        async with self._place(request, owner, self._form_places):
             form = await self._parsed(request, _limited(paced, limit_bytes))
             try:
                 yield form
@@ -138,12 +137,12 @@ class Uploads:
                 await form.close()
 
     @asynccontextmanager
-    async def _place_of(self, request: Request, owner: str) -> AsyncIterator[None]:
+    async def _place(self, request: Request, owner: str, here: Places) -> AsyncIterator[None]:
         """A place in this process, and one of the owner's among all processes, while the block runs."""
         async with AsyncExitStack() as taken:
             async with _told_in_time(request):
-                taken.enter_context(self._places.taken_by(owner))
-                await taken.enter_async_context(self._shared_places.taken_by(owner))
+                taken.enter_context(here.taken_by(owner))
+                await taken.enter_async_context(self._shared_places.taken(Quota.UPLOADS, owner))
             yield
 
     async def _parsed(self, request: Request, stream: AsyncGenerator[bytes]) -> FormData:

@@ -10,7 +10,6 @@ from typing import Protocol
 
 import structlog
 
-from api.live.places import StreamPlaces
 from api.live.recent_events import Channel, ChannelKind, EncodedEvent, RecentEvents
 from heldout.errors import HeldoutError
 
@@ -69,7 +68,6 @@ class Hub:
         self._waiters: set[_Waiter] = set()
         self._followed: dict[Channel, RecentEvents] = {}
         self._keys: Counter[str] = Counter()
-        self.places = StreamPlaces()
         self._keys_checked_at = 0.0
         self._needed: dict[ChannelKind, asyncio.Event] = {kind: asyncio.Event() for kind in ChannelKind}
         self._catching_up = asyncio.Semaphore(CATCH_UPS_AT_ONCE)

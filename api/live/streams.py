@@ -9,8 +9,10 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from starlette.types import Receive, Scope, Send
 
 from api.live.hub import Hub
-from api.live.places import StreamOwner
 from api.live.recent_events import Channel, EncodedEvent, RecentEvents
+from api.shared_places import SharedPlaces
+from heldout.quotas import Quota
+from models.store.keys import Caller
 
 MEDIA_TYPE = "text/event-stream"
 # A stream in which nothing happens sends a comment this often.
@@ -33,24 +35,33 @@ class EventStream(EventSourceResponse):
     """The answer to a client that follows a channel, from after `cursor` to its end."""
 
     def __init__(
-        self, hub: Hub, channel: Channel, *, cursor: int, first: Sequence[EncodedEvent], last: int, owner: StreamOwner
+        self,
+        hub: Hub,
+        places: SharedPlaces,
+        channel: Channel,
+        *,
+        cursor: int,
+        first: Sequence[EncodedEvent],
+        last: int,
+        caller: Caller,
     ) -> None:
         """`first` are events above `cursor`, `last` the number of the channel's last one at about that time."""
         self._hub = hub
+        self._places = places
         self._channel = channel
         self._last = last
-        self._owner = owner
+        self._caller = caller
         self._cursor = cursor
         self._first = first
         super().__init__(_nothing(), headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Vary": "Accept"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Refused here rather than in the route, which runs in a thread: nobody else counts meanwhile.
-        with self._hub.places.taken(self._owner):
+        # Taken here rather than in the route: what a route takes is lost where its client leaves before the answer.
+        async with self._places.taken(Quota.STREAMS, self._caller.owner):
             await self._stream(scope, receive, send)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        key_id = self._owner.key_id
+        key_id = self._caller.key_id
         recent = self._hub.join(self._channel, self._last, key_id)
         chunks = stream_chunks(self._hub, recent, cursor=self._cursor, first=self._first, key_id=key_id)
         self._first = ()

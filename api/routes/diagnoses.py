@@ -10,7 +10,7 @@ from starlette.datastructures import FormData, UploadFile
 from api.http.auth import CallerDep
 from api.http.body import parse_json, refused_values
 from api.http.deps import AppContextDep
-from api.http.problems import JSON_BODY, problems
+from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from api.http.upload_body import file_in_form
 from api.routes.foreign_training import ForeignCurves, ForeignTraining, as_sentence
@@ -77,6 +77,7 @@ def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisV
     responses=problems(
         *(InvalidForm, InvalidJson, BodyTooLarge, InvalidSpec),
         *(StorageUnavailable, TooManyUploads, UploadTooSlow),
+        *NO_ROOM,
     ),
 )
 async def diagnose_predictions(request: Request, caller: CallerDep, app: AppContextDep) -> DiagnosisView:

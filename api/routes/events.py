@@ -13,7 +13,6 @@ from api.http.routing import resource
 from api.live import source, streams
 from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
 from api.live.recent_events import Channel, ChannelKind
-from api.routes.subject_events import stream_owner
 from heldout.errors import InvalidCursor, QuotaExceeded
 from heldout.views.event import OwnerEventPage
 from models.store.keys import Caller
@@ -66,8 +65,6 @@ def _page(app: AppContext, caller: Caller, after: int | None, limit: int) -> Own
 
 
 def _stream(app: AppContext, caller: Caller, after: int | None) -> Response:
-    with app.database.read() as session:
-        owner = stream_owner(session, caller, app.settings.quotas)
     if after is None:
         after = source.read_latest_number(app.database, caller.owner)
         first = [source.encode_start(after)]
@@ -76,9 +73,10 @@ def _stream(app: AppContext, caller: Caller, after: int | None) -> Response:
         first = [source.encode_owner_event(row) for row in rows]
     return streams.EventStream(
         app.hub,
+        app.places,
         Channel(ChannelKind.OWNER, caller.owner),
         cursor=after,
         first=first,
         last=first[-1].number if first else after,
-        owner=owner,
+        caller=caller,
     )

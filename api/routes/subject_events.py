@@ -11,15 +11,12 @@ from api.http.app_context import AppContext
 from api.http.deps import AppContextDep
 from api.http.problems import problems
 from api.live import source, streams
-from api.live.hub import Hub
 from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
-from api.live.places import StreamOwner
 from api.live.recent_events import Channel
 from heldout.errors import HeldoutError, InvalidCursor, QuotaExceeded
-from heldout.quotas import Bounds, Quota
 from heldout.views.event import EventPage
 from models.database import Session
-from models.store import events, quotas
+from models.store import events
 from models.store.keys import Caller
 from models.tables import JobRow, StudyRow
 from models.views.event import event_view
@@ -69,12 +66,12 @@ class AskedEvents:
             subject = find(session)
             return _stream_of(
                 session,
-                self.app.hub,
+                self.app,
                 channel,
                 last_event=subject.last_event,
                 has_ended=subject.finished_at is not None,
                 after=self.after,
-                owner=stream_owner(session, caller, self.app.settings.quotas),
+                caller=caller,
             )
 
 
@@ -94,11 +91,6 @@ async def _asked_events(
 AskedEventsDep = Annotated[AskedEvents, Depends(_asked_events)]
 
 
-def stream_owner(session: Session, caller: Caller, bounds: Bounds) -> StreamOwner:
-    """The caller as the owner of a stream, with how many there may be."""
-    return StreamOwner(caller.owner, caller.key_id, quotas.allowed(session, caller.owner, bounds, Quota.STREAMS))
-
-
 def _page_of(session: Session, channel: Channel, last_event: int, after: int | None, limit: int) -> EventPage:
     """The subject's events above `after`; none, with the number of its last one, where `after` is None."""
     if after is None:
@@ -114,13 +106,13 @@ def _page_of(session: Session, channel: Channel, last_event: int, after: int | N
 
 def _stream_of(
     session: Session,
-    hub: Hub,
+    app: AppContext,
     channel: Channel,
     *,
     last_event: int,
     has_ended: bool,
     after: int | None,
-    owner: StreamOwner,
+    caller: Caller,
 ) -> Response:
     """The stream, or 204 where nothing will come any more: a browser connects again after every other end."""
     rows = [] if after is None else events.page(session, channel.id, after=after, limit=source.PAGE)[0]
@@ -128,5 +120,11 @@ def _stream_of(
         return Response(status_code=204)
     first = [source.encode_start(last_event)] if after is None else [source.encode_event(row) for row in rows]
     return streams.EventStream(
-        hub, channel, cursor=last_event if after is None else after, first=first, last=last_event, owner=owner
+        app.hub,
+        app.places,
+        channel,
+        cursor=last_event if after is None else after,
+        first=first,
+        last=last_event,
+        caller=caller,
     )

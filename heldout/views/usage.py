@@ -26,7 +26,7 @@ class QuotaView(View):
     """How much the owner has of something, and how much it may have."""
 
     quota: Quota
-    used: float | None = Field(description="Null for streams, which each process counts by itself.")
+    used: float
     allowed: int | None = Field(description="Null where there is no bound.")
 
 

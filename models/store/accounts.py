@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import Float, String, Table, bindparam, event, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from heldout.fair_share import (
@@ -25,6 +24,7 @@ from heldout.fair_share import (
 )
 from heldout.kinds import KINDS, JobKind
 from models.database import db_now
+from models.store.upserts import upsert
 from models.tables import JobRow
 from models.tables_owners import OwnerRow, UsageRow
 
@@ -64,7 +64,7 @@ def ensure_owner(session: Session, owner: str) -> None:
     """Make sure that the owner has a row."""
     if session.info.get(_KNOWN) == owner:
         return
-    session.execute(_upsert(session, OwnerRow).values(owner=owner).on_conflict_do_nothing())
+    session.execute(upsert(session, OwnerRow).values(owner=owner).on_conflict_do_nothing())
 
 
 def charge_claim(session: Session, job: JobRow, *, seen: Standing, at: datetime) -> None:
@@ -215,12 +215,6 @@ def write_standing(session: Session, owner: str, standing: Standing) -> None:
 def _add_usage(session: Session, about: Mapping[str, Any], amounts: Mapping[str, float]) -> None:
     if not any(amounts.values()):
         return
-    row = _upsert(session, UsageRow).values(**about, **amounts)
+    row = upsert(session, UsageRow).values(**about, **amounts)
     more = {name: getattr(UsageRow, name) + amount for name, amount in amounts.items()}
     session.execute(row.on_conflict_do_update(index_elements=list(about), set_=more))
-
-
-def _upsert(session: Session, table: type[OwnerRow | UsageRow]) -> Any:
-    """An `INSERT … ON CONFLICT`, which both databases have, each by its own name."""
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
-    return sqlite.insert(table) if is_sqlite else postgresql.insert(table)

@@ -4,8 +4,8 @@ A split is known by the SHA-256 of its images and labels, so that versions of a 
 their count. While a dataset has no such digest, its content address and the split's name stand in for it.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -24,17 +24,16 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
 from heldout.ledger import HELD_OUT, NO_EPOCH, ReadKind, SplitReads, who_trained
 from models.database import db_now
 from models.ids import new_id
+from models.store.upserts import INSERT_OF, upsert
 from models.tables import DatasetRow, JobRow, LabelReadRow
 
 _TABLE = cast(Table, LabelReadRow.__table__)
 _COLUMNS = [column.name for column in _TABLE.columns]
-_INSERT_OF: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def _insert_for_job(dialect: str, split: str) -> Insert:
@@ -57,12 +56,12 @@ def _insert_for_job(dialect: str, split: str) -> Insert:
     }
     of_job = select(*(values[name] for name in _COLUMNS)).join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
     of_job = of_job.where(JobRow.id == bindparam("job_id"))
-    return cast(Insert, _INSERT_OF[dialect](_TABLE).from_select(_COLUMNS, of_job).on_conflict_do_nothing())
+    return cast(Insert, INSERT_OF[dialect](_TABLE).from_select(_COLUMNS, of_job).on_conflict_do_nothing())
 
 
 # Built once: each epoch of each training executes one of them.
 _FOR_JOB = {
-    (dialect, split): _insert_for_job(dialect, split) for dialect in _INSERT_OF for split in HELD_OUT
+    (dialect, split): _insert_for_job(dialect, split) for dialect in INSERT_OF for split in HELD_OUT
 }  # fmt: skip
 
 
@@ -122,7 +121,7 @@ def add_handed_out(session: Session, owner: str, dataset: DatasetRow) -> None:
         for split in held_out_splits(dataset)
     ]
     if rows:
-        insert = _INSERT_OF[session.get_bind().dialect.name](_TABLE)
+        insert = upsert(session, _TABLE)
         session.execute(insert.values(created_at=db_now()).on_conflict_do_nothing(), rows)
 
 
@@ -144,7 +143,7 @@ def add_for_model(session: Session, owner: str, model_id: str, dataset_id: str, 
         for split in splits
     ]
     if rows:
-        insert = _INSERT_OF[session.get_bind().dialect.name](_TABLE)
+        insert = upsert(session, _TABLE)
         session.execute(insert.values(created_at=db_now()).on_conflict_do_nothing(), rows)
 
 

@@ -24,13 +24,15 @@ from models.database import UtcTime, db_now
 from models.store import accounts, keys, locks
 from models.tables import DatasetRow, JobRow, KeyRow, WebhookRow
 from models.tables_models import ModelRow
-from models.tables_owners import OwnerRow, UploadPlaceRow, UsageRow
+from models.tables_owners import OwnerRow, StreamPlaceRow, UploadPlaceRow, UsageRow
 
 # What each takes of.
 OF_NEW_JOBS = (Quota.QUEUED_JOBS, Quota.SLOT_SECONDS)
 OF_NEW_DATASETS = (Quota.DATASETS, Quota.STORED_BYTES)
 # A model takes its file's size, which is known once it has come.
 OF_UPLOADS = (Quota.STORED_BYTES, *OF_NEW_JOBS)
+# What an owner that is suspended may still take more of: it goes on reading.
+OF_READING = frozenset({Quota.STREAMS})
 # Those whose amounts a request knows beforehand.
 EXACT = frozenset(Quota) - {Quota.SLOT_SECONDS}
 DAY = timedelta(days=1)
@@ -49,7 +51,7 @@ def _bytes_of(size_bytes: Any, *which: ColumnElement[bool]) -> Any:
     return select(func.coalesce(func.sum(size_bytes), 0)).where(*which).scalar_subquery()
 
 
-# How much of each an owner has, except for what is counted elsewhere.
+# How much of each an owner has.
 _USED: Mapping[Quota, Select[Any]] = {
     Quota.QUEUED_JOBS: select(_COUNT).where(JobRow.owner == _OWNER, JobRow.status == JobStatus.QUEUED),
     Quota.RUNNING_JOBS: select(_COUNT).where(JobRow.owner == _OWNER, *_RUNS_IN_SLOT),
@@ -60,8 +62,9 @@ _USED: Mapping[Quota, Select[Any]] = {
     # The same content in two versions is stored once, and counts twice: either may be deleted.
     Quota.STORED_BYTES: select(_bytes_of(DatasetRow.size_bytes, *_DATASETS) + _bytes_of(ModelRow.size_bytes, *_MODELS)),
     Quota.KEYS: select(_COUNT).where(KeyRow.owner == _OWNER, ~keys.IS_OVER),
-    Quota.UPLOADS: select(_COUNT).where(UploadPlaceRow.owner == _OWNER, UploadPlaceRow.expires_at > db_now()),
     Quota.WEBHOOKS: select(_COUNT).where(WebhookRow.owner == _OWNER),
+    Quota.UPLOADS: select(_COUNT).where(UploadPlaceRow.owner == _OWNER, UploadPlaceRow.expires_at > db_now()),
+    Quota.STREAMS: select(_COUNT).where(StreamPlaceRow.owner == _OWNER, StreamPlaceRow.expires_at > db_now()),
 }
 
 
@@ -76,7 +79,7 @@ class _Standing:
 
 
 def require_room(session: Session, owner: str, bounds: Bounds, *quotas: Quota, asked: int = 1) -> None:
-    """Refuse what would be too much, or anything new of an owner that is suspended.
+    """Refuse what would be too much, or anything but `OF_READING` of an owner that is suspended.
 
     Near a bound no other transaction passes here for the same owner until this one ends.
 
@@ -92,7 +95,8 @@ def require_room(session: Session, owner: str, bounds: Bounds, *quotas: Quota, a
         found = _look_up(session, owner, quotas)
     if found.is_known:
         accounts.note_known(session, owner)
-    if found.suspended_at is not None:
+    only_reads = bool(quotas) and OF_READING.issuperset(quotas)
+    if found.suspended_at is not None and not only_reads:
         raise OwnerSuspended(owner)
     for quota, used in found.used.items():
         most = bound_of(quota, bounds, found.own)
@@ -147,7 +151,7 @@ def allowed(session: Session, owner: str, bounds: Bounds, quota: Quota) -> int |
 
 
 def used_of(session: Session, owner: str, quota: Quota) -> float:
-    """How much of it the owner has. Streams are counted where they are open."""
+    """How much of it the owner has."""
     return session.scalar(_USED[quota], {"owner": owner, "day": _today()}) or 0
 
 

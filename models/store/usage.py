@@ -38,14 +38,7 @@ def buckets(
 def quotas(session: Session, owner: str, bounds: Bounds) -> Sequence[QuotaState]:
     """All quotas of an owner."""
     own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
-    return [
-        QuotaState(
-            quota,
-            None if quota is Quota.STREAMS else used_of(session, owner, quota),
-            bound_of(quota, bounds, own),
-        )
-        for quota in Quota
-    ]
+    return [QuotaState(quota, used_of(session, owner, quota), bound_of(quota, bounds, own)) for quota in Quota]
 
 
 def _start(moment: datetime, bucket: Bucket) -> datetime:

@@ -20,8 +20,5 @@ def usage_view(
             )
             for one in buckets
         ],
-        quotas=[
-            QuotaView(quota=one.quota, used=None if one.used is None else round(one.used, 3), allowed=one.allowed)
-            for one in quotas
-        ],
+        quotas=[QuotaView(quota=one.quota, used=round(one.used, 3), allowed=one.allowed) for one in quotas],
     )

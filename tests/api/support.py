@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -59,6 +60,26 @@ def serving(app: FastAPI, listener: socket.socket | None = None) -> Iterator[tup
         server.ask_to_exit()
         thread.join(30)
         assert not thread.is_alive(), "the server did not stop"
+
+
+@contextmanager
+def stalled(service, key: str, method: str, path: str, start: bytes, kind: str, length: int) -> Iterator[socket.socket]:
+    """A request that sends the start of its body, and nothing more."""
+    url = urlsplit(str(service.base_url))
+    with socket.create_connection((url.hostname, url.port)) as connection:
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+        head += f"Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+        connection.sendall(head.encode() + start)
+        yield connection
+
+
+def wait_until(found, timeout_s: float = 5.0) -> None:
+    done = threading.Event()
+    for _ in range(int(timeout_s / 0.01)):
+        if found():
+            return
+        done.wait(0.01)
+    raise AssertionError("it did not come to pass")
 
 
 def with_field(spec: dict, path: str, value: object) -> dict:

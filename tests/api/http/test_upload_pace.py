@@ -2,24 +2,16 @@
 
 import asyncio
 import os
-import socket
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
-import httpx2
 import pytest
-from sqlalchemy import func, select, update
 
-from api.app import create_app
-from api.http import upload_pace, upload_places
+from api.http import upload_pace
 from api.http.upload_pace import PacedStream, Places
 from heldout.errors import TooManyUploads, UploadTooSlow
 from heldout.settings import Settings
-from models.database import db_now
-from models.tables_owners import UploadPlaceRow
-from tests.api.support import assert_problem, bearer, key_for, serving, sqlite_only
+from tests.api.support import assert_problem, bearer, key_for, sqlite_only, stalled, wait_until
 
 
 @pytest.fixture
@@ -85,26 +77,6 @@ def test_greedy_owners_leave_places_for_others():
         stack.enter_context(places.taken_by("ada"))
 
 
-@contextmanager
-def stalled(service, key: str, method: str, path: str, start: bytes, kind: str, length: int) -> Iterator[socket.socket]:
-    """A request that sends the start of its body, and nothing more."""
-    url = urlsplit(str(service.base_url))
-    with socket.create_connection((url.hostname, url.port)) as connection:
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
-        head += f"Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
-        connection.sendall(head.encode() + start)
-        yield connection
-
-
-def wait_until(found, timeout_s: float = 5.0) -> None:
-    done = threading.Event()
-    for _ in range(int(timeout_s / 0.01)):
-        if found():
-            return
-        done.wait(0.01)
-    raise AssertionError("it did not come to pass")
-
-
 @sqlite_only
 def test_an_owners_stalled_uploads_take_its_own_places_alone(service, app, key, database):
     def announced(headers: dict[str, str]) -> str:
@@ -126,42 +98,6 @@ def test_an_owners_stalled_uploads_take_its_own_places_alone(service, app, key, 
         assert service.put(announced(other), content=b"whole", headers=other).status_code == 202
     wait_until(lambda: not uploads._places._taken)
     assert service.put(announced(bearer(key)), content=b"whole").status_code == 202
-
-
-def test_uploads_at_once_are_counted_for_all_api_processes_until_they_end_or_their_process_is_dead(
-    service, settings, key, database, monkeypatch
-):
-    monkeypatch.setattr(upload_places, "RENEW_EVERY_S", 0.1)
-
-    def announced() -> str:
-        return f"/v1/datasets/{service.post('/v1/datasets', json={'name': 'pets'}).json()['id']}/content"
-
-    def places(**where) -> int:
-        with database.read() as session:
-            return session.scalar(select(func.count()).select_from(UploadPlaceRow).filter_by(**where))
-
-    def set_expiry(seconds: float) -> None:
-        with database.write() as session:
-            session.execute(update(UploadPlaceRow).values(expires_at=db_now(seconds)))
-
-    with serving(create_app(settings)) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as elsewhere:
-        with ExitStack() as stack:
-            for where in (service, elsewhere):
-                kind = "application/octet-stream"
-                stack.enter_context(stalled(where, key, "PUT", announced(), b"start", kind, 10_000))
-            wait_until(lambda: places(owner="ada") == 2)
-            refused = elsewhere.put(announced(), content=b"whole")
-            assert_problem(refused, 429, "quota_exceeded")
-            assert "`uploads` (uploads at once): used 2, allowed 2" in refused.json()["detail"]
-            set_expiry(1)
-            threading.Event().wait(1.5)
-            assert_problem(elsewhere.put(announced(), content=b"whole"), 429, "quota_exceeded")
-            # As of a process that has died: nobody renews them.
-            monkeypatch.setattr(upload_places, "RENEW_EVERY_S", 3600)
-            threading.Event().wait(0.3)
-            set_expiry(-1)
-            assert elsewhere.put(announced(), content=b"whole").status_code == 202
-        wait_until(lambda: places() == 0)
 
 
 @sqlite_only

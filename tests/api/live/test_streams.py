@@ -11,6 +11,7 @@ from api.live import hub as hubs
 from api.live import source, streams
 from api.live.recent_events import KEPT_BYTES, KEPT_EVENTS, Channel, ChannelKind, EncodedEvent, RecentEvents
 from api.live.streams import wants_stream
+from heldout.settings import Settings
 from models.store import keys
 from tests.api.live.streaming import STREAM, add_warnings, client_that_never_reads, follow, following, unsent_bytes
 from tests.api.support import assert_problem, bearer, database_away, key_for, serving, sqlite_only, submitted
@@ -23,6 +24,12 @@ def until(holds, what: str) -> None:
     while not holds():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """All clients of a test have one address."""
+    return settings.model_copy(update={"max_connections_per_address": settings.max_connections})
 
 
 @pytest.fixture

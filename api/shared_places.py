@@ -1,0 +1,81 @@
+"""A place for each upload and stream that is open now, counted by the database for all API processes together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+
+from heldout.errors import DatabaseUnavailable, QuotaExceeded
+from heldout.quotas import Bounds, Quota
+from models.database import Database
+from models.store import places
+from models.store.places import Place
+
+RENEW_EVERY_S = places.LEASE_S / 3
+# When a client may try again for which there was no place: nobody knows when an upload or a stream will end.
+RETRY_AFTER_S = 5
+# Writers of one SQLite file wait for each other: more threads would only be kept from other requests.
+TAKEN_AT_ONCE = 2
+
+
+class SharedPlaces:
+    """The places of this process among those of all. For one event loop; `run` keeps them."""
+
+    def __init__(self, database: Database, bounds: Bounds) -> None:
+        self._database = database
+        self._bounds = bounds
+        self._held: dict[str, Place] = {}
+        self._ended: list[Place] = []
+        self._takers = CapacityLimiter(TAKEN_AT_ONCE)
+        self._giving_back = asyncio.Lock()
+
+    @asynccontextmanager
+    async def taken(self, quota: Quota, owner: str) -> AsyncIterator[None]:
+        """Take a place for as long as the block runs.
+
+        Raises:
+            QuotaExceeded, DatabaseUnavailable.
+            OwnerSuspended: for an upload.
+        """
+        place = await run_sync(self._take, quota, owner, limiter=self._takers)
+        self._held[place.id] = place
+        try:
+            yield
+        finally:
+            del self._held[place.id]
+            await self._give_back(place)
+
+    async def run(self) -> None:
+        """Renew the places of this process until cancelled."""
+        while True:
+            await asyncio.sleep(RENEW_EVERY_S)
+            if self._held:
+                with suppress(DatabaseUnavailable):  # they are renewed once it is back
+                    await run_sync(self._renew, list(self._held.values()))
+
+    async def _give_back(self, place: Place) -> None:
+        """Those that end while others are given back go together: a service that stops ends all streams at once."""
+        self._ended.append(place)
+        async with self._giving_back:
+            ended, self._ended = self._ended, []
+            if ended:
+                with suppress(DatabaseUnavailable):  # nobody renews them, so they end by themselves
+                    await run_sync(self._delete, ended)
+
+    def _take(self, quota: Quota, owner: str) -> Place:
+        try:
+            with self._database.write() as session:
+                return places.take(session, quota, owner, self._bounds)
+        except QuotaExceeded as error:
+            error.headers["Retry-After"] = str(RETRY_AFTER_S)
+            raise
+
+    def _renew(self, held: list[Place]) -> None:
+        with self._database.write() as session:
+            places.renew(session, held)
+
+    def _delete(self, ended: list[Place]) -> None:
+        with self._database.write() as session:
+            places.give_back(session, ended)

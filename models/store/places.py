@@ -1,0 +1,69 @@
+"""Uploads and streams that are open now, counted for all API processes together: a place is a row, which its process
+renews.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert
+from sqlalchemy.orm import Session
+
+from heldout.quotas import Bounds, Quota
+from models.database import db_now
+from models.ids import new_id
+from models.store import quotas
+from models.store.upserts import upsert
+from models.tables_owners import StreamPlaceRow, UploadPlaceRow
+
+# The places of a process that died count no longer than this.
+LEASE_S = 60.0
+
+TABLES: Mapping[Quota, type[UploadPlaceRow | StreamPlaceRow]] = {
+    Quota.UPLOADS: UploadPlaceRow,
+    Quota.STREAMS: StreamPlaceRow,
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Counts for its owner from `take` to `give_back`, or until nobody has renewed it for `LEASE_S` seconds."""
+
+    id: str
+    quota: Quota
+    owner: str
+
+
+def take(session: Session, quota: Quota, owner: str, bounds: Bounds) -> Place:
+    """A place for one more upload or stream of the owner.
+
+    Raises:
+        QuotaExceeded, OwnerSuspended.
+    """
+    quotas.require_room(session, owner, bounds, quota)
+    place = Place(new_id("plc"), quota, owner)
+    session.execute(insert(TABLES[quota]).values(id=place.id, owner=owner, expires_at=db_now(LEASE_S)))
+    return place
+
+
+def renew(session: Session, places: Collection[Place]) -> None:
+    """Keep places for `LEASE_S` seconds more, also those that were taken for dead while the database was away."""
+    for quota, table in TABLES.items():
+        rows = [{"id": place.id, "owner": place.owner} for place in places if place.quota is quota]
+        if rows:
+            kept = upsert(session, table.__table__).values(expires_at=db_now(LEASE_S))
+            until = {"expires_at": kept.excluded.expires_at}
+            session.execute(kept.on_conflict_do_update(index_elements=["id"], set_=until), rows)
+
+
+def give_back(session: Session, places: Collection[Place]) -> None:
+    """These uploads and streams have ended."""
+    for quota, table in TABLES.items():
+        ids = [place.id for place in places if place.quota is quota]
+        if ids:
+            session.execute(delete(table).where(table.id.in_(ids)).execution_options(synchronize_session=False))
+
+
+def forget_expired(session: Session) -> None:
+    """Delete places of processes that have died; they count no more already."""
+    for table in TABLES.values():
+        session.execute(delete(table).where(table.expires_at <= db_now()).execution_options(synchronize_session=False))
