@@ -48,7 +48,7 @@ test: setup-dev ## run all tests but the long proofs
 browser-test: setup-dev ## use the dashboard in a real Chromium (needs one: apt-get install chromium)
 	@exec $(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
-proofs: setup-dev ## run the long suites
+proofs: setup-dev ## run the long suites: three to four hours on two cores
 	@exec $(BIN)/python -m pytest -m proof --timeout 3600 $(ARGS)
 
 compose-test: setup-dev ## bring the stack up in containers for real, harm it, take it down (needs Docker)

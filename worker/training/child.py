@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from multiprocessing.connection import Connection
 from typing import Literal
 
@@ -11,7 +12,12 @@ from worker.messages import Alive, AnyAssignment, EvaluateAssignment, ExportAssi
 
 
 def main(assignment: AnyAssignment, pipe: Connection, log: str) -> None:
-    """Send what is printed to the file `log`, say that the process lives, then do what is assigned."""
+    """Send what is printed to the file `log`, say that the process lives, then do what is assigned.
+
+    The folder of `log` is the attempt's own and goes with it. Temporary files are made there, too: Keras makes some for
+    each model that it saves, and leaves them where it is killed or the disk is full.
+    """
+    os.environ["TMPDIR"] = tempfile.tempdir = os.path.dirname(log)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)

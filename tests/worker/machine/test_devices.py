@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -235,6 +236,8 @@ def test_a_job_on_a_gpu_starts_from_a_fresh_interpreter_and_others_are_forked(of
 def test_a_training_process_sees_its_own_gpus_alone(of_a_gpu_job, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all of them")
+    monkeypatch.setenv("TMPDIR", os.environ["TMPDIR"])
+    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)
     monkeypatch.setattr("worker.training.runner.run", lambda *_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
     monkeypatch.setattr(os, "dup2", lambda *_: None)
     monkeypatch.setattr(child, "open", lambda *_, **__: io.StringIO(), raising=False)

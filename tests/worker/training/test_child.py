@@ -1,0 +1,26 @@
+"""Where a training process makes its temporary files."""
+
+import os
+import tempfile
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+import worker.training.runner
+from tests.worker.training.processes import Process
+from tests.worker.training.trainings import small_spec
+from worker.messages import Assignment
+from worker.training import child
+
+
+def making_a_folder(assignment: Assignment, pipe: Connection, log: str) -> None:
+    worker.training.runner.run = lambda _, pipe: pipe.send((tempfile.mkdtemp(), os.environ["TMPDIR"]))
+    child.main(assignment, pipe, log)
+
+
+@pytest.mark.usefixtures("forking")
+def test_temporary_files_of_a_training_and_of_its_processes_are_made_in_the_folder_of_the_attempt(tmp_path: Path):
+    process = Process(small_spec(), tmp_path / "dataset", target=making_a_folder)
+    made, for_others = process.until(lambda message: isinstance(message, tuple))
+    assert Path(made).parent == Path(for_others) == process.scratch
