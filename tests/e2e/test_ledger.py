@@ -69,16 +69,17 @@ def test_a_cancelled_job_has_read_what_it_has_measured(client: Client, reads: Re
 def test_a_job_that_was_paused_and_one_whose_process_died_read_each_epoch_once(
     service: Service, client: Client, reads: Reads
 ) -> None:
-    job = client.submit(long_digits(8)).id
+    job = client.submit(long_digits(40)).id
     after_epoch(client, job, 2)
     client.pause(job)
     until(lambda: client.get(job).status == "paused", "the pause")
+    measured = len(client.metrics(job).epochs)
     client.resume(job)
-    after_epoch(client, job, 4)
+    after_epoch(client, job, measured + 1)
     [training] = service.training_pids()
     os.kill(training, signal.SIGKILL)
     assert ended(client, job).attempt == 3
-    assert reads(job) == [("test", 8, "measured"), *validation(8)]
+    assert reads(job) == [("test", 40, "measured"), *validation(40)]
 
 
 def test_the_ledger_says_what_the_rows_say(service: Service, client: Client) -> None:

@@ -30,7 +30,7 @@ from tests.e2e.stack import digits, long_digits
 
 MakeService = Callable[..., Service]
 
-EPOCHS = 8
+EPOCHS = 16
 
 
 @pytest.fixture(scope="module")

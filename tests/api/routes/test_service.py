@@ -229,7 +229,7 @@ def test_the_document_lists_every_error_of_every_route(client):
             *("idempotency_key_reused", "needs_more_memory", "not_supported"),
             *("model_not_found", "model_unavailable", "model_does_not_fit"),
         },
-        "429": {"quota_exceeded", "too_many_requests"},
+        "429": {"quota_exceeded", "too_many_requests", "too_many_uploads"},
         "500": {"internal"},
         "503": {"database_unavailable", "storage_unavailable"},
     }

@@ -380,7 +380,7 @@ def test_a_copy_that_vanishes_is_fetched_again(blobs, cache, tmp_path, what):
 def test_a_fetch_that_was_killed_is_finished_by_the_next_one(blobs, s3_url, cache, tmp_path, s3_server):
     sha256 = stored(blobs, tmp_path, 7, count=4 * RANGE_BYTES // SIDE**2)
     with another_process(s3_url, sha256, cache) as process:
-        until(lambda: (cache / sha256 / "images.npy.part").exists(), "a part of a file", 30)
+        until(lambda: (cache / sha256 / "images.npy.part").exists(), "a part of a file", 30, 0.005)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert arrays.content_address(use(blobs, sha256, cache)) == sha256

@@ -436,7 +436,7 @@ def test_a_diagnosis_that_breaks_does_not_fail_the_job(work: Work, run) -> None:
     job_id = work.submit()
     claimed = work.claim()
     assert claimed is not None
-    run(claimed, lambda assignment: whole(assignment, 1, evaluation="{"))
+    run(claimed, lambda assignment: whole(assignment, 1, evaluation='{"format": 99}'))
     row = work.row(job_id)
     assert (row.status, row.summary["verdict"]) == (JobStatus.SUCCEEDED, None)
     assert work.event_types(job_id)[-1] == "job.succeeded"
