@@ -38,7 +38,7 @@ def test_a_store_that_is_away_at_a_resume_costs_no_checkpoint(
     else:
         _kill_training(worker)
     stack.running(job_id, attempt=2)
-    _until_waiting(worker, TRIES)
+    _until_waiting(worker, job_id, TRIES)
     assert stack.job(job_id)["attempt"] == 2
     stored = [event["data"]["epoch"] for event in stack.events(job_id) if event["type"] == "job.checkpoint"]
     s3_server.resume()
@@ -60,7 +60,7 @@ def test_a_job_that_waits_for_a_store_that_is_away_can_be_taken_back(
     s3_server.pause()
     job_id = stack.submit(long_digits(4))
     stack.running(job_id)
-    _until_waiting(worker, 1)
+    _until_waiting(worker, job_id, 1)  # for its dataset, or to store its model, if another job has fetched that
     if how == "stop":
         assert worker.stop(within_s=60) == 0
         expected = "queued"
@@ -81,9 +81,14 @@ def test_a_job_that_waits_for_a_store_that_is_away_can_be_taken_back(
         assert stack.job(job_id)["status"] == "succeeded"
 
 
-def _until_waiting(worker: Program, tries: int) -> None:
-    """Until the worker has asked the store in vain so many times."""
-    until(lambda: worker.said().count('"storage_unavailable"') >= tries, f"{tries} tries of the store")
+def _until_waiting(worker: Program, job_id: str, tries: int) -> None:
+    """Until the worker has asked the store in vain so many times, for this job."""
+
+    def has_tried() -> bool:
+        of_job = [line for line in worker.said().splitlines() if job_id in line and '"storage_unavailable"' in line]
+        return len(of_job) >= tries
+
+    until(has_tried, f"{tries} tries of the store")
 
 
 def _kill_training(worker: Program) -> None:

@@ -57,11 +57,11 @@ class AttemptFiles:
         def fetch() -> Path:
             return enter(dataset_on_disk(self._lease.blobs, sha256, cache, cap_bytes, self._check_stop))
 
-        return self._retried(fetch)
+        return self.retried(fetch)
 
     def fetch(self, key: str, target: Path) -> None:
         """Copy a blob to a file."""
-        self._retried(lambda: self._lease.blobs.fetch(key, target, watch=self._check_stop))
+        self.retried(lambda: self._lease.blobs.fetch(key, target, watch=self._check_stop))
 
     def fetch_if_there(self, key: str, target: Path) -> bool:
         """Copy a blob to a file, in one try; False where there is none, or where it cannot be had now."""
@@ -96,10 +96,11 @@ class AttemptFiles:
             raise InitialGone("The weights that it starts from are not in the blob store.") from error
         return file
 
-    def _retried(self, fetch: Callable[[], T]) -> T:
+    def retried(self, use_store: Callable[[], T]) -> T:
+        """Do something with the blob store, again and again while it is away."""
         for attempt in range(1, STORAGE_TRIES + 1):
             try:
-                return fetch()
+                return use_store()
             except (StorageUnavailable, OSError) as error:
                 log.warning("storage_unavailable", attempt=attempt)
                 self._check_stop()

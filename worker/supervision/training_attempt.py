@@ -41,7 +41,7 @@ from worker.messages import (
     Warned,
 )
 from worker.supervision import metrics as worker_metrics
-from worker.supervision.attempt_files import STORAGE_TRIES, AttemptFiles, BackboneGone, InitialGone, Interrupted
+from worker.supervision.attempt_files import AttemptFiles, BackboneGone, InitialGone, Interrupted
 from worker.supervision.foreign_weights import fetch_backbone, fetch_initial
 from worker.supervision.lease import AttemptLease
 from worker.supervision.memory_watch import MemoryWatch, settle_kill
@@ -301,17 +301,14 @@ class TrainingAttempt:
     # --- settle --------------------------------------------------------------------------------------
 
     def _finish(self, done: Finished) -> None:
-        for attempt in range(1, STORAGE_TRIES + 1):
-            try:
-                stored = tuple(self._store(file) for file in done.files)
-                break
-            except StorageUnavailable:
-                if attempt == STORAGE_TRIES:
-                    self._lease.fail(
-                        FailureCode.STORAGE_UNAVAILABLE, "The model could not be stored: the blob store is full."
-                    )
-                    return
-                self._lease.wait_before_retry()
+        try:
+            stored = self._files.retried(lambda: tuple(self._store(file) for file in done.files))
+        except StorageUnavailable:
+            self._lease.fail(
+                FailureCode.STORAGE_UNAVAILABLE,
+                "The model could not be stored: the blob store does not answer, or is full.",
+            )
+            return
         result = Result(done.final, stored, done.other_reads, done.scores)
         reason = done.stop_reason
         keys = {one.key for one in stored}
