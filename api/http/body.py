@@ -94,7 +94,7 @@ async def receive_json(request: Request, limit_bytes: int, take_place: Callable[
     """A body that says it is JSON, whole and not yet parsed.
 
     Args:
-        take_place: waits until a body may be received that is larger than LARGE_BODY_BYTES.
+        take_place: waits until a body may be received that is, or may be, larger than LARGE_BODY_BYTES.
     Raises:
         What `take_place` does.
         UnsupportedMediaType: it is not said to be JSON.
@@ -102,13 +102,12 @@ async def receive_json(request: Request, limit_bytes: int, take_place: Callable[
     """
     require_json(request.headers.get("content-type", ""))
     await require_length(request, limit_bytes)
+    # Before anything of it is received: those that wait would keep that in memory. One in chunks may have any size.
+    if int(request.headers.get("content-length", limit_bytes)) > LARGE_BODY_BYTES:
+        await take_place()
     received = bytearray()
-    is_large = False
     async for chunk in request.stream():
         received += chunk
-        if len(received) > LARGE_BODY_BYTES and not is_large:
-            is_large = True
-            await take_place()
         if len(received) > limit_bytes:
             await discard_body(request, MAX_DISCARDED_BYTES - len(received), MAX_DISCARD_S)
             raise BodyTooLarge(limit_bytes)
