@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 import httpx2
+from fastapi import FastAPI
 
 from api.http import large_bodies
-from tests.api.support import assert_problem, bearer, key_for, sqlite_only
+from tests.api.support import assert_problem, bearer, key_for, sqlite_only, wait_until
 
 pytestmark = sqlite_only
 
@@ -34,15 +35,22 @@ def parked(service: httpx2.Client, key: str, count: int) -> Iterator[list[socket
         yield connections
 
 
+def until_all_are_taken(app: FastAPI) -> None:
+    """Wait until an owner has all of its places: requests of several connections are read in any order."""
+    places = app.state.context.large_bodies._places
+    wait_until(lambda: places._taken.total() == large_bodies.AT_ONCE_PER_OWNER)
+
+
 def ask(service: httpx2.Client, key: str, body: bytes) -> httpx2.Response:
     headers = {**bearer(key), "Content-Type": "application/json"}
     return httpx2.post(service.base_url.join("/v1/jobs"), content=body, headers=headers, timeout=60)
 
 
-def test_an_owner_s_stalled_bodies_take_its_own_places_alone(service, key, database, monkeypatch):
+def test_an_owner_s_stalled_bodies_take_its_own_places_alone(service, app, key, database, monkeypatch):
     monkeypatch.setattr(large_bodies, "PATIENCE_S", 1.0)
     other = key_for(database, "eve")
     with parked(service, key, 2 * large_bodies.AT_ONCE_PER_OWNER) as connections:
+        until_all_are_taken(app)
         for path in ("/v1/jobs", "/v1/datasets"):
             refused = service.post(path, content=LARGE, headers={"Content-Type": "application/json"})
             assert_problem(refused, 429, "too_many_uploads")
@@ -57,10 +65,11 @@ def test_an_owner_s_stalled_bodies_take_its_own_places_alone(service, key, datab
     assert_problem(ask(service, key, LARGE), 422, "invalid_spec")
 
 
-def test_a_body_waits_for_a_place_and_gets_the_next_one(service, key, monkeypatch):
+def test_a_body_waits_for_a_place_and_gets_the_next_one(service, app, key, monkeypatch):
     monkeypatch.setattr(large_bodies, "PATIENCE_S", 60.0)
     answers: list[int] = []
     with parked(service, key, large_bodies.AT_ONCE_PER_OWNER) as connections:
+        until_all_are_taken(app)
         waiting = threading.Thread(target=lambda: answers.append(ask(service, key, LARGE).status_code))
         waiting.start()
         waiting.join(0.5)
