@@ -69,15 +69,15 @@ def seconds_until_start(
     claims, free = _Claims(running, queues, now_s), max(0, slots - len(running))
     own, steps, at_s = queues[owner], 0, 0.0
     while steps < MAX_STEPS:
-        taker = claims.next_owner(owner, at_s) if free else None
+        taker = claims.next_owner(owner) if free else None
         if taker is None:
-            let_go_s = claims.next_let_go_s(at_s)
-            if let_go_s < claims.next_end_s():
-                at_s = let_go_s
-            elif claims.running:
-                at_s, free = claims.until_next_end(), free + 1
-            else:
+            next_s = min(claims.next_let_go_s(), claims.next_end_s())
+            if next_s == inf:
                 return None
+            if next_s == claims.next_let_go_s():  # before a job that ends at the same moment, whose slot it may get
+                at_s = claims.until_next_let_go()
+            else:
+                at_s, free = claims.until_next_end(), free + 1
             continue
         if taker == owner and claims.done[owner] == own.jobs:
             return at_s
@@ -98,37 +98,45 @@ class _Claims:
         self._queues = queues
         self._now_s = now_s
         self._standings = {owner: queue.standing for owner, queue in queues.items()}
-        self._turns = [(turn_of(standing), owner) for owner, standing in self._standings.items()]
+        # Each of these is looked at only when it changes, however many owners there are.
+        self._held = [(queue.held_s, owner) for owner, queue in queues.items() if queue.held_s > 0]
+        heapify(self._held)
+        self._held_owners = {owner for _, owner in self._held}
+        self._at_bound: set[str] = set()
+        self._turns = [(turn_of(self._standings[owner]), owner) for owner in queues if owner not in self._held_owners]
         heapify(self._turns)
 
-    def next_owner(self, waiting: str, at_s: float) -> str | None:
+    def next_owner(self, waiting: str) -> str | None:
         """Whose turn it is among those whose jobs may begin; `waiting` has always one more job than its queue says."""
-        passed_over, found = [], None
-        while self._turns and found is None:
+        while self._turns:
             turn, owner = self._turns[0]
-            is_empty = owner != waiting and self.done[owner] == self._queues[owner].jobs
-            if is_empty or turn != turn_of(self._standings[owner]):
-                heappop(self._turns)  # it has changed since, or has nothing that waits
-            elif self._may_begin(owner, at_s):
-                found = owner
-            else:
-                passed_over.append(heappop(self._turns))
-        for one in passed_over:
-            heappush(self._turns, one)
-        return found
-
-    def _may_begin(self, owner: str, at_s: float) -> bool:
-        queue = self._queues[owner]
-        has_place = queue.most_running is None or self._running_of[owner] < queue.most_running
-        return has_place and queue.held_s <= at_s
+            queue = self._queues[owner]
+            is_empty = owner != waiting and self.done[owner] == queue.jobs
+            is_at_bound = queue.most_running is not None and self._running_of[owner] >= queue.most_running
+            # A turn of before may have changed since.
+            if not (is_empty or is_at_bound or owner in self._held_owners) and turn == turn_of(self._standings[owner]):
+                return owner
+            heappop(self._turns)
+            if is_at_bound:
+                self._at_bound.add(owner)
+        return None
 
     def next_end_s(self) -> float:
         """When the next job ends; never if none runs."""
         return self.running[0].ends_s if self.running else inf
 
-    def next_let_go_s(self, at_s: float) -> float:
+    def next_let_go_s(self) -> float:
         """When the next of the owners that are held may begin jobs; never if none is held."""
-        return min((one.held_s for one in self._queues.values() if one.held_s > at_s), default=inf)
+        return self._held[0][0] if self._held else inf
+
+    def until_next_let_go(self) -> float:
+        """Let time pass until owners are held no longer, most of them from the same moment on; gives that moment."""
+        at_s = self.next_let_go_s()
+        while self.next_let_go_s() <= at_s:
+            _, owner = heappop(self._held)
+            self._held_owners.discard(owner)
+            self._queue_again(owner)
+        return at_s
 
     def claim(self, owner: str, at_s: float) -> None:
         duration_s = self._queues[owner].duration_s(self.done[owner])
@@ -141,6 +149,9 @@ class _Claims:
         """Let time pass until a job ends, whose slot is free then; gives that moment."""
         ended = heappop(self.running)
         self._running_of[ended.owner] -= 1
+        if ended.owner in self._at_bound:
+            self._at_bound.discard(ended.owner)
+            self._queue_again(ended.owner)
         at_s = max(0.0, ended.ends_s)
         self._charge(ended.owner, charge_at_end(ended.charged_s, at_s - ended.begins_s), at_s)
         for one in self.running:
@@ -153,4 +164,8 @@ class _Claims:
         standing = self._standings.get(owner)
         if standing is not None and slot_s:
             self._standings[owner] = charged(standing, slot_s, self._now_s + at_s)
-            heappush(self._turns, (turn_of(self._standings[owner]), owner))
+            self._queue_again(owner)
+
+    def _queue_again(self, owner: str) -> None:
+        """Give an owner its turn, at the place where it stands now."""
+        heappush(self._turns, (turn_of(self._standings[owner]), owner))

@@ -1,6 +1,7 @@
 """The fair share, played in simulated time: who waits how long, who gets how much, and what is foretold of it."""
 
 import heapq
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from random import Random
@@ -193,6 +194,23 @@ def test_a_job_of_an_owner_that_is_held_until_tomorrow_starts_no_sooner():
     assert start_s(A, running=(1500.0,)) == 1500
     assert start_s(A, jobs_of_b=10) == 1200, "the others go on meanwhile"
     assert start_s(B, running=(20.0,)) == 20
+
+
+@pytest.mark.parametrize("waits", [{"held_s": 80_000.0}, {"most_running": 0}], ids=["held", "at their bound"])
+def test_ten_thousand_owners_whose_jobs_may_not_begin_cost_no_time(waits):
+    queues = {str(number): OwnersQueue(Standing(), 5, [10.0], **waits) for number in range(10_000)}
+    began = time.process_time()
+    assert seconds_until_start([], A, queues | {A: OwnersQueue(Standing(), 2000, [10.0])}, slots=4) == 5000
+    assert time.process_time() - began < 5, "each of them was looked at again for each claim"
+
+
+def test_owners_that_are_let_go_at_the_same_moment_come_in_their_turns():
+    queues = {
+        A: OwnersQueue(Standing(used_slot_s=500.0), 0, held_s=100.0),
+        B: OwnersQueue(Standing(), 1, [10.0], held_s=100.0),
+    }
+    assert seconds_until_start([], A, queues, slots=1) == 110
+    assert seconds_until_start([RunningJob(100.0, -1.0, A)], A, queues, slots=1) == 110
 
 
 def test_what_cannot_be_played_to_the_end_goes_on_at_the_same_pace():
