@@ -16,6 +16,9 @@ import pytest
 from models import logs
 from tests.order import longest_first
 
+# In a run's temporary directory: what libraries would write into the home of whoever runs the tests.
+CONFIG_FOLDER = "config"
+
 pytest_plugins = ["tests.servers_fixtures"]
 
 
@@ -52,6 +55,8 @@ def _use_own_temporary_directory() -> None:
     own = tempfile.mkdtemp(prefix="ho-", dir=usual)
     os.chmod(own, 0o755)  # servers run as another user where the tests are root
     os.environ["TMPDIR"] = tempfile.tempdir = own
+    # Keras and MLflow write files of settings where they find none.
+    os.environ["KERAS_HOME"] = os.environ["XDG_CONFIG_HOME"] = f"{own}/{CONFIG_FOLDER}"
     # After multiprocessing has removed its own folder (at priority -100), which is in there.
     util.Finalize(None, shutil.rmtree, args=(own, True), exitpriority=-200)
 
@@ -61,7 +66,8 @@ def nothing_is_left() -> Iterator[None]:
     """Fails the run if a test, or a process that it started, leaves something in the temporary directory."""
     yield
     own = current_process()._config.get("tempdir")  # multiprocessing's, of this process
-    left = [path.name for path in Path(tempfile.gettempdir()).iterdir() if str(path) != own]
+    there = [path for path in Path(tempfile.gettempdir()).iterdir() if str(path) != own]
+    left = [path.name for path in there if path.name != CONFIG_FOLDER]
     assert not left, f"Tests have left these in the temporary directory: {', '.join(sorted(left))}"
 
 

@@ -60,7 +60,8 @@ def gone(pid: int) -> bool:
 @pytest.fixture(autouse=True)
 def temporary_folder(monkeypatch) -> Iterator[Path]:
     """Where servers put what lies outside their folders, for this test alone; empty in the end."""
-    with tempfile.TemporaryDirectory(prefix="heldout-test-", ignore_cleanup_errors=True) as name:
+    open_to_all = runtime_folder.short_temporary_folder()  # where the tests' own is closed to other users
+    with tempfile.TemporaryDirectory(prefix="heldout-test-", dir=open_to_all, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
         monkeypatch.setenv("TMPDIR", name)

@@ -14,6 +14,7 @@ import pytest
 
 import models.blobs
 from heldout.errors import StorageUnavailable
+from host.runtime_folder import short_temporary_folder
 from models.blobs import BlobMissing, Blobs
 from tests.object_store import S3Server
 
@@ -246,7 +247,7 @@ def as_somebody_else() -> Iterator[None]:
 
 @pytest.fixture
 def read_only() -> Iterator[Blobs]:
-    with tempfile.TemporaryDirectory(prefix="heldout-test-") as name:
+    with tempfile.TemporaryDirectory(prefix="heldout-test-", dir=short_temporary_folder()) as name:
         folder = Path(name)
         blobs = Blobs(folder.as_uri())
         blobs.put(KEY, b"kept")
