@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from heldout.dataset_lifecycle import RelationsStatus
-from heldout.errors import DatabaseUnavailable
+from heldout.errors import DatabaseUnavailable, StorageUnavailable
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -81,6 +81,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         *,
         has_bfloat16: bool = False,
         memory: MemoryBudget | None = None,
+        stopping: threading.Event | None = None,
     ) -> None:
         class Scripted:
             """Stands for the process; the rest is real."""
@@ -109,7 +110,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             database=database,
             blobs=blobs,
             keeper=LeaseKeeper(database, settings, "worker", scratch.sign_of_life),
-            stopping=threading.Event(),
+            stopping=stopping or threading.Event(),
         )
         with cores.for_job() as job_cores:
             run_claimed(
@@ -342,6 +343,27 @@ def test_a_cancel_after_a_whole_epoch_keeps_the_model_that_the_process_leaves(wo
     [file] = work.stored(job_id)["artifacts"]
     assert (file["name"], blobs.read(file["key"])) == ("model", b"model.keras")
     assert work.stored(job_id)["results"] == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_worker_that_stops_while_the_store_is_away_gives_back_a_job_that_has_only_to_be_stored(
+    work: Work, blobs: Blobs, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = work.submit()
+    stopping = threading.Event()
+    tries = []
+
+    def away(key: str, file: Path) -> None:
+        if key.endswith("model.keras"):
+            tries.append(key)
+            stopping.set()
+        raise StorageUnavailable
+
+    monkeypatch.setattr(blobs, "put", away)
+    run(work.claim(), lambda assignment: whole(assignment, 1), stopping=stopping)
+    row = work.row(job_id)
+    assert (row.status, row.failures, row.error) == (JobStatus.QUEUED, 0, None)
+    assert len(tries) == 1
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
