@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
 from heldout.client import Client
 from tests.browser.looks import assert_fit_for_all
@@ -25,8 +25,19 @@ def table_of(page: Page, caption: str) -> list[list[str]]:
 def test_the_printed_link_logs_in_once_and_logging_out_ends_it(service: Service, open_page) -> None:
     link = re.search(r"Dashboard: (\S+/login#\S+)", service.output.read_text())
     assert link, "heldout up prints no link"
-    page = open_page(link[1], log_in=False)
+    page = open_page("about:blank", log_in=False)
+    # The page asks who is logged in while the link logs in. Here the answer «nobody» comes after that.
+    early: list[tuple[Route, APIResponse]] = []
+    page.route(
+        "**/v1/session",
+        lambda route: early.append((route, route.fetch())) if route.request.method == "GET" else route.continue_(),
+    )
+    page.goto(link[1])
     expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
+    [(route, nobody)] = early
+    assert nobody.status == 401
+    with page.expect_response(lambda answer: answer.request.method == "GET" and answer.url.endswith("/v1/session")):
+        route.fulfill(response=nobody)
     assert "#" not in page.url
     assert page.evaluate("document.cookie") == ""
     page.get_by_role("button", name="Log out").click()

@@ -76,12 +76,15 @@ function Later({ load, id }: { load: Load; id: string }) {
 
 function App() {
   useEffect(() => {
+    // A log-in by link goes on meanwhile. What was answered to the question before it is out of date after it.
+    const tellFirst = (isLoggedIn: boolean, who = '') => {
+      if (loggedIn.value !== null) return
+      owner.value = who
+      loggedIn.value = isLoggedIn
+    }
     get<{ owner: string }>('/v1/session').then(
-      (session) => {
-        owner.value = session.owner
-        loggedIn.value = true
-      },
-      () => (loggedIn.value = false),
+      (session) => tellFirst(true, session.owner),
+      () => tellFirst(false),
     )
   }, [])
   const arrivesByLink = path.value === '/login' && location.hash.length > 1
