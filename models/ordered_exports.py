@@ -11,6 +11,7 @@ from heldout.errors import (
     ExportNotSupported,
     HeldoutError,
     JobNotFound,
+    ModelLost,
 )
 from heldout.lifecycle import FailureCode, JobStatus
 from heldout.quotas import Bounds
@@ -48,7 +49,11 @@ class OrderedExport:
         return self.row.status is not ExportStatus.QUEUED
 
     def stored(self) -> ExportRow:
-        """The row of a proven file. Raises ExportNotReady, ExportNotSupported, ExportDiffers, ExportFailed."""
+        """The row of a proven file.
+
+        Raises:
+            ExportNotReady, ExportNotSupported, ExportDiffers, ExportFailed, ModelLost.
+        """
         if self.row.status is ExportStatus.QUEUED:
             raise ExportNotReady(self.source_id, self.row.format, self.status or JobStatus.QUEUED)
         if self.row.status is ExportStatus.FAILED:
@@ -102,6 +107,8 @@ def failure_of(row: ExportRow, source_id: str) -> HeldoutError:
     """Why an export that has failed is not handed out."""
     error = row.error or {}
     code, why = error.get("code"), str(error.get("detail", ""))
+    if code == FailureCode.MODEL_UNAVAILABLE:
+        return ModelLost(source_id, wanted_as=row.format)
     if code == FailureCode.NOT_SUPPORTED:
         return ExportNotSupported(source_id, row.format, why)
     kind = ExportDiffers if code == FailureCode.EXPORT_DIFFERS else ExportFailed

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from starlette.concurrency import run_in_threadpool
 
-from heldout.errors import ExportFailed, ModelLost
+from heldout.errors import ExportFailed, ExportLost
 from heldout.settings import Settings
 from heldout.stored.artifacts import ExportFormat
 from models.blobs import BlobMissing, Blobs
@@ -64,7 +64,7 @@ class ModelCache:
         Raises:
             JobNotFound, NotReady, NoModel, DatasetNotFound, QuotaExceeded, OwnerSuspended: as for `GET …/model`.
             ExportNotReady: its export has not ended after `wait_s`. ExportDiffers, ExportFailed, ExportNotSupported.
-            ModelLost, StorageUnavailable, DatabaseUnavailable.
+            ModelLost, ExportLost, StorageUnavailable, DatabaseUnavailable.
         """
         if (model := self.loaded(job_id)) is not None:
             return model
@@ -112,7 +112,7 @@ class ModelCache:
         try:
             content = self._blobs.read(row.key)
         except BlobMissing as error:
-            raise ModelLost(job_id) from error
+            raise ExportLost(job_id, ExportFormat.ONNX) from error
         with self._database.read() as session:
             facts = facts_of(session, self._blobs, caller.owner, job_id)
         try:

@@ -18,6 +18,7 @@ from heldout.errors import (
     DatasetNotFound,
     ExportDiffers,
     ExportFailed,
+    ExportLost,
     ExportNotReady,
     ExportNotSupported,
     HeldoutError,
@@ -27,9 +28,11 @@ from heldout.errors import (
 from heldout.routes import model_route
 from heldout.stored.artifacts import MODEL_SUFFIXES, ExportFormat
 from heldout.views.export import ExportReportView, ExportView
+from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.ordered_exports import OrderedExport, Source, asked_for
 from models.store import exports, quotas
+from models.store.artifacts import Artifact
 from models.store.keys import Caller
 from models.tables import ExportRow
 from models.wake import WakeUp
@@ -39,6 +42,7 @@ FindById = Callable[[Session, Caller, str], Source]
 # What routes of models answer beside what is wrong with a job or a study.
 EXPORT_PROBLEMS = (
     ModelLost,
+    ExportLost,
     DatasetNotFound,
     ExportNotReady,
     ExportDiffers,
@@ -64,8 +68,7 @@ async def file_of(
 ) -> StreamingResponse:
     """The proven file of an export, which is ordered where nobody has done so. Raises what `_proven` does."""
     found = await _proven(find, source_id, app, caller, format_, wait_s)
-    assert found.key is not None, "an export that has not failed has stored a file"
-    return await run_in_threadpool(sent, app, source_id, format_, found.key, found.size_bytes, found.sha256)
+    return await run_in_threadpool(sent, app, source_id, format_, found, lost=ExportLost(source_id, format_))
 
 
 async def report_of(
@@ -103,13 +106,24 @@ async def _proven(
 
 
 def order(
-    session: Session, app: AppContext, caller: Caller, source: Source, format_: ExportFormat, announce: Announce
+    session: Session,
+    app: AppContext,
+    caller: Caller,
+    find: FindById,
+    source_id: str,
+    format_: ExportFormat,
+    announce: Announce,
 ) -> ExportView:
-    """Order an export before it is needed, or once more after one that failed."""
+    """Order an export before it is needed, or once more where that failed or its file is lost."""
+    # The blob store is asked before `session` writes: while it does, nobody else may.
+    with app.database.read() as reading:
+        known = exports.find(reading, find(reading, caller, source_id).job.id, format_)
+    lost_key = None if known is None or known.key is None or _is_stored(app.blobs, known.key) else known.key
+    source = find(session, caller, source_id)
     if source.dataset.sha256 is None:
         raise DatasetNotFound(source.dataset.name)
     quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
-    queued = exports.order(session, source.job, format_, again=True)
+    queued = exports.order(session, source.job, format_, again=True, lost_key=lost_key)
     if queued is not None:
         announce(WakeUp.for_job(queued.id, queued.gpus))
     row = exports.find(session, source.job.id, format_)
@@ -118,13 +132,25 @@ def order(
 
 
 def sent(
-    app: AppContext, source_id: str, format_: ExportFormat, key: str, size_bytes: int | None, sha256: str | None
+    app: AppContext, source_id: str, format_: ExportFormat, file: Artifact | ExportRow, *, lost: HeldoutError
 ) -> StreamingResponse:
-    """A stored model, as an attachment that names the report of its proof."""
+    """A stored model, as an attachment that names the report of its proof.
+
+    lost: what is raised where the file is gone.
+    """
+    assert file.key is not None, "an export that has not failed has stored a file"
     name = f"{source_id}{MODEL_SUFFIXES[format_]}"
-    answer = download(app.blobs, key, name, ModelLost(source_id), size_bytes=size_bytes, sha256=sha256)
+    answer = download(app.blobs, file.key, name, lost, size_bytes=file.size_bytes, sha256=file.sha256)
     answer.headers["Link"] = f'<{model_route(source_id)}/report?format={format_}>; rel="describedby"'
     return answer
+
+
+def _is_stored(blobs: Blobs, key: str) -> bool:
+    try:
+        blobs.size(key)
+    except BlobMissing:
+        return False
+    return True
 
 
 def _has_ended(state: ChannelState) -> bool:

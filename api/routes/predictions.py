@@ -17,6 +17,7 @@ from heldout.errors import (
     DatasetNotFound,
     ExportDiffers,
     ExportFailed,
+    ExportLost,
     ExportNotReady,
     ExportNotSupported,
     FileOfLaterRelease,
@@ -61,7 +62,15 @@ _IMAGES: dict[str, Any] = {
 }
 _OF_MODELS = (
     *(JobNotFound, NotReady, NoModel, ModelLost, DatasetNotFound, PredictionsUnavailable),
-    *(ExportNotReady, ExportDiffers, ExportFailed, ExportNotSupported, StorageUnavailable, FileOfLaterRelease),
+    *(
+        ExportNotReady,
+        ExportDiffers,
+        ExportFailed,
+        ExportLost,
+        ExportNotSupported,
+        StorageUnavailable,
+        FileOfLaterRelease,
+    ),
     *NO_ROOM,
 )
 _OF_IMAGES = (

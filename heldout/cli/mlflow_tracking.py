@@ -89,7 +89,7 @@ class Tracking:
                 try:
                     client.download_model(job.id, folder / "model.keras")
                 except ApiProblem as problem:
-                    if problem.code not in {"no_model", "model_lost"}:
+                    if problem.code not in {"no_model", "model_lost", "export_lost"}:
                         raise
             for file in sorted(folder.iterdir()):
                 self._mlflow.log_artifact(run_id, str(file))

@@ -37,7 +37,7 @@ from heldout.errors.exports import (
     NoEnsemble,
 )
 from heldout.errors.limits import OwnerSuspended, QuotaExceeded, TooManyRequests
-from heldout.errors.lost import DatasetLost, ModelLost, PredictionsLost
+from heldout.errors.lost import DatasetLost, ExportLost, ModelLost, PredictionsLost
 from heldout.errors.not_found import (
     DatasetNotFound,
     DeliveryNotFound,
@@ -132,6 +132,7 @@ __all__ = [
     "EvaluationNotReady",
     "ExportDiffers",
     "ExportFailed",
+    "ExportLost",
     "ExportNotReady",
     "ExportNotSupported",
     "FieldError",

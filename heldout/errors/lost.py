@@ -1,6 +1,7 @@
 """Stored files that are gone from the blob store though their rows are there: waiting does not bring them back."""
 
 from heldout.errors.base import HeldoutError
+from heldout.routes import model_route
 
 OPERATOR = "The operator can restore it from a backup; `heldout check --deep` lists what else is missing."
 
@@ -10,10 +11,23 @@ class ModelLost(HeldoutError):
 
     code, status, title = "model_lost", 410, "The model is lost"
 
-    def __init__(self, source_id: str) -> None:
+    def __init__(self, source_id: str, *, wanted_as: str | None = None) -> None:
+        """wanted_as: the format of an export that could not be made for want of the model."""
         of_study = source_id.startswith("std_")
         remedy = "The models of the study's jobs are files of their own." if of_study else _anew(source_id)
+        if wanted_as is not None:
+            remedy += f" If it is restored, POST {model_route(source_id)}?format={wanted_as} exports it."
         super().__init__(_detail(f"The model of {source_id} is", remedy))
+
+
+class ExportLost(HeldoutError):
+    """An exported file is gone from the blob store; order it once more, or have the operator restore a backup."""
+
+    code, status, title = "export_lost", 410, "The exported file is lost"
+
+    def __init__(self, source_id: str, format: str) -> None:
+        remedy = f"POST {model_route(source_id)}?format={format} writes it once more."
+        super().__init__(_detail(f"The file of {source_id} as {format} is", remedy))
 
 
 class PredictionsLost(HeldoutError):

@@ -89,7 +89,9 @@ def status_of(session: Session, row: ExportRow) -> JobStatus | None:
     return session.scalar(select(JobRow.status).where(JobRow.id == row.export_job_id))
 
 
-def order(session: Session, job: JobRow, format_: ExportFormat, *, again: bool = False) -> JobRow | None:
+def order(
+    session: Session, job: JobRow, format_: ExportFormat, *, again: bool = False, lost_key: str | None = None
+) -> JobRow | None:
     """Queue the job that writes a model for another runtime, for its owner.
 
     None where one was queued before.
@@ -97,11 +99,14 @@ def order(session: Session, job: JobRow, format_: ExportFormat, *, again: bool =
     Args:
         job: the training, or the evaluation that has measured a study's ensemble.
         again: queue one also after one that failed.
+        lost_key: of the file that the blob store has lost: queue one also if that is still the one to be handed out.
     """
     # Whoever orders the same at the same moment waits here, and then finds the row.
     session.execute(select(JobRow.id).where(JobRow.id == job.id).with_for_update())
     row = session.get(ExportRow, (job.id, format_), populate_existing=True)
-    if row is not None and not (again and row.status is ExportStatus.FAILED):
+    if row is not None and lost_key is not None and row.key == lost_key and row.status is ExportStatus.STORED:
+        row.key = row.size_bytes = row.sha256 = row.report = None
+    elif row is not None and not (again and row.status is ExportStatus.FAILED):
         return None
     assert job.dataset_id is not None, "only jobs of a deleted dataset have none, and these were refused"
     queued = new_jobs.add(

@@ -205,6 +205,14 @@ def test_the_first_request_orders_the_export_and_a_later_one_is_answered(client,
     assert np.array_equal(scores(ask(client, job, npy(images), top_k=10)), world.probabilities(images))
 
 
+def test_a_file_that_the_blob_store_lost_before_it_was_loaded_is_said_to_be_lost(client, world):
+    job = world.trained(calibrated=False)
+    world.export(job)
+    world.worker.blobs.delete_all(f"jobs/{job}/exports")
+    detail = assert_problem(ask(client, job, png(GREY)), 410, "export_lost")["detail"]
+    assert f"POST /v1/jobs/{job}/model?format=onnx" in detail
+
+
 def test_only_so_many_requests_of_one_owner_wait_for_exports(client, world, monkeypatch):
     monkeypatch.setattr(predict.cache, "MAX_WAITING_EACH", 1)
     job = world.trained(calibrated=False)

@@ -60,7 +60,7 @@ class ExportAttempt(ProcessAttempt[ExportSpec]):
             )
         except ModelGone as missing:
             detail = f"The predictions of {source.id}, with which it is compared, are no longer stored."
-            raise CannotBegin(FailureCode.MODEL_UNAVAILABLE, detail) from missing
+            raise CannotBegin(FailureCode.EXPORT_FAILED, detail) from missing
 
     def settle(self, message: FromTraining) -> bool:
         if not isinstance(message, Exported):

@@ -16,8 +16,10 @@ from api.routes.model_files import EXPORT_PROBLEMS, FORMATS, Format, Wait
 from heldout.errors import (
     DatasetLost,
     DatasetNotFound,
+    ExportLost,
     FileOfLaterRelease,
     JobNotFound,
+    ModelLost,
     NoModel,
     NotReady,
     NotSupported,
@@ -114,8 +116,8 @@ def order_model(
     announce: AnnounceDep,
     format_: Format = ExportFormat.KERAS,
 ) -> ExportView:
-    """Order the model in a format before it is needed, or once more after an export that failed."""
-    return model_files.order(session, app, caller, training_with_model(session, caller, job_id), format_, announce)
+    """Order the model in a format before it is needed, or once more where that failed or its file is lost."""
+    return model_files.order(session, app, caller, training_with_model, job_id, format_, announce)
 
 
 def _trained(app: AppContext, caller: Caller, job_id: str) -> StreamingResponse:
@@ -125,10 +127,10 @@ def _trained(app: AppContext, caller: Caller, job_id: str) -> StreamingResponse:
         row = exports.find(session, job_id, ExportFormat.KERAS)
     if row is not None and (row.error or {}).get("code") == FailureCode.EXPORT_DIFFERS:
         raise failure_of(row, job_id)
-    found = model if row is None or row.key is None else row
-    assert found is not None, "a source has a model"
-    assert found.key is not None, "and a model has a key"
-    return model_files.sent(app, job_id, ExportFormat.KERAS, found.key, found.size_bytes, found.sha256)
+    if row is not None and row.key is not None:
+        return model_files.sent(app, job_id, ExportFormat.KERAS, row, lost=ExportLost(job_id, ExportFormat.KERAS))
+    assert model is not None, "a source has a model"
+    return model_files.sent(app, job_id, ExportFormat.KERAS, model, lost=ModelLost(job_id))
 
 
 def _script(app: AppContext, caller: Caller, job_id: str) -> Response:

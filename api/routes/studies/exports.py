@@ -61,8 +61,8 @@ def order_ensemble(
     announce: AnnounceDep,
     format_: Format = ExportFormat.KERAS,
 ) -> ExportView:
-    """Order the ensemble in a format before it is needed, or once more after an export that failed."""
-    return model_files.order(session, app, caller, _study_with_ensemble(session, caller, study_id), format_, announce)
+    """Order the ensemble in a format before it is needed, or once more where that failed or its file is lost."""
+    return model_files.order(session, app, caller, _study_with_ensemble, study_id, format_, announce)
 
 
 def _study_with_ensemble(session: Session, caller: Caller, study_id: str) -> Source:

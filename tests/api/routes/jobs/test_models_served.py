@@ -78,6 +78,35 @@ def test_a_file_that_failed_its_proof_is_not_handed_out_until_another_one_passes
     assert client.post(route).json()["status"] == "stored"
 
 
+@pytest.mark.parametrize("format_", ["onnx", "keras"])
+def test_an_exported_file_that_the_blob_store_lost_is_made_once_more_on_order(client, worker, job, format_):
+    route = f"/v1/jobs/{job}/model?format={format_}"
+    client.post(route)
+    store(worker, job, format_)
+    worker.blobs.delete_all(f"jobs/{job}/exports")
+    answer = client.get(route)
+    assert f"POST {route}" in assert_problem(answer, 410, "export_lost")["detail"]
+    assert "retry-after" not in answer.headers
+    assert client.post(route).json()["status"] == "queued"
+    assert client.post(route).json()["status"] == "queued", "once"
+    assert listed(client, job)[format_]["report"] is None
+    store(worker, job, format_)
+    assert client.get(route).content == FILE
+    with worker.database.write() as session:
+        assert not claims.claimable(session, ("cpu",))
+
+
+def test_an_export_for_which_the_model_is_lost_says_that_it_is(client, worker, job):
+    route = f"/v1/jobs/{job}/model?format=onnx"
+    client.get(route)
+    fail(worker, FailureCode.MODEL_UNAVAILABLE, "The model is no longer stored.")
+    answer = client.get(route)
+    detail = assert_problem(answer, 410, "model_lost")["detail"]
+    assert f"/v1/jobs/{job}/retry" in detail
+    assert f"If it is restored, POST {route} exports it." in detail
+    assert "retry-after" not in answer.headers
+
+
 @pytest.mark.parametrize(
     ("code", "status", "shown"),
     [
