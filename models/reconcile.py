@@ -16,7 +16,18 @@ from models.database import Database
 from models.discard import discard_files
 from models.key_uses import KeyUses
 from models.retention import Retention
-from models.store import audit_log, claims, idempotency, owners, places, relations, study_jobs, transitions, uploads
+from models.store import (
+    audit_log,
+    claims,
+    idempotency,
+    owners,
+    places,
+    quotas,
+    relations,
+    study_jobs,
+    transitions,
+    uploads,
+)
 from models.wake import WakeUp
 
 log = structlog.get_logger()
@@ -109,6 +120,9 @@ class Reconciler:
             audit_log.forget_old(session, self._settings.keep_audit_s)
             places.forget_expired(session)
             relate = relations.queue_missing(session)
+        # Alone in its transaction, since others take rows of owners last.
+        with self._database.write() as session:
+            quotas.release_holds(session, self._settings.quotas)
         if relate is not None:
             log.info("copies_not_known", job_id=relate)
         for dataset_id in unsent:

@@ -177,6 +177,15 @@ def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None, bound
     return False
 
 
+def release_holds(session: Session, bounds: Bounds) -> None:
+    """Let owners begin jobs again who were held under settings that allowed less."""
+    held = session.scalars(select(OwnerRow).where(OwnerRow.held_until > db_now()).with_for_update(skip_locked=True))
+    for row in held:
+        of_a_day = bound_of(Quota.SLOT_SECONDS, bounds, row.quotas)
+        if of_a_day is None or used_of(session, row.owner, Quota.SLOT_SECONDS) < of_a_day:
+            row.held_until = None
+
+
 def _today() -> datetime:
     """The beginning of this day in UTC, by this machine's clock: a second more or less of a day does no harm."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

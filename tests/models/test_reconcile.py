@@ -13,9 +13,10 @@ from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now
 from models.reconcile import Reconciler
+from models.store import claims
 from models.store.relations import MAX_RUNTIME_S
 from models.tables import DatasetRow
-from tests.models.work import ALICE, add_dataset
+from tests.models.work import ALICE, CPU, add_dataset
 
 # A worker that has just been started waits for others' next two heartbeats before it takes a lease back.
 SETTINGS = Settings(lease_s=4, heartbeat_s=0.01, reconcile_s=1)
@@ -64,6 +65,22 @@ def test_a_round_without_work_is_one_statement_and_one_with_a_job_is_not(work, r
         assert asked() > 1
     finally:
         event.remove(work.database.engine, "before_cursor_execute", note)
+
+
+def test_an_owner_held_under_a_setting_that_allowed_less_goes_on_under_one_that_allows_more(work, blobs):
+    first = work.submit() and work.claim()
+    work.set(first.held.job_id, attempt_started_at=db_now(-50))
+    work.succeed(first.held)
+    work.submit()
+
+    def begins(day_s: int) -> bool:
+        """Whether its next job begins in a service that has been started with such a setting."""
+        settings = SETTINGS.model_copy(update={"quota_slot_seconds": day_s})
+        Reconciler(work.database, settings, blobs=blobs).run_once()
+        with work.database.write() as session:
+            return claims.claim(session, "worker", CPU, 60, bounds=settings.quotas) is not None
+
+    assert [begins(day_s) for day_s in (45, 48, 5000)] == [False, False, True]
 
 
 def test_a_reconciler_that_has_just_begun_takes_no_lease_back(work):
