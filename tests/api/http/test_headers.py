@@ -1,5 +1,6 @@
 """Headers that browsers and caches obey."""
 
+import os
 import re
 import socket
 import threading
@@ -12,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from api.metrics_port import MAX_CONNECTIONS
 from tests.api.support import sqlite_only, submitted
 
 pytestmark = sqlite_only
@@ -76,9 +78,12 @@ def test_strangers_at_the_port_of_the_metrics_take_no_more_than_its_few_places(s
     """They ask half, and stay; each used to hold a thread for as long."""
     half = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: "
     with TestClient(create_app(settings.model_copy(update={"api_metrics_port": free_port}))), ExitStack() as opened:
-        before = threading.active_count()
-        for _ in range(150):
-            one = opened.enter_context(socket.create_connection(("127.0.0.1", free_port), timeout=10))
+        before, files_before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+        for stranger in range(150):
+            address = (f"127.0.0.{2 + stranger % 2}", 0)
+            one = opened.enter_context(socket.create_connection(("127.0.0.1", free_port), 10, address))
             one.sendall(half)
         assert httpx2.get(f"http://127.0.0.1:{free_port}/metrics", timeout=10).status_code == 200
         assert threading.active_count() - before < 10
+        files = len(os.listdir("/proc/self/fd")) - files_before
+        assert files < 150 + MAX_CONNECTIONS + 10, "both ends are of this process; a few are those of the database"
