@@ -12,6 +12,7 @@ from multiprocessing import current_process, util
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from models import logs
 from tests.order import longest_first
@@ -20,6 +21,10 @@ from tests.order import longest_first
 CONFIG_FOLDER = "config"
 
 pytest_plugins = ["tests.servers_fixtures"]
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("any-speed", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-speed")
 
 
 def pytest_configure() -> None:

@@ -92,7 +92,7 @@ weights = st.floats(0.5, 4)
 seeds = st.integers(0, 2**32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(slots, weights, seeds, st.floats(0, 1000))
 def test_a_lone_job_behind_a_thousand_waits_no_longer_than_the_longest_job_then_running(slots, weight, seed, comes_s):
     draw = Random(seed)
@@ -106,7 +106,7 @@ def test_a_lone_job_behind_a_thousand_waits_no_longer_than_the_longest_job_then_
     assert began_s - comes_s <= longest_s
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(slots, weights, weights, seeds)
 def test_two_owners_that_are_always_busy_share_an_hour_by_their_weights(slots, weight_a, weight_b, seed):
     draw = Random(seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
@@ -88,7 +88,6 @@ def score_of(difference: float, gained: int, lost: int, count: int) -> float:
     return (gained - lost - count * difference) / np.sqrt(variance)
 
 
-@settings(deadline=None)
 @given(PAIRS, CONFIDENCES)
 def test_a_paired_interval_ends_where_the_score_test_starts_to_reject(pairs, confidence):
     gained, changed, count = pairs

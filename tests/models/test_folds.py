@@ -58,7 +58,7 @@ def test_a_train_limit_takes_from_the_folds_own_training_images() -> None:
     assert np.array_equal(limited["validation"], whole["validation"])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**31 - 1), st.integers(2, 6))
 def test_copies_groups_and_chains_of_both_stay_in_one_fold(seed: int, folds: int) -> None:
     draws = np.random.default_rng(seed)

@@ -105,7 +105,7 @@ def test_all_terms_add_up_in_the_order_of_the_contract():
 SOMETIMES = st.booleans()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), SOMETIMES, SOMETIMES, SOMETIMES, SOMETIMES, SOMETIMES, st.integers(1, 20))
 def test_terms_add_up_whichever_apply(seed, late, copies, all_copied, pixels, labels, kept):
     made = replace(everything(seed), kept_epoch=kept)

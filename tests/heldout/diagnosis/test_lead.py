@@ -167,7 +167,7 @@ def test_parts_are_rounded_up_or_down_and_add_up(parts):
 NUMBER = r"(\d+(?:\.\d+)?)"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 10_000), *(st.floats(0.02, 0.98) for _ in range(4)))
 def test_the_shown_parts_add_up_to_what_is_shown(seed, heldout, tested, undone, copies):
     draw = np.random.default_rng(seed)

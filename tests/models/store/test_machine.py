@@ -27,7 +27,6 @@ from tests.models.work import ALICE, Work
 SETTINGS = settings(
     max_examples=10,
     stateful_step_count=15,
-    deadline=None,
     database=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, assume, event, example, given, settings
+from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -24,7 +24,7 @@ from worker.ingest.pipeline import run
 from worker.ingest.rejection import Rejection
 
 BYTES = st.sampled_from([0, 1, 127, 128, 255]) | st.integers(0, 255)
-bounded = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+bounded = settings(max_examples=25)
 
 
 ANYWHERE = st.integers(0, 2**20)
@@ -233,7 +233,7 @@ IMAGES = [
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=st.data())
 def test_a_damaged_image_is_decoded_or_refused(data):
     image = data.draw(st.sampled_from(IMAGES))
@@ -271,7 +271,7 @@ def with_right_checksums(data: bytes) -> bytes:
     return bytes(found + data[at:])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     width=st.integers(0, 2**32 - 1),
     height=st.integers(0, 2**32 - 1),

@@ -32,7 +32,7 @@ def test_what_was_written_is_read_back_bit_for_bit(tmp_path):
     assert os.listdir(tmp_path) == ["a.ckpt"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(st.data())
 def test_any_changed_byte_is_noticed(tmp_path, data):
     path = tmp_path / "a.ckpt"

@@ -29,7 +29,6 @@ BLOCKS = st.builds(
 DENSE = st.builds(DenseSpec, units=st.integers(1, 40), activation=ACTIVATIONS, dropout=RATES, l2=PENALTIES)
 IMAGES = st.tuples(st.integers(1, 33), st.integers(1, 33), st.sampled_from([1, 3]))
 CHEAP = settings(
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),
