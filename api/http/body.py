@@ -73,6 +73,9 @@ class JsonRequest(Request):
                 parser = self._parser_of(raw)
                 self._validated = await to_thread.run_sync(_parse_and_validate, raw, self._validate, limiter=parser)
         except HeldoutError as refusal:
+            # Its traceback holds the body and this request, which holds the refusal: both would stay in memory until
+            # the garbage collector finds them.
+            refusal.__traceback__ = refusal.__context__ = None
             self.state.body_refusal = refusal
         return b"received"  # not empty, so that FastAPI goes on to json() where the media type says so
 

@@ -1,5 +1,7 @@
 """Large JSON bodies: each is in memory whole, so only some come at once, and no owner takes all the places."""
 
+import gc
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -7,7 +9,9 @@ from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 import httpx2
+import pytest
 from fastapi import FastAPI
+from pydantic import ValidationError
 
 from api.http import large_bodies
 from tests.api.support import assert_problem, bearer, key_for, sqlite_only, wait_until
@@ -84,3 +88,34 @@ def test_a_client_that_leaves_gives_its_place_back(service, key):
         with parked(service, key, large_bodies.AT_ONCE_PER_OWNER):
             pass
     assert_problem(ask(service, key, LARGE), 422, "invalid_spec")
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What is in a cycle of references stays."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        pytest.param(json.dumps({f"field{number}": [number] for number in range(9000)}).encode(), 422, id="values"),
+        pytest.param(b'{"a": 1, "a": {"field8999": "' + b"x" * 100_000 + b'"}}', 400, id="a repeated name"),
+        pytest.param(b'["' + b"x" * 100_000, 400, id="no JSON"),
+    ],
+)
+def test_of_a_body_that_is_refused_nothing_stays_in_memory(service, key, body, code):
+    """What the garbage collector had to find took half a gigabyte, before it came."""
+    assert ask(service, key, body).status_code == code
+
+    def kept() -> list[object]:
+        """The content, or what the parser or the validator said of it, which holds it too."""
+        objects = gc.get_objects()
+        contents = [one for one in objects if isinstance(one, dict) and "field8999" in one]
+        return contents + [one for one in objects if isinstance(one, json.JSONDecodeError | ValidationError)]
+
+    wait_until(lambda: not kept())
