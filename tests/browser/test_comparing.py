@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from heldout.client import Client
 from heldout.views.job import JobView
@@ -81,9 +81,17 @@ def test_jobs_ticked_in_the_list_are_compared_and_edited_in_place(
 
 
 def test_every_compared_figure_is_the_api_s(client: Client, twins: list[JobView], open_page) -> None:
-    page = open_page("/compare?curve=accuracy&" + "&".join(f"job={job.id}" for job in twins))
+    page = open_page("about:blank")
+    late: list[Route] = []
+    page.route(f"**/v1/jobs/{twins[1].id}", lambda route: late.append(route))
+    page.goto("/compare?curve=accuracy&" + "&".join(f"job={job.id}" for job in twins))
     figures = [client.metrics(job.id) for job in twins]
     expect(page.get_by_label("Figures of each").locator("tbody tr")).to_have_count(2)
+    expect(page.get_by_label("Did it help?")).to_have_count(0)  # as long as a job is missing
+    for route in late:
+        route.continue_()
+    page.unroute(f"**/v1/jobs/{twins[1].id}")
+    expect(page.get_by_text("Loading jobs")).to_have_count(0)
     one, two, other = (metrics.final for metrics in figures)
     assert one
     assert two

@@ -10,6 +10,8 @@ export type Trial = { job: Job; metrics: Metrics }
 /** Neither part is there while it is loaded for the first time. */
 export type Asked = { id: string; trial?: Trial; problem?: Problem }
 
+export const isLoading = (one: Asked) => !one.problem && !one.trial
+
 export function useTrials(ids: string[]): { asked: Asked[]; reload: (id: string) => void } {
   const [known, setKnown] = useState<ReadonlyMap<string, Asked>>(new Map())
   const control = useRef(new AbortController())

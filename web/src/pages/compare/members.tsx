@@ -11,7 +11,7 @@ import { ENDED } from '../../words/verdicts'
 import { add, remove } from './address'
 import type { Group } from './groups'
 import { Key } from './key'
-import type { Asked } from './loading'
+import { type Asked, isLoading } from './loading'
 
 const TYPING_MS = 250
 const FOUND = 8
@@ -19,10 +19,10 @@ const IDS = /\bjob_[0-9a-z]{26}\b/g
 
 export function MembersCard({ groups, asked }: { groups: Group[]; asked: Asked[] }) {
   const failed = asked.filter((one) => one.problem && !one.trial)
-  const isLoading = asked.some((one) => !one.problem && !one.trial)
+  const areLoading = asked.some(isLoading)
   return (
     <section class="card members" aria-label="Compared jobs">
-      <ul class="groups" aria-busy={isLoading}>
+      <ul class="groups" aria-busy={areLoading}>
         {groups.map((group) => (
           <li key={group.letter}>
             <strong>
@@ -43,7 +43,7 @@ export function MembersCard({ groups, asked }: { groups: Group[]; asked: Asked[]
           </li>
         ))}
       </ul>
-      {isLoading && (
+      {areLoading && (
         <p class="soft" role="status">
           Loading jobs …
         </p>

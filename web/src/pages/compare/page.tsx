@@ -12,7 +12,7 @@ import { CurvesCard } from './curves'
 import { DifferencesCard } from './differences_card'
 import { FiguresCard, chosenEpoch } from './figures'
 import { groupsOf } from './groups'
-import { useTrials } from './loading'
+import { isLoading, useTrials } from './loading'
 import { MembersCard } from './members'
 
 export function Compare() {
@@ -23,6 +23,8 @@ export function Compare() {
   const groups = useMemo(() => groupsOf(trials, areSeedsTogether), [...trials, trials.length, areSeedsTogether])
   const hasSeeds = useMemo(() => groupsOf(trials, true).some((one) => one.trials.length > 1), [groups])
   const at = chosenEpoch(groups)
+  // An answer from some of the jobs could be another one a moment later.
+  const answer = asked.some(isLoading) ? null : answerOf(groups)
   return (
     <>
       <div class="heading">
@@ -45,7 +47,7 @@ export function Compare() {
       )}
       {groups.length > 0 && (
         <>
-          <AnswerCard answer={answerOf(groups)} />
+          <AnswerCard answer={answer} />
           <DifferencesCard groups={groups} />
           <Cautions said={cautions(groups)} isOne={trials.length < 2} />
           <CurvesCard groups={groups} at={at} />
