@@ -36,7 +36,7 @@ def test_a_study_survives_killed_workers_and_a_database_that_was_away(stack: Sta
         [first, *_] = harmed.arms[0].jobs
         stack.after_epoch(first, 2)
         stack.holder(first).kill_all()
-        stack.start_worker()
+        stack.start_worker(wait=False)  # meanwhile the other worker could end them all
         [*_, last] = harmed.arms[1].jobs
         stack.after_epoch(last, 2)
         stack.holder(last).kill()
