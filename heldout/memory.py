@@ -20,7 +20,7 @@ IMAGE_COPIES = 1.22
 PARAMETER_COPIES = 15.5
 # Values that are kept for each output of a layer while a batch is trained, with their gradients and work space; in 16
 # bits they take less, but not half as much. What `auto` becomes is up to the worker, so it counts as float32.
-ACTIVATION_COPIES = 1.04
+ACTIVATION_COPIES = 0.94
 MIXED_ACTIVATION_COPIES = 0.63
 FLOAT_BYTES = 4
 # What the graphs of a backbone take for each of its layers, which are many and small (MobileNetV2 at 96×96: 0.9 MiB).
