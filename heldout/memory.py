@@ -38,10 +38,10 @@ SUSPECTS_BYTES = 3 * 2**28
 # What an export takes: TensorFlow, a converter and the other runtime, and copies of each parameter in all of them. That
 # of a `.keras` file is proven in a second process; what converts to ONNX holds the weights as Python's objects.
 EXPORTS: Mapping[ExportFormat, tuple[int, float]] = {
-    ExportFormat.KERAS: (980 * 2**20, 10.5),
-    ExportFormat.SAVED_MODEL: (420 * 2**20, 6.0),
-    ExportFormat.ONNX: (420 * 2**20, 45.0),
-    ExportFormat.LITERT: (420 * 2**20, 10.0),
+    ExportFormat.KERAS: (910 * 2**20, 10.5),
+    ExportFormat.SAVED_MODEL: (300 * 2**20, 6.0),
+    ExportFormat.ONNX: (365 * 2**20, 50.0),
+    ExportFormat.LITERT: (330 * 2**20, 9.0),
 }
 # What the process takes that reads an uploaded model, without what is in its file; what it may take at most is bounded
 # in worker/supervision/foreign_attempt.py. `python -m benchmarks.memory_kinds` measures it.
