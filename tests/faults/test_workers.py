@@ -19,7 +19,7 @@ from tests.faults.conftest import require_ended_in_order
 from tests.faults.marks import CELERY, SQLITE, on
 
 EPOCHS = 20
-# Imported when Python starts. Workers have the time from one of these. Pandas, where something imports it, does not bear
+# Imported when Python starts. Workers have the time from one of these. Pandas, where it is imported, does not bear
 # another datetime.
 WRONG_CLOCK = """
 import datetime, sys, time
