@@ -2,12 +2,14 @@
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from heldout.client import Client
+from heldout.errors import StudyFinished
 from heldout.views.job import JobView
 from tests.browser.looks import assert_fit_for_all
 from tests.browser.words import percent, points
@@ -166,7 +168,8 @@ def test_the_list_shows_curves_hides_trainings_of_studies_and_cancels_by_one_req
         page.get_by_role("link", name="Its jobs").click()
         expect(page.locator("tbody tr")).to_have_count(len(trained))
     finally:
-        client.cancel_study(study.id)
+        with suppress(StudyFinished):
+            client.cancel_study(study.id)
 
     spec = client.get(twins[0].id).spec.model_dump(mode="json") | {"priority": -100}
     spec["training"]["epochs"] = 1000

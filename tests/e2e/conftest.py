@@ -3,11 +3,13 @@
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from heldout.client import Client
+from heldout.errors import JobFinished
 from tests.e2e.running import Service, ended
 
 
@@ -55,7 +57,8 @@ def service(running_service: Service) -> Iterator[Service]:
     yield running_service
     with running_service.client() as client:
         for job in [job for job in client.jobs() if not job.has_ended]:
-            client.cancel(job.id)
+            with suppress(JobFinished):  # since it was listed
+                client.cancel(job.id)
             ended(client, job.id)
         for dataset in client.datasets():
             if not dataset.bundled:
