@@ -335,6 +335,14 @@ def test_a_model_that_is_gone_is_named(bench: Bench) -> None:
     assert bench.job_id in row.error["detail"]
 
 
+def test_predictions_that_are_gone_are_not_said_to_be_the_model(bench: Bench) -> None:
+    """Nobody should train anew a model that is there."""
+    bench.blobs.delete(f"jobs/{bench.job_id}/1/predictions.npz")
+    row = bench.export(ExportFormat.LITERT)
+    assert (row.status, row.error["code"]) == (ExportStatus.FAILED, FailureCode.EXPORT_FAILED)
+    assert "predictions" in row.error["detail"]
+
+
 def test_what_was_exported_of_a_training_that_was_deleted_meanwhile_is_not_kept(bench: Bench, scripted) -> None:
     def deleted_meanwhile(assignment: ExportAssignment) -> Exported:
         with bench.work.database.write() as session:
