@@ -16,7 +16,7 @@ class ModelLost(HeldoutError):
         of_study = source_id.startswith("std_")
         remedy = "The models of the study's jobs are files of their own." if of_study else _anew(source_id)
         if wanted_as is not None:
-            remedy += f" If it is restored, POST {model_route(source_id)}?format={wanted_as} exports it."
+            remedy += f" Once the model is restored, POST {model_route(source_id)}?format={wanted_as} exports it."
         super().__init__(_detail(f"The model of {source_id} is", remedy))
 
 
@@ -27,7 +27,7 @@ class ExportLost(HeldoutError):
 
     def __init__(self, source_id: str, format: str) -> None:
         remedy = f"POST {model_route(source_id)}?format={format} writes it once more."
-        super().__init__(_detail(f"The file of {source_id} as {format} is", remedy))
+        super().__init__(_detail(f"The {format} file of {source_id} is", remedy))
 
 
 class PredictionsLost(HeldoutError):

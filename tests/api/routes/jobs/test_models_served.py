@@ -103,7 +103,7 @@ def test_an_export_for_which_the_model_is_lost_says_that_it_is(client, worker, j
     answer = client.get(route)
     detail = assert_problem(answer, 410, "model_lost")["detail"]
     assert f"/v1/jobs/{job}/retry" in detail
-    assert f"If it is restored, POST {route} exports it." in detail
+    assert f"Once the model is restored, POST {route} exports it." in detail
     assert "retry-after" not in answer.headers
 
 
