@@ -115,7 +115,7 @@ class RejectionCode(StrEnum):
     ANIMATED_IMAGE = "animated_image", "An image has several frames."
     IMAGE_TRUNCATED = "image_truncated", "An image file ends before its pixels do."
     IMAGE_TOO_LARGE = "image_too_large", "An image claims more pixels than the limit."
-    IMAGE_BOMB = "image_bomb", "An image hides far more data than its pixels need."
+    IMAGE_BOMB = "image_bomb", "An image holds far more data than its pixels need, or takes too long to decode."
     SIZE_OUT_OF_BOUNDS = "size_out_of_bounds", "Images are smaller or larger than what can be trained on."
     MIXED_SIZES = "mixed_sizes", "Images differ in size, and no target size is given."
     # A derived version.

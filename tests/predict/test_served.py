@@ -21,6 +21,7 @@ from predict.images import ImageFile
 from tests.api.support import assert_problem
 from tests.e2e.running import until
 from tests.predict.world import TEMPERATURE, World, npy, predicting
+from tests.worker.ingest.uploads import with_scans
 
 
 @pytest.fixture
@@ -101,6 +102,7 @@ REFUSED = {
     "no_images": (b"", None, ""),
     "unreadable_image": (b"GIF89a", "is GIF, which is not read", "/images/0"),
     "unreadable_image (cut off)": (png(NOISE)[:60], "ends before its pixels do", "/images/0"),
+    "unreadable_image (scans)": (with_scans(4000), "has 4,010 scans", "/images/0"),
     "unreadable_image (bomb)": (png(np.zeros((9000, 9000), np.uint8)), "claims 9,000×9,000 pixels", "/images/0"),
     "unreadable_image (shape)": (npy_of_shape((-1, -64)), "an .npy of shape (-1, -64); it holds no image", "/images/0"),
     "wrong_size": (png(np.zeros((9, 7), np.uint8)), "Received 7×9 pixels", "/images/0"),

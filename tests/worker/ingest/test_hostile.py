@@ -25,6 +25,7 @@ from tests.worker.ingest.uploads import (
     pictures,
     rejection_of,
     tarred,
+    with_scans,
     zipped,
 )
 from worker.ingest.limits import Limits
@@ -385,8 +386,9 @@ def test_a_bomb_in_an_image_s_metadata_does_not_go_off(tmp_path, bomb, kind, bef
         (encoded(noise((120, 100, 3)), "WEBP")[:-100], "unreadable_member"),
         (encoded(noise((120, 100)), "BMP")[:-100], "image_truncated"),
         (b"\x89PNG\r\n\x1a\n", "unreadable_member"),
+        (with_scans(40_000), "image_bomb"),
     ],
-    ids=["empty", "text", "gif", "tiff", "avif", "cut png", "cut jpeg", "cut webp", "cut bmp", "magic alone"],
+    ids=["empty", "text", "gif", "tiff", "avif", "cut png", "cut jpeg", "cut webp", "cut bmp", "magic alone", "scans"],
 )
 def test_a_file_that_is_no_whole_image_is_named(tmp_path, data, code):
     refused(zipped(tmp_path / "a.zip", {**GOOD, "cat/x.png": data}), code, "cat/x.png")

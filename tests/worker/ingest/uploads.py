@@ -31,6 +31,12 @@ def encoded(image: Image.Image | np.ndarray, format_: str = "PNG", **options: An
     return file.getvalue()
 
 
+def with_scans(more: int) -> bytes:
+    """A progressive JPEG whose last scan comes `more` times again."""
+    data = encoded(noise((12, 10, 3)), "JPEG", progressive=True)
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * more + data[-2:]
+
+
 def noise(shape: tuple[int, ...] = (12, 10), seed: int = 0) -> np.ndarray:
     """Pixels that no other seed has."""
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)

@@ -1,6 +1,5 @@
 """One image file to pixels of one size and one number of channels, by rules that docs/reference/images.md states."""
 
-import re
 import struct
 import warnings
 import zlib
@@ -18,6 +17,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from heldout.dataset_lifecycle import RejectionCode
+from worker.ingest.images.decoding_cost import describe_excess, describe_opened_excess
 from worker.ingest.images.deep import deep_planes, is_deep, planes_of_8_bits, with_channels
 from worker.ingest.images.formats import other_format, read_format
 from worker.ingest.limits import Limits
@@ -176,8 +176,10 @@ def open_image(data: bytes, name: str, limits: Limits) -> ImageFile:
         if format_ == "WebP":
             # Pillow makes room for the pixels before it tells their number.
             _check_size(*_webp_size(data), name, limits)
+        _refuse_excess(describe_excess(data, format_), name)
         image = PLUGINS[format_](BytesIO(data))
         _check_size(image.width, image.height, name, limits)
+        _refuse_excess(describe_opened_excess(image, len(data)), name)
         if getattr(image, "is_animated", False) and format_ != "JPEG":
             raise Rejection(
                 RejectionCode.ANIMATED_IMAGE,
@@ -288,20 +290,24 @@ def _out_of_memory(name: str, limits: Limits) -> Rejection:
     )
 
 
+def _refuse_excess(excess: str | None, name: str) -> None:
+    if excess is not None:
+        raise Rejection(RejectionCode.IMAGE_BOMB, f"{printable(name)!r} {excess}. Save the image again.", name)
+
+
 def _unreadable(name: str, error: BaseException) -> Rejection:
-    why = re.sub(r"<[^>]*>|0x[0-9a-f]+", "…", str(error))[:200] or type(error).__name__
-    if "truncated" in why.lower() or isinstance(error, EOFError):
+    """What is wrong with a file that Pillow cannot read; its own words may quote paths and contents."""
+    why = str(error).lower()
+    if "truncated" in why or isinstance(error, EOFError):
         return Rejection(
             RejectionCode.IMAGE_TRUNCATED,
-            f"{printable(name)!r} ends before its pixels do ({why}). Upload the whole file.",
+            f"{printable(name)!r} ends before its pixels do. Upload the whole file.",
             name,
         )
-    if "too large" in why.lower() or "too much memory" in why.lower():
+    if "too large" in why or "too much memory" in why:
         return Rejection(
             RejectionCode.IMAGE_BOMB,
-            f"{printable(name)!r} holds more data than its pixels need ({why}). Save it without metadata.",
+            f"{printable(name)!r} holds more data than its pixels need. Save it without metadata.",
             name,
         )
-    return Rejection(
-        RejectionCode.UNREADABLE_MEMBER, f"{printable(name)!r} is a broken image ({why}). Save it again.", name
-    )
+    return Rejection(RejectionCode.UNREADABLE_MEMBER, f"{printable(name)!r} is a broken image. Save it again.", name)
