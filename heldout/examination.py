@@ -40,7 +40,8 @@ def _require_known_classes(spec: JobSpec, classes: Sequence[str]) -> None:
     if unknown:
         shown = ", ".join(map(repr, classes[:SHOWN_CLASSES])) + (", …" if len(classes) > SHOWN_CLASSES else "")
         detail = f"The dataset has no such class; it has {shown}."
-        errors = [FieldError(pointer_to(("training", "class_weights", name)), detail) for name in unknown]
+        places = [pointer_to(("training", "class_weights", name)) for name in unknown[:SHOWN_CLASSES]]
+        errors = [FieldError(place, detail) for place in places]
         raise InvalidSpec(f"{errors[0].pointer}: {detail}", errors=errors)
 
 

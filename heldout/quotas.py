@@ -12,6 +12,8 @@ class Quota(StrEnum):
     RUNNING_JOBS = "running_jobs"
     SLOT_SECONDS = "slot_seconds"
     DATASETS = "datasets"
+    STUDIES = "studies"
+    SPEC_BYTES = "spec_bytes"
     STORED_BYTES = "stored_bytes"
     KEYS = "keys"
     WEBHOOKS = "webhooks"
@@ -24,12 +26,24 @@ COUNTED: Mapping[Quota, str] = {
     Quota.RUNNING_JOBS: "jobs that run at once; others wait",
     Quota.SLOT_SECONDS: "slot-seconds of jobs in a day (UTC)",
     Quota.DATASETS: "versions of datasets",
+    Quota.STUDIES: "studies that are kept",
+    Quota.SPEC_BYTES: "bytes of specs and of plans of studies, where one has more than 4 KiB",
     Quota.STORED_BYTES: "bytes of datasets as they are unpacked, and of models",
     Quota.KEYS: "API keys that are valid",
     Quota.WEBHOOKS: "webhooks",
     Quota.UPLOADS: "uploads at once",
     Quota.STREAMS: "streams of events at once",
 }
+
+# Most specs have a third of this; only those that are larger are added up.
+UNCOUNTED_SPEC_BYTES = 4096
+
+
+def counted_bytes(*contents: str) -> int | None:
+    """What specs or plans count of `SPEC_BYTES`: all of their bytes as JSON; None where that is too little to count."""
+    size = sum(len(content.encode()) for content in contents)
+    return size if size > UNCOUNTED_SPEC_BYTES else None
+
 
 # None where there is no bound.
 Bounds = Mapping[Quota, int | None]

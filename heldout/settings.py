@@ -196,6 +196,10 @@ class Settings(BaseSettings):
         None, ge=0, description="Slot-seconds that jobs of one owner may take in a day (UTC); default: no bound."
     )
     quota_datasets: int = Field(1000, ge=0, description="Versions of datasets that one owner may have.")
+    quota_studies: int = Field(1000, ge=0, description="Studies of one owner that are kept.")
+    quota_spec_bytes: int = Field(
+        256 * MIB, ge=0, description="Bytes that specs of one owner's jobs and studies may take, each above 4 KiB."
+    )
     quota_stored_bytes: int = Field(
         200 * GIB, ge=0, description="Bytes that one owner's datasets, as they are unpacked, and models may take."
     )

@@ -118,6 +118,11 @@ class EarlyStoppingSpec(SpecPart):
 
 
 ClassWeight = Annotated[float, Field(gt=0, le=1000)]
+# No dataset has more classes, nor any of a longer name.
+MAX_CLASSES, MAX_CLASS_CHARACTERS = 1000, 128
+ClassWeights = Annotated[
+    dict[Annotated[str, Field(max_length=MAX_CLASS_CHARACTERS)], ClassWeight], Field(max_length=MAX_CLASSES)
+]
 
 
 class TrainingSpec(SpecPart):
@@ -128,7 +133,7 @@ class TrainingSpec(SpecPart):
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: Schedule = ConstantSchedule()
     early_stopping: EarlyStoppingSpec | None = None
-    class_weights: Literal["balanced"] | dict[str, ClassWeight] | None = Field(
+    class_weights: Literal["balanced"] | ClassWeights | None = Field(
         None, description="`balanced`: images / (classes × images of the class); or a weight for each label."
     )
     label_smoothing: Fraction = 0.0

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable, StateGone
 from heldout.merge_patch import merged
+from heldout.quotas import NO_BOUNDS, Bounds
 from heldout.remedies.arms import outcome_of
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange
@@ -37,7 +38,14 @@ class PatchRefused(Exception):
 
 
 def retry(
-    session: Session, blobs: Blobs, owner: str, job_id: str, asked: RetrySpec, *, max_parameters: int
+    session: Session,
+    blobs: Blobs,
+    owner: str,
+    job_id: str,
+    asked: RetrySpec,
+    *,
+    max_parameters: int,
+    bounds: Bounds = NO_BOUNDS,
 ) -> Submitted:
     """Queue a job that has ended once more, on the same version of its dataset unless a patch names another one.
 
@@ -71,6 +79,7 @@ def retry(
         dataset=dataset if same_dataset else None,
         retry_of=ended,
         goes_on=goes_on,
+        bounds=bounds,
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable
 from heldout.json_pointer import pointer_to
-from heldout.quotas import NO_BOUNDS, Bounds
+from heldout.quotas import NO_BOUNDS, Bounds, counted_bytes
 from heldout.remedies import ResolvedArm, resolve
 from heldout.spec import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
 from heldout.studies.fairness import chooses_alone
@@ -39,6 +39,8 @@ from models.submit import ExaminedSpec, dataset_named, examined_spec
 from models.tables import DatasetRow, JobRow, StudyRow
 
 MIN_PRIORITY = -100
+# As JSON. A combination of a search with an own patch has that patch in each of its candidates.
+MAX_PLAN_BYTES = 128 * 1024
 # What a training takes beside its epochs, in seconds.
 BESIDE_EPOCHS_S = 0.7
 
@@ -61,7 +63,7 @@ def order(
     """Begin a study; gives its row, and its dataset's.
 
     Args:
-        bounds: of what its first trainings, which are queued together, take; the owner's own come first.
+        bounds: of what it and its first trainings, which are queued together, take; the owner's own come first.
     Raises:
         QuotaExceeded, OwnerSuspended.
         JobNotFound, DataFirst, FileOfLaterRelease, and what `submit` raises: for an arm with `/remedies/<place>`.
@@ -71,6 +73,9 @@ def order(
     # Before files are copied, which a refusal would leave behind.
     quotas.require_room(session, owner, bounds, *quotas.OF_NEW_JOBS, asked=len(first))
     study_id, base = new_id("std"), ordered.base
+    spec = base.spec.model_dump_json()
+    spec_bytes = counted_bytes(spec, ordered.plan.as_text())
+    quotas.require_room_for_specs(session, owner, bounds, spec_bytes, *[counted_bytes(spec)] * len(first))
     with ExitStack() as copies:
         plan = _with_files(blobs, study_id, ordered, copies)
         studies.add(
@@ -80,6 +85,7 @@ def order(
             name=asked.name or _generated_name(base, study_id),
             kind=asked.kind,
             spec=base.spec.model_dump(mode="json"),
+            spec_bytes=spec_bytes,
             dataset_id=base.dataset.id,
             base_job=None if base.job is None else base.job.id,
             remedies=[one.arm.name for one in plan.arms[1:]],
@@ -165,7 +171,11 @@ def _ordered(session: Session, blobs: Blobs, owner: str, asked: StudySpec, max_p
 
 
 def _require_a_beginning(plan: StudyPlan) -> None:
-    """Refuse a study that would fail before its first training."""
+    """Refuse a study that would fail before its first training, and a plan that is too large to keep."""
+    size = len(plan.as_text())
+    if size > MAX_PLAN_BYTES:
+        detail = f"The patches of its arms take {size:,} bytes as JSON; expected at most {MAX_PLAN_BYTES:,}."
+        raise _refused("/remedies", f"{detail} Ask for fewer remedies at once, or for shorter patches.")
     first = next_steps(plan.state(), ())
     if first.error is None:
         return

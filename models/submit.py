@@ -12,6 +12,7 @@ from heldout.initial import match
 from heldout.kinds import JobKind
 from heldout.layers import BACKBONE, NetworkPlan
 from heldout.memory import WorkerMemory
+from heldout.quotas import NO_BOUNDS, Bounds, counted_bytes
 from heldout.spec import MAX_SEED, JobSpec
 from heldout.views.estimate import EstimateView, InitialView, LayerView
 from models import starts
@@ -24,7 +25,7 @@ from models.ids import new_id
 from models.initial import find_source
 from models.memory import needed_bytes, reserved_bytes, with_uploaded_weights
 from models.starts import GoesOn, Start, copied_files, folder_of
-from models.store import calibrations, datasets, events, gpus, new_jobs
+from models.store import calibrations, datasets, events, gpus, new_jobs, quotas
 from models.store.datasets import ReadyDataset
 from models.stored_splits import require_folds, uses_relations
 from models.tables import DatasetRow, JobRow
@@ -50,17 +51,20 @@ def submit(
     dataset: DatasetRow | None = None,
     retry_of: JobRow | None = None,
     goes_on: GoesOn | None = None,
+    bounds: Bounds = NO_BOUNDS,
 ) -> Submitted:
     """Queue a job.
 
     Args:
+        bounds: of bytes of specs; the owner's own come first.
         dataset: the version to train on, where it is not the one that the spec names now.
         retry_of: the job that is done again.
         goes_on: the state from which the job goes on.
     Raises:
         SpecDatasetNotFound, DatasetUnavailable, CopiesNotKnown, NetworkTooDeep, NeedsMoreMemory, TooManyParameters,
-        InvalidSpec, NotSupported, StateGone, StorageUnavailable, SpecModelNotFound, ModelUnavailable.
+        InvalidSpec, NotSupported, StateGone, StorageUnavailable, SpecModelNotFound, ModelUnavailable, QuotaExceeded.
     """
+    quotas.require_room_for_specs(session, owner, bounds, counted_bytes(spec.model_dump_json()))
     examined = examined_spec(session, blobs, owner, spec, dataset, max_parameters, retry_of)
     row, job_id = examined.ready.row, new_id("job")
     complete = spec.completed(name=spec.generated_name(row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))

@@ -78,6 +78,7 @@ class DatasetRow(Base):
 
 
 OF_A_STUDY = "study_id IS NOT NULL"
+HAS_COUNTED_SPEC = text("spec_bytes IS NOT NULL")
 HAS_KEEP = "keep_s IS NOT NULL"
 IS_QUEUED = text("status = 'queued'")
 NEEDED_BYTES = text("coalesce(memory_bytes, 0)")
@@ -129,6 +130,13 @@ class JobRow(Base):
         Index("ix_jobs_list_name", "owner", "kind", "name", "id"),
         Index("ix_jobs_list_sort_best", "owner", "kind", "sort_best", "id"),
         Index("ix_jobs_list_sort_gap", "owner", "kind", "sort_gap", "id"),
+        Index(
+            "ix_jobs_spec_bytes",
+            "owner",
+            "spec_bytes",
+            sqlite_where=HAS_COUNTED_SPEC,
+            postgresql_where=HAS_COUNTED_SPEC,
+        ),
         Index("ix_jobs_study", "study_id", "id", sqlite_where=text(OF_A_STUDY), postgresql_where=text(OF_A_STUDY)),
     )
 
@@ -143,6 +151,7 @@ class JobRow(Base):
     version: Mapped[int]
 
     spec: Mapped[dict[str, Any]]  # of its kind's type, as JSON
+    spec_bytes: Mapped[int | None]  # of `spec`, where its owner's quota counts them, see heldout/quotas.py
     spec_version: Mapped[int] = mapped_column(server_default="1")  # see heldout/kinds.py: who can read it
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     parameters: Mapped[int | None] = mapped_column(BigInteger)

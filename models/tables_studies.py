@@ -33,6 +33,7 @@ class StudyRow(Base):
     error: Mapped[dict[str, Any] | None]
     version: Mapped[int]
     spec: Mapped[dict[str, Any]]  # of the base
+    spec_bytes: Mapped[int | None]  # of `spec` and `plan`, where its owner's quota counts them, see heldout/quotas.py
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
     base_job: Mapped[str | None] = mapped_column(String(40))  # whose spec is the base; its row may be gone
     remedies: Mapped[list[Any]]  # their names, as asked for or chosen

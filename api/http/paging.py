@@ -1,12 +1,23 @@
-"""Lists, part by part: their parameters `limit` and `after`."""
+"""Lists, part by part: their parameters `limit` and `after`, and pages that are bounded in bytes."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query
 
 from heldout.errors import InvalidCursor
+from heldout.views.base import View
+from heldout.views.page import Page
 from models.ids import is_id
+
+# A page ends before an item that would make it larger, unless that is its only one.
+PAGE_BYTES = 1_000_000
+LIMIT = "Most items; a page of large ones has fewer, so that it takes about a megabyte at most."
+# Rows in memory at once: a row has some hundred kilobytes at most.
+ROWS_AT_ONCE = 20
+Item = TypeVar("Item", bound=View)
+PageType = TypeVar("PageType", bound=Page[Any])
 
 
 @dataclass(frozen=True)
@@ -15,6 +26,43 @@ class AskedPage:
 
     limit: int
     after: str | None
+
+    def filled(
+        self, page: type[PageType], ids: Sequence[str], views: Callable[[Sequence[str]], Iterable[View]]
+    ) -> PageType:
+        """The page of the items with these ids, which may have fewer items than asked for where these are large.
+
+        Args:
+            ids: in the list's order; one more than `limit` where there are more.
+            views: gives the items with some of the ids, in their order, without those that are gone by now.
+        """
+        wanted = ids[: self.limit]
+        data, last, size = list[Any](), None, 0
+        for start in range(0, len(wanted), ROWS_AT_ONCE):
+            block = wanted[start : start + ROWS_AT_ONCE]
+            for item in views(block):
+                size += size_of(item)
+                if data and size > PAGE_BYTES:
+                    return page(object="list", data=data, has_more=True, next=data[-1].id)
+                data.append(item)
+            last = block[-1]
+        has_more = len(ids) > len(wanted)
+        return page(object="list", data=data, has_more=has_more, next=last if has_more else None)
+
+
+def size_of(item: View) -> int:
+    """The bytes of an item, as JSON."""
+    return len(item.model_dump_json().encode())
+
+
+def within_page(items: Sequence[Item]) -> Sequence[Item]:
+    """The first of these items that one page may hold."""
+    size = 0
+    for place, item in enumerate(items):
+        size += size_of(item)
+        if place and size > PAGE_BYTES:
+            return items[:place]
+    return items
 
 
 def page_of(prefix: str) -> Any:
@@ -26,7 +74,7 @@ def page_of(prefix: str) -> Any:
     form = {"pattern": f"^{prefix}_[0-9a-z]{{26}}$"}
 
     async def read(
-        limit: Annotated[int, Query(ge=1, le=200)] = 20,
+        limit: Annotated[int, Query(ge=1, le=200, description=LIMIT)] = 20,
         after: Annotated[str | None, Query(description="`next` of the page before.", json_schema_extra=form)] = None,
     ) -> AskedPage:
         if after is not None and not is_id(prefix, after):

@@ -1,13 +1,17 @@
 """The body that orders a study: which job or spec, which remedies, how many seeds, at what cost at most."""
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from heldout.spec import JobSpec, Metadata, Name, Priority, SpecPart
 
 # The arm that nothing is changed in; every remedy is compared with it.
 BASE_ARM = "base"
+# Of one study, as JSON. The longest patches that are of use name a weight for each of a thousand classes.
+MAX_PATCHES_BYTES = 64 * 1024
 RemedyName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_+ .-]*$")]
 
 
@@ -15,7 +19,9 @@ class NamedPatch(SpecPart):
     """A remedy of the client's own: a name, and a merge patch (RFC 7396) of the base spec."""
 
     name: RemedyName
-    patch: dict[str, Any]
+    patch: dict[str, Any] = Field(
+        description=f"All patches of a study together: at most {MAX_PATCHES_BYTES:,} bytes as JSON."
+    )
 
 
 class StudyBudget(SpecPart):
@@ -44,6 +50,23 @@ class StudySpec(SpecPart):
     budget: StudyBudget = StudyBudget()
     priority: Priority | None = Field(None, description="Of its jobs; null: one below that of the base spec.")
     metadata: Metadata = Field(default_factory=dict)
+
+    @field_validator("remedies")
+    @classmethod
+    def _bounds_patches(cls, remedies: Any) -> Any:
+        total = 0
+        for place, remedy in enumerate(remedies):
+            if not isinstance(remedy, NamedPatch):
+                continue
+            total += len(json.dumps(remedy.patch, ensure_ascii=False, separators=(",", ":")).encode())
+            if total > MAX_PATCHES_BYTES:
+                raise PydanticCustomError(
+                    "value_error",
+                    "up to here the study's patches take {received} bytes as JSON; expected at most {most} for all of "
+                    "them: name only what differs from the base",
+                    {"received": f"{total:,}", "most": f"{MAX_PATCHES_BYTES:,}", "path": (place, "patch")},
+                )
+        return remedies
 
     @model_validator(mode="after")
     def _has_one_base(self) -> "StudySpec":

@@ -16,6 +16,7 @@ from models.store.narrowing import Filters, matching_ids
 from models.store.sorting import Sort, order_of, sorted_ids
 from models.store.transitions import move, seconds_since
 from models.tables import DatasetRow, JobRow
+from models.views.job import JOB_VIEW_ONLY
 
 # Statuses, as clients see them, of jobs that have not ended and were not asked to cancel.
 CANCELLABLE_STATUSES = ("queued", "paused", "running", "pausing")
@@ -44,8 +45,9 @@ def find_with_dataset(session: Session, owner: str, job_id: str) -> tuple[JobRow
 
 def page(
     session: Session, owner: str, filters: Filters, *, after: str | None, limit: int, sort: Sort = Sort.CREATED
-) -> tuple[list[JobRow], bool]:
-    """The owner's jobs, newest first or sorted, and whether there are more than `limit` after the id `after`.
+) -> Sequence[str]:
+    """The ids of the owner's jobs after the id `after`, newest first or sorted: one more than `limit` if there are more
+    of them.
 
     Raises:
         InvalidCursor: a sorted list cannot go on after a job that is gone.
@@ -54,8 +56,14 @@ def page(
         ids = matching_ids(session, owner, filters, limit=limit + 1, newest_first=True, after=after)
     else:
         ids = sorted_ids(session, owner, filters, sort, limit=limit + 1, after=after)
-    rows = session.scalars(select(JobRow).where(JobRow.id.in_(ids)).order_by(*order_of(sort))).all()
-    return list(rows[:limit]), len(rows) > limit
+    return session.scalars(select(JobRow.id).where(JobRow.id.in_(ids)).order_by(*order_of(sort))).all()
+
+
+def listed(session: Session, ids: Sequence[str]) -> Sequence[tuple[JobRow, DatasetRow]]:
+    """The jobs with these ids and their datasets, in this order: only what views of jobs need."""
+    both = select(JobRow, DatasetRow).join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+    found = {row[0].id: row for row in session.execute(both.where(JobRow.id.in_(ids)).options(*JOB_VIEW_ONLY))}
+    return [(found[id_][0], found[id_][1]) for id_ in ids if id_ in found]
 
 
 def versions(session: Session, job_ids: Collection[str]) -> dict[str, tuple[int, bool, int]]:
@@ -234,14 +242,11 @@ def count_ahead_of(session: Session, row: JobRow) -> int | None:
     return session.scalar(select(func.count()).where(*_is_ahead_of(row))) or 0
 
 
-def queue_positions(session: Session, owner: str, rows: Collection[JobRow]) -> dict[str, int]:
-    """The places among the owner's jobs of those of its `rows` that are queued, by their ids: 1 is claimed next."""
-    queued = [row.id for row in rows if row.status is JobStatus.QUEUED]
-    if not queued:
-        return {}
+def queue_positions(session: Session, owner: str, ids: Collection[str]) -> dict[str, int]:
+    """The places among the owner's jobs of those that are queued and have one of the ids: 1 is claimed next."""
     place = func.row_number().over(order_by=(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)).label("place")
     places = select(JobRow.id, place).where(JobRow.owner == owner, JobRow.status == JobStatus.QUEUED).subquery()
-    found = session.execute(select(places.c.id, places.c.place).where(places.c.id.in_(queued)))
+    found = session.execute(select(places.c.id, places.c.place).where(places.c.id.in_(ids)))
     return {job_id: number for job_id, number in found}  # noqa: C416  (typed so)
 
 

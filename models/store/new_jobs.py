@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from heldout.kinds import KINDS, SPEC_VERSION, JobKind, WorkSpec
 from heldout.lifecycle import JobStatus
+from heldout.quotas import counted_bytes
 from heldout.spec import Device
 from models.database import db_now
 from models.store import accounts, events, job_metadata, worker_memory
@@ -90,6 +91,7 @@ def add(
         "status": JobStatus.QUEUED,
         "version": 1,
         "spec": spec.model_dump(mode="json"),
+        "spec_bytes": counted_bytes(spec.model_dump_json()),
         "spec_version": SPEC_VERSION,
         "dataset_id": dataset_id,
         "parameters": parameters,

@@ -22,12 +22,14 @@ from heldout.model_lifecycle import ModelStatus
 from heldout.quotas import COUNTED, Bounds, Quota, bound_of
 from models.database import UtcTime, db_now
 from models.store import accounts, keys, locks
-from models.tables import DatasetRow, JobRow, KeyRow, WebhookRow
+from models.tables import DatasetRow, JobRow, KeyRow, StudyRow, WebhookRow
 from models.tables_models import ModelRow
 from models.tables_owners import OwnerRow, StreamPlaceRow, UploadPlaceRow, UsageRow
 
 # What each takes of.
 OF_NEW_JOBS = (Quota.QUEUED_JOBS, Quota.SLOT_SECONDS)
+# How many jobs a study begins with is not known before its arms are examined.
+OF_NEW_STUDIES = (Quota.STUDIES, *OF_NEW_JOBS)
 OF_NEW_DATASETS = (Quota.DATASETS, Quota.STORED_BYTES)
 # A model takes its file's size, which is known once it has come.
 OF_UPLOADS = (Quota.STORED_BYTES, *OF_NEW_JOBS)
@@ -59,6 +61,11 @@ _USED: Mapping[Quota, Select[Any]] = {
         UsageRow.owner == _OWNER, UsageRow.hour >= bindparam("day", type_=UtcTime)
     ),
     Quota.DATASETS: select(_COUNT).where(*_DATASETS),
+    Quota.STUDIES: select(_COUNT).where(StudyRow.owner == _OWNER),
+    Quota.SPEC_BYTES: select(
+        _bytes_of(JobRow.spec_bytes, JobRow.owner == _OWNER, JobRow.spec_bytes.is_not(None))
+        + _bytes_of(StudyRow.spec_bytes, StudyRow.owner == _OWNER, StudyRow.spec_bytes.is_not(None))
+    ),
     # The same content in two versions is stored once, and counts twice: either may be deleted.
     Quota.STORED_BYTES: select(_bytes_of(DatasetRow.size_bytes, *_DATASETS) + _bytes_of(ModelRow.size_bytes, *_MODELS)),
     Quota.KEYS: select(_COUNT).where(KeyRow.owner == _OWNER, ~keys.IS_OVER),
@@ -106,6 +113,16 @@ def require_room(session: Session, owner: str, bounds: Bounds, *quotas: Quota, a
         if used + asked > most if quota in EXACT else used >= most:
             retry_after_s = _seconds_left_today() if quota is Quota.SLOT_SECONDS else None
             raise QuotaExceeded(quota.value, COUNTED[quota], used, most, asked=asked, retry_after_s=retry_after_s)
+
+
+def require_room_for_specs(session: Session, owner: str, bounds: Bounds, *spec_bytes: int | None) -> None:
+    """Refuse specs that would take more bytes than their owner has left. spec_bytes: as `counted_bytes` gives them.
+
+    Raises:
+        QuotaExceeded, OwnerSuspended.
+    """
+    if asked := sum(size or 0 for size in spec_bytes):
+        require_room(session, owner, bounds, Quota.SPEC_BYTES, asked=asked)
 
 
 def require_bytes(session: Session, owner: str, bounds: Bounds, dataset_id: str, size_bytes: int) -> None:

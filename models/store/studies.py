@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer, load_only
 
 from heldout.errors import StudyNotFinished, StudyNotFound
 from heldout.lifecycle import TERMINAL, JobStatus
@@ -47,17 +47,21 @@ def find(session: Session, owner: str, study_id: str) -> tuple[StudyRow, Dataset
     return found[0], found[1]
 
 
-def page(
-    session: Session, owner: str, statuses: Collection[str], *, after: str | None, limit: int
-) -> tuple[list[tuple[StudyRow, DatasetRow]], bool]:
-    """The owner's studies, newest first, and whether there are more than `limit` after the id `after`."""
-    query = _with_dataset().where(StudyRow.owner == owner)
+def page(session: Session, owner: str, statuses: Collection[str], *, after: str | None, limit: int) -> Sequence[str]:
+    """The ids of the owner's studies after the id `after`, newest first: one more than `limit` if there are more."""
+    query = select(StudyRow.id).where(StudyRow.owner == owner)
     if statuses:
         query = query.where(StudyRow.status.in_([StudyStatus(status) for status in statuses]))
     if after is not None:
         query = query.where(StudyRow.id < after)
-    rows = session.execute(query.order_by(StudyRow.id.desc()).limit(limit + 1)).all()
-    return [(row[0], row[1]) for row in rows[:limit]], len(rows) > limit
+    return session.scalars(query.order_by(StudyRow.id.desc()).limit(limit + 1)).all()
+
+
+def listed(session: Session, ids: Sequence[str]) -> Sequence[tuple[StudyRow, DatasetRow]]:
+    """The studies with these ids and their datasets, newest first, without what only decisions and views need."""
+    columns = defer(StudyRow.tested), load_only(DatasetRow.id, DatasetRow.name, DatasetRow.version)
+    rows = session.execute(_with_dataset().where(StudyRow.id.in_(ids)).options(*columns).order_by(StudyRow.id.desc()))
+    return [(study, dataset) for study, dataset in rows]
 
 
 def versions(session: Session, study_ids: Collection[str]) -> dict[str, tuple[int, bool, int]]:
@@ -120,9 +124,12 @@ def remove(session: Session, owner: str, study_id: str) -> list[str]:
     return jobs
 
 
-def running(session: Session) -> Sequence[StudyRow]:
-    """All studies that have not ended."""
-    return session.scalars(select(StudyRow).where(StudyRow.status == StudyStatus.RUNNING).order_by(StudyRow.id)).all()
+def running(session: Session) -> Sequence[tuple[str, bool]]:
+    """Ids of all studies that have not ended, and whether each has jobs to cancel, or was asked to be cancelled."""
+    is_running = StudyRow.status == StudyStatus.RUNNING
+    columns = (StudyRow.id, StudyRow.cancel_requested, StudyRow.found["unneeded"])
+    rows = session.execute(select(*columns).where(is_running).order_by(StudyRow.id))
+    return [(id_, bool(is_cancelled or unneeded)) for id_, is_cancelled, unneeded in rows]
 
 
 def on_dataset(session: Session, dataset_id: str) -> Sequence[str]:

@@ -48,9 +48,9 @@ def cancel_jobs(session: Session, study_id: str) -> None:
 def needs_care(session: Session) -> Sequence[str]:
     """Studies whose next step no end of a job will bring, and those with jobs that are to be cancelled."""
     return [
-        study.id
-        for study in studies.running(session)
-        if study.cancel_requested or study.found.get("unneeded") or not studies.open_jobs(session, study.id)
+        study_id
+        for study_id, has_jobs_to_cancel in studies.running(session)
+        if has_jobs_to_cancel or not studies.open_jobs(session, study_id)
     ]
 
 

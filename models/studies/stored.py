@@ -1,6 +1,7 @@
 """A study's fixed plan as JSON, and what its trainings and its evaluation have measured as bytes, and back."""
 
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -70,6 +71,10 @@ class StudyPlan:
     def to_json(self) -> dict[str, Any]:
         """As the study's row keeps it."""
         return asdict(self)
+
+    def as_text(self) -> str:
+        """The same as text."""
+        return json.dumps(self.to_json())
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "StudyPlan":

@@ -20,11 +20,11 @@ from heldout.views.job import JobView
 from models import migrations
 from models.database import Database
 from models.ids import new_id
-from models.store import claims, events, jobs, new_jobs, owner_events, relations
+from models.store import claims, events, new_jobs, owner_events, relations
 from models.store.claims import Result
 from models.store.narrowing import Filters
 from models.tables import Base, DeliveryRow, WebhookRow
-from tests.models.work import ALICE, Work, final_of, result, spec
+from tests.models.work import ALICE, Work, final_of, page_of_jobs, result, spec
 
 # The revision before a job's files had rows of their own.
 BEFORE_ARTIFACTS = "0007"
@@ -177,7 +177,7 @@ def test_jobs_that_were_there_are_found_by_their_metadata(work: Work):
     migrations.upgrade(work.database)
     with work.database.read() as session:
         filters = Filters(metadata={"team": "ключ", "run": "1"})
-        found, _ = jobs.page(session, ALICE, filters, after=None, limit=10)
+        found, _ = page_of_jobs(session, ALICE, filters, after=None, limit=10)
     assert [row.id for row in found] == [bearing]
 
 

@@ -15,11 +15,13 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
 from heldout.study_lifecycle import StudyStatus
 from models.arrays import ImageSet
-from models.database import Database, db_now
+from models.database import Database, Session, db_now
 from models.ids import new_id
 from models.store import claims, datasets, events, jobs, metrics, new_jobs
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, Claimed, HeldAttempt, Result
+from models.store.narrowing import Filters
+from models.store.sorting import Sort
 from models.tables import (
     ArtifactRow,
     AttemptRow,
@@ -37,6 +39,22 @@ ALICE, BOB = "alice", "bob"
 CPU = ("auto", "cpu")
 ENGINE = {"device": "cpu", "threads": 1, "precision": "float32"}
 OF_A_JOB = (JobRow, AttemptRow, EpochRow, CheckpointRow, ResultRow, ArtifactRow, EventRow)
+
+
+def page_of_jobs(
+    session: Session,
+    owner: str,
+    filters: Filters,
+    *,
+    after: str | None,
+    limit: int,
+    sort: Sort = Sort.CREATED,
+) -> tuple[list[JobRow], bool]:
+    """The rows of a page of the owner's jobs, and whether there are more."""
+    ids = jobs.page(session, owner, filters, after=after, limit=limit, sort=sort)
+    rows = [session.get_one(JobRow, job_id, populate_existing=True) for job_id in ids[:limit]]
+    assert [row.id for row, _ in jobs.listed(session, ids[:limit])] == [row.id for row in rows]
+    return rows, len(ids) > limit
 
 
 class Work:

@@ -1,5 +1,6 @@
 """Jobs: list, get and wait, change, delete."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Header, Query, Response
@@ -27,7 +28,7 @@ from heldout.errors import (
     Unauthenticated,
 )
 from heldout.spec import MAX_PAIRS, MetadataKey, MetadataValue, Name, Priority
-from heldout.views.job import JobPage, JobView
+from heldout.views.job import JobPage, JobView, ListedJobView
 from models.database import Session
 from models.store import job_lookup, jobs, metrics
 from models.store.sorting import Sort
@@ -61,21 +62,17 @@ def list_jobs(
     queue: Annotated[bool, Query(description="Give each queued job its `queue_position`.")] = False,
 ) -> JobPage:
     """The caller's jobs, newest first or sorted."""
-    rows, more = jobs.page(session, caller.owner, filters, after=asked.after, limit=asked.limit, sort=sort)
-    datasets = jobs.datasets_of(session, rows)
-    sketches = {} if curves is None else metrics.sketches_of(session, [row.id for row in rows], curves)
-    positions = jobs.queue_positions(session, caller.owner, rows) if queue else {}
-    return JobPage(
-        object="list",
-        data=[
-            listed_job_view(
-                row, datasets[row.dataset_id], curve=sketches.get(row.id), queue_position=positions.get(row.id)
-            )
-            for row in rows
-        ],
-        has_more=more,
-        next=rows[-1].id if more else None,
-    )
+    ids = jobs.page(session, caller.owner, filters, after=asked.after, limit=asked.limit, sort=sort)
+    sketches = {} if curves is None else metrics.sketches_of(session, ids, curves)
+    positions = jobs.queue_positions(session, caller.owner, ids) if queue else {}
+
+    def views(block: Sequence[str]) -> list[ListedJobView]:
+        return [
+            listed_job_view(row, dataset, curve=sketches.get(row.id), queue_position=positions.get(row.id))
+            for row, dataset in jobs.listed(session, block)
+        ]
+
+    return asked.filled(JobPage, ids, views)
 
 
 @router.get(

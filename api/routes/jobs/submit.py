@@ -57,8 +57,9 @@ def submit_job(
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def queued() -> JobView:
-        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
-        submitted = submit.submit(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
+        bounds = app.settings.quotas
+        quotas.require_room(session, caller.owner, bounds, *quotas.OF_NEW_JOBS)
+        submitted = submit.submit(session, app.blobs, caller.owner, spec, max_parameters=max_parameters, bounds=bounds)
         announce(submitted.wake_up)
         return job_view(submitted.job, submitted.dataset)
 
@@ -97,7 +98,13 @@ def retry_job(
         quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
         try:
             submitted = retry.retry(
-                session, app.blobs, caller.owner, job_id, asked, max_parameters=app.settings.max_parameters
+                session,
+                app.blobs,
+                caller.owner,
+                job_id,
+                asked,
+                max_parameters=app.settings.max_parameters,
+                bounds=app.settings.quotas,
             )
         except retry.PatchRefused as refused:
             raise refused_patch(refused.pointer, refused.found, refused.content) from None

@@ -64,8 +64,8 @@ def order_study(
 
     def begun() -> StudyView:
         bounds = app.settings.quotas
-        # Before all arms are examined, which takes a while. How many it begins with is not known yet.
-        quotas.require_room(session, caller.owner, bounds, *quotas.OF_NEW_JOBS)
+        # Before all arms are examined, which takes a while.
+        quotas.require_room(session, caller.owner, bounds, *quotas.OF_NEW_STUDIES)
         return study_view(
             *study_orders.order(session, app.blobs, caller.owner, spec, max_parameters=max_parameters, bounds=bounds)
         )

@@ -37,13 +37,8 @@ def list_studies(
     status: Annotated[list[StudyStatus], Query(description="Repeat it for several.")] = [],  # noqa: B006
 ) -> StudyPage:
     """The caller's studies, newest first."""
-    rows, more = studies.page(session, caller.owner, status, after=asked.after, limit=asked.limit)
-    return StudyPage(
-        object="list",
-        data=[study_view(*row) for row in rows],
-        has_more=more,
-        next=rows[-1][0].id if more else None,
-    )
+    ids = studies.page(session, caller.owner, status, after=asked.after, limit=asked.limit)
+    return asked.filled(StudyPage, ids, lambda block: [study_view(*row) for row in studies.listed(session, block)])
 
 
 @router.get(

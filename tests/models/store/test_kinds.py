@@ -15,7 +15,7 @@ from models.specs import spec_of
 from models.store import claims, jobs, new_jobs
 from models.store.narrowing import Filters
 from models.tables import DatasetRow, JobRow
-from tests.models.work import ALICE, Work, add_dataset, spec
+from tests.models.work import ALICE, Work, add_dataset, page_of_jobs, spec
 
 ROOT = Path(__file__).resolve().parents[3]
 CHECK = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60)
@@ -79,7 +79,7 @@ def test_clients_see_the_jobs_of_listed_kinds_alone(work):
             Filters(dataset="dots"),
             Filters(metadata={"team": "a"}),
         ):
-            rows, more = jobs.page(session, ALICE, filters, after=None, limit=10)
+            rows, more = page_of_jobs(session, ALICE, filters, after=None, limit=10)
             assert ([row.id for row in rows], more) == ([training], False)
         for look_up in (jobs.find, jobs.find_with_dataset):
             with pytest.raises(JobNotFound):

@@ -10,12 +10,12 @@ from models.database import db_now
 from models.store import jobs
 from models.store.narrowing import Filters
 from models.tables import DatasetRow
-from tests.models.work import ALICE, BOB, Work, add_dataset
+from tests.models.work import ALICE, BOB, Work, add_dataset, page_of_jobs
 
 
 def listed(work: Work, *, owner: str = ALICE, **filters) -> list[str]:
     with work.database.read() as session:
-        rows, more = jobs.page(session, owner, Filters(**filters), after=None, limit=200)
+        rows, more = page_of_jobs(session, owner, Filters(**filters), after=None, limit=200)
     assert not more
     return [row.id for row in rows]
 
@@ -27,7 +27,7 @@ def test_pages_hold_each_job_once_newest_first(work, limit):
     after = None
     for _ in count():
         with work.database.read() as session:
-            rows, more = jobs.page(session, ALICE, Filters(), after=after, limit=limit)
+            rows, more = page_of_jobs(session, ALICE, Filters(), after=after, limit=limit)
         assert len(rows) <= limit
         found += [row.id for row in rows]
         if not more:
@@ -42,7 +42,7 @@ def test_jobs_that_come_or_go_between_pages_make_no_gap_and_no_duplicate(work):
     after, more = None, True
     while more:
         with work.database.read() as session:
-            rows, more = jobs.page(session, ALICE, Filters(), after=after, limit=3)
+            rows, more = page_of_jobs(session, ALICE, Filters(), after=after, limit=3)
         found += [row.id for row in rows]
         after = found[-1]
         work.submit()
@@ -177,7 +177,7 @@ def test_narrowed_pages_hold_each_job_once_newest_first(work, filters):
     after, more = None, True
     while more:
         with work.database.read() as session:
-            rows, more = jobs.page(session, ALICE, Filters(**filters), after=after, limit=3)
+            rows, more = page_of_jobs(session, ALICE, Filters(**filters), after=after, limit=3)
         found += [row.id for row in rows]
         after = found[-1]
     assert found == expected

@@ -12,7 +12,7 @@ from models.store import jobs
 from models.store.narrowing import Filters
 from models.store.sorting import Sort, summary_columns
 from models.tables import JobRow
-from tests.models.work import ALICE, BOB
+from tests.models.work import ALICE, BOB, page_of_jobs
 
 LAST = -10.0
 
@@ -47,7 +47,7 @@ def pages(database, filters: Filters, sort: Sort) -> list[str]:
     ids, after = [], None
     while True:
         with database.read() as session:
-            rows, more = jobs.page(session, ALICE, filters, after=after, limit=5, sort=sort)
+            rows, more = page_of_jobs(session, ALICE, filters, after=after, limit=5, sort=sort)
             ids += [row.id for row in rows]
         if not more:
             return ids

@@ -27,7 +27,7 @@ from models.tables import DatasetRow, JobRow, StudyRunRow
 from models.views.study import study_view
 from models.wake import WakeUp
 from tests.models.racing import Other
-from tests.models.work import ALICE, BOB, Work, artifacts_of, final_of, spec
+from tests.models.work import ALICE, BOB, Work, artifacts_of, final_of, page_of_jobs, spec
 
 IMAGES = 400
 # How often each arm is right, and its mean loss.
@@ -118,8 +118,8 @@ def test_a_study_runs_from_its_first_trainings_to_its_answer(bench: Bench) -> No
     first = bench.view(study_id)
     assert (first.status, first.progress.jobs, first.conclusion, first.finished_at) == ("running", 6, None, None)
     with bench.database.read() as session:
-        found, _ = jobs.page(session, ALICE, Filters(study=study_id), after=None, limit=10)
-        both, _ = jobs.page(session, ALICE, Filters(study=study_id, metadata={"team": "a"}), after=None, limit=10)
+        found, _ = page_of_jobs(session, ALICE, Filters(study=study_id), after=None, limit=10)
+        both, _ = page_of_jobs(session, ALICE, Filters(study=study_id, metadata={"team": "a"}), after=None, limit=10)
     queued = {job.id for job in found}
     assert {wake_up.job_id for wake_up in bench.announced} == queued == {job.id for job in both}
     assert len(queued) == 6

@@ -1,0 +1,130 @@
+"""What a study may be at most: its patches, its plan, how many an owner keeps; and pages of large ones."""
+
+import json
+
+import pytest
+
+from heldout.quotas import Quota
+from models import study_orders
+from models.store import owners
+from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+
+pytestmark = sqlite_only
+MAX_PATCHES_BYTES = 65_536
+
+
+@pytest.fixture
+def asked(spec) -> dict:
+    return {"spec": spec, "remedies": ["dropout"], "splits": "fixed", "seeds": 2}
+
+
+def limit(worker, **bounds):
+    with worker.database.write() as session:
+        owners.limit(session, "ada", changes={Quota(name): value for name, value in bounds.items()})
+
+
+def own(name: str, nulls: int) -> dict:
+    """A patch that changes one field, and removes as many that no spec has."""
+    patch = {"training": {"epochs": 3, **{f"k{number:05}": None for number in range(nulls)}}}
+    return {"name": name, "patch": patch}
+
+
+def wide(text: str = "é" * 512) -> dict:
+    """The largest metadata."""
+    return {f"{number:02}" + "é" * 62: text for number in range(16)}
+
+
+def used_spec_bytes(client) -> float:
+    return next(one["used"] for one in client.get("/v1/usage").json()["quotas"] if one["quota"] == "spec_bytes")
+
+
+def test_a_patch_of_60_000_keys_is_refused_though_it_removes_nothing(client, asked):
+    answer = client.post("/v1/studies", json=asked | {"remedies": ["dropout", own("mine", 60_000)]})
+    problem = assert_problem(answer, 422, "invalid_spec", "/remedies/1/patch")
+    assert "840,0" in problem["detail"]
+    assert "65,536" in problem["detail"]
+    assert len(answer.content) < 1000
+    assert client.get("/v1/studies").json()["data"] == []
+
+
+def test_patches_of_one_study_are_bounded_together(client, asked):
+    half = own("one", 2400)
+    assert MAX_PATCHES_BYTES / 2 < len(json.dumps(half["patch"], separators=(",", ":"))) < MAX_PATCHES_BYTES
+    other = {"name": "two", "patch": {"training": {**half["patch"]["training"], "epochs": 4}}}
+    answer = client.post("/v1/studies", json=asked | {"remedies": [half, "dropout", other]})
+    assert_problem(answer, 422, "invalid_spec", "/remedies/2/patch")
+    assert client.post("/v1/studies", json=asked | {"remedies": [half, "dropout"]}).status_code == 201
+
+
+def test_a_plan_is_bounded_since_each_candidate_of_a_search_repeats_a_patch(client, asked, monkeypatch):
+    """Here of a few layers; weights of a thousand classes make as much with the bound that holds."""
+    block = {**asked["spec"]["network"]["blocks"][0], "dropout": 0.123456789012345}
+    mine = {"name": "own", "patch": {"network": {"blocks": [block] * 2, "l2": 0.01}}}
+    answer = client.post("/v1/studies?dry_run=true", json=asked | {"remedies": [mine, "own+retune"]})
+    assert answer.status_code == 200, answer.text
+    monkeypatch.setattr(study_orders, "MAX_PLAN_BYTES", 2048)
+    answer = client.post("/v1/studies", json=asked | {"remedies": [mine, "own+retune"]})
+    assert "at most 2,048" in assert_problem(answer, 422, "invalid_spec", "/remedies")["detail"]
+    assert client.post("/v1/studies", json=asked | {"remedies": [mine]}).status_code == 201
+
+
+def test_unknown_classes_of_a_spec_are_shown_by_some_and_not_all(client, spec):
+    weights = {f"no{number}": 1.0 for number in range(1000)}
+    answer = client.post("/v1/jobs", json=with_field(spec, "training.class_weights", weights))
+    assert_problem(answer, 422, "invalid_spec")
+    assert len(answer.content) < 10_000
+    too_many = {**weights, "one more": 1.0}
+    answer = client.post("/v1/jobs", json=with_field(spec, "training.class_weights", too_many))
+    assert_problem(answer, 422, "invalid_spec", "/training/class_weights")
+
+
+def test_kept_studies_are_counted_until_they_are_deleted(client, worker, asked):
+    limit(worker, studies=1)
+    study = client.post("/v1/studies", json=asked).json()
+    answer = client.post("/v1/studies", json=asked)
+    assert "`studies`" in assert_problem(answer, 429, "quota_exceeded")["detail"]
+    assert client.post("/v1/studies?dry_run=true", json=asked).status_code == 200
+    client.post(f"/v1/studies/{study['id']}/cancel")
+    assert client.post("/v1/studies", json=asked).status_code == 429
+    assert client.delete(f"/v1/studies/{study['id']}").status_code == 204
+    assert client.post("/v1/studies", json=asked).status_code == 201
+
+
+def test_bytes_of_large_specs_are_counted_and_small_ones_are_not(client, stranger, worker, asked, spec):
+    large = with_field(spec, "metadata", wide())
+    job = submitted(client, large)
+    used = {one["quota"]: one["used"] for one in client.get("/v1/usage").json()["quotas"]}["spec_bytes"]
+    assert used == pytest.approx(
+        len(json.dumps(job["spec"], ensure_ascii=False, separators=(",", ":")).encode()), abs=5
+    )
+    limit(worker, spec_bytes=int(1.5 * used))
+    for path, body in (("/v1/jobs", large), ("/v1/studies", asked | {"metadata": wide()})):
+        assert "`spec_bytes`" in assert_problem(client.post(path, json=body), 429, "quota_exceeded")["detail"]
+        assert stranger.post(path, json=body).status_code == 201
+    client.post(f"/v1/jobs/{job['id']}/cancel")
+    limit(worker, spec_bytes=0)
+    answer = client.post(f"/v1/jobs/{job['id']}/retry")
+    assert_problem(answer, 429, "quota_exceeded")
+    submitted(client, spec)
+    assert client.post("/v1/studies", json=asked).status_code == 201
+    assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    assert used_spec_bytes(client) == 0
+
+
+def test_a_page_of_large_studies_ends_early_and_its_cursor_leads_to_all_of_them(client, asked):
+    body = asked | {"remedies": [own("mine", 4000)], "metadata": wide()}
+    ids = [client.post("/v1/studies", json=body).json()["id"] for _ in range(14)]
+    found, after, pages = [], "", []
+    while True:
+        answer = client.get(f"/v1/studies?limit=200{after}")
+        page = answer.json()
+        assert len(answer.content) <= 1_000_100
+        found += [study["id"] for study in page["data"]]
+        pages.append(len(page["data"]))
+        assert page["has_more"] is (page["next"] is not None)
+        if page["next"] is None:
+            break
+        after = f"&after={page['next']}"
+    assert found == sorted(ids, reverse=True)
+    assert len(pages) == 2
+    assert page["data"][-1]["arms"][1]["patch"] == body["remedies"][0]["patch"]
