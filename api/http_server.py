@@ -9,7 +9,8 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.connections.server import Server
-from api.connections.turns import Turns
+from api.connections.turns import AT_ONCE, LONGEST_S
+from api.turns import Turns
 from heldout.settings import Settings
 
 
@@ -18,7 +19,7 @@ class ApiServer(Server):
 
     def __init__(self, app: FastAPI, **config: Any) -> None:
         context = app.state.context
-        super().__init__(app, context.settings, context.hub.stop, Turns(), **config)
+        super().__init__(app, context.settings, context.hub.stop, Turns(AT_ONCE, LONGEST_S), **config)
 
 
 class EmbeddedServer(ApiServer):

@@ -98,7 +98,11 @@ class Settings(BaseSettings):
     )
     head_timeout_s: Seconds = Field(10, description="Within this a request's headers must be there; else 408.")
     min_body_rate: float = Field(
-        1000, gt=0, le=1e9, description="Bytes a second below which a body is too slow (408); a pause of 30 s is none."
+        1000,
+        gt=0,
+        le=1e9,
+        description="Bytes a second below which a body is too slow (408), and a client that takes a large answer "
+        "(cut off); a pause of 30 s is none.",
     )
     api_metrics_port: int | None = Field(
         None, ge=1, le=65_535, description="Port of the API's Prometheus metrics; default: `/metrics` at its own port."

@@ -15,7 +15,8 @@ from models.blob_files import open_zipped
 from models.blobs import Blobs
 from models.npy_rows import NpyRows
 
-ROWS_AT_ONCE = 500
+# Of a piece, which takes some milliseconds: others wait meanwhile.
+VALUES_AT_ONCE = 5000
 # What a spreadsheet would take for the beginning of a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -35,7 +36,7 @@ def csv_chunks(blobs: Blobs, key: str, classes: Sequence[str]) -> Iterator[bytes
             members = set(archive.namelist())
             if "classes.npy" in members:
                 with archive.open("classes.npy") as member:
-                    classes = [name for block in NpyRows(member).blocks(ROWS_AT_ONCE) for name in block.tolist()]
+                    classes = [name for block in NpyRows(member).blocks(VALUES_AT_ONCE) for name in block.tolist()]
         heads = ("split", "index", "file", "label", "answer", "correct", "probability")
         yield _lines([[*heads, *(f"p_{name}" for name in classes)]])
         shown = [_harmless(name) for name in classes]
@@ -47,12 +48,13 @@ def csv_chunks(blobs: Blobs, key: str, classes: Sequence[str]) -> Iterator[bytes
 
 
 def _split_chunks(blobs: Blobs, key: str, split: str, classes: Sequence[str], *, has_files: bool) -> Iterator[bytes]:
+    rows_at_once = max(1, VALUES_AT_ONCE // max(1, len(classes)))
     with ExitStack() as stack:
 
         def blocks(what: str) -> Iterator[NDArray[Any]]:
             # Each has the archive open for itself: what is read ahead of one array is no use to another.
             archive = stack.enter_context(open_zipped(blobs, key))
-            return NpyRows(stack.enter_context(archive.open(f"{split}_{what}.npy"))).blocks(ROWS_AT_ONCE)
+            return NpyRows(stack.enter_context(archive.open(f"{split}_{what}.npy"))).blocks(rows_at_once)
 
         files = blocks("files") if has_files else None
         for indices, labels, said in zip(blocks("indices"), blocks("labels"), blocks("probabilities"), strict=True):

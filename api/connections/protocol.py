@@ -19,15 +19,20 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from api.connections.heads import refusal_of
 from api.connections.pace import PATIENCE_S, Pace
 from api.connections.places import Place, Places
-from api.connections.turns import Turns, in_turn
+from api.connections.turns import in_turn
 from api.http.known import KNOWN
 from api.http.problems import problem_response
 from api.http.request_id import PROBED_PATHS
+from api.turns import Turns
 from heldout.errors import HeldoutError, MalformedRequest, RequestTimeout, TooManyConnections
 from models.ids import new_id
 
 MAX_UNSENT_BYTES = 128 * 1024
 READ_BYTES = 64 * 1024
+# Of an answer so much is handed on at a time, and the next once the client has taken most of it.
+PIECE_BYTES = 64 * 1024
+# A client with so much of an answer still to take is expected to take it at the least rate of bodies.
+BACKLOG_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class GuardedProtocol(H11Protocol):
         self._received_bytes = 0  # since the last check
         self._paced_cycle: RequestResponseCycle | None = None
         self._pace = Pace(deadlines.min_body_rate)
+        self._written_bytes = 0  # of answers, since the last check
+        self._taking_pace = Pace(deadlines.min_body_rate)
         self._unsent_bytes = 0
         self._sent_at = 0.0  # when the other side last took something, or had nothing to take
 
@@ -74,6 +81,7 @@ class GuardedProtocol(H11Protocol):
             self.app = _for_probes_only(self.app)
         elif place is Place.NONE:
             transport.abort()
+        self.app = self._in_pieces(self.app)
         if self._turns is not None:
             self.app = in_turn(self.app, self._turns, self._places.group_of(self))
 
@@ -120,7 +128,7 @@ class GuardedProtocol(H11Protocol):
         """Close the connection if its client is too slow."""
         waited_s, self._checked_at = now - self._checked_at, now
         received_bytes, self._received_bytes = self._received_bytes, 0
-        if self._takes_nothing(now):
+        if self._takes_too_slowly(now, waited_s):
             self._cut()
         elif self.transport.is_closing():
             return
@@ -142,15 +150,41 @@ class GuardedProtocol(H11Protocol):
             self._pace.note(received_bytes, waited_s)
         return self._pace.is_too_slow
 
-    def _takes_nothing(self, now: float) -> bool:
-        """Whether an answer waits for the other side, which has taken none of it for long."""
+    def _takes_too_slowly(self, now: float, waited_s: float) -> bool:
+        """Whether an answer waits for the other side, which has long taken none of it, or less than the least rate."""
         unsent_bytes = self.transport.get_write_buffer_size()
         if unsent_bytes:
             unsent_bytes += self._unacknowledged_bytes()
         if unsent_bytes == 0 or unsent_bytes < self._unsent_bytes:
             self._sent_at = now
-        self._unsent_bytes = unsent_bytes
-        return now - self._sent_at > PATIENCE_S
+        taken_bytes = max(0, self._unsent_bytes + self._written_bytes - unsent_bytes)
+        if min(unsent_bytes, self._unsent_bytes) < BACKLOG_BYTES:
+            self._taking_pace = Pace(self._deadlines.min_body_rate)
+        else:
+            self._taking_pace.note(taken_bytes, waited_s)
+        self._unsent_bytes, self._written_bytes = unsent_bytes, 0
+        return now - self._sent_at > PATIENCE_S or self._taking_pace.is_too_slow
+
+    def _in_pieces(self, app: ASGIApp) -> ASGIApp:
+        """The app, of whose answers the connection never holds more than a piece or two.
+
+        An answer that the app has whole in memory, perhaps for many clients, would else be copied for each.
+        """
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_in_pieces(message: Message) -> None:
+                body = message.get("body", b"")
+                pieces = memoryview(body)
+                while len(pieces) > PIECE_BYTES:
+                    await send({"type": message["type"], "body": pieces[:PIECE_BYTES], "more_body": True})
+                    self._written_bytes += PIECE_BYTES
+                    pieces = pieces[PIECE_BYTES:]
+                await send(message if len(pieces) == len(body) else {**message, "body": pieces})
+                self._written_bytes += len(pieces)
+
+            await app(scope, receive, send_in_pieces)
+
+        return answer
 
     def _unacknowledged_bytes(self) -> int:
         """What the operating system holds of an answer; its buffers are large, so that a slow client's seem to rest."""

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from api.connections.places import PLACES_FOR_PROBES, Limits, Places
 from api.connections.protocol import Deadlines, GuardedProtocol
-from api.connections.turns import Turns
+from api.turns import Turns
 from heldout.settings import Settings
 
 log = structlog.get_logger("heldout.api")

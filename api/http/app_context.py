@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from anyio import CapacityLimiter
 
 from api.dispatch import Publisher
+from api.http.large_answers import LargeAnswers
 from api.http.large_bodies import LargeBodies
 from api.http.rates import Rates
 from api.http.readiness import Readiness
@@ -40,3 +41,4 @@ class AppContext:
     # Strangers' keys are looked up too: without a limit they would take all the threads that answer others.
     key_lookups: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEY_LOOKUPS_AT_ONCE))
     large_bodies: LargeBodies = field(default_factory=LargeBodies)
+    large_answers: LargeAnswers = field(default_factory=LargeAnswers)

@@ -1,6 +1,5 @@
 """Places for large JSON bodies: each is held in memory whole, from its first bytes until it has been parsed."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -26,7 +25,6 @@ class LargeBodies:
 
     def __init__(self) -> None:
         self._places = Places(AT_ONCE, AT_ONCE_PER_OWNER)
-        self._left = asyncio.Event()
         self._parsing = CapacityLimiter(1)
 
     def parser_of(self, raw: bytes) -> CapacityLimiter | None:
@@ -45,27 +43,9 @@ class LargeBodies:
 
     async def _take(self, taken: AsyncExitStack, request: Request, owner: str) -> None:
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                while not self._has_room(owner):
-                    await self._left.wait()
-        except TimeoutError:
-            try:
-                self._places.require_room(owner)
-            except TooManyUploads as error:
-                if not await discard_body(request, MAX_REFUSED_BYTES, MAX_REFUSED_S):
-                    error.headers["Connection"] = "close"
-                raise
-        taken.callback(self._tell_those_who_wait)
+            await self._places.wait_for_room(owner, PATIENCE_S)
+        except TooManyUploads as error:
+            if not await discard_body(request, MAX_REFUSED_BYTES, MAX_REFUSED_S):
+                error.headers["Connection"] = "close"
+            raise
         taken.enter_context(self._places.taken_by(owner))
-
-    def _has_room(self, owner: str) -> bool:
-        try:
-            self._places.require_room(owner)
-        except TooManyUploads:
-            return False
-        return True
-
-    def _tell_those_who_wait(self) -> None:
-        """Those who wait look again; later ones wait for the next place."""
-        self._left.set()
-        self._left = asyncio.Event()

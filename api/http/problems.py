@@ -38,6 +38,7 @@ from heldout.errors import (
     SpecDatasetNotFound,
     SpecModelNotFound,
     StorageUnavailable,
+    TooManyDownloads,
     TooManyParameters,
     TooManyRequests,
     TooManyUploads,
@@ -90,7 +91,7 @@ def problems(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int
     anywhere: tuple[type[HeldoutError], ...] = (Internal,)
     if not open_to_all:
         anywhere += (InvalidParameter, Unauthenticated, CrossSiteRequest, InsufficientScope)
-        anywhere += (TooManyRequests, DatabaseUnavailable)
+        anywhere += (TooManyRequests, TooManyDownloads, DatabaseUnavailable)
     by_status: dict[int, dict[str, type[HeldoutError]]] = {}
     for error in (*errors, *anywhere):
         by_status.setdefault(error.status, {})[error.code] = error

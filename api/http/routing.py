@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,11 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.http.app_context import AppContext
 from api.http.auth import bearer, key_of, require_valid_key, unchecked_key, valid_caller
 from api.http.body import MAX_OPEN_BODY_BYTES, JsonRequest
 from api.http.context import Change, Endpoint, RequestContext, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
 from api.http.known import KNOWN
+from api.http.large_answers import Placed, sends_much
 from api.http.pointers import EXAMINED_ERRORS
 from api.http.rates import Rates
 from heldout.errors import HeldoutError, InvalidParameter
@@ -62,6 +64,7 @@ class ResourceRoute(APIRoute):
         dependencies = {one.call for one in _all_dependencies(self.dependant)}
         self._looks_key_up_itself = unchecked_key in dependencies
         self._needs_key = bearer in dependencies
+        self._sends_much = sends_much in dependencies
         if inspect.iscoroutinefunction(endpoint) and dependencies & NEEDS_A_THREAD:
             raise TypeError(
                 f"{endpoint.__name__} is async and asks for a session; use `AppContext.database` in a thread."
@@ -78,12 +81,15 @@ class ResourceRoute(APIRoute):
         async def handle_key_first(request: Request) -> Response:
             key = await key_of(request) if self._needs_key else ""
             scope = self.scope or scope_of_method(request.method)
+            app: AppContext = request.app.state.context
             state, change = request.scope["state"], self._change(request, scope)
-            with request_context(request.app.state.context, key, state, scope, change) as context:
+            with ExitStack() as held, request_context(app, key, state, scope, change) as context:
                 if self._needs_key and not self._looks_key_up_itself:
                     await require_valid_key(request, context)
                 counted = await self._counted(request, key)
                 try:
+                    if self._sends_much:
+                        await app.large_answers.wait_for_place(held, context.caller.owner)
                     response = await handle(
                         JsonRequest(
                             request,
@@ -93,6 +99,8 @@ class ResourceRoute(APIRoute):
                             parser_of=context.app.large_bodies.parser_of,
                         )
                     )
+                    if self._needs_key and not self._sends_much:
+                        await app.large_answers.take_place_of(response, held, context.caller.owner)
                 except Exception as error:
                     # A stranger hears of the key, and not of what else is wrong.
                     if self._looks_key_up_itself and not context.endpoint_called:
@@ -101,7 +109,7 @@ class ResourceRoute(APIRoute):
                         error.headers |= counted or await self._counted(request, key)
                     raise
                 response.headers.update(counted or await self._counted(request, key))
-                return response
+                return Placed(response, held.pop_all())
 
         return handle_key_first
 

@@ -1,12 +1,17 @@
 """Files of a job as they are handed out."""
 
 from base64 import b64encode
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from starlette.responses import StreamingResponse
 
 from heldout.errors import HeldoutError
 from models.blobs import BlobMissing, Blobs
+
+INDICES_AT_ONCE = 8192
 
 # A file in the OpenAPI document.
 FILE: dict[str, Any] = {
@@ -39,3 +44,26 @@ def download(
         headers["ETag"] = f'"{sha256}"'
         headers["Repr-Digest"] = f"sha-256=:{b64encode(bytes.fromhex(sha256)).decode()}:"
     return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")
+
+
+def indices_response(indices: Mapping[str, NDArray[np.int64]]) -> StreamingResponse:
+    """An `IndicesView`, written while it is sent. Python's numbers and their text take ten times the arrays' memory."""
+    size = sum(map(len, _indices_json({name: rows[:0] for name, rows in indices.items()})))
+    for rows in indices.values():
+        digits = len(rows) + sum(int(np.count_nonzero(rows >= 10**power)) for power in range(1, 19))
+        size += digits + max(0, len(rows) - 1)  # and commas
+    return StreamingResponse(
+        _indices_json(indices), headers={"Content-Length": str(size)}, media_type="application/json"
+    )
+
+
+def _indices_json(indices: Mapping[str, NDArray[np.int64]]) -> Iterator[bytes]:
+    text = '{"object":"splits"'
+    for name, rows in indices.items():
+        text += f',"{name}":['
+        for first in range(0, len(rows), INDICES_AT_ONCE):
+            text += ",".join(map(str, rows[first : first + INDICES_AT_ONCE].tolist()))
+            yield text.encode()
+            text = "," if first + INDICES_AT_ONCE < len(rows) else ""
+        text += "]"
+    yield f"{text}}}".encode()

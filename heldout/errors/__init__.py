@@ -36,7 +36,7 @@ from heldout.errors.exports import (
     ExportNotSupported,
     NoEnsemble,
 )
-from heldout.errors.limits import OwnerSuspended, QuotaExceeded, TooManyRequests
+from heldout.errors.limits import OwnerSuspended, QuotaExceeded, TooManyDownloads, TooManyRequests
 from heldout.errors.lost import DatasetLost, ExportLost, ModelLost, PredictionsLost
 from heldout.errors.not_found import (
     DatasetNotFound,
@@ -195,6 +195,7 @@ __all__ = [
     "StudyNotFound",
     "TargetTooLong",
     "TooManyConnections",
+    "TooManyDownloads",
     "TooManyImages",
     "TooManyParameters",
     "TooManyRequests",

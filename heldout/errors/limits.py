@@ -44,3 +44,17 @@ class OwnerSuspended(HeldoutError):
             f"The operator has suspended {owner}: nothing new is accepted and no job of theirs begins. What is there "
             "can be read, cancelled and deleted. Ask the operator."
         )
+
+
+class TooManyDownloads(HeldoutError):
+    """All places that you may have for answers above 64 KiB are taken by ones that are still being sent;
+    `Retry-After`."""
+
+    code, status, title = "too_many_downloads", 429, "Too many downloads at once"
+
+    def __init__(self, own: int) -> None:
+        super().__init__(
+            f"{own} large answers are being sent to you, and there is no place for another. Repeat the request when "
+            f"{'one of them' if own else 'one to another owner'} is complete.",
+            headers={"Retry-After": "5"},
+        )

@@ -4,6 +4,7 @@ They come from other loopback addresses than the client that is measured, so tha
 apart. Each prints what it did as JSON.
 """
 
+import io
 import json
 import resource
 import secrets
@@ -16,6 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import count
+
+import numpy as np
 
 MIB = 1024 * 1024
 ATTACKER = "127.0.0.66"
@@ -233,6 +236,85 @@ def large_json_without_a_key(port: int, until: float, key: str) -> Counter[str]:
     return flood(port, until, (json_request(paths[number % 3], "", body) for number in count()), clients=12)
 
 
+# --- a tenant with what `hostile_tenant.py` has stored --------------------------------------------
+
+
+def bearer(key: str) -> str:
+    return f"Authorization: Bearer {key}"
+
+
+def job_named(port: int, key: str, name: str) -> str:
+    """The id of the tenant's job of this name."""
+    sent = request("GET", "/v1/jobs?limit=200", bearer(key), "Connection: close")
+    jobs = json.loads(answer_to(port, sent).partition(b"\r\n\r\n")[2])["data"]
+    return next(job["id"] for job in jobs if job["name"] == name)
+
+
+def answer_to(port: int, sent: bytes) -> bytes:
+    with connect(port, timeout_s=60) as one, one.makefile("rb") as answer:
+        one.sendall(sent)
+        return answer.read()
+
+
+def form_request(target: str, key: str, file: bytes) -> bytes:
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.npz"\r\n\r\n'
+    kind = "Content-Type: multipart/form-data; boundary=b"
+    return request("POST", target, bearer(key), kind, body=head + file + b"\r\n--b--\r\n")
+
+
+def slow_readers(port: int, until: float, key: str) -> Counter[str]:
+    asked = request("GET", "/v1/datasets/large/splits", bearer(key))
+    return hold(port, until, [ATTACKER], 300, asked, asked, receive_bytes=2048)
+
+
+def large_tables(port: int, until: float, key: str) -> Counter[str]:
+    """Tables of predictions, taken as fast as they come."""
+    target = f"/v1/jobs/{job_named(port, key, 'table')}/predictions?format=csv"
+    sent = request("GET", target, bearer(key), "Connection: close")
+    said: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def work() -> None:
+        while time.monotonic() < until or not said:
+            found, taken = b"", 0
+            with suppress(OSError), connect(port) as one:
+                one.sendall(sent)
+                while (time.monotonic() < until or not found) and (chunk := one.recv(65_536)):
+                    found, taken = found or chunk, taken + len(chunk)
+            with lock:
+                said[found[9:12].decode() or "no answer"] += 1
+                said["bytes"] += taken
+
+    threads = [threading.Thread(target=work) for _ in range(CLIENTS)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    return said
+
+
+def predictions_of_a_tenant(port: int, until: float, key: str) -> Counter[str]:
+    """As many images as a request may have, of a model that takes long for each."""
+    content = io.BytesIO()
+    np.save(content, np.ones((1024, 8, 8, 1), np.uint8))
+    target = f"/v1/jobs/{job_named(port, key, 'slow')}/predict"
+    sent = request("POST", target, bearer(key), "Content-Type: application/octet-stream", body=content.getvalue())
+    return flood(port, until, (sent for _ in count()))
+
+
+def packed_predictions(port: int, until: float, key: str) -> Counter[str]:
+    """Predictions that pack to a thousandth of what there is to judge."""
+    content = io.BytesIO()
+    said = np.zeros((4000, 1000), np.float32)
+    said[:, 0] = 1
+    labels = np.arange(4000) % 1000
+    np.savez_compressed(
+        content, train_labels=labels, train_probabilities=said, test_labels=labels, test_probabilities=said
+    )
+    sent = form_request("/v1/diagnoses/predictions", key, content.getvalue())
+    return flood(port, until, (sent for _ in count()), clients=8)
+
+
 ATTACKS: dict[str, Callable[[int, float, str], Counter[str]]] = {
     attack.__name__.replace("_", "-"): attack
     for attack in (
@@ -251,6 +333,10 @@ ATTACKS: dict[str, Callable[[int, float, str], Counter[str]]] = {
         large_json,
         large_bodies_of_a_tenant,
         large_json_without_a_key,
+        slow_readers,
+        large_tables,
+        predictions_of_a_tenant,
+        packed_predictions,
     )
 }
 

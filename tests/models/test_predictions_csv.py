@@ -8,7 +8,7 @@ import pytest
 
 from heldout.errors import StorageUnavailable
 from models.blobs import Blobs
-from models.predictions_csv import ROWS_AT_ONCE, csv_chunks
+from models.predictions_csv import VALUES_AT_ONCE, csv_chunks
 
 CLASSES = ["cat", "=dog", "-1", 'a "b", c']
 FILES = ["cat/1.png", "=cmd|'/c calc'!A1", "+x.png", "@y.png", 'ä,"ö".png']
@@ -41,7 +41,7 @@ def table(blobs: Blobs) -> list[dict]:
 
 
 def test_each_image_has_a_line_with_the_figures_of_the_arrays(blobs, tmp_path):
-    count = 2 * ROWS_AT_ONCE + 3
+    count = 2 * VALUES_AT_ONCE + 3
     arrays = stored(blobs, tmp_path, count, classes=np.array(CLASSES))
     rows = table(blobs)
     heads = ["split", "index", "file", "label", "answer", "correct", "probability"]

@@ -30,16 +30,27 @@ SHAPE = (8, 8, 1)
 DIGITS = tuple("0123456789")
 
 
-def network_file(shape: tuple[int, int, int] = SHAPE, value_range: tuple[float, float] = (0, 16)) -> bytes:
-    """An exported model, as the worker's export names its parts: a convolution, a matrix, a softmax."""
+def network_file(
+    shape: tuple[int, int, int] = SHAPE, value_range: tuple[float, float] = (0, 16), *, filters: int = 4, depth: int = 0
+) -> bytes:
+    """An exported model, as the worker's export names its parts: a convolution, a matrix, a softmax.
+
+    Args:
+        depth: how many more convolutions there are, as wide as the first one.
+    """
     generator = np.random.default_rng(3)
     height, width, channels = shape
-    kernel = generator.normal(size=(4, channels, 3, 3)).astype(np.float32)
-    matrix = generator.normal(scale=0.02, size=(4 * (height - 2) * (width - 2), 10)).astype(np.float32)
+    kernel = generator.normal(size=(filters, channels, 3, 3)).astype(np.float32)
+    deeper = generator.normal(scale=0.02, size=(filters, filters, 3, 3)).astype(np.float32)
+    matrix = generator.normal(scale=0.02, size=(filters * (height - 2) * (width - 2), 10)).astype(np.float32)
     nodes = [
         helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("Conv", ["planes", "kernel"], ["maps"]),
-        helper.make_node("Relu", ["maps"], ["positive"]),
+        helper.make_node("Conv", ["planes", "kernel"], ["maps0"]),
+        *(
+            helper.make_node("Conv", [f"maps{one}", "deeper"], [f"maps{one + 1}"], pads=[1, 1, 1, 1])
+            for one in range(depth)
+        ),
+        helper.make_node("Relu", [f"maps{depth}"], ["positive"]),
         helper.make_node("Flatten", ["positive"], ["flat"]),
         helper.make_node("MatMul", ["flat", "matrix"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
@@ -49,7 +60,11 @@ def network_file(shape: tuple[int, int, int] = SHAPE, value_range: tuple[float, 
         "tests",
         [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", *shape])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 10])],
-        [numpy_helper.from_array(kernel, "kernel"), numpy_helper.from_array(matrix, "matrix")],
+        [
+            numpy_helper.from_array(kernel, "kernel"),
+            *([numpy_helper.from_array(deeper, "deeper")] if depth else []),
+            numpy_helper.from_array(matrix, "matrix"),
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     said = {"classes": DIGITS, "shape": shape, "range": value_range}
@@ -74,7 +89,7 @@ def predicting(settings: Settings) -> Iterator[str]:
 
 @dataclass
 class World:
-    """What the tests ask: a process, its database, two jobs of `ada`, and what both models are.
+    """What the tests ask: a process, its database, two jobs of `owner`, and what both models are.
 
     job: its training has looked at test. unseen: its training never looks at test, and has no temperature.
     """
@@ -88,6 +103,7 @@ class World:
     unseen: str
     file: bytes
     digits: ImageSet
+    owner: str = "ada"
 
     def client(self, key: str | None = None) -> httpx2.Client:
         headers = {"Authorization": f"Bearer {key or self.key}"}
@@ -100,15 +116,20 @@ class World:
         session = onnxruntime.InferenceSession(self.file, providers=["CPUExecutionProvider"])
         return session.run(["probabilities"], {"pixels": images.astype(np.float32)})[0]
 
-    def submitted(self, **evaluation: str) -> str:
-        spec = {"dataset": "digits", "network": {"blocks": [{"filters": 4}]}, "training": {"epochs": 2, "seed": 1}}
+    def submitted(self, name: str | None = None, **evaluation: str) -> str:
+        spec = {
+            "name": name,
+            "dataset": "digits",
+            "network": {"blocks": [{"filters": 4}]},
+            "training": {"epochs": 2, "seed": 1},
+        }
         spec |= {"evaluation": evaluation} if evaluation else {}
         with self.database.write() as session:
             complete = JobSpec.model_validate(spec)
-            return submit(session, self.worker.blobs, "ada", complete, max_parameters=10**7).job.id
+            return submit(session, self.worker.blobs, self.owner, complete, max_parameters=10**7).job.id
 
-    def trained(self, *, calibrated: bool, **evaluation: str) -> str:
-        job_id = self.submitted(**evaluation)
+    def trained(self, *, calibrated: bool, name: str | None = None, **evaluation: str) -> str:
+        job_id = self.submitted(name, **evaluation)
         tally = Tally(count=100, correct=90, loss=0.3, loss_variance=0.1)
         measured = Calibration(
             temperature=TEMPERATURE, error_before=0.1, error_after=0.01, loss_before=0.4, loss_after=0.3
@@ -134,7 +155,7 @@ class World:
         """Do what a worker does whose export has passed its proof."""
         if not is_ordered:
             with self.database.write() as session:
-                exports.order(session, jobs.find(session, "ada", job_id), ExportFormat.ONNX)
+                exports.order(session, jobs.find(session, self.owner, job_id), ExportFormat.ONNX)
         held = self.worker.claim()
         key = f"jobs/{job_id}/exports/{held.job_id}-1.onnx"
         self.worker.blobs.put(key, self.file)
@@ -167,13 +188,13 @@ class World:
     def test_looks(self, job_id: str) -> int:
         """How often the ledger says that the job's weights have met test labels."""
         with self.database.read() as session:
-            job, dataset = jobs.find_with_dataset(session, "ada", job_id)
-            rows, _ = label_reads.page(session, "ada", dataset, after=None, limit=200)
+            job, dataset = jobs.find_with_dataset(session, self.owner, job_id)
+            rows, _ = label_reads.page(session, self.owner, dataset, after=None, limit=200)
         return sum(row.subject_id == job.id and row.split == "test" for row in rows)
 
     def _spec_of(self, job_id: str) -> dict:
         with self.database.read() as session:
-            return dict(jobs.find(session, "ada", job_id).spec)
+            return dict(jobs.find(session, self.owner, job_id).spec)
 
 
 def npy(array: NDArray) -> bytes:

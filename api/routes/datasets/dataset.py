@@ -4,13 +4,15 @@ import io
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import Path, Query, Response
+from fastapi import Depends, Path, Query, Response
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
+from api.http.large_answers import sends_much
 from api.http.paging import AskedPage, page_of
 from api.http.problems import problems
 from api.http.routing import resource
+from api.routes.downloads import indices_response
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import (
     DatasetLost,
@@ -72,12 +74,18 @@ def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) 
     return dataset_view(find_dataset(session, caller.owner, dataset))
 
 
-@router.get("/{dataset}/splits", responses=problems(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable))
-def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> IndicesView:
+@router.get(
+    "/{dataset}/splits",
+    response_model=IndicesView,
+    responses=problems(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable),
+    dependencies=[Depends(sends_much)],
+)
+def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> Response:
     """Which image is in which split."""
     row = find_dataset(session, caller.owner, dataset)
     sha256 = datasets.require_content(row, "splits")
-    return IndicesView.model_validate({"object": "splits", **_indices(app.blobs, row.name, sha256)})
+    with np.load(io.BytesIO(_stored(app.blobs, row.name, f"datasets/{sha256}/splits.npz"))) as arrays:
+        return indices_response({split: arrays[split] for split in SPLITS})
 
 
 @router.get(
@@ -188,8 +196,3 @@ def find_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
     if row is None:
         raise DatasetNotFound(reference)
     return row
-
-
-def _indices(blobs: Blobs, name: str, sha256: str) -> dict[str, list[int]]:
-    with np.load(io.BytesIO(_stored(blobs, name, f"datasets/{sha256}/splits.npz"))) as arrays:
-        return {split: arrays[split].tolist() for split in SPLITS}

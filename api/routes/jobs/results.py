@@ -1,21 +1,23 @@
 """Results of a job: metrics, splits and predictions."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import chain
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Depends, Query
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
+from api.http.large_answers import sends_much
 from api.http.problems import problems
 from api.http.routing import resource
-from api.routes.downloads import FILE, download
+from api.routes.downloads import FILE, download, indices_response
+from api.turns import Turns
 from heldout.errors import (
     DatasetLost,
     DatasetNotFound,
-    HeldoutError,
     InvalidParameter,
     JobNotFound,
     NoModel,
@@ -95,15 +97,17 @@ def get_metrics(
 
 
 @router.get(
-    "/splits", responses=problems(JobNotFound, SpecUnreadable, DatasetNotFound, DatasetLost, StorageUnavailable)
+    "/splits",
+    response_model=IndicesView,
+    responses=problems(JobNotFound, SpecUnreadable, DatasetNotFound, DatasetLost, StorageUnavailable),
+    dependencies=[Depends(sends_much)],
 )
-def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> IndicesView:
+def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> StreamingResponse:
     """Which images of its dataset the job trains on and is measured on: folds and `train_limit` are applied."""
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
     if dataset.sha256 is None:
         raise DatasetNotFound(dataset.name)  # it was deleted, and its files with it
-    splits = stored_splits_of(app.blobs, dataset, training_spec_of(job))
-    return IndicesView.model_validate({"object": "splits", **{name: rows.tolist() for name, rows in splits.items()}})
+    return indices_response(stored_splits_of(app.blobs, dataset, training_spec_of(job)))
 
 
 _PREDICTIONS: dict[int | str, dict[str, Any]] = {
@@ -112,7 +116,12 @@ _PREDICTIONS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/predictions", response_class=StreamingResponse, responses=_PREDICTIONS)
+@router.get(
+    "/predictions",
+    response_class=StreamingResponse,
+    responses=_PREDICTIONS,
+    dependencies=[Depends(sends_much)],
+)
 def get_predictions(
     job_id: JobId,
     caller: CallerDep,
@@ -138,13 +147,20 @@ def get_predictions(
         )
     classes = jobs.dataset_of(session, job).classes or []
     chunks = csv_chunks(app.blobs, predictions.key, classes)
-    return _table(chunks, f"{job_id}-predictions.csv", PredictionsLost(job_id))
-
-
-def _table(chunks: Iterator[bytes], filename: str, lost: HeldoutError) -> StreamingResponse:
     try:
         first = next(chunks)  # what is wrong with the file is told before the answer begins
     except BlobMissing as error:
-        raise lost from error
-    headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
-    return StreamingResponse(chain([first], chunks), headers=headers, media_type="text/csv; charset=utf-8")
+        raise PredictionsLost(job_id) from error
+    headers = {"Content-Disposition": f'attachment; filename="{job_id}-predictions.csv"'}
+    written = _in_turn(app.large_answers.table_turns, caller.owner, chain([first], chunks))
+    return StreamingResponse(written, headers=headers, media_type="text/csv; charset=utf-8")
+
+
+async def _in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, each made in a turn of its owner."""
+    while True:
+        async with turns.taken(owner):
+            chunk = await run_in_threadpool(next, chunks, None)
+        if chunk is None:
+            return
+        yield chunk

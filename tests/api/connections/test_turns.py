@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from api.connections import turns
-from api.connections.turns import Turn, Turns, in_turn
+from api.connections.turns import in_turn
 from api.http.known import KNOWN
+from api.turns import Turn, Turns
 
 
 def run(steps: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -1,0 +1,76 @@
+"""What a hostile tenant has beforehand: a dataset and predictions of some size, and a model that takes long to answer.
+
+They are stored as a worker would have left them; the attacks find them by their names.
+"""
+
+import io
+
+import numpy as np
+from sqlalchemy import update
+
+from heldout.settings import Settings
+from models import bundled
+from models.blobs import Blobs
+from models.database import Database
+from models.ids import new_id
+from models.store import datasets
+from models.store.artifacts import ArtifactName
+from models.tables import ArtifactRow, DatasetRow
+from tests.api.support import PlayedWorker
+from tests.predict.world import World, network_file
+
+LARGE, TABLE, SLOW, QUICK = "large", "table", "slow", "quick"
+IMAGES_OF_LARGE = 400_000  # some 2.7 MB of splits
+ROWS_OF_TABLE, CLASSES_OF_TABLE = 20_000, 300
+
+
+def prepare(settings: Settings, hostile: str, victim: str) -> None:
+    """Store all of it for these two owners."""
+    database, blobs = Database(settings.database), Blobs(settings.blobs_url)
+    add_large_dataset(database, blobs, hostile)
+    digits = bundled.BUNDLED["digits"].read(settings.home_path)
+    worker = PlayedWorker(database, blobs)
+    for owner, name, file in (
+        (hostile, SLOW, network_file(filters=256, depth=4)),
+        (victim, QUICK, network_file()),
+        (hostile, TABLE, network_file()),
+    ):
+        world = World("", settings, database, worker, "", "", "", file, digits, owner)
+        job_id = world.trained(calibrated=False, name=name)
+        world.export(job_id)
+        if name == TABLE:
+            with database.write() as session:
+                changed = update(ArtifactRow).where(
+                    ArtifactRow.job_id == job_id, ArtifactRow.name == ArtifactName.PREDICTIONS
+                )
+                session.execute(changed.values(key=f"jobs/{job_id}/table.npz", size_bytes=None, sha256=None))
+            blobs.put(f"jobs/{job_id}/table.npz", _table())
+    database.dispose()
+
+
+def add_large_dataset(database: Database, blobs: Blobs, owner: str) -> None:
+    digits = bundled.BUNDLED["digits"].read(None)  # type: ignore[arg-type]  # it is in the package
+    third = IMAGES_OF_LARGE // 3
+    content, sha256 = io.BytesIO(), "4" * 64
+    rows = np.random.default_rng(0).permutation(IMAGES_OF_LARGE)
+    np.savez(content, train=rows[:third], validation=rows[third : 2 * third], test=rows[2 * third :])
+    blobs.put(f"datasets/{sha256}/splits.npz", content.getvalue())
+    with database.write() as session:
+        id_ = new_id("ds")
+        datasets.add_bundled(session, id_, LARGE, digits, sha256, size_bytes=1)
+        session.execute(update(DatasetRow).where(DatasetRow.id == id_).values(owner=owner))
+
+
+def _table() -> bytes:
+    """A `predictions.npz` whose table is some 80 MB."""
+    said = np.random.default_rng(0).random((ROWS_OF_TABLE, CLASSES_OF_TABLE), np.float32)
+    said /= said.sum(axis=1, keepdims=True)
+    content = io.BytesIO()
+    np.savez(
+        content,
+        classes=np.array([f"class{number}" for number in range(CLASSES_OF_TABLE)]),
+        test_indices=np.arange(ROWS_OF_TABLE),
+        test_labels=np.zeros(ROWS_OF_TABLE, np.int32),
+        test_probabilities=said,
+    )
+    return content.getvalue()
