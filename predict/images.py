@@ -224,7 +224,8 @@ def _from_image(file: ImageFile, opened: OpenedImage, index: int, model: ServedM
 
 def _from_array(file: ImageFile, block: Pixels, first: int, model: ServedModel) -> Pixels:
     if model.facts.dtype == np.float32 and block.dtype in (np.float64, np.uint16, np.uint8):
-        block = block.astype(np.float32)
+        with np.errstate(over="ignore"):  # what is no float32 becomes infinite, and is refused as that
+            block = block.astype(np.float32)
     if block.dtype != model.facts.dtype:
         low, high = model.range
         hint = " Multiply pixels from 0 to 1 by 255 and round them first." if block.dtype.kind == "f" else ""

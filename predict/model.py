@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.datasets import DatasetSpec, ResizeSpec
-from heldout.errors import HeldoutError
+from heldout.errors import HeldoutError, WrongRange
 from heldout.layers import plan_network
 from heldout.stored.artifacts import ArtifactName
 from models.arrays import SPLITS
@@ -129,10 +129,21 @@ class ServedModel:
 
         Args:
             stored: the images as the dataset would store them.
+        Raises:
+            WrongRange: values are so large that the network overflows.
         """
         began = time.perf_counter()
         probabilities = self.network.probabilities(pixels)
         seconds = (time.perf_counter() - began) / len(pixels)
         self._pace_s = seconds if self._pace_s == float("inf") else 0.9 * self._pace_s + 0.1 * seconds
+        is_finite = np.isfinite(probabilities).all(axis=1)
+        if not is_finite.all():
+            low, high = self.range
+            raise WrongRange(
+                int(np.argmin(is_finite)),
+                None,
+                "The network's answer to its values is not a number. The dataset's pixels go from "
+                f"{low:g} to {high:g}; scale the image as the uploaded ones were.",
+            )
         self.held_out.count(stored)
         return probabilities

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from math import prod
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,8 @@ def _pixels(tensor: Any, binary: bytes, model: ServedModel) -> Pixels:
     if datatype not in taken:
         raise InvalidTensor(f"{INPUT}: received datatype {str(datatype)[:32]!r}; expected {' or '.join(taken)}.")
     shape = tensor.get("shape")
-    if not isinstance(shape, list) or not all(isinstance(side, int) for side in shape) or shape[1:] != [*model.shape]:
+    # A boolean is an integer to Python, but not in JSON.
+    if not isinstance(shape, list) or not all(type(side) is int for side in shape) or shape[1:] != [*model.shape]:
         expected = ", ".join(map(str, model.shape))
         raise InvalidTensor(
             f"{INPUT}: received shape {str(shape)[:80]}; expected [images, {expected}] (height, width, channels)."
@@ -101,13 +103,13 @@ def _pixels(tensor: Any, binary: bytes, model: ServedModel) -> Pixels:
     if shape[0] > model.max_images:
         raise TooManyImages(shape[0], model.max_images)
     if shape[0] < 1:
-        raise InvalidTensor(f"{INPUT}: received {shape[0]} images; expected 1 to {model.max_images:,}.")
+        raise InvalidTensor(f"{INPUT}: received {str(shape[0])[:32]} images; expected 1 to {model.max_images:,}.")
     dtype, count = DATATYPES[datatype], prod(shape)
     parameters = tensor.get("parameters") or {}
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
-    if size is None:
+    if size is None and not binary:
         return _from_numbers(tensor.get("data"), dtype, shape, count)
-    if size != len(binary) or size != count * dtype.itemsize or "data" in tensor:
+    if type(size) is not int or size != len(binary) or size != count * dtype.itemsize or "data" in tensor:
         raise InvalidTensor(
             f"{INPUT}: received binary_data_size {str(size)[:32]} and {len(binary):,} bytes after the JSON; this shape "
             f"has {count * dtype.itemsize:,} bytes, and no `data` beside them."
@@ -117,7 +119,7 @@ def _pixels(tensor: Any, binary: bytes, model: ServedModel) -> Pixels:
 
 def _from_numbers(data: Any, dtype: np.dtype[Any], shape: list[int], count: int) -> Pixels:
     try:
-        numbers = np.array(data, np.float64)
+        numbers = _as_floats(data)
     except (ValueError, TypeError, OverflowError):
         raise InvalidTensor(f"{INPUT}: `data` is no list of numbers, flat or nested as its shape is.") from None
     if np.isnan(numbers).any():  # JSON has no NaN
@@ -128,8 +130,18 @@ def _from_numbers(data: Any, dtype: np.dtype[Any], shape: list[int], count: int)
         )
     if dtype == np.uint8 and not np.all((numbers >= 0) & (numbers <= 255) & (numbers == np.floor(numbers))):
         raise InvalidTensor(f"{INPUT}: received numbers that are no whole ones from 0 to 255; expected UINT8.")
-    pixels: Pixels = numbers.reshape(shape).astype(dtype)
+    with np.errstate(over="ignore"):  # what is no float32 becomes infinite, and is refused as that
+        pixels: Pixels = numbers.reshape(shape).astype(dtype)
     return pixels
+
+
+def _as_floats(data: Any) -> NDArray[np.float64]:
+    """NaN for `null`. Raises ValueError, TypeError, OverflowError: other values, or lists that differ in length."""
+    # As objects: numpy would take texts and booleans for numbers, and make all texts as wide as the longest one.
+    given = np.array(data, object)
+    if not set(map(type, given.flat)) <= {int, float, NoneType}:
+        raise TypeError
+    return given.astype(np.float64)
 
 
 def _wants_binary(request: dict[str, Any]) -> bool:

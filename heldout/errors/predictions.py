@@ -44,9 +44,9 @@ class TooManyImages(HeldoutError):
     code, status, title = "too_many_images", 422, "Too many images"
 
     def __init__(self, received: int, allowed: int) -> None:
+        count = f"{received:,}" if received < 10**12 else "far too many"
         super().__init__(
-            f"Received {received:,} images; this model answers at most {allowed:,} at once. Send them in several "
-            "requests."
+            f"Received {count} images; this model answers at most {allowed:,} at once. Send them in several requests."
         )
 
 

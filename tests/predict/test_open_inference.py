@@ -122,6 +122,13 @@ REFUSED = {
     "another input": ({"inputs": [{**GOOD, "name": "x"}]}, "Received an input called 'x'; expected 'pixels'"),
     "another datatype": ({"inputs": [{**GOOD, "datatype": "FP64"}]}, "'FP64'; expected FP32 or UINT8"),
     "another shape": ({"inputs": [{**GOOD, "shape": [1, 1, 8, 8]}]}, "received shape [1, 1, 8, 8]; expected"),
+    "a boolean for a side": ({"inputs": [{**GOOD, "shape": [True, 8, 8, 1]}]}, "received shape [True, 8, 8, 1]"),
+    "a side that is no integer": ({"inputs": [{**GOOD, "shape": [1.0, 8, 8, 1]}]}, "received shape [1.0, 8, 8, 1]"),
+    "a negative number": ({"inputs": [{**GOOD, "shape": [-(10**400), 8, 8, 1]}]}, "received -1000"),
+    "a huge number": ({"inputs": [{**GOOD, "shape": [10**400, 8, 8, 1]}]}, "Received far too many images"),
+    "booleans": ({"inputs": [{**GOOD, "data": [True] * 64}]}, "no list of numbers"),
+    "numbers as texts": ({"inputs": [{**GOOD, "data": ["1"] * 64}]}, "no list of numbers"),
+    "a size that is a boolean": ({"inputs": [tensor(IMAGE, parameters={"binary_data_size": True})]}, "size True and"),
     "no images": ({"inputs": [{**GOOD, "shape": [0, 8, 8, 1]}]}, "received 0 images"),
     "too many": ({"inputs": [{**GOOD, "shape": [4096, 8, 8, 1]}]}, "this model answers at most 1,024 at once"),
     "too few numbers": ({"inputs": [{**GOOD, "data": [1.0]}]}, "received 1 numbers in `data`"),
@@ -154,6 +161,8 @@ def test_models_that_are_not_there_and_bodies_that_are_no_json(client, world):
     assert client.get(f"/v2/models/{world.job}/versions/2").status_code == 404
     assert infer(client, world.job, {"inputs": [GOOD]}, Authorization="Bearer x").status_code == 401
     assert client.post(f"/v2/models/{world.job}/infer", content=b"{").status_code == 400
+    surplus = infer(client, world.job, {"inputs": [GOOD]}, b"0123")
+    assert (surplus.status_code, "4 bytes after the JSON" in surplus.text) == (400, True)
     for wrong in ("999", "0" * 5000, "-1"):
         headers = {"Inference-Header-Content-Length": wrong}
         assert client.post(f"/v2/models/{world.job}/infer", content=b"{}", headers=headers).status_code == 400
