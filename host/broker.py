@@ -15,7 +15,7 @@ class RedisServer(ChildServer):
     """Valkey, which speaks the protocol of Redis 7, set to refuse writes rather than forget messages."""
 
     name = "The Redis-protocol server"
-    stop_signal = signal.SIGTERM
+    stop_signal = orphan_signal = signal.SIGTERM
 
     @property
     def url(self) -> str:

@@ -9,7 +9,6 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -19,33 +18,21 @@ from types import TracebackType
 from typing import BinaryIO, ClassVar, Self
 
 from heldout.errors import OperatorError
+from heldout.parent_process import launched
 from host.ports import free_port, is_port_taken
-from host.process_table import POLL_S, children_of, is_alive, send_signal, wait_until
+from host.process_table import POLL_S, children_of, holders_of, is_alive, send_signal, wait_until
 from host.runtime_folder import make_runtime_folder, remove_runtime_folder, unprivileged_user
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 20.0
-# A server of a supervisor that was killed may still be writing its last pages.
+# Another supervisor may just be ending.
 LOCK_TIMEOUT_S = 10.0
+# A server whose supervisor was killed has this long to end, then again after it was asked to, and once it is killed.
+# PostgreSQL kills those of its processes that do not end after 5 s.
+ORPHAN_TIMEOUT_S = 6.0
 # Another process may take a free port before the server does.
 FREE_PORT_TRIES = 5
-
-# The last steps before the server's own program: give up root, end with the parent, become the server. A child of
-# fork() in a process with threads must not run Python, so this is a small process of its own.
-SHIM = """
-import ctypes, os, sys
-parent, death, uid, gid, program, *arguments = sys.argv[1:]
-if os.geteuid() == 0:
-    os.setgroups([])
-    os.setgid(int(gid))
-    os.setuid(int(uid))
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, int(death), 0, 0, 0)  # PR_SET_PDEATHSIG
-if os.getppid() != int(parent):
-    sys.exit("the supervisor has ended")
-os.execv(program, [program, *arguments])
-"""
 
 
 class ServerFailed(OperatorError):
@@ -66,6 +53,8 @@ class ChildServer(ABC):
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
+    # What it gets when its supervisor has died: it ends at once, and removes what it has outside of its folder.
+    orphan_signal: ClassVar[signal.Signals]
 
     def __init__(self, folder: Path, *, durable: bool = True, host: str = LOOPBACK, port: int | None = None) -> None:
         """
@@ -82,6 +71,7 @@ class ChildServer(ABC):
         self._port = port or 0
         self.password = ""
         self._process: subprocess.Popen[bytes] | None = None
+        self._supervision: BinaryIO | None = None
         self._paused: list[int] = []
         self._runtime_folder: Path | None = None
         self._uid, self._gid = unprivileged_user()
@@ -140,7 +130,7 @@ class ChildServer(ABC):
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.password = _password_in(self.folder)
         try:
-            with self._lock() as lock:
+            with self._lock_folder() as lock:
                 if self._runtime_folder is None:
                     self._runtime_folder = make_runtime_folder(self._runtime_link)
                     self._hand_over(self._runtime_folder)
@@ -236,11 +226,9 @@ class ChildServer(ABC):
         self, command: Sequence[str], data: Path, lock: BinaryIO, stdin: int | BinaryIO
     ) -> subprocess.Popen[bytes]:
         """Run a program in the data folder as the unprivileged user; it ends with this process."""
-        shim = [sys.executable, "-I", "-S", "-c", SHIM]
-        owner = [str(os.getpid()), str(int(self.stop_signal)), str(self._uid), str(self._gid)]
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [*shim, *owner, *command],
+                launched(command, self.orphan_signal, (self._uid, self._gid)),
                 cwd=data,
                 # Nothing of ours: PGDATA, PGPORT and the like would change what the programs do.
                 env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
@@ -254,8 +242,32 @@ class ChildServer(ABC):
                 umask=0o077,
             )
 
-    def _lock(self) -> BinaryIO:
-        lock = (self.folder / "lock").open("ab")
+    def _lock_folder(self) -> BinaryIO:
+        """The lock that every process of the server inherits. What is left of a server without a supervisor is ended.
+
+        A supervisor holds a lock of its own, which no child inherits: whoever has that one is the only supervisor, and
+        processes that still hold the other one belong to a supervisor that is gone.
+
+        Raises:
+            ServerFailed: another supervisor has the folder, or what is left does not end.
+        """
+        if self._supervision is None:
+            self._supervision = self._locked("supervisor", LOCK_TIMEOUT_S)
+        if self._supervision is None:
+            raise ServerFailed(self.name, f"another server runs in {self.folder}.")
+        for number in (self.orphan_signal, signal.SIGKILL, 0):  # 0 only asks which are left
+            if lock := self._locked("lock", ORPHAN_TIMEOUT_S):
+                return lock
+            left = holders_of(self.folder / "lock")
+            for pid in left:
+                send_signal(pid, number)
+        who = ", ".join(map(str, left)) or "unknown"
+        why = f"an earlier server in {self.folder} cannot be ended. End its processes ({who}), then start again."
+        raise ServerFailed(self.name, why)
+
+    def _locked(self, name: str, timeout_s: float) -> BinaryIO | None:
+        """A file of the folder with a lock on it; None if another process keeps the lock."""
+        lock = (self.folder / name).open("ab")
 
         def locked() -> bool:
             try:
@@ -264,10 +276,10 @@ class ChildServer(ABC):
                 return False
             return True
 
-        if not wait_until(locked, LOCK_TIMEOUT_S):
-            lock.close()
-            raise ServerFailed(self.name, f"another server runs in {self.folder}.")
-        return lock
+        if wait_until(locked, timeout_s):
+            return lock
+        lock.close()
+        return None
 
     def _data_folder(self, name: str) -> Path:
         folder = self.folder / name
@@ -290,6 +302,9 @@ class ChildServer(ABC):
         if self._runtime_folder is not None:
             remove_runtime_folder(self._runtime_folder, self._runtime_link)
             self._runtime_folder = None
+        if self._supervision is not None:
+            self._supervision.close()
+            self._supervision = None
 
 
 def _password_in(folder: Path) -> str:

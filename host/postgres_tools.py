@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from heldout.errors import OperatorError
+from heldout.parent_process import launched
 from host.postgres import INSTALL
 from host.wheel_programs import wheel_folder
 
@@ -35,7 +36,7 @@ def _run(program: str, database_url: str, arguments: Sequence[str]) -> None:
         environment["PGPASSWORD"] = unquote(parts.password)
     command = [str(_program(program)), f"--dbname={without_password}", *arguments]
     done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        launched(command), env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines()[-SHOWN_LINES:]

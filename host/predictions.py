@@ -15,6 +15,7 @@ from typing import Self
 
 import structlog
 
+from heldout.parent_process import launched
 from heldout.settings import Settings
 from host.workers import ROOT, environment_of
 
@@ -106,9 +107,9 @@ class PredictionsOnDemand:
             if self._stopping.is_set():
                 return None
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "predict", "--fd", descriptor, "--idle", idle_s],
+                launched([sys.executable, "-m", "predict", "--fd", descriptor, "--idle", idle_s]),
                 pass_fds=[self._listener.fileno()],
-                # Its standard input ends when this process dies, by whatever cause, and it then stops.
+                # Its standard input ends with this process too: where there is no Linux, it stops by that.
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=file,

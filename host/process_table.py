@@ -1,7 +1,6 @@
 """Processes of this machine: which live, whose children they are, and signals to them."""
 
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -21,7 +20,23 @@ def is_alive(pid: int) -> bool:
     return _parents_and_states().get(pid, (0, "Z"))[1] != "Z"
 
 
-def send_signal(pid: int, number: signal.Signals) -> None:
+def holders_of(file: Path) -> list[int]:
+    """The processes that have the file open and work in its folder or below: those that were started for it."""
+    if not Path("/proc/self/fd").exists():
+        listed = subprocess.run(["lsof", "-t", "--", str(file)], capture_output=True, text=True, check=False).stdout
+        return [int(pid) for pid in listed.split() if int(pid) != os.getpid()]
+    folder, held = file.parent.resolve(), file.stat()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile, or is another user's
+            if (process / "cwd").readlink().is_relative_to(folder) and any(
+                os.path.samestat(held, opened.stat()) for opened in (process / "fd").iterdir()
+            ):
+                found.append(int(process.name))
+    return found
+
+
+def send_signal(pid: int, number: int) -> None:
     """Send a signal to a process; does nothing to one that has ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from heldout.parent_process import launched
 from heldout.settings import Settings
 
 log = structlog.get_logger("heldout.up")
@@ -82,9 +83,9 @@ class WorkerProcess:
         with self._starting, output.open("ab") as file:
             if self._stopping.is_set():
                 return None
-            # Its standard input ends when this process dies, by whatever cause, and the worker then stops.
+            # Its standard input ends with this process too: where there is no Linux, the worker stops by that.
             self._process = subprocess.Popen(
-                [sys.executable, *self._arguments],
+                launched([sys.executable, *self._arguments]),
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=file,

@@ -13,6 +13,7 @@ import structlog
 
 from api.connections.server import Server, freeze_what_stays
 from heldout.errors import OperatorError
+from heldout.parent_process import launched
 from heldout.settings import Settings
 from predict.app import create_app
 from predict.metrics import SHARED_FOLDER, forget_process
@@ -120,9 +121,9 @@ def _keep(listener: socket.socket, stopping: threading.Event, metrics_folder: st
 
 def _started(listener: socket.socket, metrics_folder: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "predict", "--fd", str(listener.fileno())],
+        launched([sys.executable, "-m", "predict", "--fd", str(listener.fileno())]),
         pass_fds=[listener.fileno()],
-        # Its standard input ends when this process dies, by whatever cause, and it then stops.
+        # Its standard input ends with this process too: where there is no Linux, it stops by that.
         stdin=subprocess.PIPE,
         env=os.environ | {"HELDOUT_STOP_WITH_STDIN": "true", SHARED_FOLDER: metrics_folder},
     )

@@ -1,6 +1,5 @@
 """A service in a temporary home: started, found, and ended with all of its processes."""
 
-import ctypes
 import os
 import shutil
 import signal
@@ -13,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from heldout.locate import ServiceAddress, read_key_file, read_service_file
+from heldout.parent_process import launched
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STARTS_WITHIN_S = 180.0
@@ -20,8 +20,6 @@ ENDS_WITHIN_S = 15.0
 LOG_LINES = 12
 # Paths of sockets may be about 100 bytes long; below the temporary folder they need some 60.
 LONGEST_FOLDER = 45
-
-_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 class ServiceFailed(Exception):
@@ -43,27 +41,16 @@ class TemporaryService:
     def start(self) -> None:
         for name in ("home", "tmp"):
             (self.folder / name).mkdir()
+        program = [sys.executable, "-P", "-m", "api", "up", "--port", "0"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "api",
-                    "up",
-                    "--home",
-                    str(self.folder / "home"),
-                    "--port",
-                    "0",
-                    *self._mode,
-                ],
+                launched([*program, "--home", str(self.folder / "home"), *self._mode], signal.SIGTERM),
                 cwd=self.folder,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_end_with_parent(os.getpid()),
             )
 
     def wait_until_ready(self) -> ServiceAddress:
@@ -154,20 +141,6 @@ def _remove(folder: Path) -> None:
 
 
 # --- processes (Linux; elsewhere the service's own care has to do) --------------------------------
-
-
-def _end_with_parent(parent: int) -> Callable[[], None]:
-    """For a child before it becomes another program: it gets SIGTERM when its parent dies, even of SIGKILL."""
-    prctl = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
-
-    def arrange() -> None:
-        if prctl is None:
-            return
-        prctl(_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return arrange
 
 
 def processes_of(folder: Path) -> list[int]:

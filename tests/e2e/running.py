@@ -61,6 +61,18 @@ def lives(pid: int) -> bool:
         return False
 
 
+def processes_of(folder: Path) -> list[int]:
+    """Processes whose environment, command or working folder names the folder: a service's, if it has a home there."""
+    mark, found = os.fsencode(folder), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            here = os.fsencode((process / "cwd").readlink())
+            named = (here, (process / "environ").read_bytes(), (process / "cmdline").read_bytes())
+            if any(mark in text for text in named) and int(process.name) != os.getpid():
+                found.append(int(process.name))
+    return found
+
+
 def freeze(pid: int) -> None:
     """SIGSTOP, and wait until all threads stand still: on a busy machine they go on for a while."""
     os.kill(pid, signal.SIGSTOP)
@@ -94,7 +106,8 @@ class Service:
         self.process: subprocess.Popen[bytes] | None = None
         self.output = home.parent / f"{home.name}.out"
 
-    def start(self) -> "Service":
+    def begin(self) -> None:
+        """Start it without waiting for it."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
@@ -107,6 +120,9 @@ class Service:
                 stderr=output,
                 start_new_session=True,
             )
+
+    def start(self) -> "Service":
+        self.begin()
         until(lambda: (self.home / "service.json").exists() or self.process.poll() is not None, "the start")
         assert self.process.poll() is None, self.output.read_text()
         return self
@@ -172,7 +188,14 @@ class Service:
         return self.process.wait(30)
 
     def close(self) -> None:
-        """Kill what still runs and remove what a killed service leaves outside of its home."""
+        """Kill what still runs and remove what a killed service leaves outside of its home.
+
+        First the service alone: what it has started then ends by itself, and PostgreSQL leaves no shared memory.
+        """
+        if self.lives():
+            below = tree_of(self.pid)
+            os.kill(self.pid, signal.SIGKILL)
+            until(lambda: not any(map(lives, below)), "the end of all processes", within_s=30)
         self.kill()
         for link in self.home.glob("*/runtime"):
             remove_runtime_folder(link.readlink(), link)

@@ -438,6 +438,51 @@ def test_after_a_killed_supervisor_the_next_one_takes_over_at_once_and_cleans_up
     assert list(temporary_folder.iterdir()) == []
 
 
+def stopped_orphans(supervised: Callable[[], tuple[subprocess.Popen, int]]) -> list[int]:
+    """The processes of a server that cannot end, and whose supervisor was killed."""
+    process, pid = supervised()
+    os.kill(pid, signal.SIGSTOP)  # it makes no more children
+    family = [pid, *children_of(pid)]
+    for one in family:
+        os.kill(one, signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    return family
+
+
+def test_a_server_without_a_supervisor_that_does_not_end_is_ended_by_the_next_start_and_no_other_process_is(
+    kind, supervised, folder, monkeypatch
+):
+    monkeypatch.setattr(child_server, "ORPHAN_TIMEOUT_S", 0.5)
+    family = stopped_orphans(supervised)
+    # Of other programs, one reads the lock, as a backup of the home does, and one works in the folder of the data.
+    sleep = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+    with (
+        (folder / "lock").open("rb") as lock,
+        subprocess.Popen(sleep, cwd=ROOT, pass_fds=[lock.fileno()]) as reader,
+        subprocess.Popen(sleep, cwd=folder / "data") as visitor,
+    ):
+        try:
+            with kind(folder) as server:
+                remember(server)
+                assert not any(map(is_alive, family))
+                assert (reader.poll(), visitor.poll()) == (None, None)
+        finally:
+            reader.kill()
+            visitor.kill()
+
+
+def test_what_cannot_be_ended_is_named(kind, supervised, folder, monkeypatch):
+    monkeypatch.setattr(child_server, "ORPHAN_TIMEOUT_S", 0.2)
+    family = stopped_orphans(supervised)
+    with monkeypatch.context() as without_signals:
+        without_signals.setattr(child_server, "send_signal", lambda *_: None)
+        with pytest.raises(ServerFailed, match=rf"cannot be ended.*\b{family[0]}\b"):
+            kind(folder).start()
+    with kind(folder) as server:  # which also removes the shared memory of the one before it
+        remember(server)
+
+
 def test_a_server_that_has_ended_leaves_the_folder_of_the_next_one_alone(tmp_path, temporary_folder):
     """Between the end of a server and the removal of its folder the next one may have begun."""
     link = tmp_path / "runtime"

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,13 +15,13 @@ from typing import Any, NamedTuple, Self, TypeVar
 from threadpoolctl import threadpool_limits
 
 from heldout.dataset_lifecycle import RejectionCode
+from heldout.parent_process import end_with_parent
 from worker.ingest.rejection import Rejection, printable
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 TASKS_PER_PROCESS = 2  # under way at once, so that no process waits and little lies in memory
-_PR_SET_PDEATHSIG = 1
 
 
 class _Task(NamedTuple):
@@ -116,14 +115,6 @@ class ProcessPool:
         return ProcessPoolExecutor(count, context, _begin, (self._marks, os.getpid()))
 
 
-def die_with(parent: int) -> None:
-    """End this process when the thread that started it ends, even by force (Linux; elsewhere its pipe breaks)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it ended before this could be asked for
-
-
 _marks: Any = None  # in a process of a pool: for each slot, the part of its task that was begun last
 _slot = 0
 
@@ -138,7 +129,7 @@ def _begin(marks: Any, parent: int) -> None:
     global _marks
     _marks = marks
     threadpool_limits(1, "blas")  # the processes have the cores: threads of their own would only wait for each other
-    die_with(parent)
+    end_with_parent(parent)
 
 
 def _run(function: Callable[[Any], Any], content: Any, slot: int) -> Any:

@@ -8,6 +8,7 @@ import structlog
 
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import DatabaseUnavailable
+from heldout.parent_process import launched
 from heldout.settings import Settings
 from models.database import Database
 from models.store import datasets
@@ -30,7 +31,7 @@ def fetch_missing(settings: Settings, database: Database) -> None:
             continue
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "worker.training.download", name],
+                launched([sys.executable, "-m", "worker.training.download", name]),
                 stdin=subprocess.DEVNULL,
                 timeout=DOWNLOAD_TIMEOUT_S,
                 cwd=Path(__file__).resolve().parents[2],

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from heldout.parent_process import launched
 from worker.machine.bounded_process import INHERITED_VARIABLES, ROOT
 
 SET_VARIABLES = {
@@ -60,7 +61,7 @@ class ForeignProcess:
     ) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.training.foreign.child", work],
+            launched([sys.executable, "-m", "worker.training.foreign.child", work]),
             cwd=ROOT,
             env={name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
             | {**SET_VARIABLES, "TMPDIR": str(folder.resolve())},
@@ -75,7 +76,7 @@ class ForeignProcess:
         self._said, self._is_over = b"", False
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._out, selectors.EVENT_READ)
-        whole = {**assignment, "memory_bytes": memory_bytes, "wall_s": wall_s, "parent": os.getpid()}
+        whole = {**assignment, "memory_bytes": memory_bytes, "wall_s": wall_s}
         with suppress(BrokenPipeError), self._process.stdin as pipe:  # one that died at once, `receive` tells
             pipe.write(json.dumps(whole).encode())
 

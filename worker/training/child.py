@@ -8,6 +8,7 @@ from typing import Literal
 
 from heldout.cost import Precision
 from worker.machine.memory import be_first_in_line
+from worker.machine.parent import end_with_supervisor
 from worker.messages import Alive, AnyAssignment, EvaluateAssignment, ExportAssignment, SuspectAssignment
 
 
@@ -17,6 +18,7 @@ def main(assignment: AnyAssignment, pipe: Connection, log: str) -> None:
     The folder of `log` is the attempt's own and goes with it. Temporary files are made there, too: Keras makes some for
     each model that it saves, and leaves them where it is killed or the disk is full.
     """
+    end_with_supervisor()
     os.environ["TMPDIR"] = tempfile.tempdir = os.path.dirname(log)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, 1)
@@ -60,6 +62,7 @@ def warm_up() -> None:
 
 def measure(pipe: Connection, towers: Literal[1, 2], precision: Precision) -> None:
     """Measure how fast this machine trains, and print nothing."""
+    end_with_supervisor()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

@@ -17,7 +17,6 @@ from worker.training.engine import Engine, FitSums
 from worker.training.evaluate import evaluator_of
 from worker.training.network import build_network
 from worker.training.resident import ResidentData
-from worker.training.runner import die_with_parent
 
 _IMAGES = 256
 # Long enough that a clock tick or another process does not decide, short enough for a worker's start.
@@ -27,7 +26,6 @@ _REPEATS = 3
 
 def measure(pipe: Connection, towers: Literal[1, 2], precision: Precision) -> None:
     """Send (step, batch) seconds of each network over the pipe; with two towers of those alone that pay."""
-    die_with_parent()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(towers)
     tf.config.set_visible_devices([], "GPU")

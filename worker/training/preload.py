@@ -7,8 +7,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
+
+from heldout.parent_process import end_with_parent
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
+# The server that forks hears of its worker's end by a pipe, but only after it has imported all this: seconds later.
+_IS_SERVER = parent_process() is None
+if _IS_SERVER:
+    end_with_parent(os.getppid())
 
 
 @contextmanager
@@ -43,6 +50,10 @@ with _without_tensorflow_greetings(), _absent("sklearn", "pandas", "IPython"):
     import tensorflow  # noqa: F401
 
     import worker.training.runner  # noqa: F401
+
+# Later another thread of the worker may be the one that started it, and end before the worker does.
+if _IS_SERVER:
+    end_with_parent(os.getppid(), number=0)
 
 # From here on. TensorFlow writes modules into the temporary directory, imports them and removes them, but would leave
 # their bytecode.

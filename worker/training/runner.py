@@ -1,20 +1,14 @@
 """The process that trains one job: from its assignment to its last message."""
 
-import ctypes
-import os
 import platform
 import signal
 import socket
-import sys
-import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from multiprocessing import parent_process
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +36,6 @@ from worker.training.replicas import Replicas
 from worker.training.resident import BatchSource, ResidentData
 from worker.training.streamed import StreamedData
 from worker.training.trainer import Diverged, StopRequested, Trainer
-
-_PR_SET_PDEATHSIG = 1
 
 
 class GpuUnavailable(HeldoutError):
@@ -252,27 +244,9 @@ def _facts_of_bits(engine: dict[str, Any]) -> dict[str, Any]:
 
 
 def begin_process() -> None:
-    """What every process that works for a supervisor does first: it ends with it, and when it says so."""
-    die_with_parent()
+    """What every process that works for a supervisor does first: it ends when that says so, and not before."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's interrupt is the supervisor's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def die_with_parent() -> None:
-    """End this process as soon as its parent or its supervisor ends, even in the middle of a graph call."""
-    before = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != before:
-        os._exit(1)  # the parent died before the line above
-    # A server that forks lives as long as its children do, so its end does not tell of the supervisor's.
-    if (supervisor := parent_process()) is not None:
-        threading.Thread(target=_die_with, args=(supervisor,), name="supervisor", daemon=True).start()
-
-
-def _die_with(supervisor: BaseProcess) -> None:
-    supervisor.join()
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def one_line(error: BaseException) -> str:

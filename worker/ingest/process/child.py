@@ -19,7 +19,6 @@ from worker.ingest.derive import derive
 from worker.ingest.folders import empty
 from worker.ingest.limits import GIB, Limits
 from worker.ingest.pipeline import run
-from worker.ingest.pool import die_with
 from worker.ingest.process.messages import Message, Progress, Related, encoded
 from worker.ingest.rejection import Rejection
 from worker.ingest.relations import relate
@@ -36,7 +35,6 @@ def main() -> None:
     The assignment, a JSON object, comes from standard input; the answer goes in lines to standard output.
     """
     assignment = json.loads(sys.stdin.buffer.read())
-    die_with(assignment["parent"])
     limits = Limits(**assignment["limits"])
     bound(limits)
     warnings.simplefilter("ignore")  # a hostile upload could fill the log with them

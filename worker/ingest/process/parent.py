@@ -20,6 +20,7 @@ from typing import Any, Literal, NoReturn, Self
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from heldout.kinds import DeriveSpec
+from heldout.parent_process import launched
 from worker.ingest.folders import empty
 from worker.ingest.limits import MIB, Limits
 from worker.ingest.process.messages import Progress, Related, decoded
@@ -54,7 +55,7 @@ class BoundedProcess:
             raise ValueError(f"{target} is not empty")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.ingest.process.child", work],
+            launched([sys.executable, "-m", "worker.ingest.process.child", work]),
             cwd=ROOT,
             env={name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ} | SET_VARIABLES,
             stdin=subprocess.PIPE,
@@ -72,7 +73,7 @@ class BoundedProcess:
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdout.fileno(), False)
         self._selector.register(self._process.stdout, selectors.EVENT_READ)
-        whole = {**assignment, "target": str(target.resolve()), "limits": asdict(limits), "parent": os.getpid()}
+        whole = {**assignment, "target": str(target.resolve()), "limits": asdict(limits)}
         with suppress(BrokenPipeError), self._process.stdin as pipe:  # one that died at once, `receive` tells
             pipe.write(dumps(whole).encode())
 

@@ -1,6 +1,5 @@
 """A `.keras` file, loaded again by plain Keras in a fresh process."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.parent_process import launched
 from heldout.stored.model_about import CARD_FILE, ModelAbout
 from worker.training.export import compile_to_evaluate, save_with
 from worker.training.exports.proof import ProofImages, parts_of
@@ -32,7 +32,7 @@ def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float3
     np.save(ends, np.array([0, *(part.stop for part in parts_of(len(images.positions)))]))
     files = [str(one) for one in (file, images.file, positions, ends, said)]
     # -I: nothing of ours is on its path, and no variable of ours changes what it imports.
-    command = [sys.executable, "-I", str(_SCRIPT), *files, str(os.getpid())]
+    command = launched([sys.executable, "-I", str(_SCRIPT), *files])
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if ended.returncode:
         lines = ended.stderr.decode(errors="replace").strip().splitlines()

@@ -1,21 +1,12 @@
 """Answers images with a `.keras` file in a process that has Keras alone. Run as a script; it imports nothing of ours.
 
-Arguments: the model, the dataset's `images.npy`, a file of positions, a file of the ends of batches, where to write the
-probabilities, and the id of the process that waits for it.
+Arguments: the model, the dataset's `images.npy`, a file of positions, a file of the ends of batches, and where to write
+the probabilities.
 """
 
-import ctypes
 import os
-import signal
 import sys
 from itertools import pairwise
-
-
-def _end_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)
 
 
 def main(model_file: str, images_file: str, positions_file: str, ends_file: str, answers_file: str) -> None:
@@ -34,5 +25,4 @@ def main(model_file: str, images_file: str, positions_file: str, ends_file: str,
 
 if __name__ == "__main__":
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    _end_with(int(sys.argv[6]))
     main(*sys.argv[1:6])

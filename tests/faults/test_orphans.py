@@ -1,0 +1,150 @@
+"""Nothing that a service or a worker has started outlives it, whenever it is killed, and the next start comes up."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from host.process_table import is_alive
+from tests.e2e.running import ROOT, Service, children_of, command_of, processes_of, tree_of, until
+from tests.e2e.stack import Stack, digits, long_digits
+from tests.faults.marks import SQLITE, on
+from tests.worker.ingest.uploads import arrays_of, npz
+
+# From the kill of a process to the end of the last one that it has started, on two busy cores.
+GONE_WITHIN_S = 10.0
+LAUNCHES = 20
+PROOF_KILLS = 30
+# A parent that becomes known, starts a child, and goes on starting others until it is killed.
+PARENT = """
+import subprocess, sys
+from heldout.parent_process import launched
+print("here", flush=True)
+while True:
+    subprocess.Popen(launched([sys.executable, "-S", "-c", "import time; time.sleep(60)", sys.argv[1]]))
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """For homes and for what lies outside of them; its path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="heldout-test-", ignore_cleanup_errors=True) as name:
+        made = Path(name)
+        (made / "tmp").mkdir()
+        made.chmod(0o755)  # servers of the stack run as another user where the tests are root
+        yield made
+
+
+def gone(folder: Path, what: str) -> float:
+    """Seconds until no process names the folder any more."""
+    began = time.monotonic()
+    try:
+        until(lambda: not processes_of(folder), f"the end of {what}", GONE_WITHIN_S)
+    except AssertionError:
+        left = {pid: command_of(pid).replace(b"\0", b" ").strip()[:100] for pid in processes_of(folder)}
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        raise AssertionError(f"{what} has left {left}") from None
+    return time.monotonic() - began
+
+
+def kill_after(process: subprocess.Popen[bytes], seconds: float) -> None:
+    time.sleep(seconds)  # a random moment
+    process.kill()
+    process.wait(30)
+
+
+def test_a_program_ends_with_its_parent_also_where_that_ends_while_it_starts(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    for _ in range(LAUNCHES):
+        with subprocess.Popen(
+            [sys.executable, "-c", PARENT, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True
+        ) as parent:
+            assert parent.stdout is not None
+            assert parent.stdout.readline() == b"here\n"
+            kill_after(parent, chance.uniform(0, 0.06))
+        gone(tmp_path, "a parent of launched programs")
+
+
+def a_backend(service: Service) -> int:
+    """A process of the service's PostgreSQL that answers a client."""
+    [server] = [pid for pid in children_of(service.pid) if b"/bin/postgres" in command_of(pid)]
+    return int(until(lambda: [pid for pid in children_of(server) if b"heldout heldout" in command_of(pid)], "one")[0])
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("arguments", "kills"),
+    [
+        pytest.param(("--stack",), 1, id="stack"),
+        pytest.param((), PROOF_KILLS, marks=pytest.mark.proof, id="local, often"),
+        pytest.param(("--stack",), PROOF_KILLS, marks=pytest.mark.proof, id="stack, often"),
+    ],
+)
+def test_nothing_outlives_a_service_that_is_killed_at_a_random_moment_and_it_starts_again(
+    folder: Path, arguments: tuple[str, ...], kills: int
+) -> None:
+    chance = random.Random(kills)
+    service = Service(folder / "home", *arguments, TMPDIR=str(folder / "tmp"))
+    longest, memory = 0.0, set(os.listdir("/dev/shm"))
+    try:
+        for number in range(kills):
+            if number % 6 == 5:  # at the first start of a home, too
+                service = Service(folder / f"home-{number}", *arguments, TMPDIR=str(folder / "tmp"))
+            if number % 3 == 2:
+                service.begin()
+                kill_after(service.process, chance.choice((chance.uniform(0, 0.3), chance.uniform(0, 5))))
+            else:
+                service.start()
+                if arguments and number % 3 == 0:
+                    # While it makes up for the loss of one of its processes, PostgreSQL ends in its own time only.
+                    os.kill(a_backend(service), signal.SIGKILL)
+                    kill_after(service.process, chance.uniform(0, 0.2 if number < 3 else 0.6))
+                else:
+                    kill_after(service.process, chance.uniform(0, 0.2 if number % 2 else 3))
+            (service.home / "service.json").unlink(missing_ok=True)
+            longest = max(longest, gone(folder, f"the service, kill {number}"))
+        service.start()
+        with service.client() as client:
+            assert client.dataset("digits").status == "ready"
+        assert service.stop() == 0
+        gone(folder, "the service that was stopped")
+        assert not {name for name in os.listdir("/dev/shm") if name.startswith("PostgreSQL.")} - memory or not arguments
+    finally:
+        service.close()
+    print(f"{kills} kills, nothing left; the last process ended within {longest:.1f} s")
+
+
+@on(SQLITE)
+@pytest.mark.timeout(1800)
+def test_nothing_outlives_a_worker_that_is_killed_at_a_random_moment(stack: Stack, tmp_path: Path) -> None:
+    chance = random.Random(3)
+    stack.start_api()
+    longest = 0.0
+    npz(tmp_path / "own.npz", **arrays_of())
+    with stack.client() as client:
+        for number in range(PROOF_KILLS):
+            if number % 3 == 0:
+                stack.submit(long_digits(100))
+                made = client.create_dataset({"name": f"own{number}"})
+                client.upload(made.id, tmp_path / "own.npz")
+            worker = stack.start_worker(wait=number % 4 != 0)
+            time.sleep(chance.uniform(0, 6 if number % 2 else 1))  # a random moment
+            below = tree_of(worker.pid)
+            worker.kill()
+            began = time.monotonic()
+            until(lambda below=below: not any(map(is_alive, below)), f"the end of {below}", GONE_WITHIN_S)
+            longest = max(longest, time.monotonic() - began)
+        for job in client.jobs():
+            if not job.has_ended:
+                client.cancel(job.id)
+        stack.start_worker()
+        assert stack.ended(stack.submit(digits()))["status"] == "succeeded"
+    print(f"{PROOF_KILLS} kills, nothing left; the last process ended within {longest:.1f} s")
