@@ -35,13 +35,16 @@ from models.snapshot import copy_sqlite, postgresql_snapshot
 from models.store import named_blobs
 
 COPIES_AT_ONCE = 4
+# So often another moment is taken where files went before they could be copied, as those of a job that is deleted.
+MOMENTS = 3
 
 
 def back_up(settings: Settings, folder: Path) -> About:
     """Write a backup into `folder`, which is not there yet; whole or not at all.
 
     Files are copied before the database's moment and again after it, since the service may delete what it needs no
-    longer: what was copied before is kept even if it was deleted meanwhile.
+    longer: what was copied before is kept even if it was deleted meanwhile. Where a file that came after the first copy
+    was deleted before the second, because its job has ended say, another moment is taken.
 
     Raises:
         OperatorError, DatabaseUnavailable, StorageUnavailable.
@@ -66,9 +69,14 @@ def back_up(settings: Settings, folder: Path) -> About:
             with database.read() as session:
                 files.copy(_Wanted(session))
             database_file = made / DATABASE_FILES[kind]
-            with _at_one_moment(settings, database, database_file) as session:
-                wanted = _Wanted(session)
-            missing = files.copy(wanted)
+            for _ in range(MOMENTS):
+                database_file.unlink(missing_ok=True)
+                with _at_one_moment(settings, database, database_file) as session:
+                    wanted = _Wanted(session)
+                missing = files.copy(wanted)
+                with database.read() as session:
+                    if missing <= named_blobs.keys(session):
+                        break  # there are none, or they are lost: the rows of now name them too
         finally:
             database.dispose()
         write_listed(made, files.copied.values())
@@ -145,8 +153,7 @@ class _Wanted:
 
     def __init__(self, session: Session) -> None:
         self._places = named_blobs.places(session)
-        contents = {key for content in named_blobs.contents(session) for key in content.keys}
-        self.named = contents | {one.key for one in named_blobs.named(session)}
+        self.named = named_blobs.keys(session)
 
     def __contains__(self, key: str) -> bool:
         # Of a job only what rows name: the rest is what it will never read again.

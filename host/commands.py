@@ -17,6 +17,9 @@ from host.command_parts import AsJson, HomeOption, configured_settings, opened_d
 if TYPE_CHECKING:
     from models.tables import KeyRow
 
+# Of the files that a backup could not have, so many are named.
+SHOWN_MISSING = 5
+
 commands = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -187,7 +190,10 @@ def backup(
     )
     if about.missing:
         typer.echo(
-            f"{len(about.missing):,} files that it names are not there; `heldout check --deep` lists them.", err=True
+            f"{len(about.missing):,} files that it names were not there: {', '.join(about.missing[:SHOWN_MISSING])}"
+            f"{', …' if len(about.missing) > SHOWN_MISSING else ''}. `heldout check --deep` says what they are, unless "
+            "they were deleted because what they belong to was, or had ended.",
+            err=True,
         )
 
 

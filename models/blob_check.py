@@ -63,7 +63,7 @@ def compare(database: Database, blobs: Blobs, *, young: timedelta = YOUNG) -> Bl
     of_contents = {one: fault for one in contents if (fault := _fault_of_content(blobs, one)) is not None}
     # What has ended, begun or been deleted meanwhile is neither a fault nor an orphan.
     with database.read() as session:
-        still_named = {one.key for one in named_blobs.named(session)}
+        still_named = named_blobs.keys(session)
         still_contents = {one.sha256 for one in named_blobs.contents(session)}
         places_now = named_blobs.places(session)
     found.faults = [fault for fault in faults if fault.key in still_named]

@@ -72,6 +72,11 @@ def named(session: Session) -> Iterator[NamedBlob]:
         yield from _of_dataset(row)
 
 
+def keys(session: Session) -> set[str]:
+    """Of every file that a row names, the contents of datasets included."""
+    return {one.key for one in named(session)} | {key for content in contents(session) for key in content.keys}
+
+
 def unnamed_of_job(session: Session, job_id: str, keys: Collection[str]) -> list[str]:
     """Those of the keys that none of a job's rows names."""
     columns = (ArtifactRow.key, ArtifactRow.job_id), (CheckpointRow.key, CheckpointRow.job_id)

@@ -1,6 +1,7 @@
 """Back up while a service writes, destroy, restore: what had ended is there, equal to the byte, on both databases."""
 
 import hashlib
+import itertools
 import json
 import os
 import threading
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import update
 
+from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import OperatorError
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings, embedded_settings
@@ -17,14 +20,15 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from host.backup import back_up
 from host.restore import restore
 from models.arrays import FILES
-from models.blobs import Blobs
+from models.blobs import Blobs, StoredBlob
 from models.database import Database
 from models.relations import relations_key
 from models.secret_box import SecretBox
-from models.store import claims
+from models.store import claims, jobs, named_blobs
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, HeldAttempt, Result
-from tests.models.work import Work, final_of
+from models.tables import DatasetRow
+from tests.models.work import ALICE, Work, final_of
 from tests.servers_fixtures import empty_postgres
 
 
@@ -159,6 +163,90 @@ def test_a_job_that_ran_goes_on_from_a_state_that_is_there(
     claimed = there.claim()
     assert claimed is not None
     assert [one.epoch for one in claimed.checkpoints] == [1]
+
+
+Circumstance = tuple[Callable[[], object], Callable[[], object]]
+
+
+def a_training_that_ends(work: Work, blobs: Blobs) -> Circumstance:
+    held: list[HeldAttempt] = []
+
+    def begin() -> None:
+        held.append(work.running())
+        work.begin(held[0])
+        for epoch in (1, 2):
+            work.checkpoint(held[0], epoch)
+            file_of(blobs, f"jobs/{held[0].job_id}/1/{epoch}-0")
+
+    def end() -> None:
+        with work.database.write() as session:
+            claims.succeed(session, held[0], result=Result(final_of(1), ()), stop_reason=StopReason.COMPLETED)
+            unneeded = claims.forget_checkpoints_of_ended(session, held[0].job_id)
+        assert unneeded
+        for key in unneeded:
+            blobs.delete(key)
+
+    return begin, end
+
+
+def a_job_that_is_deleted(work: Work, blobs: Blobs) -> Circumstance:
+    held: list[HeldAttempt] = []
+
+    def end() -> None:
+        with work.database.write() as session:
+            jobs.remove(session, ALICE, held[0].job_id)
+        blobs.delete_all(f"jobs/{held[0].job_id}")
+
+    return lambda: held.append(train(work, blobs)), end
+
+
+def an_upload_that_is_read(work: Work, blobs: Blobs) -> Circumstance:
+    key = f"uploads/{work.dataset.id}/1"
+
+    def note(status: DatasetStatus, upload_key: str | None) -> None:
+        with work.database.write() as session:
+            session.execute(update(DatasetRow).values(status=status, upload_key=upload_key))
+
+    def begin() -> None:
+        blobs.put(key, b"x")
+        note(DatasetStatus.CHECKING, key)
+
+    def end() -> None:
+        note(DatasetStatus.READY, None)
+        blobs.delete(key)
+
+    return begin, end
+
+
+@pytest.mark.parametrize("circumstance", [a_training_that_ends, a_job_that_is_deleted, an_upload_that_is_read])
+def test_what_came_after_the_first_copy_and_went_before_the_second_is_not_said_to_be_missing(
+    circumstance: Callable[[Work, Blobs], Circumstance],
+    work: Work,
+    settings: Settings,
+    target: Settings,
+    restored: Callable[[], Work],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin, end = circumstance(work, Blobs(settings.blobs_url))
+    stored, lists = Blobs.stored, itertools.count(1)
+
+    def listed(blobs: Blobs, prefix: str | None = None) -> Iterator[StoredBlob]:
+        number = next(lists)
+        if number == 2:
+            end()  # after the database's moment
+        yield from stored(blobs, prefix)
+        if number == 1:
+            begin()  # before it
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Blobs, "stored", listed)
+        about = back_up(settings, tmp_path / "backup")
+    assert about.missing == ()
+    restore(target, tmp_path / "backup")
+    there = restored()
+    with there.database.read() as session:
+        assert named_blobs.keys(session) <= {one.key for one in Blobs(target.blobs_url).stored()}
 
 
 def test_nothing_is_restored_over_something_or_from_something_damaged(
