@@ -37,6 +37,22 @@ def _node(operator: str, inputs: tuple[str, ...], output: str) -> bytes:
     return b"".join(_bytes(1, one) for one in inputs) + _bytes(2, output) + _bytes(4, operator)
 
 
+def with_tensor_elsewhere(model: bytes, place: str, file: str) -> bytes:
+    """The same model with one more tensor, whose values are in another file; `place` says what holds it."""
+    tensor = _tensor("elsewhere", np.ones(2)) + _number(14, 1) + _bytes(13, _bytes(1, "location") + _bytes(2, file))
+    in_attribute = _bytes(1, _node("Constant", (), "c") + _bytes(5, _bytes(1, "value") + _bytes(5, tensor)))
+    parts = {
+        "initializer": _bytes(7, _bytes(5, tensor)),
+        "attribute": _bytes(7, in_attribute),
+        "branch": _bytes(7, _bytes(1, _node("If", ("c",), "d") + _bytes(5, _bytes(6, in_attribute)))),
+        "sparse": _bytes(7, _bytes(15, _bytes(1, tensor))),
+        "function": _bytes(25, _bytes(7, _node("Constant", (), "c") + _bytes(5, _bytes(5, tensor)))),
+        "training": _bytes(20, _bytes(1, _bytes(5, tensor))),
+        "location alone": _bytes(7, _bytes(5, _tensor("elsewhere", np.ones(2)) + _number(14, 1))),
+    }
+    return model + parts[place]
+
+
 def dense_onnx(kernel: np.ndarray, bias: np.ndarray, image: tuple[int, ...]) -> bytes:
     """A model from (batch, *image) to (batch, classes) logits."""
     graph = (

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from heldout.layers import BACKBONE
 from heldout.spec import Pixels
 from worker.messages import AssignedBackbone
-from worker.training.keras_parts import part_not_own, parts_of
+from worker.training.keras_config import parts_of, read_network
+from worker.training.keras_file import build_model
 
 CONFIG, WEIGHTS = "layers.json", "weights.npz"
 # ImageNet's colours: red, green, blue, as shares of white; and Caffe's means of bytes, in the order blue, green, red.
@@ -31,12 +32,14 @@ class UploadedBackbone:
 
     @classmethod
     def read(cls, assigned: AssignedBackbone) -> "UploadedBackbone":
-        """What the bounded process has written. Raises ValueError where that has more than Keras' own layers."""
+        """What the bounded process has written.
+
+        Raises:
+            ModelRefused: it describes more than `keras_parts` lists.
+        """
         folder = Path(assigned.folder)
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        # That process has read a stranger's file, so what it says is looked through once more.
-        if (other := part_not_own(config)) is not None:
-            raise ValueError(f"The backbone has {other.name}, which is not Keras' own.")
+        # That process has read a stranger's file, so what it says is checked once more.
+        config = read_network(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
             weights = [arrays[str(place)] for place in range(len(arrays.files))]
         return cls(config, weights, assigned.pixels)
@@ -66,8 +69,7 @@ class UploadedBackbone:
                     settings["seed"] = next(seeds)
                 # The spec says all penalties; `evaluate` of the exported model gives the cross-entropy alone.
                 settings |= {name: None for name in settings if name.endswith("_regularizer")}
-        network: keras.Model = keras.saving.deserialize_keras_object(config, safe_mode=True)
-        return network
+        return build_model(config)
 
 
 def set_trainable(model: keras.Model, trainable: bool) -> None:

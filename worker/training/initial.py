@@ -6,6 +6,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from worker.training.keras_file import load_model
+
 
 def start_from(network: keras.Model, model: Path, layers: Sequence[str]) -> None:
     """Copy the weights of some layers, by name, from a model file that a training has left.
@@ -14,12 +16,13 @@ def start_from(network: keras.Model, model: Path, layers: Sequence[str]) -> None
         model: `.keras`; or `.npz` with the weights of an uploaded model, `<layer>/<weight>`, both counted from 0.
 
     Raises:
+        ModelRefused: the file is not one that a training has left.
         ValueError: a layer is not there, or has weights of other shapes.
     """
     if model.suffix == ".npz":
         _start_by_position(network, model, layers)
         return
-    known = keras.saving.load_model(model, compile=False)
+    known = load_model(model)
     for name in layers:
         network.get_layer(name).set_weights(known.get_layer(name).get_weights())
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +25,7 @@ from worker.messages import EvaluateAssignment, Evaluated, StoredModel
 from worker.training.data import TrainingData, taken
 from worker.training.export import Predictor
 from worker.training.gap import measure_test, related_images
+from worker.training.keras_file import load_model
 from worker.training.one_answer import answer_once
 from worker.training.resident import BatchSource, ResidentData
 from worker.training.streamed import StreamedData
@@ -74,7 +74,7 @@ def _predictors(
     models: Sequence[StoredModel], data: TrainingData, source: BatchSource
 ) -> Iterator[tuple[StoredModel, Predictor]]:
     """Each of the models, which have one network, ready to be asked until the next one is taken."""
-    model = keras.saving.load_model(models[0].file, safe_mode=True)
+    model = load_model(Path(models[0].file))
     predictor = Predictor(model, source, data.value_range)
     for number, one in enumerate(models):
         if number:

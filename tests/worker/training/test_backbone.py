@@ -23,6 +23,7 @@ from worker.training.export import about_model
 from worker.training.exports import litert
 from worker.training.exports.proof import ProofImages
 from worker.training.network import build_network
+from worker.training.refusal import ModelRefused
 
 EPOCHS = 2
 SEED = 7
@@ -201,6 +202,6 @@ def test_layers_that_are_not_keras_own_are_refused_again_before_they_are_built(f
     assigned = taken_apart(file)
     layers = Path(assigned.folder) / "layers.json"
     layers.write_text(layers.read_text().replace('"keras.layers"', '"os"', 1))
-    with pytest.raises(ValueError, match="not Keras' own"):
+    with pytest.raises(ModelRefused, match="not among the parts of Keras"):
         type(backbone).read(replace(assigned))
     taken_apart(file)

@@ -15,7 +15,7 @@ from tests.onnx_files import dense_onnx
 from worker.training.foreign import preprocessing
 from worker.training.foreign.check import facts_of
 from worker.training.foreign.keras_model import KerasAnswers
-from worker.training.foreign.refusal import ModelRefused
+from worker.training.refusal import ModelRefused
 
 
 def saved(model: keras.Model, folder: Path) -> Path:

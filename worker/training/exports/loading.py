@@ -5,6 +5,8 @@ from pathlib import Path
 
 import keras
 
+from worker.training.keras_file import load_model
+
 
 def load_models(files: Sequence[Path]) -> keras.Model:
     """One model of Keras' own layers, from raw pixels to probabilities.
@@ -12,7 +14,7 @@ def load_models(files: Sequence[Path]) -> keras.Model:
     Args:
         files: of at least one model, all from the same pixels to the same classes.
     """
-    models = [keras.saving.load_model(file, safe_mode=True, compile=False) for file in files]
+    models = [load_model(file) for file in files]
     if len(models) == 1:
         return models[0]
     pixels = keras.Input(models[0].input_shape[1:], name="pixels")

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 
 from worker.training.backbone import CONFIG, WEIGHTS
-from worker.training.foreign import keras_file, keras_model
+from worker.training.foreign.keras_model import leaves_of
+from worker.training.keras_file import load_model
 
 
 def save_backbone(file: Path, target: Path) -> int:
@@ -16,8 +17,7 @@ def save_backbone(file: Path, target: Path) -> int:
     Raises:
         ModelRefused.
     """
-    keras_file.examine(file)
-    model = _without_normalization(keras_model.load(file))
+    model = _without_normalization(load_model(file))
     config = keras.saving.serialize_keras_object(model)
     (target / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     weights = model.get_weights()
@@ -27,7 +27,7 @@ def save_backbone(file: Path, target: Path) -> int:
 
 def _without_normalization(model: keras.Model) -> keras.Model:
     """The same model with `Rescaling` in place of `Normalization`, whose means other runtimes cannot be given."""
-    leaves = keras_model.leaves_of(model)
+    leaves = leaves_of(model)
     if not any(isinstance(layer, keras.layers.Normalization) for layer in leaves):
         return model
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from heldout.model_facts import ModelFacts
 from heldout.model_lifecycle import ModelRejectionCode
 from worker.training.foreign import onnx_model
-from worker.training.foreign.refusal import ModelRefused
+from worker.training.refusal import ModelRefused
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 

@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
-    from worker.training.foreign.refusal import ModelRefused
+    from worker.training.refusal import ModelRefused
 
     model = Path(assignment["model"])
     try:

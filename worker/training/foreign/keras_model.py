@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 import worker.training.preload  # noqa: F401  (chooses the backend of Keras)
 from heldout.model_facts import ModelFacts, ModelLayer
 from heldout.model_lifecycle import ModelFormat, ModelRejectionCode
-from worker.training.foreign import keras_file
 from worker.training.foreign.feature_map import feature_map_of
-from worker.training.foreign.refusal import ModelRefused
+from worker.training.keras_file import load_model, read_file
+from worker.training.refusal import ModelRefused, fails_on
 
 # The process has one processor.
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -23,36 +23,14 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 TRIED_SIZE = 64
 
 
-def load(file: Path) -> keras.Model:
-    """The model, without how it was trained.
-
-    Raises:
-        ModelRefused.
-    """
-    try:
-        loaded = keras.saving.load_model(file, compile=False, safe_mode=True)
-    except (MemoryError, tf.errors.ResourceExhaustedError):
-        raise
-    except Exception as error:  # whatever a broken file makes Keras raise
-        text = " ".join(str(error).split()).rstrip(".")[:300]
-        raise ModelRefused(
-            ModelRejectionCode.MODEL_DAMAGED,
-            f"Keras {keras.__version__} cannot load the model: {type(error).__name__}: {text}. Save the model again "
-            "with `model.save('model.keras')`, with this release of Keras or an earlier one.",
-        ) from error
-    if not isinstance(loaded, keras.Model):
-        raise ModelRefused(ModelRejectionCode.NOT_A_MODEL, f"The file holds a {type(loaded).__name__}, not a model.")
-    return loaded
-
-
 def facts_of(file: Path) -> ModelFacts:
     """Read the file for the first time, and try the model on a black image.
 
     Raises:
         ModelRefused.
     """
-    made_by = keras_file.examine(file)
-    model = load(file)
+    made_by = read_file(file).made_by
+    model = load_model(file)
     takes, gives = _shapes(model)
     _try(model, takes)
     layers = [
@@ -82,8 +60,7 @@ def save_weights(file: Path, target: Path) -> int:
     Raises:
         ModelRefused.
     """
-    keras_file.examine(file)
-    layers = [layer for layer in leaves_of(load(file)) if layer.weights]
+    layers = [layer for layer in leaves_of(load_model(file)) if layer.weights]
     arrays = {
         f"{number}/{place}": weight
         for number, layer in enumerate(layers)
@@ -135,10 +112,8 @@ def _try(model: keras.Model, takes: tuple[int | None, ...]) -> None:
         answer = np.asarray(model(image, training=False))
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
-    except Exception as error:
-        text = " ".join(str(error).split())[:300]
-        code = ModelRejectionCode.CANNOT_ANSWER
-        raise ModelRefused(code, f"The model fails on a black image: {type(error).__name__}: {text}") from error
+    except Exception as error:  # whatever layers that do not fit together raise
+        raise fails_on(image.shape) from error
     if not np.isfinite(answer).all():
         code = ModelRejectionCode.CANNOT_ANSWER
         raise ModelRefused(code, "The model gives figures that are not finite on a black image.")
@@ -148,8 +123,7 @@ class KerasAnswers:
     """Answers images by a Keras model, in logits where the model computes any."""
 
     def __init__(self, file: Path) -> None:
-        keras_file.examine(file)
-        model, self.gives_logits = _up_to_logits(load(file))
+        model, self.gives_logits = _up_to_logits(load_model(file))
         dtype = tf.as_dtype(model.inputs[0].dtype)
         self._call = tf.function(
             lambda images: tf.cast(model(tf.cast(images, dtype), training=False), tf.float32),

@@ -25,9 +25,9 @@ from worker.training.evaluate import final_figures, from_predictions
 from worker.training.foreign import preprocessing
 from worker.training.foreign.keras_model import KerasAnswers
 from worker.training.foreign.onnx_model import OnnxAnswers
-from worker.training.foreign.refusal import ModelRefused
 from worker.training.gap import measure_test, related_images
 from worker.training.pixel_change import PixelChange, changed_pixels
+from worker.training.refusal import ModelRefused
 from worker.training.resident import BatchSource, ResidentData
 from worker.training.scores import evaluation_of
 from worker.training.streamed import StreamedData

@@ -1,7 +1,7 @@
 """An ONNX file as a network that answers, by onnxruntime. Its weights are counted without it."""
 
 import os
-import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,30 @@ from numpy.typing import NDArray
 from heldout.histories.protobuf import NotThisFormatError, fields_of
 from heldout.model_facts import ModelFacts, ModelLayer
 from heldout.model_lifecycle import ModelFormat, ModelRejectionCode
-from worker.training.foreign.refusal import ModelRefused
+from worker.ingest.rejection import printable
+from worker.training.refusal import ModelRefused, fails_on
 
-# Fields of onnx.proto: of ModelProto, GraphProto and TensorProto.
-_PRODUCER_NAME, _PRODUCER_VERSION, _GRAPH = 2, 3, 7
-_INITIALIZER = 5
-_DIMS, _NAME, _EXTERNAL_DATA = 1, 8, 13
-# A file of onnxruntime's source and a function's signature, in the middle of its messages.
-_PLACE_IN_ITS_SOURCE = re.compile(r"/onnxruntime_src/\S+:\d+ .*\) ")
+# Fields of onnx.proto: of ModelProto and of TensorProto.
+_PRODUCER_NAME, _PRODUCER_VERSION = 2, 3
+_DIMS, _NAME, _EXTERNAL_DATA, _DATA_LOCATION = 1, 8, 13, 14
+# Which fields of its messages hold messages that lead to tensors.
+_MESSAGES: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+_INITIALIZER = ("graph", 5)
+# What the classes of onnxruntime's errors mean. Their texts would quote the file, and where the worker keeps it.
+_WHY_NOT_LOADED = {
+    "InvalidProtobuf": "the file is not a whole ONNX file",
+    "InvalidGraph": "its graph is not valid",
+    "NotImplemented": "it has an operator that onnxruntime does not have",
+}
 # Channels that images have.
 _CHANNELS = (1, 3, 4)
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -86,9 +102,7 @@ def facts_of(file: Path) -> ModelFacts:
     try:
         answer = model(image)
     except Exception as error:  # whatever onnxruntime raises
-        text = " ".join(str(error).replace(str(file), "the file").split())[:300]
-        code = ModelRejectionCode.CANNOT_ANSWER
-        raise ModelRefused(code, f"The model fails on a black image: {type(error).__name__}: {text}") from error
+        raise fails_on(image.shape) from error
     if not np.isfinite(answer).all():
         code = ModelRejectionCode.CANNOT_ANSWER
         raise ModelRefused(code, "The model gives figures that are not finite on a black image.")
@@ -120,23 +134,27 @@ def _session(file: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # whatever a broken file makes it raise
-        text = " ".join(str(error).replace(str(file), "the file").split())
-        text = _PLACE_IN_ITS_SOURCE.sub(" ", text).rstrip(".")[:300]
-        code = ModelRejectionCode.MODEL_DAMAGED
-        detail = f"onnxruntime {onnxruntime.__version__} cannot load the model: {text}. Export it again."
-        raise ModelRefused(code, detail) from error
+        why = _WHY_NOT_LOADED.get(type(error).__name__, "its parts do not fit together")
+        raise ModelRefused(
+            ModelRejectionCode.MODEL_DAMAGED,
+            f"onnxruntime {onnxruntime.__version__} cannot load the model: {why}. Export it again, for operators that "
+            "this release has.",
+        ) from error
 
 
 def _contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
-    """The program that has written the file, and its weights: names and shapes."""
-    maker, weights = ["", ""], []
+    """The program that has written the file, and its weights: names and shapes.
+
+    Raises:
+        ModelRefused: it is no ONNX file, or some tensor in it, at any depth, is kept in another file.
+    """
+    maker = ["", ""]
+    content = file.read_bytes()
     try:
-        for number, value in fields_of(file.read_bytes()):
+        for number, value in fields_of(content):
             if number in (_PRODUCER_NAME, _PRODUCER_VERSION) and isinstance(value, bytes):
-                maker[number - _PRODUCER_NAME] = value.decode("utf-8", "replace")[:80]
-            if number == _GRAPH and isinstance(value, bytes):
-                tensors = [one for field, one in fields_of(value) if field == _INITIALIZER and isinstance(one, bytes)]
-                weights += [_weight(one) for one in tensors]
+                maker[number - _PRODUCER_NAME] = printable(value.decode("utf-8", "replace")[:80])
+        weights = [_weight(tensor) for field, tensor in _tensors(content) if field == _INITIALIZER]
     except NotThisFormatError as error:
         raise ModelRefused(
             ModelRejectionCode.NOT_A_MODEL,
@@ -146,14 +164,34 @@ def _contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
     return " ".join(filter(None, maker)), weights
 
 
+def _tensors(model: bytes) -> Iterator[tuple[tuple[str, int], bytes]]:
+    """All tensors of a model, also those inside nodes, functions and sparse arrays, with the field that each stands in.
+
+    Raises:
+        ModelRefused: a tensor's values are in another file.
+        NotThisFormatError.
+    """
+    left = [("model", ("", 0), model)]
+    while left:
+        kind, field, message = left.pop()
+        fields = list(fields_of(message))
+        if kind == "tensor":
+            if any(number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value) for number, value in fields):
+                code = ModelRejectionCode.UNSAFE_MODEL
+                raise ModelRefused(code, "The model keeps weights in another file. Export it as one file.")
+            yield field, message
+        left += [
+            (_MESSAGES[kind][number], (kind, number), value)
+            for number, value in reversed(fields)
+            if number in _MESSAGES[kind] and isinstance(value, bytes)
+        ]
+
+
 def _weight(tensor: bytes) -> tuple[str, tuple[int, ...]]:
     name, shape = "", list[int]()
     for number, value in fields_of(tensor):
-        if number == _EXTERNAL_DATA:
-            code = ModelRejectionCode.UNSAFE_MODEL
-            raise ModelRefused(code, "The model keeps weights in another file. Export it as one file.")
         if number == _NAME and isinstance(value, bytes):
-            name = value.decode("utf-8", "replace")[:200]
+            name = printable(value.decode("utf-8", "replace"))
         if number == _DIMS:
             shape += [value] if isinstance(value, int) else _packed(value)
     return name, tuple(shape)

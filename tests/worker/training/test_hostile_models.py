@@ -1,0 +1,195 @@
+"""Uploaded models that would read files, run code or reach out are refused before Keras builds anything of them."""
+
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from tests.onnx_files import dense_onnx, with_tensor_elsewhere
+from tests.worker.training import hostile_models
+from worker.training.foreign.check import facts_of
+from worker.training.foreign.keras_model import KerasAnswers
+from worker.training.keras_config import parts_of, read_network
+from worker.training.keras_file import build_model, load_model
+from worker.training.keras_parts import LAYERS, MODELS
+from worker.training.refusal import ModelRefused
+
+SECRET = "hld_a-key-that-nobody-may-read"
+# What no model may do. Hooks stay as long as the interpreter lives, so `_watched` says when they count.
+_FORBIDDEN = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.")
+_seen: list[str] = []
+_watched: set[str] = set()
+
+
+def _watch(event: str, arguments: tuple) -> None:
+    if _watched and (event.startswith(_FORBIDDEN) or (event == "open" and str(arguments[0]) in _watched)):
+        _seen.append(f"{event} {arguments[0] if arguments else ''}")
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture
+def secret(tmp_path):
+    """A file that no model may read; the test fails if one does, or starts a process, or opens a socket."""
+    file = tmp_path / "api-key"
+    file.write_text(f"{SECRET}\n")
+    _seen.clear()
+    _watched.add(str(file))
+    yield file
+    _watched.clear()
+    assert _seen == []
+
+
+def require_own_words(refused: ModelRefused, folder: Path) -> None:
+    """The text is ours: it names no path of the worker, quotes no file and has nothing that a terminal obeys."""
+    assert refused.code.value in {"custom_object", "unsafe_model", "model_damaged", "model_too_large", "not_a_model"}
+    assert len(refused.detail) < 700
+    assert refused.detail.isprintable()
+    for foreign in (SECRET, "Traceback", "Error:", "site-packages"):
+        assert foreign not in refused.detail
+
+
+def test_what_reaches_beyond_a_network_is_refused_with_its_place(secret):
+    count = 0
+    for what, config in hostile_models.hostile_configs(str(secret)):
+        with pytest.raises(ModelRefused) as refused:
+            read_network(config)
+        require_own_words(refused.value, secret.parent)
+        assert refused.value.code.value in {"custom_object", "unsafe_model"}, what
+        count += 1
+    assert count > 300
+
+
+def test_tricks_of_archives_and_weights_are_refused(secret, tmp_path):
+    files = dict(hostile_models.hostile_files(tmp_path, secret))
+    assert len(files) > 20
+    for what, file in files.items():
+        with pytest.raises(ModelRefused) as refused:
+            load_model(file)
+        require_own_words(refused.value, tmp_path)
+        assert refused.value.code.value != "custom_object", what
+        assert str(tmp_path) not in refused.value.detail
+
+
+def test_the_check_refuses_what_earlier_releases_read(secret, tmp_path):
+    """A dotted name of a class passed the list of forbidden names, and the rejection quoted the file."""
+    pixels = keras.Input((8, 8, 3))
+    model = keras.Model(pixels, keras.layers.Dense(2)(keras.layers.Flatten(name="leaky")(pixels)))
+    file = tmp_path / "model.keras"
+    model.save(file)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    hostile_models.layer_of(config, "leaky").update(
+        class_name="layers.StringLookup", module="keras", config={"name": "\x1b[31mred", "vocabulary": str(secret)}
+    )
+    members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(ModelRefused) as refused:
+        facts_of(file)
+    require_own_words(refused.value, tmp_path)
+    assert refused.value.code.value == "unsafe_model"
+    assert refused.value.detail.startswith(
+        r"Layer `\x1b[31mred` (layers.StringLookup) holds program code or reads files"
+    )
+    with pytest.raises(ModelRefused):
+        KerasAnswers(file)
+
+
+def test_a_plain_network_is_rebuilt_as_keras_would(tmp_path):
+    built = build_model(read_network(hostile_models.plain()))
+    file = tmp_path / "plain.keras"
+    built.save(file)
+    own, of_keras = load_model(file), keras.saving.load_model(file)
+    images = keras.random.uniform((2, 8, 8, 3), seed=3) * 255
+    assert (keras.ops.convert_to_numpy(own(images)) == keras.ops.convert_to_numpy(of_keras(images))).all()
+    assert not list(tmp_path.glob("*weights*"))
+
+
+def test_how_a_network_inside_was_trained_is_left_out():
+    """Its optimizer and loss would be built from whatever the file says."""
+    inside = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)], name="inside")
+    inside.compile(loss="mse")
+    config = json.loads(keras.Sequential([keras.Input((4,)), inside]).to_json())
+    assert "compile_config" in json.dumps(config)
+    config["config"]["layers"][1]["compile_config"]["loss"] = {
+        "module": "keras",
+        "class_name": "layers.Lambda",
+        "config": {},
+    }
+    read = read_network(config)
+    assert "compile_config" not in json.dumps(read)
+    assert build_model(read).count_params() == 10
+
+
+@pytest.mark.parametrize("name", ["MobileNetV2", "ConvNeXtTiny"])
+def test_networks_that_keras_comes_with_are_accepted(name):
+    model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3), classes=4, include_top=True)
+    read = read_network(json.loads(model.to_json()))
+    assert build_model(read).count_params() == model.count_params()
+
+
+def test_every_listed_class_is_one_that_keras_builds_from_a_config():
+    """A name that this release of Keras does not have would fail only once a model uses it."""
+    for module, names in {**MODELS, **LAYERS}.items():
+        for name in names:
+            found = keras.saving.get_registered_object(name) or _resolved(module, name)
+            assert isinstance(found, type), f"{module}.{name}"
+            assert issubclass(found, keras.Operation), f"{module}.{name}"
+
+
+def _resolved(module: str, name: str) -> object:
+    from importlib import import_module
+
+    return vars(import_module(module)).get(name)
+
+
+def test_weights_of_other_layers_are_refused_in_our_words(tmp_path):
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    file = tmp_path / "model.keras"
+    model.save(file)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with h5py.File(tmp_path / "model.weights.h5", "w") as weights:
+        weights.create_dataset("layers/dense/vars/0", data=[1.0])
+    members["model.weights.h5"] = (tmp_path / "model.weights.h5").read_bytes()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(ModelRefused, match="The weights of the file do not fit its layers") as refused:
+        load_model(file)
+    require_own_words(refused.value, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "place", ["initializer", "attribute", "branch", "sparse", "function", "training", "location alone"]
+)
+def test_onnx_files_with_values_in_other_files_are_refused(secret, tmp_path, place):
+    file = tmp_path / "model.onnx"
+    plain = dense_onnx(np.ones((192, 2)), np.ones(2), image=(3, 8, 8))
+    file.write_bytes(with_tensor_elsewhere(plain, place, secret.name))
+    with pytest.raises(ModelRefused, match="keeps weights in another file") as refused:
+        facts_of(file)
+    assert refused.value.code.value == "unsafe_model"
+
+
+def test_a_layer_that_cannot_be_built_is_named():
+    config = hostile_models.plain()
+    hostile_models.layer_of(config, "conv")["config"]["kernel_size"] = [0, 3]
+    with pytest.raises(ModelRefused, match=r"Layer `conv` \(Conv2D\) cannot be built with its arguments") as refused:
+        build_model(read_network(config))
+    require_own_words(refused.value, Path("/nowhere"))
+
+
+def test_parts_are_found_at_every_depth():
+    assert {"Functional", "Sequential", "Conv2D", "LeakyReLU", "L2"} <= {
+        one["class_name"] for one in parts_of(hostile_models.plain())
+    }

@@ -1,0 +1,196 @@
+"""A `.keras` file: what is in it is checked before Keras rebuilds the model, whoever has written it."""
+
+import json
+import tempfile
+import zipfile
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import tensorflow as tf
+
+from heldout.model_lifecycle import ModelRejectionCode
+from worker.ingest.rejection import amount, printable
+from worker.training.keras_config import parts_of, read_network
+from worker.training.refusal import ModelRefused
+
+CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
+MAX_CONFIG_BYTES = 16 * 1024**2
+# Weights are stored as they are, so that a file hardly grows.
+MAX_GROWTH = 20
+MAX_ARRAYS = 200_000
+# Numbers alone: arrays of objects, texts or references are none of a network's. Keras stores bfloat16 as opaque bytes.
+_KINDS = "fiubV"
+# Deflate, shuffle and checksums; HDF5 looks for any other filter in a folder of plug-ins.
+_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+_SAVE_AGAIN = "Save the model again with `model.save('model.keras')`."
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network of a file, as `keras_config.read_network` has it. made_by: the Keras release that wrote the file."""
+
+    config: dict[str, Any]
+    made_by: str
+
+
+def load_model(file: Path) -> keras.Model:
+    """Rebuild the model of a `.keras` file from parts of Keras alone, with its weights and without its training.
+
+    Raises:
+        ModelRefused: the file has anything else, or its parts do not fit together.
+    """
+    network = read_file(file)
+    with tempfile.TemporaryDirectory(prefix="weights-") as folder:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                weights = Path(archive.extract(WEIGHTS, folder))
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise _not_unpacked() from error
+        require_plain_weights(weights)
+        model = build_model(network.config)
+        _fill(model, weights)
+    return model
+
+
+def read_file(file: Path) -> Network:
+    """The network that a `.keras` file describes; nothing is built.
+
+    Raises:
+        ModelRefused: the file is not a `.keras` file, is damaged, or describes more than `keras_parts` lists.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return _read(archive, file.stat().st_size)
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise _not_unpacked() from error
+
+
+def build_model(config: dict[str, Any]) -> keras.Model:
+    """Have Keras build what `read_network` has read.
+
+    Raises:
+        ModelRefused: its layers do not fit together.
+    """
+    try:
+        return keras.saving.deserialize_keras_object(deepcopy(config), safe_mode=True)  # it takes its config apart
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:  # whatever arguments that do not fit make Keras raise
+        raise ModelRefused(
+            ModelRejectionCode.MODEL_DAMAGED,
+            f"{_first_unbuildable(config)} Keras {keras.__version__} reads models that it or an earlier release saved. "
+            f"{_SAVE_AGAIN}",
+        ) from error
+
+
+def _first_unbuildable(config: dict[str, Any]) -> str:
+    """Which layer Keras cannot build, as a sentence. Its own words would quote whatever it was given."""
+    for part in parts_of(config):
+        name = part["config"].get("name") if isinstance(part.get("config"), dict) else None
+        if "layers" in part.get("config", {}) or not isinstance(name, str) or part["class_name"].endswith("Policy"):
+            continue
+        try:
+            keras.saving.deserialize_keras_object(part, safe_mode=True)
+        except Exception:  # noqa: BLE001 - that it fails is what is asked
+            return f"Layer `{printable(name, 60)}` ({part['class_name']}) cannot be built with its arguments."
+    return "The layers of the model do not fit together."
+
+
+def _fill(model: keras.Model, weights: Path) -> None:
+    try:
+        model.load_weights(weights)
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as error:  # whatever a file with other arrays makes Keras raise
+        code = ModelRejectionCode.MODEL_DAMAGED
+        raise ModelRefused(code, f"The weights of the file do not fit its layers. {_SAVE_AGAIN}") from error
+
+
+def _read(archive: zipfile.ZipFile, size_bytes: int) -> Network:
+    members = [one.filename for one in archive.infolist()]
+    if not {CONFIG, WEIGHTS} <= set(members):
+        raise ModelRefused(
+            ModelRejectionCode.NOT_A_MODEL,
+            f"The file is an archive without `{CONFIG}` and `{WEIGHTS}`, so it is no `.keras` file. {_SAVE_AGAIN}",
+        )
+    if len(members) != len(set(members)):
+        code = ModelRejectionCode.MODEL_DAMAGED
+        raise ModelRefused(code, f"The file has two members of one name. {_SAVE_AGAIN}")
+    unpacked = sum(one.file_size for one in archive.infolist())
+    most = max(MAX_GROWTH * size_bytes, MAX_CONFIG_BYTES)
+    if unpacked > most or archive.getinfo(CONFIG).file_size > MAX_CONFIG_BYTES:
+        code = ModelRejectionCode.MODEL_TOO_LARGE
+        raise ModelRefused(
+            code,
+            f"The file unpacks to {amount(unpacked)}; expected at most {amount(most)}, of which `{CONFIG}` has at most "
+            f"{amount(MAX_CONFIG_BYTES)}. {_SAVE_AGAIN}",
+        )
+    try:
+        config = json.loads(archive.read(CONFIG))
+        metadata = json.loads(archive.read(METADATA)) if METADATA in members else {}
+        release = printable(str(metadata.get("keras_version", ""))[:40])
+    except (ValueError, RecursionError, AttributeError) as error:
+        code = ModelRejectionCode.MODEL_DAMAGED
+        raise ModelRefused(code, f"`{CONFIG}` or `{METADATA}` is not JSON. {_SAVE_AGAIN}") from error
+    return Network(read_network(config), f"keras {release}".strip())
+
+
+def require_plain_weights(file: Path) -> None:
+    """Refuse HDF5 that is more than arrays of numbers: it can name other files, and say that little is very large.
+
+    Raises:
+        ModelRefused.
+    """
+    try:
+        with h5py.File(file, "r") as weights:
+            _require_plain(weights, max(MAX_GROWTH * file.stat().st_size, MAX_CONFIG_BYTES))
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        code = ModelRejectionCode.MODEL_DAMAGED
+        raise ModelRefused(code, f"`{WEIGHTS}` is not HDF5, or is cut off. {_SAVE_AGAIN}") from error
+
+
+def _require_plain(weights: h5py.File, most_bytes: int) -> None:
+    left, seen, held_bytes = [weights["/"]], {_address(weights["/"])}, 0
+    while left:
+        group = left.pop()
+        for name in group:
+            is_hard = isinstance(group.get(name, getlink=True), h5py.HardLink)
+            found = group[name] if is_hard else None
+            if isinstance(found, h5py.Group):
+                # A group can hold itself.
+                if _address(found) not in seen:
+                    seen.add(_address(found))
+                    left.append(found)
+            elif isinstance(found, h5py.Dataset) and _is_plain(found):
+                held_bytes += found.nbytes
+                seen.add(_address(found))
+            else:
+                code = ModelRejectionCode.UNSAFE_MODEL
+                shown = printable(name, 60)
+                raise ModelRefused(code, f"`{shown}` among the weights is not an array of numbers in the file itself.")
+            if held_bytes > most_bytes or len(seen) > MAX_ARRAYS:
+                code = ModelRejectionCode.MODEL_TOO_LARGE
+                detail = (
+                    f"The weights unpack to more than {amount(most_bytes)}, or are more than {MAX_ARRAYS:,} arrays."
+                )
+                raise ModelRefused(code, f"{detail} {_SAVE_AGAIN}")
+
+
+def _is_plain(array: h5py.Dataset) -> bool:
+    if array.is_virtual or array.external or array.dtype.kind not in _KINDS or array.dtype.fields is not None:
+        return False
+    created = array.id.get_create_plist()
+    return all(created.get_filter(number)[0] in _FILTERS for number in range(created.get_nfilters()))
+
+
+def _address(found: h5py.Group | h5py.Dataset) -> int:
+    return int(h5py.h5o.get_info(found.id).addr)
+
+
+def _not_unpacked() -> ModelRefused:
+    code = ModelRejectionCode.MODEL_DAMAGED
+    return ModelRefused(code, f"The file is cut off or damaged: it cannot be unpacked. {_SAVE_AGAIN}")

@@ -1,0 +1,22 @@
+"""Why the file of a model is not read: a stable code, and what to do."""
+
+from heldout.model_lifecycle import ModelRejectionCode
+
+
+class ModelRefused(Exception):
+    """Its text is shown to the owner."""
+
+    def __init__(self, code: ModelRejectionCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def fails_on(shape: tuple[int, ...]) -> ModelRefused:
+    """Of a model that does not answer a batch of black images of this shape."""
+    sizes = "×".join(map(str, shape))
+    return ModelRefused(
+        ModelRejectionCode.CANNOT_ANSWER,
+        f"The model fails on a black image, an array of {sizes} zeros. Try it there where it was trained, and save it "
+        "again.",
+    )
