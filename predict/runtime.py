@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.onnx_tensors import tensors_of
+
 INPUT, OUTPUT = "pixels", "probabilities"  # what the export calls them
 
 
@@ -25,7 +27,9 @@ class Network:
     """
 
     def __init__(self, content: bytes, threads: int) -> None:
-        """Raises whatever onnxruntime does where it cannot read the file."""
+        """Raises whatever onnxruntime does where it cannot read the file; ValueError where the file names others."""
+        for _ in tensors_of(content):
+            pass
         onnxruntime = load_runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from heldout.lifecycle import FailureCode, StopReason
 from heldout.spec import JobSpec, Pixels
@@ -255,6 +255,13 @@ class Failed:
 
     code: FailureCode
     detail: str
+
+    @classmethod
+    def of_a_fault(cls, error: BaseException) -> Self:
+        """What an owner reads of a fault of ours; what the error says may name files and quote what was uploaded."""
+        return cls(
+            FailureCode.INTERNAL, f"The worker had an internal error ({type(error).__name__}); its log says where."
+        )
 
 
 # --- from the supervisor ---------------------------------------------------------------------------

@@ -101,5 +101,5 @@ def _run(
                     raise ProcessDied(died.exit_code) from died
                 return str(died)
             if answer is not None:
-                return None if work in answer else ""
+                return None if work in answer else str(answer.get("refused", {}).get("detail", ""))[:2000]
     return "It took too long."

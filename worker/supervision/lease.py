@@ -18,7 +18,7 @@ from models.job_summary import summary_of
 from models.store import claims, events, named_blobs
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
-from worker.messages import StopCause
+from worker.messages import Failed, StopCause
 from worker.supervision import metrics as worker_metrics
 from worker.supervision.lease_keeper import LeaseKeeper
 
@@ -79,7 +79,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             log.warning("attempt_abandoned")
         elif isinstance(error, Exception):
             log.error("attempt_failed", exc_info=error)
-            self.fail(FailureCode.INTERNAL, f"The worker had an internal error: {type(error).__name__}.")
+            self.fail(FailureCode.INTERNAL, Failed.of_a_fault(error).detail)
         return isinstance(error, Exception)
 
     # --- requests and loss ---------------------------------------------------------------------------

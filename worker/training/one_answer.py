@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from heldout.lifecycle import FailureCode
 from worker.messages import Failed, FromTraining
-from worker.training.runner import SupervisorGone, SupervisorPipe, begin_process, one_line
+from worker.training.refusal import ModelRefused
+from worker.training.runner import SupervisorGone, SupervisorPipe, begin_process
 
 
 def answer_once(work: Callable[[], FromTraining], pipe: Connection, *, too_large: str, side_by_side: int = 1) -> None:
@@ -31,9 +32,11 @@ def answer_once(work: Callable[[], FromTraining], pipe: Connection, *, too_large
 def _outcome(work: Callable[[], FromTraining], too_large: str) -> FromTraining:
     try:
         return work()
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+    except (MemoryError, tf.errors.ResourceExhaustedError):
         traceback.print_exc()
-        return Failed(FailureCode.OUT_OF_MEMORY, f"{too_large} not fit into memory ({one_line(error)}).")
+        return Failed(FailureCode.OUT_OF_MEMORY, f"{too_large} not fit into memory.")
+    except ModelRefused as refused:
+        return Failed(FailureCode.MODEL_UNAVAILABLE, refused.detail)
     except Exception as error:  # noqa: BLE001 - the supervisor must hear of it, whatever it is
         traceback.print_exc()
-        return Failed(FailureCode.INTERNAL, one_line(error))
+        return Failed.of_a_fault(error)

@@ -32,6 +32,7 @@ from worker.training.export import PreparedExport
 from worker.training.finish import export_kept, finish
 from worker.training.initial import start_from
 from worker.training.network import build_network, freeze_blocks
+from worker.training.refusal import ModelRefused
 from worker.training.replicas import Replicas
 from worker.training.resident import BatchSource, ResidentData
 from worker.training.streamed import StreamedData
@@ -91,17 +92,18 @@ def _final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTr
         raise
     except (GpuUnavailable, CheckpointDamaged) as error:
         return Failed(FailureCode(error.code), error.detail)
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+    except (MemoryError, tf.errors.ResourceExhaustedError):
         traceback.print_exc()
         where = "the GPU's" if assignment.device == "gpu" else "this machine's"
         return Failed(
             FailureCode.OUT_OF_MEMORY,
-            f"The training does not fit into {where} memory ({one_line(error)}). "
-            "Use a smaller batch_size or fewer filters.",
+            f"The training does not fit into {where} memory. Use a smaller batch_size or fewer filters.",
         )
+    except ModelRefused as refused:
+        return Failed(FailureCode.BACKBONE_UNAVAILABLE, refused.detail)
     except Exception as error:  # noqa: BLE001 - the supervisor must hear of it, whatever it is
         traceback.print_exc()
-        return Failed(FailureCode.INTERNAL, one_line(error))
+        return Failed.of_a_fault(error)
 
 
 def _train(
@@ -124,7 +126,10 @@ def _train(
         )
         freeze_blocks(network, spec.initial.freeze_blocks if spec.initial else 0)
     if assignment.initial is not None:
-        start_from(network, Path(assignment.initial), assignment.initial_layers)
+        try:
+            start_from(network, Path(assignment.initial), assignment.initial_layers)
+        except ModelRefused as refused:
+            return Failed(FailureCode.INITIAL_UNAVAILABLE, refused.detail)
     images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data, devices)
     data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has them, or reads the file
     engine = Engine(network, data, images, spec, towers, replicas)
@@ -247,9 +252,3 @@ def begin_process() -> None:
     """What every process that works for a supervisor does first: it ends when that says so, and not before."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's interrupt is the supervisor's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def one_line(error: BaseException) -> str:
-    """Its type and the beginning of what it says."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

@@ -1,8 +1,13 @@
 """Uploaded models that would read files, run code or reach out are refused before Keras builds anything of them."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
 import zipfile
+from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import h5py
@@ -10,15 +15,20 @@ import keras
 import numpy as np
 import pytest
 
+from models.onnx_tensors import TensorElsewhere
+from predict.runtime import Network
 from tests.onnx_files import dense_onnx, with_tensor_elsewhere
 from tests.worker.training import hostile_models
+from worker.training.exports.loading import load_models
 from worker.training.foreign.check import facts_of
 from worker.training.foreign.keras_model import KerasAnswers
+from worker.training.initial import start_from
 from worker.training.keras_config import parts_of, read_network
 from worker.training.keras_file import build_model, load_model
 from worker.training.keras_parts import LAYERS, MODELS
 from worker.training.refusal import ModelRefused
 
+ROOT = Path(__file__).parents[3]
 SECRET = "hld_a-key-that-nobody-may-read"
 # What no model may do. Hooks stay as long as the interpreter lives, so `_watched` says when they count.
 _FORBIDDEN = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.")
@@ -179,6 +189,18 @@ def test_onnx_files_with_values_in_other_files_are_refused(secret, tmp_path, pla
     with pytest.raises(ModelRefused, match="keeps weights in another file") as refused:
         facts_of(file)
     assert refused.value.code.value == "unsafe_model"
+    with pytest.raises(TensorElsewhere):
+        Network(file.read_bytes(), threads=1)
+
+
+def test_files_that_earlier_releases_stored_are_checked_when_they_are_opened(secret, tmp_path):
+    """A job behind a hostile backbone has that backbone's layers in its own model."""
+    file = tmp_path / "model.keras"
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="dense")])
+    keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda values: values), *network.layers]).save(file)
+    for opened in (lambda: start_from(network, file, ["dense"]), lambda: load_models([file])):
+        with pytest.raises(ModelRefused, match="holds program code"):
+            opened()
 
 
 def test_a_layer_that_cannot_be_built_is_named():
@@ -193,3 +215,31 @@ def test_parts_are_found_at_every_depth():
     assert {"Functional", "Sequential", "Conv2D", "LeakyReLU", "L2"} <= {
         one["class_name"] for one in parts_of(hostile_models.plain())
     }
+
+
+@pytest.mark.parametrize("seconds", [3, pytest.param(600, marks=pytest.mark.proof)])
+def test_no_mutated_config_opens_a_file_or_starts_anything(tmp_path, seconds):
+    secret = tmp_path / "api-key"
+    secret.write_text(SECRET)
+    until, said = time.monotonic() + seconds, Counter[str]()
+    for seed in count():
+        command = [
+            sys.executable,
+            "-m",
+            "tests.worker.training.fuzz_models",
+            str(min(seconds, 60)),
+            str(seed),
+            str(secret),
+        ]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        # A layer that is too large may end the process, as it may end the one that checks an upload.
+        assert ended.returncode in {0, -signal.SIGABRT, -signal.SIGKILL, -signal.SIGXCPU}, ended.stderr[-2000:]
+        if ended.returncode == 0:
+            found = json.loads(ended.stdout.splitlines()[-1])
+            assert found["broken"] == []
+            said.update(found["said"])
+        if time.monotonic() >= until and said:
+            break
+    print(said)
+    assert said["built"] > 0
+    assert said["unsafe_model"] > said["built"]

@@ -37,7 +37,7 @@ def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float3
     if ended.returncode:
         lines = ended.stderr.decode(errors="replace").strip().splitlines()
         print("\n".join(lines[-20:]), file=sys.stderr)
-        raise NotLoaded(f"Plain Keras cannot load it again: {lines[-1] if lines else ended.returncode}"[:500])
+        raise NotLoaded
     found: NDArray[np.float32] = np.load(said)
     return found
 

@@ -26,7 +26,7 @@ from worker.training.exports.proof import (
     stored_answers,
 )
 from worker.training.one_answer import answer_once
-from worker.training.runner import one_line
+from worker.training.refusal import ModelRefused
 
 
 def run(assignment: ExportAssignment, pipe: Connection) -> None:
@@ -41,11 +41,17 @@ def _outcome(assignment: ExportAssignment) -> FromTraining:
         return Failed(FailureCode.NOT_SUPPORTED, str(missing))
     except ExportDiffers as differs:
         return Failed(FailureCode.EXPORT_DIFFERS, str(differs))
+    except ModelRefused as refused:
+        return Failed(FailureCode.EXPORT_FAILED, refused.detail)
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # noqa: BLE001 - converters raise anything
         traceback.print_exc()
-        return Failed(FailureCode.EXPORT_FAILED, one_line(error))
+        return Failed(
+            FailureCode.EXPORT_FAILED,
+            f"Writing the file, or loading it again in its own runtime, failed ({type(error).__name__}); the worker's "
+            "log says where. Another format may work.",
+        )
 
 
 def exported(assignment: ExportAssignment) -> Exported:

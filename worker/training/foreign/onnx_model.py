@@ -1,7 +1,6 @@
 """An ONNX file as a network that answers, by onnxruntime. Its weights are counted without it."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +10,13 @@ from numpy.typing import NDArray
 from heldout.histories.protobuf import NotThisFormatError, fields_of
 from heldout.model_facts import ModelFacts, ModelLayer
 from heldout.model_lifecycle import ModelFormat, ModelRejectionCode
+from models.onnx_tensors import INITIALIZER, TensorElsewhere, tensors_of
 from worker.ingest.rejection import printable
 from worker.training.refusal import ModelRefused, fails_on
 
 # Fields of onnx.proto: of ModelProto and of TensorProto.
 _PRODUCER_NAME, _PRODUCER_VERSION = 2, 3
-_DIMS, _NAME, _EXTERNAL_DATA, _DATA_LOCATION = 1, 8, 13, 14
-# Which fields of its messages hold messages that lead to tensors.
-_MESSAGES: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 20: "training", 25: "function"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "training": {1: "graph", 2: "graph"},
-    "function": {7: "node", 11: "attribute"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
-    "tensor": {},
-}
-_INITIALIZER = ("graph", 5)
+_DIMS, _NAME = 1, 8
 # What the classes of onnxruntime's errors mean. Their texts would quote the file, and where the worker keeps it.
 _WHY_NOT_LOADED = {
     "InvalidProtobuf": "the file is not a whole ONNX file",
@@ -154,7 +142,10 @@ def _contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
         for number, value in fields_of(content):
             if number in (_PRODUCER_NAME, _PRODUCER_VERSION) and isinstance(value, bytes):
                 maker[number - _PRODUCER_NAME] = printable(value.decode("utf-8", "replace")[:80])
-        weights = [_weight(tensor) for field, tensor in _tensors(content) if field == _INITIALIZER]
+        weights = [_weight(tensor) for field, tensor in tensors_of(content) if field == INITIALIZER]
+    except TensorElsewhere as error:
+        code = ModelRejectionCode.UNSAFE_MODEL
+        raise ModelRefused(code, "The model keeps weights in another file. Export it as one file.") from error
     except NotThisFormatError as error:
         raise ModelRefused(
             ModelRejectionCode.NOT_A_MODEL,
@@ -162,29 +153,6 @@ def _contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
             "`model.save('model.keras')`, or export it as ONNX.",
         ) from error
     return " ".join(filter(None, maker)), weights
-
-
-def _tensors(model: bytes) -> Iterator[tuple[tuple[str, int], bytes]]:
-    """All tensors of a model, also those inside nodes, functions and sparse arrays, with the field that each stands in.
-
-    Raises:
-        ModelRefused: a tensor's values are in another file.
-        NotThisFormatError.
-    """
-    left = [("model", ("", 0), model)]
-    while left:
-        kind, field, message = left.pop()
-        fields = list(fields_of(message))
-        if kind == "tensor":
-            if any(number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value) for number, value in fields):
-                code = ModelRejectionCode.UNSAFE_MODEL
-                raise ModelRefused(code, "The model keeps weights in another file. Export it as one file.")
-            yield field, message
-        left += [
-            (_MESSAGES[kind][number], (kind, number), value)
-            for number, value in reversed(fields)
-            if number in _MESSAGES[kind] and isinstance(value, bytes)
-        ]
 
 
 def _weight(tensor: bytes) -> tuple[str, tuple[int, ...]]:

@@ -1,0 +1,49 @@
+"""The tensors of an ONNX file, at any depth: their values must be in the file itself.
+
+onnxruntime opens whatever file a tensor names. Source: onnx.proto of ONNX.
+"""
+
+from collections.abc import Iterator
+
+from heldout.histories.protobuf import fields_of
+
+# Which fields of its messages hold messages that lead to tensors.
+_MESSAGES: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+INITIALIZER = ("graph", 5)
+# Fields of TensorProto.
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+
+
+class TensorElsewhere(ValueError):
+    """The values of a tensor are in another file."""
+
+
+def tensors_of(model: bytes) -> Iterator[tuple[tuple[str, int], bytes]]:
+    """All tensors of a model, also inside nodes, functions and sparse arrays, with the field that each stands in.
+
+    Raises:
+        TensorElsewhere.
+        NotThisFormatError: the bytes are not an ONNX file.
+    """
+    left = [("model", ("", 0), model)]
+    while left:
+        kind, field, message = left.pop()
+        fields = list(fields_of(message))
+        if kind == "tensor":
+            if any(number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value) for number, value in fields):
+                raise TensorElsewhere
+            yield field, message
+        left += [
+            (_MESSAGES[kind][number], (kind, number), value)
+            for number, value in reversed(fields)
+            if number in _MESSAGES[kind] and isinstance(value, bytes)
+        ]

@@ -1,0 +1,140 @@
+"""Builds mutated configs of models for a while, and prints as JSON what came of it: `… SECONDS SEED SECRET`.
+
+Run in a process of its own: an audit hook cannot be removed, and a network of large layers may end the process. What
+the hook hears of (files, sockets, processes) is listed; nothing may be outside of Python's own folders and `SECRET`'s.
+"""
+
+import json
+import random
+import sys
+import time
+from collections import Counter
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import worker.training.preload  # noqa: F401
+from tests.worker.training.hostile_models import OUTSIDE, REACHING, part, plain
+from worker.machine.bounds import GIB, bound
+from worker.training.keras_config import ARGUMENTS, parts_of, read_network
+from worker.training.keras_file import build_model
+from worker.training.keras_parts import ACTIVATIONS, DTYPES, INITIALIZERS, LAYERS
+from worker.training.refusal import ModelRefused
+
+EVENTS = (
+    "subprocess.",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "socket.",
+    "shutil.",
+    "urllib.",
+    "ctypes.dlopen",
+)
+
+
+def values(rng: random.Random, secret: str) -> Any:
+    """A value for an argument: most of them of the kind that networks have, so that what is built goes deep."""
+    listed = [(module, name) for module, names in {**LAYERS, **INITIALIZERS}.items() for name in sorted(names)]
+    module, name = rng.choice(listed)
+    reached, arguments = rng.choice(sorted(REACHING.items()))
+    return rng.choice(
+        [
+            rng.choice([0, 1, 2, 3, 7, 16, -1, 2**31, 0.5, 1e-9, True, False, None, float("inf")]),
+            [rng.choice([0, 1, 2, 3, None, -1]) for _ in range(rng.randrange(4))],
+            rng.choice([*sorted(ACTIVATIONS), *sorted(DTYPES), "same", "channels_first", "bilinear", "ab,bc->ac"]),
+            part(module, name, {rng.choice(sorted(ARGUMENTS)): rng.choice([1, 2, [1, 2], "relu", None])}),
+            part("keras", reached, {key: secret if value == "PATH" else value for key, value in arguments.items()}),
+            part(*rng.choice(OUTSIDE), {"name": secret}),
+            {"class_name": rng.choice(["__lambda__", "__bytes__", "__typespec__"]), "config": {"value": secret}},
+            {"class_name": "__tensor__", "config": {"value": [1.0, 2.0], "dtype": rng.choice(sorted(DTYPES))}},
+            secret,
+            f"file://{secret}",
+            "http://127.0.0.1:9/model.h5",
+            rng.choice(["keras", "keras.src.saving.saving_lib", "os", "builtins"]),
+        ]
+    )
+
+
+def mutate(config: Any, rng: random.Random, secret: str) -> None:
+    """Change something somewhere in the config."""
+    places = [holder for holder in _holders(config) if holder]
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        holder = rng.choice(places)
+        if isinstance(holder, dict):
+            key = rng.choice([*holder, *holder, rng.choice(sorted(ARGUMENTS)), "vocabulary", "filepath", "module"])
+            holder[key] = rng.choice([values(rng, secret), *holder.values()])
+        elif rng.random() < 0.5:
+            holder[rng.randrange(len(holder))] = values(rng, secret)
+        else:
+            holder.append(rng.choice([values(rng, secret), deepcopy(rng.choice(holder))]))
+    if rng.random() < 0.3 and (parts := list(parts_of(config))):  # a class for another one that is listed, too
+        module, names = rng.choice(sorted(LAYERS.items()))
+        rng.choice(parts).update(module=module, class_name=rng.choice(sorted(names)))
+
+
+def _holders(value: Any) -> list[Any]:
+    left, found = [value], []
+    while left:
+        one = left.pop()
+        if isinstance(one, dict | list):
+            found.append(one)
+            left += one.values() if isinstance(one, dict) else one
+    return found
+
+
+def main(seconds: float, seed: int, secret: str) -> None:
+    import keras
+    import numpy as np
+
+    build_model(read_network(plain()))(np.zeros((1, 8, 8, 3), np.float32))  # what is imported late, is now
+    content = Path(secret).read_text().strip()
+    said: Counter[str] = Counter()
+    broken: list[str] = []
+    allowed = [
+        sys.prefix,
+        sys.base_prefix,
+        "/usr/lib/python3",
+        str(Path(__file__).parents[3]),
+        "/proc/",
+        "/sys/",
+        "/dev/null",
+    ]
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        is_file = event == "open" and isinstance(arguments[0], str | bytes | Path)
+        path = str(arguments[0]) if is_file else ""
+        if (is_file and not path.startswith(allowed)) or event.startswith(EVENTS):
+            broken.append(f"{event} {str(arguments)[:200]}")
+
+    bound(4 * GIB, int(seconds * 3) + 60)
+    rng, until = random.Random(seed), time.monotonic() + seconds
+    sys.addaudithook(hear)
+    while time.monotonic() < until:
+        config = plain()
+        mutate(config, rng, secret)
+        try:
+            network = build_model(read_network(config))
+            said["built"] += 1
+            # Large networks say nothing more about what is read, and take long.
+            if network.count_params() < 10**6 and len(network.inputs) == 1:
+                shape = [1, *(size or 4 for size in network.inputs[0].shape[1:])]
+                if np.prod(shape) < 10**6:
+                    network(np.zeros(shape, np.float32))
+                    said["answered"] += 1
+        except ModelRefused as refused:
+            said[refused.code.value] += 1
+            if content in refused.detail or not refused.detail.isprintable():
+                broken.append(refused.detail)
+        except Exception as error:  # noqa: BLE001 - a network that was built may fail on an image
+            said[f"fails: {type(error).__name__}"] += 1
+        keras.backend.clear_session()
+        if broken:
+            broken.append(json.dumps(config))
+            break
+    print(json.dumps({"said": said, "broken": broken[:20]}))
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
