@@ -34,8 +34,8 @@ class ModelRejectionCode(StrEnum):
     OLD_FORMAT = "old_format", "The file has a format that Keras used earlier: HDF5, or a SavedModel."
     MODEL_DAMAGED = "model_damaged", "The file is cut off, or its parts do not fit together."
     MODEL_TOO_LARGE = "model_too_large", "The file unpacks to more than the limit."
-    CUSTOM_OBJECT = "custom_object", "The model has a layer or a function that is not Keras' own."
-    UNSAFE_MODEL = "unsafe_model", "The model holds program code, or reads files beside itself."
+    CUSTOM_OBJECT = "custom_object", "A layer or function is your own, or one that no network for images needs."
+    UNSAFE_MODEL = "unsafe_model", "A layer holds code, reads files, or has an argument that is not accepted."
     # What it takes and gives.
     NOT_FOR_IMAGES = "not_for_images", "The model does not take one batch of images."
     UNFIT_OUTPUT = "unfit_output", "The model gives neither one figure for each class nor a feature map."

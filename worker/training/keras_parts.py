@@ -34,6 +34,7 @@ LAYERS: Classes = {
     ),
     "keras.src.activations.activations": names("Mish ReLU"),
     "keras.src.applications.convnext": names("LayerScale StochasticDepth"),
+    "keras.src.applications.inception_resnet_v2": names("CustomScaleLayer"),
     "keras.src.ops.core": names("Cast ConvertToTensor SaturateCast Slice StopGradient Unstack"),
     "keras.src.ops.einops": names("Rearrange"),
     "keras.src.ops.image": names("CropImages ExtractPatches HSVToRGB PadImages RGBToGrayscale RGBToHSV Resize"),

@@ -217,20 +217,13 @@ def test_parts_are_found_at_every_depth():
     }
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(600, marks=pytest.mark.proof)])
-def test_no_mutated_config_opens_a_file_or_starts_anything(tmp_path, seconds):
+@pytest.mark.parametrize(("configs", "seconds"), [(40, 0), pytest.param(1000, 600, marks=pytest.mark.proof)])
+def test_no_mutated_config_opens_a_file_or_starts_anything(tmp_path, configs, seconds):
     secret = tmp_path / "api-key"
     secret.write_text(SECRET)
     until, said = time.monotonic() + seconds, Counter[str]()
     for seed in count():
-        command = [
-            sys.executable,
-            "-m",
-            "tests.worker.training.fuzz_models",
-            str(min(seconds, 60)),
-            str(seed),
-            str(secret),
-        ]
+        command = [sys.executable, "-m", "tests.worker.training.fuzz_models", str(configs), str(seed), str(secret)]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         # A layer that is too large may end the process, as it may end the one that checks an upload.
         assert ended.returncode in {0, -signal.SIGABRT, -signal.SIGKILL, -signal.SIGXCPU}, ended.stderr[-2000:]
