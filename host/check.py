@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -14,6 +16,7 @@ from heldout.errors import HeldoutError, OperatorError
 from heldout.settings import Settings, unknown_settings
 from host.deep_check import check_deep
 from host.own_servers import require_file
+from host.workers import ROOT
 from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Database
@@ -94,6 +97,7 @@ def _findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:
         "installed" if present else "not installed; a worker needs the extra `cpu` or `gpu`",
     )
     yield "gpu", True, _gpus()
+    yield _foreign_files()
 
 
 @contextmanager
@@ -163,3 +167,14 @@ def _gpus() -> str:
         return f"{pynvml.nvmlDeviceGetCount()} found"
     except pynvml.NVMLError:
         return "none found; jobs train on the CPU"
+
+
+def _foreign_files() -> tuple[str, bool, str]:
+    # In a process of its own: only the worker's code knows, which this one does not import.
+    command = [sys.executable, "-m", "worker.machine.enclosure"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+        works, text = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return "foreign files", False, "not known: `python -m worker.machine.enclosure` fails, and says why"
+    return "foreign files", works, text

@@ -123,8 +123,10 @@ def load(folder: Path) -> ImageSet:
     about = json.loads((folder / "about.json").read_bytes())
     with np.load(folder / "splits.npz") as splits:
         by_name = {split: splits[split] for split in SPLITS}
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    images.filename = folder / "images.npy"  # NumPy resolves it, and an enclosed process may not go by what results
     return ImageSet(
-        images=np.load(folder / "images.npy", mmap_mode="r"),
+        images=images,
         labels=np.load(folder / "labels.npy"),
         splits=by_name,
         classes=tuple(about["classes"]),

@@ -9,6 +9,7 @@ from models.arrays import FILES, load
 from worker.ingest.folders import empty
 from worker.ingest.limits import Limits
 from worker.ingest.pipeline import Progress, ingest
+from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
 from worker.ingest.sources.arrays import RowNames
@@ -26,6 +27,7 @@ def derive(
     target: Path,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = lambda stage, done, of: None,
+    pool: ProcessPool | None = None,
 ) -> Report:
     """Write a version with changes into the folder `target`, as `run` writes an upload.
 
@@ -49,7 +51,7 @@ def derive(
         return DerivedSource(base, changes, limits)
 
     size_bytes = sum((content / name).stat().st_size for name in FILES)
-    report = ingest(opening, size_bytes, spec, target, limits, progress)
+    report = ingest(opening, size_bytes, spec, target, limits, progress, pool)
     if report.sha256 == sha256:
         empty(target)
         other = " Cut with another `seed`." if changes.resplit else ""

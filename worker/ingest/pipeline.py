@@ -39,6 +39,7 @@ def run(
     target: Path,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = lambda stage, done, of: None,
+    pool: ProcessPool | None = None,
 ) -> Report:
     """Ingest the upload in the file `source` into the folder `target`, which is empty or not there.
 
@@ -51,7 +52,7 @@ def run(
     """
     size_bytes = source.stat().st_size
     return ingest(
-        lambda scratch: open_source(source, spec, scratch, limits), size_bytes, spec, target, limits, progress
+        lambda scratch: open_source(source, spec, scratch, limits), size_bytes, spec, target, limits, progress, pool
     )
 
 
@@ -62,16 +63,18 @@ def ingest(
     target: Path,
     limits: Limits,
     progress: Progress,
+    pool: ProcessPool | None,
 ) -> Report:
     """The same for any source. Raises Rejection; `target` then is empty.
 
-    Args: opening is given a folder for what has to be unpacked; size_bytes is that of what is opened.
+    Args: opening is given a folder for what has to be unpacked; size_bytes is that of what is opened; pool is closed,
+        and made where it is None.
     """
     target.mkdir(parents=True, exist_ok=True)
     if any(target.iterdir()):
         raise ValueError(f"{target} is not empty")
     try:
-        with ProcessPool(limits.processes) as pool:
+        with pool or ProcessPool(limits.processes) as pool:
             return _run(opening, size_bytes, spec, target, limits, pool, progress)
     except BaseException as error:
         empty(target)

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from multiprocessing.sharedctypes import RawArray
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
-
-from threadpoolctl import threadpool_limits
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.parent_process import end_with_parent
@@ -22,6 +21,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 TASKS_PER_PROCESS = 2  # under way at once, so that no process waits and little lies in memory
+# A fork starts at once and shares what is imported; the executor makes its threads only after it has forked. Elsewhere
+# than on Linux forks are not safe.
+_CONTEXT: Any = get_context("fork" if sys.platform == "linux" else "spawn")
 
 
 class _Task(NamedTuple):
@@ -96,23 +98,28 @@ class ProcessPool:
     def _death(self, function: Any, under_way: Iterable[_Task]) -> Rejection:
         """Which task ended its process: each that was under way is tried again, in a process of its own."""
         for task in under_way:
-            with self._start(1) as alone:
-                try:
-                    alone.submit(_run, function, task.content, task.slot).result()
-                except BrokenProcessPool:
-                    name = task.names[min(self._marks[task.slot], len(task.names) - 1)]
-                    detail = f"Reading {printable(name)!r} ended the process that did it. Save it again, or remove it."
-                    return Rejection(RejectionCode.CRASHED, detail, name)
-                except Exception as error:  # noqa: BLE001 - a failure that its broken process could not tell
-                    if isinstance(error, Rejection):
-                        return error
+            # No executor: its locks could not be made any more.
+            hearing, telling = _CONTEXT.Pipe(duplex=False)
+            alone = _CONTEXT.Process(
+                target=_run_alone, args=(telling, self._marks, os.getpid(), function, task.content, task.slot)
+            )
+            alone.start()
+            telling.close()
+            try:
+                rejection = hearing.recv()  # of a failure that its broken process could not tell
+            except EOFError:
+                name = task.names[min(self._marks[task.slot], len(task.names) - 1)]
+                detail = f"Reading {printable(name)!r} ended the process that did it. Save it again, or remove it."
+                rejection = Rejection(RejectionCode.CRASHED, detail, name)
+            finally:
+                hearing.close()
+                alone.join()
+            if rejection is not None:
+                return rejection
         return Rejection(RejectionCode.CRASHED, "A process of the ingest was killed. Upload it again.")
 
     def _start(self, count: int) -> ProcessPoolExecutor:
-        # A fork starts at once and shares what is imported; the executor makes its threads only after it has forked.
-        # Elsewhere than on Linux forks are not safe.
-        context = get_context("fork" if sys.platform == "linux" else "spawn")
-        return ProcessPoolExecutor(count, context, _begin, (self._marks, os.getpid()))
+        return ProcessPoolExecutor(count, _CONTEXT, _begin, (self._marks, os.getpid()))
 
 
 _marks: Any = None  # in a process of a pool: for each slot, the part of its task that was begun last
@@ -128,7 +135,6 @@ def mark(part: int) -> None:
 def _begin(marks: Any, parent: int) -> None:
     global _marks
     _marks = marks
-    threadpool_limits(1, "blas")  # the processes have the cores: threads of their own would only wait for each other
     end_with_parent(parent)
 
 
@@ -140,3 +146,18 @@ def _run(function: Callable[[Any], Any], content: Any, slot: int) -> Any:
         return function(content)
     except MemoryError:
         raise Rejection(RejectionCode.OUT_OF_MEMORY, "The ingest needed more memory than it may use.") from None
+
+
+def _run_alone(
+    telling: Connection, marks: Any, parent: int, function: Callable[[Any], Any], content: Any, slot: int
+) -> None:
+    """Do one task again in a process for it, and say by which rejection it failed, or None."""
+    _begin(marks, parent)
+    rejection = None
+    try:
+        _run(function, content, slot)
+    except Rejection as error:
+        rejection = error
+    except Exception:  # noqa: BLE001 - not what ended the process
+        pass
+    telling.send(rejection)

@@ -49,7 +49,13 @@ def _first_of_joined(count: int, pairs: Iterable[Sequence[int]]) -> NDArray[np.i
 
 
 def relate(
-    content: Path, target: Path, limits: Limits, *, names: Path | None = None, group_by: str | None = None
+    content: Path,
+    target: Path,
+    limits: Limits,
+    *,
+    names: Path | None = None,
+    group_by: str | None = None,
+    pool: ProcessPool | None = None,
 ) -> dict[str, str]:
     """Write the relations of a stored dataset into the folder `target`; gives the digest of each of its splits.
 
@@ -65,7 +71,7 @@ def relate(
         Pixels.of(content / "images.npy"), images.labels, images.splits, images.classes, (), images.value_range
     )
     try:
-        with ProcessPool(limits.processes) as pool:
+        with pool or ProcessPool(limits.processes) as pool:
             seen = scan(dataset, pool, lambda done: None)
             copies = find_copies(dataset, seen, pool)
     except MemoryError:

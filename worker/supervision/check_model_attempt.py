@@ -17,7 +17,7 @@ from worker.machine.cores import JobCores
 from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.supervision.foreign_attempt import ForeignAttempt
-from worker.supervision.foreign_process import ForeignProcess, in_scratch
+from worker.supervision.foreign_process import ForeignProcess
 from worker.supervision.lease import AttemptLease
 from worker.supervision.memory_watch import told_of_cause
 
@@ -56,8 +56,9 @@ class CheckModelAttempt(ForeignAttempt):
     def start(self, model: Path, memory_bytes: int, in_use: ExitStack) -> ForeignProcess:
         return ForeignProcess(
             "check",
-            {"model": in_scratch(model)},
-            self.folder,
+            {},
+            {"model": model},
+            self.written,
             memory_bytes=memory_bytes,
             wall_s=int(self.max_runtime_s),
         )

@@ -61,6 +61,7 @@ class ForeignAttempt(ABC):
         self.settings = settings
         self.files = AttemptFiles(lease, settings)
         self.folder = Path()  # of this attempt alone
+        self.written = Path()  # what the process may write
         self.max_runtime_s = max_runtime_s
         self._key = key
         self._scratch = scratch
@@ -95,11 +96,10 @@ class ForeignAttempt(ABC):
         """Do the work. When this returns the job is settled, or another worker has it; it never raises."""
         with self.lease as lease, ExitStack() as in_use:
             self.folder = self._scratch.attempt(lease.held.job_id, lease.held.attempt)
+            self.written = self.folder / "written"
             in_use.callback(shutil.rmtree, self.folder, ignore_errors=True)
             try:
-                model = self.folder / "model"  # alone in its folder: an ONNX file may name files beside it
-                model.mkdir(parents=True)
-                model /= "file.keras"
+                model = self.folder / "file.keras"
                 self.files.fetch(self._key, model)
                 memory_bytes = _PROGRAMS_BYTES + _COPIES * model.stat().st_size
                 self._watch.begin()

@@ -9,12 +9,13 @@ from models.store.claims import Claimed
 from worker.machine.bounds import GIB
 from worker.messages import AssignedBackbone
 from worker.supervision.attempt_files import AttemptFiles, BackboneGone, InitialGone, Interrupted
-from worker.supervision.foreign_process import ForeignProcess, ForeignProcessDied, in_scratch
+from worker.supervision.foreign_process import ForeignProcess, ForeignProcessDied
 from worker.supervision.lease import AttemptLease
 from worker.supervision.memory_watch import MemoryWatch
 from worker.supervision.processes import ProcessDied
 
 MAX_S = 900
+WEIGHTS_FILE = "initial.npz"
 _PROGRAMS_BYTES = 3 * GIB
 _COPIES = 6
 
@@ -41,11 +42,11 @@ def weights_of(model: Path, folder: Path, lease: AttemptLease, watch: MemoryWatc
         LeaseLost.
         Interrupted: a client or the worker wants the attempt to end.
     """
-    target = folder / "initial.npz"
-    died = _run("weights", model, target, folder, lease, watch)
+    target = folder / "initial"
+    died = _run("weights", model, target, lease, watch)
     if died is not None:
         raise InitialGone(f"The weights that it starts from cannot be read from the uploaded model. {died}".rstrip())
-    return target
+    return target / WEIGHTS_FILE
 
 
 def fetch_backbone(
@@ -62,12 +63,11 @@ def fetch_backbone(
     if claimed.backbone is None:
         return None
     file, target = folder / "backbone.keras", folder / "backbone"
-    target.mkdir(exist_ok=True)
     try:
         files.fetch(claimed.backbone.key, file)
     except BlobMissing as error:
         raise BackboneGone("The file of its backbone is not in the blob store.") from error
-    died = _run("backbone", file, target, folder, lease, watch)
+    died = _run("backbone", file, target, lease, watch)
     if died is not None:
         raise BackboneGone(f"Its backbone cannot be read from the uploaded model. {died}".rstrip())
     file.unlink()
@@ -78,16 +78,15 @@ def _run(
     work: Literal["weights", "backbone"],
     model: Path,
     target: Path,
-    folder: Path,
     lease: AttemptLease,
     watch: MemoryWatch,
 ) -> str | None:
     """Have the bounded process write `target`; gives why it could not, and None where it did."""
-    assignment = {"model": in_scratch(model), "target": in_scratch(target)}
     memory_bytes = _PROGRAMS_BYTES + _COPIES * model.stat().st_size
     ends_at = time.monotonic() + MAX_S
     watch.begin()
-    with ForeignProcess(work, assignment, folder, memory_bytes=memory_bytes, wall_s=MAX_S) as process:
+    assignment, inputs = {"file": WEIGHTS_FILE}, {"model": model}
+    with ForeignProcess(work, assignment, inputs, target, memory_bytes=memory_bytes, wall_s=MAX_S) as process:
         while time.monotonic() < ends_at:
             lease.require()
             requested = lease.requested_stop(out_of_time=False)

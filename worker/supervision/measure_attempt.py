@@ -22,7 +22,7 @@ from worker.machine.cores import JobCores
 from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
 from worker.supervision.foreign_attempt import ForeignAttempt
-from worker.supervision.foreign_process import ForeignProcess, in_scratch
+from worker.supervision.foreign_process import ForeignProcess
 from worker.supervision.lease import AttemptLease
 
 # What it writes, and who checks that it is such a file before it is stored.
@@ -68,19 +68,16 @@ class MeasureAttempt(ForeignAttempt):
         has_names = self.files.fetch_if_there(f"datasets/{dataset_id}/{MEMBERS_FILE}", names)
         resident = self.memory.resident_bytes()
         images_bytes = min((dataset / "images.npy").stat().st_size, resident)
-        assignment = {
-            "model": in_scratch(model),
-            "facts": self._spec.facts.model_dump(mode="json"),
-            "dataset": in_scratch(dataset),
-            "relations": in_scratch(relations) if has_relations else None,
-            "names": in_scratch(names) if has_names else None,
-            "resident_bytes": resident,
-            "target": in_scratch(self.folder),
-        }
         return ForeignProcess(
             "measure",
-            assignment,
-            self.folder,
+            {"facts": self._spec.facts.model_dump(mode="json"), "resident_bytes": resident},
+            {
+                "model": model,
+                "dataset": dataset,
+                "relations": relations if has_relations else None,
+                "names": names if has_names else None,
+            },
+            self.written,
             memory_bytes=memory_bytes + GIB + _COPIES_OF_IMAGES * images_bytes,
             wall_s=int(self.max_runtime_s),
         )
@@ -101,7 +98,7 @@ class MeasureAttempt(ForeignAttempt):
         self.lease.require()
         found = []
         for name, kind in FILES:
-            file = self.folder / kind.file_name
+            file = self.written / kind.file_name
             if file.exists():
                 kind.from_bytes(file.read_bytes())  # whoever read the model may have written anything
                 key = self.lease.key(kind.file_name)

@@ -21,6 +21,7 @@ from models.store import claims, worker_memory
 from models.store.claims import Claimed
 from worker.machine.cores import Cores, JobCores
 from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, slots
+from worker.machine.enclosure import keep_capabilities_to_itself
 from worker.machine.fetch import fetch_missing
 from worker.machine.gpus import Gpus
 from worker.machine.memory import memory_bytes
@@ -75,6 +76,7 @@ class Worker:
             OperatorError: if the database is at another release's revision.
         """
         require_newest(self.database)
+        keep_capabilities_to_itself()
         self._gpu_presence.start()
         metrics.serve(self.settings.metrics_port, self.slots, DiskMetrics(self.settings.home_path, self.blobs))
         processes.warm_up(self.scratch.socket_folder)

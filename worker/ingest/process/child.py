@@ -1,16 +1,17 @@
 """Entry of the process that ingests one upload, derives a version, or finds the copies in one dataset.
 
-It is bounded before it reads anything, and has no credentials.
+It is bounded and enclosed before it reads anything, and has no credentials.
 """
 
-import json
 import os
 import resource
 import sys
 import time
 import traceback
 import warnings
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
@@ -19,10 +20,11 @@ from worker.ingest.derive import derive
 from worker.ingest.folders import empty
 from worker.ingest.limits import GIB, Limits
 from worker.ingest.pipeline import run
+from worker.ingest.pool import ProcessPool
 from worker.ingest.process.messages import Message, Progress, Related, encoded
 from worker.ingest.rejection import Rejection
 from worker.ingest.relations import relate
-from worker.machine.memory import be_first_in_line
+from worker.machine.enclosure import begin, enclose
 
 PROGRESS_EVERY_S = 0.5
 # Nobody waits for copies that are searched for in the background: a process that trains comes first.
@@ -34,13 +36,18 @@ def main() -> None:
 
     The assignment, a JSON object, comes from standard input; the answer goes in lines to standard output.
     """
-    assignment = json.loads(sys.stdin.buffer.read())
+    assignment, pipe = begin()
     limits = Limits(**assignment["limits"])
     bound(limits)
     warnings.simplefilter("ignore")  # a hostile upload could fill the log with them
-    # Libraries may print; the pipe is ours alone.
-    pipe = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
+    if sys.argv[1] == "relate":
+        os.nice(BACKGROUND_NICENESS)
+    with ProcessPool(limits.processes) as pool:  # while its locks, in /dev/shm, can be made
+        enclose(assignment["readable"], assignment["writable"])
+        _answer(assignment, limits, pool, pipe)
+
+
+def _answer(assignment: dict[str, Any], limits: Limits, pool: ProcessPool, pipe: FileIO) -> None:
     target = Path(assignment["target"])
     said = 0.0
 
@@ -53,10 +60,9 @@ def main() -> None:
     answer: Message
     try:
         if sys.argv[1] == "relate":
-            os.nice(BACKGROUND_NICENESS)
             names = None if assignment["names"] is None else Path(assignment["names"])
             content, group_by = Path(assignment["content"]), assignment["group_by"]
-            answer = Related(relate(content, target, limits, names=names, group_by=group_by))
+            answer = Related(relate(content, target, limits, names=names, group_by=group_by, pool=pool))
         elif sys.argv[1] == "derive":
             answer = derive(
                 Path(assignment["content"]),
@@ -68,10 +74,11 @@ def main() -> None:
                 target,
                 limits,
                 progress,
+                pool,
             )
         else:
             spec = DatasetSpec.model_validate(assignment["spec"])
-            answer = run(Path(assignment["source"]), spec, target, limits, progress)
+            answer = run(Path(assignment["source"]), spec, target, limits, progress, pool)
     except Rejection as rejection:
         answer = rejection
     except BrokenPipeError:
@@ -90,7 +97,6 @@ def main() -> None:
 
 def bound(limits: Limits) -> None:
     """Bound this process and those that it starts: memory, processor time, the size of files, no core dumps."""
-    be_first_in_line()
     _lower(resource.RLIMIT_DATA, limits.memory_bytes)
     # A bound on addresses too, for systems that do not count data; files that are mapped come on top.
     _lower(resource.RLIMIT_AS, limits.memory_bytes + limits.normalised_bytes + 4 * GIB)

@@ -1,27 +1,23 @@
 """Entry of the process that reads an uploaded model: to `check` or `measure` it, for its `weights`, or as a `backbone`.
 
-It is bounded before it reads anything, and has no credentials. What it says is JSON: the model's file is a stranger's.
+It is bounded and enclosed before it reads anything. What it says is JSON: the model's file is a stranger's.
 """
 
 import json
-import os
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
 from worker.machine.bounds import bound
-from worker.machine.memory import be_first_in_line
+from worker.machine.enclosure import begin, enclose
 
 
 def main() -> None:
     """Do what the argument says. The assignment, a JSON object, comes from standard input; the answer is one line."""
-    assignment = json.loads(sys.stdin.buffer.read())
-    be_first_in_line()
+    assignment, pipe = begin()
     bound(assignment["memory_bytes"], assignment["wall_s"])
-    # Libraries may print; the pipe is ours alone.
-    pipe = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
+    enclose(assignment["readable"], assignment["writable"])
     answer = _answer(sys.argv[1], assignment)
     data = memoryview(json.dumps(answer, allow_nan=False).encode() + b"\n")
     while data:
@@ -40,7 +36,7 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
         if work == "weights":
             from worker.training.foreign.keras_model import save_weights
 
-            return {"weights": save_weights(model, Path(assignment["target"]))}
+            return {"weights": save_weights(model, Path(assignment["target"], assignment["file"]))}
         if work == "backbone":
             from worker.training.foreign.backbone import save_backbone
 

@@ -19,9 +19,10 @@ from tests.worker.ingest.uploads import MIB, SPEC, arrays_of, encoded, noise, np
 from worker.ingest.limits import Limits
 from worker.ingest.process.messages import Progress, decoded
 from worker.ingest.process.messages import encoded as line_of
-from worker.ingest.process.parent import ROOT, IngestProcess, ingest
+from worker.ingest.process.parent import IngestProcess, ingest
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
+from worker.machine.enclosure import ROOT
 
 TWO = Limits(processes=2)
 

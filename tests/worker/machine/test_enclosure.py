@@ -1,0 +1,223 @@
+"""A process that reads strangers' files has nothing to lose: each way out, with all doors of a machine and fewer."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.arrays import FILES
+from tests.onnx_files import dense_onnx
+from worker.machine import enclosed_process
+from worker.machine.enclosed_process import EnclosedProcess, take_back
+from worker.machine.enclosure import FIRST_USER, USERS, Doors, find_doors
+from worker.supervision.foreign_process import ForeignProcess
+
+HERE = find_doors()
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these doors")
+
+# What it is for, whatever is closed.
+ALLOWED = {
+    *(
+        "read its input",
+        "read a file of its dataset",
+        "write its folder",
+        "move what it wrote",
+        "write temporary files",
+    ),
+    *("pair sockets", "fork", "start a thread"),
+}
+# Which door closes which way, where it is the only one: as another user, by Landlock, by the filter of system calls.
+USER, LANDLOCK, FILTER = "user", "landlock", "filter"
+CLOSED_BY = {
+    "read the key": {USER, LANDLOCK},
+    "read a neighbour": {USER, LANDLOCK},
+    "list the worker's folder": {USER, LANDLOCK},
+    "read another file of the dataset": {USER, LANDLOCK},
+    "read the worker's variables": {USER, LANDLOCK},
+    "read the worker's memory": {USER, LANDLOCK},
+    "copy the worker's memory": {USER, LANDLOCK, FILTER},
+    "trace the worker": {USER, LANDLOCK, FILTER},
+    "signal the worker": {USER, LANDLOCK, FILTER},
+    "signal everything": {FILTER},
+    "signal another process": {USER, LANDLOCK},
+    "bound the worker": {USER, FILTER},
+    "write outside": {USER, LANDLOCK},
+    "write its input": {USER, LANDLOCK},
+    "write the code": {USER, LANDLOCK},
+    "open a file to all": {USER, FILTER},
+    "link to the key": {LANDLOCK, FILTER},
+    "connect by TCP": {LANDLOCK, FILTER},
+    "connect by UDP": {FILTER},
+    "connect to a socket": {USER, FILTER},
+    "connect to an abstract socket": {LANDLOCK, FILTER},
+    "run a program": {LANDLOCK, FILTER},
+    "run Python": {LANDLOCK, FILTER},
+    "make a ring": {FILTER},
+    "make a namespace": {FILTER},
+    "leave its session": {FILTER},
+    "use a right of root": {USER, LANDLOCK, FILTER},
+}
+# What works where nothing is closed: else the attempts would prove nothing.
+OPEN_OTHERWISE = {
+    *("read the key", "read a neighbour", "signal the worker", "signal another process", "bound the worker"),
+    *("write outside", "open a file to all", "link to the key", "connect by TCP", "connect by UDP"),
+    *("connect to a socket", "connect to an abstract socket", "run a program", "run Python"),
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """A worker's folder with a key, files that are handed over, and servers that nobody is to reach."""
+    outside = tmp_path / "home"
+    outside.mkdir()
+    (outside / "api-key").write_text("ho_secret")
+    (outside / "api-key").chmod(0o600)
+    (tmp_path / "neighbour").write_text("another owner's")
+    (tmp_path / "input").write_text("a stranger's")
+    (tmp_path / "input").chmod(0o600)  # as where nobody but the worker may read
+    dataset = tmp_path / "datasets" / "one"
+    dataset.mkdir(parents=True)
+    for name in (*FILES, "other"):
+        (dataset / name).write_text("{}")
+    abstract = f"\0heldout-test-{os.getpid()}"
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as tcp,
+        closing(socket.socket(socket.AF_UNIX)) as named,
+        closing(socket.socket(socket.AF_UNIX)) as unnamed,
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as victim,
+    ):
+        before = os.getcwd()
+        os.chdir(outside)  # the path of a socket is short
+        named.bind("socket")
+        os.chdir(before)
+        named.listen()
+        unnamed.bind(abstract)
+        unnamed.listen()
+        yield {
+            "assignment": {
+                "outside": str(outside),
+                "tcp": tcp.getsockname()[1],
+                "abstract": abstract,
+                "victim": victim.pid,
+            },
+            "inputs": {"input": tmp_path / "input", "dataset": dataset},
+            "target": tmp_path / "target",
+        }
+        victim.kill()
+
+
+def tried(place: dict[str, Any], doors: Doors | None) -> dict[str, Any]:
+    """What the process could do, with the doors closed that are given, or all."""
+    assignment = place["assignment"] | {"doors": None if doors is None else asdict(doors)}
+    with EnclosedProcess("tests.worker.machine.probe", "", assignment, place["inputs"], place["target"], {}) as process:
+        line = process.read_line(60)
+        assert line is not None, process.last_lines()
+    return json.loads(line)
+
+
+@on_linux
+@pytest.mark.parametrize(
+    "missing", [(), (USER,), (USER, LANDLOCK), (USER, FILTER), (LANDLOCK, FILTER), (USER, LANDLOCK, FILTER)]
+)
+def test_each_way_out_is_closed_by_what_the_machine_has(
+    missing: tuple[str, ...], place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doors = HERE
+    if USER in missing:
+        doors = replace(doors, cannot_switch="of this test")
+        monkeypatch.setattr(enclosed_process, "reason_not_to_switch", lambda: "of this test")
+    if LANDLOCK in missing:
+        doors = replace(doors, landlock=0)
+    if FILTER in missing:
+        doors = replace(doors, has_filter=False)
+    has = {USER} if not doors.cannot_switch else set()
+    has |= {LANDLOCK} if doors.landlock >= 6 else set()
+    has |= {FILTER} if doors.has_filter else set()
+    said = tried(place, doors if missing else None)["said"]
+    assert {name for name in ALLOWED if said[name] != "done"} == set()
+    assert {name for name, by in CLOSED_BY.items() if by & has and said[name] == "done"} == set()
+    assert {name for name in OPEN_OTHERWISE if not CLOSED_BY[name] & has and said[name] != "done"} == set()
+    assert set(said) == ALLOWED | set(CLOSED_BY)
+
+
+def test_it_knows_five_variables_and_our_own_constants(place: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HELDOUT_DATABASE_PASSWORD", "AWS_SECRET_ACCESS_KEY", "HOME", "ANYTHING_ELSE"):
+        monkeypatch.setenv(name, "secret-1234")
+    known = set(tried(place, None)["variables"]) - set(enclosed_process._CONSTANTS) - {"LC_CTYPE"}
+    assert known <= {"PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "TMPDIR"}
+    assert len(known) <= 5
+
+
+@on_linux
+@pytest.mark.skipif(bool(HERE.cannot_switch), reason=f"no other users here: {HERE.cannot_switch}")
+def test_each_process_has_a_user_of_its_own_and_what_it_writes_is_the_workers(place: dict[str, Any]) -> None:
+    target = place["target"]
+    users = set()
+    for number in range(2):
+        users.add(tried({**place, "target": target.with_name(f"target-{number}")}, None)["user"])
+    assert len(users) == 2
+    assert all(FIRST_USER <= user < FIRST_USER + USERS for user in users)
+    written = target.with_name("target-0")
+    assert {path.stat().st_uid for path in [written, *written.rglob("*")]} == {os.geteuid()}
+    assert sorted(path.name for path in written.parent.glob(".reading-*")) == []
+
+
+@on_linux
+def test_the_process_that_reads_a_model_is_enclosed(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(dense_onnx(np.ones((64, 2)), np.ones(2), image=(1, 8, 8)))
+    with ForeignProcess("check", {}, {"model": model}, tmp_path / "out", memory_bytes=2**32, wall_s=60) as process:
+        answer = process.read_line(60)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    assert answer is not None
+    assert set(json.loads(answer)) == {"facts"}
+    lines = dict(line.split(":", 1) for line in status.splitlines())
+    assert lines["NoNewPrivs"].strip() == "1"
+    assert lines["Seccomp"].strip() == ("2" if HERE.has_filter else "0")
+    assert lines["CapEff"].strip("0 \t") == ""
+    assert (int(lines["Uid"].split()[0]) == os.geteuid()) == bool(HERE.cannot_switch)
+
+
+def test_what_is_taken_back_leads_nowhere(tmp_path: Path) -> None:
+    secret, written = tmp_path / "secret", tmp_path / "written"
+    secret.write_text("secret")
+    (written / "closed").mkdir(parents=True)
+    (written / "plain").write_text("plain")
+    (written / "closed" / "link").symlink_to(secret)
+    (written / "folder").symlink_to(tmp_path)
+    os.link(secret, written / "hard")
+    os.mkfifo(written / "pipe")
+    (written / "closed").chmod(0)
+    take_back(written, is_foreign=False)
+    assert sorted(path.name for path in written.rglob("*")) == ["closed", "plain"]
+    assert secret.read_text() == "secret"
+
+
+@pytest.mark.parametrize(
+    ("doors", "works", "words"),
+    [
+        (Doors("linux", "", 7, has_filter=True), True, ["as a user of its own", "Landlock 7", "and seccomp"]),
+        (
+            Doors("linux", "", 0, has_filter=False),
+            True,
+            ["user of its own", "no Landlock", "Linux 6.12", "libseccomp2"],
+        ),
+        (Doors("linux", "it is no root", 4, has_filter=True), True, ["the worker's user", "no root", "Linux 6.12"]),
+        (Doors("linux", "it is no root", 0, has_filter=True), False, ["the worker's user", "no root", "no Landlock"]),
+        (Doors("darwin", "…", 0, has_filter=False), True, ["the worker's user", "only Linux", "Docker Compose"]),
+    ],
+)
+def test_what_a_machine_lacks_is_said(doors: Doors, works: bool, words: list[str]) -> None:
+    told, text = doors.describe()
+    assert told is works
+    for word in words:
+        assert word in text

@@ -1,0 +1,226 @@
+"""A process that reads strangers' files, as the worker sees it: started with nothing to lose, heard, ended by force."""
+
+import os
+import secrets
+import selectors
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from json import dumps
+from pathlib import Path
+from typing import Any, Self
+
+from heldout.parent_process import launched
+from models.arrays import FILES
+from worker.machine.enclosure import FIRST_USER, GROUP, ROOT, USERS, reason_not_to_switch
+
+# With LANG and TMPDIR these are all that it knows of the worker's environment; our own constants come on top.
+INHERITED_VARIABLES = ("PATH", "PYTHONPATH", "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH")
+_CONSTANTS = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONUTF8": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "JOBLIB_MULTIPROCESSING": "0",  # it would try for locks that cannot be made
+}
+MAX_LINE_BYTES = 64 * 1024**2
+_LOG_BYTES = 16_384
+_LOG_LINES = 20
+
+
+class ProcessEnded(Exception):
+    """There are no more lines. exit_code: negative for a signal."""
+
+    def __init__(self, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(f"was ended by {self.signal_name}" if exit_code < 0 else f"ended with status {exit_code}")
+
+    @property
+    def signal_name(self) -> str:
+        number = -self.exit_code
+        return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+class LineTooLong(Exception):
+    """The process says more than is listened to."""
+
+
+class EnclosedProcess:
+    """A process with an assignment. The thread that starts it must outlive it: on Linux it ends with that thread.
+
+    Args:
+        module: the entry; it calls `begin` and `enclose` of `worker.machine.enclosure`.
+        inputs: the files, and folders of datasets, that it reads; the assignment gets each under its name.
+        target: the folder that it writes, made where it is missing; the assignment gets it as `target`.
+        variables: constants of ours that libraries read when they are loaded.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        work: str,
+        assignment: Mapping[str, Any],
+        inputs: Mapping[str, Path | None],
+        target: Path,
+        variables: Mapping[str, str],
+    ) -> None:
+        self.target = target
+        target.mkdir(parents=True, exist_ok=True)
+        self._scratch = Path(tempfile.mkdtemp(prefix=".reading-", dir=target.resolve().parent))
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
+        self._user = None if reason_not_to_switch() else FIRST_USER + secrets.randbelow(USERS)
+        opened: list[int] = []
+        try:
+            seen, readable = self._hand_over(inputs, opened)
+            writable = [self._see(folder.resolve(), opened) for folder in (target, self._scratch)]
+            if self._user is not None:
+                for folder in (target, self._scratch):
+                    os.chown(folder, self._user, self._user)
+            self._process = subprocess.Popen(
+                launched([sys.executable, "-m", module, work]),
+                cwd=ROOT,
+                env={name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
+                | {"LANG": "C.UTF-8", "TMPDIR": writable[1], **_CONSTANTS, **variables},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                start_new_session=True,  # the processes that it starts are ended with it
+                user=self._user,
+                group=self._user,
+                extra_groups=None if self._user is None else [GROUP],
+                pass_fds=opened,
+            )
+        except BaseException:
+            self._log.close()
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            raise
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+        assert self._process.stdout is not None
+        assert self._process.stdin is not None
+        self._is_over = False
+        self._last_lines: list[str] = []
+        self._lines: list[bytes] = []
+        self._buffer = b""
+        self._out = self._process.stdout
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._out, selectors.EVENT_READ)
+        whole = {**assignment, **seen, "target": writable[0], "readable": readable, "writable": writable}
+        with suppress(BrokenPipeError), self._process.stdin as pipe:  # one that died at once, `read_line` tells
+            pipe.write(dumps(whole).encode())
+
+    @property
+    def pid(self) -> int:
+        """Of the process, and of the group and session that it and its helpers are in."""
+        return self._process.pid
+
+    def read_line(self, timeout_s: float) -> bytes | None:
+        """The next line that it says, or None after `timeout_s` without one.
+
+        Raises:
+            ProcessEnded, LineTooLong.
+        """
+        until = time.monotonic() + timeout_s
+        while not self._lines:
+            if not self._selector.select(max(0.0, until - time.monotonic())):
+                return None
+            data = os.read(self._out.fileno(), 1024**2)
+            if not data:
+                raise ProcessEnded(self._process.wait())
+            *self._lines, self._buffer = (self._buffer + data).split(b"\n")
+            if len(self._buffer) > MAX_LINE_BYTES:
+                raise LineTooLong
+        return self._lines.pop(0)
+
+    def last_lines(self) -> list[str]:
+        """The end of what the process printed, for the operator's log."""
+        return self._last_lines if self._is_over else self._read_log()
+
+    def kill(self) -> None:
+        """End the process and all that it started; does nothing to one that has ended. What it wrote is ours then."""
+        if self._is_over:
+            return
+        self._is_over = True
+        with suppress(ProcessLookupError, PermissionError):  # all of them are gone
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._selector.close()
+        self._out.close()
+        self._last_lines = self._read_log()
+        self._log.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        take_back(self.target, is_foreign=self._user is not None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _hand_over(
+        self, inputs: Mapping[str, Path | None], opened: list[int]
+    ) -> tuple[dict[str, str | None], list[str]]:
+        """Links to the inputs in a folder of the scratch: as the process sees each, and all files that it may read."""
+        seen: dict[str, str | None] = dict.fromkeys(inputs)
+        readable = []
+        scratch = self._see(self._scratch, opened)
+        for name, path in inputs.items():
+            if path is None:
+                continue
+            files = {f"{name}/{path.name}": path.resolve()}
+            if path.is_dir():
+                files = {f"{name}/{path.name}/{file}": path.resolve() / file for file in FILES}
+            for link, file in files.items():
+                (self._scratch / link).parent.mkdir(parents=True, exist_ok=True)
+                (self._scratch / link).symlink_to(self._see(file, opened))
+                readable.append(f"{scratch}/{link}")
+            seen[name] = f"{scratch}/{name}/{path.name}"
+        return seen, readable
+
+    def _see(self, path: Path, opened: list[int]) -> str:
+        """The path by which the process opens a file or folder of ours: its user may not go through our folders."""
+        if self._user is None or not path.exists():
+            return str(path)
+        opened.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
+        found = path.stat()
+        if (
+            stat.S_ISREG(found.st_mode) and not found.st_mode & stat.S_IROTH
+        ):  # then these processes get it, by their group
+            os.chown(path, -1, GROUP)
+            path.chmod(found.st_mode | stat.S_IRGRP)
+        return f"/proc/self/fd/{opened[-1]}"
+
+    def _read_log(self) -> list[str]:
+        self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, self._log.tell() - _LOG_BYTES))
+        return [line[:500] for line in self._log.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:]]
+
+
+def take_back(folder: Path, *, is_foreign: bool) -> None:
+    """Leave in a folder that a stranger's file may have filled only folders and plain files: links lead elsewhere.
+
+    Args:
+        is_foreign: another user has written it; then it becomes ours.
+    """
+
+    def take(path: Path) -> None:
+        found = path.lstat()
+        is_folder = stat.S_ISDIR(found.st_mode)
+        if not is_folder and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1):
+            path.unlink()
+            return
+        if is_foreign:
+            os.chown(path, os.geteuid(), os.getegid())
+        path.chmod(0o700 if is_folder else 0o600)
+
+    take(folder)
+    for parent, folders, files in os.walk(folder):  # looks into a folder only after it has been taken
+        for name in folders + files:
+            take(Path(parent, name))

@@ -1,0 +1,177 @@
+"""What a process that reads strangers' files cannot reach, and what of that can be had on this machine.
+
+The worker starts it as another user where it may (`worker.machine.enclosed_process`); it closes the other doors itself,
+before it reads anything. `python -m worker.machine.enclosure` says what can be had here.
+"""
+
+import ctypes
+import json
+import os
+import site
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from worker.machine import landlock, system_calls
+from worker.machine.memory import be_first_in_line
+
+ROOT = Path(__file__).resolve().parents[2]
+# Users of these processes, one for each, and before them their group: above those that systems give out, below those of
+# containers' users.
+GROUP, FIRST_USER, USERS = 66_000, 66_001, 30_000
+# Of the kernel's capabilities: to become another user, to give it a folder, to take back and to end what it leaves.
+_CHOWN, _DAC_OVERRIDE, _KILL, _SETGID, _SETUID = 0, 1, 5, 6, 7
+_NEEDED = sum(1 << bit for bit in (_CHOWN, _DAC_OVERRIDE, _KILL, _SETGID, _SETUID))
+
+# What interpreters and libraries read of a system, none of which is secret.
+_SYSTEM = (
+    *(
+        "/usr",
+        "/lib",
+        "/lib64",
+        "/etc/ld.so.cache",
+        "/etc/localtime",
+        "/etc/passwd",
+        "/etc/group",
+        "/etc/nsswitch.conf",
+    ),
+    *("/dev/urandom", "/dev/random", "/dev/zero", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat"),
+    *("/proc/sys/vm", "/sys/devices/system", "/sys/fs/cgroup"),
+)
+_PACKAGES_OF_OURS = ("heldout", "models", "worker")
+
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_CAPABILITY_VERSION = 0x20080522
+
+
+@dataclass(frozen=True)
+class Doors:
+    """What this machine has to close.
+
+    cannot_switch: why no process can be started as another user; empty where it can.
+    landlock: the version of its interface, 0 for none.
+    """
+
+    system: str
+    cannot_switch: str
+    landlock: int
+    has_filter: bool
+
+    def describe(self) -> tuple[bool, str]:
+        """Whether anything can be had, and what in words: what foreign files are read with, and what is missing."""
+        own_user = "as a user of its own" if not self.cannot_switch else "as the worker's user"
+        files = f"Landlock {self.landlock}" if self.landlock else "no Landlock"
+        calls = "seccomp" if self.has_filter else "no seccomp"
+        text = f"foreign files are read {own_user}, with {files} and {calls}"
+        missing = []
+        if self.system != "linux":
+            return True, f"{text}: only Linux has these; run the service by Docker Compose for files of strangers"
+        if self.cannot_switch:
+            missing.append(f"no own user, since {self.cannot_switch}")
+        if self.landlock < landlock.SCOPES_SINCE:
+            missing.append(f"Landlock {landlock.SCOPES_SINCE} needs Linux 6.12, with `landlock` in its `lsm=`")
+        if not self.has_filter:
+            missing.append("seccomp needs the library libseccomp2")
+        return not self.is_open, "; ".join([text, *missing])
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a stranger's file that takes over its process can read what the worker can."""
+        return bool(self.cannot_switch) and not self.landlock
+
+
+def find_doors() -> Doors:
+    """What this machine has, for this process and those that it starts."""
+    if sys.platform != "linux":
+        return Doors(sys.platform, "only Linux is known well enough", 0, has_filter=False)
+    return Doors("linux", reason_not_to_switch(), landlock.find_version(), system_calls.find_library() is not None)
+
+
+def reason_not_to_switch() -> str:
+    """Why this process cannot start others as other users; empty where it can."""
+    if sys.platform != "linux":
+        return "only Linux is known well enough"
+    status = Path("/proc/self/status").read_text()
+    capabilities = int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
+    if capabilities & _NEEDED != _NEEDED:
+        return "the worker is not root and has not been given its capabilities"
+    ranges = [tuple(map(int, line.split())) for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    if not any(first <= GROUP and first + count >= FIRST_USER + USERS for first, _, count in ranges):
+        return f"the users {GROUP} to {FIRST_USER + USERS - 1} are not mapped into this container"
+    numpy = find_spec("numpy")  # as one of all that is installed
+    code = [__file__, os.__file__, sys.executable, numpy.origin if numpy and numpy.origin else __file__]
+    for file in code:
+        for part in (Path(file).resolve(), *Path(file).resolve().parents):
+            if not part.stat().st_mode & (0o001 if part.is_dir() else 0o004):
+                return f"{part} is closed to other users"
+    return ""
+
+
+def begin() -> tuple[dict[str, Any], FileIO]:
+    """In the process: the assignment from standard input, and the pipe for what is answered.
+
+    It is the first to be killed where memory runs out.
+    """
+    assignment = json.loads(sys.stdin.buffer.read())
+    be_first_in_line()
+    # Libraries may print; the pipe is ours alone.
+    pipe = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    return assignment, pipe
+
+
+def enclose(readable: Iterable[str], writable: Iterable[str], doors: Doors | None = None) -> None:
+    """In the process, for good: leave it these files and folders, no network, no programs, no rights.
+
+    Args:
+        doors: what to close; None for all that this machine has.
+    Raises:
+        RuntimeError: if there are threads already, which would stay outside.
+        OSError: if the kernel refuses what it said it has.
+    """
+    if sys.platform != "linux":
+        return
+    version = landlock.find_version() if doors is None else doors.landlock
+    library = system_calls.find_library() if doors is None or doors.has_filter else None
+    if len(os.listdir("/proc/self/task")) > 1:
+        raise RuntimeError("A process must be enclosed before it starts threads.")
+    _give_up_capabilities()
+    for name in _PACKAGES_OF_OURS:
+        import_module(name)  # the folder that holds them cannot be listed later
+    if version:
+        landlock.restrict(
+            [*map(Path, readable), *_code(), *map(Path, _SYSTEM)], [*map(Path, writable), Path(os.devnull)], version
+        )
+    if library is not None:
+        system_calls.refuse(library, os.getppid())
+
+
+def _code() -> list[Path]:
+    """Our packages, the interpreter and what is installed; not the folder of our packages, which may hold secrets."""
+    installed = [*site.getsitepackages(), site.getusersitepackages(), sys.prefix, sys.base_prefix]
+    installed += [path for path in sys.path if path.endswith("-packages")]
+    installed += os.environ.get("LD_LIBRARY_PATH", "").split(":")
+    return [ROOT / name for name in _PACKAGES_OF_OURS] + [Path(path) for path in installed if path]
+
+
+def keep_capabilities_to_itself() -> None:
+    """Keep the capabilities that this process was started with from the programs that it starts."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+
+
+def _give_up_capabilities() -> None:
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    with suppress(AttributeError):  # of a C library without it
+        if ctypes.CDLL(None, use_errno=True).capset(header, (ctypes.c_uint32 * 6)()):
+            raise OSError(ctypes.get_errno(), "capset")
+
+
+if __name__ == "__main__":
+    print(json.dumps(find_doors().describe()))
