@@ -81,8 +81,11 @@ class DatasetSpec(SpecPart):
             return None
         try:
             groups = re.compile(pattern).groups
-        except (re.error, RecursionError, OverflowError) as error:
-            raise ValueError(f"not a regular expression: {error}") from None
+        except re.error as error:
+            where = "" if error.pos is None else f" from character {error.pos + 1} on"
+            raise ValueError(f"not a regular expression: it cannot be understood{where}") from None
+        except (RecursionError, OverflowError):
+            raise ValueError("not a regular expression that can be used: it is nested or repeated too much") from None
         if groups != 1:
             raise ValueError(
                 f"needs exactly one group in parentheses and has {groups}; `(?:…)` makes one that does not count"

@@ -137,8 +137,8 @@ def refused_url(url: str, allowed: Allowed) -> str | None:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as error:
-        return f"It is not a URL: {error}."
+    except ValueError:
+        return "It is not a URL: its host or its port cannot be read."
     if parts.scheme not in {"https", "http"} or not host:
         return "It must begin with `https://` and a host."
     if parts.username is not None or parts.password is not None or parts.fragment or port == 0:

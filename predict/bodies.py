@@ -126,8 +126,11 @@ async def _files_in_form(request: Request, body: bytes) -> list[ImageFile]:
     parser.spool_max_size = len(body) + 1  # in memory, where the body is too
     try:
         form = await parser.parse()
-    except MultiPartException as error:
-        raise InvalidForm(f"The form cannot be read: {error.message}") from None
+    except MultiPartException:
+        raise InvalidForm(
+            f"The form cannot be read. Expected multipart/form-data with 1 to {MAX_FILES:,} files, each as a field "
+            f"`{FIELD}`: `curl -F {FIELD}=@a.png`."
+        ) from None
     except (ValueError, LookupError):  # the charset that it names decodes no names
         raise InvalidForm("The form cannot be read: its names are not in the charset that it says.") from None
     files = []

@@ -150,8 +150,11 @@ class Uploads:
         parser.folder = next((str(one) for one in self._folders if one is not None and _is_usable(one)), None)
         try:
             return await parser.parse()
-        except MultiPartException as error:
-            raise InvalidForm(f"The form cannot be read: {error.message}") from None
+        except MultiPartException:
+            raise InvalidForm(
+                "The form cannot be read. Expected multipart/form-data with one file and a few fields of text, each "
+                "with a name: `curl -F file=@…`."
+            ) from None
         except ClientDisconnect:
             raise InvalidForm("The connection ended in the middle of the form.") from None
         except OSError as error:

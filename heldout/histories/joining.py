@@ -85,7 +85,7 @@ def _chosen(runs: Sequence[Run], number: int | None) -> Run:
 
 def _description(run: Run) -> str:
     lengths = {len({position for position, _ in points}) for points in run.curves.values()}
-    name = f"{run.name!r}, " if run.name else ""
+    name = f"{run.name[:100]!r}, " if run.name else ""
     return f"{name}{max(lengths, default=0):,} {'epochs' if run.by_epoch else 'points'}"
 
 

@@ -27,8 +27,8 @@ def runs_of_table(text: str, max_rows: int | None = None) -> list[Run]:
     separator = max(SEPARATORS, key=first.count)
     try:
         header, *cells = list(csv.reader([first, *lines[1:]], delimiter=separator)) or [[]]
-    except csv.Error as error:
-        raise ValueError(f"the table cannot be read: {error}") from None
+    except csv.Error:
+        raise ValueError("the table cannot be read: a cell is too long, or its quotes are broken") from None
     if max_rows is not None and len(cells) > max_rows:
         raise ValueError(f"the table has {len(cells):,} rows below its names; expected at most {max_rows:,}")
     rows, places = _rows_below([name.strip() for name in header], cells)

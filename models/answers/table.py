@@ -48,8 +48,8 @@ def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> Foreig
         for line, cells in enumerate(lines, 2):
             if any(cells):
                 columns.add(cells, line)
-    except csv.Error as error:
-        raise PredictionsRefused(f"the table cannot be read: {error}") from None
+    except csv.Error:
+        raise PredictionsRefused("the table cannot be read: a cell is too long, or its quotes are broken") from None
     finally:
         text.detach()
     return received_answers(columns.splits(), columns.classes or classes)

@@ -83,6 +83,8 @@ def test_urls_that_may_not_be_called_are_refused_with_a_reason(url):
     reason = refused_url(url, NONE)
     assert reason is not None
     assert reason.endswith(".")
+    assert "Invalid IPv6" not in reason
+    assert "cast" not in reason
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,9 @@ def test_bodies_and_parameters_have_limits(client, world):
         assert next(iter(wrong)) in problem["detail"]
     other_field = client.post(f"/v1/jobs/{world.job}/predict", files={"image": ("a.png", png(GREY))})
     assert_problem(other_field, 400, "invalid_form")
+    broken = {"content": b"--x\r\nno header", "headers": {"Content-Type": "multipart/form-data; boundary=x"}}
+    problem = assert_problem(client.post(f"/v1/jobs/{world.job}/predict", **broken), 400, "invalid_form")
+    assert problem["detail"].startswith("The form cannot be read. Expected multipart/form-data with 1 to 1,024 files")
 
 
 def test_a_request_with_wrong_parameters_counts_as_one(world):

@@ -36,9 +36,9 @@ class Rejection(Exception):
     """
 
     def __init__(self, code: RejectionCode, detail: str, member: str | None = None) -> None:
-        super().__init__(detail)
+        self.detail = escape(detail)
+        super().__init__(self.detail)
         self.code = code
-        self.detail = detail
         self.member = None if member is None else printable(member)
 
     @property
@@ -81,9 +81,14 @@ def _names(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - MAX_LISTED_FILES:,} more" if len(names) > MAX_LISTED_FILES else shown
 
 
+def escape(text: str) -> str:
+    """The text without characters that move a cursor, turn text around or cannot be seen."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def printable(name: str, longest: int = 200) -> str:
     """A name as it may be shown: control characters escaped, its middle left out where it is long."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
+    shown = escape(name)
     if len(shown) <= longest:
         return shown
     half = longest // 2

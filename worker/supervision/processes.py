@@ -1,6 +1,7 @@
 """Training processes: forked from a server that has imported TensorFlow, followed over a pipe, killed to end them."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,8 +14,11 @@ from types import ModuleType
 from typing import Literal
 
 from heldout.cost import Precision
+from worker.ingest.rejection import escape
 from worker.messages import Alive, AnyAssignment, FromTraining, Stop
 from worker.training import child
+
+_FOLDERS = re.compile(r"(?:/[\w.@+~-]+)+/(?=[\w.@+~-])")
 
 # How long the fork server may take to import TensorFlow on a busy machine.
 WARM_UP_TIMEOUT_S = 180
@@ -132,6 +136,11 @@ class TrainingProcess:
                 return [line.rstrip("\n")[:500] for line in deque(file, count)]
         except OSError:
             return []
+
+
+def without_folders(lines: list[str]) -> list[str]:
+    """What a process printed, for the owner of its job: of paths on this machine only the last part is left."""
+    return [escape(_FOLDERS.sub("…/", line)) for line in lines]
 
 
 class MeasuringProcess:

@@ -45,7 +45,7 @@ from worker.supervision.attempt_files import AttemptFiles, BackboneGone, Initial
 from worker.supervision.foreign_weights import fetch_backbone, fetch_initial
 from worker.supervision.lease import AttemptLease
 from worker.supervision.memory_watch import MemoryWatch, settle_kill
-from worker.supervision.processes import ProcessDied, TrainingProcess
+from worker.supervision.processes import ProcessDied, TrainingProcess, without_folders
 from worker.supervision.training_records import record_epoch, record_overfitting, store_checkpoint
 
 log = structlog.get_logger()
@@ -155,7 +155,7 @@ class TrainingAttempt:
                 return
             lines = self._process.last_lines() if self._process is not None else []
             what = "The training process died. The last lines of its output are attached."
-            self._lease.warn(what, log=lines, exit_code=died.exit_code)
+            self._lease.warn(what, log=without_folders(lines), exit_code=died.exit_code)
             self._lease.fail(FailureCode.PROCESS_DIED, str(died))
 
     def _assignment(self, dataset: Path, checkpoint: Checkpoint | None) -> Assignment:
@@ -273,7 +273,7 @@ class TrainingAttempt:
                 if code == FailureCode.INTERNAL and self._process is not None:
                     self._lease.warn(
                         "The training failed. The last lines of its output are attached.",
-                        log=self._process.last_lines(),
+                        log=without_folders(self._process.last_lines()),
                     )
                 self._lease.fail(code, detail)
                 return True

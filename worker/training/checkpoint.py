@@ -1,5 +1,6 @@
 """Checkpoints: all state of a training in one file that is either whole or refused."""
 
+import errno
 import hashlib
 import io
 import json
@@ -25,6 +26,11 @@ class CheckpointDamaged(HeldoutError):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"The checkpoint {path.name} {why}. Continue from the one before it, or start over.")
+
+
+def describe_fault(error: OSError) -> str:
+    """What is wrong with the disk, in our words: the system's may differ from worker to worker, and name its files."""
+    return "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "the file cannot be read or written"
 
 
 def write_checkpoint(path: Path, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
@@ -61,7 +67,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CheckpointDamaged(path, f"cannot be opened ({error.strerror})") from error
+        raise CheckpointDamaged(path, f"cannot be opened: {describe_fault(error)}") from error
     start = len(_MAGIC) + hashlib.sha256().digest_size
     if not content.startswith(_MAGIC) or len(content) < start:
         raise CheckpointDamaged(path, "is not a checkpoint of this release")

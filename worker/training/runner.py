@@ -24,7 +24,7 @@ from worker.machine.precision import policy_of
 from worker.machine.processor import this_processor
 from worker.messages import Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
 from worker.training.backbone import UploadedBackbone
-from worker.training.checkpoint import CheckpointDamaged
+from worker.training.checkpoint import CheckpointDamaged, describe_fault
 from worker.training.data import load_training_data, own_digests
 from worker.training.engine import Engine, chosen_precision, chosen_towers
 from worker.training.evaluate import evaluator_of
@@ -200,7 +200,7 @@ def _stopped(trainer: Trainer, send: Callable[[FromTraining], None]) -> Stopped:
     try:
         file = trainer.write()
     except OSError as error:
-        send(Warned(f"No checkpoint could be written at the stop ({error.strerror})."))
+        send(Warned(f"No checkpoint could be written at the stop ({describe_fault(error)})."))
         return Stopped(None)
     return Stopped(str(file), epoch=trainer.position.epoch - 1, step=trainer.position.step)
 

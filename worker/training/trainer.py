@@ -16,7 +16,7 @@ from worker.training.best_weights import (
     weights_as_arrays,
     weights_from_arrays,
 )
-from worker.training.checkpoint import CheckpointDamaged, read_checkpoint, write_checkpoint
+from worker.training.checkpoint import CheckpointDamaged, describe_fault, read_checkpoint, write_checkpoint
 from worker.training.data import TrainingData
 from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator, finite
@@ -303,7 +303,7 @@ class Trainer:
         except OSError as error:
             self._send(
                 Warned(
-                    f"No checkpoint could be written {when} ({error.strerror}); training goes on.",
+                    f"No checkpoint could be written {when} ({describe_fault(error)}); training goes on.",
                     {"epoch": epoch},
                 )
             )

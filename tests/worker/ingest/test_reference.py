@@ -11,6 +11,14 @@ from heldout.datasets import ResizeSpec, SplitSpec
 from heldout.lifecycle import FailureCode
 from tests.worker.ingest.uploads import arrays_of, npz, taken
 from worker.ingest.audit.codes import FINDINGS
+from worker.ingest.images.decoding_cost import (
+    BYTES_A_PART,
+    FREE_PARTS,
+    MAX_EXIF_BYTES,
+    MAX_PACKED_PARTS,
+    MAX_RUN_LENGTH,
+    MAX_SCANS,
+)
 from worker.ingest.limits import GIB, MIB, Limits
 from worker.ingest.sources.split_folders import SPLIT_NAMES
 
@@ -75,7 +83,15 @@ def test_limits_are_those_of_the_reference():
         "private memory of each process of the ingest": f"{limits.memory_bytes // GIB} GiB",
         "time of the ingest": f"{limits.wall_s // 3600} h",
     }
-    assert {name: value for name, value in table.items() if name != "limit"} == shown
+    of_decoding = {
+        "scans of a JPEG": str(MAX_SCANS),
+        "parts of a JPEG or PNG (segments, chunks, fill bytes)": f"{FREE_PARTS:,}, and one more for every "
+        f"{BYTES_A_PART} bytes",
+        "compressed texts and color profiles in a PNG": str(MAX_PACKED_PARTS),
+        "EXIF": f"{MAX_EXIF_BYTES // MIB} MiB",
+        "bytes and pixels of a run-length encoded BMP": f"{MAX_RUN_LENGTH:,} each",
+    }
+    assert {name: value for name, value in table.items() if name != "limit"} == shown | of_decoding
     assert len(shown) == len(fields(Limits)) - 1  # `processes` bounds nothing of an upload
 
 

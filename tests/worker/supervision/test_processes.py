@@ -6,7 +6,7 @@ import pytest
 
 from heldout.lifecycle import JobRequest
 from worker.supervision.lease import stop_request_of
-from worker.supervision.processes import ProcessDied, _is_secret
+from worker.supervision.processes import ProcessDied, _is_secret, without_folders
 
 ALL = list(itertools.product([None, *JobRequest], [False, True], [False, True]))
 
@@ -29,6 +29,18 @@ def test_a_process_that_was_killed_is_reported_with_the_signal_and_the_likely_ca
     assert "memory" in str(ProcessDied(-9))
     assert "SIGSEGV" in str(ProcessDied(-11))
     assert "exit status 3" in str(ProcessDied(3))
+
+
+def test_the_last_lines_of_a_process_name_no_folder_of_the_machine() -> None:
+    said = [
+        '  File "/srv/heldout/worker/training/runner.py", line 7, in run',
+        "FileNotFoundError: [Errno 2] No such file or directory: '/home/ada/.heldout/datasets/7/images.npy'",
+        "loss: 0.5/epoch \x1b[31m",
+    ]
+    shown = without_folders(said)
+    assert shown[0] == '  File "…/runner.py", line 7, in run'
+    assert shown[1].endswith("'…/images.npy'")
+    assert shown[2] == "loss: 0.5/epoch \\x1b[31m"
 
 
 @pytest.mark.parametrize(

@@ -217,8 +217,8 @@ def _inflated(data: bytes, size: int, name: str) -> bytes:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         # One byte more than declared, at most: enough to find a member that is longer.
         return inflater.decompress(data, size + 1)
-    except zlib.error as error:
-        raise damaged(f"{printable(name)!r} cannot be unpacked ({error})", name) from None
+    except zlib.error:
+        raise damaged(f"{printable(name)!r} cannot be unpacked", name) from None
 
 
 def _stream(file: int, entry: tuple[int, int, int, int, int], name: str) -> Iterator[bytes]:
@@ -252,8 +252,8 @@ def _pieces(inflater: Any, data: bytes, name: str, *, is_last: bool) -> Iterator
             data = inflater.unconsumed_tail
         if is_last:
             yield inflater.flush()  # a few bytes may wait though all input is taken
-    except zlib.error as error:
-        raise damaged(f"{printable(name)!r} cannot be unpacked ({error})", name) from None
+    except zlib.error:
+        raise damaged(f"{printable(name)!r} cannot be unpacked", name) from None
 
 
 def _named_twice(names: list[str]) -> Rejection:

@@ -69,8 +69,8 @@ def open_tar(path: Path, limits: Limits, kind: str = "tar") -> Archive:
             found.add(name, member.offset_data, size, size, 0, UNCOMPRESSED)
     except ReadTooMuch:
         raise damaged(f"a header is larger than {amount(MAX_HEADER_BYTES)}") from None
-    except TAR_ERRORS as error:
-        raise damaged(printable(str(error))) from None
+    except TAR_ERRORS:
+        raise damaged("a header of its members cannot be read") from None
     return found.archive(path, kind)
 
 
@@ -92,8 +92,8 @@ def gunzip(source: Path, target: Path, limits: Limits) -> None:
                 out.write(piece)
     except EOFError:
         raise damaged("its gzip is cut off") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise damaged(f"its gzip cannot be unpacked ({error})") from None
+    except (gzip.BadGzipFile, zlib.error):
+        raise damaged("its gzip cannot be unpacked") from None
 
 
 def _members(path: Path) -> Iterator[tarfile.TarInfo]:

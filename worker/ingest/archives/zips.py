@@ -80,9 +80,9 @@ def _directory(path: Path, limits: Limits) -> tuple[list[zipfile.ZipInfo], int]:
         ) from None
     except UnicodeDecodeError as error:
         decoded(error.object)
-        raise damaged(str(error)) from None
-    except ZIP_ERRORS as error:
-        raise damaged(str(error)) from None
+        raise damaged("its directory has text that is not UTF-8") from None
+    except ZIP_ERRORS:
+        raise damaged("its directory cannot be read") from None
     if len(entries) > limits.members:
         raise too_many(limits)
     return entries, start

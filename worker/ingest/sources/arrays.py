@@ -185,7 +185,9 @@ def _check_images(images: StoredArray) -> None:
         to_do = f"Reshape {key} to one of these."
     elif images.dtype.kind not in "buif":
         raise Rejection(
-            RejectionCode.BAD_ARRAY, f"The array {key!r} is of type {images.dtype}. Save it as uint8 or float32.", key
+            RejectionCode.BAD_ARRAY,
+            f"The array {key!r} is of type {printable(str(images.dtype), 80)}. Save it as uint8 or float32.",
+            key,
         )
     if to_do:
         raise Rejection(
@@ -200,12 +202,14 @@ def _check_lengths(images: StoredArray, labels: StoredArray) -> None:
     if not labels.shape or images.shape[0] != labels.shape[0]:
         raise Rejection(
             RejectionCode.BAD_LABELS,
-            f"`{images.key}` has {images.shape[0]:,} images and `{labels.key}` the shape {labels.shape}. Save one "
-            "label for each image.",
+            f"`{printable(images.key)}` has {images.shape[0]:,} images and `{printable(labels.key)}` the shape "
+            f"{printable(str(labels.shape), 80)}. Save one label for each image.",
             labels.key,
         )
     if not images.shape[0]:
-        raise Rejection(RejectionCode.NO_IMAGES, f"`{images.key}` is empty. Leave it out, or add images.", images.key)
+        raise Rejection(
+            RejectionCode.NO_IMAGES, f"`{printable(images.key)}` is empty. Leave it out, or add images.", images.key
+        )
 
 
 def _values(arrays: Sequence[StoredArray]) -> Values:
@@ -222,16 +226,16 @@ def _values(arrays: Sequence[StoredArray]) -> Values:
                     member = f"{images.key}[{row + int(np.argmin(finite))}]"
                     raise Rejection(
                         RejectionCode.BAD_ARRAY,
-                        f"{member} has values that are not finite in float32 (NaN or infinite). Replace them, or leave "
-                        "the image out.",
+                        f"{printable(member)} has values that are not finite in float32 (NaN or infinite). Replace "
+                        "them, or leave the image out.",
                         member,
                     )
             low, high = min(low, float(block.min())), max(high, float(block.max()))
             if block.dtype.kind in "iu" and max(-low, high) > EXACT_IN_FLOAT32:
                 raise Rejection(
                     RejectionCode.BAD_ARRAY,
-                    f"The array {images.key!r} holds whole numbers up to {max(-low, high):.0f}, more than float32 "
-                    "holds exactly. Scale it and save float32.",
+                    f"The array {printable(images.key)!r} holds whole numbers up to {max(-low, high):.0f}, more than "
+                    "float32 holds exactly. Scale it and save float32.",
                     images.key,
                 )
             row += len(block)

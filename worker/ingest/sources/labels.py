@@ -80,7 +80,7 @@ def _one_each(labels: StoredArray, limits: Limits) -> NDArray[Any]:
     if values.dtype.kind not in "iuU":
         raise Rejection(
             RejectionCode.BAD_LABELS,
-            f"The labels {printable(key)!r} are of type {values.dtype}, with values such as "
+            f"The labels {printable(key)!r} are of type {printable(str(values.dtype), 80)}, with values such as "
             f"{printable(str(values[0]))}; whole numbers or text are expected.",
             key,
         )
@@ -91,8 +91,8 @@ def _texts(names: StoredArray) -> list[str]:
     if len(names.shape) != 1 or names.dtype.kind != "U" or names.dtype.itemsize > 4096 or names.shape[0] > 100_000:
         raise Rejection(
             RejectionCode.BAD_LABELS,
-            f"`{names.key}` has the type {names.dtype} and the shape {printable(str(names.shape), 80)}; class names "
-            "are an array of text, one for each class.",
+            f"`{printable(names.key)}` has the type {printable(str(names.dtype), 80)} and the shape "
+            f"{printable(str(names.shape), 80)}; class names are an array of text, one for each class.",
             names.key,
         )
     return [str(name) for name in _checked_text(names.read(), names.key).tolist()]

@@ -140,8 +140,8 @@ def _columns(schema: Any, name: str) -> _Columns:
     if image is None or label is None or not {image, label} <= set(schema.names):
         raise Rejection(
             RejectionCode.BAD_TABLE,
-            f"{printable(name)!r} has the columns {', '.join(schema.names)[:200]}. Expected are `image` (bytes, path) "
-            "and `label`, as Hugging Face's `datasets` writes them.",
+            f"{printable(name)!r} has the columns {printable(', '.join(schema.names))}. Expected are `image` (bytes, "
+            "path) and `label`, as Hugging Face's `datasets` writes them.",
             name,
         )
     type_ = schema.field(image).type
@@ -179,7 +179,7 @@ def _labels(tables: Sequence[_Table], limits: Limits) -> tuple[NDArray[np.int32]
         if table.columns.classes != classes:
             raise Rejection(
                 RejectionCode.BAD_LABELS,
-                f"{printable(table.name)!r} names other classes than {tables[0].name!r}.",
+                f"{printable(table.name)!r} names other classes than {printable(tables[0].name)!r}.",
                 table.name,
             )
         for column in _column(table, table.columns.label, 65_536):
@@ -255,7 +255,7 @@ def _column(table: _Table, column: str, batch_rows: int) -> Iterator[Any]:
             seen += len(found)
             yield found
         if seen != table.rows:
-            raise ValueError(f"it has {seen} rows and declares {table.rows}")
+            raise _unreadable(table.name, f": it has {seen:,} rows and declares {table.rows:,}")
 
 
 @contextmanager
@@ -264,9 +264,11 @@ def _reading(name: str) -> Iterator[None]:
         yield
     except MemoryError:
         raise
-    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, NotImplementedError) as error:
-        raise Rejection(
-            RejectionCode.BAD_TABLE,
-            f"{printable(name)!r} cannot be read as Parquet ({printable(str(error))}). Write it again.",
-            name,
-        ) from None
+    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, NotImplementedError):
+        raise _unreadable(name) from None
+
+
+def _unreadable(name: str, why: str = "") -> Rejection:
+    return Rejection(
+        RejectionCode.BAD_TABLE, f"{printable(name)!r} cannot be read as Parquet{why}. Write it again.", name
+    )
