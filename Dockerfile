@@ -1,6 +1,9 @@
 # One image for the API, the workers and the migrations. `--target gpu` makes it with TensorFlow's CUDA wheels instead.
 
-FROM python:3.13-slim-trixie AS base
+# By name, or by digest where `make release` has found it: docs/how-to/compose.md.
+ARG PYTHON_IMAGE=python:3.13-slim-trixie
+
+FROM ${PYTHON_IMAGE} AS base
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 

@@ -10,7 +10,7 @@ BIN := .venv/bin
 CHECKS := check-lint check-format check-types check-imports check-migrations check-locks check-web check-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev web docs reference demo demo-stack up test browser-test proofs compose-test bench check $(CHECKS) format locks hooks clean
+.PHONY: help setup setup-dev web docs reference demo demo-stack up test browser-test proofs compose-test release bench check $(CHECKS) format locks hooks clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
@@ -53,6 +53,9 @@ proofs: setup-dev ## run the long suites: three to four hours on two cores
 
 compose-test: setup-dev ## bring the stack up in containers for real, harm it, take it down (needs Docker)
 	@exec $(BIN)/python -m tests.compose
+
+release: ## base images by digest, as lines for .env and for a release's notes (needs Docker and a registry)
+	@scripts/pin-images
 
 bench: setup-dev ## measure the service against direct training
 	@exec $(BIN)/python -m benchmarks $(ARGS)

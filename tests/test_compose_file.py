@@ -29,8 +29,8 @@ def test_the_services_are_those_that_the_reference_names():
 
 
 def test_the_servers_are_of_fixed_major_versions():
-    assert SERVICES["postgres"]["image"] == "postgres:17"
-    assert SERVICES["redis"]["image"] == "redis:8"
+    assert SERVICES["postgres"]["image"] == "${POSTGRES_IMAGE:-postgres:17}"
+    assert SERVICES["redis"]["image"] == "${REDIS_IMAGE:-redis:8}"
 
 
 def test_the_api_alone_is_published_and_a_proxy_where_one_is_asked_for():
@@ -123,7 +123,10 @@ def test_a_worker_has_time_to_give_its_jobs_back():
 
 def test_the_image_is_made_from_the_locks_and_does_not_run_as_root():
     stages = re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.M)
-    assert stages[0] == ("python:3.13-slim-trixie", "base")
+    assert stages[0] == ("${PYTHON_IMAGE}", "base")
+    assert "\nARG PYTHON_IMAGE=python:3.13-slim-trixie\n" in DOCKERFILE
+    builds = [service["build"] for service in SERVICES.values() if "build" in service]
+    assert {build["args"]["PYTHON_IMAGE"] for build in builds} == {"${PYTHON_IMAGE:-python:3.13-slim-trixie}"}
     assert stages[-1] == ("runtime", "cpu"), "the last stage is what a plain build makes"
     assert ("runtime", "gpu") in stages
     assert re.findall(r"^USER (.*)$", DOCKERFILE, re.M) == ["proxy", "10001:10001"]
