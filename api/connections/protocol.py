@@ -199,7 +199,9 @@ class GuardedProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn while it handles h11's error, which says more than its text."""
         error = sys.exception()
-        self._refuse(error.refusal if isinstance(error, _HeadRefused) else MalformedRequest(f"{error or msg}."))
+        # Some of these texts go on with the bytes as Python has them.
+        text = str(error or msg).partition(": bytearray(")[0]
+        self._refuse(error.refusal if isinstance(error, _HeadRefused) else MalformedRequest(f"{text}."))
 
     def _refuse(self, error: HeldoutError) -> None:
         """Answer, unless an answer has begun or nothing was asked, and close the connection."""

@@ -174,6 +174,7 @@ def test_what_is_no_request_or_an_ambiguous_one_is_a_problem_and_the_end(service
         answer = received(one)
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert f'"code":"{code or "malformed_request"}"'.encode() in answer
+    assert b"bytearray" not in answer
     assert answer.count(b"HTTP/1.1 ") == 1, "what came behind it is not read"
     for header in (b"application/problem+json", b"connection: close", b"x-content-type-options: nosniff", b"req_"):
         assert header in answer.lower()
