@@ -122,6 +122,10 @@ class RejectionCode(StrEnum):
     UNKNOWN_IMAGE = "unknown_image", "The changes name an image that the version which is mended does not have."
     NOTHING_CHANGED = "nothing_changed", "The changes would leave the version as it is."
     BASE_MISSING = "base_missing", "The version that is mended is not in the blob store any more."
+    DATASET_DAMAGED = (
+        "dataset_damaged",
+        "The upload, or a file of the version that is mended, is damaged in the blob store.",
+    )
     # The ingest.
     TIMED_OUT = "timed_out", "The ingest took longer than the limit."
     OUT_OF_MEMORY = "out_of_memory", "The ingest needed more memory than the limit."

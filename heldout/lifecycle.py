@@ -133,6 +133,8 @@ class FailureCode(StrEnum):
     DIVERGED = "diverged"  # a loss was not finite
     DEADLINE = "deadline"  # `limits.max_runtime_s` passed before one epoch was whole
     DATASET_UNAVAILABLE = "dataset_unavailable"  # its images are not in the blob store
+    DATASET_DAMAGED = "dataset_damaged"  # a file of its dataset is not what was stored
+    ARTIFACT_DAMAGED = "artifact_damaged"  # a file of a job or model that it needs is not what was stored
     INITIAL_UNAVAILABLE = "initial_unavailable"  # the weights that it starts from are not in the blob store
     BACKBONE_UNAVAILABLE = "backbone_unavailable"  # the uploaded model before its blocks cannot be read any more
     MODEL_UNAVAILABLE = "model_unavailable"  # a model that is to be measured is not in the blob store
@@ -156,6 +158,8 @@ DETERMINISTIC_FAILURES = frozenset(
         FailureCode.DIVERGED,
         FailureCode.DEADLINE,
         FailureCode.DATASET_UNAVAILABLE,
+        FailureCode.DATASET_DAMAGED,
+        FailureCode.ARTIFACT_DAMAGED,
         FailureCode.INITIAL_UNAVAILABLE,
         FailureCode.BACKBONE_UNAVAILABLE,
         FailureCode.MODEL_UNAVAILABLE,

@@ -44,7 +44,9 @@ def check_deep(
     faults = {fault.key: fault for fault in found.faults}
     mended = []
     for content in found.faulty_contents:
-        if content.bundled is not None and store_again(blobs, content.bundled, content.sha256, operator_files):
+        if content.bundled is not None and store_again(
+            database, blobs, content.bundled, content.sha256, operator_files
+        ):
             mended.append(faults.pop(f"datasets/{content.sha256}"))
     with database.write() as session:
         for key in relations.queue_lost_of_bundled(session, list(faults)):

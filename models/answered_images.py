@@ -1,7 +1,6 @@
 """The images behind a cell of a confusion matrix, from a job's `predictions.npz`."""
 
 import heapq
-import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,10 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from heldout.errors import StorageUnavailable
 from heldout.stored.evaluation import SplitName
-from models.blob_files import open_zipped
+from models.blob_files import open_zipped, reading
 from models.blobs import Blobs
+from models.digests import FileDigest
 from models.npy_rows import NpyRows
 
 ROWS_AT_ONCE = 2000
@@ -28,33 +27,40 @@ class AnsweredImage:
 
 
 def images_of_cell(
-    blobs: Blobs, key: str, split: SplitName, label: int, answer: int, limit: int
+    blobs: Blobs,
+    key: str,
+    split: SplitName,
+    label: int,
+    answer: int,
+    limit: int,
+    expected: FileDigest | None = None,
 ) -> tuple[list[AnsweredImage], int]:
     """The `limit` images of a split with this label and this answer that are the surest, and how many there are.
 
     Args:
         key: of the predictions in the blob store.
         label, answer: positions of classes.
+        expected: what was stored, where that is known.
     Raises:
-        BlobMissing, StorageUnavailable.
+        BlobMissing, ArtifactDamaged, StorageUnavailable.
     """
     surest: list[AnsweredImage] = []
     total = 0
-    try:
-        for one in _with(blobs, key, split, label, answer):
+    with reading(key):
+        for one in _with(blobs, key, split, label, answer, expected):
             total += 1
             if len(surest) < limit:
                 heapq.heappush(surest, one)
             else:
                 heapq.heappushpop(surest, one)
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        raise StorageUnavailable from error
     return sorted(surest, reverse=True), total
 
 
-def _with(blobs: Blobs, key: str, split: str, label: int, answer: int) -> Iterator[AnsweredImage]:
+def _with(
+    blobs: Blobs, key: str, split: str, label: int, answer: int, expected: FileDigest | None
+) -> Iterator[AnsweredImage]:
     with ExitStack() as stack:
-        members = set(stack.enter_context(open_zipped(blobs, key)).namelist())
+        members = set(stack.enter_context(open_zipped(blobs, key, expected)).namelist())
         if f"{split}_indices.npy" not in members:
             return
 

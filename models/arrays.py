@@ -1,15 +1,19 @@
 """The internal format of a dataset: one folder of arrays that workers map without decoding."""
 
 import hashlib
+import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.npy_rows import NpyRows
 
 SPLITS = ("train", "validation", "test")
 FILES = ("images.npy", "labels.npy", "splits.npz", "about.json")
@@ -75,6 +79,41 @@ def address_of(
         digest.update(len(indices).to_bytes(8, "little"))
         digest.update(indices.data)
     return digest.hexdigest()
+
+
+def stored_address(
+    open_file: Callable[[str], AbstractContextManager[BinaryIO]], watch: Callable[[], object] = lambda: None
+) -> str:
+    """The content address of the four files of the internal format, which are read in blocks.
+
+    Args:
+        open_file: opens one of `FILES`.
+        watch: called before each block; what it raises ends the reading.
+    Raises:
+        ValueError: the files are not what `save` has written.
+    """
+    content = {}
+    for name in FILES[1:]:
+        with open_file(name) as file:
+            content[name] = io.BytesIO(file.read())
+    try:
+        about = json.load(content["about.json"])
+        classes, (low, high) = tuple(about["classes"]), about["range"]
+        labels = np.load(content["labels.npy"])
+        with np.load(content["splits.npz"]) as arrays:
+            splits = {split: arrays[split] for split in SPLITS}
+    except Exception as error:
+        raise ValueError("Received files that cannot be read.") from error
+    if labels.dtype != np.int32:  # the address has their bytes alone
+        raise ValueError(f"Received labels of {labels.dtype}; expected int32.")
+    with open_file("images.npy") as file:
+        rows, first = NpyRows(file), file.tell()
+        if file.seek(0, io.SEEK_END) != first + len(rows) * rows.row_bytes:
+            raise ValueError(f"Received a file that has not the size of its images, {rows.shape}.")
+        file.seek(first)
+        at_once = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // max(1, rows.row_bytes)))
+        blocks = (block for block in rows.blocks(at_once) if not watch())
+        return address_of(rows.dtype, rows.shape, blocks, labels, splits, classes, (low, high))
 
 
 def split_digests(images: ImageSet) -> dict[str, str]:

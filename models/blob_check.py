@@ -4,18 +4,16 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
-
-from models.arrays import BLOCK_IMAGES, SPLITS, address_of
+from models.arrays import stored_address
 from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs, StoredBlob
 from models.database import Database
-from models.npy_rows import NpyRows
-from models.store import named_blobs
+from models.digests import DATASET_FILES, FileDigest
+from models.store import file_digests, named_blobs
 from models.store.named_blobs import NamedBlob, Places, StoredContent
 
 # A file is stored a moment before the row that names it is committed; while the database is away that moment is longer.
@@ -58,9 +56,10 @@ def compare(database: Database, blobs: Blobs, *, young: timedelta = YOUNG) -> Bl
     with database.read() as session:
         named = {one.key: one for one in named_blobs.named(session)}
         contents = named_blobs.contents(session)
+        digests = file_digests.of_datasets(session)
         places = named_blobs.places(session)
     faults = [fault for one in named.values() if (fault := _fault_of(blobs, one)) is not None]
-    of_contents = {one: fault for one in contents if (fault := _fault_of_content(blobs, one)) is not None}
+    of_contents = {one: fault for one in contents if (fault := _fault_of_content(blobs, one, digests)) is not None}
     # What has ended, begun or been deleted meanwhile is neither a fault nor an orphan.
     with database.read() as session:
         still_named = named_blobs.keys(session)
@@ -132,30 +131,19 @@ def _can_be_opened(blobs: Blobs, key: str) -> bool:
     return True
 
 
-def _fault_of_content(blobs: Blobs, content: StoredContent) -> Fault | None:
-    folder, what = f"datasets/{content.sha256}", f"the images of {content.name}"
+def _fault_of_content(blobs: Blobs, content: StoredContent, digests: Mapping[str, FileDigest]) -> Fault | None:
+    """What is wrong with the first of its files that is not what was stored."""
+    folder = f"datasets/{content.sha256}"
+    for key in content.keys:
+        what = f"{DATASET_FILES[key.rpartition('/')[2]]} of {content.name}"
+        expected = digests.get(key)
+        named = NamedBlob(key, what) if expected is None else NamedBlob(key, what, expected.size_bytes, expected.sha256)
+        if (fault := _fault_of(blobs, named)) is not None:
+            return replace(fault, key=folder)
+    if all(key in digests for key in content.keys):
+        return None
     try:
-        is_whole = _address_of_stored(blobs, folder) == content.sha256
-    except BlobMissing:
-        return Fault(folder, what, "missing")
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        is_whole = stored_address(lambda name: open_blob(blobs, f"{folder}/{name}")) == content.sha256
+    except ValueError:
         is_whole = False
-    return None if is_whole else Fault(folder, what, "damaged")
-
-
-def _address_of_stored(blobs: Blobs, folder: str) -> str:
-    """The content address of stored files, a few images at a time.
-
-    Raises:
-        BlobMissing, StorageUnavailable.
-        ValueError, KeyError, EOFError, BadZipFile: they are not what was stored.
-    """
-    about = json.loads(blobs.read(f"{folder}/about.json"))
-    labels = np.load(io.BytesIO(blobs.read(f"{folder}/labels.npy")))
-    with np.load(io.BytesIO(blobs.read(f"{folder}/splits.npz"))) as arrays:
-        splits = {split: arrays[split] for split in SPLITS}
-    with open_blob(blobs, f"{folder}/images.npy") as file:
-        rows = NpyRows(file)
-        low, high = about["range"]
-        blocks: Iterator[np.ndarray] = rows.blocks(BLOCK_IMAGES)
-        return address_of(rows.dtype, rows.shape, blocks, labels, splits, tuple(about["classes"]), (low, high))
+    return None if is_whole else Fault(folder, f"the images of {content.name}", "damaged")

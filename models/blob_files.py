@@ -1,4 +1,4 @@
-"""A blob as a file that can be read anywhere, without fetching all of it."""
+"""A blob as a file that can be read anywhere, without fetching all of it; and what a damaged one is said to be."""
 
 import io
 import zipfile
@@ -6,20 +6,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
-from heldout.errors import StorageUnavailable
+from heldout.errors import HeldoutError, StorageUnavailable
 from models.blobs import BlobMissing, Blobs
+from models.digests import FileDigest, damaged
 
 BUFFER_BYTES = 256 * 1024
 
 
 class BlobFile(io.RawIOBase):
-    """Raises StorageUnavailable from every read, also where the blob is gone."""
+    """Raises StorageUnavailable from every read, also where the blob is gone.
 
-    def __init__(self, blobs: Blobs, key: str) -> None:
-        """Raises BlobMissing."""
+    Where the digests of its blocks are known, whole blocks are read, and DatasetDamaged is raised for one that is not
+    what was stored.
+    """
+
+    def __init__(self, blobs: Blobs, key: str, expected: FileDigest | None = None) -> None:
+        """Raises BlobMissing, and DatasetDamaged where it has another size than it had."""
         self._blobs, self._key = blobs, key
         self._size = blobs.size(key)
         self._at = 0
+        self._expected = None if expected is None or expected.blocks is None else expected
+        self._block: tuple[int, bytes] | None = None  # the last one that was read, with its number
+        if expected is not None and expected.size_bytes not in {None, self._size}:
+            raise damaged(key, f"It has {self._size:,} bytes; expected {expected.size_bytes:,}.")
 
     def readable(self) -> bool:
         return True
@@ -38,29 +47,62 @@ class BlobFile(io.RawIOBase):
         end = min(self._size, self._at + len(buffer))
         if self._at >= end:
             return 0
-        try:
-            found = self._blobs.read_range(self._key, self._at, end)
-        except BlobMissing as error:
-            raise StorageUnavailable from error
+        if self._expected is None:
+            found = self._range(self._at, end)
+        else:
+            number, within = divmod(self._at, self._expected.block_bytes)
+            found = self._checked_block(self._expected, number)[within : within + len(buffer)]
         buffer[: len(found)] = found
         self._at += len(found)
         return len(found)
 
+    def _checked_block(self, expected: FileDigest, number: int) -> bytes:
+        if self._block is None or self._block[0] != number:
+            first = number * expected.block_bytes
+            end = min(self._size, first + expected.block_bytes)
+            found = self._range(first, end)
+            if not expected.is_block(number, found):
+                raise damaged(self._key, f"Its bytes from {first:,} to {end:,} have another SHA-256 than was stored.")
+            self._block = number, found
+        return self._block[1]
+
+    def _range(self, first: int, end: int) -> bytes:
+        try:
+            return self._blobs.read_range(self._key, first, end)
+        except BlobMissing as error:
+            raise StorageUnavailable from error
+
 
 @contextmanager
-def open_blob(blobs: Blobs, key: str, buffer_bytes: int = BUFFER_BYTES) -> Iterator[BinaryIO]:
-    """The blob as a buffered file. Raises BlobMissing at once, StorageUnavailable from its reads."""
-    with io.BufferedReader(BlobFile(blobs, key), buffer_bytes) as file:
+def reading(key: str) -> Iterator[None]:
+    """Raise DatasetDamaged or ArtifactDamaged for whatever goes wrong while a stored file is parsed.
+
+    Files of earlier releases have no digest: only their formats tell.
+    """
+    try:
+        yield
+    except (HeldoutError, BlobMissing):
+        raise
+    except Exception as error:
+        raise damaged(key) from error
+
+
+@contextmanager
+def open_blob(
+    blobs: Blobs, key: str, buffer_bytes: int = BUFFER_BYTES, expected: FileDigest | None = None
+) -> Iterator[BinaryIO]:
+    """The blob as a buffered file. Raises BlobMissing at once, and what `BlobFile` does from its reads."""
+    with io.BufferedReader(BlobFile(blobs, key, expected), buffer_bytes) as file:
         yield cast(BinaryIO, file)
 
 
 @contextmanager
-def open_zipped(blobs: Blobs, key: str) -> Iterator[zipfile.ZipFile]:
-    """A zip or `.npz` in the blob store. Raises BlobMissing, and StorageUnavailable also where the file is damaged."""
+def open_zipped(blobs: Blobs, key: str, expected: FileDigest | None = None) -> Iterator[zipfile.ZipFile]:
+    """A zip or `.npz` in the blob store. Raises BlobMissing, and ArtifactDamaged where it is not what was stored."""
+    if expected is not None:
+        blobs.require_whole(key, expected)
     with open_blob(blobs, key) as file:
-        try:
+        with reading(key):
             archive = zipfile.ZipFile(file)
-        except zipfile.BadZipFile as error:
-            raise StorageUnavailable from error
         with archive:
             yield archive

@@ -1,5 +1,6 @@
 """Datasets, checkpoints and artifacts: a local folder or S3, one interface, chosen by URL."""
 
+import hashlib
 import io
 import os
 import re
@@ -19,6 +20,7 @@ from obstore.exceptions import NotFoundError as ObjectNotFound
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from heldout.errors import StorageUnavailable
+from models.digests import FileDigest, damaged
 
 CHUNK_BYTES = 1024 * 1024
 RETRY_S = 10
@@ -27,6 +29,8 @@ PART_BYTES = 8 * 1024 * 1024  # S3 takes 10,000 parts
 RANGE_BYTES = 4 * 1024 * 1024
 # How the library names a file in a folder while it writes it.
 PARTIAL = re.compile(r"#\d+$")
+# Versions of files that a process remembers to have read whole.
+MAX_KNOWN_WHOLE = 4096
 
 
 class BlobMissing(KeyError):
@@ -48,6 +52,7 @@ class Blobs:
     def __init__(self, url: str) -> None:
         """Raises StorageUnavailable if the folder cannot be made."""
         parsed = urlparse(url)
+        self._known_whole: set[tuple[object, ...]] = set()
         self._root: Path | None = None
         self._store: ObjectStore
         with self._answering():
@@ -96,10 +101,38 @@ class Blobs:
         with self._answering(key):
             return int(obstore.head(self._store, key)["size"])
 
-    def read(self, key: str) -> bytes:
-        """The whole blob; for small ones. Raises BlobMissing."""
+    def read(self, key: str, expected: FileDigest | None = None) -> bytes:
+        """The whole blob; for small ones.
+
+        Args:
+            expected: what was stored, where that is known.
+        Raises:
+            BlobMissing, DatasetDamaged, ArtifactDamaged.
+        """
         with self._answering(key):
-            return bytes(obstore.get(self._store, key).bytes())
+            content = bytes(obstore.get(self._store, key).bytes())
+        if expected is not None:
+            _require_same(key, expected, len(content), hashlib.sha256(content).hexdigest())
+        return content
+
+    def require_whole(self, key: str, expected: FileDigest) -> None:
+        """See to it that a blob of which parts are read is what was stored. Each version is read once by a process.
+
+        Raises:
+            BlobMissing, DatasetDamaged, ArtifactDamaged.
+        """
+        with self._answering(key):
+            about = obstore.head(self._store, key)
+        version = (key, expected.sha256, about["size"], about["e_tag"], about["last_modified"])
+        if version in self._known_whole:
+            return
+        digest = hashlib.sha256()
+        for chunk in self.chunks(key) if expected.size_bytes in {None, about["size"]} else ():
+            digest.update(chunk)
+        _require_same(key, expected, int(about["size"]), digest.hexdigest())
+        if len(self._known_whole) >= MAX_KNOWN_WHOLE:
+            self._known_whole.clear()
+        self._known_whole.add(version)
 
     def read_range(self, key: str, first: int, end: int) -> bytes:
         """The bytes of a blob from `first` up to `end`, which is not beyond its end. Raises BlobMissing."""
@@ -137,23 +170,36 @@ class Blobs:
                 yield bytes(chunk)
 
     def fetch(
-        self, key: str, target: Path, *, durable: bool = False, watch: Callable[[], object] = lambda: None
+        self,
+        key: str,
+        target: Path,
+        expected: FileDigest | None = None,
+        *,
+        durable: bool = False,
+        watch: Callable[[], object] = lambda: None,
     ) -> None:
         """Write the blob to the file `target`, whole or not at all.
 
         Args:
+            expected: what was stored, where that is known.
             durable: whether the file is still whole after a power cut.
             watch: called before each piece; what it raises ends the fetch.
 
         Raises:
             BlobMissing: there is no such blob.
+            DatasetDamaged, ArtifactDamaged: it is not what was stored.
         """
         part = target.with_name(f"{target.name}.part")
+        digest = hashlib.sha256()
         try:
             with part.open("wb") as file:
                 for chunk in self.chunks(key):
                     watch()
                     file.write(chunk)
+                    if expected is not None:
+                        digest.update(chunk)
+                if expected is not None:
+                    _require_same(key, expected, file.tell(), digest.hexdigest())
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
@@ -225,6 +271,14 @@ class Blobs:
             raise BlobMissing(key) from error
         except (BaseError, OSError) as error:
             raise StorageUnavailable from error
+
+
+def _require_same(key: str, expected: FileDigest, size: int, sha256: str) -> None:
+    """Raises DatasetDamaged or ArtifactDamaged where that is not what was stored."""
+    if expected.size_bytes not in {None, size}:
+        raise damaged(key, f"It has {size:,} bytes; expected {expected.size_bytes:,}.")
+    if sha256 != expected.sha256:
+        raise damaged(key, f"Its SHA-256 begins with {sha256[:8]}; expected {expected.sha256[:8]}.")
 
 
 def _remote_options(scheme: str) -> dict[str, Any]:

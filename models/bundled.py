@@ -17,8 +17,9 @@ from heldout.dataset_lifecycle import DatasetStatus
 from models.arrays import ImageSet, content_address, save
 from models.blobs import Blobs
 from models.database import Database
+from models.digests import FileDigest, digest_of
 from models.ids import new_id
-from models.store import datasets, relations
+from models.store import datasets, file_digests, relations
 
 log = structlog.get_logger()
 
@@ -72,14 +73,16 @@ def register(database: Database, blobs: Blobs, operator_files: Path) -> list[str
 def store(database: Database, blobs: Blobs, name: str, images: ImageSet) -> None:
     """Put a bundled dataset into the blob store, then add its row and the job that finds its copies."""
     sha256 = content_address(images)
-    size = _put(blobs, sha256, images)
+    digests = _put(blobs, sha256, images)
+    size = sum(one.size_bytes or 0 for one in digests.values())
     dataset_id = new_id("ds")
     with database.write() as session:
+        file_digests.note(session, digests)
         datasets.add_bundled(session, dataset_id, name, images, sha256, size)
         relations.queue(session, dataset_id)  # does nothing where the same content was there before
 
 
-def store_again(blobs: Blobs, name: str, sha256: str, operator_files: Path) -> bool:
+def store_again(database: Database, blobs: Blobs, name: str, sha256: str, operator_files: Path) -> bool:
     """Put the files of a bundled dataset into the blob store once more, under the content address that its row has.
 
     False if its files are not on this machine, or hold something else than they did.
@@ -90,19 +93,22 @@ def store_again(blobs: Blobs, name: str, sha256: str, operator_files: Path) -> b
         return False
     if content_address(images) != sha256:
         return False
-    _put(blobs, sha256, images)
+    digests = _put(blobs, sha256, images)
+    with database.write() as session:
+        file_digests.note(session, digests)
     return True
 
 
-def _put(blobs: Blobs, sha256: str, images: ImageSet) -> int:
-    """Store the four files of the internal format; gives their size in bytes."""
-    size_bytes = 0
+def _put(blobs: Blobs, sha256: str, images: ImageSet) -> dict[str, FileDigest]:
+    """Store the four files of the internal format; gives their digests by their keys."""
+    digests = {}
     with tempfile.TemporaryDirectory(prefix="heldout-") as folder:
         save(images, Path(folder))
         for file in sorted(Path(folder).iterdir()):
-            size_bytes += file.stat().st_size
-            blobs.put(f"datasets/{sha256}/{file.name}", file)
-    return size_bytes
+            key = f"datasets/{sha256}/{file.name}"
+            blobs.put(key, file)
+            digests[key] = digest_of(file)
+    return digests
 
 
 def with_cut_validation(

@@ -5,7 +5,7 @@ import structlog
 from heldout.errors import StorageUnavailable
 from models.blobs import Blobs
 from models.database import Database
-from models.store import discards
+from models.store import discards, file_digests
 from models.store.discards import DiscardedDataset
 
 log = structlog.get_logger()
@@ -36,5 +36,7 @@ def _discard(database: Database, blobs: Blobs, one: DiscardedDataset) -> None:
         blobs.delete_all(f"uploads/{one.id}")
         if one.is_deleted:
             blobs.delete_all(f"datasets/{one.id}")
+            file_digests.forget(session, f"datasets/{one.id}")
         if sha256 is not None:
             blobs.delete_all(f"datasets/{sha256}")
+            file_digests.forget(session, f"datasets/{sha256}")

@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Any
 
 from heldout.diagnosis import ALL_SPLITS, Diagnosis, Evaluation, diagnose
 from heldout.diagnosis.evaluation import from_final
 from heldout.diagnosis.history import History, from_epochs, measures_training_at_end
+from heldout.errors import HeldoutError
 from heldout.stored.artifacts import ArtifactName
 from heldout.validation_spec import trains_on_all
 from models.blobs import Blobs
 from models.database import Session
 from models.store import metrics
 from models.store.claims import Result
-from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap
+from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap, unless_lost
 from models.tables import DatasetRow, EpochRow, JobRow
 
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
@@ -32,14 +34,37 @@ def diagnosis_of(
     Args:
         splits: which splits may be used. Automatic choices pass `heldout.diagnosis.WITHOUT_TEST`.
         result: of a training that is about to succeed and whose result is not stored yet.
+    Files that are lost or damaged are left out, and are in `left_out`.
+
     Raises:
         StorageUnavailable, FileOfLaterRelease.
     """
+    left_out: list[HeldoutError] = []
     dataset = session.get_one(DatasetRow, job.dataset_id)
-    audit = read_audit(blobs, dataset)
+    audit = unless_lost(left_out, lambda: read_audit(session, blobs, dataset))
     history = _history(metrics.epochs_of(session, job.id), job.spec)
-    evaluation = _evaluation(session, blobs, job, dataset, result)
-    return diagnose(history, None if audit is None else audit.findings, evaluation, job.spec, splits=splits)
+    evaluation = _evaluation(session, blobs, job, dataset, result, left_out)
+    found = diagnose(history, None if audit is None else audit.findings, evaluation, job.spec, splits=splits)
+    return replace(found, left_out=tuple(left_out))
+
+
+def whole_diagnosis_of(
+    session: Session,
+    blobs: Blobs,
+    job: JobRow,
+    *,
+    splits: AbstractSet[str] = ALL_SPLITS,
+    result: Result | None = None,
+) -> Diagnosis:
+    """What `diagnosis_of` gives, for choices that nobody looks at: with nothing left out.
+
+    Raises:
+        DatasetLost, DatasetDamaged, ArtifactLost, ArtifactDamaged, and what `diagnosis_of` does.
+    """
+    found = diagnosis_of(session, blobs, job, splits=splits, result=result)
+    if found.left_out:
+        raise found.left_out[0]
+    return found
 
 
 def _history(epochs: Sequence[EpochRow], spec: Mapping[str, Any]) -> History:
@@ -52,7 +77,12 @@ def _history(epochs: Sequence[EpochRow], spec: Mapping[str, Any]) -> History:
 
 
 def _evaluation(
-    session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow, result: Result | None
+    session: Session,
+    blobs: Blobs,
+    job: JobRow,
+    dataset: DatasetRow,
+    result: Result | None,
+    left_out: list[HeldoutError],
 ) -> Evaluation | None:
     if result is not None:
         final = result.final
@@ -63,4 +93,9 @@ def _evaluation(
         scores, gap = (json_artifact_of(session, job.id, name) for name in (ArtifactName.EVALUATION, ArtifactName.GAP))
     else:
         return None
-    return from_final(final, dataset.classes or (), read_evaluation(blobs, scores), read_gap(blobs, gap))
+    return from_final(
+        final,
+        dataset.classes or (),
+        unless_lost(left_out, lambda: read_evaluation(blobs, scores)),
+        unless_lost(left_out, lambda: read_gap(blobs, gap)),
+    )

@@ -7,7 +7,7 @@ from heldout.kinds import JobKind
 from heldout.views.job import SummaryView
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import diagnosis_of
+from models.job_diagnosis import whole_diagnosis_of
 from models.store import metrics
 from models.store.claims import Result
 from models.tables import JobRow
@@ -37,7 +37,7 @@ def summary_of(session: Session, blobs: Blobs, job_id: str, result: Result | Non
 
 def _verdict(session: Session, blobs: Blobs, job: JobRow, result: Result | None) -> str | None:
     try:
-        return diagnosis_of(session, blobs, job, result=result).verdict
+        return whole_diagnosis_of(session, blobs, job, result=result).verdict
     except DatabaseUnavailable:
         raise
     except Exception as error:

@@ -10,7 +10,7 @@ from models.reports.card import CardFacts, card_of
 from models.reports.contents import document_of
 from models.reports.markdown import as_markdown
 from models.store import metrics
-from models.stored_files import read_audit
+from models.stored_files import read_audit, unless_lost
 from models.study_report import study_report
 from models.tables import DatasetRow, JobRow, StudyRow
 from models.views.job import job_view
@@ -43,7 +43,7 @@ def model_card(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow)
         job=job_view(job, dataset),
         final=metrics.final_of(session, job.id),
         diagnosis=DiagnosisView.of(diagnosis_of(session, blobs, job), dataset_id=dataset.id),
-        audit=read_audit(blobs, dataset),
+        audit=unless_lost([], lambda: read_audit(session, blobs, dataset)),  # the diagnosis says why
         classes=dataset.classes or (),
         shape=dataset.shape or (0, 0, 0),
         value_range=dataset.value_range or (0, 0),

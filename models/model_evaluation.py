@@ -1,16 +1,18 @@
 """Evaluations of uploaded models: ordered, and diagnosed without the curves of a training."""
 
+from dataclasses import replace
+
 from heldout.diagnosis import Diagnosis, Evaluation, diagnose
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.history import History
-from heldout.errors import ModelDoesNotFit
+from heldout.errors import HeldoutError, ModelDoesNotFit
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.evaluation import SPLIT_NAMES, StoredEvaluation
 from heldout.stored.measurement import Measurement, SplitsResult
 from models.blobs import Blobs
 from models.database import Session
 from models.store import datasets, model_evaluations
-from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap
+from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap, unless_lost
 from models.submit import dataset_named
 from models.tables import DatasetRow, JobRow
 from models.usable_models import usable_model
@@ -32,14 +34,18 @@ def order(session: Session, owner: str, model_id: str, dataset: str) -> tuple[Jo
 def diagnosis_of(
     session: Session, blobs: Blobs, evaluation: JobRow, dataset: DatasetRow, measured: Measurement
 ) -> Diagnosis:
-    """Judge an evaluation by its figures and by its dataset's audit.
+    """Judge an evaluation by its figures and by its dataset's audit. Files that are lost or damaged are left out.
 
     Raises:
         StorageUnavailable, FileOfLaterRelease.
     """
-    audit = read_audit(blobs, dataset)
-    scores = read_evaluation(blobs, json_artifact_of(session, evaluation.id, ArtifactName.EVALUATION))
-    gap = read_gap(blobs, json_artifact_of(session, evaluation.id, ArtifactName.GAP))
+    left_out: list[HeldoutError] = []
+    files = {
+        name: json_artifact_of(session, evaluation.id, name) for name in (ArtifactName.EVALUATION, ArtifactName.GAP)
+    }
+    audit = unless_lost(left_out, lambda: read_audit(session, blobs, dataset))
+    scores = unless_lost(left_out, lambda: read_evaluation(blobs, files[ArtifactName.EVALUATION]))
+    gap = unless_lost(left_out, lambda: read_gap(blobs, files[ArtifactName.GAP]))
     known = Evaluation(
         _figures(measured.metrics, scores),
         tuple(dataset.classes or ()),
@@ -48,7 +54,8 @@ def diagnosis_of(
         preprocessing=measured.preprocessing,
         as_given={} if measured.as_given is None else _figures(measured.as_given, None),
     )
-    return diagnose(History(), None if audit is None else audit.findings, known)
+    found = diagnose(History(), None if audit is None else audit.findings, known)
+    return replace(found, left_out=tuple(left_out))
 
 
 def _figures(measured: SplitsResult, scores: StoredEvaluation | None) -> dict[str, SplitFigures]:

@@ -1,7 +1,7 @@
 """The header of an array in an `.npy` or `.npz` from a stranger: its shape and type, never unpickled."""
 
 import tokenize
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -26,7 +26,7 @@ _READERS = {
 }
 
 
-def read_npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether it is stored column by column, and type; the file is then where the data begin.
 
     Raises:

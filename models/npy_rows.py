@@ -5,16 +5,11 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-BLOCK_BYTES = 1024 * 1024
+from models.npy_header import read_npy_header
 
-_HEADER_READERS = {
-    (1, 0): npy.read_array_header_1_0,
-    (2, 0): npy.read_array_header_2_0,
-    (3, 0): npy.read_array_header_2_0,
-}
+BLOCK_BYTES = 1024 * 1024
 
 
 class NpyRows:
@@ -26,8 +21,7 @@ class NpyRows:
     def __init__(self, file: IO[bytes]) -> None:
         """Raises ValueError if the file is no array, or one in Fortran's order or of Python objects."""
         self._file = file
-        # Format 3 differs from 2 in the names of fields, which none of our arrays has.
-        self.shape, is_fortran, self.dtype = _HEADER_READERS[npy.read_magic(file)](file)
+        self.shape, is_fortran, self.dtype = read_npy_header(file)
         if is_fortran or self.dtype.hasobject or not self.shape:
             raise ValueError("Received an array that has no rows; expected one in C order without objects.")
         self.row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from heldout.errors import (
+    ArtifactDamaged,
+    DatasetDamaged,
     DatasetNotFound,
     ExportDiffers,
     ExportFailed,
@@ -109,6 +111,8 @@ def failure_of(row: ExportRow, source_id: str) -> HeldoutError:
     code, why = error.get("code"), str(error.get("detail", ""))
     if code == FailureCode.MODEL_UNAVAILABLE:
         return ModelLost(source_id, wanted_as=row.format)
+    if code in {FailureCode.DATASET_DAMAGED, FailureCode.ARTIFACT_DAMAGED}:
+        return (DatasetDamaged if code == FailureCode.DATASET_DAMAGED else ArtifactDamaged)(why)
     if code == FailureCode.NOT_SUPPORTED:
         return ExportNotSupported(source_id, row.format, why)
     kind = ExportDiffers if code == FailureCode.EXPORT_DIFFERS else ExportFailed

@@ -1,7 +1,5 @@
 """Collects what is stored about a job, for the script that trains it once more in plain Keras."""
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +15,7 @@ from models.scripts.script import SPLIT_CODES, FirstWeights, ScriptFacts, script
 from models.scripts.training import Ended
 from models.specs import training_spec_of
 from models.store import metrics
-from models.stored_files import read_audit
+from models.stored_files import read_audit, read_file, read_labels
 from models.stored_splits import stored_splits_of
 from models.tables import DatasetRow, JobRow
 
@@ -40,7 +38,7 @@ def plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRo
 
     Raises:
         NotSupported: the job has a backbone, or its data is not a file that a script of plain Keras reads.
-        DatasetLost, SpecUnreadable, StorageUnavailable, FileOfLaterRelease.
+        DatasetLost, DatasetDamaged, SpecUnreadable, StorageUnavailable, FileOfLaterRelease.
     """
     spec = training_spec_of(job)
     if spec.network.backbone is not None:
@@ -49,8 +47,8 @@ def plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRo
             "A script of plain Keras builds its network from the spec, and the weights of an uploaded backbone are in "
             "none. Take the model itself, as `keras` or in another format: it has the backbone in it.",
         )
-    labels = _labels(blobs, dataset)
-    own = stored_splits_of(blobs, dataset, spec)
+    labels = _labels(session, blobs, dataset)
+    own = stored_splits_of(session, blobs, dataset, spec)
     stored = dataset.splits or {}
     used = {name: rows for name, rows in own.items() if len(rows) and _is_used(spec, name)}
     return script_of(
@@ -70,7 +68,7 @@ def plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRo
                 if spec.folds is None and len(rows) == stored.get(name, {}).get("count") and "sha256" in stored[name]
             },
             final=metrics.final_of(session, job.id),
-            reader=_reader(blobs, dataset, labels),
+            reader=_reader(session, blobs, dataset, labels),
             initial=_initial(job),
             ended=_ended(session, job),
         )
@@ -98,19 +96,19 @@ def _ended(session: Session, job: JobRow) -> Ended | None:
     return Ended(epochs, _ENDS[reason], by_guard=reason is StopReason.OVERFIT_GUARD)
 
 
-def _reader(blobs: Blobs, dataset: DatasetRow, labels: NDArray[np.int32]) -> Reader:
+def _reader(session: Session, blobs: Blobs, dataset: DatasetRow, labels: NDArray[np.int32]) -> Reader:
     """How the script reads what the dataset was made from. Raises NotSupported, DatasetLost."""
     if dataset.owner is None:
         table = TABLES.get(dataset.name)
         return of_arrays(f"Keras' {dataset.name}.npz") if table is None else of_table(table)
-    audit = read_audit(blobs, dataset)
+    audit = read_audit(session, blobs, dataset)
     kind = "a file of another kind" if audit is None else str(audit.source.get("format", "a file of another kind"))
     asked = DatasetSpec.model_validate(dataset.spec)
     if kind == ARRAYS and asked.resize is None and asked.colour == "auto":
         return of_arrays("the .npz file that was uploaded")
     if kind.startswith(FOLDERS) and dataset.dtype == "uint8":
         try:
-            names = FileNames(blobs.read(members_key(dataset.id)))
+            names = FileNames(read_file(session, blobs, members_key(dataset.id)))
         except BlobMissing as error:
             raise DatasetLost(dataset.name) from error
         what = f"the {kind.removeprefix(FOLDERS)} of images that was uploaded"
@@ -124,10 +122,8 @@ def _reader(blobs: Blobs, dataset: DatasetRow, labels: NDArray[np.int32]) -> Rea
     )
 
 
-def _labels(blobs: Blobs, dataset: DatasetRow) -> NDArray[np.int32]:
+def _labels(session: Session, blobs: Blobs, dataset: DatasetRow) -> NDArray[np.int32]:
     try:
-        content = blobs.read(f"datasets/{dataset.sha256}/labels.npy")
+        return read_labels(session, blobs, dataset.sha256 or "")
     except BlobMissing as error:
         raise DatasetLost(dataset.name) from error
-    found: NDArray[np.int32] = np.load(io.BytesIO(content), allow_pickle=False)
-    return found

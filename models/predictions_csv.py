@@ -2,17 +2,16 @@
 
 import csv
 import io
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from numpy.typing import NDArray
 
-from heldout.errors import StorageUnavailable
 from models.arrays import SPLITS
-from models.blob_files import open_zipped
+from models.blob_files import open_zipped, reading
 from models.blobs import Blobs
+from models.digests import FileDigest
 from models.npy_rows import NpyRows
 
 # Of a piece, which takes some milliseconds: others wait meanwhile.
@@ -21,18 +20,20 @@ VALUES_AT_ONCE = 5000
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def csv_chunks(blobs: Blobs, key: str, classes: Sequence[str]) -> Iterator[bytes]:
+def csv_chunks(blobs: Blobs, key: str, classes: Sequence[str], expected: FileDigest | None = None) -> Iterator[bytes]:
     """The table in pieces, UTF-8: `split,index,file,label,answer,correct,probability,p_<class>…`.
 
     `file` is empty where the images have no names. The first piece comes before anything is sent.
 
     Args:
         classes: names of the dataset's classes, for files of earlier releases, which hold none.
+        expected: what was stored, where that is known.
     Raises:
-        BlobMissing, StorageUnavailable: before the first piece; later StorageUnavailable alone.
+        BlobMissing: before the first piece.
+        ArtifactDamaged, StorageUnavailable: at any piece; where `expected` is known ArtifactDamaged before the first.
     """
-    try:
-        with open_zipped(blobs, key) as archive:
+    with reading(key):
+        with open_zipped(blobs, key, expected) as archive:
             members = set(archive.namelist())
             if "classes.npy" in members:
                 with archive.open("classes.npy") as member:
@@ -43,8 +44,6 @@ def csv_chunks(blobs: Blobs, key: str, classes: Sequence[str]) -> Iterator[bytes
         for split in SPLITS:
             if f"{split}_indices.npy" in members:
                 yield from _split_chunks(blobs, key, split, shown, has_files=f"{split}_files.npy" in members)
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        raise StorageUnavailable from error
 
 
 def _split_chunks(blobs: Blobs, key: str, split: str, classes: Sequence[str], *, has_files: bool) -> Iterator[bytes]:

@@ -1,25 +1,63 @@
-"""Reads and writes files of the blob store: a job's artifacts, and audits of datasets."""
+"""Reads and writes files of the blob store: a job's artifacts, and what belongs to datasets."""
 
-import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-import structlog
+import numpy as np
+from numpy.typing import NDArray
 
+from heldout.errors import ArtifactLost, DatasetLost, HeldoutError
+from heldout.errors.lost import UNUSABLE
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import StoredAudit, audit_key
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
+from models.arrays import SPLITS
+from models.blob_files import reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.store import artifacts
+from models.digests import describe, digest_of
+from models.store import artifacts, file_digests
 from models.store.artifacts import Artifact
 from models.tables import DatasetRow
 
-log = structlog.get_logger()
+Stored = TypeVar("Stored", StoredEvaluation, StoredGap)
+Read = TypeVar("Read")
 
-Stored = TypeVar("Stored", StoredAudit, StoredEvaluation, StoredGap)
+
+def read_file(session: Session, blobs: Blobs, key: str) -> bytes:
+    """A small file, which is what was stored.
+
+    Raises:
+        BlobMissing, DatasetDamaged, ArtifactDamaged, StorageUnavailable.
+    """
+    return blobs.read(key, file_digests.find(session, key))
+
+
+def require_whole(session: Session, blobs: Blobs, key: str) -> None:
+    """See to it that a large file is what was stored, before parts of it are read. Raises what `read_file` does."""
+    expected = file_digests.find(session, key)
+    if expected is not None:
+        blobs.require_whole(key, expected)
+
+
+def read_labels(session: Session, blobs: Blobs, sha256: str) -> NDArray[np.int32]:
+    """The labels of a content. Raises what `read_file` does."""
+    key = f"datasets/{sha256}/labels.npy"
+    content = read_file(session, blobs, key)
+    with reading(key):
+        labels: NDArray[np.int32] = np.load(io.BytesIO(content))
+        return labels
+
+
+def read_splits(session: Session, blobs: Blobs, sha256: str) -> dict[str, NDArray[np.int64]]:
+    """The positions of the images of each split of a content. Raises what `read_file` does."""
+    key = f"datasets/{sha256}/splits.npz"
+    content = read_file(session, blobs, key)
+    with reading(key), np.load(io.BytesIO(content)) as arrays:
+        return {split: arrays[split] for split in SPLITS}
 
 
 def store_artifact(blobs: Blobs, key: str, file: Path, name: ArtifactName, format_: ArtifactFormat) -> Artifact:
@@ -29,42 +67,54 @@ def store_artifact(blobs: Blobs, key: str, file: Path, name: ArtifactName, forma
         StorageUnavailable.
     """
     blobs.put(key, file)
-    with file.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    return Artifact(name, format_, key, file.stat().st_size, digest)
+    digest = digest_of(file)
+    return Artifact(name, format_, key, digest.size_bytes, digest.sha256)
 
 
-def read_audit(blobs: Blobs, dataset: DatasetRow) -> StoredAudit | None:
-    """What the check of the upload found; None where there was no check, as for the bundled datasets.
+def read_audit(session: Session, blobs: Blobs, dataset: DatasetRow) -> StoredAudit | None:
+    """What the check of the upload found; None where there was no check, as of bundled datasets, or it is deleted.
 
     Raises:
-        StorageUnavailable, FileOfLaterRelease.
+        DatasetLost, DatasetDamaged, StorageUnavailable, FileOfLaterRelease.
     """
     if dataset.owner is None:
         return None
     key = audit_key(dataset.id)
     try:
-        return _parsed(StoredAudit.from_bytes, key, blobs.read(key))
-    except BlobMissing:
-        return None
+        content = read_file(session, blobs, key)
+    except BlobMissing as error:
+        if dataset.deleted_at is not None:
+            return None
+        raise DatasetLost(dataset.name) from error
+    with reading(key):
+        return StoredAudit.from_bytes(content)
 
 
 def read_evaluation(blobs: Blobs, artifact: Artifact | None) -> StoredEvaluation | None:
-    """Scores of a job's kept weights; None where there is no whole file, as for results of the first releases.
+    """Scores of a job's kept weights; None where it has none, as results of the first releases.
 
     Raises:
-        StorageUnavailable, FileOfLaterRelease.
+        ArtifactLost, ArtifactDamaged, StorageUnavailable, FileOfLaterRelease.
     """
     return _read(blobs, artifact, StoredEvaluation.from_bytes)
 
 
 def read_gap(blobs: Blobs, artifact: Artifact | None) -> StoredGap | None:
-    """What the terms of a job's gap are made of; None where there is no whole file, as for results of older releases.
+    """What the terms of a job's gap are made of; None where it has none, as results of older releases.
 
     Raises:
-        StorageUnavailable, FileOfLaterRelease.
+        ArtifactLost, ArtifactDamaged, StorageUnavailable, FileOfLaterRelease.
     """
     return _read(blobs, artifact, StoredGap.from_bytes)
+
+
+def unless_lost(left_out: list[HeldoutError], read: Callable[[], Read]) -> Read | None:
+    """What `read` gives; None where the file is lost or damaged, with the reason in `left_out`."""
+    try:
+        return read()
+    except UNUSABLE as error:
+        left_out.append(error)
+        return None
 
 
 def json_artifact_of(session: Session, job_id: str, name: ArtifactName) -> Artifact | None:
@@ -76,15 +126,8 @@ def _read(blobs: Blobs, artifact: Artifact | None, parse: Callable[[bytes], Stor
     if artifact is None:
         return None
     try:
-        return _parsed(parse, artifact.key, blobs.read(artifact.key))
-    except BlobMissing:
-        return None
-
-
-def _parsed(parse: Callable[[bytes], Stored], key: str, content: bytes) -> Stored | None:
-    """The file's content; None if it is damaged, which is as good as lost: `heldout check --deep` names it too."""
-    try:
+        content = blobs.read(artifact.key, artifact.digest)
+    except BlobMissing as error:
+        raise ArtifactLost(describe(artifact.key), artifact.key.split("/")[1]) from error
+    with reading(artifact.key):
         return parse(content)
-    except ValueError:
-        log.warning("file_damaged", key=key)
-        return None

@@ -1,7 +1,6 @@
 """The splits of jobs as the API tells them, and whether folds can be cut: from a dataset's small files in the store."""
 
 import io
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,37 +8,39 @@ from numpy.typing import NDArray
 from heldout.dataset_lifecycle import RelationsStatus
 from heldout.errors import CopiesNotKnown, DatasetLost, FieldError, InvalidSpec
 from heldout.spec import JobSpec
-from models.arrays import SPLITS
+from models.blob_files import reading
 from models.blobs import BlobMissing, Blobs
+from models.database import Session
 from models.folds import class_that_lacks_a_fold
 from models.job_splits import Positions, fold_of_each, splits_of
 from models.relations import Relations, load_relations, relations_key, units_of
+from models.stored_files import read_file, read_labels, read_splits
 from models.tables import DatasetRow
 
 
-def stored_splits_of(blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> dict[str, Positions]:
+def stored_splits_of(session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> dict[str, Positions]:
     """What `splits_of` gives for a ready dataset, from its small files in the blob store.
 
     Raises:
-        DatasetLost, StorageUnavailable.
+        DatasetLost, DatasetDamaged, StorageUnavailable.
     """
-    labels, splits, relations = _stored(blobs, dataset, spec)
+    labels, splits, relations = _stored(session, blobs, dataset, spec)
     return splits_of(labels, splits, spec, relations)
 
 
-def require_folds(blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> None:
+def require_folds(session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> None:
     """See to it that the spec's folds, if it asks for some, can be cut now and will be cut the same at all times.
 
     Raises:
         CopiesNotKnown: the dataset's copies are still being looked for.
         InvalidSpec: a fold would have no image of some class.
-        DatasetLost, StorageUnavailable.
+        DatasetLost, DatasetDamaged, StorageUnavailable.
     """
     if spec.folds is None:
         return
     if dataset.relations_status not in {RelationsStatus.STORED, RelationsStatus.FAILED}:
         raise CopiesNotKnown(dataset.name)
-    labels, splits, relations = _stored(blobs, dataset, spec)
+    labels, splits, relations = _stored(session, blobs, dataset, spec)
     pool, folds = np.concatenate([splits["train"], splits["validation"]]), spec.folds.folds
     lacking = class_that_lacks_a_fold(labels, pool, fold_of_each(labels, pool, spec.folds, relations), folds)
     if lacking is None:
@@ -62,16 +63,16 @@ def uses_relations(dataset_status: RelationsStatus | None) -> bool:
 
 
 def _stored(
-    blobs: Blobs, dataset: DatasetRow, spec: JobSpec
+    session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec
 ) -> tuple[NDArray[np.int32], dict[str, Positions], Relations | None]:
-    folder = f"datasets/{dataset.sha256}"
+    sha256, key = dataset.sha256 or "", relations_key(dataset.id)
     try:
-        labels = np.load(io.BytesIO(blobs.read(f"{folder}/labels.npy")))
-        with np.load(io.BytesIO(blobs.read(f"{folder}/splits.npz"))) as arrays:
-            splits = {split: arrays[split] for split in SPLITS}
+        labels, splits = read_labels(session, blobs, sha256), read_splits(session, blobs, sha256)
         relations = None
         if spec.folds is not None and uses_relations(dataset.relations_status):
-            relations = load_relations(io.BytesIO(blobs.read(relations_key(dataset.id))))
+            content = read_file(session, blobs, key)
+            with reading(key):
+                relations = load_relations(io.BytesIO(content))
     except BlobMissing as error:
         raise DatasetLost(dataset.name) from error
-    return cast(NDArray[np.int32], labels), splits, relations
+    return labels, splits, relations

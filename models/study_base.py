@@ -8,7 +8,7 @@ from heldout.remedies.change import Base
 from heldout.spec import JobSpec
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import diagnosis_of
+from models.job_diagnosis import whole_diagnosis_of
 from models.split_counts import counts_of
 from models.tables import DatasetRow, JobRow
 
@@ -21,7 +21,7 @@ def require_mended(session: Session, blobs: Blobs, job: JobRow) -> None:
     Raises:
         DataFirst, StorageUnavailable, FileOfLaterRelease.
     """
-    found = mended_first(diagnosis_of(session, blobs, job))
+    found = mended_first(whole_diagnosis_of(session, blobs, job))
     if not found:
         return
     dataset = session.get_one(DatasetRow, job.dataset_id)
@@ -42,7 +42,7 @@ def automatic_remedies(
     base = Base(spec.model_dump(mode="json"), train_images)
     if job is None:
         return automatic(base)
-    diagnosis = diagnosis_of(session, blobs, job, splits=WITHOUT_TEST)
+    diagnosis = whole_diagnosis_of(session, blobs, job, splits=WITHOUT_TEST)
     return automatic(base, diagnosis.verdict, [one.code for one in diagnosis.findings if one.severity != "info"])
 
 

@@ -210,7 +210,7 @@ def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec) -> _Base
             "metadata": dict(asked.metadata),
         }
     )
-    return _split(blobs, _Base(spec, dataset, job, 0, 0, None), _wanted_splits(spec, asked))
+    return _split(session, blobs, _Base(spec, dataset, job, 0, 0, None), _wanted_splits(spec, asked))
 
 
 def _wanted_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", "resampled"]:
@@ -233,7 +233,7 @@ def _wanted_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", 
     return "fixed"
 
 
-def _split(blobs: Blobs, base: _Base, wanted: Literal["auto", "fixed", "resampled"]) -> _Base:
+def _split(session: Session, blobs: Blobs, base: _Base, wanted: Literal["auto", "fixed", "resampled"]) -> _Base:
     """The base with its numbers of images, and with folds where each seed gets one of its own."""
     counts = counts_of(base.dataset, base.spec.model_copy(update={"validation": None})) or {}
     train, validation = counts.get("train", 0), counts.get("validation", 0)
@@ -245,10 +245,10 @@ def _split(blobs: Blobs, base: _Base, wanted: Literal["auto", "fixed", "resample
     folds = folds_for(train, validation) if own is None else own.folds
     spec = base.spec.model_copy(update={"validation": ValidationSpec(folds=folds)})
     try:
-        require_folds(blobs, base.dataset, spec)
+        require_folds(session, blobs, base.dataset, spec)
     except InvalidSpec as error:
         if wanted == "auto" and own is None:
-            return _split(blobs, base, "fixed")  # some class has too few images for folds
+            return _split(session, blobs, base, "fixed")  # some class has too few images for folds
         raise _refused("/splits", error.errors[0].detail) from error
     spec = base.spec.model_copy(update={"validation": None})
     return _with_folds(replace(base, spec=spec), train + validation, folds, folds)

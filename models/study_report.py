@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from heldout.diagnosis.gap.budget import Gap, gap_of
-from heldout.errors import FileOfLaterRelease, StorageUnavailable
+from heldout.errors import (
+    ArtifactDamaged,
+    ArtifactLost,
+    DatasetDamaged,
+    DatasetLost,
+    FileOfLaterRelease,
+    StorageUnavailable,
+)
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.gap import GapOnTest
 from heldout.studies.spec import BASE_ARM
@@ -13,7 +20,7 @@ from heldout.views.study import StudyView
 from heldout.views.study_report import ReportBudgetView, StudyReportView
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import diagnosis_of
+from models.job_diagnosis import whole_diagnosis_of
 from models.reports.build import report_of
 from models.reports.mean_budgets import mean_budget
 from models.store import metrics
@@ -30,7 +37,14 @@ def study_report(session: Session, blobs: Blobs, row: StudyRow, study: StudyView
     curves = metrics.curves_of(session, [job for arm in study.arms for job in arm.jobs])
     try:
         gaps = _gaps_of(session, blobs, row, study)
-    except (StorageUnavailable, FileOfLaterRelease) as error:
+    except (
+        StorageUnavailable,
+        FileOfLaterRelease,
+        DatasetLost,
+        ArtifactLost,
+        DatasetDamaged,
+        ArtifactDamaged,
+    ) as error:
         return report_of(study, curves, gaps_missing=error.detail)
     return report_of(study, curves, gaps)
 
@@ -60,5 +74,5 @@ def _gap_of_base_job(session: Session, blobs: Blobs, row: StudyRow) -> list[Repo
     job = None if row.base_job is None else session.get(JobRow, row.base_job)
     if job is None or job.owner != row.owner:
         return []
-    gap = DiagnosisView.of(diagnosis_of(session, blobs, job)).gap
+    gap = DiagnosisView.of(whole_diagnosis_of(session, blobs, job)).gap
     return [] if gap is None else [ReportBudgetView.of(BASE_ARM, job.id, gap)]

@@ -184,7 +184,7 @@ def examined_spec(
         backbone=None if backbone is None else backbone.backbone,
     )
     largest = require_memory(session, ready.row, spec, plan)
-    require_folds(blobs, ready.row, spec)
+    require_folds(session, blobs, ready.row, spec)
     if spec.initial is None:
         return ExaminedSpec(ready, plan, Start(backbone=backbone), largest)
     source = find_source(session, owner, spec.initial, ended)

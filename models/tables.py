@@ -20,6 +20,7 @@ from heldout.kinds import JobKind
 from heldout.ledger import ReadKind
 from heldout.lifecycle import JobRequest, JobStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
+from models.digests import FileDigest
 from models.table_base import Base as Base
 from models.tables_access import AuditRow as AuditRow
 from models.tables_access import DeliveryRow as DeliveryRow
@@ -328,6 +329,22 @@ class ExportRow(Base):
     key: Mapped[str | None] = mapped_column(String(256))
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None] = mapped_column(String(64))
+
+    @property
+    def digest(self) -> FileDigest | None:
+        """What was stored."""
+        return None if self.sha256 is None else FileDigest(self.size_bytes, self.sha256)
+
+
+class FileDigestRow(Base):
+    """What a dataset's file was when it was stored; absent where an earlier release has stored it."""
+
+    __tablename__ = "file_digests"
+
+    key: Mapped[str] = mapped_column(String(256), primary_key=True)  # in the blob store
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    blocks: Mapped[bytes | None]  # see models/digests.py; of a file of which parts are read
 
 
 class CheckpointRow(Base):

@@ -64,7 +64,7 @@ class ModelCache:
         Raises:
             JobNotFound, NotReady, NoModel, DatasetNotFound, QuotaExceeded, OwnerSuspended: as for `GET …/model`.
             ExportNotReady: its export has not ended after `wait_s`. ExportDiffers, ExportFailed, ExportNotSupported.
-            ModelLost, ExportLost, StorageUnavailable, DatabaseUnavailable.
+            ModelLost, ExportLost, ArtifactDamaged, StorageUnavailable, DatabaseUnavailable.
         """
         if (model := self.loaded(job_id)) is not None:
             return model
@@ -110,7 +110,7 @@ class ModelCache:
     def _load(self, caller: Caller, job_id: str, row: ExportRow) -> ServedModel:
         assert row.key is not None, "an export to ONNX has stored a file"
         try:
-            content = self._blobs.read(row.key)
+            content = self._blobs.read(row.key, row.digest)
         except BlobMissing as error:
             raise ExportLost(job_id, ExportFormat.ONNX) from error
         with self._database.read() as session:

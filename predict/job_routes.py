@@ -46,7 +46,7 @@ async def predict(request: Request) -> Response:
     options = options_in(request.query_params)
     model = await service.model_for(caller, job_id, options.wait_s)
     if options.calibrated and model.facts.temperature is None:
-        raise NoTemperature(model.facts.job_id)
+        raise model.facts.temperature_lost or NoTemperature(model.facts.job_id)
     async with service.bodies.received(request, model.facts.owner) as body:
         files = await files_in(request, body)
         is_small = len(files) == 1 and _is_small(files[0])

@@ -19,7 +19,7 @@ from models.blobs import Blobs
 from models.database import Session
 from models.specs import training_spec_of
 from models.store import jobs, metrics
-from models.stored_files import json_artifact_of, read_gap
+from models.stored_files import json_artifact_of, read_gap, unless_lost
 from predict.held_out import HeldOutImages
 from predict.runtime import Network
 
@@ -41,6 +41,7 @@ class Facts:
     its images got their size. any_grey: whether its owner had colours turned into grey. epoch: of the kept weights.
     values_per_image: of the two largest layers; None where these are not known. temperature: fitted on validation;
     None where there is none.
+    temperature_lost: why it cannot be read any more.
     """
 
     job_id: str
@@ -53,6 +54,7 @@ class Facts:
     epoch: int
     values_per_image: int | None
     temperature: float | None
+    temperature_lost: HeldoutError | None = None
 
 
 def facts_of(session: Session, blobs: Blobs, owner: str, job_id: str) -> Facts:
@@ -60,7 +62,8 @@ def facts_of(session: Session, blobs: Blobs, owner: str, job_id: str) -> Facts:
     job, dataset = jobs.find_with_dataset(session, owner, job_id)
     spec = DatasetSpec(name="bundled") if dataset.spec is None else DatasetSpec.model_validate(dataset.spec)
     final = metrics.final_of(session, job_id)
-    gap = read_gap(blobs, json_artifact_of(session, job_id, ArtifactName.GAP))
+    left_out: list[HeldoutError] = []
+    gap = unless_lost(left_out, lambda: read_gap(blobs, json_artifact_of(session, job_id, ArtifactName.GAP)))
     values = None
     try:
         height, width, channels = dataset.shape or (0, 0, 0)
@@ -79,6 +82,7 @@ def facts_of(session: Session, blobs: Blobs, owner: str, job_id: str) -> Facts:
         epoch=job.epoch if final is None else final.epoch,
         values_per_image=values,
         temperature=None if gap is None or gap.calibration is None else gap.calibration.temperature,
+        temperature_lost=left_out[0] if left_out else None,
     )
 
 

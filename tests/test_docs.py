@@ -27,6 +27,7 @@ from heldout.settings import Settings, embedded_settings
 from heldout.spec import MAX_SEED, JobSpec
 from heldout.study_lifecycle import StudyStatus
 from heldout.webhooks import PING, WEBHOOK_EVENTS
+from tests.damaged_files import as_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -227,3 +228,7 @@ def test_the_lines_that_make_folders_of_a_table_of_labels_do_so(tmp_path, monkey
         "pets/cat/2.png",
         "pets/dog/1.png",
     ]
+
+
+def test_the_manual_says_what_is_answered_while_a_stored_file_is_damaged():
+    assert as_markdown() in (ROOT / "docs" / "how-to" / "backup.md").read_text()

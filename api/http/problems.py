@@ -14,10 +14,13 @@ from starlette.routing import BaseRoute, Match
 from api.http.body import body_refusal, refused_values
 from api.http.pointers import parameter_detail
 from heldout.errors import (
+    ArtifactDamaged,
+    ArtifactLost,
     BodyTooLarge,
     CopiesNotKnown,
     CrossSiteRequest,
     DatabaseUnavailable,
+    DatasetDamaged,
     DatasetLost,
     DatasetUnavailable,
     HeldoutError,
@@ -92,6 +95,8 @@ def problems(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int
     if not open_to_all:
         anywhere += (InvalidParameter, Unauthenticated, CrossSiteRequest, InsufficientScope)
         anywhere += (TooManyRequests, TooManyDownloads, DatabaseUnavailable)
+    if StorageUnavailable in errors:  # whoever reads stored files may find one damaged
+        anywhere += (DatasetDamaged, ArtifactDamaged, ArtifactLost)
     by_status: dict[int, dict[str, type[HeldoutError]]] = {}
     for error in (*errors, *anywhere):
         by_status.setdefault(error.status, {})[error.code] = error

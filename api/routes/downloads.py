@@ -10,6 +10,7 @@ from starlette.responses import StreamingResponse
 
 from heldout.errors import HeldoutError
 from models.blobs import BlobMissing, Blobs
+from models.digests import FileDigest
 
 INDICES_AT_ONCE = 8192
 
@@ -26,23 +27,26 @@ FILE: dict[str, Any] = {
 
 
 def download(
-    blobs: Blobs, key: str, filename: str, lost: HeldoutError, *, size_bytes: int | None, sha256: str | None
+    blobs: Blobs, key: str, filename: str, lost: HeldoutError, *, expected: FileDigest | None
 ) -> StreamingResponse:
     """A stored file, as an attachment.
 
     Args:
         lost: what is raised where the file is gone.
-        size_bytes, sha256: as its row says; None where an earlier release has stored it.
+        expected: as its row says; None where an earlier release has stored it.
+    Raises:
+        ArtifactDamaged: before anything is sent.
     """
     try:
-        size = blobs.size(key) if size_bytes is None else size_bytes
-        chunks = blobs.chunks(key)
+        if expected is not None:
+            blobs.require_whole(key, expected)
+        size, chunks = blobs.size(key), blobs.chunks(key)
     except BlobMissing as error:
         raise lost from error
     headers = {"Content-Length": str(size), "Content-Disposition": f'attachment; filename="{filename}"'}
-    if sha256 is not None:
-        headers["ETag"] = f'"{sha256}"'
-        headers["Repr-Digest"] = f"sha-256=:{b64encode(bytes.fromhex(sha256)).decode()}:"
+    if expected is not None:
+        headers["ETag"] = f'"{expected.sha256}"'
+        headers["Repr-Digest"] = f"sha-256=:{b64encode(bytes.fromhex(expected.sha256)).decode()}:"
     return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")
 
 

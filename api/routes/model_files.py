@@ -15,6 +15,7 @@ from api.live.recent_events import Channel, ChannelKind
 from api.routes.downloads import FILE, download
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import (
+    ArtifactDamaged,
     DatasetNotFound,
     ExportDiffers,
     ExportFailed,
@@ -118,7 +119,7 @@ def order(
     # The blob store is asked before `session` writes: while it does, nobody else may.
     with app.database.read() as reading:
         known = exports.find(reading, find(reading, caller, source_id).job.id, format_)
-    lost_key = None if known is None or known.key is None or _is_stored(app.blobs, known.key) else known.key
+    lost_key = None if known is None or known.key is None or _is_whole(app.blobs, known) else known.key
     source = find(session, caller, source_id)
     if source.dataset.sha256 is None:
         raise DatasetNotFound(source.dataset.name)
@@ -140,15 +141,16 @@ def sent(
     """
     assert file.key is not None, "an export that has not failed has stored a file"
     name = f"{source_id}{MODEL_SUFFIXES[format_]}"
-    answer = download(app.blobs, file.key, name, lost, size_bytes=file.size_bytes, sha256=file.sha256)
+    answer = download(app.blobs, file.key, name, lost, expected=file.digest)
     answer.headers["Link"] = f'<{model_route(source_id)}/report?format={format_}>; rel="describedby"'
     return answer
 
 
-def _is_stored(blobs: Blobs, key: str) -> bool:
+def _is_whole(blobs: Blobs, export: ExportRow) -> bool:
+    assert export.key is not None, "the caller has seen one"
     try:
-        blobs.size(key)
-    except BlobMissing:
+        blobs.size(export.key) if export.digest is None else blobs.require_whole(export.key, export.digest)
+    except (BlobMissing, ArtifactDamaged):
         return False
     return True
 

@@ -27,6 +27,8 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
         known.append(f"worse from epoch {diagnosis.onset_epoch} on")
     say(f"{diagnosis.verdict}" + (f" ({', '.join(known)})" if known else ""))
     say_prose(diagnosis.explanation)
+    for file in diagnosis.left_out:
+        say_prose(f"Left out, {file.code}: {file.detail}")
     for caveat in diagnosis.caveats:
         # A newer service may know others.
         say_prose(f"Caveat, {caveat}: {CAVEATS.get(caveat, 'some figures are not what they seem, see below.')}")

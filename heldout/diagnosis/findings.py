@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from heldout.diagnosis.gap.budget import Bounds, Gap
+from heldout.errors import HeldoutError
 from heldout.stored.gap import Calibration
 
 Severity = Literal["info", "warning", "critical"]
@@ -66,6 +67,7 @@ class Diagnosis:
     gap: None where it was not measured, or test is left out.
     confidence: the probability that the verdict is right; None where it is not calibrated.
     calibration: how true the network's probabilities are; None where that was not measured.
+    left_out: why stored files that belong to it could not be used.
     """
 
     verdict: str
@@ -77,3 +79,4 @@ class Diagnosis:
     gap: Gap | None = None
     confidence: float | None = None
     calibration: Calibration | None = None
+    left_out: tuple[HeldoutError, ...] = ()

@@ -37,7 +37,15 @@ from heldout.errors.exports import (
     NoEnsemble,
 )
 from heldout.errors.limits import OwnerSuspended, QuotaExceeded, TooManyDownloads, TooManyRequests
-from heldout.errors.lost import DatasetLost, ExportLost, ModelLost, PredictionsLost
+from heldout.errors.lost import (
+    ArtifactDamaged,
+    ArtifactLost,
+    DatasetDamaged,
+    DatasetLost,
+    ExportLost,
+    ModelLost,
+    PredictionsLost,
+)
 from heldout.errors.not_found import (
     DatasetNotFound,
     DeliveryNotFound,
@@ -110,6 +118,8 @@ from heldout.errors.unreadable import (
 )
 
 __all__ = [
+    "ArtifactDamaged",
+    "ArtifactLost",
     "BodyTooLarge",
     "ChangedMeanwhile",
     "CopiesNotKnown",
@@ -117,6 +127,7 @@ __all__ = [
     "DataFirst",
     "DatabaseMismatched",
     "DatabaseUnavailable",
+    "DatasetDamaged",
     "DatasetInUse",
     "DatasetIsBundled",
     "DatasetLost",

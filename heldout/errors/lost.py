@@ -1,9 +1,11 @@
-"""Stored files that are gone from the blob store though their rows are there: waiting does not bring them back."""
+"""Stored files that are gone or damaged though their rows are there: waiting does not bring them back."""
+
+from typing import ClassVar, Self
 
 from heldout.errors.base import HeldoutError
 from heldout.routes import model_route
 
-OPERATOR = "The operator can restore it from a backup; `heldout check --deep` lists what else is missing."
+OPERATOR = "The operator can restore it from a backup; `heldout check --deep` lists what else is missing or damaged."
 
 
 class ModelLost(HeldoutError):
@@ -49,6 +51,40 @@ class DatasetLost(HeldoutError):
         super().__init__(_detail(f"Files of dataset {name!r} are", remedy))
 
 
+class ArtifactLost(HeldoutError):
+    """Another file of a job, such as its `evaluation.json`, is gone from the blob store; likewise."""
+
+    code, status, title = "artifact_lost", 410, "A file of the job is lost"
+
+    def __init__(self, what: str, job_id: str) -> None:
+        super().__init__(_detail(f"The file with {what} is", _anew(job_id)))
+
+
+class Damaged(Exception):
+    """A stored file is not what was stored: what the two errors below have in common."""
+
+    code: ClassVar[str]
+    detail: str
+
+    @classmethod
+    def of(cls, what: str, found: str, remedy: str) -> Self:
+        """Args: what it is, in words; found: what was received and what was expected; remedy: of the client."""
+        lasting = "Repeating the request does not help."
+        return cls(f"The file with {what} is damaged. {found} Nothing of it was used. {lasting} {OPERATOR} {remedy}")
+
+
+class DatasetDamaged(Damaged, HeldoutError):
+    """A file of the dataset is not what was stored; restore it from a backup, or upload the dataset again."""
+
+    code, status, title = "dataset_damaged", 410, "A file of the dataset is damaged"
+
+
+class ArtifactDamaged(Damaged, HeldoutError):
+    """A file of a job, a study or a model is not what was stored; restore it, or make it again as the text says."""
+
+    code, status, title = "artifact_damaged", 410, "A stored file is damaged"
+
+
 def _anew(job_id: str) -> str:
     return f"Its figures are kept. POST /v1/jobs/{job_id}/retry trains it anew."
 
@@ -56,3 +92,7 @@ def _anew(job_id: str) -> str:
 def _detail(what: str, remedy: str) -> str:
     """What is lost, that patience does not help, and who can do what."""
     return f"{what} not in the blob store any more, and repeating the request does not help. {OPERATOR} {remedy}"
+
+
+# What is raised where a file that belongs to something larger cannot be used; the rest of that may go on without it.
+UNUSABLE: tuple[type[HeldoutError], ...] = (DatasetLost, ArtifactLost, DatasetDamaged, ArtifactDamaged)

@@ -107,6 +107,13 @@ class FindingView(View):
     confidence: float | None = Field(None, description="Probability that the finding is true; null if not calibrated.")
 
 
+class LeftOutView(View):
+    """A stored file without which the diagnosis was made, because it is lost or damaged."""
+
+    code: str
+    detail: str
+
+
 class DiagnosisView(View):
     """One verdict: the code of the finding that explains most of the gap, `healthy`, or `cannot_tell`.
 
@@ -125,9 +132,14 @@ class DiagnosisView(View):
     gap: GapBudgetView | None = Field(None, description="Null without answers to training and to test images.")
     confidence: float | None = Field(None, description="Probability that the verdict is right; null if not calibrated.")
     calibration: CalibrationView | None = Field(None, description="Null where probabilities are not known.")
+    left_out: list[LeftOutView] = Field([], description="Files that are lost or damaged: the verdict is without them.")
 
     def _repr_html_(self) -> str:
-        rows = [("why", self.explanation), *((one.code, one.explanation) for one in self.findings)]
+        rows = [
+            ("why", self.explanation),
+            *((one.code, one.detail) for one in self.left_out),
+            *((one.code, one.explanation) for one in self.findings),
+        ]
         return table(self.verdict.replace("_", " "), rows)
 
     @classmethod
@@ -161,6 +173,7 @@ class DiagnosisView(View):
             calibration=None
             if diagnosis.calibration is None
             else CalibrationView(**diagnosis.calibration.model_dump()),
+            left_out=[LeftOutView(code=one.code, detail=one.detail) for one in diagnosis.left_out],
         )
 
 

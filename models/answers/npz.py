@@ -97,7 +97,7 @@ def _array_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int)
         raise PredictionsRefused(f"the array {shown} is packed in a way that numpy never uses; use numpy.savez")
     with archive.open(member) as opened:
         try:
-            shape, is_fortran, dtype = read_npy_header(opened)  # type: ignore[arg-type]
+            shape, is_fortran, dtype = read_npy_header(opened)
         except ValueError:
             raise PredictionsRefused(f"the array {shown} has a header that cannot be read; use numpy.savez") from None
         if dtype.hasobject:

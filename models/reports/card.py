@@ -151,6 +151,7 @@ def _gap_blocks(diagnosis: DiagnosisView) -> list[Block]:
     blocks: list[Block] = [
         Heading("Why is it worse on new images?"),
         Paragraph(f"Verdict `{diagnosis.verdict}`: {_plain(diagnosis.explanation)}"),
+        *(Paragraph(f"Left out, `{one.code}`: {_plain(one.detail)}") for one in diagnosis.left_out),
     ]
     if diagnosis.gap is not None:
         blocks.append(_gap_table(diagnosis.gap))
@@ -185,7 +186,7 @@ def _data_blocks(facts: CardFacts) -> list[Block]:
     if facts.dataset_sha256 is not None:
         blocks.append(Paragraph(f"Digest of its content (SHA-256): `{facts.dataset_sha256}`."))
     if facts.audit is None:
-        why = "The dataset comes with the service" if facts.is_bundled else "Its audit is not stored any more"
+        why = "The dataset comes with the service" if facts.is_bundled else "Its audit cannot be read any more"
         return [*blocks, Paragraph(f"{why}, so what is wrong with its images is not said here.")]
     if not facts.audit.findings:
         return [*blocks, Paragraph("Its audit found nothing.")]

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from heldout.errors import NoModel, NotReady
 from heldout.lifecycle import TERMINAL, JobStatus, shown_status
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from models.digests import FileDigest
 from models.tables import ArtifactRow, JobRow
 
 
@@ -21,6 +22,11 @@ class Artifact:
     key: str
     size_bytes: int | None = None
     sha256: str | None = None
+
+    @property
+    def digest(self) -> FileDigest | None:
+        """What was stored."""
+        return None if self.sha256 is None else FileDigest(self.size_bytes, self.sha256)
 
 
 def add(session: Session, job_id: str, attempt: int, artifacts: Sequence[Artifact]) -> None:

@@ -69,6 +69,12 @@ def require_content(row: DatasetRow, what: str) -> str:
     return row.sha256
 
 
+def has_content(session: Session, sha256: str) -> bool:
+    """Whether a dataset that was not deleted has this content."""
+    here = select(DatasetRow.id).where(DatasetRow.sha256 == sha256, DatasetRow.deleted_at.is_(None))
+    return session.scalar(here.limit(1)) is not None
+
+
 def why_not_ready(row: DatasetRow) -> str:
     """Why a dataset that is not ready cannot be used, and what to do."""
     if row.status is DatasetStatus.UPLOADING:

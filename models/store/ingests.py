@@ -1,7 +1,8 @@
 """How an ingest ends: it reserves the content's address, then marks its dataset ready or rejects it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import select, update
@@ -10,7 +11,8 @@ from sqlalchemy.orm import Session
 from heldout.dataset_lifecycle import DatasetEvent, DatasetStatus, RelationsStatus
 from heldout.lifecycle import JobEvent, JobStatus, StopReason
 from heldout.quotas import NO_BOUNDS, Bounds
-from models.store import locks, quotas
+from models.digests import FileDigest
+from models.store import file_digests, locks, quotas
 from models.store.claims import HeldAttempt, require_held
 from models.store.dataset_transitions import move_datasets
 from models.store.transitions import move
@@ -60,13 +62,21 @@ def reserve_content(
     )
 
 
-def mark_ready(session: Session, held: HeldAttempt, dataset_id: str, content: IngestedContent) -> JobStatus:
+def mark_ready(
+    session: Session,
+    held: HeldAttempt,
+    dataset_id: str,
+    content: IngestedContent,
+    files: Mapping[str, FileDigest] = MappingProxyType({}),
+) -> JobStatus:
     """End an ingest well, unless it was cancelled: the dataset is ready, perhaps as the same one as an earlier version.
 
     Its own files, relations too, are in the blob store by then.
 
     A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
 
+    Args:
+        files: the digests of all its files, by their keys.
     Raises:
         LeaseLost: if this attempt no longer holds the ingest.
     """
@@ -82,6 +92,7 @@ def mark_ready(session: Session, held: HeldAttempt, dataset_id: str, content: In
     status = move(session, job, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
     if status is not JobStatus.SUCCEEDED:
         return status
+    file_digests.note(session, files)
     row = session.get_one(DatasetRow, dataset_id)
     same = select(DatasetRow.id).where(
         DatasetRow.owner == row.owner,

@@ -1,6 +1,6 @@
 """Which files of the blob store rows name, and which folders of it belong to something that is still there."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -12,7 +12,10 @@ from heldout.model_lifecycle import ModelStatus
 from heldout.stored.audit import audit_key, preview_key
 from heldout.stored.suspects import suspects_key
 from models.arrays import FILES
+from models.digests import describe
+from models.file_names import members_key
 from models.relations import relations_key
+from models.store import file_digests
 from models.tables import ArtifactRow, CheckpointRow, DatasetRow, ExportRow, JobRow, StudyRow
 from models.tables_models import ModelRow
 
@@ -68,8 +71,13 @@ def named(session: Session) -> Iterator[NamedBlob]:
                 yield NamedBlob(file["key"], f"what {study_id} starts from", file["size_bytes"], file["sha256"])
     for model in session.scalars(select(ModelRow).where(ModelRow.status != ModelStatus.REJECTED)):
         yield NamedBlob(model.key, f"the model {model.name} ({model.id})", model.size_bytes, model.sha256)
+    digests = file_digests.of_datasets(session)
     for row in session.scalars(select(DatasetRow).where(DatasetRow.deleted_at.is_(None))):
-        yield from _of_dataset(row)
+        for key, what in _of_dataset(row, digests):
+            expected = digests.get(key)
+            yield (
+                NamedBlob(key, what) if expected is None else NamedBlob(key, what, expected.size_bytes, expected.sha256)
+            )
 
 
 def keys(session: Session) -> set[str]:
@@ -84,20 +92,22 @@ def unnamed_of_job(session: Session, job_id: str, keys: Collection[str]) -> list
     return [key for key in keys if key not in named]
 
 
-def _of_dataset(row: DatasetRow) -> Iterator[NamedBlob]:
-    name = f"{row.name}@{row.version}"
+def _of_dataset(row: DatasetRow, digests: Container[str]) -> Iterator[tuple[str, str]]:
+    """The keys of its own files, with what they are in words."""
+    keys = []
     if row.upload_key is not None and row.status is DatasetStatus.CHECKING:
-        yield NamedBlob(row.upload_key, f"the upload of {name}")
-    if row.status is not DatasetStatus.READY or row.same_as is not None:
-        return
-    if row.owner is not None:
-        yield NamedBlob(audit_key(row.id), f"the audit of {name}")
-        for number in range(len(row.classes or ())):
-            yield NamedBlob(preview_key(row.id, number), f"a preview of {name}")
-    if row.relations_status is RelationsStatus.STORED:
-        yield NamedBlob(relations_key(row.id), f"the copies and groups of {name}")
-    if row.suspects_status is SuspectsStatus.STORED:
-        yield NamedBlob(suspects_key(row.id), f"the suspected labels of {name}")
+        keys.append(row.upload_key)
+    if row.status is DatasetStatus.READY and row.same_as is None:
+        if row.owner is not None:
+            keys += [audit_key(row.id), *(preview_key(row.id, number) for number in range(len(row.classes or ())))]
+        if members_key(row.id) in digests:  # no other row tells whether there are some
+            keys.append(members_key(row.id))
+        if row.relations_status is RelationsStatus.STORED:
+            keys.append(relations_key(row.id))
+        if row.suspects_status is SuspectsStatus.STORED:
+            keys.append(suspects_key(row.id))
+    for key in keys:
+        yield key, describe(key).replace(row.id, f"{row.name}@{row.version}")
 
 
 def contents(session: Session) -> list[StoredContent]:

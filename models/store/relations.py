@@ -1,6 +1,7 @@
 """The jobs that find the copies and groups of datasets: who is given one, and how one ends well."""
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import select, update
@@ -9,9 +10,10 @@ from sqlalchemy.orm import Session
 from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus
 from heldout.kinds import JobKind, RelateSpec
 from heldout.lifecycle import TERMINAL, JobStatus
+from models.digests import FileDigest
 from models.ids import new_id
 from models.relations import relations_key
-from models.store import label_reads, new_jobs
+from models.store import file_digests, label_reads, new_jobs
 from models.store.claims import HeldAttempt, complete
 from models.tables import DatasetRow, JobRow
 
@@ -97,19 +99,27 @@ def queue_lost_of_bundled(session: Session, keys: Collection[str]) -> list[str]:
     return found
 
 
-def mark_stored(session: Session, held: HeldAttempt, dataset_id: str, digests: Mapping[str, str]) -> JobStatus:
+def mark_stored(
+    session: Session,
+    held: HeldAttempt,
+    dataset_id: str,
+    digests: Mapping[str, str],
+    files: Mapping[str, FileDigest] = MappingProxyType({}),
+) -> JobStatus:
     """End the job well, unless it was cancelled: the dataset's relations are in the blob store.
 
     A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
 
     Args:
         digests: of each split's images and labels, which datasets of earlier releases lack.
+        files: the digest of the relations' file, by its key.
 
     Raises:
         LeaseLost: if this attempt no longer holds the job.
     """
     status = complete(session, held)
     if status is JobStatus.SUCCEEDED:
+        file_digests.note(session, files)
         splits: dict[str, Any] = session.scalars(select(DatasetRow.splits).where(DatasetRow.id == dataset_id)).one()
         session.execute(
             update(DatasetRow)

@@ -1,13 +1,17 @@
 """The jobs that find wrong labels of datasets: who is given one, which one is a dataset's, and how one ends well."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from heldout.dataset_lifecycle import DatasetStatus, SuspectsStatus
 from heldout.kinds import JobKind, SuspectSpec
 from heldout.lifecycle import JobStatus
+from models.digests import FileDigest
 from models.ids import new_id
-from models.store import new_jobs
+from models.store import file_digests, new_jobs
 from models.store.claims import HeldAttempt, complete
 from models.tables import DatasetRow, JobRow
 
@@ -16,19 +20,25 @@ PRIORITY = -200
 MAX_RUNTIME_S = 1800
 
 
-def queue(session: Session, owner: str, dataset_id: str, *, again: bool = False) -> JobRow | None:
+def queue(
+    session: Session, owner: str, dataset_id: str, *, again: bool = False, is_lost: bool = False
+) -> JobRow | None:
     """Queue the job that finds a dataset's wrong labels, for the owner who asks.
 
     None if the dataset is not ready, or has had such a job before.
 
     Args:
         again: queue one also after one that failed.
+        is_lost: queue one also after one whose result is no longer stored as it was.
     """
-    never_asked, failed = DatasetRow.suspects_status.is_(None), DatasetRow.suspects_status == SuspectsStatus.FAILED
+    repeatable = [SuspectsStatus.FAILED] * again + [SuspectsStatus.STORED] * is_lost
     queued = session.execute(
         update(DatasetRow)
         .where(DatasetRow.id == dataset_id, DatasetRow.status == DatasetStatus.READY)
-        .where(DatasetRow.deleted_at.is_(None), or_(never_asked, failed) if again else never_asked)
+        .where(
+            DatasetRow.deleted_at.is_(None),
+            or_(DatasetRow.suspects_status.is_(None), DatasetRow.suspects_status.in_(repeatable)),
+        )
         .values(suspects_status=SuspectsStatus.QUEUED)
         .returning(DatasetRow.name, DatasetRow.version)
         .execution_options(synchronize_session=False)
@@ -58,16 +68,21 @@ def newest_job(session: Session, dataset_id: str) -> JobRow | None:
     ).one_or_none()
 
 
-def mark_stored(session: Session, held: HeldAttempt, dataset_id: str) -> JobStatus:
+def mark_stored(
+    session: Session, held: HeldAttempt, dataset_id: str, digests: Mapping[str, FileDigest] = MappingProxyType({})
+) -> JobStatus:
     """End the job well, unless it was cancelled: the dataset's suspected labels are in the blob store.
 
     A second call changes nothing: a worker whose commit was not acknowledged cannot know that it took effect.
 
+    Args:
+        digests: of their file, by its key.
     Raises:
         LeaseLost: if this attempt no longer holds the job.
     """
     status = complete(session, held)
     if status is JobStatus.SUCCEEDED:
+        file_digests.note(session, digests)
         session.execute(
             update(DatasetRow)
             .where(DatasetRow.id == dataset_id)

@@ -201,7 +201,6 @@ class PlayedWorker:
         files = [
             artifact("model", "keras", f"{prefix}/model.keras", model),
             artifact("predictions", "npz", f"{prefix}/predictions.npz", predictions),
-            artifact("evaluation", "json", f"{prefix}/evaluation.json", b""),
         ]
         if gap is not None:
             self.blobs.put(f"{prefix}/gap.json", gap.to_bytes())

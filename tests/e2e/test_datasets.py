@@ -17,8 +17,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from heldout.client import Client
+from heldout.errors import DatasetDamaged
 from heldout.handles.datasets import DatasetRejected
 from heldout.views.dataset import DatasetView
+from models.blobs import Blobs
+from tests.damaged_files import damage
 from tests.e2e.running import ROOT, Service, assert_trained_again, ended, lives, spec, until
 
 DIGITS = load_digits()
@@ -78,6 +81,15 @@ def test_own_images_are_ingested_and_trained_on(client: Client, service: Service
     exporting = [sys.executable, "-m", "heldout", "export", trained.id, "--format", "python", "-o", str(script)]
     subprocess.run([*exporting, "--home", str(service.home)], check=True, capture_output=True, cwd=ROOT)
     assert_trained_again(client, trained.id, script, tmp_path / "digits.zip")
+    # What its ingest has noted: from now on another byte is noticed, by a worker that has used the file before too.
+    blobs, labels = Blobs((service.home / "blobs").as_uri()), f"datasets/{dataset.sha256}/labels.npy"
+    whole = damage(blobs, labels, "flipped")
+    failed = ended(client, client.submit({**SMALL, "dataset": "own"}).id)
+    assert failed.error.code == "dataset_damaged"
+    assert str(service.home) not in failed.error.detail
+    with pytest.raises(DatasetDamaged, match="The file with the labels of the dataset is damaged"):
+        client.dataset_images(dataset.id)
+    blobs.put(labels, whole)
 
 
 def test_the_script_of_a_job_on_uploaded_arrays_trains_it_once_more(client: Client, tmp_path: Path) -> None:

@@ -118,14 +118,13 @@ class Service:
             events.add(session, held.job_id, "job.epoch", f"Epoch {epoch}.", data={"epoch": epoch, **values})
 
     def succeed(self, held, gap=GAP):
-        """End the job well, with three small blobs."""
+        """End the job well, with three small files."""
         folder = f"jobs/{held.job_id}/{held.attempt}"
         for name in ("model.keras", "predictions.npz"):
             self.blobs.put(f"{folder}/{name}", Path(__file__))
         files = (
             Artifact(ArtifactName.MODEL, ArtifactFormat.KERAS, f"{folder}/model.keras"),
             Artifact(ArtifactName.PREDICTIONS, ArtifactFormat.NPZ, f"{folder}/predictions.npz"),
-            Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, f"{folder}/evaluation.json"),
             Artifact(ArtifactName.GAP, ArtifactFormat.JSON, f"{folder}/gap.json"),
         )
         self.blobs.put(f"{folder}/gap.json", gap.to_bytes())

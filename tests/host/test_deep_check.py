@@ -17,8 +17,9 @@ from host.deep_check import DeepCheck, check_deep
 from models.arrays import FILES, content_address, save
 from models.blobs import BlobMissing, Blobs
 from models.bundled import BUNDLED, store
+from models.digests import FileDigest
 from models.relations import Relations, save_relations
-from models.store import claims
+from models.store import claims, file_digests
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
 from models.tables import DatasetRow
@@ -109,6 +110,31 @@ def test_what_is_damaged_is_named_also_where_no_row_has_its_digest(work: Work, b
         whole = blobs.read(key)
         blobs.put(key, whole[: len(whole) // 2])
     assert {(fault.key, fault.why) for fault in check().faults} == {(key, "damaged") for key in keys}
+
+
+def test_files_of_a_dataset_are_compared_with_what_was_stored(work: Work, blobs: Blobs, check: Check, tmp_path) -> None:
+    sha256, own = content_address(dots()), f"datasets/{work.dataset.id}"
+    (tmp_path / "members.txt").write_text("a.png\nb.png\n")
+    blobs.put(f"{own}/members.txt", tmp_path / "members.txt")
+    kinds = {
+        f"{own}/members.txt": "the file names",
+        f"{own}/audit.json": "the audit",
+        f"{own}/preview/1.png": "a preview",
+        f"{own}/relations.npz": "the copies and groups",
+        f"datasets/{sha256}/about.json": "the class names",
+        f"datasets/{sha256}/labels.npy": "the labels",
+    }
+    digests = {key: FileDigest(len(blobs.read(key)), hashlib.sha256(blobs.read(key)).hexdigest()) for key in kinds}
+    with work.database.write() as session:
+        file_digests.note(session, digests)
+    assert check().is_fine
+    for key, what in kinds.items():
+        whole = blobs.read(key)
+        for damage, why in ((whole[:-1], "damaged"), (b"?" + whole[1:], "damaged"), (None, "missing")):
+            blobs.delete(key) if damage is None else blobs.put(key, damage)
+            found = [(fault.what, fault.why) for fault in check().faults]
+            assert found == [(f"{what} of dots@1", why)], key
+        blobs.put(key, whole)
 
 
 def test_only_what_belongs_to_nothing_is_collected_and_nothing_that_may_be_new(

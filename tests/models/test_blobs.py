@@ -1,5 +1,6 @@
 """The blob store, a folder and S3 alike: whole puts, exact reads, and a store that does not answer."""
 
+import io
 import os
 import tempfile
 import threading
@@ -10,12 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
 
 import models.blobs
-from heldout.errors import StorageUnavailable
+from heldout.errors import ArtifactDamaged, DatasetDamaged, StorageUnavailable
 from host.runtime_folder import short_temporary_folder
+from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs
+from models.digests import MAX_BLOCKS, MIN_BLOCK_BYTES, FileDigest, digest_of
 from tests.object_store import S3Server
 
 KEY = "jobs/job_1/1/model.keras"
@@ -443,3 +447,50 @@ def test_a_blob_that_is_replaced_while_it_is_read_is_never_a_mixture(s3_url):
     blobs.put(KEY, b"2" * (2 * models.blobs.RANGE_BYTES))
     with pytest.raises(StorageUnavailable):
         list(chunks)
+
+
+def test_what_is_not_what_was_stored_is_not_given_out(blobs, tmp_path):
+    key, target = "jobs/job_1/1/model.keras", tmp_path / "fetched"
+    (tmp_path / "model").write_bytes(b"weights" * 1000)
+    expected = digest_of(tmp_path / "model")
+    blobs.put(key, tmp_path / "model")
+    assert blobs.read(key, expected) == b"weights" * 1000
+    blobs.fetch(key, target, expected)
+    blobs.require_whole(key, expected)
+    for damaged, why in ((b"weights" * 999, "6,993 bytes; expected 7,000"), (b"Weights" * 1000, "SHA-256 begins with")):
+        blobs.put(key, damaged)
+        target.unlink(missing_ok=True)
+        for read in (blobs.read, lambda *given: blobs.fetch(key, target, given[1]), blobs.require_whole):
+            with pytest.raises(ArtifactDamaged, match=f"The file with the model of job_1 is damaged. .*{why}"):
+                read(key, expected)
+        assert not list(tmp_path.glob("fetched*"))
+
+
+def test_a_part_of_a_file_is_compared_with_the_digests_of_its_blocks(blobs, tmp_path):
+    key, file = "datasets/abc/images.npy", tmp_path / "images.npy"
+    content = np.random.default_rng(0).bytes(MIN_BLOCK_BYTES * 2 + 5)
+    file.write_bytes(content)
+    expected = digest_of(file)
+    damaged = content[:MIN_BLOCK_BYTES] + b"\0\0" + content[MIN_BLOCK_BYTES + 2 :]
+    for stored in (content, damaged):
+        blobs.put(key, stored)
+        with open_blob(blobs, key, 100, expected) as opened:
+            assert opened.read(7) == content[:7]
+            opened.seek(MIN_BLOCK_BYTES * 2 - 3)
+            if stored == content:
+                assert opened.read() == content[-8:]
+            else:
+                with pytest.raises(DatasetDamaged, match="from 1,048,576 to 2,097,152"):
+                    opened.read(1)
+            opened.seek(-5, io.SEEK_END)
+            assert opened.read() == content[-5:]
+    blobs.put(key, content[:-1])
+    with pytest.raises(DatasetDamaged, match="expected 2,097,157"), open_blob(blobs, key, 100, expected):
+        pass
+
+
+def test_digests_of_blocks_stay_small_however_large_a_file_is():
+    for size in (0, 1, 10**9, 10**12):
+        digest = FileDigest(size, "")
+        assert size <= digest.block_bytes * MAX_BLOCKS
+        assert digest.block_bytes == MIN_BLOCK_BYTES or size > digest.block_bytes * MAX_BLOCKS // 2

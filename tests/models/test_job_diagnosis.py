@@ -472,15 +472,20 @@ def test_a_diagnosis_that_breaks_leaves_the_verdict_unknown(stored: Stored):
 
 @sqlite_only
 @pytest.mark.parametrize("damaged", [b"{", b"[]"])
-def test_a_damaged_audit_is_to_the_diagnosis_as_one_that_is_lost(stored: Stored, damaged: bytes):
+def test_without_an_audit_that_was_stored_a_diagnosis_says_so_and_a_summary_has_no_verdict(
+    stored: Stored, damaged: bytes
+):
     held = stored.trained()
     result = stored.result(held)
+    assert stored.summary(held, result).verdict is not None
+    assert stored.diagnosis(held, result=result).left_out == ()
     key = audit_key(stored.dataset_id)
     stored.blobs.put(key, damaged)
-    of_damaged = stored.summary(held, result).verdict
+    assert [one.code for one in stored.diagnosis(held, result=result).left_out] == ["dataset_damaged"]
+    assert stored.summary(held, result).verdict is None
     stored.blobs.delete(key)
-    assert of_damaged is not None
-    assert of_damaged == stored.summary(held, result).verdict
+    assert [one.code for one in stored.diagnosis(held, result=result).left_out] == ["dataset_lost"]
+    assert stored.summary(held, result).verdict is None
 
 
 @sqlite_only

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from heldout.errors import StorageUnavailable
+from heldout.errors import ArtifactDamaged
 from models.blobs import Blobs
 from models.predictions_csv import VALUES_AT_ONCE, csv_chunks
 
@@ -78,7 +78,7 @@ def test_a_file_of_an_earlier_release_has_the_datasets_classes_and_no_names(blob
 def test_a_damaged_file_is_told_before_anything_is_sent(blobs, tmp_path, damage):
     stored(blobs, tmp_path)
     blobs.put("p", damage((tmp_path / "predictions.npz").read_bytes()))
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(ArtifactDamaged):
         next(csv_chunks(blobs, "p", CLASSES))
 
 

@@ -16,9 +16,11 @@ from scipy.special import softmax
 import api.departure
 import predict.cache
 import predict.images
+from models.arrays import content_address
 from models.store import keys, owners
 from predict.images import ImageFile
 from tests.api.support import assert_problem
+from tests.damaged_files import damage
 from tests.e2e.running import until
 from tests.predict.world import TEMPERATURE, World, npy, predicting
 from tests.worker.ingest.uploads import with_scans
@@ -216,6 +218,35 @@ def test_a_file_that_the_blob_store_lost_before_it_was_loaded_is_said_to_be_lost
     world.worker.blobs.delete_all(f"jobs/{job}/exports")
     detail = assert_problem(ask(client, job, png(GREY)), 410, "export_lost")["detail"]
     assert f"POST /v1/jobs/{job}/model?format=onnx" in detail
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped"])
+def test_a_damaged_file_gives_no_answers_and_a_damaged_gap_takes_the_temperature_alone(client, world, how):
+    job = world.trained(calibrated=True)
+    world.export(job)
+    blobs = world.worker.blobs
+    [key] = [one.key for one in blobs.stored(f"jobs/{job}/exports")]
+    whole = damage(blobs, key, how)
+    assert "POST" in assert_problem(ask(client, job, png(GREY)), 410, "artifact_damaged")["detail"]
+    blobs.put(key, whole)
+    damage(blobs, f"jobs/{job}/1/gap.json", how)
+    assert ask(client, job, png(GREY)).status_code == 200
+    assert_problem(ask(client, job, png(GREY), calibrated="true"), 410, "artifact_damaged")
+
+
+@pytest.mark.parametrize("how", ["missing", "cut"])
+def test_where_test_images_cannot_be_told_apart_one_look_is_counted_and_predictions_go_on(client, world, how):
+    job = world.trained(calibrated=False, test="never")
+    world.export(job)
+    blobs, sha256 = world.worker.blobs, content_address(world.digits)
+    whole = damage(blobs, f"datasets/{sha256}/splits.npz", how)
+    try:
+        for _ in range(2):
+            train_image = world.digits.images[world.digits.splits["train"][0], ..., 0]
+            assert ask(client, job, png(train_image)).status_code == 200
+            assert world.test_looks(job) == 1
+    finally:
+        blobs.put(f"datasets/{sha256}/splits.npz", whole)
 
 
 def test_only_so_many_requests_of_one_owner_wait_for_exports(client, world, monkeypatch):

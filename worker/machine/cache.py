@@ -11,8 +11,9 @@ from pathlib import Path
 
 import structlog
 
-from models.arrays import FILES
+from models.arrays import FILES, stored_address
 from models.blobs import Blobs
+from models.digests import damaged
 
 log = structlog.get_logger()
 
@@ -23,6 +24,10 @@ USE_LOCK, FETCH_LOCK = "lock", "fetching"
 # In the cache's own folder: a file that is locked while room is made, and the prefix of folders that are being removed.
 EVICTION_LOCK, REMOVED_PREFIX = ".making-room", ".gone-"
 LOCK_RETRY_S = 0.1
+# Versions of datasets that this process has compared with their addresses.
+MAX_KNOWN_WHOLE = 1000
+_known_whole: set[tuple[object, ...]] = set()
+_NOT_ITS_ADDRESS = "Images, labels, splits and class names together have another SHA-256 than was stored."
 
 
 def _do_nothing() -> None:
@@ -39,11 +44,15 @@ def dataset_on_disk(
     `cap_bytes` by removing the datasets that have been unused for the longest time. A dataset that any process uses now
     stays, and a dataset that is needed is fetched, even if both together exceed the cap.
 
+    When a process uses a dataset for the first time, it reads all of it and compares it with its address. It does so
+    again once a file has changed. A damaged copy in `cache` is fetched once more.
+
     Args:
-        watch: called repeatedly while files are fetched; an exception that it raises ends the fetch.
+        watch: called repeatedly while files are fetched or compared; an exception that it raises ends that.
 
     Raises:
         BlobMissing: if the store does not have it.
+        DatasetDamaged: if what the store has is something else.
         StorageUnavailable: if the store does not answer.
         OSError: if it cannot be written to this machine's disk.
     """
@@ -52,6 +61,8 @@ def dataset_on_disk(
     if in_place is not None:
         for name in FILES:
             blobs.size(f"{prefix}/{name}")
+        if not _is_whole(in_place, sha256, watch):
+            raise damaged(f"{prefix}/images.npy", _NOT_ITS_ADDRESS)
         yield in_place
         return
     folder = cache / sha256
@@ -59,6 +70,12 @@ def dataset_on_disk(
     try:
         try:
             _fetch_missing(blobs, prefix, folder, cap_bytes, watch)
+            if not _is_whole(folder, sha256, watch):
+                for name in FILES:
+                    (folder / name).unlink(missing_ok=True)
+                _fetch_missing(blobs, prefix, folder, cap_bytes, watch)
+                if not _is_whole(folder, sha256, watch):
+                    raise damaged(f"{prefix}/images.npy", _NOT_ITS_ADDRESS)
         except BaseException:
             _remove_unless_used(folder, lock)
             raise
@@ -67,6 +84,22 @@ def dataset_on_disk(
         with suppress(OSError):
             os.utime(lock)
         os.close(lock)
+
+
+def _is_whole(folder: Path, sha256: str, watch: Callable[[], object]) -> bool:
+    """Whether the files in the folder are what has this address. Each version of them is read once by a process."""
+    stats = [(folder / name).stat() for name in FILES]
+    version = (sha256, *((one.st_ino, one.st_size, one.st_mtime_ns) for one in stats))
+    if version not in _known_whole:
+        try:
+            if stored_address(lambda name: (folder / name).open("rb"), watch) != sha256:
+                return False
+        except ValueError:
+            return False
+        if len(_known_whole) >= MAX_KNOWN_WHOLE:
+            _known_whole.clear()
+        _known_whole.add(version)
+    return True
 
 
 def evict(cache: Path, cap_bytes: int) -> None:

@@ -1,6 +1,6 @@
 """The files that an attempt needs before it can start: waited for while the store or the disk is out of order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
@@ -8,9 +8,13 @@ from typing import TypeVar
 import structlog
 
 from heldout.errors import StorageUnavailable
+from heldout.errors.lost import Damaged
 from heldout.settings import Settings
 from models.blobs import BlobMissing
+from models.digests import FileDigest, damaged, describe, digest_of
+from models.file_names import MEMBERS_FILE, members_key
 from models.relations import FILE_NAME, relations_key
+from models.store import file_digests
 from models.store.claims import Claimed
 from models.stored_splits import uses_relations
 from worker.machine.cache import dataset_on_disk
@@ -42,8 +46,9 @@ class BackboneGone(Exception):
 class AttemptFiles:
     """Fetches files for one attempt.
 
-    Unless it says otherwise, a method raises BlobMissing where waiting does not help, StorageUnavailable after
-    `STORAGE_TRIES`, Interrupted where the attempt is to end, and LeaseLost where the job is no longer this attempt's.
+    Unless it says otherwise, a method raises BlobMissing where waiting does not help, DatasetDamaged or ArtifactDamaged
+    where a file is not what was stored, StorageUnavailable after `STORAGE_TRIES`, Interrupted where the attempt is to
+    end, and LeaseLost where the job is no longer this attempt's.
     """
 
     def __init__(self, lease: AttemptLease, settings: Settings) -> None:
@@ -61,15 +66,42 @@ class AttemptFiles:
 
     def fetch(self, key: str, target: Path) -> None:
         """Copy a blob to a file."""
-        self.retried(lambda: self._lease.blobs.fetch(key, target, watch=self._check_stop))
+        expected = self._lease.read(lambda session: file_digests.find(session, key))
+        self.retried(lambda: self._lease.blobs.fetch(key, target, expected, watch=self._check_stop))
+
+    def store(self, files: Mapping[str, Path]) -> dict[str, FileDigest]:
+        """Store files of a dataset by their keys; gives their digests, which belong into the row's transaction."""
+        for key, file in files.items():
+            self._lease.blobs.put(key, file)
+        return {key: digest_of(file) for key, file in files.items()}
 
     def fetch_if_there(self, key: str, target: Path) -> bool:
-        """Copy a blob to a file, in one try; False where there is none, or where it cannot be had now."""
+        """Copy a blob to a file, in one try; False where there is none, or where it cannot be had now.
+
+        A file that was there and is lost or damaged is a warning of the job.
+        """
+        expected = self._lease.read(lambda session: file_digests.find(session, key))
         try:
-            self._lease.blobs.fetch(key, target, watch=self._check_stop)
-        except (BlobMissing, StorageUnavailable, OSError):
+            self._lease.blobs.fetch(key, target, expected, watch=self._check_stop)
+        except (StorageUnavailable, OSError):
+            return False
+        except (BlobMissing, Damaged) as error:
+            if expected is not None:
+                why = error.detail if isinstance(error, Damaged) else f"The file with {describe(key)} is lost."
+                self._lease.warn(f"The job goes on without {describe(key)}. {why}")
             return False
         return True
+
+    def fetch_names(self, dataset_id: str, folder: Path) -> Path | None:
+        """What the images of a dataset are called; None for the bundled ones, and for those of early releases."""
+        file, key = folder / MEMBERS_FILE, members_key(dataset_id)
+        try:
+            self.fetch(key, file)
+        except BlobMissing as error:
+            if self._lease.read(lambda session: file_digests.find(session, key)) is not None:
+                raise damaged(key, "It is not in the blob store any more.") from error
+            return None
+        return file
 
     def fetch_relations(self, claimed: Claimed, folder: Path, *, needed: bool) -> Path | None:
         """The copies and groups of the dataset, where they are known.

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from heldout.errors import LeaseLost, StorageUnavailable
+from heldout.errors.lost import Damaged
 from heldout.lifecycle import FailureCode
 from heldout.memory import MemoryKill
 from heldout.settings import Settings
@@ -109,6 +110,8 @@ class ForeignAttempt(ABC):
                 self._stop(interrupted.requested)
             except BlobMissing:
                 self.settle_missing()
+            except Damaged as damaged:
+                lease.fail(FailureCode(damaged.code), damaged.detail)
             except StorageUnavailable:
                 lease.fail(FailureCode.STORAGE_UNAVAILABLE, "The blob store does not answer or is full.")
 

@@ -11,6 +11,7 @@ import structlog
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import QuotaExceeded, StorageUnavailable
+from heldout.errors.lost import Damaged
 from heldout.kinds import DeriveSpec, IngestSpec
 from heldout.lifecycle import JobStatus
 from heldout.settings import Settings
@@ -19,7 +20,7 @@ from models.arrays import FILES
 from models.blobs import BlobMissing
 from models.file_names import MEMBERS_FILE
 from models.relations import FILE_NAME as RELATIONS_FILE
-from models.store import ingests
+from models.store import file_digests, ingests
 from models.store.claims import Claimed
 from models.store.ingests import IngestedContent
 from worker.ingest.limits import Limits
@@ -73,6 +74,8 @@ class IngestAttempt:
                 self._stop(interrupted.requested)
             except BlobMissing:
                 self._reject(_missing(self._spec))
+            except Damaged as damaged:
+                self._reject(Rejection(RejectionCode.DATASET_DAMAGED, damaged.detail))
             except Rejection as rejection:
                 crashed = rejection.code is RejectionCode.CRASHED
                 kill = self._watch.kill_of(-signal.SIGKILL) if crashed else None
@@ -104,22 +107,16 @@ class IngestAttempt:
                 return IngestProcess(self._upload(spec.upload), spec.dataset, target, limits)
             case DeriveSpec() as spec:
                 content = self._files.open_dataset(spec.base_sha256, in_use.enter_context)
-                return DeriveProcess(content, self._names(spec.base), spec, target, limits)
+                names = self._files.fetch_names(spec.base, self._folder)
+                return DeriveProcess(content, names, spec, target, limits)
             case unknown:
                 assert_never(unknown)
 
-    def _names(self, base: str) -> Path | None:
-        """What the images of a version are called; None for the bundled ones, which nobody has uploaded."""
-        names = self._folder / MEMBERS_FILE
-        try:
-            self._files.fetch(f"datasets/{base}/{MEMBERS_FILE}", names)
-        except BlobMissing:
-            return None
-        return names
-
     def _upload(self, key: str) -> Path:
         """The upload as a file: the blob itself where blobs are local, else a copy."""
-        self._lease.blobs.size(key)
+        expected = self._lease.read(lambda session: file_digests.find(session, key))
+        if expected is not None:
+            self._lease.blobs.require_whole(key, expected)
         in_place = self._lease.blobs.local_folder(key)
         if in_place is not None:
             return in_place
@@ -161,12 +158,12 @@ class IngestAttempt:
             )
         except QuotaExceeded as refused:
             raise Rejection(RejectionCode.QUOTA_EXCEEDED, refused.detail) from refused
-        for name in FILES:
-            self._lease.blobs.put(f"datasets/{report.sha256}/{name}", target / name)
+        files = {f"datasets/{report.sha256}/{name}": target / name for name in FILES}
         for name in OWN_FILES:
             for file in sorted((target / name).rglob("*")) if (target / name).is_dir() else [target / name]:
                 if file.is_file():
-                    self._lease.blobs.put(f"datasets/{dataset_id}/{file.relative_to(target).as_posix()}", file)
+                    files[f"datasets/{dataset_id}/{file.relative_to(target).as_posix()}"] = file
+        digests = self._files.store(files)
         ingested = IngestedContent(
             sha256=report.sha256,
             size_bytes=report.size_bytes,
@@ -176,7 +173,9 @@ class IngestAttempt:
             classes=report.classes,
             splits=report.splits,
         )
-        status = self._lease.settle(lambda session: ingests.mark_ready(session, self._lease.held, dataset_id, ingested))
+        status = self._lease.settle(
+            lambda session: ingests.mark_ready(session, self._lease.held, dataset_id, ingested, digests)
+        )
         if status is JobStatus.SUCCEEDED:
             self._forget_upload()
             log.info("dataset_ready", dataset_id=dataset_id, stored_s=round(time.monotonic() - began, 3))

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from heldout.errors import LeaseLost, StorageUnavailable
+from heldout.errors.lost import Damaged
 from heldout.kinds import EvaluateSpec, ExportSpec, SuspectSpec
 from heldout.lifecycle import FailureCode
 from heldout.settings import Settings
@@ -110,6 +111,8 @@ class ProcessAttempt(ABC, Generic[Asked]):
                 self._settle_dead(died)
             except BlobMissing:
                 lease.fail(FailureCode.DATASET_UNAVAILABLE, "The dataset is not in the blob store.")
+            except Damaged as damaged:
+                lease.fail(FailureCode(damaged.code), damaged.detail)
             except StorageUnavailable:
                 lease.fail(FailureCode.STORAGE_UNAVAILABLE, "The blob store does not answer or is full.")
 

@@ -9,11 +9,11 @@ import structlog
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import StorageUnavailable
+from heldout.errors.lost import Damaged
 from heldout.kinds import RelateSpec
 from heldout.lifecycle import FailureCode, JobStatus
 from heldout.settings import Settings
 from models.blobs import BlobMissing
-from models.file_names import MEMBERS_FILE, members_key
 from models.relations import FILE_NAME, relations_key
 from models.store import relations
 from models.store.claims import Claimed
@@ -71,6 +71,8 @@ class RelateAttempt:
                     settle_kill(lease, kill, self._memory.total_bytes, what="The search for copies", remedy="")
                 else:
                     lease.fail(rejection.code, rejection.detail)
+            except Damaged as damaged:
+                lease.fail(FailureCode(damaged.code), damaged.detail)
             except StorageUnavailable:
                 lease.fail(RejectionCode.STORAGE_UNAVAILABLE, "The blob store does not answer or is full.")
 
@@ -78,31 +80,22 @@ class RelateAttempt:
         target = self._folder / "relations"
         limits = Limits(normalised_bytes=self._settings.max_normalised_bytes, wall_s=int(self._spec.max_runtime_s))
         self._watch.begin()
-        with RelateProcess(content, target, limits, names=self._names(), group_by=self._spec.group_by) as process:
+        # Names are needed for groups alone.
+        group_by, dataset_id = self._spec.group_by, self._claimed.dataset_id
+        names = None if group_by is None else self._files.fetch_names(dataset_id, self._folder)
+        with RelateProcess(content, target, limits, names=names, group_by=group_by) as process:
             try:
                 related = self._followed(process)
             except Rejection as rejection:
                 log.warning("copies_not_found", code=rejection.code.value, lines=process.last_lines())
                 raise
-        dataset_id = self._claimed.dataset_id
         self._lease.require()
-        self._lease.blobs.put(relations_key(dataset_id), target / FILE_NAME)
+        files = self._files.store({relations_key(dataset_id): target / FILE_NAME})
         status = self._lease.settle(
-            lambda session: relations.mark_stored(session, self._lease.held, dataset_id, related.digests)
+            lambda session: relations.mark_stored(session, self._lease.held, dataset_id, related.digests, files)
         )
         if status is JobStatus.SUCCEEDED:
             log.info("relations_stored", dataset_id=dataset_id)
-
-    def _names(self) -> Path | None:
-        """The names of the images, where they are needed for their groups and the ingest has kept them."""
-        if self._spec.group_by is None:
-            return None
-        names = self._folder / MEMBERS_FILE
-        try:
-            self._files.fetch(members_key(self._claimed.dataset_id), names)
-        except BlobMissing:
-            return None
-        return names
 
     def _followed(self, process: RelateProcess) -> Related:
         """What the process found. Raises Interrupted, Rejection."""

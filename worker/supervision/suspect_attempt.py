@@ -38,6 +38,6 @@ class SuspectAttempt(ProcessAttempt[SuspectSpec]):
             return False
         dataset_id = self.claimed.dataset_id
         self.lease.require()
-        self.lease.blobs.put(suspects_key(dataset_id), Path(message.file))
-        self.lease.settle(lambda session: suspects.mark_stored(session, self.lease.held, dataset_id))
+        digests = self.files.store({suspects_key(dataset_id): Path(message.file)})
+        self.lease.settle(lambda session: suspects.mark_stored(session, self.lease.held, dataset_id, digests))
         return True

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from heldout.errors import LeaseLost, StorageUnavailable
+from heldout.errors.lost import Damaged
 from heldout.lifecycle import FailureCode, JobStatus
 from heldout.settings import Settings
 from heldout.spec import JobSpec
@@ -123,6 +124,8 @@ class TrainingAttempt:
                 self._lease.fail(FailureCode.DATASET_UNAVAILABLE, "The dataset's images are not in the blob store.")
             except Interrupted as interrupted:
                 self._settle_stopped(interrupted.requested)
+            except Damaged as damaged:
+                self._lease.fail(FailureCode(damaged.code), damaged.detail)
             except StorageUnavailable:
                 self._lease.fail(
                     FailureCode.STORAGE_UNAVAILABLE, "The blob store does not answer, or this worker's disk is full."

@@ -1,9 +1,7 @@
 """Datasets: list them, and show one with its splits, its audit and pictures of it."""
 
-import io
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import Depends, Path, Query, Response
 
 from api.http.auth import CallerDep
@@ -28,14 +26,13 @@ from heldout.mending.offers import offers_of
 from heldout.stored.audit import preview_key
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
-from models.arrays import SPLITS
-from models.blob_files import open_blob
+from models.blob_files import open_blob, reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.npy_rows import NpyRows
 from models.pictures import png_of
-from models.store import datasets, label_reads
-from models.stored_files import read_audit
+from models.store import datasets, file_digests, label_reads
+from models.stored_files import read_audit, read_file, read_splits
 from models.tables import DatasetRow
 from models.views.dataset import dataset_view, thumbnail_of
 from models.views.job import dataset_reference
@@ -84,8 +81,10 @@ def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, a
     """Which image is in which split."""
     row = find_dataset(session, caller.owner, dataset)
     sha256 = datasets.require_content(row, "splits")
-    with np.load(io.BytesIO(_stored(app.blobs, row.name, f"datasets/{sha256}/splits.npz"))) as arrays:
-        return indices_response({split: arrays[split] for split in SPLITS})
+    try:
+        return indices_response(read_splits(session, app.blobs, sha256))
+    except BlobMissing as error:
+        raise DatasetLost(row.name) from error
 
 
 @router.get(
@@ -95,9 +94,8 @@ def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, a
 def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> AuditView:
     """Leaks, label conflicts, imbalance, shift: what the audit found."""
     row = _checked(session, caller.owner, dataset, "an audit")
-    audit = read_audit(app.blobs, row)
-    if audit is None:
-        raise DatasetLost(row.name)
+    audit = read_audit(session, app.blobs, row)
+    assert audit is not None, "an uploaded dataset has one"
     stored = audit.model_dump(exclude={"format"})
 
     def example(one: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +134,7 @@ def get_preview(
     if class_ is not None and class_ not in classes:
         raise ImageNotFound(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     number = 0 if class_ is None else classes.index(class_)
-    sheet = _stored(app.blobs, row.name, preview_key(row.id, number))
+    sheet = _sheet(session, app.blobs, row, number)
     if not label_reads.is_handed_out(session, caller.owner, row):
         # Noted before anything is shown. Only the first request writes.
         with app.database.write() as writing:
@@ -155,8 +153,10 @@ def get_thumbnail(
     """One image, large enough to be seen. It shows no label, so the ledger does not count it."""
     row = find_dataset(session, caller.owner, dataset)
     sha256, (low, high) = datasets.require_content(row, "pictures"), row.value_range or (0, 255)
+    key = f"datasets/{sha256}/images.npy"
+    expected = file_digests.find(session, key)
     try:
-        with open_blob(app.blobs, f"datasets/{sha256}/images.npy", buffer_bytes=HEADER_BYTES) as file:
+        with reading(key), open_blob(app.blobs, key, HEADER_BYTES, expected) as file:
             rows = NpyRows(file)
             if not 0 <= index < len(rows):
                 raise ImageNotFound(
@@ -182,12 +182,12 @@ def _png(content: bytes) -> Response:
     return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
 
 
-def _stored(blobs: Blobs, name: str, key: str) -> bytes:
-    """A file of the dataset of this name. Raises DatasetLost, StorageUnavailable."""
+def _sheet(session: Session, blobs: Blobs, row: DatasetRow, class_number: int) -> bytes:
+    """Raises DatasetLost, DatasetDamaged, StorageUnavailable."""
     try:
-        return blobs.read(key)
+        return read_file(session, blobs, preview_key(row.id, class_number))
     except BlobMissing as error:
-        raise DatasetLost(name) from error
+        raise DatasetLost(row.name) from error
 
 
 def find_dataset(session: Session, owner: str, reference: str) -> DatasetRow:

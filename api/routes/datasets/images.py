@@ -41,7 +41,7 @@ def list_images(
         raise InvalidParameter(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     label = None if class_ is None else classes.index(class_)
     try:
-        shown, count = images_of_split(app.blobs, row.id, sha256, split, label, after, limit)
+        shown, count = images_of_split(session, app.blobs, row.id, sha256, split, label, after, limit)
     except BlobMissing as error:
         raise DatasetLost(row.name) from error
     if split != "train" and shown and not label_reads.is_handed_out(session, caller.owner, row):

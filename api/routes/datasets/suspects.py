@@ -15,13 +15,23 @@ from api.live.recent_events import Channel, ChannelKind
 from api.routes.datasets.dataset import Reference, find_dataset
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.dataset_lifecycle import SuspectsStatus
-from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
+from heldout.errors import (
+    DatasetDamaged,
+    DatasetLost,
+    DatasetNotFound,
+    DatasetNotReady,
+    FileOfLaterRelease,
+    StorageUnavailable,
+)
 from heldout.lifecycle import TERMINAL
 from heldout.stored.suspects import StoredSuspects, suspects_key
 from heldout.views.suspects import SuspectsView
+from models.blob_files import reading
 from models.blobs import BlobMissing
+from models.database import Session
 from models.store import accounts, datasets, label_reads, quotas, suspects
 from models.store.keys import Caller
+from models.stored_files import read_file
 from models.tables import DatasetRow, JobRow
 from models.views.suspects import failed_view, ready_view, waiting_view
 from models.wake import WakeUp
@@ -54,7 +64,9 @@ async def get_suspects(
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for the end of the search.")
     ] = 0,
-    again: Annotated[bool, Query(description="Search once more after a search that failed.")] = False,
+    again: Annotated[
+        bool, Query(description="Search once more after a search that failed, or whose result is lost or damaged.")
+    ] = False,
 ) -> SuspectsView:
     """Images whose label is probably wrong, the surest first. It shows labels, which the ledger counts once.
 
@@ -71,7 +83,8 @@ async def get_suspects(
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
         return waiting_view(row, job)
     stored = await run_in_threadpool(_read, app, caller.owner, row)
-    return ready_view(row, stored, after=after, limit=limit)
+    with reading(suspects_key(row.id)):  # a file of an earlier release may name classes that are not there
+        return ready_view(row, stored, after=after, limit=limit)
 
 
 def _has_ended(state: ChannelState) -> bool:
@@ -84,11 +97,12 @@ def _asked_for(app: AppContext, caller: Caller, reference: str, *, again: bool) 
         row = find_dataset(session, caller.owner, reference)
         datasets.require_content(row, "suspected labels")
         job = suspects.newest_job(session, row.id)
-    if row.suspects_status is None or (again and row.suspects_status is SuspectsStatus.FAILED):
+        is_lost = again and row.suspects_status is SuspectsStatus.STORED and not _is_whole(session, app, row)
+    if row.suspects_status is None or is_lost or (again and row.suspects_status is SuspectsStatus.FAILED):
         with app.database.write() as session:
             accounts.note_key(session, caller.key_id)
             quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
-            queued = suspects.queue(session, caller.owner, row.id, again=again)
+            queued = suspects.queue(session, caller.owner, row.id, again=again, is_lost=is_lost)
         if queued is not None:
             app.publisher.publish(WakeUp.for_job(queued.id, queued.gpus))
         with app.database.read() as session:
@@ -97,14 +111,29 @@ def _asked_for(app: AppContext, caller: Caller, reference: str, *, again: bool) 
 
 
 def _read(app: AppContext, owner: str, row: DatasetRow) -> StoredSuspects:
-    try:
-        stored = StoredSuspects.from_bytes(app.blobs.read(suspects_key(row.id)))
-    except BlobMissing as error:
-        raise DatasetLost(row.name) from error
     with app.database.read() as session:
+        stored = _stored(session, app, row)
         is_noted = label_reads.is_handed_out(session, owner, row)
     if not is_noted:
         # Noted before anything is shown: the networks were trained on labels of validation and test images too.
         with app.database.write() as session:
             label_reads.add_handed_out(session, owner, row)
     return stored
+
+
+def _stored(session: Session, app: AppContext, row: DatasetRow) -> StoredSuspects:
+    key = suspects_key(row.id)
+    try:
+        content = read_file(session, app.blobs, key)
+    except BlobMissing as error:
+        raise DatasetLost(row.name) from error
+    with reading(key):
+        return StoredSuspects.from_bytes(content)
+
+
+def _is_whole(session: Session, app: AppContext, row: DatasetRow) -> bool:
+    try:
+        _stored(session, app, row)
+    except (DatasetLost, DatasetDamaged):
+        return False
+    return True

@@ -74,7 +74,7 @@ def get_confused_images(
             raise InvalidParameter(f"There is no class {name[:64]!r}; `classes` of the confusion matrices lists them.")
     places = stored.classes.index(label), stored.classes.index(answer)
     try:
-        images, count = images_of_cell(app.blobs, predictions.key, split, *places, limit)
+        images, count = images_of_cell(app.blobs, predictions.key, split, *places, limit, predictions.digest)
     except BlobMissing as error:
         raise PredictionsLost(job_id) from error
     return CellView(

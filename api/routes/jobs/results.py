@@ -107,7 +107,7 @@ def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, ap
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
     if dataset.sha256 is None:
         raise DatasetNotFound(dataset.name)  # it was deleted, and its files with it
-    return indices_response(stored_splits_of(app.blobs, dataset, training_spec_of(job)))
+    return indices_response(stored_splits_of(session, app.blobs, dataset, training_spec_of(job)))
 
 
 _PREDICTIONS: dict[int | str, dict[str, Any]] = {
@@ -142,11 +142,10 @@ def get_predictions(
             predictions.key,
             f"{job_id}-predictions.npz",
             PredictionsLost(job_id),
-            size_bytes=predictions.size_bytes,
-            sha256=predictions.sha256,
+            expected=predictions.digest,
         )
     classes = jobs.dataset_of(session, job).classes or []
-    chunks = csv_chunks(app.blobs, predictions.key, classes)
+    chunks = csv_chunks(app.blobs, predictions.key, classes, predictions.digest)
     try:
         first = next(chunks)  # what is wrong with the file is told before the answer begins
     except BlobMissing as error:

@@ -98,6 +98,7 @@ def test_a_failure_that_nobody_expected_shows_its_request_id_alone(service, monk
 def test_a_stream_that_breaks_off_is_no_whole_answer(service, worker, spec, app, monkeypatch):
     job = submitted(service, spec)["id"]
     worker.succeed(worker.claim())
+    assert service.get(f"/v1/jobs/{job}/model").status_code == 200  # known to be whole from now on
 
     def broken(key):
         yield b"x" * 100_000
@@ -221,7 +222,7 @@ def test_the_document_lists_every_error_of_every_route(client):
         "401": {"unauthenticated"},
         "403": {"cross_site_request", "insufficient_scope", "owner_suspended"},
         "409": {"idempotency_key_in_flight", "not_ready"},
-        "410": {"dataset_lost"},
+        "410": {"dataset_lost", "dataset_damaged", "artifact_damaged", "artifact_lost"},
         "413": {"body_too_large"},
         "415": {"unsupported_media_type"},
         "422": {
@@ -229,7 +230,7 @@ def test_the_document_lists_every_error_of_every_route(client):
             *("idempotency_key_reused", "needs_more_memory", "not_supported"),
             *("model_not_found", "model_unavailable", "model_does_not_fit"),
         },
-        "429": {"quota_exceeded", "too_many_requests", "too_many_uploads"},
+        "429": {"quota_exceeded", "too_many_requests", "too_many_uploads", "too_many_downloads"},
         "500": {"internal"},
         "503": {"database_unavailable", "storage_unavailable"},
     }

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import worker.machine.cache
-from heldout.errors import StorageUnavailable
+from heldout.errors import DatasetDamaged, StorageUnavailable
 from models import arrays
 from models.arrays import FILES, ImageSet
 from models.blobs import RANGE_BYTES, BlobMissing, Blobs
@@ -406,3 +406,63 @@ def test_a_stranger_in_the_cache_is_no_hindrance(blobs, cache, tmp_path):
     assert arrays.content_address(use(blobs, sha256, cache, cap=1)) == sha256
     evict(cache, 0)
     assert {path.name for path in cache.iterdir()} == {"README", ".making-room"}
+
+
+def flip(file: Path, at: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[at] ^= 2
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [
+        ("images.npy", -1),
+        ("images.npy", 60),  # in its header
+        ("labels.npy", -1),
+        ("labels.npy", 21),  # `<i4` to `>i4`: the same bytes are other labels
+        ("splits.npz", 150),
+        ("splits.npz", 300),
+        ("about.json", 15),
+        ("about.json", 0),
+    ],
+)
+def test_a_local_dataset_that_is_not_what_its_address_says_is_not_used(cache, tmp_path, name, at):
+    blobs = Blobs((tmp_path / "store").as_uri())
+    sha256 = stored(blobs, tmp_path, 3)
+    use(blobs, sha256, cache)
+    file = tmp_path / "store" / "datasets" / sha256 / name
+    whole = file.read_bytes()
+    for damage in (lambda: flip(file, at), lambda: file.write_bytes(whole[: len(whole) * 2 // 3])):
+        damage()
+        with pytest.raises(DatasetDamaged, match="heldout check --deep"):
+            use(blobs, sha256, cache)
+        file.write_bytes(whole)
+        use(blobs, sha256, cache)
+
+
+def test_a_process_reads_a_dataset_for_its_address_once(cache, tmp_path, monkeypatch):
+    blobs = Blobs((tmp_path / "store").as_uri())
+    sha256 = stored(blobs, tmp_path, 4)
+    read = []
+    address = arrays.stored_address
+    monkeypatch.setattr(worker.machine.cache, "stored_address", lambda *given: read.append(1) or address(*given))
+    for _ in range(3):
+        use(blobs, sha256, cache)
+    assert len(read) == 1
+
+
+def test_a_damaged_copy_is_fetched_again_and_a_damaged_original_leaves_none(blobs, cache, tmp_path):
+    sha256 = stored(blobs, tmp_path, 5)
+    expected = use(blobs, sha256, cache).images.sum()
+    blobs.fetched.clear()
+    flip(cache / sha256 / "images.npy", -1)
+    assert use(blobs, sha256, cache).images.sum() == expected
+    assert len(blobs.fetched) == len(FILES)
+    flip(tmp_path / "source-5" / "images.npy", -1)
+    blobs.put(f"datasets/{sha256}/images.npy", tmp_path / "source-5" / "images.npy")
+    assert use(blobs, sha256, cache).images.sum() == expected, "the copy is whole"
+    shutil.rmtree(cache)
+    with pytest.raises(DatasetDamaged):
+        use(blobs, sha256, cache)
+    assert there(cache) == set()

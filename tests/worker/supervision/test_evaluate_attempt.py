@@ -70,7 +70,7 @@ class Bench:
         job_id = self.work.submit(network=NETWORKS[arm], training={"seed": seed}, **changes)
         held = self.work.claim().held
         self.blobs.put(model_key(job_id), b"")
-        artifact = Artifact(ArtifactName.MODEL, ArtifactFormat.KERAS, model_key(job_id), 1, "0" * 64)
+        artifact = Artifact(ArtifactName.MODEL, ArtifactFormat.KERAS, model_key(job_id))
         with self.work.database.write() as session:
             result = Result(final_of(KEPT_EPOCH, with_test=False), (artifact,))
             claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)

@@ -28,9 +28,10 @@ from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id
 from models.store import claims, datasets, evaluation_jobs, exports, jobs
-from models.store.artifacts import Artifact
 from models.store.claims import Result
+from models.stored_files import store_artifact
 from models.tables import ExportRow, JobRow, StudyRow
+from tests.damaged_files import damage
 from tests.models.reports.made_studies import cure
 from tests.models.work import ALICE, Work, final_of
 from tests.worker.training.trainings import fewer
@@ -108,8 +109,8 @@ class Bench:
         files = []
         for name, format_, file in (("model", "keras", "model.keras"), ("predictions", "npz", "predictions.npz")):
             key = f"jobs/{job_id}/1/{file}"
-            self.blobs.put(key, self.folder / file)
-            files.append(Artifact(ArtifactName(name), ArtifactFormat(format_), key, 1, "0" * 64))
+            stored = self.folder / file
+            files.append(store_artifact(self.blobs, key, stored, ArtifactName(name), ArtifactFormat(format_)))
         with self.work.database.write() as session:
             result = Result(final_of(1, with_test=spec.evaluation.test != "never"), tuple(files))
             claims.succeed(session, held, result=result, stop_reason=StopReason.COMPLETED)
@@ -341,6 +342,15 @@ def test_predictions_that_are_gone_are_not_said_to_be_the_model(bench: Bench) ->
     row = bench.export(ExportFormat.LITERT)
     assert (row.status, row.error["code"]) == (ExportStatus.FAILED, FailureCode.EXPORT_FAILED)
     assert "predictions" in row.error["detail"]
+
+
+@pytest.mark.parametrize("file", ["model.keras", "predictions.npz"])
+@pytest.mark.parametrize("how", ["cut", "flipped"])
+def test_nothing_is_exported_of_a_damaged_model_or_proven_by_damaged_predictions(bench: Bench, file, how) -> None:
+    damage(bench.blobs, f"jobs/{bench.job_id}/1/{file}", how)
+    row = bench.export(ExportFormat.LITERT)
+    assert (row.status, row.error["code"]) == (ExportStatus.FAILED, FailureCode.ARTIFACT_DAMAGED)
+    assert f"The file with the {file.partition('.')[0]} of {bench.job_id} is damaged" in row.error["detail"]
 
 
 def test_what_was_exported_of_a_training_that_was_deleted_meanwhile_is_not_kept(bench: Bench, scripted) -> None:

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from heldout.model_lifecycle import ModelFormat, ModelStatus
 from heldout.settings import GIB, Settings
 from models.blobs import Blobs
 from models.database import Database
+from models.digests import digest_of
 from models.store import model_evaluations, models, relations
 from models.store.claims import Claimed, HeldAttempt
 from models.tables import DatasetRow, JobRow
@@ -59,9 +61,9 @@ def queued(work: Work, blobs: Blobs, tmp_path: Path) -> Callable[[str], str]:
     def queued(work_on_it: str) -> str:
         blobs.put(KEY, tmp_path / "model")
         with work.database.write() as session:
-            model, job = models.add(
-                session, ALICE, MODEL, "mine", key=KEY, sha256="0" * 64, size_bytes=31, max_runtime_s=60
-            )
+            stored = asdict(digest_of(tmp_path / "model"))
+            del stored["blocks"]
+            model, job = models.add(session, ALICE, MODEL, "mine", key=KEY, **stored, max_runtime_s=60)
         if work_on_it == "measure":
             with work.database.write() as session:
                 models.mark_ready(session, work.claim().held, MODEL, FACTS)

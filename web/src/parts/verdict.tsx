@@ -45,6 +45,11 @@ export function VerdictCard({ diagnosis, dataset, job }: Props) {
       {diagnosis.caveats && diagnosis.caveats.length > 0 && (
         <p class="caveat">Read the figures with care: {diagnosis.caveats.map((one) => verdictWord(one)[0]).join(', ')}.</p>
       )}
+      {diagnosis.left_out?.map((file) => (
+        <p key={file.detail} class="caveat">
+          Left out: {file.detail}
+        </p>
+      ))}
       {first && <Remedies dataset={dataset} job={job} finding={first} />}
       {job && hasEnded && <ToStudy job={job} isHealthy={diagnosis.verdict === 'healthy'} />}
       {others.length > 0 && (

@@ -155,7 +155,10 @@ def test_predictions_come_as_a_table_too(client, worker, spec, tmp_path):
     held = worker.claim()
     worker.succeed(held)
     worker.blobs.put(f"jobs/{job}/{held.attempt}/predictions.npz", b"no npz")
-    assert_problem(client.get(path), 503, "storage_unavailable")
+    assert_problem(client.get(path), 410, "artifact_damaged")
+    with worker.database.write() as session:  # as an earlier release has stored it
+        session.execute(update(ArtifactRow).values(size_bytes=None, sha256=None))
+    assert_problem(client.get(path), 410, "artifact_damaged")
     said = np.full((1, 10), 0.1, np.float32)
     np.savez(
         tmp_path / "p.npz", test_indices=np.array([4]), test_labels=np.array([7], np.int32), test_probabilities=said

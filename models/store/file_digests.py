@@ -1,0 +1,62 @@
+"""What files of the blob store were when they were stored: in the rows that name them, of datasets in a table."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import delete, select, union_all
+from sqlalchemy.orm import Session
+
+from models.digests import FileDigest
+from models.store.upserts import upsert
+from models.tables import ArtifactRow, DatasetRow, ExportRow, FileDigestRow
+from models.tables_models import ModelRow
+
+
+def find(session: Session, key: str) -> FileDigest | None:
+    """What a file should be; None where an earlier release has stored it, or where it has a checksum of its own."""
+    room, place = f"{key}/".split("/")[:2]
+    if room == "datasets":
+        row = session.get(FileDigestRow, key)
+        return None if row is None else FileDigest(row.size_bytes, row.sha256, row.blocks)
+    if room == "uploads":
+        query = select(DatasetRow.upload_sha256).where(DatasetRow.id == place, DatasetRow.upload_key == key)
+        sha256 = session.scalar(query)
+        return None if sha256 is None else FileDigest(None, sha256)
+    artifact, export, model = (
+        select(kind.size_bytes, kind.sha256).where(of_place == place, kind.key == key, kind.sha256.is_not(None))
+        for kind, of_place in (
+            (ArtifactRow, ArtifactRow.job_id),
+            (ExportRow, ExportRow.job_id),
+            (ModelRow, ModelRow.id),
+        )
+    )
+    found = session.execute(union_all(artifact, export, model)).first()
+    return None if found is None else FileDigest(found.size_bytes, found.sha256)
+
+
+def note(session: Session, digests: Mapping[str, FileDigest]) -> None:
+    """Note what files of datasets are, in the transaction of the row that names them."""
+    if not digests:
+        return
+    statement = upsert(session, FileDigestRow)
+    columns = ("size_bytes", "sha256", "blocks")
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["key"], set_={name: statement.excluded[name] for name in columns}
+        ),
+        [{"key": key, **{name: getattr(one, name) for name in columns}} for key, one in digests.items()],
+    )
+
+
+def forget(session: Session, folder: str) -> None:
+    """The files of a folder are deleted."""
+    session.execute(
+        delete(FileDigestRow)
+        .where(FileDigestRow.key.startswith(f"{folder}/", autoescape=True))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def of_datasets(session: Session) -> dict[str, FileDigest]:
+    """Of all files of datasets, without the digests of their blocks."""
+    columns = (FileDigestRow.key, FileDigestRow.size_bytes, FileDigestRow.sha256)
+    return {key: FileDigest(size, sha256) for key, size, sha256 in session.execute(select(*columns))}

@@ -1,0 +1,277 @@
+"""Every kind of stored file, and what is answered while it is missing, cut or flipped: the table of the manual."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.blobs import BlobMissing, Blobs
+
+DAMAGES = ("missing", "cut", "flipped")
+# What answers as if nothing had happened, but says without which file it does so.
+LEFT_OUT = "left out"
+
+# By name, what reads a stored file; those after the blank line read none of the files below and never change.
+ROUTES = {
+    "thumbnail": "/v1/datasets/{dataset}/preview/0",
+    "images": "/v1/datasets/{dataset}/images",
+    "splits": "/v1/datasets/{dataset}/splits",
+    "audit": "/v1/datasets/{dataset}/audit",
+    "preview": "/v1/datasets/{dataset}/preview",
+    "suspects": "/v1/datasets/{dataset}/suspects",
+    "job's splits": "/v1/jobs/{job}/splits",
+    "splits with folds": "/v1/jobs/{folds}/splits",
+    "script": "/v1/jobs/{job}/model?format=python",
+    "model": "/v1/jobs/{job}/model",
+    "export": "/v1/jobs/{job}/model?format=onnx",
+    "predictions": "/v1/jobs/{job}/predictions",
+    "predictions as CSV": "/v1/jobs/{job}/predictions?format=csv",
+    "confusion": "/v1/jobs/{job}/confusion",
+    "images of a cell": "/v1/jobs/{job}/confusion/images?label={label}&answer={label}&split=train",
+    "diagnosis": "/v1/jobs/{job}/diagnosis",
+    "card": "/v1/jobs/{job}/card",
+    "evaluation's confusion": "/v1/evaluations/{evaluation}/confusion",
+    "evaluation's diagnosis": "/v1/evaluations/{evaluation}/diagnosis",
+    #
+    "dataset": "/v1/datasets/{dataset}",
+    "datasets": "/v1/datasets",
+    "job": "/v1/jobs/{job}",
+    "jobs": "/v1/jobs",
+    "metrics": "/v1/jobs/{job}/metrics",
+    "events": "/v1/jobs/{job}/events",
+    "exports": "/v1/jobs/{job}/exports",
+    "report": "/v1/jobs/{job}/model/report?format=onnx",
+    "evaluation": "/v1/evaluations/{evaluation}",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of stored file.
+
+    key: where it is. routes: of `ROUTES`, those that answer with `lost` where it is missing and with `damaged` where it
+    is cut or flipped; `left_out` names those that answer without it, and say so.
+    jobs: in words, which jobs need it; they fail with `job_lost` or with `damaged`.
+    """
+
+    what: str
+    key: str
+    lost: str
+    damaged: str
+    routes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    jobs: str = ""
+    job_lost: str = ""
+    again: str = "upload the dataset again"
+
+    def answers(self, damage: str) -> dict[str, str]:
+        """For each route that does not answer as before, the code that it has or names."""
+        code = self.lost if damage == "missing" else self.damaged
+        return dict.fromkeys(self.routes, code) | dict.fromkeys(self.left_out, f"{LEFT_OUT}: {code}")
+
+
+OF_DATASET = {"lost": "dataset_lost", "damaged": "dataset_damaged"}
+OF_CONTENT = {**OF_DATASET, "jobs": "every job on it", "job_lost": "dataset_unavailable"}
+_DIAGNOSED = ("diagnosis", "card")
+RETRY = "retry the job"
+
+KINDS = (
+    Kind("images of a dataset", "datasets/{sha256}/images.npy", routes=("thumbnail",), **OF_CONTENT),
+    Kind(
+        "labels of a dataset",
+        "datasets/{sha256}/labels.npy",
+        routes=("images", "job's splits", "splits with folds", "script"),
+        **OF_CONTENT,
+    ),
+    Kind(
+        "splits of a dataset",
+        "datasets/{sha256}/splits.npz",
+        routes=("splits", "images", "job's splits", "splits with folds", "script"),
+        **OF_CONTENT,
+    ),
+    Kind("class names of a dataset", "datasets/{sha256}/about.json", **OF_CONTENT),
+    Kind(
+        "audit",
+        "datasets/{dataset}/audit.json",
+        routes=("audit", "script"),
+        left_out=(*_DIAGNOSED, "evaluation's diagnosis"),
+        **OF_DATASET,
+    ),
+    Kind("file names of the images", "datasets/{dataset}/members.txt", routes=("images", "script"), **OF_DATASET),
+    Kind(
+        "copies and groups",
+        "datasets/{dataset}/relations.npz",
+        routes=("splits with folds",),
+        jobs="jobs with folds",
+        job_lost="dataset_unavailable",
+        **OF_DATASET,
+    ),
+    Kind(
+        "suspected labels",
+        "datasets/{dataset}/suspects.json",
+        routes=("suspects",),
+        again="`…/suspects?again=true`",
+        **OF_DATASET,
+    ),
+    Kind("preview of a class", "datasets/{dataset}/preview/0.png", routes=("preview",), **OF_DATASET),
+    Kind(
+        "model of a job",
+        "jobs/{job}/1/model.keras",
+        "model_lost",
+        "artifact_damaged",
+        routes=("model",),
+        jobs="exports, evaluations of a study",
+        job_lost="model_unavailable",
+        again=RETRY,
+    ),
+    Kind(
+        "predictions of a job",
+        "jobs/{job}/1/predictions.npz",
+        "predictions_lost",
+        "artifact_damaged",
+        routes=("predictions", "predictions as CSV", "images of a cell"),
+        jobs="exports",
+        job_lost="export_failed",
+        again=RETRY,
+    ),
+    Kind(
+        "scores of a job",
+        "jobs/{job}/1/evaluation.json",
+        "artifact_lost",
+        "artifact_damaged",
+        routes=("confusion", "images of a cell"),
+        left_out=_DIAGNOSED,
+        again=RETRY,
+    ),
+    Kind(
+        "gap of a job",
+        "jobs/{job}/1/gap.json",
+        "artifact_lost",
+        "artifact_damaged",
+        left_out=_DIAGNOSED,
+        again=RETRY,
+    ),
+    Kind(
+        "exported model",
+        "{export}",
+        "export_lost",
+        "artifact_damaged",
+        routes=("export",),
+        again="`POST …/model?format=…`",
+    ),
+    Kind(
+        "uploaded model",
+        "models/{model}/{model_file}",
+        "",
+        "artifact_damaged",
+        jobs="its evaluations, jobs that start from it",
+        job_lost="model_unavailable",
+        again="upload the model again",
+    ),
+    Kind(
+        "scores of an evaluation",
+        "jobs/{evaluation}/1/evaluation.json",
+        "artifact_lost",
+        "artifact_damaged",
+        routes=("evaluation's confusion",),
+        left_out=("evaluation's diagnosis",),
+        again="evaluate again",
+    ),
+    Kind(
+        "gap of an evaluation",
+        "jobs/{evaluation}/1/gap.json",
+        "artifact_lost",
+        "artifact_damaged",
+        left_out=("evaluation's diagnosis",),
+        again="evaluate again",
+    ),
+)
+
+
+def damage(blobs: Blobs, key: str, how: str) -> bytes:
+    """Harm a stored file; gives what it was."""
+    whole = blobs.read(key)
+    if how == "missing":
+        blobs.delete(key)
+    elif how == "cut":
+        blobs.put(key, whole[: len(whole) * 2 // 3])
+    else:
+        at = len(whole) * 2 // 3
+        blobs.put(key, whole[:at] + bytes([whole[at] ^ 0x04]) + whole[at + 1 :])
+    return whole
+
+
+def walk(get: Callable[[str], Any], blobs: Blobs, ids: Mapping[str, str], roots: tuple[str, ...]) -> None:
+    """Harm each kind in each way, and compare every answer with the one of before.
+
+    Args:
+        get: answers a path; the answer has `status_code`, `content` and `text`.
+        ids: fills the paths and keys; a route or kind that needs another is left out.
+        roots: folders of this machine, which no text may have.
+    """
+    paths = {name: path.format_map(ids) for name, path in ROUTES.items() if _is_known(path, ids)}
+    before = {name: get(path) for name, path in paths.items()}
+    unanswered = {name: one.text[:300] for name, one in before.items() if one.status_code != 200}
+    assert not unanswered, unanswered
+    for kind in KINDS:
+        for how in DAMAGES if _is_known(kind.key, ids) else ():
+            key = kind.key.format_map(ids)
+            whole = damage(blobs, key, how)
+            expected = kind.answers(how)
+            for name, path in paths.items():
+                _check(f"{kind.what}, {how}: {name}", get(path), before[name], expected.get(name), roots)
+            blobs.put(key, whole)
+    after = {name: get(path).content for name, path in paths.items()}
+    assert after == {name: one.content for name, one in before.items()}
+
+
+def _check(what: str, answer: Any, before: Any, expected: str | None, roots: tuple[str, ...]) -> None:
+    if answer.status_code != 200 or expected is not None:
+        assert not any(root in answer.text for root in roots), what
+    if expected is None:
+        assert (answer.status_code, answer.content) == (200, before.content), what
+    elif not expected.startswith(LEFT_OUT):
+        assert answer.status_code == 410, (what, answer.text)
+        problem = json.loads(answer.text)
+        assert problem["code"] == expected, (what, problem)
+        assert "`heldout check --deep`" in problem["detail"], what
+    else:
+        assert answer.status_code == 200, (what, answer.text)
+        code = expected.removeprefix(f"{LEFT_OUT}: ")
+        if "left_out" in answer.text:
+            assert [one["code"] for one in json.loads(answer.text)["left_out"]] == [code], what
+        else:
+            assert f"Left out, `{code}`" in answer.text, what
+
+
+def _is_known(template: str, ids: Mapping[str, str]) -> bool:
+    try:
+        template.format_map(ids)
+    except KeyError:
+        return False
+    return True
+
+
+def as_markdown() -> str:
+    """The table of the manual."""
+    lines = [
+        "| file | missing | cut, or other bytes | answered by | jobs that need it | again, without a backup |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for kind in KINDS:
+        routes = ", ".join(kind.routes)
+        if kind.left_out:
+            routes += f"{'; ' if routes else ''}{', '.join(kind.left_out)}: without it, in `left_out`"
+        jobs = f"{kind.jobs}: `{kind.job_lost}` or `{kind.damaged}`" if kind.jobs else ""
+        lost = f"`{kind.lost}`" if kind.lost else ""
+        lines.append(f"| {kind.what} | {lost} | `{kind.damaged}` | {routes} | {jobs} | {kind.again} |")
+    return "\n".join(lines) + "\n"
+
+
+def require_missing(blobs: Blobs, key: str) -> None:
+    """See to it that a file is gone."""
+    try:
+        blobs.size(key)
+    except BlobMissing:
+        return
+    raise AssertionError(key)

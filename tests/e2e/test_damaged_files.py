@@ -1,0 +1,163 @@
+"""Damage to the files of a real service: what every route, job and command says that needs one, and what goes on."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from heldout.client import Client
+from heldout.errors import HeldoutError
+from models.blobs import Blobs
+from models.digests import describe
+from tests.damaged_files import DAMAGES, KINDS, damage, walk
+from tests.e2e.running import ROOT, Service, ended, until
+from tests.e2e.test_datasets import SMALL, digits_zip, pushed
+
+FOLDS = {**SMALL, "dataset": "own", "validation": {"folds": 3, "fold": 0}}
+STUDY = {
+    "spec": {**SMALL, "dataset": "own"},
+    "remedies": [{"name": "smoothing", "patch": {"training": {"label_smoothing": 0.1}}}],
+    "splits": "fixed",
+    "seeds": 2,
+    "budget": {"jobs": 4},
+}
+
+
+class World:
+    """A service with a file of each kind. `ids` fills the paths and keys of `tests/damaged_files.py`."""
+
+    def __init__(self, service: Service, client: Client, folder: Path) -> None:
+        self.service, self.client = service, client
+        self.blobs = Blobs((service.home / "blobs").as_uri())
+        dataset = pushed(client, digits_zip(folder / "digits.zip"))
+        assert dataset.status == "ready", dataset.error
+        job = self.train({**SMALL, "dataset": "own"})
+        folds = self.train(FOLDS)
+        client.download_model(job, folder / "model.keras")
+        model = client.upload_model(folder / "model.keras").id
+        until(lambda: client.uploaded_model(model).has_ended, "the check of the model")
+        evaluation = self.evaluate(model)
+        assert evaluation.status == "succeeded", evaluation.error
+        assert until(lambda: (one := client.dataset_suspects(dataset.id)).status == "ready" and one, "the search")
+        client.download_model(job, folder / "model.onnx", format="onnx")
+        [export] = self.keys(f"jobs/{job}/exports")
+        [model_key] = self.keys(f"models/{model}")
+        self.ids = {
+            "dataset": dataset.id,
+            "sha256": dataset.sha256 or "",
+            "job": job,
+            "folds": folds,
+            "label": "3",
+            "evaluation": evaluation.id,
+            "export": export,
+            "model": model,
+            "model_file": model_key.rpartition("/")[2],
+        }
+
+    def keys(self, folder: str) -> list[str]:
+        return [one.key for one in self.blobs.stored(folder)]
+
+    def train(self, spec: dict) -> str:
+        job = ended(self.client, self.client.submit(spec).id)
+        assert job.status == "succeeded", job.error
+        return job.id
+
+    def evaluate(self, model: str):
+        evaluation = self.client.evaluate(model, "own")
+        return until(lambda: (one := self.client.evaluation(evaluation.id)).has_ended and one, "the evaluation")
+
+    @contextmanager
+    def damaged(self, key: str, how: str):
+        whole = damage(self.blobs, key, how)
+        yield
+        self.blobs.put(key, whole)
+
+    def get(self) -> Callable[[str], httpx2.Response]:
+        headers = {"Authorization": f"Bearer {(self.service.home / 'api-key').read_text().strip()}"}
+        return httpx2.Client(base_url=self.service.url, headers=headers, timeout=30).get
+
+    def check_deep(self) -> list[tuple[str, str]]:
+        """What `heldout check --deep` finds: words and why."""
+        command = [sys.executable, "-m", "heldout", "check", "--deep", "--json", "--home", str(self.service.home)]
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        faults = json.loads(ran.stdout)["faults"]
+        assert ran.returncode == (1 if faults else 0), ran.stderr
+        return [(fault["what"], fault["why"]) for fault in faults]
+
+
+def require_error(error, code: str, service: Service) -> None:
+    assert error is not None
+    assert error.code == code, error
+    assert str(service.home) not in error.detail
+    assert "Traceback" not in error.detail
+
+
+@pytest.mark.proof
+def test_every_kind_of_damage_is_named_by_every_route_job_and_command(make_service, tmp_path):
+    service = make_service().start()
+    with service.client() as client:
+        world = World(service, client, tmp_path)
+        assert world.check_deep() == []
+        walk(world.get(), world.blobs, world.ids, (str(service.home), "Traceback"))
+        for kind in KINDS:
+            for how in DAMAGES:
+                key = kind.key.format_map(world.ids)
+                with world.damaged(key, how):
+                    [(what, why)] = world.check_deep()
+                    assert why == ("missing" if how == "missing" else "damaged"), (kind.what, how)
+                    words = describe(key).partition(" of ")[0]  # as errors have them
+                    assert what.startswith("the model " if key.startswith("models/") else f"{words} of "), what
+                    _jobs_fail(world, kind, how)
+        assert world.check_deep() == []
+        for spec in ({**SMALL, "dataset": "own"}, FOLDS):
+            world.train(spec)
+
+
+def _jobs_fail(world: World, kind, how: str) -> None:
+    """Each kind of work that needs the file fails with its code, and what does not need it succeeds."""
+    client, code = world.client, kind.job_lost if how == "missing" else kind.damaged
+    name = kind.key.rpartition("/")[2]
+    if "{sha256}" in kind.key:
+        job = ended(client, client.submit({**SMALL, "dataset": "own"}).id)
+        require_error(job.error, code, world.service)
+        evaluation = world.evaluate(world.ids["model"])
+        require_error(evaluation.error, "model_unavailable" if how == "missing" else code, world.service)
+    elif name == "relations.npz":
+        with pytest.raises(HeldoutError) as refused:
+            client.submit(FOLDS)
+        assert refused.value.code == kind.answers(how)["splits with folds"]
+    elif kind.key.startswith("models/"):
+        evaluation = world.evaluate(world.ids["model"])
+        require_error(evaluation.error, code, world.service)
+    elif name in {"model.keras", "predictions.npz"}:
+        with pytest.raises(HeldoutError) as failed:
+            client.download_model(world.ids["job"], world.service.home.parent / "x.tflite", format="litert")
+        shown = {"model_unavailable": "model_lost"}.get(code, code)
+        assert failed.value.code == shown, failed.value
+    elif "export" in kind.key:
+        with pytest.raises(HeldoutError) as refused:
+            client.download_model(world.ids["job"], world.service.home.parent / "x.onnx", format="onnx")
+        assert refused.value.code == kind.answers(how)["export"]
+
+
+@pytest.mark.proof
+def test_a_study_on_a_dataset_that_gets_damaged_says_so(make_service, tmp_path):
+    service = make_service().start()
+    with service.client() as client:
+        dataset = pushed(client, digits_zip(tmp_path / "digits.zip"))
+        blobs = Blobs((service.home / "blobs").as_uri())
+        whole = damage(blobs, f"datasets/{dataset.sha256}/images.npy", "flipped")
+        study = client.order_study(STUDY)
+        study = until(lambda: (one := client.study(study.id)).has_ended and one, "the end of the study")
+        assert study.status == "failed", study
+        jobs = [client.get(job) for arm in study.arms for job in arm.jobs]
+        assert {job.error.code for job in jobs if job.error} == {"dataset_damaged"}
+        blobs.put(f"datasets/{dataset.sha256}/images.npy", whole)
+        again = client.order_study(STUDY)
+        again = until(lambda: (one := client.study(again.id)).has_ended and one, "the end of the study", 300)
+        assert again.status == "succeeded"
