@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from heldout.layers import BACKBONE
 from heldout.spec import Pixels
 from worker.messages import AssignedBackbone
-from worker.training.keras_config import parts_of, read_network
+from worker.training.keras_config import read_network
 from worker.training.keras_file import build_model
+from worker.training.keras_parts import parts_of
 
 CONFIG, WEIGHTS = "layers.json", "weights.npz"
 # ImageNet's colours: red, green, blue, as shares of white; and Caffe's means of bytes, in the order blue, green, red.

@@ -3,9 +3,8 @@
 Nothing is loaded here: Keras is asked only for what this has read.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from heldout.model_lifecycle import ModelRejectionCode
@@ -24,14 +23,10 @@ from worker.training.keras_parts import (
     Classes,
     names,
 )
+from worker.training.keras_values import MAX_DEPTH, MAX_NAME, Values, capital, is_whole, too_much, unfit, unsafe
 from worker.training.refusal import ModelRefused
 
 MAX_PARTS = 20_000
-MAX_DEPTH = 40  # of values in values; networks in networks have their layers below them
-MAX_NUMBERS = 100_000  # of all lists and constants together
-MAX_WHOLE = 2**24
-MAX_NUMBER = 1e300
-MAX_NAME = 500
 
 _KNOWN = (MODELS, LAYERS, INITIALIZERS, REGULARIZERS, CONSTRAINTS, POLICIES)
 _ANY_LAYER = (LAYERS, MODELS)
@@ -47,35 +42,23 @@ def read_network(config: Any) -> dict[str, Any]:
     Raises:
         ModelRefused: it has something else; says which and where.
     """
-    return _Reading().part(config, (MODELS,), "the model")
+    return _Reading().read_part(config, (MODELS,), "the model")
 
 
-def parts_of(value: Any) -> Iterator[dict[str, Any]]:
-    """All objects that a config describes, in any depth."""
-    left = [value]
-    while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            if isinstance(one.get("class_name"), str):
-                yield one
-            left += one.values()
-        elif isinstance(one, list):
-            left += one
-
-
-class _Reading:
+class _Reading(Values):
     """One pass over a config. `place` says in words where a value stands."""
 
     def __init__(self) -> None:
-        self._parts = self._numbers = self._depth = 0
+        super().__init__()
+        self._parts = 0
         self._shared: dict[int, tuple[str, str]] = {}
 
     # --- objects ------------------------------------------------------------------------------------
 
-    def part(self, value: Any, allowed: tuple[Classes, ...], place: str) -> dict[str, Any]:
+    def read_part(self, value: Any, allowed: tuple[Classes, ...], place: str) -> dict[str, Any]:
         """An object of one of the `allowed` classes."""
         if not isinstance(value, dict):
-            raise _unfit(place, value, "an object of Keras")
+            raise unfit(place, value, "an object of Keras")
         module, name, settings = value.get("module"), value.get("class_name"), value.get("config")
         place = _place_of(name, settings, place)
         self._require_listed(module, name, value.get("registered_name"), allowed, place)
@@ -84,19 +67,19 @@ class _Reading:
         self._parts += 1
         self._depth += 1
         if self._parts > MAX_PARTS or self._depth > MAX_DEPTH:
-            raise _too_much(place, f"more than {MAX_PARTS:,} parts, or more than {MAX_DEPTH} inside each other")
+            raise too_much(place, f"more than {MAX_PARTS:,} parts, or more than {MAX_DEPTH} inside each other")
         if not isinstance(settings, dict):
-            raise _unfit(place, settings, "an object with its arguments")
+            raise unfit(place, settings, "an object with its arguments")
         found: dict[str, Any] = {"module": module, "class_name": name, "registered_name": None}
         found["config"] = (
-            self._model(settings, place)
+            self._read_model(settings, place)
             if name in MODELS.get(module, ())
-            else {key: self._argument(key, argument, place) for key, argument in settings.items()}
+            else {key: self._read_argument(key, argument, place) for key, argument in settings.items()}
         )
         if (built := value.get("build_config")) is not None:
-            found["build_config"] = self._shapes(built, place)
+            found["build_config"] = self._read_shapes(built, place)
         if (shared := value.get("shared_object_id")) is not None:
-            found["shared_object_id"] = self._shared_id(shared, (module, name), place)
+            found["shared_object_id"] = self._read_shared_id(shared, (module, name), place)
         self._depth -= 1
         return found
 
@@ -108,193 +91,144 @@ class _Reading:
         if not is_own and _is_listed(module, name, allowed):
             return
         if not is_own and _is_listed(module, name, _KNOWN):
-            raise _unsafe(
-                f"{_capital(place)} does not belong there. Save the model again with `model.save('model.keras')`."
+            raise unsafe(
+                f"{capital(place)} does not belong there. Save the model again with `model.save('model.keras')`."
             )
         last = str(name).rpartition(".")[2]
         if last in UNSAFE:
-            raise _unsafe(
-                f"{_capital(place)} holds program code or reads files beside the model. Replace it by layers of Keras, "
+            raise unsafe(
+                f"{capital(place)} holds program code or reads files beside the model. Replace it by layers of Keras, "
                 "such as `Rescaling`, and save the model again."
             )
         if isinstance(name, str) and "." in name:
-            raise _unsafe(f"{_capital(place)} names a module inside the name of a class. Save the model again.")
+            raise unsafe(f"{capital(place)} names a module inside the name of a class. Save the model again.")
         raise ModelRefused(
             ModelRejectionCode.CUSTOM_OBJECT,
-            f"{_capital(place)} is not among the parts of Keras that a network for images needs. Replace it by layers "
+            f"{capital(place)} is not among the parts of Keras that a network for images needs. Replace it by layers "
             "of Keras, or export the model as ONNX.",
         )
 
-    def _shared_id(self, value: Any, which: tuple[str, str], place: str) -> int:
-        if not _is_whole(value, 0, 2**63) or self._shared.setdefault(value, which) != which:
-            raise _unfit(place, value, "the number of a shared object, one for each")
+    def _read_shared_id(self, value: Any, which: tuple[str, str], place: str) -> int:
+        if not is_whole(value, 0, 2**63) or self._shared.setdefault(value, which) != which:
+            raise unfit(place, value, "the number of a shared object, one for each")
         return int(value)
 
     # --- networks -----------------------------------------------------------------------------------
 
-    def _model(self, settings: Mapping[str, Any], place: str) -> dict[str, Any]:
+    def _read_model(self, settings: Mapping[str, Any], place: str) -> dict[str, Any]:
         listed = settings.get("layers")
         if not isinstance(listed, list):
-            raise _unfit(place, listed, "a list of layers")
+            raise unfit(place, listed, "a list of layers")
         found = {
-            key: self._argument(key, value, place)
+            key: self._read_argument(key, value, place)
             for key, value in settings.items()
             if key not in {"layers", "input_layers", "output_layers"}
         }
-        found["layers"] = [self._layer(layer, place) for layer in listed]
+        found["layers"] = [self._read_layer(layer, place) for layer in listed]
         for key in ("input_layers", "output_layers"):
             if key in settings:
-                found[key] = self._ends(settings[key], place)
+                found[key] = self._read_ends(settings[key], place)
         return found
 
-    def _layer(self, value: Any, place: str) -> dict[str, Any]:
-        found = self.part(value, _ANY_LAYER, place)
+    def _read_layer(self, value: Any, place: str) -> dict[str, Any]:
+        found = self.read_part(value, _ANY_LAYER, place)
         # A graph of layers says which calls which; a chain does not.
         if "inbound_nodes" in value:
             place = _place_of(found["class_name"], found["config"], place)
-            found["name"] = self._name(value.get("name"), place)
+            found["name"] = self.read_name(value.get("name"), place)
             nodes = value["inbound_nodes"]
             if not isinstance(nodes, list):
-                raise _unfit(place, nodes, "a list of calls")
-            found["inbound_nodes"] = [self._call(node, place) for node in nodes]
+                raise unfit(place, nodes, "a list of calls")
+            found["inbound_nodes"] = [self._read_call(node, place) for node in nodes]
         return found
 
-    def _call(self, node: Any, place: str) -> dict[str, Any]:
+    def _read_call(self, node: Any, place: str) -> dict[str, Any]:
         if not isinstance(node, dict) or not isinstance(node.get("args"), list) or not _is_named(node.get("kwargs")):
-            raise _unfit(place, node, "a call with `args` and `kwargs`")
+            raise unfit(place, node, "a call with `args` and `kwargs`")
         return {
-            "args": self._passed(node["args"], place),
-            "kwargs": {name: self._passed(value, place) for name, value in node["kwargs"].items()},
+            "args": self._read_passed(node["args"], place),
+            "kwargs": {name: self._read_passed(value, place) for name, value in node["kwargs"].items()},
         }
 
-    def _passed(self, value: Any, place: str) -> Any:
+    def _read_passed(self, value: Any, place: str) -> Any:
         """What a layer is called with: outputs of other layers, numbers, and places in arrays."""
         if value is None or isinstance(value, bool | int | float):
-            return self._number(value, place)
+            return self.read_number(value, place)
         if isinstance(value, list):
-            return [self._passed(item, place) for item in self._inside(value, place)]
+            return [self._read_passed(item, place) for item in self.enter(value, place)]
         name, settings = (value.get("class_name"), value.get("config")) if isinstance(value, dict) else (None, None)
         if name == "__ellipsis__":
             return {"class_name": name, "config": {}}
         if isinstance(settings, dict):
-            if name == "__keras_tensor__":
-                history = self._history(settings.get("keras_history"), place)
-                dtype, shape = self._dtype(settings.get("dtype"), place), self._numbers_of(settings.get("shape"), place)
-                return {"class_name": name, "config": {"shape": shape, "dtype": dtype, "keras_history": history}}
-            if name in {"__tensor__", "__numpy__"}:
-                held = self._numbers_of(settings.get("value"), place)
-                return {
-                    "class_name": name,
-                    "config": {"value": held, "dtype": self._dtype(settings.get("dtype"), place)},
+            if name in {"__keras_tensor__", "__tensor__", "__numpy__"}:
+                of_a_layer = name == "__keras_tensor__"
+                held = "shape" if of_a_layer else "value"
+                read = {
+                    held: self.read_numbers(settings.get(held), place),
+                    "dtype": self._read_dtype(settings.get("dtype"), place),
                 }
+                if of_a_layer:
+                    read["keras_history"] = self._read_history(settings.get("keras_history"), place)
+                return {"class_name": name, "config": read}
             if name == "__slice__":
-                ends = {end: self._passed(settings.get(end), place) for end in ("start", "stop", "step")}
+                ends = {end: self._read_passed(settings.get(end), place) for end in ("start", "stop", "step")}
                 return {"class_name": name, "config": ends}
-        raise _unfit(place, value, "numbers and outputs of layers")
+        raise unfit(place, value, "numbers and outputs of layers")
 
-    def _ends(self, value: Any, place: str) -> Any:
+    def _read_ends(self, value: Any, place: str) -> Any:
         """Inputs or outputs of a network: `[layer, call, output]`, alone, in a list or by name."""
         if isinstance(value, list) and len(value) == 3 and isinstance(value[0], str):
-            return self._history(value, place)
+            return self._read_history(value, place)
         if isinstance(value, list):
-            return [self._ends(item, place) for item in self._inside(value, place)]
+            return [self._read_ends(item, place) for item in self.enter(value, place)]
         if isinstance(value, dict) and _is_named(value):
-            return {self._name(name, place): self._ends(item, place) for name, item in value.items()}
-        raise _unfit(place, value, "inputs and outputs of the network")
+            return {self.read_name(name, place): self._read_ends(item, place) for name, item in value.items()}
+        raise unfit(place, value, "inputs and outputs of the network")
 
-    def _history(self, value: Any, place: str) -> list[Any]:
-        if isinstance(value, list) and len(value) == 3 and all(_is_whole(place_, 0, MAX_PARTS) for place_ in value[1:]):
-            return [self._name(value[0], place), *value[1:]]
-        raise _unfit(place, value, "the output of a layer")
+    def _read_history(self, value: Any, place: str) -> list[Any]:
+        if isinstance(value, list) and len(value) == 3 and all(is_whole(place_, 0, MAX_PARTS) for place_ in value[1:]):
+            return [self.read_name(value[0], place), *value[1:]]
+        raise unfit(place, value, "the output of a layer")
 
-    def _shapes(self, value: Any, place: str) -> Any:
+    def _read_shapes(self, value: Any, place: str) -> Any:
         """What a layer is built with: shapes, alone or by name."""
         if isinstance(value, dict) and _is_named(value):
-            return {self._name(name, place): self._shapes(item, place) for name, item in value.items()}
-        return self._numbers_of(value, place)
+            return {self.read_name(name, place): self._read_shapes(item, place) for name, item in value.items()}
+        return self.read_numbers(value, place)
 
     # --- arguments ----------------------------------------------------------------------------------
 
-    def _argument(self, name: Any, value: Any, place: str) -> Any:
+    def _read_argument(self, name: Any, value: Any, place: str) -> Any:
         read = ARGUMENTS.get(name)
         if read is None:
             shown = printable(str(name), 60)
-            raise _unsafe(
-                f"{_capital(place)} has an argument `{shown}`, which is not accepted. Build the layer without it."
+            raise unsafe(
+                f"{capital(place)} has an argument `{shown}`, which is not accepted. Build the layer without it."
             )
         return read(self, value, f"argument `{name}` of {place}")
 
-    def _inside(self, value: list[Any], place: str) -> Iterator[Any]:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise _too_much(place, f"more than {MAX_DEPTH} lists inside each other")
-        yield from value
-        self._depth -= 1
-
-    def _number(self, value: Any, place: str) -> Any:
-        self._numbers += 1
-        if self._numbers > MAX_NUMBERS:
-            raise _too_much(place, f"more than {MAX_NUMBERS:,} numbers in arguments")
-        # Neither infinity nor "not a number" is within the bound.
-        if value is not None and not (isinstance(value, int | float) and abs(value) <= MAX_NUMBER):
-            raise _unfit(place, value, "a finite number")
-        return value
-
-    def _numbers_of(self, value: Any, place: str) -> Any:
-        """A number, or lists of them."""
-        if isinstance(value, list):
-            return [self._numbers_of(item, place) for item in self._inside(value, place)]
-        return self._number(value, place)
-
-    def _wholes(self, value: Any, place: str) -> Any:
-        if isinstance(value, list):
-            return [self._wholes(item, place) for item in self._inside(value, place)]
-        if value is None or _is_whole(value, -MAX_WHOLE, MAX_WHOLE):
-            return self._number(value, place)
-        raise _unfit(place, value, f"whole numbers up to {MAX_WHOLE:,}")
-
-    def _flag(self, value: Any, place: str) -> Any:
-        if value is None or isinstance(value, bool):
-            return value
-        raise _unfit(place, value, "true or false")
-
-    def _seed(self, value: Any, place: str) -> Any:
-        if value is None or _is_whole(value, 0, 2**63):
-            return value
-        raise _unfit(place, value, "a whole number")
-
-    def _name(self, value: Any, place: str) -> Any:
-        if value is None or (isinstance(value, str) and len(value) <= MAX_NAME):
-            return value
-        raise _unfit(place, value, f"a name of up to {MAX_NAME} characters")
-
-    def _dtype(self, value: Any, place: str) -> Any:
+    def _read_dtype(self, value: Any, place: str) -> Any:
         if value is None or (isinstance(value, str) and value in DTYPES):
             return value
         if isinstance(value, dict):
-            policy = self.part(value, (POLICIES,), place)
+            policy = self.read_part(value, (POLICIES,), place)
             if policy["config"].get("name") in DTYPES:
                 return policy
-        raise _unfit(place, value, "the name of a dtype")
+        raise unfit(place, value, "the name of a dtype")
 
-    def _activation(self, value: Any, place: str) -> Any:
+    def _read_activation(self, value: Any, place: str) -> Any:
         if value is None or (isinstance(value, str) and value in ACTIVATIONS):
             return value
         if isinstance(value, dict) and value.get("class_name") == "function":
             name = value.get("config")
             if value.get("module") in ("builtins", "keras.activations") and isinstance(name, str):
-                return self._activation(name, place)
+                return self._read_activation(name, place)
         elif isinstance(value, dict):
-            return self.part(value, (ACTIVATION_LAYERS,), place)
-        raise _unfit(place, value, "an activation of Keras")
+            return self.read_part(value, (ACTIVATION_LAYERS,), place)
+        raise unfit(place, value, "an activation of Keras")
 
-    def _wrapped(self, value: Any, place: str) -> Any:
-        return None if value is None else self.part(value, _ANY_LAYER, place)
-
-    def _absent(self, value: Any, place: str) -> Any:
-        if value:
-            raise _unfit(place, value, "nothing")
-        return value
+    def _read_wrapped(self, value: Any, place: str) -> Any:
+        return None if value is None else self.read_part(value, _ANY_LAYER, place)
 
 
 _Read = Callable[[_Reading, Any, str], Any]
@@ -308,7 +242,7 @@ def _word(listed: str, otherwise: _Read | None = None) -> _Read:
             return value
         if otherwise is not None and not isinstance(value, str):
             return otherwise(reading, value, place)
-        raise _unfit(place, value, f"one of {', '.join(sorted(allowed))}")
+        raise unfit(place, value, f"one of {', '.join(sorted(allowed))}")
 
     return read
 
@@ -316,7 +250,7 @@ def _word(listed: str, otherwise: _Read | None = None) -> _Read:
 def _formula(reading: _Reading, value: Any, place: str) -> Any:
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_ .,()>-]{1,200}", value):
         return value
-    raise _unfit(place, value, "letters, commas and an arrow")
+    raise unfit(place, value, "letters, commas and an arrow")
 
 
 def _object(classes: Classes, what: str) -> _Read:
@@ -327,8 +261,8 @@ def _object(classes: Classes, what: str) -> _Read:
         if value is None or (isinstance(value, str) and value.replace("_", "").lower() in known):
             return value
         if isinstance(value, dict):
-            return reading.part(value, (classes,), place)
-        raise _unfit(place, value, f"{what} of Keras")
+            return reading.read_part(value, (classes,), place)
+        raise unfit(place, value, f"{what} of Keras")
 
     return read
 
@@ -340,18 +274,18 @@ def _by_names(read: _Read, listed: str) -> dict[str, _Read]:
 _PARAMETERS = names("alpha beta bias depthwise embeddings gamma kernel moving_mean moving_variance pointwise recurrent")
 # What an argument may be, by its name, which says the same in all layers, operations and initializers.
 ARGUMENTS: dict[str, _Read] = {
-    "name": _Reading._name,
-    "dtype": _Reading._dtype,
-    "layer": _Reading._wrapped,
-    "backward_layer": _Reading._wrapped,
-    "padding": _word("same valid causal", otherwise=_Reading._wholes),
+    "name": _Reading.read_name,
+    "dtype": _Reading._read_dtype,
+    "layer": _Reading._read_wrapped,
+    "backward_layer": _Reading._read_wrapped,
+    "padding": _word("same valid causal", otherwise=_Reading.read_wholes),
     "data_format": _word("channels_last channels_first"),
     "interpolation": _word("nearest bilinear bicubic lanczos3 lanczos5"),
     "activity_regularizer": _object(REGULARIZERS, "regularizer"),
     **{f"{parameter}_initializer": _object(INITIALIZERS, "initializer") for parameter in _PARAMETERS},
     **{f"{parameter}_regularizer": _object(REGULARIZERS, "regularizer") for parameter in _PARAMETERS},
     **{f"{parameter}_constraint": _object(CONSTRAINTS, "constraint") for parameter in _PARAMETERS},
-    **_by_names(_Reading._activation, "activation recurrent_activation"),
+    **_by_names(_Reading._read_activation, "activation recurrent_activation"),
     **_by_names(
         _word(
             """ave concat constant dot edge fan_avg fan_in fan_out horizontal horizontal_and_vertical mul nearest normal
@@ -360,16 +294,16 @@ ARGUMENTS: dict[str, _Read] = {
         "mode merge_mode fill_mode distribution score_mode",
     ),
     **_by_names(_formula, "equation subscripts pattern"),
-    **_by_names(_Reading._seed, "seed"),
+    **_by_names(_Reading.read_seed, "seed"),
     **_by_names(
-        _Reading._flag,
+        _Reading.read_flag,
         """trainable use_bias center keepdims optional antialias crop_to_aspect_ratio pad_to_aspect_ratio go_backwards
         stateful unroll return_sequences return_state reset_after unit_forget_bias zero_output_for_mask rms_scaling
         synchronized normalize use_scale use_gate mask_zero invert approximate is_causal flash_attention autocast
         return_attention_scores""",
     ),
     **_by_names(
-        _Reading._wholes,
+        _Reading.read_wholes,
         """filters units kernel_size strides pool_size dilation_rate size output_size cropping target_shape dims axis
         axis1 axis2 axes shared_axes attention_axes bias_axes noise_shape output_shape output_padding height width n
         bins batch_shape batch_input_shape build_input_shape input_shape input_axes output_axes newshape shape num
@@ -379,7 +313,7 @@ ARGUMENTS: dict[str, _Read] = {
         target_height target_width top_cropping bottom_cropping left_cropping right_cropping""",
     ),
     **_by_names(
-        _Reading._numbers_of,
+        _Reading.read_numbers,
         """scale offset mean variance stddev minval maxval gain value l1 l2 factor rate momentum epsilon alpha
         negative_slope max_value min_value threshold x_min x_max fill_value height_factor width_factor x_factor y_factor
         brightness_factor contrast_factor saturation_factor hue_factor addition_factor threshold_factor sigma
@@ -387,7 +321,7 @@ ARGUMENTS: dict[str, _Read] = {
         attn_logits_soft_cap init_values drop_path_rate""",
     ),
     **_by_names(
-        _Reading._absent, "sparse ragged renorm renorm_clipping quantization_config lora_rank lora_alpha weights"
+        _Reading.require_absent, "sparse ragged renorm renorm_clipping quantization_config lora_rank lora_alpha weights"
     ),
 }
 
@@ -395,10 +329,6 @@ ARGUMENTS: dict[str, _Read] = {
 def _is_listed(module: Any, name: Any, lists: tuple[Classes, ...]) -> bool:
     is_text = isinstance(module, str) and isinstance(name, str)
     return is_text and any(name in classes.get(module, ()) for classes in lists)
-
-
-def _is_whole(value: Any, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _is_named(value: Any) -> bool:
@@ -410,23 +340,3 @@ def _place_of(name: Any, settings: Any, otherwise: str) -> str:
     own = settings.get("name") if isinstance(settings, dict) else None
     kind = printable(str(name), 60)
     return f"layer `{printable(own, 60)}` ({kind})" if isinstance(own, str) else f"`{kind}` in {otherwise}"
-
-
-def _capital(place: str) -> str:
-    return place[:1].upper() + place[1:]
-
-
-def _unsafe(detail: str) -> ModelRefused:
-    return ModelRefused(ModelRejectionCode.UNSAFE_MODEL, detail)
-
-
-def _unfit(place: str, value: Any, expected: str) -> ModelRefused:
-    try:
-        shown = printable(json.dumps(value)[:400], 80)
-    except (ValueError, RecursionError):
-        shown = "something else"
-    return _unsafe(f"{_capital(place)} is {shown}; expected {expected}. Save the model again.")
-
-
-def _too_much(place: str, what: str) -> ModelRefused:
-    return _unsafe(f"{_capital(place)} is where the model has {what}. Build it from fewer parts.")

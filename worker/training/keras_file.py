@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from heldout.model_lifecycle import ModelRejectionCode
 from worker.ingest.rejection import amount, printable
-from worker.training.keras_config import parts_of, read_network
+from worker.training.keras_config import read_network
+from worker.training.keras_parts import parts_of
 from worker.training.refusal import ModelRefused
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"

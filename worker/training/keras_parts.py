@@ -4,7 +4,8 @@ Everything that is not listed is refused. Keras finds a class by `module + "." +
 arguments, so a list of forbidden names can be walked around; a list of exact pairs cannot.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 
 def names(text: str) -> frozenset[str]:
@@ -94,3 +95,16 @@ UNSAFE = names(
     TorchModuleWrapper __lambda__ __typespec__
     """
 )
+
+
+def parts_of(value: Any) -> Iterator[dict[str, Any]]:
+    """All objects that a config describes, in any depth."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            if isinstance(one.get("class_name"), str):
+                yield one
+            left += one.values()
+        elif isinstance(one, list):
+            left += one

@@ -23,9 +23,9 @@ from worker.training.exports.loading import load_models
 from worker.training.foreign.check import facts_of
 from worker.training.foreign.keras_model import KerasAnswers
 from worker.training.initial import start_from
-from worker.training.keras_config import parts_of, read_network
+from worker.training.keras_config import read_network
 from worker.training.keras_file import build_model, load_model
-from worker.training.keras_parts import LAYERS, MODELS
+from worker.training.keras_parts import LAYERS, MODELS, parts_of
 from worker.training.refusal import ModelRefused
 
 ROOT = Path(__file__).parents[3]
