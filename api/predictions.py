@@ -5,12 +5,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.departure import Departure
 from heldout.errors import InvalidForm, PredictionsUnavailable
@@ -28,6 +30,11 @@ MAX_CONNECTIONS = 256
 MAX_EACH = 32
 # A body that is not larger is received whole before it takes a connection: a slow client then holds none.
 SMALL_BODY_BYTES = 64 * 1024
+# A larger answer is passed on as its client takes it.
+LARGE_ANSWER_BYTES = 64 * 1024
+# So much of it is read at a time: a client at the least rate takes that within half a minute, after which the process
+# would cut us off.
+READ_BYTES = 16 * 1024
 # Below the five seconds after which uvicorn closes a connection that rests.
 KEEP_ALIVE_S = 4.0
 PASSED_ON = frozenset({b"accept", b"content-type", b"inference-header-content-length"})
@@ -133,26 +140,27 @@ class Predictions:
         if body.length is not None:
             headers.append(("Content-Length", body.length))
         turn = self._turns.setdefault(owner, asyncio.Semaphore(MAX_EACH))
-        await _take(turn)
-        try:
-            await _take(self._places)
-            try:
-                return await self._sent(request, headers, body)
-            finally:
-                self._places.release()
-        finally:
-            turn.release()
+        async with AsyncExitStack() as held:
+            for places in (turn, self._places):
+                await _take(places)
+                held.callback(places.release)
+            answer = await self._sent(request, headers, body, held)
+            if isinstance(answer, _Streamed):
+                answer.held = held.pop_all()
+            return answer
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
 
-    async def _sent(self, request: Request, headers: list[tuple[str, str]], body: Body) -> Response:
+    async def _sent(
+        self, request: Request, headers: list[tuple[str, str]], body: Body, held: AsyncExitStack
+    ) -> Response:
         import aiohttp
 
         for is_last in (False, True):
             try:
-                return await self._asked(request, headers, body)
+                return await self._asked(request, headers, body, held)
             except aiohttp.SocketTimeoutError:
                 raise PredictionsUnavailable(f"The process for predictions took more than {TIMEOUT_S:g} s.") from None
             except aiohttp.ConnectionTimeoutError:
@@ -165,7 +173,10 @@ class Predictions:
                     raise PredictionsUnavailable(NOBODY) from None
         raise AssertionError("the last round answers or raises")
 
-    async def _asked(self, request: Request, headers: list[tuple[str, str]], body: Body) -> Response:
+    async def _asked(
+        self, request: Request, headers: list[tuple[str, str]], body: Body, held: AsyncExitStack
+    ) -> Response:
+        """held: what a large answer keeps until all of it is sent."""
         import yarl
 
         assert self._url is not None
@@ -181,19 +192,20 @@ class Predictions:
         limit = asyncio.timeout(None)
         departure = Departure(request.receive, lambda: limit.reschedule(asyncio.get_running_loop().time()))
         try:
-            async with (
-                limit,
-                self._opened().request(
-                    request.method,
-                    url,
-                    headers=headers,
-                    data=body.content(departure.begin),
-                    # What is refused by its head is refused before its body is sent.
-                    expect100=not body.is_whole,
-                    allow_redirects=False,
-                ) as answer,
-            ):
-                content = await answer.read()
+            async with limit:
+                answer = await held.enter_async_context(
+                    self._opened().request(
+                        request.method,
+                        url,
+                        headers=headers,
+                        data=body.content(departure.begin),
+                        # What is refused by its head is refused before its body is sent.
+                        expect100=not body.is_whole,
+                        allow_redirects=False,
+                    )
+                )
+                is_large = (answer.content_length or 0) > LARGE_ANSWER_BYTES
+                content = b"" if is_large else await answer.read()
         except TimeoutError:
             departure.require_client()
             raise
@@ -204,6 +216,9 @@ class Predictions:
             for name, value in answer.raw_headers
             if name.lower() in GIVEN_BACK
         }
+        if is_large:
+            kept["Content-Length"] = str(answer.content_length)
+            return _Streamed(answer.content.iter_chunked(READ_BYTES), answer.status, headers=kept)
         return Response(content, answer.status, headers=kept)
 
     def _opened(self) -> "aiohttp.ClientSession":
@@ -217,8 +232,19 @@ class Predictions:
                 skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
+                read_bufsize=READ_BYTES,
             )
         return self._session
+
+
+class _Streamed(StreamingResponse):
+    """A large answer, passed on as its client takes it. It keeps its place and its connection until then."""
+
+    held: AsyncExitStack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self.held:
+            await super().__call__(scope, receive, send)
 
 
 async def _take(turns: asyncio.Semaphore) -> None:

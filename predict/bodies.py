@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from time import monotonic, perf_counter
 
 from starlette.datastructures import UploadFile
@@ -11,6 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, require_length
+from api.turns import Turns
 from heldout.errors import (
     BodyTooLarge,
     InvalidForm,
@@ -96,15 +97,16 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
         raise RequestTimeout(f"The body was not whole after {MAX_RECEIVE_S:g} s. Send fewer images at once.") from None
 
 
-async def files_in(request: Request, body: bytes) -> list[ImageFile]:
+async def files_in(request: Request, body: bytes, turns: Turns, owner: str) -> list[ImageFile]:
     """The images' files: those of a form's fields `images`, or the body itself, whatever its media type says.
 
+    Args: turns in which pieces of forms are read.
     Raises:
         NoImages, InvalidForm, UnsupportedMediaType.
     """
     kind = request.headers.get("content-type", "").lower()
     if _is_form(request):
-        files = await _files_in_form(request, body)
+        files = await _files_in_form(request, body, turns, owner)
     elif kind.startswith("application/json"):
         raise UnsupportedMediaType(
             kind[:100],
@@ -121,11 +123,12 @@ def _is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
-async def _files_in_form(request: Request, body: bytes) -> list[ImageFile]:
-    parser = MultiPartParser(request.headers, _in_pieces(body), max_files=MAX_FILES, max_fields=1)
-    parser.spool_max_size = len(body) + 1  # in memory, where the body is too
+async def _files_in_form(request: Request, body: bytes, turns: Turns, owner: str) -> list[ImageFile]:
     try:
-        form = await parser.parse()
+        async with aclosing(_in_pieces(body, turns, owner)) as pieces:
+            parser = MultiPartParser(request.headers, pieces, max_files=MAX_FILES, max_fields=1)
+            parser.spool_max_size = len(body) + 1  # in memory, where the body is too
+            form = await parser.parse()
     except MultiPartException:
         raise InvalidForm(
             f"The form cannot be read. Expected multipart/form-data with 1 to {MAX_FILES:,} files, each as a field "
@@ -149,15 +152,17 @@ async def _files_in_form(request: Request, body: bytes) -> list[ImageFile]:
     return files
 
 
-async def _in_pieces(body: bytes) -> AsyncGenerator[bytes]:
+async def _in_pieces(body: bytes, turns: Turns, owner: str) -> AsyncGenerator[bytes]:
     """Raises InvalidForm if the parser takes much longer than a form of files needs."""
     spent_s = 0.0
-    for first in range(0, len(body), PIECE_BYTES):
-        began = perf_counter()
-        yield body[first : first + PIECE_BYTES]
-        spent_s += perf_counter() - began
-        if spent_s > MAX_FORM_S:
-            raise InvalidForm(
-                f"The form takes more than {MAX_FORM_S:g} s to read: there is too much between its files."
-            )
-        await asyncio.sleep(0)
+    async with turns.taken(owner) as turn:
+        for first in range(0, len(body), PIECE_BYTES):
+            began = perf_counter()
+            yield body[first : first + PIECE_BYTES]
+            spent_s += perf_counter() - began
+            if spent_s > MAX_FORM_S:
+                raise InvalidForm(
+                    f"The form takes more than {MAX_FORM_S:g} s to read: there is too much between its files."
+                )
+            await asyncio.sleep(0)
+            await turn.give_way()

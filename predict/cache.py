@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from starlette.concurrency import run_in_threadpool
 
+from api.turns import Turns
 from heldout.errors import ExportFailed, ExportLost
 from heldout.settings import Settings
 from heldout.stored.artifacts import ExportFormat
@@ -47,8 +48,9 @@ class ModelCache:
         self._work = work
         self._threads = threads
         self._models: OrderedDict[str, ServedModel] = OrderedDict()
-        # One after the other: a model that many ask for is loaded once, and many models do not fill the memory.
-        self._loading = asyncio.Lock()
+        # One after the other, of owners in turn: a model that many ask for is loaded once, and many models do not fill
+        # the memory.
+        self._loading = Turns(2, per_group=1)
         self._waiting: Counter[str] = Counter()
 
     def loaded(self, job_id: str) -> ServedModel | None:
@@ -69,10 +71,10 @@ class ModelCache:
         if (model := self.loaded(job_id)) is not None:
             return model
         row = await self._exported(caller, job_id, wait_s)
-        async with self._loading:
+        async with self._loading.taken(caller.owner):
             if (model := self.loaded(job_id)) is not None:
                 return model
-            model = await self._work.load(lambda: self._load(caller, job_id, row))
+            model = await self._work.load(caller.owner, lambda: self._load(caller, job_id, row))
             self._models[job_id] = model
             self._drop_least_used()
             metrics.LOADS.inc()
@@ -123,9 +125,15 @@ class ModelCache:
         return ServedModel(network, facts, len(content), held_out)
 
     def _drop_least_used(self) -> None:
-        """Drop models until the rest has room; the one that was just asked for stays."""
+        """Drop models until the rest has room, of the owner whose models take most; the newest one stays."""
+        newest = next(reversed(self._models))
         while len(self._models) > 1 and self._size_bytes > self._settings.predict_cache_bytes:
-            self._models.popitem(last=False)
+            older = [(job_id, model) for job_id, model in self._models.items() if job_id != newest]
+            sizes: Counter[str] = Counter()
+            for _, model in older:
+                sizes[model.facts.owner] += model.size_bytes
+            most = max(sizes.values())
+            del self._models[next(job_id for job_id, model in older if sizes[model.facts.owner] == most)]
 
     @property
     def _size_bytes(self) -> int:

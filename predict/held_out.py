@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -48,10 +48,10 @@ class HeldOutImages:
         """About what it takes of memory."""
         return SET_BYTES * len(self._digests or ())
 
-    async def be_ready(self, run: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
+    async def be_ready(self, run: Callable[[Callable[[], Generator[None]]], Awaitable[None]]) -> None:
         """Read the test images where that is needed, once for all requests that wait for it.
 
-        Args: run has a function called in a thread.
+        Args: run calls a function, and has the pieces that it gives read in a thread.
         Raises: StorageUnavailable, DatabaseUnavailable.
         """
         if self.is_counted or self._digests is not None:
@@ -74,7 +74,7 @@ class HeldOutImages:
                 label_reads.add_for_job(session, self._job_id, "test", self._epoch)
             self.is_counted = True
 
-    def _read(self) -> None:
+    def _read(self) -> Generator[None]:
         key = f"datasets/{self._sha256}/images.npy"
         try:
             with self._database.read() as session:
@@ -83,17 +83,20 @@ class HeldOutImages:
                     return
                 test = read_splits(session, self._blobs, self._sha256 or "")["test"]
                 expected = file_digests.find(session, key)
-            self._digests = self._of_images(set(test.tolist()), key, expected)
+            self._digests = yield from self._of_images(set(test.tolist()), key, expected)
         except (BlobMissing, DatasetDamaged):
             self._count_unless_deleted()
 
-    def _of_images(self, rows: set[int], key: str, expected: FileDigest | None) -> frozenset[bytes]:
+    def _of_images(
+        self, rows: set[int], key: str, expected: FileDigest | None
+    ) -> Generator[None, None, frozenset[bytes]]:
         found, first = set[bytes](), 0
         with reading(key), open_blob(self._blobs, key, BUFFER_BYTES, expected) as file:
             images = NpyRows(file)
             for block in images.blocks(max(1, BUFFER_BYTES // images.row_bytes)):
                 found |= {_digest(image) for row, image in enumerate(block, first) if row in rows}
                 first += len(block)
+                yield
         return frozenset(found)
 
     def _count_unless_deleted(self) -> None:

@@ -5,7 +5,6 @@ the same rules (docs/reference/images.md). An array has to be of the dataset's t
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
@@ -18,6 +17,7 @@ from PIL.ImageFile import ImageFile as OpenedImage
 from heldout.errors import ImageRefused, TooManyImages, WrongChannels, WrongDtype, WrongRange, WrongSize
 from models.npy_header import read_npy_header
 from predict.model import ServedModel
+from predict.work import Pieces
 from worker.ingest.images.blocks import USUAL_RANGES, coloured_block, resized_block
 from worker.ingest.images.decode import ColourFound, DepthFound, OtherSize, TargetShape, decode, open_image
 from worker.ingest.images.deep import WHITE, is_deep
@@ -30,6 +30,9 @@ LIMITS = Limits()
 MAX_DECODE_BYTES, MAX_DECODE_BYTES_TOGETHER = 512 * 1024**2, 2 * 1024**3
 # What a pixel takes of it, as measured, and what the kind of image adds.
 BYTES_A_PIXEL, WITH_ALPHA, OF_WEBP, OF_16_BITS = 10, 14, 10, 80
+
+# Of an array so much is brought to the model's size at once.
+PIXELS_AT_ONCE = 1024**2
 
 # uint8 or float32, as the dataset stores them.
 Pixels = NDArray[Any]
@@ -57,16 +60,14 @@ class OpenedFiles:
     memory_bytes: int = 0
 
 
-def open_files(
-    files: list[ImageFile], model: ServedModel, before_each: Callable[[], None] = lambda: None
-) -> OpenedFiles:
-    """Raises ImageRefused, WrongSize, WrongChannels, WrongDtype, TooManyImages, and what `before_each` does."""
+def open_files(files: list[ImageFile], model: ServedModel) -> Pieces[OpenedFiles]:
+    """Raises ImageRefused, WrongSize, WrongChannels, WrongDtype, TooManyImages."""
     if len(files) > model.max_images:
         raise TooManyImages(len(files), model.max_images)
     opened = OpenedFiles([])
     of_arrays = of_largest_image = of_images = 0
     for file in files:
-        before_each()
+        yield
         content: OpenedImage | Pixels
         if file.content.startswith(NPY_MAGIC):
             content = _images_in(file, opened.images, model)
@@ -89,24 +90,25 @@ def open_files(
     return opened
 
 
-def pixels_of(
-    opened: OpenedFiles, model: ServedModel, before_each: Callable[[], None] = lambda: None
-) -> tuple[Pixels, list[str | None]]:
+def pixels_of(opened: OpenedFiles, model: ServedModel) -> Pieces[tuple[Pixels, list[str | None]]]:
     """All images in order, (images, height, width, channels) of the dataset's type, and the name of each one's file.
 
     Raises:
-        ImageRefused, WrongSize, WrongChannels, WrongDtype, WrongRange, and what `before_each` does for a file.
+        ImageRefused, WrongSize, WrongChannels, WrongDtype, WrongRange.
     """
     blocks: list[Pixels] = []
     names: list[str | None] = []
     for file, content in opened.files:
-        before_each()
         if isinstance(content, OpenedImage):
-            block = _from_image(file, content, len(names), model)[np.newaxis]
-        else:
-            block = _from_array(file, content, len(names), model)
-        names += [file.name] * len(block)
-        blocks.append(block)
+            yield
+            blocks.append(_from_image(file, content, len(names), model)[np.newaxis])
+            names.append(file.name)
+            continue
+        images = max(1, PIXELS_AT_ONCE // prod(content.shape[1:3]))
+        for first in range(0, len(content), images):
+            yield
+            blocks.append(_from_array(file, content[first : first + images], len(names), model))
+            names += [file.name] * len(blocks[-1])
     return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), names
 
 

@@ -1,11 +1,10 @@
 """POST /v1/jobs/{id}/predict: images in, classes by their names out."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,6 +17,7 @@ from predict.bodies import files_in
 from predict.images import NPY_MAGIC, ImageFile, OpenedFiles, open_files, pixels_of
 from predict.model import ServedModel
 from predict.service import DEFAULT_WAIT_S, Service
+from predict.work import Pieces
 
 MAX_TOP_K = 1000
 MAX_WAIT_S = 60.0
@@ -27,6 +27,8 @@ SHORT_PNG_BYTES = 65_536
 SHORT_NPY_BYTES = 1024**2
 PNG_MAGIC = b"\x89PNG"
 PACKED = (b"zTXt", b"iTXt", b"iCCP")
+# Of so many probabilities the answer is written at once.
+CHANCES_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,20 @@ async def predict(request: Request) -> Response:
     if options.calibrated and model.facts.temperature is None:
         raise model.facts.temperature_lost or NoTemperature(model.facts.job_id)
     async with service.bodies.received(request, model.facts.owner) as body:
-        files = await files_in(request, body)
+        files = await files_in(request, body, service.forms, model.facts.owner)
         is_small = len(files) == 1 and _is_small(files[0])
         departure = Departure(request.receive)
         departure.begin()
         try:
             opened = await service.work.run(
-                lambda: open_files(files, model, departure.require_client), is_short=is_small
+                model.facts.owner,
+                open_files(files, model),
+                is_short=is_small,
+                before_each=departure.require_client,
             )
             content = await service.answered(
                 model,
-                lambda: _answered(opened, model, options, departure.require_client),
+                _answered(opened, model, options),
                 opened.memory_bytes + model.answer_bytes(opened.images),
                 departure,
                 is_short=is_small and opened.pixels <= SHORT_PIXELS and model.is_short(opened.images),
@@ -109,23 +114,31 @@ def _is_small(file: ImageFile) -> bool:
     return not any(part in content for part in PACKED)
 
 
-def _answered(opened: OpenedFiles, model: ServedModel, options: Options, require_client: Callable[[], None]) -> bytes:
-    stored, names = pixels_of(opened, model, require_client)
-    require_client()
-    probabilities: Any = model.answer(stored, stored.astype(np.float32, copy=False))
+def _answered(opened: OpenedFiles, model: ServedModel, options: Options) -> Pieces[bytes]:
+    stored, names = yield from pixels_of(opened, model)
+    probabilities = yield from model.answer(stored, stored)
     temperature = model.facts.temperature if options.calibrated else None
-    if temperature is not None:
-        probabilities = softened(probabilities, temperature)
-    predictions = answers_of(probabilities, model.classes, names, top_k=options.top_k, threshold=options.threshold)
-    view = {
+    view: dict[str, Any] = {
         "object": "predictions",
         "job_id": model.facts.job_id,
         "weights_sha256": model.weights_sha256,
         "temperature": temperature,
         "threshold": options.threshold,
-        "predictions": predictions,
+        "predictions": [],
     }
-    return json.dumps(view, ensure_ascii=False).encode()
+    head, end = json.dumps(view, ensure_ascii=False).removesuffix("]}"), "]}"
+    found: list[str] = []
+    images = max(1, CHANCES_AT_ONCE // len(model.classes))
+    for first in range(0, len(probabilities), images):
+        yield
+        some: Any = probabilities[first : first + images]
+        if temperature is not None:
+            some = softened(some, temperature)
+        answers = answers_of(
+            some, model.classes, names[first : first + images], top_k=options.top_k, threshold=options.threshold
+        )
+        found += [json.dumps(answer, ensure_ascii=False) for answer in answers]
+    return f"{head}{', '.join(found)}{end}".encode()
 
 
 routes = [Route("/v1/jobs/{job_id}/predict", predict, methods=["POST"])]

@@ -22,6 +22,7 @@ from models.store import jobs, metrics
 from models.stored_files import json_artifact_of, read_gap, unless_lost
 from predict.held_out import HeldOutImages
 from predict.runtime import Network
+from predict.work import Pieces
 
 MAX_IMAGES = 1024
 # Of one request: the outputs of a network's two largest layers, which are there at once.
@@ -30,6 +31,11 @@ MAX_PIXEL_BYTES = 128 * 1024**2
 FLOAT_BYTES = 4
 # What takes less is answered at once, for less than handing it to a thread takes.
 SHORT_S = 0.002
+# What the network computes at once takes about so long and so much memory, or is one image.
+PIECE_S = 0.05
+MAX_PIECE_BYTES = 64 * 1024**2
+# So much of images is compared with test images at once.
+MAX_DIGESTED_BYTES = 8 * 1024**2
 TEST = SPLITS[2]
 
 
@@ -119,35 +125,54 @@ class ServedModel:
             allowed = min(allowed, MAX_ACTIVATION_BYTES // (FLOAT_BYTES * self.facts.values_per_image))
         return max(1, allowed)
 
-    def answer_bytes(self, images: int) -> int:
-        """About how much memory it takes to answer so many images: pixels thrice, and the two largest layers."""
+    @property
+    def _image_bytes(self) -> int:
+        """About how much memory the network takes for an image: its pixels, and the two largest layers."""
         pixels = prod(self.shape)
-        return images * FLOAT_BYTES * (3 * pixels + (self.facts.values_per_image or 4 * pixels))
+        return FLOAT_BYTES * (pixels + (self.facts.values_per_image or 4 * pixels))
+
+    def answer_bytes(self, images: int) -> int:
+        """About how much memory it takes to answer so many images: their pixels twice, and the network's piece."""
+        in_a_piece = min(images * self._image_bytes, max(MAX_PIECE_BYTES, self._image_bytes))
+        return 2 * FLOAT_BYTES * images * prod(self.shape) + in_a_piece
 
     def is_short(self, images: int) -> bool:
         """Whether so many are answered sooner than a thread has begun."""
         return self.held_out.is_counted and images * self._pace_s <= SHORT_S
 
-    def answer(self, stored: NDArray[Any], pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The probabilities; test images are counted before anyone hears of them.
+    def answer(self, stored: NDArray[Any], pixels: NDArray[Any]) -> Pieces[NDArray[np.float32]]:
+        """The probabilities, of some images after others; test images are counted before anyone hears of them.
 
         Args:
             stored: the images as the dataset would store them.
         Raises:
             WrongRange: values are so large that the network overflows.
         """
-        began = time.perf_counter()
-        probabilities = self.network.probabilities(pixels)
-        seconds = (time.perf_counter() - began) / len(pixels)
-        self._pace_s = seconds if self._pace_s == float("inf") else 0.9 * self._pace_s + 0.1 * seconds
-        is_finite = np.isfinite(probabilities).all(axis=1)
-        if not is_finite.all():
-            low, high = self.range
-            raise WrongRange(
-                int(np.argmin(is_finite)),
-                None,
-                "The network's answer to its values is not a number. The dataset's pixels go from "
-                f"{low:g} to {high:g}; scale the image as the uploaded ones were.",
-            )
-        self.held_out.count(stored)
-        return probabilities
+        found: list[NDArray[np.float32]] = []
+        first = 0
+        while first < len(pixels):
+            began = time.perf_counter()
+            some = pixels[first : first + self._images_in_a_piece()]
+            found.append(self.network.probabilities(some.astype(np.float32, copy=False)))
+            seconds = (time.perf_counter() - began) / len(some)
+            self._pace_s = seconds if self._pace_s == float("inf") else 0.9 * self._pace_s + 0.1 * seconds
+            is_finite = np.isfinite(found[-1]).all(axis=1)
+            if not is_finite.all():
+                low, high = self.range
+                raise WrongRange(
+                    first + int(np.argmin(is_finite)),
+                    None,
+                    "The network's answer to its values is not a number. The dataset's pixels go from "
+                    f"{low:g} to {high:g}; scale the image as the uploaded ones were.",
+                )
+            first += len(some)
+            yield
+        images = max(1, MAX_DIGESTED_BYTES // (stored.itemsize * prod(self.shape)))
+        for first in range(0, len(stored), images):
+            self.held_out.count(stored[first : first + images])
+            yield
+        return np.concatenate(found)
+
+    def _images_in_a_piece(self) -> int:
+        """How many images the network computes at once, so that it takes neither long nor much memory."""
+        return max(1, min(MAX_PIECE_BYTES // self._image_bytes, int(PIECE_S / self._pace_s)))

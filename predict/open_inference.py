@@ -3,7 +3,6 @@
 from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -26,6 +25,7 @@ from predict.model import ServedModel
 from predict.runtime import INPUT, OUTPUT
 from predict.service import DEFAULT_WAIT_S, Service
 from predict.tensors import JSON_LENGTH, InferenceRequest, error_body, json_bytes, read_request, write_answer
+from predict.work import Pieces
 
 VERSION = "1"
 READY_WAIT_S = 0.0
@@ -74,15 +74,16 @@ async def infer(request: Request) -> Response:
     async with service.bodies.received(request, model.facts.owner) as body:
         count = json_bytes(body, request.headers.get(JSON_LENGTH))
         is_small = count <= SHORT_JSON_BYTES and len(body) <= SHORT_BYTES
-        async with service.large_json if count > LARGE_JSON_BYTES else nullcontext():
-            asked = await service.work.run(lambda: read_request(body, count, model), is_short=is_small)
+        owner = model.facts.owner
+        async with service.large_json.taken(owner) if count > LARGE_JSON_BYTES else nullcontext():
+            asked = await service.work.run(owner, read_request(body, count, model), is_short=is_small)
         images = len(asked.pixels)
         departure = Departure(request.receive)
         departure.begin()
         try:
             content, own_headers = await service.answered(
                 model,
-                lambda: _inferred(asked, model),
+                _inferred(asked, model),
                 model.answer_bytes(images),
                 departure,
                 is_short=is_small and model.is_short(images),
@@ -93,9 +94,9 @@ async def infer(request: Request) -> Response:
     return Response(content, headers=request.state.counted | own_headers)
 
 
-def _inferred(asked: InferenceRequest, model: ServedModel) -> tuple[bytes, dict[str, str]]:
-    pixels = asked.pixels.astype(np.float32, copy=False)
-    return write_answer(asked, model, model.answer(_as_stored(asked.pixels, model), pixels))
+def _inferred(asked: InferenceRequest, model: ServedModel) -> Pieces[tuple[bytes, dict[str, str]]]:
+    probabilities = yield from model.answer(_as_stored(asked.pixels, model), asked.pixels)
+    return (yield from write_answer(asked, model, probabilities))
 
 
 def _as_stored(pixels: Any, model: ServedModel) -> Any:

@@ -1,6 +1,7 @@
 """How much memory requests may take at once: each waits until there is room for what it needs."""
 
 import asyncio
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,32 +11,70 @@ MAX_WAIT_S = 30.0
 
 
 class Room:
-    """Memory of one process that answers share. Who came first is admitted first."""
+    """Memory of one process that answers share, an owner's half of it at most.
+
+    Owners take turns; of one owner's requests the first is admitted first.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._taken_bytes = 0
-        self._turn = asyncio.Lock()
-        self._freed = asyncio.Event()
+        self._taken: Counter[str] = Counter()
+        # The owner whose turn comes next is the first one.
+        self._waiting: OrderedDict[str, deque[tuple[int, asyncio.Future[None]]]] = OrderedDict()
 
     @asynccontextmanager
-    async def taken(self, size_bytes: int) -> AsyncIterator[None]:
-        """Room for so much, until the block ends; what needs more than there is has all of it for itself.
+    async def taken(self, size_bytes: int, owner: str) -> AsyncIterator[None]:
+        """Room for so much, until the block ends; what needs more than an owner may have gets all of that.
 
         Raises:
             PredictionsUnavailable: others did not make room in time.
         """
-        size_bytes = min(size_bytes, self._limit_bytes)
+        size_bytes = min(size_bytes, self._limit_bytes // 2)
+        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(owner, deque()).append((size_bytes, admitted))
+        self._admit()
         try:
-            async with asyncio.timeout(MAX_WAIT_S), self._turn:
-                while self._taken_bytes + size_bytes > self._limit_bytes:
-                    self._freed.clear()
-                    await self._freed.wait()
-                self._taken_bytes += size_bytes
-        except TimeoutError:
-            raise PredictionsUnavailable("Other requests take all the memory that there is for answers.") from None
+            async with asyncio.timeout(MAX_WAIT_S):
+                await asyncio.shield(admitted)
+        except BaseException as error:
+            if admitted.done():
+                self._give_back(size_bytes, owner)
+            admitted.cancel()
+            self._admit()  # those behind it
+            if isinstance(error, TimeoutError):
+                raise PredictionsUnavailable("Other requests take all the memory that there is for answers.") from None
+            raise
         try:
             yield
         finally:
-            self._taken_bytes -= size_bytes
-            self._freed.set()
+            self._give_back(size_bytes, owner)
+
+    def _give_back(self, size_bytes: int, owner: str) -> None:
+        self._taken[owner] -= size_bytes
+        if not self._taken[owner]:
+            del self._taken[owner]
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._admit_next():
+            pass
+
+    def _admit_next(self) -> bool:
+        """Admit the next one that has room, of the owners in turn; whether there was one."""
+        for owner, queue in list(self._waiting.items()):
+            while queue and queue[0][1].done():  # it waits no longer
+                queue.popleft()
+            if not queue:
+                del self._waiting[owner]
+                continue
+            size_bytes, admitted = queue[0]
+            if self._taken[owner] + size_bytes > self._limit_bytes // 2:
+                continue
+            if self._taken.total() + size_bytes > self._limit_bytes:
+                return False  # were others admitted before it, it might wait for ever
+            queue.popleft()
+            self._waiting.move_to_end(owner)
+            self._taken[owner] += size_bytes
+            admitted.set_result(None)
+            return True
+        return False

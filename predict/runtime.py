@@ -42,6 +42,6 @@ class Network:
         self.properties: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
 
     def probabilities(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(images, classes) for (images, height, width, channels), in one call: nothing is cut or gathered."""
+        """(images, classes) for (images, height, width, channels), in one call."""
         answer: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: pixels})[0]
         return answer

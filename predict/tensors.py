@@ -14,11 +14,14 @@ from heldout.errors import HeldoutError, InvalidTensor, TooManyImages
 from predict.images import Pixels, require_range
 from predict.model import ServedModel
 from predict.runtime import INPUT, OUTPUT
+from predict.work import Pieces
 
 # In requests and answers with binary data: how many bytes the JSON before it has.
 JSON_LENGTH = "inference-header-content-length"
 # More bytes of JSON take ten times as many of memory, and hold up everything else while they are read.
 MAX_JSON_BYTES = 8 * 1024**2
+# Of an answer so many are written at once.
+NUMBERS_AT_ONCE = 20_000
 DATATYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1")}
 
 
@@ -51,13 +54,15 @@ def json_bytes(body: bytes, json_length: str | None) -> int:
     return count
 
 
-def read_request(body: bytes, json_bytes: int, model: ServedModel) -> InferenceRequest:
+def read_request(body: bytes, json_bytes: int, model: ServedModel) -> Pieces[InferenceRequest]:
     """Raises InvalidTensor, TooManyImages, WrongRange; InvalidJson and InvalidSpec for what is no JSON."""
     request = parse_json(body[:json_bytes])
     if not isinstance(request, dict) or not isinstance(request.get("inputs"), list) or len(request["inputs"]) != 1:
         raise InvalidTensor(f"Expected an object with `inputs`, a list of one tensor called {INPUT!r}.")
     (tensor,) = request["inputs"]
+    yield
     pixels = _pixels(tensor, body[json_bytes:], model)
+    yield
     require_range(pixels, 0, None, model)
     given = request.get("id")
     if given is not None and not isinstance(given, str):
@@ -67,7 +72,7 @@ def read_request(body: bytes, json_bytes: int, model: ServedModel) -> InferenceR
 
 def write_answer(
     request: InferenceRequest, model: ServedModel, probabilities: NDArray[np.float32]
-) -> tuple[bytes, dict[str, str]]:
+) -> Pieces[tuple[bytes, dict[str, str]]]:
     """The body, and its headers."""
     tensor: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": list(probabilities.shape)}
     answer: dict[str, Any] = {"model_name": model.facts.job_id, "model_version": "1"}
@@ -75,8 +80,12 @@ def write_answer(
         answer["id"] = request.id
     answer["outputs"] = [tensor]
     if not request.is_binary:
-        tensor["data"] = probabilities.ravel().tolist()
-        return json.dumps(answer).encode(), {"Content-Type": "application/json"}
+        opening = json.dumps(answer).removesuffix("}]}")
+        numbers, texts = probabilities.ravel(), []
+        for first in range(0, len(numbers), NUMBERS_AT_ONCE):
+            yield
+            texts.append(json.dumps(numbers[first : first + NUMBERS_AT_ONCE].tolist())[1:-1])
+        return f'{opening}, "data": [{", ".join(texts)}]}}]}}'.encode(), {"Content-Type": "application/json"}
     binary = np.ascontiguousarray(probabilities, "<f4").tobytes()
     tensor["parameters"] = {"binary_data_size": len(binary)}
     head = json.dumps(answer).encode()

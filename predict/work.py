@@ -1,35 +1,99 @@
-"""Where images are decoded and networks computed: in the event loop what takes no time, the rest in threads."""
+"""Where images are decoded and networks computed: in the event loop what takes no time, the rest in threads.
+
+Work comes in pieces, as a generator that yields between them, and owners take turns: of one that asks for much, another
+waits for a piece or two and never for all that is asked.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 from typing import TypeVar
 
+from api.turns import Turns
+
 Result = TypeVar("Result")
+Pieces = Generator[None, None, Result]
+# A turn ends with the piece that is under way after so long.
+TURN_S = 0.02
 
 
 class Work:
     """The threads of one process. One more each loads models and reads test images, while answers go on."""
 
     def __init__(self, threads: int) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="predict")
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
+        # One thread more than an owner may have: a piece may be an image that takes a second to decode.
+        self._answering = _Threads(threads + 1, threads, "predict")
+        self._loading = _Threads(2, 1, "load")
+        self._reading = _Threads(2, 1, "read")
 
-    async def run(self, work: Callable[[], Result], *, is_short: bool) -> Result:
-        """The result; what is short is done at once, for less than handing it to a thread takes."""
+    async def run(
+        self, owner: str, pieces: Pieces[Result], *, is_short: bool, before_each: Callable[[], None] = lambda: None
+    ) -> Result:
+        """The result; what is short is done at once, for less than handing it to a thread takes.
+
+        Args:
+            before_each: called before each turn; what it raises ends the work.
+        """
         if is_short:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return finished(pieces)
+        return await self._answering.run(owner, pieces, before_each)
 
-    async def load(self, work: Callable[[], Result]) -> Result:
-        """The result, one after the other."""
-        return await asyncio.get_running_loop().run_in_executor(self._loader, work)
+    async def load(self, owner: str, work: Callable[[], Result]) -> Result:
+        """The result, in one piece."""
+        return await self._loading.run(owner, _in_one_piece(work), lambda: None)
 
-    async def read(self, work: Callable[[], Result]) -> Result:
-        """The result, one after the other; each may take minutes."""
-        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+    async def read(self, owner: str, pieces: Pieces[Result]) -> Result:
+        """The result, which may take minutes."""
+        return await self._reading.run(owner, pieces, lambda: None)
 
     def close(self) -> None:
-        for threads in (self._threads, self._loader, self._reader):
-            threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._answering, self._loading, self._reading):
+            threads.close()
+
+
+class _Threads:
+    """Threads that owners share by turns."""
+
+    def __init__(self, count: int, per_owner: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._turns = Turns(count, per_group=per_owner)
+
+    async def run(self, owner: str, pieces: Pieces[Result], before_each: Callable[[], None]) -> Result:
+        async with self._turns.taken(owner) as turn:
+            while True:
+                before_each()
+                ended = await asyncio.get_running_loop().run_in_executor(self._pool, _turn_of, pieces)
+                if ended is not None:
+                    return ended[0]
+                await turn.give_way()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def finished(pieces: Pieces[Result]) -> Result:
+    """The result of all pieces."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+
+def _turn_of(pieces: Pieces[Result]) -> tuple[Result] | None:
+    """Work on some of the pieces; the result after the last one."""
+    ends = perf_counter() + TURN_S
+    try:
+        next(pieces)
+        while perf_counter() < ends:
+            next(pieces)
+    except StopIteration as end:
+        return (end.value,)
+    return None
+
+
+def _in_one_piece(work: Callable[[], Result]) -> Pieces[Result]:
+    return work()
+    yield

@@ -113,6 +113,18 @@ def test_large_bodies_arrive_as_they_were_sent(served):
         assert client.post("/v2/models/x/infer", content=content).content == content
 
 
+def test_a_large_answer_keeps_its_place_until_it_is_taken_and_is_never_held_whole(served, monkeypatch, key):
+    monkeypatch.setattr(api.predictions, "MAX_EACH", 1)
+    monkeypatch.setattr(api.predictions, "TURN_TIMEOUT_S", 0.5)
+    body = b"x" * 8 * 1024**2
+    with served() as client:
+        with begun(client, PATH, len(body), key=key) as slow:
+            slow.sendall(body[1:])
+            slow.recv(1)  # the answer has begun
+            assert_problem(client.post(PATH, content=b"image"), 503, "predictions_unavailable")
+        until(lambda: client.post(PATH, content=b"image").status_code == 200, "the place of who has left")
+
+
 def test_one_owner_cannot_take_all_places_with_several_keys_and_who_finds_none_hears_that(
     served, monkeypatch, process, database, key
 ):

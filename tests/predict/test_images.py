@@ -11,10 +11,11 @@ from PIL import Image
 from heldout.datasets import DatasetSpec, ResizeSpec
 from heldout.errors import ImageRefused, WrongChannels, WrongDtype, WrongRange
 from models.arrays import load
-from predict.images import ImageFile, open_files
+from predict.images import ImageFile, OpenedFiles, open_files
 from predict.images import pixels_of as pixels_of_opened
 from predict.model import Facts, ServedModel
 from predict.runtime import Network
+from predict.work import finished
 from tests.predict.world import network_file, npy
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, taken, zipped
 
@@ -41,7 +42,11 @@ def served(folder: Path, spec: DatasetSpec) -> ServedModel:
 
 
 def pixels_of(files: list[ImageFile], model: ServedModel) -> tuple[np.ndarray, list[str | None]]:
-    return pixels_of_opened(open_files(files, model), model)
+    return finished(pixels_of_opened(opened(files, model), model))
+
+
+def opened(files: list[ImageFile], model: ServedModel) -> OpenedFiles:
+    return finished(open_files(files, model))
 
 
 def same_images(these: np.ndarray, those: np.ndarray) -> bool:
@@ -87,11 +92,11 @@ def test_images_that_take_too_much_memory_or_time_to_decode_are_refused_by_their
     model = served(folder, RULES["pad"])
     clear = ImageFile(encoded(Image.new("LA", (5000, 5000))))
     with pytest.raises(ImageRefused, match="Image 1: Received 5,000×5,000 pixels, which take 572 MiB to decode"):
-        open_files([clear], model)
+        opened([clear], model)
     large = ImageFile(encoded(Image.new("1", (7000, 7000))))
     with pytest.raises(ImageRefused, match=r"Image 5: .* more than the 2,048 MiB for one request"):
-        open_files([large] * 5, model)
-    assert open_files([large] * 2, model).pixels == 98_000_000
+        opened([large] * 5, model)
+    assert opened([large] * 2, model).pixels == 98_000_000
 
 
 def test_a_png_whose_size_is_said_twice_is_as_large_as_it_is_decoded(tmp_path):
@@ -101,7 +106,7 @@ def test_a_png_whose_size_is_said_twice_is_as_large_as_it_is_decoded(tmp_path):
     junk = b"juNk" + b"\0\0\0\x01" * 2 + bytes(5)
     behind_junk = large[:8] + b"\0\0\0\x0d" + junk + crc32(junk).to_bytes(4) + large[8:]
     for data in (behind_another, behind_junk):
-        assert open_files([ImageFile(data)], served(folder, RULES["pad"])).pixels == 4_000_000
+        assert opened([ImageFile(data)], served(folder, RULES["pad"])).pixels == 4_000_000
 
 
 def test_sixteen_bits_become_what_they_are_in_the_dataset_beside_eight(tmp_path):

@@ -3,6 +3,7 @@
 import asyncio
 import resource
 import time
+from collections.abc import Generator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,15 +11,19 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 
+from api.turns import Turns
 from heldout.errors import InvalidForm, PredictionsUnavailable, RequestTimeout
+from models.store.keys import Caller
 from predict import bodies
+from predict import room as room_of_answers
+from predict import work as work_of_answers
 from predict.bodies import HeldBodies, files_in
 from predict.cache import ModelCache
 from predict.held_out import HeldOutImages
 from predict.model import ServedModel
 from predict.room import Room
 from predict.runtime import Network
-from predict.work import Work
+from predict.work import Work, finished
 from tests.predict.world import network_file
 from worker.machine import cores
 
@@ -38,10 +43,10 @@ def request_of(*chunks: bytes, kind: str = "image/png", pause_s: float = 0) -> R
 
 def test_answers_wait_for_room_in_their_order_and_the_largest_has_all_of_it():
     async def answers() -> list[str]:
-        room, order = Room(100), []
+        room, order = Room(200), []
 
         async def answer(name: str, size: int) -> None:
-            async with room.taken(size):
+            async with room.taken(size, "ada"):
                 order.append(f"{name} begins")
                 await asyncio.sleep(0.01)
                 order.append(f"{name} ends")
@@ -51,6 +56,107 @@ def test_answers_wait_for_room_in_their_order_and_the_largest_has_all_of_it():
 
     begun = asyncio.run(answers())
     assert begun == ["a begins", "b begins", "a ends", "b ends", "huge begins", "huge ends", "c begins", "c ends"]
+
+
+def test_half_of_the_room_is_left_to_other_owners_who_take_turns():
+    async def answers() -> list[str]:
+        room, order = Room(200), []
+
+        async def answer(owner: str, size: int) -> None:
+            async with room.taken(size, owner):
+                order.append(owner)
+                await asyncio.sleep(0.01)
+
+        greedy = [answer("ada", 100) for _ in range(4)]
+        await asyncio.gather(*greedy, answer("eve", 60), answer("eve", 60), answer("bob", 30))
+        assert not room._taken
+        assert not room._waiting
+        return order
+
+    begun = asyncio.run(answers())
+    assert begun[:3] == ["ada", "eve", "bob"], "none of them waits for ada's others"
+    assert sorted(begun) == ["ada"] * 4 + ["bob"] + ["eve"] * 2
+
+
+def test_who_finds_no_room_in_time_hears_that_and_those_behind_go_on(monkeypatch):
+    monkeypatch.setattr(room_of_answers, "MAX_WAIT_S", 0.05)
+
+    async def answers() -> None:
+        room = Room(200)
+        async with room.taken(80, "ada"):
+            with pytest.raises(PredictionsUnavailable):
+                async with room.taken(30, "ada"):
+                    pass
+            async with room.taken(20, "ada"):
+                pass
+        assert not room._taken
+
+    asyncio.run(answers())
+
+
+def test_work_of_each_owner_is_cut_into_pieces_between_which_another_has_a_turn(monkeypatch):
+    monkeypatch.setattr(work_of_answers, "TURN_S", 0.0)
+
+    async def ask() -> list[str]:
+        work, order = Work(1), []
+
+        def pieces(name: str, count: int) -> Generator[None, None, str]:
+            for _ in range(count):
+                order.append(name)
+                time.sleep(0.01)
+                yield
+            order.append(f"{name} ends")
+            return name
+
+        def left() -> None:
+            if len(order) >= 8:
+                raise InvalidForm("left")
+
+        counts = {"ada": 20, "bob": 20, "eve": 2}  # of whom two have all the threads at first
+        asked = [work.run(owner, pieces(owner, count), is_short=False) for owner, count in counts.items()]
+        assert await asyncio.gather(*asked) == list(counts)
+        found, order[:] = list(order), []
+        with pytest.raises(InvalidForm):
+            await work.run("ada", pieces("ada", 20), is_short=False, before_each=left)
+        assert len(order) <= 9, "nobody waits for the rest"
+        work.close()
+        return found
+
+    order = asyncio.run(ask())
+    assert order.index("eve ends") < 20
+
+
+def test_a_network_that_computes_piece_by_piece_says_what_it_says_at_once():
+    counted = SimpleNamespace(is_counted=True, count=lambda pixels: None, size_bytes=0)
+    model = ServedModel(Network(network_file(), threads=1), SimpleNamespace(values_per_image=None), 1, counted)
+    images = np.random.default_rng(0).integers(0, 17, (100, 8, 8, 1)).astype(np.uint8)
+    at_once = model.network.probabilities(images.astype(np.float32))
+    model._pace_s = 0.02  # two images a piece
+    pieces = model.answer(images, images)
+    assert sum(1 for _ in range(3) if next(pieces) is None) == 3, "it comes in pieces"
+    model._pace_s = 0.02
+    np.testing.assert_array_equal(finished(model.answer(images, images)), at_once)
+
+
+def test_models_of_the_owner_who_has_most_in_memory_are_dropped_first(monkeypatch):
+    async def exported(*_) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(ModelCache, "_exported", exported)
+    monkeypatch.setattr(
+        ModelCache, "_load", lambda self, caller, job_id, row: SimpleNamespace(size_bytes=4, facts=caller)
+    )
+
+    async def ask() -> ModelCache:
+        work = Work(1)
+        cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=20), None, work, 1)
+        await cache.get(Caller("eve", "key"), "job_of_eve", wait_s=1)
+        for number in range(20):
+            await cache.get(Caller("ada", "key"), f"job_{number}", wait_s=1)
+        work.close()
+        return cache
+
+    assert list(asyncio.run(ask())._models) == ["job_of_eve", "job_16", "job_17", "job_18", "job_19"]
 
 
 def test_one_owner_s_bodies_leave_room_for_those_of_others():
@@ -97,7 +203,7 @@ def test_a_form_with_much_between_its_files_is_given_up_and_others_have_their_tu
     async def read() -> None:
         ticking = asyncio.create_task(tick())
         with pytest.raises(InvalidForm, match="too much between its files"):
-            await files_in(request_of(b"", kind=FORM), head + b" " * 4 * MIB)
+            await files_in(request_of(b"", kind=FORM), head + b" " * 4 * MIB, Turns(1), "ada")
         ticking.cancel()
 
     asyncio.run(read())
@@ -139,7 +245,7 @@ def test_test_images_are_read_once_for_all_who_wait_and_again_after_a_failure():
 
 
 def test_a_model_that_many_ask_for_is_loaded_once(monkeypatch):
-    loads, model = [], SimpleNamespace(size_bytes=1)
+    loads, model = [], SimpleNamespace(size_bytes=1, facts=SimpleNamespace(owner="ada"))
 
     async def exported(*_) -> None:
         await asyncio.sleep(0)
@@ -153,9 +259,9 @@ def test_a_model_that_many_ask_for_is_loaded_once(monkeypatch):
     monkeypatch.setattr(ModelCache, "_load", load)
 
     async def ask() -> None:
-        work = Work(1)
+        work, caller = Work(1), Caller("ada", "key")
         cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=10), None, work, 1)
-        await asyncio.gather(*[cache.get(None, f"job_{number % 2}", wait_s=1) for number in range(40)])
+        await asyncio.gather(*[cache.get(caller, f"job_{number % 2}", wait_s=1) for number in range(40)])
         work.close()
 
     asyncio.run(ask())

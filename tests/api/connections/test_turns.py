@@ -69,6 +69,65 @@ def test_so_many_go_at_once_and_what_takes_long_holds_nobody_up() -> None:
     run(steps)
 
 
+def test_work_that_gives_way_goes_on_after_another_group_and_before_its_own() -> None:
+    async def steps() -> None:
+        order: list[str] = []
+        taken = Turns(at_once=1)
+
+        async def work(name: str, pieces: int) -> None:
+            async with taken.taken(name[0]) as turn:
+                for piece in range(pieces):
+                    order.append(f"{name}.{piece}")
+                    await settled()
+                    await turn.give_way()
+
+        await asyncio.gather(work("a1", 4), work("a2", 1), work("b1", 2))
+        # The turn goes round by groups: `b` has it every other time, and `a2` none before the end of `a1`.
+        assert order == ["a1.0", "a1.1", "b1.0", "a1.2", "b1.1", "a1.3", "a2.0"]
+
+    run(steps)
+
+
+def test_a_group_that_may_not_have_all_turns_leaves_one_to_others() -> None:
+    async def steps() -> None:
+        order: list[str] = []
+        taken = Turns(at_once=2, per_group=1)
+        tasks = [asking(order, taken, name) for name in ("a1", "a2", "b1", "c1")]
+        await settled()
+        assert order == ["a1", "b1"]
+        (await tasks[2]).end()
+        await settled()
+        assert order == ["a1", "b1", "c1"], "it was not the turn of `a`, which had one"
+        (await tasks[0]).end()
+        await settled()
+        assert order == ["a1", "b1", "c1", "a2"]
+
+    run(steps)
+
+
+@pytest.mark.parametrize("is_granted", [False, True])
+def test_work_that_ends_while_it_gives_way_takes_no_turn_along(is_granted: bool) -> None:
+    async def steps() -> None:
+        taken = Turns(at_once=1)
+        mine = await taken.take("a")
+        other = asyncio.create_task(taken.take("b"))
+        await settled()
+        giving = asyncio.create_task(mine.give_way())
+        if not is_granted:
+            # `a` was first in the order, and `b` has its turn next.
+            await settled()
+            giving = asyncio.create_task(mine.give_way()) if giving.done() else giving
+            await settled()
+        giving.cancel()
+        await settled()
+        mine.end()
+        (await other).end()
+        (await taken.take("c")).end()
+        assert taken._free == 1
+
+    run(steps)
+
+
 @pytest.mark.parametrize("is_granted", [False, True])
 def test_a_request_that_is_gone_takes_no_turn_along(is_granted: bool) -> None:
     async def steps() -> None:
