@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from heldout.errors import WrongRange
 from predict.model import Facts, ServedModel
 from predict.runtime import Network
+from predict.work import finished
 from tests.predict.world import World, network_file, npy
 from tests.worker.ingest.uploads import encoded, noise, with_scans
 
@@ -164,4 +165,4 @@ def test_values_at_which_the_network_overflows_are_refused():
     pixels = np.zeros((2, 8, 8, 1), np.float32)
     pixels[1] = 3e38
     with pytest.raises(WrongRange, match=r"Image 2: .* is not a number.*from -3.2 to 5.7"):
-        model.answer(pixels, pixels)
+        finished(model.answer(pixels, pixels))
