@@ -16,6 +16,7 @@ import pytest
 from tests.e2e.running import freeze, lives, tree_of, until
 from tests.e2e.stack import LEASE_S, Program, Stack, all_gone, digits, long_digits
 from tests.faults.conftest import require_ended_in_order
+from tests.faults.derived import derive_under_kills
 from tests.faults.marks import CELERY, SQLITE, on
 
 EPOCHS = 20
@@ -40,7 +41,7 @@ if "celery" in sys.orig_argv:
 @on(always=SQLITE)
 @pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.proof)])
 def test_a_job_whose_worker_is_killed_goes_on_elsewhere_as_if_nothing_had_happened(
-    stack: Stack, everything: bool
+    stack: Stack, everything: bool, tmp_path: Path
 ) -> None:
     stack.start(workers=2)
     whole, killed = stack.submit(long_digits(EPOCHS)), stack.submit(long_digits(EPOCHS))
@@ -58,7 +59,26 @@ def test_a_job_whose_worker_is_killed_goes_on_elsewhere_as_if_nothing_had_happen
     assert (job["status"], job["attempt"], job["failures"], job["error"]) == ("succeeded", 2, 1, None)
     assert stack.ended(whole)["attempt"] == 1
     assert stack.history(killed) == stack.history(whole)
+    if not everything:
+        derive_under_kills(stack, tmp_path, kills=3)
     require_ended_in_order(stack)
+
+
+@on()
+@pytest.mark.timeout(1800)
+def test_derived_versions_whose_worker_or_process_is_killed_are_those_of_undisturbed_ones(
+    stack: Stack, tmp_path: Path
+) -> None:
+    home = {"HELDOUT_HOME": str(tmp_path / "home")}
+    stack.start(workers=2, **home)
+    versions = derive_under_kills(stack, tmp_path, kills=50, **home)
+    # What killed workers leave in their home is removed by the next one that starts there.
+    for worker in stack.workers:
+        worker.stop()
+    stack.start_worker(**home).stop()
+    assert list((tmp_path / "home" / "scratch").iterdir()) == []
+    assert not [path for path in stack.blobs.rglob("*#*") if path.is_file()]
+    print(f"50 kills of {versions} versions")
 
 
 @on(always=CELERY)

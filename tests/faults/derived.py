@@ -1,0 +1,96 @@
+"""Derived versions whose worker or process is killed at random moments: what comes of them, and what is left."""
+
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import text
+
+from heldout.client import Client
+from heldout.views.dataset import DatasetView
+from host.deep_check import check_deep
+from models.blobs import Blobs
+from models.database import Database
+from tests.e2e.running import children_of, command_of, lives, until
+from tests.e2e.stack import Program, Stack
+from tests.worker.ingest.uploads import arrays_of, npz
+
+IMAGES = 2000
+# A third failure ends a job.
+KILLS_OF_EACH = 2
+# From the start of a process to its kill: some come while its worker stores what it has made, some too late.
+LONGEST_WAIT_S = 2.0
+
+
+def derive_under_kills(stack: Stack, folder: Path, kills: int, **environment: str) -> int:
+    """Have versions derived while so many kills hit, a worker or a process in turn; gives how many versions there are.
+
+    Each is ready once, with the content that the same changes give undisturbed, and no file is left of the disturbed.
+    """
+    chance = random.Random(kills)
+    with stack.client() as client:
+        base = client.create_dataset({"name": "mended"})
+        client.upload(base.id, npz(folder / "mended.npz", **arrays_of(IMAGES, (28, 28))))
+        until(lambda: client.dataset(base.id).status == "ready", "the ingest of the base")
+        versions, done = list[DatasetView](), 0
+        while done < kills:
+            changes = {"exclude": [len(versions)], "pixel_values": {"train": "invert"}}
+            versions.append(client.mend_dataset(base.id, changes))
+            for _ in range(min(KILLS_OF_EACH, kills - done)):
+                until(lambda: _processes(stack) or not _is_open(client, versions[-1].id), "a derivation, or its end")
+                [(process, worker), *_] = _processes(stack).items() or [(0, None)]
+                time.sleep(chance.uniform(0, LONGEST_WAIT_S))  # a random moment
+                if worker is None or not _is_open(client, versions[-1].id):
+                    break  # it was faster
+                if done % 2 == 0:
+                    with suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
+                else:
+                    worker.kill()
+                    stack.start_worker(wait=False, **environment)
+                done += 1
+                until(lambda gone=process: not lives(gone), "the end of the process", within_s=10)
+            _ended(client, versions[-1].id)  # so that all that derives derives the next one
+        for number, version in enumerate(versions):
+            ready = _ended(client, version.id)
+            assert ready.status == "ready", ready
+            again = client.mend_dataset(base.id, {"exclude": [number], "pixel_values": {"train": "invert"}})
+            assert _ended(client, again.id).sha256 == ready.sha256
+    database = Database(stack.database_url)
+    try:
+        _require_in_order(database, Blobs(stack.environment["HELDOUT_BLOBS"]), versions)
+    finally:
+        database.dispose()
+    return len(versions)
+
+
+def _require_in_order(database: Database, blobs: Blobs, versions: list[DatasetView]) -> None:
+    """Each version became ready once; every file that a row names is whole, and there is no other."""
+    with database.read() as session:
+        query = text("SELECT count(*) FROM events WHERE subject_id = :id AND type = 'dataset.ready'")
+        assert {session.scalar(query, {"id": version.id}) for version in versions} == {1}
+    found = check_deep(database, blobs, Path("unused"), collect=False, young=timedelta(0))
+    assert (found.faults, found.orphans) == ([], [])
+
+
+def _is_open(client: Client, dataset_id: str) -> bool:
+    return client.dataset(dataset_id).status == "checking"
+
+
+def _ended(client: Client, dataset_id: str) -> DatasetView:
+    return until(lambda: (one := client.dataset(dataset_id)).status != "checking" and one, f"the end of {dataset_id}")
+
+
+def _processes(stack: Stack) -> dict[int, Program]:
+    """The processes that derive versions, each with its worker."""
+    return {
+        pid: worker
+        for worker in stack.workers
+        if worker.lives()
+        for pid in children_of(worker.pid)
+        if b"worker.ingest.process.child\0derive" in command_of(pid)
+    }
