@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -75,10 +76,20 @@ def test_a_program_ends_with_its_parent_also_where_that_ends_while_it_starts(tmp
         gone(tmp_path, "a parent of launched programs")
 
 
-def a_backend(service: Service) -> int:
-    """A process of the service's PostgreSQL that answers a client."""
+def database_server(service: Service) -> int:
+    """The first process of the service's PostgreSQL."""
     [server] = [pid for pid in children_of(service.pid) if b"/bin/postgres" in command_of(pid)]
+    return server
+
+
+def backend(server: int) -> int:
+    """A process of a PostgreSQL that answers a client."""
     return int(until(lambda: [pid for pid in children_of(server) if b"heldout heldout" in command_of(pid)], "one")[0])
+
+
+def shared_memory(server: int) -> set[str]:
+    """The files of a PostgreSQL's shared memory."""
+    return set(re.findall(r"/dev/shm/PostgreSQL\.\d+", Path(f"/proc/{server}/maps").read_text()))
 
 
 @pytest.mark.timeout(1800)
@@ -95,7 +106,7 @@ def test_nothing_outlives_a_service_that_is_killed_at_a_random_moment_and_it_sta
 ) -> None:
     chance = random.Random(kills)
     service = Service(folder / "home", *arguments, TMPDIR=str(folder / "tmp"))
-    longest, memory = 0.0, set(os.listdir("/dev/shm"))
+    longest, memory = 0.0, set[str]()
     try:
         for number in range(kills):
             if number % 6 == 5:  # at the first start of a home, too
@@ -107,7 +118,9 @@ def test_nothing_outlives_a_service_that_is_killed_at_a_random_moment_and_it_sta
                 service.start()
                 if arguments and number % 3 == 0:
                     # While it makes up for the loss of one of its processes, PostgreSQL ends in its own time only.
-                    os.kill(a_backend(service), signal.SIGKILL)
+                    server = database_server(service)
+                    memory |= shared_memory(server)
+                    os.kill(backend(server), signal.SIGKILL)
                     kill_after(service.process, chance.uniform(0, 0.2 if number < 3 else 0.6))
                 else:
                     kill_after(service.process, chance.uniform(0, 0.2 if number % 2 else 3))
@@ -118,7 +131,8 @@ def test_nothing_outlives_a_service_that_is_killed_at_a_random_moment_and_it_sta
             assert client.dataset("digits").status == "ready"
         assert service.stop() == 0
         gone(folder, "the service that was stopped")
-        assert not {name for name in os.listdir("/dev/shm") if name.startswith("PostgreSQL.")} - memory or not arguments
+        assert bool(memory) is bool(arguments)
+        assert not [file for file in memory if Path(file).exists()]
     finally:
         service.close()
     print(f"{kills} kills, nothing left; the last process ended within {longest:.1f} s")

@@ -12,6 +12,8 @@ from heldout.parent_process import end_with_parent
 
 # What a process may take to end in good order: a worker puts its jobs back into the queue.
 END_WITHIN_S = 20.0
+# The variable by which the server that forks knows its worker before it has any other word from it.
+SUPERVISOR_VARIABLE = "HELDOUT_SUPERVISOR_PID"
 
 
 def when_input_ends(then: Callable[[], object]) -> None:

@@ -15,6 +15,7 @@ from typing import Literal
 
 from heldout.cost import Precision
 from worker.ingest.rejection import escape
+from worker.machine.parent import SUPERVISOR_VARIABLE
 from worker.messages import Alive, AnyAssignment, FromTraining, Stop
 from worker.training import child
 
@@ -58,6 +59,7 @@ def warm_up(socket_folder: Path | None = None) -> None:
         current_process()._config["tempdir"] = str(socket_folder)  # type: ignore[attr-defined]
     forking = get_context("forkserver")
     forking.set_forkserver_preload(["worker.training.preload"])
+    os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
     with _without_secrets(), _ignored(signal.SIGTERM):
         # Signals to our group must reach the supervisor alone: it ends its children in good order.
         forkserver.ensure_running()

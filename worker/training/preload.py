@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from multiprocessing import parent_process
 
 from heldout.parent_process import end_with_parent
+from worker.machine.parent import SUPERVISOR_VARIABLE
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 # The server that forks hears of its worker's end by a pipe, but only after it has imported all this: seconds later.
-_IS_SERVER = parent_process() is None
+_IS_SERVER = parent_process() is None and SUPERVISOR_VARIABLE in os.environ
 if _IS_SERVER:
-    end_with_parent(os.getppid())
+    end_with_parent(int(os.environ[SUPERVISOR_VARIABLE]))
 
 
 @contextmanager
