@@ -13,6 +13,7 @@ from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.predictions import Predictions
 from api.shared_places import SharedPlaces
+from api.turns import Turns
 from heldout.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
@@ -42,3 +43,6 @@ class AppContext:
     key_lookups: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEY_LOOKUPS_AT_ONCE))
     large_bodies: LargeBodies = field(default_factory=LargeBodies)
     large_answers: LargeAnswers = field(default_factory=LargeAnswers)
+    # Of files of predictions, each of which may take seconds and two hundred megabytes: an owner judges one at a time,
+    # and does not wait for another owner's.
+    judging: Turns = field(default_factory=lambda: Turns(2, per_group=1))

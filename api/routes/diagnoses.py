@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
@@ -32,8 +32,6 @@ from models.answers.refusal import PredictionsRefused
 
 router = resource("/v1/diagnoses", "diagnoses", scope="read")
 
-# A large file takes seconds and some hundred megabytes.
-_ONE_AT_A_TIME = CapacityLimiter(1)
 _PREDICTIONS: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -85,7 +83,8 @@ async def diagnose_predictions(request: Request, caller: CallerDep, app: AppCont
     limit_bytes = app.settings.max_predictions_bytes
     async with app.uploads.form(request, caller.owner, limit_bytes) as form:
         file, training = file_in_form(form), _text_in(form)
-        return await to_thread.run_sync(_diagnosis, file, training, limit_bytes, limiter=_ONE_AT_A_TIME)
+        async with app.judging.taken(caller.owner):
+            return await to_thread.run_sync(_diagnosis, file, training, limit_bytes)
 
 
 def _text_in(form: FormData) -> str | None:

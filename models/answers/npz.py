@@ -1,5 +1,6 @@
 """Predictions in an `.npz`: an array for each split and what it holds. Bounded, and never unpickled."""
 
+import io
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,6 +18,9 @@ from models.npy_header import read_npy_header
 
 _MAX_ARRAYS = 100
 _MAX_DIMENSIONS = 2
+# A packed file can hold a thousand times its size, and each value takes time: so many are read of any file, and so many
+# more of each of its bytes. An array that is not packed has a byte a value at least.
+_MIN_VALUES, _VALUES_PER_BYTE = 400_000, 20
 # Others can be made to take all memory.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _EXPECTED = (
@@ -70,6 +74,8 @@ def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = N
 
 def _arrays_in(file: BinaryIO, max_bytes: int) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """The arrays whose names say what they hold, and the names of all."""
+    size = file.seek(0, io.SEEK_END)
+    values = _MIN_VALUES + _VALUES_PER_BYTE * size
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
@@ -80,8 +86,9 @@ def _arrays_in(file: BinaryIO, max_bytes: int) -> tuple[dict[str, NDArray[Any]],
                 name = member.filename.removesuffix(".npy")
                 if split_and_what(name)[1] is None:
                     continue
-                found[name] = _array_in(archive, member, max_bytes)
+                found[name] = _array_in(archive, member, max_bytes, values)
                 max_bytes -= found[name].nbytes
+                values -= found[name].size
             return found, [member.filename.removesuffix(".npy") for member in members]
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, PredictionsRefused):
@@ -90,7 +97,7 @@ def _arrays_in(file: BinaryIO, max_bytes: int) -> tuple[dict[str, NDArray[Any]],
         raise PredictionsRefused("the file is no .npz that can be read; save it with numpy.savez") from None
 
 
-def _array_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int) -> NDArray[Any]:
+def _array_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int, max_values: int) -> NDArray[Any]:
     name = member.filename.removesuffix(".npy")
     shown = listed([name])
     if member.compress_type not in _COMPRESSIONS:
@@ -115,6 +122,11 @@ def _array_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int)
             raise PredictionsRefused(
                 f"the array {shown} has {size:,} bytes, which is too much with the others: float32 and a random part "
                 "of the images are enough"
+            )
+        if prod(shape) > max_values:
+            raise PredictionsRefused(
+                f"the array {shown} has {prod(shape):,} values, which with the others is more than is read of a file "
+                f"that packs as well as this one. Save it with numpy.savez in place of numpy.savez_compressed"
             )
         content = opened.read(size + 1)
     if len(content) != size or not dtype.itemsize:
@@ -144,12 +156,16 @@ def _parted(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, NDA
     named = arrays["split"]
     if named.ndim != 1:
         raise PredictionsRefused(f"the array `split` has the shape {named.shape}; expected a name for each image")
-    rows: dict[SplitName, list[int]] = {}
-    for row, value in enumerate(named.tolist()):
+    distinct, places = np.unique(named, return_inverse=True)
+    splits: list[SplitName] = []
+    for value in distinct.tolist():
         split = split_of(value.decode(errors="replace") if isinstance(value, bytes) else value)
         if split is None:
             raise PredictionsRefused(f"the array `split` holds {value!r:.60}; expected train, validation or test")
-        rows.setdefault(split, []).append(row)
+        splits.append(split)
+    rows = {
+        split: np.isin(places, [place for place, meant in enumerate(splits) if meant == split]) for split in set(splits)
+    }
     columns = {name: array for name, array in arrays.items() if name not in ("split", "classes")}
     for name, array in columns.items():
         if array.shape[:1] != named.shape:
@@ -160,13 +176,11 @@ def _parted(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, NDA
 
 
 def _column(array: NDArray[Any]) -> NDArray[Any]:
-    """(images, 1) as (images,), and texts as such."""
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
+    """(images, 1) as (images,)."""
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
 def _names_in(array: NDArray[Any]) -> list[str]:
     if array.ndim != 1:
         raise PredictionsRefused(f"the array `classes` has the shape {array.shape}; expected a name for each class")
-    return [str(name) for name in _column(array).tolist()]
+    return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in array.tolist()]

@@ -43,8 +43,9 @@ def checked_probabilities(given: Sequence[Any] | NDArray[Any], path: Path) -> ND
     if wrong.any():
         row = int(np.argmax(wrong))
         raise PredictionsRefused(_reason(rows, row), (*path, row))
-    rows = np.maximum(rows, 0)
-    return rows / rows.sum(axis=1, keepdims=True)
+    np.maximum(rows, 0, out=rows)  # it is our own
+    rows /= rows.sum(axis=1, keepdims=True)
+    return rows
 
 
 def without_zeros(
@@ -54,7 +55,7 @@ def without_zeros(
 
     A zero has been rounded down to; the loss of its label would be infinite.
     """
-    smallest = min((float(np.min(rows[rows > 0])) for rows in probabilities.values()), default=1.0)
+    smallest = min((float(np.min(rows, where=rows > 0, initial=1.0)) for rows in probabilities.values()), default=1.0)
     least = max(float(np.finfo(np.float32).tiny), smallest / 2)
     found: dict[SplitName, Answers] = {}
     zeros = images = 0
@@ -62,9 +63,7 @@ def without_zeros(
         of_label = rows[np.arange(len(rows)), labels[name]]
         zeros, images = zeros + int((of_label < least).sum()), images + len(rows)
         losses = -np.log(np.maximum(of_label, least))
-        found[name] = Answers(
-            labels[name], np.maximum(rows, least).astype(np.float32), losses, rows.argmax(axis=1).astype(np.int64)
-        )
+        found[name] = Answers(labels[name], _at_least(least, rows), losses, rows.argmax(axis=1).astype(np.int64))
     if not zeros:
         return found, ()
     told = (
@@ -72,6 +71,10 @@ def without_zeros(
         f"make the loss infinite; it was read as {least:.2g}, half of the smallest one that there is."
     )
     return found, (told,)
+
+
+def _at_least(least: float, rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.maximum(rows, least, out=np.empty(rows.shape, np.float32), casting="same_kind")
 
 
 def _array_of(given: Sequence[Any], path: Path) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """Labels and answers from anywhere, checked: what a network that Heldout never trained says of labelled images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from reprlib import repr as short
 from typing import Any
 
@@ -14,8 +15,9 @@ from models.answers.probabilities import checked_probabilities, without_zeros
 from models.answers.refusal import Path, PredictionsRefused
 
 MAX_CLASSES = 1000
-# Images times classes, over all splits: bounds memory (a few hundred megabytes) and time (some twenty seconds).
+# Images times classes, over all splits: bounds memory (some two hundred megabytes) and time (some seconds).
 MAX_VALUES = 8_000_000
+BLOCK = 65_536
 
 Column = Sequence[Any] | NDArray[Any]
 
@@ -40,7 +42,7 @@ class ForeignAnswers:
 
     classes: tuple[str, ...]
     splits: Mapping[SplitName, Answers]
-    hashes: Mapping[SplitName, Sequence[Any]]
+    hashes: Mapping[SplitName, Column]
     notes: tuple[str, ...] = field(default=())
 
 
@@ -57,6 +59,11 @@ def received_answers(
     if not splits:
         raise PredictionsRefused("there is no split; expected `train`, `validation` or `test`")
     probabilities: dict[SplitName, NDArray[np.float64]] = {}
+    arrays = [split.probabilities for split in splits.values() if isinstance(split.probabilities, np.ndarray)]
+    if (size := sum(array.size for array in arrays)) > MAX_VALUES:  # before they are float64
+        raise PredictionsRefused(
+            f"received {size:,} probabilities; expected at most {MAX_VALUES:,}: send a random part of the images"
+        )
     for name, split in splits.items():
         _check_form(name, split)
         if split.probabilities is not None:
@@ -165,9 +172,17 @@ def _check_count(count: int, columns: int | None) -> None:
 
 
 def _distinct(column: Column) -> set[Any]:
-    if isinstance(column, np.ndarray):
-        return set(np.unique(column).tolist())
-    return set(column)
+    return {one for block in _blocks(np.unique(column) if isinstance(column, np.ndarray) else column) for one in block}
+
+
+def _blocks(column: Column) -> Iterator[Sequence[Any]]:
+    """The column's values as Python's own, some at a time: as such they take ten times the memory of an array."""
+    if not isinstance(column, np.ndarray):
+        yield column
+        return
+    for first in range(0, len(column), BLOCK):
+        values = column[first : first + BLOCK].tolist()
+        yield [one.decode("utf-8", "replace") for one in values] if column.dtype.kind == "S" else values
 
 
 def _number(value: Any) -> int | None:
@@ -187,10 +202,21 @@ def _number(value: Any) -> int | None:
 def _positions(column: Column | None, path: Path, places: Mapping[str, int]) -> NDArray[Any]:
     """(images,) the position of each class, of names or of numbers from 0."""
     assert column is not None
-    values: list[Any] = column.tolist() if isinstance(column, np.ndarray) else list(column)
-    found = np.empty(len(values), np.int64)
+    found: NDArray[Any]
+    if isinstance(column, np.ndarray) and column.dtype.kind in "biuf":
+        is_class = (column >= 0) & (column < len(places)) & (np.floor(column) == column)
+        if not is_class.all():
+            row = int(np.argmin(is_class))
+            raise PredictionsRefused(_expected(column[row].item(), _number(column[row].item()), places), (*path, row))
+        found = column.astype(np.int64)
+    else:
+        found = np.fromiter(_places_in(column, path, places), np.int64, len(column))
+    return found.astype(np.int32) if path[-1] == "labels" else found
+
+
+def _places_in(column: Column, path: Path, places: Mapping[str, int]) -> Iterator[int]:
     known: dict[Any, int] = {}
-    for row, value in enumerate(values):
+    for row, value in enumerate(chain.from_iterable(_blocks(column))):
         place = known.get(value) if isinstance(value, str | int | float) else None
         if place is None:
             place = places.get(value) if isinstance(value, str) else None
@@ -198,8 +224,7 @@ def _positions(column: Column | None, path: Path, places: Mapping[str, int]) -> 
             if place is None and (number is None or not 0 <= number < len(places)):
                 raise PredictionsRefused(_expected(value, number, places), (*path, row))
             place = known[value] = number if place is None else place  # type: ignore[assignment]
-        found[row] = place
-    return found.astype(np.int32) if path[-1] == "labels" else found
+        yield place  # type: ignore[misc]
 
 
 def _expected(value: Any, number: int | None, places: Mapping[str, int]) -> str:
@@ -216,12 +241,14 @@ def _expected(value: Any, number: int | None, places: Mapping[str, int]) -> str:
     return f"received {shown}; expected {whole}" + ("" if are_numbers else f", or one of {short(list(places))}")
 
 
-def _hashes(column: Column, images: int, path: Path) -> Sequence[Any]:
+def _hashes(column: Column, images: int, path: Path) -> Column:
     if isinstance(column, np.ndarray) and column.ndim != 1:
         raise PredictionsRefused(f"received an array of the shape {column.shape}; expected a text an image", path)
     _check_length(len(column), images, path)
-    values: Sequence[Any] = column.tolist() if isinstance(column, np.ndarray) else column
-    for row, value in enumerate(values):
+    if isinstance(column, np.ndarray) and column.dtype.kind != "f":
+        return column
+    for row, value in enumerate(column):
         if not isinstance(value, str | int | bytes):
-            raise PredictionsRefused(f"received {short(value)}; expected a text an image", (*path, row))
-    return values
+            shown = value.item() if isinstance(value, np.generic) else value
+            raise PredictionsRefused(f"received {short(shown)}; expected a text an image", (*path, row))
+    return column

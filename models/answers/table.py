@@ -2,6 +2,7 @@
 
 import csv
 from array import array
+from codecs import getincrementaldecoder
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import TextIOWrapper
@@ -21,6 +22,7 @@ from models.answers.refusal import PredictionsRefused
 _EXPECTED = (
     "expected the columns `split`, `label` and `answer`, or a column `p_<class>` for each class in place of `answer`"
 )
+CHUNK_BYTES = 1024 * 1024
 _MAX_COLUMNS = MAX_CLASSES + 20
 # Of classes; the same number can be written in several ways.
 MAX_NAMES = 4 * MAX_CLASSES
@@ -34,10 +36,7 @@ def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> Foreig
     Raises:
         PredictionsRefused: if it is no such table, or holds what `received_answers` refuses.
     """
-    try:
-        first = file.read().decode("utf-8-sig").partition("\n")[0]
-    except UnicodeDecodeError as error:
-        raise PredictionsRefused(f"the file is neither an .npz nor text in UTF-8 (byte {error.start})") from None
+    first = _first_line(file)
     file.seek(0)
     # Line by line: all lines of a large file at once would take ten times its size.
     text = TextIOWrapper(file, "utf-8-sig", newline=None)
@@ -53,6 +52,25 @@ def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> Foreig
     finally:
         text.detach()
     return received_answers(columns.splits(), columns.classes or classes)
+
+
+def _first_line(file: BinaryIO) -> str:
+    """The first line of a file that is text throughout. Raises PredictionsRefused."""
+    decoder = getincrementaldecoder("utf-8-sig")()
+    first, at = "", 0
+    while True:
+        chunk = file.read(CHUNK_BYTES)
+        waiting = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            place = at - waiting + error.start
+            raise PredictionsRefused(f"the file is neither an .npz nor text in UTF-8 (byte {place})") from None
+        if "\n" not in first:
+            first += text
+        at += len(chunk)
+        if not chunk:
+            return first.partition("\n")[0]
 
 
 @dataclass

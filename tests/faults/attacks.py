@@ -303,16 +303,17 @@ def predictions_of_a_tenant(port: int, until: float, key: str) -> Counter[str]:
 
 
 def packed_predictions(port: int, until: float, key: str) -> Counter[str]:
-    """Predictions that pack to a thousandth of what there is to judge."""
-    content = io.BytesIO()
-    said = np.zeros((4000, 1000), np.float32)
-    said[:, 0] = 1
-    labels = np.arange(4000) % 1000
-    np.savez_compressed(
-        content, train_labels=labels, train_probabilities=said, test_labels=labels, test_probabilities=said
-    )
-    sent = form_request("/v1/diagnoses/predictions", key, content.getvalue())
-    return flood(port, until, (sent for _ in count()), clients=8)
+    """Predictions that pack to a thousandth of what there is to judge, and as many as are read of a file as small."""
+    sent = []
+    for images in (4000, 350):
+        said = np.zeros((images, 1000), np.float32)
+        said[:, 0] = 1
+        content, labels = io.BytesIO(), np.arange(images) % 1000
+        np.savez_compressed(
+            content, train_labels=labels, train_answers=labels, test_labels=labels, test_probabilities=said
+        )
+        sent.append(form_request("/v1/diagnoses/predictions", key, content.getvalue()))
+    return flood(port, until, (sent[number % 2] for number in count()), clients=8)
 
 
 ATTACKS: dict[str, Callable[[int, float, str], Counter[str]]] = {

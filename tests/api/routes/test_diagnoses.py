@@ -1,12 +1,17 @@
 """Diagnoses as clients see them: at any time of a job, of any history, with the counts behind them."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx2
 import pytest
 
+from api.routes import diagnoses
 from heldout.intervals import newcombe_interval
 from heldout.stored.gap import HeldOutCopies, StoredGap, Tally
-from tests.api.support import FINAL, assert_problem, sqlite_only, submitted, with_field
+from heldout.views.diagnosis import DiagnosisView
+from tests.api.support import FINAL, assert_problem, bearer, key_for, sqlite_only, submitted, with_field
 
 pytestmark = sqlite_only
 
@@ -343,3 +348,28 @@ def test_a_confusion_matrix_is_there_after_the_success(client, job, worker):
         {"index": 18, "member": "3/é.png", "thumbnail": f"{pictures}/18", **of, "probability": 0.98},
     ]
     assert client.get(found["splits"]["test"]["mistakes"][0]["thumbnail"]).headers["content-type"] == "image/png"
+
+
+def test_a_file_that_takes_long_holds_up_its_owner_s_next_one_alone(service, key, database, monkeypatch):
+    judge, begun, go_on = diagnoses._diagnosis, threading.Semaphore(0), threading.Event()
+
+    def slow(file, *asked) -> DiagnosisView:
+        if file.filename == "slow.csv":
+            begun.release()
+            assert go_on.wait(30)
+        return judge(file, *asked)
+
+    monkeypatch.setattr(diagnoses, "_diagnosis", slow)
+
+    def ask(name: str, key: str) -> int:
+        file = {"file": (name, b"split,label,answer\ntrain,0,0\ntest,1,0\n")}
+        url = service.base_url.join("/v1/diagnoses/predictions")
+        return httpx2.post(url, files=file, headers=bearer(key), timeout=30).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(ask, name, key) for name in ("slow.csv", "slow.csv")]
+        assert begun.acquire(timeout=10)
+        assert ask("quick.csv", key_for(database, "eve")) == 200
+        assert not begun.acquire(timeout=0.2), "an owner judges one at a time"
+        go_on.set()
+        assert [one.result(30) for one in asked] == [200, 200]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.answers.file import read_predictions
+from models.answers.foreign import evaluation_of
 from models.answers.received import ForeignAnswers
 from models.answers.refusal import PredictionsRefused
 from models.answers.table import MAX_NAMES, read_table
@@ -164,3 +165,23 @@ def test_a_table_in_which_each_line_names_another_class_is_refused_before_it_is_
     lines = b"".join(b"test,%d,0\n" % number for number in range(MAX_NAMES + 1))
     with pytest.raises(PredictionsRefused, match="more than 4,000 different labels"):
         read_table(io.BytesIO(b"split,label,answer\n" + lines))
+
+
+def test_a_file_that_packs_to_a_thousandth_is_read_as_far_as_its_bytes_are_worth_and_a_plain_one_whole():
+    labels, answers = np.zeros(600_000, np.int8), np.ones(600_000, np.int8)
+    content = {"test_labels": labels, "test_answers": answers, "classes": np.array(NAMES)}
+    with pytest.raises(PredictionsRefused, match=r"`?test_.* has 600,000 values.*numpy\.savez in place"):
+        read(npz(compressed=True, **content), 64 * MIB)
+    assert len(read(npz(**content), 64 * MIB).splits["test"]) == 600_000
+
+
+@pytest.mark.parametrize("dtype", ["int64", "S20", "U20"])
+def test_hashes_in_arrays_tell_copies_as_lists_do(dtype):
+    hashes = np.arange(len(LABELS)).astype(dtype)
+    content = {"test_labels": LABELS, "test_probabilities": PROBABILITIES}
+    content |= {"train_labels": LABELS[:10], "train_probabilities": PROBABILITIES[:10]}
+    evaluation = evaluation_of(read(npz(**content, train_hashes=hashes[:10], test_hashes=hashes)))
+    assert evaluation.gap.test_copies.copied.count == 10
+    other = hashes.astype("S20" if dtype == "U20" else "U20")
+    apart = evaluation_of(read(npz(**content, train_hashes=other[:10], test_hashes=hashes)))
+    assert apart.gap.test_copies.copied is None, "bytes, texts and numbers are never equal"
