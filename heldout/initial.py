@@ -11,6 +11,8 @@ from heldout.model_facts import ModelFacts
 from heldout.spec import JobSpec
 
 OUTPUT = "output"
+# Layers with weights that a spec's network has at most, the weights of one, and their dimensions.
+MAX_LAYERS, MAX_WEIGHTS, MAX_DIMENSIONS = 80, 4, 4
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ class Weights:
 
     @classmethod
     def of_model(cls, model: str, facts: ModelFacts) -> "Weights":
-        return cls(model, {place_of(number): layer.weights for number, layer in enumerate(facts.layers)}, ())
+        """Without what no network of a spec could take: each job that starts from the model keeps these shapes."""
+        could_fit = [layer.weights if _could_fit(layer.weights) else () for layer in facts.layers[:MAX_LAYERS]]
+        return cls(model, {place_of(number): shapes for number, shapes in enumerate(could_fit)}, ())
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Weights":
@@ -74,6 +78,10 @@ class Initial:
         """Whether most of the layers before the output are new."""
         inner = [name for name in (*self.taken, *self.new) if name != OUTPUT]
         return 2 * len([name for name in self.taken if name != OUTPUT]) < len(inner)
+
+
+def _could_fit(shapes: Sequence[Shape]) -> bool:
+    return len(shapes) <= MAX_WEIGHTS and all(len(shape) <= MAX_DIMENSIONS for shape in shapes)
 
 
 def place_of(number: int) -> str:

@@ -1,11 +1,16 @@
 """What is known of an uploaded model once its file has been read, without Keras."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
 from heldout.model_lifecycle import ModelFormat
 from heldout.spec_part import SpecPart
+
+# Of the layers with weights, and of those of a feature map, each list as JSON. A thousand layers take half of it.
+MAX_LAYERS_BYTES = 128 * 1024
+MAX_NAME_CHARACTERS = 200
 
 # JSON has lists alone.
 Shape = Annotated[tuple[int, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
@@ -60,6 +65,32 @@ class ModelFacts(SpecPart):
     )
     made_by: str = Field("", max_length=200, description="The program that has written the file, with its version.")
 
+    def bounded(self) -> "ModelFacts":
+        """The same with no more layers than are kept; the parameters of a feature map's others stay in its last one."""
+        layers, found = _first_layers(self.layers), self.feature_map
+        if found is not None and len(shown := _first_layers(found.layers)) < len(found.layers):
+            rest = found.layers[len(shown) :]
+            last = MapLayer(
+                name=f"{len(rest):,} more layers",
+                shape=rest[-1].shape,
+                parameters=sum(layer.parameters for layer in rest),
+            )
+            found = found.model_copy(update={"layers": (*shown, last)})
+        return self.model_copy(update={"layers": layers, "feature_map": found})
+
+    def to_columns(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """As a model's row keeps it: what lists of models show, and the lists of layers."""
+        facts = self.model_dump(mode="json")
+        found = facts["feature_map"] or {}
+        return facts, {"layers": facts.pop("layers"), "feature_map": found.pop("layers", [])}
+
+    @classmethod
+    def from_columns(cls, facts: Mapping[str, Any], layers: Mapping[str, Any] | None) -> "ModelFacts":
+        """What `to_columns` gave. Without the second part it has no layers."""
+        kept = layers or {"layers": [], "feature_map": []}
+        found = facts.get("feature_map") and {**facts["feature_map"], "layers": kept["feature_map"]}
+        return cls.model_validate({**facts, "layers": kept["layers"], "feature_map": found})
+
     @property
     def gives(self) -> Literal["answers", "feature_map"]:
         return "answers" if len(self.output_shape) == 1 else "feature_map"
@@ -81,3 +112,18 @@ class ModelFacts(SpecPart):
         if self.classes != classes:
             return f"The model tells {self.classes} classes apart; the dataset has {classes}."
         return None
+
+
+AnyLayer = TypeVar("AnyLayer", ModelLayer, MapLayer)
+
+
+def _first_layers(layers: Sequence[AnyLayer]) -> tuple[AnyLayer, ...]:
+    """Those that are kept, with names that are not too long."""
+    kept, size = [], 0
+    for layer in layers:
+        named = layer.model_copy(update={"name": layer.name[:MAX_NAME_CHARACTERS]})
+        size += len(named.model_dump_json().encode())
+        if size > MAX_LAYERS_BYTES:
+            break
+        kept.append(named)
+    return tuple(kept)

@@ -28,7 +28,7 @@ COUNTED: Mapping[Quota, str] = {
     Quota.DATASETS: "versions of datasets",
     Quota.STUDIES: "studies that are kept",
     Quota.SPEC_BYTES: "bytes of specs and of plans of studies, where one has more than 4 KiB",
-    Quota.STORED_BYTES: "bytes of datasets as they are unpacked, and of models",
+    Quota.STORED_BYTES: "bytes of datasets as they are unpacked, of what lies beside them, and of models",
     Quota.KEYS: "API keys that are valid",
     Quota.WEBHOOKS: "webhooks",
     Quota.UPLOADS: "uploads at once",

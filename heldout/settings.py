@@ -205,7 +205,9 @@ class Settings(BaseSettings):
         256 * MIB, ge=0, description="Bytes that specs of one owner's jobs and studies may take, each above 4 KiB."
     )
     quota_stored_bytes: int = Field(
-        200 * GIB, ge=0, description="Bytes that one owner's datasets, as they are unpacked, and models may take."
+        200 * GIB,
+        ge=0,
+        description="Bytes that one owner's datasets, unpacked, with what lies beside them, and models may take.",
     )
     quota_keys: int = Field(100, ge=0, description="Valid API keys of one owner.")
     quota_webhooks: int = Field(20, ge=0, description="Webhooks of one owner.")

@@ -118,8 +118,8 @@ class EarlyStoppingSpec(SpecPart):
 
 
 ClassWeight = Annotated[float, Field(gt=0, le=1000)]
-# No dataset has more classes, nor any of a longer name.
-MAX_CLASSES, MAX_CLASS_CHARACTERS = 1000, 128
+# Of a dataset: its classes, the characters of a name, and the bytes of all names together.
+MAX_CLASSES, MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES = 1000, 128, 64 * 1024
 ClassWeights = Annotated[
     dict[Annotated[str, Field(max_length=MAX_CLASS_CHARACTERS)], ClassWeight], Field(max_length=MAX_CLASSES)
 ]

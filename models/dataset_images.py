@@ -1,12 +1,14 @@
 """Which images of a dataset are in a split and have a class, a page of them, from its stored files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.file_names import FileNames, members_key
+from models.file_names import members_key, names_of
 from models.store import file_digests
-from models.stored_files import read_file, read_labels, read_splits
+from models.stored_files import read_labels, read_splits, require_whole
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,18 @@ def images_of_split(
     labels, indices = read_labels(session, blobs, sha256), read_splits(session, blobs, sha256)[split]
     if label is not None:
         indices = indices[labels[indices] == label]
-    names = _names(session, blobs, dataset_id)
-    shown = [
-        ListedImage(index, int(labels[index]), names[index] if names is not None and index < len(names) else None)
-        for index in indices[after : after + limit].tolist()
-    ]
-    return shown, len(indices)
+    chosen = indices[after : after + limit].tolist()
+    names = _names(session, blobs, dataset_id, chosen)
+    return [ListedImage(index, int(labels[index]), names.get(index)) for index in chosen], len(indices)
 
 
-def _names(session: Session, blobs: Blobs, dataset_id: str) -> FileNames | None:
+def _names(session: Session, blobs: Blobs, dataset_id: str, indices: Sequence[int]) -> dict[int, str]:
     key = members_key(dataset_id)
     try:
-        return FileNames(read_file(session, blobs, key))
+        require_whole(session, blobs, key)
+        with open_blob(blobs, key) as file:
+            return names_of(file, indices)
     except BlobMissing:
         if file_digests.find(session, key) is not None:
             raise
-        return None  # bundled datasets have none, and neither have uploads to early releases
+        return {}  # bundled datasets have none, and neither have uploads to early releases

@@ -1,16 +1,31 @@
 """What the images of an uploaded dataset were called: `members.txt` beside its other files, a name on each line."""
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 MEMBERS_FILE = "members.txt"
 _NEWLINE = ord("\n")
+_CHUNK_BYTES = 1024 * 1024
 
 
 def members_key(dataset_id: str) -> str:
     """Where the names are stored. They belong to the dataset, not to its content: owners share that."""
     return f"datasets/{dataset_id}/{MEMBERS_FILE}"
+
+
+def names_of(file: BinaryIO, indices: Collection[int]) -> dict[int, str]:
+    """The names of the images at these positions, without all others in memory."""
+    wanted, found, first, rest = sorted(indices), dict[int, str](), 0, b""
+    while wanted and (chunk := file.read(_CHUNK_BYTES)):
+        *lines, rest = (rest + chunk).split(b"\n")
+        while wanted and wanted[0] < first + len(lines):
+            index = wanted.pop(0)
+            found[index] = lines[index - first].decode("utf-8", "replace")
+        first += len(lines)
+    return found
 
 
 class FileNames:

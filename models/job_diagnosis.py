@@ -41,9 +41,9 @@ def diagnosis_of(
     """
     left_out: list[HeldoutError] = []
     dataset = session.get_one(DatasetRow, job.dataset_id)
+    evaluation = _evaluation(session, blobs, job, dataset, result, left_out)  # first: reading it takes most memory
     audit = unless_lost(left_out, lambda: read_audit(session, blobs, dataset))
     history = _history(metrics.epochs_of(session, job.id), job.spec)
-    evaluation = _evaluation(session, blobs, job, dataset, result, left_out)
     found = diagnose(history, None if audit is None else audit.findings, evaluation, job.spec, splits=splits)
     return replace(found, left_out=tuple(left_out))
 

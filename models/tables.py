@@ -63,6 +63,8 @@ class DatasetRow(Base):
     # Set before the files under this address are stored, and null again once they are not this row's any more.
     sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    # Of its upload; once that is ingested, of the files that are its own: contact sheets, names, audit, relations.
+    beside_bytes: Mapped[int | None] = mapped_column(BigInteger)
     shape: Mapped[list[Any] | None]
     dtype: Mapped[str | None] = mapped_column(String(16))
     value_range: Mapped[list[Any] | None]
@@ -70,7 +72,8 @@ class DatasetRow(Base):
     splits: Mapped[dict[str, Any] | None]  # of each: count, per_class, and sha256 of its images and labels
     relations_status: Mapped[RelationsStatus | None]  # null: nobody has asked for its copies and groups
     suspects_status: Mapped[SuspectsStatus | None]  # null: nobody has asked for its suspected labels
-    derived_from: Mapped[dict[str, Any] | None]  # the version that it was made from, and the changes; null: an upload
+    derived_from: Mapped[dict[str, Any] | None]  # `{dataset}`, the version that it was made from; null: an upload
+    changes: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)  # of that version; lists do without
     error: Mapped[dict[str, Any] | None]
     same_as: Mapped[str | None] = mapped_column(String(40))  # the version that had this content before
     last_event: Mapped[int] = mapped_column(server_default="0")

@@ -25,6 +25,7 @@ class ModelRow(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     check_job: Mapped[str] = mapped_column(String(40))  # the job that reads it for the first time; its row may be gone
     facts: Mapped[dict[str, Any] | None]  # see heldout/model_facts.py
+    layers: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)  # likewise; lists of models do without
     error: Mapped[dict[str, Any] | None]
     last_event: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime]

@@ -55,7 +55,7 @@ def size_of(item: View) -> int:
     return len(item.model_dump_json().encode())
 
 
-def within_page(items: Sequence[Item]) -> Sequence[Item]:
+def within_page(items: list[Item]) -> list[Item]:
     """The first of these items that one page may hold."""
     size = 0
     for place, item in enumerate(items):

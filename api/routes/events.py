@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep
+from api.http.paging import within_page
 from api.http.problems import problems
 from api.http.routing import resource
 from api.live import source, streams
@@ -56,12 +57,9 @@ def _page(app: AppContext, caller: Caller, after: int | None, limit: int) -> Own
         latest = source.read_latest_number(app.database, caller.owner)
         return OwnerEventPage(object="list", data=[], has_more=False, next=latest)
     rows, more = source.read_owner_page(app.database, caller.owner, after=after, limit=limit)
-    return OwnerEventPage(
-        object="list",
-        data=[owner_event_view(row) for row in rows],
-        has_more=more,
-        next=rows[-1].owner_number if more else None,
-    )
+    data = within_page([owner_event_view(row) for row in rows])
+    more = more or len(data) < len(rows)
+    return OwnerEventPage(object="list", data=data, has_more=more, next=data[-1].id if more else None)
 
 
 def _stream(app: AppContext, caller: Caller, after: int | None) -> Response:

@@ -47,7 +47,7 @@ class Rolling(BaseModel):
 
 @router.get("", responses=problems())
 def list_keys(caller: CallerDep, session: ReadSessionDep) -> KeyPage:
-    """All keys of this owner, oldest first, revoked ones too."""
+    """All valid keys of this owner, oldest first, and the latest 500 that are revoked or have expired."""
     rows = keys.of_owner(session, caller.owner)
     return KeyPage(object="list", data=[key_view(row) for row in rows], has_more=False, next=None)
 

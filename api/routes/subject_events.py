@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http.app_context import AppContext
 from api.http.deps import AppContextDep
+from api.http.paging import within_page
 from api.http.problems import problems
 from api.live import source, streams
 from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
@@ -96,12 +97,9 @@ def _page_of(session: Session, channel: Channel, last_event: int, after: int | N
     if after is None:
         return EventPage(object="list", data=[], has_more=False, next=last_event)
     rows, more = events.page(session, channel.id, after=after, limit=limit)
-    return EventPage(
-        object="list",
-        data=[event_view(row) for row in rows],
-        has_more=more,
-        next=rows[-1].id if more else None,
-    )
+    data = within_page([event_view(row) for row in rows])
+    more = more or len(data) < len(rows)
+    return EventPage(object="list", data=data, has_more=more, next=data[-1].id if more else None)
 
 
 def _stream_of(

@@ -20,6 +20,8 @@ router = resource("/v1/usage", "usage")
 # The longest time that one answer covers, and the one that it covers unless told otherwise, in days.
 MOST_DAYS = {"hour": 31, "day": 366}
 USUAL_DAYS = {"hour": 1, "day": 30}
+# Of one answer; grouped by key, a month has as many where a dozen keys work each hour.
+MOST_BUCKETS = 10_000
 YEARS = 1970, 9000
 
 
@@ -46,6 +48,11 @@ def get_usage(
             f"`from` and `to` are {(end - begin).days} days apart; with `bucket={bucket}` at most {MOST_DAYS[bucket]}."
         )
     buckets = usage.buckets(session, caller.owner, begin, end, bucket=bucket, group_by=group_by)
+    if len(buckets) > MOST_BUCKETS:
+        raise InvalidParameter(
+            f"These are {len(buckets):,} buckets; expected at most {MOST_BUCKETS:,}. Ask for fewer days, for "
+            "`bucket=day`, or without `group_by`."
+        )
     return usage_view(bucket, group_by, buckets, usage.quotas(session, caller.owner, app.settings.quotas))
 
 

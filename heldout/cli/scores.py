@@ -35,7 +35,9 @@ def show_scores(confusion: ConfusionView, split: Split) -> None:
 
 def _row(found: SplitScores, label: int, classes: list[str]) -> tuple[str, ...]:
     scores: ClassScores = found.per_class[label]
-    wrong = [0 if answer == label else count for answer, count in enumerate(found.confusion[label])]
+    # Of many classes there is no matrix.
+    answers = found.confusion[label] if found.confusion else [0]
+    wrong = [0 if answer == label else count for answer, count in enumerate(answers)]
     most = max(range(len(wrong)), key=wrong.__getitem__)
     return (
         scores.label,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from heldout.stored.evaluation import SPLIT_NAMES, LastEpochScores, StoredEvaluation
+from heldout.stored.evaluation import SPLIT_NAMES, LastEpochScores, Matrix, StoredEvaluation
 from heldout.stored.final import FinalView, SplitResult
 from heldout.stored.gap import Calibration, StoredGap
 from heldout.stored.measurement import Preprocessing
@@ -16,7 +16,7 @@ class SplitFigures:
     accuracy: float
     count: int
     loss: float | None = None
-    confusion: tuple[tuple[int, ...], ...] = ()
+    confusion: Matrix = ()
 
     @property
     def correct(self) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from heldout.errors.base import FieldError
 from heldout.json_pointer import pointer_to
 from heldout.mending.changes import VersionChanges, index_in
+from heldout.spec import MAX_CLASS_NAMES_BYTES
 from heldout.stored.evaluation import SPLIT_NAMES
 
 # They exchange height and width.
@@ -60,7 +61,12 @@ def _classes(changes: VersionChanges, classes: Sequence[str]) -> Iterator[FieldE
         yield from unknown(("rename_classes", old), old)
         if old == new:
             yield FieldError(pointer_to(("rename_classes", old)), f"The class {old!r} is called so already.")
-    if len({renamed.get(name, name) for name in classes}) < 2:
+    left = {renamed.get(name, name) for name in classes}
+    size = sum(len(name.encode()) for name in left)
+    if renamed and size > MAX_CLASS_NAMES_BYTES:
+        detail = f"The names of the classes would take {size:,} bytes; at most {MAX_CLASS_NAMES_BYTES:,} are allowed."
+        yield FieldError("/rename_classes", detail)
+    if len(left) < 2:
         yield FieldError("/rename_classes", "One class would be left; at least two are needed.")
 
 

@@ -31,13 +31,15 @@ def confusion_picture(confusion: ConfusionView, name: str, split: Split | None =
     """The matrix of one split; without `split` of test, or of what comes closest to it.
 
     Raises:
-        NotMeasured: if the job was not measured on this split.
+        NotMeasured: if the job was not measured on this split, or has too many classes.
     """
     measured = [one for one in ("test", "validation", "train") if one in confusion.splits]
     chosen = split or measured[0]
     if chosen not in confusion.splits:
         raise NotMeasured(f"The job was not measured on its {chosen} images, but on {' and '.join(measured)}.")
     counts, classes = confusion.splits[chosen].confusion, confusion.classes
+    if not counts:
+        raise NotMeasured(f"There is no matrix of {len(classes):,} classes: `heldout confusion` lists them.")
     right = sum(row[place] for place, row in enumerate(counts))
     title = f"{name}: {right:,} of {sum(map(sum, counts)):,} {chosen} images answered correctly"
     drawn = _text(counts, classes) if len(classes) <= MAX_TEXT_CLASSES else _list(counts, classes)

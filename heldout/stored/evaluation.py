@@ -1,10 +1,18 @@
 """`evaluation.json`: how a job's kept weights answer, class by class. The worker writes it beside the model."""
 
-from typing import ClassVar, Literal, get_args
+from array import array
+from contextlib import suppress
+from typing import Any, ClassVar, Literal, get_args
+
+from pydantic import InstanceOf
 
 from heldout.stored.file import StoredFile, StoredPart
 
 SplitName = Literal["train", "validation", "test"]
+# Rows of a matrix that is not kept as Python's numbers.
+LARGE_MATRIX = 200
+MAX_TWO_BYTES = 65_535
+Matrix = tuple[tuple[int, ...] | InstanceOf[array[int]], ...]
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 
 
@@ -38,7 +46,7 @@ class SplitScores(StoredPart):
     equal bins of the answer's probability; null without images. mistakes: wrong answers, the surest first.
     """
 
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: Matrix
     per_class: tuple[ClassScores, ...]
     calibration_error: float | None
     mistakes: tuple[Mistake, ...]
@@ -76,3 +84,12 @@ class StoredEvaluation(StoredFile):
     classes: tuple[str, ...]
     splits: dict[SplitName, SplitScores]
     last_epoch: LastEpochScores | None = None
+
+    @classmethod
+    def compacted(cls, part: dict[str, Any]) -> dict[str, Any]:
+        """A matrix with two or four bytes for each of its cells: three of a thousand classes have three million."""
+        rows = part.get("confusion")
+        if isinstance(rows, list) and len(rows) > LARGE_MATRIX:
+            with suppress(TypeError, ValueError, OverflowError):  # the validation says what is wrong with it
+                part["confusion"] = tuple(array("H" if max(row) <= MAX_TWO_BYTES else "i", row) for row in rows)
+        return part

@@ -7,6 +7,9 @@ from pydantic import Field
 from heldout.stored.final import Figure
 from heldout.views.base import View
 
+# A matrix of more classes would take megabytes.
+MAX_MATRIX_CLASSES = 200
+
 
 class ClassScores(View):
     """Of one class; null where there is nothing to divide by."""
@@ -35,7 +38,10 @@ class Mistake(View):
 class SplitScores(View):
     """The kept weights on one split, class by class."""
 
-    confusion: list[list[int]] = Field(description="Rows are labels, columns answers, in the order of `classes`.")
+    confusion: list[list[int]] = Field(
+        description=f"Rows are labels, columns answers, in the order of `classes`; empty above {MAX_MATRIX_CLASSES} "
+        "classes, where `…/confusion/images` still has the cells one by one."
+    )
     per_class: list[ClassScores]
     calibration_error: Figure = Field(description="Expected calibration error over 15 bins.")
     mistakes: list[Mistake] = Field(description="The most confident first.")

@@ -43,7 +43,9 @@ class ModelView(View):
     classes: int | None = Field(description="How many it tells apart; null for a feature map.")
     parameters: int | None
     trainable_parameters: int | None = Field(description="Null for ONNX, which does not say.")
-    layers: list[ModelLayerView] | None = Field(description="Those that have weights; null in lists.")
+    layers: list[ModelLayerView] | None = Field(
+        description="Those that have weights, only the first where all take more than 128 KiB; null in lists."
+    )
     made_by: str | None = Field(description="The program that has written the file.")
     size_bytes: int
     sha256: str

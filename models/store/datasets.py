@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, literal, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, defer
 
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import DatasetNotReady, DatasetUnavailable
@@ -107,12 +107,12 @@ def version_in(reference: str) -> int:
 
 def page(
     session: Session, owner: str, *, after: str | None, limit: int, status: DatasetStatus | None = None
-) -> tuple[list[DatasetRow], bool]:
-    """Datasets that the owner sees, newest first, and whether there are more.
+) -> Sequence[str]:
+    """The ids of datasets that the owner sees, newest first: one more than `limit` if there are more.
 
     A rejected version is among them only while it is the newest of its name; with `status` all that have it are.
     """
-    query = select(DatasetRow).where(_visible_to(literal(owner)), DatasetRow.same_as.is_(None))
+    query = select(DatasetRow.id).where(_visible_to(literal(owner)), DatasetRow.same_as.is_(None))
     if status is not None:
         query = query.where(DatasetRow.status == status)
     else:
@@ -126,8 +126,13 @@ def page(
         query = query.where(or_(DatasetRow.status != DatasetStatus.REJECTED, ~has_newer))
     if after is not None:
         query = query.where(DatasetRow.id < after)
-    rows = session.scalars(query.order_by(DatasetRow.id.desc()).limit(limit + 1)).all()
-    return list(rows[:limit]), len(rows) > limit
+    return session.scalars(query.order_by(DatasetRow.id.desc()).limit(limit + 1)).all()
+
+
+def listed(session: Session, ids: Sequence[str]) -> Sequence[DatasetRow]:
+    """The datasets with these ids, newest first, without what was said about their uploads."""
+    query = select(DatasetRow).where(DatasetRow.id.in_(ids)).options(defer(DatasetRow.spec))
+    return session.scalars(query.order_by(DatasetRow.id.desc())).all()
 
 
 def bundled(session: Session) -> Sequence[DatasetRow]:

@@ -39,11 +39,15 @@ def reserve_content(
     sha256: str,
     *,
     size_bytes: int = 0,
+    beside_bytes: int = 0,
     bounds: Bounds = NO_BOUNDS,
 ) -> None:
     """Note the content address and the size of a dataset, before its files are stored under it.
 
     From then on nobody removes the files of that address, and their bytes count as its owner's.
+
+    Args:
+        beside_bytes: of the files that are stored for this dataset alone; they count instead of its upload.
 
     Raises:
         LeaseLost: if this attempt no longer holds the ingest.
@@ -51,13 +55,13 @@ def reserve_content(
     """
     # Before other locks, as in requests.
     owner = session.scalar(select(DatasetRow.owner).where(DatasetRow.id == dataset_id))
-    quotas.require_bytes(session, owner or "", bounds, dataset_id, size_bytes)
+    quotas.require_bytes(session, owner or "", bounds, dataset_id, size_bytes + beside_bytes)
     locks.lock(session, "content", sha256)
     require_held(session, held)
     session.execute(
         update(DatasetRow)
         .where(DatasetRow.id == dataset_id)
-        .values(sha256=sha256, size_bytes=size_bytes)
+        .values(sha256=sha256, size_bytes=size_bytes, beside_bytes=beside_bytes)
         .execution_options(synchronize_session=False)
     )
 

@@ -1,5 +1,6 @@
 """What clients do to jobs: look up, ask to cancel or pause, resume, change, delete."""
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued, PartOfStudy
 from heldout.kinds import LISTED_KINDS
 from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus, shown_status
+from heldout.quotas import counted_bytes
 from models.database import db_now
 from models.store import events, job_metadata, studies
 from models.store.narrowing import Filters, matching_ids
@@ -205,6 +207,7 @@ def change(
         .values(
             **{"user_metadata" if field == "metadata" else field: value for field, value in columns.items()},
             spec=spec,
+            spec_bytes=counted_bytes(json.dumps(spec, ensure_ascii=False, separators=(",", ":"))),
             version=JobRow.version + 1,
         )
         .execution_options(synchronize_session=False)

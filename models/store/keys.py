@@ -19,6 +19,7 @@ from models.store import webhooks
 from models.tables import KeyRow
 
 PREFIX = "ho"
+LISTED_OVER = 500
 
 # Built once, of columns rather than of the row as an object: this precedes every request.
 KEY_TABLE = KeyRow.__table__
@@ -189,8 +190,12 @@ def all_of(session: Session) -> Sequence[KeyRow]:
 
 
 def of_owner(session: Session, owner: str) -> Sequence[KeyRow]:
-    """The owner's keys, oldest first, revoked ones too."""
-    return session.scalars(select(KeyRow).where(KeyRow.owner == owner).order_by(KeyRow.created_at, KeyRow.id)).all()
+    """The owner's keys, oldest first: all that are valid, and the latest of those that are revoked or have expired."""
+    over = select(KeyRow.id).where(KeyRow.owner == owner, IS_OVER)
+    latest = over.order_by(KeyRow.created_at.desc(), KeyRow.id.desc()).limit(LISTED_OVER).subquery()
+    is_listed = or_(~IS_OVER, KeyRow.id.in_(select(latest.c.id)))
+    query = select(KeyRow).where(KeyRow.owner == owner, is_listed)
+    return session.scalars(query.order_by(KeyRow.created_at, KeyRow.id)).all()
 
 
 def owner_of(session: Session, key_id: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sqlalchemy import Select, delete, insert, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from heldout.errors import EvaluationFinished, EvaluationNotFinished, EvaluationNotFound
 from heldout.kinds import JobKind, MeasureSpec
@@ -34,7 +34,7 @@ def queue(session: Session, owner: str, model: ModelRow, facts: ModelFacts, data
             model=model.id,
             model_name=model.name,
             key=model.key,
-            facts=facts.model_copy(update={"layers": ()}),
+            facts=facts.model_copy(update={"layers": (), "feature_map": None}),
             max_runtime_s=MAX_RUNTIME_S,
         ),
         dataset_id=dataset.id,
@@ -57,10 +57,12 @@ def page(
 ) -> tuple[list[tuple[JobRow, DatasetRow]], bool]:
     """The owner's evaluations, newest first, and whether there are more than `limit` after the id `after`.
 
+    Of their datasets there is only what views refer to.
+
     Args:
         model: the id of a model; only its evaluations.
     """
-    query = _of(owner)
+    query = _of(owner).options(load_only(DatasetRow.id, DatasetRow.name, DatasetRow.version))
     if model is not None:
         query = query.where(JobRow.spec["model"].as_string() == model)
     if after is not None:

@@ -76,13 +76,17 @@ def find(session: Session, owner: str, model_id: str) -> ModelRow:
     return row
 
 
-def page(session: Session, owner: str, *, after: str | None, limit: int) -> tuple[Sequence[ModelRow], bool]:
-    """The owner's models, newest first, and whether there are more than `limit` after the id `after`."""
-    query = _of(owner)
+def page(session: Session, owner: str, *, after: str | None, limit: int) -> Sequence[str]:
+    """The ids of the owner's models after the id `after`, newest first: one more than `limit` if there are more."""
+    query = select(ModelRow.id).where(ModelRow.owner == owner)
     if after is not None:
         query = query.where(ModelRow.id < after)
-    rows = session.scalars(query.order_by(ModelRow.id.desc()).limit(limit + 1)).all()
-    return rows[:limit], len(rows) > limit
+    return session.scalars(query.order_by(ModelRow.id.desc()).limit(limit + 1)).all()
+
+
+def listed(session: Session, ids: Sequence[str]) -> Sequence[ModelRow]:
+    """The models with these ids, newest first."""
+    return session.scalars(select(ModelRow).where(ModelRow.id.in_(ids)).order_by(ModelRow.id.desc())).all()
 
 
 def remove(session: Session, owner: str, model_id: str) -> None:
@@ -125,10 +129,11 @@ def mark_ready(session: Session, held: HeldAttempt, model_id: str, facts: ModelF
     """End a check well, unless it was cancelled. A second call changes nothing. Raises LeaseLost."""
     if not has_succeeded(session, held):
         require_held(session, held)
+        about, layers = facts.bounded().to_columns()
         is_read = session.scalar(
             update(ModelRow)
             .where(ModelRow.id == model_id, ModelRow.status == ModelStatus.CHECKING)
-            .values(status=ModelStatus.READY, facts=facts.model_dump(mode="json"))
+            .values(status=ModelStatus.READY, facts=about, layers=layers)
             .returning(ModelRow.id)
             .execution_options(synchronize_session=False)
         )
@@ -144,7 +149,7 @@ def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobSta
 
 def facts_of(row: ModelRow) -> ModelFacts | None:
     """What was found in the file; None until it is ready."""
-    return None if row.facts is None else ModelFacts.model_validate(row.facts)
+    return None if row.facts is None else ModelFacts.from_columns(row.facts, row.layers)
 
 
 def _of(owner: str) -> Select[ModelRow]:

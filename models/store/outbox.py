@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import structlog
 from sqlalchemy import ColumnElement, Table, delete, insert, inspect, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from heldout.errors import DeliveryNotFound, SpecUnreadable, WebhookDisabled
 from heldout.event_types import SubjectObject
@@ -209,7 +209,7 @@ def claim(session: Session, now: datetime, room: Room, *, lease_s: float) -> lis
 
 def page(session: Session, webhook_id: str, *, after: str | None, limit: int) -> tuple[Sequence[DeliveryRow], bool]:
     """A webhook's deliveries, newest first, and whether there are more than `limit` after the id `after`."""
-    query = select(DeliveryRow).where(DeliveryRow.webhook_id == webhook_id)
+    query = select(DeliveryRow).where(DeliveryRow.webhook_id == webhook_id).options(defer(DeliveryRow.payload))
     if after is not None:
         query = query.where(DeliveryRow.id < after)
     rows = session.scalars(query.order_by(DeliveryRow.id.desc()).limit(limit + 1)).all()

@@ -45,6 +45,8 @@ NEAR = 500
 _OWNER: BindParameter[str] = bindparam("owner", type_=String)
 _RUNS_IN_SLOT = (JobRow.status == JobStatus.RUNNING, JobRow.kind.in_(KINDS_IN_SLOTS))
 _DATASETS = (DatasetRow.owner == _OWNER, DatasetRow.deleted_at.is_(None), DatasetRow.status != DatasetStatus.REJECTED)
+# The same content in two versions is stored once, and counts twice: either may be deleted.
+_DATASET_BYTES = func.coalesce(DatasetRow.size_bytes, 0) + func.coalesce(DatasetRow.beside_bytes, 0)
 _MODELS = (ModelRow.owner == _OWNER, ModelRow.status != ModelStatus.REJECTED)
 _COUNT = func.count()
 
@@ -66,8 +68,7 @@ _USED: Mapping[Quota, Select[Any]] = {
         _bytes_of(JobRow.spec_bytes, JobRow.owner == _OWNER, JobRow.spec_bytes.is_not(None))
         + _bytes_of(StudyRow.spec_bytes, StudyRow.owner == _OWNER, StudyRow.spec_bytes.is_not(None))
     ),
-    # The same content in two versions is stored once, and counts twice: either may be deleted.
-    Quota.STORED_BYTES: select(_bytes_of(DatasetRow.size_bytes, *_DATASETS) + _bytes_of(ModelRow.size_bytes, *_MODELS)),
+    Quota.STORED_BYTES: select(_bytes_of(_DATASET_BYTES, *_DATASETS) + _bytes_of(ModelRow.size_bytes, *_MODELS)),
     Quota.KEYS: select(_COUNT).where(KeyRow.owner == _OWNER, ~keys.IS_OVER),
     Quota.WEBHOOKS: select(_COUNT).where(WebhookRow.owner == _OWNER),
     Quota.UPLOADS: select(_COUNT).where(UploadPlaceRow.owner == _OWNER, UploadPlaceRow.expires_at > db_now()),
@@ -135,7 +136,7 @@ def require_bytes(session: Session, owner: str, bounds: Bounds, dataset_id: str,
     if most is None:
         return
     locks.lock(session, "quotas", owner)
-    others = _bytes_of(DatasetRow.size_bytes, *_DATASETS, DatasetRow.id != dataset_id)
+    others = _bytes_of(_DATASET_BYTES, *_DATASETS, DatasetRow.id != dataset_id)
     of_all = select(others + _bytes_of(ModelRow.size_bytes, *_MODELS))
     used = session.scalar(of_all, {"owner": owner}) or 0
     if used + size_bytes > most:

@@ -33,6 +33,7 @@ def add_version(
     status: DatasetStatus,
     message: str,
     derived_from: dict[str, Any] | None = None,
+    changes: dict[str, Any] | None = None,
 ) -> DatasetRow:
     """The row of a new version under the spec's name, and its first event, which says `message`."""
     locks.lock(session, "dataset", owner, spec.name)  # two versions at once must not get one number
@@ -49,6 +50,7 @@ def add_version(
             status=status,
             spec=spec.model_dump(mode="json"),
             derived_from=derived_from,
+            changes=changes,
             created_at=db_now(),
         )
     ).one()
@@ -71,7 +73,14 @@ def owned_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
 
 
 def receive(
-    session: Session, owner: str, dataset_id: str, *, key: str, sha256: str, max_runtime_s: float
+    session: Session,
+    owner: str,
+    dataset_id: str,
+    *,
+    key: str,
+    sha256: str,
+    max_runtime_s: float,
+    size_bytes: int | None = None,
 ) -> tuple[DatasetRow, JobRow | None]:
     """The upload lies whole under `key`: queue its ingest, and give back the dataset and the ingest's job.
 
@@ -100,6 +109,7 @@ def receive(
         message="The upload is complete; a worker will ingest it.",
         upload_key=key,
         upload_sha256=sha256,
+        beside_bytes=size_bytes,
     )
     session.refresh(row)
     return row, _queue_ingest(session, row, key, max_runtime_s)

@@ -39,12 +39,9 @@ def derive(
     if refused:
         raise InvalidSpec(f"The changes do not fit {base.name}@{base.version}: {refused[0].detail}", errors=refused)
     dataset = _spec_of(base, spec.name or base.name, changes)
-    derived_from = {
-        "dataset": {"id": base.id, "name": base.name, "version": base.version},
-        "changes": changes.body(),
-    }
+    derived_from = {"dataset": {"id": base.id, "name": base.name, "version": base.version}}
     message = f"A worker will derive it from {base.name}@{base.version}."
-    row = add_version(session, owner, dataset, DatasetStatus.CHECKING, message, derived_from)
+    row = add_version(session, owner, dataset, DatasetStatus.CHECKING, message, derived_from, changes.body())
     job = new_jobs.add(
         session,
         job_id=new_id("job"),

@@ -2,7 +2,7 @@
 
 from heldout.stored.evaluation import SplitScores as StoredSplit
 from heldout.stored.evaluation import StoredEvaluation
-from heldout.views.confusion import ClassScores, ConfusionView, Mistake, SplitScores
+from heldout.views.confusion import MAX_MATRIX_CLASSES, ClassScores, ConfusionView, Mistake, SplitScores
 from models.views.dataset import thumbnail_of
 
 
@@ -32,7 +32,7 @@ def _split_view(
         return None if trained is None or here is None else trained - here
 
     return SplitScores(
-        confusion=[list(row) for row in split.confusion],
+        confusion=[list(row) for row in split.confusion] if len(classes) <= MAX_MATRIX_CLASSES else [],
         per_class=[
             ClassScores(label=classes[place], gap=gap(place), **scores.model_dump())
             for place, scores in enumerate(split.per_class)

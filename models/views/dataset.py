@@ -11,8 +11,8 @@ def dataset_view(row: DatasetRow, *, with_changes: bool = True) -> DatasetView:
     with_changes: what a derived version changed; it may name thousands of images, so lists and webhooks have null.
     """
     derived_from = row.derived_from
-    if derived_from is not None and not with_changes:
-        derived_from = {**derived_from, "changes": None}
+    if derived_from is not None:
+        derived_from = {**derived_from, "changes": row.changes if with_changes else None}
     return DatasetView.model_validate(
         {
             "id": row.id,

@@ -7,7 +7,7 @@ from models.tables_models import ModelRow
 
 def model_view(row: ModelRow, *, with_layers: bool = True) -> ModelView:
     """The model as clients see it."""
-    facts = None if row.facts is None else ModelFacts.model_validate(row.facts)
+    facts = None if row.facts is None else ModelFacts.from_columns(row.facts, row.layers if with_layers else None)
     layers = None
     if facts is not None and with_layers:
         layers = [

@@ -318,7 +318,9 @@ def blobs(tmp_path) -> Blobs:
 
 def names(database: Database) -> Counter:
     with database.read() as session:
-        return Counter(row.name for row in datasets.page(session, ALICE, after=None, limit=50)[0])
+        return Counter(
+            row.name for row in datasets.listed(session, datasets.page(session, ALICE, after=None, limit=50))
+        )
 
 
 def test_what_is_here_is_stored_and_what_is_not_is_left_out(database, blobs, tmp_path, monkeypatch, small):

@@ -145,6 +145,7 @@ class IngestAttempt:
     def _store(self, report: Report, target: Path) -> None:
         began = time.monotonic()
         dataset_id: str = self._dataset_id
+        own = {path.relative_to(target): path for name in OWN_FILES for path in _files_in(target / name)}
         try:
             self._lease.persist(
                 lambda session: ingests.reserve_content(
@@ -153,16 +154,14 @@ class IngestAttempt:
                     dataset_id,
                     report.sha256,
                     size_bytes=report.size_bytes,
+                    beside_bytes=sum(path.stat().st_size for path in own.values()),
                     bounds=self._settings.quotas,
                 )
             )
         except QuotaExceeded as refused:
             raise Rejection(RejectionCode.QUOTA_EXCEEDED, refused.detail) from refused
         files = {f"datasets/{report.sha256}/{name}": target / name for name in FILES}
-        for name in OWN_FILES:
-            for file in sorted((target / name).rglob("*")) if (target / name).is_dir() else [target / name]:
-                if file.is_file():
-                    files[f"datasets/{dataset_id}/{file.relative_to(target).as_posix()}"] = file
+        files |= {f"datasets/{dataset_id}/{path.as_posix()}": file for path, file in own.items()}
         digests = self._files.store(files)
         ingested = IngestedContent(
             sha256=report.sha256,
@@ -192,6 +191,11 @@ class IngestAttempt:
     @property
     def _dataset_id(self) -> str:
         return self._claimed.dataset_id
+
+
+def _files_in(place: Path) -> list[Path]:
+    """The file itself, or those in the folder."""
+    return [path for path in sorted([place, *place.rglob("*")]) if path.is_file()]
 
 
 def _missing(spec: IngestSpec | DeriveSpec) -> Rejection:

@@ -1,5 +1,6 @@
 """Datasets: list them, and show one with its splits, its audit and pictures of it."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Response
@@ -41,6 +42,8 @@ router = resource("/v1/datasets", "datasets")
 
 # Of a file of which only the header and one row are read.
 HEADER_BYTES = 1024
+# Of the names of all pairs in an audit; the names of most uploads have a tenth.
+MAX_CHARACTERS_OF_PAIRS = 256 * 1024
 
 Reference = Annotated[str, Path(description="An id `ds_…`, a name (its newest ready version), or `name@version`.")]
 
@@ -56,13 +59,12 @@ def list_datasets(
     ] = None,
 ) -> DatasetPage:
     """The caller's datasets and the bundled ones, newest first."""
-    rows, more = datasets.page(session, caller.owner, after=asked.after, limit=asked.limit, status=status)
-    return DatasetPage(
-        object="list",
-        data=[dataset_view(row, with_changes=False) for row in rows],
-        has_more=more,
-        next=rows[-1].id if more else None,
-    )
+    ids = datasets.page(session, caller.owner, after=asked.after, limit=asked.limit, status=status)
+
+    def views(block: Sequence[str]) -> list[DatasetView]:
+        return [dataset_view(row, with_changes=False) for row in datasets.listed(session, block)]
+
+    return asked.filled(DatasetPage, ids, views)
 
 
 @router.get("/{dataset}", responses=problems(DatasetNotFound))
@@ -101,11 +103,22 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
     def example(one: dict[str, Any]) -> dict[str, Any]:
         return {**one, "thumbnail": thumbnail_of(row.id, one["index"])}
 
+    characters = 0
+
+    def shown(pairs: Sequence[Sequence[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
+        """As many as there is room for: names of files may have a kilobyte."""
+        nonlocal characters
+        for pair in pairs:
+            characters += sum(len(image["member"]) for image in pair)
+            if characters > MAX_CHARACTERS_OF_PAIRS:
+                return
+            yield [example(image) for image in pair]
+
     findings = [
         {
             **one,
             "examples": [example(image) for image in one["examples"]],
-            "pairs": [[example(image) for image in pair] for pair in one["pairs"]],
+            "pairs": list(shown(one["pairs"])),
             "mend": mend,
         }
         for one, mend in zip(stored["findings"], offers_of(audit.findings), strict=True)

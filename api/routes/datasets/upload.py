@@ -237,6 +237,7 @@ def _queue(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedC
             key=received.key,
             sha256=received.sha256,
             max_runtime_s=app.settings.max_ingest_s,
+            size_bytes=received.size_bytes,
         )
         view = dataset_view(row)
         if ingest is not None:

@@ -28,12 +28,9 @@ def list_models(
     asked: Annotated[AskedPage, page_of("mod")],
 ) -> ModelPage:
     """The caller's models, newest first."""
-    rows, more = models.page(session, caller.owner, after=asked.after, limit=asked.limit)
-    return ModelPage(
-        object="list",
-        data=[model_view(row, with_layers=False) for row in rows],
-        has_more=more,
-        next=rows[-1].id if more else None,
+    ids = models.page(session, caller.owner, after=asked.after, limit=asked.limit)
+    return asked.filled(
+        ModelPage, ids, lambda block: [model_view(row, with_layers=False) for row in models.listed(session, block)]
     )
 
 

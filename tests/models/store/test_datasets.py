@@ -91,15 +91,14 @@ def test_pages_hold_what_the_owner_sees_newest_first(database):
     after, more = None, True
     while more:
         with database.read() as session:
-            rows, more = datasets.page(session, ALICE, after=after, limit=2, status="ready")
-        found += [row.id for row in rows]
-        after = found[-1]
+            page = datasets.page(session, ALICE, after=after, limit=2, status="ready")
+            assert [row.id for row in datasets.listed(session, page)] == page
+        found += page[:2]
+        after, more = found[-1], len(page) > 2
     assert found == ids
     with database.read() as session:
-        assert [row.id for row in datasets.page(session, ALICE, after=None, limit=50, status="checking")[0]] == [
-            checking
-        ]
-        assert len(datasets.page(session, ALICE, after=None, limit=50)[0]) == 6
+        assert datasets.page(session, ALICE, after=None, limit=50, status="checking") == [checking]
+        assert len(datasets.page(session, ALICE, after=None, limit=50)) == 6
 
 
 def test_a_rejected_version_is_listed_while_it_is_the_newest_of_its_name(database):
@@ -114,8 +113,9 @@ def test_a_rejected_version_is_listed_while_it_is_the_newest_of_its_name(databas
         more = True
         while more:
             with database.read() as session:
-                rows, more = datasets.page(session, ALICE, after=found[-1] if found else None, limit=2, **status)
-            found += [row.id for row in rows]
+                page = datasets.page(session, ALICE, after=found[-1] if found else None, limit=2, **status)
+            found += page[:2]
+            more = len(page) > 2
         return sorted(found)
 
     assert listed() == sorted([alone, ready, last])
@@ -142,7 +142,7 @@ def test_the_same_content_again_changes_nothing_and_other_content_is_a_new_versi
     for images in (dots(), dots(), brighter(), brighter(), dots()):
         add_bundled(database, "dots", images)
     with database.read() as session:
-        rows = datasets.page(session, ALICE, after=None, limit=50)[0]
+        rows = datasets.listed(session, datasets.page(session, ALICE, after=None, limit=50))
         [newest] = datasets.bundled(session)
     assert sorted(row.version for row in rows) == [1, 2]
     assert newest.version == 2
@@ -162,7 +162,8 @@ def test_processes_that_start_at_once_add_a_bundled_dataset_once(database):
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: add_bundled(database, "dots", dots()), range(6)))
     with database.read() as session:
-        assert [row.version for row in datasets.page(session, ALICE, after=None, limit=50)[0]] == [1]
+        listed = datasets.listed(session, datasets.page(session, ALICE, after=None, limit=50))
+        assert [row.version for row in listed] == [1]
 
 
 def test_described_splits_count_each_class_even_an_absent_one():

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import FolderUse
+from heldout.spec import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
 from worker.ingest.images.formats import is_image, is_refused_image
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, broken_files, printable
@@ -22,7 +23,6 @@ REFUSED_EXTENSIONS = frozenset(
     {"gif", "tif", "tiff", "heic", "heif", "avif", "svg", "jp2", "psd", "raw", "dcm", "ppm", "pgm"}
 )
 NAMED_EXTENSIONS = READ_EXTENSIONS | REFUSED_EXTENSIONS
-MAX_CLASS_CHARACTERS = 128
 MAX_SHOWN_FOLDERS = 3
 
 
@@ -264,4 +264,11 @@ def checked_classes(classes: Sequence[str], limits: Limits) -> tuple[str, ...]:
                 "are allowed, without control characters. Rename it.",
                 name,
             )
+    size = sum(len(name.encode()) for name in classes)
+    if size > MAX_CLASS_NAMES_BYTES:
+        raise Rejection(
+            RejectionCode.BAD_LABELS,
+            f"The names of the {len(classes):,} classes take {size:,} bytes; at most {MAX_CLASS_NAMES_BYTES:,} are "
+            "allowed. Shorten them.",
+        )
     return tuple(classes)

@@ -24,11 +24,11 @@ def facts_of(file: Path) -> ModelFacts:
         # Here, since importing TensorFlow takes seconds.
         from worker.training.foreign import keras_model
 
-        return keras_model.facts_of(file)
+        return keras_model.facts_of(file).bounded()
     if start.startswith(_HDF5):
         raise ModelRefused(
             ModelRejectionCode.OLD_FORMAT,
             "The file is HDF5, which Keras wrote before its `.keras` files. Load it with Keras, and save the model "
             "with `model.save('model.keras')`.",
         )
-    return onnx_model.facts_of(file)
+    return onnx_model.facts_of(file).bounded()
