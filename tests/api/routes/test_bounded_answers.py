@@ -396,7 +396,6 @@ def test_no_answer_is_larger_than_two_megabytes_or_takes_more_than_fifty_of_memo
     found: dict[str, tuple[int, int, float]] = {}
     for path, query in BOUNDED.items():
         url = (path + query).format(**largest.ids)
-        began = time.monotonic()
         answer, mib = measured(client, url)
         found[path] = (answer.status_code, len(answer.content), round(mib, 1))
     assert {path: one for path, one in found.items() if one[0] not in {200, 204}} == {}
