@@ -7,6 +7,8 @@ import pytest
 from heldout.errors import InvalidSpec
 from heldout.initial import Initial, Weights, match
 from heldout.layers import plan_network
+from heldout.model_facts import ModelFacts, ModelLayer
+from heldout.model_lifecycle import ModelFormat
 from heldout.spec import JobSpec
 
 SOURCE = {"blocks": [{"filters": 4, "batch_norm": True}, {"filters": 8}], "dense": [{"units": 5}]}
@@ -29,6 +31,27 @@ def test_the_same_network_for_the_same_classes_takes_everything() -> None:
     taken = ("block1_conv1", "block1_norm1", "block2_conv1", "dense1", "output")
     assert found(SOURCE) == Initial(found(SOURCE).weights, taken, ())
     assert found({**SOURCE, "blocks": [{**block, "dropout": 0.5} for block in SOURCE["blocks"]]}).taken == taken
+
+
+def test_of_an_uploaded_model_only_shapes_are_kept_that_a_network_could_take() -> None:
+    """Each job that starts from it keeps them."""
+    kernel, odd = ModelLayer(name="a", type="Conv2D", weights=((3, 3, 1, 4), (4,))), ((2,) * 9, (1,))
+    layers = (kernel, ModelLayer(name="b", type="Odd", weights=odd), *[kernel] * 5000)
+    facts = ModelFacts(
+        format=ModelFormat.KERAS, input_shape=(16, 16, 1), output_shape=(2,), parameters=1, layers=layers
+    )
+    known = Weights.of_model("mod_1", facts)
+    assert (known.layers["0000"], known.layers["0001"], len(known.layers)) == (kernel.weights, (), 80)
+    most = JobSpec.model_validate(
+        {
+            "dataset": "dots",
+            "network": {
+                "blocks": [{"filters": 1, "batch_norm": True, "repeat": 4, "kernel_size": 1, "pool": 1}] * 8,
+                "dense": [{"units": 1}] * 4,
+            },
+        }
+    )
+    assert len([one for one in plan_network(most.network, (16, 16, 1), 2).layers if one.weights]) <= len(known.layers)
 
 
 @pytest.mark.parametrize("classes", ["cd", "ba", "abc"])

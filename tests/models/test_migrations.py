@@ -16,14 +16,17 @@ from heldout.datasets import DatasetSpec
 from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.kinds import KINDS_BESIDE_SLOTS, IngestSpec, JobKind
 from heldout.lifecycle import JobStatus, StopReason
+from heldout.quotas import Quota
 from heldout.views.job import JobView
 from models import migrations
 from models.database import Database
 from models.ids import new_id
-from models.store import claims, events, new_jobs, owner_events, relations
+from models.store import claims, events, models, new_jobs, owner_events, quotas, relations
 from models.store.claims import Result
 from models.store.narrowing import Filters
-from models.tables import Base, DeliveryRow, WebhookRow
+from models.tables import Base, DatasetRow, DeliveryRow, JobRow, WebhookRow
+from models.tables_models import ModelRow
+from models.views.dataset import dataset_view
 from tests.models.work import ALICE, Work, final_of, page_of_jobs, result, spec
 
 # The revision before a job's files had rows of their own.
@@ -167,6 +170,60 @@ def test_a_database_with_running_jobs_is_upgraded_and_they_go_on(work: Work, rel
     run(work.database, command.downgrade, "-1")
     assert work.row(held.job_id).status is JobStatus.SUCCEEDED
     assert len(work.stored(held.job_id)["epochs"]) == 2
+
+
+def test_large_rows_that_were_there_are_bounded_and_counted(work: Work):
+    """Of an uploaded model, whose facts were 21 MB; of a version with its changes; and of a job's spec."""
+    wide = {f"{number}": "é" * 512 for number in range(8)}
+    large, small = work.submit(metadata=wide), work.submit()
+    run(work.database, command.downgrade, "0029")
+    layer = {"name": "é" * 200, "type": "initializer", "weights": [[3, 3]]}
+    facts = {
+        "format": "onnx",
+        "channels_first": False,
+        "input_shape": [8, 8, 1],
+        "output_shape": [2],
+        "parameters": 9,
+        "trainable_parameters": None,
+        "feature_map": None,
+        "made_by": "",
+        "layers": [layer] * 5000,
+    }
+    derived_from = {"dataset": {"id": "ds_0", "name": "pets", "version": 1}, "changes": {"drop_copies": True}}
+    model = {"id": "mod_1", "owner": ALICE, "name": "m", "status": "ready", "key": "models/mod_1", "size_bytes": 1}
+    now = "2026-01-01T00:00:00.000Z"
+    rows = {
+        "models": {**model, "sha256": "0", "check_job": "job_1", "facts": json.dumps(facts), "created_at": now},
+        "datasets": {
+            "id": "ds_1",
+            "owner": ALICE,
+            "name": "pets",
+            "version": 2,
+            "status": "checking",
+            "created_at": now,
+            "derived_from": json.dumps(derived_from),
+        },
+    }
+    with work.database.write() as session:
+        for table, row in rows.items():
+            values = ", ".join(f":{name}" for name in row)
+            session.execute(text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"), row)
+    migrations.upgrade(work.database)
+    with work.database.read() as session:
+        found = session.get_one(ModelRow, "mod_1")
+        assert "layers" not in found.facts
+        assert len(json.dumps(found.layers, ensure_ascii=False).encode()) < 150_000
+        assert models.facts_of(found).layers[0].name == "é" * 200
+        version = session.get_one(DatasetRow, "ds_1")
+        assert dataset_view(version).derived_from.model_dump() == derived_from
+        assert dataset_view(version, with_changes=False).derived_from.changes is None
+        assert quotas.used_of(session, ALICE, Quota.SPEC_BYTES) == session.get_one(JobRow, large).spec_bytes > 4096
+        assert session.get_one(JobRow, small).spec_bytes is None
+    run(work.database, command.downgrade, "0029")
+    with work.database.read() as session:
+        stored = session.execute(text("SELECT derived_from FROM datasets WHERE id = 'ds_1'")).scalar_one()
+    assert (json.loads(stored) if isinstance(stored, str) else stored) == derived_from
+    migrations.upgrade(work.database)
 
 
 def test_jobs_that_were_there_are_found_by_their_metadata(work: Work):

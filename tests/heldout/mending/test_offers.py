@@ -5,6 +5,7 @@ import pytest
 from heldout.mending.bodies import combined, options_of
 from heldout.mending.changes import LinearChange, VersionChanges, VersionSpec, index_in
 from heldout.mending.offers import offer_of, offers_of, renamed_test, undone_test_pixels
+from heldout.mending.refusals import refusals_of
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import LabelsRenamed, PairedTally, PixelsUndone, Tally
 
@@ -92,6 +93,14 @@ def test_pixels_are_mended_as_both_halves_of_the_test_images_have_chosen(measure
     body = undone_test_pixels(measured)
     assert body == (None if change is None else {"pixel_values": {"test": change}})
     assert body is None or VersionChanges.model_validate(body).body() == body
+
+
+def test_new_names_of_classes_are_bounded_together():
+    classes = [f"{number}" for number in range(300)]
+    renamed = {name: name.rjust(3, "0") + "é" * 125 for name in classes}
+    changes = VersionChanges(rename_classes=renamed)
+    [refusal] = refusals_of(changes, classes=classes, images=600, shape=(8, 8, 1))
+    assert (refusal.pointer, "75,900 bytes; at most 65,536" in refusal.detail) == ("/rename_classes", True)
 
 
 def labels(first: tuple[int, ...] | None, second: tuple[int, ...] | None) -> LabelsRenamed:

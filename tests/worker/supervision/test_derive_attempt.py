@@ -12,13 +12,14 @@ import pytest
 from heldout.dataset_lifecycle import DatasetStatus
 from heldout.lifecycle import JobStatus
 from heldout.mending.changes import VersionSpec
+from heldout.quotas import Quota
 from heldout.settings import Settings
 from heldout.stored.audit import StoredAudit, audit_key
 from models.arrays import SPLITS, ImageSet, content_address, save
 from models.blobs import Blobs
 from models.database import Database
 from models.discard import discard_files
-from models.store import datasets, discards, versions
+from models.store import datasets, discards, quotas, versions
 from models.tables import DatasetRow
 from tests.models.work import ALICE, Work
 from worker.ingest.process.messages import Progress, Related
@@ -135,6 +136,13 @@ def test_a_version_whose_process_is_killed_is_made_by_the_next_attempt(bench: Be
     stored = StoredAudit.from_bytes(bench.blobs.read(audit_key(made.id)))
     assert stored.source["changes"]["summary"] == "1 image that was named left out; 1 label changed"
     assert bench.blobs.read(f"datasets/{made.id}/members.txt").splitlines()[2:4] == [b"2.png", b"4.png"]
+    beside = list((bench.blobs.local_folder("") / "datasets" / made.id).rglob("*.*"))
+    assert {"0.png", "1.png", "audit.json", "members.txt", "relations.npz"} == {file.name for file in beside}
+    assert row.beside_bytes == sum(file.stat().st_size for file in beside)
+    with bench.work.database.read() as session:
+        base = bench.dataset("ds_" + 26 * "0")
+        used = quotas.used_of(session, ALICE, Quota.STORED_BYTES)
+    assert used == base.size_bytes + row.size_bytes + row.beside_bytes
 
 
 def test_a_base_that_is_deleted_meanwhile_keeps_its_files_until_the_version_is_made(bench: Bench) -> None:

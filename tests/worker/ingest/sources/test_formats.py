@@ -321,6 +321,14 @@ def test_more_classes_than_the_limit_are_refused(tmp_path):
     assert rejection.code == "too_many_classes"
 
 
+def test_names_of_classes_are_bounded_together(tmp_path):
+    names = np.array([f"{number:03}" + "é" * 125 for number in range(300)])
+    arrays = {"x": noise((300, 12, 10)), "y": np.arange(300)}
+    rejection = rejection_of(npz(tmp_path / "a.npz", **arrays, class_names=names))
+    assert rejection.code == "bad_labels"
+    assert "take 75,900 bytes; at most 65,536" in rejection.detail
+
+
 # --- Parquet -------------------------------------------------------------------------------------
 
 
