@@ -104,9 +104,10 @@ CMD ["nginx", "-e", "stderr", "-g", "daemon off;"]
 FROM base AS runtime
 LABEL org.opencontainers.image.title=Heldout \
       org.opencontainers.image.licenses=Apache-2.0
-# `heldout backup` and `restore` need pg_dump and pg_restore, of the same release as the server of docker-compose.yml.
+# `heldout backup` and `restore` need pg_dump and pg_restore, of the same release as the server of docker-compose.yml;
+# workers close the processes that read uploads by libseccomp, and are started by setpriv.
 RUN apt-get update -qq \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-client-17 \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libseccomp2 postgresql-client-17 util-linux \
     && rm -rf /var/lib/apt/lists/*
 # A new volume mounted on a folder takes over its owner: hence /data/blobs is made here.
 RUN groupadd --gid 10001 heldout \

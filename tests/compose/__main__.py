@@ -18,8 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.compose.client import Api, Load
 from tests.compose.engine import ROOT, TLS, Engine, NoEngine, Stack, run
+from tests.worker.machine.probe import ALLOWED
 
 # Characters that break what was put into a URL or a shell's word without care; a quote ends a value in .env.
 AWKWARD = '@:/?#&%$\\" ;='
@@ -49,7 +52,7 @@ class Scenario:
         assert self.api.ask("GET", "/readyz").status == 200
         users = {
             service: self.stack.compose("exec", "-T", service, "id", "-u").strip()
-            for service in ("postgres", "redis", "api", "predict", "worker")
+            for service in ("postgres", "redis", "api", "predict")
         }
         assert "0" not in users.values(), users
         return f"users {users}"
@@ -66,6 +69,27 @@ class Scenario:
         read = "from urllib.request import urlopen; print(urlopen('http://worker:9090/metrics').read().decode())"
         assert "heldout_" in self.stack.compose("exec", "-T", "api", "python", "-c", read), "no metrics of workers"
         return "; ".join(" ".join(line.split()[:2]) for line in found.splitlines())
+
+    def read_an_upload_behind_closed_doors(self) -> str:
+        make = (
+            "import numpy as n; x = n.random.default_rng(1).integers(0, 255, (90, 8, 8), n.uint8);"
+            "n.savez('/tmp/a.npz', x=x, y=['cat', 'dog'] * 45)"
+        )
+        push = f'python -c "{make}" && heldout datasets push /tmp/a.npz --name pets'
+        variables = ("-e", f"HELDOUT_API_KEY={self.api.key}", "-e", "HELDOUT_URL=http://127.0.0.1:8000")
+        self.stack.compose("exec", "-T", *variables, "api", "sh", "-c", push)
+        # As the worker is started: with its user and its capabilities.
+        command = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["x-worker"]["command"]
+        as_worker = command[: command.index("celery")]
+        script = (ROOT / "tests/compose/closed_doors.py").read_text()
+        probe = (ROOT / "tests/worker/machine/probe.py").read_text()
+        printed = self.stack.compose("exec", "-T", "worker", *as_worker, "python", "-c", script, told=probe)
+        answer, worker_user, rights_of_children = json.loads(printed)
+        assert {name for name, how in answer["said"].items() if how == "done"} == ALLOWED, answer
+        assert worker_user == 10001
+        assert rights_of_children == ["0" * 16], "what trains may become another user"
+        assert answer["user"] > 65535
+        return f"as user {answer['user']}, the worker being {worker_user}"
 
     def train_the_three_reference_jobs(self) -> str:
         ids = {name: self.api.submit(json.loads((ROOT / f"examples/{name}.json").read_text())) for name in EXAMPLES}
@@ -237,6 +261,7 @@ class Scenario:
             self.start_the_stack,
             self.make_a_key,
             self.check_from_inside,
+            self.read_an_upload_behind_closed_doors,
             self.put_tls_in_front,
             self.train_the_three_reference_jobs,
             self.predict_an_image,

@@ -21,11 +21,11 @@ class NoEngine(Exception):
     """There is no Docker engine with Compose; the text says so in a line."""
 
 
-def run(*command: str, timeout_s: float = 120, check: bool = True, **options: object) -> subprocess.CompletedProcess:
-    """A command and its output; on failure the end of what it said is part of the error."""
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL, **options
-    )
+def run(
+    *command: str, timeout_s: float = 120, check: bool = True, told: str = "", **options: object
+) -> subprocess.CompletedProcess:
+    """A command and its output; on failure the end of what it said is part of the error. told: its standard input."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, input=told, **options)
     if check and done.returncode:
         said = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{said}")
@@ -96,10 +96,10 @@ class Stack:
             self._options += ["--file", str(override)]
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
 
-    def compose(self, *words: str, timeout_s: float = 180, check: bool = True) -> str:
+    def compose(self, *words: str, timeout_s: float = 180, check: bool = True, told: str = "") -> str:
         """`docker compose …`; gives back its standard output."""
         command = ("docker", "compose", *self._options, *words)
-        return run(*command, cwd=ROOT, env=self._environment, timeout_s=timeout_s, check=check).stdout
+        return run(*command, cwd=ROOT, env=self._environment, timeout_s=timeout_s, check=check, told=told).stdout
 
     def up(self, *words: str) -> None:
         """Start what is not running, and wait until all are healthy."""

@@ -65,7 +65,7 @@ def test_a_stack_in_order_is_said_to_be(settings: Settings) -> None:
     assert said["broker"].startswith("ok")
     assert said["blobs"].startswith("ok")
     assert said["tensorflow"].startswith("ok")
-    assert re.search(r"foreign files are read as .+ with (no )?Landlock.* and (no )?seccomp", said["foreign files"])
+    assert re.search(r"read as .+ with (no )?Landlock.* and (no )?seccomp", said["foreign files"])
 
 
 @pytest.mark.usefixtures("evicting_broker")

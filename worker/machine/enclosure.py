@@ -68,7 +68,7 @@ class Doors:
         own_user = "as a user of its own" if not self.cannot_switch else "as the worker's user"
         files = f"Landlock {self.landlock}" if self.landlock else "no Landlock"
         calls = "seccomp" if self.has_filter else "no seccomp"
-        text = f"foreign files are read {own_user}, with {files} and {calls}"
+        text = f"read {own_user}, with {files} and {calls}"
         missing = []
         if self.system != "linux":
             return True, f"{text}: only Linux has these; run the service by Docker Compose for files of strangers"

@@ -16,6 +16,17 @@ from typing import Any
 from worker.machine.enclosure import Doors, begin, enclose
 
 PTRACE_SEIZE, IO_URING_SETUP, PROCESS_VM_READV = 0x4206, 425, {"x86_64": 310}.get(os.uname().machine, 270)
+# What an enclosed process is for: of all that is tried, this alone succeeds.
+ALLOWED = {
+    *(
+        "read its input",
+        "read a file of its dataset",
+        "write its folder",
+        "move what it wrote",
+        "write temporary files",
+    ),
+    *("pair sockets", "fork", "start a thread"),
+}
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -49,7 +60,6 @@ def main() -> None:
     outside, worker, target = Path(assignment["outside"]), os.getppid(), Path(assignment["target"])
     bytes_of_worker = (ctypes.c_uint64 * 2)(1, 1)
     attempts: dict[str, Callable[[], object]] = {
-        # What it is for.
         "read its input": Path(assignment["input"]).read_bytes,
         "read a file of its dataset": Path(assignment["dataset"], "about.json").read_bytes,
         "write its folder": lambda: (
@@ -60,7 +70,6 @@ def main() -> None:
         "pair sockets": socket.socketpair,
         "fork": fork_and_wait,
         "start a thread": start_a_thread,
-        # What it must not do.
         "read the key": (outside / "api-key").read_bytes,
         "read a neighbour": (target / ".." / "neighbour").read_bytes,
         "list the worker's folder": lambda: os.listdir(outside),
@@ -98,6 +107,8 @@ def main() -> None:
         "make a namespace": lambda: call(libc.unshare, 0x10000000),  # last but one: it brings rights
         "leave its session": os.setsid,
     }
+    for file in assignment.get("files", ()):
+        attempts[f"open {file}"] = lambda file=file: os.close(os.open(file, os.O_RDONLY))
     said = {}
     for name, attempt in attempts.items():
         try:

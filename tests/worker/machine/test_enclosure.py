@@ -16,6 +16,7 @@ import pytest
 
 from models.arrays import FILES
 from tests.onnx_files import dense_onnx
+from tests.worker.machine.probe import ALLOWED
 from worker.machine import enclosed_process
 from worker.machine.enclosed_process import EnclosedProcess, take_back
 from worker.machine.enclosure import FIRST_USER, USERS, Doors, find_doors
@@ -24,17 +25,6 @@ from worker.supervision.foreign_process import ForeignProcess
 HERE = find_doors()
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these doors")
 
-# What it is for, whatever is closed.
-ALLOWED = {
-    *(
-        "read its input",
-        "read a file of its dataset",
-        "write its folder",
-        "move what it wrote",
-        "write temporary files",
-    ),
-    *("pair sockets", "fork", "start a thread"),
-}
 # Which door closes which way, where it is the only one: as another user, by Landlock, by the filter of system calls.
 USER, LANDLOCK, FILTER = "user", "landlock", "filter"
 CLOSED_BY = {

@@ -22,9 +22,10 @@ from worker.ingest.process.messages import encoded as line_of
 from worker.ingest.process.parent import IngestProcess, ingest
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
-from worker.machine.enclosure import ROOT
+from worker.machine.enclosure import ROOT, find_doors
 
 TWO = Limits(processes=2)
+HERE = find_doors()
 
 
 def processes_of(group: int) -> list[int]:
@@ -121,7 +122,7 @@ def test_the_process_inherits_no_secrets(tmp_path, large, monkeypatch):
             assert b"secret-1234" not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_memory_processor_time_and_files_are_bounded(tmp_path, large):
+def test_memory_processor_time_files_and_rights_are_bounded(tmp_path, large):
     with IngestProcess(large, SPEC, tmp_path / "target", Limits(memory_bytes=700 * MIB, wall_s=77)) as process:
         assert process.receive(60) is not None
         until(lambda: len(processes_of(process.pid)) == 3)
@@ -131,6 +132,10 @@ def test_memory_processor_time_and_files_are_bounded(tmp_path, large):
             assert values["Max data size"] == str(700 * MIB)
             assert values["Max cpu time"] == "77"
             assert values["Max core file size"] == "0"
+            status = Path(f"/proc/{pid}/status").read_text()
+            assert "\nNoNewPrivs:\t1\n" in status
+            assert ("\nSeccomp:\t2\n" in status) is HERE.has_filter
+            assert (f"\nUid:\t{os.geteuid()}\t" not in status) is (not HERE.cannot_switch)
 
 
 def test_an_image_that_needs_more_memory_than_there_is_is_named(tmp_path):
