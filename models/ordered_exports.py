@@ -17,6 +17,7 @@ from heldout.errors import (
 )
 from heldout.lifecycle import FailureCode, JobStatus
 from heldout.quotas import Bounds
+from heldout.routes import model_route
 from heldout.stored.artifacts import ExportFormat, ExportStatus
 from models.database import Database, Session
 from models.store import accounts, artifacts, exports, jobs, quotas
@@ -112,7 +113,8 @@ def failure_of(row: ExportRow, source_id: str) -> HeldoutError:
     if code == FailureCode.MODEL_UNAVAILABLE:
         return ModelLost(source_id, wanted_as=row.format)
     if code in {FailureCode.DATASET_DAMAGED, FailureCode.ARTIFACT_DAMAGED}:
-        return (DatasetDamaged if code == FailureCode.DATASET_DAMAGED else ArtifactDamaged)(why)
+        then = f"Once it is restored, POST {model_route(source_id)}?format={row.format} exports it."
+        return (DatasetDamaged if code == FailureCode.DATASET_DAMAGED else ArtifactDamaged)(f"{why} {then}")
     if code == FailureCode.NOT_SUPPORTED:
         return ExportNotSupported(source_id, row.format, why)
     kind = ExportDiffers if code == FailureCode.EXPORT_DIFFERS else ExportFailed

@@ -10,6 +10,7 @@ import structlog
 from heldout.errors import StorageUnavailable
 from heldout.errors.lost import Damaged
 from heldout.settings import Settings
+from models.arrays import FILES
 from models.blobs import BlobMissing
 from models.digests import FileDigest, damaged, describe, digest_of
 from models.file_names import MEMBERS_FILE, members_key
@@ -62,7 +63,17 @@ class AttemptFiles:
         def fetch() -> Path:
             return enter(dataset_on_disk(self._lease.blobs, sha256, cache, cap_bytes, self._check_stop))
 
-        return self.retried(fetch)
+        folder = self.retried(fetch)
+        self._note_digests(sha256, folder)
+        return folder
+
+    def _note_digests(self, sha256: str, folder: Path) -> None:
+        """Note what the files of a dataset are that an earlier release has stored, now that they have its address."""
+        files = {f"datasets/{sha256}/{name}": folder / name for name in FILES}
+        known = self._lease.read(lambda session: [file_digests.find(session, key) for key in files])
+        if None in known:
+            digests = {key: digest_of(file) for key, file in files.items()}
+            self._lease.persist(lambda session: file_digests.note(session, digests))
 
     def fetch(self, key: str, target: Path) -> None:
         """Copy a blob to a file."""

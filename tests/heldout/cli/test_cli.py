@@ -25,9 +25,13 @@ from heldout.client import ApiProblem, Client
 from heldout.datasets import ResizeSpec
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.verdict import CAVEATS
+from heldout.errors import ArtifactLost
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.suspects import StoredSuspects, Suspect, WrongLabels
 from heldout.views.base import as_json
 from heldout.views.diagnosis import DiagnosisView
+from models.store import artifacts
+from models.store.artifacts import Artifact
 from tests.heldout.relay import Relay
 from tests.heldout.served import ROOT, SPEC, bare_environment, run_apart, until
 
@@ -326,6 +330,14 @@ def test_each_caveat_is_shown_with_what_it_makes_untrue(capsys):
     assert "unheard_of" in lines[-1]
 
 
+def test_a_diagnosis_without_a_damaged_file_says_which_one(capsys):
+    lost = ArtifactLost("the gap of job_1", "job_1")
+    show_diagnosis(DiagnosisView.of(Diagnosis("healthy", 1, None, "Nothing.", (), left_out=(lost,))))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Left out, artifact_lost: The file with the gap of job_1 is not in the blob store any more" in shown
+    assert "POST /v1/jobs/job_1/retry trains it anew." in shown
+
+
 def test_a_job_is_shown_with_its_figures(heldout, client, ended, answered):
     shown = heldout("show", ended)
     assert shown.returncode == 0
@@ -584,7 +596,10 @@ def test_classes_are_shown_with_what_they_are_taken_for_and_the_surest_mistakes(
     assert "has left no model" in heldout("confusion", ended).stderr
     stored = {"classes": ["cat", "dog"], "splits": {"train": scored(50, 0), "validation": scored(40, 10)}}
     (tmp_path / "evaluation.json").write_text(json.dumps(stored))
-    service.blobs.put(f"jobs/{ended}/1/evaluation.json", tmp_path / "evaluation.json")
+    key = f"jobs/{ended}/1/evaluation.json"
+    service.blobs.put(key, tmp_path / "evaluation.json")
+    with service.database.write() as session:
+        artifacts.add(session, ended, 1, [Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, key)])
     lines = heldout("confusion", ended).stdout.splitlines()
     assert lines[1].split() == ["cat", "50", "1.0000", "0.8000", "0.9000", "+20.0", "dog", "(10)"]
     assert lines[2].split() == ["dog", "50", "1.0000", "–", "0.9000", "–"]

@@ -18,6 +18,7 @@ from heldout.lifecycle import JobStatus, StopReason
 from heldout.settings import Settings
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.gap import StoredGap, Tally
+from models.arrays import save
 from models.blobs import Blobs
 from models.database import Database, Session
 from models.job_diagnosis import diagnosis_of
@@ -27,7 +28,7 @@ from models.store.claims import Claimed, HeldAttempt, recover_from_dead_workers
 from models.store.studies import runs_of
 from models.studies.state import Scores
 from models.tables import ArtifactRow, DatasetRow, JobRow
-from tests.models.work import ENGINE, Work, final_of
+from tests.models.work import ENGINE, Work, dots, final_of
 from worker.machine.cores import Cores
 from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
@@ -70,6 +71,7 @@ def blobs(tmp_path: Path) -> Blobs:
 def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs a claimed job by a script, on the test's database or another one."""
     scratch = Scratch(tmp_path / "scratch")
+    save(dots(), tmp_path)
     monkeypatch.setattr("worker.machine.cores.usable_cores", lambda: (0, 1))
     monkeypatch.setattr("worker.machine.cores.pin_process", lambda *_: None)
     cores = Cores()

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 from sqlalchemy import update
 
@@ -17,6 +16,7 @@ from heldout.memory import MemoryKill
 from heldout.model_facts import ModelFacts
 from heldout.model_lifecycle import ModelFormat, ModelStatus
 from heldout.settings import GIB, Settings
+from models.arrays import save
 from models.blobs import Blobs
 from models.database import Database
 from models.digests import digest_of
@@ -24,7 +24,7 @@ from models.store import model_evaluations, models, relations
 from models.store.claims import Claimed, HeldAttempt
 from models.tables import DatasetRow, JobRow
 from models.tables_models import ModelRow
-from tests.models.work import ALICE, Work
+from tests.models.work import ALICE, Work, dots
 from worker.machine.cores import Cores
 from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
@@ -56,7 +56,7 @@ def blobs(tmp_path: Path) -> Blobs:
 def queued(work: Work, blobs: Blobs, tmp_path: Path) -> Callable[[str], str]:
     """Queues the check of a model, the measuring of one that is ready, or a search for copies; 2 GiB are reserved."""
     (tmp_path / "model").write_bytes(b"a file that nobody gets to read")
-    np.save(tmp_path / "images.npy", np.zeros((3, 4, 4, 1), np.uint8))
+    save(dots(), tmp_path)
 
     def queued(work_on_it: str) -> str:
         blobs.put(KEY, tmp_path / "model")

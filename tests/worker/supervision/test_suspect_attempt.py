@@ -11,11 +11,13 @@ import pytest
 from heldout.kinds import SuspectSpec
 from heldout.lifecycle import FailureCode
 from heldout.settings import Settings
+from models.arrays import FILES, save
 from models.blobs import Blobs
 from models.database import Database
-from models.store import suspects
+from models.digests import digest_of
+from models.store import file_digests, suspects
 from models.tables import DatasetRow, JobRow
-from tests.models.work import ALICE, Work
+from tests.models.work import ALICE, Work, dots
 from worker.machine.cores import Cores
 from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
@@ -38,8 +40,9 @@ class Search:
         self.blobs = Blobs((folder / "blobs").as_uri())
         self.stopping = threading.Event()
         self.killed = False
-        self._folder = folder
+        self.folder = folder
         self._monkeypatch = monkeypatch
+        save(dots(), folder)
         with database.write() as session:
             self.job_id = suspects.queue(session, ALICE, self.work.dataset.id).id
 
@@ -60,11 +63,11 @@ class Search:
 
         patch = self._monkeypatch.setattr
         patch(process_attempt, "TrainingProcess", Scripted)
-        patch("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(self._folder))
+        patch("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(self.folder))
         patch("worker.machine.cores.pin_process", lambda *_: None)
-        settings = Settings(home=self._folder / "home", poll_s=0.05)
+        settings = Settings(home=self.folder / "home", poll_s=0.05)
         claimed = self.work.claim()
-        scratch = Scratch(self._folder / "scratch")
+        scratch = Scratch(self.folder / "scratch")
         keeper = LeaseKeeper(self.work.database, settings, "worker", scratch.sign_of_life)
         lease = AttemptLease(
             claimed.held, database=self.work.database, blobs=self.blobs, keeper=keeper, stopping=self.stopping
@@ -82,7 +85,7 @@ class Search:
             ).run()
         keeper.stop()
         assert self.killed
-        assert not list((self._folder / "scratch").rglob("members.txt"))
+        assert not list((self.folder / "scratch").rglob("members.txt"))
         scratch.close()
 
     @property
@@ -98,6 +101,14 @@ class Search:
 @pytest.fixture
 def search(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
     return Search(database, tmp_path, monkeypatch)
+
+
+def test_what_the_files_of_a_dataset_of_an_earlier_release_are_is_noted_when_it_is_used(search: Search) -> None:
+    search.run(lambda _: Failed(FailureCode.DIVERGED, "It does not matter."))
+    with search.work.database.read() as session:
+        for name in FILES:
+            noted = file_digests.find(session, f"datasets/{search.work.dataset.sha256}/{name}")
+            assert noted == digest_of(search.folder / name)
 
 
 def test_what_the_process_found_is_stored_with_the_names_that_it_was_given(search: Search) -> None:
