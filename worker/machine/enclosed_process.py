@@ -174,13 +174,13 @@ class EnclosedProcess:
         for name, path in inputs.items():
             if path is None:
                 continue
-            files = {f"{name}/{path.name}": path.resolve()}
+            folder = _make_readable(self._scratch / name)
             if path.is_dir():
-                files = {f"{name}/{path.name}/{file}": path.resolve() / file for file in FILES}
-            for link, file in files.items():
-                (self._scratch / link).parent.mkdir(parents=True, exist_ok=True)
-                (self._scratch / link).symlink_to(self._see(file, opened))
-                readable.append(f"{scratch}/{link}")
+                folder = _make_readable(folder / path.name)
+            for file in [path / part for part in FILES] if path.is_dir() else [path]:
+                link = folder / file.name
+                link.symlink_to(self._see(file.resolve(), opened))
+                readable.append(f"{scratch}/{link.relative_to(self._scratch)}")
             seen[name] = f"{scratch}/{name}/{path.name}"
         return seen, readable
 
@@ -201,6 +201,12 @@ class EnclosedProcess:
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - _LOG_BYTES))
         return [line[:500] for line in self._log.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:]]
+
+
+def _make_readable(folder: Path) -> Path:
+    folder.mkdir()
+    folder.chmod(0o755)  # whatever the umask; the scratch around it is closed
+    return folder
 
 
 def take_back(folder: Path, *, is_foreign: bool) -> None:

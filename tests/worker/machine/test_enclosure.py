@@ -67,13 +67,12 @@ OPEN_OTHERWISE = {
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """A worker's folder with a key, files that are handed over, and servers that nobody is to reach."""
+    umask = os.umask(0o077)  # as where nobody but the worker may read what it makes
     outside = tmp_path / "home"
     outside.mkdir()
     (outside / "api-key").write_text("ho_secret")
-    (outside / "api-key").chmod(0o600)
     (tmp_path / "neighbour").write_text("another owner's")
     (tmp_path / "input").write_text("a stranger's")
-    (tmp_path / "input").chmod(0o600)  # as where nobody but the worker may read
     dataset = tmp_path / "datasets" / "one"
     dataset.mkdir(parents=True)
     for name in (*FILES, "other"):
@@ -103,6 +102,7 @@ def place(tmp_path: Path) -> Iterator[dict[str, Any]]:
             "target": tmp_path / "target",
         }
         victim.kill()
+    os.umask(umask)
 
 
 def tried(place: dict[str, Any], doors: Doors | None) -> dict[str, Any]:
