@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+# A larger file is packed, or it might be larger than the service takes.
+MAX_PLAIN_BYTES = 48 * 1024**2
+
 
 def plain_history(history: Any) -> Any:
     """A history as lists, dictionaries, numbers and text.
@@ -36,7 +39,9 @@ def npz_of(predictions: Mapping[str, Any]) -> bytes:
         f"{split}_{what}": np.asarray(values) for split, part in predictions.items() for what, values in part.items()
     }
     file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+    # The service reads no more values of a packed file than its bytes are worth, and of a plain one all.
+    save = np.savez if sum(array.nbytes for array in arrays.values()) <= MAX_PLAIN_BYTES else np.savez_compressed
+    save(file, allow_pickle=False, **arrays)
     return file.getvalue()
 
 
