@@ -302,6 +302,31 @@ def predictions_of_a_tenant(port: int, until: float, key: str) -> Counter[str]:
     return flood(port, until, (sent for _ in count()))
 
 
+def images_of_empty_scans(port: int, until: float, key: str) -> Counter[str]:
+    """JPEGs of some 3 MB, each of which would take a minute to decode."""
+    from PIL import Image  # of all attacks this one alone needs it
+
+    content = io.BytesIO()
+    Image.new("L", (2000, 2000), 128).save(content, "JPEG", progressive=True)
+    data = content.getvalue()
+    body = data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 40_000 + data[-2:]
+    target = f"/v1/jobs/{job_named(port, key, 'photos')}/predict"
+    sent = request("POST", target, bearer(key), "Content-Type: image/jpeg", body=body)
+    return flood(port, until, (sent for _ in count()))
+
+
+def studies_of_large_patches(port: int, until: float, key: str) -> Counter[str]:
+    """Patches of 60,000 keys, and some of as many as are taken, then lists of all studies."""
+    spec = {"dataset": "digits", "network": {"blocks": [{"filters": 4}]}, "training": {"epochs": 2}}
+    sent = []
+    for keys in (60_000, 4_000):
+        patch = {"training": {"epochs": 3, **{f"k{number:05}": None for number in range(keys)}}}
+        study = {"spec": spec, "remedies": [{"name": "mine", "patch": patch}], "splits": "fixed", "seeds": 2}
+        sent.append(json_request("/v1/studies", key, json.dumps(study).encode()))
+    lists = request("GET", "/v1/studies?limit=200", bearer(key), "Connection: close")
+    return flood(port, until, ((*sent, lists)[number % 3] for number in count()), clients=4)
+
+
 def packed_predictions(port: int, until: float, key: str) -> Counter[str]:
     """Predictions that pack to a thousandth of what there is to judge, and as many as are read of a file as small."""
     sent = []
@@ -338,6 +363,8 @@ ATTACKS: dict[str, Callable[[int, float, str], Counter[str]]] = {
         large_tables,
         predictions_of_a_tenant,
         packed_predictions,
+        images_of_empty_scans,
+        studies_of_large_patches,
     )
 }
 

@@ -4,12 +4,15 @@ They are stored as a worker would have left them; the attacks find them by their
 """
 
 import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sqlalchemy import update
 
 from heldout.settings import Settings
 from models import bundled
+from models.arrays import content_address
 from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id
@@ -19,7 +22,8 @@ from models.tables import ArtifactRow, DatasetRow
 from tests.api.support import PlayedWorker
 from tests.predict.world import World, network_file
 
-LARGE, TABLE, SLOW, QUICK = "large", "table", "slow", "quick"
+LARGE, TABLE, SLOW, QUICK, PHOTOS = "large", "table", "slow", "quick", "photos"
+DIGITS = bundled.BUNDLED["digits"].read(Path("/nonexistent"))
 IMAGES_OF_LARGE = 400_000  # some 2.7 MB of splits
 ROWS_OF_TABLE, CLASSES_OF_TABLE = 20_000, 300
 
@@ -28,15 +32,17 @@ def prepare(settings: Settings, hostile: str, victim: str) -> None:
     """Store all of it for these two owners."""
     database, blobs = Database(settings.database), Blobs(settings.blobs_url)
     add_large_dataset(database, blobs, hostile)
-    digits = bundled.BUNDLED["digits"].read(settings.home_path)
+    # As an upload of digits whose images were brought to their size, so that images of other sizes are taken.
+    _add_dataset(database, PHOTOS, hostile, content_address(DIGITS), resize={"height": 8, "width": 8, "rule": "pad"})
     worker = PlayedWorker(database, blobs)
     for owner, name, file in (
         (hostile, SLOW, network_file(filters=256, depth=4)),
         (victim, QUICK, network_file()),
         (hostile, TABLE, network_file()),
+        (hostile, PHOTOS, network_file()),
     ):
-        world = World("", settings, database, worker, "", "", "", file, digits, owner)
-        job_id = world.trained(calibrated=False, name=name)
+        world = World("", settings, database, worker, "", "", "", file, DIGITS, owner)
+        job_id = world.trained(calibrated=False, name=name, dataset=PHOTOS if name == PHOTOS else "digits")
         world.export(job_id)
         if name == TABLE:
             with database.write() as session:
@@ -49,16 +55,21 @@ def prepare(settings: Settings, hostile: str, victim: str) -> None:
 
 
 def add_large_dataset(database: Database, blobs: Blobs, owner: str) -> None:
-    digits = bundled.BUNDLED["digits"].read(None)  # type: ignore[arg-type]  # it is in the package
     third = IMAGES_OF_LARGE // 3
     content, sha256 = io.BytesIO(), "4" * 64
     rows = np.random.default_rng(0).permutation(IMAGES_OF_LARGE)
     np.savez(content, train=rows[:third], validation=rows[third : 2 * third], test=rows[2 * third :])
     blobs.put(f"datasets/{sha256}/splits.npz", content.getvalue())
+    _add_dataset(database, LARGE, owner, sha256)
+
+
+def _add_dataset(database: Database, name: str, owner: str, sha256: str, **spec: Any) -> None:
+    """A dataset with what is known of the digits."""
     with database.write() as session:
         id_ = new_id("ds")
-        datasets.add_bundled(session, id_, LARGE, digits, sha256, size_bytes=1)
-        session.execute(update(DatasetRow).where(DatasetRow.id == id_).values(owner=owner))
+        datasets.add_bundled(session, id_, name, DIGITS, sha256, size_bytes=1)
+        own = {"owner": owner, "spec": {"name": name, **spec}}
+        session.execute(update(DatasetRow).where(DatasetRow.id == id_).values(**own))
 
 
 def _table() -> bytes:

@@ -117,10 +117,10 @@ class World:
         session = onnxruntime.InferenceSession(self.file, providers=["CPUExecutionProvider"])
         return session.run(["probabilities"], {"pixels": images.astype(np.float32)})[0]
 
-    def submitted(self, name: str | None = None, **evaluation: str) -> str:
+    def submitted(self, name: str | None = None, dataset: str = "digits", **evaluation: str) -> str:
         spec = {
             "name": name,
-            "dataset": "digits",
+            "dataset": dataset,
             "network": {"blocks": [{"filters": 4}]},
             "training": {"epochs": 2, "seed": 1},
         }
@@ -129,8 +129,8 @@ class World:
             complete = JobSpec.model_validate(spec)
             return submit(session, self.worker.blobs, self.owner, complete, max_parameters=10**7).job.id
 
-    def trained(self, *, calibrated: bool, name: str | None = None, **evaluation: str) -> str:
-        job_id = self.submitted(name, **evaluation)
+    def trained(self, *, calibrated: bool, name: str | None = None, dataset: str = "digits", **evaluation: str) -> str:
+        job_id = self.submitted(name, dataset, **evaluation)
         tally = Tally(count=100, correct=90, loss=0.3, loss_variance=0.1)
         measured = Calibration(
             temperature=TEMPERATURE, error_before=0.1, error_after=0.01, loss_before=0.4, loss_after=0.3
