@@ -21,6 +21,8 @@ from models.key_uses import KeyUses
 from models.secret_box import SecretBox
 
 KEY_LOOKUPS_AT_ONCE = 8
+# Files of predictions that are judged side by side.
+FILES_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -45,4 +47,4 @@ class AppContext:
     large_answers: LargeAnswers = field(default_factory=LargeAnswers)
     # Of files of predictions, each of which may take seconds and two hundred megabytes: an owner judges one at a time,
     # and does not wait for another owner's.
-    judging: Turns = field(default_factory=lambda: Turns(2, per_group=1))
+    judging: Turns = field(default_factory=lambda: Turns(FILES_AT_ONCE, per_group=1))

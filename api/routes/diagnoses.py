@@ -1,12 +1,14 @@
 """Why test results are poor, of a training that another program has recorded: its curves, its answers, or both."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from anyio import to_thread
 from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from api.http.app_context import FILES_AT_ONCE
 from api.http.auth import CallerDep
 from api.http.body import parse_json, refused_values
 from api.http.deps import AppContextDep
@@ -32,6 +34,8 @@ from models.answers.refusal import PredictionsRefused
 
 router = resource("/v1/diagnoses", "diagnoses", scope="read")
 
+# Threads of their own: of each thread that has ever judged a file the allocator keeps what it took at most.
+_JUDGES = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="judge")
 _PREDICTIONS: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -84,7 +88,7 @@ async def diagnose_predictions(request: Request, caller: CallerDep, app: AppCont
     async with app.uploads.form(request, caller.owner, limit_bytes) as form:
         file, training = file_in_form(form), _text_in(form)
         async with app.judging.taken(caller.owner):
-            return await to_thread.run_sync(_diagnosis, file, training, limit_bytes)
+            return await asyncio.get_running_loop().run_in_executor(_JUDGES, _diagnosis, file, training, limit_bytes)
 
 
 def _text_in(form: FormData) -> str | None:

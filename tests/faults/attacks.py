@@ -124,7 +124,9 @@ def answers_that_nobody_takes(port: int, until: float, key: str) -> Counter[str]
 # --- as many requests as the service takes --------------------------------------------------------
 
 
-def flood(port: int, until: float, requests: Iterator[bytes], clients: int = CLIENTS) -> Counter[str]:
+def flood(
+    port: int, until: float, requests: Iterator[bytes], clients: int = CLIENTS, patience_s: float = 20
+) -> Counter[str]:
     """Send requests by so many clients, each on a new connection, and count the answers."""
     said: Counter[str] = Counter()
     lock = threading.Lock()
@@ -134,7 +136,7 @@ def flood(port: int, until: float, requests: Iterator[bytes], clients: int = CLI
             with lock:
                 sent = next(requests)
             found = "no answer"
-            with suppress(OSError), connect(port, timeout_s=20) as one:
+            with suppress(OSError), connect(port, timeout_s=patience_s) as one:
                 with suppress(OSError):
                     one.sendall(sent)
                 found = one.recv(4096)[9:12].decode() or found
@@ -299,7 +301,7 @@ def predictions_of_a_tenant(port: int, until: float, key: str) -> Counter[str]:
     np.save(content, np.ones((1024, 8, 8, 1), np.uint8))
     target = f"/v1/jobs/{job_named(port, key, 'slow')}/predict"
     sent = request("POST", target, bearer(key), "Content-Type: application/octet-stream", body=content.getvalue())
-    return flood(port, until, (sent for _ in count()))
+    return flood(port, until, (sent for _ in count()), patience_s=max(2, until - time.monotonic()))
 
 
 def images_of_empty_scans(port: int, until: float, key: str) -> Counter[str]:
@@ -312,7 +314,7 @@ def images_of_empty_scans(port: int, until: float, key: str) -> Counter[str]:
     body = data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 40_000 + data[-2:]
     target = f"/v1/jobs/{job_named(port, key, 'photos')}/predict"
     sent = request("POST", target, bearer(key), "Content-Type: image/jpeg", body=body)
-    return flood(port, until, (sent for _ in count()))
+    return flood(port, until, (sent for _ in count()), patience_s=max(2, until - time.monotonic()))
 
 
 def studies_of_large_patches(port: int, until: float, key: str) -> Counter[str]:
