@@ -86,6 +86,7 @@ def test_own_images_are_ingested_and_trained_on(client: Client, service: Service
     whole = damage(blobs, labels, "flipped")
     failed = ended(client, client.submit({**SMALL, "dataset": "own"}).id)
     assert failed.error.code == "dataset_damaged"
+    assert "The file with the labels of the dataset is damaged" in failed.error.detail
     assert str(service.home) not in failed.error.detail
     with pytest.raises(DatasetDamaged, match="The file with the labels of the dataset is damaged"):
         client.dataset_images(dataset.id)

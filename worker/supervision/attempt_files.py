@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from heldout.errors import StorageUnavailable
+from heldout.errors import DatasetDamaged, StorageUnavailable
 from heldout.errors.lost import Damaged
 from heldout.settings import Settings
 from models.arrays import FILES
@@ -63,17 +63,19 @@ class AttemptFiles:
         def fetch() -> Path:
             return enter(dataset_on_disk(self._lease.blobs, sha256, cache, cap_bytes, self._check_stop))
 
-        folder = self.retried(fetch)
-        self._note_digests(sha256, folder)
-        return folder
-
-    def _note_digests(self, sha256: str, folder: Path) -> None:
-        """Note what the files of a dataset are that an earlier release has stored, now that they have its address."""
-        files = {f"datasets/{sha256}/{name}": folder / name for name in FILES}
-        known = self._lease.read(lambda session: [file_digests.find(session, key) for key in files])
-        if None in known:
-            digests = {key: digest_of(file) for key, file in files.items()}
+        keys = [f"datasets/{sha256}/{name}" for name in FILES]
+        known = self._lease.read(lambda session: {key: file_digests.find(session, key) for key in keys})
+        try:
+            folder = self.retried(fetch)
+        except DatasetDamaged:
+            for key, expected in known.items():
+                if expected is not None:
+                    self._lease.blobs.require_whole(key, expected)  # names the file that it is
+            raise
+        if None in known.values():  # an earlier release has stored it, and now it has its address
+            digests = {key: digest_of(folder / name) for key, name in zip(keys, FILES, strict=True)}
             self._lease.persist(lambda session: file_digests.note(session, digests))
+        return folder
 
     def fetch(self, key: str, target: Path) -> None:
         """Copy a blob to a file."""
