@@ -15,6 +15,7 @@ from heldout.errors import (
     IdempotencyKeyReused,
 )
 from heldout.mending.changes import VersionSpec
+from heldout.quotas import counted_bytes
 from heldout.views.dataset import DatasetView
 from models.store import quotas, versions
 from models.views.dataset import dataset_view
@@ -46,7 +47,9 @@ def create_version(
     """Derive a new version from one that is ready, with changes: images left out, labels, classes, pixels, splits."""
 
     def queued() -> DatasetView:
-        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_DATASETS, *quotas.OF_NEW_JOBS)
+        bounds = app.settings.quotas
+        quotas.require_room(session, caller.owner, bounds, *quotas.OF_NEW_DATASETS, *quotas.OF_NEW_JOBS)
+        quotas.require_room_for_specs(session, caller.owner, bounds, counted_bytes(spec.model_dump_json()))
         row, job = versions.derive(session, caller.owner, dataset, spec, max_runtime_s=app.settings.max_ingest_s)
         announce(WakeUp.for_job(job.id, job.gpus))
         return dataset_view(row)
