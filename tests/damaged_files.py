@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models.blobs import BlobMissing, Blobs
+from models.blobs import Blobs
 
 DAMAGES = ("missing", "cut", "flipped")
 # What answers as if nothing had happened, but says without which file it does so.
@@ -266,12 +266,3 @@ def as_markdown() -> str:
         lost = f"`{kind.lost}`" if kind.lost else ""
         lines.append(f"| {kind.what} | {lost} | `{kind.damaged}` | {routes} | {jobs} | {kind.again} |")
     return "\n".join(lines) + "\n"
-
-
-def require_missing(blobs: Blobs, key: str) -> None:
-    """See to it that a file is gone."""
-    try:
-        blobs.size(key)
-    except BlobMissing:
-        return
-    raise AssertionError(key)
