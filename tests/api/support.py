@@ -193,6 +193,7 @@ class PlayedWorker:
         final: dict = FINAL,
         gap: StoredGap | None = None,
         stop_reason: StopReason = StopReason.COMPLETED,
+        evaluation: bytes | None = None,
     ) -> JobStatus:
         prefix = f"jobs/{held.job_id}/{held.attempt}"
         model, predictions = b"keras" * 1_000_000, PREDICTIONS
@@ -202,9 +203,11 @@ class PlayedWorker:
             artifact("model", "keras", f"{prefix}/model.keras", model),
             artifact("predictions", "npz", f"{prefix}/predictions.npz", predictions),
         ]
-        if gap is not None:
-            self.blobs.put(f"{prefix}/gap.json", gap.to_bytes())
-            files.append(artifact("gap", "json", f"{prefix}/gap.json", gap.to_bytes()))
+        described = {"gap": None if gap is None else gap.to_bytes(), "evaluation": evaluation}
+        for name, content in described.items():
+            if content is not None:
+                self.blobs.put(f"{prefix}/{name}.json", content)
+                files.append(artifact(name, "json", f"{prefix}/{name}.json", content))
         result = claims.Result(FinalView.model_validate(final), tuple(files))
         summary = self.summary(held, result)
         with self.database.write() as session:

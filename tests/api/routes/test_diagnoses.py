@@ -19,7 +19,7 @@ LOSSES = [2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
 TURNED = [2.0, 1.1, 0.7, 0.5, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
 PAIRS = list(zip(LOSSES, TURNED, strict=True))
 FIELDS = ["object", "verdict", "best_epoch", "onset_epoch", "explanation", "findings", "caveats", "gap", "confidence"]
-FIELDS += ["calibration"]
+FIELDS += ["calibration", "left_out"]
 
 
 @pytest.fixture
@@ -299,8 +299,7 @@ def test_what_is_no_history_is_refused_with_its_field(client, body, pointer):
 
 def test_files_of_a_later_release_are_refused_and_not_misread(client, job, worker):
     held = worker.claim()
-    worker.blobs.put(f"jobs/{job}/{held.attempt}/evaluation.json", b'{"format": 2, "matrices": []}')
-    worker.succeed(held, FINAL)
+    worker.succeed(held, FINAL, evaluation=b'{"format": 2, "matrices": []}')
     for route in ("diagnosis", "confusion"):
         problem = assert_problem(client.get(f"/v1/jobs/{job}/{route}"), 503, "file_of_later_release")
         assert "evaluation.json is stored in version 2" in problem["detail"]
@@ -330,8 +329,7 @@ def test_a_confusion_matrix_is_there_after_the_success(client, job, worker):
     }
     weaker = split | {"per_class": [one | {"recall": 0.7} for one in per_class]}
     stored = {"classes": classes, "splits": {"train": split, "validation": weaker, "test": weaker}}
-    worker.blobs.put(f"jobs/{job}/{held.attempt}/evaluation.json", json.dumps(stored).encode())
-    worker.succeed(held, FINAL)
+    worker.succeed(held, FINAL, evaluation=json.dumps(stored).encode())
     found = client.get(f"/v1/jobs/{job}/confusion").json()
     assert (found["object"], found["classes"], set(found["splits"])) == (
         "confusion",

@@ -9,6 +9,7 @@ import pytest
 from heldout.dataset_lifecycle import RETRIED_REJECTIONS, RejectionCode
 from heldout.datasets import ResizeSpec, SplitSpec
 from heldout.lifecycle import FailureCode
+from heldout.spec import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
 from tests.worker.ingest.uploads import arrays_of, npz, taken
 from worker.ingest.audit.codes import FINDINGS
 from worker.ingest.images.decoding_cost import (
@@ -83,6 +84,9 @@ def test_limits_are_those_of_the_reference():
         "private memory of each process of the ingest": f"{limits.memory_bytes // GIB} GiB",
         "time of the ingest": f"{limits.wall_s // 3600} h",
     }
+    shown_of_names = {
+        "names of classes": f"{MAX_CLASS_CHARACTERS} characters each, {MAX_CLASS_NAMES_BYTES // 1024} KiB together",
+    }
     of_decoding = {
         "scans of a JPEG": str(MAX_SCANS),
         "parts of a JPEG or PNG (segments, chunks, fill bytes)": f"{FREE_PARTS:,}, and one more for every "
@@ -91,7 +95,7 @@ def test_limits_are_those_of_the_reference():
         "EXIF": f"{MAX_EXIF_BYTES // MIB} MiB",
         "bytes and pixels of a run-length encoded BMP": f"{MAX_RUN_LENGTH:,} each",
     }
-    assert {name: value for name, value in table.items() if name != "limit"} == shown | of_decoding
+    assert {name: value for name, value in table.items() if name != "limit"} == shown | shown_of_names | of_decoding
     assert len(shown) == len(fields(Limits)) - 1  # `processes` bounds nothing of an upload
 
 
