@@ -1,0 +1,274 @@
+"""The zoo on made-up arrays: each fault does what it says and knows what it did; the sealed half is drawn by lot."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.zoo import draw, manifest
+from benchmarks.zoo.cuts import Change, Cut, NotApplicable, cut_of
+from benchmarks.zoo.draw import SEALED, Sealed, open_set
+from benchmarks.zoo.faults import FAULTS, PAIRS, label_order, plant
+from benchmarks.zoo.manifest import read_manifest
+from benchmarks.zoo.packages import PINNED, NotFetched, Package, files_of, package
+from benchmarks.zoo.registry import ZOO
+from benchmarks.zoo.sets import Built, collect, thin
+
+CLASSES = 4
+
+
+@pytest.fixture(scope="module")
+def cut() -> Cut:
+    """480 random colour pictures of 48 groups; each class has its own mean."""
+    rng = np.random.default_rng(5)
+    labels = np.tile(np.arange(CLASSES, dtype=np.int32), 120)
+    means = np.array([60, 80, 160, 180])[labels][:, None, None, None]
+    images = (means + rng.integers(-50, 51, (480, 12, 12, 3))).astype(np.uint8)
+    groups = np.repeat(np.arange(48, dtype=np.int32), 10)
+    return cut_of(Built(images, labels, tuple("abcd"), groups, 0), (4, 2, 2, 0))
+
+
+def levels(name: str, cut: Cut) -> list[int]:
+    """Levels that can be planted in 480 images: tiny splits of 100 are their whole split, or nearly so."""
+    possible = []
+    for level in range(3):
+        try:
+            plant(cut, [(name, level)], 1)
+        except NotApplicable:
+            continue
+        possible.append(level)
+    return possible
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_changes_what_it_says_and_nothing_else(name: str, cut: Cut) -> None:
+    possible = levels(name, cut)
+    assert 2 in possible
+    for level in possible:
+        planted = plant(cut, [(name, level)], 1)
+        images = {row for change in planted.changes if change.field in ("images", "both") for row in change.rows}
+        assert set(np.flatnonzero((planted.data.images != cut.images).any(axis=(1, 2, 3)))) == images
+        labels = {row for change in planted.changes if change.field == "labels" for row in change.rows}
+        replaced = {row for change in planted.changes if change.field == "both" for row in change.rows}
+        differ = set(np.flatnonzero(planted.data.labels != cut.labels))
+        assert labels <= differ <= labels | replaced
+        for change in planted.changes:
+            check_place(change, cut, planted.data)
+        assert np.array_equal(planted.without(name).data.images, cut.images)
+        assert np.array_equal(planted.without(name).data.labels, cut.labels)
+        assert all(np.array_equal(rows, cut.splits[where]) for where, rows in planted.without(name).data.splits.items())
+
+
+def check_place(change: Change, cut: Cut, data: Cut) -> None:
+    """The change lies in its split, and its share is that of its rows."""
+    assert len(change.rows)
+    assert change.fault in FAULTS
+    assert change.strength in FAULTS[change.fault].strengths
+    if change.field != "splits":
+        assert set(change.rows) <= set(cut.splits[change.split])
+        assert change.share == len(change.rows) / len(cut.splits[change.split])
+        assert all(np.array_equal(rows, cut.splits[where]) for where, rows in data.splits.items())
+    elif change.fault == "other_source":
+        assert set(change.rows) == set(data.splits["test"]) - set(cut.splits["test"])
+    else:
+        assert set(cut.splits[change.split]) - set(data.splits[change.split]) == set(change.rows)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_the_same_each_time_and_another_with_another_seed(name: str, cut: Cut) -> None:
+    level = levels(name, cut)[0]
+    first, again, other = (plant(cut, [(name, level)], seed) for seed in (3, 3, 4))
+    assert fingerprint(first.data) == fingerprint(again.data)
+    whole_split = name.startswith(("rescaled", "brighter", "blurred"))
+    assert whole_split or fingerprint(first.data) != fingerprint(other.data)
+
+
+def fingerprint(cut: Cut) -> bytes:
+    return b"".join([cut.images.tobytes(), cut.labels.tobytes(), *(rows.tobytes() for rows in cut.splits.values())])
+
+
+def test_a_stronger_fault_changes_more(cut: Cut) -> None:
+    for name in ("exact_train_test", "wrong_random_everywhere", "rotated_test", "inverted_test", "few_training"):
+        shares = [plant(cut, [(name, level)], 1).changes[0].share for level in range(3)]
+        assert shares == sorted(set(shares)), name
+
+
+def test_exact_copies_are_their_sources_with_their_labels(cut: Cut) -> None:
+    planted = plant(cut, [("exact_train_test", 2)], 1)
+    (change,) = planted.changes
+    assert change.sources is not None
+    assert set(change.sources) <= set(cut.splits["train"])
+    assert len(set(change.sources)) == len(change.rows) == round(0.5 * len(cut.splits["test"]))
+    assert np.array_equal(planted.data.images[change.rows], cut.images[change.sources])
+    assert np.array_equal(planted.data.labels[change.rows], cut.labels[change.sources])
+
+
+@pytest.mark.parametrize("kind", ["recompressed", "scaled", "cropped"])
+def test_other_copies_resemble_their_sources_more_than_others_do(kind: str, cut: Cut) -> None:
+    smooth = np.kron(np.random.default_rng(2).integers(0, 256, (480, 3, 3, 3)), np.ones((1, 4, 4, 1))).astype(np.uint8)
+    (change,) = plant(replace(cut, images=smooth), [(f"{kind}_train_test", 2)], 1).changes
+    data = plant(replace(cut, images=smooth), [(f"{kind}_train_test", 2)], 1).data
+    assert change.sources is not None
+    distances = [np.abs(data.images[row].astype(int) - smooth.astype(int)).mean(axis=(1, 2, 3)) for row in change.rows]
+    assert [int(distance.argmin()) for distance in distances] == list(change.sources)
+
+
+def test_conflicting_copies_have_other_labels(cut: Cut) -> None:
+    for source in ("train_train", "train_test"):
+        planted = plant(cut, [(f"conflicting_exact_{source}", 1)], 1)
+        (change,) = planted.changes
+        assert change.sources is not None
+        assert not set(change.sources) & set(change.rows)
+        assert (planted.data.labels[change.rows] != cut.labels[change.sources]).all()
+        assert np.array_equal(planted.data.images[change.rows], cut.images[change.sources])
+
+
+def test_confusable_labels_are_of_the_nearest_class(cut: Cut) -> None:
+    planted = plant(cut, [("wrong_confusable_training", 2)], 1)
+    rows = planted.changes[0].rows
+    assert np.array_equal(planted.data.labels[rows], np.array([1, 0, 3, 2])[cut.labels[rows]])
+
+
+def test_label_orders_are_those_of_their_names() -> None:
+    assert label_order("rotated", 3).tolist() == [1, 2, 0]
+    assert label_order("reversed", 3).tolist() == [2, 1, 0]
+    assert label_order("alphabetical", 5).tolist() == [4, 1, 3, 2, 0]  # four, one, three, two, zero
+    assert label_order("alphabetical", 12).tolist() == [0, 1, 4, 5, 6, 7, 8, 9, 10, 11, 2, 3]
+
+
+def test_pixels_are_changed_as_their_fault_says(cut: Cut) -> None:
+    test = cut.splits["test"]
+    before = cut.images[test].astype(float)
+    assert np.array_equal(plant(cut, [("inverted_test", 2)], 1).data.images[test], 255 - before)
+    assert np.array_equal(plant(cut, [("other_channels_test", 2)], 1).data.images[test], before[..., [2, 1, 0]])
+    assert np.array_equal(plant(cut, [("rescaled_test", 2)], 1).data.images[test], np.rint(before / 255))
+    assert np.array_equal(plant(cut, [("brighter_test", 0)], 1).data.images[test], np.minimum(before + 30, 255))
+    blurred = plant(cut, [("blurred_test", 2)], 1).data.images[test]
+    assert blurred.std(axis=(1, 2)).mean() < 0.6 * before.std(axis=(1, 2)).mean()
+
+
+def test_rare_classes_keep_one_image_in_so_many(cut: Cut) -> None:
+    planted = plant(cut, [("rare_classes", 0)], 1)
+    before, after = (np.bincount(one.labels[one.splits["train"]], minlength=CLASSES) for one in (cut, planted.data))
+    rare = np.flatnonzero(before != after)
+    assert len(rare) == 1
+    assert after[rare[0]] == round(before[rare[0]] / 10)
+
+
+def test_another_source_moves_whole_groups(cut: Cut) -> None:
+    odd = cut.images.copy()
+    train_groups = np.unique(cut.groups[cut.splits["train"]])[:3]
+    odd[np.isin(cut.groups, train_groups), :6] //= 3  # three groups with a dark upper half
+    data = plant(replace(cut, images=odd), [("other_source", 0)], 1).data
+    assert set(train_groups) <= set(cut.groups[data.splits["test"]])
+    assert not set(cut.groups[data.splits["test"]]) & set(cut.groups[data.splits["train"]])
+
+
+def test_grey_sets_have_no_other_channels(cut: Cut) -> None:
+    with pytest.raises(NotApplicable):
+        plant(replace(cut, images=cut.images[..., :1]), [("other_channels_test", 2)], 1)
+
+
+def test_a_pair_is_both_and_without_one_of_them_the_other(cut: Cut) -> None:
+    assert len(PAIRS) == len(set(PAIRS))
+    for first, second in PAIRS:
+        levels_ = [(first, 1), (second, 0)]
+        planted = plant(cut, levels_, 1)
+        assert {change.fault for change in planted.changes} == {first, second}
+        alone = plant(cut, levels_[1:], 1)
+        assert fingerprint(planted.without(first).data) == fingerprint(alone.data)
+        assert fingerprint(plant(cut, levels_[::-1], 1).data) == fingerprint(planted.data)
+
+
+def test_splits_share_no_group_and_lose_no_image(cut: Cut) -> None:
+    rows = np.concatenate(list(cut.splits.values()))
+    assert sorted(rows) == list(range(480))
+    groups = [set(cut.groups[rows]) for rows in cut.splits.values()]
+    assert sum(map(len, groups)) == 48
+
+
+def test_equal_images_are_kept_once_and_not_at_all_with_two_labels() -> None:
+    a, b, c = (np.full((2, 2, 1), level, np.uint8) for level in (1, 2, 3))
+    built = collect([(a, "x", "1"), (b, "x", "1"), (a, "x", "2"), (b, "y", "2"), (c, "y", "2")])
+    assert built.images[:, 0, 0, 0].tolist() == [1, 3]
+    assert built.labels.tolist() == [0, 1]
+    assert built.dropped == 3
+
+
+def test_thinned_classes_get_fewer_by_the_ratio() -> None:
+    image = np.zeros((1, 1, 1), np.uint8)
+    samples = [(image, name, str(number)) for name in "abc" for number in range(200)]
+    counts = sorted(
+        sum(sample[1] == name for sample in thin(samples, 100, np.random.default_rng(0), 25)) for name in "abc"
+    )
+    assert counts == [4, 20, 100]
+
+
+def test_the_sealed_half_is_the_one_that_was_drawn() -> None:
+    entries = read_manifest()
+    sealed = json.loads(SEALED.read_text("utf-8"))
+    assert sealed == draw.draw(entries)
+    candidates = [name for name, entry in entries.items() if not entry["tuned_on"]]
+    assert len(sealed) == len(candidates) // 2
+    # Both halves have each kind.
+    for half in (set(sealed), set(candidates) - set(sealed)):
+        assert {entries[name]["channels"] for name in half} == {1, 3}
+        assert {entries[name]["guess"] for name in half} == {"easy", "medium", "hard"}
+        assert (
+            min(entries[name]["images"] for name in half)
+            < 1_500
+            < 10_000
+            < max(entries[name]["images"] for name in half)
+        )
+
+
+def test_a_sealed_set_stays_shut_until_it_is_unsealed(monkeypatch: pytest.MonkeyPatch, cut: Cut) -> None:
+    built = Built(cut.images, cut.labels, tuple("abcd"), cut.groups, 0)
+    monkeypatch.setattr(draw, "load_built", lambda name: built)
+    sealed = json.loads(SEALED.read_text("utf-8"))
+    with pytest.raises(Sealed):
+        open_set(sealed[0])
+    assert open_set(sealed[0], unseal=True) is built
+    assert open_set(next(name for name in ZOO if name not in sealed)) is built
+
+
+def test_a_built_set_that_differs_from_the_manifest_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path, cut: Cut
+) -> None:
+    monkeypatch.setenv("HELDOUT_ZOO", str(tmp_path))
+    (tmp_path / "built").mkdir()
+    arrays = {"images": cut.images, "labels": cut.labels, "groups": cut.groups, "classes": np.array(list("abcd"))}
+    np.savez(tmp_path / "built" / "made_up.npz", dropped=0, **arrays)
+    built = Built(cut.images, cut.labels, tuple("abcd"), cut.groups, 0)
+    monkeypatch.setattr(manifest, "read_manifest", lambda: {"made_up": {"sha256": built.digest()}})
+    assert np.array_equal(manifest.load_built("made_up").images, cut.images)
+    np.savez(tmp_path / "built" / "made_up.npz", dropped=0, **(arrays | {"images": 255 - cut.images}))
+    with pytest.raises(manifest.NotBuilt):
+        manifest.load_built("made_up")
+    with pytest.raises(NotFetched):
+        files_of(Package("pip", "nothing", "1"), "*")
+
+
+def test_the_manifest_has_each_set_as_the_registry_says() -> None:
+    entries = read_manifest()
+    assert list(entries) == sorted(ZOO)
+    assert sum(not entry["tuned_on"] for entry in entries.values()) >= 24
+    for name, entry in entries.items():
+        one = ZOO[name]
+        assert list(entry["packages"]) == [str(package) for package in sorted(one.packages)]
+        assert all(entry["packages"].values())
+        assert (entry["guess"], entry["channels"], entry["tuned_on"], entry["about"]) == (
+            one.guess, one.channels, one.tuned_on, one.about,
+        )  # fmt: skip
+        assert len(entry["sha256"]) == len(entry["splits_sha256"]) == 64
+        assert sum(entry["splits"].values()) == entry["images"]
+        assert 100 <= entry["images"] <= 60_000
+        assert 8 <= entry["size"] <= 128
+        assert 2 <= entry["classes"] <= 60
+        assert entry["splits"]["referee"] == 0 or entry["splits"]["referee"] >= 2_000
+
+
+def test_each_pinned_package_is_used_by_a_set() -> None:
+    pinned = {package(*line.split()[:2]) for line in PINNED.read_text("utf-8").splitlines()}
+    assert pinned == {package for one in ZOO.values() for package in one.packages}
