@@ -232,7 +232,7 @@ PICTURES = (
     ZooSet(
         "theme_icons",
         "Icons of six desktop themes; the class is actions, apps, devices, … Groups: first word of the icon's name",
-        tuple(package("apt", f"{theme}-icon-theme") for theme in THEMES), theme_icons, "hard", 3,
+        tuple(package("apt", f"{theme}-icon-theme") for theme in THEMES), theme_icons, "hard", 3, copied=True,
     ),
     ZooSet(
         "playing_cards",
@@ -252,7 +252,7 @@ PICTURES = (
     ZooSet(
         "crossfire_tiles",
         "Tiles of a role-playing game; the class is monster, wall, weapon, … Groups: things, of all directions",
-        (package("apt", "crossfire-client-images"),), crossfire, "hard", 3,
+        (package("apt", "crossfire-client-images"),), crossfire, "hard", 3, copied=True,
     ),
     ZooSet(
         "game_turns",
@@ -262,7 +262,7 @@ PICTURES = (
     ZooSet(
         "stamps",
         "Stamps of a painting program, photographs and drawings; the class is the subject. Groups: things",
-        STAMPS, _stamps(0, 64), "hard", 3,
+        STAMPS, _stamps(0, 64), "hard", 3, copied=True,
     ),
     ZooSet(
         "stamp_animals",
@@ -272,12 +272,12 @@ PICTURES = (
     ZooSet(
         "clipart",
         "Drawings of many hands; the class is the subject. Groups: first word of the file's name",
-        (package("apt", "openclipart-png"),), clipart, "hard", 3,
+        (package("apt", "openclipart-png"),), clipart, "hard", 3, copied=True,
     ),
     ZooSet(
         "game_textures",
         "Quarters of textures of a first-person game, grey; the class is floor, wall, sky, … Groups: textures",
-        (package("apt", "openarena-081-textures"),), game_textures, "hard", 1,
+        (package("apt", "openarena-081-textures"),), game_textures, "hard", 1, copied=True,
     ),
     ZooSet(
         "photo_tiles",

@@ -4,16 +4,19 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from benchmarks.zoo.packages import Package
 
 SPLITS = ("train", "validation", "test", "referee")
+SAME = 0.98  # correlation of two images above which one is copied from the other
 LEAST = 40  # samples that a class needs
 Sample = tuple[NDArray[np.uint8], str, str]  # pixels, class, group
 
@@ -55,6 +58,7 @@ class ZooSet:
     guess: how well a good network should do: above 95% ("easy"), 75 to 95% ("medium") or less ("hard").
     folds: of how many equal parts train, validation, test and referee get each; whole groups go to one of them. A set
         has a referee if 2,000 images can be spared.
+    copied: whether one drawing can come under several names; then groups with nearly the same image are one group.
     tuned_on: whether rules have been tuned on it or on images like it; such a set judges nothing.
     """
 
@@ -65,11 +69,13 @@ class ZooSet:
     guess: Literal["easy", "medium", "hard"]
     channels: int
     folds: tuple[int, int, int, int] = (6, 2, 2, 0)
+    copied: bool = False
     tuned_on: bool = False
 
     def build(self) -> Built:
         """The set's images, the same bytes each time."""
-        return collect(self.make(np.random.default_rng(zlib.crc32(self.name.encode()))))
+        built = collect(self.make(np.random.default_rng(zlib.crc32(self.name.encode()))))
+        return join_copies(built) if self.copied else built
 
 
 def collect(samples: Iterable[Sample]) -> Built:
@@ -95,6 +101,22 @@ def collect(samples: Iterable[Sample]) -> Built:
         groups=of_group.astype(np.int32),
         dropped=len(pixels) - len(kept),
     )
+
+
+def join_copies(built: Built) -> Built:
+    """The set with one group for all groups that have nearly the same image: a correlation of at least SAME."""
+    flat = built.images.reshape(len(built.images), -1).astype(np.float32)
+    flat -= flat.mean(axis=1, keepdims=True)
+    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    pairs = [
+        built.groups[np.stack(np.nonzero(flat[first : first + 500] @ flat.T >= SAME)) + [[first], [0]]]
+        for first in range(0, len(flat), 500)
+    ]
+    one, other = np.concatenate(pairs, axis=1)
+    count = int(built.groups.max()) + 1
+    _, joined = connected_components(coo_array((np.ones(len(one)), (one, other)), (count, count)), directed=False)
+    _, groups = np.unique(joined[built.groups], return_inverse=True)
+    return replace(built, groups=groups.astype(np.int32))
 
 
 def split(built: Built, folds: Sequence[int], seed: int = 0) -> dict[str, NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from benchmarks.zoo.faults import FAULTS, PAIRS, label_order, plant
 from benchmarks.zoo.manifest import read_manifest
 from benchmarks.zoo.packages import PINNED, NotFetched, Package, files_of, package
 from benchmarks.zoo.registry import ZOO
-from benchmarks.zoo.sets import Built, collect, thin
+from benchmarks.zoo.sets import Built, collect, join_copies, thin
 
 CLASSES = 4
 
@@ -194,6 +194,15 @@ def test_equal_images_are_kept_once_and_not_at_all_with_two_labels() -> None:
     assert built.images[:, 0, 0, 0].tolist() == [1, 3]
     assert built.labels.tolist() == [0, 1]
     assert built.dropped == 3
+
+
+def test_groups_with_nearly_the_same_image_are_one_group(cut: Cut) -> None:
+    images = cut.images.copy()
+    images[17] = np.clip(images[473].astype(int) + 3, 0, 255)  # of the second and the last group
+    joined = join_copies(Built(images, cut.labels, tuple("abcd"), cut.groups, 0))
+    assert joined.groups[17] == joined.groups[473]
+    assert len(np.unique(joined.groups)) == 47
+    assert np.array_equal(join_copies(replace(joined, images=cut.images, groups=cut.groups)).groups, cut.groups)
 
 
 def test_thinned_classes_get_fewer_by_the_ratio() -> None:
