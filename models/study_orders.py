@@ -58,17 +58,25 @@ class _Base:
 
 
 def order(
-    session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int, bounds: Bounds = NO_BOUNDS
+    session: Session,
+    blobs: Blobs,
+    owner: str,
+    asked: StudySpec,
+    *,
+    max_parameters: int,
+    bounds: Bounds = NO_BOUNDS,
+    reading: Session | None = None,
 ) -> tuple[StudyRow, DatasetRow]:
     """Begin a study; gives its row, and its dataset's.
 
     Args:
+        reading: examines the arms, which takes a while: on SQLite `session` would keep all other writers waiting.
         bounds: of what it and its first trainings, which are queued together, take; the owner's own come first.
     Raises:
         QuotaExceeded, OwnerSuspended.
         JobNotFound, DataFirst, FileOfLaterRelease, and what `submit` raises: for an arm with `/remedies/<place>`.
     """
-    ordered = _ordered(session, blobs, owner, asked, max_parameters)
+    ordered = _ordered(reading or session, blobs, owner, asked, max_parameters)
     first = next_steps(ordered.plan.state(), ()).submit
     # Before files are copied, which a refusal would leave behind.
     quotas.require_room(session, owner, bounds, *quotas.OF_NEW_JOBS, asked=len(first))

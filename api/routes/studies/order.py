@@ -6,7 +6,7 @@ from fastapi import Query, Response
 from starlette.responses import JSONResponse
 
 from api.http.auth import CallerDep
-from api.http.deps import AppContextDep, SessionDep
+from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, once
 from api.http.problems import JSON_BODY, NO_ROOM, REFUSED_SPEC, problems
 from api.http.routing import resource
@@ -53,6 +53,7 @@ def order_study(
     caller: CallerDep,
     app: AppContextDep,
     session: SessionDep,
+    reading: ReadSessionDep,
     idempotency_key: IdempotencyKey = None,
     dry_run: Annotated[bool, Query(description="Say how many trainings it would be, without beginning it.")] = False,
 ) -> Response | StudyView:
@@ -65,9 +66,16 @@ def order_study(
     def begun() -> StudyView:
         bounds = app.settings.quotas
         # Before all arms are examined, which takes a while.
-        quotas.require_room(session, caller.owner, bounds, *quotas.OF_NEW_STUDIES)
-        return study_view(
-            *study_orders.order(session, app.blobs, caller.owner, spec, max_parameters=max_parameters, bounds=bounds)
+        quotas.require_room(reading, caller.owner, bounds, *quotas.OF_NEW_STUDIES)
+        ordered = study_orders.order(
+            session,
+            app.blobs,
+            caller.owner,
+            spec,
+            max_parameters=max_parameters,
+            bounds=bounds,
+            reading=reading,
         )
+        return study_view(*ordered)
 
     return once(session, caller.owner, idempotency_key, "POST /v1/studies", spec, response, begun)
