@@ -53,7 +53,9 @@ def give_digests(work: Work, dataset_id: str, **digests: str) -> None:
 
 def copy_of_dataset(work: Work, name: str = "more dots", **changes) -> DatasetRow:
     """Another version, whose splits hold the same numbers of images."""
-    columns = {column.name: getattr(work.dataset, column.name) for column in DatasetRow.__table__.columns}
+    with work.database.read() as session:
+        dataset = session.merge(work.dataset, load=False)
+        columns = {column.name: getattr(dataset, column.name) for column in DatasetRow.__table__.columns}
     copy = DatasetRow(
         **columns | {"id": f"ds_{name:0>26}".replace(" ", "0"), "name": name, "sha256": "1" * 64} | changes
     )

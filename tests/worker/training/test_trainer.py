@@ -424,7 +424,7 @@ def test_a_full_disk_is_a_warning_and_changes_no_bit(digits, tmp_path, monkeypat
     assert [done.checkpoint for done in epochs_told(unlucky)] == [None, None]
     warnings = [message for message in unlucky.told if isinstance(message, Warned)]
     assert [warning.data["epoch"] for warning in warnings] == [1, 2]
-    assert "No space left on device" in warnings[0].message
+    assert "the disk is full" in warnings[0].message
     assert history(unlucky) == history(whole)
     assert same(state(unlucky), state(whole))
 
