@@ -45,6 +45,8 @@ class AppContext:
     key_lookups: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEY_LOOKUPS_AT_ONCE))
     large_bodies: LargeBodies = field(default_factory=LargeBodies)
     large_answers: LargeAnswers = field(default_factory=LargeAnswers)
+    # New studies are written one at a time: on SQLite several large ones would keep all other writers waiting.
+    study_turns: Turns = field(default_factory=lambda: Turns(at_once=1))
     # Of files of predictions, each of which may take seconds and two hundred megabytes: an owner judges one at a time,
     # and does not wait for another owner's.
     judging: Turns = field(default_factory=lambda: Turns(FILES_AT_ONCE, per_group=1))

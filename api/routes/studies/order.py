@@ -1,8 +1,9 @@
 """New studies."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Query, Response
+from fastapi import Depends, Query, Response
 from starlette.responses import JSONResponse
 
 from api.http.auth import CallerDep
@@ -27,8 +28,15 @@ from models.views.study import study_view
 router = resource("/v1/studies", "studies")
 
 
+async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None]:
+    """Wait until no other study is being ordered: owners come in turn."""
+    async with app.study_turns.taken(caller.owner):
+        yield
+
+
 @router.post(
     "",
+    dependencies=[Depends(take_turn, scope="function")],
     status_code=201,
     response_model=StudyView,
     response_description="It runs: its first trainings are queued.",
