@@ -17,7 +17,7 @@ from heldout.quotas import NO_BOUNDS, Bounds, counted_bytes
 from heldout.remedies import ResolvedArm, resolve
 from heldout.spec import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
 from heldout.studies.fairness import chooses_alone
-from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec
+from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec, find_pointer_to
 from heldout.validation_spec import TrainOnAllSpec, ValidationSpec
 from heldout.views.study import StudyEstimateView
 from models.blobs import Blobs
@@ -157,7 +157,7 @@ def _ordered(session: Session, blobs: Blobs, owner: str, asked: StudySpec, max_p
     arms = [ResolvedArm(BASE_ARM, {}, ""), *_remedies(session, blobs, base, asked)]
     examined = {}
     for arm in arms:
-        with _located(_pointer_of(asked, arm.name)):
+        with _located(find_pointer_to(asked, arm.name)):
             examined[arm.name] = _examined(session, blobs, owner, base, arm, max_parameters)
     limit = base.spec.training.train_limit
     train_images = base.train_images if limit is None else min(base.train_images, limit)
@@ -328,17 +328,6 @@ def _generated_name(base: _Base, study_id: str) -> str:
 
 
 # --- refusals ----------------------------------------------------------------------------------------------
-
-
-def _pointer_of(asked: StudySpec, name: str) -> str:
-    """Where the request has named an arm: the base, a remedy, or the combination that a remedy is a part of."""
-    if name == BASE_ARM:
-        return "/job" if asked.job is not None else "/spec"
-    if asked.remedies == "auto":
-        return "/remedies"
-    names = [one.name if isinstance(one, NamedPatch) else one for one in asked.remedies]
-    places = [place for place, one in enumerate(names) if one == name or name in one.split("+")]
-    return f"/remedies/{places[0]}" if places else "/remedies"
 
 
 @contextmanager

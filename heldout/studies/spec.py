@@ -73,3 +73,14 @@ class StudySpec(SpecPart):
         if (self.job is None) == (self.spec is None):
             raise ValueError("name one of `job` and `spec`")
         return self
+
+
+def find_pointer_to(asked: StudySpec, name: str) -> str:
+    """Where the request has named an arm: the base, a remedy, or the combination that a remedy is a part of."""
+    if name == BASE_ARM:
+        return "/job" if asked.job is not None else "/spec"
+    if asked.remedies == "auto":
+        return "/remedies"
+    names = [one.name if isinstance(one, NamedPatch) else one for one in asked.remedies]
+    places = [place for place, one in enumerate(names) if one == name or name in one.split("+")]
+    return f"/remedies/{places[0]}" if places else "/remedies"
