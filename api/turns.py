@@ -1,6 +1,6 @@
 """Whose work is done next where only some can be done at once: whoever asks for it takes turns, by owner or client.
 
-Of those that wait, each group's come in turn, so that a group with many holds nobody else up.
+Groups that wait are served in turn, so a group with many requests does not hold up the others.
 """
 
 import asyncio

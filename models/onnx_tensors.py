@@ -1,4 +1,4 @@
-"""The tensors of an ONNX file, at any depth: their values must be in the file itself.
+"""Finds the tensors of an ONNX file at any depth. Their values must be in the file itself.
 
 onnxruntime opens whatever file a tensor names. Source: onnx.proto of ONNX.
 """

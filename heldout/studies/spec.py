@@ -76,7 +76,7 @@ class StudySpec(SpecPart):
 
 
 def find_pointer_to(asked: StudySpec, name: str) -> str:
-    """Where the request has named an arm: the base, a remedy, or the combination that a remedy is a part of."""
+    """Find the part of the request that names an arm: the base, a remedy, or a combination that contains it."""
     if name == BASE_ARM:
         return "/job" if asked.job is not None else "/spec"
     if asked.remedies == "auto":

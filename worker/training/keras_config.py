@@ -86,7 +86,7 @@ class _Reading(Values):
     def _require_listed(
         self, module: Any, name: Any, registered: Any, allowed: tuple[Classes, ...], place: str
     ) -> None:
-        # A class of somebody's own is registered as `package>name`, whatever its module says.
+        # Custom classes are registered as `package>name`, whatever their module says.
         is_own = isinstance(registered, str) and ">" in registered
         if not is_own and _is_listed(module, name, allowed):
             return

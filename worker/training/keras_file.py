@@ -1,4 +1,4 @@
-"""A `.keras` file: what is in it is checked before Keras rebuilds the model, whoever has written it."""
+"""Reads `.keras` files: their content is checked before Keras rebuilds the model, whoever wrote the file."""
 
 import json
 import tempfile
@@ -23,7 +23,7 @@ MAX_CONFIG_BYTES = 16 * 1024**2
 # Weights are stored as they are, so that a file hardly grows.
 MAX_GROWTH = 20
 MAX_ARRAYS = 200_000
-# Numbers alone: arrays of objects, texts or references are none of a network's. Keras stores bfloat16 as opaque bytes.
+# Only numbers: a network has no arrays of objects, strings or references. Keras stores bfloat16 as opaque bytes.
 _KINDS = "fiubV"
 # Deflate, shuffle and checksums; HDF5 looks for any other filter in a folder of plug-ins.
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
