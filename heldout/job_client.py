@@ -21,6 +21,7 @@ from heldout.views.estimate import EstimateView
 from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
 from heldout.views.export import ExportList, ExportReportView, ExportView, ListedExportView
 from heldout.views.job import JobPage, JobView, ListedJobView
+from heldout.views.memorized import MemorizedPage
 from heldout.views.metrics import MetricsView
 from heldout.views.queue import QueueView
 
@@ -294,6 +295,14 @@ class JobMethods:
         """The images behind a cell of a confusion matrix, the surest answers first."""
         params = {"label": label, "answer": answer, "split": split, "limit": limit}
         return await self._answers.read(CellView, "GET", _job(job_id, "confusion/images"), params=params)
+
+    @dual
+    async def memorized(
+        self, job_id: str, *, class_: str | None = None, limit: int = PAGE, after: int = 0
+    ) -> MemorizedPage:
+        """Training images by the sum of their losses over all epochs, the hardest to learn first, from `after` on."""
+        params = {"limit": limit, "after": after} | ({} if class_ is None else {"class": class_})
+        return await self._answers.read(MemorizedPage, "GET", _job(job_id, "memorized"), params=params)
 
     # --- events of all that the owner has ----------------------------------------------------------
 

@@ -45,6 +45,7 @@ COMMANDS = (
     curing.cure,
     curve.curve,
     results.confusion,
+    results.memorized,
     results.model,
     export.export,
     export.card,

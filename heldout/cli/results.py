@@ -1,4 +1,4 @@
-"""Commands about the results of a job: its confusion matrix, model and predictions."""
+"""Commands about the results of a job: its confusion matrix, hardest images, model and predictions."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,9 +8,10 @@ import typer
 from heldout.cli.command import AsJson, Home, JobId, service
 from heldout.cli.outcome import Refused
 from heldout.cli.scores import Split, show_scores
-from heldout.cli.screen import print_json, say
+from heldout.cli.screen import print_json, print_table, say
 from heldout.stored.artifacts import PredictionsFormat
 
+PAGE = 200  # images that are asked for at once
 Output = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - is standard output.")]
 
 
@@ -35,6 +36,34 @@ def confusion(
     if wanted not in found.splits:
         raise Refused("This job trained on its validation images, so it was not measured on them.")
     show_scores(found, wanted)
+
+
+def memorized(
+    job_id: JobId,
+    class_: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Only images of this class.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many images to list, the hardest first.")] = 20,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show which training images were hardest to learn: hard ones, unusual ones, and wrongly labelled ones."""
+    with service(home) as client:
+        page = client.memorized(job_id, class_=class_, limit=min(limit, PAGE))
+        images = list(page.data)
+        while page.next is not None and len(images) < limit:
+            page = client.memorized(job_id, class_=class_, limit=min(limit - len(images), PAGE), after=page.next)
+            images += page.data
+    if as_json:
+        print_json(page.model_copy(update={"data": images}))
+        return
+    say(page.explanation)
+    if not images:
+        return
+    say("")
+    rows = [
+        (image.member or str(image.index), image.label, image.answer, f"{image.loss_sum:.2f}", f"{image.loss_mean:.3f}")
+        for image in images
+    ]
+    print_table(("IMAGE", "LABEL", "ANSWER", "SUM OF LOSSES", "PER EPOCH"), rows, right=(3, 4))
 
 
 def model(job_id: JobId, output: Output, as_json: AsJson = False, home: Home = None) -> None:

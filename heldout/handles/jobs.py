@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from heldout.views.diagnosis import DiagnosisView
     from heldout.views.event import EventView
     from heldout.views.job import JobView
+    from heldout.views.memorized import MemorizedPage
     from heldout.views.metrics import EpochView, MetricsView
     from heldout.views.prediction import PredictionsView
 
@@ -100,6 +101,11 @@ class JobHandle(Handle["JobView"]):
     @dual
     async def confusion(self) -> ConfusionView:
         return await Methods.confusion(self._client, self.id)
+
+    @dual
+    async def memorized(self, *, class_: str | None = None, limit: int = 20, after: int = 0) -> MemorizedPage:
+        """Training images, the hardest to learn first; see `Client.memorized`."""
+        return await Methods.memorized(self._client, self.id, class_=class_, limit=limit, after=after)
 
     @dual_iterator
     def events(self) -> AsyncIterator[EventView]:

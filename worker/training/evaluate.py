@@ -82,6 +82,12 @@ class Evaluator:
 
     def measure(self, rows: NDArray[np.int32], between_calls: Callable[[], None] = lambda: None) -> Measured:
         """The figures of the images in `rows`; no dropout, penalties, smoothing, weights or augmentation."""
+        return self.measure_each(rows, between_calls)[0]
+
+    def measure_each(
+        self, rows: NDArray[np.int32], between_calls: Callable[[], None] = lambda: None
+    ) -> tuple[Measured, NDArray[np.float32]]:
+        """What `measure` gives, and the loss of each image: (count,) in the order of `rows`."""
         if self._prepared is not None:
             self._prepared.result()
         if self._weights is not None:
@@ -90,26 +96,28 @@ class Evaluator:
         self._source.expect(rows, self._batch_size)
         rows_tensor = tf.constant(rows)
         loss, correct, done = 0.0, 0, 0
-        unsure = [np.empty(0, np.bool_)]
+        each, unsure = [np.empty(0, np.float32)], [np.empty(0, np.bool_)]
         while done < batches:
             last = min(batches, done + self._pace.steps)
             started = perf_counter()
             sums = self._call(rows_tensor, tf.constant(done), tf.constant(last))
             loss, correct = loss + float(sums[0]), correct + int(sums[1])
-            unsure.append(sums[2].numpy())
+            each.append(sums[2].numpy())
+            unsure.append(sums[3].numpy())
             self._pace = self._pace.after(last - done, perf_counter() - started)
             done = last
             between_calls()
-        if self._decided_by is not None and (left := rows[np.concatenate(unsure)]).size:
-            decided = self._decided_by.measure(left, between_calls)
+        losses = np.concatenate(each)
+        if self._decided_by is not None and (is_left := np.concatenate(unsure)).any():
+            decided, losses[is_left] = self._decided_by.measure_each(rows[is_left], between_calls)
             loss, correct = loss + decided.loss * decided.count, correct + decided.correct
-        return Measured(loss / len(rows) if len(rows) else float("nan"), correct, len(rows))
+        return Measured(loss / len(rows) if len(rows) else float("nan"), correct, len(rows)), losses
 
     def _sums(self, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Sums over the images that are sure, and for each image whether it is unsure: nothing where all count."""
+        """Sums over the images that are sure, each image's loss, and whether it is unsure: nothing where all count."""
         decides = self._decided_by is None
 
-        def body(batch: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor, unsure: Any) -> tuple[Any, ...]:
+        def body(batch: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor, each: Any, unsure: Any) -> tuple[Any, ...]:
             begin = batch * self._batch_size
             images, labels = self._source.batch(rows[begin : begin + self._batch_size])
             logits = self._network(images, training=False)
@@ -121,12 +129,16 @@ class Evaluator:
                 unsure = unsure.write(batch - first, is_unsure)
                 losses, right = tf.where(is_unsure, 0.0, losses), right & ~is_unsure
             correct += tf.reduce_sum(tf.cast(right, tf.int32))
-            return batch + 1, loss + tf.cast(tf.reduce_sum(losses), tf.float64), correct, unsure
+            each = each.write(batch - first, losses)
+            return batch + 1, loss + tf.cast(tf.reduce_sum(losses), tf.float64), correct, each, unsure
 
-        found = tf.TensorArray(tf.bool, last - first, element_shape=[None], infer_shape=False)
-        start = (first, tf.constant(0.0, tf.float64), tf.constant(0), found)
-        _, loss, correct, found = tf.while_loop(lambda batch, *_: batch < last, body, start)
-        return loss, correct, tf.zeros([0], tf.bool) if decides else found.concat()
+        each, found = (
+            tf.TensorArray(kind, last - first, element_shape=[None], infer_shape=False)
+            for kind in (tf.float32, tf.bool)
+        )
+        start = (first, tf.constant(0.0, tf.float64), tf.constant(0), each, found)
+        _, loss, correct, each, found = tf.while_loop(lambda batch, *_: batch < last, body, start)
+        return loss, correct, each.concat(), tf.zeros([0], tf.bool) if decides else found.concat()
 
 
 def evaluator_of(

@@ -65,7 +65,7 @@ def finish(
     saved.result()
     model = model_file(scratch)
     names = _names(names_file, data)
-    save_predictions(predictions, data, kept, names, exported.about(predictor.model))
+    save_predictions(predictions, data, kept, names, exported.about(predictor.model), trainer.loss_sums)
     cost = _cost_of_last_epoch(predictor, data, weights, kept)
     evaluation = scratch / StoredEvaluation.file_name
     scores = evaluation_of(data, {split: said.probabilities for split, said in kept.items()}, cost, names)

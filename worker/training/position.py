@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from worker.training.best_weights import BestEpochs
 from worker.training.engine import FitSums
 from worker.training.guard import ALL_CURVES, GuardState
@@ -41,6 +44,17 @@ class Position:
                 "guard": _guard_from_json(stored.get("guard", {})),
             }
         )
+
+
+@dataclass(frozen=True)
+class LossSums:
+    """How hard each training image was to learn: its cross-entropy in inference mode, summed over all epochs.
+
+    sums: (training images,) float32, in nats. epochs: how many of them were summed.
+    """
+
+    sums: NDArray[np.float32]
+    epochs: int
 
 
 def _guard_from_json(stored: dict[str, Any]) -> GuardState:

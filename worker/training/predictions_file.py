@@ -12,6 +12,7 @@ from heldout.stored.model_about import ModelAbout
 from models.answers.answers import Predictions
 from models.file_names import FileNames
 from worker.training.data import TrainingData
+from worker.training.position import LossSums
 
 # Every entry of an array of texts takes as much room as the longest one.
 MAX_NAME_CHARACTERS = 200
@@ -24,11 +25,13 @@ def save_predictions(
     predictions: Mapping[str, Predictions],
     names: FileNames | None = None,
     about: ModelAbout | None = None,
+    losses: LossSums | None = None,
 ) -> None:
     """Write the predictions of each split.
 
     `<split>_indices` (in the dataset), `<split>_labels` and `<split>_probabilities`; `classes`; with `about` one text,
-    `about`, of JSON; and with `names` `<split>_files`, the end of a name that is longer than 200 characters.
+    `about`, of JSON; with `losses` `train_loss_sums`, the loss of each training image summed over `train_loss_epochs`
+    epochs; and with `names` `<split>_files`, the end of a name that is longer than 200 characters.
     """
     arrays: dict[str, NDArray[np.generic]] = {}
     for name, split in predictions.items():
@@ -38,6 +41,9 @@ def save_predictions(
     arrays["classes"] = np.array(data.classes)
     if about is not None:
         arrays["about"] = np.array(about.to_bytes().decode())
+    if losses is not None:
+        arrays["train_loss_sums"] = losses.sums
+        arrays["train_loss_epochs"] = np.array(losses.epochs)
     np.savez(path, **arrays)  # type: ignore[arg-type]
     if names is not None:
         with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:

@@ -7,6 +7,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from heldout.spec import JobSpec
 from worker.messages import CheckpointWritten, EpochDone, FirstStep, FromTraining, Overfits, Progress, StopCause, Warned
 from worker.training.best_weights import (
@@ -22,7 +25,7 @@ from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator, finite
 from worker.training.guard import GuardState, explanation_of, watch_epoch
 from worker.training.pace import Pace, SteadySteps
-from worker.training.position import Position
+from worker.training.position import LossSums, Position
 from worker.training.schedule import PlateauState, epoch_rates, lower_on_plateau, reported_rate
 from worker.training.stopping import judge_epoch, kept_epoch
 
@@ -89,6 +92,10 @@ class Trainer:
         self._checkpoint_every_s = checkpoint_every_s
         self._written_at = perf_counter()
         self._weights: dict[int, Weights] = {}  # of the needed epochs
+        # None where training images are not measured, or were not from the first epoch on.
+        self.loss_sums: LossSums | None = None
+        if spec.evaluation.train == "every_epoch":
+            self.loss_sums = LossSums(np.zeros(len(data.rows["train"]), np.float32), 0)
         self._pace = Pace()
         self._first_step_sent = False
         self._written: list[Path] = []
@@ -147,6 +154,8 @@ class Trainer:
         arrays = {f"variable_{index}": value for index, value in enumerate(self._engine.state())}
         # Those of the last epoch are in the engine's state.
         arrays |= weights_as_arrays({e: weights for e, weights in self._weights.items() if e != self.last_epoch})
+        if self.loss_sums is not None:
+            arrays["loss_sums"] = self.loss_sums.sums
         path = self._scratch / f"checkpoint-{position.epoch:05d}-{position.step:08d}.ckpt"
         write_checkpoint(path, arrays, {"position": asdict(position), "facts": self._facts})
         self._written_at = perf_counter()
@@ -174,6 +183,9 @@ class Trainer:
             )
             position = replace(position, best=best)
         self.position = position
+        if self.loss_sums is not None:
+            sums = arrays.get("loss_sums")  # checkpoints of earlier releases have none
+            self.loss_sums = None if sums is None else LossSums(sums, position.epoch - 1)
         network = self._engine.network
         try:
             self._weights = {
@@ -227,7 +239,7 @@ class Trainer:
     def _end_epoch(self) -> None:
         """Measure the epoch, decide by its figures, keep the weights, report it."""
         epoch, training = self.position.epoch, self._spec.training
-        values = self._measure()
+        values, train_losses = self._measure()
         usual_s = self._steady.epoch_s(self._engine.steps_per_epoch, values["seconds"]) + values["evaluation_seconds"]
         self._steady = SteadySteps()
         broken = [name for name, value in values.items() if not isfinite(value)]
@@ -253,6 +265,8 @@ class Trainer:
             kept=kept,
             best=best,
         )
+        if self.loss_sums is not None:
+            self.loss_sums = LossSums(self.loss_sums.sums + train_losses, epoch)
         needed = self.position.needed_epochs
         self._weights = {e: weights for e, weights in self._weights.items() if e in needed}
         if epoch in needed:
@@ -268,11 +282,12 @@ class Trainer:
             self._send(Overfits(guard.seen, guard.best_epoch, explanation_of(mode, guard) or ""))
         return guard
 
-    def _measure(self) -> dict[str, float]:
-        """The contract's figures of the epoch that was just trained."""
+    def _measure(self) -> tuple[dict[str, float], NDArray[np.float32]]:
+        """The contract's figures of the epoch that was just trained, and each training image's loss, if measured."""
         training, position, steps = self._spec.training, self.position, self._engine.steps_per_epoch
         started = perf_counter()
         values: dict[str, float] = {}
+        train_losses = np.empty(0, np.float32)
         asked = self._spec.evaluation
         splits = {
             "train": asked.train == "every_epoch",
@@ -280,9 +295,10 @@ class Trainer:
             "test": asked.test == "every_epoch",
         }
         for split in (split for split, is_measured in splits.items() if is_measured):
-            measured = self._evaluator.measure(self._data.rows[split], self._check_stop)
+            measured, each = self._evaluator.measure_each(self._data.rows[split], self._check_stop)
+            train_losses = each if split == "train" else train_losses
             values |= {f"{split}_loss": measured.loss, f"{split}_accuracy": measured.accuracy}
-        return values | {
+        values |= {
             "fit_loss": position.sums.loss,
             "fit_accuracy": position.sums.accuracy,
             "learning_rate": reported_rate(training, position.plateau, position.epoch, steps),
@@ -290,6 +306,7 @@ class Trainer:
             "evaluation_seconds": perf_counter() - started,
             "images_per_second": len(self._data.rows["train"]) / position.seconds,
         }
+        return values, train_losses
 
     def _write_within_epoch(self, epoch: int) -> None:
         file = self._write_or_warn(f"in epoch {epoch}", epoch)

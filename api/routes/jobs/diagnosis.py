@@ -1,4 +1,4 @@
-"""A job's diagnosis, also while it runs, and how its kept weights answer class by class."""
+"""A job's diagnosis, also while it runs, how its kept weights answer, and which images were hard to learn."""
 
 from typing import Annotated
 
@@ -21,13 +21,16 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import SplitName
 from heldout.views.confusion import CellView, ConfusionView, Mistake
 from heldout.views.diagnosis import DiagnosisView
+from heldout.views.memorized import MemorizedPage
 from models.answered_images import images_of_cell
 from models.blobs import BlobMissing
 from models.job_diagnosis import diagnosis_of
+from models.memorized import hardest_images
 from models.store import artifacts, jobs
 from models.stored_files import json_artifact_of, read_evaluation
 from models.views.confusion import confusion_view
 from models.views.dataset import thumbnail_of
+from models.views.memorized import memorized_page
 
 router = resource("/v1/jobs/{job_id}", "jobs")
 
@@ -87,3 +90,37 @@ def get_confused_images(
             for one in images
         ],
     )
+
+
+@router.get(
+    "/memorized",
+    responses=problems(JobNotFound, NotReady, NoModel, PredictionsLost, StorageUnavailable),
+)
+def list_memorized_images(
+    job_id: JobId,
+    caller: CallerDep,
+    session: ReadSessionDep,
+    app: AppContextDep,
+    class_: Annotated[
+        str | None, Query(alias="class", max_length=256, description="A name in `classes`; without it all of them.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    after: Annotated[int, Query(ge=0, le=2**31 - 1, description="`next` of the page before.")] = 0,
+) -> MemorizedPage:
+    """Training images by the sum of their losses over all epochs, the hardest to learn first.
+
+    A high sum means that an image is hard, unlike the others of its class, or wrongly labelled.
+    """
+    job = jobs.find(session, caller.owner, job_id)
+    predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
+    if predictions is None:
+        raise artifacts.not_there(job, "losses of training images")
+    classes = jobs.dataset_of(session, job).classes or []
+    if class_ is not None and class_ not in classes:
+        raise InvalidParameter(f"The job's dataset has no class {class_[:64]!r}; its `classes` lists them.")
+    label = None if class_ is None else classes.index(class_)
+    try:
+        found = hardest_images(app.blobs, predictions.key, label, after, limit, predictions.digest)
+    except BlobMissing as error:
+        raise PredictionsLost(job_id) from error
+    return memorized_page(found, classes, job.dataset_id or "", after)

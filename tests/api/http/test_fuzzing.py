@@ -26,7 +26,7 @@ include-name-regex = "^((POST|PATCH|PUT) /v1/(jobs|datasets|diagnoses|studies|se
 positive_data_acceptance.enabled = false
 
 [[operations]]
-include-name-regex = "^(GET /v1/jobs/.*/(metrics|confusion/images)|POST /v1/evaluations)$"
+include-name-regex = "^(GET /v1/jobs/.*/(metrics|confusion/images|memorized)|POST /v1/evaluations)$"
 [operations.checks]
 positive_data_acceptance.enabled = false
 

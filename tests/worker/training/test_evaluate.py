@@ -16,6 +16,7 @@ from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.training.data import to_unit
 from worker.training.evaluate import Evaluator, Measured, final_figures, finite, from_predictions
 from worker.training.export import Predictor, build_exported
+from worker.training.position import LossSums
 from worker.training.predictions_file import save_predictions
 
 
@@ -170,6 +171,16 @@ def test_the_exported_model_takes_raw_pixels_of_any_range_and_has_the_networks_p
     assert all(type(layer).__module__.startswith("keras.") for layer in exported.layers)
 
 
+def test_the_loss_of_each_image_is_that_of_keras_in_the_order_of_the_rows(trained):
+    rows = trained.data.rows["train"][::-1].copy()
+    measured, each = trained.evaluator.measure_each(rows)
+    images, labels = trained.resident.batch(rows)
+    expected = keras.losses.sparse_categorical_crossentropy(labels, trained.network(images), from_logits=True)
+    np.testing.assert_allclose(each, expected, atol=1e-5)
+    assert measured == trained.evaluator.measure(rows)
+    assert each.mean(dtype=np.float64) == pytest.approx(measured.loss, rel=1e-6)
+
+
 def test_predictions_name_the_positions_in_the_dataset(trained, digits, tmp_path):
     data = trained.data
     exported = build_exported(trained.spec.network, data, trained.network)
@@ -178,6 +189,8 @@ def test_predictions_name_the_positions_in_the_dataset(trained, digits, tmp_path
     (tmp_path / "members.txt").write_text("".join(f"{name}\n" for name in names))
     said, files = predicted(trained, exported), FileNames(tmp_path / "members.txt")
     save_predictions(tmp_path / "unnamed.npz", data, said)
+    sums = np.arange(len(data.rows["train"]), dtype=np.float32)
+    save_predictions(tmp_path / "summed.npz", data, said, losses=LossSums(sums, 3))
     save_predictions(tmp_path / "predictions.npz", data, said, files)
     with np.load(tmp_path / "predictions.npz") as stored, np.load(tmp_path / "unnamed.npz") as unnamed:
         kept = {"classes"} | {
@@ -186,6 +199,9 @@ def test_predictions_name_the_positions_in_the_dataset(trained, digits, tmp_path
             for what in ("indices", "labels", "probabilities")
         }
         assert set(unnamed) == kept
+        with np.load(tmp_path / "summed.npz") as summed:
+            assert set(summed) == kept | {"train_loss_sums", "train_loss_epochs"}
+            assert (summed["train_loss_sums"].tolist(), int(summed["train_loss_epochs"])) == (sums.tolist(), 3)
         assert set(stored) == kept | {f"{split}_files" for split in ("train", "validation", "test")}
         assert stored["classes"].tolist() == list(digits.classes)
         assert stored["train_files"].tolist() == [names[row] for row in stored["train_indices"]]

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -131,7 +132,36 @@ def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(name, m
         assert history(*halves) == history(whole), polls
         assert halves[1].trainer.restore_kept() == kept
         assert same(state(halves[1]), state(whole)), polls
+        assert same([halves[1].trainer.loss_sums.sums], [whole.trainer.loss_sums.sums]), polls
     assert len(places) > 2
+
+
+def test_the_losses_of_training_images_are_summed_over_the_epochs(digits, tmp_path):
+    training = Training(small_spec(), fewer(digits, 172), tmp_path)
+    each = []
+    while training.trainer.position.epoch <= 3:
+        training.trainer._train_epoch()
+        training.trainer._end_epoch()
+        images, labels = training.resident.batch(training.data.rows["train"])
+        logits = training.network(images)
+        each.append(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True).numpy())
+    found = training.trainer.loss_sums
+    assert found.epochs == 3
+    np.testing.assert_allclose(found.sums, np.sum(each, axis=0), atol=1e-4)
+    means = [epoch["train_loss"] for epoch in history(training)]
+    assert found.sums.mean(dtype=np.float64) == pytest.approx(sum(means), rel=1e-6)
+
+
+def test_a_checkpoint_of_a_release_that_kept_no_losses_goes_on_without_them(digits, tmp_path):
+    training = Training(small_spec(), fewer(digits, 172), tmp_path)
+    training.trainer.loss_sums = None  # as such a release wrote it
+    training.requested_stop = stop_after(5)
+    with pytest.raises(StopRequested):
+        training.trainer.train()
+    second = Training(small_spec(), fewer(digits, 172), tmp_path)
+    second.trainer.resume(training.trainer.write())
+    second.trainer.train()
+    assert second.trainer.loss_sums is None  # a part of the epochs would say something else
 
 
 def test_training_images_that_are_measured_at_the_end_alone_change_nothing_else(digits, tmp_path):
@@ -145,6 +175,7 @@ def test_training_images_that_are_measured_at_the_end_alone_change_nothing_else(
     whole.trainer.train()
     unmeasured = {"train_loss": None, "train_accuracy": None}
     assert history(whole) == [epoch | unmeasured for epoch in history(every_epoch)]
+    assert (whole.trainer.loss_sums, every_epoch.trainer.loss_sums.epochs) == (None, 4)
     assert same(state(whole), state(every_epoch))
     halves = interrupted(spec, images, tmp_path, 9)
     assert history(*halves) == history(whole)

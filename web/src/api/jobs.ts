@@ -32,6 +32,8 @@ export const getMetrics = (id: string, signal?: AbortSignal) =>
 export const getDiagnosis = (id: string, signal?: AbortSignal) => get<Diagnosis>(of(id, 'diagnosis'), { signal })
 export const getConfusion = (id: string, signal?: AbortSignal) => get<Confusion>(of(id, 'confusion'), { signal })
 export const getCell = (id: string, wanted: string, signal?: AbortSignal) => get<Cell>(of(id, `confusion/images${wanted}`), { signal })
+export const getMemorized = (id: string, asked: { class: string; after: number; limit: number }, signal?: AbortSignal) =>
+  get<Schemas['MemorizedPage']>(of(id, `memorized${query(asked)}`), { signal })
 export const getExports = (id: string, signal?: AbortSignal) => get<Schemas['ExportList']>(of(id, 'exports'), { signal })
 export const getQueue = (id: string, signal?: AbortSignal) => get<Queue>(of(id, 'queue'), { signal })
 export const getEvents = (id: string, after: number, signal?: AbortSignal) =>

@@ -15,6 +15,7 @@ import { ENDED, reasonWord } from '../../words/verdicts'
 import { Actions } from './actions'
 import { CurvesCard } from './curves'
 import { ExportsCard } from './exports'
+import { MemorizedCard } from './memorized'
 import { ProgressLine } from './progress'
 import { SpecCard } from './spec'
 
@@ -62,6 +63,7 @@ export function OneJob({ id }: { id: string }) {
         {diagnosis.problem && !diagnosis.data && <Failed problem={diagnosis.problem} retry={diagnosis.reload} />}
       </div>
       {job.data.status === 'succeeded' && <ConfusionCard of={id} load={getConfusion} loadCell={getCell} />}
+      {job.data.status === 'succeeded' && <MemorizedCard job={job.data} />}
       {(job.data.status === 'succeeded' || job.data.status === 'cancelled') && <ExportsCard job={job.data} />}
       <SpecCard job={job.data} />
       <EventsCard of={id} load={getEvents} often={OFTEN} oftenWord="Epochs and checkpoints too" />

@@ -1,0 +1,88 @@
+"""The training images that were hardest to learn, from a job's `predictions.npz`."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.answered_images import ROWS_AT_ONCE
+from models.blob_files import open_zipped, reading
+from models.blobs import Blobs
+from models.digests import FileDigest
+from models.npy_rows import NpyRows
+
+
+@dataclass(frozen=True)
+class HardImage:
+    """index: position in the dataset; label, answer: positions of classes; loss_sum: in nats, over all epochs."""
+
+    index: int
+    member: str | None
+    label: int
+    answer: int
+    loss_sum: float
+
+
+@dataclass(frozen=True)
+class HardImages:
+    """Some training images, the largest sums first; count: how many there are of the wanted class, or in all."""
+
+    images: list[HardImage]
+    count: int
+    epochs: int
+
+
+def hardest_images(
+    blobs: Blobs, key: str, label: int | None, after: int, limit: int, expected: FileDigest | None = None
+) -> HardImages | None:
+    """`limit` training images after the first `after`, those with the largest sums of losses first.
+
+    Args:
+        key: of the predictions in the blob store.
+        label: position of the only class that is wanted; None for all.
+        expected: what was stored, where that is known.
+    Returns:
+        None where no sums were kept.
+    Raises:
+        BlobMissing, ArtifactDamaged, StorageUnavailable.
+    """
+    with reading(key), ExitStack() as stack:
+        members = set(stack.enter_context(open_zipped(blobs, key, expected)).namelist())
+        if "train_loss_sums.npy" not in members:
+            return None
+
+        def blocks(what: str) -> Iterator[NDArray[Any]]:
+            # Each has the archive open for itself: what is read ahead of one array is no use to another.
+            archive = stack.enter_context(open_zipped(blobs, key))
+            return NpyRows(stack.enter_context(archive.open(f"train_{what}.npy"))).blocks(ROWS_AT_ONCE)
+
+        def whole(what: str) -> NDArray[Any]:
+            return np.concatenate(list(blocks(what)))
+
+        with open_zipped(blobs, key) as archive, archive.open("train_loss_epochs.npy") as file:
+            epochs = int(np.lib.format.read_array(file, allow_pickle=False))
+        sums, labels, indices = whole("loss_sums"), whole("labels"), whole("indices")
+        rows = np.arange(len(sums)) if label is None else np.flatnonzero(labels == label)
+        wanted = rows[np.argsort(-sums[rows], kind="stable")][after : after + limit]
+        answers = _values_at(wanted, (said.argmax(axis=1) for said in blocks("probabilities")))
+        names = _values_at(wanted, blocks("files")) if "train_files.npy" in members else {}
+        images = [
+            HardImage(int(indices[row]), names.get(row) or None, int(labels[row]), answers[row], float(sums[row]))
+            for row in wanted.tolist()
+        ]
+        return HardImages(images, len(rows), epochs)
+
+
+def _values_at(rows: NDArray[np.int64], blocks: Iterator[NDArray[Any]]) -> dict[int, Any]:
+    """The value of each of `rows` in an array that comes in blocks; no block after the last row is read."""
+    found: dict[int, Any] = {}
+    first = 0
+    while len(found) < len(rows):
+        block = next(blocks)
+        for row in rows[(rows >= first) & (rows < first + len(block))].tolist():
+            found[row] = block[row - first].item()
+        first += len(block)
+    return found
