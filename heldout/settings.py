@@ -160,6 +160,12 @@ class Settings(BaseSettings):
         "except when a job starts, once a training has ended.",
     )
 
+    check_labels: bool = Field(
+        True,
+        description="Once a new dataset's copies are known, a worker looks for its wrong labels. A training that waits "
+        "ends that, and it begins again later.",
+    )
+
     worker_name: str | None = Field(None, max_length=64, description="What this worker is called; default: its host.")
     stop_with_stdin: bool = Field(False, description="A worker stops when its standard input ends.")
 

@@ -15,7 +15,7 @@ from models.blobs import Blobs
 from models.database import Session
 from models.store import metrics
 from models.store.claims import Result
-from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap, unless_lost
+from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap, unless_lost, wrong_labels_of
 from models.tables import DatasetRow, EpochRow, JobRow
 
 CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
@@ -44,7 +44,14 @@ def diagnosis_of(
     evaluation = _evaluation(session, blobs, job, dataset, result, left_out)  # first: reading it takes most memory
     audit = unless_lost(left_out, lambda: read_audit(session, blobs, dataset))
     history = _history(metrics.epochs_of(session, job.id), job.spec)
-    found = diagnose(history, None if audit is None else audit.findings, evaluation, job.spec, splits=splits)
+    found = diagnose(
+        history,
+        None if audit is None else audit.findings,
+        evaluation,
+        job.spec,
+        splits=splits,
+        labels=unless_lost([], lambda: wrong_labels_of(session, blobs, dataset)),  # known to few: nobody misses them
+    )
     return replace(found, left_out=tuple(left_out))
 
 

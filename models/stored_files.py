@@ -1,19 +1,21 @@
 """Reads and writes files of the blob store: a job's artifacts, and what belongs to datasets."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.dataset_lifecycle import SuspectsStatus
 from heldout.errors import ArtifactLost, DatasetLost, HeldoutError
 from heldout.errors.lost import UNUSABLE
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import StoredAudit, audit_key
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
+from heldout.stored.suspects import SplitLabels, SuspectsSummary, suspects_key
 from models.arrays import SPLITS
 from models.blob_files import reading
 from models.blobs import BlobMissing, Blobs
@@ -24,6 +26,7 @@ from models.store.artifacts import Artifact
 from models.tables import DatasetRow
 
 Stored = TypeVar("Stored", StoredEvaluation, StoredGap)
+Suspects = TypeVar("Suspects", bound=SuspectsSummary)
 Read = TypeVar("Read")
 
 
@@ -88,6 +91,33 @@ def read_audit(session: Session, blobs: Blobs, dataset: DatasetRow) -> StoredAud
         raise DatasetLost(dataset.name) from error
     with reading(key):
         return StoredAudit.from_bytes(content)
+
+
+def read_suspects(session: Session, blobs: Blobs, dataset: DatasetRow, as_: type[Suspects]) -> Suspects | None:
+    """What the last search for wrong labels found; None where none has ended well.
+
+    Args:
+        as_: all of it, or its summary.
+    Raises:
+        DatasetLost, DatasetDamaged, StorageUnavailable, FileOfLaterRelease.
+    """
+    if dataset.suspects_status is not SuspectsStatus.STORED:
+        return None
+    key = suspects_key(dataset.id)
+    try:
+        content = read_file(session, blobs, key)
+    except BlobMissing as error:
+        if dataset.deleted_at is not None:
+            return None
+        raise DatasetLost(dataset.name) from error
+    with reading(key):
+        return as_.from_bytes(content)
+
+
+def wrong_labels_of(session: Session, blobs: Blobs, dataset: DatasetRow) -> Mapping[str, SplitLabels]:
+    """How many labels of each split are wrong; empty unless a search can tell. Raises what `read_suspects` does."""
+    found = read_suspects(session, blobs, dataset, SuspectsSummary)
+    return found.splits if found is not None and found.can_tell else {}
 
 
 def read_evaluation(blobs: Blobs, artifact: Artifact | None) -> StoredEvaluation | None:

@@ -5,6 +5,7 @@ build [SET…]   build all sets, or these, with a contact sheet each, and compar
 build --write [SET…]   the same, and write what was built into the manifest
 list           a table of all sets, and which are sealed
 draw           draw the sealed half again and write it
+suspects …     what the search for wrong labels says of the sets, beside the truth; `suspects --help` has the choices
 """
 
 import json
@@ -33,6 +34,10 @@ def main(arguments: list[str]) -> None:
             print("\n".join(table()))
         case ["draw"]:
             print("\n".join(write_sealed()))
+        case ["suspects", *rest]:
+            from benchmarks.zoo import suspects  # imports TensorFlow
+
+            suspects.main(rest)
         case _:
             raise SystemExit(__doc__)
 

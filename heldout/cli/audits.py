@@ -23,6 +23,8 @@ def show_audit(audit: AuditView) -> None:
         say(f"mended from {changes['from']}: {changes['summary']}")
     show_left_out(audit.source)
     show_findings(audit.findings, f"{audit.dataset.name}@{audit.dataset.version}")
+    if audit.labels is not None:
+        say_prose(audit.labels.explanation)
 
 
 def show_findings(findings: Sequence[AuditFindingView], dataset: str) -> None:

@@ -41,13 +41,16 @@ def suspects(
             page = client.dataset_suspects(found.dataset.id, limit=min(PAGE, limit - len(rows)), after=page.next)
             rows += page.data
     found = found.model_copy(update={"data": rows, "has_more": page.has_more, "next": page.next})
-    if csv_file is not None and found.status == "ready":
+    is_written = csv_file is not None and found.verdict == "can_tell"
+    if csv_file is not None and is_written:
         _write_csv(csv_file, rows)
     if as_json:
         print_json(found)
     else:
         _show(found, csv_file)
-    return Exit.FAILED if found.status == "failed" else None
+    # A list of labels to change that nobody should take as it is: whoever asked for the file must notice.
+    is_refused = csv_file is not None and found.status == "ready" and not is_written
+    return Exit.FAILED if found.status == "failed" or is_refused else None
 
 
 def _waited_for(client: Client, dataset: str, limit: int, *, quiet: bool) -> SuspectsView:
@@ -83,8 +86,15 @@ def _show(found: SuspectsView, csv_file: Path | None) -> None:
     if found.status == "failed" or not found.data:
         return
     say("")
+    if found.verdict != "can_tell":
+        _show_oddest(found, csv_file)
+        return
+    for split, counted in (found.splits or {}).items():
+        say(f"{split}: {counted.count:,} of {counted.images:,} ({counted.low:,} to {counted.high:,})")
+    say("")
     rows = [
-        (image_of(one), one.split, one.label, one.suggested, f"{100 * one.probability:.0f} %") for one in found.data
+        (image_of(one), one.split, one.label, one.suggested, f"{100 * (one.probability or 0):.0f}%")
+        for one in found.data
     ]
     print_table(("IMAGE", "SPLIT", "LABEL", "MORE LIKELY", "PROBABILITY"), rows, right=(4,))
     say("")
@@ -98,6 +108,15 @@ def _show(found: SuspectsView, csv_file: Path | None) -> None:
             f"{len(found.data):,} labels are in {csv_file}. Delete the lines that are wrong, then: "
             f"`heldout datasets mend {name} --relabel {csv_file}`"
         )
+
+
+def _show_oddest(found: SuspectsView, csv_file: Path | None) -> None:
+    """Images that only stand out: without probabilities, and without a file that could be taken as it is."""
+    rows = [(image_of(one), one.split, one.label, one.suggested) for one in found.data]
+    print_table(("IMAGE", "SPLIT", "LABEL", "LOOKS LIKE"), rows)
+    if csv_file is not None:
+        say("")
+        say(f"{csv_file} was not written: most of these labels may be right.")
 
 
 def _write_csv(file: Path, rows: list[SuspectView]) -> None:

@@ -28,6 +28,7 @@ from heldout.diagnosis.restrict import (
 from heldout.diagnosis.unexplained import healthy_in_short, verdict_without_findings
 from heldout.diagnosis.verdict import caveats_of, verdict_of
 from heldout.stored.audit import AuditFinding
+from heldout.stored.suspects import SplitLabels
 
 __all__ = ["ALL_SPLITS", "WITHOUT_TEST", "Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
 
@@ -44,6 +45,7 @@ def diagnose(
     spec: Mapping[str, Any] | None = None,
     *,
     splits: AbstractSet[str] = ALL_SPLITS,
+    labels: Mapping[str, SplitLabels] | None = None,
 ) -> Diagnosis:
     """Say what explains the difference between training and held-out results.
 
@@ -54,6 +56,7 @@ def diagnose(
         evaluation: the kept weights on each split, as counts.
         spec: the job's complete spec, from which remedies become patches.
         splits: which splits may be used. Automatic choices pass `WITHOUT_TEST`: then nothing of test enters the answer.
+        labels: how many labels of each split are wrong, if a search for them can tell.
 
     Raises:
         ValueError: if `splits` is neither `ALL_SPLITS` nor `WITHOUT_TEST`.
@@ -64,7 +67,8 @@ def diagnose(
     if "test" not in splits:
         audit = None if audit is None else audit_without_test(audit)
         evaluation = None if evaluation is None else evaluation_without_test(evaluation)
-    facts = facts_of(history, audit, evaluation, spec)
+    labels = {split: found for split, found in (labels or {}).items() if split in splits}
+    facts = facts_of(history, audit, evaluation, spec, labels)
     confidences = confidences_of(facts)
     findings = [
         one if one.severity == "info" else replace(one, confidence=confidences.get(one.code))

@@ -1,7 +1,7 @@
 """All that is known of a training, computed once; every rule reads it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from heldout.diagnosis.audited import findings_by_code
 from heldout.diagnosis.curves import Curves, curves_of
@@ -15,6 +15,7 @@ from heldout.intervals import newcombe_interval
 from heldout.remedies.change import Spec
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import Calibration, StoredGap
+from heldout.stored.suspects import SplitLabels
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Facts:
     calibration: how true probabilities are; None where that was not measured.
     budget: the terms, not yet attributed to findings; None where test was not measured.
     audited: the audit's findings by the code of a diagnosis.
+    labels: how many labels of each split are wrong, by a search that can tell; empty where none has said so.
     preprocessing: what had to be done to the pixels before an uploaded model understood them; None of other trainings.
     knows_training, knows_validation: whether most images of the split are answered rightly, beyond guessing; None where
         that is not known.
@@ -46,6 +48,7 @@ class Facts:
     preprocessing: NeededPreprocessing | None
     knows_training: bool | None
     knows_validation: bool | None
+    labels: Mapping[str, SplitLabels] = field(default_factory=dict)
 
     @property
     def has_answers(self) -> bool:
@@ -59,7 +62,11 @@ class Facts:
 
 
 def facts_of(
-    history: History, audit: Sequence[AuditFinding] | None, evaluation: Evaluation | None, spec: Spec | None
+    history: History,
+    audit: Sequence[AuditFinding] | None,
+    evaluation: Evaluation | None,
+    spec: Spec | None,
+    labels: Mapping[str, SplitLabels] | None = None,
 ) -> Facts:
     measured = evaluation or Evaluation({})
     train, validation, test = (measured.get(split) for split in ("train", "validation", "test"))
@@ -80,6 +87,7 @@ def facts_of(
         else NeededPreprocessing(measured.preprocessing, before=measured.as_given, after=measured.splits),
         knows_training=_knows_training(train, validation, len(measured.classes)),
         knows_validation=_knows(validation, len(measured.classes)),
+        labels=labels or {},
     )
 
 

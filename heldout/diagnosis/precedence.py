@@ -34,11 +34,15 @@ from heldout.diagnosis.rules import (
 
 @dataclass(frozen=True)
 class Rule:
-    """Finds what is reported under a code. silent_beside: codes of findings that explain the same figures better."""
+    """Finds what is reported under a code. silent_beside: codes of findings that explain the same figures better.
+
+    silences: whether other rules may be silent beside what it finds.
+    """
 
     code: str
     find: Callable[[Facts], list[Finding]]
     silent_beside: tuple[str, ...] = ()
+    silences: bool = True
 
 
 RULES = (
@@ -52,6 +56,7 @@ RULES = (
     Rule("label_order_mismatch", label_order_mismatch.find),
     Rule("label_conflicts", label_conflicts.find),
     Rule("label_noise", label_noise.find, silent_beside=("diverged",)),
+    Rule("label_noise", label_noise.beside_others, silences=False),
     Rule("memorised_noise", memorised_noise.find),
     Rule("class_imbalance", class_imbalance.find),
     Rule("collapsed_class", collapsed_class.in_validation),
@@ -83,6 +88,7 @@ def _is_silent(rule: Rule, found: list[tuple[Rule, list[Finding]]]) -> bool:
     """Whether another rule that is not silent itself has found what explains more; an info explains nothing."""
     return any(
         other.code in rule.silent_beside
+        and other.silences
         and any(one.severity != "info" for one in findings)
         and not _is_silent(other, found)
         for other, findings in found

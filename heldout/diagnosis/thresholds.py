@@ -177,3 +177,10 @@ SMALLEST_RATIO = 0.001
 
 # A larger figure counts as not finite, so that sums of squares stay finite. (mathematics)
 MAX_FIGURE = 1e100
+
+# --- suspected labels --------------------------------------------------------------------------------
+
+# Share of a split's labels that a search must surely find to be wrong: fewer hardly change a figure. (chosen)
+MIN_WRONG_SHARE = 0.03
+# Share of the training images answered wrongly that wrong labels must surely explain to be the reason. (chosen)
+MIN_PART_OF_TRAINING = 0.5

@@ -7,6 +7,7 @@ from pydantic import Field
 from heldout.views.base import View
 from heldout.views.dataset import SplitsView
 from heldout.views.job import DatasetReference
+from heldout.views.suspects import SplitLabelsView
 
 
 class ExampleView(View):
@@ -33,6 +34,14 @@ class AuditFindingView(View):
     )
 
 
+class LabelCheckView(View):
+    """What the search for wrong labels says of training and validation labels. Those of test are in `/suspects`."""
+
+    verdict: Literal["can_tell", "too_hard"]
+    explanation: str
+    splits: dict[str, SplitLabelsView] | None = Field(description="Null unless `verdict` is `can_tell`.")
+
+
 class AuditView(View):
     """What is known of a dataset before anything is trained on it, the most serious findings first."""
 
@@ -43,4 +52,5 @@ class AuditView(View):
     findings: list[AuditFindingView]
     statistics: dict[str, Any] = Field(description="Of the pixel values of each split, as fractions of the range.")
     checks: dict[str, Any] = Field(description="What was looked for, and how.")
+    labels: LabelCheckView | None = Field(None, description="Null until the search for wrong labels has run.")
     source: dict[str, Any] = Field(description="The upload: its format, its images' encodings, how splits came about.")

@@ -17,7 +17,7 @@ class SuspectView(View):
     member: str | None = Field(description="Its name in the upload; null where it has none.")
     label: str = Field(description="The class that it has.")
     suggested: str = Field(description="The class that the networks find more likely.")
-    probability: float = Field(description="That its label is wrong, as far as the networks can tell.")
+    probability: float | None = Field(description="That its label is wrong; null where the search cannot tell.")
     thumbnail: str
 
 
@@ -26,8 +26,32 @@ class WrongLabelsView(View):
 
     count: int
     share: float
-    low: int = Field(description="`low` to `high`: where the true count was in most sets with planted wrong labels.")
+    low: int = Field(description="`low` to `high` is meant to hold in 95% of all datasets.")
     high: int
+
+
+class SplitLabelsView(WrongLabelsView):
+    """The same of one split."""
+
+    images: int
+
+
+class PlantedLabelsView(View):
+    """What the search found of labels that it had changed itself, in copies of the labels."""
+
+    planted: int = Field(description="Labels that were changed.")
+    found: float = Field(description="Share of them that the search suspected.")
+    right_class: float = Field(description="Share of them for which it suggested the label that they had before.")
+    accused: float = Field(description="Share of the labels left alone that it suspected in the same copies.")
+
+
+class ClassLabelsView(View):
+    """How well the search knows one class."""
+
+    name: str
+    images: int
+    agreement: float
+    found: float = Field(description="Share of its planted labels that the search suspected.")
 
 
 class SearchView(View):
@@ -39,10 +63,15 @@ class SearchView(View):
     agreement: float = Field(
         description="Share of all images to which the networks, trained without them, give the label that they have."
     )
+    planted: PlantedLabelsView | None = Field(description="Null for a search of an earlier release.")
+    classes: list[ClassLabelsView] = Field(description="The class with the lowest agreement first.")
 
 
 class SuspectsView(View):
-    """What a search for wrong labels found, as a page of its suspects; while it waits or runs there are none."""
+    """What a search for wrong labels found, as a page of its suspects; while it waits or runs there are none.
+
+    If the search cannot tell, `data` holds the oddest images, without probabilities.
+    """
 
     object: Literal["suspects"]
     status: Literal["queued", "running", "ready", "failed"]
@@ -50,7 +79,12 @@ class SuspectsView(View):
     explanation: str
     error: JobErrorView | None = Field(description="Why the search failed.")
     images: int | None = Field(description="How many images were judged: all of the dataset.")
-    wrong: WrongLabelsView | None = Field(description="Null where the networks did not learn enough to tell.")
+    verdict: Literal["can_tell", "too_hard"] | None = Field(
+        description="Whether the search can tell wrong labels from hard images. Null before it has ended, and for one "
+        "of an earlier release, which did not check itself."
+    )
+    wrong: WrongLabelsView | None = Field(description="Null unless `verdict` is `can_tell`.")
+    splits: dict[str, SplitLabelsView] | None = Field(description="`wrong` of each split; null where that is null.")
     search: SearchView | None
     data: list[SuspectView]
     has_more: bool

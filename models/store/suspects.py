@@ -13,6 +13,7 @@ from models.digests import FileDigest
 from models.ids import new_id
 from models.store import file_digests, new_jobs
 from models.store.claims import HeldAttempt, complete
+from models.store.relations import NOBODY
 from models.tables import DatasetRow, JobRow
 
 # Below any training's, so that every training that waits comes first.
@@ -56,6 +57,12 @@ def queue(
         priority=PRIORITY,
         device="cpu",
     )
+
+
+def queue_unasked(session: Session, dataset_id: str) -> JobRow | None:
+    """Queue the same job for nobody, for a new version; None if it has the content of an earlier one."""
+    is_known = session.scalar(select(DatasetRow.same_as.is_not(None)).where(DatasetRow.id == dataset_id))
+    return None if is_known else queue(session, NOBODY, dataset_id)
 
 
 def newest_job(session: Session, dataset_id: str) -> JobRow | None:

@@ -2,12 +2,23 @@
 
 from typing import Literal
 
-from heldout.stored.suspects import StoredSuspects, Suspect
+from heldout.stored.suspects import SplitLabels, StoredSuspects, Suspect, SuspectsSummary, WrongLabels
+from heldout.views.audit import LabelCheckView
 from heldout.views.job import JobErrorView
-from heldout.views.suspects import SearchView, SuspectsView, SuspectView, WrongLabelsView
+from heldout.views.suspects import (
+    ClassLabelsView,
+    PlantedLabelsView,
+    SearchView,
+    SplitLabelsView,
+    SuspectsView,
+    SuspectView,
+    WrongLabelsView,
+)
 from models.tables import DatasetRow, JobRow
 from models.views.dataset import thumbnail_of
 from models.views.job import dataset_reference
+
+_SPLIT_WORDS = {"train": "training", "validation": "validation"}
 
 
 def waiting_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
@@ -32,7 +43,7 @@ def ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int, limit
     """One page of what was found."""
     shown = stored.suspects[after : after + limit]
     has_more = after + len(shown) < len(stored.suspects)
-    wrong = stored.wrong
+    classes = dataset.classes or []
     return SuspectsView(
         object="suspects",
         status="ready",
@@ -40,18 +51,23 @@ def ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int, limit
         explanation=explanation_of(stored),
         error=None,
         images=stored.images,
-        wrong=None
-        if wrong is None
-        else WrongLabelsView(
-            count=wrong.count, share=wrong.count / max(1, stored.images), low=wrong.low, high=wrong.high
-        ),
+        verdict=stored.verdict,
+        wrong=_wrong_view(stored.wrong, stored.images) if stored.wrong is not None and stored.can_tell else None,
+        splits={split: _split_view(found) for split, found in stored.splits.items()} if stored.can_tell else None,
         search=SearchView(
             networks=stored.networks,
             trained_on=stored.trained_on,
             seen_as=stored.seen_as,
             agreement=stored.agreement,
+            planted=None if stored.planted is None else PlantedLabelsView.model_validate(stored.planted.model_dump()),
+            classes=[
+                ClassLabelsView(
+                    name=classes[known.label], images=known.images, agreement=known.agreement, found=known.found
+                )
+                for known in sorted(stored.classes, key=lambda known: known.agreement)
+            ],
         ),
-        data=[_suspect_view(dataset, after + place, one) for place, one in enumerate(shown, start=1)],
+        data=[_suspect_view(dataset, stored, after + place, one) for place, one in enumerate(shown, start=1)],
         has_more=has_more,
         next=after + len(shown) if has_more else None,
     )
@@ -59,33 +75,74 @@ def ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int, limit
 
 def explanation_of(stored: StoredSuspects) -> str:
     """What was found, for somebody who looks at the images next."""
-    images, wrong = stored.images, stored.wrong
-    if wrong is None:
+    if stored.verdict is None:
         return (
-            f"Nothing can be told from these {images:,} images: networks that were trained on the others give "
-            f"{_percent(stored.agreement)} of them the label that they have, which may be chance. More images of each "
-            "class would help; if there are many, the labels may follow nothing that can be seen."
+            "This search was made by an earlier release, which did not check how well it can tell. "
+            "Search again with ?again=true for a count. Until then these are only the oddest images."
         )
-    if not stored.suspects:
-        return f"None of {images:,} images stands out: no label is more likely wrong than right."
-    listed = len(stored.suspects)
-    ranged = f"{wrong.low:,} to {wrong.high:,} are possible"
-    about = f"About {wrong.count:,} of {images:,} images ({_percent(wrong.count / images)})"
-    if wrong.low == 0:
-        about = f"{listed:,} of {images:,} images ({_percent(listed / images)})"
-        ranged = f"none to {wrong.high:,} are possible: these may only be hard to recognise"
-    have = "has" if listed == 1 and wrong.low == 0 else "have"
-    return (
-        f"{about} probably {have} a wrong label; {ranged}. Networks that were trained without an image disagree with "
-        "its label; look at the first ones before you change anything."
+    if not stored.can_tell or stored.wrong is None:
+        return f"{_too_hard(stored)} The oddest images are shown as a curiosity; most of their labels may be right."
+    return f"{_count_in_words(stored)} {_next_step(stored)}"
+
+
+def label_check_view(stored: SuspectsSummary | None) -> LabelCheckView | None:
+    """What an audit says of labels: nothing of test's, so that to read an audit is no look at them."""
+    if stored is None or stored.verdict is None:
+        return None
+    if not stored.can_tell:
+        return LabelCheckView(verdict="too_hard", explanation=_too_hard(stored), splits=None)
+    shown = {split: found for split, found in stored.splits.items() if split != "test"}
+    said = "; ".join(
+        f"about {found.count:,} of {found.images:,} {_SPLIT_WORDS[split]} labels ({found.low:,} to {found.high:,})"
+        for split, found in shown.items()
+    )
+    return LabelCheckView(
+        verdict="can_tell",
+        explanation=f"Wrong labels: {said}. To list the images counts as a look at test labels.",
+        splits={split: _split_view(found) for split, found in shown.items()},
     )
 
 
+def _too_hard(stored: SuspectsSummary) -> str:
+    return (
+        "These images are too hard for the networks that check labels (they agree with "
+        f"{_percent(stored.agreement)} of the labels). How many labels are wrong cannot be told."
+    )
+
+
+def _count_in_words(stored: StoredSuspects) -> str:
+    """How many labels are wrong, with the range. The search must be able to tell."""
+    images, wrong = stored.images, stored.wrong
+    assert wrong is not None, "the search can tell"
+    if not wrong.count:
+        at_most = f"; at most {wrong.high:,} are" if wrong.high else ""
+        return f"No label of {images:,} images is probably wrong{at_most}."
+    have = "has" if wrong.count == 1 else "have"
+    return (
+        f"About {wrong.count:,} of {images:,} images ({_percent(wrong.count / images)}) {have} a wrong label, "
+        f"{wrong.low:,} to {wrong.high:,} with 95% confidence."
+    )
+
+
+def _next_step(stored: StoredSuspects) -> str:
+    if not stored.suspects:
+        return "No single image is more likely wrong than right."
+    return "Look at the first images of the list before you change anything."
+
+
+def _wrong_view(wrong: WrongLabels, images: int) -> WrongLabelsView:
+    return WrongLabelsView(count=wrong.count, share=wrong.count / max(1, images), low=wrong.low, high=wrong.high)
+
+
+def _split_view(found: SplitLabels) -> SplitLabelsView:
+    return SplitLabelsView(images=found.images, **_wrong_view(found, found.images).model_dump())
+
+
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+    return f"{100 * share:.1f}%" if share < 0.1 else f"{100 * share:.0f}%"
 
 
-def _suspect_view(dataset: DatasetRow, rank: int, one: Suspect) -> SuspectView:
+def _suspect_view(dataset: DatasetRow, stored: StoredSuspects, rank: int, one: Suspect) -> SuspectView:
     classes = dataset.classes or []
     return SuspectView.model_validate(
         {
@@ -93,6 +150,7 @@ def _suspect_view(dataset: DatasetRow, rank: int, one: Suspect) -> SuspectView:
             "rank": rank,
             "label": classes[one.label],
             "suggested": classes[one.suggested],
+            "probability": one.probability if stored.can_tell else None,
             "thumbnail": thumbnail_of(dataset.id, one.index),
         }
     )
@@ -108,7 +166,9 @@ def _without_suspects(
         explanation=said,
         error=error,
         images=None,
+        verdict=None,
         wrong=None,
+        splits=None,
         search=None,
         data=[],
         has_more=False,

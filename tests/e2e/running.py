@@ -113,8 +113,8 @@ class Service:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "api", "up", "--home", str(self.home), "--port", "0", *self._arguments],
                 cwd=ROOT,
-                # A calibration would take the cores of what is tested.
-                env=kept | {"HELDOUT_CALIBRATE": "false"} | self._environment,
+                # A calibration or a search for wrong labels would take the cores of what is tested.
+                env=kept | {"HELDOUT_CALIBRATE": "false", "HELDOUT_CHECK_LABELS": "false"} | self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

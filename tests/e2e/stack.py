@@ -181,6 +181,7 @@ class Stack:
             "HELDOUT_BLOBS": self.blobs.as_uri(),
             "HELDOUT_SLOTS": "1",
             "HELDOUT_CALIBRATE": "false",
+            "HELDOUT_CHECK_LABELS": "false",
             "HELDOUT_PORT": str(_free_port()),
         }
         if redis_url is not None:

@@ -16,6 +16,7 @@ from heldout.mending.changes import VersionSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import audit_key
 from heldout.stored.final import FinalView
+from heldout.stored.suspects import SplitLabels, StoredSuspects, suspects_key
 from heldout.views.base import as_json
 from heldout.views.job import SummaryView
 from models.blobs import Blobs
@@ -185,6 +186,25 @@ def codes_of(diagnosis: Diagnosis) -> set[str]:
 
 
 # --- what enters the diagnosis -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("verdict", "is_found"), [("can_tell", True), ("too_hard", False), (None, False)])
+def test_wrong_labels_enter_where_a_search_can_tell(stored: Stored, verdict: str | None, is_found: bool):
+    held = stored.trained()
+    stored.succeed(held, stored.result(held))
+    many = SplitLabels(images=100, count=30, low=20, high=40)
+    found = StoredSuspects(
+        images=100, agreement=0.9, verdict=verdict, wrong=many, splits={"test": many}, suspects=(), networks=8,
+        trained_on=75, seen_as=(8, 8),
+    )  # fmt: skip
+    assert "label_noise" not in codes_of(stored.diagnosis(held))
+    stored.blobs.put(suspects_key(stored.dataset_id), found.to_bytes())
+    with stored.work.database.write() as session:
+        session.execute(update(DatasetRow).where(DatasetRow.id == stored.dataset_id).values(suspects_status="stored"))
+    assert ("label_noise" in codes_of(stored.diagnosis(held))) == is_found
+    assert "label_noise" not in codes_of(stored.diagnosis(held, splits=WITHOUT_TEST))
+    stored.blobs.delete(suspects_key(stored.dataset_id))
+    assert stored.diagnosis(held).left_out == ()
 
 
 def test_curves_counts_audit_and_spec_all_enter(stored: Stored):

@@ -18,9 +18,10 @@ from heldout.settings import Settings
 from heldout.stored.audit import StoredAudit
 from models.arrays import FILES
 from models.blobs import BlobMissing
+from models.database import Session
 from models.file_names import MEMBERS_FILE
 from models.relations import FILE_NAME as RELATIONS_FILE
-from models.store import file_digests, ingests
+from models.store import file_digests, ingests, suspects
 from models.store.claims import Claimed
 from models.store.ingests import IngestedContent
 from worker.ingest.limits import Limits
@@ -172,9 +173,14 @@ class IngestAttempt:
             classes=report.classes,
             splits=report.splits,
         )
-        status = self._lease.settle(
-            lambda session: ingests.mark_ready(session, self._lease.held, dataset_id, ingested, digests)
-        )
+
+        def settled(session: Session) -> JobStatus:
+            status = ingests.mark_ready(session, self._lease.held, dataset_id, ingested, digests)
+            if status is JobStatus.SUCCEEDED and self._settings.check_labels:
+                suspects.queue_unasked(session, dataset_id)
+            return status
+
+        status = self._lease.settle(settled)
         if status is JobStatus.SUCCEEDED:
             self._forget_upload()
             log.info("dataset_ready", dataset_id=dataset_id, stored_s=round(time.monotonic() - began, 3))

@@ -91,6 +91,10 @@ class ProcessAttempt(ABC, Generic[Asked]):
     def settle(self, message: FromTraining) -> bool:
         """End the job by what the process says; False where that is no result."""
 
+    def gives_way(self) -> bool:
+        """Whether something else comes first: the job is queued again, and no failure is counted."""
+        return False
+
     def run(self) -> None:
         """Do the work. When this returns the job is settled, or another worker has it; it never raises."""
         with self.lease as lease, ExitStack() as in_use:
@@ -121,6 +125,8 @@ class ProcessAttempt(ABC, Generic[Asked]):
         while True:
             self.lease.require()
             requested = self.lease.requested_stop(out_of_time=self._runtime_s() >= self.spec.max_runtime_s)
+            if requested is None and self.gives_way():
+                requested = StopCause.RELEASE
             if requested is not None:
                 raise Interrupted(requested)
             self._watch.look(process.pid)

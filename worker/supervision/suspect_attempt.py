@@ -1,22 +1,33 @@
 """One attempt at finding the wrong labels of a dataset: what its process is given, and what it found is stored."""
 
+import time
 from pathlib import Path
 
 from heldout.kinds import SuspectSpec
 from heldout.stored.suspects import suspects_key
 from models.file_names import MEMBERS_FILE
 from models.relations import FILE_NAME, relations_key
-from models.store import suspects
+from models.store import claims, suspects
 from worker.messages import FromTraining, SuspectAssignment, SuspectsFound
 from worker.supervision.process_attempt import ProcessAttempt
 
+# How often a search looks whether a training waits.
+LOOK_EVERY_S = 1.0
+
 
 class SuspectAttempt(ProcessAttempt[SuspectSpec]):
-    """A search for wrong labels."""
+    """A search for wrong labels. A training that waits ends it, wherever it could run."""
 
     what = "The search for wrong labels"
     # At most so many of its networks are trained at a time, however many cores there are.
     threads = 2
+    _looked_at = 0.0
+
+    def gives_way(self) -> bool:
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+            return False
+        self._looked_at = time.monotonic()
+        return self.lease.read(claims.training_waits)
 
     def assignment(self, dataset: Path) -> SuspectAssignment:
         dataset_id = self.claimed.dataset_id

@@ -8,7 +8,7 @@ import time
 import structlog
 
 from heldout.errors import DatabaseUnavailable
-from heldout.kinds import KINDS_BESIDE_SLOTS
+from heldout.kinds import KINDS_BESIDE_SLOTS, JobKind
 from heldout.large_jobs import Resources
 from heldout.memory import WorkerMemory
 from heldout.settings import Settings
@@ -105,6 +105,8 @@ class Worker:
                 free, free_bytes = free[: left.gpus], left.memory_bytes
                 devices = claimable_devices(len(free))
                 with self.database.read() as session:
+                    if claims.training_waits(session):  # perhaps for room that this worker does not have
+                        kinds = tuple(kind for kind in kinds if kind is not JobKind.SUSPECT)
                     if not claims.claimable(session, devices, len(free), kinds, bounds, memory_bytes=free_bytes):
                         return None
                 with self.database.write() as session:

@@ -25,6 +25,7 @@ from heldout.errors import (
 )
 from heldout.mending.offers import offers_of
 from heldout.stored.audit import preview_key
+from heldout.stored.suspects import SuspectsSummary
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from models.blob_files import open_blob, reading
@@ -33,10 +34,11 @@ from models.database import Session
 from models.npy_rows import NpyRows
 from models.pictures import png_of
 from models.store import datasets, file_digests, label_reads
-from models.stored_files import read_audit, read_file, read_splits
+from models.stored_files import read_audit, read_file, read_splits, read_suspects, unless_lost
 from models.tables import DatasetRow
 from models.views.dataset import dataset_view, thumbnail_of
 from models.views.job import dataset_reference
+from models.views.suspects import label_check_view
 
 router = resource("/v1/datasets", "datasets")
 
@@ -123,7 +125,10 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
         }
         for one, mend in zip(stored["findings"], offers_of(audit.findings), strict=True)
     ]
-    return AuditView.model_validate({**stored, "dataset": dataset_reference(row), "findings": findings})
+    labels = label_check_view(unless_lost([], lambda: read_suspects(session, app.blobs, row, SuspectsSummary)))
+    return AuditView.model_validate(
+        {**stored, "dataset": dataset_reference(row), "findings": findings, "labels": labels}
+    )
 
 
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {"schema": {"type": "string"}}}}}

@@ -27,11 +27,10 @@ from heldout.lifecycle import TERMINAL
 from heldout.stored.suspects import StoredSuspects, suspects_key
 from heldout.views.suspects import SuspectsView
 from models.blob_files import reading
-from models.blobs import BlobMissing
 from models.database import Session
 from models.store import accounts, datasets, label_reads, quotas, suspects
 from models.store.keys import Caller
-from models.stored_files import read_file
+from models.stored_files import read_suspects
 from models.tables import DatasetRow, JobRow
 from models.views.suspects import failed_view, ready_view, waiting_view
 from models.wake import WakeUp
@@ -65,7 +64,11 @@ async def get_suspects(
         float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for the end of the search.")
     ] = 0,
     again: Annotated[
-        bool, Query(description="Search once more after a search that failed, or whose result is lost or damaged.")
+        bool,
+        Query(
+            description="Search once more after a search that failed, or whose result is lost, damaged, or of an "
+            "earlier release that did not check itself."
+        ),
     ] = False,
 ) -> SuspectsView:
     """Images whose label is probably wrong, the surest first. It shows labels, which the ledger counts once.
@@ -97,7 +100,7 @@ def _asked_for(app: AppContext, caller: Caller, reference: str, *, again: bool) 
         row = find_dataset(session, caller.owner, reference)
         datasets.require_content(row, "suspected labels")
         job = suspects.newest_job(session, row.id)
-        is_lost = again and row.suspects_status is SuspectsStatus.STORED and not _is_whole(session, app, row)
+        is_lost = again and row.suspects_status is SuspectsStatus.STORED and not _is_usable(session, app, row)
     if row.suspects_status is None or is_lost or (again and row.suspects_status is SuspectsStatus.FAILED):
         with app.database.write() as session:
             accounts.note_key(session, caller.key_id)
@@ -122,18 +125,15 @@ def _read(app: AppContext, owner: str, row: DatasetRow) -> StoredSuspects:
 
 
 def _stored(session: Session, app: AppContext, row: DatasetRow) -> StoredSuspects:
-    key = suspects_key(row.id)
-    try:
-        content = read_file(session, app.blobs, key)
-    except BlobMissing as error:
-        raise DatasetLost(row.name) from error
-    with reading(key):
-        return StoredSuspects.from_bytes(content)
+    stored = read_suspects(session, app.blobs, row, StoredSuspects)
+    if stored is None:  # deleted meanwhile
+        raise DatasetLost(row.name)
+    return stored
 
 
-def _is_whole(session: Session, app: AppContext, row: DatasetRow) -> bool:
+def _is_usable(session: Session, app: AppContext, row: DatasetRow) -> bool:
+    """Whether what was found is stored as it was, by a search that checked itself."""
     try:
-        _stored(session, app, row)
+        return _stored(session, app, row).verdict is not None
     except (DatasetLost, DatasetDamaged):
         return False
-    return True

@@ -26,8 +26,9 @@ from models.answered_images import images_of_cell
 from models.blobs import BlobMissing
 from models.job_diagnosis import diagnosis_of
 from models.memorized import hardest_images
-from models.store import artifacts, jobs
+from models.store import artifacts, jobs, label_reads
 from models.stored_files import json_artifact_of, read_evaluation
+from models.tables import DatasetRow
 from models.views.confusion import confusion_view
 from models.views.dataset import thumbnail_of
 from models.views.memorized import memorized_page
@@ -39,7 +40,14 @@ router = resource("/v1/jobs/{job_id}", "jobs")
 def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> DiagnosisView:
     """Judge a job by its epochs so far, and once it has succeeded by its counts and its dataset's audit too."""
     job = jobs.find(session, caller.owner, job_id)
-    return DiagnosisView.of(diagnosis_of(session, app.blobs, job), dataset_id=job.dataset_id)
+    diagnosis = diagnosis_of(session, app.blobs, job)
+    if any("test" in finding.evidence.get("wrong_labels", ()) for finding in diagnosis.findings):
+        dataset = session.get_one(DatasetRow, job.dataset_id)
+        if not label_reads.is_handed_out(session, caller.owner, dataset):
+            # Noted before it is shown: networks that were trained on test labels have counted the wrong ones.
+            with app.database.write() as writing:
+                label_reads.add_handed_out(writing, caller.owner, dataset)
+    return DiagnosisView.of(diagnosis, dataset_id=job.dataset_id)
 
 
 @router.get("/confusion", responses=problems(JobNotFound, NotReady, NoModel, StorageUnavailable, FileOfLaterRelease))

@@ -17,6 +17,7 @@ from models.store.claims.recover import (
     now_and_has_work,
     recover_expired_leases,
     recover_from_dead_workers,
+    training_waits,
     wake_ups_to_repeat,
 )
 from models.store.claims.settle import (
@@ -67,5 +68,6 @@ __all__ = [
     "require_held",
     "stop_as_requested",
     "succeed",
+    "training_waits",
     "wake_ups_to_repeat",
 ]

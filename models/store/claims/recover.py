@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import or_, select, text, update
 from sqlalchemy.orm import Session
 
-from heldout.kinds import KINDS_IN_SLOTS
+from heldout.kinds import KINDS_IN_SLOTS, JobKind
 from heldout.lifecycle import FailureCode, JobEvent, JobStatus, after_failure
 from models.database import db_now
 from models.store import studies
@@ -22,6 +22,12 @@ def now_and_has_work(session: Session) -> tuple[datetime, bool]:
     studies_running = select(StudyRow.id).where(text("studies.status = 'running'"))
     row = session.execute(select(db_now(), or_(queued.exists(), running.exists(), studies_running.exists()))).one()
     return row[0], bool(row[1])
+
+
+def training_waits(session: Session) -> bool:
+    """Whether a training could begin now if a worker had room for it."""
+    waiting = select(JobRow.id).where(JobRow.kind == JobKind.TRAIN, *IS_READY)
+    return bool(session.scalar(select(waiting.exists())))
 
 
 def recover_expired_leases(session: Session, limit: int = 100) -> list[tuple[str, JobStatus]]:

@@ -18,7 +18,7 @@ from heldout.spec import MAX_CLASS_NAMES_BYTES
 from heldout.stored.audit import AuditExample, AuditFinding, StoredAudit, audit_key, preview_key
 from heldout.stored.evaluation import ClassScores, Mistake, SplitScores, StoredEvaluation
 from heldout.stored.measurement import Measurement
-from heldout.stored.suspects import StoredSuspects, Suspect, WrongLabels, suspects_key
+from heldout.stored.suspects import MAX_CHARACTERS, StoredSuspects, Suspect, WrongLabels, suspects_key
 from models.database import db_now
 from models.file_names import members_key
 from models.ids import new_id
@@ -190,8 +190,9 @@ class Largest:
         found = StoredSuspects(
             images=5000,
             agreement=0.9,
+            verdict="can_tell",
             wrong=WrongLabels(count=250, low=200, high=300),
-            suspects=(suspect,) * 10_000,
+            suspects=(suspect,) * (MAX_CHARACTERS // len(MEMBER)),
             networks=10,
             trained_on=4000,
             seen_as=(28, 28),

@@ -27,7 +27,7 @@ from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.verdict import CAVEATS
 from heldout.errors import ArtifactLost
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.suspects import StoredSuspects, Suspect, WrongLabels
+from heldout.stored.suspects import SplitLabels, StoredSuspects, Suspect, WrongLabels
 from heldout.views.base import as_json
 from heldout.views.diagnosis import DiagnosisView
 from models.store import artifacts
@@ -438,26 +438,44 @@ def test_a_ledger_says_how_often_labels_were_looked_at(heldout, ended, answered,
     assert "There are more" in cut.stderr
 
 
+def odd_labels(count: int = 3, probability: float | None = 0.91, **changes) -> StoredSuspects:
+    """What a search has found in `digits`, as far as the commands show it."""
+    suspects = tuple(
+        Suspect(index=7 + row, split="test", member=f"7/{row}.png", label=7, suggested=1, probability=probability)
+        for row in range(count)
+    )
+    how = {"images": 1797, "agreement": 0.9, "networks": 10, "trained_on": 1438, "seen_as": (8, 8)}
+    said = {"verdict": "can_tell", "wrong": WrongLabels(count=90, low=60, high=120)}
+    splits = {"test": SplitLabels(images=360, count=18, low=12, high=24)}
+    return StoredSuspects(**{**how, **said, "splits": splits, "suspects": suspects, **changes})
+
+
 def test_suspected_labels_are_waited_for_listed_and_written_down(start, heldout, service, client, tmp_path):
     searching = start("datasets", "suspects", "digits", "--limit", "2", "--csv", "fixes.csv")
-    held = service.claim_when_there_is_one().held
-    suspects = [
-        Suspect(index=7 + row, split="test", member=f"7/{row}.png", label=7, suggested=1, probability=0.91)
-        for row in range(3)
-    ]
-    wrong = WrongLabels(count=90, low=60, high=120)
-    how = {"images": 1797, "agreement": 0.9, "networks": 10, "trained_on": 1438, "seen_as": (8, 8)}
-    service.suspect(held, StoredSuspects(wrong=wrong, suspects=suspects, **how), client.dataset("digits").id)
+    service.suspect(service.claim_when_there_is_one().held, odd_labels(), client.dataset("digits").id)
     out, err = searching.communicate(timeout=20)
     assert searching.returncode == Exit.SUCCEEDED
     assert "a worker" in err or "labels" in err
-    assert out.startswith("About 90 of 1,797 images (5.0 %) probably have a wrong label; 60 to 120 are possible.")
-    assert ["7/0.png", "test", "7", "1", "91", "%"] in [line.split() for line in out.splitlines()]
+    assert out.startswith("About 90 of 1,797 images (5.0%) have a wrong label, 60 to 120 with 95% confidence.")
+    assert "test: 18 of 360 (12 to 24)" in out
+    assert ["7/0.png", "test", "7", "1", "91%"] in [line.split() for line in out.splitlines()]
     assert out.splitlines()[-1].endswith("`heldout datasets mend digits@1 --relabel fixes.csv`")
     assert (tmp_path / "fixes.csv").read_text() == "image,label\n7/0.png,1\n7/1.png,1\n"
     whole = json.loads(heldout("datasets", "suspects", "digits", "--limit", "300", "--json").stdout)
     assert [one["rank"] for one in whole["data"]] == [1, 2, 3]
     assert client.dataset_suspects("digits", limit=1, after=1).data[0].member == "7/1.png"
+
+
+def test_no_file_of_labels_is_written_where_the_search_cannot_tell(start, service, client, tmp_path):
+    searching = start("datasets", "suspects", "digits", "--csv", "fixes.csv")
+    told = odd_labels(probability=None, verdict="too_hard", wrong=None, splits={}, agreement=0.4)
+    service.suspect(service.claim_when_there_is_one().held, told, client.dataset("digits").id)
+    out, _ = searching.communicate(timeout=20)
+    assert searching.returncode == Exit.FAILED
+    assert "they agree with 40% of the labels" in out
+    assert ["7/0.png", "test", "7", "1"] in [line.split() for line in out.splitlines()]
+    assert "was not written" in out
+    assert not (tmp_path / "fixes.csv").exists()
 
 
 def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, client, tmp_path):

@@ -8,6 +8,7 @@ from heldout.lifecycle import JobRequest
 from models.database import db_now
 from models.store import claims, discards, jobs, suspects
 from models.store.claims import HeldAttempt
+from models.store.relations import NOBODY
 from models.tables import DatasetRow
 from tests.models.work import ALICE, BOB, Work
 
@@ -44,6 +45,23 @@ def test_a_dataset_is_searched_once_for_whoever_asks_first(work):
     assert (job.kind, job.owner, job.name, job.device) == ("suspect", BOB, "dots@1", "cpu")
     assert status(work) == "queued"
     assert work.claim().spec == SuspectSpec(max_runtime_s=suspects.MAX_RUNTIME_S)
+
+
+def test_a_new_version_is_searched_unasked_once_and_whoever_asks_later_gets_no_second_search(work):
+    def unasked() -> str | None:
+        with work.database.write() as session:
+            job = suspects.queue_unasked(session, work.dataset.id)
+        return None if job is None else job.id
+
+    with work.database.write() as session:
+        session.get_one(DatasetRow, work.dataset.id).same_as = work.dataset.id
+    assert unasked() is None  # the version that has the same content was searched
+    with work.database.write() as session:
+        session.get_one(DatasetRow, work.dataset.id).same_as = None
+    job = work.row(unasked())
+    assert (job.owner, job.priority) == (NOBODY, suspects.PRIORITY)
+    assert unasked() is None
+    assert queue(work) is None
 
 
 def test_every_training_that_waits_comes_first_and_none_counts_it_before_itself(work):

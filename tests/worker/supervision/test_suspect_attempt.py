@@ -159,6 +159,19 @@ def test_a_worker_that_stops_gives_the_search_back(search: Search) -> None:
     assert (search.job.status, search.job.failures, search.dataset_status) == ("queued", 0, "queued")
 
 
+def test_a_training_that_waits_ends_the_search_at_once_and_it_begins_again_later(search: Search) -> None:
+    """Released without a failure, so that it is searched again however often that happens."""
+    submitted: list[str] = []
+
+    def submit(_: SuspectAssignment) -> None:
+        if not submitted:
+            submitted.append(search.work.submit())
+
+    search.run(submit)
+    assert (search.job.status, search.job.failures, search.dataset_status) == ("queued", 0, "queued")
+    assert [search.work.claim().held.job_id for _ in range(2)] == [submitted[0], search.job_id]
+
+
 def test_a_search_that_is_cancelled_ends(search: Search) -> None:
     def cancel(_: SuspectAssignment) -> None:
         if search.job.request is None:

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heldout.stored.suspects import StoredSuspects, WrongLabels
+from heldout.stored.suspects import StoredSuspects
 from models.arrays import ImageSet, save
 from models.relations import FILE_NAME, Relations, save_relations
 from worker.messages import Alive, Failed, SuspectAssignment, SuspectsFound
 from worker.training import child
-from worker.training.suspects.estimate import estimated, learned_enough
+from worker.training.suspects.estimate import Estimate, estimate
 from worker.training.suspects.folds import make_folds, training_rows
-from worker.training.suspects.noise import judge
 from worker.training.suspects.pixels import seen_as, small_images
+from worker.training.suspects.planting import plant
 
 # --- folds ---------------------------------------------------------------------------------------
 
@@ -77,22 +77,47 @@ def answers(true: np.ndarray, sure: np.ndarray, classes: int) -> np.ndarray:
     return said / said.sum(axis=1, keepdims=True)
 
 
+def seen_by_networks(draws: np.random.Generator, classes: int, count: int = 3000) -> tuple[np.ndarray, np.ndarray]:
+    """True classes, and what networks say of them, which are as often right as they are sure."""
+    true = draws.integers(0, classes, count).astype(np.int32)
+    sure = draws.beta(8, 0.5, count)
+    seen = np.where(draws.random(count) < sure, true, (true - 1) % classes)
+    return true, answers(seen, sure, classes)
+
+
+def told_of(said: np.ndarray, labels: np.ndarray, **splits: np.ndarray) -> Estimate:
+    return estimate(said, labels, splits or {"train": np.arange(len(labels))}, seed=0)
+
+
 @pytest.mark.parametrize("share", [0.05, 0.15, 0.35])
 def test_planted_labels_are_found_and_counted(share):
     draws = np.random.default_rng(1)
-    true = draws.integers(0, 10, 3000).astype(np.int32)
-    # As often right as they are sure.
-    sure = draws.beta(8, 0.5, 3000)
-    seen = np.where(draws.random(3000) < sure, true, (true - 1) % 10)
+    true, said = seen_by_networks(draws, 10)
     wrong = draws.random(3000) < share
     labels = np.where(wrong, (true + draws.integers(1, 10, 3000)) % 10, true).astype(np.int32)
-    judged = judge(answers(seen, sure, 10), labels)
-    assert judged.wrong.sum() == pytest.approx(wrong.sum(), rel=0.1)
-    first = np.argsort(-judged.log_odds)[: wrong.sum() // 2]
+    told = told_of(said, labels)
+    assert told.verdict == "can_tell"
+    assert told.counts.count == pytest.approx(wrong.sum(), rel=0.1)
+    assert told.counts.low <= wrong.sum() <= told.counts.high
+    judged = told.judged
+    first = np.argsort(-judged.scores)[: wrong.sum() // 2]
     assert wrong[first].mean() > 0.98
     assert np.mean(judged.suggested[wrong & (judged.wrong > 0.5)] == true[wrong & (judged.wrong > 0.5)]) > 0.9
     for these in (judged.wrong < 0.5, judged.wrong > 0.5):  # what it says is about as often true
         assert wrong[these].mean() == pytest.approx(judged.wrong[these].mean(), abs=0.05)
+
+
+def test_wrong_labels_of_one_split_are_counted_there_alone():
+    draws = np.random.default_rng(5)
+    true, said = seen_by_networks(draws, 10)
+    splits = dict(zip(("train", "validation", "test"), np.split(draws.permutation(3000), (1800, 2400)), strict=True))
+    labels = true.copy()
+    labels[splits["test"][:180]] = (labels[splits["test"][:180]] + 3) % 10
+    told = told_of(said, labels, **splits)
+    assert told.splits["test"].low <= 180 <= told.splits["test"].high
+    assert told.splits["test"].count == pytest.approx(180, rel=0.15)
+    for split in ("train", "validation"):
+        assert told.splits[split].count <= 0.015 * told.splits[split].images
 
 
 def test_a_confusion_that_networks_have_learned_is_found():
@@ -101,9 +126,9 @@ def test_a_confusion_that_networks_have_learned_is_found():
     wrong = draws.random(2000) < 0.35
     labels = np.where(wrong, (true + 1) % 5, true).astype(np.int32)
     said = answers(true, draws.beta(13, 7, 2000), 5)  # as often the next class as it is the label
-    judged = judge(said, labels)
-    assert judged.wrong.sum() == pytest.approx(wrong.sum(), rel=0.1)
-    assert wrong[np.argsort(-judged.log_odds)[:500]].mean() > 0.95
+    told = told_of(said, labels)
+    assert told.counts.low <= wrong.sum() <= told.counts.high
+    assert wrong[np.argsort(-told.judged.scores)[:500]].mean() > 0.95
 
 
 def test_hard_images_with_right_labels_are_not_suspected():
@@ -111,23 +136,47 @@ def test_hard_images_with_right_labels_are_not_suspected():
     true = draws.integers(0, 4, 2000).astype(np.int32)
     sure = np.where(np.arange(2000) < 1000, 0.99, 0.55)  # half of them could be of two classes
     seen = np.where(draws.random(2000) < sure, true, (true - 1) % 4)
-    judged = judge(answers(seen, sure, 4), true)
+    told = told_of(answers(seen, sure, 4), true)
     assert np.mean(answers(seen, sure, 4).argmax(axis=1) != true) > 0.2
-    assert judged.wrong.sum() < 20
+    assert told.counts.count < 20
+    assert (told.judged.wrong > 0.5).sum() < 20
 
 
 def test_nothing_is_told_by_networks_that_did_not_learn():
     labels = np.random.default_rng(3).integers(0, 2, 400).astype(np.int32)
     guesses = np.random.default_rng(4).dirichlet([1, 1], 400)
-    assert not learned_enough(guesses, labels)
-    assert learned_enough(np.eye(2)[labels], labels)
+    assert told_of(guesses, labels).verdict == "too_hard"
+    assert told_of(np.eye(2)[labels], labels).verdict == "can_tell"
 
 
 def test_the_estimate_of_a_clean_set_begins_at_none():
     labels = np.arange(2000, dtype=np.int32) % 10
-    said = answers(labels, np.full(2000, 0.99), 10)
-    judged = judge(said, labels)
-    assert estimated(judged, said, labels) == WrongLabels(count=0, low=0, high=0)
+    told = told_of(answers(labels, np.full(2000, 0.99), 10), labels)
+    assert (told.counts.count, told.counts.low) == (0, 0)
+    assert told.counts.high <= 10
+    assert not (told.judged.wrong > 0.5).any()
+
+
+def test_a_search_checks_itself_by_labels_that_it_changes():
+    """Per class: one class is never recognized, so that its changed labels are not found."""
+    draws = np.random.default_rng(7)
+    true, said = seen_by_networks(draws, 4)
+    unknown = true == 3
+    said[unknown] = draws.dirichlet([1, 1, 1, 1], unknown.sum())
+    told = told_of(said, true)
+    assert told.planted.planted == pytest.approx(3000, rel=0.01)
+    found, agreement = ({one.label: getattr(one, name) for one in told.classes} for name in ("found", "agreement"))
+    assert min(found[label] for label in range(3)) > 2 * found[3]
+    assert min(agreement[label] for label in range(3)) > 0.9 > 0.5 > agreement[3]
+
+
+def test_labels_are_planted_in_a_tenth_of_each_class_of_each_copy_and_never_stay_what_they_were():
+    labels = np.repeat(np.arange(3, dtype=np.int32), [200, 100, 5])
+    said = np.full((305, 3), 1 / 3)
+    planted = plant(said, labels, np.random.default_rng(0))
+    assert np.bincount(labels[planted.rows]).tolist() == [200, 100, 10]
+    assert (planted.labels != labels[planted.rows]).all()
+    assert set(planted.labels[labels[planted.rows] == 0].tolist()) == {1, 2}
 
 
 # --- the process ---------------------------------------------------------------------------------

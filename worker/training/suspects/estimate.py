@@ -1,34 +1,102 @@
-"""How many labels of a dataset are wrong, with a range, and whether the networks learned enough to tell. Pure."""
+"""Whether a search can tell wrong labels from hard images, and how many labels are wrong, with ranges. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.intervals import wilson_interval
-from heldout.stored.suspects import WrongLabels
-from worker.training.suspects.noise import Judged
+from heldout.stored.suspects import ClassLabels, PlantedLabels, SplitLabels, Verdict, WrongLabels
+from worker.training.suspects.noise import WrongShare, estimate_shares
+from worker.training.suspects.planting import SUSPECTED, Judged, check, judge, plant
 
-# The range about the count: a share of it, and a share of the images that are hard for the networks. The true count was
-# in it for most sets with planted wrong labels (docs/explanation/suspects.md).
-OFF_BY_SHARE = 0.2
-HARD_SHARE = 0.5
-# How much more often than a guess the networks must be right.
-BETTER_THAN_GUESSING = 1.1
+# What a search needs to tell, fitted on the open sets of the zoo (docs/explanation/suspects.md): the networks' share of
+# right answers where labels are right, at least; the share of planted labels that they find, at least; and the width of
+# the range of the share of wrong labels, at most.
+MIN_RIGHT = 0.7
+MIN_FOUND = 0.5
+MAX_WIDTH = 0.15
+PLANTING = 7
 
 
-def estimated(judged: Judged, said: NDArray[np.floating], labels: NDArray[np.int32]) -> WrongLabels:
-    """The expected number of wrong labels, and a range about it.
+@dataclass(frozen=True)
+class Estimate:
+    """What is said of a dataset's labels.
 
-    Where networks disagree with many labels that are probably right, images are hard, and the count is unsure.
+    counts, splits: of all images and of each split, whatever the verdict is.
     """
-    count = float(judged.wrong.sum())
-    disagree = int((said.argmax(axis=1) != labels).sum())
-    off_by = OFF_BY_SHARE * count + HARD_SHARE * max(0.0, disagree - count)
-    low, high = round(max(0.0, count - off_by)), round(min(len(labels), count + off_by))
-    return WrongLabels(count=round(count), low=low, high=high)
+
+    verdict: Verdict
+    judged: Judged
+    counts: WrongLabels
+    splits: dict[str, SplitLabels]
+    planted: PlantedLabels
+    classes: tuple[ClassLabels, ...]
 
 
-def learned_enough(said: NDArray[np.floating], labels: NDArray[np.int32]) -> bool:
-    """Whether the networks give unseen images their own label clearly more often than guessing would."""
-    agree = int((said.argmax(axis=1) == labels).sum())
-    guessing = int(np.max(np.bincount(labels))) / len(labels)
-    return wilson_interval(agree, len(labels))[0] > BETTER_THAN_GUESSING * guessing
+def estimate(
+    said: NDArray[np.floating], labels: NDArray[np.int32], splits: Mapping[str, NDArray[np.integer]], seed: int
+) -> Estimate:
+    """Judge all labels, and how well that can be done.
+
+    Args:
+        said: (images, classes) probabilities by networks that were trained without the image.
+        labels: (images,) the given classes.
+        splits: positions of each split's images.
+    """
+    whole, of_splits = estimate_shares(said, labels, splits)
+    planted = plant(said, labels, np.random.default_rng([seed, PLANTING]))
+    judged = judge(said, labels, planted, whole.share)
+    agrees = said.argmax(axis=1) == labels
+    checked = check(said, labels, planted, whole.share)
+    known = PlantedLabels(
+        planted=len(planted.rows),
+        found=float(checked.found.mean()),
+        right_class=float(checked.suggests_right.mean()),
+        accused=checked.accused,
+    )
+    return Estimate(
+        verdict="can_tell" if _can_tell(float(agrees.mean()), whole, known) else "too_hard",
+        judged=judged,
+        counts=_counts(whole, len(labels)),
+        splits={
+            split: SplitLabels(images=len(splits[split]), **_counts(share, len(splits[split])).model_dump())
+            for split, share in of_splits.items()
+        },
+        planted=known,
+        classes=_classes(labels, agrees, labels[planted.rows], checked.found),
+    )
+
+
+def is_trusted(said: NDArray[np.floating], labels: NDArray[np.int32], seed: int) -> NDArray[np.bool_]:
+    """(images,) whether an image may be trained on once networks have judged its label."""
+    whole, _ = estimate_shares(said, labels, {})
+    planted = plant(said, labels, np.random.default_rng([seed, PLANTING]))
+    return judge(said, labels, planted, whole.share).wrong < SUSPECTED
+
+
+def _can_tell(agreement: float, whole: WrongShare, known: PlantedLabels) -> bool:
+    right = agreement / (1 - whole.low)
+    return right >= MIN_RIGHT and whole.high - whole.low <= MAX_WIDTH and known.found >= MIN_FOUND
+
+
+def _counts(share: WrongShare, images: int) -> WrongLabels:
+    return WrongLabels(
+        count=round(share.share * images),
+        low=int(np.floor(share.low * images)),
+        high=int(np.ceil(share.high * images)),
+    )
+
+
+def _classes(
+    labels: NDArray[np.int32], agrees: NDArray[np.bool_], planted: NDArray[np.int32], is_found: NDArray[np.bool_]
+) -> tuple[ClassLabels, ...]:
+    return tuple(
+        ClassLabels(
+            label=int(label),
+            images=int((labels == label).sum()),
+            agreement=float(agrees[labels == label].mean()),
+            found=float(is_found[planted == label].mean()),
+        )
+        for label in np.unique(labels)
+    )

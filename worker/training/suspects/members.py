@@ -25,6 +25,9 @@ NETWORK = NetworkSpec.model_validate(
     }
 )
 PEAK_RATE = 2e-3
+# Batches are shifted by up to this share of the images' sides: networks that see each image at several places learn
+# much more from few images (docs/explanation/suspects.md).
+MAX_SHIFT = 1 / 12
 
 
 class Members:
@@ -72,6 +75,7 @@ class Members:
             begin = step * BATCH
             for number, (network, optimizer) in enumerate(zip(self._networks, self._optimizers, strict=True)):
                 images, labels = self._source.batch(rows[number, begin : begin + BATCH])
+                images = _shifted(images, tf.stack([step, rows[number, begin]]))
                 optimizer.learning_rate.assign(rates[step])
                 with tf.GradientTape() as tape:
                     loss = self._loss(labels, network(images, training=True))
@@ -93,3 +97,14 @@ class Members:
             )
             said.append(tf.reshape(answers, [-1, self._classes]))
         return said
+
+
+def _shifted(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """A batch of images, all moved by the same few pixels; what comes in from outside mirrors what is inside."""
+    _, height, width, channels = images.shape
+    down, right = round(height * MAX_SHIFT), round(width * MAX_SHIFT)
+    padded = tf.pad(images, [[0, 0], [down, down], [right, right], [0, 0]], "SYMMETRIC")
+    # One batch has one shift: a shift for each image takes as long as a layer of the network.
+    top, left = tf.unstack(tf.random.stateless_uniform([2], seed, 0.0, 1.0))
+    top, left = (tf.cast(place * (2 * by + 1), tf.int32) for place, by in ((top, down), (left, right)))
+    return tf.ensure_shape(tf.slice(padded, [0, top, left, 0], [-1, height, width, channels]), images.shape)

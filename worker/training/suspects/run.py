@@ -5,18 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
-from heldout.stored.suspects import StoredSuspects, Suspect
+from heldout.stored.suspects import MAX_CHARACTERS, StoredSuspects, Suspect
 from models.arrays import ImageSet, load
 from models.relations import load_relations
 from worker.messages import SuspectAssignment, SuspectsFound
 from worker.training.one_answer import answer_once
-from worker.training.suspects.estimate import estimated, learned_enough
+from worker.training.suspects.estimate import estimate
 from worker.training.suspects.pixels import seen_as
+from worker.training.suspects.planting import SUSPECTED
 from worker.training.suspects.search import Found, find_suspects
 
 # More are of no use to somebody who looks at each of them.
 MAX_SUSPECTS = 10_000
-LIKELY_WRONG = 0.5
+# Shown where the search cannot tell.
+ODDEST = 20
 
 
 def run(assignment: SuspectAssignment, pipe: Connection) -> None:
@@ -34,21 +36,28 @@ def _found(assignment: SuspectAssignment) -> SuspectsFound:
     found = find_suspects(images, units, assignment.seed)
     names = None if assignment.names is None else Path(assignment.names).read_text(encoding="utf-8").split("\n")[:-1]
     file = Path(assignment.scratch) / StoredSuspects.file_name
-    file.write_bytes(stored(found, images, names if names is not None and len(names) == count else None).to_bytes())
+    names = names if names is not None and len(names) == count else None
+    file.write_bytes(stored(found, images, names, assignment.seed).to_bytes())
     return SuspectsFound(str(file))
 
 
-def stored(found: Found, images: ImageSet, names: list[str] | None) -> StoredSuspects:
-    """What is kept of a search: the suspects, the surest first."""
-    labels, judged = images.labels, found.judged
-    can_tell = learned_enough(found.said, labels)
+def stored(found: Found, images: ImageSet, names: list[str] | None, seed: int) -> StoredSuspects:
+    """What is kept of a search: the suspects, the surest first; the oddest images where it cannot tell."""
+    labels = np.asarray(images.labels, np.int32)
+    told = estimate(found.said, labels, images.splits, seed)
+    judged, can_tell = told.judged, told.verdict == "can_tell"
     split_of = {row: split for split, rows in images.splits.items() for row in rows.tolist()}
-    surest_first = np.argsort(-judged.log_odds, kind="stable")
-    shown = surest_first[judged.wrong[surest_first] > LIKELY_WRONG][:MAX_SUSPECTS] if can_tell else surest_first[:0]
+    oddest_first = np.argsort(-judged.scores, kind="stable")
+    is_suspected = judged.wrong[oddest_first] > SUSPECTED
+    shown = oddest_first[is_suspected][:MAX_SUSPECTS] if can_tell else oddest_first[:ODDEST]
+    if names is not None:
+        shown = shown[np.cumsum([len(names[row]) for row in shown]) <= MAX_CHARACTERS]
     return StoredSuspects(
         images=len(labels),
         agreement=float((found.said.argmax(axis=1) == labels).mean()),
-        wrong=estimated(judged, found.said, labels) if can_tell else None,
+        verdict=told.verdict,
+        wrong=told.counts if can_tell else None,
+        splits=told.splits if can_tell else {},
         suspects=tuple(
             Suspect(
                 index=row,
@@ -56,10 +65,12 @@ def stored(found: Found, images: ImageSet, names: list[str] | None) -> StoredSus
                 member=None if names is None else names[row],
                 label=int(labels[row]),
                 suggested=int(judged.suggested[row]),
-                probability=round(float(judged.wrong[row]), 4),
+                probability=round(float(judged.wrong[row]), 4) if can_tell else None,
             )
             for row in shown.tolist()
         ),
+        planted=told.planted,
+        classes=told.classes,
         networks=found.networks,
         trained_on=found.trained_on,
         seen_as=seen_as(images),

@@ -8,23 +8,22 @@ from numpy.typing import NDArray
 
 from models.arrays import ImageSet
 from worker.training.data import TrainingData
+from worker.training.suspects.estimate import is_trusted
 from worker.training.suspects.folds import make_folds, training_rows
 from worker.training.suspects.members import BATCH, PEAK_RATE, Members
-from worker.training.suspects.noise import Judged, judge
 from worker.training.suspects.pixels import small_images
 
 FOLDS = 4
 # The second round leaves out of training what the first one suspects. Both are counted.
 ROUNDS = 2
 # How often a network sees each of its images, within bounds of how many it sees in all.
-VISITS = 11
-MIN_SEEN, MAX_SEEN = 6_400, 100_000
+VISITS = 22
+MIN_SEEN, MAX_SEEN = 12_800, 100_000
 # What networks say is the mean of what they say after each of these parts of their training.
 PARTS = 4
 COUNTED_PARTS = 2
 # Images that one network is trained on at most; all images are judged.
 MAX_TRAINED_ON = 20_000
-SUSPECTED = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,6 @@ class Found:
     networks, trained_on: how many were trained, and on how many images at most.
     """
 
-    judged: Judged
     said: NDArray[np.float32]
     networks: int
     trained_on: int
@@ -52,23 +50,22 @@ def find_suspects(images: ImageSet, units: NDArray[np.int32], seed: int) -> Foun
     folds_count = min(FOLDS, len(np.unique(units)))
     if folds_count < 2:  # nothing can be trained without what it is to judge
         guess = np.full((len(labels), len(images.classes)), 1 / len(images.classes), np.float32)
-        return Found(judge(guess, labels), guess, 0, 0)
+        return Found(guess, 0, 0)
     pixels, value_range = small_images(images)
     members = Members(TrainingData(pixels, labels, {}, {}, images.classes, value_range, None), folds_count)
     del pixels  # TensorFlow has a copy
     draws = np.random.default_rng([seed, 1])
-    is_trusted = np.ones(len(labels), np.bool_)
+    may_train = np.ones(len(labels), np.bool_)
     said = np.zeros((len(labels), len(images.classes)), np.float32)
     trained_on = 0
     for round_ in range(ROUNDS):
         members.reset(ROUNDS * seed + round_)
         folds = make_folds(labels, units, folds_count, draws)
-        chosen = [training_rows(labels, is_trusted & (folds != fold), MAX_TRAINED_ON) for fold in range(folds_count)]
+        chosen = [training_rows(labels, may_train & (folds != fold), MAX_TRAINED_ON) for fold in range(folds_count)]
         trained_on = max(trained_on, *map(len, chosen))
         said += _said_of_unseen(members, chosen, folds, len(images.classes), draws) / ROUNDS
-        judged = judge(said, labels)
-        is_trusted = judged.wrong < SUSPECTED
-    return Found(judged, said, ROUNDS * folds_count, trained_on)
+        may_train = is_trusted(said / said.sum(axis=1, keepdims=True), labels, seed)
+    return Found(said, ROUNDS * folds_count, trained_on)
 
 
 def _said_of_unseen(

@@ -2,7 +2,15 @@
 
 import pytest
 
-from heldout.stored.suspects import StoredSuspects, Suspect, WrongLabels, suspects_key
+from heldout.stored.suspects import (
+    ClassLabels,
+    PlantedLabels,
+    SplitLabels,
+    StoredSuspects,
+    Suspect,
+    WrongLabels,
+    suspects_key,
+)
 from models.store import claims, suspects
 from tests.api.routes.datasets.test_ledger import counts, ledger_of
 from tests.api.support import assert_problem, sqlite_only
@@ -19,7 +27,22 @@ def found(count: int = 5, **changes) -> StoredSuspects:
     ]
     fields = {"images": 5000, "agreement": 0.9, "wrong": WrongLabels(count=250, low=200, high=300)}
     how = {"networks": 10, "trained_on": 4000, "seen_as": (28, 28)}
-    return StoredSuspects(**{**fields, **how, "suspects": tuple(suspected), **changes})
+    checked = {
+        "verdict": "can_tell",
+        "splits": {
+            "train": SplitLabels(images=3000, count=150, low=120, high=180),
+            "test": SplitLabels(images=2000, count=100, low=80, high=120),
+        },
+        "planted": PlantedLabels(planted=5000, found=0.97, right_class=0.96, accused=0.05),
+        "classes": tuple(ClassLabels(label=label, images=500, agreement=0.9, found=0.97) for label in range(10)),
+    }
+    return StoredSuspects(**{**fields, **how, **checked, "suspects": tuple(suspected), **changes})
+
+
+def too_hard(count: int = 3, **changes) -> StoredSuspects:
+    """A search whose networks learned too little; its suspects have no probabilities."""
+    odd = tuple(one.model_copy(update={"probability": None}) for one in found(count).suspects)
+    return found(**{"verdict": "too_hard", "wrong": None, "splits": {}, "agreement": 0.4, "suspects": odd, **changes})
 
 
 def end(worker, client, stored: StoredSuspects) -> None:
@@ -55,7 +78,14 @@ def test_what_was_found_is_read_page_by_page_and_counted_as_a_look_at_labels(cli
     page = answer.json()
     assert (page["status"], page["error"], page["has_more"], page["next"]) == ("ready", None, True, 2)
     assert page["wrong"] == {"count": 250, "share": 0.05, "low": 200, "high": 300}
-    assert page["explanation"].startswith("About 250 of 5,000 images (5.0 %) probably have a wrong label; 200 to 300")
+    assert page["explanation"].startswith("About 250 of 5,000 images (5.0%) have a wrong label, 200 to 300 with 95%")
+    assert page["verdict"] == "can_tell"
+    assert page["splits"] == {
+        "train": {"images": 3000, "count": 150, "share": 0.05, "low": 120, "high": 180},
+        "test": {"images": 2000, "count": 100, "share": 0.05, "low": 80, "high": 120},
+    }
+    assert page["search"]["planted"] == {"planted": 5000, "found": 0.97, "right_class": 0.96, "accused": 0.05}
+    assert page["search"]["classes"][0] == {"name": "0", "images": 500, "agreement": 0.9, "found": 0.97}
     dataset_id = page["dataset"]["id"]
     assert page["data"][1] == {
         "rank": 2,
@@ -91,16 +121,37 @@ def test_a_search_that_failed_says_why_and_is_not_repeated_unasked(client, worke
 @pytest.mark.parametrize(
     ("stored", "said"),
     [
-        (found(0, wrong=WrongLabels(count=0, low=0, high=25)), "None of 5,000 images stands out"),
-        (found(3, wrong=WrongLabels(count=4, low=0, high=31)), "these may only be hard to recognise"),
-        (found(0, wrong=None, agreement=0.12), "give 12 % of them the label that they have, which may be chance"),
+        (
+            found(0, wrong=WrongLabels(count=0, low=0, high=25)),
+            "No label of 5,000 images is probably wrong; at most 25",
+        ),
+        (too_hard(), "too hard for the networks that check labels (they agree with 40% of the labels)"),
+        (found(3, verdict=None), "did not check how well it can tell"),
     ],
-    ids=["clean", "hard", "unlearned"],
+    ids=["clean", "hard", "of-before"],
 )
 def test_a_set_without_wrong_labels_is_not_accused(client, worker, stored, said):
     client.get(ROUTE)
     end(worker, client, stored)
     assert said in client.get(ROUTE).json()["explanation"]
+
+
+@pytest.mark.parametrize("stored", [too_hard(), found(3, verdict=None)], ids=["hard", "of-before"])
+def test_a_search_that_cannot_tell_gives_no_count_and_no_probability(client, worker, stored):
+    client.get(ROUTE)
+    end(worker, client, stored)
+    page = client.get(ROUTE).json()
+    assert (page["wrong"], page["splits"]) == (None, None)
+    assert [one["probability"] for one in page["data"]] == [None] * 3
+
+
+def test_a_search_of_an_earlier_release_is_made_anew_on_request(client, worker):
+    client.get(ROUTE)
+    end(worker, client, found(verdict=None))
+    assert client.get(ROUTE).json()["verdict"] is None
+    assert client.get(ROUTE, params={"again": True}).status_code == 202
+    end(worker, client, found())
+    assert client.get(ROUTE, params={"again": True}).json()["verdict"] == "can_tell"
 
 
 def test_only_a_dataset_that_is_ready_is_searched(client, stranger):

@@ -16,7 +16,7 @@ const SHOWN_EXAMPLES = 12
 export function FindingsCard({ dataset }: { dataset: Dataset }) {
   const audit = useLoaded(dataset.id, (signal) => getAudit(dataset.id, signal))
   if (!audit.data) return audit.problem ? <Failed problem={audit.problem} retry={audit.reload} /> : <Loading what="the audit" />
-  const { findings } = audit.data
+  const { findings, labels } = audit.data
   return (
     <section class="card" aria-label="Audit">
       <header>
@@ -27,6 +27,7 @@ export function FindingsCard({ dataset }: { dataset: Dataset }) {
       {findings.map((one) => (
         <Finding key={one.code} dataset={dataset} finding={one} />
       ))}
+      {labels && <p>{labels.explanation}</p>}
     </section>
   )
 }

@@ -2,7 +2,8 @@
 
 import { useEffect, useState } from 'preact/hooks'
 
-import { type Changes, type Dataset, type Suspect, type Suspects, getSuspects } from '../../api/datasets'
+import type { Schemas } from '../../api/client'
+import { type Changes, type Dataset, SPLITS, type Split, type Suspect, type Suspects, getSuspects } from '../../api/datasets'
 import { useLive, useLoaded } from '../../parts/load'
 import { Failed, Loading } from '../../parts/states'
 import { SPLIT_NAMES } from '../../words/datasets'
@@ -69,7 +70,16 @@ function Found({ dataset }: { dataset: Dataset }) {
       </div>
     )
   }
-  return <WorkList key={dataset.id} dataset={dataset} first={first.data} />
+  return (
+    <>
+      <WorkList key={dataset.id} dataset={dataset} first={first.data} />
+      {first.data.verdict === null && (
+        <button type="button" onClick={() => setAgain('true')}>
+          Search again
+        </button>
+      )}
+    </>
+  )
 }
 
 function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
@@ -84,10 +94,18 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
     setNext(page.next)
   }
   const changes = changesOf(suspects, decisions)
+  const canTell = first.verdict === 'can_tell'
   const number = [...decisions.values()].filter((one) => one !== 'keep').length
   return (
     <>
       <p>{first.explanation}</p>
+      {first.splits && (
+        <ul>
+          {SPLITS.filter((split) => first.splits?.[split]).map((split) => (
+            <li key={split}>{inSplit(split, first.splits?.[split])}</li>
+          ))}
+        </ul>
+      )}
       {suspects.length > 0 && (
         <>
           <ul class="work-list">
@@ -101,14 +119,16 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
                 More
               </button>
             )}
-            <button
-              type="button"
-              onClick={() =>
-                setDecisions(new Map(suspects.map((one) => [one.index, decisions.get(one.index) ?? ('relabel' as const)])))
-              }
-            >
-              Take every suggestion
-            </button>
+            {canTell && (
+              <button
+                type="button"
+                onClick={() =>
+                  setDecisions(new Map(suspects.map((one) => [one.index, decisions.get(one.index) ?? ('relabel' as const)])))
+                }
+              >
+                Take every suggestion
+              </button>
+            )}
             <button type="button" class="primary" disabled={!number} onClick={() => setMending(true)}>
               Make a version with {count(number)} {number === 1 ? 'change' : 'changes'} …
             </button>
@@ -122,6 +142,9 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
     </>
   )
 }
+
+const inSplit = (split: Split, found: Schemas['SplitLabelsView'] | undefined) =>
+  found && `${SPLIT_NAMES[split]}: ${count(found.count)} of ${count(found.images)} (${count(found.low)} to ${count(found.high)})`
 
 function changesOf(suspects: Suspect[], decisions: Decisions): Changes {
   const by = (decision: Decision) => suspects.filter((one) => decisions.get(one.index) === decision)
@@ -140,7 +163,8 @@ const Row = ({ suspect, decision, onDecide }: RowProps) => (
         <strong>{suspect.label}</strong>, looks like <strong>{suspect.suggested}</strong>
       </p>
       <p class="soft">
-        {percent(suspect.probability, 0)} wrong · {SPLIT_NAMES[suspect.split].toLowerCase()} ·{' '}
+        {suspect.probability !== null && `${percent(suspect.probability, 0)} wrong · `}
+        {SPLIT_NAMES[suspect.split].toLowerCase()} ·{' '}
         <span class="file">{suspect.member ?? `image ${suspect.index}`}</span>
       </p>
       <div class="segments" role="group" aria-label={`Label of image ${suspect.index}`}>

@@ -1,0 +1,141 @@
+"""What the search for wrong labels says of the zoo's sets, clean and with planted wrong labels, beside the truth.
+
+What the networks said is kept in the cache folder: a change of how it is judged shows in the table without training.
+"""
+
+import argparse
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+import worker.training.preload  # noqa: F401 - chooses the backend of Keras
+from benchmarks.zoo.cuts import Cut
+from benchmarks.zoo.draw import SEALED, open_set
+from benchmarks.zoo.faults import EVERYWHERE, wrong_labels
+from benchmarks.zoo.packages import cache_folder
+from benchmarks.zoo.registry import ZOO
+from models.arrays import ImageSet
+from worker.training.suspects.estimate import Estimate, estimate
+from worker.training.suspects.planting import SUREST, SUSPECTED
+from worker.training.suspects.search import find_suspects
+
+# Kinds of wrong labels and their shares, in the order in which they are searched.
+CONDITIONS = (
+    ("clean", 0.0),
+    ("random", 0.15),
+    ("confusable", 0.05),
+    ("random", 0.35),
+    ("confusable", 0.15),
+    ("random", 0.05),
+    ("confusable", 0.35),
+)
+IMAGES = 1200
+PARTS = (0.6, 0.8)
+SEED = 3
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What networks said of a set. said: (images, classes). given, true: (images,) labels."""
+
+    name: str
+    kind: str
+    share: float
+    said: NDArray[np.float32]
+    given: NDArray[np.int32]
+    true: NDArray[np.int32]
+    splits: dict[str, NDArray[np.int64]]
+
+
+def search(name: str, kind: str, share: float, images: int, *, unseal: bool) -> Searched:
+    """Search a set, or the part of it that is drawn for that many images, unless that was done before.
+
+    Raises:
+        Sealed: if the set is sealed and shall stay so.
+    """
+    built = open_set(name, unseal=unseal)
+    draws = np.random.default_rng([zlib.crc32(name.encode()), SEED])
+    rows = np.sort(draws.permutation(len(built.labels))[:images])
+    classes, true = np.unique(built.labels[rows], return_inverse=True)
+    order, ends = draws.permutation(len(rows)), [round(part * len(rows)) for part in PARTS]
+    splits = dict(zip(EVERYWHERE, map(np.sort, np.split(order, ends)), strict=True))
+    cut = Cut(built.images[rows], true.astype(np.int32), splits, built.groups[rows], len(classes))
+    planted, _ = wrong_labels(kind, EVERYWHERE)(cut, draws, share) if share else (cut, [])
+    file = cache_folder() / "suspects" / f"{name}-{kind}-{share}-{images}.npy"
+    if not file.exists():
+        names = tuple(built.classes[label] for label in classes)
+        found = find_suspects(
+            ImageSet(cut.images, planted.labels, splits, names, (0, 255)), np.arange(len(rows), dtype=np.int32), SEED
+        )
+        file.parent.mkdir(exist_ok=True)
+        np.save(file, found.said)
+    return Searched(name, kind, share, np.load(file), planted.labels, cut.labels, splits)
+
+
+def row_of(one: Searched) -> str:
+    """A line of the table."""
+    told, wrong = estimate(one.said, one.given, one.splits, SEED), one.given != one.true
+    what = "clean" if not one.share else f"{100 * one.share:.0f}% {one.kind}"
+    agreement = f"{100 * (one.said.argmax(axis=1) == one.given).mean():.0f}%"
+    head = [
+        one.name,
+        what,
+        f"{len(wrong):,}",
+        agreement,
+        f"{100 * told.planted.found:.0f}%, {100 * told.planted.accused:.1f}%",
+    ]
+    if told.verdict == "too_hard":
+        return f"| {' | '.join([*head, 'too hard', f'{wrong.sum():,}'])} | | | |"
+    return f"| {' | '.join([*head, *figures_of(told, one, wrong)])} |"
+
+
+def figures_of(told: Estimate, one: Searched, wrong: NDArray[np.bool_]) -> list[str]:
+    judged, counts = told.judged, told.counts
+    listed, sure = judged.wrong > SUSPECTED, judged.wrong >= SUREST
+    moved = listed & wrong
+    return [
+        f"{counts.count:,} ({counts.low:,} to {counts.high:,})",
+        f"{wrong.sum():,}" + ("" if counts.low <= wrong.sum() <= counts.high else " (outside)"),
+        f"{(listed & wrong).sum():,} of {listed.sum():,}",
+        f"{(sure & wrong).sum():,} of {sure.sum():,}",
+        f"{100 * (judged.suggested[moved] == one.true[moved]).mean():.0f}%" if moved.any() else "",
+    ]
+
+
+HEAD = (
+    "| set | wrong labels | images | agreement | planted: found, others accused | said | true | listed: wrong "
+    "| 99%: wrong | right class |",
+    "|---|---|---|---|---|---|---|---|---|---|",
+)
+
+
+def searches(names: Sequence[str], images: int, *, unseal: bool) -> Iterator[Searched]:
+    for kind, share in CONDITIONS:
+        for name in names:
+            yield search(name, kind, share, images, unseal=unseal)
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo suspects", description=__doc__)
+    parser.add_argument("--sets", nargs="*", choices=list(ZOO), help="by default all that are open")
+    parser.add_argument("--images", type=int, default=IMAGES, help="drawn of each set, at most")
+    parser.add_argument("--unseal", action="store_true", help="judge with the sealed sets, and with no others")
+    parser.add_argument("--save", type=Path, help="a file for the table")
+    chosen = parser.parse_args(arguments)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(2)
+    sealed = json.loads(SEALED.read_text("utf-8"))
+    names = chosen.sets or [name for name in ZOO if (name in sealed) == chosen.unseal]
+    lines = []
+    for one in searches(names, chosen.images, unseal=chosen.unseal):
+        lines.append(row_of(one))
+        print(lines[-1], flush=True)
+    table = "\n".join([*HEAD, *sorted(lines)])
+    if chosen.save is not None:
+        chosen.save.write_text(table + "\n", "utf-8")

@@ -1,0 +1,68 @@
+"""Wrong labels that a search has counted, in any split: when they are reported, and what they cost."""
+
+import pytest
+
+from heldout.diagnosis import WITHOUT_TEST, Evaluation, Finding, diagnose
+from heldout.stored.suspects import SplitLabels
+from tests.heldout.diagnosis.made import FINE, figures
+
+CLASSES = tuple(f"class {number}" for number in range(10))
+
+
+def noise(train: float, test: float, *, low: float = 0.8, images: int = 1000, **options) -> list[Finding]:
+    """What is found of a training that answers 80% of all images rightly."""
+    labels = {
+        split: SplitLabels(
+            images=images,
+            count=round(share * images),
+            low=round(low * share * images),
+            high=round(1.2 * share * images),
+        )
+        for split, share in (("train", train), ("test", test))
+    }
+    accuracy = options.pop("accuracy", 0.8)
+    evaluation = Evaluation({split: figures(accuracy, images) for split in ("train", "validation", "test")}, CLASSES)
+    found = diagnose(FINE, None, evaluation, labels=labels, **options)
+    return [one for one in found.findings if one.code == "label_noise"]
+
+
+@pytest.mark.parametrize(("train", "test"), [(0.2, 0.2), (0.2, 0.0), (0.0, 0.2)])
+def test_wrong_labels_of_any_split_are_reported(train, test):
+    [found] = noise(train, test)
+    assert set(found.evidence["wrong_labels"]) == {
+        split for split, share in (("train", train), ("test", test)) if share
+    }
+
+
+def test_few_or_unsure_ones_are_not():
+    assert noise(0.02, 0.03) == []
+    assert noise(0.2, 0.2, low=0.1) == []
+
+
+def test_wrong_test_labels_cost_the_accuracy_of_as_many_images():
+    """Of 1,000 images 200 have a wrong label: 800 right answers are all that a perfect network can give."""
+    [found] = noise(0.0, 0.2)
+    right_labels = 0.8 / (1 - 0.2)
+    assert found.evidence["points"] == pytest.approx(right_labels - 0.8)
+    low, high = found.evidence["points_interval"]
+    assert low < found.evidence["points"] <= high <= 0.2  # no more than is lacking
+    assert "about 20.0 % too low" in found.explanation
+
+
+def test_nothing_of_test_enters_where_it_is_left_out():
+    [found] = noise(0.2, 0.2, splits=WITHOUT_TEST)
+    assert set(found.evidence["wrong_labels"]) == {"train"}
+    assert "points" not in found.evidence
+    assert noise(0.0, 0.2, splits=WITHOUT_TEST) == []
+
+
+def test_training_images_that_wrong_labels_explain_are_no_underfitting_and_others_are():
+    def codes(train: float) -> set[str]:
+        labels = {"train": SplitLabels(images=2000, count=int(2000 * train), low=int(1900 * train), high=2000)}
+        guessing = Evaluation({split: figures(0.55, 2000) for split in ("train", "validation")}, CLASSES)
+        found = diagnose(FINE, None, guessing, labels=labels)
+        return {one.code for one in found.findings if one.severity != "info"}
+
+    assert codes(0.4) >= {"label_noise"}
+    assert "underfitting" not in codes(0.4)
+    assert codes(0.05) >= {"label_noise", "underfitting"}

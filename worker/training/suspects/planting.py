@@ -1,0 +1,141 @@
+"""Labels that the search changes itself, in copies of the labels: how many it finds, and how sure it may be. Pure.
+
+An image is judged by networks that never saw it, whatever its label is. So a changed label needs no training of its
+own: it is judged as a wrong label would be that somebody else had made.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
+
+# Labels changed in each copy, and how many copies there are: each label of a large class is changed once.
+SHARE, COPIES = 0.1, 10
+# No network is so sure that less is left for a class.
+SMALLEST = 1e-6
+# Networks that were trained alike err alike: none of them makes sure that a label is wrong.
+SUREST = 0.99
+SUSPECTED = 0.5
+# Images whose scores are counted together, at least, and as a share of all.
+MIN_COUNTED, COUNTED_SHARE = 10, 0.01
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Labels that were changed. rows: their images. labels: what they became. scores: how odd that is."""
+
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int32]
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is said of each image.
+
+    wrong: (images,) probability that its label is wrong, at most SUREST.
+    scores: (images,) how odd its label is, for ranking.
+    suggested: (images,) the most probable class other than the given one.
+    """
+
+    wrong: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    suggested: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How labels are judged in copies with planted ones.
+
+    found: (planted,) whether a planted label is suspected. accused: share of the others that are.
+    suggests_right: (planted,) whether the label that it had before is suggested.
+    """
+
+    found: NDArray[np.bool_]
+    accused: float
+    suggests_right: NDArray[np.bool_]
+
+
+def score_labels(said: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.float64]:
+    """(images,) how much more probable another class is than the label, as a logarithm."""
+    floored: NDArray[np.float64] = np.maximum(said.astype(np.float64), SMALLEST)
+    rows = np.arange(len(labels))
+    own = floored[rows, labels]
+    floored[rows, labels] = 0
+    scores: NDArray[np.float64] = np.log(np.maximum(floored.max(axis=1), SMALLEST)) - np.log(own)
+    return scores
+
+
+def plant(said: NDArray[np.floating], labels: NDArray[np.int32], draws: np.random.Generator) -> Planted:
+    """Change a share of the labels of each class: half of them to any class, half as the networks mistake classes."""
+    classes = said.shape[1]
+    others = 1.0 - np.eye(classes)
+    mistaken = np.stack(
+        [said[labels == own].sum(axis=0) if (labels == own).any() else others[own] for own in range(classes)]
+    )
+    chances = [_shares(others), _shares(np.maximum(mistaken, 1e-12) * others)]
+    cumulative = np.cumsum(sum(chances) / 2, axis=1)
+    rows = np.concatenate([_rows_of_copies(np.flatnonzero(labels == own), draws) for own in range(classes)])
+    new = (cumulative[labels[rows]] < draws.random(len(rows))[:, None]).sum(axis=1).clip(0, classes - 1)
+    new = np.where(new == labels[rows], (new + 1) % classes, new).astype(np.int32)
+    return Planted(rows, new, score_labels(said[rows], new))
+
+
+def judge(said: NDArray[np.floating], labels: NDArray[np.int32], planted: Planted, share: float) -> Judged:
+    """Judge the labels of images.
+
+    Args:
+        said: (images, classes) probabilities by networks that were trained without the image.
+        labels: (images,) the given classes.
+        share: of the labels that are wrong.
+    """
+    scores = score_labels(said, labels)
+    return Judged(_probabilities(scores, planted.scores, share), scores, _suggest(said, labels))
+
+
+def check(said: NDArray[np.floating], labels: NDArray[np.int32], planted: Planted, share: float) -> Checked:
+    """Judge the copies with planted labels. The arguments are those of `judge`."""
+    others = score_labels(said, labels)
+    weight = round(1 / SHARE) - 1  # so many labels are left alone for each that is changed
+    copies = np.concatenate([planted.scores, *[others] * weight])
+    wrong = _probabilities(copies, planted.scores, SHARE + (1 - SHARE) * share) > SUSPECTED
+    changed = len(planted.scores)
+    return Checked(
+        found=wrong[:changed],
+        accused=float(wrong[changed:].mean()),
+        suggests_right=_suggest(said[planted.rows], planted.labels) == labels[planted.rows],
+    )
+
+
+def _probabilities(scores: NDArray[np.float64], planted: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """(labels,) how probably a label is wrong: share x planted / all, of labels that are about as odd."""
+    counted = max(MIN_COUNTED, round(COUNTED_SHARE * len(scores)))
+    edges = -np.sort(-scores, kind="stable")[counted::counted]  # descending
+    places = np.searchsorted(-edges, -scores)
+    of_all = np.maximum(np.bincount(places, minlength=len(edges) + 1), 1)
+    of_planted = np.bincount(np.searchsorted(-edges, -planted), minlength=len(edges) + 1)
+    ratios = share * (of_planted / len(planted)) / (of_all / len(scores))
+    smooth = IsotonicRegression(increasing=False, y_min=0, y_max=SUREST)
+    probabilities: NDArray[np.float64] = smooth.fit_transform(np.arange(len(ratios)), ratios, sample_weight=of_all)
+    return probabilities[places]
+
+
+def _suggest(said: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    others = said.copy()
+    others[np.arange(len(labels)), labels] = -1
+    found: NDArray[np.int32] = others.argmax(axis=1).astype(np.int32)
+    return found
+
+
+def _shares(weights: NDArray[np.floating]) -> NDArray[np.floating]:
+    shares: NDArray[np.floating] = weights / np.maximum(weights.sum(axis=1, keepdims=True), SMALLEST)
+    return shares
+
+
+def _rows_of_copies(rows: NDArray[np.int64], draws: np.random.Generator) -> NDArray[np.int64]:
+    """The images of one class whose labels are changed, of all copies together."""
+    if not len(rows):
+        return rows
+    each = max(1, round(SHARE * len(rows)))
+    return np.concatenate([draws.permutation(rows)[:each] for _ in range(COPIES)])
