@@ -10,7 +10,8 @@ from heldout.kinds import IngestSpec, JobKind
 from heldout.settings import Settings
 from models.ids import new_id
 from models.migrations import upgrade
-from models.store import new_jobs
+from models.store import new_jobs, suspects
+from models.tables import JobRow
 from tests.models.work import ALICE, Work
 from worker.supervision.worker import Worker
 
@@ -49,3 +50,16 @@ def test_checks_take_half_of_the_slots_and_the_next_one_begins_when_one_of_them_
     assert [one and one.kind for one in claimed] == [JobKind.INGEST, JobKind.INGEST, JobKind.TRAIN, None]
     worker.checks.end(claimed[0])
     assert worker.claim().kind is JobKind.INGEST
+
+
+def test_no_search_for_wrong_labels_begins_while_a_training_waits_that_this_worker_cannot_take(worker):
+    """Otherwise the search would begin and end again and again."""
+    work = Work(worker.database)
+    with work.database.write() as session:
+        search = suspects.queue(session, ALICE, work.dataset.id)
+    training = work.submit()
+    with work.database.write() as session:
+        session.get_one(JobRow, training).gpus = 1
+    assert worker.claim() is None
+    work.set(training, status="cancelled")
+    assert worker.claim().held.job_id == search.id

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from heldout.dataset_lifecycle import DatasetStatus
+from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
 from heldout.mending.changes import VersionSpec
 from heldout.quotas import Quota
@@ -177,3 +178,13 @@ def test_a_version_for_which_its_owner_has_no_bytes_left_is_rejected(bench: Benc
     row = bench.dataset(made.id)
     assert (row.status, row.error["code"]) == (DatasetStatus.REJECTED, "quota_exceeded")
     assert "allowed 1,000" in row.error["detail"]
+
+
+@pytest.mark.parametrize(("is_on", "status"), [(True, "queued"), (False, None)])
+def test_a_new_version_is_searched_for_wrong_labels_by_itself_unless_that_is_turned_off(bench, is_on, status) -> None:
+    bench.settings = Settings(home=bench.settings.home, check_labels=is_on)
+    made = bench.derive(exclude=[0])
+    assert bench.run() == "succeeded"
+    assert bench.dataset(made.id).suspects_status == status
+    claimed = bench.work.claim()
+    assert (claimed is not None and claimed.kind) == (JobKind.SUSPECT if is_on else False)

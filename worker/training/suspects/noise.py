@@ -50,7 +50,7 @@ def estimate_shares(
     whole = _log_likelihoods(disagrees, bins)
     of_parts = {name: _log_likelihoods(disagrees[rows], bins[rows]) for name, rows in parts.items() if len(rows)}
     best = {name: found.max(axis=0) for name, found in of_parts.items()}  # (curves,) with each part's own share
-    together = sum(best.values())
+    together = np.sum(list(best.values()), axis=0)
     shares = {name: _range_of((found + (together - best[name])).max(axis=1)) for name, found in of_parts.items()}
     return _range_of(whole.max(axis=1)), shares
 
@@ -68,6 +68,6 @@ def _log_likelihoods(disagrees: NDArray[np.bool_], bins: NDArray[np.int64]) -> N
 
 
 def _range_of(likelihoods: NDArray[np.float64]) -> WrongShare:
-    inside = np.flatnonzero(likelihoods >= likelihoods.max() - LIKELIHOOD_DROP)
+    inside = np.flatnonzero(likelihoods >= np.max(likelihoods) - LIKELIHOOD_DROP)
     low, high = max(0, inside[0] - 1), min(len(SHARES) - 1, inside[-1] + 1)  # the range ends between these and the next
-    return WrongShare(float(SHARES[likelihoods.argmax()]), float(SHARES[low]), float(SHARES[high]))
+    return WrongShare(float(SHARES[np.argmax(likelihoods)]), float(SHARES[low]), float(SHARES[high]))

@@ -12,8 +12,9 @@ from heldout.stored.suspects import (
     suspects_key,
 )
 from models.store import claims, suspects
+from models.views.suspects import label_check_view
 from tests.api.routes.datasets.test_ledger import counts, ledger_of
-from tests.api.support import assert_problem, sqlite_only
+from tests.api.support import assert_problem, sqlite_only, submitted, with_field
 
 pytestmark = sqlite_only
 
@@ -152,6 +153,28 @@ def test_a_search_of_an_earlier_release_is_made_anew_on_request(client, worker):
     assert client.get(ROUTE, params={"again": True}).status_code == 202
     end(worker, client, found())
     assert client.get(ROUTE, params={"again": True}).json()["verdict"] == "can_tell"
+
+
+def test_an_audit_says_how_many_training_and_validation_labels_are_wrong_and_nothing_of_test(client):
+    """So that to read it is no look at test labels."""
+    view = label_check_view(found())
+    assert view is not None
+    assert list(view.splits) == ["train"]
+    assert "about 150 of 3,000 training labels (120 to 180)" in view.explanation
+    hard = label_check_view(too_hard())
+    assert (hard.verdict, hard.splits) == ("too_hard", None)
+    assert label_check_view(found(verdict=None)) is None
+
+
+def test_a_diagnosis_that_counts_wrong_test_labels_is_a_look_at_them(client, worker, spec):
+    client.get(ROUTE)
+    end(worker, client, found())
+    job = submitted(client, with_field(spec, "dataset", "mnist5k"))["id"]
+    assert counts(ledger_of(client), "test") == (0, 0, 0, 0)
+    for _ in range(2):
+        codes = [one["code"] for one in client.get(f"/v1/jobs/{job}/diagnosis").json()["findings"]]
+        assert "label_noise" in codes
+        assert counts(ledger_of(client), "test") == (1, 0, 1, 0)
 
 
 def test_only_a_dataset_that_is_ready_is_searched(client, stranger):
