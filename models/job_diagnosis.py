@@ -50,7 +50,7 @@ def diagnosis_of(
         evaluation,
         job.spec,
         splits=splits,
-        labels=unless_lost([], lambda: wrong_labels_of(session, blobs, dataset)),  # known to few: nobody misses them
+        labels=unless_lost(left_out, lambda: wrong_labels_of(session, blobs, dataset)),
     )
     return replace(found, left_out=tuple(left_out))
 

@@ -111,6 +111,7 @@ KINDS = (
         "suspected labels",
         "datasets/{dataset}/suspects.json",
         routes=("suspects",),
+        left_out=("audit", *_DIAGNOSED),
         again="`…/suspects?again=true`",
         **OF_DATASET,
     ),

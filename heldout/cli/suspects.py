@@ -105,7 +105,8 @@ def _show(found: SuspectsView, csv_file: Path | None) -> None:
         say(f"`heldout datasets suspects {name} --csv fixes.csv` writes these labels down for you to correct.")
     else:
         say(
-            f"{len(found.data):,} labels are in {csv_file}. Delete the lines that are wrong, then: "
+            f"{sum(map(_is_likely_wrong, found.data)):,} labels are in {csv_file}: those above 50%. "
+            "Delete the lines that are wrong, then: "
             f"`heldout datasets mend {name} --relabel {csv_file}`"
         )
 
@@ -123,7 +124,11 @@ def _write_csv(file: Path, rows: list[SuspectView]) -> None:
     with file.open("w", encoding="utf-8", newline="") as opened:
         lines = csv.writer(opened, lineterminator="\n")
         lines.writerow(("image", "label"))
-        lines.writerows((image_of(one), one.suggested) for one in rows)
+        lines.writerows((image_of(one), one.suggested) for one in rows if _is_likely_wrong(one))
+
+
+def _is_likely_wrong(one: SuspectView) -> bool:
+    return (one.probability or 0) > 0.5
 
 
 def image_of(one: SuspectView) -> str:

@@ -93,8 +93,8 @@ class SuspectsSummary(StoredFile):
 class StoredSuspects(SuspectsSummary):
     """All that the search for wrong labels found.
 
-    suspects: the surest first, at most a fixed number of them: those whose label is more likely wrong than right, or
-        the oddest ones where the search cannot tell.
+    suspects: the surest first, at most a fixed number of them: those whose label is more likely wrong than right and
+        the oddest others, or just the oddest where the search cannot tell.
     planted, classes: what the verdict rests on; null and empty in files of earlier releases.
     networks, trained_on: how many networks were trained, and on how many images each of them at most.
     seen_as: height and width of the images that they were given.

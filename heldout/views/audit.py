@@ -6,6 +6,7 @@ from pydantic import Field
 
 from heldout.views.base import View
 from heldout.views.dataset import SplitsView
+from heldout.views.diagnosis import LeftOutView
 from heldout.views.job import DatasetReference
 from heldout.views.suspects import SplitLabelsView
 
@@ -53,4 +54,5 @@ class AuditView(View):
     statistics: dict[str, Any] = Field(description="Of the pixel values of each split, as fractions of the range.")
     checks: dict[str, Any] = Field(description="What was looked for, and how.")
     labels: LabelCheckView | None = Field(None, description="Null until the search for wrong labels has run.")
+    left_out: list[LeftOutView] = Field([], description="Files that are lost or damaged: `labels` is null for that.")
     source: dict[str, Any] = Field(description="The upload: its format, its images' encodings, how splits came about.")

@@ -18,6 +18,8 @@ from models.tables import DatasetRow, JobRow
 from models.views.dataset import thumbnail_of
 from models.views.job import dataset_reference
 
+# Probability above which a suggestion is better than the label.
+LIKELY_WRONG = 0.5
 _SPLIT_WORDS = {"train": "training", "validation": "validation"}
 
 
@@ -125,7 +127,7 @@ def _count_in_words(stored: StoredSuspects) -> str:
 
 
 def _next_step(stored: StoredSuspects) -> str:
-    if not stored.suspects:
+    if not any((suspect.probability or 0) > LIKELY_WRONG for suspect in stored.suspects):
         return "No single image is more likely wrong than right."
     return "Look at the first images of the list before you change anything."
 

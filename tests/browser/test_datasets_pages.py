@@ -139,6 +139,7 @@ def test_suspected_labels_are_a_work_list_that_makes_a_version(client: Client, f
     expect(rows.first).to_be_visible(timeout=200_000)
     first, second = client.dataset_suspects(faulty.id, limit=2).data
     expect(rows.first).to_contain_text(f"{first.label}, looks like {first.suggested}")
+    assert first.probability is not None
     expect(rows.first).to_contain_text(f"{percent(first.probability, 0)} wrong")
     rows.nth(0).get_by_role("button", name=f"it is {first.suggested}").click()
     rows.nth(1).get_by_role("button", name="leave it out").click()

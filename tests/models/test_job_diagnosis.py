@@ -204,7 +204,7 @@ def test_wrong_labels_enter_where_a_search_can_tell(stored: Stored, verdict: str
     assert ("label_noise" in codes_of(stored.diagnosis(held))) == is_found
     assert "label_noise" not in codes_of(stored.diagnosis(held, splits=WITHOUT_TEST))
     stored.blobs.delete(suspects_key(stored.dataset_id))
-    assert stored.diagnosis(held).left_out == ()
+    assert [error.code for error in stored.diagnosis(held).left_out] == ["dataset_lost"]
 
 
 def test_curves_counts_audit_and_spec_all_enter(stored: Stored):

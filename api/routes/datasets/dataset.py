@@ -18,6 +18,7 @@ from heldout.errors import (
     DatasetNotFound,
     DatasetNotReady,
     FileOfLaterRelease,
+    HeldoutError,
     ImageNotFound,
     InvalidCursor,
     NoAudit,
@@ -125,9 +126,11 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
         }
         for one, mend in zip(stored["findings"], offers_of(audit.findings), strict=True)
     ]
-    labels = label_check_view(unless_lost([], lambda: read_suspects(session, app.blobs, row, SuspectsSummary)))
+    lost: list[HeldoutError] = []
+    labels = label_check_view(unless_lost(lost, lambda: read_suspects(session, app.blobs, row, SuspectsSummary)))
+    left_out = [{"code": error.code, "detail": error.detail} for error in lost]
     return AuditView.model_validate(
-        {**stored, "dataset": dataset_reference(row), "findings": findings, "labels": labels}
+        {**stored, "dataset": dataset_reference(row), "findings": findings, "labels": labels, "left_out": left_out}
     )
 
 

@@ -79,7 +79,7 @@ def dataset(client, worker, tmp_path) -> dict[str, str]:
 
 def search_for_wrong_labels(worker, dataset_id: str, folder: Path) -> None:
     held, file = worker.claim(), folder / "suspects.json"
-    file.write_bytes(found(1).to_bytes())
+    file.write_bytes(found(1, classes=()).to_bytes())
     worker.blobs.put(f"datasets/{dataset_id}/suspects.json", file)
     digests = {f"datasets/{dataset_id}/suspects.json": digest_of(file)}
     with worker.database.write() as session:

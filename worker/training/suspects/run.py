@@ -17,8 +17,8 @@ from worker.training.suspects.search import Found, find_suspects
 
 # More are of no use to somebody who looks at each of them.
 MAX_SUSPECTS = 10_000
-# Shown where the search cannot tell.
-ODDEST = 20
+# Shown where the search cannot tell, and where it can, with at least this probability, though right ones are likelier.
+ODDEST, MIN_SHOWN = 20, 0.1
 
 
 def run(assignment: SuspectAssignment, pipe: Connection) -> None:
@@ -48,8 +48,10 @@ def stored(found: Found, images: ImageSet, names: list[str] | None, seed: int) -
     judged, can_tell = told.judged, told.verdict == "can_tell"
     split_of = {row: split for split, rows in images.splits.items() for row in rows.tolist()}
     oddest_first = np.argsort(-judged.scores, kind="stable")
-    is_suspected = judged.wrong[oddest_first] > SUSPECTED
-    shown = oddest_first[is_suspected][:MAX_SUSPECTS] if can_tell else oddest_first[:ODDEST]
+    count = max(ODDEST, int((judged.wrong > SUSPECTED).sum())) if can_tell else ODDEST
+    shown = oddest_first[: min(count, MAX_SUSPECTS)]
+    if can_tell:
+        shown = shown[judged.wrong[shown] >= MIN_SHOWN]
     if names is not None:
         shown = shown[np.cumsum([len(names[row]) for row in shown]) <= MAX_CHARACTERS]
     return StoredSuspects(

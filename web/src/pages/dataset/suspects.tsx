@@ -94,7 +94,7 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
     setNext(page.next)
   }
   const changes = changesOf(suspects, decisions)
-  const canTell = first.verdict === 'can_tell'
+  const canTell = first.verdict === 'can_tell' && suspects.some(isLikelyWrong)
   const number = [...decisions.values()].filter((one) => one !== 'keep').length
   return (
     <>
@@ -123,7 +123,7 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
               <button
                 type="button"
                 onClick={() =>
-                  setDecisions(new Map(suspects.map((one) => [one.index, decisions.get(one.index) ?? ('relabel' as const)])))
+                  setDecisions(new Map([...suspects.filter(isLikelyWrong).map((one) => [one.index, 'relabel'] as const), ...decisions]))
                 }
               >
                 Take every suggestion
@@ -142,6 +142,8 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
     </>
   )
 }
+
+const isLikelyWrong = (one: Suspect) => (one.probability ?? 0) > 0.5
 
 const inSplit = (split: Split, found: Schemas['SplitLabelsView'] | undefined) =>
   found && `${SPLIT_NAMES[split]}: ${count(found.count)} of ${count(found.images)} (${count(found.low)} to ${count(found.high)})`
