@@ -23,6 +23,7 @@ def up(
     ] = False,
 ) -> None:
     """Run the service until it is stopped: API and worker on SQLite, or the whole stack in one home."""
+    from api.connections.allocator import limit_allocator
     from api.connections.server import freeze_what_stays
     from api.dashboard import is_built
     from api.http_server import EmbeddedServer
@@ -32,6 +33,7 @@ def up(
         typer.echo(f"heldout: {sentence}", err=True)
 
     def make_server(settings: Settings, on_listening: Callable[[], None]) -> EmbeddedServer:
+        limit_allocator()
         server = EmbeddedServer(settings, on_listening)
         freeze_what_stays()
         return server
@@ -43,11 +45,13 @@ def up(
 def serve() -> None:
     """Serve the API alone, on the database, broker and blob store that the environment names."""
     from api.app import from_environment
+    from api.connections.allocator import limit_allocator
     from api.connections.server import freeze_what_stays
     from api.http_server import ApiServer
     from models.database import Database
     from models.migrations import require_newest
 
+    limit_allocator()
     settings = Settings()
     database = Database(settings.database)
     try:

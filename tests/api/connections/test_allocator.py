@@ -1,0 +1,45 @@
+"""A process that answered a wave of large bodies gives their memory back."""
+
+import subprocess
+import sys
+
+import pytest
+
+WAVE = """
+import sys, threading
+from pathlib import Path
+
+def resident_mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1024**2
+
+if sys.argv[1] == "limited":
+    from api.connections.allocator import limit_allocator
+    limit_allocator()
+bytearray(8 * 1024**2)  # freed: from here on, glibc takes blocks of up to 8 MiB from its heaps
+before = resident_mib()
+small, all_hold_theirs = [], threading.Barrier(8)
+
+def take():
+    blocks = []
+    for _ in range(20):
+        blocks.append(bytearray(1024**2))
+        blocks[-1][:] = b"x" * 1024**2
+        small.append(bytearray(2000))  # stays, above the large block
+    all_hold_theirs.wait()
+
+threads = [threading.Thread(target=take) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(resident_mib() - before)
+"""
+
+
+def kept_mib(how: str) -> float:
+    said = subprocess.run([sys.executable, "-c", WAVE, how], capture_output=True, text=True, check=True).stdout
+    return float(said)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_of_large_blocks_goes_back_to_the_system() -> None:
+    assert kept_mib("limited") < 16
+    assert kept_mib("as it comes") > 64, "the wave says nothing here: the allocator gives memory back by itself"
