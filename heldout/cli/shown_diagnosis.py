@@ -9,23 +9,28 @@ from heldout.cli.figures import NONE, points
 from heldout.cli.screen import print_table, say, say_prose
 
 if TYPE_CHECKING:
-    from heldout.views.diagnosis import CalibrationView, DiagnosisView, GapBudgetView
-
-SUREST = 99  # percent: nothing is said to be certain
+    from heldout.views.diagnosis import CalibrationView, CauseView, DiagnosisView, GapBudgetView
 
 
 def show_diagnosis(diagnosis: DiagnosisView) -> None:
     """The verdict with its explanation and caveats, the gap term by term, then each finding with its remedies."""
-    from heldout.diagnosis.verdict import CAVEATS
+    from heldout.diagnosis.causes import CAVEATS
 
-    known = []
-    if diagnosis.confidence is not None:
-        known.append(f"{min(SUREST, round(100 * diagnosis.confidence))} % sure")
+    known: list[str] = [diagnosis.certainty] if diagnosis.certainty else []
     if diagnosis.best_epoch is not None:
         known.append(f"best epoch {diagnosis.best_epoch}")
     if diagnosis.onset_epoch is not None:
         known.append(f"worse from epoch {diagnosis.onset_epoch} on")
     say(f"{diagnosis.verdict}" + (f" ({', '.join(known)})" if known else ""))
+    if diagnosis.headline:
+        say_prose(f"{diagnosis.headline} {diagnosis.summary}")
+        say("")
+    if len(diagnosis.causes) > 1:
+        for number, cause in enumerate(diagnosis.causes, 1):
+            say_prose(f"{number}. {cause.code}{_size_of(cause)}: {cause.what_to_do}")
+        say("")
+    if diagnosis.confidence is not None:
+        say_prose(f"In our trials with planted faults, {100 * diagnosis.confidence:.0f}% of such verdicts were right.")
     say_prose(diagnosis.explanation)
     for file in diagnosis.left_out:
         say_prose(f"Left out, {file.code}: {file.detail}")
@@ -62,6 +67,11 @@ def say_what_cures(job_id: str, diagnosis: DiagnosisView) -> None:
         say(f"`heldout cure {job_id}` measures what cures that: it trains with several remedies, and compares.")
     if diagnosis.verdict == "too_little_data":
         say(f"`heldout curve {job_id}` measures what more training images would bring.")
+
+
+def _size_of(cause: CauseView) -> str:
+    """` (26.0 points)`; nothing where that is not known."""
+    return "" if cause.points is None else f" ({100 * cause.points:.1f} points)"
 
 
 def _calibration(found: CalibrationView) -> str:

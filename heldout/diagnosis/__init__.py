@@ -8,13 +8,15 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
-from heldout.diagnosis.attribution import attributed, weighed
+from heldout.diagnosis.attribution import attributed, weighed, without_explained
+from heldout.diagnosis.causes import causes_of, caveats_of
 from heldout.diagnosis.confidence import confidences_of
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.facts import facts_of
-from heldout.diagnosis.findings import HEALTHY, Diagnosis, Finding, Remedy
+from heldout.diagnosis.findings import HEALTHY, Cause, Diagnosis, Finding, Remedy
 from heldout.diagnosis.gap.lead import lead_of, training_comes_first
 from heldout.diagnosis.gap.words import explained
+from heldout.diagnosis.headlines import describe
 from heldout.diagnosis.history import History, measures_training_at_end
 from heldout.diagnosis.precedence import GRAVITY, findings_of
 from heldout.diagnosis.restrict import (
@@ -26,11 +28,10 @@ from heldout.diagnosis.restrict import (
     evaluation_without_test,
 )
 from heldout.diagnosis.unexplained import healthy_in_short, verdict_without_findings
-from heldout.diagnosis.verdict import caveats_of, verdict_of
 from heldout.stored.audit import AuditFinding
 from heldout.stored.suspects import SplitLabels
 
-__all__ = ["ALL_SPLITS", "WITHOUT_TEST", "Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
+__all__ = ["ALL_SPLITS", "WITHOUT_TEST", "Cause", "Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
 
 _TRAINING_AT_END = (
     "Training images were measured at the end only (`evaluation.train` is `final`), so the training curve is that of "
@@ -76,17 +77,26 @@ def diagnose(
     ]
     gap = None if facts.budget is None else attributed(facts.budget, facts, findings)
     if gap is not None:
-        findings = weighed(findings, gap)
-    chosen, step = verdict_of(facts, findings)
-    if chosen is not None:
+        findings = weighed(without_explained(findings, gap), gap)
+    causes = causes_of(facts, findings, gap)
+    chosen = None
+    if causes:
+        chosen = next(one for one in findings if one.code == causes[0].code and one.severity != "info")
         verdict, explanation = chosen.code, chosen.explanation
+        headline, summary = describe(facts, findings, causes)
     else:
-        verdict, explanation = verdict_without_findings(facts)
+        found = verdict_without_findings(facts)
+        verdict, explanation, headline, summary = found.verdict, found.explanation, found.headline, found.summary
     if gap is not None and facts.gap is not None:
         gap = explained(gap, facts.gap)
-        lead = lead_of(gap, facts.gap, by_loss=step == "most_loss")
+        lead = lead_of(gap, facts.gap, by_loss=bool(causes) and causes[0].tier == "loss_only")
         # A fault of training that does not say itself how little is known, beside larger parts of the gap.
-        is_bare = step == "poor_training" and chosen is not None and "train_accuracy" not in chosen.evidence
+        is_bare = (
+            chosen is not None
+            and facts.knows_training is False
+            and causes[0].tier == "training_broken"
+            and "train_accuracy" not in chosen.evidence
+        )
         first = f"{training_comes_first(gap)} " if is_bare else ""
         explanation = f"{lead} {first}{explanation}"
     if verdict == HEALTHY:
@@ -99,8 +109,11 @@ def diagnose(
         facts.curves.onset_epoch,
         explanation,
         tuple(sorted(findings, key=lambda one: (one is not chosen, GRAVITY.index(one.severity)))),
-        caveats_of(findings, chosen),
+        caveats_of(causes),
         gap,
         confidences.get(verdict),
         facts.calibration,
+        causes=causes,
+        headline=headline,
+        summary=summary,
     )

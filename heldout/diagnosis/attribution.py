@@ -9,7 +9,7 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Explained, Finding
 from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode, includes_0
-from heldout.diagnosis.thresholds import MIN_EXPLAINED, MIN_EXPLAINED_OF_LOSS, MIN_PART_OF_CLASSES
+from heldout.diagnosis.thresholds import MIN_EXPLAINED, MIN_EXPLAINED_OF_LOSS, MIN_PART_OF_CLASSES, MIN_PART_OF_NOISE
 
 # A term belongs to the first of these findings that was made, unless that is an info.
 FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
@@ -26,7 +26,8 @@ FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
         "overconfidence",
     ),
     "copies_in_validation": ("leakage",),
-    "split_difference": ("split_shift",),
+    # Labels only where the answers show it and no renaming was measured; see `_can_have`.
+    "split_difference": ("label_order_mismatch", "split_shift"),
     "label_order": ("label_order_mismatch",),
     # Of brightness and swapped channels split_shift first; see `_in_order`.
     "pixel_values": ("scale_mismatch", "split_shift"),
@@ -48,6 +49,14 @@ def attributed(gap: Gap, facts: Facts, findings: Sequence[Finding]) -> Gap:
         gap,
         terms=tuple(replace(one, finding=None) if one.may_be_chance and one.finding in sure else one for one in terms),
     )
+
+
+def without_explained(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
+    """Without too little data where what it would explain belongs to another finding."""
+    term = gap.term("generalisation")
+    owner = None if term is None else term.finding
+    is_explained = owner is not None and owner != "too_little_data"
+    return [one for one in findings if not (is_explained and one.code == "too_little_data")]
 
 
 def weighed(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
@@ -129,7 +138,18 @@ def _can_have(finding: Finding, term: Term, facts: Facts) -> bool:
     """Whether the finding is about what the term is about."""
     if term.code == "generalisation" and finding.code == "overconfidence":
         return includes_0(term.accuracy_interval)
+    if term.code == "split_difference" and finding.code == "label_order_mismatch":
+        return bool(finding.evidence.get("by_answers"))
+    if term.code == "generalisation" and finding.code == "label_noise":
+        return _is_large_part(finding, term)
     return finding.code not in _OF_CLASSES or _is_mostly_of_its_classes(term, facts, finding)
+
+
+def _is_large_part(noise: Finding, term: Term) -> bool:
+    """Whether wrong labels can be a large part of the term: they cost at most as many points as there are of them."""
+    evidence = noise.evidence
+    share = evidence.get("share", evidence.get("validation_accuracy", 0.0) - evidence.get("train_accuracy", 0.0))
+    return bool(share >= MIN_PART_OF_NOISE * term.accuracy)
 
 
 def _in_order(term: Term, facts: Facts) -> tuple[str, ...]:

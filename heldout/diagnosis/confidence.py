@@ -5,13 +5,23 @@
 
 from collections.abc import Callable, Mapping
 from math import log
+from typing import Literal
 
 from heldout.diagnosis.confidence_fit import FITS_OF_HISTORIES, FITS_OF_JOBS
 from heldout.diagnosis.course import Course
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.history import Curve, finite
 from heldout.diagnosis.logistic import probability
-from heldout.diagnosis.thresholds import SMALLEST_RATIO
+from heldout.diagnosis.thresholds import MIN_LIKELY, MIN_SURE, SMALLEST_RATIO
+
+Certainty = Literal["sure", "likely", "not sure"]
+
+
+def certainty_of(confidence: float | None) -> Certainty | None:
+    """What people read in place of the probability."""
+    if confidence is None:
+        return None
+    return "sure" if confidence >= MIN_SURE else "likely" if confidence >= MIN_LIKELY else "not sure"
 
 
 def confidences_of(facts: Facts) -> Mapping[str, float | None]:

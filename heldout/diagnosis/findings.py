@@ -58,11 +58,39 @@ class Finding:
     confidence: float | None = None
 
 
+Tier = Literal["figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other"]
+Effort = Literal[
+    "nothing", "no_training", "new_version", "one_training", "several_trainings", "new_labels", "new_images"
+]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A finding that matters, at its place in the order in which to fix things.
+
+    points: by how much it changes a served figure, or what it explains of the gap: accuracy as a fraction, never
+        negative; None where that is not known. interval: of 95%; None where there is none.
+    loss: what it explains of the loss, in nats.
+    effort: the least that it takes to fix it.
+    """
+
+    code: str
+    tier: Tier
+    points: float | None
+    interval: Bounds | None
+    loss: float | None
+    loss_interval: Bounds | None
+    what_to_do: str
+    effort: Effort
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """Epochs count from 1.
 
+    headline, summary: what is wrong, then what it costs and what to do next; `explanation` has the details.
     findings: the verdict's first, then in the order of their gravity.
+    causes: the findings that matter, in the order in which to fix them; the first is the verdict.
     caveats: codes of other findings that make figures untrue, whatever the verdict is.
     gap: None where it was not measured, or test is left out.
     confidence: the probability that the verdict is right; None where it is not calibrated.
@@ -80,3 +108,6 @@ class Diagnosis:
     confidence: float | None = None
     calibration: Calibration | None = None
     left_out: tuple[HeldoutError, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    headline: str = ""
+    summary: str = ""

@@ -1,7 +1,6 @@
-"""The rules in the order of their precedence. `verdict.py` decides which finding gives the verdict.
+"""The rules, from what is nearest the data to what is nearest the figures. `causes.py` decides what to fix first.
 
-Without a measured gap it is the most serious one, and of equally serious ones the first in this order, which goes from
-what is nearest the data to what is nearest the figures.
+Without a measured gap that is the most serious finding, and of equally serious ones the first in this order.
 """
 
 from collections.abc import Callable
@@ -34,14 +33,17 @@ from heldout.diagnosis.rules import (
 
 @dataclass(frozen=True)
 class Rule:
-    """Finds what is reported under a code. silent_beside: codes of findings that explain the same figures better.
+    """Finds what is reported under a code.
 
+    silent_beside: codes of findings that explain the same figures better.
+    explained_by: the same, but only where no measured gap says how much each finding explains.
     silences: whether other rules may be silent beside what it finds.
     """
 
     code: str
     find: Callable[[Facts], list[Finding]]
     silent_beside: tuple[str, ...] = ()
+    explained_by: tuple[str, ...] = ()
     silences: bool = True
 
 
@@ -70,7 +72,7 @@ RULES = (
     Rule("not_converged", kept_weights.kept_too_early, silent_beside=("diverged",)),
     Rule("not_converged", not_converged.both_losses_fall, silent_beside=("diverged",)),
     Rule("not_converged", not_converged.training_images_unknown_yet, silent_beside=("diverged", "label_noise")),
-    Rule("too_little_data", too_little_data.find, silent_beside=too_little_data.EXPLAINED_BY),
+    Rule("too_little_data", too_little_data.find, ("diverged",), explained_by=too_little_data.EXPLAINED_BY),
     Rule("test_too_small", few_test_images.find),
     Rule("metric_artefact", metric_artefact.find),
 )
@@ -80,16 +82,18 @@ GRAVITY = ("critical", "warning", "info")
 def findings_of(facts: Facts) -> tuple[Finding, ...]:
     """The most serious first; of equally serious ones in the order of the rules."""
     found = [(rule, rule.find(facts)) for rule in RULES]
-    heard = [one for rule, findings in found if not _is_silent(rule, found) for one in findings]
+    is_measured = facts.budget is not None
+    heard = [one for rule, findings in found if not _is_silent(rule, found, is_measured) for one in findings]
     return tuple(sorted(heard, key=lambda one: GRAVITY.index(one.severity)))
 
 
-def _is_silent(rule: Rule, found: list[tuple[Rule, list[Finding]]]) -> bool:
+def _is_silent(rule: Rule, found: list[tuple[Rule, list[Finding]]], is_measured: bool) -> bool:
     """Whether another rule that is not silent itself has found what explains more; an info explains nothing."""
+    codes = rule.silent_beside if is_measured else (*rule.silent_beside, *rule.explained_by)
     return any(
-        other.code in rule.silent_beside
+        other.code in codes
         and other.silences
         and any(one.severity != "info" for one in findings)
-        and not _is_silent(other, found)
+        and not _is_silent(other, found, is_measured)
         for other, findings in found
     )

@@ -24,3 +24,23 @@ def best_renaming(confusion: Sequence[Sequence[int]], *, more_than: float) -> li
         named = linear_sum_assignment(confusion, maximize=True)[1].tolist()
     right = sum(row[answer] for row, answer in zip(confusion, named, strict=True))
     return named if right > more_than else None
+
+
+def usual_renamings(classes: Sequence[str]) -> list[list[int]]:
+    """What usually goes wrong: numbered from another number on, backwards, or by name instead of by number.
+
+    Args:
+        classes: names, in the order of their labels.
+    Returns:
+        For each mistake the label that each label means; without repetitions.
+    """
+    count = len(classes)
+    labels = list(range(count))
+    found = [labels[1:] + labels[:1], labels[-1:] + labels[:-1], labels[::-1]]
+    if all(name.isdecimal() for name in classes):
+        by_number = sorted(labels, key=lambda label: int(classes[label]))
+        by_name = sorted(labels, key=lambda label: classes[label])
+        for given, meant in ((by_number, by_name), (by_name, by_number)):
+            found.append([meant[given.index(label)] for label in labels])
+    unique = {tuple(renaming) for renaming in found if renaming != labels}
+    return [list(renaming) for renaming in sorted(unique)]

@@ -145,10 +145,23 @@ MAX_FALSE_ALARMS_OF_EPOCHS = 0.05
 MIN_EXPLAINED = 0.005
 # Share of the test loss. A finding that surely explains less of the loss, too, is an info. (as a mild rise of a curve)
 MIN_EXPLAINED_OF_LOSS = 0.04
-# Accuracy that a finding must explain for a verdict by accuracy. Where none does, the loss decides. (first)
-MIN_EXPLAINED_OF_VERDICT = 0.01
+# Accuracy. An effect that is surely smaller never comes before one that is larger. (the contract)
+MIN_SURE_EFFECT = 0.01
+# Accuracy. An effect of this size matters even if only the weaker interval excludes zero. (the contract)
+MIN_LIKELY_EFFECT = 0.03
+# Confidence of that weaker interval. (the contract)
+LIKELY_CONFIDENCE = 0.8
+# Share of a split's images. With more copies its figure is not what it seems, whatever they are measured to do. (the
+# contract)
+MIN_COPIED_SHARE = 0.05
+# Accuracy. A gap that is surely larger always belongs to a finding. (the contract)
+MIN_SURE_GAP = 0.03
+# Accuracy on training images that is still missing, from which more training comes first. (zoo, open sets)
+MIN_LEFT_TO_LEARN = 0.03
 # Share of what validation lacks beside training that must be lacking in some classes, before these explain it. (first)
 MIN_PART_OF_CLASSES = 0.5
+# Share of the same that wrong training labels must make up, before they explain it. (zoo, open sets)
+MIN_PART_OF_NOISE = 0.25
 # Points. A smaller gap is told with one decimal.
 MIN_WHOLE_POINTS = 10
 
@@ -167,6 +180,20 @@ MIN_CONTRADICTION = 0.1
 GUARD_PATIENCE_EPOCHS = 6
 # Share of the loss by which its level must be above its lowest: few trainings come back from there. (draws 1-5)
 GUARD_MIN_RISE = 0.05
+
+# --- words ---------------------------------------------------------------------------------------------
+
+# Words. A longer summary leaves out what to fix second. (the contract)
+MAX_SUMMARY_WORDS = 40
+# Accuracy on training images from which they are said to be memorized. (first)
+MIN_MEMORIZED = 0.98
+# Share of a split's images. Fewer are given as a count, not in percent. (first)
+MIN_SHARE_IN_PERCENT = 0.05
+# Accuracy, by which a share may differ from one half and be called that. (first)
+MAX_BESIDE_HALF = 0.02
+# Probability that a verdict is right, from which it is sure, and likely. (the contract; first)
+MIN_SURE = 0.9
+MIN_LIKELY = 0.7
 
 # --- confidence --------------------------------------------------------------------------------------
 

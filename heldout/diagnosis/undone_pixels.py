@@ -4,9 +4,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels, levels_of
-from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT
 from heldout.diagnosis.words import percent
 from heldout.intervals import paired_interval
 from heldout.mending.offers import undone_test_pixels
@@ -50,8 +50,8 @@ def undone_pixels(facts: Facts, choices: Collection[str]) -> UndonePixels | None
     if levels is None or chosen not in choices:
         return None
     change = pixels.change
-    low, high = paired_interval(change.gained, change.lost, change.count, COMPARISON_CONFIDENCE)
-    if low <= MAX_SELECTION_EFFECT:
+    low, high = paired_interval(change.gained, change.lost, change.count)
+    if not Effect((change.gained - change.lost) / change.count, (low, high)).matters:
         return None
     before, after = accuracy_of(levels.clean_test), accuracy_of(levels.pixels_undone)
     return UndonePixels(

@@ -1,5 +1,7 @@
 """The verdict where no finding explains anything: healthy, or why that cannot be told."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from math import log
 
 from heldout.diagnosis.course import Course
@@ -7,6 +9,7 @@ from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.evaluation import SplitFigures, skill_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
+from heldout.diagnosis.headlines import describe_healthy
 from heldout.diagnosis.knowledge import (
     accuracies_of,
     chance_at_most,
@@ -35,31 +38,45 @@ _NOTHING_VALIDATES = (
 )
 
 
-def verdict_without_findings(facts: Facts) -> tuple[str, str]:
-    """The verdict and its explanation."""
-    if facts.has_answers_alone:
-        reason = _missing_answers(facts) or _knows_little(facts) or _unparted_gap(facts) or _uncertain_gap(facts)
-        return (HEALTHY, _healthy_answers(facts)) if reason is None else (CANNOT_TELL, reason)
-    if facts.spec is not None and trains_on_all(facts.spec):
-        return CANNOT_TELL, _NOTHING_VALIDATES
-    curves = facts.curves
-    heldout, training = curves.heldout, curves.training
-    too_few = _too_few_epochs("Training", training) or _too_few_epochs("Validation", heldout)
-    if heldout is None or training is None or too_few is not None:
-        return CANNOT_TELL, too_few or ""
-    reason = _rose_without_learning(curves, heldout, training) or _contradiction(curves)
-    # The counts tell what a network knows at the end. Without them, or where it knows little, only its course does.
-    if reason is None and not facts.knows_validation:
-        reason = _learned_nothing(curves) or _knows_little(facts)
-    reason = reason or _uncertain_gap(facts)
-    return (HEALTHY, _healthy(facts, heldout)) if reason is None else (CANNOT_TELL, reason)
+@dataclass(frozen=True)
+class Unexplained:
+    """A verdict that is no finding's, in three layers of words."""
+
+    verdict: str
+    headline: str
+    summary: str
+    explanation: str
+
+
+def verdict_without_findings(facts: Facts) -> Unexplained:
+    """`healthy`, or `cannot_tell` with the first reason that applies."""
+    for reason in ANSWERS_ALONE if facts.has_answers_alone else CURVES:
+        explanation = reason.find(facts)
+        if explanation is not None:
+            return Unexplained(CANNOT_TELL, reason.headline, reason.summary, explanation)
+    name, heldout = _held_out(facts)
+    explanation = _healthy_answers(facts) if facts.has_answers_alone else _healthy(facts)
+    return Unexplained(HEALTHY, *describe_healthy(facts.train, heldout, name), explanation)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why nothing can be told. find: the details; None where the reason does not apply."""
+
+    find: Callable[[Facts], str | None]
+    headline: str
+    summary: str
+
+
+def _held_out(facts: Facts) -> tuple[str, SplitFigures | None]:
+    return ("test", facts.test) if facts.test is not None else ("validation", facts.validation)
 
 
 def healthy_in_short(facts: Facts) -> str:
     """The answer before all figures, for somebody who knows none; empty where the explanation begins with it."""
     if facts.has_answers_alone:
         return ""
-    name, heldout = ("test", facts.test) if facts.test is not None else ("validation", facts.validation)
+    name, heldout = _held_out(facts)
     if facts.train is None or heldout is None:
         return "No fault was found."
     return (
@@ -75,6 +92,14 @@ def _of_100(figures: SplitFigures) -> str:
     return f"about {min(99, max(1, round(100 * figures.accuracy)))}"
 
 
+def _trained_on_all(facts: Facts) -> str | None:
+    return _NOTHING_VALIDATES if facts.spec is not None and trains_on_all(facts.spec) else None
+
+
+def _few_epochs(facts: Facts) -> str | None:
+    return _too_few_epochs("Training", facts.curves.training) or _too_few_epochs("Validation", facts.curves.heldout)
+
+
 def _too_few_epochs(kind: str, course: Course | None) -> str | None:
     epochs = 0 if course is None else len(course.values)
     if epochs >= MIN_EPOCHS:
@@ -86,9 +111,10 @@ def _too_few_epochs(kind: str, course: Course | None) -> str | None:
     )
 
 
-def _rose_without_learning(curves: Curves, heldout: Course, training: Course) -> str | None:
+def _rose_without_learning(facts: Facts) -> str | None:
     """Validation turned up while training got no better: no overfitting, and not healthy either."""
-    if curves.has_learned or not heldout.is_up:
+    curves, heldout, training = facts.curves, facts.curves.heldout, facts.curves.training
+    if heldout is None or training is None or curves.has_learned or not heldout.is_up:
         return None
     return (
         f"{best_and_end(curves, heldout)}. Meanwhile the {curves.training_name} "
@@ -98,9 +124,9 @@ def _rose_without_learning(curves: Curves, heldout: Course, training: Course) ->
     )
 
 
-def _contradiction(curves: Curves) -> str | None:
+def _contradiction(facts: Facts) -> str | None:
     """A validation accuracy that falls beside a validation loss that does not rise."""
-    wrong = curves.wrong_answers
+    curves, wrong = facts.curves, facts.curves.wrong_answers
     if not curves.of_loss or wrong is None or len(wrong.values) < MIN_EPOCHS:
         return None
     if wrong.rise < MIN_CONTRADICTION or not wrong.is_up:
@@ -111,8 +137,14 @@ def _contradiction(curves: Curves) -> str | None:
     )
 
 
-def _learned_nothing(curves: Curves) -> str | None:
-    """No epoch after the first made validation better by more than its noise."""
+def _learned_nothing(facts: Facts) -> str | None:
+    """No epoch after the first made validation better by more than its noise.
+
+    Where counts show that the network knows validation, they tell more than its course.
+    """
+    curves = facts.curves
+    if facts.knows_validation:
+        return None
     both = (
         (curves.name, curves.heldout, curves.of_loss),
         ("share of wrong validation answers", curves.wrong_answers, False),
@@ -133,6 +165,8 @@ def _learned_nothing(curves: Curves) -> str | None:
 
 def _knows_little(facts: Facts) -> str | None:
     """The network answers neither training nor validation images well, by the counts or by its curves."""
+    if facts.knows_validation and not facts.has_answers_alone:
+        return None
     train, validation = facts.train, facts.validation
     if train is not None and validation is not None and len(facts.classes) > 1:
         trained, heldout, chance = train.accuracy, validation.accuracy, 1 / len(facts.classes)
@@ -227,8 +261,9 @@ def _uncertain_gap(facts: Facts) -> str | None:
     )
 
 
-def _healthy(facts: Facts, heldout: Course) -> str:
-    in_time = kept_weights.stopped_in_time(facts)
+def _healthy(facts: Facts) -> str:
+    in_time, heldout = kept_weights.stopped_in_time(facts), facts.curves.heldout
+    assert heldout is not None
     explanation = in_time[0].explanation if in_time else _course(facts.curves, heldout)
     if facts.budget is not None:
         return explanation  # the gap has been told before
@@ -253,3 +288,64 @@ def _course(curves: Curves, heldout: Course) -> str:
         f"{seen} Single epochs of this training differ by as much, so that is no lasting rise. Keep the weights of the "
         f"best epoch.{bouncing(curves, heldout)}"
     )
+
+
+_LITTLE_KNOWN = Reason(
+    _knows_little,
+    "The network knows neither training nor validation images well.",
+    "It is too early to look for a difference between them. Train longer, try another learning rate or a larger "
+    "network, and check the labels.",
+)
+_UNCERTAIN = Reason(
+    _uncertain_gap,
+    "There are too few validation images to tell.",
+    "Validation looks much worse than training, but with so few images that may be chance. Use more validation images "
+    "and look again.",
+)
+# Of answers without the course of a training, in the order in which they are looked at.
+ANSWERS_ALONE = (
+    Reason(
+        _missing_answers,
+        "Answers are missing, so there is no gap to look at.",
+        "Send what the same weights answer to training images and to held-out images.",
+    ),
+    _LITTLE_KNOWN,
+    Reason(
+        _unparted_gap,
+        "Without validation answers the cause of the gap stays unknown.",
+        "The network may have memorized its training images, or the test images may differ. Send its answers to "
+        "validation images too.",
+    ),
+    _UNCERTAIN,
+)
+# Of trainings.
+CURVES = (
+    Reason(
+        _trained_on_all,
+        "No images were held out to judge this training by.",
+        "It trained on its validation images too. Judge other trainings first, then train the final model this way.",
+    ),
+    Reason(
+        _few_epochs,
+        "There are too few epochs to see a trend.",
+        "At least four epochs with validation results are needed. Train longer or send a longer history.",
+    ),
+    Reason(
+        _rose_without_learning,
+        "Validation got worse while training learned nothing.",
+        "That is not overfitting: the training loss did not improve either. Try a lower learning rate.",
+    ),
+    Reason(
+        _contradiction,
+        "Validation loss and accuracy contradict each other.",
+        "Accuracy fell while the loss did not rise. Check that both belong to the same training and the same images.",
+    ),
+    Reason(
+        _learned_nothing,
+        "What it learned does not help with validation images.",
+        "No epoch was clearly better than the first. Check that images and labels belong together, then try another "
+        "learning rate or a larger network.",
+    ),
+    _LITTLE_KNOWN,
+    _UNCERTAIN,
+)

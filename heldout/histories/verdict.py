@@ -18,8 +18,13 @@ def diagnose_read(read: ReadHistory, evaluation: Evaluation | None = None, notes
     """
     diagnosis = diagnose(read.history, None, evaluation)
     verdict, explanation = as_read(read, diagnosis.verdict, " ".join((diagnosis.explanation, *notes)))
-    confidence = diagnosis.confidence if verdict == diagnosis.verdict else None
-    return replace(diagnosis, verdict=verdict, explanation=explanation, confidence=confidence)
+    if verdict == diagnosis.verdict:
+        return replace(diagnosis, explanation=explanation)
+    headline = "A loss that was never finite tells nothing."
+    summary = "Check how the validation loss is computed, and record a finite one of training and validation."
+    return replace(
+        diagnosis, verdict=verdict, explanation=explanation, confidence=None, headline=headline, summary=summary
+    )
 
 
 def as_read(read: ReadHistory, verdict: str, explanation: str) -> tuple[str, str]:

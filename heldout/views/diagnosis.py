@@ -5,7 +5,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heldout.diagnosis import Diagnosis
-from heldout.diagnosis.findings import Remedy
+from heldout.diagnosis.confidence import Certainty, certainty_of
+from heldout.diagnosis.findings import Cause, Effort, Remedy, Tier
 from heldout.diagnosis.gap.budget import Gap, How, TermCode, accuracy_of
 from heldout.intervals import wilson_interval
 from heldout.markup import table
@@ -107,6 +108,28 @@ class FindingView(View):
     confidence: float | None = Field(None, description="Probability that the finding is true; null if not calibrated.")
 
 
+class CauseView(View):
+    """A finding that matters, at its place in the order in which to fix things."""
+
+    code: str
+    tier: Tier = Field(
+        description="Why it stands where it does: the figures are not true, training is broken, it is a part of the "
+        "rest of the gap, it costs only loss, or its cost is not known."
+    )
+    points: float | None = Field(
+        description="By how much it changes a served figure, or what it explains of the gap: accuracy as a fraction, "
+        "never negative. Null if not known."
+    )
+    interval: tuple[float, float] | None = Field(description="95% interval of `points`; null if there is none.")
+    loss: Figure | None = Field(description="What it explains of the loss, in nats; null if not known.")
+    loss_interval: tuple[float, float] | None
+    what_to_do: str
+    effort: Effort = Field(description="The least that it takes to fix it.")
+    request: RequestView | None = Field(
+        None, description="Fixes the job's dataset in a new version; null where the service cannot do it."
+    )
+
+
 class LeftOutView(View):
     """A stored file without which the diagnosis was made, because it is lost or damaged."""
 
@@ -115,13 +138,14 @@ class LeftOutView(View):
 
 
 class DiagnosisView(View):
-    """One verdict: the code of the finding that explains most of the gap, `healthy`, or `cannot_tell`.
-
-    Without a measured gap it is the most serious finding. Epochs count from 1.
-    """
+    """One verdict: the code of what to fix first, `healthy`, or `cannot_tell`. Epochs count from 1."""
 
     object: Literal["diagnosis"]
     verdict: str
+    headline: str = Field("", description="What is wrong, in at most 12 words.")
+    summary: str = Field("", description="What it costs and what to do next, in at most two sentences.")
+    certainty: Certainty | None = Field(None, description="`confidence` in words; null if not calibrated.")
+    causes: list[CauseView] = Field([], description="What matters, in the order in which to fix it.")
     best_epoch: int | None = Field(description="Epoch with the lowest validation loss.")
     onset_epoch: int | None = Field(
         description="First epoch from which validation stays worse than its best by more than noise."
@@ -136,11 +160,12 @@ class DiagnosisView(View):
 
     def _repr_html_(self) -> str:
         rows = [
+            ("what to do", self.summary),
             ("why", self.explanation),
             *((one.code, one.detail) for one in self.left_out),
             *((one.code, one.explanation) for one in self.findings),
         ]
-        return table(self.verdict.replace("_", " "), rows)
+        return table(self.headline or self.verdict.replace("_", " "), rows)
 
     @classmethod
     def of(cls, diagnosis: Diagnosis, *, dataset_id: str | None = None) -> "DiagnosisView":
@@ -152,6 +177,10 @@ class DiagnosisView(View):
         return cls(
             object="diagnosis",
             verdict=diagnosis.verdict,
+            headline=diagnosis.headline,
+            summary=diagnosis.summary,
+            certainty=certainty_of(diagnosis.confidence),
+            causes=[_cause_of(one, diagnosis, dataset_id) for one in diagnosis.causes],
             best_epoch=diagnosis.best_epoch,
             onset_epoch=diagnosis.onset_epoch,
             explanation=diagnosis.explanation,
@@ -175,6 +204,13 @@ class DiagnosisView(View):
             else CalibrationView(**diagnosis.calibration.model_dump()),
             left_out=[LeftOutView(code=one.code, detail=one.detail) for one in diagnosis.left_out],
         )
+
+
+def _cause_of(cause: Cause, diagnosis: Diagnosis, dataset_id: str | None) -> CauseView:
+    """With the first request that fixes it."""
+    remedies = [remedy for one in diagnosis.findings if one.code == cause.code for remedy in one.remedies]
+    requests = (_remedy_of(remedy, dataset_id).request for remedy in remedies)
+    return CauseView(**vars(cause), request=next((one for one in requests if one is not None), None))
 
 
 def _remedy_of(remedy: Remedy, dataset_id: str | None) -> RemedyView:

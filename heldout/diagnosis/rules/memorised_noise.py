@@ -4,7 +4,7 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.evaluation import chance_of, skill_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.thresholds import MAX_CHANCE_SKILL, MIN_MEMORISED_SKILL
+from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_CHANCE_SKILL, MIN_MEMORISED_SKILL
 from heldout.diagnosis.words import percent
 from heldout.intervals import wilson_interval
 
@@ -17,6 +17,8 @@ def find(facts: Facts) -> list[Finding]:
     known = max([train.accuracy, *last[-1:]])
     low, high = wilson_interval(*validation.counts)
     chance = chance_of(validation, classes)
+    if wilson_interval(*validation.counts, COMPARISON_CONFIDENCE)[0] > chance:
+        return []  # little that holds is more than nothing: labels that are drawn by lot give guesses
     if skill_of(known, chance_of(train, classes)) < MIN_MEMORISED_SKILL or skill_of(high, chance) > MAX_CHANCE_SKILL:
         return []
     return [

@@ -7,7 +7,7 @@ from heldout.diagnosis.attribution import SHIFTS_OF_PIXELS
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Remedy, Severity
 from heldout.diagnosis.gap.budget import accuracy_of, counts_of, levels_of
-from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_SHIFT
+from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_SHIFT, MIN_SURE_GAP
 from heldout.diagnosis.undone_pixels import undone_pixels
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
@@ -60,7 +60,7 @@ def in_measured_gap(facts: Facts) -> list[Finding]:
         return []
     validation, test = levels.clean_validation, levels.labels_renamed
     low, high = newcombe_interval(counts_of(validation), counts_of(test), COMPARISON_CONFIDENCE)
-    if low <= MAX_SELECTION_EFFECT:
+    if low <= MAX_SELECTION_EFFECT and newcombe_interval(counts_of(validation), counts_of(test))[0] < MIN_SURE_GAP:
         return []
     return _finding(
         facts,

@@ -7,9 +7,10 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.knowledge import knows, lag_of
 from heldout.diagnosis.rules import not_converged
+from heldout.diagnosis.thresholds import MIN_SURE_GAP
 from heldout.diagnosis.words import counted, percent
 
-# What explains why held-out images are answered worse than training images.
+# What explains why held-out images are answered worse than training images, where no gap tells by how much.
 EXPLAINED_BY = (
     "label_conflicts",
     "label_noise",
@@ -22,11 +23,17 @@ EXPLAINED_BY = (
 
 
 def find(facts: Facts) -> list[Finding]:
-    """By the kept weights' counts, else by the accuracies at the end of the curves."""
+    """By the kept weights' counts, else by the accuracies at the end of the curves.
+
+    Where the gap was measured, all of it that is surely there belongs to some finding: to this one, if to no other.
+    """
     lag = lag_of(facts)
-    if lag is None or not lag.is_surely_large or not knows(lag.trained, lag.chance):
+    if lag is None or facts.knows_training is False:
         return []
-    if not_converged.still_learns(facts):
+    if facts.budget is not None:
+        if lag.interval is None or lag.interval[0] < MIN_SURE_GAP:
+            return []
+    elif not lag.is_surely_large or not knows(lag.trained, lag.chance) or not_converged.still_learns(facts):
         return []
     train, trained, heldout = facts.train, lag.trained, lag.heldout
     evidence: dict[str, Any] = {} if lag.interval is None else {"difference_interval": [*lag.interval]}

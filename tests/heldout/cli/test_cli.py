@@ -24,7 +24,7 @@ from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.client import ApiProblem, Client
 from heldout.datasets import ResizeSpec
 from heldout.diagnosis import Diagnosis
-from heldout.diagnosis.verdict import CAVEATS
+from heldout.diagnosis.causes import CAVEATS
 from heldout.errors import ArtifactLost
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.suspects import SplitLabels, StoredSuspects, Suspect, WrongLabels

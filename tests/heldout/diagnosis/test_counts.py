@@ -258,13 +258,13 @@ def test_a_renaming_is_found_where_a_weak_network_confuses_classes_too():
 
 
 def test_a_renaming_that_explains_half_of_what_is_missing_is_chance():
-    """Of any matrix some assignment is the best one; here it brings test from 0.30 to 0.45, and validation has 0.60."""
-    row = (30, 45, 25)
+    """Of any matrix some assignment is the best one; here it brings test from 0.35 to 0.45, and validation has 0.60."""
+    row = (35, 45, 20)
     cycled = tuple(tuple(row[(place - label) % 3] for place in range(3)) for label in range(3))
     known = ((60, 20, 20), (20, 60, 20), (20, 20, 60))
     counts = {
         "validation": figures(0.6, 3000, tuple(tuple(10 * one for one in each) for each in known)),
-        "test": figures(0.3, 3000, tuple(tuple(10 * one for one in each) for each in cycled)),
+        "test": figures(0.35, 3000, tuple(tuple(10 * one for one in each) for each in cycled)),
     }
     assert found_in(FINE, counts, "label_order_mismatch", 3) == []
     assert found_in(FINE, counts, "split_shift", 3)

@@ -100,10 +100,9 @@ def test_what_hides_a_part_of_the_gap_is_named_with_how_much_it_hides():
     )
     easier = Made(answers(0.9, 9000), answers(0.85, 9000, 1), answers(0.93, 9000, 2))
     assert lead(easier).startswith(
-        "No fault was found: the network answers about 93 of 100 test images correctly, which it was not trained on, "
-        "and about 90 of 100 training images. Test accuracy (93.0 %) is 3.0 points above training accuracy (90.0 %): "
+        "Test accuracy (93.0 %) is 3.0 points above training accuracy (90.0 %): too few training images cost 5.0 "
+        "points, but an easier test set makes up for 8.0; ±"
     )
-    assert "the drop on unseen images costs 5.0 points, but an easier test set makes up for 8.0; ±" in lead(easier)
 
 
 def test_a_test_that_is_better_only_for_its_copies_or_by_chance_has_no_costs():

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from heldout.diagnosis import Diagnosis, Finding, History, diagnose
-from heldout.diagnosis.attribution import FINDINGS_OF_TERM, attributed, weighed
+from heldout.diagnosis.attribution import FINDINGS_OF_TERM, attributed
+from heldout.diagnosis.causes import CAVEATS, TIERS
 from heldout.diagnosis.evaluation import LastEpoch
 from heldout.diagnosis.facts import facts_of
 from heldout.diagnosis.gap.budget import gap_of
-from heldout.diagnosis.verdict import CAVEATS, STEPS, TRAINING_FAULTS, verdict_of
 from heldout.stored.audit import AuditFinding
-from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, spec
+from tests.heldout.diagnosis.made import FINE, OVERFIT, history, spec
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers
 
 DOCS = Path(__file__).parents[3] / "docs" / "explanation"
@@ -144,23 +144,76 @@ def test_the_larger_of_two_faults_gives_the_verdict():
     assert explains.accuracy == pytest.approx(0.4)
 
 
-def test_what_training_lacks_goes_first_unless_something_else_surely_costs_more():
+def test_false_figures_come_before_broken_training_and_that_before_the_rest_of_the_gap():
     settled = history([2.2] * 12, [2.2] * 12)
     poor = Made(answers(0.3, 3000), answers(0.3, 1000, 1), answers(0.1, 1000, 2), labels=answers(0.3, 1000, 3))
     found = judged(poor, settled)
-    assert found.verdict == "underfitting"
-    assert finding(found, "label_order_mismatch").severity == "critical"
-    # Its own words say how little is known; those of a loss that falls do not, so that the budget is followed by it.
-    assert "training has to be mended first" not in found.explanation
+    assert [one.code for one in found.causes] == ["label_order_mismatch", "underfitting"]
+    assert [one.tier for one in found.causes] == ["figures_not_true", "training_broken"]
+    assert found.causes[0].points == pytest.approx(0.2)
+    harder = Made(answers(0.3, 3000), answers(0.3, 1000, 1), answers(0.15, 1000, 2))
+    assert [one.code for one in judged(harder, settled).causes] == ["underfitting", "split_shift"]
     falling = history([2.3 - 0.02 * epoch for epoch in range(12)], [2.3 - 0.02 * epoch for epoch in range(12)])
-    unfinished = judged(poor, falling)
+    unfinished = judged(harder, falling)
     assert unfinished.verdict == "not_converged"
     assert (
         "answers only 30.0 % of its training images correctly, so training has to be mended first. The validation"
         in (unfinished.explanation)
     )
-    better = Made(answers(0.65, 3000), answers(0.64, 1000, 1), answers(0.05, 1000, 2), labels=answers(0.64, 1000, 3))
-    assert judged(better, settled).verdict == "label_order_mismatch"
+
+
+def test_inverted_test_images_come_before_a_larger_gap_of_few_training_images():
+    """Inverted images cost 37 points, few training images 55: the free and certain fix comes first."""
+    made = Made(
+        answers(1.0, 500), answers(0.45, 1000, 1), answers(0.09, 1000, 2), pixels=answers(0.46, 1000, 3),
+        pixels_choice="inversion",
+    )  # fmt: skip
+    found = judged(made)
+    assert [one.code for one in found.causes] == ["scale_mismatch", "too_little_data"]
+    assert found.headline == "Test images are inverted."
+    assert found.summary == (
+        "With light and dark swapped back, test accuracy is 46% instead of 9%. Fix the test images, then collect more "
+        "training images: 500 are few for this network."
+    )
+
+
+def test_a_test_accuracy_that_copies_lift_is_said_to_be_untrue_before_a_larger_gap():
+    test, copied = with_copies(0.45, 1000, 500)
+    made = Made(answers(1.0, 500), answers(0.45, 1000, 1), test, test_copied=copied)
+    found = judged(made, audit=audit_of("leakage", test_in_train={"images": 500, "share": 0.5}))
+    assert [one.code for one in found.causes] == ["leakage", "too_little_data"]
+    assert found.headline == "Half of the test images were copied from training."
+    assert found.summary.startswith("The true test accuracy is about 45%, not 72%. Remove the copies and measure again")
+
+
+def test_three_copies_neither_come_before_nor_silence_a_large_gap():
+    test, copied = with_copies(0.25, 600, 3)
+    made = Made(answers(1.0, 500), answers(0.28, 1000, 1), test, test_copied=copied)
+    audit = [*audit_of("leakage"), *audit_of("label_conflicts", images=8)]
+    found = judged(made, audit=audit)
+    assert found.verdict == "too_little_data"
+    assert "label_conflicts" in found.caveats
+
+
+def test_answers_that_are_worse_than_guesses_show_wrong_labels_whatever_else_there_is():
+    rows = [[0] * 10 for _ in range(10)]
+    for label in range(10):
+        for place in range(10):
+            rows[label][place] = 12 if place == (label + 1) % 10 else 1 if place == label else 2
+    test = answers(1 / 29, 290, 2)
+    made = Made(answers(0.9, 500), answers(0.42, 300, 1), test)
+    evaluation = made.evaluation()
+    known = replace(evaluation.splits["test"], confusion=tuple(map(tuple, rows)))
+    evaluation = replace(evaluation, splits={**evaluation.splits, "test": known})
+    found = diagnose(FINE, audit_of("class_shift", "warning", test={"distance": 0.2}), evaluation, spec())
+    assert found.verdict == "label_order_mismatch"
+    assert found.headline == "Test labels are in another order."
+    assert found.summary.startswith(
+        "It answers worse than guessing (3 of 100; guessing gives 10). Renaming the test classes gives 41 of 100"
+    )
+    request = found.findings[0].remedies[0].mend
+    assert request is not None
+    assert request["rename_classes"]["test"]["a"] == "b"
 
 
 @pytest.mark.parametrize("loss", [-0.3, 0.3], ids=["loss better too", "loss worse"])
@@ -181,12 +234,11 @@ def test_a_kept_epoch_that_is_surely_worse_than_the_last_says_so(loss):
     assert of(renamed).verdict == "label_order_mismatch"
 
 
-def test_copies_that_flatter_test_are_a_caveat_and_the_verdict_only_where_nothing_else_is():
+def test_copies_that_flatter_test_surely_are_the_first_thing_to_fix():
     test, copied = with_copies(0.8, 1000, 300)
     made = Made(answers(1.0, 3000), answers(0.8, 1000, 1), test, test_copied=copied)
     audit = audit_of("leakage", test_in_train={"images": 300, "share": 0.3})
-    assert judged(made, OVERFIT, audit).verdict == "overfitting"
-    assert judged(made, OVERFIT, audit).caveats == ("leakage",)
+    assert [one.code for one in judged(made, OVERFIT, audit).causes] == ["leakage", "overfitting"]
     known = Made(answers(0.82, 3000), answers(0.8, 1000, 1), test, test_copied=copied)
     alone = judged(known, FINE, audit)
     assert (alone.verdict, alone.caveats) == ("leakage", ())
@@ -342,30 +394,12 @@ def table_of(page: str, heading: str) -> list[list[str]]:
     return [[", ".join(re.findall(r"`([a-z_]+)`", cell)) for cell in row.split("|")[:2]] for row in rows]
 
 
-def test_the_documentation_has_the_steps_to_the_verdict_in_their_order():
-    assert [row[1] for row in table_of("diagnosis.md", "Which finding gives the verdict")] == [
-        one.name for one in STEPS
-    ]
+def test_the_documentation_has_the_tiers_in_their_order():
+    assert [row[1] for row in table_of("diagnosis.md", "What to fix first")] == list(TIERS)
     page = (DOCS / "diagnosis.md").read_text(encoding="utf-8")
-    assert f"Faults of training: {', '.join(f'`{code}`' for code in TRAINING_FAULTS)}." in page
     assert f"Caveats: {', '.join(f'`{code}`' for code in CAVEATS)}." in page
 
 
 def test_the_documentation_says_whose_each_term_is():
     table = {row[0]: tuple(row[1].split(", ")) for row in table_of("gap.md", "Whose a term is")}
     assert table == dict(FINDINGS_OF_TERM)
-
-
-def test_each_step_chooses_what_it_is_named_for():
-    """The same findings, of which earlier steps are told nothing, reach the later ones."""
-    evaluation = Made(answers(0.5, 3000), answers(0.48, 1000, 1), answers(0.4, 1000, 2)).evaluation()
-    facts = facts_of(history(falling(4), falling(4)), None, evaluation, None)
-    gap = facts.budget
-    assert gap is not None
-    findings = [Finding(code, "warning", "") for code in ("leakage", "split_shift", "not_converged")]
-    assert verdict_of(facts, weighed(findings, gap))[1] == "poor_training"
-    shift = weighed(findings[:2], attributed(gap, facts, findings))
-    assert (verdict_of(facts, shift)[0] or findings[0]).code == "split_shift"
-    assert verdict_of(facts, shift)[1] == "most_accuracy"
-    assert verdict_of(facts, findings[:1])[1] == "most_serious"
-    assert verdict_of(facts, [])[0] is None

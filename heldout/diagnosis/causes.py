@@ -1,0 +1,239 @@
+"""What to fix, in the order in which a careful practitioner acts. docs/explanation/diagnosis.md has the same table.
+
+False figures come first: nothing can be judged by them. Then a training that is broken, then what the rest of the gap
+is made of, largest first, and last what costs only loss.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from heldout.diagnosis.effect import Effect
+from heldout.diagnosis.evaluation import SplitFigures
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Cause, Effort, Finding, Tier
+from heldout.diagnosis.gap.budget import Gap
+from heldout.diagnosis.precedence import GRAVITY
+from heldout.diagnosis.thresholds import MIN_COPIED_SHARE, MIN_LEFT_TO_LEARN, MIN_RECALL, MIN_SURE_EFFECT
+
+TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other")
+# What makes figures untrue without explaining a gap, and how. It is named beside the verdict.
+CAVEATS: Mapping[str, str] = {
+    "leakage": "Some images are in two splits, so that results on held-out images can look better than they are.",
+    "label_conflicts": "Copies of one image have different labels, so that even a perfect network gets some wrong.",
+    "test_too_small": "There are too few test images, in all or of a class: test accuracy is only roughly known.",
+    "metric_artefact": "The training accuracy that `fit` prints is lower than the real one: do not compare with it.",
+}
+# What it takes to fix each cause, at least.
+EFFORTS: Mapping[str, Effort] = {
+    "preprocessing_mismatch": "no_training",
+    "leakage": "new_version",
+    "label_order_mismatch": "new_version",
+    "scale_mismatch": "new_version",
+    "split_shift": "new_version",
+    "label_conflicts": "new_version",
+    "label_noise": "new_labels",
+    "memorised_noise": "new_labels",
+    "class_imbalance": "one_training",
+    "collapsed_class": "one_training",
+    "diverged": "one_training",
+    "underfitting": "one_training",
+    "not_converged": "one_training",
+    "overfitting": "several_trainings",
+    "too_little_data": "several_trainings",
+    "overconfidence": "no_training",
+    "test_too_small": "new_images",
+    "metric_artefact": "nothing",
+}
+# Of the faults of training that are broken, the one to fix first.
+_ORDER_OF_TRAINING = (
+    "diverged",
+    "memorised_noise",
+    "collapsed_class",
+    "underfitting",
+    "not_converged",
+    "overconfidence",
+)
+# Terms that say how wrong a served figure is, of the findings about figures.
+_FIGURE_TERMS = ("label_order", "pixel_values", "copies_in_validation", "copies_in_test")
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A finding, where it belongs, and by how much of an accuracy."""
+
+    finding: Finding
+    tier: Tier
+    effect: Effect | None
+
+
+def causes_of(facts: Facts, findings: Sequence[Finding], gap: Gap | None) -> tuple[Cause, ...]:
+    """The findings that are more than infos, in the order in which to fix them; each code once.
+
+    Without a measured gap nothing has points: the most serious comes first, in the order of the rules.
+    """
+    placed = [_placed(one, facts, gap) for one in findings if one.severity != "info"]
+    if gap is None:
+        placed.sort(key=lambda one: (one.tier != "figures_not_true", GRAVITY.index(one.finding.severity)))
+    else:
+        placed.sort(key=_rank)
+    first = {one.finding.code: one for one in reversed(placed)}
+    return tuple(_cause(one) for one in placed if first[one.finding.code] is one)
+
+
+def caveats_of(causes: Sequence[Cause]) -> tuple[str, ...]:
+    """The codes of what makes figures untrue, without the verdict's own."""
+    return tuple(code for code in CAVEATS if code in {one.code for one in causes[1:]})
+
+
+def _placed(finding: Finding, facts: Facts, gap: Gap | None) -> _Placed:
+    for tier, effect_in in _EFFECTS.items():
+        effect = effect_in(finding, facts, gap)
+        if effect is not None:
+            return _Placed(finding, tier, effect if effect.size else None)
+    explains = finding.explains
+    is_of_loss = explains is not None and explains.matters_by_loss
+    is_of_loss |= finding.code in ("overconfidence", "not_converged")
+    return _Placed(finding, "loss_only" if is_of_loss else "other", None)
+
+
+def _rank(placed: _Placed) -> tuple[int, float, int, int]:
+    """By tier; within it by the order of training's faults, points, whether it is a caveat, and gravity."""
+    code, size = placed.finding.code, 0.0 if placed.effect is None else placed.effect.size
+    if placed.tier == "training_broken":
+        return TIERS.index(placed.tier), _ORDER_OF_TRAINING.index(code), 0, 0
+    if placed.tier == "loss_only" and placed.finding.explains is not None:
+        size = placed.finding.explains.loss
+    return TIERS.index(placed.tier), -size, code in CAVEATS, GRAVITY.index(placed.finding.severity)
+
+
+def _cause(placed: _Placed) -> Cause:
+    finding, effect, explains = placed.finding, placed.effect, placed.finding.explains
+    return Cause(
+        code=finding.code,
+        tier=placed.tier,
+        points=None if effect is None else effect.size,
+        interval=None if effect is None else effect.interval,
+        loss=None if explains is None else explains.loss,
+        loss_interval=None if explains is None else explains.loss_interval,
+        what_to_do="" if not finding.remedies else finding.remedies[0].reason,
+        effort=EFFORTS.get(finding.code, "one_training"),
+    )
+
+
+def _false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
+    """By how much a served figure is wrong, where that matters."""
+    if finding.code == "preprocessing_mismatch":
+        return _effect_of_preprocessing(facts)
+    if finding.evidence.get("worse_than_guessing"):
+        return _effect_in_evidence(finding) or Effect(0.0, None)
+    if gap is None:
+        return None
+    effects = [
+        Effect.of(term.accuracy, term.accuracy_interval)
+        for term in gap.terms
+        if term.finding == finding.code and (term.code in _FIGURE_TERMS or _is_of_another_kind(finding))
+    ]
+    if finding.code == "label_order_mismatch" and (renamed := _effect_in_evidence(finding)) is not None:
+        effects.append(renamed)
+    largest = max(effects, key=lambda one: one.size, default=None)
+    if finding.code == "leakage" and _copied_share(finding, facts) >= MIN_COPIED_SHARE:
+        unmeasured = largest is None or largest.interval is None
+        return (largest or Effect(0.0, None)) if unmeasured or (largest and largest.matters) else None
+    return largest if largest is not None and largest.matters else None
+
+
+def _broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
+    """What better training would bring, as far as that is known; 0 where it is not."""
+    code, last = finding.code, facts.last
+    if last is not None and "last_epoch" in finding.evidence and last.accuracy_interval[1] < 0:
+        effect = Effect.of(last.accuracy, last.accuracy_interval)
+        return effect if code in ("not_converged", "overconfidence") and not effect.is_negligible else None
+    if code in ("diverged", "memorised_noise"):
+        return Effect(0.0, None)
+    if code == "collapsed_class" and _is_unknown_in_training(finding, facts):
+        return Effect(0.0, None)
+    if code not in ("underfitting", "not_converged"):
+        return None
+    lacking = 1.0 if facts.train is None else 1 - facts.train.accuracy
+    return Effect(0.0, None) if gap is None or lacking >= MIN_LEFT_TO_LEARN else None
+
+
+def _part_of_gap(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
+    """What a finding explains of the gap, if that is surely some, and a point at least."""
+    explains = finding.explains
+    if explains is None and finding.code == "label_noise":
+        return _effect_in_evidence(finding)
+    if explains is None and finding.code == "label_conflicts":
+        return _effect_of_conflicts(finding, facts)
+    if explains is None or explains.accuracy < MIN_SURE_EFFECT:
+        return None
+    effect = Effect(explains.accuracy, explains.interval)
+    return effect if effect.interval is not None and effect.interval[0] > 0 else None
+
+
+_EFFECTS: Mapping[Tier, Callable[[Finding, Facts, Gap | None], Effect | None]] = {
+    "figures_not_true": _false_figure,
+    "training_broken": _broken_training,
+    "rest_of_gap": _part_of_gap,
+}
+
+
+def _effect_of_preprocessing(facts: Facts) -> Effect:
+    needed = facts.preprocessing
+    if needed is None:
+        return Effect(0.0, None)
+    split = "test" if "test" in needed.before else "train"
+    return Effect.of(needed.after[split].accuracy - needed.before[split].accuracy, None)
+
+
+def _effect_in_evidence(finding: Finding) -> Effect | None:
+    """By the difference that a rule has measured itself."""
+    evidence = finding.evidence
+    bounds = evidence.get("difference_interval")
+    if bounds is None:
+        return None
+    if "test_accuracy_renamed" in evidence:
+        change = evidence["test_accuracy_renamed"] - evidence["test_accuracy"]
+    elif "train_accuracy" in evidence:
+        change = evidence["validation_accuracy"] - evidence["train_accuracy"]
+    else:
+        return None
+    return Effect.of(change, (bounds[0], bounds[1]))
+
+
+def _effect_of_conflicts(finding: Finding, facts: Facts) -> Effect | None:
+    """At most one of two labels of a picture can be answered: half of these images are lost, wherever they are."""
+    splits = [split for split in (facts.train, facts.validation, facts.test) if split is not None]
+    images, all_images = finding.evidence.get("images"), sum(split.count for split in splits)
+    if not isinstance(images, int) or not all_images:
+        return None
+    lost = images / all_images / 2
+    return Effect(lost, None) if lost >= MIN_SURE_EFFECT else None
+
+
+def _is_of_another_kind(finding: Finding) -> bool:
+    """Whether images were found to differ, and not just to be answered worse."""
+    return finding.code == "split_shift" and "audit" in finding.evidence
+
+
+def _copied_share(finding: Finding, facts: Facts) -> float:
+    """The largest share of a held-out split that has copies among the images trained on."""
+    gap = facts.gap
+    if gap is None:
+        return 0.0
+    shares = [0.0]
+    for copies in (gap.validation_copies, gap.test_copies):
+        if copies is not None and copies.copied is not None:
+            clean = 0 if copies.clean is None else copies.clean.count
+            shares.append(copies.copied.count / (copies.copied.count + clean))
+    return max(shares)
+
+
+def _is_unknown_in_training(finding: Finding, facts: Facts) -> bool:
+    """Whether the class is not even recognized among the training images."""
+    train: SplitFigures | None = facts.train
+    if train is None or finding.evidence.get("class") not in facts.classes:
+        return False
+    label = list(facts.classes).index(finding.evidence["class"])
+    row = train.confusion[label] if label < len(train.confusion) else ()
+    return bool(sum(row)) and row[label] / sum(row) < MIN_RECALL

@@ -1,0 +1,51 @@
+"""What a headline and a summary are made of, and how figures are written in them."""
+
+from dataclasses import dataclass
+
+from heldout.diagnosis.thresholds import MAX_BESIDE_HALF, MIN_SHARE_IN_PERCENT
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is said of one cause.
+
+    effect: a sentence. action: an imperative clause. then: a shorter one, for a cause that comes second.
+    """
+
+    headline: str
+    effect: str
+    action: str
+    then: str = ""
+
+
+def of_100(share: float) -> str:
+    """`91 of 100`; never rounded to none or all."""
+    if share in (0, 1):
+        return f"{round(100 * share)} of 100"
+    rounded = round(100 * share)
+    return "more than 99 of 100" if rounded == 100 else "fewer than 1 of 100" if rounded == 0 else f"{rounded} of 100"
+
+
+def whole_percents(*shares: float) -> list[str]:
+    """`46%` and `9%`; with a decimal where two of them would look the same."""
+    whole = [f"{100 * share:.0f}%" for share in shares]
+    return whole if len(set(whole)) == len(set(shares)) else [f"{100 * share:.1f}%" for share in shares]
+
+
+def share_of(images: int, count: int, name: str) -> str:
+    """`Half of the test images`, `12% of the test images`, `3 of 400 test images`."""
+    share = images / count
+    if images == count:
+        return f"All {name} images"
+    if abs(share - 1 / 2) < MAX_BESIDE_HALF:
+        return f"Half of the {name} images"
+    return (
+        f"{100 * share:.0f}% of the {name} images"
+        if share >= MIN_SHARE_IN_PERCENT
+        else f"{images:,} of {count:,} {name} images"
+    )
+
+
+def quote_name(label: object) -> str:
+    text = str(label)
+    return f'"{text}"' if len(text) <= 24 else f'"{text[:23]}…"'

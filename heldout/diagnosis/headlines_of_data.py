@@ -1,0 +1,212 @@
+"""What is said first of faults of the data and of the figures."""
+
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels, levels_of
+from heldout.diagnosis.headline_words import Words, of_100, share_of, whole_percents
+from heldout.diagnosis.words import counted
+from heldout.stored.gap import HeldOutCopies, Tally
+
+
+def describe_other_pixels(facts: Facts, finding: Finding) -> Words:
+    needed = facts.preprocessing
+    assert needed is not None
+    split, name = ("test", "test") if "test" in needed.before else ("train", "training")
+    before, after = whole_percents(needed.before[split].accuracy, needed.after[split].accuracy)
+    return Words(
+        "The model expects other pixel values than this dataset has.",
+        f"It gets {after} of the {name} images right with {needed.change.in_words}, and {before} without.",
+        "Prepare images that way wherever the model is used",
+        "prepare the images as the model expects",
+    )
+
+
+def describe_leakage(facts: Facts, finding: Finding) -> Words:
+    action, then = "Remove the copies and measure again", "remove the copies"
+    found = _most_copied(facts)
+    if found is None:
+        figures = {name: finding.evidence.get(f"{name}_accuracy") for name in ("validation", "test")}
+        if None in figures.values():
+            return Words("Some images are in two splits.", "They make results look better than they are.", action, then)
+        validation, test = whole_percents(*(float(one) for one in figures.values() if one is not None))
+        return Words(
+            "Test results may be too good to be true.",
+            f"It gets {test} of the test images right but only {validation} of the validation images.",
+            "Look for test images among the training images",
+            "look for copies",
+        )
+    name, copies, whole = found
+    assert copies.copied is not None
+    headline = f"{share_of(copies.copied.count, whole.count, name)} were copied from training."
+    if copies.copied.count == 1:
+        headline = f"One {name} image was copied from training."
+    if copies.clean is None:
+        return Words(headline, f"So {name} accuracy says nothing about new images.", action, then)
+    clean, served = accuracy_of(copies.clean), accuracy_of(whole)
+    shown, instead = whole_percents(clean, served)
+    effect = f"The true {name} accuracy is about {shown}, not {instead}."
+    if round(clean, 3) == round(served, 3):
+        effect = f"Without them {name} accuracy is about the same ({shown})."
+    return Words(headline, effect, action, then)
+
+
+def _most_copied(facts: Facts) -> tuple[str, HeldOutCopies, Tally] | None:
+    """The held-out split that copies change most: its name, its parts and all of it."""
+    gap = facts.gap
+    if gap is None:
+        return None
+    splits = (("test", gap.test_copies, gap.test), ("validation", gap.validation_copies, gap.validation))
+    found = [
+        (name, copies, whole)
+        for name, copies, whole in splits
+        if copies is not None and copies.copied is not None and whole is not None
+    ]
+    return max(found, key=_flattery, default=None)
+
+
+def _flattery(split: tuple[str, HeldOutCopies, Tally]) -> float:
+    _, copies, whole = split
+    return 1.0 if copies.clean is None else abs(accuracy_of(whole) - accuracy_of(copies.clean))
+
+
+def describe_label_order(facts: Facts, finding: Finding) -> Words:
+    evidence, test = finding.evidence, facts.test
+    fix = "rename the test classes"
+    renamed = evidence.get("test_accuracy_renamed")
+    worse = ""
+    if evidence.get("worse_than_guessing") and test is not None:
+        guessing = f"guessing gives {round(100 / max(2, len(facts.classes)))}"
+        worse = f"It answers worse than guessing ({of_100(test.accuracy)}; {guessing})."
+    if renamed is None:
+        if worse:
+            return Words(
+                "Test labels do not belong to the test images.",
+                worse,
+                "Check how the test labels were joined to the images",
+                "check the test labels",
+            )
+        return Words(
+            "Test labels are in another order.",
+            "The test split numbers its classes differently from the training split.",
+            "Rename the test classes",
+            fix,
+        )
+    before = float(evidence.get("test_accuracy", 0.0))
+    return Words(
+        "Test labels are in another order.",
+        worse or f"As they are, {of_100(before)} test images are answered correctly.",
+        f"Renaming the test classes gives {of_100(float(renamed))}",
+        fix,
+    )
+
+
+# What undoing each change of pixels is called, and what the test images are.
+_PIXELS = {
+    "inversion": ("Test images are inverted.", "With light and dark swapped back"),
+    "scale": ("Test pixel values are on another scale.", "On the scale of the training images"),
+    "channel_order": ("The color channels of the test images are swapped.", "With the channels swapped back"),
+    "brightness": ("Test images differ in brightness or contrast.", "As bright as the training images"),
+}
+
+
+def _pixels(facts: Facts, finding: Finding) -> Words | None:
+    """What was undone in the pixels of test; None if nothing was."""
+    levels = None if facts.gap is None else levels_of(facts.gap)
+    if levels is None or facts.gap is None or facts.gap.pixels is None:
+        return None
+    chosen = chosen_pixels(facts.gap.pixels)
+    if chosen not in _PIXELS:
+        return None
+    headline, undone = _PIXELS[chosen]
+    after, before = whole_percents(accuracy_of(levels.pixels_undone), accuracy_of(levels.clean_test))
+    effect = f"{undone}, test accuracy is {after} instead of {before}."
+    return Words(headline, effect, "Fix the test images", "fix the pixel values of the test images")
+
+
+def describe_scale(facts: Facts, finding: Finding) -> Words:
+    return _pixels(facts, finding) or Words(
+        "Pixel values are stored differently in one split.",
+        "The network sees other numbers there than in training.",
+        "Store the pixels of all splits the same way",
+        "store all pixels the same way",
+    )
+
+
+def describe_split_shift(facts: Facts, finding: Finding) -> Words:
+    undone = _pixels(facts, finding) if "audit" not in finding.evidence else None
+    if undone is not None:
+        return undone
+    validation, test = facts.validation, facts.test
+    headline = "The test images are harder than the validation images."
+    if "audit" in finding.evidence:
+        split = finding.evidence.get("split", "test")
+        headline = f"The {'training' if split == 'train' else split} images are of another kind."
+    effect = "They were collected or prepared differently."
+    if validation is not None and test is not None and validation.accuracy > test.accuracy:
+        effect = (
+            f"It gets {of_100(validation.accuracy)} validation images right but only {of_100(test.accuracy)} test "
+            "images, and was trained on neither."
+        )
+    return Words(
+        headline,
+        effect,
+        "Compare how the splits were collected, or split all images again",
+        "compare how the splits were collected",
+    )
+
+
+def describe_conflicts(facts: Facts, finding: Finding) -> Words:
+    images = finding.evidence.get("images")
+    return Words(
+        "Some pictures have two labels.",
+        f"{counted(images, 'image') if isinstance(images, int) else 'Some images'} have a copy with another label; no "
+        "network gets both right.",
+        "Look at the pairs and decide",
+        "look at the pictures with two labels",
+    )
+
+
+def describe_noise(facts: Facts, finding: Finding) -> Words:
+    evidence = finding.evidence
+    effect = "The check of labels found more wrong ones than chance explains."
+    if "train_accuracy" in evidence:
+        effect = (
+            f"It gets {of_100(evidence['validation_accuracy'])} validation images right but only "
+            f"{of_100(evidence['train_accuracy'])} of the images it was trained on."
+        )
+    return Words("Some labels look wrong.", effect, "Review the suspected labels first", "review the suspected labels")
+
+
+def describe_memorized_noise(facts: Facts, finding: Finding) -> Words:
+    assert facts.validation is not None
+    chance = float(finding.evidence["chance"])
+    return Words(
+        "The labels seem to have nothing to do with the images.",
+        f"It gets {of_100(float(finding.evidence['train_accuracy']))} training images right but only "
+        f"{of_100(facts.validation.accuracy)} new ones; guessing gives {round(100 * chance)}.",
+        "Check how labels were joined to images",
+    )
+
+
+def describe_few_test_images(facts: Facts, finding: Finding) -> Words:
+    evidence = finding.evidence
+    if "needed" not in evidence or facts.test is None:
+        return Words(
+            "A class has too few test images.", "Its results are not known.", "Add test images", "add test images"
+        )
+    low, high = evidence["test_interval"]
+    return Words(
+        "The test set is too small to judge by.",
+        f"With {counted(facts.test.count, 'test image')}, the true accuracy may be anything from {100 * low:.0f}% to "
+        f"{100 * high:.0f}%.",
+        f"Use about {evidence['needed']:,} test images",
+        "use more test images",
+    )
+
+
+def describe_artefact(facts: Facts, finding: Finding) -> Words:
+    return Words(
+        "The training accuracy that Keras prints is too low.",
+        "It is an average over the epoch, with dropout and augmentation switched on.",
+        "Compare with the measured training accuracy instead",
+    )
