@@ -29,9 +29,10 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
         for number, cause in enumerate(diagnosis.causes, 1):
             say_prose(f"{number}. {cause.code}{_size_of(cause)}: {cause.what_to_do}")
         say("")
+    trials = ""
     if diagnosis.confidence is not None:
-        say_prose(f"In our trials with planted faults, {100 * diagnosis.confidence:.0f}% of such verdicts were right.")
-    say_prose(diagnosis.explanation)
+        trials = f" In our trials with planted faults, {100 * diagnosis.confidence:.0f}% of such verdicts were right."
+    say_prose(diagnosis.explanation + trials)
     for file in diagnosis.left_out:
         say_prose(f"Left out, {file.code}: {file.detail}")
     for caveat in diagnosis.caveats:

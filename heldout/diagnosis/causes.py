@@ -189,6 +189,9 @@ def _effect_of_preprocessing(facts: Facts) -> Effect:
 def _effect_in_evidence(finding: Finding) -> Effect | None:
     """By the difference that a rule has measured itself."""
     evidence = finding.evidence
+    if "points" in evidence:
+        low, high = evidence["points_interval"]
+        return Effect(evidence["points"], (low, high))
     bounds = evidence.get("difference_interval")
     if bounds is None:
         return None

@@ -325,7 +325,7 @@ def test_each_caveat_is_shown_with_what_it_makes_untrue(capsys):
     view = DiagnosisView.of(known)
     show_diagnosis(view.model_copy(update={"caveats": [*view.caveats, "unheard_of"]}))
     head, _, *lines = capsys.readouterr().out.splitlines()
-    assert head == "healthy (97 % sure, best epoch 7, worse from epoch 9 on)"
+    assert head == "healthy (sure, best epoch 7, worse from epoch 9 on)"
     assert lines[:-1] == [f"Caveat, {code}: {sentence}" for code, sentence in CAVEATS.items()]
     assert "unheard_of" in lines[-1]
 
