@@ -20,6 +20,9 @@ BINS = 40
 # The range of shares whose likelihood is not lower than the best one by more than this: 1.92 is 95% for images that are
 # independent and a curve that is exact; the rest is for curves that are not (docs/explanation/suspects.md).
 LIKELIHOOD_DROP = 1.92
+# Before anything is seen, a share is as probable as 1 / (share + this): most datasets have few wrong labels. It counts
+# where there is little else to go by, and for the best guess alone.
+FEW = 0.01
 
 
 @dataclass(frozen=True)
@@ -70,4 +73,5 @@ def _log_likelihoods(disagrees: NDArray[np.bool_], bins: NDArray[np.int64]) -> N
 def _range_of(likelihoods: NDArray[np.float64]) -> WrongShare:
     inside = np.flatnonzero(likelihoods >= np.max(likelihoods) - LIKELIHOOD_DROP)
     low, high = max(0, inside[0] - 1), min(len(SHARES) - 1, inside[-1] + 1)  # the range ends between these and the next
-    return WrongShare(float(SHARES[np.argmax(likelihoods)]), float(SHARES[low]), float(SHARES[high]))
+    likeliest = np.argmax(likelihoods - np.log(SHARES + FEW))
+    return WrongShare(float(SHARES[likeliest]), float(SHARES[low]), float(SHARES[high]))

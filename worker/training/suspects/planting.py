@@ -112,9 +112,9 @@ def _probabilities(scores: NDArray[np.float64], planted: NDArray[np.float64], sh
     """(labels,) how probably a label is wrong: share x planted / all, of labels that are about as odd."""
     counted = max(MIN_COUNTED, round(COUNTED_SHARE * len(scores)))
     edges = -np.sort(-scores, kind="stable")[counted::counted]  # descending
-    places = np.searchsorted(-edges, -scores)
+    places = np.searchsorted(-edges, -scores, side="right")
     of_all = np.maximum(np.bincount(places, minlength=len(edges) + 1), 1)
-    of_planted = np.bincount(np.searchsorted(-edges, -planted), minlength=len(edges) + 1)
+    of_planted = np.bincount(np.searchsorted(-edges, -planted, side="right"), minlength=len(edges) + 1)
     ratios = share * (of_planted / len(planted)) / (of_all / len(scores))
     smooth = IsotonicRegression(increasing=False, y_min=0, y_max=SUREST)
     probabilities: NDArray[np.float64] = smooth.fit_transform(np.arange(len(ratios)), ratios, sample_weight=of_all)
