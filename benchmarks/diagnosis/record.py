@@ -45,6 +45,10 @@ class Record:
         return self.drawn.spec
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        return CLASSES
+
+    @property
     def curves(self) -> History:
         curves: dict[str, Any] = {name: tuple(values) for name, values in self.history.items()}
         return History(**curves)
@@ -53,7 +57,7 @@ class Record:
     def evaluation(self) -> Evaluation | None:
         if self.kept is None:
             return None
-        evaluation = from_final(FinalView.model_validate(self.kept["final"]), CLASSES)
+        evaluation = from_final(FinalView.model_validate(self.kept["final"]), self.classes)
         confusion = {name: tuple(map(tuple, rows)) for name, rows in self.kept["confusion"].items()}
         splits = {name: replace(split, confusion=confusion.get(name, ())) for name, split in evaluation.splits.items()}
         gap = None if self.gap is None else StoredGap.model_validate(self.gap)

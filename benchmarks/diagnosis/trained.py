@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from benchmarks.diagnosis.conditions import Condition
 from benchmarks.diagnosis.record import HISTORY, Record
-from benchmarks.diagnosis.sets import PlantedSet, planted_set
+from benchmarks.diagnosis.sets import planted_set
 from heldout.spec import JobSpec
 from models.answers.scores import scores_of
 from models.arrays import ImageSet
+from models.relations import Relations
 from worker.ingest.audit import IngestedDataset, audit
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
+from worker.ingest.relations import relations_of
 from worker.messages import EpochDone, FromTraining
 from worker.training.best_weights import BestEpochs, TrainedWeights, Weights
 from worker.training.data import TrainingData, select, to_unit
@@ -101,11 +103,11 @@ def train(condition: Condition) -> Record:
             seen.final = kept_figures(parts.judge, parts.data, images, message.epoch)
             right = np.bincount(labels[answers == labels], minlength=len(images.classes))
             seen.recalls = (right / np.bincount(labels, minlength=len(images.classes))).tolist()
-            if _has_turned(seen.losses):
+            if has_turned(seen.losses):
                 raise Enough
 
     parts.run(tell)
-    if ends and seen.final is not None and not _has_turned(seen.losses):
+    if ends and seen.final is not None and not has_turned(seen.losses):
         again = Parts(_with_epochs(condition, longer), condition.seed, images)
 
         def tell_end(message: FromTraining) -> None:
@@ -120,7 +122,7 @@ def train(condition: Condition) -> Record:
         audit=audit_of(images),
         untrained_loss=untrained,
         referee=_referee(seen, condition.epochs),
-        gap=None if seen.final is None else measured_gap(parts, planted, seen, condition.epochs),
+        gap=None if seen.final is None else measured_gap(parts, planted.relations, seen, condition.epochs),
     ).rounded()
 
 
@@ -196,10 +198,11 @@ def kept_figures(judge: Judge, data: TrainingData, images: ImageSet, epoch: int)
     return {"final": final_figures(epoch, measured).model_dump(mode="json"), "confusion": confusion}
 
 
-def measured_gap(parts: Parts, planted: PlantedSet, seen: Watched, epochs: int) -> dict[str, Any] | None:
+def measured_gap(parts: Parts, relations: Relations, seen: Watched, epochs: int) -> dict[str, Any] | None:
     """What the worker measures of a training of so many epochs, whose last weights are kept. The network has them then.
 
-    Which images are copies is known from what was planted.
+    Args:
+        relations: which images are copies.
     """
     parts.network.set_weights(seen.weights[epochs])
     predictor = Predictor(
@@ -207,18 +210,18 @@ def measured_gap(parts: Parts, planted: PlantedSet, seen: Watched, epochs: int) 
     )
     kept = {split: predictor.predict(rows) for split, rows in parts.data.rows.items()}
     weights = TrainedWeights(epochs, epochs, seen.best.by_loss, seen.best.by_accuracy, seen.weights)
-    gap = measure_gap(predictor, parts.data, weights, kept, planted.relations)
+    gap = measure_gap(predictor, parts.data, weights, kept, relations)
     return None if gap is None else gap.model_dump(mode="json")
 
 
-def _has_turned(losses: list[NDArray[np.float32]]) -> bool:
+def has_turned(losses: list[NDArray[np.float32]]) -> bool:
     """Whether the referee's loss is so far above its lowest that nobody asks whether training was long enough."""
     best = int(np.argmin([loss.mean() for loss in losses]))
-    excess, error = _compared(losses[-1], losses[best])
+    excess, error = compared_means(losses[-1], losses[best])
     return excess > 4 * error and excess > 0.1 * float(losses[best].mean())
 
 
-def _compared(one: NDArray[Any], other: NDArray[Any]) -> tuple[float, float]:
+def compared_means(one: NDArray[Any], other: NDArray[Any]) -> tuple[float, float]:
     """Mean of one less other over the same images, and its standard error."""
     difference = one.astype(np.float64) - other.astype(np.float64)
     return float(difference.mean()), float(difference.std(ddof=1) / len(difference) ** 0.5)
@@ -239,17 +242,17 @@ def _referee(seen: Watched, epochs: int) -> dict[str, Any]:
         "loss": mean,
         "accuracy": [float(right.mean()) for right in seen.right],
         # Of each epoch's loss less the lowest one, over the same images.
-        "error": [_compared(loss, losses[best])[1] for loss in losses],
-        "level_excess": _compared(last, lowest),
+        "error": [compared_means(loss, losses[best])[1] for loss in losses],
+        "level_excess": compared_means(last, lowest),
         # Of the lowest loss itself.
         "lowest_error": float(losses[best].std(ddof=1) / len(losses[best]) ** 0.5),
         "recalls": seen.recalls,
     }
     if len(seen.right) >= epochs:
         # From the epoch of the lowest loss to the history's last one, over the same images.
-        found["accuracy_change"] = _compared(seen.right[epochs - 1], seen.right[best])
+        found["accuracy_change"] = compared_means(seen.right[epochs - 1], seen.right[best])
     if len(losses) > epochs:
-        found["gained"] = _compared(last, np.mean(losses[epochs:][-LEVEL:], axis=0))
+        found["gained"] = compared_means(last, np.mean(losses[epochs:][-LEVEL:], axis=0))
     return found
 
 
@@ -261,6 +264,11 @@ def _level(losses: list[NDArray[np.float32]], place: int) -> NDArray[np.float32]
 
 def audit_of(images: ImageSet) -> list[dict[str, Any]]:
     """What the audit of an upload of these three splits would find, without its examples."""
+    return audit_with_relations(images)[0]
+
+
+def audit_with_relations(images: ImageSet) -> tuple[list[dict[str, Any]], Relations]:
+    """The same, and which of all images it takes for copies; those of other splits are alone."""
     names = ("train", "validation", "test")
     rows = np.concatenate([images.splits[name] for name in names])
     ends = np.cumsum([len(images.splits[name]) for name in names])
@@ -272,11 +280,12 @@ def audit_of(images: ImageSet) -> list[dict[str, Any]]:
             pixels, images.labels[rows], splits, images.classes, [""] * len(rows), images.value_range
         )
         seen = scan(dataset, workers, lambda count: None)
-        found = audit(dataset, seen, find_copies(dataset, seen, workers), workers).findings
-    return [
-        {name: getattr(one, name) for name in ("code", "severity", "numbers", "explanation", "what_to_do")}
-        for one in found
-    ]
+        copies = find_copies(dataset, seen, workers)
+        found = audit(dataset, seen, copies, workers).findings
+    copy_of = np.arange(len(images.labels), dtype=np.int32)
+    copy_of[rows] = rows[relations_of(copies, None).copy_of]
+    kept = ("code", "severity", "numbers", "explanation", "what_to_do")
+    return [{name: getattr(one, name) for name in kept} for one in found], Relations(copy_of)
 
 
 def _memory() -> str | None:

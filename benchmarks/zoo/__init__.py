@@ -2,4 +2,5 @@
 
 `python -m benchmarks.zoo` fetches, builds, lists and draws; `registry.py` has the sets, `faults.py` what can be planted
 in them, `draw.py` the lot and the guard, `manifest.json` the versions and digests that each set was built with.
+`trainings.py` plans trainings, `collection/` keeps them, and `truth.py` says what is first in each by interventions.
 """

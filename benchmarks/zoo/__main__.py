@@ -6,12 +6,17 @@ build --write [SET…]   the same, and write what was built into the manifest
 list           a table of all sets, and which are sealed
 draw           draw the sealed half again and write it
 suspects …     what the search for wrong labels says of the sets, beside the truth; `suspects --help` has the choices
+train [--sets open|sealed] [--minutes N]   train what the collection lacks; nothing is told of what comes out
+score          tables of the open sets
+score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
 """
 
 import json
 import sys
+import time
 
-from benchmarks.zoo.draw import SEALED, write_sealed
+from benchmarks.zoo.cuts import NotApplicable
+from benchmarks.zoo.draw import SEALED, Sealed, write_sealed
 from benchmarks.zoo.manifest import build, read_manifest, write_manifest
 from benchmarks.zoo.packages import fetch
 from benchmarks.zoo.registry import ZOO
@@ -38,8 +43,53 @@ def main(arguments: list[str]) -> None:
             from benchmarks.zoo import suspects  # imports TensorFlow
 
             suspects.main(rest)
+        case ["train", *options]:
+            chosen = _options(options, {"--sets": "open", "--minutes": "inf"})
+            train(chosen["--sets"] == "sealed", float(chosen["--minutes"]))
+        case ["score", *flags] if {*flags} <= {"--sealed", "--unseal"}:
+            from benchmarks.zoo.score import tables
+
+            try:
+                print("\n".join(tables(sealed="--sealed" in flags, unseal="--unseal" in flags)))
+            except Sealed as error:
+                raise SystemExit(str(error)) from error
         case _:
             raise SystemExit(__doc__)
+
+
+def _options(given: list[str], defaults: dict[str, str]) -> dict[str, str]:
+    if len(given) % 2 or not {*given[::2]} <= {*defaults}:
+        raise SystemExit(__doc__)
+    return defaults | dict(zip(given[::2], given[1::2], strict=True))
+
+
+def train(sealed: bool, minutes: float) -> None:
+    """Train what the collection lacks, of the open or the sealed sets, until the time is up.
+
+    It prints names and times alone, so that nobody learns what comes out of a sealed set.
+    """
+    # Nothing else of this program needs TensorFlow.
+    import tensorflow as tf
+
+    from benchmarks.zoo.record import append, keys_of
+    from benchmarks.zoo.trained import train
+    from benchmarks.zoo.trainings import all_trainings
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    every = all_trainings(sealed)
+    known = {key for name in {one.dataset for one in every} for key in keys_of(name)}
+    wanted = [one for one in every if one.key not in known]
+    ends = time.monotonic() + 60 * minutes
+    for number, training in enumerate(wanted, 1):
+        began = time.monotonic()
+        if began > ends:
+            break
+        try:
+            append(train(training))
+        except NotApplicable as error:
+            print(f"{training.key} cannot be: {error}", flush=True)
+        print(f"{number}/{len(wanted)} {training.key} {time.monotonic() - began:.1f} s", flush=True)
 
 
 def table() -> list[str]:

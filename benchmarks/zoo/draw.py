@@ -36,6 +36,12 @@ def draw(manifest: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return sorted(sealed)
 
 
+def sealed_sets() -> list[str]:
+    """Names of the sets that the lot has sealed."""
+    names: list[str] = json.loads(SEALED.read_text("utf-8"))
+    return names
+
+
 def open_set(name: str, *, unseal: bool = False) -> Built:
     """The built set from the cache folder.
 
@@ -46,7 +52,7 @@ def open_set(name: str, *, unseal: bool = False) -> Built:
         Sealed: if the set is sealed and shall stay so.
         NotBuilt: if it is not in the cache folder, or differs from the manifest.
     """
-    if not unseal and name in json.loads(SEALED.read_text("utf-8")):
+    if not unseal and name in sealed_sets():
         raise Sealed(f"{name} is sealed: no rule may be tuned on it; `unseal=True` is for the one judgement at the end")
     return load_built(name)
 

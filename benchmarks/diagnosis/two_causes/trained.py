@@ -35,7 +35,7 @@ def train(condition: TwoCauses) -> TwoCausesRecord:
     parts.run(tell)
     epochs = condition.spec.training.epochs
     assert epochs in seen.weights, "no cause makes a training diverge"
-    gap = measured_gap(parts, planted, seen, epochs)
+    gap = measured_gap(parts, planted.relations, seen, epochs)
     seen.final = kept_figures(parts.judge, parts.data, planted.images, epochs)
     return TwoCausesRecord(
         condition=condition.to_json(),

@@ -1,0 +1,228 @@
+"""How often the diagnosis names what to fix first on the zoo, and how right its points are; as Markdown.
+
+Intervals resample whole sets: what holds on one set says little about another one.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.diagnosis.confidence import SURE, calibration_error
+from benchmarks.diagnosis.measures import RESAMPLES, bounds
+from benchmarks.zoo.draw import Sealed, sealed_sets
+from benchmarks.zoo.record import ZooRecord, read_set
+from benchmarks.zoo.terms import Compared, compared_of
+from benchmarks.zoo.trainings import open_sets
+from benchmarks.zoo.truth import FIGURES, Cause, causes_of, first_of, is_known
+from heldout.diagnosis import Diagnosis
+
+T = TypeVar("T")
+
+NEAR = 0.03  # points by which a planted fault may be off
+BINS = 10
+CONFUSIONS = 25
+OF_FIGURES = frozenset(
+    {"leakage", "label_conflicts", "label_order_mismatch", "scale_mismatch", "channel_order_mismatch"}
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One training. accepted: the verdicts that name what is first; None where interventions do not tell."""
+
+    record: ZooRecord
+    diagnosis: Diagnosis
+    causes: tuple[Cause, ...]
+    accepted: frozenset[str] | None
+    compared: tuple[Compared, ...]
+
+    @property
+    def set_name(self) -> str:
+        return self.record.training.dataset
+
+    @property
+    def said(self) -> list[str]:
+        """The codes of the causes in the diagnosis' order; of one that has no such list the verdict alone."""
+        causes = getattr(self.diagnosis, "causes", ())
+        return [cause.code for cause in causes] or [self.diagnosis.verdict]
+
+    @property
+    def is_right(self) -> bool | None:
+        return None if self.accepted is None else self.diagnosis.verdict in self.accepted
+
+    @property
+    def is_among_two(self) -> bool | None:
+        if self.accepted is None:
+            return None
+        return bool({self.diagnosis.verdict, *self.said[:2]} & self.accepted)
+
+    @property
+    def is_false_alarm(self) -> bool | None:
+        """Whether figures are called untrue by something that is not there; None where it may be there."""
+        if any(cause.step == FIGURES for cause in self.causes):
+            return None
+        if any("conflicting_" in name or name == "rare_classes" for name, _ in self.record.training.faults):
+            return None
+        return self.diagnosis.verdict in OF_FIGURES
+
+
+Rows = Sequence[Judged]
+Values = dict[str, list[float]]  # of each set
+
+
+def tables(*, sealed: bool, unseal: bool = False) -> Iterator[str]:
+    """Of the open sets, or of the sealed ones.
+
+    Raises:
+        Sealed: if the sealed sets are to be scored, and it is not said that they judge now.
+    """
+    if sealed and not unseal:
+        raise Sealed("the sealed sets judge once, after the rules are committed: `--unseal` is for that")
+    judged = [judge(record) for name in (sealed_sets() if sealed else open_sets()) for record in read_set(name)]
+    yield from tables_of(judged, with_confusions=not sealed)
+
+
+def judge(record: ZooRecord) -> Judged:
+    diagnosis, causes = record.diagnosis(), tuple(causes_of(record))
+    accepted = first_of(causes) if is_known(record, causes) else None
+    return Judged(record, diagnosis, causes, accepted, tuple(compared_of(record, diagnosis)))
+
+
+def tables_of(judged: Rows, *, with_confusions: bool) -> Iterator[str]:
+    if not judged:
+        yield "There are no trainings."
+        return
+    known = [one for one in judged if one.accepted is not None]
+    planted = [(one, term) for one in judged for term in one.compared if term.planted]
+    yield (
+        f"{len(judged)} trainings of {len({one.set_name for one in judged})} sets. Of {len(known)} interventions tell "
+        f"what is to be fixed first. Intervals (95%) resample whole sets, {RESAMPLES:,} times."
+    )
+    yield ""
+    yield "| question | answer |"
+    yield "|---|---|"
+    yield f"| the verdict is right | {_share_of(judged, lambda one: one.is_right)} |"
+    yield f"| right among the first two causes | {_share_of(judged, lambda one: one.is_among_two)} |"
+    near = _grouped((one.set_name, term.is_near(NEAR)) for one, term in planted)
+    yield f"| planted faults within 3 points, or the term's own interval | {share(near)} |"
+    intervals = [(one, term) for one in judged for term in one.compared if term.holds is not None]
+    held = share(_grouped((one.set_name, term.holds) for one, term in intervals))
+    yield f"| intervals of terms that hold the truth | {held} |"
+    wide = share(_grouped((one.set_name, term.holds_within_error) for one, term in intervals))
+    yield f"| the same, with the truth's own error | {wide} |"
+    alarms = _share_of(judged, lambda one: one.is_false_alarm)
+    yield f"| figures called untrue where nothing of the kind is planted | {alarms} |"
+    yield from _confidence(known)
+    yield ""
+    yield from _by_set(judged)
+    yield ""
+    yield from _by_cause(known)
+    yield ""
+    yield from _terms(intervals, planted)
+    if with_confusions:
+        yield ""
+        yield from _confusions(known)
+
+
+def _by_set(judged: Rows) -> Iterator[str]:
+    yield "| set | trainings | verdict right | among two | planted faults near | intervals hold | false alarms |"
+    yield "|---|---|---|---|---|---|---|"
+    for name in sorted({one.set_name for one in judged}):
+        rows = [one for one in judged if one.set_name == name]
+        terms = [term for one in rows for term in one.compared]
+        cells = [
+            [one.is_right for one in rows],
+            [one.is_among_two for one in rows],
+            [term.is_near(NEAR) for term in terms if term.planted],
+            [term.holds for term in terms],
+            [one.is_false_alarm for one in rows],
+        ]
+        told = [[bool(value) for value in cell if value is not None] for cell in cells]
+        yield f"| {name} | {len(rows)} | " + " | ".join(f"{sum(cell)} of {len(cell)}" for cell in told) + " |"
+
+
+def _by_cause(known: Rows) -> Iterator[str]:
+    """Of trainings in which one verdict alone, or one group of verdicts, is right."""
+    groups: dict[str, list[bool]] = defaultdict(list)
+    for one in known:
+        groups[_name(one.accepted)].append(bool(one.is_right))
+    yield "| to be fixed first | trainings | named |"
+    yield "|---|---|---|"
+    for name, right in sorted(groups.items(), key=lambda item: -len(item[1])):
+        yield f"| {name} | {len(right)} | {sum(right)} |"
+
+
+def _name(accepted: frozenset[str] | None) -> str:
+    codes = sorted(accepted or ())
+    return "nothing, or what may matter" if "healthy" in codes else ", ".join(f"`{code}`" for code in codes)
+
+
+def _terms(intervals: Sequence[tuple[Judged, Compared]], planted: Sequence[tuple[Judged, Compared]]) -> Iterator[str]:
+    yield "| term | count | mean absolute error | interval holds the truth |"
+    yield "|---|---|---|---|"
+    every = [*intervals, *(pair for pair in planted if pair[1].holds is None)]
+    for code, is_planted in sorted({(term.code, term.planted) for _, term in every}):
+        rows = [(one, term) for one, term in every if (term.code, term.planted) == (code, is_planted)]
+        error = 100 * float(np.mean([term.error for _, term in rows]))
+        held = _grouped((one.set_name, term.holds) for one, term in rows)
+        yield f"| `{code}`{' (planted)' if is_planted else ''} | {len(rows)} | {error:.2f} points | {share(held)} |"
+
+
+def _confidence(known: Rows) -> Iterator[str]:
+    told = [one for one in known if one.diagnosis.confidence is not None]
+    if len(told) < BINS:
+        return
+    by_set = defaultdict(list)
+    for one in told:
+        by_set[one.set_name].append((float(one.diagnosis.confidence or 0), float(bool(one.is_right))))
+
+    def error(pairs: Sequence[tuple[float, float]]) -> float:
+        chances, right = np.asarray(pairs).T
+        return calibration_error(chances, right)
+
+    low, high = bounds(resampled(by_set, error))
+    whole = error([pair for pairs in by_set.values() for pair in pairs])
+    yield f"| calibration error of the confidence | {whole:.3f} ({low:.3f}–{high:.3f}), {len(told)} verdicts |"
+    sure = _grouped((one.set_name, one.is_right) for one in told if (one.diagnosis.confidence or 0) >= SURE)
+    yield f"| right where the confidence is {SURE} or more | {share(sure)} |"
+
+
+def _confusions(known: Rows) -> Iterator[str]:
+    wrong = Counter((one.diagnosis.verdict, _name(one.accepted)) for one in known if not one.is_right)
+    yield "| said | instead of | trainings |"
+    yield "|---|---|---|"
+    for (said, wanted), count in wrong.most_common(CONFUSIONS):
+        yield f"| `{said}` | {wanted} | {count} |"
+
+
+def _share_of(judged: Rows, value: Callable[[Judged], bool | None]) -> str:
+    return share(_grouped((one.set_name, value(one)) for one in judged))
+
+
+def _grouped(pairs: Iterable[tuple[str, bool | None]]) -> Values:
+    """Values by set; those that are not known are left out."""
+    found: Values = defaultdict(list)
+    for name, value in pairs:
+        if value is not None:
+            found[name].append(float(value))
+    return found
+
+
+def share(values: Values) -> str:
+    """A share with its interval over resampled sets."""
+    every = [value for of_set in values.values() for value in of_set]
+    if not every:
+        return "none"
+    low, high = bounds(resampled(values, lambda drawn: float(np.mean(drawn))))
+    return f"{sum(every):.0f} of {len(every)}: {100 * np.mean(every):.1f}% ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def resampled(values: dict[str, list[T]], figure: Callable[[list[T]], float]) -> NDArray[np.float64]:
+    """(RESAMPLES,) a figure of sets that are drawn with replacement, each with all its values."""
+    names = sorted(values)
+    draws = np.random.default_rng(0).integers(len(names), size=(RESAMPLES, len(names)))
+    return np.asarray([figure([value for place in draw for value in values[names[place]]]) for draw in draws])

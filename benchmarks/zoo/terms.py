@@ -1,0 +1,104 @@
+"""The terms of a diagnosed gap beside what interventions show to be true of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import hypot
+
+from benchmarks.zoo.record import ZooRecord
+from benchmarks.zoo.truth import Z, points_of
+from heldout.diagnosis import Diagnosis
+
+# Terms that a fault of test or of validation has, by the beginning of its name.
+TERM_OF_FAULT: Mapping[str, str] = {
+    **{f"{kind}_": "label_order" for kind in ("rotated", "reversed", "alphabetical")},
+    **{f"{kind}_": "pixel_values" for kind in ("inverted", "other_channels", "rescaled", "brighter")},
+    "blurred_": "split_difference",
+    "other_source": "split_difference",
+    **{f"{kind}_": "copies" for kind in ("exact", "recompressed", "scaled", "cropped", "conflicting")},
+}
+OF_MEASURING = ("label_order", "pixel_values", "copies_in_test", "copies_in_validation", "split_difference")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A term beside the truth; measured and interval are 0 and null where the diagnosis has no such term.
+
+    planted: whether a fault was planted that it measures. true, error: its true accuracy and the standard error of it.
+    """
+
+    code: str
+    planted: bool
+    measured: float
+    interval: tuple[float, float] | None
+    true: float
+    true_error: float
+
+    @property
+    def error(self) -> float:
+        return abs(self.measured - self.true)
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the interval holds the truth; None where there is none."""
+        return None if self.interval is None else self.interval[0] <= self.true <= self.interval[1]
+
+    @property
+    def holds_within_error(self) -> bool | None:
+        """The same, with the truth's own error added to the interval's, as that of two independent figures."""
+        if self.interval is None:
+            return None
+        missed = self.true - self.measured
+        half = self.interval[1] - self.measured if missed > 0 else self.measured - self.interval[0]
+        return abs(missed) <= hypot(max(0.0, half), Z * self.true_error)
+
+    def is_near(self, points: float) -> bool:
+        """Whether it is off by so many points at most, or holds the truth."""
+        return self.error <= points or bool(self.holds_within_error)
+
+
+def compared_of(record: ZooRecord, diagnosis: Diagnosis) -> Iterator[Compared]:
+    """Every term whose truth is known. Without a referee these are the terms of planted faults."""
+    truth = record.referee
+    if diagnosis.gap is None or "clean" not in truth:
+        return
+    planted = _planted_terms(record)
+    given = {term.code: term for term in diagnosis.gap.terms}
+    for code in OF_MEASURING:
+        term = given.get(code)  # type: ignore[call-overload]
+        if code in planted:
+            measured, interval = (0.0, None) if term is None else (term.accuracy, term.accuracy_interval)
+            yield Compared(code, True, measured, interval, *planted[code])
+        elif term is not None and truth["count"]:
+            yield Compared(code, False, term.accuracy, term.accuracy_interval, 0.0, 0.0)
+    if truth["count"] and not _changes_validation(record):
+        late, late_error = truth.get("late", {}).get("accuracy", (0.0, 0.0))
+        if term := given.get("late_epochs"):
+            yield Compared(term.code, False, term.accuracy, term.accuracy_interval, late, late_error)
+        if (term := given.get("generalisation")) and record.kept is not None:
+            is_late = "late_epochs" in given and given["late_epochs"].accuracy != 0
+            clean, error = truth["clean"]["accuracy"]
+            true = record.kept["final"]["train"]["accuracy"] - clean - (late if is_late else 0.0)
+            yield Compared(term.code, False, term.accuracy, term.accuracy_interval, true, error)
+
+
+def _planted_terms(record: ZooRecord) -> dict[str, tuple[float, float]]:
+    """What is true of the terms that planted faults have: positive where they widen the gap."""
+    found: dict[str, tuple[float, float]] = {}
+    for figure in record.referee["figures"]:
+        code = next((term for start, term in TERM_OF_FAULT.items() if figure["fault"].startswith(start)), None)
+        is_test = figure["split"] == "test"
+        # In validation only copies have a term of their own.
+        if code is None or (code != "copies" and not is_test):
+            continue
+        if code == "copies":
+            if figure["fault"].endswith("validation_test"):
+                continue  # no image of them was trained on
+            code = f"copies_in_{figure['split']}"
+        points, error = points_of(figure)
+        before, before_error = found.get(code, (0.0, 0.0))
+        found[code] = before + (-points if is_test else points), hypot(before_error, error)
+    return found
+
+
+def _changes_validation(record: ZooRecord) -> bool:
+    return any(figure["split"] == "validation" for figure in record.referee["figures"])

@@ -1,0 +1,243 @@
+"""Which trainings the zoo gets: drawn once, by fixed rules, from lists of choices."""
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.diagnosis.conditions import Condition
+from benchmarks.zoo.data import entry_of, has_referee, side_of, training_images
+from benchmarks.zoo.draw import sealed_sets
+from benchmarks.zoo.faults import FAULTS, PAIRS
+from benchmarks.zoo.manifest import read_manifest
+from heldout.spec import JobSpec
+
+ABLE = ("plain", "wide", "double", "dense", "norm", "average")
+SMALL_SIDE = 20  # smaller images would shrink to nothing without padding
+# Images × epochs × pixels of a training, in images of 28 × 28 pixels: what a second or two of one core can do.
+MOST_WORK = 14_000
+FEWEST_EPOCHS = 3
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a set. number: its place among those of the set. images: of the training split that are used.
+
+    faults: names of `FAULTS` with their levels.
+    """
+
+    dataset: str
+    number: int
+    regime: str
+    network: str
+    images: int
+    epochs: int
+    batch: int = 32
+    rate: float = 0.002
+    schedule: str = "constant"
+    dropout: float = 0.0
+    l2: float = 0.0
+    augmentation: str = "none"
+    faults: tuple[tuple[str, int], ...] = ()
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return f"{self.dataset}-{self.number}-{self.regime}-{digest[:10]}"
+
+    @property
+    def spec(self) -> JobSpec:
+        """The job that this training is, complete. Its train split holds the images that are used, and no others."""
+        condition = Condition(
+            self.dataset,
+            self.regime,
+            self.network,
+            self.images,
+            self.epochs,
+            batch=self.batch,
+            rate=self.rate,
+            schedule=self.schedule,
+            dropout=self.dropout,
+            l2=self.l2,
+            augmentation=self.augmentation,
+            seed=self.seed,
+        )
+        spec = condition.spec.model_dump(mode="json")
+        spec["name"] = self.key
+        spec["training"]["train_limit"] = None
+        if side_of(self.dataset) < SMALL_SIDE:
+            for block in spec["network"]["blocks"]:
+                block["padding"] = "same"
+        return JobSpec.model_validate(spec)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Training":
+        """From what `asdict` gave and JSON kept."""
+        return cls(**{**fields, "faults": tuple((name, level) for name, level in fields["faults"])})
+
+
+@dataclass(frozen=True)
+class Regime:
+    """Choices of each field. images: shares of what the set has, or numbers of images.
+
+    counts: how many trainings a set gets, with and without a referee.
+    """
+
+    counts: tuple[int, int]
+    choices: Mapping[str, tuple[Any, ...]]
+
+
+# Only sets with a referee tell which fault of training is true, so they get most of the clean trainings.
+REGIMES: Mapping[str, Regime] = {
+    "short": Regime(
+        (2, 1), {"network": ABLE, "images": (0.5, 1000), "epochs": (4, 5, 6), "rate": (0.0001, 0.0002, 0.0005)}
+    ),
+    "weak": Regime(
+        (2, 1),
+        {
+            "network": ("one", "two", "narrow"),
+            "images": (300, 600, 1000),
+            "epochs": (12, 16, 20),
+            "rate": (0.01, 0.02),
+            "schedule": ("constant", "cosine"),
+        },
+    ),
+    "long": Regime(
+        (2, 1),
+        {
+            "network": ("plain", "wide", "double", "dense", "norm"),
+            "images": (100, 200, 300),
+            "epochs": (30, 40),
+            "batch": (16,),
+            "rate": (0.002, 0.004),
+        },
+    ),
+    "settled": Regime((3, 1), {"network": ABLE, "images": (0.5, 400, 800), "epochs": (12, 16), "rate": (0.002, 0.003)}),
+    "sound": Regime(
+        (3, 1),
+        {
+            "network": ("plain", "dense", "norm", "average"),
+            "images": (1.0,),
+            "epochs": (12, 16),
+            "rate": (0.002, 0.004),
+            "schedule": ("cosine", "constant"),
+            "dropout": (0.0, 0.25, 0.4),
+            "augmentation": ("none", "mild"),
+        },
+    ),
+}
+# The training that faults are planted in.
+BASE = Regime(
+    (0, 0),
+    {
+        "network": ABLE,
+        "images": (0.5, 600, 1000),
+        "epochs": (10, 12, 14),
+        "rate": (0.002, 0.003),
+        "dropout": (0.0, 0.0, 0.25),
+    },
+)
+SINGLES, PAIRS_OF_SET = (8, 14), (4, 5)  # with and without a referee
+# Copies with other labels come in sixteen kinds: each is planted at one strength. Faults of which few kinds
+# exist are dealt more often.
+TIMES: Mapping[str, int] = {"wrong_": 2, "few_training": 4, "rare_classes": 3, "other_source": 3}
+
+
+def all_trainings(sealed: bool) -> list[Training]:
+    """Every training of the open or the sealed half, in an order in which any beginning holds each set in its share."""
+    names = sorted(sealed_sets()) if sealed else sorted(open_sets())
+    faults, pairs = _deal(names, sealed)
+    by_set = [list(_of_set(name, faults[name], pairs[name])) for name in names]
+    turns = max(map(len, by_set))
+    return [of_set[turn] for turn in range(turns) for of_set in by_set if turn < len(of_set)]
+
+
+def open_sets() -> list[str]:
+    """Sets that rules may be tuned on; those on which they were tuned before the zoo are not among them."""
+    return [name for name, entry in read_manifest().items() if not entry["tuned_on"] and name not in sealed_sets()]
+
+
+Planting = tuple[tuple[str, int], ...]
+
+
+def _deal(names: Sequence[str], sealed: bool) -> tuple[dict[str, list[Planting]], dict[str, list[Planting]]]:
+    """Each fault at each strength, and each pair, to sets that can have it, until every set has its number."""
+    draw = random.Random(f"zoo faults {sealed}")
+    faults: dict[str, list[Planting]] = {name: [] for name in names}
+    pairs: dict[str, list[Planting]] = {name: [] for name in names}
+    for found, wanted, possible in ((faults, SINGLES, _singles(draw)), (pairs, PAIRS_OF_SET, _pairs(draw))):
+        pack: list[Planting] = []
+        while True:
+            open_ = [name for name in names if len(found[name]) < wanted[not has_referee(name)]]
+            if not open_:
+                break
+            if not pack:
+                pack = possible[:]
+                draw.shuffle(pack)
+            planting = pack.pop()
+            takers = [name for name in open_ if planting not in found[name] and _fits(name, planting)]
+            if takers:
+                fewest = min(len(found[name]) / wanted[not has_referee(name)] for name in takers)
+                even = [name for name in takers if len(found[name]) / wanted[not has_referee(name)] <= fewest + 0.2]
+                found[draw.choice(even)].append(planting)
+    return faults, pairs
+
+
+def _singles(draw: random.Random) -> list[Planting]:
+    """What is dealt in one round."""
+    found: list[Planting] = []
+    for name in FAULTS:
+        times = next((times for start, times in TIMES.items() if name.startswith(start)), 1)
+        levels = [draw.randrange(3)] if name.startswith("conflicting_") else [0, 1, 2] * times
+        found += [((name, level),) for level in levels]
+    return found
+
+
+def _pairs(draw: random.Random) -> list[Planting]:
+    return [((one, draw.choice((1, 2))), (other, draw.choice((1, 2)))) for one, other in PAIRS]
+
+
+def _fits(name: str, planting: Planting) -> bool:
+    entry = entry_of(name)
+    for fault, _ in planting:
+        if fault.startswith("other_channels") and entry["channels"] == 1:
+            return False
+        # Only a referee tells what another source costs.
+        if fault == "other_source" and not has_referee(name):
+            return False
+        # Two classes have no order besides the reversed one, and no other similar class.
+        if entry["classes"] == 2 and fault.startswith(("rotated", "alphabetical")):
+            return False
+    return True
+
+
+def _of_set(name: str, faults: Sequence[Planting], pairs: Sequence[Planting]) -> Iterator[Training]:
+    """Clean trainings and planted ones in turn."""
+    place = not has_referee(name)
+    clean = [(regime, ()) for turn in range(3) for regime, one in REGIMES.items() if turn < one.counts[place]]
+    planted = [("planted", planting) for planting in (*faults, *pairs)]
+    random.Random(f"zoo order {name}").shuffle(planted)
+    ordered = [
+        entry
+        for _, entry in sorted(
+            ((place + 0.5) / len(kind), entry) for kind in (clean, planted) for place, entry in enumerate(kind)
+        )
+    ]
+    for number, (regime, planting) in enumerate(ordered):
+        yield _drawn(name, number, regime, planting)
+
+
+def _drawn(name: str, number: int, regime: str, planting: Planting) -> Training:
+    draw = random.Random(f"zoo {name} {number}")
+    choices = REGIMES.get(regime, BASE).choices
+    fields = {field: draw.choice(options) for field, options in choices.items()}
+    whole = training_images(name)
+    images = fields["images"]
+    fields["images"] = min(whole, round(images * whole) if isinstance(images, float) else images)
+    pixels = (side_of(name) / 28) ** 2
+    affordable = int(MOST_WORK / (fields["images"] * pixels))
+    fields["epochs"] = max(FEWEST_EPOCHS, min(fields["epochs"], affordable))
+    return Training(name, number, regime, faults=planting, seed=draw.randrange(2**31), **fields)

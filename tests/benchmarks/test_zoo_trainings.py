@@ -1,0 +1,208 @@
+"""Trainings of the zoo: what is planned, what interventions measure, what is first by them, and how it is scored."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from benchmarks.diagnosis.trained import Judge
+from benchmarks.zoo import __main__ as command
+from benchmarks.zoo import score, trained
+from benchmarks.zoo.cuts import Cut, cut_of
+from benchmarks.zoo.data import image_set
+from benchmarks.zoo.draw import Sealed, sealed_sets
+from benchmarks.zoo.faults import FAULTS, plant
+from benchmarks.zoo.interventions import answers_of, figures
+from benchmarks.zoo.record import ZooRecord, append, keys_of, pack, read_set, unpack
+from benchmarks.zoo.sets import Built
+from benchmarks.zoo.trainings import Training, all_trainings, open_sets
+from benchmarks.zoo.truth import FIGURES, GAP, LOSS, TRAINING, Cause, causes_of, first_of, is_known
+
+CLASSES, SIDE = 4, 12
+
+
+@pytest.fixture(scope="module")
+def cut() -> Cut:
+    """800 random pictures of 80 groups, of which 200 are the referee's; each class has its own mean."""
+    rng = np.random.default_rng(5)
+    labels = np.tile(np.arange(CLASSES, dtype=np.int32), 200)
+    means = np.array([60, 80, 160, 180])[labels][:, None, None, None]
+    images = (means + rng.integers(-50, 51, (800, SIDE, SIDE, 1))).astype(np.uint8)
+    built = Built(images, labels, tuple("0123"), np.repeat(np.arange(80, dtype=np.int32), 10), 0)
+    whole = cut_of(built, (4, 2, 2, 2))
+    train = whole.splits["train"]
+    return replace(whole, splits={**whole.splits, "train": train[:160], "spare": train[160:]})
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    """Names the class whose brightness is nearest to the image's."""
+    centres = np.array([60, 80, 160, 180]) / 255
+    found = keras.Sequential([keras.Input((SIDE, SIDE, 1)), keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
+    found.set_weights([np.tile(2 * centres / SIDE**2, (SIDE**2, 1)), -(centres**2)])
+    return found
+
+
+def by_hand(network: keras.Model, data: Cut, rows) -> float:
+    answers = network.predict(data.images[rows].astype("float32") / 255, verbose=0).argmax(axis=1)
+    return float(np.mean(answers == data.labels[rows]))
+
+
+@pytest.mark.parametrize(
+    ("fault", "split"), [("rotated_test", "test"), ("inverted_validation", "validation"), ("exact_train_test", "test")]
+)
+def test_a_planted_fault_does_to_a_figure_what_numpy_counts_on_the_same_predictions(fault, split, cut, network):
+    planted = plant(cut, [(fault, 1), ("wrong_random_training", 0)], 7)
+    judge = Judge(network, image_set(planted.data))
+    rows = cut.splits["referee"]
+    (told,) = figures(planted, judge, answers_of(judge, cut.images[rows], cut.labels[rows]))
+    assert (told["fault"], told["split"], told["level"]) == (fault, split, 1)
+    rows = cut.splits[split]
+    without = plant(cut, [("wrong_random_training", 0)], 7).data
+    expected = by_hand(network, planted.data, rows) - by_hand(network, without, rows)
+    assert told["served"]["accuracy"][0] == pytest.approx(expected, abs=1e-6)
+    assert expected != 0
+
+
+def test_on_the_referees_images_a_fault_does_what_it_does_when_planted_there(cut, network):
+    planted = plant(cut, [("reversed_test", 2)], 7)
+    judge = Judge(network, image_set(planted.data))
+    rows = cut.splits["referee"]
+    (told,) = figures(planted, judge, answers_of(judge, cut.images[rows], cut.labels[rows]))
+    renamed = replace(cut, labels=CLASSES - 1 - cut.labels)
+    expected = by_hand(network, renamed, rows) - by_hand(network, cut, rows)
+    assert told["true"]["accuracy"][0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_copies_lift_a_figure_by_their_share_of_what_training_images_are_answered_better(cut, network):
+    planted = plant(cut, [("exact_train_test", 2)], 7)
+    judge = Judge(network, image_set(planted.data))
+    referee, train = cut.splits["referee"], cut.splits["train"]
+    (told,) = figures(planted, judge, answers_of(judge, cut.images[referee], cut.labels[referee]))
+    expected = 0.5 * (by_hand(network, cut, train) - by_hand(network, cut, referee))
+    assert told["true"]["accuracy"][0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def record(cut) -> ZooRecord:
+    """A training with inverted test images and few training images."""
+    faults = (("few_training", 0), ("inverted_test", 2))
+    training = Training(
+        "latin_capitals", 0, "planted", "plain", 160, 12, batch=8, rate=0.01, faults=faults, seed=1
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trained, "training_cut", lambda *_: cut)
+        return trained.train(training)
+
+
+def test_a_training_keeps_what_the_diagnosis_and_the_truth_need(record, tmp_path):
+    assert len(record.history["train_loss"]) == 12
+    assert record.diagnosis().gap is not None
+    truth = record.referee
+    assert set(truth["without"]) == {"few_training"}
+    assert [figure["fault"] for figure in truth["figures"]] == ["inverted_test"]
+    causes = {cause.name: cause for cause in causes_of(record)}
+    assert causes["inverted_test"].matters
+    assert first_of([*causes.values()]) == {"scale_mismatch"}
+    append(record, tmp_path)
+    append(replace(record, condition={**record.condition, "number": 1}), tmp_path)
+    first, second = read_set("latin_capitals", tmp_path)
+    assert first.diagnosis() == record.diagnosis()
+    assert keys_of("latin_capitals", tmp_path) == {first.training.key, second.training.key}
+    assert len(keys_of("latin_capitals", tmp_path)) == 2
+
+
+def test_the_answers_that_are_kept_are_those_of_the_stored_figures(record, cut):
+    for split in ("validation", "test"):
+        losses, right = unpack(record.answers[split], len(cut.splits[split]))
+        figures_of_split = record.kept["final"][split]
+        assert right.mean() == pytest.approx(figures_of_split["accuracy"], abs=1e-4)
+        assert losses.mean() == pytest.approx(figures_of_split["loss"], rel=2e-3)
+    again = unpack(pack(np.array([0.5, 2.0], np.float32), np.array([True, False])), 2)
+    assert (again[0].tolist(), again[1].tolist()) == ([0.5, 2.0], [True, False])
+
+
+# --- what is first ------------------------------------------------------------------------------------
+
+
+def cause(step: int, code: str, points: float, half: float = 0.01, *, matters: bool | None = True) -> Cause:
+    return Cause(code, step, frozenset({code}), points, points - half, points + half, matters)
+
+
+def test_figures_that_are_not_true_come_before_everything_that_costs_more():
+    causes = [cause(GAP, "too_little_data", 0.55), cause(FIGURES, "scale_mismatch", 0.37)]
+    assert first_of(causes) == {"scale_mismatch"}
+    assert first_of([*causes, cause(FIGURES, "leakage", 0.1)]) == {"scale_mismatch"}
+    assert first_of([*causes, cause(FIGURES, "leakage", 0.36, 0.05)]) == {"scale_mismatch", "leakage"}
+
+
+def test_what_has_no_points_never_silences_what_has_some():
+    causes = [cause(FIGURES, "leakage", 0.005, matters=False), cause(GAP, "too_little_data", 0.72)]
+    assert first_of(causes) == {"too_little_data"}
+    assert first_of([cause(FIGURES, "leakage", 0.02, 0.03, matters=None), causes[1]]) == {"leakage", "too_little_data"}
+
+
+def test_broken_training_comes_before_the_rest_of_the_gap_and_the_loss_last():
+    rest = [cause(LOSS, "overconfidence", 0, 0), cause(GAP, "label_noise", 0.2), cause(GAP, "split_shift", 0.04)]
+    assert first_of([*rest, cause(TRAINING, "not_converged", 0.03)]) == {"not_converged"}
+    assert first_of(rest) == {"label_noise"}
+    assert first_of(rest[:1]) == {"overconfidence"}
+    assert {"healthy", "cannot_tell"} <= first_of([])
+
+
+def test_without_a_referee_only_untrue_figures_tell_what_is_first(record):
+    small = replace(record, referee={**record.referee, "count": 0})
+    assert is_known(small, [cause(FIGURES, "leakage", 0.2)])
+    assert not is_known(small, [cause(GAP, "too_little_data", 0.2)])
+    assert is_known(record, [cause(GAP, "too_little_data", 0.2)])
+
+
+# --- the plan and the collection ----------------------------------------------------------------------
+
+
+def test_the_plan_has_nine_hundred_trainings_and_each_fault_in_both_halves():
+    halves = all_trainings(sealed=False), all_trainings(sealed=True)
+    assert sum(map(len, halves)) >= 900
+    for of_half, names in zip(halves, (open_sets(), sealed_sets()), strict=True):
+        assert {training.dataset for training in of_half} == set(names)
+        assert len({training.key for training in of_half}) == len(of_half)
+        assert {name for training in of_half for name, _ in training.faults} == set(FAULTS)
+        assert {level for training in of_half for _, level in training.faults} == {0, 1, 2}
+
+
+def test_what_is_kept_was_planned_and_is_judged_by_nothing_but_interventions():
+    planned = {training.key for training in all_trainings(sealed=False)}
+    for name in open_sets():
+        for record in read_set(name):
+            assert record.training.key in planned
+            assert first_of(causes_of(record))
+    sealed = {training.key for training in all_trainings(sealed=True)}
+    assert all(keys_of(name) <= sealed for name in sealed_sets())
+
+
+# --- the score ----------------------------------------------------------------------------------------
+
+
+def test_sealed_sets_are_not_scored_before_they_judge(monkeypatch):
+    monkeypatch.setattr(score, "read_set", lambda name: pytest.fail(f"{name} was read"))
+    with pytest.raises(Sealed):
+        list(score.tables(sealed=True))
+    with pytest.raises(SystemExit, match="judge once"):
+        command.main(["score", "--sealed"])
+
+
+def test_intervals_resample_whole_sets():
+    values = {"one": [1.0] * 90, "other": [0.0] * 10}
+    drawn = score.resampled(values, lambda drawn: float(np.mean(drawn)))
+    assert len(drawn) == 2000
+    assert set(drawn.tolist()) == {0.0, 0.9, 1.0}  # one twice, both, the other twice
+    assert np.mean(drawn == 0.9) == pytest.approx(0.5, abs=0.05)
+    assert score.share(values) == "90 of 100: 90.0% (0.0–100.0)"
+
+
+def test_the_tables_tell_what_is_right(record):
+    judged = score.judge(record)
+    lines = "\n".join(score.tables_of([judged], with_confusions=True))
+    assert f"| the verdict is right | {int(judged.is_right)} of 1" in lines
+    assert "| latin_capitals | 1 |" in lines
