@@ -18,7 +18,7 @@ FOLDS = 4
 ROUNDS = 2
 # How often a network sees each of its images, within bounds of how many it sees in all.
 VISITS = 22
-MIN_SEEN, MAX_SEEN = 12_800, 100_000
+MIN_SEEN, MAX_SEEN = 6_400, 100_000
 # What networks say is the mean of what they say after each of these parts of their training.
 PARTS = 4
 COUNTED_PARTS = 2
