@@ -11,9 +11,15 @@ from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Cause, Effort, Finding, Tier
-from heldout.diagnosis.gap.budget import Gap
+from heldout.diagnosis.gap.budget import Gap, Term
 from heldout.diagnosis.precedence import GRAVITY
-from heldout.diagnosis.thresholds import MIN_COPIED_SHARE, MIN_LEFT_TO_LEARN, MIN_RECALL, MIN_SURE_EFFECT
+from heldout.diagnosis.thresholds import (
+    MIN_COPIED_SHARE,
+    MIN_LEFT_TO_LEARN,
+    MIN_RECALL,
+    MIN_SHIFT_OF_IMAGES,
+    MIN_SURE_EFFECT,
+)
 
 TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other")
 # What makes figures untrue without explaining a gap, and how. It is named beside the verdict.
@@ -131,14 +137,14 @@ def _false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | N
     effects = [
         Effect.of(term.accuracy, term.accuracy_interval)
         for term in gap.terms
-        if term.finding == finding.code and (term.code in _FIGURE_TERMS or _is_of_another_kind(finding))
+        if (term.finding == finding.code and term.code in _FIGURE_TERMS) or _is_shown_by(term, finding)
     ]
     if finding.code == "label_order_mismatch" and (renamed := _effect_in_evidence(finding)) is not None:
         effects.append(renamed)
     largest = max(effects, key=lambda one: one.size, default=None)
     if finding.code == "leakage" and _copied_share(finding, facts) >= MIN_COPIED_SHARE:
-        unmeasured = largest is None or largest.interval is None
-        return (largest or Effect(0.0, None)) if unmeasured or (largest and largest.matters) else None
+        largest = largest or Effect(0.0, None)
+        return largest if largest.interval is None or largest.size >= MIN_SURE_EFFECT else None
     return largest if largest is not None and largest.matters else None
 
 
@@ -195,8 +201,9 @@ def _effect_in_evidence(finding: Finding) -> Effect | None:
     bounds = evidence.get("difference_interval")
     if bounds is None:
         return None
-    if "test_accuracy_renamed" in evidence:
-        change = evidence["test_accuracy_renamed"] - evidence["test_accuracy"]
+    split = evidence.get("split", "test")
+    if f"{split}_accuracy_renamed" in evidence:
+        change = evidence[f"{split}_accuracy_renamed"] - evidence[f"{split}_accuracy"]
     elif "train_accuracy" in evidence:
         change = evidence["validation_accuracy"] - evidence["train_accuracy"]
     else:
@@ -214,9 +221,15 @@ def _effect_of_conflicts(finding: Finding, facts: Facts) -> Effect | None:
     return Effect(lost, None) if lost >= MIN_SURE_EFFECT else None
 
 
-def _is_of_another_kind(finding: Finding) -> bool:
-    """Whether images were found to differ, and not just to be answered worse."""
-    return finding.code == "split_shift" and "audit" in finding.evidence
+def _is_shown_by(term: Term, finding: Finding) -> bool:
+    """Whether the audit found that a held-out split differs, and that one is answered worse than the other."""
+    evidence = finding.evidence
+    audit, split = evidence.get("audit"), evidence.get("split")
+    if term.code != "split_difference" or audit is None or finding.code == "leakage":
+        return False
+    if finding.code == "split_shift" and evidence.get("effect", 0.0) < MIN_SHIFT_OF_IMAGES:
+        return False
+    return bool(split == "test" and term.accuracy > 0) or bool(split == "validation" and term.accuracy < 0)
 
 
 def _copied_share(finding: Finding, facts: Facts) -> float:

@@ -115,3 +115,18 @@ def chance_of(figures: SplitFigures, classes: int) -> float:
     """The accuracy of always naming the most frequent class; of any class where their counts are not known."""
     counts = [sum(row) for row in figures.confusion]
     return max(counts) / sum(counts) if sum(counts) else 1 / classes
+
+
+def own_chance_of(figures: SplitFigures, classes: int, meant: Sequence[int] | None = None) -> float:
+    """The accuracy of the same answers if they had nothing to do with the images: how often each class is named.
+
+    Args:
+        meant: for each label the class that it means; None where labels are as they are.
+    Source: Cohen 1960, Educational and Psychological Measurement 20(1) (expected agreement).
+    """
+    confusion, count = figures.confusion, sum(map(sum, figures.confusion))
+    if not count:
+        return 1 / classes
+    answers = [sum(row[answer] for row in confusion) for answer in range(len(confusion))]
+    means = range(len(confusion)) if meant is None else meant
+    return sum(sum(row) * answers[answer] for row, answer in zip(confusion, means, strict=True)) / (count * count)

@@ -70,34 +70,24 @@ def _flattery(split: tuple[str, HeldOutCopies, Tally]) -> float:
 
 
 def describe_label_order(facts: Facts, finding: Finding) -> Words:
-    evidence, test = finding.evidence, facts.test
-    fix = "rename the test classes"
-    renamed = evidence.get("test_accuracy_renamed")
+    evidence = finding.evidence
+    split = evidence.get("split", "test")
+    name, figures = ("Validation", facts.validation) if split == "validation" else ("Test", facts.test)
+    fix = f"rename the {split} classes"
+    renamed, before = evidence.get(f"{split}_accuracy_renamed"), evidence.get(f"{split}_accuracy", 0.0)
     worse = ""
-    if evidence.get("worse_than_guessing") and test is not None:
+    if evidence.get("worse_than_guessing") and figures is not None:
         guessing = f"guessing gives {round(100 / max(2, len(facts.classes)))}"
-        worse = f"It answers worse than guessing ({of_100(test.accuracy)}; {guessing})."
-    if renamed is None:
-        if worse:
-            return Words(
-                "Test labels do not belong to the test images.",
-                worse,
-                "Check how the test labels were joined to the images",
-                "check the test labels",
-            )
-        return Words(
-            "Test labels are in another order.",
-            "The test split numbers its classes differently from the training split.",
-            "Rename the test classes",
-            fix,
-        )
-    before = float(evidence.get("test_accuracy", 0.0))
-    return Words(
-        "Test labels are in another order.",
-        worse or f"As they are, {of_100(before)} test images are answered correctly.",
-        f"Renaming the test classes gives {of_100(float(renamed))}",
-        fix,
-    )
+        worse = f"It answers worse than guessing ({of_100(figures.accuracy)}; {guessing})."
+    if renamed is not None:
+        effect = worse or f"As they are, {of_100(float(before))} {split} images are answered correctly."
+        action = f"Renaming the {split} classes gives {of_100(float(renamed))}"
+        return Words(f"{name} labels are in another order.", effect, action, fix)
+    if worse:
+        action = f"Check how the {split} labels were joined to the images"
+        return Words(f"{name} labels do not belong to the {split} images.", worse, action, f"check the {split} labels")
+    effect = f"The {split} split numbers its classes differently from the training split."
+    return Words(f"{name} labels are in another order.", effect, f"Rename the {split} classes", fix)
 
 
 # What undoing each change of pixels is called, and what the test images are.

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from heldout.diagnosis.thresholds import MAX_DIGITS
+
 
 def best_renaming(confusion: Sequence[Sequence[int]], *, more_than: float) -> list[int] | None:
     """For each label the answer that it should have been called, each answer once.
@@ -37,10 +39,17 @@ def usual_renamings(classes: Sequence[str]) -> list[list[int]]:
     count = len(classes)
     labels = list(range(count))
     found = [labels[1:] + labels[:1], labels[-1:] + labels[:-1], labels[::-1]]
-    if all(name.isdecimal() for name in classes):
-        by_number = sorted(labels, key=lambda label: int(classes[label]))
-        by_name = sorted(labels, key=lambda label: classes[label])
-        for given, meant in ((by_number, by_name), (by_name, by_number)):
-            found.append([meant[given.index(label)] for label in labels])
+    by_name = sorted(labels, key=lambda label: classes[label])
+    by_number = sorted(labels, key=lambda label: _number_in(classes[label]))
+    for order in (by_name, by_number):
+        found += [order, [order.index(label) for label in labels]]
+    for given, meant in ((by_number, by_name), (by_name, by_number)):
+        found.append([meant[given.index(label)] for label in labels])
     unique = {tuple(renaming) for renaming in found if renaming != labels}
     return [list(renaming) for renaming in sorted(unique)]
+
+
+def _number_in(name: str) -> tuple[str, int]:
+    """`class 10` after `class 9`."""
+    start = name.rstrip("0123456789")
+    return start, int(name[len(start) :][:MAX_DIGITS] or 0)

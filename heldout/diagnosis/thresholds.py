@@ -14,6 +14,9 @@ MIN_SHARED_DIFFERENCES = 4
 # (draws 1-3)
 MIN_EPOCHS_TO_SETTLE = 8
 
+# Epochs. A network that has learned next to nothing by then needs no more of them. (zoo, open sets)
+MIN_EPOCHS_TO_LEARN = 12
+
 # --- curves: how far beyond noise --------------------------------------------------------------------
 
 # Standard deviation of a normal distribution, in units of its median absolute deviation. (mathematics)
@@ -81,6 +84,8 @@ MIN_LOST_DESCENT = 0.5
 
 # --- underfitting and not converged ------------------------------------------------------------------
 
+# Share of the loss of guessing. A training loss above it shows that next to nothing was learned. (zoo, open sets)
+MIN_LOSS_OF_GUESSING = 0.95
 # Skill (0 guesses, 1 knows all) on images. Below, they are not known. (draw 1)
 MIN_KNOWN_SKILL = 0.7
 # Skill by the probability of the labels, which a loss alone tells. Below, images may not be known: a network of ten
@@ -101,6 +106,9 @@ MAX_SMALL_GAP = 0.02
 MIN_MEMORISED_SKILL = 0.6
 # Skill that validation may have at most where nothing holds for it. (draws 1-4)
 MAX_CHANCE_SKILL = 0.25
+# Training images for each class. Of fewer, too little can be learned to tell wrong labels from a hard problem.
+# (zoo, open sets)
+MIN_IMAGES_OF_NOISE = 10
 # Skill on training images, from which an epoch says something of labels. Before, a network that always names one class
 # is right as often as that class is there. (draws 1-4)
 MIN_COMPARED_SKILL = 0.3
@@ -126,12 +134,19 @@ COMPARISON_CONFIDENCE = 0.99
 MAX_SELECTION_EFFECT = 0.02
 # Accuracy by which validation is better than test where test is surely another kind of data. (first)
 MIN_CRITICAL_SHIFT = 0.08
+# The same of one of the usual renamings: there are few of them, so that chance has less choice. (zoo, open sets)
+MIN_EXPLAINED_BY_USUAL = 0.5
+# Share of what pixels differ by that the audit's split explains. Smaller shifts are found where sources differ by
+# nature. (zoo, open sets)
+MIN_SHIFT_OF_IMAGES = 0.05
 # Share of the missing test accuracy that renaming the classes must bring back. (draws 1-6)
 MIN_EXPLAINED_BY_RENAMING = 0.8
 # Accuracy, half of its interval's width: a test is large enough if it is known this well. (first)
 MAX_TEST_UNCERTAINTY = 0.02
 # The same, above which a test is too small for a warning. (first)
 MAX_TEST_UNCERTAINTY_OF_INFO = 0.04
+# Digits of the number at the end of a class's name. (longer ones are no numbers of classes)
+MAX_DIGITS = 9
 # Share of validation images from which copies of training images are critical. (the audit's own bound)
 MIN_CRITICAL_LEAK = 0.01
 

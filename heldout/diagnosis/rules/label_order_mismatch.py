@@ -6,22 +6,23 @@ from typing import Any
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.effect import Effect
-from heldout.diagnosis.evaluation import chance_of
+from heldout.diagnosis.evaluation import SplitFigures, own_chance_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.gap.budget import accuracy_of, levels_of
+from heldout.diagnosis.gap.budget import accuracy_of, counts_of, levels_of
 from heldout.diagnosis.renaming import best_renaming, usual_renamings
 from heldout.diagnosis.thresholds import (
     COMPARISON_CONFIDENCE,
     MAX_SELECTION_EFFECT,
     MIN_CRITICAL_SHIFT,
     MIN_EXPLAINED_BY_RENAMING,
+    MIN_EXPLAINED_BY_USUAL,
 )
 from heldout.diagnosis.undone_pixels import without_copies
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval, paired_interval, wilson_interval
 from heldout.mending import offers
-from heldout.stored.gap import StoredGap
+from heldout.stored.gap import PixelsUndone, StoredGap
 
 
 def find(facts: Facts) -> list[Finding]:
@@ -29,74 +30,122 @@ def find(facts: Facts) -> list[Finding]:
 
     A usual renaming is told by few images; and answers that are worse than guesses need none.
     """
-    worse = {"worse_than_guessing": True, "by_answers": True} if is_worse_than_guessing(facts) else {}
+    split = worse_than_guessing(facts)
     if "label_order_mismatch" in facts.audited:
-        return [replace(one, evidence=one.evidence | worse) for one in facts.audited["label_order_mismatch"]]
-    found = _by_confusion(facts) if facts.budget is None else _measured(facts)
-    found = found or _by_usual_renaming(facts) or (_without_renaming(facts) if worse else [])
+        found = list(facts.audited["label_order_mismatch"])
+    else:
+        found = _by_confusion(facts) if facts.budget is None else _measured(facts)
+        found = found or _by_usual_renaming(facts) or ([] if split is None else _without_renaming(facts, split))
+    worse = {} if split is None else {"worse_than_guessing": True, "by_answers": True}
     return [replace(one, evidence=one.evidence | worse) for one in found]
 
 
-def is_worse_than_guessing(facts: Facts) -> bool:
-    """Whether test is surely answered worse than by guesses, and validation surely better."""
-    validation, test, classes = facts.validation, facts.test, len(facts.classes)
-    if validation is None or test is None or classes < 2:
+def worse_than_guessing(facts: Facts) -> str | None:
+    """The held-out split that is surely answered worse than by guesses, where the other one is surely better."""
+    for split, figures, other in (
+        ("test", facts.test, facts.validation),
+        ("validation", facts.validation, facts.test),
+    ):
+        if figures is not None and other is not None and len(facts.classes) > 1:
+            guesses = min(1 / len(facts.classes), own_chance_of(figures, len(facts.classes)))
+            right = _right_in(facts, split, figures)
+            high = wilson_interval(*right, COMPARISON_CONFIDENCE)[1]
+            low = wilson_interval(*other.counts, COMPARISON_CONFIDENCE)[0]
+            if high < guesses and low > own_chance_of(other, len(facts.classes)):
+                return split
+    return None
+
+
+def _right_in(facts: Facts, split: str, figures: SplitFigures) -> tuple[int, int]:
+    """Right answers, and all: of test with its pixels undone, since wrong pixels alone can make answers that bad."""
+    if split == "test" and facts.gap is not None and facts.gap.pixels is not None and _are_undone(facts.gap.pixels):
+        return counts_of(facts.gap.pixels.tally)
+    return figures.counts
+
+
+def _are_undone(pixels: PixelsUndone | None) -> bool:
+    """Whether test is answered better with its pixels undone, beyond chance."""
+    if pixels is None:
         return False
-    high = wilson_interval(*test.counts, COMPARISON_CONFIDENCE)[1]
-    low = wilson_interval(*validation.counts, COMPARISON_CONFIDENCE)[0]
-    return high < 1 / classes and low > chance_of(validation, classes)
+    change = pixels.change
+    interval = paired_interval(change.gained, change.lost, change.count)
+    return Effect((change.gained - change.lost) / change.count, interval).matters
 
 
 def _by_usual_renaming(facts: Facts) -> list[Finding]:
-    """The usual mistakes of numbering, each tried on all test images: they share the false alarms.
+    """The usual mistakes of numbering, each tried on all images of a held-out split: they share the false alarms.
 
-    One has to explain most of what is missing beside validation, unless test is answered worse than by guesses.
+    One has to explain most of what is missing beside the other split, unless answers are worse than guesses. What
+    it would bring by chance, because a frequent answer gets the name of a frequent class, does not count.
     """
-    test, validation, classes = facts.test, facts.validation, len(facts.classes)
-    if test is None or validation is None or len(test.confusion) != classes:
-        return []
-    missing = 0.0 if is_worse_than_guessing(facts) else validation.accuracy - test.accuracy
-    renamings = usual_renamings(facts.classes)
+    worse, classes = worse_than_guessing(facts), len(facts.classes)
+    found = []
+    for split, figures, other in (
+        ("test", facts.test, facts.validation),
+        ("validation", facts.validation, facts.test),
+    ):
+        if figures is None or other is None or len(figures.confusion) != classes:
+            continue
+        if split == "test" and facts.gap is not None and _are_undone(facts.gap.pixels):
+            continue  # its confusion is that of other pixels
+        missing = 0.0 if split == worse else other.accuracy - figures.accuracy
+        renaming = _best_usual(figures, facts.classes, missing)
+        if renaming is not None:
+            found.append(_usually_renamed(facts, split, figures, *renaming))
+    return found[:1]
+
+
+def _best_usual(
+    figures: SplitFigures, classes: Sequence[str], missing: float
+) -> tuple[list[int], float, tuple[float, float]] | None:
+    """The usual renaming that surely brings back most, how much, and with which interval; None if none does."""
+    renamings = usual_renamings(classes)
     confidence = 1 - (1 - COMPARISON_CONFIDENCE) / max(1, len(renamings))
     best, at_least = None, MAX_SELECTION_EFFECT
     for renaming in renamings:
-        moved = [label for label in range(classes) if renaming[label] != label]
-        gained = sum(test.confusion[label][renaming[label]] for label in moved)
-        lost = sum(test.confusion[label][label] for label in moved)
-        low, high = paired_interval(gained, lost, test.count, confidence)
-        if low > at_least and (gained - lost) / test.count >= MIN_EXPLAINED_BY_RENAMING * missing:
-            best, at_least = (renaming, (gained - lost) / test.count, (low, high)), low
-    if best is None:
-        return []
-    renaming, gain, interval = best
-    severity: Severity = "critical" if at_least > MIN_CRITICAL_SHIFT else "warning"
-    evidence = {"difference_interval": [*interval], "by_answers": True}
-    return [_finding(facts, test.accuracy, test.accuracy + gain, renaming, severity, evidence, _mend(facts, renaming))]
+        moved = [label for label in range(len(classes)) if renaming[label] != label]
+        gained = sum(figures.confusion[label][renaming[label]] for label in moved)
+        lost = sum(figures.confusion[label][label] for label in moved)
+        gain, (low, high) = (gained - lost) / figures.count, paired_interval(gained, lost, figures.count, confidence)
+        by_chance = own_chance_of(figures, len(classes), renaming) - own_chance_of(figures, len(classes))
+        if low - max(0.0, by_chance) > at_least and gain >= MIN_EXPLAINED_BY_USUAL * missing:
+            best, at_least = (renaming, gain, (low, high)), low
+    return best
 
 
-def _mend(facts: Facts, renaming: Sequence[int]) -> dict[str, Any] | None:
-    """The body of a new version of the dataset in which the test classes have the names that they mean."""
+def _usually_renamed(
+    facts: Facts,
+    split: str,
+    figures: SplitFigures,
+    renaming: Sequence[int],
+    gain: float,
+    interval: tuple[float, float],
+) -> Finding:
+    severity: Severity = "critical" if interval[0] > MIN_CRITICAL_SHIFT else "warning"
     names = facts.classes
-    return offers.renaming(
-        "test", {names[given]: names[meant] for given, meant in enumerate(renaming) if given != meant}
-    )
+    meant = {names[given]: names[means] for given, means in enumerate(renaming) if given != means}
+    evidence = {"split": split, "difference_interval": [*interval], "by_answers": True}
+    before, mend = figures.accuracy, offers.renaming(split, meant)
+    return _finding(facts, before, before + gain, renaming, severity, evidence, mend)
 
 
-def _without_renaming(facts: Facts) -> list[Finding]:
-    test, validation = facts.test, facts.validation
-    assert test is not None
-    assert validation is not None
+def _without_renaming(facts: Facts, split: str) -> list[Finding]:
+    splits = {"test": facts.test, "validation": facts.validation}
+    figures, other = splits.pop(split), next(one for name, one in splits.items() if name != split)
+    assert figures is not None
+    assert other is not None
     guessing = 1 / len(facts.classes)
+    name = next(name for name in ("test", "validation") if name != split)
     return [
         Finding(
             "label_order_mismatch",
             "critical",
-            f"The network answers {percent(test.accuracy)} of the test images correctly, which is worse than guessing "
-            f"({percent(guessing)}), but {percent(validation.accuracy)} of the validation images. Images that are only "
-            "harder are answered as well as by guessing: the labels of test do not belong to its images. No renaming "
-            "of classes explains it.",
-            {"test_accuracy": test.accuracy, "validation_accuracy": validation.accuracy, "chance": guessing},
-            (remedies.mend_data("Check how the labels of the test split were joined to its images."),),
+            f"The network answers {percent(figures.accuracy)} of the {split} images correctly, which is worse than "
+            f"guessing ({percent(guessing)}), but {percent(other.accuracy)} of the {name} images. Images that are only "
+            f"harder are answered as well as by guessing: the labels of {split} do not belong to its images. No "
+            "renaming of classes explains it.",
+            {"split": split, f"{split}_accuracy": figures.accuracy, "chance": guessing, "by_answers": True},
+            (remedies.mend_data(f"Check how the labels of the {split} split were joined to its images."),),
         )
     ]
 
@@ -160,15 +209,17 @@ def _finding(
     mapping = {names[given]: names[meant] for given, meant in enumerate(renaming) if given != meant}
     shown = ", ".join(f"{given} → {meant}" for given, meant in list(mapping.items())[:10])
     shown += ", …" if len(mapping) > 10 else ""
+    split = evidence.get("split", "test")
+    other = "validation" if split == "test" else "test"
     return Finding(
         "label_order_mismatch",
         severity,
-        "The test split numbers its classes in another order than training and validation do: test accuracy is "
+        f"The {split} split numbers its classes in another order than training and {other} do: {split} accuracy is "
         f"{percent(before)}{aside}, and {percent(after)} if the classes are renamed ({shown}).",
-        {"test_accuracy": before, "test_accuracy_renamed": after, "renamed": mapping, **evidence},
+        {f"{split}_accuracy": before, f"{split}_accuracy_renamed": after, "renamed": mapping, **evidence},
         (
             remedies.mend_data(
-                "Number the classes of the test split as the training split does.",
+                f"Number the classes of the {split} split as the training split does.",
                 mend,
             ),
         ),

@@ -1,24 +1,30 @@
 """Memorised noise: the training images are known by heart, and nothing holds beyond them."""
 
 from heldout.diagnosis import remedies
-from heldout.diagnosis.evaluation import chance_of, skill_of
+from heldout.diagnosis.evaluation import SplitFigures, chance_of, own_chance_of, skill_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_CHANCE_SKILL, MIN_MEMORISED_SKILL
+from heldout.diagnosis.thresholds import (
+    COMPARISON_CONFIDENCE,
+    MAX_CHANCE_SKILL,
+    MIN_IMAGES_OF_NOISE,
+    MIN_MEMORISED_SKILL,
+)
 from heldout.diagnosis.words import percent
 from heldout.intervals import wilson_interval
 
 
 def find(facts: Facts) -> list[Finding]:
     train, validation, classes = facts.train, facts.validation, len(facts.classes)
-    if train is None or validation is None or classes < 2:
+    if train is None or validation is None or classes < 2 or train.count < MIN_IMAGES_OF_NOISE * classes:
         return []
     last = [value for value in facts.curves.history.train_accuracy if value is not None]
     known = max([train.accuracy, *last[-1:]])
     low, high = wilson_interval(*validation.counts)
     chance = chance_of(validation, classes)
-    if wilson_interval(*validation.counts, COMPARISON_CONFIDENCE)[0] > chance:
-        return []  # little that holds is more than nothing: labels that are drawn by lot give guesses
+    # Little that holds for new images is more than nothing: labels that are drawn by lot give guesses.
+    if _is_better_than_guesses(validation, classes) or _is_better_than_guesses(facts.test, classes):
+        return []
     if skill_of(known, chance_of(train, classes)) < MIN_MEMORISED_SKILL or skill_of(high, chance) > MAX_CHANCE_SKILL:
         return []
     return [
@@ -37,3 +43,9 @@ def find(facts: Facts) -> list[Finding]:
             (remedies.mend_data("Check how labels were joined to images: they look shuffled."),),
         )
     ]
+
+
+def _is_better_than_guesses(figures: SplitFigures | None, classes: int) -> bool:
+    if figures is None:
+        return False
+    return wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)[0] > own_chance_of(figures, classes)

@@ -1,5 +1,6 @@
 """Not converged: training ended too early to judge the network."""
 
+from math import log
 from typing import Any
 
 from heldout.diagnosis import remedies
@@ -10,7 +11,12 @@ from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.knowledge import has_nothing_left_to_learn
 from heldout.diagnosis.rules import diverged, label_noise
 from heldout.diagnosis.sentences import bouncing
-from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE
+from heldout.diagnosis.thresholds import (
+    MIN_EPOCHS_TO_LEARN,
+    MIN_EPOCHS_TO_SETTLE,
+    MIN_LARGE_GAP,
+    MIN_LOSS_OF_GUESSING,
+)
 from heldout.diagnosis.words import counted, figure_of, percent
 
 
@@ -18,6 +24,8 @@ def both_losses_fall(facts: Facts) -> list[Finding]:
     """Both losses are still falling at the end."""
     curves, heldout, training = facts.curves, facts.curves.heldout, facts.curves.training
     if heldout is None or training is None or not (heldout.still_falls and training.still_falls):
+        return []
+    if hardly_learns(facts):
         return []
     seen = f"{_still_falls(curves, heldout, curves.name)}, and the {curves.training_name} fell too"
     return _finding(facts, seen, {"fell": heldout.fall, "noise": heldout.noise}, still_falls=True)
@@ -27,7 +35,11 @@ def training_images_unknown_yet(facts: Facts) -> list[Finding]:
     """Not even the training images are known, and their loss still falls, or there were few epochs."""
     curves, train, training = facts.curves, facts.train, facts.curves.training
     still_falls = training is not None and training.still_falls
-    if train is None or curves.heldout is None or facts.knows_training is not False:
+    if train is None or curves.heldout is None or hardly_learns(facts):
+        return []
+    # Much better answers to training images than to others show that the network is large enough, and no more.
+    is_learning = still_falls and 1 - train.accuracy >= MIN_LARGE_GAP
+    if facts.knows_training is not False and not (is_learning and facts.budget is not None):
         return []
     if curves.onset_epoch is not None or both_losses_fall(facts):
         return []
@@ -41,9 +53,17 @@ def training_images_unknown_yet(facts: Facts) -> list[Finding]:
     return _finding(facts, seen, {"training_fell": fall, "train_accuracy": train.accuracy}, still_falls=still_falls)
 
 
+def hardly_learns(facts: Facts) -> bool:
+    """Whether many epochs have brought the training loss hardly below that of guessing: more of them do not help."""
+    train, classes = facts.train, len(facts.classes)
+    if train is None or train.loss is None or classes < 2 or facts.curves.epochs < MIN_EPOCHS_TO_LEARN:
+        return False
+    return train.loss > MIN_LOSS_OF_GUESSING * log(classes)
+
+
 def still_learns(facts: Facts) -> bool:
     """Whether it is too early to judge the network; that an earlier epoch was kept is another matter."""
-    if diverged.find(facts):
+    if diverged.find(facts) or hardly_learns(facts):
         return False
     if has_nothing_left_to_learn(facts):
         return False

@@ -5,6 +5,7 @@ from math import log
 from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.rules import not_converged
 from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
@@ -12,7 +13,7 @@ from heldout.intervals import newcombe_interval
 
 def find(facts: Facts) -> list[Finding]:
     train, validation, training = facts.train, facts.validation, facts.curves.training
-    still_falls = training is not None and training.still_falls
+    still_falls = training is not None and training.still_falls and not not_converged.hardly_learns(facts)
     if train is None or validation is None or facts.knows_training is not False:
         return []
     if still_falls or (facts.curves.epochs < MIN_EPOCHS_TO_SETTLE and not facts.has_answers_alone):
