@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import hypot
 
 from benchmarks.zoo.record import ZooRecord
-from benchmarks.zoo.truth import Z, points_of
+from benchmarks.zoo.truth import Z, codes_of_fault, points_of
 from heldout.diagnosis import Diagnosis
 
 # Terms that a fault of test or of validation has, by the beginning of its name.
@@ -70,6 +70,7 @@ def compared_of(record: ZooRecord, diagnosis: Diagnosis) -> Iterator[Compared]:
             yield Compared(code, True, measured, interval, *planted[code])
         elif term is not None and truth["count"]:
             yield Compared(code, False, term.accuracy, term.accuracy_interval, 0.0, 0.0)
+    yield from _without_term(record, diagnosis)
     if truth["count"] and not _changes_validation(record):
         late, late_error = truth.get("late", {}).get("accuracy", (0.0, 0.0))
         if term := given.get("late_epochs"):
@@ -85,7 +86,7 @@ def _planted_terms(record: ZooRecord) -> dict[str, tuple[float, float]]:
     """What is true of the terms that planted faults have: positive where they widen the gap."""
     found: dict[str, tuple[float, float]] = {}
     for figure in record.referee["figures"]:
-        code = next((term for start, term in TERM_OF_FAULT.items() if figure["fault"].startswith(start)), None)
+        code = _term_of(figure["fault"])
         is_test = figure["split"] == "test"
         # In validation only copies have a term of their own.
         if code is None or (code != "copies" and not is_test):
@@ -98,6 +99,22 @@ def _planted_terms(record: ZooRecord) -> dict[str, tuple[float, float]]:
         before, before_error = found.get(code, (0.0, 0.0))
         found[code] = before + (-points if is_test else points), hypot(before_error, error)
     return found
+
+
+def _without_term(record: ZooRecord, diagnosis: Diagnosis) -> Iterator[Compared]:
+    """Planted faults of validation that have no term: by what the diagnosis says that the figure is off."""
+    for figure in record.referee["figures"]:
+        codes = codes_of_fault(figure["fault"])
+        if figure["split"] != "validation" or not codes or _term_of(figure["fault"]) == "copies":
+            continue
+        told = next((one for one in diagnosis.causes if one.code in codes and one.points is not None), None)
+        points, error = points_of(figure)
+        measured, interval = (0.0, None) if told is None else (told.points or 0.0, told.interval)
+        yield Compared("in validation, no term", True, measured, interval, abs(points), error)
+
+
+def _term_of(fault: str) -> str | None:
+    return next((term for start, term in TERM_OF_FAULT.items() if fault.startswith(start)), None)
 
 
 def _changes_validation(record: ZooRecord) -> bool:
