@@ -7,6 +7,7 @@ list           a table of all sets, and which are sealed
 draw           draw the sealed half again and write it
 suspects …     what the search for wrong labels says of the sets, beside the truth; `suspects --help` has the choices
 train [--sets open|sealed] [--minutes N]   train what the collection lacks; nothing is told of what comes out
+audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
 score          tables of the open sets
 score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
 """
@@ -46,6 +47,13 @@ def main(arguments: list[str]) -> None:
         case ["train", *options]:
             chosen = _options(options, {"--sets": "open", "--minutes": "inf"})
             train(chosen["--sets"] == "sealed", float(chosen["--minutes"]))
+        case ["audit", *names] if set(names) <= set(ZOO):
+            from benchmarks.zoo.audited import audit_again
+            from benchmarks.zoo.trainings import open_sets
+
+            for name in names or open_sets():
+                audit_again(name)
+                print(name, flush=True)
         case ["score", *flags] if {*flags} <= {"--sealed", "--unseal"}:
             from benchmarks.zoo.score import tables
 

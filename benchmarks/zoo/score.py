@@ -19,6 +19,7 @@ from benchmarks.zoo.terms import Compared, compared_of
 from benchmarks.zoo.trainings import open_sets
 from benchmarks.zoo.truth import FIGURES, NOTHING, Cause, causes_of, first_of, is_known
 from heldout.diagnosis import Diagnosis
+from heldout.diagnosis.findings import HEALTHY
 
 T = TypeVar("T")
 
@@ -151,7 +152,7 @@ def _by_code(known: Rows) -> Iterator[str]:
     codes = {code for one in known for cause in one.causes if cause.matters for code in cause.codes}
     yield "| verdict | true | first | named first | said | rightly said |"
     yield "|---|---|---|---|---|---|"
-    for code in sorted(codes | {one.diagnosis.verdict for one in known}):
+    for code in sorted(codes | {HEALTHY} | {one.diagnosis.verdict for one in known}):
         true = [one for one in known if any(cause.matters and code in cause.codes for cause in one.causes)]
         if code in NOTHING:
             true = [one for one in known if code in (one.accepted or ())]

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.diagnosis.trained import Judge
 from benchmarks.zoo import __main__ as command
-from benchmarks.zoo import score, trained
+from benchmarks.zoo import audited, score, trained
 from benchmarks.zoo.cuts import Cut, cut_of
 from benchmarks.zoo.data import image_set
 from benchmarks.zoo.draw import Sealed, sealed_sets
@@ -121,6 +121,15 @@ def test_the_answers_that_are_kept_are_those_of_the_stored_figures(record, cut):
         assert losses.mean() == pytest.approx(figures_of_split["loss"], rel=2e-3)
     again = unpack(pack(np.array([0.5, 2.0], np.float32), np.array([True, False])), 2)
     assert (again[0].tolist(), again[1].tolist()) == ([0.5, 2.0], [True, False])
+
+
+def test_an_audit_again_finds_the_same_in_the_same_images(record, cut, monkeypatch):
+    monkeypatch.setattr(audited, "training_cut", lambda *_: cut)
+    forgotten = replace(record, audit=[], gap=record.gap | {"validation_copies": None})
+    again = audited.audited(forgotten)
+    assert again.audit == record.audit
+    assert again.gap["validation_copies"]["clean"] == pytest.approx(record.gap["validation_copies"]["clean"], rel=0.01)
+    assert again.gap["test_copies"] == record.gap["test_copies"]
 
 
 # --- what is first ------------------------------------------------------------------------------------

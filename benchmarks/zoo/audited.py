@@ -1,0 +1,65 @@
+"""Audit the data of kept trainings again, as today's audit does it, without training."""
+
+import gzip
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.diagnosis.trained import audit_with_relations
+from benchmarks.zoo.data import image_set, training_cut
+from benchmarks.zoo.faults import plant
+from benchmarks.zoo.record import COLLECTION, ZooRecord, read_set, unpack
+from models.arrays import ImageSet
+from models.relations import Relations
+from worker.training.gap import related_images
+
+
+def audit_again(name: str, folder: Path = COLLECTION) -> None:
+    """Replace the findings of a set's trainings, and the parts of their gap that hang on which images are copies.
+
+    What was measured under other pixels or labels stays, with the copies of then: that needs the weights.
+    """
+    records = [audited(record) for record in read_set(name, folder)]
+    lines = (json.dumps(asdict(record), separators=(",", ":"), allow_nan=False) + "\n" for record in records)
+    written = folder / f"{name}.jsonl.gz.new"
+    written.write_bytes(b"".join(gzip.compress(line.encode(), mtime=0) for line in lines))
+    written.rename(folder / f"{name}.jsonl.gz")
+
+
+def audited(record: ZooRecord) -> ZooRecord:
+    """The record with what today's audit finds in its images."""
+    training = record.training
+    cut = training_cut(training.dataset, training.images, training.seed)
+    images = image_set(plant(cut, training.faults, training.seed).data)
+    findings, relations = audit_with_relations(images)
+    found = replace(record, audit=findings)
+    if record.gap is not None:
+        counted = copies_counted(record, images, relations)
+        if record.gap["pixels"] or record.gap["labels"]:
+            del counted["test_copies"]  # what was undone in the images that were no copies then
+        found = replace(found, gap=record.gap | counted)
+    return found.rounded()
+
+
+def copies_counted(record: ZooRecord, images: ImageSet, relations: Relations) -> dict[str, Any]:
+    """`validation_copies` and `test_copies` of the stored gap, from the answers that are kept."""
+    related = related_images(relations, {split: images.splits[split] for split in ("train", "validation", "test")})
+    counted: dict[str, Any] = {}
+    for split, are_related in related.items():
+        losses, right = unpack(record.answers[split], len(are_related))
+        counted[f"{split}_copies"] = {
+            "clean": _tally(losses[~are_related], right[~are_related]),
+            "copied": _tally(losses[are_related], right[are_related]),
+        }
+    return counted
+
+
+def _tally(losses: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> dict[str, Any] | None:
+    if not len(losses):
+        return None
+    exact = losses.astype(np.float64)
+    variance = float(exact.var(ddof=1)) if len(exact) > 1 else 0.0
+    return {"count": len(exact), "correct": int(right.sum()), "loss": float(exact.mean()), "loss_variance": variance}
