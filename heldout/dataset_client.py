@@ -13,6 +13,7 @@ from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from heldout.views.dataset_images import DatasetImagePage
 from heldout.views.ledger import LedgerView
+from heldout.views.mending import DifferentView, EffectView
 from heldout.views.suspects import SuspectsView
 
 
@@ -149,6 +150,28 @@ class DatasetMethods:
         route = _dataset(dataset_id) + "/versions"
         headers = idempotent(idempotency_key)
         return await self._answers.read(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
+
+    @dual
+    async def dataset_effect(self, dataset_id: str, changes: VersionChanges | Mapping[str, Any]) -> EffectView:
+        """How many images of which split changes would remove or change; nothing is made."""
+        body = changes.body() if isinstance(changes, VersionChanges) else changes
+        route = _dataset(dataset_id) + "/versions/effect"
+        return await self._answers.read(EffectView, "POST", route, body=body, repeatable=True)
+
+    @dual
+    async def tell_apart(
+        self, dataset_id: str, pairs: Iterable[tuple[int, int]], *, different: bool = True
+    ) -> DifferentView:
+        """Say that images which look alike are different: they are reported neither as copies nor as look-alikes.
+
+        Args:
+            pairs: positions of two images each. Versions derived from this one remember them.
+            different: False forgets the answer.
+        """
+        body = {"pairs": [list(pair) for pair in pairs], "different": different}
+        return await self._answers.read(
+            DifferentView, "POST", _dataset(dataset_id) + "/different", body=body, repeatable=True
+        )
 
     @dual
     async def delete_dataset(self, dataset_id: str) -> None:

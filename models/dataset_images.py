@@ -1,14 +1,14 @@
 """Which images of a dataset are in a split and have a class, a page of them, from its stored files."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.file_names import members_key, names_of
+from models.file_names import FileNames, members_key, names_of
 from models.store import file_digests
-from models.stored_files import read_labels, read_splits, require_whole
+from models.stored_files import read_file, read_labels, read_splits, require_whole
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,26 @@ def images_of_split(
     if label is not None:
         indices = indices[labels[indices] == label]
     chosen = indices[after : after + limit].tolist()
-    names = _names(session, blobs, dataset_id, chosen)
+    names = names_at(session, blobs, dataset_id, chosen)
     return [ListedImage(index, int(labels[index]), names.get(index)) for index in chosen], len(indices)
 
 
-def _names(session: Session, blobs: Blobs, dataset_id: str, indices: Sequence[int]) -> dict[int, str]:
+def positions_of(session: Session, blobs: Blobs, dataset_id: str, names: Collection[str]) -> dict[str, int]:
+    """Where the images of these names are, as far as there are such images. Raises what `images_of_split` does."""
+    key, wanted = members_key(dataset_id), set(names)
+    if not wanted:
+        return {}
+    try:
+        listed = FileNames(read_file(session, blobs, key))
+    except BlobMissing:
+        if file_digests.find(session, key) is not None:
+            raise
+        return {}
+    return {name: index for index in range(len(listed)) if (name := listed[index]) in wanted}
+
+
+def names_at(session: Session, blobs: Blobs, dataset_id: str, indices: Collection[int]) -> dict[int, str]:
+    """The names of the images at these positions, as far as they have any. Raises what `images_of_split` does."""
     key = members_key(dataset_id)
     try:
         require_whole(session, blobs, key)

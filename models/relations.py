@@ -7,7 +7,11 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arrays import SPLITS
+
 FILE_NAME = "relations.npz"
+# Where an image of a cluster of copies stays: held-out images are few.
+_FIRST_TO_STAY = ("test", "validation", "train")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,29 @@ def units_of(relations: Relations) -> NDArray[np.int64] | None:
     """
     units = relations.units()
     return None if np.array_equal(units, np.arange(len(units))) else units.astype(np.int64)
+
+
+def superfluous_copies(
+    copy_of: NDArray[np.int32], labels: NDArray[np.int32], split_of: NDArray[np.int8]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of copies that do not stay where one of each cluster does, and rows of clusters with different labels.
+
+    Args: all (images,); copy_of is the same for the images of one cluster; split_of positions in SPLITS.
+    """
+    sizes = np.bincount(copy_of, minlength=len(copy_of))
+    in_cluster = np.flatnonzero(sizes[copy_of] > 1)
+    if not len(in_cluster):
+        return in_cluster, in_cluster
+    clusters = copy_of[in_cluster]
+    _, first, which = np.unique(clusters, return_index=True, return_inverse=True)
+    differs = labels[in_cluster] != labels[in_cluster][first][which]
+    is_conflict = np.isin(clusters, clusters[differs])
+    conflicting, agreeing = in_cluster[is_conflict], in_cluster[~is_conflict]
+    preference = np.array([_FIRST_TO_STAY.index(split) for split in SPLITS])
+    order = np.lexsort((agreeing, preference[split_of[agreeing]], copy_of[agreeing]))
+    ordered = agreeing[order]
+    is_first = np.append(True, copy_of[ordered][1:] != copy_of[ordered][:-1])[: len(ordered)]
+    return np.sort(ordered[~is_first]), conflicting
 
 
 def relations_key(dataset_id: str) -> str:

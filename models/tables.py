@@ -74,6 +74,8 @@ class DatasetRow(Base):
     suspects_status: Mapped[SuspectsStatus | None]  # null: nobody has asked for its suspected labels
     derived_from: Mapped[dict[str, Any] | None]  # `{dataset}`, the version that it was made from; null: an upload
     changes: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)  # of that version; lists do without
+    # Positions of pairs of images that somebody has told apart, though they look alike; lists do without.
+    different: Mapped[list[Any] | None] = mapped_column(deferred=True)
     error: Mapped[dict[str, Any] | None]
     same_as: Mapped[str | None] = mapped_column(String(40))  # the version that had this content before
     last_event: Mapped[int] = mapped_column(server_default="0")

@@ -10,12 +10,14 @@ train [--sets open|sealed] [--minutes N]   train what the collection lacks; noth
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
 score          tables of the open sets
 score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
+copies [SET…]  how well copies are told from look-alikes on all open sets, or on these; with --unseal also sealed ones
 """
 
 import json
 import sys
 import time
 
+from benchmarks.zoo import copies
 from benchmarks.zoo.cuts import NotApplicable
 from benchmarks.zoo.draw import SEALED, Sealed, write_sealed
 from benchmarks.zoo.manifest import build, read_manifest, write_manifest
@@ -38,6 +40,11 @@ def main(arguments: list[str]) -> None:
                 raise SystemExit(f"These differ from the manifest: {', '.join(differ)}")
         case ["list"]:
             print("\n".join(table()))
+        case ["copies", *options] if set(options) - {"--unseal"} <= set(ZOO):
+            unseal = "--unseal" in options
+            shut = () if unseal else json.loads(SEALED.read_text("utf-8"))
+            names = [name for name in options if name in ZOO] or [name for name in ZOO if name not in shut]
+            copies.main(names, unseal=unseal)
         case ["draw"]:
             print("\n".join(write_sealed()))
         case ["suspects", *rest]:

@@ -11,6 +11,7 @@ from heldout.cli import (
     curve,
     datasets,
     diagnosing,
+    different,
     evaluating,
     events,
     export,
@@ -87,6 +88,7 @@ app = typer.Typer(
 for _command in COMMANDS:
     app.command()(ends_with_code(_command))
 datasets.app.command()(ends_with_code(mend.mend))
+datasets.app.command()(ends_with_code(different.different))
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.add_typer(studies.app, name="studies")

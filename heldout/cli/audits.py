@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heldout.cli.screen import say, say_prose
-from heldout.mending.bodies import options_of
+from heldout.mending.bodies import LOOK_ALIKES, options_of
 
 if TYPE_CHECKING:
     from heldout.views.audit import AuditFindingView, AuditView
+    from heldout.views.mending import EffectView
 
 SHOWN_EXAMPLES = 5
 MAX_COMMAND_CHARACTERS = 150
@@ -36,13 +37,31 @@ def show_findings(findings: Sequence[AuditFindingView], dataset: str) -> None:
         say_prose(finding.what_to_do, "  ")
         if finding.mend is not None:
             say(f"  {mend_command(dataset, finding.mend, finding.code)}")
+        if finding.effect is not None:
+            say(f"  {finding.effect.summary}")
+        is_question = finding.code == LOOK_ALIKES
+        if is_question and finding.mend is not None:
+            say(f"  {shlex.join(['heldout', 'datasets', 'different', dataset, '--all'])}")
+        sign = "~" if is_question else "="
         for one, other in finding.pairs[:SHOWN_EXAMPLES]:
-            say(f"  {one.split} {one.member} = {other.split} {other.member}")
+            say(f"  {one.split} {one.member} {sign} {other.split} {other.member}")
         if len(finding.pairs) > SHOWN_EXAMPLES:
             say(f"  and {len(finding.pairs) - SHOWN_EXAMPLES:,} more (--json lists them)")
         if not finding.pairs:
             for example in finding.examples[:SHOWN_EXAMPLES]:
                 say(f"  {example.split} {example.member}")
+
+
+def show_effect(effect: EffectView) -> None:
+    """How many images of which split a change removes or changes, and the first of them."""
+    say(effect.summary)
+    shown = (("removed", effect.removed, effect.removes), ("changed", effect.changed, effect.changes))
+    for what, images, count in shown:
+        for image in images[:SHOWN_EXAMPLES]:
+            say(f"  {what}: {image.split} {image.member or image.index}")
+        total = count.train + count.validation + count.test
+        if total > SHOWN_EXAMPLES:
+            say(f"  and {total - SHOWN_EXAMPLES:,} more {what}")
 
 
 def mend_command(dataset: str, body: Mapping[str, Any], finding: str | None = None) -> str:

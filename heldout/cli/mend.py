@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from heldout.cli.audits import show_effect
 from heldout.cli.command import AsJson, Home, service
 from heldout.cli.ingests import checked_spec, show_outcome, wait_for_ingest
 from heldout.cli.outcome import Exit, Refused
@@ -60,11 +62,18 @@ def mend(
         bool, typer.Option("--cure", help="All changes that the audit offers for its warnings and critical findings.")
     ] = False,
     name: Annotated[str | None, typer.Option(help="Of the new version; by default that of the mended one.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many images of which split it removes or changes, and end.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")] = False,
     detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Order it, print its id, end.")] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
-    """Make a new version of a dataset with changes, without a second upload, and show what its audit finds."""
+    """Make a new version of a dataset with changes, without a second upload, and show what its audit finds.
+
+    First it says how many images of which split the changes remove or change, and in a terminal it asks.
+    """
     from heldout.mending.changes import VersionSpec
 
     resplit_to = {"test": test, "validation": validation, "seed": seed}
@@ -84,6 +93,12 @@ def mend(
         base = client.dataset(dataset)
         body = combined([body, *_offered(client, base, from_finding or [], cure)])
         spec = checked_spec(VersionSpec, {**body, "name": name})
+        if dry_run or not (as_json or detach):
+            effect = client.dataset_effect(base.id, _as_json(spec))
+            print_json(effect) if as_json else show_effect(effect)
+            asks = not yes and sys.stdin.isatty() and sys.stdout.isatty()
+            if dry_run or (asks and not typer.confirm("Make the version?", default=True)):
+                return None
         if detach:
             made = client.mend_dataset(base.id, _as_json(spec))
             print_json(made) if as_json else say(made.id)
@@ -93,6 +108,8 @@ def mend(
         # One fault can hide another: the copies among inverted images are found once they are inverted back.
         while cure and mended.status == "ready" and (body := combined(_cures(client, mended))) and body not in tried:
             tried.append(body)
+            if not as_json:
+                show_effect(client.dataset_effect(mended.id, body))
             mended = _mended(client, mended, checked_spec(VersionSpec, body), quiet=as_json)
         if as_json:
             print_json(mended)

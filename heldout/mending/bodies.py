@@ -6,6 +6,7 @@ from typing import Any
 Body = dict[str, Any]
 
 SPLITS = ("train", "validation", "test")
+LOOK_ALIKES = "look_alikes"  # code of the audit's finding about images that may be two things
 
 
 def combined(bodies: Iterable[Mapping[str, Any]]) -> Body:

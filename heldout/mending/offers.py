@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heldout.mending.bodies import Body, combined
+from heldout.mending.bodies import LOOK_ALIKES, Body, combined
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import LabelsRenamed, PixelsUndone
 
@@ -38,6 +38,8 @@ def offers_of(findings: Sequence[AuditFinding]) -> list[Body | None]:
 def offer_of(finding: AuditFinding) -> Body | None:
     """What cures a finding by itself."""
     numbers = finding.numbers
+    if finding.code == LOOK_ALIKES:
+        return {"exclude": sorted({image.index for pair in finding.pairs for image in pair})}
     if finding.code in _ALWAYS:
         return dict(_ALWAYS[finding.code])
     if finding.code == "label_order_mismatch":

@@ -8,16 +8,8 @@ from heldout.views.base import View
 from heldout.views.dataset import SplitsView
 from heldout.views.diagnosis import LeftOutView
 from heldout.views.job import DatasetReference
+from heldout.views.mending import EffectView, ExampleView
 from heldout.views.suspects import SplitLabelsView
-
-
-class ExampleView(View):
-    """An image of the dataset: its position, what it was called in the upload, and the route of its thumbnail."""
-
-    split: Literal["train", "validation", "test"]
-    index: int
-    member: str
-    thumbnail: str
 
 
 class AuditFindingView(View):
@@ -32,6 +24,9 @@ class AuditFindingView(View):
     pairs: list[tuple[ExampleView, ExampleView]]
     mend: dict[str, Any] | None = Field(
         None, description="Body for `POST /v1/datasets/{id}/versions` that cures it; null where no such change does."
+    )
+    effect: EffectView | None = Field(
+        None, description="Which images `mend` removes or changes; null without it, and where files of it are lost."
     )
 
 

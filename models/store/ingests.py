@@ -30,6 +30,7 @@ class IngestedContent:
     value_range: Sequence[float]
     classes: Sequence[str]
     splits: dict[str, Any]
+    different: Sequence[tuple[int, int]] = ()  # positions of images that were told apart in the version before
 
 
 def reserve_content(
@@ -124,6 +125,7 @@ def mark_ready(
         value_range=list(content.value_range),
         classes=list(content.classes),
         splits=content.splits,
+        different=[list(pair) for pair in content.different] or None,
         relations_status=RelationsStatus.STORED,
     )
     return status

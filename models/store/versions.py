@@ -28,16 +28,8 @@ def derive(
         InvalidSpec: if the changes do not fit the dataset.
     """
     base = _locked(session, owner, reference)
-    height, width, channels = base.shape or (0, 0, 0)
     changes = spec.changes()
-    refused = refusals_of(
-        changes,
-        classes=base.classes or (),
-        images=sum(split["count"] for split in (base.splits or {}).values()),
-        shape=(height, width, channels),
-    )
-    if refused:
-        raise InvalidSpec(f"The changes do not fit {base.name}@{base.version}: {refused[0].detail}", errors=refused)
+    require_fit(base, changes)
     dataset = _spec_of(base, spec.name or base.name, changes)
     derived_from = {"dataset": {"id": base.id, "name": base.name, "version": base.version}}
     message = f"A worker will derive it from {base.name}@{base.version}."
@@ -62,6 +54,19 @@ def derive(
     )
     session.refresh(row)
     return row, job
+
+
+def require_fit(base: DatasetRow, changes: VersionChanges) -> None:
+    """Raises InvalidSpec if the changes do not fit the version."""
+    height, width, channels = base.shape or (0, 0, 0)
+    refused = refusals_of(
+        changes,
+        classes=base.classes or (),
+        images=sum(split["count"] for split in (base.splits or {}).values()),
+        shape=(height, width, channels),
+    )
+    if refused:
+        raise InvalidSpec(f"The changes do not fit {base.name}@{base.version}: {refused[0].detail}", errors=refused)
 
 
 def _locked(session: Session, owner: str, reference: str) -> DatasetRow:

@@ -4,9 +4,12 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from heldout.lifecycle import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -15,6 +18,7 @@ from heldout.stored.evaluation import SPLIT_NAMES
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap, Tally
 from heldout.stored.suspects import suspects_key
+from models.arrays import save_beside
 from models.blobs import Blobs
 from models.database import Database
 from models.store import claims, events, ingests, suspects
@@ -89,6 +93,12 @@ class Service:
         counts = {name: SplitCounts(count=4, per_class=(2, 2)) for name in SPLIT_NAMES}
         audit = StoredAudit(sha256=sha256, splits=counts, statistics={}, findings=findings, checks={}, source=source)
         self.blobs.put(audit_key(claimed.dataset_id), audit.to_bytes())
+        rows = np.arange(12)
+        with tempfile.TemporaryDirectory() as folder:
+            beside = dict(zip(SPLIT_NAMES, np.split(rows, 3), strict=True))
+            save_beside(Path(folder), (rows % 2).astype(np.int32), beside, ("cat", "dog"), (0, 255))
+            for name in ("labels.npy", "splits.npz"):
+                self.blobs.put(f"datasets/{sha256}/{name}", Path(folder, name))
         with self.database.write() as session:
             ingests.mark_ready(session, claimed.held, claimed.dataset_id, content)
 

@@ -1,6 +1,9 @@
 """Derives a version from one that is stored: the same steps as of an upload, from another source."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
@@ -28,6 +31,7 @@ def derive(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = lambda stage, done, of: None,
     pool: ProcessPool | None = None,
+    different: Sequence[Sequence[int]] = (),
 ) -> Report:
     """Write a version with changes into the folder `target`, as `run` writes an upload.
 
@@ -36,6 +40,7 @@ def derive(
         names: a file with the name of each of its images, one a line. Where it has none, they are called
             `digits[0]` and so on, and the group rule does not count.
         called, sha256: `name@version` and content address of that version.
+        different: pairs of its images that somebody has told apart; those that stay are told apart in the new one too.
     Raises:
         Rejection: also where the changes would change nothing.
     """
@@ -43,7 +48,13 @@ def derive(
     count = len(images.labels)
     listed = [] if names is None else names.read_text(encoding="utf-8").split("\n")[:-1]
     is_named = len(listed) == count
-    base = Base(called, sha256, images, listed if is_named else RowNames([(called.partition("@")[0], count)]))
+    base = Base(
+        called,
+        sha256,
+        images,
+        listed if is_named else RowNames([(called.partition("@")[0], count)]),
+        np.array(different, np.int64).reshape(-1, 2),
+    )
     if not is_named:
         spec = spec.model_copy(update={"group_by": None})
 

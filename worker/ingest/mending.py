@@ -8,11 +8,7 @@ from numpy.typing import NDArray
 
 from heldout.dataset_lifecycle import RejectionCode
 from heldout.mending.changes import LinearChange, PixelChange, index_in
-from models.arrays import SPLITS
 from worker.ingest.rejection import MAX_LISTED_FILES, Rejection, printable
-
-# Where an image of a cluster of copies stays: held-out images are few.
-_FIRST_TO_STAY = ("test", "validation", "train")
 
 
 def rows_named(images: Sequence[int | str], names: Sequence[str]) -> list[int]:
@@ -102,24 +98,8 @@ def _within(values: NDArray[Any], dtype: np.dtype[Any], value_range: tuple[float
     return (np.rint(cut) if dtype.kind in "iu" else cut).astype(dtype)
 
 
-def superfluous_copies(
-    copy_of: NDArray[np.int32], labels: NDArray[np.int32], split_of: NDArray[np.int8]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of copies that do not stay where one of each cluster does, and rows of clusters with different labels.
-
-    Args: all (images,); copy_of is the same for the images of one cluster; split_of positions in SPLITS.
-    """
-    sizes = np.bincount(copy_of, minlength=len(copy_of))
-    in_cluster = np.flatnonzero(sizes[copy_of] > 1)
-    if not len(in_cluster):
-        return in_cluster, in_cluster
-    clusters = copy_of[in_cluster]
-    _, first, which = np.unique(clusters, return_index=True, return_inverse=True)
-    differs = labels[in_cluster] != labels[in_cluster][first][which]
-    is_conflict = np.isin(clusters, clusters[differs])
-    conflicting, agreeing = in_cluster[is_conflict], in_cluster[~is_conflict]
-    preference = np.array([_FIRST_TO_STAY.index(split) for split in SPLITS])
-    order = np.lexsort((agreeing, preference[split_of[agreeing]], copy_of[agreeing]))
-    ordered = agreeing[order]
-    is_first = np.append(True, copy_of[ordered][1:] != copy_of[ordered][:-1])[: len(ordered)]
-    return np.sort(ordered[~is_first]), conflicting
+def pairs_left(pairs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(pairs, 2) of images that stay, as positions in `rows`, which are ascending."""
+    places = np.searchsorted(rows, pairs).clip(max=len(rows) - 1)
+    left: NDArray[np.int64] = places[(rows[places] == pairs).all(axis=1)]
+    return left

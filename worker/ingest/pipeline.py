@@ -116,7 +116,9 @@ def _run(
         count = len(names)
         groups = groups_of(names, spec.group_by)
         splits = make_splits(labels, given_splits, spec.splits, groups)
-    dataset = IngestedDataset(stored.pixels, labels, splits.indices, opened.classes, names, stored.value_range, groups)
+    dataset = IngestedDataset(
+        stored.pixels, labels, splits.indices, opened.classes, names, stored.value_range, groups, stored.different
+    )
     seen = scan(dataset, pool, lambda done: progress("auditing", done, count))
     copies = find_copies(dataset, seen, pool)
     relations = relations_of(copies, groups)
@@ -187,6 +189,7 @@ def _report(
             **({} if stored.derived is None else {"changes": dict(stored.derived)}),
         },
         findings=tuple(found.findings),
+        different=tuple((one, other) for one, other in dataset.different.tolist()),
     )
 
 

@@ -12,7 +12,8 @@ class Report:
 
     shape is (height, width, channels); range the pixel values that the source can hold; splits has for train,
     validation and test `count`, `per_class` in the order of `classes`, and `sha256` of its images and labels; source
-    says format, members and how the splits came about; size_bytes is that of the four files of the internal format.
+    says format, members and how the splits came about; size_bytes is that of the four files of the internal
+    format; different are positions of images that somebody has told apart.
     """
 
     shape: tuple[int, int, int]
@@ -24,6 +25,7 @@ class Report:
     size_bytes: int
     source: dict[str, Any]
     findings: tuple[AuditFinding, ...]
+    different: tuple[tuple[int, int], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {**vars(self), "findings": [finding.model_dump(mode="json") for finding in self.findings]}
@@ -37,5 +39,6 @@ class Report:
                 "range": tuple(data["range"]),
                 "classes": tuple(data["classes"]),
                 "findings": tuple(AuditFinding.model_validate(found) for found in data["findings"]),
+                "different": tuple((int(one), int(other)) for one, other in data["different"]),
             }
         )

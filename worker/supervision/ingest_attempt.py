@@ -21,7 +21,7 @@ from models.blobs import BlobMissing
 from models.database import Session
 from models.file_names import MEMBERS_FILE
 from models.relations import FILE_NAME as RELATIONS_FILE
-from models.store import file_digests, ingests, suspects
+from models.store import differences, file_digests, ingests, suspects
 from models.store.claims import Claimed
 from models.store.ingests import IngestedContent
 from worker.ingest.limits import Limits
@@ -109,7 +109,8 @@ class IngestAttempt:
             case DeriveSpec() as spec:
                 content = self._files.open_dataset(spec.base_sha256, in_use.enter_context)
                 names = self._files.fetch_names(spec.base, self._folder)
-                return DeriveProcess(content, names, spec, target, limits)
+                different = self._lease.read(lambda session: differences.find(session, spec.base))
+                return DeriveProcess(content, names, spec, target, limits, different)
             case unknown:
                 assert_never(unknown)
 
@@ -172,6 +173,7 @@ class IngestAttempt:
             value_range=report.range,
             classes=report.classes,
             splits=report.splits,
+            different=report.different,
         )
 
         def settled(session: Session) -> JobStatus:

@@ -24,14 +24,19 @@ from heldout.errors import (
     NoAudit,
     StorageUnavailable,
 )
+from heldout.mending.bodies import Body
+from heldout.mending.changes import VersionChanges
+from heldout.mending.look_alikes import drop_answered
 from heldout.mending.offers import offers_of
 from heldout.stored.audit import preview_key
 from heldout.stored.suspects import SuspectsSummary
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
+from heldout.views.mending import EffectView
 from models.blob_files import open_blob, reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
+from models.mending_effects import effect_view
 from models.npy_rows import NpyRows
 from models.pictures import png_of
 from models.store import datasets, file_digests, label_reads
@@ -47,6 +52,7 @@ router = resource("/v1/datasets", "datasets")
 HEADER_BYTES = 1024
 # Of the names of all pairs in an audit; the names of most uploads have a tenth.
 MAX_CHARACTERS_OF_PAIRS = 256 * 1024
+MAX_SHOWN_IN_AUDIT = 6  # images of a finding that its change removes
 
 Reference = Annotated[str, Path(description="An id `ds_…`, a name (its newest ready version), or `name@version`.")]
 
@@ -101,7 +107,15 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
     row = _checked(session, caller.owner, dataset, "an audit")
     audit = read_audit(session, app.blobs, row)
     assert audit is not None, "an uploaded dataset has one"
+    audit = audit.model_copy(update={"findings": tuple(drop_answered(audit.findings, row.different or ()))})
     stored = audit.model_dump(exclude={"format"})
+    left_out: list[HeldoutError] = []
+
+    def effect(mend: Body | None) -> EffectView | None:
+        if mend is None:
+            return None
+        changes = VersionChanges.model_validate(mend)
+        return unless_lost(left_out, lambda: effect_view(session, app.blobs, row, changes, MAX_SHOWN_IN_AUDIT))
 
     def example(one: dict[str, Any]) -> dict[str, Any]:
         return {**one, "thumbnail": thumbnail_of(row.id, one["index"])}
@@ -123,6 +137,7 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
             "examples": [example(image) for image in one["examples"]],
             "pairs": list(shown(one["pairs"])),
             "mend": mend,
+            "effect": effect(mend),
         }
         for one, mend in zip(stored["findings"], offers_of(audit.findings), strict=True)
     ]

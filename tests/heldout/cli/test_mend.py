@@ -107,6 +107,7 @@ def test_what_the_audit_offers_is_ordered_until_it_offers_no_more(heldout, servi
     assert orders == [{"pixel_values": {"test": "invert"}, "drop_copies": True}, {"drop_copies": True}]
     lines = mended.stdout.splitlines()
     assert [line.split()[0] for line in lines if line.startswith("pets@")] == ["pets@2", "pets@3"]
+    assert lines[0] == "Changes 4 of 4 test images. Copies that are found later are not counted."
     assert "mended from pets@1: 4 test images changed" in lines
     assert "  heldout datasets mend pets@2 --drop-copies" in lines
 
@@ -119,7 +120,8 @@ def test_a_version_that_is_rejected_ends_the_command_with_the_reason(heldout, se
     worker.start()
     mended = heldout("datasets", "mend", "pets", "--from-finding", "leakage")
     worker.join()
-    assert (mended.returncode, mended.stdout) == (Exit.FAILED, "")
+    unknown = "Removes and changes no image. Copies that are found later are not counted.\n"
+    assert (mended.returncode, mended.stdout) == (Exit.FAILED, unknown)
     assert mended.stderr == "pets@2 rejected: nothing_changed: Nothing to change.\n"
 
 

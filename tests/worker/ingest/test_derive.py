@@ -10,9 +10,9 @@ import pytest
 from heldout.datasets import DatasetSpec
 from heldout.mending.changes import VersionChanges
 from models.arrays import SPLITS, load
+from models.relations import superfluous_copies
 from tests.worker.ingest.uploads import ALONE, noise, npz, taken
 from worker.ingest.derive import derive
-from worker.ingest.mending import superfluous_copies
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
 

@@ -24,6 +24,8 @@ from worker.ingest.process.parent import RelateProcess
 from worker.ingest.rejection import Rejection
 from worker.ingest.relations import relate, relations_of
 
+NO_PAIRS = np.empty((0, 2), np.int64)
+
 
 def clusters_by_scipy(pairs: np.ndarray, count: int) -> list[int]:
     """For each of `count` images the first one that pairs, (pairs, 2), join it with."""
@@ -44,7 +46,7 @@ def test_clusters_are_the_connected_components_of_all_copies(seed):
     unique = np.unique(original)
     near = np.sort(random.choice(unique, (int(random.integers(0, len(unique) + 1)), 2)), axis=1)
     near = np.unique(near[near[:, 0] < near[:, 1]], axis=0)
-    found = relations_of(Copies(original, near, False, np.zeros(len(near), np.int8)), None)
+    found = relations_of(Copies(original, near, False, np.zeros(len(near), np.int8), NO_PAIRS), None)
     pairs = np.concatenate([np.stack([np.arange(count), original], axis=1), near])
     assert found.copy_of.tolist() == clusters_by_scipy(pairs, count)
     assert found.copy_of.dtype == np.int32
@@ -52,7 +54,7 @@ def test_clusters_are_the_connected_components_of_all_copies(seed):
 
 def test_the_ends_of_a_chain_are_in_one_cluster():
     """0 and 1 are copies, 1 and 2 too; whether 0 and 2 are, nobody asks."""
-    found = relations_of(Copies(np.arange(4), np.array([[0, 1], [1, 2]]), False, np.zeros(2, np.int8)), None)
+    found = relations_of(Copies(np.arange(4), np.array([[0, 1], [1, 2]]), False, np.zeros(2, np.int8), NO_PAIRS), None)
     assert found.copy_of.tolist() == [0, 0, 0, 3]
 
 

@@ -74,6 +74,33 @@ def align(one: NDArray[np.generic], other: NDArray[np.generic], frames: tuple[Fl
     return _measured(first, second, terms, place, alive)
 
 
+def improve_at(first: Floats, second: Floats, place: Floats) -> None:
+    """One step towards the best place of `second` over `first`, both (pairs, height, width, channels); written there.
+
+    Args:
+        place: (pairs, 3): scale, down and right of the second's places, in pixels.
+    """
+    _improve(_terms(_smoothed(grey(first))), _smoothed(grey(second)), place, np.arange(len(first)))
+
+
+def fit_at(first: Floats, second: Floats, place: Floats) -> tuple[list[Floats], Floats, Floats]:
+    """What is left unexplained of `second` at these places.
+
+    Returns:
+        (pairs, height, width) of brightness, and of each colour where there are three, under one gain and one
+        brightness; 1 where pixels are compared, else 0; and (pairs,) the gain.
+    """
+    terms = _terms(_smoothed(grey(first)))
+    target, weights = _warped(_smoothed(grey(second)), place, is_last=True)
+    found, _ = _fit(terms, target, weights)
+    rests = [_unexplained(terms, found, target)]
+    for channel in range(first.shape[3]) if first.shape[3] == 3 else ():
+        target, _ = _warped(_smoothed(second[..., channel]), place, is_last=True)
+        rests.append(_unexplained(_terms(_smoothed(first[..., channel])), found, target))
+    shape = first.shape[:3]
+    return [rest.reshape(shape) for rest in rests], weights.reshape(shape), found[:, 0]
+
+
 def _compared(images: NDArray[np.generic]) -> Floats:
     """As `shrunk`, after a running mean, so that a move by a part of the smaller pixels changes no detail."""
     floats: Floats = images.astype(np.float32)

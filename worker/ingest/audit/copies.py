@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from worker.ingest.audit.alignment import Alignment, align
 from worker.ingest.audit.dataset import IngestedDataset
+from worker.ingest.audit.look_alikes import PIXELS_AT_ONCE, are_one_picture
 from worker.ingest.audit.neighbours import near_pairs
 from worker.ingest.audit.scan import Scan
 from worker.ingest.audit.signatures import Floats, Signatures, grey, shrunk
@@ -25,6 +26,7 @@ MIN_CONTRAST = 0.02  # of the value range: less contrast is not compared
 # border, and how much more where it does, since there a move changes what is seen.
 MAX_SIGNATURE_DISTANCE, MORE_SIGNATURE_DISTANCE = 0.009, 0.1
 PAIRS_AT_ONCE = 256
+MAX_EXAMINED_PIXELS = 20_000_000  # of pairs with different labels, together
 MIN_MOVED_SIDE = 16  # smaller images show too little to be told from others once they are moved
 
 # Pixels of a copy in place, at unit contrast, correlate and differ nowhere by much of the contrast. Measured on
@@ -65,13 +67,14 @@ class Copies:
     original: (images,) the first image with the same pixels, which is the image itself where there is none before it.
     near: (pairs, 2) originals that are near copies of each other, the earlier first. is_bounded: whether so many
     images look alike that not all of them were compared. how: (pairs,) what happened to each near copy, as a position
-    in HOWS.
+    in HOWS. look_alikes: (pairs, 2) originals with different labels that look alike, and may be two things.
     """
 
     original: NDArray[np.int64]
     near: NDArray[np.int64]
     is_bounded: bool
     how: NDArray[np.int8]
+    look_alikes: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,14 @@ class _Part:
     pairs: NDArray[np.int64]
     frames: tuple[Floats, Floats]
     is_mirrored: NDArray[np.bool_]
+    value_range: tuple[float, float] = (0, 255)
 
 
 def find_copies(dataset: IngestedDataset, scan: Scan, pool: ProcessPool) -> Copies:
     """Exact and near copies among all images; images without contrast are left out.
 
-    Mirror images are copies only under one label: an arrow to the left is no copy of one to the right.
+    Mirror images are copies only under one label: an arrow to the left is no copy of one to the right. Images with
+    different labels that only look alike, as far as can be told, are named apart.
     """
     pixels, (low, high) = dataset.pixels, dataset.value_range
     is_picture = scan.high - scan.low > MIN_CONTRAST * (high - low)
@@ -98,9 +103,44 @@ def find_copies(dataset: IngestedDataset, scan: Scan, pool: ProcessPool) -> Copi
     more, how_more = _confirmed(pixels, scan.signatures, pairs, pool)
     near, how = np.concatenate([near, more]), np.concatenate([how, how_more])
     order = np.lexsort((near[:, 1], near[:, 0]))
-    is_other = (how == HOWS.index("mirrored")) & (dataset.labels[near[:, 0]] != dataset.labels[near[:, 1]])
-    order = order[~is_other[order]]
-    return Copies(original, near[order], is_bounded or are_too_many, how[order])
+    near, how = near[order], how[order]
+    contradicts = dataset.labels[near[:, 0]] != dataset.labels[near[:, 1]]
+    is_left = ~_are_among(near, original[dataset.different], len(original))
+    is_left &= ~contradicts | (how != HOWS.index("mirrored"))
+    near, how, contradicts = near[is_left], how[is_left], contradicts[is_left]
+    rows = np.flatnonzero(contradicts)
+    is_one, are_left_out = _one_pictures(dataset, scan.signatures, near[rows], pool)
+    look_alikes = near[rows[~is_one]]
+    near, how = np.delete(near, rows[~is_one], axis=0), np.delete(how, rows[~is_one])
+    return Copies(original, near, is_bounded or are_too_many or are_left_out, how, look_alikes)
+
+
+def _are_among(pairs: NDArray[np.int64], known: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    known = np.sort(known, axis=1)
+    return np.isin(pairs[:, 0] * count + pairs[:, 1], known[:, 0] * count + known[:, 1])
+
+
+def _one_pictures(
+    dataset: IngestedDataset, signatures: Signatures, pairs: NDArray[np.int64], pool: ProcessPool
+) -> tuple[NDArray[np.bool_], bool]:
+    """Which of `pairs`, which have different labels, are one picture surely; and whether a bound left some out."""
+    pixels, frames = dataset.pixels, signatures.frames
+    size = pixels.shape[1] * pixels.shape[2]
+    most, step = MAX_EXAMINED_PIXELS // size + 1, max(1, min(PIXELS_AT_ONCE // size, pixels.rows_in_block))
+    parts = (
+        _Part(
+            pixels, chunk, (frames[chunk[:, 0]], frames[chunk[:, 1]]), np.zeros(len(chunk), bool), dataset.value_range
+        )
+        for chunk in _chunks(pairs[:most], step)
+    )
+    found = list(pool.map(_examine_part, parts, names=lambda part: ["the comparison of images that look alike"]))
+    are_one = np.concatenate([*found, np.zeros(max(0, len(pairs) - most), bool)])
+    return are_one.astype(bool), len(pairs) > most
+
+
+def _examine_part(part: _Part) -> NDArray[np.bool_]:
+    one, other = (part.pixels.take(part.pairs[:, side]) for side in (0, 1))
+    return are_one_picture(one, other, part.frames, part.value_range)
 
 
 def confirm(

@@ -1,7 +1,7 @@
 """The dataset that is audited, and how findings name its images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,8 @@ MAX_EXAMPLES = 12  # examples of a finding
 class IngestedDataset:
     """Images on disk with all that is known about them.
 
-    labels, groups: (images,); names: (images,); splits: for each of SPLITS the positions of its images.
+    labels, groups: (images,); names: (images,); splits: for each of SPLITS the positions of its images. different:
+    (pairs, 2) positions of images that somebody has told apart: they are not copies, whatever they look like.
     """
 
     pixels: Pixels
@@ -28,6 +29,7 @@ class IngestedDataset:
     names: Sequence[str]
     value_range: tuple[float, float]
     groups: NDArray[np.int64] | None = None
+    different: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     @cached_property
     def split_of(self) -> NDArray[np.int8]:

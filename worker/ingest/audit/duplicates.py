@@ -1,11 +1,12 @@
-"""What copies mean: leaks between splits, repetitions within one, and one image under two labels."""
+"""What copies mean: leaks between splits, repetitions within one, one picture under two labels; and look-alikes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.mending import look_alikes
 from heldout.stored.audit import AuditFinding
 from models.arrays import SPLITS
 from worker.ingest.audit.copies import HOWS, Copies
@@ -40,9 +41,14 @@ class _Pairs:
 
 
 def copy_findings(dataset: IngestedDataset, copies: Copies) -> list[AuditFinding]:
-    """Leakage, label conflicts and duplicates, as far as there are any."""
+    """Leakage, label conflicts, duplicates and look-alikes, as far as there are any."""
     firsts = [_first(copies, np.flatnonzero(dataset.split_of == code)) for code in range(len(SPLITS))]
-    found = [_leakage(dataset, copies, firsts), _conflicts(dataset, copies), _duplicates(dataset, copies, firsts)]
+    found = [
+        _leakage(dataset, copies, firsts),
+        _conflicts(dataset, copies),
+        _duplicates(dataset, copies, firsts),
+        _look_alikes(dataset, copies.look_alikes),
+    ]
     return [finding for finding in found if finding is not None]
 
 
@@ -116,7 +122,7 @@ def _conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | None:
     # An image that differs from its original has that as partner; the others the first that differs.
     exact = np.where(labels != labels[original], original, exact[original])
     contradicting = copies.near[labels[copies.near[:, 0]] != labels[copies.near[:, 1]]]
-    _, near = _first(Copies(original, contradicting, copies.is_bounded, copies.how), everything)
+    _, near = _first(replace(copies, near=contradicting), everything)
     pairs = _partners(copies, everything, exact, near[original])
     if not len(pairs.rows):
         return None
@@ -125,9 +131,9 @@ def _conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | None:
         code="label_conflicts",
         severity="critical" if share >= CRITICAL_SHARE else "warning",
         numbers={**pairs.numbers, "share": round(share, 6)},
-        explanation=f"{part_of_images(len(pairs.rows), len(labels))} have a copy with another label{pairs.changes}. At "
-        "most one of the labels is right; the others count as mistakes, in training and in every test.",
-        what_to_do="Decide on one label for each of these images, or remove them.",
+        explanation=f"{part_of_images(len(pairs.rows), len(labels))} have a copy with another label{pairs.changes}. "
+        "One picture has two labels; no network gets both right.",
+        what_to_do="Decide on one label for each of these images, or leave them out.",
         **_examples(dataset, pairs.rows),
     )
 
@@ -163,6 +169,13 @@ def _duplicates(
         else "Nothing has to be done; keep one of each if the repetition is a mistake.",
         **_examples(dataset, np.concatenate(shown)),
     )
+
+
+def _look_alikes(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> AuditFinding | None:
+    if not len(pairs):
+        return None
+    shown = [(dataset.example(one), dataset.example(other)) for one, other in pairs[: look_alikes.MAX_PAIRS].tolist()]
+    return look_alikes.make_finding(shown, len(pairs))
 
 
 def _examples(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> dict[str, Any]:

@@ -75,6 +75,7 @@ def _answer(assignment: dict[str, Any], limits: Limits, pool: ProcessPool, pipe:
                 limits,
                 progress,
                 pool,
+                assignment["different"],
             )
         else:
             spec = DatasetSpec.model_validate(assignment["spec"])

@@ -4,7 +4,7 @@ It is started afresh, listened to, and ended by force.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from signal import SIGKILL, SIGXCPU
@@ -114,12 +114,22 @@ class IngestProcess(BoundedProcess):
 class DeriveProcess(BoundedProcess):
     """A derived version's process: what `derive` does. Its last message is a Report."""
 
-    def __init__(self, content: Path, names: Path | None, spec: DeriveSpec, target: Path, limits: Limits) -> None:
+    def __init__(
+        self,
+        content: Path,
+        names: Path | None,
+        spec: DeriveSpec,
+        target: Path,
+        limits: Limits,
+        different: Sequence[Sequence[int]] = (),
+    ) -> None:
+        """different: pairs of the version's images that somebody has told apart."""
         assignment = {
             "called": spec.base_name,
             "sha256": spec.base_sha256,
             "spec": spec.dataset.model_dump(mode="json"),
             "changes": spec.changes.body(),
+            "different": different,
         }
         super().__init__("derive", assignment, {"content": content, "names": names}, target, limits)
 

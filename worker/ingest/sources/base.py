@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -34,7 +34,8 @@ class StoredImages:
 
     skipped: rows of the source that `pixels` does not have, ascending: broken files, or copies of a derived version.
     faults: of all files that were left out, skipped ones and those that the source has no rows for. notes: sentences
-    that tell the owner how values were read. derived: what was changed, of a derived version.
+    that tell the owner how values were read. derived: what was changed, of a derived version. different: (pairs, 2)
+    rows of `pixels` that were told apart in the version it is derived from.
     """
 
     pixels: Pixels
@@ -44,6 +45,7 @@ class StoredImages:
     faults: Sequence[Rejection] = ()
     notes: Sequence[str] = ()
     derived: Mapping[str, Any] | None = None
+    different: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
 
 class Source(Protocol):

@@ -13,12 +13,13 @@ from heldout.dataset_lifecycle import RejectionCode
 from heldout.datasets import DatasetSpec
 from heldout.mending.changes import PixelChange, VersionChanges
 from models.arrays import SPLITS, ImageSet
+from models.relations import superfluous_copies
 from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import Limits
-from worker.ingest.mending import changed_pixels, labels_by_row, renamed_classes, rows_named, superfluous_copies
+from worker.ingest.mending import changed_pixels, labels_by_row, pairs_left, renamed_classes, rows_named
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection
 from worker.ingest.relations import relations_of
@@ -30,12 +31,16 @@ from worker.ingest.splits import NO_SPLIT
 
 @dataclass(frozen=True)
 class Base:
-    """The version that is mended. names: (images,) what its images are called."""
+    """The version that is mended.
+
+    names: (images,) what its images are called. different: (pairs, 2) images of it that somebody has told apart.
+    """
 
     called: str
     sha256: str
     images: ImageSet
     names: Sequence[str]
+    different: NDArray[np.int64]
 
 
 class DerivedSource:
@@ -128,6 +133,7 @@ class DerivedSource:
             Counter({f"stored {pixels.dtype}": len(self._rows) - len(dropped)}),
             skipped=dropped.tolist(),
             derived=self._done(len(copies), len(conflicting), changes),
+            different=pairs_left(self._base.different, np.delete(self._rows, dropped)),
         )
 
     def _copies(
@@ -135,7 +141,10 @@ class DerivedSource:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Searched among the pixels as they are now: those that were inverted were no copies before."""
         splits = {split: np.flatnonzero(self.given_splits == code) for code, split in enumerate(SPLITS)}
-        dataset = IngestedDataset(pixels, self.labels, splits, self.classes, self.names, value_range)
+        different = pairs_left(self._base.different, self._rows)
+        dataset = IngestedDataset(
+            pixels, self.labels, splits, self.classes, self.names, value_range, different=different
+        )
         copies = find_copies(dataset, scan(dataset, pool, lambda done: None), pool)
         return superfluous_copies(relations_of(copies, None).copy_of, self.labels, dataset.split_of)
 

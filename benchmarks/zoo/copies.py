@@ -1,0 +1,159 @@
+"""How well true copies are told from images that only look alike, set by set.
+
+A clean set has no copy under two labels, since its labels are known by construction: each reported conflict is false.
+Then half of its test images are replaced by copies of training images, with their own labels or with others.
+"""
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.zoo.cuts import Cut, NotApplicable, cut_of
+from benchmarks.zoo.draw import open_set
+from benchmarks.zoo.faults import plant
+from benchmarks.zoo.registry import ZOO
+from benchmarks.zoo.sets import Built
+from models.arrays import SPLITS
+from worker.ingest.audit.copies import Copies, find_copies
+from worker.ingest.audit.dataset import IngestedDataset
+from worker.ingest.audit.scan import scan
+from worker.ingest.images.pixels import Pixels
+from worker.ingest.pool import ProcessPool
+from worker.ingest.relations import relations_of
+
+KINDS = ("exact", "recompressed", "scaled", "cropped")
+MOST = 2000  # images of a set
+LEVEL = 2  # half of the test images
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured on one set.
+
+    false_before, false: images that a conflict names in the clean set, with all images that look alike taken for one
+        picture, and as it is; leaks: images that were named as copies in another split.
+    found: for each kind the shares of true copies that are found, with their own labels, and with others' before and
+        now; None where none could be planted.
+    """
+
+    name: str
+    images: int
+    false_before: int
+    false: int
+    leaks: int
+    found: dict[str, tuple[float, float, float] | None]
+
+
+def main(names: list[str], *, unseal: bool = False) -> None:
+    """Measure the sets, and print a table of them."""
+    rows = []
+    print(HEADER)
+    for name in names:
+        rows.append(measure(name, open_set(name, unseal=unseal)))
+        print(line_of(rows[-1]), flush=True)
+    print(line_of(total_of(rows)))
+
+
+HEADER = "\n".join(
+    (
+        "| set | images | false conflicts per 1,000 images | false copies across splits per 1,000 | "
+        + " | ".join(f"{kind}: own label, other label" for kind in KINDS)
+        + " |",
+        "|---" * (4 + len(KINDS)) + "|",
+    )
+)
+
+
+def measure(name: str, built: Built) -> Row:
+    """What an audit says of a set, clean and with copies planted."""
+    clean = capped(cut_of(built, ZOO[name].folds))
+    copies = found_in(clean)
+    loose = as_before(copies)
+    split_of = np.zeros(len(clean.labels), np.int8)
+    for code, split in enumerate(SPLITS):
+        split_of[clean.splits[split]] = code
+    return Row(
+        name,
+        len(clean.labels),
+        len(np.unique(differing(loose.near, clean.labels))),
+        len(np.unique(differing(copies.near, clean.labels))),
+        len(np.unique(differing(copies.near, split_of))),
+        {kind: recall_of(clean, kind) for kind in KINDS},
+    )
+
+
+def recall_of(clean: Cut, kind: str) -> tuple[float, float, float] | None:
+    """Shares of copies of a kind that are found: with their own labels; with other labels before and now."""
+    shares = []
+    for name in (f"{kind}_train_test", f"conflicting_{kind}_train_test"):
+        try:
+            planted = plant(clean, [(name, LEVEL)], seed=0)
+        except NotApplicable:
+            return None
+        [change] = planted.changes
+        copies = found_in(planted.data)
+        for seen in (copies,) if name.startswith(kind) else (as_before(copies), copies):
+            cluster = relations_of(seen, None).copy_of
+            shares.append(float(np.mean(cluster[change.rows] == cluster[change.sources])))
+    own, before, now = shares
+    return own, before, now
+
+
+def as_before(copies: Copies) -> Copies:
+    """With images that look alike taken for copies, as they were before they were told apart."""
+    return replace(copies, near=np.concatenate([copies.near, copies.look_alikes]))
+
+
+def differing(pairs: NDArray[np.int64], values: NDArray[np.integer]) -> NDArray[np.int64]:
+    return pairs[values[pairs[:, 0]] != values[pairs[:, 1]]]
+
+
+def capped(cut: Cut) -> Cut:
+    """Without the referee, and at most MOST images: whole groups, drawn at random."""
+    rows = np.sort(np.concatenate([cut.splits[split] for split in SPLITS]))
+    if len(rows) > MOST:
+        names, of = np.unique(cut.groups[rows], return_inverse=True)
+        order = np.random.default_rng(0).permutation(len(names))
+        last = int(np.searchsorted(np.cumsum(np.bincount(of)[order]), MOST))
+        rows = rows[np.isin(of, order[: max(1, last)])]
+    place = np.full(len(cut.labels), -1)
+    place[rows] = np.arange(len(rows))
+    splits = {split: place[cut.splits[split]] for split in SPLITS}
+    splits = {split: of_split[of_split >= 0] for split, of_split in splits.items()}
+    return Cut(cut.images[rows], cut.labels[rows], splits, cut.groups[rows], cut.classes)
+
+
+def found_in(cut: Cut) -> Copies:
+    with tempfile.TemporaryDirectory(prefix="heldout-zoo-") as folder:
+        pixels = Pixels.create(Path(folder, "images.npy"), cut.images.shape, cut.images.dtype)
+        pixels.write(0, np.ascontiguousarray(cut.images).tobytes())
+        classes = tuple(str(label) for label in range(cut.classes))
+        dataset = IngestedDataset(pixels, cut.labels, cut.splits, classes, [""] * len(cut.labels), (0, 255))
+        pool = ProcessPool(1)
+        return find_copies(dataset, scan(dataset, pool, lambda done: None), pool)
+
+
+def total_of(rows: list[Row]) -> Row:
+    """All images together, and the means of the sets' recalls."""
+    found = {}
+    for kind in KINDS:
+        measured = [shares for row in rows if (shares := row.found[kind]) is not None]
+        own, before, now = np.mean(measured, axis=0).tolist()
+        found[kind] = (own, before, now)
+    sums = (sum(getattr(row, name) for row in rows) for name in ("images", "false_before", "false", "leaks"))
+    return Row("all", *sums, found)
+
+
+def line_of(row: Row) -> str:
+    """Markdown."""
+    per_1000 = (f"{1000 * count / row.images:.1f}" for count in (row.false_before, row.false, row.leaks))
+    before, now, leaks = per_1000
+    cells = ["–" if shares is None else shown(*shares) for shares in row.found.values()]
+    return f"| {row.name} | {row.images:,} | {before} → {now} | {leaks} | " + " | ".join(cells) + " |"
+
+
+def shown(own: float, before: float, now: float) -> str:
+    return f"{own:.1%}, {before:.1%} → {now:.1%}"

@@ -1,0 +1,172 @@
+"""Which images of a version a change removes and which it changes, before any worker makes it."""
+
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.dataset_lifecycle import RelationsStatus
+from heldout.errors import DatasetLost
+from heldout.mending.changes import VersionChanges, index_in
+from heldout.views.mending import EffectView, ExampleView, SplitImagesView
+from models.arrays import SPLITS
+from models.blob_files import reading
+from models.blobs import BlobMissing, Blobs
+from models.database import Session
+from models.dataset_images import names_at, positions_of
+from models.relations import load_relations, relations_key, superfluous_copies
+from models.stored_files import read_file, read_labels, read_splits
+from models.tables import DatasetRow
+from models.views.dataset import thumbnail_of
+
+Rows = NDArray[np.int64]
+SHOWN_FIRST = ("test", "validation", "train")
+ADJECTIVES = {"train": "training", "validation": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Effect:
+    """removed, changed: (images,) positions, none in both. is_complete: False where copies are not known yet."""
+
+    removed: Rows
+    changed: Rows
+    cuts_splits: bool
+    is_complete: bool
+
+
+def effect_view(session: Session, blobs: Blobs, row: DatasetRow, changes: VersionChanges, shown: int) -> EffectView:
+    """What a change would do to a version that is ready, with up to `shown` images that it removes, and changes.
+
+    Raises:
+        DatasetLost, DatasetDamaged, StorageUnavailable, FileOfLaterRelease.
+    """
+    try:
+        labels, splits = read_labels(session, blobs, row.sha256 or ""), read_splits(session, blobs, row.sha256 or "")
+        copy_of = _copies(session, blobs, row) if changes.drop_copies else None
+        positions = positions_of(session, blobs, row.id, named_images(changes))
+        effect = effect_of(changes, labels, splits, row.classes or (), copy_of, positions)
+        first = [order_for_show(rows, splits, shown) for rows in (effect.removed, effect.changed)]
+        names = names_at(session, blobs, row.id, [index for images in first for _, index in images])
+    except BlobMissing as error:
+        raise DatasetLost(row.name) from error
+    removed, changed = (
+        [
+            ExampleView(split=split, index=index, member=names.get(index, ""), thumbnail=thumbnail_of(row.id, index))
+            for split, index in images
+        ]
+        for images in first
+    )
+    removes, changes_ = (_counts(rows, splits) for rows in (effect.removed, effect.changed))
+    return EffectView(
+        summary=describe(effect, removes, changes_, {split: len(splits[split]) for split in SPLITS}),
+        removes=SplitImagesView(**removes),
+        changes=SplitImagesView(**changes_),
+        cuts_splits=effect.cuts_splits,
+        is_complete=effect.is_complete,
+        removed=removed,
+        changed=changed,
+    )
+
+
+def effect_of(
+    changes: VersionChanges,
+    labels: NDArray[np.int32],
+    splits: Mapping[str, Rows],
+    classes: Sequence[str],
+    copy_of: NDArray[np.int32] | None,
+    positions: Mapping[str, int],
+) -> Effect:
+    """What a worker would do with the images, in the same order.
+
+    Args:
+        labels: (images,) positions in `classes`; splits: positions of the images of each split.
+        copy_of: (images,) the first image of each one's cluster of copies; None where that is not known.
+        positions: of images by the file names that the changes name. An unknown name counts nothing.
+    """
+    count = len(labels)
+    split_of = np.zeros(count, np.int8)
+    for code, split in enumerate(SPLITS):
+        split_of[splits[split]] = code
+    label_of = {name: label for label, name in enumerate(classes)}
+    is_left, has_other_pixels, given = np.ones(count, bool), np.zeros(count, bool), labels.copy()
+    is_left[_rows(changes.exclude, positions, count)] = False
+    for code, split in enumerate(SPLITS):
+        meant = changes.of_split(split)
+        to = np.array([label_of[meant.get(name, name)] for name in classes], np.int32)
+        given[split_of == code] = to[given[split_of == code]]
+    for image, label in changes.relabel.items():
+        given[_rows([image], positions, count)] = label_of[label]
+    renamed = changes.of_all_splits()
+    left = list(dict.fromkeys(renamed.get(name, name) for name in classes))
+    merged = np.array([left.index(renamed.get(name, name)) for name in classes], np.int32)[given]
+    # A class under another name is no change of an image; one that is merged into another is.
+    is_merged = np.array([name in renamed and renamed[name] in label_of for name in classes], bool)
+    changed = (given != labels) | is_merged[given]
+    pixels = changes.pixel_values.of_splits() if changes.pixel_values else {}
+    for split in pixels:
+        has_other_pixels |= split_of == SPLITS.index(split)
+    is_complete = True
+    if changes.drop_copies:
+        # With other pixels or labels, other images are copies of each other.
+        is_complete = copy_of is not None and not (pixels or changes.rename_classes or changes.relabel)
+        if copy_of is not None:
+            rows = np.flatnonzero(is_left)
+            _, clusters = np.unique(copy_of[rows], return_inverse=True)
+            gone = superfluous_copies(clusters.astype(np.int32), merged[rows], split_of[rows])
+            is_left[rows[np.concatenate(gone)]] = False
+    changed = (changed | has_other_pixels) & is_left
+    return Effect(np.flatnonzero(~is_left), np.flatnonzero(changed), bool(changes.resplit), is_complete)
+
+
+def describe(effect: Effect, removes: Mapping[str, int], changes: Mapping[str, int], of: Mapping[str, int]) -> str:
+    """The effect in words; the numbers are images of each split."""
+    said = []
+    for verb, counts in (("Removes", removes), ("Changes", changes)):
+        parts = [
+            f"{counts[split]:,} of {of[split]:,} {ADJECTIVES[split]} images" for split in SHOWN_FIRST if counts[split]
+        ]
+        if parts:
+            said.append(f"{verb} {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}.")
+    if effect.cuts_splits:
+        said.append("Splits all images anew.")
+    if not said:
+        said.append("Removes and changes no image.")
+    if not effect.is_complete:
+        said.append("Copies that are found later are not counted.")
+    return " ".join(said)
+
+
+def order_for_show(rows: Rows, splits: Mapping[str, Rows], most: int) -> list[tuple[str, int]]:
+    """The first of `rows`, each with its split: held-out images first."""
+    chosen = [(split, row) for split in SHOWN_FIRST for row in rows[np.isin(rows, splits[split])][:most].tolist()]
+    return chosen[:most]
+
+
+def named_images(changes: VersionChanges) -> list[str]:
+    """The images that the changes name by file name."""
+    images: Collection[Any] = (*changes.exclude, *changes.relabel)
+    return [str(image) for image in images if index_in(image) is None]
+
+
+def _rows(images: Collection[int | str], positions: Mapping[str, int], count: int) -> list[int]:
+    found = [index_in(image) if index_in(image) is not None else positions.get(str(image)) for image in images]
+    return [row for row in found if row is not None and row < count]
+
+
+def _copies(session: Session, blobs: Blobs, row: DatasetRow) -> NDArray[np.int32] | None:
+    if row.relations_status is not RelationsStatus.STORED:
+        return None
+    key = relations_key(row.id)
+    try:
+        content = read_file(session, blobs, key)
+    except BlobMissing:
+        return None  # the worker that makes the version searches again
+    with reading(key):
+        return load_relations(io.BytesIO(content)).copy_of
+
+
+def _counts(rows: Rows, splits: Mapping[str, Rows]) -> dict[str, int]:
+    return {split: int(np.isin(splits[split], rows).sum()) for split in SPLITS}

@@ -1,0 +1,153 @@
+"""Whether two images that look alike are one picture: what they differ by is what encoding and scaling make of them.
+
+A dot, a stroke or another shade can be all that two classes differ by. So a pair with different labels is held against
+what re-encoding, scaling and cropping do to these very images: each of the two is changed so, moved as the pair has
+moved, and compared with itself. A difference that is larger anywhere than all of these is another thing to see.
+"""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter, maximum_filter
+
+from worker.ingest.audit.alignment import align, fit_at, improve_at
+from worker.ingest.audit.signatures import Floats, reduced, reduction
+
+Bytes = NDArray[np.uint8]
+
+DETAIL_SIDE = 96  # larger images are reduced until their sides are no longer
+STEPS = 3
+DETAIL_WIDTH = 1.0  # pixels: the deviation of the bell that differences are averaged under
+# A class can be a shade or a size: more of either is not taken for an accident.
+GAINS = (0.93, 1.07)
+MAX_SCALING = 1.16
+# Moves by less need no interpolation, which blurs.
+STILL_SCALING, STILL_SHIFT = 0.004, 0.1
+QUALITY, HALF_QUALITY = 50, 75  # of JPEG
+SMALLER = 0.75
+# Times what the changes do. Encoding twice need not differ at the same places; interpolation does.
+STILL_TOLERANCE, MOVED_TOLERANCE = 1.8, 1.0
+LEVELS = 2.0  # that any encoding may differ by
+AROUND = 5  # pixels, in which encoding may do at one place what it does at another
+PIXELS_AT_ONCE = 300_000
+
+
+def are_one_picture(
+    one: NDArray[np.generic],
+    other: NDArray[np.generic],
+    frames: tuple[Floats, Floats],
+    value_range: tuple[float, float],
+) -> NDArray[np.bool_]:
+    """(pairs,) whether nothing but encoding, scaling and cropping sets two images apart.
+
+    Args:
+        one, other: (pairs, height, width, channels), not mirrored.
+        frames: of both, (pairs, 4), as their signatures have them.
+    """
+    first, second = _as_bytes(one, value_range), _as_bytes(other, value_range)
+    aligned = align(first, second, frames)
+    scale = 1 / aligned.scale
+    shift = reduction(*first.shape[1:3]) * scale
+    place = np.stack([scale, -aligned.down * shift, -aligned.right * shift], axis=1).astype(np.float32)
+    is_near = np.isfinite(place).all(axis=1) & (np.abs(np.log(scale)) <= np.log(MAX_SCALING))
+    alike = np.zeros(len(first), bool)
+    rows = np.flatnonzero(is_near)
+    if not len(rows):
+        return alike
+    first, second, place = first[rows], second[rows], place[rows]
+    difference, gain = _differences(first, second, place, STEPS)
+    allowed = np.full_like(difference, LEVELS)
+    for change in _CHANGES:
+        changed = np.stack([_moved(image, at, change) for image, at in zip(first, place, strict=True)])
+        allowed = np.maximum(allowed, _differences(first, changed, place, 1)[0])
+        changed = np.stack([_moved(image, _back(at), change) for image, at in zip(second, place, strict=True)])
+        allowed = np.maximum(allowed, _differences(changed, second, place, 1)[0])
+    allowed = maximum_filter(allowed, (1, AROUND, AROUND))
+    tolerance = np.where(_are_still(place), STILL_TOLERANCE, MOVED_TOLERANCE)[:, np.newaxis, np.newaxis]
+    is_within = (difference <= tolerance * allowed).all(axis=(1, 2))
+    alike[rows] = is_within & (gain >= GAINS[0]) & (gain <= GAINS[1])
+    return alike
+
+
+def _as_bytes(images: NDArray[np.generic], value_range: tuple[float, float]) -> Bytes:
+    if images.dtype == np.uint8 and value_range == (0, 255):
+        return images.astype(np.uint8, copy=False)
+    low, high = value_range
+    scaled = (images.astype(np.float32) - low) * np.float32(255 / (high - low))
+    return scaled.clip(0, 255).round().astype(np.uint8)
+
+
+def _differences(first: Bytes, second: Bytes, place: Floats, steps: int) -> tuple[Floats, Floats]:
+    """How far each place of both differs in any colour, in levels, once they are laid over each other; and the gain.
+
+    Args:
+        place: (pairs, 3) where to begin: scale, down and right, in pixels.
+    Returns:
+        (pairs, height, width) and (pairs,).
+    """
+    factor = -(-max(first.shape[1:3]) // DETAIL_SIDE)
+    a, b = (reduced(images.astype(np.float32), factor) for images in (first, second))
+    at = place / np.array([1, factor, factor], np.float32)
+    for _ in range(steps):
+        improve_at(a, b, at)
+    rests, inside, gain = fit_at(a, b, at)
+    around = (0, DETAIL_WIDTH, DETAIL_WIDTH)
+    seen = np.maximum(gaussian_filter(inside, around), 1e-3)
+    spread = np.stack([gaussian_filter(rest**2 * inside, around) / seen for rest in rests]).max(axis=0)
+    found: Floats = np.sqrt(spread * inside)
+    return found, gain
+
+
+def _moved(image: Bytes, place: Floats, change: Callable[[Image.Image], Image.Image]) -> Bytes:
+    """The image as it is at another place, changed."""
+    height, width, channels = image.shape
+    scale, down, right = place.tolist()
+    picture = _picture(image)
+    if not _are_still(place[np.newaxis])[0]:
+        margin = max(2, max(height, width) // 4)
+        padded = _picture(np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge"))
+        top, left = (margin + side / 2 - (side / 2 + move) / scale for side, move in ((height, down), (width, right)))
+        corners = (left, top, left + width / scale, top + height / scale)
+        box = tuple(
+            min(max(corner, 0), side) for corner, side in zip(corners, (padded.width, padded.height) * 2, strict=True)
+        )
+        picture = padded.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(change(picture), np.uint8).reshape(height, width, channels)
+
+
+def _are_still(place: Floats) -> NDArray[np.bool_]:
+    still: NDArray[np.bool_] = (np.abs(place[:, 0] - 1) < STILL_SCALING) & (np.abs(place[:, 1:]) < STILL_SHIFT).all(
+        axis=1
+    )
+    return still
+
+
+def _back(place: Floats) -> Floats:
+    """The place of the first as the second sees it."""
+    scale = place[0]
+    return np.array([1 / scale, -place[1] / scale, -place[2] / scale], np.float32)
+
+
+def _picture(image: Bytes) -> Image.Image:
+    return Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+
+
+def _encoded(picture: Image.Image, quality: int) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality)
+    return Image.open(file)
+
+
+def _made_small(picture: Image.Image) -> Image.Image:
+    sides = (max(1, int(picture.width * SMALLER)), max(1, int(picture.height * SMALLER)))
+    small = picture.resize(sides, Image.Resampling.BILINEAR).resize(picture.size, Image.Resampling.BILINEAR)
+    return _encoded(small, HALF_QUALITY)
+
+
+_CHANGES: tuple[Callable[[Image.Image], Image.Image], ...] = (
+    lambda picture: _encoded(picture, QUALITY),
+    _made_small,
+)
