@@ -112,13 +112,17 @@ def differing(pairs: NDArray[np.int64], values: NDArray[np.integer]) -> NDArray[
 
 
 def capped(cut: Cut) -> Cut:
-    """Without the referee, and at most MOST images: whole groups, drawn at random."""
-    rows = np.sort(np.concatenate([cut.splits[split] for split in SPLITS]))
-    if len(rows) > MOST:
-        names, of = np.unique(cut.groups[rows], return_inverse=True)
+    """Without the referee, and some MOST images: whole groups of each split, drawn at random."""
+    total = sum(len(cut.splits[split]) for split in SPLITS)
+    chosen = []
+    for split in SPLITS:
+        of_split = cut.splits[split]
+        names, of = np.unique(cut.groups[of_split], return_inverse=True)
         order = np.random.default_rng(0).permutation(len(names))
-        last = int(np.searchsorted(np.cumsum(np.bincount(of)[order]), MOST))
-        rows = rows[np.isin(of, order[: max(1, last)])]
+        sizes = np.cumsum(np.bincount(of)[order])
+        last = len(names) if total <= MOST else int(np.searchsorted(sizes, MOST * len(of_split) / total))
+        chosen.append(of_split[np.isin(of, order[: max(1, last)])])
+    rows = np.sort(np.concatenate(chosen))
     place = np.full(len(cut.labels), -1)
     place[rows] = np.arange(len(rows))
     splits = {split: place[cut.splits[split]] for split in SPLITS}
