@@ -109,13 +109,13 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
     assert audit is not None, "an uploaded dataset has one"
     audit = audit.model_copy(update={"findings": tuple(drop_answered(audit.findings, row.different or ()))})
     stored = audit.model_dump(exclude={"format"})
-    left_out: list[HeldoutError] = []
+    lost: list[HeldoutError] = []
 
     def effect(mend: Body | None) -> EffectView | None:
         if mend is None:
             return None
         changes = VersionChanges.model_validate(mend)
-        return unless_lost(left_out, lambda: effect_view(session, app.blobs, row, changes, MAX_SHOWN_IN_AUDIT))
+        return unless_lost(lost, lambda: effect_view(session, app.blobs, row, changes, MAX_SHOWN_IN_AUDIT))
 
     def example(one: dict[str, Any]) -> dict[str, Any]:
         return {**one, "thumbnail": thumbnail_of(row.id, one["index"])}
@@ -141,9 +141,11 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
         }
         for one, mend in zip(stored["findings"], offers_of(audit.findings), strict=True)
     ]
-    lost: list[HeldoutError] = []
     labels = label_check_view(unless_lost(lost, lambda: read_suspects(session, app.blobs, row, SuspectsSummary)))
-    left_out = [{"code": error.code, "detail": error.detail} for error in lost]
+    # Several findings may need the same file.
+    left_out = [
+        {"code": code, "detail": detail} for code, detail in dict.fromkeys((one.code, one.detail) for one in lost)
+    ]
     return AuditView.model_validate(
         {**stored, "dataset": dataset_reference(row), "findings": findings, "labels": labels, "left_out": left_out}
     )

@@ -294,6 +294,32 @@ def test_changes_that_change_nothing_are_refused(refused, changes):
     assert refused(arrays(), changes).code == "nothing_changed"
 
 
+def test_images_that_were_told_apart_are_so_in_the_derived_version_too(tmp_path):
+    content = arrays()
+    content["x_test"][:3] = content["x_train"][:3] // 2 + 60
+    report, base = taken(npz(tmp_path / "base.npz", **content), DatasetSpec(name="pets"))
+    names = (base / "members.txt").read_text().split("\n")[:-1]
+    at = {name: row for row, name in enumerate(names)}
+    pairs = [[at[f"x_train[{row}]"], at[f"x_test[{row}]"]] for row in range(3)]
+    changes = VersionChanges.model_validate({"exclude": [f"x_train[{row}]" for row in (1, 5)]})
+    target = tmp_path / "derived"
+    found = derive(
+        base,
+        base / "members.txt",
+        "pets@1",
+        report.sha256,
+        DatasetSpec(name="pets"),
+        changes,
+        target,
+        ALONE,
+        different=pairs,
+    )
+    left = (target / "members.txt").read_text().split("\n")[:-1]
+    told = [[left[one], left[other]] for one, other in found.different]
+    assert told == [[f"x_train[{row}]", f"x_test[{row}]"] for row in (0, 2)]  # image 1 is gone
+    assert Report.from_json(json.loads(json.dumps(found.as_json()))).different == found.different
+
+
 # --- which copies ------------------------------------------------------------------------------------
 
 

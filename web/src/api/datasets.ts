@@ -12,6 +12,7 @@ export type Suspects = Schemas['SuspectsView']
 export type Suspect = Schemas['SuspectView']
 export type DatasetImage = Schemas['DatasetImageView']
 export type Split = DatasetImage['split']
+export type Effect = Schemas['EffectView']
 export type Changes = Record<string, unknown>
 
 export const SPLITS: Split[] = ['train', 'validation', 'test']
@@ -32,6 +33,10 @@ export const getImages = (
 
 export const createDataset = (spec: Record<string, unknown>) => post<Dataset>('/v1/datasets', spec)
 export const removeDataset = (id: string) => request<void>(of(id), { method: 'DELETE' })
+export const getEffect = (id: string, changes: Changes, signal?: AbortSignal) =>
+  request<Effect>(of(id, 'versions/effect'), { method: 'POST', body: changes, signal })
+/** Remember that images which look alike are different. */
+export const tellApart = (id: string, pairs: [number, number][]) => post<Schemas['DifferentView']>(of(id, 'different'), { pairs })
 export const mend = (id: string, changes: Changes) =>
   post<Dataset>(of(id, 'versions'), changes)
 

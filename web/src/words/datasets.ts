@@ -16,7 +16,8 @@ export const SEVERITIES: Record<AuditFinding['severity'], [string, Tone]> = {
 
 const FINDINGS: Record<string, string> = {
   leakage: 'The same images in several splits',
-  label_conflicts: 'The same image with different labels',
+  label_conflicts: 'One picture with two labels',
+  look_alikes: 'Images with different labels that look alike',
   duplicates: 'Copies within a split',
   narrow_range: 'Little contrast',
   group_across_splits: 'Groups are torn apart',

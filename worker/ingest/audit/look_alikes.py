@@ -20,18 +20,20 @@ Bytes = NDArray[np.uint8]
 
 DETAIL_SIDE = 96  # larger images are reduced until their sides are no longer
 STEPS = 3
-DETAIL_WIDTH = 1.0  # pixels: the deviation of the bell that differences are averaged under
+# Pixels: the deviation of the bell that squared differences are averaged under, and that of their signed means, which
+# encoding leaves alone though another shade does not.
+DETAIL_WIDTH, SHADE_WIDTH = 1.0, 3.0
 # A class can be a shade or a size: more of either is not taken for an accident.
 GAINS = (0.93, 1.07)
 MAX_SCALING = 1.16
-# Moves by less need no interpolation, which blurs.
-STILL_SCALING, STILL_SHIFT = 0.004, 0.1
+# Moves by less are errors of the alignment.
+STILL_SCALING, STILL_SHIFT = 0.01, 0.25
 QUALITY, HALF_QUALITY = 50, 75  # of JPEG
 SMALLER = 0.75
 # Times what the changes do. Encoding twice need not differ at the same places; interpolation does.
-STILL_TOLERANCE, MOVED_TOLERANCE = 1.8, 1.0
+STILL_TOLERANCE, MOVED_TOLERANCE = 1.8, 1.15
 LEVELS = 2.0  # that any encoding may differ by
-AROUND = 5  # pixels, in which encoding may do at one place what it does at another
+STILL_AROUND, MOVED_AROUND = 9, 5  # pixels, in which a change may do at one place what it does at another
 PIXELS_AT_ONCE = 300_000
 
 
@@ -65,9 +67,10 @@ def are_one_picture(
         allowed = np.maximum(allowed, _differences(first, changed, place, 1)[0])
         changed = np.stack([_moved(image, _back(at), change) for image, at in zip(second, place, strict=True)])
         allowed = np.maximum(allowed, _differences(changed, second, place, 1)[0])
-    allowed = maximum_filter(allowed, (1, AROUND, AROUND))
-    tolerance = np.where(_are_still(place), STILL_TOLERANCE, MOVED_TOLERANCE)[:, np.newaxis, np.newaxis]
-    is_within = (difference <= tolerance * allowed).all(axis=(1, 2))
+    still = STILL_TOLERANCE * maximum_filter(allowed, (1, 1, STILL_AROUND, STILL_AROUND))
+    moved = MOVED_TOLERANCE * maximum_filter(allowed, (1, 1, MOVED_AROUND, MOVED_AROUND))
+    bound = np.where(_are_still(place)[:, np.newaxis, np.newaxis, np.newaxis], still, moved)
+    is_within = (difference <= bound).all(axis=(1, 2, 3))
     alike[rows] = is_within & (gain >= GAINS[0]) & (gain <= GAINS[1])
     return alike
 
@@ -86,19 +89,25 @@ def _differences(first: Bytes, second: Bytes, place: Floats, steps: int) -> tupl
     Args:
         place: (pairs, 3) where to begin: scale, down and right, in pixels.
     Returns:
-        (pairs, height, width) and (pairs,).
+        (pairs, 2, height, width): of details, and of shades; and (pairs,).
     """
     factor = -(-max(first.shape[1:3]) // DETAIL_SIDE)
     a, b = (reduced(images.astype(np.float32), factor) for images in (first, second))
-    at = place / np.array([1, factor, factor], np.float32)
+    at: Floats = (place / np.array([1, factor, factor])).astype(np.float32)
     for _ in range(steps):
         improve_at(a, b, at)
     rests, inside, gain = fit_at(a, b, at)
-    around = (0, DETAIL_WIDTH, DETAIL_WIDTH)
+    detail = np.sqrt(_averages([rest**2 for rest in rests], inside, DETAIL_WIDTH).max(axis=0))
+    shade = np.abs(_averages(rests, inside, SHADE_WIDTH)).max(axis=0)
+    return np.stack([detail, shade], axis=1), gain
+
+
+def _averages(rests: list[Floats], inside: Floats, width: float) -> Floats:
+    """(colours, pairs, height, width) of what is compared, under a bell."""
+    around = (0, width, width)
     seen = np.maximum(gaussian_filter(inside, around), 1e-3)
-    spread = np.stack([gaussian_filter(rest**2 * inside, around) / seen for rest in rests]).max(axis=0)
-    found: Floats = np.sqrt(spread * inside)
-    return found, gain
+    found: Floats = np.stack([gaussian_filter(rest * inside, around) / seen * inside for rest in rests])
+    return found
 
 
 def _moved(image: Bytes, place: Floats, change: Callable[[Image.Image], Image.Image]) -> Bytes:

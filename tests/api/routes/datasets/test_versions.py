@@ -1,10 +1,13 @@
 """POST …/versions, and the bodies for it that audits and diagnoses carry."""
 
+import numpy as np
 import pytest
 
-from heldout.stored.audit import AuditFinding, SplitCounts, StoredAudit, audit_key
+from heldout.mending.look_alikes import make_finding
+from heldout.stored.audit import AuditExample, AuditFinding, SplitCounts, StoredAudit, audit_key
+from models.arrays import save_beside
 from models.blobs import Blobs
-from models.store import claims, ingests
+from models.store import claims, differences, ingests
 from models.store.ingests import IngestedContent
 from tests.api.support import assert_problem, sqlite_only
 
@@ -113,3 +116,72 @@ def test_only_what_one_has_and_what_is_ready_can_be_mended(client, stranger, pet
     assert_problem(mended(client, "waits", {"drop_copies": True}), 409, "not_ready")
     made = mended(stranger, "digits", {"pixel_values": {"test": "invert"}}).json()
     assert (made["name"], made["version"], made["bundled"]) == ("digits", 1, False)
+
+
+def with_look_alikes(settings, pets, pairs):
+    """The same dataset, whose audit asks about these pairs, with its labels and splits stored."""
+    blobs, rows = Blobs(settings.blobs_url), np.arange(12)
+    splits = dict(zip(("train", "validation", "test"), np.split(rows, 3), strict=True))
+    of_row = {int(row): split for split, of_split in splits.items() for row in of_split}
+    shown = [tuple(AuditExample(split=of_row[row], index=row, member=f"{row}.png") for row in pair) for pair in pairs]
+    audit = StoredAudit.from_bytes(blobs.read(audit_key(pets["id"])))
+    asked = audit.model_copy(update={"findings": (make_finding(shown, len(shown)),)})
+    blobs.put(audit_key(pets["id"]), asked.to_bytes())
+    folder = settings.home / "made"
+    folder.mkdir()
+    save_beside(folder, (rows % 2).astype(np.int32), splits, ("cat", "dog"), (0, 255))
+    for name in ("labels.npy", "splits.npz"):
+        blobs.put(f"datasets/{'a' * 64}/{name}", folder / name)
+
+
+def test_look_alikes_that_were_told_apart_are_asked_about_no_more(client, settings, pets, database):
+    with_look_alikes(settings, pets, [(0, 5), (1, 9), (2, 3)])
+
+    def asked():
+        return client.get("/v1/datasets/pets/audit").json()["findings"]
+
+    [before] = asked()
+    assert before["mend"] == {"exclude": [0, 1, 2, 3, 5, 9]}
+    effect = before["effect"]
+    assert effect["removes"] == {"train": 4, "validation": 1, "test": 1}
+    assert effect["summary"] == ("Removes 1 of 4 test images, 1 of 4 validation images and 4 of 4 training images.")
+    assert [one["index"] for one in effect["removed"]] == [9, 5, 0, 1, 2, 3]
+    assert effect["removed"][0]["thumbnail"] == f"/v1/datasets/{pets['id']}/preview/9"
+    assert client.post("/v1/datasets/pets/versions/effect", json=before["mend"]).json()["summary"] == effect["summary"]
+
+    noted = client.post("/v1/datasets/pets/different", json={"pairs": [[5, 0], [9, 1]]})
+    assert (noted.status_code, noted.json()["pairs"]) == (200, [[0, 5], [1, 9]])
+    [left] = asked()
+    assert [[one["index"], other["index"]] for one, other in left["pairs"]] == [[2, 3]]
+    assert left["numbers"] == {"pairs": 1, "images": 2, "train": 2, "validation": 0, "test": 0}
+    assert left["mend"] == {"exclude": [2, 3]}
+    client.post("/v1/datasets/pets/different", json={"pairs": [[2, 3]]})
+    assert asked() == []
+    forgotten = client.post("/v1/datasets/pets/different", json={"pairs": [[2, 3], [0, 5]], "different": False})
+    assert forgotten.json()["pairs"] == [[1, 9]]
+    assert [one["numbers"]["pairs"] for one in asked()] == [2]
+    with database.read() as session:
+        assert differences.find(session, pets["id"]) == [(1, 9)]
+
+
+def test_only_pairs_of_images_that_are_there_can_be_told_apart(client, stranger, pets):
+    for body, pointer in (
+        ({"pairs": []}, "/pairs"),
+        ({"pairs": [[3, 3]]}, "/pairs/0"),
+        ({"pairs": [[0, 1], [0, 12]]}, "/pairs/1"),
+        ({"pairs": [[0, -1]]}, "/pairs/0/1"),
+        ({"pairs": [[0, 1, 2]]}, "/pairs/0"),
+    ):
+        problem = assert_problem(client.post("/v1/datasets/pets/different", json=body), 422, "invalid_spec")
+        assert pointer in [one["pointer"] for one in problem["errors"]], body
+    pair = {"pairs": [[0, 1]]}
+    assert_problem(stranger.post(f"/v1/datasets/{pets['id']}/different", json=pair), 404, "dataset_not_found")
+    assert_problem(client.post("/v1/datasets/digits/different", json=pair), 409, "not_ready")
+
+
+def test_what_a_change_would_do_is_refused_as_the_change_is(client, pets):
+    for body, pointer in REFUSED:
+        answer = client.post("/v1/datasets/pets/versions/effect", json=body)
+        assert pointer in [one["pointer"] for one in assert_problem(answer, 422, "invalid_spec")["errors"]], body
+    lost = client.post("/v1/datasets/pets/versions/effect", json={"exclude": [0]})
+    assert_problem(lost, 410, "dataset_lost")

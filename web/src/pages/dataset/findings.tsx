@@ -6,9 +6,11 @@ import { type AuditFinding, type Dataset, type Example, getAudit } from '../../a
 import { useLoaded } from '../../parts/load'
 import { Prose } from '../../parts/prose'
 import { Failed, Loading } from '../../parts/states'
-import { SEVERITIES, SPLIT_NAMES, findingWord } from '../../words/datasets'
+import { SEVERITIES, findingWord } from '../../words/datasets'
 import { count } from '../../words/format'
+import { LookAlikes } from './look_alikes'
 import { MendDialog } from './mend'
+import { Picture } from './picture'
 
 const SHOWN_PAIRS = 6
 const SHOWN_EXAMPLES = 12
@@ -25,22 +27,25 @@ export function FindingsCard({ dataset }: { dataset: Dataset }) {
       </header>
       {!findings.length && <p>No copies, no contradicting labels, and the splits look alike.</p>}
       {findings.map((one) => (
-        <Finding key={one.code} dataset={dataset} finding={one} />
+        <Finding key={one.code} dataset={dataset} finding={one} onAnswer={audit.reload} />
       ))}
       {labels && <p>{labels.explanation}</p>}
     </section>
   )
 }
 
-function Finding({ dataset, finding }: { dataset: Dataset; finding: AuditFinding }) {
+type FindingProps = { dataset: Dataset; finding: AuditFinding; onAnswer: () => void }
+
+function Finding({ dataset, finding, onAnswer }: FindingProps) {
   const [isMending, setMending] = useState(false)
   const [word, tone] = SEVERITIES[finding.severity]
+  const isQuestion = finding.code === 'look_alikes'
   return (
     <article class="audit-finding">
       <header class="row">
         <h3>{findingWord(finding.code)}</h3>
         <span class={`badge ${tone}`}>{word}</span>
-        {finding.mend && (
+        {finding.mend && !isQuestion && (
           <button type="button" class="small" onClick={() => setMending(true)}>
             Mend it …
           </button>
@@ -52,11 +57,20 @@ function Finding({ dataset, finding }: { dataset: Dataset; finding: AuditFinding
       <p class="soft">
         <Prose text={finding.what_to_do} />
       </p>
-      {finding.pairs.length > 0 ? <Pairs pairs={finding.pairs} /> : <Examples examples={finding.examples} />}
+      {finding.effect && !isQuestion && <p>The fix {lowered(finding.effect.summary)}</p>}
+      {isQuestion ? (
+        <LookAlikes dataset={dataset} finding={finding} onAnswer={onAnswer} onLeaveOut={() => setMending(true)} />
+      ) : finding.pairs.length > 0 ? (
+        <Pairs pairs={finding.pairs} />
+      ) : (
+        <Examples examples={finding.examples} />
+      )}
       {isMending && <MendDialog dataset={dataset} changes={finding.mend!} onClose={() => setMending(false)} />}
     </article>
   )
 }
+
+const lowered = (text: string) => text.charAt(0).toLowerCase() + text.slice(1)
 
 function Pairs({ pairs }: { pairs: AuditFinding['pairs'] }) {
   const [isAll, setAll] = useState(false)
@@ -90,15 +104,3 @@ const Examples = ({ examples }: { examples: Example[] }) =>
       ))}
     </ul>
   ) : null
-
-const Picture = ({ example }: { example: Example }) => (
-  <figure class="example">
-    <img src={example.thumbnail} alt={`Image ${example.index}`} loading="lazy" />
-    <figcaption>
-      {SPLIT_NAMES[example.split]}
-      <span class="soft file" title={example.member}>
-        {example.member || `image ${example.index}`}
-      </span>
-    </figcaption>
-  </figure>
-)
