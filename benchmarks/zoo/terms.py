@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import hypot
 
 from benchmarks.zoo.record import ZooRecord
-from benchmarks.zoo.truth import Z, codes_of_fault, points_of
+from benchmarks.zoo.truth import Z, codes_of_fault, is_copy, points_of
 from heldout.diagnosis import Diagnosis
 
 # Terms that a fault of test or of validation has, by the beginning of its name.
@@ -14,7 +14,6 @@ TERM_OF_FAULT: Mapping[str, str] = {
     **{f"{kind}_": "pixel_values" for kind in ("inverted", "other_channels", "rescaled", "brighter")},
     "blurred_": "split_difference",
     "other_source": "split_difference",
-    **{f"{kind}_": "copies" for kind in ("exact", "recompressed", "scaled", "cropped", "conflicting")},
 }
 OF_MEASURING = ("label_order", "pixel_values", "copies_in_test", "copies_in_validation", "split_difference")
 
@@ -86,16 +85,15 @@ def _planted_terms(record: ZooRecord) -> dict[str, tuple[float, float]]:
     """What is true of the terms that planted faults have: positive where they widen the gap."""
     found: dict[str, tuple[float, float]] = {}
     for figure in record.referee["figures"]:
-        code = _term_of(figure["fault"])
-        is_test = figure["split"] == "test"
-        # In validation only copies have a term of their own.
-        if code is None or (code != "copies" and not is_test):
+        fault, is_test = figure["fault"], figure["split"] == "test"
+        if is_copy(fault):
+            # Of copies of validation no image was trained on.
+            code = None if fault.endswith("validation_test") else f"copies_in_{figure['split']}"
+        else:
+            code = _term_of(fault) if is_test else None  # in validation only copies have a term of their own
+        if code is None:
             continue
-        if code == "copies":
-            if figure["fault"].endswith("validation_test"):
-                continue  # no image of them was trained on
-            code = f"copies_in_{figure['split']}"
-        points, error = points_of(figure)
+        points, error = points_of(record.referee, figure)
         before, before_error = found.get(code, (0.0, 0.0))
         found[code] = before + (-points if is_test else points), hypot(before_error, error)
     return found
@@ -105,10 +103,10 @@ def _without_term(record: ZooRecord, diagnosis: Diagnosis) -> Iterator[Compared]
     """Planted faults of validation that have no term: by what the diagnosis says that the figure is off."""
     for figure in record.referee["figures"]:
         codes = codes_of_fault(figure["fault"])
-        if figure["split"] != "validation" or not codes or _term_of(figure["fault"]) == "copies":
+        if figure["split"] != "validation" or not codes or is_copy(figure["fault"]):
             continue
         told = next((one for one in diagnosis.causes if one.code in codes and one.points is not None), None)
-        points, error = points_of(figure)
+        points, error = points_of(record.referee, figure)
         measured, interval = (0.0, None) if told is None else (told.points or 0.0, told.interval)
         yield Compared("in validation, no term", True, measured, interval, abs(points), error)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from benchmarks.zoo.faults import FAULTS
 from benchmarks.zoo.record import ZooRecord
 from heldout.intervals import wilson_interval
 
@@ -116,17 +117,36 @@ def _of_figures(truth: Mapping[str, Any]) -> Iterator[Cause]:
         if "label_order_mismatch" in codes and figure["level"] < WHOLE:
             codes |= {"label_noise"}  # of a part of the labels, which no renaming of classes undoes
         if codes:
-            points, error = points_of(figure)
+            points, error = points_of(truth, figure)
             cause = _cause(figure["fault"], FIGURES, codes, abs(points), error)
             # Nobody trained on validation, so that its copies in test move the figure by chance alone.
             by_chance = figure["fault"].endswith("validation_test") and not figure["fault"].startswith("conflicting_")
             yield _with(cause, None if by_chance and cause.matters else cause.matters)
 
 
-def points_of(figure: Mapping[str, Any]) -> tuple[float, float]:
-    """What a fault does to its split's accuracy, with its standard error: on the referee's images, else on its own."""
-    points, error = (figure["true"] or figure["served"])["accuracy"]
+def points_of(truth: Mapping[str, Any], figure: Mapping[str, Any]) -> tuple[float, float]:
+    """What a fault does to its split's accuracy, with its standard error.
+
+    By the very images of the split. Copies replace images at random, so that with a referee they count by their share,
+    times how much better all images that can be copied are answered than the split's own.
+    """
+    if figure["true"] is None or not (is_copy(figure["fault"]) or figure["served"] is None):
+        points, error = figure["served"]["accuracy"]
+        return points, error
+    points, error = figure["true"]["accuracy"]
+    if is_copy(figure["fault"]):
+        share = FAULTS[figure["fault"]].strengths[figure["level"]]
+        (referee, referee_error), (own, own_error) = (
+            of["accuracy"] for of in (truth["clean"], truth["splits"][figure["split"]])
+        )
+        copied_variance = max(0.0, (error / share) ** 2 - referee_error**2)
+        points, error = points + share * (referee - own), share * (copied_variance + own_error**2) ** 0.5
     return points, error
+
+
+def is_copy(fault: str) -> bool:
+    """Whether it replaces images by copies of others."""
+    return fault.startswith(("exact_", "recompressed_", "scaled_", "cropped_", "conflicting_"))
 
 
 def _of_training(record: ZooRecord) -> Iterator[Cause]:
@@ -159,7 +179,9 @@ def _of_gap(record: ZooRecord) -> Iterator[Cause]:
         points, error = without["accuracy"]
         if name.startswith(("wrong_", "conflicting_")):
             # Wrong labels in test cost what they cost there, too.
-            in_test = [points_of(one) for one in truth["figures"] if (one["fault"], one["split"]) == (name, "test")]
+            in_test = [
+                points_of(truth, one) for one in truth["figures"] if (one["fault"], one["split"]) == (name, "test")
+            ]
             noise += points
             points -= sum(one for one, _ in in_test)
             yield _cause(name, GAP, _codes_of_labels(name), points, error, seeds=1)

@@ -17,7 +17,7 @@ from benchmarks.zoo.interventions import answers_of, figures
 from benchmarks.zoo.record import ZooRecord, append, keys_of, pack, read_set, unpack
 from benchmarks.zoo.sets import Built
 from benchmarks.zoo.trainings import Training, all_trainings, open_sets
-from benchmarks.zoo.truth import FIGURES, GAP, LOSS, TRAINING, Cause, causes_of, first_of, is_known
+from benchmarks.zoo.truth import FIGURES, GAP, LOSS, TRAINING, Cause, causes_of, first_of, is_known, points_of
 
 CLASSES, SIDE = 4, 12
 
@@ -158,6 +158,18 @@ def test_broken_training_comes_before_the_rest_of_the_gap_and_the_loss_last():
     assert first_of(rest) == {"label_noise"}
     assert first_of(rest[:1]) == {"overconfidence"}
     assert {"healthy", "cannot_tell"} <= first_of([])
+
+
+def test_copies_count_by_how_much_better_they_are_answered_than_their_split():
+    truth = {"clean": {"accuracy": [0.5, 0.01]}, "splits": {"test": {"accuracy": [0.3, 0.02]}}}
+    copied = {"fault": "exact_train_test", "level": 2, "split": "test", "served": {"accuracy": [0.31, 0.03]}}
+    # Half of the images are copies, and copies are answered in 0.9: 0.2 more than half of what the referee's have.
+    points, error = points_of(truth, copied | {"true": {"accuracy": [0.2, 0.5 * (0.01**2 + 0.03**2) ** 0.5]}})
+    assert points == pytest.approx(0.5 * (0.9 - 0.3))
+    assert error == pytest.approx(0.5 * (0.03**2 + 0.02**2) ** 0.5)
+    assert points_of(truth, copied | {"true": None}) == (0.31, 0.03)
+    renamed = copied | {"fault": "rotated_test", "true": {"accuracy": [0.4, 0.01]}}
+    assert points_of(truth, renamed) == (0.31, 0.03)
 
 
 def test_without_a_referee_only_untrue_figures_tell_what_is_first(record):
