@@ -26,7 +26,9 @@ def now_and_has_work(session: Session) -> tuple[datetime, bool]:
 
 def training_waits(session: Session) -> bool:
     """Whether a training could begin now if a worker had room for it."""
-    waiting = select(JobRow.id).where(JobRow.kind == JobKind.TRAIN, *IS_READY)
+    is_due = or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now())
+    # As a text, as in `now_and_has_work`.
+    waiting = select(JobRow.id).where(text("jobs.status = 'queued'"), JobRow.kind == JobKind.TRAIN, is_due)
     return bool(session.scalar(select(waiting.exists())))
 
 
