@@ -9,6 +9,7 @@ suspects …     what the search for wrong labels says of the sets, beside the t
 train [--sets open|sealed] [--minutes N]   train what the collection lacks; nothing is told of what comes out
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
 score          tables of the open sets
+calibrate      fit how often a verdict is right on the open sets, and write it into heldout/diagnosis/verdict_fit.py
 score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
 copies [SET…]  how well copies are told from look-alikes on all open sets, or on these; with --unseal also sealed ones
 """
@@ -61,6 +62,10 @@ def main(arguments: list[str]) -> None:
             for name in names or open_sets():
                 audit_again(name)
                 print(name, flush=True)
+        case ["calibrate"]:
+            from benchmarks.zoo.calibrate import calibrate
+
+            print("\n".join(calibrate()))
         case ["score", *flags] if {*flags} <= {"--sealed", "--unseal"}:
             from benchmarks.zoo.score import tables
 

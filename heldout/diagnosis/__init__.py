@@ -13,7 +13,7 @@ from heldout.diagnosis.causes import causes_of, caveats_of
 from heldout.diagnosis.confidence import confidences_of
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.facts import facts_of
-from heldout.diagnosis.findings import HEALTHY, Cause, Diagnosis, Finding, Remedy
+from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY, Cause, Diagnosis, Finding, Remedy
 from heldout.diagnosis.gap.lead import lead_of, training_comes_first
 from heldout.diagnosis.gap.words import explained
 from heldout.diagnosis.headlines import describe
@@ -28,6 +28,7 @@ from heldout.diagnosis.restrict import (
     evaluation_without_test,
 )
 from heldout.diagnosis.unexplained import healthy_in_short, verdict_without_findings
+from heldout.diagnosis.verdict_confidence import verdict_confidence
 from heldout.stored.audit import AuditFinding
 from heldout.stored.suspects import SplitLabels
 
@@ -103,6 +104,11 @@ def diagnose(
         explanation = f"{healthy_in_short(facts)} {explanation}".strip()
     if measures_training_at_end(spec):
         explanation = f"{explanation} {_TRAINING_AT_END}"
+    if gap is None:
+        confidence = confidences.get(verdict)
+    else:
+        # Of answers from elsewhere neither fit knew anything.
+        confidence = verdict_confidence(verdict, causes, gap) if confidences and verdict != CANNOT_TELL else None
     return Diagnosis(
         verdict,
         facts.curves.best_epoch,
@@ -111,7 +117,7 @@ def diagnose(
         tuple(sorted(findings, key=lambda one: (one is not chosen, GRAVITY.index(one.severity)))),
         caveats_of(causes),
         gap,
-        confidences.get(verdict),
+        confidence,
         facts.calibration,
         causes=causes,
         headline=headline,

@@ -1,0 +1,34 @@
+"""The probability that a verdict names what to fix first, where the gap was measured.
+
+It was fitted on real image sets of many kinds, and tried on sets that no fit had seen: `verdict_fit.py`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import log
+
+from heldout.diagnosis.findings import Cause
+from heldout.diagnosis.gap.budget import Gap
+from heldout.diagnosis.logistic import probability
+from heldout.diagnosis.verdict_fit import FITS_OF_VERDICTS
+
+
+def verdict_confidence(verdict: str, causes: Sequence[Cause], gap: Gap) -> float | None:
+    """None where a figure is not known, as of answers without validation."""
+    fit = FITS_OF_VERDICTS.get(verdict, FITS_OF_VERDICTS[""])
+    return probability(fit, lambda name: FIGURES[name](causes, gap))
+
+
+def _count_causes(causes: Sequence[Cause], gap: Gap) -> float:
+    """The more there is to fix, the more often something else comes first."""
+    return float(len(causes))
+
+
+def _validation_images(causes: Sequence[Cause], gap: Gap) -> float | None:
+    """Logarithm of the number of validation images."""
+    return None if gap.validation is None else log(gap.validation.count)
+
+
+FIGURES: Mapping[str, Callable[[Sequence[Cause], Gap], float | None]] = {
+    "causes": _count_causes,
+    "validation_images": _validation_images,
+}
