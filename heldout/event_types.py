@@ -36,6 +36,7 @@ EVENT_TYPES: dict[str, str] = {
         "Its content was not taken, did not come, or its ingest was cancelled; `data.error` says why."
     ),
     "dataset.deleted": "It was deleted.",
+    "study.waiting": "It begins once its data are there; `data.waits_for` says what is being done.",
     "study.started": "Its first trainings are queued.",
     "study.arm_dropped": "A remedy goes on no further; `data.why` says why.",
     "study.cancelling": "A cancel was asked for.",

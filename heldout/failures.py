@@ -34,6 +34,7 @@ class ApiProblem(Exception):
         # What `heldout.errors` gives each of its classes.
         self.headers: dict[str, str] = {}
         self.request = self.document.get("request")
+        self.choices = tuple(self.document.get("choices") or ())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return problem, (self.code, self.status, self.title, self.detail, self.errors, self.document)

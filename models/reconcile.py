@@ -11,6 +11,7 @@ import structlog
 
 from heldout.errors import DatabaseUnavailable, StorageUnavailable
 from heldout.settings import Settings
+from models import waiting_studies
 from models.blobs import Blobs
 from models.database import Database
 from models.discard import discard_files
@@ -137,6 +138,9 @@ class Reconciler:
         for study_id in study_ids:
             with self._database.write() as session:
                 study_jobs.take_care(session, study_id)
+        if self._blobs is not None:
+            max_parameters, bounds = self._settings.max_parameters, self._settings.quotas
+            waiting_studies.begin_ready(self._database, self._blobs, max_parameters=max_parameters, bounds=bounds)
 
     def _delete_unneeded(self, blobs: Blobs) -> None:
         with self._database.write() as session:

@@ -1,11 +1,15 @@
-"""What a study asks of the job whose spec is its base: whether its data are in order, and which remedies suit it."""
+"""What a study asks of its base: whether the data are in order, which remedies suit it; and how an order is refused."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from heldout.diagnosis import WITHOUT_TEST
 from heldout.diagnosis.data_first import mend_of, mended_first
-from heldout.errors import DataFirst
+from heldout.errors import DataFirst, FieldError, InvalidSpec
 from heldout.remedies.automatic import automatic
 from heldout.remedies.change import Base
 from heldout.spec import JobSpec
+from heldout.studies.spec import StudySpec
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import whole_diagnosis_of
@@ -13,11 +17,13 @@ from models.split_counts import counts_of
 from models.tables import DatasetRow, JobRow
 
 
-def require_mended(session: Session, blobs: Blobs, job: JobRow) -> None:
+def require_mended(session: Session, blobs: Blobs, job: JobRow, asked: StudySpec | None = None) -> None:
     """Refuse to compare remedies where copies, another order of labels or other pixel values come first.
 
     This may know what the test split has shown: it chooses no remedy.
 
+    Args:
+        asked: the order that is refused, which the choices repeat.
     Raises:
         DataFirst, StorageUnavailable, FileOfLaterRelease.
     """
@@ -25,7 +31,9 @@ def require_mended(session: Session, blobs: Blobs, job: JobRow) -> None:
     if not found:
         return
     dataset = session.get_one(DatasetRow, job.dataset_id)
-    raise DataFirst(job.id, dataset.id, [(one.code, one.explanation) for one in found], mend_of(found))
+    faults = [(one.code, one.explanation) for one in found]
+    order = {"job": job.id} if asked is None else asked.model_dump(mode="json", exclude_defaults=True)
+    raise DataFirst(job.id, dataset.id, faults, mend_of(found), order)
 
 
 def automatic_remedies(
@@ -50,3 +58,20 @@ def base_of(dataset: DatasetRow, spec: JobSpec) -> Base:
     """What remedies read of a spec that trains on this dataset."""
     counts = counts_of(dataset, spec)
     return Base(spec.model_dump(mode="json"), None if counts is None else counts["train"])
+
+
+@contextmanager
+def located(pointer: str) -> Iterator[None]:
+    """Say of a refused spec where the request has it."""
+    try:
+        yield
+    except InvalidSpec as error:
+        within = pointer == "/spec"
+        found = [FieldError(pointer + one.pointer if within else pointer, one.detail) for one in error.errors]
+        error.errors = tuple(found)
+        error.detail = error.detail if within else f"{pointer}: the spec would not be valid. {error.detail}"
+        raise
+
+
+def refused(pointer: str, detail: str) -> InvalidSpec:
+    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

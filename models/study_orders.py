@@ -4,8 +4,8 @@ All of it happens in one transaction, which the caller commits; the wake-ups fol
 """
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -34,7 +34,7 @@ from models.studies.planning import most_jobs
 from models.studies.runs import automatic_splits, curve_sizes, folds_for, patched, pinned, spec_of_run
 from models.studies.state import Arm
 from models.studies.stored import ArmPlan, StudyPlan
-from models.study_base import automatic_remedies, require_mended
+from models.study_base import automatic_remedies, located, refused, require_mended
 from models.submit import ExaminedSpec, dataset_named, examined_spec
 from models.tables import DatasetRow, JobRow, StudyRow
 
@@ -66,42 +66,50 @@ def order(
     max_parameters: int,
     bounds: Bounds = NO_BOUNDS,
     reading: Session | None = None,
+    waiting: StudyRow | None = None,
 ) -> tuple[StudyRow, DatasetRow]:
     """Begin a study; gives its row, and its dataset's.
 
     Args:
+        waiting: the row of a study that has waited for its data, which it now becomes, on the dataset that it names.
         reading: examines the arms, which takes a while: on SQLite `session` would keep all other writers waiting.
         bounds: of what it and its first trainings, which are queued together, take; the owner's own come first.
     Raises:
         QuotaExceeded, OwnerSuspended.
         JobNotFound, DataFirst, FileOfLaterRelease, and what `submit` raises: for an arm with `/remedies/<place>`.
     """
-    ordered = _ordered(reading or session, blobs, owner, asked, max_parameters)
+    ordered = _ordered(reading or session, blobs, owner, asked, max_parameters, waiting)
     first = next_steps(ordered.plan.state(), ()).submit
     # Before files are copied, which a refusal would leave behind.
     quotas.require_room(session, owner, bounds, *quotas.OF_NEW_JOBS, asked=len(first))
-    study_id, base = new_id("std"), ordered.base
+    study_id, base = new_id("std") if waiting is None else waiting.id, ordered.base
     spec = base.spec.model_dump_json()
     spec_bytes = counted_bytes(spec, ordered.plan.as_text())
     quotas.require_room_for_specs(session, owner, bounds, spec_bytes, *[counted_bytes(spec)] * len(first))
     with ExitStack() as copies:
         plan = _with_files(blobs, study_id, ordered, copies)
-        studies.add(
-            session,
-            id=study_id,
-            owner=owner,
-            name=asked.name or _generated_name(base, study_id),
-            kind=asked.kind,
-            spec=base.spec.model_dump(mode="json"),
-            spec_bytes=spec_bytes,
-            dataset_id=base.dataset.id,
-            base_job=None if base.job is None else base.job.id,
-            remedies=[one.arm.name for one in plan.arms[1:]],
-            plan=plan.to_json(),
-            found={},
-            user_metadata=dict(asked.metadata),
-            priority=base.spec.priority,
-        )
+        values = {
+            "spec": base.spec.model_dump(mode="json"),
+            "spec_bytes": spec_bytes,
+            "remedies": [one.arm.name for one in plan.arms[1:]],
+            "plan": plan.to_json(),
+            "found": {},
+            "priority": base.spec.priority,
+        }
+        if waiting is None:
+            studies.add(
+                session,
+                id=study_id,
+                owner=owner,
+                name=asked.name or generated_name(base.dataset, base.job, study_id),
+                kind=asked.kind,
+                dataset_id=base.dataset.id,
+                base_job=None if base.job is None else base.job.id,
+                user_metadata=dict(asked.metadata),
+                **values,
+            )
+        else:
+            studies.end_waiting(session, study_id, **values)
         begin(session, study_id)
     return studies.find(session, owner, study_id)
 
@@ -152,12 +160,19 @@ class _Ordered:
     examined: Mapping[str, ExaminedSpec]
 
 
-def _ordered(session: Session, blobs: Blobs, owner: str, asked: StudySpec, max_parameters: int) -> _Ordered:
-    base = _base(session, blobs, owner, asked)
+def _ordered(
+    session: Session,
+    blobs: Blobs,
+    owner: str,
+    asked: StudySpec,
+    max_parameters: int,
+    waiting: StudyRow | None = None,
+) -> _Ordered:
+    base = _base(session, blobs, owner, asked, None if waiting is None else waiting.dataset_id)
     arms = [ResolvedArm(BASE_ARM, {}, ""), *_remedies(session, blobs, base, asked)]
     examined = {}
     for arm in arms:
-        with _located(find_pointer_to(asked, arm.name)):
+        with located(find_pointer_to(asked, arm.name)):
             examined[arm.name] = _examined(session, blobs, owner, base, arm, max_parameters)
     limit = base.spec.training.train_limit
     train_images = base.train_images if limit is None else min(base.train_images, limit)
@@ -183,31 +198,34 @@ def _require_a_beginning(plan: StudyPlan) -> None:
     size = len(plan.as_text())
     if size > MAX_PLAN_BYTES:
         detail = f"The patches of its arms take {size:,} bytes as JSON; expected at most {MAX_PLAN_BYTES:,}."
-        raise _refused("/remedies", f"{detail} Ask for fewer remedies at once, or for shorter patches.")
+        raise refused("/remedies", f"{detail} Ask for fewer remedies at once, or for shorter patches.")
     first = next_steps(plan.state(), ())
     if first.error is None:
         return
     code, detail = first.error
-    raise _refused("/budget/jobs" if code == "budget_too_small" else "/kind", detail)
+    raise refused("/budget/jobs" if code == "budget_too_small" else "/kind", detail)
 
 
-def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec) -> _Base:
+def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str | None = None) -> _Base:
+    """on: the id of the dataset, where it is not the one that the job or the spec names."""
     job = None
     if asked.job is not None:
         job, dataset = jobs.find_with_dataset(session, owner, asked.job)
         try:
             spec = training_spec_of(job)
         except SpecUnreadable as error:
-            raise _refused("/job", error.detail) from error
-        require_mended(session, blobs, job)
+            raise refused("/job", error.detail) from error
+        if asked.data != "as_they_are":
+            require_mended(session, blobs, job, asked)
     else:
         assert asked.spec is not None
         spec = asked.spec
-        with _located("/spec"):
+        with located("/spec"):
             dataset = dataset_named(session, owner, spec.dataset)
+    dataset = dataset if on is None else session.get_one(DatasetRow, on)
     if isinstance(spec.validation, TrainOnAllSpec):
         where = "/job" if job is not None else "/spec/validation"
-        raise _refused(where, "It trains on the validation images too, so there is nothing to compare its remedies by.")
+        raise refused(where, "It trains on the validation images too, so there is nothing to compare its remedies by.")
     spec = pinned(spec.completed(name="", seed=secrets.randbelow(MAX_SEED + 1)))
     priority = asked.priority if asked.priority is not None else max(MIN_PRIORITY, spec.priority - 1)
     spec = spec.model_copy(
@@ -233,7 +251,7 @@ def _wanted_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", 
     if not has_backbone and spec.initial is None and all(one.patch.get("initial") is None for one in own):
         return asked.splits
     if asked.splits == "resampled":
-        raise _refused(
+        raise refused(
             "/splits",
             "`resampled` cuts train and validation anew, and the weights that `initial` or `network.backbone` names "
             "may have been trained on images that would then validate. Ask for `fixed`.",
@@ -257,7 +275,7 @@ def _split(session: Session, blobs: Blobs, base: _Base, wanted: Literal["auto", 
     except InvalidSpec as error:
         if wanted == "auto" and own is None:
             return _split(session, blobs, base, "fixed")  # some class has too few images for folds
-        raise _refused("/splits", error.errors[0].detail) from error
+        raise refused("/splits", error.errors[0].detail) from error
     spec = base.spec.model_copy(update={"validation": None})
     return _with_folds(replace(base, spec=spec), train + validation, folds, folds)
 
@@ -274,10 +292,12 @@ def _with_folds(base: _Base, images: int, parts: int, folds: int | None) -> _Bas
 def _remedies(session: Session, blobs: Blobs, base: _Base, asked: StudySpec) -> Sequence[ResolvedArm]:
     if asked.kind == "learning_curve":
         if asked.remedies != "auto":
-            raise _refused("/remedies", "A learning curve compares numbers of images, not remedies. Leave them out.")
+            raise refused("/remedies", "A learning curve compares numbers of images, not remedies. Leave them out.")
         return ()
+    # What a job on other data has shown says nothing of these.
+    judged = base.job if base.job is not None and base.job.dataset_id == base.dataset.id else None
     wanted: Sequence[str | NamedPatch] = (
-        automatic_remedies(session, blobs, base.spec, base.job, train_images=base.train_images)
+        automatic_remedies(session, blobs, base.spec, judged, train_images=base.train_images)
         if asked.remedies == "auto"
         else asked.remedies
     )
@@ -321,27 +341,7 @@ def _with_files(blobs: Blobs, study_id: str, ordered: _Ordered, copies: ExitStac
     return replace(ordered.plan, arms=tuple(arms))
 
 
-def _generated_name(base: _Base, study_id: str) -> str:
+def generated_name(dataset: DatasetRow, job: JobRow | None, study_id: str) -> str:
     """`Study of ` the job; without one for example `Study of mnist5k · 4tz9qk`, with the end of the study's id."""
-    of = f"{base.dataset.name} · {study_id[-6:]}" if base.job is None else base.job.name
+    of = f"{dataset.name} · {study_id[-6:]}" if job is None else job.name
     return f"Study of {of}"[:MAX_NAME_CHARACTERS]
-
-
-# --- refusals ----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _located(pointer: str) -> Iterator[None]:
-    """Say of a refused spec where the request has it."""
-    try:
-        yield
-    except InvalidSpec as error:
-        within = pointer == "/spec"
-        found = [FieldError(pointer + one.pointer if within else pointer, one.detail) for one in error.errors]
-        error.errors = tuple(found)
-        error.detail = error.detail if within else f"{pointer}: the spec would not be valid. {error.detail}"
-        raise
-
-
-def _refused(pointer: str, detail: str) -> InvalidSpec:
-    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

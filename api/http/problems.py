@@ -49,7 +49,7 @@ from heldout.errors import (
     UnsupportedMediaType,
 )
 from heldout.views.problem import FieldErrorView, Problem
-from heldout.views.request import RequestView
+from heldout.views.request import ChoiceView, RequestView
 
 MEDIA_TYPE = "application/problem+json"
 # What any route that takes JSON can answer, and what any that takes a spec can.
@@ -84,8 +84,9 @@ def problem_response(error: HeldoutError, path: str) -> JSONResponse:
         instance=path,
         errors=[FieldErrorView(pointer=one.pointer, detail=one.detail) for one in error.errors],
         request=None if error.request is None else RequestView(**error.request),
+        choices=[ChoiceView.model_validate(choice) for choice in error.choices],
     )
-    content = problem.model_dump(exclude={"request"} if problem.request is None else None)
+    content = problem.model_dump(exclude={name for name in ("request", "choices") if not getattr(problem, name)})
     return JSONResponse(content, error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
 

@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from heldout.cli.audits import show_audit
 from heldout.cli.command import AsJson, Home, JobId, service
 from heldout.cli.outcome import Exit, Refused, exit_of_job
-from heldout.cli.screen import print_json, say
+from heldout.cli.screen import print_json, say, say_wrapped
 from heldout.cli.shown_study import show_estimate, show_study
 from heldout.cli.study_progress import JsonEvents, follow_study, study_display
-from heldout.failures import NoService
+from heldout.errors import DataFirst
+from heldout.failures import ApiProblem, NoService
 
 if TYPE_CHECKING:
     from heldout.client import Client
+
+# What to do where the data have faults that no remedy cures, as the service names it.
+SHOW_IMAGES, FIX, AS_THEY_ARE = "show_images", "fix", "as_they_are"
+_WAYS_ON = {
+    SHOW_IMAGES: "Show the images",
+    FIX: "Fix the data and go on",
+    AS_THEY_ARE: "Compare on the data as they are",
+}
 
 
 def cure(
@@ -34,8 +44,14 @@ def cure(
     budget_seconds: Annotated[
         float | None, typer.Option(min=1, help="At most so many seconds of all trainings together.")
     ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Where the data have faults, show the images and order nothing.")
+    ] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Where the data have faults, make a version without them and compare on that.")
+    ] = False,
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Compare on the data as they are, also where they should be mended first.")
+        bool, typer.Option("--anyway", "--as-they-are", help="Compare on the data as they are, whatever their faults.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many trainings it would be; order none.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")] = False,
@@ -44,6 +60,8 @@ def cure(
     home: Home = None,
 ) -> Exit | None:
     """Measure which remedies help a job. Train with each and without, over several seeds, and compare."""
+    if show + fix + anyway > 1:
+        raise Refused("--show, --fix and --anyway exclude each other: give one of them.")
     body = {
         "job": job_id,
         "remedies": _names(remedies),
@@ -51,7 +69,18 @@ def cure(
         "splits": splits,
         "budget": {"jobs": budget_jobs, "seconds": budget_seconds},
     }
-    return order(home, body, anyway=anyway, dry_run=dry_run, yes=yes, detach=detach, as_json=as_json)
+    if fix or anyway:
+        body["data"] = FIX if fix else AS_THEY_ARE
+    if show:
+        with service(home) as client:
+            try:
+                client.estimate_study(body)
+                say("Nothing in the data has to be fixed first.")
+            except DataFirst as refused:
+                show_faults(refused)
+                show_images(client, job_id)
+        return None
+    return order(home, body, dry_run=dry_run, yes=yes, detach=detach, as_json=as_json)
 
 
 def order(
@@ -62,29 +91,65 @@ def order(
     yes: bool,
     detach: bool,
     as_json: bool,
-    anyway: bool = False,
 ) -> Exit | None:
-    """Order a study and follow it; on a terminal, ask first. With `dry_run`, say what it would be and order none.
-
-    Args:
-        anyway: give the service the job's spec instead of the job, whose data it then does not judge.
-    """
+    """Order a study and follow it; on a terminal, ask first. With `dry_run`, say what it would be and order none."""
     with service(home) as client:
-        if anyway:
-            body = {**body, "job": None, "spec": client.get(body["job"]).spec.model_dump(mode="json")}
         if dry_run:
             estimate = client.estimate_study(body)
             print_json(estimate) if as_json else show_estimate(estimate)
             return None
         if not (yes or as_json or detach) and sys.stdin.isatty() and sys.stdout.isatty():
-            show_estimate(client.estimate_study(body))
-            if not typer.confirm("Start it?", default=True):
+            decided = _ask(client, body)
+            if decided is None:
                 return None
+            body = decided
         study = client.order_study(body)
         if detach:
             print_json(study) if as_json else say(study.id)
             return None
         return follow(client, study.id, as_json)
+
+
+def _ask(client: "Client", body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Show what the study would be, and ask; where its data have faults, ask what to do about them first.
+
+    Returns:
+        What to order; None where nothing is to be ordered.
+    """
+    while True:
+        try:
+            show_estimate(client.estimate_study(body))
+            return body if typer.confirm("Start it?", default=True) else None
+        except DataFirst as refused:
+            show_faults(refused)
+            offered = [choice["name"] for choice in refused.choices if choice["name"] in _WAYS_ON]
+            for number, name in enumerate(offered, start=1):
+                say(f"  {number}  {_WAYS_ON[name]}")
+            say(f"  {len(offered) + 1}  Stop here")
+            chosen = typer.prompt("What next?", type=int, default=1)
+            if not 1 <= chosen <= len(offered):
+                return None
+            if (name := offered[chosen - 1]) == SHOW_IMAGES:
+                show_images(client, body["job"])
+            else:
+                body = {**body, "data": name}
+
+
+def show_faults(refused: DataFirst) -> None:
+    """What is wrong with the data, a line for each fault."""
+    for error in refused.errors:
+        say_wrapped(error.detail)
+
+
+def show_images(client: "Client", job_id: str) -> None:
+    """The images that show what is wrong with a job's data, and where a browser has their pictures."""
+    dataset = client.get(job_id).dataset
+    try:
+        show_audit(client.dataset_audit(dataset.id))
+    except ApiProblem as problem:
+        if problem.code != "not_ready":  # a bundled dataset has no audit
+            raise
+    say_wrapped(f"Their pictures: {client.url}/datasets/{dataset.id}#images")
 
 
 def follow(client: "Client", study_id: str, as_json: bool) -> Exit:

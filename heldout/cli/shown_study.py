@@ -109,6 +109,8 @@ def show_answer(study: StudyView) -> None:
     say_wrapped(study.conclusion.explanation)
     if study.conclusion.test is not None:
         show_test(study.conclusion.test)
+    if study.conclusion.gap is not None:
+        say_wrapped(study.conclusion.gap.explanation)
     if (refit := study.conclusion.refit) is not None:
         say_wrapped(
             f"{refit} is the model to deploy. It trains on validation images too, so that none of them says how good "
@@ -143,6 +145,8 @@ def command_of_winner(study: StudyView) -> str | None:
 
 def progress_of(study: StudyView) -> str:
     """`12 of 24 trainings, 2:10 left`."""
+    if study.waits_for is not None:
+        return f"waits: {study.waits_for}"
     left = "" if study.progress.eta_s is None or study.status != "running" else f", {clock(study.progress.eta_s)} left"
     return f"{study.progress.done:,} of {study.progress.jobs:,} trainings{left}"
 

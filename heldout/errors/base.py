@@ -27,10 +27,15 @@ class HeldoutError(Exception):
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
         request: Mapping[str, Any] | None = None,
+        choices: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """request: `method`, `path` and `body` of what mends the failure, where the service can."""
+        """request: `method`, `path` and `body` of what mends the failure, where the service can.
+
+        choices: ways on, each with `name`, `title` and such a `request`.
+        """
         super().__init__(detail)
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
         self.request = None if request is None else dict(request)
+        self.choices = tuple(dict(choice) for choice in choices)

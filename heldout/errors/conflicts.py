@@ -266,24 +266,44 @@ class DataFirst(HeldoutError):
     code, status, title = "data_first", 409, "The data have to be mended first"
 
     def __init__(
-        self, job_id: str, dataset_id: str, faults: Sequence[tuple[str, str]], body: Mapping[str, Any] | None
+        self,
+        job_id: str,
+        dataset_id: str,
+        faults: Sequence[tuple[str, str]],
+        body: Mapping[str, Any] | None,
+        order: Mapping[str, Any] | None = None,
     ) -> None:
-        """faults: code and explanation of each. body: what makes a mended version; None where the service cannot."""
-        path = f"/v1/datasets/{dataset_id}/versions"
+        """faults: code and explanation of each. body: what makes a mended version; None where the service cannot.
+
+        order: the body of the refused request.
+        """
+        path, order = f"/v1/datasets/{dataset_id}/versions", {"job": job_id} if order is None else order
         if body is None:
-            cure = f"GET /v1/jobs/{job_id}/diagnosis says what to mend, and then train on the new version."
+            cure = f"GET /v1/jobs/{job_id}/diagnosis says what to fix; then train on the new version."
         else:
             cure = (
-                f"POST {path} with {json.dumps(body)} makes a mended version; train on that, and order the study of "
-                "the new job."
+                f"POST {path} with {json.dumps(body)} makes a fixed version; `data: fix` makes it and orders the study "
+                "on it."
             )
         codes = ", ".join(dict.fromkeys(code for code, _ in faults))
+        in_audit = {code for code, _ in faults} & {"leakage", "label_conflicts"}
+        images = "audit" if in_audit else "images?split=test"
+        choices = [_choice("show_images", "Show the images", "GET", f"/v1/datasets/{dataset_id}/{images}", {})]
+        if body is not None:
+            choices.append(_choice("fix", "Fix the data and go on", "POST", "/v1/studies", {**order, "data": "fix"}))
+        as_they_are = {**order, "data": "as_they_are"}
+        choices.append(_choice("as_they_are", "Compare on the data as they are", "POST", "/v1/studies", as_they_are))
         super().__init__(
             f"No change of a spec cures what is wrong with the data of {job_id} ({codes}), so no training was started. "
-            f"{cure} To compare remedies on the data as they are, give the job's spec as `spec`.",
+            f"{cure} `data: as_they_are` compares remedies on the data as they are.",
             errors=[FieldError("/job", f"{code}: {explanation}") for code, explanation in faults],
             request=None if body is None else {"method": "POST", "path": path, "body": dict(body)},
+            choices=choices,
         )
+
+
+def _choice(name: str, title: str, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "title": title, "request": {"method": method, "path": path, "body": body}}
 
 
 class LeaseLost(HeldoutError):

@@ -47,6 +47,11 @@ class StudySpec(SpecPart):
         description="`resampled` gives each seed a fold of its own; `auto` does below 1,000 validation images, unless "
         "an arm starts from `initial`: those weights may know the images of a fold.",
     )
+    data: Literal["fix", "as_they_are"] | None = Field(
+        None,
+        description="What to do where the data have faults that no remedy cures: `fix` makes a version without them "
+        "and compares on that, `as_they_are` compares all the same; null refuses (`data_first`).",
+    )
     budget: StudyBudget = StudyBudget()
     priority: Priority | None = Field(None, description="Of its jobs; null: one below that of the base spec.")
     metadata: Metadata = Field(default_factory=dict)

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from heldout.views.base import View
-from heldout.views.request import RequestView
+from heldout.views.request import ChoiceView, RequestView
 
 
 class FieldErrorView(View):
@@ -26,3 +26,4 @@ class Problem(View):
     request: RequestView | None = Field(
         None, description="What to send first, where the service can mend what it refuses; absent elsewhere."
     )
+    choices: list[ChoiceView] = Field([], description="Ways on, of which a person chooses one; absent without any.")

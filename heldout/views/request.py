@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from heldout.views.base import View
 
 
@@ -11,3 +13,11 @@ class RequestView(View):
     method: str
     path: str
     body: dict[str, Any]
+
+
+class ChoiceView(View):
+    """One way on after a refusal."""
+
+    name: str = Field(description="`show_images`, `fix` or `as_they_are`.")
+    title: str = Field(description="For a button.")
+    request: RequestView

@@ -84,6 +84,15 @@ class NeedsView(View):
     images: int | None = None
 
 
+class GapClosedView(View):
+    """How much of the gap between training and held-out images the winner closes, in accuracy, by means over seeds."""
+
+    to: Literal["validation", "test"] = Field(description="`test` where base and winner were measured there.")
+    base: float = Field(description="Training accuracy minus held-out accuracy of the base.")
+    winner: float = Field(description="The same of the winner: what remains.")
+    explanation: str
+
+
 class ConclusionView(View):
     """The answer."""
 
@@ -91,6 +100,7 @@ class ConclusionView(View):
     remedy: str | None = Field(description="The winner's name; null unless `kind` is `cure`.")
     explanation: str
     test: StudyTestView | None = Field(None, description="null without a winner or a test split.")
+    gap: GapClosedView | None = Field(None, description="null without a winner, and in studies of earlier releases.")
     needs: NeedsView | None = Field(None, description="null unless `kind` is `cannot_tell`.")
     refit: str | None = Field(
         None,
@@ -178,6 +188,7 @@ class StudyView(View):
     splits: Literal["fixed", "resampled"]
     budget: BudgetView
     metadata: dict[str, str] = Field({}, description="Of each of its jobs too.")
+    waits_for: str | None = Field(None, description="What is being done before it can begin; null once it has begun.")
     progress: StudyProgress
     arms: list[ArmView] = Field(description="The first is `base`.")
     conclusion: ConclusionView | None

@@ -32,6 +32,7 @@ def in_short_of(study: StudyView) -> list[QuestionView]:
     else:
         asked = [
             ("What helped, and by how much?", _what_helped(study)),
+            *_gap_closed(study),
             ("Is that sure?", _is_sure(study)),
             ("Were test images used to choose?", _test_used(study)),
             ("What should I do now?", _what_now(study)),
@@ -39,6 +40,11 @@ def in_short_of(study: StudyView) -> list[QuestionView]:
             ("What did it cost?", cost_of(study)),
         ]
     return [QuestionView(question=question, answer=answer) for question, answer in asked]
+
+
+def _gap_closed(study: StudyView) -> list[tuple[str, str]]:
+    gap = None if study.conclusion is None else study.conclusion.gap
+    return [] if gap is None else [("How much of the gap is closed?", gap.explanation)]
 
 
 def cost_of(study: StudyView) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session, defer, load_only
 
-from heldout.errors import StudyNotFinished, StudyNotFound
+from heldout.errors import StudyFinished, StudyNotFinished, StudyNotFound
 from heldout.lifecycle import TERMINAL, JobStatus
 from heldout.stored.gap import GapOnTest
 from heldout.study_lifecycle import StudyStatus
@@ -15,6 +15,7 @@ from models.database import db_now
 from models.store import events
 from models.studies.state import Purpose, Run, RunKey, Scores, TestScores
 from models.studies.stored import pack_scores, pack_tested, unpack_scores
+from models.studies.waiting import has_begun
 from models.tables import DatasetRow, JobRow, LabelReadRow, StudyRow, StudyRunRow
 
 # `study_runs.fold` where a training has the dataset's own split.
@@ -33,7 +34,7 @@ def add(session: Session, **values: Any) -> None:
             version=1,
             last_event=0,
             created_at=db_now(),
-            started_at=db_now(),
+            started_at=db_now() if has_begun(values["plan"]) else None,
             **values,
         )
     )
@@ -130,6 +131,26 @@ def running(session: Session) -> Sequence[tuple[str, bool]]:
     columns = (StudyRow.id, StudyRow.cancel_requested, StudyRow.found["unneeded"])
     rows = session.execute(select(*columns).where(is_running).order_by(StudyRow.id))
     return [(id_, bool(is_cancelled or unneeded)) for id_, is_cancelled, unneeded in rows]
+
+
+def is_waiting(study: StudyRow) -> bool:
+    """Whether the study waits for its data, and nobody has asked to cancel it."""
+    return study.status is StudyStatus.RUNNING and not has_begun(study.plan) and not study.cancel_requested
+
+
+def waiting(session: Session) -> Sequence[str]:
+    """Ids of all studies that wait for their data, the oldest first."""
+    is_running = StudyRow.status == StudyStatus.RUNNING
+    rows = session.scalars(select(StudyRow).where(is_running, StudyRow.started_at.is_(None)).order_by(StudyRow.id))
+    return [study.id for study in rows if is_waiting(study)]
+
+
+def end_waiting(session: Session, study_id: str, **values: Any) -> None:
+    """Write what a study that has waited is made of. Raises StudyFinished where it waits no more."""
+    study = lock(session, study_id)
+    if study is None or not is_waiting(study):
+        raise StudyFinished(study_id, "begun" if study is None else study.status)
+    write(session, study_id, started_at=db_now(), **values)
 
 
 def on_dataset(session: Session, dataset_id: str) -> Sequence[str]:

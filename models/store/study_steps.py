@@ -61,6 +61,8 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
         else:
             _end(session, study, StudyStatus.CANCELLED, study.found, "Cancelled.")
         return
+    if studies.is_waiting(study):
+        return
     if ended is not None and status is JobStatus.SUCCEEDED and _has_others_like(session, study, ended.id, waiting):
         _note_progress(session, study, study.found)
         return
@@ -90,6 +92,13 @@ def begin(session: Session, study_id: str) -> None:
     told = f"Compares {names} with the base." if names else "Its first trainings are queued."
     events.add(session, study_id, "study.started", told, data={"remedies": study.remedies})
     _take_steps(session, study)
+
+
+def fail(session: Session, study_id: str, code: str, detail: str) -> None:
+    """End a study that waits for its data, and can never begin; nothing where it waits no more."""
+    study = studies.lock(session, study_id)
+    if study is not None and studies.is_waiting(study):
+        _end(session, study, StudyStatus.FAILED, study.found, detail, {"code": code, "detail": detail})
 
 
 def _has_others_like(session: Session, study: StudyRow, job_id: str, waiting: Sequence[RunOfJob]) -> bool:

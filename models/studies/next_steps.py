@@ -10,6 +10,7 @@ from heldout.remedy_words import quoted
 from heldout.studies.spec import BASE_ARM
 from models.studies.arm_views import arm_views, patch_of
 from models.studies.conclusion import Race, conclusion_of_cure, conclusion_without_cure, test_view
+from models.studies.gap_closed import gap_closed
 from models.studies.learning_curve import curve_steps
 from models.studies.planning import REFITS, race_keys
 from models.studies.progress import Progress, follow
@@ -56,7 +57,10 @@ def _end(state: StudyState, progress: Progress, look: Look, by_key: Mapping[RunK
         return NextSteps(
             "running", patches=progress.patches, planned=planned + REFITS, evaluate=(base_jobs, winner_jobs), arms=arms
         )
-    conclusion = conclusion_of_cure(state, race, winner, test_view(base_jobs, winner_jobs, state))
+    test, of_arm = test_view(base_jobs, winner_jobs, state), {arm.name: arm for arm in arms}
+    conclusion = conclusion_of_cure(state, race, winner, test)
+    gap = gap_closed(of_arm[BASE_ARM], of_arm[winner], test)
+    conclusion = conclusion.model_copy(update={"gap": gap})
     done = next((run for run in by_key.values() if run.key.purpose is Purpose.REFIT), None)
     if done is not None:
         conclusion = conclusion.model_copy(update={"refit": done.job})

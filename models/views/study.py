@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from heldout.errors import SpecUnreadable
 from heldout.json_pointer import pointer_to
 from heldout.views.study import StudyView
+from models.studies.waiting import describe_wait
 from models.tables import DatasetRow, StudyRow
 from models.views.job import dataset_reference
 
@@ -26,6 +27,7 @@ def study_view(study: StudyRow, dataset: DatasetRow) -> StudyView:
         "metadata": study.user_metadata,
         "seeds": plan["seeds"],
         "splits": "fixed" if plan["folds"] is None else "resampled",
+        "waits_for": describe_wait(plan, f"{dataset.name}@{dataset.version}") if study.finished_at is None else None,
         "budget": {"jobs": plan["max_jobs"], "seconds": plan["max_seconds"]},
     }
     try:

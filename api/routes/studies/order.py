@@ -21,7 +21,7 @@ from heldout.errors import (
 )
 from heldout.studies.spec import StudySpec
 from heldout.views.study import StudyEstimateView, StudyView
-from models import study_orders
+from models import waiting_studies
 from models.store import quotas
 from models.views.study import study_view
 
@@ -39,7 +39,7 @@ async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None
     dependencies=[Depends(take_turn, scope="function")],
     status_code=201,
     response_model=StudyView,
-    response_description="It runs: its first trainings are queued.",
+    response_description="It runs: its first trainings are queued, or it waits for its data (`waits_for`).",
     responses={
         200: {"model": StudyEstimateView, "description": "With `dry_run`: it is accepted, and nothing is stored."},
         **problems(
@@ -68,19 +68,20 @@ def order_study(
     """Measure what cures a job or a spec: its remedies and the base, over several seeds, side by side."""
     max_parameters = app.settings.max_parameters
     if dry_run:
-        estimate = study_orders.estimate(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
+        estimate = waiting_studies.estimate(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def begun() -> StudyView:
         bounds = app.settings.quotas
         # Before all arms are examined, which takes a while.
         quotas.require_room(reading, caller.owner, bounds, *quotas.OF_NEW_STUDIES)
-        ordered = study_orders.order(
+        ordered = waiting_studies.order(
             session,
             app.blobs,
             caller.owner,
             spec,
             max_parameters=max_parameters,
+            max_ingest_s=app.settings.max_ingest_s,
             bounds=bounds,
             reading=reading,
         )

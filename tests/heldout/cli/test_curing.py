@@ -1,6 +1,8 @@
 """`heldout cure`: what it orders, what it says, and how it ends; the service is real, its worker is played by hand."""
 
 import json
+import os
+import pty
 import shlex
 import signal
 import subprocess
@@ -24,6 +26,23 @@ def ended(service, client):
     service.measure(held, 1)
     service.measure(held, 2)
     service.succeed(held)
+    return job_id
+
+
+@pytest.fixture
+def faulty(service, client):
+    """A job that has succeeded on data with a fault that is sure: its test images are inverted."""
+    job_id = client.submit(SPEC).id
+    held = service.begin(job_id)
+    service.measure(held, 1)
+    wrong = Tally(count=300, correct=60, loss=2.0, loss_variance=0.1)
+    undone = PixelsUndone(
+        choices=("inversion", "inversion"),
+        parameters=({}, {}),
+        tally=GAP.test,
+        change=PairedTally(count=300, gained=225, lost=0, loss=-1.84, loss_variance=0.1),
+    )
+    service.succeed(held, gap=GAP.model_copy(update={"test": wrong, "pixels": undone}))
     return job_id
 
 
@@ -60,24 +79,13 @@ def test_what_cannot_be_measured_is_refused_with_2(heldout, client, ended):
     assert list(client.studies()) == []
 
 
-def test_data_that_come_first_are_refused_with_the_command_that_mends_them(heldout, service, client):
-    job_id = client.submit(SPEC).id
-    held = service.begin(job_id)
-    service.measure(held, 1)
-    wrong = Tally(count=300, correct=60, loss=2.0, loss_variance=0.1)
-    undone = PixelsUndone(
-        choices=("inversion", "inversion"),
-        parameters=({}, {}),
-        tally=GAP.test,
-        change=PairedTally(count=300, gained=225, lost=0, loss=-1.84, loss_variance=0.1),
-    )
-    service.succeed(held, gap=GAP.model_copy(update={"test": wrong, "pixels": undone}))
-    refused = heldout("cure", job_id, *FIXED)
-    dataset = client.get(job_id).dataset.id
+def test_data_that_come_first_are_refused_with_the_command_that_mends_them(heldout, client, faulty):
+    refused = heldout("cure", faulty, *FIXED)
+    dataset = client.get(faulty).dataset.id
     command = ["heldout", "datasets", "mend", dataset, "--pixel-values", "test=invert"]
     assert refused.returncode == Exit.REFUSED
     assert shlex.join(command) in refused.stderr
-    told = json.loads(heldout("cure", job_id, *FIXED, "--json").stdout)
+    told = json.loads(heldout("cure", faulty, *FIXED, "--json").stdout)
     assert (told["code"], told["status"]) == ("data_first", 409)
     assert told["request"] == {
         "method": "POST",
@@ -125,3 +133,56 @@ def test_a_diagnosis_names_the_command_where_a_study_can_cure_it(heldout, servic
     for command in ("diagnose", "show"):
         assert f"`heldout cure {job_id}` measures what cures that" in heldout(command, job_id).stdout
     assert "heldout cure" not in heldout("diagnose", job_id, "--json").stdout
+
+
+def test_data_that_come_first_are_shown_fixed_or_left_as_they_are(heldout, client, faulty):
+    shown = heldout("cure", faulty, "--show")
+    dataset = client.get(faulty).dataset.id
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert f"/datasets/{dataset}#images" in shown.stdout
+    assert list(client.studies()) == []
+    both = heldout("cure", faulty, "--fix", "--anyway")
+    assert (both.returncode, "exclude each other" in both.stderr) == (Exit.REFUSED, True)
+
+    heldout("cure", faulty, *FIXED, "--remedies", "dropout", "--anyway", "--detach")
+    study = only_study(client)
+    assert (study.waits_for, study.job, study.dataset.id) == (None, faulty, dataset)
+    client.cancel_study(study.id)
+
+    waiting = heldout("cure", faulty, *FIXED, "--remedies", "dropout", "--fix", "--detach").stdout.strip()
+    study = client.study(waiting)
+    assert "is being made" in study.waits_for
+    assert study.dataset.id != dataset
+    assert f"waits: {study.waits_for}" in heldout("studies", waiting).stdout
+
+
+def test_on_a_terminal_it_asks_what_to_do_about_the_data(environment, tmp_path, client, faulty):
+    """Shows the images first, then goes on with the data as they are."""
+    command = [sys.executable, "-m", "heldout", "cure", faulty, "--remedies", "dropout", *FIXED]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        said = answered(ours, {"What next? [1]:": ["1", "3"], "Start it? [Y/n]:": ["n"]})
+        assert process.wait(20) == 0, said
+    assert "Fix the data and go on" in said
+    assert "Their pictures: http" in " ".join(said.split())
+    assert list(client.studies()) == []
+
+
+def answered(terminal: int, answers: dict[str, list[str]]) -> str:
+    """All that a program says on a terminal, whose questions are answered in their order."""
+    said, seen = "", 0
+    while True:
+        try:
+            part = os.read(terminal, 4096).decode(errors="replace")
+        except OSError:  # it has ended
+            return said
+        if not part:
+            return said
+        said += part
+        for question, given in answers.items():
+            if given and question in said[seen:]:
+                seen = len(said)
+                os.write(terminal, f"{given.pop(0)}\n".encode())

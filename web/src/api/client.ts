@@ -15,6 +15,8 @@ export class Problem extends Error {
     readonly code: string,
     readonly detail: string,
     readonly errors: { pointer: string; detail: string }[] = [],
+    /** Ways on after the refusal, of which a person chooses one. */
+    readonly choices: Schemas['ChoiceView'][] = [],
   ) {
     super(detail)
   }
@@ -64,6 +66,7 @@ async function send(path: string, options: Options): Promise<Response> {
     problem.code ?? 'unknown',
     problem.detail ?? `The service answered ${answer.status}.`,
     problem.errors ?? [],
+    problem.choices ?? [],
   )
 }
 

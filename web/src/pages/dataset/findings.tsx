@@ -20,7 +20,7 @@ export function FindingsCard({ dataset }: { dataset: Dataset }) {
   if (!audit.data) return audit.problem ? <Failed problem={audit.problem} retry={audit.reload} /> : <Loading what="the audit" />
   const { findings, labels } = audit.data
   return (
-    <section class="card" aria-label="Audit">
+    <section class="card" id="findings" aria-label="Audit">
       <header>
         <h2>Audit</h2>
         {!findings.length && <span class="badge good">nothing found</span>}

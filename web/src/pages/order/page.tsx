@@ -9,6 +9,7 @@ import { Labelled } from '../../parts/labelled'
 import { Title } from '../../parts/layout'
 import { type Loaded, useLoaded } from '../../parts/load'
 import { attempt } from '../../parts/notices'
+import { DataFirst } from './data_first'
 import { go, inQuery } from '../../parts/router'
 import { Empty, Failed, Loading } from '../../parts/states'
 import { count, duration } from '../../words/format'
@@ -74,9 +75,9 @@ function Form({ job }: { job: Job }) {
   const change = (part: Partial<Choice>) => setChoice({ ...choice, ...part })
   const error = (pointer: string) => checked.problem?.errors.find((one) => one.pointer.startsWith(pointer))?.detail
 
-  const send = async () => {
+  const send = async (wanted: StudyOrder = order) => {
     setBusy(true)
-    const study = await attempt(() => orderStudy(order))
+    const study = await attempt(() => orderStudy(wanted))
     setBusy(false)
     if (study) go(`/studies/${study.id}`)
   }
@@ -137,7 +138,11 @@ function Form({ job }: { job: Job }) {
           </div>
         </div>
         <div class="beside">
-          <Estimate checked={checked} missing={choice.kind === 'remedies' && !choice.isAuto && !chosen.length ? NONE_CHOSEN : ''} />
+          {checked.problem?.code === 'data_first' ? (
+            <DataFirst problem={checked.problem} dataset={job.dataset.id} isBusy={isBusy} onChoose={(data) => send({ ...order, data })} />
+          ) : (
+            <Estimate checked={checked} missing={choice.kind === 'remedies' && !choice.isAuto && !chosen.length ? NONE_CHOSEN : ''} />
+          )}
           <button type="submit" class="primary" disabled={isBusy || Boolean(checked.problem)}>
             {isBusy ? 'Sending …' : 'Begin the study'}
           </button>

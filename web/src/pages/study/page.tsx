@@ -42,14 +42,22 @@ export function OneStudy({ id }: { id: string }) {
         <Actions study={data} onChange={study.set} />
       </div>
       <StudyFacts study={data} />
-      {data.status === 'running' && <ProgressLine study={data} />}
+      {data.waits_for && (
+        <div class="state" role="status">
+          <h2>It begins by itself</h2>
+          <p>
+            First, {data.waits_for}. <a href={`/datasets/${data.dataset.id}`}>See the dataset</a>
+          </p>
+        </div>
+      )}
+      {data.status === 'running' && !data.waits_for && <ProgressLine study={data} />}
       {data.error && (
         <div class="state failed" role="alert">
           <h2>{data.error.code.replaceAll('_', ' ')}</h2>
           <p>{data.error.detail}</p>
         </div>
       )}
-      {report.data ? (
+      {data.waits_for ? null : report.data ? (
         <AnswerCard study={data} report={report.data} />
       ) : report.problem ? (
         <Failed problem={report.problem} retry={report.reload} />

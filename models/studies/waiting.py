@@ -1,0 +1,27 @@
+"""What a study waits for before it can begin, and how that is said."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+WaitsFor = Literal["fixed_version", "copies"]
+# What the plan of a study has that waits, and no other plan: the order as it came.
+ASKED = "asked"
+# What is being done meanwhile; the braces stand for the version.
+WAITS_FOR: Mapping[WaitsFor, str] = {
+    "fixed_version": "the fixed version {} is being made",
+    "copies": "copies in {} are still being looked for",
+}
+
+
+def has_begun(plan: Mapping[str, Any]) -> bool:
+    """Whether the plan is that of a study whose trainings are known."""
+    return ASKED not in plan
+
+
+def describe_wait(plan: Mapping[str, Any], version: str) -> str | None:
+    """What is being done before the study can begin; None once it has begun.
+
+    Args:
+        version: of the dataset, `name@version`.
+    """
+    return None if has_begun(plan) else WAITS_FOR[plan["waits_for"]].format(version)

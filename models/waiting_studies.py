@@ -1,0 +1,197 @@
+"""Studies whose data are not there yet: a fixed version is being made, or its copies are still being looked for.
+
+Such a study has a row at once, and its trainings begin when the reconciler finds its data ready.
+"""
+
+from typing import Any
+
+from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus
+from heldout.errors import CopiesNotKnown, DataFirst, HeldoutError, QuotaExceeded, StorageUnavailable
+from heldout.mending.changes import VersionSpec
+from heldout.quotas import NO_BOUNDS, Bounds, counted_bytes
+from heldout.spec import JobSpec
+from heldout.studies.spec import BASE_ARM, StudySpec
+from heldout.views.study import ArmView, StudyEstimateView
+from models import study_orders, wake
+from models.blobs import Blobs
+from models.database import Database, Session
+from models.ids import new_id
+from models.specs import training_spec_of
+from models.store import accounts, events, jobs, quotas, studies, versions
+from models.store.study_steps import fail
+from models.studies.runs import automatic_splits
+from models.studies.waiting import ASKED, WaitsFor, describe_wait
+from models.submit import dataset_named
+from models.tables import DatasetRow, JobRow, StudyRow
+from models.wake import WakeUp
+
+
+def order(
+    session: Session,
+    blobs: Blobs,
+    owner: str,
+    asked: StudySpec,
+    *,
+    max_parameters: int,
+    max_ingest_s: float,
+    bounds: Bounds = NO_BOUNDS,
+    reading: Session | None = None,
+) -> tuple[StudyRow, DatasetRow]:
+    """Begin a study, or let it wait for its data. Arguments and errors are those of `study_orders.order`.
+
+    Args:
+        max_ingest_s: how long the making of a fixed version may take.
+    """
+    try:
+        return study_orders.order(
+            session, blobs, owner, asked, max_parameters=max_parameters, bounds=bounds, reading=reading
+        )
+    except CopiesNotKnown:
+        job, dataset = _job_and_dataset(session, owner, asked)
+        waits_for: WaitsFor = "copies"
+    except DataFirst as refused:
+        if asked.data != "fix" or refused.request is None:
+            raise
+        job, faulty = _job_and_dataset(session, owner, asked)
+        quotas.require_room(session, owner, bounds, *quotas.OF_NEW_DATASETS, *quotas.OF_NEW_JOBS)
+        changes = VersionSpec.model_validate(refused.request["body"])
+        quotas.require_room_for_specs(session, owner, bounds, counted_bytes(changes.model_dump_json()))
+        dataset, derive = versions.derive(session, owner, faulty.id, changes, max_runtime_s=max_ingest_s)
+        wake.note(session, WakeUp.for_job(derive.id, derive.gpus))
+        waits_for = "fixed_version"
+    return _wait(session, owner, asked, job, dataset, waits_for, bounds)
+
+
+def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int) -> StudyEstimateView:
+    """What a study would do, on the data as they are; as `study_orders.estimate`, also while copies are not known."""
+    if asked.data == "fix":
+        asked = asked.model_copy(update={"data": "as_they_are"})
+    try:
+        return study_orders.estimate(session, blobs, owner, asked, max_parameters=max_parameters)
+    except CopiesNotKnown:
+        fixed = asked.model_copy(update={"splits": "fixed"})
+        found = study_orders.estimate(session, blobs, owner, fixed, max_parameters=max_parameters)
+        return found.model_copy(update={"splits": "resampled"})
+
+
+def begin_ready(database: Database, blobs: Blobs, *, max_parameters: int, bounds: Bounds) -> None:
+    """Begin each waiting study whose data have come; one that cannot begin any more fails, and says why."""
+    with database.read() as session:
+        waiting = studies.waiting(session)
+    for study_id in waiting:
+        with database.read() as reading, database.write() as session:
+            _begin(session, reading, blobs, study_id, max_parameters, bounds)
+
+
+def _begin(
+    session: Session, reading: Session, blobs: Blobs, study_id: str, max_parameters: int, bounds: Bounds
+) -> None:
+    study = reading.get(StudyRow, study_id)
+    if study is None or not studies.is_waiting(study):
+        return
+    dataset = reading.get_one(DatasetRow, study.dataset_id)
+    if dataset.deleted_at is not None or dataset.status is DatasetStatus.REJECTED:
+        detail = f"{dataset.name}@{dataset.version} could not be made, so there is nothing to compare remedies on."
+        fail(session, study_id, "dataset_not_ready", f"{detail} Its page says why.")
+        return
+    if not _are_ready(dataset, study.plan["waits_for"]):
+        return
+    asked = StudySpec.model_validate(study.plan[ASKED])
+    if study.plan["key"] is not None:
+        accounts.note_key(session, study.plan["key"])
+    try:
+        study_orders.order(
+            session,
+            blobs,
+            study.owner,
+            asked.model_copy(update={"data": "as_they_are", "name": study.name}),
+            max_parameters=max_parameters,
+            bounds=bounds,
+            reading=reading,
+            waiting=study,
+        )
+    except (QuotaExceeded, StorageUnavailable, CopiesNotKnown):
+        return  # it is tried again
+    except HeldoutError as error:
+        fail(session, study_id, error.code, error.detail)
+
+
+def _are_ready(dataset: DatasetRow, waits_for: WaitsFor) -> bool:
+    """Whether the images are there and their copies are known, or cannot be known."""
+    known = dataset.relations_status in {RelationsStatus.STORED, RelationsStatus.FAILED}
+    return dataset.status is DatasetStatus.READY and (known or waits_for == "fixed_version")
+
+
+def _job_and_dataset(session: Session, owner: str, asked: StudySpec) -> tuple[JobRow | None, DatasetRow]:
+    if asked.job is not None:
+        return jobs.find_with_dataset(session, owner, asked.job)
+    assert asked.spec is not None
+    return None, dataset_named(session, owner, asked.spec.dataset)
+
+
+def _wait(
+    session: Session,
+    owner: str,
+    asked: StudySpec,
+    job: JobRow | None,
+    dataset: DatasetRow,
+    waits_for: WaitsFor,
+    bounds: Bounds,
+) -> tuple[StudyRow, DatasetRow]:
+    """Write the row of a study that begins later, and say in its first event what it waits for."""
+    study_id, version = new_id("std"), f"{dataset.name}@{dataset.version}"
+    spec = training_spec_of(job) if job is not None else asked.spec
+    assert spec is not None
+    spec = spec.model_copy(update={"name": None, "dataset": version})
+    plan = _plan_of(asked, spec, waits_for, dataset, accounts.key_of(session))
+    kept = spec.model_dump_json()
+    spec_bytes = counted_bytes(kept, asked.model_dump_json())
+    quotas.require_room_for_specs(session, owner, bounds, spec_bytes)
+    studies.add(
+        session,
+        id=study_id,
+        owner=owner,
+        name=asked.name or study_orders.generated_name(dataset, job, study_id),
+        kind=asked.kind,
+        spec=spec.model_dump(mode="json"),
+        spec_bytes=spec_bytes,
+        dataset_id=dataset.id,
+        base_job=asked.job,
+        remedies=[],
+        plan=plan,
+        found=_nothing_found(),
+        user_metadata=dict(asked.metadata),
+        priority=0 if asked.priority is None else asked.priority,
+    )
+    data = {"waits_for": waits_for, "dataset": dataset.id}
+    events.add(session, study_id, "study.waiting", f"It waits: {describe_wait(plan, version)}.", data=data)
+    return studies.find(session, owner, study_id)
+
+
+def _plan_of(
+    asked: StudySpec, spec: JobSpec, waits_for: WaitsFor, dataset: DatasetRow, key: str | None
+) -> dict[str, Any]:
+    """What stands in place of a plan: all that was asked for."""
+    validation = (dataset.splits or {}).get("validation", {}).get("count", 0)
+    splits = automatic_splits(validation, has_folds=spec.folds is not None) if asked.splits == "auto" else asked.splits
+    return {
+        ASKED: asked.model_dump(mode="json"),
+        "waits_for": waits_for,
+        "key": key,
+        "arms": [],
+        "seeds": asked.seeds,
+        "folds": None if splits == "fixed" else 0,
+        "max_jobs": asked.budget.jobs,
+        "max_seconds": asked.budget.seconds,
+    }
+
+
+def _nothing_found() -> dict[str, Any]:
+    base = ArmView(
+        name=BASE_ARM, patch={}, status="racing", jobs=[], seeds=0, train=None, validation=None, difference=None
+    )
+    return {
+        "arms": [base.model_dump(mode="json")],
+        "progress": {"jobs": 0, "done": 0, "eta_s": None},
+        "ledger": {"validation_reads": 0, "test_reads": 0, "jobs": 0, "seconds": 0.0},
+    }
