@@ -20,7 +20,6 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import worker.training.preload  # noqa: F401 - chooses the backend of Keras
-from benchmarks.suspects import planted
 from benchmarks.zoo.manifest import load_built
 from heldout.spec import JobSpec
 from models.arrays import ImageSet
@@ -29,6 +28,7 @@ from worker.training.engine import Engine, FitSums
 from worker.training.evaluate import Evaluator
 from worker.training.network import build_network
 from worker.training.resident import ResidentData
+from worker.training.suspects.planting import score_labels
 from worker.training.suspects.search import find_suspects
 
 FIGURES = Path(__file__).with_suffix(".json")
@@ -198,7 +198,7 @@ def wrong_figures(name: str) -> dict[str, Any]:
     images, groups = taken(name)
     found: dict[str, list[tuple[float, float]]] = {}
     for seed in SEEDS:
-        labels = planted(images.labels, "uniform", WRONG, len(images.classes), seed)
+        labels = planted(images.labels, len(images.classes), seed)
         is_wrong = labels != images.labels
         course = course_of(images, labels, seed)
         searched = find_suspects(replace(images, labels=labels), groups, seed)
@@ -206,7 +206,7 @@ def wrong_figures(name: str) -> dict[str, Any]:
             "loss_sums": course.loss_sums,
             "forgotten": course.forgotten,
             "last_loss": course.last_loss,
-            "search": searched.judged.log_odds,
+            "search": score_labels(searched.said, labels),
         }
         for what, score in scores.items():
             areas = roc_auc_score(is_wrong, score), average_precision_score(is_wrong, score)
@@ -215,6 +215,15 @@ def wrong_figures(name: str) -> dict[str, Any]:
         what: {"auroc": _mean(area for area, _ in areas), "average_precision": _mean(ap for _, ap in areas)}
         for what, areas in found.items()
     }
+
+
+def planted(labels: NDArray[np.int32], classes: int, seed: int) -> NDArray[np.int32]:
+    """The labels with WRONG of them wrong, each drawn from all other classes."""
+    draws = np.random.default_rng([seed, 13])
+    wrong = draws.permutation(len(labels))[: round(WRONG * len(labels))]
+    given = labels.copy()
+    given[wrong] = (labels[wrong] + draws.integers(1, classes, len(wrong))) % classes
+    return given
 
 
 def _rank(one: NDArray[Any], other: NDArray[Any]) -> float:

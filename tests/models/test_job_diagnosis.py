@@ -440,7 +440,7 @@ def test_what_only_a_training_has_measured_is_mended_first_too(stored: Stored):
     unknown = refusal(stored, [finding("scale_mismatch", split="test", factor=255.0)])
     assert unknown is not None
     assert unknown.request is None
-    assert "/diagnosis says what to mend" in unknown.detail
+    assert "/diagnosis says what to fix" in unknown.detail
 
 
 @sqlite_only
