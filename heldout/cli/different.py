@@ -43,7 +43,7 @@ def different(
         print_json(noted)
     else:
         count = "1 pair" if len(noted.pairs) == 1 else f"{len(noted.pairs):,} pairs"
-        say(f"{row.name}@{row.version}: {count} of images are noted as different.")
+        say(f"{row.name}@{row.version} remembers {count} of images as different.")
 
 
 def _pair(text: str) -> tuple[int, int]:

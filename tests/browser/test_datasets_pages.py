@@ -83,6 +83,9 @@ def test_a_file_is_dropped_checked_and_mended_by_click(client: Client, faulty_fi
     has_loaded(leak.get_by_role("img").first)
 
     leak.get_by_role("button", name="Mend it").click()
+    [found] = [one for one in audit.findings if one.code == "leakage"]
+    assert found.effect
+    expect(page.get_by_role("dialog")).to_contain_text(found.effect.summary)
     expect(page.get_by_role("dialog")).to_contain_text("only one stays")
     page.get_by_role("button", name="Make the version").click()
     page.wait_for_url(lambda url: "/datasets/ds_" in url and dataset.id not in url)
@@ -130,6 +133,46 @@ def test_a_change_that_a_job_proposes_is_laid_out_on_the_datasets_page(faulty: D
     expect(page.get_by_role("link", name="Train the job again on it")).to_have_attribute(
         "href", f"/new?from=job_of_before&dataset=faulty%40{faulty.version}"
     )
+
+
+@pytest.fixture
+def alike(client: Client, tmp_path: Path) -> DatasetView:
+    """Digits, six of which are in test once more, darker and under another label."""
+    digits = BUNDLED["digits"].read(Path("/nonexistent"))
+    images, labels = digits.images[:300] * 15.0, digits.labels[:300].copy()
+    images[280:286], labels[280:286] = np.round(images[:6] * 0.8), (labels[:6] + 1) % 10
+    path, images = tmp_path / "alike.npz", images.astype(np.uint8)
+    np.savez_compressed(path, x_train=images[:240], y_train=labels[:240], x_test=images[240:], y_test=labels[240:])
+    return ready(client, client.upload(client.create_dataset({"name": "alike"}).id, path).id)
+
+
+def test_look_alikes_are_asked_about_and_left_out_or_remembered(client: Client, alike: DatasetView, open_page) -> None:
+    page = open_page(f"/datasets/{alike.id}")
+    question = page.locator(".audit-finding").filter(has_text="Can you tell these apart?")
+    pairs = question.locator(".pairs li")
+    expect(pairs).to_have_count(6)
+    has_loaded(pairs.first.get_by_role("img").first)
+    assert_fit_for_all(page)
+    pairs.first.get_by_role("button", name="They are different").click()
+    # Without a reload.
+    expect(pairs).to_have_count(5)
+    [finding] = [one for one in client.dataset_audit(alike.id).findings if one.code == "look_alikes"]
+    assert finding.numbers["pairs"] == 5
+
+    question.get_by_role("button", name="Leave them out: 10 images").click()
+    dialog = page.get_by_role("dialog")
+    assert finding.effect
+    expect(dialog).to_contain_text(finding.effect.summary)
+    expect(dialog.get_by_label("Removed images").get_by_role("img")).to_have_count(10)
+    assert_fit_for_all(page)
+    page.get_by_role("button", name="Make the version").click()
+    page.wait_for_url(lambda url: "/datasets/ds_" in url and alike.id not in url)
+    mended = ready(client, page.url.rpartition("/")[2])
+    assert mended.splits
+    assert alike.splits
+    assert finding.effect.removes.test == alike.splits.test.count - mended.splits.test.count == 5
+    # The pair that was told apart is still there, and is not asked about.
+    assert "look_alikes" not in {one.code for one in client.dataset_audit(mended.id).findings}
 
 
 def test_suspected_labels_are_a_work_list_that_makes_a_version(client: Client, faulty: DatasetView, open_page) -> None:

@@ -11,7 +11,8 @@ from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.remedies import mend_data
-from heldout.stored.audit import AuditFinding
+from heldout.mending.look_alikes import make_finding
+from heldout.stored.audit import AuditExample, AuditFinding
 from heldout.views.audit import AuditFindingView
 from heldout.views.diagnosis import DiagnosisView
 
@@ -162,3 +163,47 @@ def test_a_diagnosis_has_the_request_and_the_command_where_the_dataset_is_known(
     assert foreign.findings[0].remedies[0].request is None
     show_diagnosis(known)
     assert "    heldout datasets mend ds_1 --pixel-values test=invert\n" in capsys.readouterr().out
+
+
+@pytest.fixture
+def alike(service, client):
+    """A dataset whose audit asks about two pairs of images."""
+    made = client.create_dataset({"name": "alike"})
+    client.upload(made.id, [b"not looked at"])
+    pairs = [
+        tuple(AuditExample(split=split, index=row, member=f"{row}.png") for split, row in pair)
+        for pair in ((("train", 0), ("test", 9)), (("train", 1), ("train", 2)))
+    ]
+    service.accept(service.claim_when_there_is_one(), make_finding(pairs, 2))
+    return client.dataset(made.id)
+
+
+def test_images_that_look_alike_are_told_apart_by_position_or_all_at_once(heldout, client, alike):
+    shown = heldout("datasets", "audit", "alike").stdout
+    assert "Can you tell these apart?" in shown
+    assert "  heldout datasets different alike@1 --all\n" in shown
+    assert "  Removes 1 of 4 test images and 3 of 4 training images.\n" in shown
+    assert "  train 0.png ~ test 9.png\n" in shown
+    one = heldout("datasets", "different", "alike", "9=0")
+    assert one.stdout == "alike@1 remembers 1 pair of images as different.\n"
+    [left] = client.dataset_audit(alike.id).findings
+    assert [[first.index, second.index] for first, second in left.pairs] == [[1, 2]]
+    assert json.loads(heldout("datasets", "different", "alike", "--all", "--json").stdout)["pairs"] == [[0, 9], [1, 2]]
+    assert client.dataset_audit(alike.id).findings == []
+    assert "shows no look-alikes" in heldout("datasets", "different", "alike", "--all").stderr
+    assert heldout("datasets", "different", "alike", "9=0", "--forget").stdout.startswith("alike@1 remembers 1 pair")
+    for arguments in ((), ("--all", "1=2"), ("--all", "--forget"), ("1-2",)):
+        assert heldout("datasets", "different", "alike", *arguments).returncode == Exit.REFUSED, arguments
+
+
+def test_a_dry_run_says_what_a_change_would_do_and_orders_nothing(heldout, client, alike, tmp_path):
+    (tmp_path / "list.txt").write_text("0\n9\n")
+    ended = heldout("datasets", "mend", "alike", "--exclude", "list.txt", "--dry-run")
+    assert ended.stdout.splitlines() == [
+        "Removes 1 of 4 test images and 1 of 4 training images.",
+        "  removed: test 9",
+        "  removed: train 0",
+    ]
+    as_json = json.loads(heldout("datasets", "mend", "alike", "--exclude", "list.txt", "--dry-run", "--json").stdout)
+    assert as_json["removes"] == {"train": 1, "validation": 0, "test": 1}
+    assert [one.name for one in client.datasets()] == ["alike", "digits"]

@@ -54,7 +54,9 @@ def are_one_picture(
     scale = 1 / aligned.scale
     shift = reduction(*first.shape[1:3]) * scale
     place = np.stack([scale, -aligned.down * shift, -aligned.right * shift], axis=1).astype(np.float32)
-    is_near = np.isfinite(place).all(axis=1) & (np.abs(np.log(scale)) <= np.log(MAX_SCALING))
+    side = min(first.shape[1:3])
+    largest = max(MAX_SCALING, 1.02 * side / max(side - 2, 1))  # the least crop is a pixel on each side
+    is_near = np.isfinite(place).all(axis=1) & (np.abs(np.log(scale)) <= np.log(largest))
     alike = np.zeros(len(first), bool)
     rows = np.flatnonzero(is_near)
     if not len(rows):
