@@ -110,12 +110,17 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
     audit = audit.model_copy(update={"findings": tuple(drop_answered(audit.findings, row.different or ()))})
     stored = audit.model_dump(exclude={"format"})
     lost: list[HeldoutError] = []
+    effects: dict[str, EffectView | None] = {}  # copies have one change for several findings
 
     def effect(mend: Body | None) -> EffectView | None:
         if mend is None:
             return None
-        changes = VersionChanges.model_validate(mend)
-        return unless_lost(lost, lambda: effect_view(session, app.blobs, row, changes, MAX_SHOWN_IN_AUDIT))
+        if (known := str(mend)) not in effects:
+            changes = VersionChanges.model_validate(mend)
+            effects[known] = unless_lost(
+                lost, lambda: effect_view(session, app.blobs, row, changes, MAX_SHOWN_IN_AUDIT)
+            )
+        return effects[known]
 
     def example(one: dict[str, Any]) -> dict[str, Any]:
         return {**one, "thumbnail": thumbnail_of(row.id, one["index"])}
