@@ -33,7 +33,7 @@ from worker.training.suspects.search import find_suspects
 
 FIGURES = Path(__file__).with_suffix(".json")
 WORK = Path(__file__).resolve().parents[1] / ".cache" / "memorized"
-SETS = ("digits", "crossfire_tiles")
+SETS = ("digits", "photo_tiles_grey")
 IMAGES, HALVES, EPOCHS = 1000, 100, 30
 SEEDS = (1, 2, 3)
 WRONG = 0.1

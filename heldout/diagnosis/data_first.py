@@ -14,9 +14,10 @@ _ORDER_AND_PIXELS = {"label_order_mismatch", "scale_mismatch", "split_shift"}
 def mended_first(diagnosis: Diagnosis) -> tuple[Finding, ...]:
     """The findings that have to be mended first: copies, another order of labels, other pixel values.
 
-    A few copies do not count, and neither does a split of other images: no new version cures that for sure.
+    With a measured gap, those whose cost is sure; without one, the serious ones. A split of other images does not
+    count: no new version cures that for sure.
     """
-    return tuple(one for one in diagnosis.findings if _must_be_mended(one, diagnosis.verdict))
+    return tuple(one for one in diagnosis.findings if _must_be_mended(one, diagnosis))
 
 
 def mend_of(findings: Sequence[Finding]) -> dict[str, Any] | None:
@@ -25,15 +26,18 @@ def mend_of(findings: Sequence[Finding]) -> dict[str, Any] | None:
     return combined(bodies) if bodies else None
 
 
-def _must_be_mended(finding: Finding, verdict: str) -> bool:
-    if finding.code in _COPIES:
-        return finding.severity == "critical"
-    if finding.code not in _ORDER_AND_PIXELS:
+def _must_be_mended(finding: Finding, diagnosis: Diagnosis) -> bool:
+    code = finding.code
+    if code not in _COPIES | _ORDER_AND_PIXELS or finding.severity == "info":
         return False
-    body = _body_of(finding)
-    if finding.code == "split_shift" and "pixel_values" not in (body or {}):
+    if code == "split_shift" and "pixel_values" not in (_body_of(finding) or {}):
         return False
-    return finding.severity == "critical" or finding.code == verdict
+    if diagnosis.gap is None:
+        return finding.severity == "critical" or (code in _ORDER_AND_PIXELS and code == diagnosis.verdict)
+    cause = next((one for one in diagnosis.causes if one.code == code), None)
+    if cause is None:
+        return False
+    return cause.tier == "figures_not_true" or (code == "label_conflicts" and cause.points is not None)
 
 
 def _body_of(finding: Finding) -> dict[str, Any] | None:

@@ -1,11 +1,15 @@
 """Studies in the dashboard: ordered from a job, followed live, read, cancelled; every figure is the API's."""
 
+import io
 import json
 import re
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Route, expect
+from sklearn.datasets import load_digits
 
 from heldout.client import Client
 from heldout.views.study import StudyView
@@ -29,6 +33,45 @@ def curve(client: Client) -> StudyView:
     spec |= {"name": "curve", "network": {"blocks": [{"filters": 8}]}}
     spec["training"] |= {"train_limit": 320, "epochs": 2}
     return ended_study(client, client.order_study({"spec": spec, "kind": "learning_curve", "seeds": 2}).id)
+
+
+@pytest.fixture(scope="session")
+def faulty(client: Client) -> str:
+    """The id of a job whose test images are inverted."""
+    digits = load_digits()
+    images, labels = (digits.images * (255 / 16)).astype(np.uint8), digits.target
+    content = io.BytesIO()
+    np.savez(content, x_train=images[:1200], y_train=labels[:1200], x_test=255 - images[1200:], y_test=labels[1200:])
+    dataset = client.create_dataset({"name": "inverted"})
+    client.upload(dataset.id, [content.getvalue()])
+    while client.dataset(dataset.id).status == "checking":
+        time.sleep(0.2)
+    spec = json.loads((ROOT / "examples/overfit.json").read_text())
+    spec |= {"dataset": "inverted", "network": {"blocks": [{"filters": 8}]}}
+    spec["training"] |= {"epochs": 4}
+    job = client.submit(spec)
+    while not (job := client.wait(job.id)).has_ended:
+        pass
+    assert job.status == "succeeded"
+    return job.id
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_data_that_come_first_leave_three_ways_on(client: Client, faulty: str, open_page, width: int) -> None:
+    page = open_page(f"/studies/new?job={faulty}", width=width)
+    card = page.get_by_label("Data first")
+    expect(card).to_be_visible()
+    expect(page.get_by_role("button", name="Begin the study")).to_be_disabled()
+    expect(card.get_by_role("link", name="Show the images")).to_be_visible()
+    expect(card.get_by_role("button", name="Compare on the data as they are")).to_be_enabled()
+    assert_fit_for_all(page)
+    card.get_by_role("button", name="Fix the data and go on").click()
+    page.wait_for_url("**/studies/std_*")
+    study = client.study(page.url.rpartition("/")[2])
+    assert study.dataset.version > 1
+    if study.waits_for is not None:
+        expect(page.get_by_text("It begins by itself")).to_be_visible()
+    client.cancel_study(study.id)
 
 
 def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, ended: str, open_page) -> None:

@@ -450,6 +450,18 @@ def test_a_study_begins_where_no_mending_would_change_its_answer(stored: Stored)
     assert refusal(stored, [few, other_images, finding("class_imbalance", **IMBALANCE)]) is None
 
 
+@sqlite_only
+def test_a_study_is_refused_only_for_faults_whose_cost_is_sure_once_it_was_measured(stored: Stored):
+    leak = finding("leakage", test_in_train=COPIES)
+    costly = refusal(stored, [leak], GAP)
+    assert costly is not None
+    assert costly.request["body"] == {"drop_copies": True}
+    # As many copies as before, but a copy is answered like any other image, and there are few of them.
+    harmless = {"clean": tally(340, 388), "copied": tally(11, 12)}
+    free = GAP | {"test": tally(351, 400), "test_copies": harmless, "validation_copies": None}
+    assert refusal(stored, [leak], free) is None
+
+
 IMBALANCE = {"smallest": {"class": "cat", "count": 1}, "largest": {"class": "dog", "count": 99}}
 
 # --- the summary -------------------------------------------------------------------------------------
