@@ -53,13 +53,21 @@ def who_trained(job: str, continues: Sequence[Mapping[str, Any]], epoch: int) ->
     return next((one["job"] for one in continues if epoch <= one["epoch"]), job)
 
 
-def explanation_of(split: str, images: int, counted: SplitReads) -> str:
+def explanation_of(split: str, images: int, counted: SplitReads, earlier: int = 0) -> str:
     """The count of one split in plain words.
 
     Args:
         split: `validation` or `test`.
         images: how many the split has.
+        earlier: looks in the versions that this one was made from.
     """
+    said = _explanation(split, images, counted)
+    if not earlier:
+        return said
+    return f"{said} In the versions that this one was made from, {split} labels were looked at {_times(earlier)}."
+
+
+def _explanation(split: str, images: int, counted: SplitReads) -> str:
     labels = f"{images:,} {split} {'label' if images == 1 else 'labels'}"
     if not counted.reads:
         return f"None of your jobs has looked at the {labels} yet, and you were not shown them."

@@ -25,6 +25,11 @@ class SplitReadsView(View):
     handed_out: int = Field(description="How often the labels themselves were shown, without any weights.")
     jobs: int = Field(description="How many jobs looked, deleted ones included.")
     models: int = Field(0, description="How many uploaded models looked, deleted ones included.")
+    earlier_reads: int = Field(
+        0,
+        description="Looks at this split in the versions that this one was made from, where its images or labels were "
+        "others; at both held-out splits where they were cut anew. Not among `reads`.",
+    )
 
 
 class LedgerSplitsView(View):

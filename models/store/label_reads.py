@@ -32,6 +32,9 @@ from models.ids import new_id
 from models.store.upserts import INSERT_OF, upsert
 from models.tables import DatasetRow, JobRow, LabelReadRow
 
+# Versions that one was made from are followed so far back.
+MAX_ANCESTORS = 50
+
 _TABLE = cast(Table, LabelReadRow.__table__)
 _COLUMNS = [column.name for column in _TABLE.columns]
 
@@ -158,6 +161,33 @@ def totals(session: Session, owner: str, dataset: DatasetRow) -> dict[str, Split
     counts = (func.count(), func.count(is_selection), func.count(is_hand_out), job, model)
     parts = [select(literal(split), *counts).where(*_looks_at(owner, dataset, split)) for split in HELD_OUT]
     return {split: SplitReads(*found) for split, *found in session.execute(union_all(*parts))}
+
+
+def earlier_reads(session: Session, owner: str, dataset: DatasetRow) -> dict[str, int]:
+    """How often the owner has looked at each held-out split of the versions that this one was made from.
+
+    Looks that are counted for the split itself, because it is unchanged, are not among them. Where splits were cut
+    anew, any held-out image of before may be in either split, so looks at both count for each.
+    """
+    of_split: dict[str, set[str]] = {split: set() for split in HELD_OUT}
+    version, was_cut_anew = dataset, False
+    for _ in range(MAX_ANCESTORS):
+        was_cut_anew |= bool((version.changes or {}).get("resplit"))
+        source = (version.derived_from or {}).get("dataset")
+        before = None if source is None else session.get(DatasetRow, source["id"])
+        if before is None:
+            break
+        version = before
+        for split in HELD_OUT:
+            of_split[split] |= {
+                one for name in (HELD_OUT if was_cut_anew else (split,)) for one in _digests(version, name)
+            }
+    counts = {}
+    for split, digests in of_split.items():
+        others = digests - _digests(dataset, split)
+        is_earlier = (LabelReadRow.owner == owner, LabelReadRow.digest.in_(others))
+        counts[split] = session.scalar(select(func.count()).where(*is_earlier)) or 0 if others else 0
+    return counts
 
 
 def fold_reads(session: Session, owner: str, dataset: DatasetRow) -> int:

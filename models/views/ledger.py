@@ -23,12 +23,17 @@ def ledger_view(
     totals: Mapping[str, SplitReads],
     page: Sequence[LabelReadRow],
     *,
+    earlier: Mapping[str, int],
     fold_reads: int,
     has_more: bool,
 ) -> LedgerView:
     """The ledger of a ready dataset, as its caller sees it."""
     splits = dataset.splits or {}
-    said = [explanation_of(name, splits[name]["count"], totals[name]) for name in HELD_OUT if splits[name]["count"]]
+    said = [
+        explanation_of(name, splits[name]["count"], totals[name], earlier[name])
+        for name in HELD_OUT
+        if splits[name]["count"]
+    ]
     if fold_reads:
         said.append(explanation_of_folds(fold_reads))
     return LedgerView(
@@ -39,7 +44,10 @@ def ledger_view(
         splits=LedgerSplitsView(
             **{
                 name: SplitReadsView(
-                    sha256=splits[name].get("sha256"), images=splits[name]["count"], **asdict(totals[name])
+                    sha256=splits[name].get("sha256"),
+                    images=splits[name]["count"],
+                    earlier_reads=earlier[name],
+                    **asdict(totals[name]),
                 )
                 for name in HELD_OUT
             }

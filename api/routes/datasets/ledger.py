@@ -29,4 +29,5 @@ def get_ledger(
     totals = label_reads.totals(session, caller.owner, row)
     entries, more = label_reads.page(session, caller.owner, row, after=asked.after, limit=asked.limit)
     folds = label_reads.fold_reads(session, caller.owner, row)
-    return ledger_view(row, totals, entries, fold_reads=folds, has_more=more)
+    earlier = label_reads.earlier_reads(session, caller.owner, row)
+    return ledger_view(row, totals, entries, earlier=earlier, fold_reads=folds, has_more=more)

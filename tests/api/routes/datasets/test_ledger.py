@@ -200,3 +200,52 @@ def test_a_ledger_that_cannot_be_had_is_refused(client, stranger, pets, database
     with database.write() as session:
         session.get_one(DatasetRow, pets).status = "checking"
     assert_problem(client.get(f"/v1/datasets/{pets}/ledger"), 409, "not_ready")
+
+
+def test_a_version_knows_what_was_looked_at_before_it_was_made(client, database, worker, spec, pets):
+    shallow = with_field(spec, "network.blocks", [{"filters": 4}])
+    trained(client, worker, with_field(shallow, "dataset", "pets"))
+    before = ledger_of(client, "pets@1")["splits"]
+
+    def derive(version: int, source: str, changes: dict, **splits: dict) -> str:
+        """A version with other digests for some splits."""
+        with database.write() as session:
+            base = session.get_one(DatasetRow, source)
+            about = {"id": base.id, "name": base.name, "version": base.version}
+            columns = (
+                "owner",
+                "name",
+                "status",
+                "shape",
+                "dtype",
+                "value_range",
+                "classes",
+                "size_bytes",
+                "created_at",
+            )
+            row = DatasetRow(
+                **{name: getattr(base, name) for name in columns},
+                id=new_id("ds"),
+                version=version,
+                sha256=str(version) * 64,
+                splits={split: {**SPLIT, **splits.get(split, {})} for split in ("train", "validation", "test")},
+                derived_from={"dataset": about},
+                changes=changes,
+            )
+            session.add(row)
+            return row.id
+
+    own = {split: {"sha256": split[0] * 64} for split in ("validation", "test")}
+    second = derive(2, pets, {"relabel": {"0": "cat"}}, **own)
+    third = derive(3, second, {"drop_copies": True}, **own)
+    fourth = derive(4, third, {"resplit": True}, validation={"sha256": "x" * 64}, test={"sha256": "y" * 64})
+    reads = {split: before[split]["reads"] for split in ("validation", "test")}
+    assert min(reads.values()) > 0
+    for version in (second, third):
+        found = ledger_of(client, version)
+        assert {split: found["splits"][split]["earlier_reads"] for split in reads} == reads
+        assert counts(found, "test") == (0, 0, 0, 0)
+        assert "In the versions that this one was made from, test labels were looked at" in found["explanation"]
+    anew = ledger_of(client, fourth)["splits"]
+    assert anew["test"]["earlier_reads"] == anew["validation"]["earlier_reads"] == sum(reads.values())
+    assert before["test"]["earlier_reads"] == 0
