@@ -135,6 +135,22 @@ def test_a_preset_is_made_to_fit_small_images_and_says_so(client: Client, open_p
     assert "padding" not in page.get_by_role("textbox", name="As JSON").input_value()
 
 
+def test_the_images_that_were_hardest_to_learn_are_shown_by_class(client: Client, ended: str, open_page) -> None:
+    page = open_page(f"/jobs/{ended}")
+    card = page.get_by_label("Images that were hard to learn")
+    of_all, label = client.memorized(ended, limit=24), client.memorized(ended).data[0].label
+    shown = card.locator("li img")
+    expect(shown).to_have_count(24)
+    assert [image.get_attribute("src") for image in shown.all()] == [image.thumbnail for image in of_all.data]
+    card.get_by_role("button", name="Next").click()
+    expect(card.get_by_text(f"25 to 48 of {of_all.count:,}")).to_be_visible()
+    card.get_by_label("Class").select_option(label)
+    expect(card.locator("li strong").first).to_have_text(label)
+    of_class = client.memorized(ended, class_=label, limit=24)
+    expect(shown.first).to_have_attribute("src", of_class.data[0].thumbnail)
+    expect(shown).to_have_count(len(of_class.data))
+
+
 def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}?curve=accuracy")
     job, metrics, diagnosis, confusion = (

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any, Literal, ParamSpec
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -200,6 +200,10 @@ class Tools:
         ] = None,
         seeds: Annotated[int | None, Field(ge=2, le=20, description="Trainings of each at first; else 3.")] = None,
         max_jobs: Annotated[int | None, Field(ge=2, le=2000, description="At most so many trainings.")] = None,
+        data: Annotated[
+            Literal["fix", "as_they_are"] | None,
+            Field(description="Where faults of the data come first: fix makes a version without them and goes on."),
+        ] = None,
         dry_run: Annotated[bool, Field(description="Only say how many trainings it would be, and how long.")] = False,
     ) -> str:
         """Measure which remedies help a job beyond chance: trains with each and without, over several seeds."""
@@ -208,12 +212,14 @@ class Tools:
             "remedies": remedies or "auto",
             "seeds": seeds,
             "budget": {"jobs": max_jobs, "seconds": None},
+            **({} if data is None else {"data": data}),
         }
         async with self._client() as client:
             if dry_run:
                 return said(show_estimate, await client.estimate_study(body))
             study = await client.order_study(body)
-        return f"{study.id} is ordered: {study.progress.jobs} trainings for now. Ask `progress` with this id."
+        told = f"{study.progress.jobs} trainings for now" if study.waits_for is None else f"first, {study.waits_for}"
+        return f"{study.id} is ordered: {told}. Ask `progress` with this id."
 
 
 async def _awaited(client: AsyncClient, job_id: str, wait_s: int) -> str:

@@ -139,6 +139,11 @@ def test_a_study_runs_from_its_first_trainings_to_its_answer(bench: Bench) -> No
     ended = bench.run(study_id)
     assert (ended.status, ended.conclusion.kind, ended.conclusion.remedy) == ("succeeded", "cure", "dropout")
     assert ended.conclusion.test.winner.accuracy > ended.conclusion.test.base.accuracy
+    base, winner = (next(arm for arm in ended.arms if arm.name == name) for name in ("base", "dropout"))
+    gap, test = ended.conclusion.gap, ended.conclusion.test
+    assert gap.to == "test"
+    assert gap.base == pytest.approx(base.train.accuracy - test.base.accuracy)
+    assert gap.winner == pytest.approx(winner.train.accuracy - test.winner.accuracy)
     assert ended.ledger.test_reads == 2 * next(arm.seeds for arm in ended.arms if arm.name == "base")
     keys = bench.keys(study_id)
     assert len(keys) == len(set(keys)) == ended.ledger.jobs
