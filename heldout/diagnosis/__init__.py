@@ -90,7 +90,9 @@ def diagnose(
         verdict, explanation, headline, summary = found.verdict, found.explanation, found.headline, found.summary
     if gap is not None and facts.gap is not None:
         gap = explained(gap, facts.gap)
-        lead = lead_of(gap, facts.gap, by_loss=bool(causes) and causes[0].tier == "loss_only")
+        explains = None if chosen is None else chosen.explains
+        is_of_loss = explains is not None and explains.matters_by_loss and causes[0].tier == "loss_only"
+        lead = lead_of(gap, facts.gap, by_loss=is_of_loss)
         # A fault of training that does not say itself how little is known, beside larger parts of the gap.
         is_bare = (
             chosen is not None

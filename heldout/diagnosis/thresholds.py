@@ -85,7 +85,7 @@ MIN_LOST_DESCENT = 0.5
 # --- underfitting and not converged ------------------------------------------------------------------
 
 # Share of the loss of guessing. A training loss above it shows that next to nothing was learned. (zoo, open sets)
-MIN_LOSS_OF_GUESSING = 0.95
+MIN_LOSS_OF_GUESSING = 0.97
 # Skill (0 guesses, 1 knows all) on images. Below, they are not known. (draw 1)
 MIN_KNOWN_SKILL = 0.7
 # Skill by the probability of the labels, which a loss alone tells. Below, images may not be known: a network of ten
@@ -95,6 +95,9 @@ MIN_SKILL_BY_LOSS = 0.35
 # (draws 1-4)
 MIN_BETTER_ON_TRAINING = 0.05
 
+# Accuracy on training images that is still missing, from which a falling loss says that more epochs help, whatever the
+# gap. (zoo, open sets, and draws 1-8)
+MIN_MUCH_TO_LEARN = 0.2
 # Accuracy by which training images are answered better than validation's, from which that is a fault. (draws 1-7)
 MIN_LARGE_GAP = 0.1
 # The same, below which validation's images are as well known as training's. (draws 1-7)
@@ -106,6 +109,9 @@ MAX_SMALL_GAP = 0.02
 MIN_MEMORISED_SKILL = 0.6
 # Skill that validation may have at most where nothing holds for it. (draws 1-4)
 MAX_CHANCE_SKILL = 0.25
+# Skill beyond guesses, surely, from which something holds for new images. Labels by lot can agree with a few images by
+# chance. (zoo, open sets, and draws 1-8)
+MIN_HELD_SKILL = 0.03
 # Training images for each class. Of fewer, too little can be learned to tell wrong labels from a hard problem.
 # (zoo, open sets)
 MIN_IMAGES_OF_NOISE = 10

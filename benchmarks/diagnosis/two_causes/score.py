@@ -1,4 +1,4 @@
-"""How often the verdict names the larger of two causes, and how right the terms of the gap are; as Markdown."""
+"""How often the first two causes name the larger of two planted ones, and how right the gap's terms are; as Markdown."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,8 @@ class Judged:
 
     @property
     def is_right(self) -> bool:
-        return self.diagnosis.verdict in self.accepted
+        """Whether one of the first two causes names it: false figures come before larger causes."""
+        return bool(self.accepted & {self.diagnosis.verdict, *(one.code for one in self.diagnosis.causes[:2])})
 
 
 @dataclass(frozen=True)

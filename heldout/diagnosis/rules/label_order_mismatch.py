@@ -50,10 +50,17 @@ def worse_than_guessing(facts: Facts) -> str | None:
             guesses = min(1 / len(facts.classes), own_chance_of(figures, len(facts.classes)))
             right = _right_in(facts, split, figures)
             high = wilson_interval(*right, COMPARISON_CONFIDENCE)[1]
-            low = wilson_interval(*other.counts, COMPARISON_CONFIDENCE)[0]
-            if high < guesses and low > own_chance_of(other, len(facts.classes)):
+            if high < guesses and _is_known(facts, other):
                 return split
     return None
+
+
+def _is_known(facts: Facts, figures: SplitFigures | None) -> bool:
+    """Whether a split is surely answered better than by guesses, where it is known: else no names fit its answers."""
+    if figures is None:
+        return True
+    low, _ = wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)
+    return low > own_chance_of(figures, max(2, len(facts.classes)))
 
 
 def _right_in(facts: Facts, split: str, figures: SplitFigures) -> tuple[int, int]:
@@ -158,8 +165,8 @@ def _measured(facts: Facts) -> list[Finding]:
         return []
     renaming = next((one for one in labels.renamings if one is not None), None)
     change = labels.change
-    low, high = paired_interval(change.gained, change.lost, change.count)
-    if renaming is None or not Effect((change.gained - change.lost) / change.count, (low, high)).matters:
+    low, high = paired_interval(change.gained, change.lost, change.count, COMPARISON_CONFIDENCE)
+    if renaming is None or low <= MAX_SELECTION_EFFECT or not _is_known(facts, facts.validation):
         return []
     before, after = accuracy_of(levels.pixels_undone), accuracy_of(levels.labels_renamed)
     evidence = {"difference_interval": [low, high]}

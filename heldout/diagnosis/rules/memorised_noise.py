@@ -7,6 +7,7 @@ from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import (
     COMPARISON_CONFIDENCE,
     MAX_CHANCE_SKILL,
+    MIN_HELD_SKILL,
     MIN_IMAGES_OF_NOISE,
     MIN_MEMORISED_SKILL,
 )
@@ -48,4 +49,5 @@ def find(facts: Facts) -> list[Finding]:
 def _is_better_than_guesses(figures: SplitFigures | None, classes: int) -> bool:
     if figures is None:
         return False
-    return wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)[0] > own_chance_of(figures, classes)
+    low, _ = wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)
+    return skill_of(low, own_chance_of(figures, classes)) > MIN_HELD_SKILL

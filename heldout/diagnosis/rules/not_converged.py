@@ -14,8 +14,8 @@ from heldout.diagnosis.sentences import bouncing
 from heldout.diagnosis.thresholds import (
     MIN_EPOCHS_TO_LEARN,
     MIN_EPOCHS_TO_SETTLE,
-    MIN_LARGE_GAP,
     MIN_LOSS_OF_GUESSING,
+    MIN_MUCH_TO_LEARN,
 )
 from heldout.diagnosis.words import counted, figure_of, percent
 
@@ -38,7 +38,7 @@ def training_images_unknown_yet(facts: Facts) -> list[Finding]:
     if train is None or curves.heldout is None or hardly_learns(facts):
         return []
     # Much better answers to training images than to others show that the network is large enough, and no more.
-    is_learning = still_falls and 1 - train.accuracy >= MIN_LARGE_GAP
+    is_learning = still_falls and 1 - train.accuracy >= MIN_MUCH_TO_LEARN
     if facts.knows_training is not False and not (is_learning and facts.budget is not None):
         return []
     if curves.onset_epoch is not None or both_losses_fall(facts):
