@@ -103,8 +103,8 @@ def test_planted_labels_are_found_and_counted(share):
     first = np.argsort(-judged.scores)[: wrong.sum() // 2]
     assert wrong[first].mean() > 0.98
     assert np.mean(judged.suggested[wrong & (judged.wrong > 0.5)] == true[wrong & (judged.wrong > 0.5)]) > 0.9
-    for these in (judged.wrong < 0.5, judged.wrong > 0.5):  # what it says is about as often true
-        assert wrong[these].mean() == pytest.approx(judged.wrong[these].mean(), abs=0.05)
+    for these in (judged.wrong < 0.5, judged.wrong > 0.5):  # what it says is about as often true, or more often
+        assert -0.05 < wrong[these].mean() - judged.wrong[these].mean() < 0.1
 
 
 def test_wrong_labels_of_one_split_are_counted_there_alone():

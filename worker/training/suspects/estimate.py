@@ -44,11 +44,12 @@ def estimate(
         labels: (images,) the given classes.
         splits: positions of each split's images.
     """
-    whole, of_splits = estimate_shares(said, labels, splits)
+    estimated = estimate_shares(said, labels, splits)
+    whole = estimated.whole
     planted = plant(said, labels, np.random.default_rng([seed, PLANTING]))
-    judged = judge(said, labels, planted, whole.share)
+    judged = judge(said, labels, planted, whole.share, estimated.errors)
     agrees = said.argmax(axis=1) == labels
-    checked = check(said, labels, planted, whole.share)
+    checked = check(said, labels, planted, whole.share, estimated.errors)
     known = PlantedLabels(
         planted=len(planted.rows),
         found=float(checked.found.mean()),
@@ -61,7 +62,7 @@ def estimate(
         counts=_counts(whole, len(labels)),
         splits={
             split: SplitLabels(images=len(splits[split]), **_counts(share, len(splits[split])).model_dump())
-            for split, share in of_splits.items()
+            for split, share in estimated.parts.items()
         },
         planted=known,
         classes=_classes(labels, agrees, labels[planted.rows], checked.found),
@@ -70,9 +71,9 @@ def estimate(
 
 def is_trusted(said: NDArray[np.floating], labels: NDArray[np.int32], seed: int) -> NDArray[np.bool_]:
     """(images,) whether an image may be trained on once networks have judged its label."""
-    whole, _ = estimate_shares(said, labels, {})
+    estimated = estimate_shares(said, labels, {})
     planted = plant(said, labels, np.random.default_rng([seed, PLANTING]))
-    return judge(said, labels, planted, whole.share).wrong < SUSPECTED
+    return judge(said, labels, planted, estimated.whole.share, estimated.errors).wrong < SUSPECTED
 
 
 def _can_tell(agreement: float, whole: WrongShare, known: PlantedLabels) -> bool:

@@ -34,10 +34,22 @@ class WrongShare:
     high: float
 
 
+@dataclass(frozen=True)
+class Estimated:
+    """Shares of wrong labels of all images and of parts of them.
+
+    errors: (images,) how often networks err on images of which they are as sure.
+    """
+
+    whole: WrongShare
+    parts: dict[str, WrongShare]
+    errors: NDArray[np.float64]
+
+
 def estimate_shares(
     said: NDArray[np.floating], labels: NDArray[np.int32], parts: Mapping[str, NDArray[np.integer]]
-) -> tuple[WrongShare, dict[str, WrongShare]]:
-    """Shares of wrong labels of all images and of parts of them.
+) -> Estimated:
+    """Estimate the share of wrong labels by where networks disagree with labels.
 
     All parts have the same hard images, as far as the curve goes: parts of one dataset differ in their labels.
 
@@ -55,16 +67,23 @@ def estimate_shares(
     best = {name: found.max(axis=0) for name, found in of_parts.items()}  # (curves,) with each part's own share
     together = np.sum(list(best.values()), axis=0)
     shares = {name: _range_of((found + (together - best[name])).max(axis=1)) for name, found in of_parts.items()}
-    return _range_of(whole.max(axis=1)), shares
+    estimated = _range_of(whole.max(axis=1))
+    likeliest = _errors()[whole[np.searchsorted(SHARES, estimated.share)].argmax()]
+    return Estimated(estimated, shares, likeliest[bins])
+
+
+def _errors() -> NDArray[np.float64]:
+    """(curves, bins) how often networks err, from where they are surest to where they are least sure."""
+    middles = (np.arange(BINS) + 0.5) / BINS
+    errors: NDArray[np.float64] = (ERRORS[:, None, None] * middles ** POWERS[None, :, None]).reshape(-1, BINS)
+    return errors
 
 
 def _log_likelihoods(disagrees: NDArray[np.bool_], bins: NDArray[np.int64]) -> NDArray[np.float64]:
     """(shares, curves) of what networks disagree with."""
     wrong = np.bincount(bins, disagrees, BINS)
     right = np.bincount(bins, minlength=BINS) - wrong
-    middles = (np.arange(BINS) + 0.5) / BINS
-    errors = (ERRORS[:, None, None] * middles ** POWERS[None, :, None]).reshape(-1, BINS)
-    expected = SHARES[:, None, None] + (1 - SHARES[:, None, None]) * errors
+    expected = SHARES[:, None, None] + (1 - SHARES[:, None, None]) * _errors()
     expected = expected.clip(1e-4, 1 - 1e-4)
     found: NDArray[np.float64] = np.log(expected) @ wrong + np.log(1 - expected) @ right
     return found

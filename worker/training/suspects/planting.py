@@ -17,6 +17,9 @@ SMALLEST = 1e-6
 # Networks that were trained alike err alike: none of them makes sure that a label is wrong.
 SUREST = 0.99
 SUSPECTED = 0.5
+# Share of the networks' errors that look as odd as a wrong label: most of them leave the right label some probability.
+# Fitted to the open sets of the zoo, so that 99% means 99%.
+ODD_ERRORS = 0.25
 # Images whose scores are counted together, at least, and as a share of all.
 MIN_COUNTED, COUNTED_SHARE = 10, 0.01
 
@@ -82,30 +85,44 @@ def plant(said: NDArray[np.floating], labels: NDArray[np.int32], draws: np.rando
     return Planted(rows, new, score_labels(said[rows], new))
 
 
-def judge(said: NDArray[np.floating], labels: NDArray[np.int32], planted: Planted, share: float) -> Judged:
+def judge(
+    said: NDArray[np.floating], labels: NDArray[np.int32], planted: Planted, share: float, errors: NDArray[np.floating]
+) -> Judged:
     """Judge the labels of images.
 
     Args:
         said: (images, classes) probabilities by networks that were trained without the image.
         labels: (images,) the given classes.
         share: of the labels that are wrong.
+        errors: (images,) how often networks err on images of which they are as sure.
     """
     scores = score_labels(said, labels)
-    return Judged(_probabilities(scores, planted.scores, share), scores, _suggest(said, labels))
+    wrong = np.minimum(_probabilities(scores, planted.scores, share), _limits(share, errors))
+    return Judged(wrong, scores, _suggest(said, labels))
 
 
-def check(said: NDArray[np.floating], labels: NDArray[np.int32], planted: Planted, share: float) -> Checked:
+def check(
+    said: NDArray[np.floating], labels: NDArray[np.int32], planted: Planted, share: float, errors: NDArray[np.floating]
+) -> Checked:
     """Judge the copies with planted labels. The arguments are those of `judge`."""
     others = score_labels(said, labels)
     weight = round(1 / SHARE) - 1  # so many labels are left alone for each that is changed
-    copies = np.concatenate([planted.scores, *[others] * weight])
-    wrong = _probabilities(copies, planted.scores, SHARE + (1 - SHARE) * share) > SUSPECTED
+    share = SHARE + (1 - SHARE) * share
+    limits = _limits(share, errors)
+    copies = _probabilities(np.concatenate([planted.scores, *[others] * weight]), planted.scores, share)
+    wrong = np.minimum(copies, np.concatenate([limits[planted.rows], *[limits] * weight])) > SUSPECTED
     changed = len(planted.scores)
     return Checked(
         found=wrong[:changed],
         accused=float(wrong[changed:].mean()),
         suggests_right=_suggest(said[planted.rows], planted.labels) == labels[planted.rows],
     )
+
+
+def _limits(share: float, errors: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(images,) how probable it is at most that a label is wrong: networks that disagree with it may err themselves."""
+    limits: NDArray[np.floating] = share / np.maximum(share + (1 - share) * ODD_ERRORS * errors, SMALLEST)
+    return limits
 
 
 def _probabilities(scores: NDArray[np.float64], planted: NDArray[np.float64], share: float) -> NDArray[np.float64]:
