@@ -159,7 +159,13 @@ def describe_conflicts(facts: Facts, finding: Finding) -> Words:
 def describe_noise(facts: Facts, finding: Finding) -> Words:
     evidence = finding.evidence
     effect = "The check of labels found more wrong ones than chance explains."
-    if "train_accuracy" in evidence:
+    if "wrong_labels" in evidence:
+        shares = [
+            f"{of_100(counted['count'] / counted['images'])} {'training' if split == 'train' else split} labels"
+            for split, counted in evidence["wrong_labels"].items()
+        ]
+        effect = f"About {' and '.join(shares)} are wrong."
+    elif "train_accuracy" in evidence:
         effect = (
             f"It gets {of_100(evidence['validation_accuracy'])} validation images right but only "
             f"{of_100(evidence['train_accuracy'])} of the images it was trained on."

@@ -34,6 +34,14 @@ def test_wrong_labels_of_any_split_are_reported(train, test):
     }
 
 
+def test_the_summary_says_how_many_are_wrong_in_which_split():
+    labels = {split: SplitLabels(images=1000, count=200, low=160, high=240) for split in ("train", "test")}
+    evaluation = Evaluation({split: figures(0.8, 1000) for split in ("train", "validation", "test")}, CLASSES)
+    found = diagnose(FINE, None, evaluation, labels=labels)
+    assert found.verdict == "label_noise"
+    assert "About 20 of 100 training labels and 20 of 100 test labels are wrong." in found.summary
+
+
 def test_few_or_unsure_ones_are_not():
     assert noise(0.02, 0.03) == []
     assert noise(0.2, 0.2, low=0.1) == []
