@@ -122,6 +122,8 @@ def tables_of(judged: Rows, *, with_confusions: bool) -> Iterator[str]:
     yield ""
     yield from _by_code(known)
     yield ""
+    yield from _by_fault(known)
+    yield ""
     yield from _terms(intervals, planted)
     if with_confusions:
         yield ""
@@ -163,6 +165,22 @@ def _by_code(known: Rows) -> Iterator[str]:
         yield f"| `{code}` | {len(true)} | {len(first)} | {named} | {len(said)} | {right} |"
 
 
+def _by_fault(known: Rows) -> Iterator[str]:
+    """Of trainings whose figure surely is not true by a planted fault: the verdict is right, by kind and level."""
+    found: dict[tuple[str, str], dict[int, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for one in known:
+        sure = {cause.name for cause in one.causes if cause.step == FIGURES and cause.matters}
+        for figure in one.record.referee.get("figures", ()):
+            if figure["fault"] in sure:
+                kind = figure["fault"].split("_")[0]
+                found[kind, figure["split"]][figure["level"]].append(bool(one.is_right))
+    yield "| planted in | weak | middle | strong |"
+    yield "|---|---|---|---|"
+    for (kind, split), levels in sorted(found.items()):
+        cells = [f"{sum(levels[level])} of {len(levels[level])}" if levels[level] else "" for level in range(3)]
+        yield f"| {kind}, {split} | " + " | ".join(cells) + " |"
+
+
 def _is_alone(one: Judged, code: str) -> bool:
     """Whether one cause alone is to be fixed first, and the verdict names it."""
     accepted = one.accepted or frozenset()
@@ -171,7 +189,7 @@ def _is_alone(one: Judged, code: str) -> bool:
 
 def _name(accepted: frozenset[str] | None) -> str:
     codes = sorted(accepted or ())
-    return "nothing, or what may matter" if "healthy" in codes else ", ".join(f"`{code}`" for code in codes)
+    return "nothing, or what may matter" if {*codes} & NOTHING else ", ".join(f"`{code}`" for code in codes)
 
 
 def _terms(intervals: Sequence[tuple[Judged, Compared]], planted: Sequence[tuple[Judged, Compared]]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.zoo.faults import FAULTS
 from benchmarks.zoo.record import ZooRecord
+from heldout.diagnosis.findings import HEALTHY
 from heldout.intervals import wilson_interval
 
 Z, Z_80 = 1.96, 1.2816
@@ -22,6 +23,7 @@ LITTLE, MUCH = 0.01, 0.03
 SEED_ERROR = 0.02
 RAN_AWAY = 1.1  # the last training loss, in units of the untrained network's
 POOR = 0.75  # training accuracy below which training itself is the fault
+LEARNED_NOTHING = 0.05  # training accuracy above that of guessing, below which nothing was learned
 LEARNED = 0.98  # training accuracy above which a training has converged for all that it shows
 LOSS_GAIN = 0.10  # share of the loss that longer training takes away for it to be worth while
 LOST, KNOWN = 0.25, 0.6  # recall of a class, and of the median one
@@ -45,7 +47,7 @@ OF_FAULT: Mapping[str, frozenset[str]] = {
     "other_source": SHIFT,
 }
 MEMORIZED = frozenset({"too_little_data", "overfitting"})
-NOTHING = frozenset({"healthy", "cannot_tell", "test_too_small", "metric_artefact", "unexplained"})
+NOTHING = frozenset({HEALTHY, "cannot_tell", "test_too_small", "metric_artefact", "unexplained"})
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ def first_of(causes: Sequence[Cause]) -> frozenset[str]:
                 accepted |= cause.codes
         if any(cause.matters for cause in here):
             return frozenset(accepted)
+    if any(cause.name == "poor_training" for cause in causes):
+        return frozenset(accepted | NOTHING - {HEALTHY})
     # A planted fault without an effect is there all the same.
     return frozenset(accepted | NOTHING).union(*(cause.codes for cause in causes))
 
@@ -165,10 +169,23 @@ def _of_training(record: ZooRecord) -> Iterator[Cause]:
         gap = trained - truth["clean"]["accuracy"][0]
         is_poor = trained < POOR and gain.accuracy >= gap / 2
         yield _with(gain, None if gain.matters and not is_poor else gain.matters)
+    # Training itself is the fault, though neither a longer one nor a larger network may mend it.
+    if trained < POOR:
+        learned_nothing = trained - _guess(truth) < LEARNED_NOTHING
+        lacking = POOR - trained
+        codes = frozenset({"not_converged", "underfitting"})
+        yield Cause("poor_training", TRAINING, codes, lacking, lacking, lacking, learned_nothing or None)
     bounds = [wilson_interval(right, count) for right, count in truth["recalls"] if count]
     usual = median(right / count for right, count in truth["recalls"] if count)
     if usual > KNOWN and min(high for _, high in bounds) < LOST:
         yield Cause("collapsed", TRAINING, frozenset({"collapsed_class", "class_imbalance"}), 0.0, 0.0, 1.0, None)
+
+
+def _guess(truth: Mapping[str, Any]) -> float:
+    """Accuracy of always naming the most frequent class of the clean images."""
+    counts = [count for _, count in truth["recalls"]]
+    guess: float = max(counts) / sum(counts)
+    return guess
 
 
 def _of_gap(record: ZooRecord) -> Iterator[Cause]:

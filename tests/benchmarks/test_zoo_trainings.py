@@ -160,6 +160,18 @@ def test_broken_training_comes_before_the_rest_of_the_gap_and_the_loss_last():
     assert {"healthy", "cannot_tell"} <= first_of([])
 
 
+def test_a_network_that_has_learned_nothing_is_not_healthy(record):
+    kept = {
+        **record.kept,
+        "final": {**record.kept["final"], "train": {**record.kept["final"]["train"], "accuracy": 0.27}},
+    }
+    truth = {**record.referee, "figures": [], "without": {}, "larger": None, "longer": None, "temperature": None}
+    causes = causes_of(replace(record, kept=kept, referee=truth))
+    assert first_of(causes) == {"not_converged", "underfitting"}
+    causes = [replace(one, matters=None) for one in causes if one.name == "poor_training"]
+    assert "healthy" not in first_of(causes)
+
+
 def test_copies_count_by_how_much_better_they_are_answered_than_their_split():
     truth = {"clean": {"accuracy": [0.5, 0.01]}, "splits": {"test": {"accuracy": [0.3, 0.02]}}}
     copied = {"fault": "exact_train_test", "level": 2, "split": "test", "served": {"accuracy": [0.31, 0.03]}}
