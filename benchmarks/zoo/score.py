@@ -17,7 +17,7 @@ from benchmarks.zoo.draw import Sealed, sealed_sets
 from benchmarks.zoo.record import ZooRecord, read_set
 from benchmarks.zoo.terms import Compared, compared_of
 from benchmarks.zoo.trainings import open_sets
-from benchmarks.zoo.truth import FIGURES, NOTHING, Cause, causes_of, first_of, is_known
+from benchmarks.zoo.truth import FIGURES, NOTHING, OF_FAULT, Cause, causes_of, first_of, is_known
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.findings import HEALTHY
 
@@ -172,7 +172,7 @@ def _by_fault(known: Rows) -> Iterator[str]:
         sure = {cause.name for cause in one.causes if cause.step == FIGURES and cause.matters}
         for figure in one.record.referee.get("figures", ()):
             if figure["fault"] in sure:
-                kind = figure["fault"].split("_")[0]
+                kind = next(start for start in OF_FAULT if figure["fault"].startswith(start)).strip("_")
                 found[kind, figure["split"]][figure["level"]].append(bool(one.is_right))
     yield "| planted in | weak | middle | strong |"
     yield "|---|---|---|---|"
