@@ -1,4 +1,4 @@
-"""How often the first two causes name the larger of two planted ones, and how right the gap's terms are; as Markdown."""
+"""How often the first two causes name the larger of two planted ones, and how right terms of the gap are."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
