@@ -77,6 +77,8 @@ def store_artifact(blobs: Blobs, key: str, file: Path, name: ArtifactName, forma
 def read_audit(session: Session, blobs: Blobs, dataset: DatasetRow) -> StoredAudit | None:
     """What the check of the upload found; None where there was no check, as of bundled datasets, or it is deleted.
 
+    A file of which no digest was ever noted may not have existed: releases before the check did not write one.
+
     Raises:
         DatasetLost, DatasetDamaged, StorageUnavailable, FileOfLaterRelease.
     """
@@ -86,7 +88,7 @@ def read_audit(session: Session, blobs: Blobs, dataset: DatasetRow) -> StoredAud
     try:
         content = read_file(session, blobs, key)
     except BlobMissing as error:
-        if dataset.deleted_at is not None:
+        if dataset.deleted_at is not None or file_digests.find(session, key) is None:
             return None
         raise DatasetLost(dataset.name) from error
     with reading(key):

@@ -1,12 +1,18 @@
 """Studies over HTTP: ordered once, waited for, listed, cancelled, deleted; and nobody else's."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import httpx2
 import pytest
 
+from models import waiting_studies
 from models.secret_box import SecretBox
 from models.store import claims, evaluation_jobs, exports, studies, webhooks
 from models.tables import StudyRow
 from tests.api.routes.exported import FILE, store
-from tests.api.support import assert_problem, sqlite_only, submitted, with_field
+from tests.api.support import assert_problem, bearer, key_for, serving, sqlite_only, submitted, wait_until, with_field
 from tests.models.reports.made_studies import cure
 
 NO_STUDY = "std_01jd0000000000000000000000"
@@ -210,3 +216,33 @@ def test_a_study_without_a_winner_leaves_no_ensemble(client, asked):
     study = ordered(client, asked)
     client.post(f"/v1/studies/{study['id']}/cancel")
     assert_problem(client.get(f"/v1/studies/{study['id']}/model"), 409, "no_model")
+
+
+@sqlite_only
+def test_studies_are_ordered_one_at_a_time_by_owners_in_turn(app, database, key, asked, monkeypatch):
+    """An owner with many orders, and another with one that comes after all of them: it is the second to be ordered."""
+    everyone_waits, order, at_once = threading.Event(), [], []
+    really_order = waiting_studies.order
+
+    def watched(session, blobs, owner, *rest, **more):
+        at_once.append(owner)
+        order.append((owner, len(at_once)))
+        assert everyone_waits.wait(30)
+        try:
+            return really_order(session, blobs, owner, *rest, **more)
+        finally:
+            at_once.remove(owner)
+
+    monkeypatch.setattr(waiting_studies, "order", watched)
+    other = key_for(database, "bob")
+    with serving(app) as (url, _), ThreadPoolExecutor(6) as pool:
+        post = partial(httpx2.post, f"{url}/v1/studies", json=asked, timeout=60, trust_env=False)
+        answers = [pool.submit(post, headers=bearer(key)) for _ in range(5)]
+        turns = app.state.context.study_turns
+        wait_until(lambda: sum(map(len, turns._queues.values())) == 4)
+        answers.append(pool.submit(post, headers=bearer(other)))
+        wait_until(lambda: len(turns._queues) == 2)
+        everyone_waits.set()
+        assert [one.result().status_code for one in answers] == [201] * 6
+    assert [running for _, running in order] == [1] * 6
+    assert [owner for owner, _ in order].index("bob") <= 2
