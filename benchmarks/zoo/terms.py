@@ -65,7 +65,9 @@ def compared_of(record: ZooRecord, diagnosis: Diagnosis) -> Iterator[Compared]:
     for code in OF_MEASURING:
         term = given.get(code)  # type: ignore[call-overload]
         if code in planted:
-            measured, interval = (0.0, None) if term is None else (term.accuracy, term.accuracy_interval)
+            measured, interval = _told_by_causes(record, diagnosis, code)
+            if term is not None:
+                measured, interval = term.accuracy, term.accuracy_interval
             yield Compared(code, True, measured, interval, *planted[code])
         elif term is not None and truth["count"]:
             yield Compared(code, False, term.accuracy, term.accuracy_interval, 0.0, 0.0)
@@ -97,6 +99,14 @@ def _planted_terms(record: ZooRecord) -> dict[str, tuple[float, float]]:
         before, before_error = found.get(code, (0.0, 0.0))
         found[code] = before + (-points if is_test else points), hypot(before_error, error)
     return found
+
+
+def _told_by_causes(record: ZooRecord, diagnosis: Diagnosis, code: str) -> tuple[float, tuple[float, float] | None]:
+    """By how much the diagnosis says that test is off where a fault has no term, such as of a usual renaming."""
+    faults = [one["fault"] for one in record.referee["figures"] if _term_of(one["fault"]) == code]
+    codes = {verdict for fault in faults for verdict in codes_of_fault(fault)}
+    told = next((one for one in diagnosis.causes if one.code in codes and one.points is not None), None)
+    return (0.0, None) if told is None or told.points is None else (told.points, told.interval)
 
 
 def _without_term(record: ZooRecord, diagnosis: Diagnosis) -> Iterator[Compared]:

@@ -120,6 +120,8 @@ def _of_figures(truth: Mapping[str, Any]) -> Iterator[Cause]:
         codes = codes_of_fault(figure["fault"])
         if "label_order_mismatch" in codes and figure["level"] < WHOLE:
             codes |= {"label_noise"}  # of a part of the labels, which no renaming of classes undoes
+        if "scale_mismatch" in codes and figure["level"] < WHOLE:
+            codes |= {"split_shift"}  # of a part of the images, which no change of a whole split undoes
         if codes:
             points, error = points_of(truth, figure)
             cause = _cause(figure["fault"], FIGURES, codes, abs(points), error)

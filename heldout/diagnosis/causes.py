@@ -16,6 +16,7 @@ from heldout.diagnosis.precedence import GRAVITY
 from heldout.diagnosis.thresholds import (
     MIN_COPIED_SHARE,
     MIN_LEFT_TO_LEARN,
+    MIN_LIKELY_EFFECT,
     MIN_RECALL,
     MIN_SHIFT_OF_IMAGES,
     MIN_SURE_EFFECT,
@@ -134,6 +135,9 @@ def _false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | N
         return _effect_in_evidence(finding) or Effect(0.0, None)
     if gap is None:
         return None
+    if finding.code == "label_conflicts":
+        conflicts = _effect_of_conflicts(finding, facts)
+        return conflicts if conflicts is not None and conflicts.size >= MIN_LIKELY_EFFECT else None
     effects = [
         Effect.of(term.accuracy, term.accuracy_interval)
         for term in gap.terms

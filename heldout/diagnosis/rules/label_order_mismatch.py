@@ -47,10 +47,8 @@ def worse_than_guessing(facts: Facts) -> str | None:
         ("validation", facts.validation, facts.test),
     ):
         if figures is not None and other is not None and len(facts.classes) > 1:
-            guesses = min(1 / len(facts.classes), own_chance_of(figures, len(facts.classes)))
-            right = _right_in(facts, split, figures)
-            high = wilson_interval(*right, COMPARISON_CONFIDENCE)[1]
-            if high < guesses and _is_known(facts, other):
+            high = wilson_interval(*_right_in(facts, split, figures), COMPARISON_CONFIDENCE)[1]
+            if high < 1 / len(facts.classes) and _is_known(facts, other):
                 return split
     return None
 
