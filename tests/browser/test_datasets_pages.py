@@ -135,6 +135,12 @@ def test_a_change_that_a_job_proposes_is_laid_out_on_the_datasets_page(faulty: D
     )
 
 
+def assert_fit_in_both_widths(page: Page, name: str, pictures: Path | None) -> None:
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert_fit_for_all(page, f"{name}-{width}", pictures)
+
+
 @pytest.fixture
 def alike(client: Client, tmp_path: Path) -> DatasetView:
     """Digits, six of which are in test once more, darker and under another label."""
@@ -146,13 +152,15 @@ def alike(client: Client, tmp_path: Path) -> DatasetView:
     return ready(client, client.upload(client.create_dataset({"name": "alike"}).id, path).id)
 
 
-def test_look_alikes_are_asked_about_and_left_out_or_remembered(client: Client, alike: DatasetView, open_page) -> None:
+def test_look_alikes_are_asked_about_and_left_out_or_remembered(
+    client: Client, alike: DatasetView, open_page, pictures: Path | None
+) -> None:
     page = open_page(f"/datasets/{alike.id}")
     question = page.locator(".audit-finding").filter(has_text="Can you tell these apart?")
     pairs = question.locator(".pairs li")
     expect(pairs).to_have_count(6)
     has_loaded(pairs.first.get_by_role("img").first)
-    assert_fit_for_all(page)
+    assert_fit_in_both_widths(page, "look-alikes", pictures)
     pairs.first.get_by_role("button", name="They are different").click()
     # Without a reload.
     expect(pairs).to_have_count(5)
@@ -164,7 +172,7 @@ def test_look_alikes_are_asked_about_and_left_out_or_remembered(client: Client, 
     assert finding.effect
     expect(dialog).to_contain_text(finding.effect.summary)
     expect(dialog.get_by_label("Removed images").get_by_role("img")).to_have_count(10)
-    assert_fit_for_all(page)
+    assert_fit_in_both_widths(page, "look-alikes-left-out", pictures)
     page.get_by_role("button", name="Make the version").click()
     page.wait_for_url(lambda url: "/datasets/ds_" in url and alike.id not in url)
     mended = ready(client, page.url.rpartition("/")[2])

@@ -54,9 +54,11 @@ function Finding({ dataset, finding, onAnswer }: FindingProps) {
       <p>
         <Prose text={finding.explanation} />
       </p>
-      <p class="soft">
-        <Prose text={finding.what_to_do} />
-      </p>
+      {!isQuestion && (
+        <p class="soft">
+          <Prose text={finding.what_to_do} />
+        </p>
+      )}
       {finding.effect && !isQuestion && <p>The fix {lowered(finding.effect.summary)}</p>}
       {isQuestion ? (
         <LookAlikes dataset={dataset} finding={finding} onAnswer={onAnswer} onLeaveOut={() => setMending(true)} />
