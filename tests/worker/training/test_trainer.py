@@ -152,6 +152,29 @@ def test_the_losses_of_training_images_are_summed_over_the_epochs(digits, tmp_pa
     assert found.sums.mean(dtype=np.float64) == pytest.approx(sum(means), rel=1e-6)
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_no_epoch_is_summed_twice_when_its_measuring_is_interrupted(split, digits, tmp_path):
+    spec, images = small_spec(), fewer(digits, 172)
+    whole = Training(spec, images, tmp_path)
+    whole.trainer.train()
+    first, second = (Training(spec, images, tmp_path) for _ in range(2))
+    measure_each, measured = first.evaluator.measure_each, []
+
+    def watched(rows, between_calls):
+        measured.append(rows)
+        return measure_each(rows, between_calls)
+
+    first.evaluator.measure_each = watched
+    is_there = lambda: first.trainer.position.epoch == 2 and measured[-1] is first.data.rows[split]  # noqa: E731
+    first.requested_stop = lambda: StopCause.PAUSE if is_there() and len(measured) > 2 else None
+    with pytest.raises(StopRequested):
+        first.trainer.train()
+    second.trainer.resume(first.trainer.write())
+    second.trainer.train()
+    assert second.trainer.loss_sums.epochs == 3
+    assert same([second.trainer.loss_sums.sums], [whole.trainer.loss_sums.sums])
+
+
 def test_a_checkpoint_of_a_release_that_kept_no_losses_goes_on_without_them(digits, tmp_path):
     training = Training(small_spec(), fewer(digits, 172), tmp_path)
     training.trainer.loss_sums = None  # as such a release wrote it
