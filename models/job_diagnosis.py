@@ -7,8 +7,10 @@ from typing import Any
 
 from heldout.diagnosis import ALL_SPLITS, Diagnosis, Evaluation, diagnose
 from heldout.diagnosis.evaluation import from_final
+from heldout.diagnosis.findings import NOT_STARTED
 from heldout.diagnosis.history import History, from_epochs, measures_training_at_end
 from heldout.errors import HeldoutError
+from heldout.lifecycle import JobStatus
 from heldout.stored.artifacts import ArtifactName
 from heldout.validation_spec import trains_on_all
 from models.blobs import Blobs
@@ -31,6 +33,8 @@ def diagnosis_of(
 ) -> Diagnosis:
     """Judge a job by its epochs so far, its dataset's audit, and the counts of its kept weights once it has some.
 
+    A job that waits for its first epoch is not judged.
+
     Args:
         splits: which splits may be used. Automatic choices pass `heldout.diagnosis.WITHOUT_TEST`.
         result: of a training that is about to succeed and whose result is not stored yet.
@@ -39,6 +43,12 @@ def diagnosis_of(
     Raises:
         StorageUnavailable, FileOfLaterRelease.
     """
+    if job.status == JobStatus.QUEUED and not metrics.epochs_of(session, job.id):
+        return NOT_STARTED
+    return _judge(session, blobs, job, splits, result)
+
+
+def _judge(session: Session, blobs: Blobs, job: JobRow, splits: AbstractSet[str], result: Result | None) -> Diagnosis:
     left_out: list[HeldoutError] = []
     dataset = session.get_one(DatasetRow, job.dataset_id)
     evaluation = _evaluation(session, blobs, job, dataset, result, left_out)  # first: reading it takes most memory
@@ -63,12 +73,13 @@ def whole_diagnosis_of(
     splits: AbstractSet[str] = ALL_SPLITS,
     result: Result | None = None,
 ) -> Diagnosis:
-    """What `diagnosis_of` gives, for choices that nobody looks at: with nothing left out.
+    """What `diagnosis_of` gives, for choices that nobody looks at: with nothing left out, and by the audit alone for a
+    job that has not started.
 
     Raises:
         DatasetLost, DatasetDamaged, ArtifactLost, ArtifactDamaged, and what `diagnosis_of` does.
     """
-    found = diagnosis_of(session, blobs, job, splits=splits, result=result)
+    found = _judge(session, blobs, job, splits, result)
     if found.left_out:
         raise found.left_out[0]
     return found

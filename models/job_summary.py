@@ -28,10 +28,11 @@ def summary_of(session: Session, blobs: Blobs, job_id: str, result: Result | Non
     job = session.get(JobRow, job_id)
     if job is None or job.kind is not JobKind.TRAIN:
         return None
-    return SummaryView(
-        best=metrics.best_epoch_of(session, job_id),
-        gap=None if result is None else result.final.gap,
-        verdict=_verdict(session, blobs, job, result),
+    return metrics.best_epochs_of(session, job_id).model_copy(
+        update={
+            "gap": None if result is None else result.final.gap,
+            "verdict": _verdict(session, blobs, job, result),
+        }
     )
 
 

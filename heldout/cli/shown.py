@@ -251,16 +251,19 @@ def show_estimate(estimate: EstimateView) -> None:
 
 
 def _row_of(job: JobView) -> tuple[str, ...]:
+    from heldout.diagnosis.verdict_words import name_of
+
     progress, summary = job.progress, job.summary
     gap = summary.gap and (summary.gap.test or summary.gap.validation)
+    best = summary.most_accurate or summary.best
     return (
         job.id,
         job.name,
         job.status,
         f"{progress.epoch}/{progress.epochs}",
-        accuracy(summary.best.validation_accuracy if summary.best else None),
+        accuracy(None if best is None else best.validation_accuracy),
         points(gap.accuracy if gap else None),
-        (summary.verdict or NONE).replace("_", " "),
+        NONE if summary.verdict is None else name_of(summary.verdict),
         _dataset_of(job),
         moment(job.created_at),
     )

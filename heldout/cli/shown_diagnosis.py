@@ -13,22 +13,20 @@ if TYPE_CHECKING:
 
 
 def show_diagnosis(diagnosis: DiagnosisView) -> None:
-    """The verdict with its explanation and caveats, the gap term by term, then each finding with its remedies."""
+    """What is wrong and what to do, then the details: figures, the gap term by term, findings with remedies."""
     from heldout.diagnosis.causes import CAVEATS
+    from heldout.diagnosis.verdict_words import name_of
 
-    known: list[str] = [diagnosis.certainty] if diagnosis.certainty else []
-    if diagnosis.best_epoch is not None:
-        known.append(f"best epoch {diagnosis.best_epoch}")
-    if diagnosis.onset_epoch is not None:
-        known.append(f"worse from epoch {diagnosis.onset_epoch} on")
-    say(f"{diagnosis.verdict}" + (f" ({', '.join(known)})" if known else ""))
     if diagnosis.headline:
-        say_prose(f"{diagnosis.headline} {diagnosis.summary}")
+        say_prose(diagnosis.headline)
+        say_prose(diagnosis.summary)
         say("")
     if len(diagnosis.causes) > 1:
+        say("What to fix, in order:")
         for number, cause in enumerate(diagnosis.causes, 1):
-            say_prose(f"{number}. {cause.code}{_size_of(cause)}: {cause.what_to_do}")
+            say_prose(f"{number}. {name_of(cause.code)}{_size_of(cause)}: {cause.what_to_do}".rstrip(": "))
         say("")
+    say(_verdict_line(diagnosis))
     trials = ""
     if diagnosis.confidence is not None:
         trials = f" In our trials with planted faults, {100 * diagnosis.confidence:.0f}% of such verdicts were right."
@@ -70,30 +68,44 @@ def say_what_cures(job_id: str, diagnosis: DiagnosisView) -> None:
         say(f"`heldout curve {job_id}` measures what more training images would bring.")
 
 
+def _verdict_line(diagnosis: DiagnosisView) -> str:
+    """`too_little_data (likely, best epoch 9)`."""
+    known: list[str] = [diagnosis.certainty] if diagnosis.certainty else []
+    if diagnosis.best_epoch is not None:
+        known.append(f"best epoch {diagnosis.best_epoch}")
+    if diagnosis.onset_epoch is not None:
+        known.append(f"worse from epoch {diagnosis.onset_epoch} on")
+    return diagnosis.verdict + (f" ({', '.join(known)})" if known else "")
+
+
 def _size_of(cause: CauseView) -> str:
-    """` (26.0 points)`; nothing where that is not known."""
-    return "" if cause.points is None else f" ({100 * cause.points:.1f} points)"
+    """` (26.0 points)`; nothing where that is not known, or nothing."""
+    size = f"{100 * (cause.points or 0):.1f}"
+    return "" if float(size) == 0 else f" ({size} points)"
 
 
 def _calibration(found: CalibrationView) -> str:
     before, after = (f"{100 * error:.1f} points" for error in (found.error_before, found.error_after))
     said = f"On {found.split} images, probabilities are {before} away from how often the network is right, on average"
     if found.error_after >= found.error_before:
-        return f"{said}; one temperature does not mend that."
+        return f"{said}; one temperature does not fix that."
     return f"{said}; {after} once its outputs are divided by {found.temperature:.2f} (before the softmax)."
 
 
 def show_gap(gap: GapBudgetView) -> None:
-    """From training to test, term by term."""
+    """From training to test, term by term; without parts of nothing."""
+    from heldout.diagnosis.gap.term_words import TERM_NAMES
+
     rows = [
         (
-            term.code.replace("_", " "),
+            TERM_NAMES[term.code],
             points(term.accuracy),
             _bounds_in_points(term.accuracy_interval),
             _added(term.loss),
             term.finding or NONE,
         )
         for term in gap.terms
+        if not term.is_nothing
     ]
     losses = [term.loss for term in gap.terms if term.loss is not None]
     loss_gap = sum(losses) if len(losses) == len(gap.terms) else None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, points
+from heldout.diagnosis.verdict_words import name_of
 from heldout.intervals import newcombe_interval
 from heldout.stored.final import FinalView, SplitResult
 from heldout.views.diagnosis import DiagnosisView
@@ -76,7 +77,7 @@ def explain_gaps(jobs: Sequence[Trained]) -> list[str]:
 def verdict_of(trained: Trained, diagnosis: DiagnosisView, epochs: Sequence[EpochView]) -> str:
     """What the service says of a job and why; where it overfits, what that has cost by the end."""
     best, verdict = diagnosis.best_epoch, diagnosis.verdict
-    said = f"Verdict on {trained.name}: {verdict.replace('_', ' ')}."
+    said = f"Verdict on {trained.name}: {name_of(verdict)}."
     if verdict == "healthy":
         return said
     if verdict != "overfitting" or best is None:
@@ -98,7 +99,7 @@ def explain_overfitting(diagnosis: DiagnosisView, job: JobView) -> list[str]:
     training = job.spec.training
     sentences = [
         f"{job.name}: the same network as overfit, on {training.train_limit} images for "
-        f"{training.epochs} epochs. Verdict: {diagnosis.verdict.replace('_', ' ')}. {diagnosis.explanation}"
+        f"{training.epochs} epochs. Verdict: {name_of(diagnosis.verdict)}. {diagnosis.explanation}"
     ]
     advised = [remedy for finding in diagnosis.findings[:1] for remedy in finding.remedies]
     if patches := [remedy.name.replace("_", " ") for remedy in advised if remedy.patch is not None]:

@@ -111,3 +111,14 @@ class Diagnosis:
     causes: tuple[Cause, ...] = ()
     headline: str = ""
     summary: str = ""
+
+
+NOT_STARTED = Diagnosis(
+    verdict=CANNOT_TELL,
+    best_epoch=None,
+    onset_epoch=None,
+    explanation="The job is queued, and none of its epochs has run yet.",
+    findings=(),
+    headline="This job has not started.",
+    summary="Nothing has been trained yet, so there is nothing to judge. Look again after a few epochs.",
+)

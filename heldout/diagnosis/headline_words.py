@@ -9,13 +9,15 @@ from heldout.diagnosis.thresholds import MAX_BESIDE_HALF, MIN_SHARE_IN_PERCENT
 class Words:
     """What is said of one cause.
 
-    effect: a sentence. action: an imperative clause. then: a shorter one, for a cause that comes second.
+    effect: a sentence. action: what to do about it. then: a shorter imperative, for a cause that comes second.
+    has_next: whether `, then …` can follow the action.
     """
 
     headline: str
     effect: str
     action: str
     then: str = ""
+    has_next: bool = True
 
 
 def of_100(share: float) -> str:

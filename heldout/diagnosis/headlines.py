@@ -24,7 +24,7 @@ def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause])
     second = next((cause for cause in causes[1:] if cause.tier in ("figures_not_true", "rest_of_gap")), None)
     after = "" if second is None else _words_of(second, facts, findings).then
     both = f"{first.effect} {first.action}, then {after}."
-    return first.headline, both if after and len(both.split()) <= MAX_SUMMARY_WORDS else alone
+    return first.headline, both if first.has_next and after and len(both.split()) <= MAX_SUMMARY_WORDS else alone
 
 
 def _words_of(cause: Cause, facts: Facts, findings: Sequence[Finding]) -> Words:
@@ -56,7 +56,7 @@ WORDS: Mapping[str, Callable[[Facts, Finding], Words]] = {
 
 def describe_healthy(train: SplitFigures | None, heldout: SplitFigures | None, name: str) -> tuple[str, str]:
     """For a training in which nothing has to be fixed. name: of the held-out split."""
-    known = "Its curves show no fault."
+    known = "Validation did not get worse again."
     if train is not None and heldout is not None:
         known = f"It gets {of_100(heldout.accuracy)} {name} images right, and {of_100(train.accuracy)} training images."
     return "No fault was found.", f"{known} Nothing has to be fixed; a study can still measure what helps."

@@ -82,7 +82,7 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
     if renamed is not None:
         effect = worse or f"As they are, {of_100(float(before))} {split} images are answered correctly."
         action = f"Renaming the {split} classes gives {of_100(float(renamed))}"
-        return Words(f"{name} labels are in another order.", effect, action, fix)
+        return Words(f"{name} labels are in another order.", effect, action, fix, has_next=False)
     if worse:
         action = f"Check how the {split} labels were joined to the images"
         return Words(f"{name} labels do not belong to the {split} images.", worse, action, f"check the {split} labels")

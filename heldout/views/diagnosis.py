@@ -15,6 +15,9 @@ from heldout.stored.gap import HeldOutName, Tally
 from heldout.views.base import View
 from heldout.views.request import RequestView
 
+# What is written as 0.0 points, or as a loss of 0.000.
+SMALLEST_SHARE = SMALLEST_LOSS = 0.0005
+
 
 class RemedyView(View):
     """A change that should help. `patch` is a merge patch (RFC 7396) of the job's spec; null for foreign histories."""
@@ -52,6 +55,11 @@ class TermView(View):
     how: How
     finding: str | None = Field(description="The code of the one finding that it belongs to; null if there is none.")
     explanation: str
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether people would read 0.0 points and a loss of 0.000, so that tables leave it out."""
+        return abs(self.accuracy) < SMALLEST_SHARE and abs(self.loss or 0.0) < SMALLEST_LOSS
 
 
 class GapBudgetView(View):

@@ -30,7 +30,7 @@ class Progress(View):
 
 
 class BestEpochView(View):
-    """The epoch with the lowest validation loss, counted from 1."""
+    """An epoch, counted from 1, with its validation figures."""
 
     epoch: int
     validation_loss: Figure
@@ -43,7 +43,10 @@ class SummaryView(View):
     The job's row holds this model as JSON: who writes it and who answers it mean the same.
     """
 
-    best: BestEpochView | None = None
+    best: BestEpochView | None = Field(None, description="The epoch with the lowest validation loss.")
+    most_accurate: BestEpochView | None = Field(
+        None, description="The epoch with the highest validation accuracy; null for jobs of earlier releases."
+    )
     gap: GapsView | None = Field(None, description="Of the kept weights: null unless the job has succeeded.")
     verdict: str | None = Field(None, description="That of the job's diagnosis when it ended.")
 

@@ -63,7 +63,7 @@ def _table(
     with_meaning: bool,
 ) -> Table:
     """Training, then each part in the order from training to test, then test; a column pair for each network."""
-    codes = [code for code in TERM_NAMES if any(_term(one, code) for one in budgets)]
+    codes = [code for code in TERM_NAMES if any(_says_something(_term(one, code)) for one in budgets)]
     is_loss = unit is LOSS
     rows: list[tuple[str, ...]] = [_level_row("training images", budgets, "train", is_loss=is_loss, pad=with_meaning)]
     for code in codes:
@@ -91,6 +91,10 @@ def _meaning(code: str, budgets: Sequence[ReportBudgetView]) -> str:
     if not others and first.job is not None and term is not None:
         return term.explanation
     return next(meaning for known, meaning in TERM_MEANINGS.items() if known == code)
+
+
+def _says_something(term: TermView | None) -> bool:
+    return term is not None and not term.is_nothing
 
 
 def _term(one: ReportBudgetView, code: str) -> TermView | None:

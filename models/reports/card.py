@@ -150,6 +150,7 @@ def _measured_blocks(facts: CardFacts) -> list[Block]:
 def _gap_blocks(diagnosis: DiagnosisView) -> list[Block]:
     blocks: list[Block] = [
         Heading("Why is it worse on new images?"),
+        Paragraph(_plain(f"{diagnosis.headline} {diagnosis.summary}")),
         Paragraph(f"Verdict `{diagnosis.verdict}`: {_plain(diagnosis.explanation)}"),
         *(Paragraph(f"Left out, `{one.code}`: {_plain(one.detail)}") for one in diagnosis.left_out),
     ]
@@ -168,6 +169,7 @@ def _gap_table(gap: GapBudgetView) -> Table:
             signed_range(LOSS, term.loss, term.loss_interval),
         )
         for term in gap.terms
+        if not term.is_nothing
     ]
     whole = signed(OF_100_IMAGES, gap.train.accuracy - gap.test.accuracy)
     rows.append(("the whole gap", whole, "", "", ""))

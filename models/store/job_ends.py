@@ -10,7 +10,6 @@ from heldout.dataset_lifecycle import RelationsStatus, SuspectsStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
 from heldout.stored.artifacts import ExportStatus
-from heldout.views.job import SummaryView
 from models.store import metrics, model_rejections, studies
 from models.store.dataset_transitions import reject_ingested
 from models.store.sorting import summary_columns
@@ -28,12 +27,12 @@ def _after_training(session: Session, job: JobRow, status: JobStatus, error: Err
 
 def _keep_best_epoch(session: Session, job: JobRow) -> None:
     """A training that ends without its worker (lost, or cancelled while paused) has a summary of its epochs too."""
-    best = metrics.best_epoch_of(session, job.id)
-    if best is not None:
+    summary = metrics.best_epochs_of(session, job.id)
+    if summary.best is not None:
         session.execute(
             update(JobRow)
             .where(JobRow.id == job.id, JobRow.summary.is_(None))
-            .values(**summary_columns(SummaryView(best=best)))
+            .values(**summary_columns(summary))
             .execution_options(synchronize_session=False)
         )
 

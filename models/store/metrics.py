@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from heldout.stored.final import FinalView
-from heldout.views.job import BestEpochView, JobCurveView
+from heldout.views.job import BestEpochView, JobCurveView, SummaryView
 from models.reports.curves import EpochFigures
 from models.tables import AttemptRow, EpochRow, JobRow, ResultRow
 
@@ -71,12 +71,22 @@ def final_of(session: Session, job_id: str) -> FinalView | None:
     return None if row is None else FinalView.model_validate(row.final)
 
 
-def best_epoch_of(session: Session, job_id: str) -> BestEpochView | None:
-    """Number, loss and accuracy of the epoch with the lowest validation loss, the first of equal ones."""
-    measured = [row for row in epochs_of(session, job_id) if row.validation_loss is not None]
-    best = min(measured, key=lambda row: row.validation_loss or 0.0, default=None)
-    if best is None:
+def best_epochs_of(session: Session, job_id: str) -> SummaryView:
+    """A summary with the epochs of the lowest validation loss and of the highest validation accuracy; ties go to the
+    earlier epoch.
+    """
+    epochs = epochs_of(session, job_id)
+    by_loss = [row for row in epochs if row.validation_loss is not None]
+    by_accuracy = [row for row in epochs if row.validation_accuracy is not None]
+    return SummaryView(
+        best=_epoch_view(min(by_loss, key=lambda row: row.validation_loss or 0.0, default=None)),
+        most_accurate=_epoch_view(max(by_accuracy, key=lambda row: row.validation_accuracy or 0.0, default=None)),
+    )
+
+
+def _epoch_view(row: EpochRow | None) -> BestEpochView | None:
+    if row is None:
         return None
     return BestEpochView(
-        epoch=best.epoch, validation_loss=best.validation_loss, validation_accuracy=best.validation_accuracy
+        epoch=row.epoch, validation_loss=row.validation_loss, validation_accuracy=row.validation_accuracy
     )

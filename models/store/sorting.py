@@ -30,7 +30,8 @@ _COLUMNS: dict[Sort, Any] = {Sort.NAME: JobRow.name, Sort.BEST: JobRow.sort_best
 
 def summary_columns(summary: SummaryView | None) -> Mapping[str, Any]:
     """The columns of a job that hold its summary, and what lists sort by."""
-    best = None if summary is None or summary.best is None else summary.best.validation_accuracy
+    most_accurate = None if summary is None else summary.most_accurate or summary.best
+    best = None if most_accurate is None else most_accurate.validation_accuracy
     gaps = None if summary is None else summary.gap
     gap = None if gaps is None else gaps.test or gaps.validation
     return {

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from heldout.diagnosis import WITHOUT_TEST, Diagnosis
+from heldout.diagnosis.findings import NOT_STARTED
 from heldout.errors import DataFirst, FileOfLaterRelease
 from heldout.lifecycle import JobStatus, StopReason
 from heldout.mending.changes import VersionSpec
@@ -104,6 +105,9 @@ FINAL = {
     "test": figures(0.45, 400),
     "gap": {"validation": {"accuracy": 0.09, "loss": 0.09}, "test": {"accuracy": 0.54, "loss": 0.54}},
 }
+
+
+BEST = {"epoch": 5, "validation_loss": 0.45, "validation_accuracy": pytest.approx(0.855)}
 
 
 @dataclass
@@ -474,7 +478,8 @@ def test_a_summary_says_best_epoch_gap_and_verdict_as_the_routes_do(stored: Stor
     stored.succeed(held, result)
     diagnosis = stored.diagnosis(held)
     assert as_json(summary) == {
-        "best": {"epoch": 5, "validation_loss": 0.45, "validation_accuracy": pytest.approx(0.855)},
+        "best": BEST,
+        "most_accurate": BEST,
         "gap": FINAL["gap"],
         "verdict": diagnosis.verdict,
     }
@@ -485,7 +490,8 @@ def test_a_summary_says_best_epoch_gap_and_verdict_as_the_routes_do(stored: Stor
 def test_a_job_that_fails_has_a_summary_of_its_epochs(stored: Stored):
     held = stored.trained()
     assert as_json(stored.summary(held)) == {
-        "best": {"epoch": 5, "validation_loss": 0.45, "validation_accuracy": pytest.approx(0.855)},
+        "best": BEST,
+        "most_accurate": BEST,
         "gap": None,
         "verdict": stored.diagnosis(held).verdict,
     }
@@ -538,10 +544,20 @@ def test_a_summary_stays_only_where_the_job_has_ended(work: Work):
         if status is JobStatus.QUEUED:
             assert work.row(held.job_id).summary is None
             held = work.claim().held
-    assert work.row(held.job_id).summary == {"best": None, "gap": None, "verdict": "healthy"}
+    assert work.row(held.job_id).summary == SummaryView(verdict="healthy").model_dump()
     with work.unchanged(held.job_id), work.database.write() as session:
         claims.note_summary(session, held, SummaryView(verdict="overfitting"))  # it is no longer this attempt's
 
 
 def fail(session, held: HeldAttempt) -> JobStatus:
     return claims.fail(session, held, code="diverged", detail="NaN")
+
+
+@sqlite_only
+def test_a_job_that_waits_for_its_first_epoch_is_not_judged(stored: Stored):
+    job_id = stored.work.submit()
+    with stored.work.database.read() as session:
+        found = diagnosis_of(session, stored.blobs, session.get_one(JobRow, job_id))
+    assert found is NOT_STARTED
+    assert (found.verdict, found.headline) == ("cannot_tell", "This job has not started.")
+    assert (found.findings, found.causes, found.confidence) == ((), (), None)

@@ -8,7 +8,6 @@ from heldout.diagnosis.gap.budget import (
     Bounds,
     Gap,
     Term,
-    TermCode,
     accuracy_of,
     chosen_pixels,
     counts_of,
@@ -16,45 +15,29 @@ from heldout.diagnosis.gap.budget import (
     late_epoch_by_accuracy,
     late_epoch_by_loss,
 )
+from heldout.diagnosis.gap.term_words import TERM_PHRASES
 from heldout.diagnosis.thresholds import MIN_WHOLE_POINTS
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
 from heldout.stored.gap import PixelsUndone, StoredGap
 
-# What a term is, by the finding that it belongs to; under None if it belongs to none. Late epochs: `_phrase_of`.
-_WIDENING: Mapping[TermCode, Mapping[str | None, str]] = {
-    "generalisation": {
-        "memorised_noise": "labels learned by heart",
-        "label_noise": "wrong training labels",
-        "collapsed_class": "a class that the network does not know",
-        "class_imbalance": "classes with few or no training images",
-        "overfitting": "memorised training images",
-        "too_little_data": "too few training images",
-        "overconfidence": "too much confidence in wrong answers",
-        None: "the drop on unseen images",
-    },
-    "copies_in_validation": {None: "validation images that were trained on"},
-    "split_difference": {"split_shift": "a test set of another kind", None: "a harder test set"},
-    "label_order": {None: "test labels in another order"},
-    "copies_in_test": {None: "copies in test that are answered worse"},
-}
-# What a term is that narrows the gap. Faults of measuring hide a part of it, the others make up for it.
-_HIDING: Mapping[TermCode, str] = {
-    "late_epochs": "earlier epochs that were worse",
-    "generalisation": "training images that are harder or wrongly labelled",
-    "copies_in_validation": "copies in validation that are answered worse",
-    "split_difference": "an easier test set",
-    "label_order": "test labels as they are",
-    "pixel_values": "test pixels as they are",
-    "copies_in_test": "test images that were trained on",
+# What widens the gap to new images, by the finding that it belongs to.
+_CAUSES: Mapping[str, str] = {
+    "memorised_noise": "memorized labels",
+    "label_noise": "wrong training labels",
+    "collapsed_class": "a class that the network does not know",
+    "class_imbalance": "classes with few or no training images",
+    "overfitting": "memorized training images",
+    "too_little_data": "too few training images",
+    "overconfidence": "too much confidence in wrong answers",
 }
 _HIDE = ("copies_in_validation", "label_order", "pixel_values", "copies_in_test")
+# What is wrong with the pixels of test.
 _PIXELS = {
-    "scale": "test pixels on another scale",
-    "inversion": "inverted test images",
-    "channel_order": "swapped colour channels in test",
-    "brightness": "a test set of another brightness or contrast",
-    "none": "the pixel values of test",
+    "scale": "another scale",
+    "inversion": "inverted",
+    "channel_order": "swapped color channels",
+    "brightness": "another brightness or contrast",
 }
 
 
@@ -72,8 +55,8 @@ class Part:
     hides: bool = False
 
     def with_verb(self, verb: str) -> str:
-        """`a harder test set costs`, `too few training images cost`."""
-        is_one = self.phrase.startswith(("a ", "an ", "the ", "too much "))
+        """`a different test set costs`, `copies in test cost`."""
+        is_one = self.phrase.startswith(("a ", "the ", "training "))
         first, *others = verb.split(" ")
         return " ".join([self.phrase, f"{first}s" if is_one else first, *others])
 
@@ -88,7 +71,7 @@ def training_comes_first(gap: Gap) -> str:
     """Why a fault of training is the verdict, whatever the parts of the gap are."""
     return (
         f"The network answers only {percent(accuracy_of(gap.train))} of its training images correctly, so training has "
-        "to be mended first."
+        "to be fixed first."
     )
 
 
@@ -145,17 +128,17 @@ def _parts(terms: Sequence[tuple[Term, float, Bounds | None]], stored: StoredGap
 
 
 def _phrase_of(term: Term, value: float, stored: StoredGap, of_loss: bool) -> str:
-    if value < 0:
-        return _HIDING[term.code]
+    """The term's name, and in parentheses what is behind it: `the gap to new images (too few training images)`."""
+    detail = None
     if term.code == "late_epochs":
         best = late_epoch_by_loss(stored) if of_loss else late_epoch_by_accuracy(stored)
-        number = "" if best is None else f" ({best.epoch})"
-        return f"epochs after the best by {'loss' if of_loss else 'accuracy'}{number}"
-    if term.code == "pixel_values" and stored.pixels is not None:
-        light = _kind_of_light(stored.pixels)
-        return _PIXELS[chosen_pixels(stored.pixels)] if light is None else f"a {light} test set"
-    phrases = _WIDENING[term.code]
-    return phrases.get(term.finding, phrases[None])
+        detail = None if best is None else f"the best epoch by {'loss' if of_loss else 'accuracy'} was {best.epoch}"
+    elif term.code == "pixel_values" and stored.pixels is not None:
+        detail = _kind_of_light(stored.pixels) or _PIXELS.get(chosen_pixels(stored.pixels))
+    elif term.code == "generalisation" and value > 0:
+        detail = _CAUSES.get(term.finding or "")
+    phrase = TERM_PHRASES[term.code]
+    return phrase if detail is None else f"{phrase} ({detail})"
 
 
 def _kind_of_light(pixels: PixelsUndone) -> str | None:
@@ -212,7 +195,7 @@ class _Shown:
         return next((count for part, count in self.parts if part.half is None), 0)
 
     def widening(self) -> str:
-        """`49 are memorised training images and 6 a brighter test set; ±4 may be chance`. Nothing is below 0."""
+        """`49 are the gap to new images and 6 a different test set; ±4 may be chance`. Nothing is below 0."""
         said = list[str]()
         for part, count in self.parts:
             if count > 0:
@@ -223,7 +206,7 @@ class _Shown:
         return f"{_listed(said)}{self._uncertainty(self.costs)}"
 
     def balance(self, *, in_points: bool = True) -> str:
-        """`too few training images cost 22 points, but test images that were trained on hide 4; ±3 may be chance`.
+        """`the gap to new images costs 22 points, but copies in test hide 4; ±3 may be chance`.
 
         Parts that may be chance and narrow the gap: `but 2 are won back, which may be chance`.
         """
@@ -245,7 +228,7 @@ class _Shown:
         return f"{_listed(lost)}{but}{'' if is_told else self._uncertainty([*self.costs, *self.hiding])}"
 
     def surplus(self) -> str:
-        """`an easier test set accounts for 7 of them, and 2 may be chance`. Nothing widens the gap."""
+        """`a different test set accounts for 7 of them, and 2 may be chance`. Nothing widens the gap."""
         said = list[str]()
         for part, count in self.hiding:
             of_them = "" if said else " of them"

@@ -39,23 +39,23 @@ BRIGHTER = Made(answers(0.99, 3340), answers(0.5, 2000, 1), answers(0.42, 2000, 
 
 def test_the_budget_leads_and_its_parts_add_up():
     assert lead(BRIGHTER, OVERFIT) == (
-        "Of 57 points between training and test, 49 are memorised training images and 8 a test set of another "
-        "brightness or contrast; ±3 may be chance."
+        "Of 57 points between training and test, 49 are the gap to new images (memorized training images) and 8 other "
+        "pixel values (another brightness or contrast); ±3 may be chance."
     )
 
 
 @pytest.mark.parametrize(
     ("numbers", "words"),
     [
-        ({"factor": 0.6}, "a brighter test set"),
-        ({"offset": -40.0}, "a brighter test set"),
-        ({"factor": 1.7}, "a darker test set"),
-        ({"offset": 30.0}, "a darker test set"),
-        ({"factor": 2.0, "offset": -90.0}, "a test set of another brightness or contrast"),
+        ({"factor": 0.6}, "brighter"),
+        ({"offset": -40.0}, "brighter"),
+        ({"factor": 1.7}, "darker"),
+        ({"offset": 30.0}, "darker"),
+        ({"factor": 2.0, "offset": -90.0}, "another brightness or contrast"),
     ],
 )
 def test_a_test_set_is_called_brighter_if_undoing_that_makes_it_darker(numbers, words):
-    assert f"8 {words};" in shade(BRIGHTER, **numbers).explanation
+    assert f"8 other pixel values ({words});" in shade(BRIGHTER, **numbers).explanation
     # The same by what happens to the pixels of a test set.
     factor, offset = numbers.get("factor", 1.0), numbers.get("offset", 0.0)
     change = factor * np.arange(256) + offset - np.arange(256)
@@ -66,20 +66,23 @@ def test_a_test_set_is_called_brighter_if_undoing_that_makes_it_darker(numbers, 
 def test_a_single_part_is_not_repeated():
     made = Made(answers(0.99, 9000), answers(0.84, 5000, 1), answers(0.84, 5000, 2))
     assert lead(made, OVERFIT) == (
-        "Of 15 points between training and test, all are memorised training images; ±1 may be chance."
+        "Of 15 points between training and test, all are the gap to new images (memorized training images); ±1 may be "
+        "chance."
     )
 
 
 def test_a_small_gap_is_told_with_one_decimal():
     made = Made(answers(0.99, 9000), answers(0.95, 9000, 1), answers(0.95, 9000, 2))
-    assert lead(made, OVERFIT).startswith("Of 4.0 points between training and test, all are memorised")
+    assert lead(made, OVERFIT).startswith(
+        "Of 4.0 points between training and test, all are the gap to new images (memorized"
+    )
 
 
 def test_a_part_that_is_larger_than_the_whole_gap_is_told_with_what_is_won_back():
     made = Made(answers(1.0, 9000), answers(0.89, 400, 1), answers(0.911, 1000, 2))
     assert lead(made, OVERFIT) == (
-        "Test accuracy (91.1 %) is 8.9 points below training accuracy (100.0 %): memorised training images cost 11.0 "
-        "points, but 2.1 are won back, which may be chance."
+        "Test accuracy (91.1 %) is 8.9 points below training accuracy (100.0 %): the gap to new images (memorized "
+        "training images) costs 11.0 points, but 2.1 are won back, which may be chance."
     )
 
 
@@ -90,18 +93,18 @@ def test_what_hides_a_part_of_the_gap_is_named_with_how_much_it_hides():
     test.right[:300], test.right[300:] = True, others.right
     made = Made(answers(1.0, 9000), answers(0.8, 9000, 1), test, test_copied=copied)
     assert lead(made, OVERFIT) == (
-        "Test accuracy (86.0 %) is 14 points below training accuracy (100.0 %): memorised training images cost 20 "
-        "points, but test images that were trained on hide 6; ±1 may be chance."
+        "Test accuracy (86.0 %) is 14 points below training accuracy (100.0 %): the gap to new images (memorized "
+        "training images) costs 20 points, but copies in test hide 6; ±1 may be chance."
     )
     few = replace(made, train=answers(0.82, 400), validation=answers(0.81, 400, 1))
     assert lead(few).startswith(
-        "Test accuracy (86.0 %) is 4.0 points above training accuracy (82.0 %): chance may cost 2.0 points, but test "
-        "images that were trained on hide 6.0."
+        "Test accuracy (86.0 %) is 4.0 points above training accuracy (82.0 %): chance may cost 2.0 points, but "
+        "copies in test hide 6.0."
     )
     easier = Made(answers(0.9, 9000), answers(0.85, 9000, 1), answers(0.93, 9000, 2))
     assert lead(easier).startswith(
-        "Test accuracy (93.0 %) is 3.0 points above training accuracy (90.0 %): too few training images cost 5.0 "
-        "points, but an easier test set makes up for 8.0; ±"
+        "Test accuracy (93.0 %) is 3.0 points above training accuracy (90.0 %): the gap to new images (too few "
+        "training images) costs 5.0 points, but a different test set makes up for 8.0; ±"
     )
 
 
@@ -112,8 +115,7 @@ def test_a_test_that_is_better_only_for_its_copies_or_by_chance_has_no_costs():
     made = Made(answers(0.9, 400), answers(0.9, 400, 1), test, test_copied=copied)
     test.right[300:] = answers(0.9, 700, 3).right
     assert lead(made).startswith(
-        "Test accuracy (93.0 %) is 3.0 points above training accuracy (90.0 %): test images that were trained on "
-        "account for all of them."
+        "Test accuracy (93.0 %) is 3.0 points above training accuracy (90.0 %): copies in test account for all of them."
     )
 
 
@@ -149,7 +151,7 @@ def test_the_loss_is_told_where_it_gives_the_verdict():
     assert [float(one) for one in shown.groups()] == pytest.approx([train, test, test - train], rel=0.05)
     # The three figures agree as they are printed, too.
     assert float(shown[2]) - float(shown[1]) == pytest.approx(float(shown[3]), rel=0.06)
-    assert "epochs after the best by loss (5)" in found.explanation
+    assert "training too long (the best epoch by loss was 5)" in found.explanation
 
 
 # --- figures ------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def test_45_copies_in_validation_are_no_verdict_on_a_test_whose_labels_are_shift
     assert found.findings[0].code == "label_order_mismatch"
     assert found.findings[0].evidence["renamed"]["a"] == "b"
     assert finding(found, "leakage").severity == "critical"
-    assert found.explanation.startswith("Of 90 points between training and test, 77 are test labels in another order")
+    assert found.explanation.startswith("Of 90 points between training and test, 77 are labels in another order")
 
 
 def test_one_pair_among_651_images_is_no_verdict_beside_15_points():
@@ -157,7 +157,7 @@ def test_false_figures_come_before_broken_training_and_that_before_the_rest_of_t
     unfinished = judged(harder, falling)
     assert unfinished.verdict == "not_converged"
     assert (
-        "answers only 30.0 % of its training images correctly, so training has to be mended first. The validation"
+        "answers only 30.0 % of its training images correctly, so training has to be fixed first. The validation"
         in (unfinished.explanation)
     )
 

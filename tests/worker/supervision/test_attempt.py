@@ -450,6 +450,7 @@ def test_an_end_leaves_files_with_size_and_digest_and_a_summary(work: Work, blob
         verdict = diagnosis_of(session, blobs, row).verdict
     assert row.summary == {
         "best": {"epoch": 1, "validation_loss": 0.25, "validation_accuracy": 0.75},
+        "most_accurate": {"epoch": 1, "validation_loss": 0.25, "validation_accuracy": 0.75},
         "gap": {"validation": {"accuracy": 0.25, "loss": 0.2}, "test": None},
         "verdict": verdict,
     }

@@ -7,23 +7,31 @@ import { termWord } from '../words/verdicts'
 import { inQuery, setQuery } from './router'
 import { Segments } from './segments'
 
-export function GapCard({ gap }: { gap: Budget }) {
+/** What would be written as 0.0 points, or as a loss of 0.000. */
+const SMALLEST_SHARE = 0.0005
+const SMALLEST_LOSS = 0.0005
+
+export function GapPart({ gap }: { gap: Budget }) {
   const hasLoss = gap.terms.every((one) => one.loss !== null) && gap.train.loss !== null && gap.test.loss !== null
   const byLoss = inQuery('gap') === 'loss' && hasLoss
   // An accuracy falls from training to test, a loss rises; terms are positive where they widen the gap.
-  const steps = gap.terms.map((one) => ({
-    name: termWord(one.code),
-    change: byLoss ? one.loss! : -one.accuracy,
-    interval: turned(byLoss ? one.loss_interval : one.accuracy_interval, byLoss ? 1 : -1),
-    explanation: one.explanation,
-  }))
+  const written = byLoss ? (value: number) => `${value > 0 ? '+' : ''}${figure(value, 3)}` : (value: number) => points(value)
+  const steps = gap.terms
+    .map((one) => ({
+      name: termWord(one.code),
+      change: byLoss ? one.loss! : -one.accuracy,
+      interval: turned(byLoss ? one.loss_interval : one.accuracy_interval, byLoss ? 1 : -1),
+      explanation: one.explanation,
+    }))
+    // A part of nothing says nothing.
+    .filter((one) => Math.abs(one.change) >= (byLoss ? SMALLEST_LOSS : SMALLEST_SHARE))
   const total = byLoss ? gap.test.loss! - gap.train.loss! : gap.train.accuracy - gap.test.accuracy
   return (
-    <section class="card" aria-label="The gap">
+    <section class="gap-part" aria-label="The gap">
       <header>
-        <h2>
+        <h3>
           Where the gap of {byLoss ? `${figure(total)} nats` : `${points(total).replace('+', '')} points`} comes from
-        </h2>
+        </h3>
         {hasLoss && (
           <Segments
             label="What is shown"
@@ -41,7 +49,7 @@ export function GapCard({ gap }: { gap: Budget }) {
         end={{ name: 'Test', value: byLoss ? gap.test.loss! : gap.test.accuracy, count: gap.test.count }}
         steps={steps}
         level={byLoss ? (value) => figure(value) : (value) => percent(value)}
-        change={byLoss ? (value) => `${value > 0 ? '+' : ''}${figure(value, 3)}` : (value) => points(value)}
+        change={written}
         bounds={byLoss ? undefined : [0, 1]}
       />
       <p class="soft">

@@ -1,15 +1,16 @@
-/** The verdict in plain words, what it rests on, and what to do: try a remedy, or have a study measure which one helps. */
+/** What is wrong, what to do about it in which order, and folded below that all that it rests on. */
 
 import { useState } from 'preact/hooks'
 
-import { type Diagnosis, type Finding, type Job, type Remedy, retry } from '../api/jobs'
-import { percent } from '../words/format'
+import { type Cause, type Diagnosis, type Finding, type Job, type Remedy, retry } from '../api/jobs'
+import { points } from '../words/format'
 import { ENDED, remedyWord, verdictWord } from '../words/verdicts'
+import { GapPart } from './gap'
 import { Verdict } from './marks'
 import { mendAddress } from './mend_address'
 import { attempt } from './notices'
 import { Prose } from './prose'
-import { go } from './router'
+import { go, inQuery, setQuery } from './router'
 
 type Props = {
   diagnosis: Diagnosis
@@ -23,76 +24,106 @@ export function VerdictCard({ diagnosis, dataset, job }: Props) {
   const hasEnded = !job || ENDED.has(job.status)
   // What it lacks is epochs that are still to come, so its advice to train longer would mislead.
   const isEarly = !hasEnded && job?.status !== 'paused' && diagnosis.verdict === 'cannot_tell'
-  const first = diagnosis.findings.find((one) => one.code === diagnosis.verdict)
-  const others = diagnosis.findings.filter((one) => one !== first)
+  const { headline, summary, causes = [] } = isEarly ? EARLY : diagnosis
   return (
     <section class="card verdict" aria-label="Verdict">
       <header>
-        <h2>Verdict</h2>
-        <Verdict code={diagnosis.verdict} />
+        <h2 class="headline">{headline || verdictWord(diagnosis.verdict)[0]}</h2>
+        <div class="row">
+          <Verdict code={diagnosis.verdict} />
+          {diagnosis.certainty && <span class="badge plain">{diagnosis.certainty}</span>}
+        </div>
       </header>
-      {!hasEnded && !isEarly && <p class="soft">By the epochs so far; the job still runs.</p>}
-      {isEarly ? (
-        <p>It comes once a few epochs are done. There is nothing to do until then.</p>
-      ) : diagnosis.verdict === 'healthy' ? (
-        <InShort text={diagnosis.explanation} />
-      ) : (
-        <p>{diagnosis.explanation}</p>
-      )}
-      {diagnosis.confidence !== null && diagnosis.confidence !== undefined && (
-        <p class="soft">{sureness(diagnosis.confidence)}</p>
-      )}
-      {diagnosis.caveats && diagnosis.caveats.length > 0 && (
-        <p class="caveat">Read the figures with care: {diagnosis.caveats.map((one) => verdictWord(one)[0]).join(', ')}.</p>
-      )}
-      {diagnosis.left_out?.map((file) => (
-        <p key={file.detail} class="caveat">
-          Left out: {file.detail}
-        </p>
-      ))}
-      {first && <Remedies dataset={dataset} job={job} finding={first} />}
+      {summary && <p class="sentence">{summary}</p>}
+      {!hasEnded && !isEarly && <p class="soft">By the epochs so far; the job is still running.</p>}
+      {causes.length > 0 && <Causes causes={causes} diagnosis={diagnosis} dataset={dataset} job={job} />}
       {job && hasEnded && <ToStudy job={job} isHealthy={diagnosis.verdict === 'healthy'} />}
-      {others.length > 0 && (
-        <details>
-          <summary>
-            {others.length} more {others.length === 1 ? 'finding' : 'findings'}
-          </summary>
-          {others.map((one) => (
-            <div key={one.code} class="finding">
-              <h3>{verdictWord(one.code)[0]}</h3>
-              <p>{one.explanation}</p>
-              <Remedies dataset={dataset} job={job} finding={one} />
-            </div>
-          ))}
-        </details>
-      )}
+      {!isEarly && <Details diagnosis={diagnosis} dataset={dataset} job={job} />}
     </section>
   )
 }
 
-/** The answer first and large; the figures that it rests on after it. */
-function InShort({ text }: { text: string }) {
-  const end = /\.(?= \p{Lu})/u.exec(text)
-  const [first, rest] = end ? [text.slice(0, end.index + 1), text.slice(end.index + 2)] : [text, '']
+const EARLY = {
+  headline: 'It is too early to judge this training.',
+  summary: 'A verdict comes after a few epochs. There is nothing to do until then.',
+  causes: [],
+}
+
+function Causes({ causes, diagnosis, dataset, job }: Props & { causes: Cause[] }) {
   return (
-    <>
-      <p class="sentence">{first}</p>
-      {rest && (
-        <details>
-          <summary>The figures behind it</summary>
-          <p>{rest}</p>
-        </details>
+    <div class="causes">
+      <h3>{causes.length > 1 ? 'What to fix, in order' : 'What to do'}</h3>
+      <ol class="remedies">
+        {causes.map((cause) => (
+          <li key={cause.code}>
+            <div>
+              <strong>{capital(verdictWord(cause.code)[0])}</strong>
+              {says(cause.points) && <span class="soft"> · {points(cause.points).replace('+', '')} points</span>}
+              {cause.what_to_do && (
+                <p class="soft">
+                  <Prose text={cause.what_to_do} />
+                </p>
+              )}
+            </div>
+            <CauseButton cause={cause} diagnosis={diagnosis} dataset={dataset} job={job} />
+          </li>
+        ))}
+      </ol>
+    </div>
+  )
+}
+
+/** Whether a figure is more than nothing as it is written. */
+const says = (share: number | null | undefined): share is number => typeof share === 'number' && points(share) !== '0.0'
+
+const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
+
+/** What fixes the data, else the first change of the training that may help. */
+function CauseButton({ cause, diagnosis, dataset, job }: Props & { cause: Cause }) {
+  if (cause.request) return <FixData href={mendAddress(dataset, cause.request.body, job?.id)} />
+  const found = diagnosis.findings.find((one) => one.code === cause.code && one.severity !== 'info')
+  const remedy = found?.remedies.find((one) => isOffered(one))
+  return remedy ? <TryButton dataset={dataset} job={job} remedy={remedy} code={cause.code} /> : null
+}
+
+function Details({ diagnosis, dataset, job }: Props) {
+  const isOpen = inQuery('why') !== ''
+  const { confidence, caveats, left_out, findings, gap } = diagnosis
+  return (
+    <details
+      class="details"
+      open={isOpen}
+      onToggle={(event) => event.currentTarget.open !== isOpen && setQuery({ why: isOpen ? '' : 'open', ...(isOpen && { gap: '' }) })}
+    >
+      <summary>Details</summary>
+      <p>{diagnosis.explanation}</p>
+      {confidence !== null && confidence !== undefined && <p class="soft">{sureness(confidence)}</p>}
+      {caveats && caveats.length > 0 && (
+        <p class="caveat">Read the figures with care: {caveats.map((one) => verdictWord(one)[0]).join(', ')}.</p>
       )}
-    </>
+      {left_out?.map((file) => (
+        <p key={file.detail} class="caveat">
+          Left out: {file.detail}
+        </p>
+      ))}
+      {gap && <GapPart gap={gap} />}
+      {findings.map((one) => (
+        <div key={one.code} class="finding">
+          <h3>{capital(verdictWord(one.code)[0])}</h3>
+          {!diagnosis.explanation.includes(one.explanation) && <p>{one.explanation}</p>}
+          <Remedies dataset={dataset} job={job} finding={one} />
+        </div>
+      ))}
+    </details>
   )
 }
 
 const ToStudy = ({ job, isHealthy }: { job: Job; isHealthy: boolean }) => (
   <div class="cure">
     <a class={isHealthy ? 'button' : 'button primary'} href={`/studies/new?job=${job.id}`}>
-      {isHealthy ? 'Improve it: a study' : 'Cure it: a study'}
+      Measure what helps
     </a>
-    <span class="soft">measures over several seeds which remedy really helps.</span>
+    <span class="soft">A study trains with several remedies and seeds and compares them.</span>
   </div>
 )
 
@@ -105,7 +136,9 @@ function Remedies({ dataset, job, finding }: RemediesProps) {
       {finding.remedies.map((one) => (
         <li key={one.name}>
           <div>
-            <strong>{one.name === 'mend_data' ? (WANT_IMAGES.has(finding.code) ? 'more images' : 'mend the data') : remedyWord(one.name)}</strong>
+            <strong>
+              {one.name === 'mend_data' ? (WANT_IMAGES.has(finding.code) ? 'more images' : 'fix the data') : remedyWord(one.name)}
+            </strong>
             <p class="soft">
               <Prose text={one.reason} />
             </p>
@@ -122,12 +155,21 @@ const WANT_IMAGES = new Set(['too_little_data', 'test_too_small', 'class_imbalan
 /** Findings about labels themselves, which the search for wrong ones shows. */
 const OF_LABELS = new Set(['label_noise', 'memorised_noise', 'label_conflicts'])
 
+/** Whether there is anything to press for it. */
+const isOffered = ({ request, patch, name }: Remedy) => Boolean(request || patch || name === 'mend_data')
+
+const FixData = ({ href }: { href: string }) => (
+  <a class="button small" href={href}>
+    Fix the data …
+  </a>
+)
+
 type TryProps = { dataset: string; job: Job | undefined; remedy: Remedy; code: string }
 
 function TryButton({ dataset, job, remedy, code }: TryProps) {
   const [busy, setBusy] = useState(false)
   const { patch, request } = remedy
-  if (!request && !patch && remedy.name !== 'mend_data') return null
+  if (!isOffered(remedy)) return null
   const hasEnded = job !== undefined && ENDED.has(job.status)
 
   const tryIt = async (job: Job) => {
@@ -150,13 +192,7 @@ function TryButton({ dataset, job, remedy, code }: TryProps) {
       </a>
     )
   }
-  if (request) {
-    return (
-      <a class="button small" href={mendAddress(dataset, request.body, job?.id)}>
-        Mend the data …
-      </a>
-    )
-  }
+  if (request) return <FixData href={mendAddress(dataset, request.body, job?.id)} />
   return job ? (
     <button
       type="button"
@@ -170,10 +206,5 @@ function TryButton({ dataset, job, remedy, code }: TryProps) {
   ) : null
 }
 
-/** Said so that a low share does not read as praise. */
-function sureness(confidence: number): string {
-  const share = percent(confidence, 0)
-  return confidence >= 0.5
-    ? `Verdicts like this one are right in ${share} of cases.`
-    : `Take it as a hint: verdicts like this one are right in only ${share} of cases.`
-}
+const sureness = (confidence: number) =>
+  `In our trials with planted faults, ${Math.round(100 * confidence)}% of verdicts like this one were right.`

@@ -4,17 +4,28 @@ import { plain } from './format'
 
 export type Tone = 'good' | 'bad' | 'warn' | 'plain' | 'accent'
 
+/** As `heldout/diagnosis/verdict_words.py` has them; a test holds both together. */
 const VERDICTS: Record<string, [string, Tone]> = {
   healthy: ['healthy', 'good'],
   cannot_tell: ['cannot tell', 'plain'],
-  leakage: ['leaked images', 'bad'],
+  leakage: ['copied images', 'bad'],
   label_order_mismatch: ['labels in another order', 'bad'],
   scale_mismatch: ['other pixel values', 'bad'],
   preprocessing_mismatch: ['model expects other pixels', 'bad'],
-  metric_artefact: ['metric artefact', 'warn'],
-  too_little_data: ['too little data', 'warn'],
-  test_too_small: ['test set too small', 'warn'],
+  split_shift: ['splits differ', 'warn'],
+  label_conflicts: ['one picture, two labels', 'warn'],
+  label_noise: ['wrong labels', 'warn'],
+  memorised_noise: ['labels that do not fit', 'bad'],
+  class_imbalance: ['class imbalance', 'warn'],
+  collapsed_class: ['unrecognized class', 'warn'],
   diverged: ['diverged', 'bad'],
+  overfitting: ['overfitting', 'warn'],
+  underfitting: ['underfitting', 'warn'],
+  not_converged: ['ended too early', 'warn'],
+  too_little_data: ['too little data', 'warn'],
+  overconfidence: ['overconfidence', 'warn'],
+  test_too_small: ['test set too small', 'warn'],
+  metric_artefact: ['misleading fit accuracy', 'warn'],
 }
 
 /** A verdict's word: unknown ones, of a later release, as their code says. */
@@ -22,11 +33,12 @@ export function verdictWord(code: string): [string, Tone] {
   return VERDICTS[code] ?? [plain(code), 'warn']
 }
 
+/** As `heldout/diagnosis/gap/term_words.py` has them; a test holds both together. */
 const TERMS: Record<string, string> = {
   late_epochs: 'Trained too long',
-  generalisation: 'New images are harder',
+  generalisation: 'Gap to new images',
   copies_in_validation: 'Copies in validation',
-  split_difference: 'Test differs from validation',
+  split_difference: 'Different test set',
   label_order: 'Labels in another order',
   pixel_values: 'Other pixel values',
   copies_in_test: 'Copies in test',

@@ -184,7 +184,7 @@ def test_a_file_of_an_earlier_release_is_served_without_a_digest(client, worker,
     assert not {"etag", "repr-digest"} & set(answer.headers)
 
 
-UNKNOWN = {"best": None, "gap": None, "verdict": None}
+UNKNOWN = {"best": None, "most_accurate": None, "gap": None, "verdict": None}
 
 
 def test_a_summary_comes_with_the_success_and_lists_show_it_too(client, worker, spec):
@@ -192,13 +192,14 @@ def test_a_summary_comes_with_the_success_and_lists_show_it_too(client, worker, 
     assert job["summary"] == UNKNOWN
     held = worker.claim()
     worker.begin(held, job["spec"])
-    for epoch, loss in ((1, 0.9), (2, 0.4), (3, 0.6)):
-        worker.epoch(held, epoch, validation_loss=loss, validation_accuracy=1 - loss)
+    for epoch, loss, accuracy in ((1, 0.9, 0.1), (2, 0.4, 0.6), (3, 0.6, 0.7)):
+        worker.epoch(held, epoch, validation_loss=loss, validation_accuracy=accuracy)
     assert client.get(f"/v1/jobs/{job['id']}").json()["summary"] == UNKNOWN
     worker.succeed(held)
     shown = client.get(f"/v1/jobs/{job['id']}").json()
     assert shown["summary"] == {
         "best": {"epoch": 2, "validation_loss": 0.4, "validation_accuracy": 0.6},
+        "most_accurate": {"epoch": 3, "validation_loss": 0.6, "validation_accuracy": 0.7},
         "gap": FINAL["gap"],
         "verdict": client.get(f"/v1/jobs/{job['id']}/diagnosis").json()["verdict"],
     }

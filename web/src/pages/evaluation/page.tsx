@@ -13,7 +13,6 @@ import {
 import { ConfusionCard } from '../../parts/confusion'
 import { Confirm } from '../../parts/dialog'
 import { Fact, Facts } from '../../parts/facts'
-import { GapCard } from '../../parts/gap'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
@@ -64,19 +63,14 @@ function Measured({ evaluation }: { evaluation: Evaluation }) {
   const diagnosis = useLoaded(evaluation.id, (signal) => getEvaluationDiagnosis(evaluation.id, signal))
   return (
     <>
-      <div class="columns">
-        <div class="stack">
-          <FiguresCard evaluation={evaluation} />
-          {diagnosis.data?.gap && <GapCard gap={diagnosis.data.gap} />}
-        </div>
-        {diagnosis.data ? (
-          <VerdictCard dataset={evaluation.dataset.id} diagnosis={diagnosis.data} />
-        ) : diagnosis.problem ? (
-          <Failed problem={diagnosis.problem} retry={diagnosis.reload} />
-        ) : (
-          <Loading what="the verdict" />
-        )}
-      </div>
+      {diagnosis.data ? (
+        <VerdictCard dataset={evaluation.dataset.id} diagnosis={diagnosis.data} />
+      ) : diagnosis.problem ? (
+        <Failed problem={diagnosis.problem} retry={diagnosis.reload} />
+      ) : (
+        <Loading what="the verdict" />
+      )}
+      <FiguresCard evaluation={evaluation} />
       <ConfusionCard of={evaluation.id} load={getEvaluationConfusion} />
     </>
   )

@@ -4,7 +4,6 @@ import { type Job, getCell, getConfusion, getDiagnosis, getEvents, getJob, getMe
 import { ConfusionCard } from '../../parts/confusion'
 import { EventsCard } from '../../parts/events'
 import { Fact, Facts } from '../../parts/facts'
-import { GapCard } from '../../parts/gap'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
@@ -26,7 +25,8 @@ const OFTEN = new Set(['job.epoch', 'job.checkpoint'])
 export function OneJob({ id }: { id: string }) {
   const job = useLoaded(id, (signal) => getJob(id, signal))
   const metrics = useLoaded(id, (signal) => getMetrics(id, signal))
-  const diagnosis = useLoaded(id, (signal) => getDiagnosis(id, signal))
+  const hasStarted = job.data !== undefined && job.data.status !== 'queued'
+  const diagnosis = useLoaded(hasStarted ? id : null, (signal) => getDiagnosis(id, signal))
   const concerns = (event: { subject: { id: string } }) => event.subject.id === id
   useLive(concerns, () => {
     job.reload()
@@ -53,15 +53,10 @@ export function OneJob({ id }: { id: string }) {
           <p>{job.data.error.detail}</p>
         </div>
       )}
-      <div class="columns">
-        <div class="stack">
-          {metrics.data && <CurvesCard metrics={metrics.data} diagnosis={diagnosis.data} job={job.data} />}
-          {metrics.problem && !metrics.data && <Failed problem={metrics.problem} retry={metrics.reload} />}
-          {diagnosis.data?.gap && <GapCard gap={diagnosis.data.gap} />}
-        </div>
-        {diagnosis.data && <VerdictCard job={job.data} dataset={job.data.dataset.id} diagnosis={diagnosis.data} />}
-        {diagnosis.problem && !diagnosis.data && <Failed problem={diagnosis.problem} retry={diagnosis.reload} />}
-      </div>
+      {diagnosis.data && <VerdictCard job={job.data} dataset={job.data.dataset.id} diagnosis={diagnosis.data} />}
+      {diagnosis.problem && !diagnosis.data && <Failed problem={diagnosis.problem} retry={diagnosis.reload} />}
+      {metrics.data && <CurvesCard metrics={metrics.data} diagnosis={diagnosis.data} job={job.data} />}
+      {metrics.problem && !metrics.data && <Failed problem={metrics.problem} retry={metrics.reload} />}
       {job.data.status === 'succeeded' && <ConfusionCard of={id} load={getConfusion} loadCell={getCell} />}
       {job.data.status === 'succeeded' && <MemorizedCard job={job.data} />}
       {(job.data.status === 'succeeded' || job.data.status === 'cancelled') && <ExportsCard job={job.data} />}

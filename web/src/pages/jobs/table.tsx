@@ -52,6 +52,7 @@ export function JobTable({ jobs, selected, onSelect }: Props) {
 
 function Row({ job, isSelected, onToggle }: { job: ListedJob; isSelected: boolean; onToggle: () => void }) {
   const best = job.summary?.best
+  const mostAccurate = job.summary?.most_accurate ?? best
   return (
     <tr class={isSelected ? 'selected' : undefined}>
       <td class="tight">
@@ -86,10 +87,10 @@ function Row({ job, isSelected, onToggle }: { job: ListedJob; isSelected: boolea
         )}
       </td>
       <td data-label="Best validation">
-        {best ? (
+        {mostAccurate ? (
           <>
-            <span class="number">{percent(best.validation_accuracy)}</span>
-            <span class="soft"> epoch {best.epoch}</span>
+            <span class="number">{percent(mostAccurate.validation_accuracy)}</span>
+            <span class="soft"> epoch {mostAccurate.epoch}</span>
           </>
         ) : (
           <span class="none">–</span>
