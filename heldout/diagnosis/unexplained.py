@@ -318,7 +318,6 @@ ANSWERS_ALONE = (
     ),
     _UNCERTAIN,
 )
-# Of trainings.
 CURVES = (
     Reason(
         _trained_on_all,

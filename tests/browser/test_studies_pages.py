@@ -77,9 +77,9 @@ def test_data_that_come_first_leave_three_ways_on(client: Client, faulty: str, o
 def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}")
     late: list[Route] = []
-    expect(page.get_by_role("link", name="Cure it: a study")).to_be_visible()
+    expect(page.get_by_role("link", name="Measure what helps")).to_be_visible()
     page.route("**/diagnosis", lambda route: late.append(route))
-    page.get_by_role("link", name="Cure it: a study").click()
+    page.get_by_role("link", name="Measure what helps").click()
     page.get_by_label("Let me choose").check()
     expect(page.get_by_text("Choose at least one remedy.").first).to_be_visible()
     for route in late:  # a verdict that comes after the choice still ticks its remedies

@@ -28,7 +28,7 @@ export function OrderStudy() {
       <>
         <Title text="New study" />
         <Empty title="A study begins from a job">
-          <p>Open a job that has ended, and press «Cure it» or «Improve it» below its verdict.</p>
+          <p>Open a job that has ended, and press "Measure what helps" below its verdict.</p>
           <a class="button primary" href="/jobs?status=succeeded">
             Choose a job
           </a>

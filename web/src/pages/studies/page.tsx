@@ -59,7 +59,7 @@ const NoStudies = ({ isFiltered }: { isFiltered: boolean }) =>
     <Empty title="No studies yet">
       <p>
         A study trains a network with each remedy and without, several times over, and says which remedy surely helps. Begin one
-        from a job that has ended: its page has the button «Cure it», or «Improve it»
+        from a job that has ended: its page has the button "Measure what helps"
         where no fault was found.
       </p>
       <a class="button primary" href="/jobs?status=succeeded">
