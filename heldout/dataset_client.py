@@ -64,7 +64,7 @@ class DatasetMethods:
         Args:
             after: `next` of the page before.
             wait_s: how long the service may wait for the end of the search (0–60).
-            again: search once more after a search that failed.
+            again: search once more after a search that failed, or that an earlier release made.
         """
         params = [("limit", str(limit)), ("after", str(after)), ("wait", str(wait_s))]
         if again:
