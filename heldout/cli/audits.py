@@ -19,7 +19,11 @@ MAX_COMMAND_CHARACTERS = 150
 
 
 def show_audit(audit: AuditView) -> None:
-    """What a derived version changed, what is not in the dataset, and what was found."""
+    """What is wrong and what to do, then what a derived version changed, what is not in the dataset, what was found."""
+    if audit.headline:
+        say_prose(audit.headline)
+        say_prose(audit.summary)
+        say("")
     if changes := audit.source.get("changes"):
         say(f"mended from {changes['from']}: {changes['summary']}")
     show_left_out(audit.source)

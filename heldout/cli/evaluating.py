@@ -83,6 +83,9 @@ def _ended(client: Client, evaluation: EvaluationView) -> EvaluationView:
 
 def _show(evaluation: EvaluationView) -> None:
     assert evaluation.metrics is not None
+    say_prose(evaluation.headline)
+    say_prose(evaluation.summary)
+    say("")
     say(f"{evaluation.id}  {evaluation.model.name} ({evaluation.model.id}) on {evaluation.dataset.name}")
     headings = ["SPLIT", "IMAGES", "LOSS", "ACCURACY", "95 % INTERVAL"]
     rows = []

@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from heldout.cli.figures import NONE, clock, points
-from heldout.cli.screen import print_table, say, say_wrapped, table_width, terminal_width
+from heldout.cli.screen import print_table, say, say_prose, say_wrapped, table_width, terminal_width
 from heldout.cli.shown_curve import show_curve, show_curve_estimate
 from heldout.pictures.intervals import around_zero, reach_of
 from heldout.remedy_words import words_of
@@ -47,6 +47,10 @@ def show_study(study: StudyView) -> None:
     """How far it is, its arms, and its answer."""
     say(f"{study.name} {study.status} ({study.id}): {progress_of(study)}")
     say("")
+    if study.headline:
+        say_prose(study.headline)
+        say_prose(study.summary)
+        say("")
     if study.kind == "learning_curve":
         show_curve(study)
         return

@@ -83,10 +83,10 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
         effect = worse or f"As they are, {of_100(float(before))} {split} images are answered correctly."
         action = f"Renaming the {split} classes gives {of_100(float(renamed))}"
         return Words(f"{name} labels are in another order.", effect, action, fix, has_next=False)
-    if worse:
+    if worse and not any(remedy.mend for remedy in finding.remedies):
         action = f"Check how the {split} labels were joined to the images"
         return Words(f"{name} labels do not belong to the {split} images.", worse, action, f"check the {split} labels")
-    effect = f"The {split} split numbers its classes differently from the training split."
+    effect = worse or f"The {split} split numbers its classes differently from the training split."
     return Words(f"{name} labels are in another order.", effect, f"Rename the {split} classes", fix)
 
 

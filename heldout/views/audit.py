@@ -45,6 +45,8 @@ class AuditView(View):
     dataset: DatasetReference
     sha256: str
     splits: SplitsView
+    headline: str = Field("", description="What is wrong, in at most 12 words.")
+    summary: str = Field("", description="What it does and what to do next, in at most two sentences and 40 words.")
     findings: list[AuditFindingView]
     statistics: dict[str, Any] = Field(description="Of the pixel values of each split, as fractions of the range.")
     checks: dict[str, Any] = Field(description="What was looked for, and how.")

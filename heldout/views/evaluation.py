@@ -26,6 +26,8 @@ class EvaluationView(View):
     status: Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
     model: ModelReference
     dataset: DatasetReference
+    headline: str = Field("", description="How often the model is right, in at most 12 words.")
+    summary: str = Field("", description="The other splits and what to do next, in at most two sentences and 40 words.")
     metrics: SplitsResult | None = Field(
         description="The model on each split, with the pixels that it understands; null until it has succeeded."
     )

@@ -190,6 +190,8 @@ class StudyView(View):
     metadata: dict[str, str] = Field({}, description="Of each of its jobs too.")
     waits_for: str | None = Field(None, description="What is being done before it can begin; null once it has begun.")
     progress: StudyProgress
+    headline: str = Field("", description="The answer, in at most 12 words.")
+    summary: str = Field("", description="What it rests on and what to do next, in at most two sentences and 40 words.")
     arms: list[ArmView] = Field(description="The first is `base`.")
     conclusion: ConclusionView | None
     ensemble: EnsembleView | None = None

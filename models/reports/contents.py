@@ -69,7 +69,8 @@ def document_of(report: StudyReportView) -> Document:
     """The same blocks for Markdown and for HTML."""
     study = report.study
     explanation = None if study.conclusion is None else study.conclusion.explanation
-    blocks: list[Block] = [] if explanation is None else [Paragraph(explanation)]
+    details = (study.summary, report.answer if study.headline else "", explanation or "")
+    blocks: list[Block] = [Paragraph(text) for text in details if text]
     blocks.append(Facts([(one.question, one.answer) for one in report.in_short]))
     if study.kind == "learning_curve":
         blocks += size_blocks(study)
@@ -86,7 +87,7 @@ def document_of(report: StudyReportView) -> Document:
         title=f"Study {study.name}",
         question=report.question,
         notice=_notice_of(study),
-        lead=report.answer,
+        lead=study.headline or report.answer,
         has_cure=winner_of(study) is not None,
         about=_about(study),
         blocks=blocks,

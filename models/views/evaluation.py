@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+from heldout.headlines.evaluations import describe_evaluation
 from heldout.lifecycle import shown_status
 from heldout.stored.measurement import Measurement
 from heldout.views.evaluation import EvaluationView, ModelReference
@@ -12,12 +13,15 @@ from models.views.job import dataset_reference
 
 def evaluation_view(row: JobRow, dataset: DatasetRow, measured: Measurement | None) -> EvaluationView:
     """The evaluation as clients see it."""
+    headline, summary = describe_evaluation(row.status, measured)
     return EvaluationView(
         id=row.id,
         object="evaluation",
         status=cast(Any, shown_status(row.status, row.request)),
         model=ModelReference(id=row.spec["model"], name=row.spec["model_name"]),
         dataset=dataset_reference(dataset),
+        headline=headline,
+        summary=summary,
         metrics=None if measured is None else measured.metrics,
         preprocessing=None if measured is None else measured.preprocessing,
         as_given=None if measured is None else measured.as_given,

@@ -3,6 +3,7 @@
 from pydantic import ValidationError
 
 from heldout.errors import SpecUnreadable
+from heldout.headlines.studies import describe_study
 from heldout.json_pointer import pointer_to
 from heldout.views.study import StudyView
 from models.studies.waiting import describe_wait
@@ -31,7 +32,9 @@ def study_view(study: StudyRow, dataset: DatasetRow) -> StudyView:
         "budget": {"jobs": plan["max_jobs"], "seconds": plan["max_seconds"]},
     }
     try:
-        return StudyView.model_validate(values)
+        view = StudyView.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise SpecUnreadable(study.id, f"{pointer_to(first['loc'])}: {first['msg']}") from error
+    headline, summary = describe_study(view)
+    return view.model_copy(update={"headline": headline, "summary": summary})

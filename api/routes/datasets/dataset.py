@@ -24,6 +24,7 @@ from heldout.errors import (
     NoAudit,
     StorageUnavailable,
 )
+from heldout.headlines.audits import describe_audit
 from heldout.mending.bodies import Body
 from heldout.mending.changes import VersionChanges
 from heldout.mending.look_alikes import drop_answered
@@ -151,8 +152,17 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
     left_out = [
         {"code": code, "detail": detail} for code, detail in dict.fromkeys((one.code, one.detail) for one in lost)
     ]
+    headline, summary = describe_audit(audit.findings)
     return AuditView.model_validate(
-        {**stored, "dataset": dataset_reference(row), "findings": findings, "labels": labels, "left_out": left_out}
+        {
+            **stored,
+            "dataset": dataset_reference(row),
+            "headline": headline,
+            "summary": summary,
+            "findings": findings,
+            "labels": labels,
+            "left_out": left_out,
+        }
     )
 
 

@@ -96,24 +96,26 @@ function Details({ diagnosis, dataset, job }: Props) {
       onToggle={(event) => event.currentTarget.open !== isOpen && setQuery({ why: isOpen ? '' : 'open', ...(isOpen && { gap: '' }) })}
     >
       <summary>Details</summary>
-      <p>{diagnosis.explanation}</p>
-      {confidence !== null && confidence !== undefined && <p class="soft">{sureness(confidence)}</p>}
-      {caveats && caveats.length > 0 && (
-        <p class="caveat">Read the figures with care: {caveats.map((one) => verdictWord(one)[0]).join(', ')}.</p>
-      )}
-      {left_out?.map((file) => (
-        <p key={file.detail} class="caveat">
-          Left out: {file.detail}
-        </p>
-      ))}
-      {gap && <GapPart gap={gap} />}
-      {findings.map((one) => (
-        <div key={one.code} class="finding">
-          <h3>{capital(verdictWord(one.code)[0])}</h3>
-          {!diagnosis.explanation.includes(one.explanation) && <p>{one.explanation}</p>}
-          <Remedies dataset={dataset} job={job} finding={one} />
-        </div>
-      ))}
+      <div>
+        <p>{diagnosis.explanation}</p>
+        {confidence !== null && confidence !== undefined && <p class="soft">{sureness(confidence)}</p>}
+        {caveats && caveats.length > 0 && (
+          <p class="caveat">Read the figures with care: {caveats.map((one) => verdictWord(one)[0]).join(', ')}.</p>
+        )}
+        {left_out?.map((file) => (
+          <p key={file.detail} class="caveat">
+            Left out: {file.detail}
+          </p>
+        ))}
+        {gap && <GapPart gap={gap} />}
+        {findings.map((one) => (
+          <div key={one.code} class="finding">
+            <h3>{capital(verdictWord(one.code)[0])}</h3>
+            {!diagnosis.explanation.includes(one.explanation) && <p>{one.explanation}</p>}
+            <Remedies dataset={dataset} job={job} finding={one} />
+          </div>
+        ))}
+      </div>
     </details>
   )
 }

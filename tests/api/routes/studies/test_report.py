@@ -58,7 +58,8 @@ def test_a_report_is_one_thing_in_three_forms(client, stranger, study):
     text = client.get(path, headers={"Accept": "text/markdown"})
     assert "is missing" not in text.text
     assert text.headers["content-type"] == "text/markdown; charset=utf-8"
-    assert f"**{report.answer}**" in text.text
+    assert f"**{report.study.headline}**" in text.text
+    assert report.answer in text.text
     assert_problem(stranger.get(path), 404, "study_not_found")
     assert_problem(client.get("/v1/studies/std_none/report"), 404, "study_not_found")
 

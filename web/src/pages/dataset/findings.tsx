@@ -18,14 +18,14 @@ const SHOWN_EXAMPLES = 12
 export function FindingsCard({ dataset }: { dataset: Dataset }) {
   const audit = useLoaded(dataset.id, (signal) => getAudit(dataset.id, signal))
   if (!audit.data) return audit.problem ? <Failed problem={audit.problem} retry={audit.reload} /> : <Loading what="the audit" />
-  const { findings, labels } = audit.data
+  const { findings, labels, headline, summary } = audit.data
   return (
     <section class="card" id="findings" aria-label="Audit">
       <header>
-        <h2>Audit</h2>
+        <h2 class="headline">{headline || 'Audit'}</h2>
         {!findings.length && <span class="badge good">nothing found</span>}
       </header>
-      {!findings.length && <p>No copies, no contradicting labels, and the splits look alike.</p>}
+      {summary && <p class="sentence">{summary}</p>}
       {findings.map((one) => (
         <Finding key={one.code} dataset={dataset} finding={one} onAnswer={audit.reload} />
       ))}
@@ -47,7 +47,7 @@ function Finding({ dataset, finding, onAnswer }: FindingProps) {
         <span class={`badge ${tone}`}>{word}</span>
         {finding.mend && !isQuestion && (
           <button type="button" class="small" onClick={() => setMending(true)}>
-            Mend it …
+            Fix it …
           </button>
         )}
       </header>

@@ -11,11 +11,12 @@ export function FiguresCard({ evaluation }: { evaluation: Evaluation }) {
   if (!metrics) return null
   return (
     <section class="card" aria-label="Figures">
-      <h2>How often it is right</h2>
+      <h2 class="headline">{evaluation.headline || 'How often it is right'}</h2>
+      {evaluation.summary && <p class="sentence">{evaluation.summary}</p>}
       {preprocessing && (
         <p class="caveat">
           The dataset's pixels go from {figure(preprocessing.value_range[0]!)} to {figure(preprocessing.value_range[1]!)}; the model
-          understands {preprocessing.in_words}. The figures are those with these pixels. «As given» is what it answers to the
+          understands {preprocessing.in_words}. The figures are those with these pixels. "As given" is what it answers to the
           dataset's own.
         </p>
       )}

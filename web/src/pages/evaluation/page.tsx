@@ -63,6 +63,7 @@ function Measured({ evaluation }: { evaluation: Evaluation }) {
   const diagnosis = useLoaded(evaluation.id, (signal) => getEvaluationDiagnosis(evaluation.id, signal))
   return (
     <>
+      <FiguresCard evaluation={evaluation} />
       {diagnosis.data ? (
         <VerdictCard dataset={evaluation.dataset.id} diagnosis={diagnosis.data} />
       ) : diagnosis.problem ? (
@@ -70,7 +71,6 @@ function Measured({ evaluation }: { evaluation: Evaluation }) {
       ) : (
         <Loading what="the verdict" />
       )}
-      <FiguresCard evaluation={evaluation} />
       <ConfusionCard of={evaluation.id} load={getEvaluationConfusion} />
     </>
   )

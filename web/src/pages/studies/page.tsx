@@ -59,8 +59,7 @@ const NoStudies = ({ isFiltered }: { isFiltered: boolean }) =>
     <Empty title="No studies yet">
       <p>
         A study trains a network with each remedy and without, several times over, and says which remedy surely helps. Begin one
-        from a job that has ended: its page has the button "Measure what helps"
-        where no fault was found.
+        from a job that has ended: its page has the button "Measure what helps".
       </p>
       <a class="button primary" href="/jobs?status=succeeded">
         To the jobs

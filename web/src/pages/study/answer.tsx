@@ -12,20 +12,28 @@ export function AnswerCard({ study, report }: { study: Study; report: StudyRepor
   return (
     <section class="card answer" aria-label="Answer">
       <header>
-        <h2>{report.question}</h2>
+        <h2 class="headline">{study.headline || report.question}</h2>
         {answer && <span class={`badge ${answer[1]}`}>{answer[0]}</span>}
       </header>
-      <p class="sentence"><Prose text={report.answer} /></p>
-      <dl class="questions">
-        {report.in_short.map((one) => (
-          <div key={one.question}>
-            <dt>{one.question}</dt>
-            <dd>
-              <Prose text={one.answer} />
-            </dd>
-          </div>
-        ))}
-      </dl>
+      {study.summary && <p class="sentence">{study.summary}</p>}
+      <details class="details">
+        <summary>Details</summary>
+        <div>
+          <p>
+            <strong>{report.question}</strong> <Prose text={report.answer} />
+          </p>
+          <dl class="questions">
+            {report.in_short.map((one) => (
+              <div key={one.question}>
+                <dt>{one.question}</dt>
+                <dd>
+                  <Prose text={one.answer} />
+                </dd>
+              </div>
+            ))}
+          </dl>
+        </div>
+      </details>
       {study.conclusion?.refit && <Refit id={study.conclusion.refit} />}
     </section>
   )

@@ -1,0 +1,169 @@
+"""What is said first of an audit: its most serious finding, what that does, and what to do about it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from heldout.diagnosis.headline_words import quote_name
+
+_NAMES = {"train": "training", "validation": "validation", "test": "test"}
+
+
+class Finding(Protocol):
+    """A finding as it is stored, or as it is shown."""
+
+    @property
+    def code(self) -> str:
+        """What was found."""
+
+    @property
+    def severity(self) -> str:
+        """How serious it is."""
+
+    @property
+    def numbers(self) -> Mapping[str, Any]:
+        """What depends on the code."""
+
+
+class _Words(NamedTuple):
+    """`{split}` and `{class}` are filled in from the numbers of the finding."""
+
+    headline: str
+    effect: str
+    action: str
+
+
+_WORDS: Mapping[str, _Words] = {
+    "leakage": _Words(
+        "{images} are copies of training images.",
+        "Results on copies look better than they are.",
+        "Remove the copies before you train",
+    ),
+    "label_conflicts": _Words(
+        "Some pictures have two labels.",
+        "No network gets both right.",
+        "Look at the pairs, then keep one label for each",
+    ),
+    "look_alikes": _Words(
+        "Some images with different labels look alike.",
+        "That is no fault if you can tell them apart.",
+        "Look at the pairs and say whether you can",
+    ),
+    "duplicates": _Words(
+        "Some images occur twice in one split.",
+        "Each copy counts as an image of its own.",
+        "Keep one of each unless you want the weight",
+    ),
+    "group_across_splits": _Words(
+        "Images of one group are in several splits.",
+        "A network recognizes what it has seen of a group, so results look better than they are.",
+        "Split the images again, whole groups at a time",
+    ),
+    "class_missing": _Words(
+        "A split has no images of some class.",
+        "That class cannot be learned or measured.",
+        "Add images of it, or split all images again",
+    ),
+    "class_imbalance": _Words(
+        "Class {class} has very few training images.",
+        "A network can ignore it and still look accurate.",
+        "Weigh the classes or add images of it",
+    ),
+    "class_shift": _Words(
+        "The splits contain the classes in different shares.",
+        "So their accuracies can differ even if each class is recognized equally well.",
+        "Compare the accuracy of each class, or split all images again",
+    ),
+    "test_too_small": _Words(
+        "The test set is too small to see small differences.",
+        "With so few images, much of a test result is chance.",
+        "Add test images or cut a larger share",
+    ),
+    "scale_mismatch": _Words(
+        "Pixel values of the {split} images are on another scale.",
+        "A network sees other numbers there than in training.",
+        "Fix the {split} images before you train",
+    ),
+    "inverted_values": _Words(
+        "The {split} images are inverted.",
+        "Light and dark are swapped compared with the training images.",
+        "Fix the {split} images before you train",
+    ),
+    "channel_order_mismatch": _Words(
+        "The color channels of the {split} images are swapped.",
+        "Red and blue mean something else there than in training.",
+        "Fix the {split} images before you train",
+    ),
+    "orientation_mismatch": _Words(
+        "The {split} images are turned or mirrored.",
+        "The training images have another orientation.",
+        "Turn them back before you train",
+    ),
+    "label_order_mismatch": _Words(
+        "The {split} labels are in another order.",
+        "They number the classes differently from the training labels.",
+        "Rename the classes of the {split} split before you train",
+    ),
+    "split_shift": _Words(
+        "The {split} images are of another kind.",
+        "They were probably collected or prepared in another way.",
+        "Look at the examples, then mix the sources or split all images again",
+    ),
+    "blank_images": _Words(
+        "Some images show nothing.",
+        "They have one color throughout, so their labels can only be guessed.",
+        "Remove them, and check how these files were written",
+    ),
+    "narrow_range": _Words(
+        "The images have very little contrast.",
+        "Networks learn slowly from values that are so close together.",
+        "Stretch the values over the whole range first",
+    ),
+    "grey_as_rgb": _Words(
+        "The images are gray but stored in color.",
+        "That takes three times the memory and changes no result.",
+        "Upload them again as gray images to save memory",
+    ),
+}
+CODES = frozenset(_WORDS)
+_NOTHING = (
+    "The audit found nothing.",
+    "There are no copies and no conflicting labels, and the splits look alike. You can train on these images.",
+)
+
+
+def describe_audit(findings: Sequence[Finding]) -> tuple[str, str]:
+    """The headline and the summary of what was found, the most serious first."""
+    serious = [finding for finding in findings if finding.severity != "info"]
+    if not serious and not findings:
+        return _NOTHING
+    first = (serious or list(findings))[0]
+    words = _WORDS.get(first.code)
+    if words is None:
+        return "The audit found something to look at.", "Read the finding below before you train."
+    filled = {
+        "split": _NAMES.get(str(first.numbers.get("split")), "test"),
+        "class": quote_name(_rarest(first.numbers)),
+        "images": _copied_images(first.numbers),
+    }
+    others = len(serious) - 1
+    more = f", then look at the {others} other finding{'' if others == 1 else 's'}" if others > 0 else ""
+    headline, effect, action = (text.format(**filled) for text in words)
+    return headline, f"{effect} {action}{more}."
+
+
+def _rarest(numbers: Mapping[str, Any]) -> object:
+    smallest = numbers.get("smallest")
+    return smallest["class"] if isinstance(smallest, Mapping) else "?"
+
+
+def _copied_images(numbers: Mapping[str, Any]) -> str:
+    """`60 test images`: of the split whose results copies of training images change most."""
+    found = {
+        held: part["images"]
+        for held in ("test", "validation")
+        if isinstance(part := numbers.get(f"{held}_in_train"), Mapping) and part.get("images")
+    }
+    if not found:
+        return "Some images"
+    held, images = max(found.items(), key=lambda item: item[1])
+    return f"{images:,} {_NAMES[held]} images" if images != 1 else f"Some {_NAMES[held]} images"

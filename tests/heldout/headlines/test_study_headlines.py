@@ -1,0 +1,70 @@
+"""Studies and learning curves say first what helps and what to do, within the limits of their length."""
+
+import pytest
+
+from heldout.headlines.studies import describe_study
+from tests.models.reports import made_studies as made
+from tests.reading import assert_short
+
+CURE = made.cure()
+assert CURE.conclusion is not None
+
+
+def changed(study, **fields):
+    return study.model_copy(update=fields)
+
+
+def named(name: str):
+    """The cure by a remedy of that name."""
+    arms = [one.model_copy(update={"name": name}) if one.name == "dropout" else one for one in CURE.arms]
+    return changed(CURE, arms=arms, conclusion=changed(CURE.conclusion, remedy=name))
+
+
+def by_loss_alone():
+    """A winner that is surely better in loss only."""
+    dropout = CURE.arms[1]
+    bounds = dropout.difference.adjusted_intervals.model_copy(update={"accuracy": (-0.01, 0.02)})
+    arm = changed(dropout, difference=changed(dropout.difference, adjusted_intervals=bounds))
+    return changed(CURE, arms=[CURE.arms[0], arm, *CURE.arms[2:]])
+
+
+STUDIES = {
+    "cure": CURE,
+    "by loss": by_loss_alone(),
+    "without refit": changed(CURE, conclusion=changed(CURE.conclusion, refit=None)),
+    "long name": named("dropout+label_smoothing+horizontal_flip+shift+l2+ema"),
+    "own long name": named("a_patch_of_my_own_with_a_name_that_goes_on_and_on"),
+    "nothing": made.nothing_helped(),
+    "seeds": made.cannot_tell(),
+    "images": made.cannot_tell({"seeds": None, "images": 2500}),
+    "both": made.cannot_tell({"seeds": 12, "images": 12_500}),
+    "neither": made.cannot_tell({"seeds": None, "images": None}),
+    "running": made.running(),
+    "waiting": changed(made.running(), waits_for="The copies of pets@1 are still being looked for."),
+    "failed": changed(made.running(), status="failed", error=made.error("Its base failed.")),
+    "cancelled": changed(made.running(), status="cancelled"),
+    "curve": made.learning_curve(),
+    "unsure curve": changed(
+        made.learning_curve(), forecast=made.learning_curve().forecast.model_copy(update={"interval": (0.01, 0.06)})
+    ),
+    "no forecast": changed(made.learning_curve(), forecast=None, no_forecast="The errors do not fall."),
+    "running curve": changed(made.learning_curve(), forecast=None, sizes=[], status="running"),
+}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_is_short(name):
+    assert_short(*describe_study(STUDIES[name]))
+
+
+def test_a_study_says_what_helps_by_how_much_and_what_to_do():
+    assert describe_study(CURE) == (
+        "Dropout helps.",
+        "Validation accuracy is 98% instead of 97%. Use the final model, trained with it.",
+    )
+    assert describe_study(STUDIES["by loss"])[1].startswith("Validation loss is 0.0")
+    assert describe_study(STUDIES["nothing"])[0] == "None of the 3 remedies helps."
+    assert "4 more seeds" in describe_study(STUDIES["seeds"])[1]
+    assert describe_study(STUDIES["long name"])[0] == "A combination of remedies helps."
+    assert describe_study(STUDIES["curve"])[0] == "More training images would help."
+    assert describe_study(STUDIES["unsure curve"])[0] == "More training images may not help."
