@@ -57,14 +57,16 @@ def faulty(client: Client) -> str:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_data_that_come_first_leave_three_ways_on(client: Client, faulty: str, open_page, width: int) -> None:
+def test_data_that_come_first_leave_three_ways_on(
+    client: Client, faulty: str, open_page, pictures: Path | None, width: int
+) -> None:
     page = open_page(f"/studies/new?job={faulty}", width=width)
     card = page.get_by_label("Data first")
     expect(card).to_be_visible()
     expect(page.get_by_role("button", name="Begin the study")).to_be_disabled()
     expect(card.get_by_role("link", name="Show the images")).to_be_visible()
     expect(card.get_by_role("button", name="Compare on the data as they are")).to_be_enabled()
-    assert_fit_for_all(page)
+    assert_fit_for_all(page, f"blocked-study-{width}", pictures)
     card.get_by_role("button", name="Fix the data and go on").click()
     page.wait_for_url("**/studies/std_*")
     study = client.study(page.url.rpartition("/")[2])
