@@ -17,8 +17,8 @@ SHARES = np.concatenate([np.arange(0, 0.1, 0.0025), np.arange(0.1, 0.66, 0.01)])
 ERRORS = np.concatenate([[0.005, 0.01, 0.02, 0.04], np.arange(0.06, 1.0, 0.06), [1.0]])
 POWERS = np.array([0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.5])
 BINS = 40
-# The range of shares whose likelihood is not lower than the best one by more than this: 1.92 is 95% for images that are
-# independent and a curve that is exact; the rest is for curves that are not (docs/explanation/suspects.md).
+# The range has the shares whose log-likelihood is lower than the best one by at most this: 95%, as half the 95% point
+# of the chi-squared distribution with one degree of freedom.
 LIKELIHOOD_DROP = 1.92
 # Before anything is seen, a share is as probable as 1 / (share + this): most datasets have few wrong labels. It counts
 # where there is little else to go by, and for the best guess alone.
