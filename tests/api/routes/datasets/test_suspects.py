@@ -169,7 +169,10 @@ def test_an_audit_says_how_many_training_and_validation_labels_are_wrong_and_not
 def test_a_diagnosis_that_counts_wrong_test_labels_is_a_look_at_them(client, worker, spec):
     client.get(ROUTE)
     end(worker, client, found())
-    job = submitted(client, with_field(spec, "dataset", "mnist5k"))["id"]
+    shown = submitted(client, with_field(spec, "dataset", "mnist5k"))
+    job, held = shown["id"], worker.claim()
+    worker.begin(held, shown["spec"])
+    worker.epoch(held, 1)
     assert counts(ledger_of(client), "test") == (0, 0, 0, 0)
     for _ in range(2):
         codes = [one["code"] for one in client.get(f"/v1/jobs/{job}/diagnosis").json()["findings"]]
