@@ -10,14 +10,14 @@ class Words:
     """What is said of one cause.
 
     effect: a sentence. action: what to do about it. then: a shorter imperative, for a cause that comes second.
-    has_next: whether `, then …` can follow the action.
+    before_next: the action in words that `, then …` can follow; empty where nothing may follow, None for `action`.
     """
 
     headline: str
     effect: str
     action: str
     then: str = ""
-    has_next: bool = True
+    before_next: str | None = None
 
 
 def of_100(share: float) -> str:
@@ -29,9 +29,12 @@ def of_100(share: float) -> str:
 
 
 def whole_percents(*shares: float) -> list[str]:
-    """`46%` and `9%`; with a decimal where two of them would look the same."""
+    """`46%` and `9%`; with a decimal where two of them would look the same, or one as none or all."""
     whole = [f"{100 * share:.0f}%" for share in shares]
-    return whole if len(set(whole)) == len(set(shares)) else [f"{100 * share:.1f}%" for share in shares]
+    is_rounded_away = any(share not in (0, 1) and round(100 * share) in (0, 100) for share in shares)
+    if is_rounded_away or len(set(whole)) < len(set(shares)):
+        return [f"{100 * share:.1f}%" for share in shares]
+    return whole
 
 
 def share_of(images: int, count: int, name: str) -> str:

@@ -16,15 +16,21 @@ from heldout.diagnosis.thresholds import MAX_SUMMARY_WORDS
 
 def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause]) -> tuple[str, str]:
     """The headline and the summary of what to fix first, and what after it."""
-    words = [_words_of(cause, facts, findings) for cause in causes if cause.code in WORDS]
-    if not words:
+    known = [(cause, _words_of(cause, facts, findings)) for cause in causes if cause.code in WORDS]
+    if not known:
         return "", ""
-    first = words[0]
+    (_, first), *others = known
     alone = f"{first.effect} {first.action}."
-    second = next((cause for cause in causes[1:] if cause.tier in ("figures_not_true", "rest_of_gap")), None)
-    after = "" if second is None else _words_of(second, facts, findings).then
-    both = f"{first.effect} {first.action}, then {after}."
-    return first.headline, both if first.has_next and after and len(both.split()) <= MAX_SUMMARY_WORDS else alone
+    # Two causes can be one fault, such as other pixel values: it is said once.
+    next_steps = (
+        words.then
+        for cause, words in others
+        if cause.tier in ("figures_not_true", "rest_of_gap") and words.headline != first.headline
+    )
+    after = next(next_steps, "")
+    before = first.action if first.before_next is None else first.before_next
+    both = f"{first.effect} {before}, then {after}."
+    return first.headline, both if before and after and len(both.split()) <= MAX_SUMMARY_WORDS else alone
 
 
 def _words_of(cause: Cause, facts: Facts, findings: Sequence[Finding]) -> Words:

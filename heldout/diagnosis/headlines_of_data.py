@@ -80,9 +80,9 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
         guessing = f"guessing gives {round(100 / max(2, len(facts.classes)))}"
         worse = f"It answers worse than guessing ({of_100(figures.accuracy)}; {guessing})."
     if renamed is not None:
-        effect = worse or f"As they are, {of_100(float(before))} {split} images are answered correctly."
+        effect = worse or f"As they are, it gets {of_100(float(before))} {split} images right."
         action = f"Renaming the {split} classes gives {of_100(float(renamed))}"
-        return Words(f"{name} labels are in another order.", effect, action, fix, has_next=False)
+        return Words(f"{name} labels are in another order.", effect, action, fix, before_next="")
     if worse and not any(remedy.mend for remedy in finding.remedies):
         action = f"Check how the {split} labels were joined to the images"
         return Words(f"{name} labels do not belong to the {split} images.", worse, action, f"check the {split} labels")
@@ -151,7 +151,7 @@ def describe_conflicts(facts: Facts, finding: Finding) -> Words:
         "Some pictures have two labels.",
         f"{counted(images, 'image') if isinstance(images, int) else 'Some images'} have a copy with another label; no "
         "network gets both right.",
-        "Look at the pairs and decide",
+        "Look at the pairs and keep one label for each",
         "look at the pictures with two labels",
     )
 
@@ -188,14 +188,17 @@ def describe_few_test_images(facts: Facts, finding: Finding) -> Words:
     evidence = finding.evidence
     if "needed" not in evidence or facts.test is None:
         return Words(
-            "A class has too few test images.", "Its results are not known.", "Add test images", "add test images"
+            "A class has too few test images.",
+            "Its results are mostly chance.",
+            "Add test images of it",
+            "add test images",
         )
     low, high = evidence["test_interval"]
     return Words(
         "The test set is too small to judge by.",
         f"With {counted(facts.test.count, 'test image')}, the true accuracy may be anything from {100 * low:.0f}% to "
         f"{100 * high:.0f}%.",
-        f"Use about {evidence['needed']:,} test images",
+        f"Use about {float(format(evidence['needed'], '.2g')):,.0f} test images",
         "use more test images",
     )
 

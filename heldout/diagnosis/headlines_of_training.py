@@ -9,12 +9,12 @@ from heldout.diagnosis.words import counted
 
 def describe_imbalance(facts: Facts, finding: Finding) -> Words:
     smallest, largest = finding.evidence.get("smallest"), finding.evidence.get("largest")
-    action, then = "Weigh the classes, or collect more images of it", "weigh the classes"
+    action, then = "Weight the classes, or collect more images of that class", "weight the classes"
     if smallest is None or largest is None:
         return Words("A class has no training images.", "The network cannot learn it.", "Collect images of it", then)
     return Words(
         f"Class {quote_name(smallest['class'])} has only {counted(smallest['count'], 'training image')}.",
-        f"The largest class has {largest['count']:,}, so the network can ignore it and still look accurate.",
+        f"The largest class has {largest['count']:,}, so the network can ignore the small one and still look accurate.",
         action,
         then,
     )
@@ -51,7 +51,7 @@ def describe_underfitting(facts: Facts, finding: Finding) -> Words:
             f"{right}: the augmentation is too strong for {epochs}.",
             "Train longer or augment less",
         )
-    return Words("It learns too little.", f"{right}, after {epochs}.", "Use a larger network, or hold it back less")
+    return Words("It learns too little.", f"{right} after {epochs}.", "Use a larger network or less regularization")
 
 
 def describe_not_converged(facts: Facts, finding: Finding) -> Words:
@@ -82,6 +82,7 @@ def describe_memorized(facts: Facts, finding: Finding) -> Words:
     count = 0 if train is None else train.count
     then = "collect more training images" + (f": {count:,} are few for this network" if count else "")
     action = "Measure what helps: augmentation and dropout usually do"
+    before_next = "Measure whether augmentation and dropout help"
     if train is None or heldout is None:
         return Words(
             "The network trained past its best epoch."
@@ -90,13 +91,14 @@ def describe_memorized(facts: Facts, finding: Finding) -> Words:
             "Its training results kept improving while its validation results did not.",
             action,
             then,
+            before_next,
         )
     effect = f"It gets {of_100(train.accuracy)} training images right but only {of_100(heldout.accuracy)} new ones."
     if train.accuracy >= MIN_MEMORIZED and heldout.accuracy < train.accuracy:
-        return Words(f"The network memorized its {count:,} training images.", effect, action, then)
+        return Words(f"The network memorized its {count:,} training images.", effect, action, then, before_next)
     if finding.code == "too_little_data":
-        return Words(f"{count:,} training images are too few for this network.", effect, action, then)
-    return Words("The network trained past its best epoch.", _past_best(facts, effect), action, then)
+        return Words(f"{count:,} training images are too few for this network.", effect, action, then, before_next)
+    return Words("The network trained past its best epoch.", _past_best(facts, effect), action, then, before_next)
 
 
 def _past_best(facts: Facts, otherwise: str) -> str:

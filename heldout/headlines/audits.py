@@ -66,7 +66,7 @@ _WORDS: Mapping[str, _Words] = {
     "class_imbalance": _Words(
         "Class {class} has very few training images.",
         "A network can ignore it and still look accurate.",
-        "Weigh the classes or add images of it",
+        "Weight the classes or add images of it",
     ),
     "class_shift": _Words(
         "The splits contain the classes in different shares.",
