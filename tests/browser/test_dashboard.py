@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
 from heldout.client import Client
+from heldout.diagnosis.verdict_words import name_of
 from tests.browser.looks import assert_fit_for_all
 from tests.browser.words import percent, points
 from tests.e2e.running import Service, until
@@ -152,24 +153,33 @@ def test_the_images_that_were_hardest_to_learn_are_shown_by_class(client: Client
 
 
 def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_page) -> None:
-    page = open_page(f"/jobs/{ended}?curve=accuracy")
+    page = open_page(f"/jobs/{ended}?curve=accuracy&why=open")
     job, metrics, diagnosis, confusion = (
         client.get(ended),
         client.metrics(ended),
         client.diagnosis(ended),
         client.confusion(ended),
     )
-    expect(page.get_by_label("Verdict")).to_contain_text(diagnosis.explanation)
+    verdict = page.get_by_label("Verdict")
+    expect(verdict.locator(".headline")).to_have_text(diagnosis.headline)
+    expect(verdict.locator(".sentence")).to_have_text(diagnosis.summary)
+    expect(verdict).to_contain_text(diagnosis.explanation)
+    assert diagnosis.certainty
+    expect(verdict.locator("header").first).to_contain_text(diagnosis.certainty)
+    expect(verdict.locator("ol > li")).to_have_count(len(diagnosis.causes))
+    for shown, cause in zip(verdict.locator("ol > li").all(), diagnosis.causes, strict=True):
+        expect(shown.locator("strong")).to_have_text(re.compile(f"^{name_of(cause.code)}$", re.IGNORECASE))
     expect(page.get_by_text(f"{job.parameters:,}")).to_be_visible()
     assert table_of(page, "Accuracy of each epoch") == [
         [str(one.epoch), percent(one.train_accuracy), percent(one.validation_accuracy)] for one in metrics.epochs
     ]
     assert diagnosis.gap
     rows = page.locator(".waterfall tbody tr")
-    expect(rows).to_have_count(len(diagnosis.gap.terms) + 2)
+    terms = [one for one in diagnosis.gap.terms if points(one.accuracy) != "0.0"]
+    expect(rows).to_have_count(len(terms) + 2)
     expect(rows.first).to_contain_text(percent(diagnosis.gap.train.accuracy))
     expect(rows.last).to_contain_text(percent(diagnosis.gap.test.accuracy))
-    for row, term in zip(rows.all()[1:-1], diagnosis.gap.terms, strict=True):
+    for row, term in zip(rows.all()[1:-1], terms, strict=True):
         figures = row.locator("td.number").all_inner_texts()
         assert figures[0] == points(-term.accuracy)
         if term.accuracy_interval:
@@ -202,16 +212,17 @@ def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_pag
 
     page.goto("/jobs?sort=best&search=OVERFIT")
     row = page.get_by_role("row", name=re.compile("overfit")).first
-    assert job.summary.best
+    assert job.summary.most_accurate
     assert job.summary.gap
     assert job.summary.gap.test
-    best, gap = job.summary.best, job.summary.gap.test
+    best, gap = job.summary.most_accurate, job.summary.gap.test
     expect(row).to_contain_text(f"{percent(best.validation_accuracy)} epoch {best.epoch}")
     expect(row).to_contain_text(points(gap.accuracy or 0))
 
 
 def test_the_address_keeps_what_is_chosen_and_open(ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}")
+    page.get_by_label("Verdict").get_by_text("Details", exact=True).click()
     page.get_by_label("The gap").get_by_role("button", name="Loss").click()
     page.get_by_label("Answers").get_by_role("button", name="Validation").click()
     page.get_by_text("Spec, and how to do it again").click()
@@ -228,7 +239,8 @@ def test_the_address_keeps_what_is_chosen_and_open(ended: str, open_page) -> Non
 
 def test_a_remedy_is_tried(client: Client, ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}")
-    remedy = page.get_by_label("Verdict").locator(".remedies li", has=page.get_by_role("button", name="Try it")).first
+    page.get_by_label("Verdict").get_by_text("Details", exact=True).click()
+    remedy = page.get_by_label("Verdict").locator("ul.remedies li", has=page.get_by_role("button", name="Try it")).first
     name = remedy.locator("strong").inner_text()
     remedy.get_by_role("button", name="Try it").click()
     page.wait_for_url(lambda url: "/jobs/job_" in url and ended not in url)
@@ -306,9 +318,10 @@ def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_pa
         page.goto(path)
         expect(page.get_by_text(ready).last).to_be_attached()
         if name == "job":
-            expect(page.locator(".waterfall")).to_be_visible()
+            expect(page.locator(".waterfall")).to_be_attached()
             for summary in page.locator("summary").all():
                 summary.click()
+            expect(page.locator(".waterfall")).to_be_visible()
             expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
         assert_fit_for_all(page, f"{name}-{colours}-{width}", pictures)
     outside = open_page("/login", log_in=False, colours=colours, width=width)

@@ -111,7 +111,10 @@ def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, en
     # Without a reload.
     expect(page.get_by_text("succeeded", exact=True)).to_be_visible()
     report = client.study_report(study_id)
-    expect(page.get_by_label("Answer").locator(".sentence")).to_have_text(report.answer.replace("`", ""))
+    answer = page.get_by_label("Answer")
+    expect(answer.locator(".headline")).to_have_text(report.study.headline)
+    expect(answer.locator(".sentence")).to_have_text(report.study.summary)
+    expect(answer).to_contain_text(report.answer.replace("`", ""))
     rows = page.locator(".forest tbody tr")
     expect(rows).to_have_count(2)
     base, *others = study.arms
