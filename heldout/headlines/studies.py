@@ -59,8 +59,8 @@ def _no_cure(study: StudyView, conclusion: ConclusionView) -> tuple[str, str]:
         if len(remedies) > 1:
             headline = f"{'Neither' if len(remedies) == 2 else 'None'} of the {len(remedies)} remedies helps."
         return headline, (
-            "Each makes the network worse or gains too little to matter. Keep the network, and measure whether more "
-            "training images would help."
+            f"{'Each' if len(remedies) > 1 else 'It'} makes the network worse or gains too little to matter. Keep the "
+            "network, and measure whether more training images would help."
         )
     needs = conclusion.needs
     seeds, images = (None, None) if needs is None else (needs.seeds, needs.images)

@@ -16,8 +16,9 @@ from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import prepare, print_json, say
 from heldout.cli.shown import show_classes, size_text
 from heldout.datasets import DatasetSpec
+from heldout.headlines.audits import describe_audit
 from heldout.packing import NothingToPack, files_of, packed, packed_together
-from heldout.stored.audit import StoredAudit
+from heldout.stored.audit import AuditFinding, StoredAudit
 from heldout.views.audit import AuditView
 from worker.ingest.process.parent import ingest
 from worker.ingest.rejection import Rejection
@@ -91,7 +92,10 @@ def _view(content: dict[str, Any]) -> AuditView:
         for one in content["findings"]
     ]
     nowhere = {"id": "", "name": "local", "version": 1}
-    return AuditView.model_validate({**content, "dataset": nowhere, "findings": findings})
+    headline, summary = describe_audit([AuditFinding.model_validate(one) for one in content["findings"]])
+    return AuditView.model_validate(
+        {**content, "dataset": nowhere, "headline": headline, "summary": summary, "findings": findings}
+    )
 
 
 def _show_rejection(paths: Sequence[Path], rejection: Rejection, as_json: bool) -> None:
