@@ -88,7 +88,7 @@ def describe_memorized(facts: Facts, finding: Finding) -> Words:
             "The network trained past its best epoch."
             if finding.code == "overfitting"
             else "There are too few training images.",
-            "Its training results kept improving while its validation results did not.",
+            _past_best(facts, "Its training results kept improving while its validation results did not."),
             action,
             then,
             before_next,

@@ -115,9 +115,10 @@ def test_a_history_from_anywhere_is_judged_without_a_service(asked, tmp_path):
         call("diagnose_history", path=str(tmp_path / "log.csv")),
         home=tmp_path,
     )
-    assert by_values[0].startswith("overfitting")
+    assert by_values[0].startswith("The network trained past its best epoch.")
+    assert "\noverfitting" in by_values[0]
     assert "best epoch 3" in by_values[0]
-    assert by_file[0].startswith("overfitting")
+    assert by_file[0].startswith("The network trained past its best epoch.")
 
 
 def test_what_cannot_be_done_is_said_with_what_to_do(asked, tmp_path):

@@ -100,7 +100,7 @@ def test_any_other_verdict_comes_with_its_reason():
     artefact = diagnosis("metric_artefact", explanation="fit reports less than was measured.")
     assert (
         verdict_of(trained("augmented", 2686, 724), artefact, epochs((0.9, 0.7)))
-        == "Verdict on augmented: metric artefact. fit reports less than was measured."
+        == "Verdict on augmented: misleading fit accuracy. fit reports less than was measured."
     )
 
 
@@ -110,7 +110,7 @@ def test_only_what_can_be_posted_is_called_ready_to_be():
     both = explain_overfitting(
         diagnosis("not_converged", explanation="It falls.", remedies=[l2, mend_data]), memorising
     )
-    assert both[0].endswith("Verdict: not converged. It falls.")
+    assert both[0].endswith("Verdict: ended too early. It falls.")
     assert both[1].endswith("patch of the spec: l2.")
     assert (
         len(explain_overfitting(diagnosis("not_converged", explanation="It falls.", remedies=[mend_data]), memorising))

@@ -39,7 +39,7 @@ export function Compare() {
       <MembersCard groups={groups} asked={asked} />
       {!ids.length && (
         <Empty title="Nothing to compare yet">
-          <p>Tick jobs in the list and press «Compare», or add them here by name.</p>
+          <p>Tick jobs in the list and press "Compare", or add them here by name.</p>
           <a class="button" href="/jobs">
             To the jobs
           </a>
