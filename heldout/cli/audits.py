@@ -27,7 +27,8 @@ def show_audit(audit: AuditView) -> None:
     if changes := audit.source.get("changes"):
         say(f"mended from {changes['from']}: {changes['summary']}")
     show_left_out(audit.source)
-    show_findings(audit.findings, f"{audit.dataset.name}@{audit.dataset.version}")
+    if audit.findings or not audit.headline:
+        show_findings(audit.findings, f"{audit.dataset.name}@{audit.dataset.version}")
     if audit.labels is not None:
         say_prose(audit.labels.explanation)
 

@@ -34,7 +34,7 @@ class _Words(NamedTuple):
 
 _WORDS: Mapping[str, _Words] = {
     "leakage": _Words(
-        "{images} are copies of training images.",
+        "{images} copied from training.",
         "Results on copies look better than they are.",
         "Remove the copies before you train",
     ),
@@ -157,13 +157,13 @@ def _rarest(numbers: Mapping[str, Any]) -> object:
 
 
 def _copied_images(numbers: Mapping[str, Any]) -> str:
-    """`60 test images`: of the split whose results copies of training images change most."""
+    """`60 test images were`: of the split that has most copies of training images."""
     found = {
         held: part["images"]
         for held in ("test", "validation")
         if isinstance(part := numbers.get(f"{held}_in_train"), Mapping) and part.get("images")
     }
     if not found:
-        return "Some images"
+        return "Some images were"
     held, images = max(found.items(), key=lambda item: item[1])
-    return f"{images:,} {_NAMES[held]} images" if images != 1 else f"Some {_NAMES[held]} images"
+    return f"One {_NAMES[held]} image was" if images == 1 else f"{images:,} {_NAMES[held]} images were"

@@ -18,8 +18,8 @@ pytestmark = sqlite_only
 LOSSES = [2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
 TURNED = [2.0, 1.1, 0.7, 0.5, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
 PAIRS = list(zip(LOSSES, TURNED, strict=True))
-FIELDS = ["object", "verdict", "best_epoch", "onset_epoch", "explanation", "findings", "caveats", "gap", "confidence"]
-FIELDS += ["calibration", "left_out"]
+FIELDS = ["object", "verdict", "headline", "summary", "certainty", "causes", "best_epoch", "onset_epoch", "explanation"]
+FIELDS += ["findings", "caveats", "gap", "confidence", "calibration", "left_out"]
 
 
 @pytest.fixture
@@ -85,7 +85,8 @@ def test_the_gap_of_an_ended_job_is_told_term_by_term(client, job, worker):
     assert (copies["code"], copies["accuracy"], copies["finding"]) == ("copies_in_test", 0, "leakage")
     assert (found["verdict"], found["caveats"]) == ("split_shift", ["leakage", "metric_artefact"])
     assert found["explanation"].startswith(
-        "Of 19 points between training and test, 10 are a test set of another kind and 9 memorised training images; ±4"
+        "Of 19 points between training and test, 10 are a different test set and 9 the gap to new images "
+        "(memorized training images); ±4"
     )
     explains = {one["code"]: one["explains"] for one in found["findings"]}
     assert explains["overfitting"]["accuracy"] == pytest.approx(0.09)

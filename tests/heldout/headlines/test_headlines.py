@@ -38,7 +38,7 @@ def test_an_audit_is_short(code, others):
 
 def test_an_audit_names_the_most_serious_finding_and_its_split():
     copies = finding("leakage", test_in_train={"images": 1060}, validation_in_train={"images": 3})
-    assert describe_audit([copies])[0] == "1,060 test images are copies of training images."
+    assert describe_audit([copies])[0] == "1,060 test images were copied from training."
     assert describe_audit([finding("inverted_values", split="test")])[0] == "The test images are inverted."
     info = finding("grey_as_rgb", "info")
     assert describe_audit([info, finding("blank_images", "warning")])[0] == "Some images show nothing."
