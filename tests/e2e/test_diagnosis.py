@@ -113,7 +113,7 @@ SIX = {"epochs": 6}
 TWELVE = {"epochs": 12, "optimizer": FIRM_STEP}
 
 CASES = {
-    "few images, many epochs": Case("overconfidence", training={"epochs": 60, "train_limit": 500}),
+    "few images, many epochs": Case("too_little_data", training={"epochs": 60, "train_limit": 500}),
     "enough images, enough epochs": Case("healthy", network=PENALISED, training=TWELVE),
     "a small step": Case("not_converged", training={"epochs": 8, "optimizer": SMALL_STEP}),
     "one filter": Case(
