@@ -138,7 +138,7 @@ CASES = {
     "test inverted": Case("scale_mismatch", _with(x_test=lambda x: 255 - x), training=SIX),
     "test blurred": Case("split_shift", _with(x_test=_blurred), training=SIX),
     "labels of test moved by one": Case("label_order_mismatch", _with(y_test=lambda y: (y + 1) % 10), training=SIX),
-    "a rare class": Case("class_imbalance", _rare, training={"epochs": 4, "optimizer": FIRM_STEP}),
+    "a rare class": Case("collapsed_class", _rare, training={"epochs": 4, "optimizer": FIRM_STEP}),
     "forty test images": Case("test_too_small", _few_tests, PENALISED, TWELVE),
 }
 
