@@ -22,7 +22,7 @@ from api.metrics_port import metrics_served_apart
 from api.passed_on import PassedOn
 from api.predictions import Predictions
 from api.routes import audit_log, diagnoses, events, health, keys, predictions, session, usage, webhooks
-from api.routes.datasets import dataset, images, ledger, suspects, upload, versions
+from api.routes.datasets import dataset, effect, images, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
 from api.routes.jobs import exports as job_exports
@@ -81,7 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.context = app_context
     of_jobs = (submit, job, control, bulk_cancel, results, job_exports, predictions, diagnosis, job_events, queue)
-    of_datasets = (dataset, images, ledger, suspects, upload, versions)
+    of_datasets = (dataset, images, ledger, suspects, upload, versions, effect)
     of_studies = (order, study, report, study_exports, study_events)
     of_models = (model_upload, model, evaluations)
     of_owners = (keys, usage, audit_log, webhooks)

@@ -179,7 +179,8 @@ MIN_COPIED_SHARE = 0.05
 MIN_SURE_GAP = 0.03
 # Accuracy on training images that is still missing, from which more training comes first. (zoo, open sets)
 MIN_LEFT_TO_LEARN = 0.03
-# Share of what validation lacks beside training that must be lacking in some classes, before these explain it. (zoo, open sets)
+# Share of what validation lacks beside training that must be lacking in some classes, before these explain it.
+# (zoo, open sets)
 MIN_PART_OF_CLASSES = 0.4
 # Share of the same that wrong training labels must make up, before they explain it. (zoo, open sets)
 MIN_PART_OF_NOISE = 0.25

@@ -21,10 +21,11 @@ from heldout.stored.suspects import SplitLabels, StoredSuspects, suspects_key
 from heldout.views.base import as_json
 from heldout.views.job import SummaryView
 from models.blobs import Blobs
+from models.digests import FileDigest
 from models.job_diagnosis import diagnosis_of
 from models.job_summary import summary_of
 from models.specs import training_spec_of
-from models.store import claims
+from models.store import claims, file_digests
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
 from models.study_base import automatic_remedies, require_mended
@@ -522,6 +523,10 @@ def test_without_an_audit_that_was_stored_a_diagnosis_says_so_and_a_summary_has_
     assert [one.code for one in stored.diagnosis(held, result=result).left_out] == ["dataset_damaged"]
     assert stored.summary(held, result).verdict is None
     stored.blobs.delete(key)
+    # Of which no digest was noted it may never have been there, as in homes of before uploads were checked.
+    assert stored.diagnosis(held, result=result).left_out == ()
+    with stored.work.database.write() as session:
+        file_digests.note(session, {key: FileDigest(2, "0" * 64)})
     assert [one.code for one in stored.diagnosis(held, result=result).left_out] == ["dataset_lost"]
     assert stored.summary(held, result).verdict is None
 

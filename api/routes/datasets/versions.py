@@ -1,37 +1,31 @@
-"""New versions of datasets, mended without a second upload; what that would do; and images that were told apart."""
+"""New versions of datasets, mended without a second upload; and images that were told apart."""
 
 from fastapi import Response
 
 from api.http.auth import CallerDep
-from api.http.deps import AnnounceDep, AppContextDep, ReadSessionDep, SessionDep
+from api.http.deps import AnnounceDep, AppContextDep, SessionDep
 from api.http.idempotency import IdempotencyKey, once
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
-from api.routes.datasets.dataset import Reference, find_dataset
+from api.routes.datasets.dataset import Reference
 from heldout.errors import (
-    DatasetLost,
     DatasetNotFound,
     DatasetNotReady,
-    FileOfLaterRelease,
     IdempotencyKeyInFlight,
     IdempotencyKeyReused,
     NoAudit,
-    StorageUnavailable,
 )
 from heldout.mending.changes import VersionSpec
 from heldout.mending.look_alikes import DifferentSpec
 from heldout.quotas import counted_bytes
 from heldout.views.dataset import DatasetView
-from heldout.views.mending import DifferentView, EffectView
-from models.mending_effects import effect_view
-from models.store import datasets, differences, quotas, versions
+from heldout.views.mending import DifferentView
+from models.store import differences, quotas, versions
 from models.views.dataset import dataset_view
 from models.views.mending import different_view
 from models.wake import WakeUp
 
 router = resource("/v1/datasets", "datasets")
-
-MAX_SHOWN = 60  # images that a change removes, and as many that it changes
 
 
 @router.post(
@@ -66,24 +60,6 @@ def create_version(
 
     route = f"POST /v1/datasets/{dataset}/versions"
     return once(session, caller.owner, idempotency_key, route, spec, response, queued)
-
-
-@router.post(
-    "/{dataset}/versions/effect",
-    response_description="Nothing is made, and no label is shown.",
-    responses=problems(
-        *(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable, FileOfLaterRelease), *JSON_BODY
-    ),
-)
-def get_effect(
-    dataset: Reference, spec: VersionSpec, caller: CallerDep, app: AppContextDep, session: ReadSessionDep
-) -> EffectView:
-    """How many images of which split changes would remove or change, before a version is made with them."""
-    row = find_dataset(session, caller.owner, dataset)
-    datasets.require_content(row, "images that can be mended")
-    changes = spec.changes()
-    versions.require_fit(row, changes)
-    return effect_view(session, app.blobs, row, changes, MAX_SHOWN)
 
 
 @router.post(

@@ -41,16 +41,28 @@ def find(facts: Facts) -> list[Finding]:
 
 
 def worse_than_guessing(facts: Facts) -> str | None:
-    """The held-out split that is surely answered worse than by guesses, where the other one is surely better."""
+    """The held-out split that is surely answered worse than by guesses, where the other one is surely better.
+
+    Where no gap was measured nobody has tried other pixels, which can make answers that bad, too: then None.
+    """
+    if facts.budget is None:
+        return None
     for split, figures, other in (
         ("test", facts.test, facts.validation),
         ("validation", facts.validation, facts.test),
     ):
         if figures is not None and other is not None and len(facts.classes) > 1:
             high = wilson_interval(*_right_in(facts, split, figures), COMPARISON_CONFIDENCE)[1]
-            if high < 1 / len(facts.classes) and _is_known(facts, other):
+            if high < 1 / len(facts.classes) and _is_known(facts, other) and not _has_other_pixels(facts, split):
                 return split
     return None
+
+
+def _has_other_pixels(facts: Facts, split: str) -> bool:
+    """Whether the audit found that, and nothing has undone it: wrong pixels alone can make answers that bad."""
+    if split == "test" and facts.gap is not None and facts.gap.pixels is not None:
+        return False
+    return any(one.evidence.get("split") == split for one in facts.audited.get("scale_mismatch", ()))
 
 
 def _is_known(facts: Facts, figures: SplitFigures | None) -> bool:
@@ -83,6 +95,8 @@ def _by_usual_renaming(facts: Facts) -> list[Finding]:
     One has to explain most of what is missing beside the other split, unless answers are worse than guesses. What
     it would bring by chance, because a frequent answer gets the name of a frequent class, does not count.
     """
+    if facts.budget is None:
+        return []
     worse, classes = worse_than_guessing(facts), len(facts.classes)
     found = []
     for split, figures, other in (
@@ -91,7 +105,9 @@ def _by_usual_renaming(facts: Facts) -> list[Finding]:
     ):
         if figures is None or other is None or len(figures.confusion) != classes:
             continue
-        if split == "test" and facts.gap is not None and _are_undone(facts.gap.pixels):
+        if _has_other_pixels(facts, split) or (
+            split == "test" and facts.gap is not None and _are_undone(facts.gap.pixels)
+        ):
             continue  # its confusion is that of other pixels
         missing = 0.0 if split == worse else other.accuracy - figures.accuracy
         renaming = _best_usual(figures, facts.classes, missing)
@@ -106,12 +122,12 @@ def _best_usual(
     """The usual renaming that surely brings back most, how much, and with which interval; None if none does."""
     renamings = usual_renamings(classes)
     confidence = 1 - (1 - COMPARISON_CONFIDENCE) / max(1, len(renamings))
-    best, at_least = None, MAX_SELECTION_EFFECT
+    best, at_least, count = None, MAX_SELECTION_EFFECT, sum(map(sum, figures.confusion))
     for renaming in renamings:
         moved = [label for label in range(len(classes)) if renaming[label] != label]
         gained = sum(figures.confusion[label][renaming[label]] for label in moved)
         lost = sum(figures.confusion[label][label] for label in moved)
-        gain, (low, high) = (gained - lost) / figures.count, paired_interval(gained, lost, figures.count, confidence)
+        gain, (low, high) = (gained - lost) / count, paired_interval(gained, lost, count, confidence)
         by_chance = own_chance_of(figures, len(classes), renaming) - own_chance_of(figures, len(classes))
         if low - max(0.0, by_chance) > at_least and gain >= MIN_EXPLAINED_BY_USUAL * missing:
             best, at_least = (renaming, gain, (low, high)), low

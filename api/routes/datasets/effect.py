@@ -1,0 +1,34 @@
+"""What changes of a dataset would do, before a version is made with them."""
+
+from api.http.auth import CallerDep
+from api.http.deps import AppContextDep, ReadSessionDep
+from api.http.problems import JSON_BODY, problems
+from api.http.routing import resource
+from api.routes.datasets.dataset import Reference, find_dataset
+from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
+from heldout.mending.changes import VersionSpec
+from heldout.views.mending import EffectView
+from models.mending_effects import effect_view
+from models.store import datasets, versions
+
+router = resource("/v1/datasets", "datasets", scope="read")
+
+MAX_SHOWN = 60  # images that a change removes, and as many that it changes
+
+
+@router.post(
+    "/{dataset}/versions/effect",
+    response_description="Nothing is made, and no label is shown.",
+    responses=problems(
+        *(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable, FileOfLaterRelease), *JSON_BODY
+    ),
+)
+def get_effect(
+    dataset: Reference, spec: VersionSpec, caller: CallerDep, app: AppContextDep, session: ReadSessionDep
+) -> EffectView:
+    """How many images of which split changes would remove or change, before a version is made with them."""
+    row = find_dataset(session, caller.owner, dataset)
+    datasets.require_content(row, "images that can be mended")
+    changes = spec.changes()
+    versions.require_fit(row, changes)
+    return effect_view(session, app.blobs, row, changes, MAX_SHOWN)
