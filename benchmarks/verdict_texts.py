@@ -23,7 +23,7 @@ COUNT = 80
 
 
 class Text(NamedTuple):
-    """What is said of one training."""
+    """The headline and summary of one training's diagnosis."""
 
     verdict: str
     headline: str
@@ -31,7 +31,7 @@ class Text(NamedTuple):
 
 
 def choose(found: Iterable[Text]) -> list[Text]:
-    """As many different texts of each verdict as it takes to have `COUNT`, in the order of the verdicts' names."""
+    """Pick `COUNT` different texts, spread evenly over the verdicts and sorted by verdict."""
     by_verdict: dict[str, dict[Text, None]] = {verdict: {} for verdict in VERDICT_NAMES}
     for text in found:
         by_verdict[text.verdict].setdefault(text)
@@ -139,7 +139,7 @@ def page_of(found: Sequence[Text]) -> str:
             "",
             "<!-- Written by `python -m benchmarks.verdict_texts`. -->",
             "",
-            "A diagnosis is told in three layers: a headline (at most 12 words), a summary (at most two sentences and "
+            "A diagnosis has three layers: a headline (at most 12 words), a summary (at most two sentences and "
             "40 words, with what to do next), and the details. These are",
             f"{len(found)} headlines and summaries, every verdict among them, as trainings got them: of the open sets "
             "of the zoo, and of the collection that the first rules were made with. Only",

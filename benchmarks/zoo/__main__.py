@@ -6,12 +6,12 @@ build --write [SET…]   the same, and write what was built into the manifest
 list           a table of all sets, and which are sealed
 draw           draw the sealed half again and write it
 suspects …     what the search for wrong labels says of the sets, beside the truth; `suspects --help` has the choices
-train [--sets open|sealed] [--minutes N]   train what the collection lacks; nothing is told of what comes out
+train [--sets open|sealed] [--minutes N]   train what the collection lacks; results are not printed
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
 score          tables of the open sets
 calibrate      fit how often a verdict is right on the open sets, and write it into heldout/diagnosis/verdict_fit.py
 score --sealed --unseal   tables of the sealed sets, which judge once, after the rules are committed
-copies [SET…]  how well copies are told from look-alikes on all open sets, or on these; with --unseal also sealed ones
+copies [SET…]  measure how well copies and look-alikes are told apart, on all open sets or these (--unseal: sealed too)
 """
 
 import json
@@ -86,7 +86,7 @@ def _options(given: list[str], defaults: dict[str, str]) -> dict[str, str]:
 def train(sealed: bool, minutes: float) -> None:
     """Train what the collection lacks, of the open or the sealed sets, until the time is up.
 
-    It prints names and times alone, so that nobody learns what comes out of a sealed set.
+    It prints only names and times, so that the results of sealed sets stay unseen.
     """
     # Nothing else of this program needs TensorFlow.
     import tensorflow as tf

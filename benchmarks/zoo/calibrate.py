@@ -43,11 +43,11 @@ class Case:
 
 def calibrate() -> Iterator[str]:
     """Fit on the open sets, write the fit, and tell what fits without each set say of it."""
-    cases = [case for name in open_sets() for record in read_set(name) if (case := _case(judge(record))) is not None]
-    FITTED.write_text(_code_of(_fits(cases)), encoding="utf-8")
+    cases = read_cases()
+    FITTED.write_text(_code_of(fit(cases)), encoding="utf-8")
     said = np.empty(len(cases))
     for name in {case.set_name for case in cases}:
-        fits = _fits([case for case in cases if case.set_name != name])
+        fits = fit([case for case in cases if case.set_name != name])
         for place, case in enumerate(cases):
             if case.set_name == name:
                 said[place] = _probability(fits, case)
@@ -56,6 +56,11 @@ def calibrate() -> Iterator[str]:
     yield f"Fitted on {len(cases)} verdicts of {len({case.set_name for case in cases})} sets; written to {FITTED.name}."
     yield f"On sets left out: calibration error {calibration_error(said, right):.3f};"
     yield f"{int(right[sure].sum())} of {int(sure.sum())} right at {SURE} or more ({sure.mean():.0%} of the verdicts)."
+
+
+def read_cases() -> list[Case]:
+    """Every kept training of the open sets whose verdict is known to be right or wrong."""
+    return [case for name in open_sets() for record in read_set(name) if (case := _case(judge(record))) is not None]
 
 
 def _case(judged: Judged) -> Case | None:
@@ -68,8 +73,8 @@ def _case(judged: Judged) -> Case | None:
     return Case(judged.set_name, diagnosis.verdict, tuple(map(float, figures)), judged.is_right)  # type: ignore[arg-type]
 
 
-def _fits(cases: Sequence[Case]) -> dict[str, Fit]:
-    """By code; under "" for all that were never said."""
+def fit(cases: Sequence[Case]) -> dict[str, Fit]:
+    """Fit each verdict; the key "" is for verdicts that never occurred."""
     counts: dict[str, list[bool]] = defaultdict(list)
     for case in cases:
         counts[case.code].append(case.is_right)

@@ -1,4 +1,4 @@
-"""How well true copies are told from images that only look alike, set by set.
+"""Measure how well true copies are separated from images that only look alike, set by set.
 
 A clean set has no copy under two labels, since its labels are known by construction: each reported conflict is false.
 Then half of its test images are replaced by copies of training images, with their own labels or with others.

@@ -34,7 +34,7 @@ def side_of(name: str) -> int:
 
 
 def folds_of(name: str) -> tuple[int, int, int, int]:
-    """As the registry has them; where there is no referee, ten parts, of which the referee gets what makes 2,000."""
+    """The registry's shares of each split. If it has no referee, enough tenths of the set become one: 2,000 images."""
     entry, folds = entry_of(name), ZOO[name].folds
     parts = -(-PARTS * (REFEREE + 50) // entry["images"])
     if folds[3] or parts > PARTS - 3 or entry["groups"] < FEWEST_GROUPS:
@@ -56,7 +56,7 @@ def training_images(name: str) -> int:
 
 @cache
 def shrunk(name: str) -> Built:
-    """The set, its large images made smaller; sealed ones, too: trainings may be made, and nobody looks at them."""
+    """The set with large images scaled down. Sealed sets may be trained on, as long as no one looks at the results."""
     built = open_set(name, unseal=True)
     factor = built.images.shape[1] // side_of(name)
     if factor == 1:

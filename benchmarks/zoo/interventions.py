@@ -26,7 +26,7 @@ Answers = tuple[NDArray[np.float64], NDArray[np.float64]]  # (count,) losses, (c
 Effect = dict[str, tuple[float, float]]  # accuracy and loss: a difference and its standard error
 
 COPIES = {kind.__name__: kind for kind in (exact, recompressed, scaled, cropped)}
-FEW = 20  # validation and test images of a retraining, which nobody looks at
+FEW = 20  # validation and test images of a retraining; their results are not used
 NOT_ALL_KNOWN = 0.9  # training accuracy from which on no network is too small
 SMALL_GAP = 0.03  # between training and the referee: more images are not tried below it
 ABLE_RATE, ABLE_EPOCHS = 0.003, 12
@@ -172,7 +172,7 @@ def _figure_of_copies(planted: Planted, judge: Judge, kept: Answers, change: Cha
 
 
 def doubled(planted: Planted) -> ImageSet:
-    """As many training images again, from those that were held back."""
+    """Twice the training images, the second half from those that were held back."""
     splits = planted.data.splits
     return image_set(planted.data, {**splits, "train": np.concatenate([splits["train"], splits["spare"]])})
 
@@ -216,7 +216,7 @@ def temperature(judge: Judge, pixels: NDArray[np.uint8], labels: NDArray[np.int3
 
 
 def recalls(kept: Answers, labels: NDArray[np.int32], classes: int) -> list[list[int]]:
-    """Of each class: images rightly answered, and all."""
+    """For each class: correct answers, and all images."""
     right = np.bincount(labels, weights=kept[1], minlength=classes)
     return [[round(one), int(count)] for one, count in zip(right, np.bincount(labels, minlength=classes), strict=True)]
 

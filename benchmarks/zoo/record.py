@@ -22,8 +22,8 @@ COLLECTION = Path(__file__).parent / "collection"
 class ZooRecord(Record):
     """referee: what `interventions.py` measured; empty where the training failed.
 
-    answers: of the kept weights to the images of validation and test, in the order of the rows, as `pack` packs them:
-        what a later audit needs to count copies anew.
+    answers: the kept weights' answers to validation and test images, in row order, packed by `pack`. A later audit
+        needs them to count copies again.
     """
 
     answers: dict[str, str] = field(default_factory=dict)

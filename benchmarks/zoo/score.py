@@ -75,7 +75,7 @@ Values = dict[str, list[float]]  # of each set
 
 
 def tables(*, sealed: bool, unseal: bool = False) -> Iterator[str]:
-    """Of the open sets, or of the sealed ones.
+    """The tables of the open sets, or of the sealed ones.
 
     Raises:
         Sealed: if the sealed sets are to be scored, and it is not said that they judge now.
@@ -166,7 +166,7 @@ def _by_code(known: Rows) -> Iterator[str]:
 
 
 def _by_fault(known: Rows) -> Iterator[str]:
-    """Of trainings whose figure surely is not true by a planted fault: the verdict is right, by kind and level."""
+    """How often the verdict is right where a planted fault surely makes a figure untrue, by kind and strength."""
     found: dict[tuple[str, str], dict[int, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for one in known:
         sure = {cause.name for cause in one.causes if cause.step == FIGURES and cause.matters}

@@ -38,7 +38,7 @@ class Compared:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the interval holds the truth; None where there is none."""
+        """Whether the interval contains the true value; None if there is no interval."""
         return None if self.interval is None else self.interval[0] <= self.true <= self.interval[1]
 
     @property
@@ -51,7 +51,7 @@ class Compared:
         return abs(missed) <= hypot(max(0.0, half), Z * self.true_error)
 
     def is_near(self, points: float) -> bool:
-        """Whether it is off by so many points at most, or holds the truth."""
+        """Whether the error is at most `points`, or the interval contains the true value."""
         return self.error <= points or bool(self.holds_within_error)
 
 

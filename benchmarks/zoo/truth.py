@@ -70,8 +70,8 @@ class Cause:
 def first_of(causes: Sequence[Cause]) -> frozenset[str]:
     """The verdicts that name what to fix first: those of the first step in which a cause surely matters.
 
-    Causes of whose points nobody knows which are more are all accepted, and so are causes of earlier steps that may
-    matter, or may not.
+    Where the intervals leave open which cause is larger, all of them are accepted. So are causes of earlier steps that
+    may or may not matter.
     """
     accepted: set[str] = set()
     for step in (FIGURES, TRAINING, GAP, LOSS):

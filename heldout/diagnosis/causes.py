@@ -1,7 +1,7 @@
-"""What to fix, in the order in which a careful practitioner acts. docs/explanation/diagnosis.md has the same table.
+"""Orders findings by what to fix first. docs/explanation/diagnosis.md has the same table.
 
-False figures come first: nothing can be judged by them. Then a training that is broken, then what the rest of the gap
-is made of, largest first, and last what costs only loss.
+False figures come first, because nothing can be judged by them. Broken training is next, then the parts of the
+remaining gap, largest first. What only costs loss comes last.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,14 +23,14 @@ from heldout.diagnosis.thresholds import (
 )
 
 TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other")
-# What makes figures untrue without explaining a gap, and how. It is named beside the verdict.
+# Findings that make figures misleading without explaining a gap. They are listed beside the verdict.
 CAVEATS: Mapping[str, str] = {
     "leakage": "Some images are in two splits, so that results on held-out images can look better than they are.",
     "label_conflicts": "Copies of one image have different labels, so that even a perfect network gets some wrong.",
     "test_too_small": "There are too few test images, in all or of a class: test accuracy is only roughly known.",
     "metric_artefact": "The training accuracy that `fit` prints is lower than the real one: do not compare with it.",
 }
-# What it takes to fix each cause, at least.
+# The least effort that fixes each cause.
 EFFORTS: Mapping[str, Effort] = {
     "preprocessing_mismatch": "no_training",
     "leakage": "new_version",
@@ -51,7 +51,7 @@ EFFORTS: Mapping[str, Effort] = {
     "test_too_small": "new_images",
     "metric_artefact": "nothing",
 }
-# Of the faults of training that are broken, the one to fix first.
+# Broken training: the order in which to fix it.
 _ORDER_OF_TRAINING = (
     "diverged",
     "memorised_noise",
@@ -60,13 +60,13 @@ _ORDER_OF_TRAINING = (
     "not_converged",
     "overconfidence",
 )
-# Terms that say how wrong a served figure is, of the findings about figures.
+# Terms that measure how wrong a reported figure is.
 _FIGURE_TERMS = ("label_order", "pixel_values", "copies_in_validation", "copies_in_test")
 
 
 @dataclass(frozen=True)
 class _Placed:
-    """A finding, where it belongs, and by how much of an accuracy."""
+    """A finding with its tier and its effect on accuracy."""
 
     finding: Finding
     tier: Tier
@@ -74,9 +74,9 @@ class _Placed:
 
 
 def causes_of(facts: Facts, findings: Sequence[Finding], gap: Gap | None) -> tuple[Cause, ...]:
-    """The findings that are more than infos, in the order in which to fix them; each code once.
+    """Findings more serious than `info`, in the order to fix them, one per code.
 
-    Without a measured gap nothing has points: the most serious comes first, in the order of the rules.
+    Without a measured gap there are no points: the most serious comes first, then the order of the rules decides.
     """
     placed = [_placed(one, facts, gap) for one in findings if one.severity != "info"]
     if gap is None:
@@ -88,7 +88,7 @@ def causes_of(facts: Facts, findings: Sequence[Finding], gap: Gap | None) -> tup
 
 
 def caveats_of(causes: Sequence[Cause]) -> tuple[str, ...]:
-    """The codes of what makes figures untrue, without the verdict's own."""
+    """Codes of misleading-figure findings other than the verdict."""
     return tuple(code for code in CAVEATS if code in {one.code for one in causes[1:]})
 
 
@@ -104,12 +104,13 @@ def _placed(finding: Finding, facts: Facts, gap: Gap | None) -> _Placed:
 
 
 def _rank(placed: _Placed) -> tuple[int, float, int, int]:
-    """By tier; within it by the order of training's faults, points, whether it is a caveat, and gravity."""
+    """Sort key: tier, then fixed order (training) or size, then caveats last, then severity."""
     code, size = placed.finding.code, 0.0 if placed.effect is None else placed.effect.size
     if placed.tier == "training_broken":
         return TIERS.index(placed.tier), _ORDER_OF_TRAINING.index(code), 0, 0
-    if placed.tier == "loss_only" and placed.finding.explains is not None:
-        size = placed.finding.explains.loss
+    explains = placed.finding.explains
+    if placed.tier == "loss_only" and explains is not None and explains.matters_by_loss:
+        size = explains.loss
     return TIERS.index(placed.tier), -size, code in CAVEATS, GRAVITY.index(placed.finding.severity)
 
 
@@ -122,13 +123,13 @@ def _cause(placed: _Placed) -> Cause:
         interval=None if effect is None else effect.interval,
         loss=None if explains is None else explains.loss,
         loss_interval=None if explains is None else explains.loss_interval,
-        what_to_do="" if not finding.remedies else finding.remedies[0].reason,
-        effort=EFFORTS.get(finding.code, "one_training"),
+        what_to_do=finding.remedies[0].reason if finding.remedies else CAVEATS.get(finding.code, ""),
+        effort=EFFORTS[finding.code],
     )
 
 
 def _false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
-    """By how much a served figure is wrong, where that matters."""
+    """How wrong a reported figure is; None if that does not matter."""
     if finding.code == "preprocessing_mismatch":
         return _effect_of_preprocessing(facts)
     if finding.evidence.get("worse_than_guessing"):
@@ -146,14 +147,14 @@ def _false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | N
     if finding.code == "label_order_mismatch" and (renamed := _effect_in_evidence(finding)) is not None:
         effects.append(renamed)
     largest = max(effects, key=lambda one: one.size, default=None)
-    if finding.code == "leakage" and _copied_share(finding, facts) >= MIN_COPIED_SHARE:
+    if finding.code == "leakage" and _copied_share(facts) >= MIN_COPIED_SHARE:
         largest = largest or Effect(0.0, None)
         return largest if largest.interval is None or largest.size >= MIN_SURE_EFFECT else None
     return largest if largest is not None and largest.matters else None
 
 
 def _broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
-    """What better training would bring, as far as that is known; 0 where it is not."""
+    """What better training would gain, 0 if unknown; None if training is not broken."""
     code, last = finding.code, facts.last
     if last is not None and "last_epoch" in finding.evidence and last.accuracy_interval[1] < 0:
         effect = Effect.of(last.accuracy, last.accuracy_interval)
@@ -169,7 +170,7 @@ def _broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect 
 
 
 def _part_of_gap(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
-    """What a finding explains of the gap, if that is surely some, and a point at least."""
+    """How much of the gap the finding explains; None unless that is at least a point and surely above zero."""
     explains = finding.explains
     if explains is None and finding.code == "label_noise":
         return _effect_in_evidence(finding)
@@ -197,7 +198,7 @@ def _effect_of_preprocessing(facts: Facts) -> Effect:
 
 
 def _effect_in_evidence(finding: Finding) -> Effect | None:
-    """By the difference that a rule has measured itself."""
+    """The effect that the rule itself measured."""
     evidence = finding.evidence
     if "points" in evidence:
         low, high = evidence["points_interval"]
@@ -216,7 +217,7 @@ def _effect_in_evidence(finding: Finding) -> Effect | None:
 
 
 def _effect_of_conflicts(finding: Finding, facts: Facts) -> Effect | None:
-    """At most one of two labels of a picture can be answered: half of these images are lost, wherever they are."""
+    """A network gets only one of a picture's two labels right, so half of these images are lost."""
     splits = [split for split in (facts.train, facts.validation, facts.test) if split is not None]
     images, all_images = finding.evidence.get("images"), sum(split.count for split in splits)
     if not isinstance(images, int) or not all_images:
@@ -226,7 +227,7 @@ def _effect_of_conflicts(finding: Finding, facts: Facts) -> Effect | None:
 
 
 def _is_shown_by(term: Term, finding: Finding) -> bool:
-    """Whether the audit found that a held-out split differs, and that one is answered worse than the other."""
+    """Whether the audit says that a held-out split differs, and accuracy on that split is lower."""
     evidence = finding.evidence
     audit, split = evidence.get("audit"), evidence.get("split")
     if term.code != "split_difference" or audit is None or finding.code == "leakage":
@@ -236,8 +237,8 @@ def _is_shown_by(term: Term, finding: Finding) -> bool:
     return bool(split == "test" and term.accuracy > 0) or bool(split == "validation" and term.accuracy < 0)
 
 
-def _copied_share(finding: Finding, facts: Facts) -> float:
-    """The largest share of a held-out split that has copies among the images trained on."""
+def _copied_share(facts: Facts) -> float:
+    """The larger share of validation or test images with copies in training."""
     gap = facts.gap
     if gap is None:
         return 0.0

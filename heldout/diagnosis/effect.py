@@ -1,4 +1,4 @@
-"""How much of an accuracy something changes, and when that is worth acting on."""
+"""The size of an effect on accuracy, and when it is worth acting on."""
 
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -9,7 +9,7 @@ from heldout.diagnosis.thresholds import LIKELY_CONFIDENCE, MIN_LIKELY_EFFECT, M
 
 @dataclass(frozen=True)
 class Effect:
-    """A change of accuracy as a fraction, without its sign, with its 95% interval; None where it has none."""
+    """Absolute change in accuracy (a fraction) with its 95% interval, or None if it has no interval."""
 
     size: float
     interval: Bounds | None

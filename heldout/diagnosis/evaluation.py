@@ -118,7 +118,7 @@ def chance_of(figures: SplitFigures, classes: int) -> float:
 
 
 def own_chance_of(figures: SplitFigures, classes: int, meant: Sequence[int] | None = None) -> float:
-    """The accuracy of the same answers if they had nothing to do with the images: how often each class is named.
+    """The accuracy that these answers would have by chance, given how often each class is answered.
 
     Args:
         meant: for each label the class that it means; None where labels are as they are.

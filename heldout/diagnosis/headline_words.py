@@ -1,4 +1,4 @@
-"""What a headline and a summary are made of, and how figures are written in them."""
+"""The parts of a headline and a summary, and how figures are written in them."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from heldout.diagnosis.thresholds import MAX_BESIDE_HALF, MIN_SHARE_IN_PERCENT
 
 @dataclass(frozen=True)
 class Words:
-    """What is said of one cause.
+    """The text for one cause.
 
-    effect: a sentence. action: what to do about it. then: a shorter imperative, for a cause that comes second.
-    before_next: the action in words that `, then …` can follow; empty where nothing may follow, None for `action`.
+    effect: a sentence with figures. action: what to do. then: a shorter imperative, used if the cause comes second.
+    before_next: the action as it reads before `, then …`; None to use `action`, empty if nothing may follow it.
     """
 
     headline: str

@@ -16,12 +16,9 @@ from heldout.diagnosis.thresholds import MAX_SUMMARY_WORDS
 
 def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause]) -> tuple[str, str]:
     """The headline and the summary of what to fix first, and what after it."""
-    known = [(cause, _words_of(cause, facts, findings)) for cause in causes if cause.code in WORDS]
-    if not known:
-        return "", ""
-    (_, first), *others = known
+    (_, first), *others = [(cause, _words_of(cause, facts, findings)) for cause in causes]
     alone = f"{first.effect} {first.action}."
-    # Two causes can be one fault, such as other pixel values: it is said once.
+    # Two causes can be one fault, such as wrong pixel values: mention it once.
     next_steps = (
         words.then
         for cause, words in others

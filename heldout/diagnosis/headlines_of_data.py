@@ -1,4 +1,4 @@
-"""What is said first of faults of the data and of the figures."""
+"""Headlines and summaries for faults in the data and in the figures."""
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding

@@ -1,4 +1,4 @@
-"""What is said first of a training that did not work, and of a network that does not hold for new images."""
+"""Headlines and summaries for training that failed, and for networks that do worse on new images."""
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding

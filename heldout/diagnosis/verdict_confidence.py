@@ -1,6 +1,6 @@
 """The probability that a verdict names what to fix first, where the gap was measured.
 
-It was fitted on real image sets of many kinds, and tried on sets that no fit had seen: `verdict_fit.py`.
+Fitted on real image sets of many kinds and checked on sets left out of the fit; see `verdict_fit.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from heldout.diagnosis.verdict_fit import FITS_OF_VERDICTS
 
 
 def verdict_confidence(verdict: str, causes: Sequence[Cause], gap: Gap) -> float | None:
-    """None where a figure is not known, as of answers without validation."""
+    """Return None if a figure is unknown, for example without validation answers."""
     fit = FITS_OF_VERDICTS.get(verdict, FITS_OF_VERDICTS[""])
     return probability(fit, lambda name: FIGURES[name](causes, gap))
 

@@ -1,4 +1,4 @@
-"""What is said first of an audit: its most serious finding, what that does, and what to do about it."""
+"""Headline and summary of an audit: its most serious finding, what that does, and what to do about it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol

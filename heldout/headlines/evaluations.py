@@ -1,4 +1,4 @@
-"""What is said first of a measured model: how often it is right, and what to look at next."""
+"""Headline and summary of an evaluation: how often the model is right, and what to look at next."""
 
 from heldout.diagnosis.headline_words import of_100
 from heldout.stored.measurement import Measurement

@@ -1,4 +1,4 @@
-"""What is said first of a study: what helps, by how much, and what to do now."""
+"""Headline and summary of a study: what helps, by how much, and what to do now."""
 
 from heldout.diagnosis.headline_words import whole_percents
 from heldout.remedy_words import words_of

@@ -59,14 +59,14 @@ def worse_than_guessing(facts: Facts) -> str | None:
 
 
 def _has_other_pixels(facts: Facts, split: str) -> bool:
-    """Whether the audit found that, and nothing has undone it: wrong pixels alone can make answers that bad."""
+    """Whether the audit found wrong pixel values that nothing has undone; they alone can cause such answers."""
     if split == "test" and facts.gap is not None and facts.gap.pixels is not None:
         return False
     return any(one.evidence.get("split") == split for one in facts.audited.get("scale_mismatch", ()))
 
 
 def _is_known(facts: Facts, figures: SplitFigures | None) -> bool:
-    """Whether a split is surely answered better than by guesses, where it is known: else no names fit its answers."""
+    """Whether accuracy on a split is surely above guessing; True if the split is missing."""
     if figures is None:
         return True
     low, _ = wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)
@@ -74,7 +74,7 @@ def _is_known(facts: Facts, figures: SplitFigures | None) -> bool:
 
 
 def _right_in(facts: Facts, split: str, figures: SplitFigures) -> tuple[int, int]:
-    """Right answers, and all: of test with its pixels undone, since wrong pixels alone can make answers that bad."""
+    """Correct answers and images; for test with pixel values undone, because wrong pixels also cause bad answers."""
     if split == "test" and facts.gap is not None and facts.gap.pixels is not None and _are_undone(facts.gap.pixels):
         return counts_of(facts.gap.pixels.tally)
     return figures.counts
@@ -92,12 +92,12 @@ def _are_undone(pixels: PixelsUndone | None) -> bool:
 def _by_usual_renaming(facts: Facts) -> list[Finding]:
     """The usual mistakes of numbering, each tried on all images of a held-out split: they share the false alarms.
 
-    One has to explain most of what is missing beside the other split, unless answers are worse than guesses. What
-    it would bring by chance, because a frequent answer gets the name of a frequent class, does not count.
+    One has to bring back half of what is missing beside the other split. What it would bring by chance, because a
+    frequent answer gets the name of a frequent class, does not count.
     """
     if facts.budget is None:
         return []
-    worse, classes = worse_than_guessing(facts), len(facts.classes)
+    classes = len(facts.classes)
     found = []
     for split, figures, other in (
         ("test", facts.test, facts.validation),
@@ -109,8 +109,7 @@ def _by_usual_renaming(facts: Facts) -> list[Finding]:
             split == "test" and facts.gap is not None and _are_undone(facts.gap.pixels)
         ):
             continue  # its confusion is that of other pixels
-        missing = 0.0 if split == worse else other.accuracy - figures.accuracy
-        renaming = _best_usual(figures, facts.classes, missing)
+        renaming = _best_usual(figures, facts.classes, other.accuracy - figures.accuracy)
         if renaming is not None:
             found.append(_usually_renamed(facts, split, figures, *renaming))
     return found[:1]
@@ -119,7 +118,7 @@ def _by_usual_renaming(facts: Facts) -> list[Finding]:
 def _best_usual(
     figures: SplitFigures, classes: Sequence[str], missing: float
 ) -> tuple[list[int], float, tuple[float, float]] | None:
-    """The usual renaming that surely brings back most, how much, and with which interval; None if none does."""
+    """The usual renaming that surely gains most, with its gain and interval; None if none surely gains."""
     renamings = usual_renamings(classes)
     confidence = 1 - (1 - COMPARISON_CONFIDENCE) / max(1, len(renamings))
     best, at_least, count = None, MAX_SELECTION_EFFECT, sum(map(sum, figures.confusion))

@@ -21,7 +21,7 @@ PLANTING = 7
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is said of a dataset's labels.
+    """The estimate for a dataset's labels.
 
     counts, splits: of all images and of each split, whatever the verdict is.
     """

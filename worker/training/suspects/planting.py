@@ -35,7 +35,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class Judged:
-    """What is said of each image.
+    """The networks' answers for each image.
 
     wrong: (images,) probability that its label is wrong, at most SUREST.
     scores: (images,) how odd its label is, for ranking.

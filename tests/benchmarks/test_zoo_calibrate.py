@@ -1,0 +1,17 @@
+"""The confidence of verdicts in the code is the one that the kept trainings of the open sets give."""
+
+import pytest
+
+from benchmarks.zoo.calibrate import fit, read_cases
+from heldout.diagnosis.verdict_fit import FITS_OF_VERDICTS
+
+
+def test_the_fit_in_the_code_is_the_one_that_the_open_sets_give():
+    fitted = fit(read_cases())
+    assert set(FITS_OF_VERDICTS) == set(fitted)
+    for verdict, known in FITS_OF_VERDICTS.items():
+        found = fitted[verdict]
+        assert (known.right, known.wrong) == (found.right, found.wrong), verdict
+        assert known.intercept == pytest.approx(found.intercept, abs=0.01), verdict
+        assert [one.figure for one in known.weights] == [one.figure for one in found.weights]
+        assert [one.slope for one in known.weights] == pytest.approx([one.slope for one in found.weights], abs=0.01)

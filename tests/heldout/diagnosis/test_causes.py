@@ -1,0 +1,220 @@
+"""What comes first, and the guards that keep a claim from being made: each test fails without its guard."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from heldout.diagnosis import Diagnosis, History, diagnose
+from heldout.diagnosis.causes import EFFORTS
+from heldout.diagnosis.confidence import certainty_of
+from heldout.diagnosis.effect import Effect
+from heldout.diagnosis.headlines import WORDS
+from heldout.diagnosis.precedence import RULES
+from heldout.stored.audit import AuditFinding
+from tests.heldout.diagnosis.made import FINE, OVERFIT, history, spec
+from tests.heldout.diagnosis.made_gap import Made, answers
+
+CLASSES = 10
+
+
+def audit_of(code: str, severity: str = "critical", **numbers: Any) -> list[AuditFinding]:
+    return [AuditFinding(code=code, severity=severity, numbers=numbers, explanation=code, what_to_do="fix it")]
+
+
+def confusion(count: int, shares: dict[int, float]) -> tuple[tuple[int, ...], ...]:
+    """So many images of each class. shares: of the answers that are so many classes further on."""
+    rows = np.zeros((CLASSES, CLASSES), int)
+    for label in range(CLASSES):
+        for shift, share in shares.items():
+            rows[label, (label + shift) % CLASSES] = round(share * count)
+        rows[label, (label + 5) % CLASSES] += count - rows[label].sum()
+    return tuple(tuple(int(value) for value in row) for row in rows)
+
+
+def judged(
+    made: Made,
+    training: History = FINE,
+    audit: list[AuditFinding] | None = None,
+    **confusions: tuple[tuple[int, ...], ...],
+) -> Diagnosis:
+    evaluation = made.evaluation()
+    splits = dict(evaluation.splits)
+    for split, rows in confusions.items():
+        splits[split] = replace(splits[split], confusion=rows)
+    return diagnose(training, audit, replace(evaluation, splits=splits), spec())
+
+
+def codes(diagnosis: Diagnosis) -> list[str]:
+    return [cause.code for cause in diagnosis.causes]
+
+
+def test_every_finding_has_words_and_an_effort():
+    every = {rule.code for rule in RULES}
+    assert set(WORDS) == set(EFFORTS) == every
+
+
+# --- effects ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("effect", "matters"),
+    [
+        (Effect(0.02, (0.012, 0.028)), True),  # surely a point, and less than three
+        (Effect(0.05, (-0.01, 0.11)), True),  # three or more, and zero is outside of the 80% interval
+        (Effect(0.05, (-0.05, 0.15)), False),  # zero is inside of it
+        (Effect(0.02, (-0.001, 0.041)), False),
+        (Effect(0.3, None), False),
+    ],
+)
+def test_an_effect_matters_if_it_is_surely_a_point_or_probably_three(effect, matters):
+    assert effect.matters is matters
+
+
+def test_an_effect_has_no_sign():
+    assert Effect.of(-0.2, (-0.3, -0.1)) == Effect(0.2, (0.1, 0.3))
+
+
+# --- figures that are not true ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("effect", "tier"), [(0.3, "figures_not_true"), (0.01, "rest_of_gap")])
+def test_only_images_that_clearly_differ_make_a_lower_test_accuracy_untrue(effect, tier):
+    """Groups that lie in one split each differ a little by nature."""
+    made = Made(answers(0.99, 3000), answers(0.9, 1000, 1), answers(0.7, 1000, 2))
+    found = judged(made, audit=audit_of("split_shift", split="test", effect=effect))
+    [shift] = [cause for cause in found.causes if cause.code == "split_shift"]
+    assert shift.tier == tier
+    assert shift.points == pytest.approx(0.2)
+
+
+def test_validation_images_of_another_kind_make_validation_untrue():
+    made = Made(answers(0.99, 3000), answers(0.7, 1000, 1), answers(0.9, 1000, 2))
+    found = judged(made, audit=audit_of("split_shift", split="validation", effect=0.3))
+    assert codes(found)[:2] == ["split_shift", "too_little_data"]
+    assert found.causes[0].tier == "figures_not_true"
+
+
+@pytest.mark.parametrize(("images", "tier"), [(400, "figures_not_true"), (100, "rest_of_gap")])
+def test_pictures_with_two_labels_make_figures_untrue_where_they_cost_three_points(images, tier):
+    made = Made(answers(0.99, 3000), answers(0.9, 1000, 1), answers(0.9, 1000, 2))
+    [conflicts] = [
+        cause
+        for cause in judged(made, audit=audit_of("label_conflicts", images=images)).causes
+        if cause.code == "label_conflicts"
+    ]
+    assert (conflicts.tier, conflicts.points) == (tier, pytest.approx(images / 5000 / 2))
+
+
+def test_validation_labels_in_another_order_are_found_as_those_of_test_are():
+    shifted = confusion(40, {0: 0.05, 1: 0.8})
+    made = Made(answers(0.95, 3000), answers(0.05, 400, 1), answers(0.8, 1000, 2))
+    found = judged(made, validation=shifted, test=confusion(100, {0: 0.8}))
+    assert found.verdict == "label_order_mismatch"
+    assert found.headline == "Validation labels are in another order."
+    assert found.causes[0].points == pytest.approx(0.75)
+
+
+def test_validation_answers_that_are_worse_than_guesses_show_wrong_labels_without_any_renaming():
+    made = Made(answers(0.95, 3000), answers(0.03, 1000, 1), answers(0.8, 1000, 2))
+    found = judged(made, validation=confusion(100, {0: 0.03, 3: 0.5}), test=confusion(100, {0: 0.8}))
+    assert found.verdict == "label_order_mismatch"
+    assert found.headline == "Validation labels do not belong to the validation images."
+    assert found.summary.startswith("It answers worse than guessing (3 of 100; guessing gives 10).")
+    assert found.causes[0].what_to_do == "Check how the labels of the validation split were joined to its images."
+
+
+def test_a_frequent_answer_that_gets_the_name_of_a_frequent_class_is_no_renaming():
+    """Nearly all images are of class 1, and nearly all are taken for class 0: the next name fits them, by chance."""
+    rows = np.zeros((CLASSES, CLASSES), int)
+    rows[1, 0], rows[1, 1], rows[0, 0], rows[2, 2] = 170, 10, 10, 10
+    test = tuple(tuple(int(value) for value in row) for row in rows)
+    made = Made(answers(0.6, 3000), answers(0.5, 1000, 1), answers(0.15, 200, 2))
+    assert "label_order_mismatch" not in codes(judged(made, validation=confusion(100, {0: 0.5}), test=test))
+
+
+def test_inverted_images_that_nothing_undid_explain_answers_worse_than_guesses():
+    made = Made(answers(0.9, 3000), answers(0.8, 1000, 1), answers(0.02, 1000, 2))
+    rows = {"validation": confusion(100, {0: 0.8}), "test": confusion(100, {0: 0.02, 3: 0.6})}
+    assert codes(judged(made, **rows))[0] == "label_order_mismatch"
+    inverted = judged(made, audit=audit_of("inverted_values", split="test"), **rows)
+    assert codes(inverted)[0] == "scale_mismatch"
+    assert "label_order_mismatch" not in codes(inverted)
+
+
+# --- training --------------------------------------------------------------------------------------------
+
+
+def test_a_network_that_learned_next_to_nothing_in_many_epochs_does_not_need_more_of_them():
+    slow = history([2.3 - 0.004 * epoch for epoch in range(20)], [2.3 - 0.004 * epoch for epoch in range(20)])
+    made = Made(answers(0.12, 3000, loss=1.9), answers(0.12, 1000, 1, loss=1.9), answers(0.12, 1000, 2, loss=1.9))
+    evaluation = made.evaluation()
+    splits = {name: replace(figures, loss=2.26) for name, figures in evaluation.splits.items()}
+    found = diagnose(slow, None, replace(evaluation, splits=splits), spec())
+    assert found.verdict == "underfitting"
+    learning = {name: replace(figures, loss=1.9) for name, figures in evaluation.splits.items()}
+    assert diagnose(slow, None, replace(evaluation, splits=learning), spec()).verdict == "not_converged"
+
+
+def test_a_large_gap_does_not_hide_that_training_images_are_still_being_learned():
+    training = [2.3 - 0.1 * epoch for epoch in range(16)]
+    course = history(training, [1.8] * 16)
+    made = Made(answers(0.7, 3000), answers(0.4, 1000, 1), answers(0.4, 1000, 2))
+    assert codes(judged(made, course)) == ["not_converged", "too_little_data"]
+    nearly_done = replace(made, train=answers(0.85, 3000))
+    assert codes(judged(nearly_done, course)) == ["too_little_data"]
+
+
+@pytest.mark.parametrize(("validation", "test", "is_noise"), [(0.1, 0.1, True), (0.17, 0.1, False), (0.1, 0.2, False)])
+def test_labels_are_not_called_noise_where_something_holds_for_new_images(validation, test, is_noise):
+    made = Made(answers(1.0, 1000), answers(validation, 1000, 1), answers(test, 1000, 2))
+    assert ("memorised_noise" in codes(judged(made, OVERFIT))) is is_noise
+
+
+def test_labels_are_not_called_noise_by_a_few_images_of_each_class():
+    made = Made(answers(1.0, 99), answers(0.1, 1000, 1), answers(0.1, 1000, 2))
+    assert "memorised_noise" not in codes(judged(made, OVERFIT))
+    assert "memorised_noise" in codes(judged(replace(made, train=answers(1.0, 100)), OVERFIT))
+
+
+# --- the rest of the gap ---------------------------------------------------------------------------------
+
+
+def test_a_few_wrong_labels_own_no_large_gap():
+    """Training was once answered worse than validation by four points; in the end it leads by 40."""
+    course = History(
+        train_loss=OVERFIT.train_loss,
+        validation_loss=OVERFIT.validation_loss,
+        train_accuracy=(0.5,) * 20 + (0.99,) * 20,
+        validation_accuracy=(0.54,) * 20 + (0.59,) * 20,
+    )
+    made = Made(answers(0.99, 20_000), answers(0.59, 20_000, 1), answers(0.59, 20_000, 2))
+    found = judged(made, course)
+    assert codes(found)[:2] == ["too_little_data", "label_noise"]
+    assert found.gap is not None
+    term = found.gap.term("generalisation")
+    assert term is not None
+    assert term.finding == "too_little_data"
+
+
+# --- how sure --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("confidence", "words"), [(None, None), (0.95, "sure"), (0.9, "sure"), (0.8, "likely"), (0.6, "not sure")]
+)
+def test_people_read_how_sure_a_verdict_is_in_words(confidence, words):
+    assert certainty_of(confidence) == words
+
+
+def test_a_verdict_is_less_sure_the_more_there_is_to_fix_and_the_fewer_validation_images_there_are():
+    def confidence(validation: int, audit: list[AuditFinding] | None = None) -> float:
+        made = Made(answers(0.99, 3000), answers(0.6, validation, 1), answers(0.6, 1000, 2))
+        found = judged(made, audit=audit).confidence
+        assert found is not None
+        return found
+
+    assert confidence(400) > confidence(100)
+    rare = {"smallest": {"class": "b", "count": 20}, "largest": {"class": "a", "count": 1000}}
+    assert confidence(400) > confidence(400, audit_of("class_imbalance", **rare))
