@@ -132,8 +132,6 @@ def _false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | N
     """How wrong a reported figure is; None if that does not matter."""
     if finding.code == "preprocessing_mismatch":
         return _effect_of_preprocessing(facts)
-    if finding.evidence.get("worse_than_guessing"):
-        return _effect_in_evidence(finding) or Effect(0.0, None)
     if gap is None:
         return None
     if finding.code == "label_conflicts":
@@ -147,6 +145,8 @@ def _false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | N
     if finding.code == "label_order_mismatch" and (renamed := _effect_in_evidence(finding)) is not None:
         effects.append(renamed)
     largest = max(effects, key=lambda one: one.size, default=None)
+    if finding.evidence.get("worse_than_guessing"):
+        return largest or Effect(0.0, None)
     if finding.code == "leakage" and _copied_share(facts) >= MIN_COPIED_SHARE:
         largest = largest or Effect(0.0, None)
         return largest if largest.interval is None or largest.size >= MIN_SURE_EFFECT else None

@@ -69,12 +69,23 @@ def _flattery(split: tuple[str, HeldOutCopies, Tally]) -> float:
     return 1.0 if copies.clean is None else abs(accuracy_of(whole) - accuracy_of(copies.clean))
 
 
+def _before_and_renamed(facts: Facts, finding: Finding, split: str) -> tuple[float, float | None]:
+    """Accuracy with the labels as they are and with the classes renamed, by the finding or by the measured gap."""
+    evidence, gap = finding.evidence, facts.gap
+    if f"{split}_accuracy_renamed" in evidence:
+        return float(evidence[f"{split}_accuracy"]), float(evidence[f"{split}_accuracy_renamed"])
+    levels = None if gap is None or gap.labels is None or split != "test" else levels_of(gap)
+    if levels is None:
+        return float(evidence.get(f"{split}_accuracy", 0.0)), None
+    return accuracy_of(levels.pixels_undone), accuracy_of(levels.labels_renamed)
+
+
 def describe_label_order(facts: Facts, finding: Finding) -> Words:
     evidence = finding.evidence
     split = evidence.get("split", "test")
     name, figures = ("Validation", facts.validation) if split == "validation" else ("Test", facts.test)
     fix = f"rename the {split} classes"
-    renamed, before = evidence.get(f"{split}_accuracy_renamed"), evidence.get(f"{split}_accuracy", 0.0)
+    before, renamed = _before_and_renamed(facts, finding, split)
     worse = ""
     if evidence.get("worse_than_guessing") and figures is not None:
         guessing = f"guessing gives {round(100 / max(2, len(facts.classes)))}"

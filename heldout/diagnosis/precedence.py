@@ -58,7 +58,8 @@ RULES = (
     Rule("label_order_mismatch", label_order_mismatch.find),
     Rule("label_conflicts", label_conflicts.find),
     Rule("label_noise", label_noise.find, silent_beside=("diverged",)),
-    Rule("label_noise", label_noise.beside_others, silences=False),
+    # Labels in another order are wrong labels, too, and the same fault.
+    Rule("label_noise", label_noise.beside_others, silent_beside=("label_order_mismatch",), silences=False),
     Rule("memorised_noise", memorised_noise.find),
     Rule("class_imbalance", class_imbalance.find),
     Rule("collapsed_class", collapsed_class.in_validation),

@@ -1,5 +1,6 @@
 """What comes first, and the guards that keep a claim from being made: each test fails without its guard."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.headlines import WORDS
 from heldout.diagnosis.precedence import RULES
 from heldout.stored.audit import AuditFinding
+from heldout.stored.suspects import SplitLabels
 from tests.heldout.diagnosis.made import FINE, OVERFIT, history, spec
 from tests.heldout.diagnosis.made_gap import Made, answers
 
@@ -37,13 +39,14 @@ def judged(
     made: Made,
     training: History = FINE,
     audit: list[AuditFinding] | None = None,
+    labels: Mapping[str, SplitLabels] | None = None,
     **confusions: tuple[tuple[int, ...], ...],
 ) -> Diagnosis:
     evaluation = made.evaluation()
     splits = dict(evaluation.splits)
     for split, rows in confusions.items():
         splits[split] = replace(splits[split], confusion=rows)
-    return diagnose(training, audit, replace(evaluation, splits=splits), spec())
+    return diagnose(training, audit, replace(evaluation, splits=splits), spec(), labels=labels)
 
 
 def codes(diagnosis: Diagnosis) -> list[str]:
@@ -114,6 +117,19 @@ def test_validation_labels_in_another_order_are_found_as_those_of_test_are():
     assert found.verdict == "label_order_mismatch"
     assert found.headline == "Validation labels are in another order."
     assert found.causes[0].points == pytest.approx(0.75)
+
+
+def test_an_order_of_labels_that_the_audit_found_has_the_points_that_were_measured_and_is_one_fault():
+    made = Made(answers(0.95, 3000), answers(0.92, 1000, 1), answers(0.01, 1000, 2), labels=answers(0.91, 1000, 3))
+    rows = {"validation": confusion(100, {0: 0.92}), "test": confusion(100, {0: 0.01, 1: 0.9})}
+    suspected = {"test": SplitLabels(images=1000, count=950, low=900, high=1000)}
+    found = judged(made, audit=audit_of("label_order_mismatch", split="test"), labels=suspected, **rows)
+    assert codes(found)[0] == "label_order_mismatch"
+    assert "label_noise" not in codes(found)
+    assert found.causes[0].points == pytest.approx(0.9)
+    assert found.summary == (
+        "It answers worse than guessing (1 of 100; guessing gives 10). Renaming the test classes gives 91 of 100."
+    )
 
 
 def test_validation_answers_that_are_worse_than_guesses_show_wrong_labels_without_any_renaming():
