@@ -120,6 +120,21 @@ def test_wrong_labels_of_one_split_are_counted_there_alone():
         assert told.splits[split].count <= 0.015 * told.splits[split].images
 
 
+def test_all_labels_of_one_split_may_be_wrong():
+    """Such as of a test whose classes are numbered from another number on."""
+    draws = np.random.default_rng(7)
+    true, said = seen_by_networks(draws, 10)
+    splits = dict(zip(("train", "validation", "test"), np.split(draws.permutation(3000), (1200, 1800)), strict=True))
+    labels = true.copy()
+    labels[splits["test"]] = (labels[splits["test"]] + 1) % 10
+    told = told_of(said, labels, **splits)
+    assert told.verdict == "can_tell"
+    assert told.splits["test"].count >= 0.97 * 1200
+    assert told.splits["test"].high == 1200
+    assert told.splits["train"].low == told.splits["validation"].low == 0
+    assert told.counts.count == pytest.approx(sum(split.count for split in told.splits.values()), rel=0.1)
+
+
 def test_a_confusion_that_networks_have_learned_is_found():
     draws = np.random.default_rng(6)
     true = draws.integers(0, 5, 2000).astype(np.int32)

@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 # The share of labels that networks disagree with, at a rank from 0 (the surest image) to 1: w + (1 - w) a rank^b.
-SHARES = np.concatenate([np.arange(0, 0.1, 0.0025), np.arange(0.1, 0.66, 0.01)])
+SHARES = np.concatenate([np.arange(0, 0.1, 0.0025), np.arange(0.1, 1.005, 0.01)])
+# Of all labels no larger share is considered: networks that know nothing would look like labels that are all wrong. Of
+# a single split all may be, such as with its classes in another order; the other splits show what the networks know.
+MAX_OF_ALL = 0.655
 ERRORS = np.concatenate([[0.005, 0.01, 0.02, 0.04], np.arange(0.06, 1.0, 0.06), [1.0]])
 POWERS = np.array([0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.5])
 BINS = 40
@@ -67,7 +70,7 @@ def estimate_shares(
     best = {name: found.max(axis=0) for name, found in of_parts.items()}  # (curves,) with each part's own share
     together = np.sum(list(best.values()), axis=0)
     shares = {name: _range_of((found + (together - best[name])).max(axis=1)) for name, found in of_parts.items()}
-    estimated = _range_of(whole.max(axis=1))
+    estimated = _range_of(whole.max(axis=1)[SHARES < MAX_OF_ALL])
     likeliest = _errors()[whole[np.searchsorted(SHARES, estimated.share)].argmax()]
     return Estimated(estimated, shares, likeliest[bins])
 
@@ -91,6 +94,9 @@ def _log_likelihoods(disagrees: NDArray[np.bool_], bins: NDArray[np.int64]) -> N
 
 def _range_of(likelihoods: NDArray[np.float64]) -> WrongShare:
     inside = np.flatnonzero(likelihoods >= np.max(likelihoods) - LIKELIHOOD_DROP)
-    low, high = max(0, inside[0] - 1), min(len(SHARES) - 1, inside[-1] + 1)  # the range ends between these and the next
-    likeliest = np.argmax(likelihoods - np.log(SHARES + FEW))
+    low, high = (
+        max(0, inside[0] - 1),
+        min(len(likelihoods) - 1, inside[-1] + 1),
+    )  # the range ends between these and the next
+    likeliest = np.argmax(likelihoods - np.log(SHARES[: len(likelihoods)] + FEW))
     return WrongShare(float(SHARES[likeliest]), float(SHARES[low]), float(SHARES[high]))
