@@ -94,9 +94,7 @@ def _log_likelihoods(disagrees: NDArray[np.bool_], bins: NDArray[np.int64]) -> N
 
 def _range_of(likelihoods: NDArray[np.float64]) -> WrongShare:
     inside = np.flatnonzero(likelihoods >= np.max(likelihoods) - LIKELIHOOD_DROP)
-    low, high = (
-        max(0, inside[0] - 1),
-        min(len(likelihoods) - 1, inside[-1] + 1),
-    )  # the range ends between these and the next
+    # The range ends somewhere between these shares and the next ones.
+    low, high = max(0, inside[0] - 1), min(len(likelihoods) - 1, inside[-1] + 1)
     likeliest = np.argmax(likelihoods - np.log(SHARES[: len(likelihoods)] + FEW))
     return WrongShare(float(SHARES[likeliest]), float(SHARES[low]), float(SHARES[high]))
