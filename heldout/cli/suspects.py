@@ -117,7 +117,7 @@ def _show_oddest(found: SuspectsView, csv_file: Path | None) -> None:
     print_table(("IMAGE", "SPLIT", "LABEL", "LOOKS LIKE"), rows)
     if csv_file is not None:
         say("")
-        say(f"{csv_file} was not written: most of these labels may be right.")
+        say(f"{csv_file} was not written: the search cannot tell which labels are wrong.")
 
 
 def _write_csv(file: Path, rows: list[SuspectView]) -> None:

@@ -86,8 +86,16 @@ class SuspectsSummary(StoredFile):
 
     @property
     def can_tell(self) -> bool:
-        """Whether counts and probabilities may be shown. A search that never checked itself may not say any."""
-        return self.verdict == "can_tell" and self.wrong is not None
+        """Whether counts and probabilities may be shown. A search that never checked itself may not say any.
+
+        Where most labels of a split are wrong, networks learn them too, and the counts of all splits are false.
+        """
+        return self.verdict == "can_tell" and self.wrong is not None and self.disagreeing_split is None
+
+    @property
+    def disagreeing_split(self) -> str | None:
+        """A split of which surely more than half of the labels are wrong, as if its classes were in another order."""
+        return next((split for split, found in self.splits.items() if 2 * found.low > found.images), None)
 
 
 class StoredSuspects(SuspectsSummary):

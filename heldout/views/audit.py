@@ -33,7 +33,7 @@ class AuditFindingView(View):
 class LabelCheckView(View):
     """What the search for wrong labels says of training and validation labels. Those of test are in `/suspects`."""
 
-    verdict: Literal["can_tell", "too_hard"]
+    verdict: Literal["can_tell", "too_hard", "split_disagrees"]
     explanation: str
     splits: dict[str, SplitLabelsView] | None = Field(description="Null unless `verdict` is `can_tell`.")
 

@@ -79,9 +79,10 @@ class SuspectsView(View):
     explanation: str
     error: JobErrorView | None = Field(description="Why the search failed.")
     images: int | None = Field(description="How many images were judged: all of the dataset.")
-    verdict: Literal["can_tell", "too_hard"] | None = Field(
-        description="Whether the search can tell wrong labels from hard images. Null before it has ended, and for one "
-        "of an earlier release, which did not check itself."
+    verdict: Literal["can_tell", "too_hard", "split_disagrees"] | None = Field(
+        description="Whether the search can tell wrong labels from hard images. `split_disagrees`: most labels of a "
+        "split are wrong, so that no count is true. Null before the search has ended, and for one of an earlier "
+        "release, which did not check itself."
     )
     wrong: WrongLabelsView | None = Field(description="Null unless `verdict` is `can_tell`.")
     splits: dict[str, SplitLabelsView] | None = Field(description="`wrong` of each split; null where that is null.")

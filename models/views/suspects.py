@@ -53,7 +53,7 @@ def ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int, limit
         explanation=explanation_of(stored),
         error=None,
         images=stored.images,
-        verdict=stored.verdict,
+        verdict="split_disagrees" if stored.disagreeing_split else stored.verdict,
         wrong=_wrong_view(stored.wrong, stored.images) if stored.wrong is not None and stored.can_tell else None,
         splits={split: _split_view(found) for split, found in stored.splits.items()} if stored.can_tell else None,
         search=SearchView(
@@ -82,6 +82,8 @@ def explanation_of(stored: StoredSuspects) -> str:
             "This search was made by an earlier release, which did not check how well it can tell. "
             "Search again with ?again=true for a count. Until then these are only the oddest images."
         )
+    if stored.disagreeing_split is not None:
+        return _disagrees(stored.disagreeing_split)
     if not stored.can_tell or stored.wrong is None:
         return f"{_too_hard(stored)} The oddest images are shown as a curiosity; most of their labels may be right."
     return f"{_count_in_words(stored)} {_next_step(stored)}"
@@ -91,6 +93,8 @@ def label_check_view(stored: SuspectsSummary | None) -> LabelCheckView | None:
     """What an audit says of labels: nothing of test's, so that to read an audit is no look at them."""
     if stored is None or stored.verdict is None:
         return None
+    if (split := stored.disagreeing_split) is not None:
+        return LabelCheckView(verdict="split_disagrees", explanation=_disagrees(split), splits=None)
     if not stored.can_tell:
         return LabelCheckView(verdict="too_hard", explanation=_too_hard(stored), splits=None)
     shown = {split: found for split, found in stored.splits.items() if split != "test"}
@@ -102,6 +106,13 @@ def label_check_view(stored: SuspectsSummary | None) -> LabelCheckView | None:
         verdict="can_tell",
         explanation=f"Wrong labels: {said}. To list the images counts as a look at test labels.",
         splits={split: _split_view(found) for split, found in shown.items()},
+    )
+
+
+def _disagrees(split: str) -> str:
+    return (
+        f"Most labels of the {_SPLIT_WORDS.get(split, split)} split disagree with the images, as if its classes were "
+        "in another order. Fix that first, then search again."
     )
 
 

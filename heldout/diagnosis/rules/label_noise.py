@@ -41,7 +41,12 @@ def _explains_training(facts: Facts) -> bool:
 
 
 def _found(facts: Facts) -> Mapping[str, SplitLabels]:
-    """The splits with wrong labels beyond doubt."""
+    """The splits with wrong labels beyond doubt.
+
+    None where the classes of a split are in another order: networks learn those labels too, and all counts are false.
+    """
+    if "label_order_mismatch" in facts.audited:
+        return {}
     return {
         split: found for split, found in facts.labels.items() if found.low >= max(1, MIN_WRONG_SHARE * found.images)
     }

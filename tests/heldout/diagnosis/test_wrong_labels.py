@@ -3,6 +3,7 @@
 import pytest
 
 from heldout.diagnosis import WITHOUT_TEST, Evaluation, Finding, diagnose
+from heldout.stored.audit import AuditFinding
 from heldout.stored.suspects import SplitLabels
 from tests.heldout.diagnosis.made import FINE, figures
 
@@ -22,7 +23,7 @@ def noise(train: float, test: float, *, low: float = 0.8, images: int = 1000, **
     }
     accuracy = options.pop("accuracy", 0.8)
     evaluation = Evaluation({split: figures(accuracy, images) for split in ("train", "validation", "test")}, CLASSES)
-    found = diagnose(FINE, None, evaluation, labels=labels, **options)
+    found = diagnose(FINE, options.pop("audit", None), evaluation, labels=labels, **options)
     return [one for one in found.findings if one.code == "label_noise"]
 
 
@@ -74,3 +75,15 @@ def test_training_images_that_wrong_labels_explain_are_no_underfitting_and_other
     assert codes(0.4) >= {"label_noise"}
     assert "underfitting" not in codes(0.4)
     assert codes(0.05) >= {"label_noise", "underfitting"}
+
+
+def test_nothing_is_counted_where_the_audit_found_another_order_of_classes():
+    order = AuditFinding(
+        code="label_order_mismatch",
+        severity="critical",
+        numbers={"split": "test"},
+        explanation="Test classes are in another order.",
+        what_to_do="Rename them.",
+    )
+    assert noise(0.2, 0.2) != []
+    assert noise(0.2, 0.2, audit=[order]) == []

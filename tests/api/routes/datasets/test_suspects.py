@@ -46,6 +46,13 @@ def too_hard(count: int = 3, **changes) -> StoredSuspects:
     return found(**{"verdict": "too_hard", "wrong": None, "splits": {}, "agreement": 0.4, "suspects": odd, **changes})
 
 
+def rotated(**counts: int) -> StoredSuspects:
+    """A search of a dataset whose test labels are all wrong."""
+    test = SplitLabels(**{"images": 600, "count": 438, "low": 413, "high": 468, **counts})
+    train = SplitLabels(images=3000, count=60, low=24, high=110)
+    return found(3, splits={"train": train, "test": test})
+
+
 def end(worker, client, stored: StoredSuspects) -> None:
     """Do what a worker does that has found them."""
     dataset_id = client.get("/v1/datasets/mnist5k").json()["id"]
@@ -128,8 +135,9 @@ def test_a_search_that_failed_says_why_and_is_not_repeated_unasked(client, worke
         ),
         (too_hard(), "too hard for the networks that check labels (they agree with 40% of the labels)"),
         (found(3, verdict=None), "did not check how well it can tell"),
+        (rotated(), "Most labels of the test split disagree with the images, as if its classes were in another order."),
     ],
-    ids=["clean", "hard", "of-before"],
+    ids=["clean", "hard", "of-before", "rotated"],
 )
 def test_a_set_without_wrong_labels_is_not_accused(client, worker, stored, said):
     client.get(ROUTE)
@@ -137,7 +145,9 @@ def test_a_set_without_wrong_labels_is_not_accused(client, worker, stored, said)
     assert said in client.get(ROUTE).json()["explanation"]
 
 
-@pytest.mark.parametrize("stored", [too_hard(), found(3, verdict=None)], ids=["hard", "of-before"])
+@pytest.mark.parametrize(
+    "stored", [too_hard(), found(3, verdict=None), rotated()], ids=["hard", "of-before", "rotated"]
+)
 def test_a_search_that_cannot_tell_gives_no_count_and_no_probability(client, worker, stored):
     client.get(ROUTE)
     end(worker, client, stored)
@@ -164,6 +174,14 @@ def test_an_audit_says_how_many_training_and_validation_labels_are_wrong_and_not
     hard = label_check_view(too_hard())
     assert (hard.verdict, hard.splits) == ("too_hard", None)
     assert label_check_view(found(verdict=None)) is None
+
+
+def test_a_split_whose_labels_are_mostly_wrong_spoils_every_count(client):
+    """Networks learn the labels of that split too: the counts of the other splits are false."""
+    check = label_check_view(rotated())
+    assert (check.verdict, check.splits) == ("split_disagrees", None)
+    assert check.explanation.startswith("Most labels of the test split disagree")
+    assert label_check_view(rotated(low=300)).verdict == "can_tell"  # surely half of them, not more
 
 
 def test_a_diagnosis_that_counts_wrong_test_labels_is_a_look_at_them(client, worker, spec):
