@@ -4,9 +4,9 @@ fetch [SET…]   download and unpack the packages of all sets, or of these, into
 build [SET…]   build all sets, or these, with a contact sheet each, and compare them with the manifest
 build --write [SET…]   the same, and write what was built into the manifest
 list           a table of all sets, and which are sealed
-draw           draw the sealed half again and write it
+draw           draw again which sets of the first lot were sealed, and write it
 suspects …     what the search for wrong labels says of the sets, beside the truth; `suspects --help` has the choices
-train [--sets open|sealed] [--minutes N]   train what the collection lacks; results are not printed
+train [--sets open|drawn|sealed] [--minutes N]   train what the collection lacks; results are not printed
 audit [SET…]   audit the trainings of all open sets, or of these, again, as today's audit does it
 score          tables of the open sets
 calibrate      fit how often a verdict is right on the open sets, and write it into heldout/diagnosis/verdict_fit.py
@@ -14,16 +14,17 @@ score --sealed --unseal   tables of the sealed sets, which judge once, after the
 copies [SET…]  measure how well copies and look-alikes are told apart, on all open sets or these (--unseal: sealed too)
 """
 
-import json
 import sys
 import time
+from typing import get_args
 
 from benchmarks.zoo import copies
 from benchmarks.zoo.cuts import NotApplicable
-from benchmarks.zoo.draw import SEALED, Sealed, write_sealed
+from benchmarks.zoo.draw import Sealed, sealed_sets, write_drawn
 from benchmarks.zoo.manifest import build, read_manifest, write_manifest
 from benchmarks.zoo.packages import fetch
 from benchmarks.zoo.registry import ZOO
+from benchmarks.zoo.trainings import Part
 
 
 def main(arguments: list[str]) -> None:
@@ -43,18 +44,20 @@ def main(arguments: list[str]) -> None:
             print("\n".join(table()))
         case ["copies", *options] if set(options) - {"--unseal"} <= set(ZOO):
             unseal = "--unseal" in options
-            shut = () if unseal else json.loads(SEALED.read_text("utf-8"))
+            shut = () if unseal else sealed_sets()
             names = [name for name in options if name in ZOO] or [name for name in ZOO if name not in shut]
             copies.main(names, unseal=unseal)
         case ["draw"]:
-            print("\n".join(write_sealed()))
+            print("\n".join(write_drawn()))
         case ["suspects", *rest]:
             from benchmarks.zoo import suspects  # imports TensorFlow
 
             suspects.main(rest)
         case ["train", *options]:
             chosen = _options(options, {"--sets": "open", "--minutes": "inf"})
-            train(chosen["--sets"] == "sealed", float(chosen["--minutes"]))
+            for part in get_args(Part):
+                if part == chosen["--sets"]:
+                    train(part, float(chosen["--minutes"]))
         case ["audit", *names] if set(names) <= set(ZOO):
             from benchmarks.zoo.audited import audit_again
             from benchmarks.zoo.trainings import open_sets
@@ -83,8 +86,8 @@ def _options(given: list[str], defaults: dict[str, str]) -> dict[str, str]:
     return defaults | dict(zip(given[::2], given[1::2], strict=True))
 
 
-def train(sealed: bool, minutes: float) -> None:
-    """Train what the collection lacks, of the open or the sealed sets, until the time is up.
+def train(part: Part, minutes: float) -> None:
+    """Train what the collection lacks, of these sets, until the time is up.
 
     It prints only names and times, so that the results of sealed sets stay unseen.
     """
@@ -97,7 +100,7 @@ def train(sealed: bool, minutes: float) -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    every = all_trainings(sealed)
+    every = all_trainings(part)
     known = {key for name in {one.dataset for one in every} for key in keys_of(name)}
     wanted = [one for one in every if one.key not in known]
     ends = time.monotonic() + 60 * minutes
@@ -114,7 +117,7 @@ def train(sealed: bool, minutes: float) -> None:
 
 def table() -> list[str]:
     """Markdown: a row for each set."""
-    sealed = json.loads(SEALED.read_text("utf-8")) if SEALED.exists() else []
+    sealed = sealed_sets()
     lines = [
         "| set | images | classes | groups | pixels | imbalance | guess | |",
         "|---|---|---|---|---|---|---|---|",

@@ -1,4 +1,8 @@
-"""The lot that seals half of the zoo, and the guard that keeps sealed sets shut."""
+"""Which sets of the zoo are sealed, and the guard that keeps them shut.
+
+Half of the first sets were sealed by lot. They have judged once, and are open since; the sets of the second lot are
+sealed, all of them.
+"""
 
 import hashlib
 import json
@@ -11,7 +15,8 @@ import numpy as np
 from benchmarks.zoo.manifest import load_built, read_manifest
 from benchmarks.zoo.sets import Built
 
-SEALED = Path(__file__).with_name("sealed.json")
+DRAWN = Path(__file__).with_name("drawn.json")
+SEALED_LOT = 2
 
 
 class Sealed(Exception):
@@ -19,27 +24,32 @@ class Sealed(Exception):
 
 
 def draw(manifest: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Names of the sealed sets.
+    """Names of the sets of the first lot that were sealed.
 
     Sets that resemble each other in channels, expected difficulty and number of images are paired, and the lot takes
     one of each pair. It is seeded by the names alone, so whoever knows the sets can draw it again.
     """
-    names = sorted(name for name, entry in manifest.items() if not entry["tuned_on"])
+    names = sorted(name for name, entry in manifest.items() if not entry["tuned_on"] and entry["lot"] == 1)
     seed = int.from_bytes(hashlib.sha256("\n".join(names).encode()).digest()[:8])
     rng = np.random.default_rng(seed)
     alike = sorted(names, key=lambda name: (_kind(manifest[name]), manifest[name]["images"], name))
-    sealed = []
+    drawn = []
     for first in range(0, len(alike), 2):
         pair = alike[first : first + 2]
         place = int(rng.integers(2))
-        sealed += pair[place : place + 1]
-    return sorted(sealed)
+        drawn += pair[place : place + 1]
+    return sorted(drawn)
+
+
+def drawn_sets() -> list[str]:
+    """Names of the sets that were sealed first, and judged the rules of then."""
+    names: list[str] = json.loads(DRAWN.read_text("utf-8"))
+    return names
 
 
 def sealed_sets() -> list[str]:
-    """Names of the sets that the lot has sealed."""
-    names: list[str] = json.loads(SEALED.read_text("utf-8"))
-    return names
+    """Names of the sets that no rule has seen."""
+    return [name for name, entry in read_manifest().items() if entry["lot"] == SEALED_LOT]
 
 
 def open_set(name: str, *, unseal: bool = False) -> Built:
@@ -57,11 +67,11 @@ def open_set(name: str, *, unseal: bool = False) -> Built:
     return load_built(name)
 
 
-def write_sealed() -> list[str]:
-    """Draw and write the file of sealed sets."""
-    sealed = draw(read_manifest())
-    SEALED.write_text(json.dumps(sealed, indent=1) + "\n", "utf-8")
-    return sealed
+def write_drawn() -> list[str]:
+    """Draw and write the file of the sets that were sealed first."""
+    drawn = draw(read_manifest())
+    DRAWN.write_text(json.dumps(drawn, indent=1) + "\n", "utf-8")
+    return drawn
 
 
 def _kind(entry: Mapping[str, Any]) -> tuple[int, int]:

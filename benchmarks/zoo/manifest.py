@@ -57,6 +57,7 @@ def describe(one: ZooSet, built: Built) -> dict[str, Any]:
         "dropped": built.dropped,
         "guess": one.guess,
         "tuned_on": one.tuned_on,
+        "lot": one.lot,
         "splits": {name: len(rows) for name, rows in splits.items()},
         "splits_sha256": hashlib.sha256(rows).hexdigest(),
         "sha256": built.digest(),

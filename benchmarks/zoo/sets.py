@@ -60,6 +60,7 @@ class ZooSet:
         has a referee if 2,000 images can be spared.
     copied: whether one drawing can come under several names; then groups with nearly the same image are one group.
     tuned_on: whether rules have been tuned on it or on images like it; such a set judges nothing.
+    lot: 2 for sets that were added after the first sealed ones had judged.
     """
 
     name: str
@@ -71,6 +72,7 @@ class ZooSet:
     folds: tuple[int, int, int, int] = (6, 2, 2, 0)
     copied: bool = False
     tuned_on: bool = False
+    lot: int = 1
 
     def build(self) -> Built:
         """The set's images, the same bytes each time."""

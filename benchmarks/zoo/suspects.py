@@ -4,7 +4,6 @@ What the networks said is kept in the cache folder: a change of how it is judged
 """
 
 import argparse
-import json
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 import worker.training.preload  # noqa: F401 - chooses the backend of Keras
 from benchmarks.zoo.cuts import Cut
-from benchmarks.zoo.draw import SEALED, open_set
+from benchmarks.zoo.draw import open_set, sealed_sets
 from benchmarks.zoo.faults import EVERYWHERE, wrong_labels
 from benchmarks.zoo.packages import cache_folder
 from benchmarks.zoo.registry import ZOO
@@ -130,7 +129,7 @@ def main(arguments: Sequence[str]) -> None:
     chosen = parser.parse_args(arguments)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(2)
-    sealed = json.loads(SEALED.read_text("utf-8"))
+    sealed = sealed_sets()
     names = chosen.sets or [name for name in ZOO if (name in sealed) == chosen.unseal]
     lines = []
     for one in searches(names, chosen.images, unseal=chosen.unseal):

@@ -5,16 +5,19 @@ import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.diagnosis.conditions import Condition
 from benchmarks.zoo.data import entry_of, has_referee, side_of, training_images
-from benchmarks.zoo.draw import sealed_sets
+from benchmarks.zoo.draw import drawn_sets, sealed_sets
 from benchmarks.zoo.faults import FAULTS, PAIRS
 from benchmarks.zoo.manifest import read_manifest
 from heldout.spec import JobSpec
 
 ABLE = ("plain", "wide", "double", "dense", "norm", "average")
+# Faults are dealt to the sets of each part apart: open from the beginning, drawn to judge first, and sealed today.
+Part = Literal["open", "drawn", "sealed"]
+_SEEDS: Mapping[Part, str] = {"open": "False", "drawn": "True", "sealed": "second"}
 SMALL_SIDE = 20  # smaller images would shrink to nothing without padding
 # Images × epochs × pixels of a training, in images of 28 × 28 pixels: what a second or two of one core can do.
 MOST_WORK = 14_000
@@ -146,13 +149,24 @@ SINGLES, PAIRS_OF_SET = (8, 14), (4, 5)  # with and without a referee
 TIMES: Mapping[str, int] = {"wrong_": 2, "few_training": 4, "rare_classes": 3, "other_source": 3}
 
 
-def all_trainings(sealed: bool) -> list[Training]:
-    """Every training of the open or the sealed half, in an order in which any beginning holds each set in its share."""
-    names = sorted(sealed_sets()) if sealed else sorted(open_sets())
-    faults, pairs = _deal(names, sealed)
+def all_trainings(part: Part) -> list[Training]:
+    """Every training of a part, in an order in which any beginning holds each set in its share."""
+    names = sets_of(part)
+    faults, pairs = _deal(names, part)
     by_set = [list(_of_set(name, faults[name], pairs[name])) for name in names]
-    turns = max(map(len, by_set))
+    turns = max(map(len, by_set), default=0)
     return [of_set[turn] for turn in range(turns) for of_set in by_set if turn < len(of_set)]
+
+
+def sets_of(part: Part) -> list[str]:
+    """Names, sorted."""
+    match part:
+        case "open":
+            return sorted(set(open_sets()) - set(drawn_sets()))
+        case "drawn":
+            return sorted(drawn_sets())
+        case "sealed":
+            return sorted(sealed_sets())
 
 
 def open_sets() -> list[str]:
@@ -163,9 +177,9 @@ def open_sets() -> list[str]:
 Planting = tuple[tuple[str, int], ...]
 
 
-def _deal(names: Sequence[str], sealed: bool) -> tuple[dict[str, list[Planting]], dict[str, list[Planting]]]:
+def _deal(names: Sequence[str], part: Part) -> tuple[dict[str, list[Planting]], dict[str, list[Planting]]]:
     """Each fault at each strength, and each pair, to sets that can have it, until every set has its number."""
-    draw = random.Random(f"zoo faults {sealed}")
+    draw = random.Random(f"zoo faults {_SEEDS[part]}")
     faults: dict[str, list[Planting]] = {name: [] for name in names}
     pairs: dict[str, list[Planting]] = {name: [] for name in names}
     for found, wanted, possible in ((faults, SINGLES, _singles(draw)), (pairs, PAIRS_OF_SET, _pairs(draw))):

@@ -16,7 +16,7 @@ from benchmarks.zoo.faults import FAULTS, plant
 from benchmarks.zoo.interventions import answers_of, figures
 from benchmarks.zoo.record import ZooRecord, append, keys_of, pack, read_set, unpack
 from benchmarks.zoo.sets import Built
-from benchmarks.zoo.trainings import Training, all_trainings, open_sets
+from benchmarks.zoo.trainings import Training, all_trainings, sets_of
 from benchmarks.zoo.truth import FIGURES, GAP, LOSS, TRAINING, Cause, causes_of, first_of, is_known, points_of
 
 CLASSES, SIDE = 4, 12
@@ -195,22 +195,23 @@ def test_without_a_referee_only_untrue_figures_tell_what_is_first(record):
 
 
 def test_the_plan_has_nine_hundred_trainings_and_each_fault_in_both_halves():
-    halves = all_trainings(sealed=False), all_trainings(sealed=True)
-    assert sum(map(len, halves)) >= 900
-    for of_half, names in zip(halves, (open_sets(), sealed_sets()), strict=True):
-        assert {training.dataset for training in of_half} == set(names)
+    halves = {part: all_trainings(part) for part in ("open", "drawn")}
+    assert sum(map(len, halves.values())) >= 900
+    for part, of_half in halves.items():
+        assert {training.dataset for training in of_half} == set(sets_of(part))
         assert len({training.key for training in of_half}) == len(of_half)
         assert {name for training in of_half for name, _ in training.faults} == set(FAULTS)
         assert {level for training in of_half for _, level in training.faults} == {0, 1, 2}
 
 
 def test_what_is_kept_was_planned_and_is_judged_by_nothing_but_interventions():
-    planned = {training.key for training in all_trainings(sealed=False)}
-    for name in open_sets():
-        for record in read_set(name):
-            assert record.training.key in planned
-            assert first_of(causes_of(record))
-    sealed = {training.key for training in all_trainings(sealed=True)}
+    for part in ("open", "drawn"):
+        planned = {training.key for training in all_trainings(part)}
+        for name in sets_of(part):
+            for record in read_set(name):
+                assert record.training.key in planned
+                assert first_of(causes_of(record))
+    sealed = {training.key for training in all_trainings("sealed")}
     assert all(keys_of(name) <= sealed for name in sealed_sets())
 
 
