@@ -42,11 +42,14 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
     if diagnosis.calibration is not None:
         say("")
         say_prose(_calibration(diagnosis.calibration))
+    after = {one.code: one.figure_after.explanation for one in diagnosis.causes if one.figure_after is not None}
     for finding in diagnosis.findings:
         say("")
         say(f"{finding.severity}: {finding.code}")
         if finding.explanation not in diagnosis.explanation:
             say_prose(finding.explanation, "  ")
+        if finding.code in after and finding.severity != "info":
+            say_prose(after[finding.code], "  ")
         for remedy in finding.remedies:
             say_prose(f"{remedy.name}: {remedy.reason}", "  ")
             if remedy.request is not None:

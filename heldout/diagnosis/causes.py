@@ -7,6 +7,7 @@ remaining gap, largest first. What only costs loss comes last.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from heldout.diagnosis.after_fixing import figure_after
 from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
@@ -84,7 +85,7 @@ def causes_of(facts: Facts, findings: Sequence[Finding], gap: Gap | None) -> tup
     else:
         placed.sort(key=_rank)
     first = {one.finding.code: one for one in reversed(placed)}
-    return tuple(_cause(one) for one in placed if first[one.finding.code] is one)
+    return tuple(_cause(one, facts, gap) for one in placed if first[one.finding.code] is one)
 
 
 def caveats_of(causes: Sequence[Cause]) -> tuple[str, ...]:
@@ -114,7 +115,7 @@ def _rank(placed: _Placed) -> tuple[int, float, int, int]:
     return TIERS.index(placed.tier), -size, code in CAVEATS, GRAVITY.index(placed.finding.severity)
 
 
-def _cause(placed: _Placed) -> Cause:
+def _cause(placed: _Placed, facts: Facts, gap: Gap | None) -> Cause:
     finding, effect, explains = placed.finding, placed.effect, placed.finding.explains
     return Cause(
         code=finding.code,
@@ -125,6 +126,7 @@ def _cause(placed: _Placed) -> Cause:
         loss_interval=None if explains is None else explains.loss_interval,
         what_to_do=finding.remedies[0].reason if finding.remedies else CAVEATS.get(finding.code, ""),
         effort=EFFORTS[finding.code],
+        figure_after=figure_after(finding, facts, gap),
     )
 
 

@@ -65,6 +65,18 @@ Effort = Literal[
 
 
 @dataclass(frozen=True)
+class FigureAfter:
+    """What a served figure reads now, and what it would read once a cause is fixed, both measured on the same images.
+
+    Those are the images without copies and with pixel values undone, where other causes are fixed first.
+    """
+
+    figure: Literal["test_accuracy", "validation_accuracy"]
+    now: float
+    after: float
+
+
+@dataclass(frozen=True)
 class Cause:
     """A finding that matters, at its place in the order in which to fix things.
 
@@ -72,6 +84,7 @@ class Cause:
         negative; None where that is not known. interval: of 95%; None where there is none.
     loss: what it explains of the loss, in nats.
     effort: the least that it takes to fix it.
+    figure_after: what accuracy would read once it is fixed; None where that was not measured.
     """
 
     code: str
@@ -82,6 +95,7 @@ class Cause:
     loss_interval: Bounds | None
     what_to_do: str
     effort: Effort
+    figure_after: FigureAfter | None = None
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Headlines and summaries for faults in the data and in the figures."""
 
+from heldout.diagnosis.after_fixing import before_and_renamed, most_copied
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels, levels_of
 from heldout.diagnosis.headline_words import Words, of_100, share_of, whole_percents
 from heldout.diagnosis.words import counted
-from heldout.stored.gap import HeldOutCopies, Tally
 
 
 def describe_other_pixels(facts: Facts, finding: Finding) -> Words:
@@ -23,7 +23,7 @@ def describe_other_pixels(facts: Facts, finding: Finding) -> Words:
 
 def describe_leakage(facts: Facts, finding: Finding) -> Words:
     action, then = "Remove the copies and measure again", "remove the copies"
-    found = _most_copied(facts)
+    found = most_copied(facts)
     if found is None:
         figures = {name: finding.evidence.get(f"{name}_accuracy") for name in ("validation", "test")}
         if None in figures.values():
@@ -50,42 +50,12 @@ def describe_leakage(facts: Facts, finding: Finding) -> Words:
     return Words(headline, effect, action, then)
 
 
-def _most_copied(facts: Facts) -> tuple[str, HeldOutCopies, Tally] | None:
-    """The held-out split that copies change most: its name, its parts and all of it."""
-    gap = facts.gap
-    if gap is None:
-        return None
-    splits = (("test", gap.test_copies, gap.test), ("validation", gap.validation_copies, gap.validation))
-    found = [
-        (name, copies, whole)
-        for name, copies, whole in splits
-        if copies is not None and copies.copied is not None and whole is not None
-    ]
-    return max(found, key=_flattery, default=None)
-
-
-def _flattery(split: tuple[str, HeldOutCopies, Tally]) -> float:
-    _, copies, whole = split
-    return 1.0 if copies.clean is None else abs(accuracy_of(whole) - accuracy_of(copies.clean))
-
-
-def _before_and_renamed(facts: Facts, finding: Finding, split: str) -> tuple[float, float | None]:
-    """Accuracy with the labels as they are and with the classes renamed, by the finding or by the measured gap."""
-    evidence, gap = finding.evidence, facts.gap
-    if f"{split}_accuracy_renamed" in evidence:
-        return float(evidence[f"{split}_accuracy"]), float(evidence[f"{split}_accuracy_renamed"])
-    levels = None if gap is None or gap.labels is None or split != "test" else levels_of(gap)
-    if levels is None:
-        return float(evidence.get(f"{split}_accuracy", 0.0)), None
-    return accuracy_of(levels.pixels_undone), accuracy_of(levels.labels_renamed)
-
-
 def describe_label_order(facts: Facts, finding: Finding) -> Words:
     evidence = finding.evidence
     split = evidence.get("split", "test")
     name, figures = ("Validation", facts.validation) if split == "validation" else ("Test", facts.test)
     fix = f"rename the {split} classes"
-    before, renamed = _before_and_renamed(facts, finding, split)
+    before, renamed = before_and_renamed(facts, finding, split)
     worse = ""
     if evidence.get("worse_than_guessing") and figures is not None:
         guessing = f"guessing gives {round(100 / max(2, len(facts.classes)))}"

@@ -6,8 +6,9 @@ from pydantic import Field
 
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.confidence import Certainty, certainty_of
-from heldout.diagnosis.findings import Cause, Effort, Remedy, Tier
+from heldout.diagnosis.findings import Cause, Effort, FigureAfter, Remedy, Tier
 from heldout.diagnosis.gap.budget import Gap, How, TermCode, accuracy_of
+from heldout.diagnosis.headline_words import whole_percents
 from heldout.intervals import wilson_interval
 from heldout.markup import table
 from heldout.stored.final import Figure, SplitResult
@@ -116,6 +117,24 @@ class FindingView(View):
     confidence: float | None = Field(None, description="Probability that the finding is true; null if not calibrated.")
 
 
+class FigureAfterView(View):
+    """What a served figure would read once a cause is fixed, measured on the same images as `now`.
+
+    Those are the images without copies and with pixel values undone, where other causes are fixed first.
+    """
+
+    figure: Literal["test_accuracy", "validation_accuracy"]
+    now: float
+    after: float
+    explanation: str = Field(description="The same as a sentence.")
+
+    @classmethod
+    def of(cls, found: FigureAfter) -> "FigureAfterView":
+        after, now = whole_percents(found.after, found.now)
+        name = found.figure.replace("_", " ").capitalize()
+        return cls(**vars(found), explanation=f"{name} would read {after} instead of {now}.")
+
+
 class CauseView(View):
     """A finding that matters, at its place in the order in which to fix things."""
 
@@ -135,6 +154,9 @@ class CauseView(View):
     effort: Effort = Field(description="The least that it takes to fix it.")
     request: RequestView | None = Field(
         None, description="Fixes the job's dataset in a new version; null where the service cannot do it."
+    )
+    figure_after: FigureAfterView | None = Field(
+        None, description="What accuracy would read once it is fixed; null where that was not measured."
     )
 
 
@@ -218,7 +240,9 @@ def _cause_of(cause: Cause, diagnosis: Diagnosis, dataset_id: str | None) -> Cau
     """With the first request that fixes it."""
     remedies = [remedy for one in diagnosis.findings if one.code == cause.code for remedy in one.remedies]
     requests = (_remedy_of(remedy, dataset_id).request for remedy in remedies)
-    return CauseView(**vars(cause), request=next((one for one in requests if one is not None), None))
+    after = None if cause.figure_after is None else FigureAfterView.of(cause.figure_after)
+    request = next((one for one in requests if one is not None), None)
+    return CauseView(**{**vars(cause), "figure_after": after, "request": request})
 
 
 def _remedy_of(remedy: Remedy, dataset_id: str | None) -> RemedyView:

@@ -152,6 +152,7 @@ def _gap_blocks(diagnosis: DiagnosisView) -> list[Block]:
         Heading("Why is it worse on new images?"),
         Paragraph(_plain(f"{diagnosis.headline} {diagnosis.summary}")),
         Paragraph(f"Verdict `{diagnosis.verdict}`: {_plain(diagnosis.explanation)}"),
+        *(Paragraph(one.figure_after.explanation) for one in diagnosis.causes if one.figure_after is not None),
         *(Paragraph(f"Left out, `{one.code}`: {_plain(one.detail)}") for one in diagnosis.left_out),
     ]
     if diagnosis.gap is not None:

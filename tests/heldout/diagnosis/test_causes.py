@@ -15,6 +15,7 @@ from heldout.diagnosis.headlines import WORDS
 from heldout.diagnosis.precedence import RULES
 from heldout.stored.audit import AuditFinding
 from heldout.stored.suspects import SplitLabels
+from heldout.views.diagnosis import DiagnosisView
 from tests.heldout.diagnosis.made import FINE, OVERFIT, history, spec
 from tests.heldout.diagnosis.made_gap import Made, answers
 
@@ -192,6 +193,31 @@ def test_labels_are_not_called_noise_by_a_few_images_of_each_class():
     made = Made(answers(1.0, 99), answers(0.1, 1000, 1), answers(0.1, 1000, 2))
     assert "memorised_noise" not in codes(judged(made, OVERFIT))
     assert "memorised_noise" in codes(judged(replace(made, train=answers(1.0, 100)), OVERFIT))
+
+
+# --- what the figures would be ---------------------------------------------------------------------------
+
+
+def test_a_cause_says_what_accuracy_would_read_once_it_is_fixed():
+    train, validation, served = answers(0.99, 3000), answers(0.5, 1000, 1), answers(0.72, 1000, 2)
+    copied = served.right & (np.arange(1000) < 500)
+    clean = served.right[~copied].mean()
+    inverted = Made(train, validation, answers(0.09, 1000, 2), pixels=answers(0.46, 1000, 3), pixels_choice="inversion")
+    said = [
+        (Made(train, validation, served, test_copied=copied), "leakage", f"{100 * clean:.0f}% instead of 72%"),
+        (inverted, "scale_mismatch", "46% instead of 9%"),
+        (replace(inverted, pixels=None, labels=answers(0.4, 1000, 3)), "label_order_mismatch", "40% instead of 9%"),
+    ]
+    for made, code, figures in said:
+        [cause] = [one for one in DiagnosisView.of(judged(made)).causes if one.code == code]
+        assert cause.figure_after.figure == "test_accuracy"
+        assert cause.figure_after.explanation == f"Test accuracy would read {figures}."
+
+
+def test_a_cause_whose_effect_was_not_measured_says_nothing_of_that():
+    made = Made(answers(0.99, 3000), answers(0.9, 1000, 1), answers(0.7, 1000, 2))
+    found = judged(made, audit=audit_of("split_shift", split="test", effect=0.3))
+    assert [cause.figure_after for cause in found.causes] == [None] * len(found.causes)
 
 
 # --- the rest of the gap ---------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ function CauseButton({ cause, diagnosis, dataset, job }: Props & { cause: Cause 
 
 function Details({ diagnosis, dataset, job }: Props) {
   const isOpen = inQuery('why') !== ''
-  const { confidence, caveats, left_out, findings, gap } = diagnosis
+  const { causes, confidence, caveats, left_out, findings, gap } = diagnosis
   return (
     <details
       class="details"
@@ -112,6 +112,7 @@ function Details({ diagnosis, dataset, job }: Props) {
           <div key={one.code} class="finding">
             <h3>{capital(verdictWord(one.code)[0])}</h3>
             {!diagnosis.explanation.includes(one.explanation) && <p>{one.explanation}</p>}
+            {one.severity !== 'info' && <p>{causes?.find((cause) => cause.code === one.code)?.figure_after?.explanation}</p>}
             <Remedies dataset={dataset} job={job} finding={one} />
           </div>
         ))}
