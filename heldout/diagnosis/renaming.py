@@ -1,8 +1,98 @@
-"""Which renaming of the classes would make most answers right."""
+"""Which renaming of the classes would make most answers right, and how many labels of a split it explains."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
 
-from heldout.diagnosis.thresholds import MAX_DIGITS
+from heldout.diagnosis.thresholds import MAX_DIGITS, PRIOR_ANSWERS
+
+Counts = Sequence[Sequence[int]]  # (classes, classes), rows the labels and columns the answers
+_NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+@dataclass(frozen=True)
+class Part:
+    """How well a renaming of a part of a split's labels explains its answers, beside those of another split.
+
+    share: of the labels that are renamed. answered: shares of the images answered as they would be then, of this split
+        and of the other one.
+    right: shares answered as labelled, likewise. explained: of what the answers differ by. classes: share of the
+        expected images that are of classes where at least half of them are seen.
+    """
+
+    share: float
+    answered: tuple[float, float]
+    right: tuple[float, float]
+    explained: float
+    classes: float
+    counts: tuple[int, int]
+
+
+def part_renamed(split: Counts, other: Counts, renaming: Sequence[int]) -> Part | None:
+    """None where the other split has no images of the renamed classes, or does not know them."""
+    moved = [label for label, means in enumerate(renaming) if means != label]
+    counts = sum(sum(split[label]) for label in moved), sum(sum(other[label]) for label in moved)
+    if not all(counts):
+        return None
+    here, there = (
+        (sum(of[label][renaming[label]] for label in moved) / count, sum(of[label][label] for label in moved) / count)
+        for of, count in zip((split, other), counts, strict=True)
+    )
+    if there[1] <= there[0]:
+        return None
+    share = min(1.0, max(0.0, (here[0] - there[0]) / (there[1] - there[0])))
+    usual = _smoothed(other)
+    mixed = [
+        [(1 - share) * one + share * two for one, two in zip(usual[label], usual[means], strict=True)]
+        for label, means in enumerate(renaming)
+    ]
+    plain, best = _log_likelihood(split, usual), _log_likelihood(split, [_shares(row) for row in split])
+    expected = seen = 0.0
+    for label in moved:
+        answer, count = renaming[label], sum(split[label])
+        more = count * (mixed[label][answer] - usual[label][answer])
+        if more > 0:
+            expected += more
+            seen += more * (split[label][answer] - count * usual[label][answer] >= more / 2)
+    return Part(
+        share,
+        (here[0], there[0]),
+        (here[1], there[1]),
+        (_log_likelihood(split, mixed) - plain) / (best - plain) if best > plain else 0.0,
+        seen / expected if expected else 0.0,
+        counts,
+    )
+
+
+def distance_of_classes(split: Counts, other: Counts, renaming: Sequence[int] | None = None) -> float:
+    """How far the class frequencies of two splits lie apart (total variation, 0 to 1), with the first one renamed."""
+    here, there = [0.0] * len(other), _shares([sum(row) for row in other])
+    for label, share in enumerate(_shares([sum(row) for row in split])):
+        here[label if renaming is None else renaming[label]] += share
+    return sum(abs(one - two) for one, two in zip(here, there, strict=True)) / 2
+
+
+def _smoothed(confusion: Counts) -> list[list[float]]:
+    """Shares of each row, with some answers added as all images are answered."""
+    classes, total = len(confusion), sum(map(sum, confusion))
+    usual = [(sum(column) + 0.5) / (total + 0.5 * classes) for column in zip(*confusion, strict=True)]
+    return [
+        [(one + PRIOR_ANSWERS * often) / (sum(row) + PRIOR_ANSWERS) for one, often in zip(row, usual, strict=True)]
+        for row in confusion
+    ]
+
+
+def _shares(row: Sequence[int]) -> list[float]:
+    return [one / max(1, sum(row)) for one in row]
+
+
+def _log_likelihood(counts: Counts, shares: Sequence[Sequence[float]]) -> float:
+    return sum(
+        one * log(share)
+        for row, of_row in zip(counts, shares, strict=True)
+        for one, share in zip(row, of_row, strict=True)
+        if one
+    )
 
 
 def best_renaming(confusion: Sequence[Sequence[int]], *, more_than: float) -> list[int] | None:
@@ -31,6 +121,8 @@ def best_renaming(confusion: Sequence[Sequence[int]], *, more_than: float) -> li
 def usual_renamings(classes: Sequence[str]) -> list[list[int]]:
     """What usually goes wrong: numbered from another number on, backwards, or by name instead of by number.
 
+    Numbers are sorted by their digits ("10" before "2") and, up to nine, as English words ("eight" before "five").
+
     Args:
         classes: names, in the order of their labels.
     Returns:
@@ -43,6 +135,9 @@ def usual_renamings(classes: Sequence[str]) -> list[list[int]]:
     by_number = sorted(labels, key=lambda label: _number_in(classes[label]))
     for order in (by_name, by_number):
         found += [order, [order.index(label) for label in labels]]
+    if all(name in map(str, range(len(_NUMBERS))) for name in classes):
+        spelled = sorted(labels, key=lambda label: _NUMBERS[int(classes[label])])
+        found += [spelled, [spelled.index(label) for label in labels]]
     for given, meant in ((by_number, by_name), (by_name, by_number)):
         found.append([meant[given.index(label)] for label in labels])
     unique = {tuple(renaming) for renaming in found if renaming != labels}

@@ -142,6 +142,21 @@ MAX_SELECTION_EFFECT = 0.02
 MIN_CRITICAL_SHIFT = 0.08
 # The same of one of the usual renamings: there are few of them, so that chance has less choice. (zoo, open sets)
 MIN_EXPLAINED_BY_USUAL = 0.5
+# Share of the images by which class frequencies differ from training's, from which on they can show a renaming. By as
+# much more they speak against one. (zoo, open sets)
+MIN_DISTANCE_OF_CLASSES = 0.12
+# Share of that distance that a renaming may leave. (zoo, open sets)
+MAX_DISTANCE_OF_RENAMED = 0.35
+# Answers that are added to each class, as all images are answered, before the answers of two splits are compared.
+# (zoo, open sets)
+PRIOR_ANSWERS = 4.0
+# Share of the labels from which on a renaming is of all of them. (zoo, open sets)
+MIN_WHOLE_SHARE = 0.9
+# Of a renaming of a part: what it must explain of how the answers differ, of what is missing beside the other split,
+# and in which share of the classes it must be seen. (zoo, open sets)
+MIN_EXPLAINED_BY_PART = 0.25
+MIN_MISSING_OF_PART = 0.4
+MIN_CLASSES_OF_PART = 0.5
 # Share of what pixels differ by that the audit's split explains. Smaller shifts are found where sources differ by
 # nature. (zoo, open sets)
 MIN_SHIFT_OF_IMAGES = 0.05

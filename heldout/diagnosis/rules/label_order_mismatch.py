@@ -5,24 +5,24 @@ from dataclasses import replace
 from typing import Any
 
 from heldout.diagnosis import remedies
-from heldout.diagnosis.effect import Effect
-from heldout.diagnosis.evaluation import SplitFigures, own_chance_of
+from heldout.diagnosis.compared_splits import are_undone, has_other_pixels, is_known, pairs_of
+from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.gap.budget import accuracy_of, counts_of, levels_of
-from heldout.diagnosis.renaming import best_renaming, usual_renamings
+from heldout.diagnosis.renaming import best_renaming
+from heldout.diagnosis.rules import usual_renamings
 from heldout.diagnosis.thresholds import (
     COMPARISON_CONFIDENCE,
     MAX_SELECTION_EFFECT,
     MIN_CRITICAL_SHIFT,
     MIN_EXPLAINED_BY_RENAMING,
-    MIN_EXPLAINED_BY_USUAL,
 )
 from heldout.diagnosis.undone_pixels import without_copies
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval, paired_interval, wilson_interval
 from heldout.mending import offers
-from heldout.stored.gap import PixelsUndone, StoredGap
+from heldout.stored.gap import StoredGap
 
 
 def find(facts: Facts) -> list[Finding]:
@@ -34,8 +34,11 @@ def find(facts: Facts) -> list[Finding]:
     if "label_order_mismatch" in facts.audited:
         found = list(facts.audited["label_order_mismatch"])
     else:
-        found = _by_confusion(facts) if facts.budget is None else _measured(facts)
-        found = found or _by_usual_renaming(facts) or ([] if split is None else _without_renaming(facts, split))
+        if facts.budget is None:
+            found = _by_confusion(facts)
+        else:
+            found = _usually_renamed(facts) or _measured(facts) or usual_renamings.find_part(facts)
+        found = found or ([] if split is None else _without_renaming(facts, split))
     worse = {} if split is None else {"worse_than_guessing": True, "by_answers": True}
     return [replace(one, evidence=one.evidence | worse) for one in found]
 
@@ -47,106 +50,30 @@ def worse_than_guessing(facts: Facts) -> str | None:
     """
     if facts.budget is None:
         return None
-    for split, figures, other in (
-        ("test", facts.test, facts.validation),
-        ("validation", facts.validation, facts.test),
-    ):
-        if figures is not None and other is not None and len(facts.classes) > 1:
+    for split, figures, other in pairs_of(facts):
+        if len(facts.classes) > 1:
             high = wilson_interval(*_right_in(facts, split, figures), COMPARISON_CONFIDENCE)[1]
-            if high < 1 / len(facts.classes) and _is_known(facts, other) and not _has_other_pixels(facts, split):
+            if high < 1 / len(facts.classes) and is_known(facts, other) and not has_other_pixels(facts, split):
                 return split
     return None
 
 
-def _has_other_pixels(facts: Facts, split: str) -> bool:
-    """Whether the audit found wrong pixel values that nothing has undone; they alone can cause such answers."""
-    if split == "test" and facts.gap is not None and facts.gap.pixels is not None:
-        return False
-    return any(one.evidence.get("split") == split for one in facts.audited.get("scale_mismatch", ()))
-
-
-def _is_known(facts: Facts, figures: SplitFigures | None) -> bool:
-    """Whether accuracy on a split is surely above guessing; True if the split is missing."""
-    if figures is None:
-        return True
-    low, _ = wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)
-    return low > own_chance_of(figures, max(2, len(facts.classes)))
-
-
 def _right_in(facts: Facts, split: str, figures: SplitFigures) -> tuple[int, int]:
     """Correct answers and images; for test with pixel values undone, because wrong pixels also cause bad answers."""
-    if split == "test" and facts.gap is not None and facts.gap.pixels is not None and _are_undone(facts.gap.pixels):
+    if split == "test" and facts.gap is not None and facts.gap.pixels is not None and are_undone(facts.gap.pixels):
         return counts_of(facts.gap.pixels.tally)
     return figures.counts
 
 
-def _are_undone(pixels: PixelsUndone | None) -> bool:
-    """Whether test is answered better with its pixels undone, beyond chance."""
-    if pixels is None:
-        return False
-    change = pixels.change
-    interval = paired_interval(change.gained, change.lost, change.count)
-    return Effect((change.gained - change.lost) / change.count, interval).matters
-
-
-def _by_usual_renaming(facts: Facts) -> list[Finding]:
-    """The usual mistakes of numbering, each tried on all images of a held-out split: they share the false alarms.
-
-    One has to bring back half of what is missing beside the other split. What it would bring by chance, because a
-    frequent answer gets the name of a frequent class, does not count.
-    """
-    if facts.budget is None:
+def _usually_renamed(facts: Facts) -> list[Finding]:
+    found = usual_renamings.whole_split(facts)
+    if found is None:
         return []
-    classes = len(facts.classes)
-    found = []
-    for split, figures, other in (
-        ("test", facts.test, facts.validation),
-        ("validation", facts.validation, facts.test),
-    ):
-        if figures is None or other is None or len(figures.confusion) != classes:
-            continue
-        if _has_other_pixels(facts, split) or (
-            split == "test" and facts.gap is not None and _are_undone(facts.gap.pixels)
-        ):
-            continue  # its confusion is that of other pixels
-        renaming = _best_usual(figures, facts.classes, other.accuracy - figures.accuracy)
-        if renaming is not None:
-            found.append(_usually_renamed(facts, split, figures, *renaming))
-    return found[:1]
-
-
-def _best_usual(
-    figures: SplitFigures, classes: Sequence[str], missing: float
-) -> tuple[list[int], float, tuple[float, float]] | None:
-    """The usual renaming that surely gains most, with its gain and interval; None if none surely gains."""
-    renamings = usual_renamings(classes)
-    confidence = 1 - (1 - COMPARISON_CONFIDENCE) / max(1, len(renamings))
-    best, at_least, count = None, MAX_SELECTION_EFFECT, sum(map(sum, figures.confusion))
-    for renaming in renamings:
-        moved = [label for label in range(len(classes)) if renaming[label] != label]
-        gained = sum(figures.confusion[label][renaming[label]] for label in moved)
-        lost = sum(figures.confusion[label][label] for label in moved)
-        gain, (low, high) = (gained - lost) / count, paired_interval(gained, lost, count, confidence)
-        by_chance = own_chance_of(figures, len(classes), renaming) - own_chance_of(figures, len(classes))
-        if low - max(0.0, by_chance) > at_least and gain >= MIN_EXPLAINED_BY_USUAL * missing:
-            best, at_least = (renaming, gain, (low, high)), low
-    return best
-
-
-def _usually_renamed(
-    facts: Facts,
-    split: str,
-    figures: SplitFigures,
-    renaming: Sequence[int],
-    gain: float,
-    interval: tuple[float, float],
-) -> Finding:
-    severity: Severity = "critical" if interval[0] > MIN_CRITICAL_SHIFT else "warning"
     names = facts.classes
-    meant = {names[given]: names[means] for given, means in enumerate(renaming) if given != means}
-    evidence = {"split": split, "difference_interval": [*interval], "by_answers": True}
-    before, mend = figures.accuracy, offers.renaming(split, meant)
-    return _finding(facts, before, before + gain, renaming, severity, evidence, mend)
+    meant = {names[given]: names[means] for given, means in enumerate(found.renaming) if given != means}
+    evidence = {"split": found.split, "difference_interval": [*found.interval], "by_answers": True}
+    after, mend = found.before + found.gain, offers.renaming(found.split, meant)
+    return [_finding(facts, found.before, after, found.renaming, found.severity, evidence, mend)]
 
 
 def _without_renaming(facts: Facts, split: str) -> list[Finding]:
@@ -179,7 +106,7 @@ def _measured(facts: Facts) -> list[Finding]:
     renaming = next((one for one in labels.renamings if one is not None), None)
     change = labels.change
     low, high = paired_interval(change.gained, change.lost, change.count, COMPARISON_CONFIDENCE)
-    if renaming is None or low <= MAX_SELECTION_EFFECT or not _is_known(facts, facts.validation):
+    if renaming is None or low <= MAX_SELECTION_EFFECT or not is_known(facts, facts.validation):
         return []
     before, after = accuracy_of(levels.pixels_undone), accuracy_of(levels.labels_renamed)
     evidence = {"difference_interval": [low, high]}

@@ -1,0 +1,154 @@
+"""The usual mistakes of numbering classes, in a whole held-out split or in a part of one. Few images tell them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from heldout.diagnosis import remedies
+from heldout.diagnosis.compared_splits import pairs_by_answers
+from heldout.diagnosis.evaluation import SplitFigures, own_chance_of
+from heldout.diagnosis.facts import Facts
+from heldout.diagnosis.findings import Finding, Severity
+from heldout.diagnosis.renaming import Part, distance_of_classes, part_renamed, usual_renamings
+from heldout.diagnosis.thresholds import (
+    COMPARISON_CONFIDENCE,
+    MAX_DISTANCE_OF_RENAMED,
+    MAX_SELECTION_EFFECT,
+    MIN_CLASSES_OF_PART,
+    MIN_CRITICAL_SHIFT,
+    MIN_DISTANCE_OF_CLASSES,
+    MIN_EXPLAINED_BY_PART,
+    MIN_EXPLAINED_BY_USUAL,
+    MIN_MISSING_OF_PART,
+    MIN_SURE_EFFECT,
+    MIN_WHOLE_SHARE,
+)
+from heldout.diagnosis.words import percent
+from heldout.intervals import newcombe_interval, paired_interval
+
+
+@dataclass(frozen=True)
+class Renamed:
+    """A split whose classes have other names. gain: accuracy that the right names bring back.
+
+    share: of the labels; None where it is all of them.
+    """
+
+    split: str
+    renaming: Sequence[int]
+    before: float
+    gain: float
+    interval: tuple[float, float]
+    share: float | None = None
+
+    @property
+    def severity(self) -> Severity:
+        return "critical" if self.interval[0] > MIN_CRITICAL_SHIFT else "warning"
+
+
+def whole_split(facts: Facts) -> Renamed | None:
+    """The usual renaming of a whole held-out split that surely makes answers right.
+
+    It has to bring back half of what is missing beside the other split. What it would bring by chance, because a
+    frequent answer gets the name of a frequent class, does not count, unless the class frequencies say the same.
+    """
+    for split, figures, other in pairs_by_answers(facts):
+        found = _best_whole(facts, split, figures, other)
+        if found is not None:
+            return found
+    return None
+
+
+def _best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
+    renamings = usual_renamings(facts.classes)
+    best, at_least = None, MAX_SELECTION_EFFECT
+    count, missing = sum(map(sum, figures.confusion)), other.accuracy - figures.accuracy
+    known = other.confusion if facts.train is None or not facts.train.confusion else facts.train.confusion
+    as_they_are = distance_of_classes(figures.confusion, known)
+    for renaming in renamings:
+        moved = [label for label, means in enumerate(renaming) if means != label]
+        gained = sum(figures.confusion[label][renaming[label]] for label in moved)
+        lost = sum(figures.confusion[label][label] for label in moved)
+        gain, (low, high) = (gained - lost) / count, paired_interval(gained, lost, count, _confidence(renamings))
+        by_chance = own_chance_of(figures, len(renaming), renaming) - own_chance_of(figures, len(renaming))
+        least, distance = at_least, distance_of_classes(figures.confusion, known, renaming)
+        if distance <= MAX_DISTANCE_OF_RENAMED * as_they_are and as_they_are >= MIN_DISTANCE_OF_CLASSES:
+            by_chance = 0.0
+        elif distance >= as_they_are + MIN_DISTANCE_OF_CLASSES:
+            least = max(at_least, MIN_CRITICAL_SHIFT)
+        if low - max(0.0, by_chance) > least and gain >= MIN_EXPLAINED_BY_USUAL * missing:
+            best, at_least = Renamed(split, renaming, figures.accuracy, gain, (low, high)), low
+    return best
+
+
+def find_part(facts: Facts) -> list[Finding]:
+    """A part of a held-out split whose labels are numbered in another order.
+
+    Its images are answered as that order says, more often than those of the other split, which is answered better for
+    that, in most classes.
+    """
+    for split, figures, other in pairs_by_answers(facts):
+        found = _best_part(facts, split, figures, other)
+        if found is not None:
+            return [_finding(facts, found)]
+    return []
+
+
+def _best_part(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
+    renamings = usual_renamings(facts.classes)
+    best, most = None, 0.0
+    for renaming in renamings:
+        part = part_renamed(figures.confusion, other.confusion, renaming)
+        if part is None or not _is_seen(part) or part.explained <= most:
+            continue
+        answered = (round(share * count) for share, count in zip(part.answered, part.counts, strict=True))
+        here, there = zip(answered, part.counts, strict=True)
+        low, high = newcombe_interval(here, there, _confidence(renamings))
+        if low > MIN_SURE_EFFECT:
+            moved = part.counts[0] / max(1, sum(map(sum, figures.confusion)))
+            gain, interval = (part.answered[0] - part.answered[1]) * moved, (low * moved, high * moved)
+            best, most = Renamed(split, renaming, figures.accuracy, gain, interval, part.share * moved), part.explained
+    return best
+
+
+def _is_seen(part: Part) -> bool:
+    gain, missing = part.answered[0] - part.answered[1], part.right[1] - part.right[0]
+    return (
+        gain > 0
+        and part.share < MIN_WHOLE_SHARE
+        and missing >= MIN_MISSING_OF_PART * gain
+        and part.explained >= MIN_EXPLAINED_BY_PART
+        and part.classes >= MIN_CLASSES_OF_PART
+    )
+
+
+def _confidence(renamings: Sequence[Sequence[int]]) -> float:
+    """All renamings that are tried share the false alarms."""
+    return 1 - (1 - COMPARISON_CONFIDENCE) / max(1, len(renamings))
+
+
+def _finding(facts: Facts, found: Renamed) -> Finding:
+    split, names, share = found.split, facts.classes, found.share or 0.0
+    other = "validation" if split == "test" else "test"
+    after = found.before + found.gain
+    label = next(label for label, means in enumerate(found.renaming) if means != label)
+    example = f"for example, {names[found.renaming[label]]!r} where the label says {names[label]!r}"
+    return Finding(
+        "label_order_mismatch",
+        found.severity,
+        f"About {percent(share)} of the {split} labels seem to number the classes in another order than training and "
+        f"{other} do: these images are answered as that order says ({example}). {split.capitalize()} accuracy is "
+        f"{percent(found.before)}, and would be about {percent(after)} with these labels put right.",
+        {
+            "split": split,
+            "share": share,
+            f"{split}_accuracy": found.before,
+            f"{split}_accuracy_renamed": after,
+            "difference_interval": [*found.interval],
+            "by_answers": True,
+        },
+        (
+            remedies.mend_data(
+                f"Find which {split} labels were numbered by another list of classes, and number them as training is."
+            ),
+        ),
+    )
