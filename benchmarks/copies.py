@@ -58,7 +58,7 @@ def main() -> None:
         cells = []
         for name, images in sets.items():
             recall, others = score(images[:MOST], change, alone[name])
-            cells.append(f"{100 * recall:.1f} %" + (f" +{len(others)}" if len(others) else ""))
+            cells.append(f"{100 * recall:.1f}%" + (f" +{len(others)}" if len(others) else ""))
             sheets += [sheet_of(images[:MOST], pair) for pair in others]
         print(f"{kind:24}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
     sheets += [sheet_of(sets[name], pair) for name, copies in alone.items() for pair in copies.near]
@@ -183,7 +183,7 @@ KINDS: dict[str, Callable[[Images, np.random.Generator], Images]] = {
     "noise of 4 levels": noisy,
     "6 levels brighter": lambda values, random: brightened(values, 1, 6),
     "30 levels brighter": lambda values, random: brightened(values, 1, 30),
-    "20 % darker": lambda values, random: brightened(values, 0.8, 0),
+    "20% darker": lambda values, random: brightened(values, 0.8, 0),
     "shifted by 1": lambda values, random: shifted(values, random, 1),
     "shifted by 2": lambda values, random: shifted(values, random, 2),
     "shifted by 3": lambda values, random: shifted(values, random, 3),
@@ -192,11 +192,11 @@ KINDS: dict[str, Callable[[Images, np.random.Generator], Images]] = {
     "mirrored": lambda values, random: values[:, ::-1],
     "mirrored, shifted by 1": lambda values, random: shifted(values[:, ::-1], random, 1),
     "mirrored, JPEG 75": lambda values, random: jpeg(np.ascontiguousarray(values[:, ::-1]), 75),
-    "5 % larger": lambda values, random: scaled(values, 1.05),
-    "10 % larger": lambda values, random: scaled(values, 1.1),
-    "10 % smaller": lambda values, random: scaled(values, 0.9),
-    "cropped by 5 %": lambda values, random: cropped(values, random, 0.05),
-    "cropped by 10 %": lambda values, random: cropped(values, random, 0.1),
+    "5% larger": lambda values, random: scaled(values, 1.05),
+    "10% larger": lambda values, random: scaled(values, 1.1),
+    "10% smaller": lambda values, random: scaled(values, 0.9),
+    "cropped by 5%": lambda values, random: cropped(values, random, 0.05),
+    "cropped by 10%": lambda values, random: cropped(values, random, 0.1),
 }
 
 if __name__ == "__main__":

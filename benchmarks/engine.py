@@ -132,7 +132,7 @@ def _estimate_lines(
         return
     yield (
         f"`dry_run`'s `seconds_per_epoch` against {len(errors)} real jobs: off by "
-        f"{100 * statistics.median(errors):.0f} % in the median, {100 * max(errors):.0f} % at worst ("
+        f"{100 * statistics.median(errors):.0f}% in the median, {100 * max(errors):.0f}% at worst ("
         + "; ".join(f"{guess:.2f} for {real:.2f} s" for guess, real in pairs if guess is not None)
         + ")."
     )

@@ -102,9 +102,9 @@ def parts_table(rows: dict[str, Row], waits: list[float], checkpoint_shares: lis
         ]
         yield (
             f"| {letter}: measuring the training and the validation split, share of a naive epoch | "
-            f"{spread(shares, ' %', 100)} | 19 · 12 % |"
+            f"{spread(shares, '%', 100)} | 19 · 12% |"
         )
-    yield f"| A: a checkpoint, share of the engine's own epoch | {spread(checkpoint_shares, ' %', 100)} | 5 · 2 % |"
+    yield f"| A: a checkpoint, share of the engine's own epoch | {spread(checkpoint_shares, '%', 100)} | 5 · 2% |"
 
 
 def flops_table(rows: dict[str, Row], spec_of: Callable[[str], dict[str, Any]]) -> Iterator[str]:
@@ -123,7 +123,7 @@ def flops_table(rows: dict[str, Row], spec_of: Callable[[str], dict[str, Any]]) 
         reached = [step * epochs_median(one.metrics[0], "images_per_second") for one in row.ours]
         cores = row.ours[-1].jobs[0].engine["towers"]
         middle = statistics.median(reached)
-        yield f"| {letter} | {middle / 1e9:.0f} | {100 * middle / peaks.get(cores, peaks[CORES]):.0f} % |"
+        yield f"| {letter} | {middle / 1e9:.0f} | {100 * middle / peaks.get(cores, peaks[CORES]):.0f}% |"
 
 
 def epochs_median(metrics: Any, name: str) -> float:
@@ -145,7 +145,7 @@ def spread(values: Sequence[float], unit: str = "", factor: float = 1.0) -> str:
 
 
 def _cpu_share(sides: Sequence[Service] | Sequence[Naive]) -> str:
-    return f"{100 * statistics.median(side.cpu_s / side.wall_s / CORES for side in sides):.0f} %"
+    return f"{100 * statistics.median(side.cpu_s / side.wall_s / CORES for side in sides):.0f}%"
 
 
 def _version_of(package: str) -> str:

@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def show(found: dict[str, list[float]]) -> None:
-    """Test accuracy of each arm, and its difference from scratch with a 95 % interval (paired, Student's t)."""
+    """Test accuracy of each arm, and its difference from scratch with a 95% interval (paired, Student's t)."""
     print("| arm | test accuracy | more than from scratch |\n|---|---|---|")
     base = found["from scratch"]
     for arm, values in found.items():

@@ -68,10 +68,10 @@ def main(arguments: list[str]) -> None:
     for name, network in chosen.items():
         peak = _peak_of(network, given.precision)
         peaks.append(peak)
-        cells = (f"{peak.expected / MIB:,.0f}", f"{peak.measured / MIB:,.0f}", f"{100 * peak.share:.0f} %")
+        cells = (f"{peak.expected / MIB:,.0f}", f"{peak.measured / MIB:,.0f}", f"{100 * peak.share:.0f}%")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     near = sum(1 - WITHIN <= peak.share <= 1 + WITHIN for peak in peaks)
-    print(f"\n{near} of {len(peaks)} are within {100 * WITHIN:.0f} %. TensorFlow alone: {BASE_BYTES / MIB:,.0f} MiB.")
+    print(f"\n{near} of {len(peaks)} are within {100 * WITHIN:.0f}%. TensorFlow alone: {BASE_BYTES / MIB:,.0f} MiB.")
     if given.fit:
         _print_fit(peaks)
 

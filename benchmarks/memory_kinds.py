@@ -66,7 +66,7 @@ class Sampler:
         self._known = {one.pid for one in self._root.children(recursive=True)}
         self._peak = 0
         yield
-        share = f"{100 * reserved / self._peak:.0f} %" if self._peak else "–"
+        share = f"{100 * reserved / self._peak:.0f}%" if self._peak else "–"
         print(f"| {what} | {self._peak / MIB:,.0f} | {reserved / MIB:,.0f} | {share} |", flush=True)
 
     def _look(self) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from heldout.diagnosis.words import counted
 from heldout.errors import FieldError, InvalidSpec
 from heldout.layers import NetworkPlan, Shape
 from heldout.model_facts import ModelFacts
 from heldout.spec import JobSpec
+from heldout.words import counted
 
 OUTPUT = "output"
 # Layers with weights that a spec's network has at most, the weights of one, and their dimensions.

@@ -175,7 +175,7 @@ def tables() -> Iterator[str]:
             mean(float(one.correct.mean()) for one in base),
             mean(one.referee_accuracy for one in base),
         )
-        shares = "sealed" if condition.key in SEALED else " · ".join(f"{100 * share:.1f} %" for share in figures)
+        shares = "sealed" if condition.key in SEALED else " · ".join(f"{100 * share:.1f}%" for share in figures)
         folds = condition.folds or "–"
         yield f"| {condition.key} | {counts} | {folds} | {condition.epochs} | {len(trainings)} | {shares} |"
 

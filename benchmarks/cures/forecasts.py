@@ -173,7 +173,7 @@ def refusals(reals: Sequence[Real]) -> dict[str, tuple[int, int]]:
 
 
 def better_by(missed: Mapping[str, Sequence[float]], rival: str) -> tuple[float, float]:
-    """The 95 % interval of by how many points the rival misses more, curves drawn anew."""
+    """The 95% interval of by how many points the rival misses more, curves drawn anew."""
     more = np.array(missed[rival]) - np.array(missed[OURS])
     drawn = np.random.default_rng(0).integers(0, len(more), (BOOTSTRAPS, len(more)))
     low, high = np.quantile(more[drawn].mean(axis=1), [0.025, 0.975])
@@ -194,9 +194,9 @@ def main(arguments: list[str]) -> None:
         for name in found.missed:
             beside = "" if name == OURS else " (more by {:+.2f} to {:+.2f})".format(*better_by(found.missed, name))
             print(f"  {name}: misses by {found.mean(name):.2f} points{beside}")
-        print(f"  in the interval: {100 * found.covered:.0f} %; half its width, of the forecast: {found.width:.2f}")
+        print(f"  in the interval: {100 * found.covered:.0f}%; half its width, of the forecast: {found.width:.2f}")
         for kind, (refused, count) in refusals(reals).items():
-            print(f"  planted, {kind}: {refused} of {count} refused ({100 * refused / count:.0f} %)")
+            print(f"  planted, {kind}: {refused} of {count} refused ({100 * refused / count:.0f}%)")
 
 
 if __name__ == "__main__":

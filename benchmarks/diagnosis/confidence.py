@@ -46,7 +46,7 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
     yield (
         f"{len(chosen)} trainings of the draws {', '.join(map(str, sorted(draws)))}: {without} verdicts have no "
         f"confidence, and of {len(chosen) - without - len(told)} others the truth is not known. These {len(told)} are "
-        f"left, of which {100 * right.mean():.1f} % are right."
+        f"left, of which {100 * right.mean():.1f}% are right."
     )
     yield ""
     yield "| confidence, a tenth of the verdicts each | mean confidence | right |"
@@ -62,7 +62,7 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
     yield ""
     yield (
         f"The expected calibration error over {BINS} bins of equally many verdicts is "
-        f"**{calibration_error(chances, right):.3f}** ({low:.3f}–{high:.3f}, 95 % of verdicts drawn with replacement)."
+        f"**{calibration_error(chances, right):.3f}** ({low:.3f}–{high:.3f}, 95% of verdicts drawn with replacement)."
     )
     yield ""
     yield _sure(chances, right)
@@ -99,8 +99,8 @@ def _sure(chances: Floats, right: Floats) -> str:
     sure = chances >= SURE
     low, high = wilson_interval(int(right[sure].sum()), int(sure.sum()))
     return (
-        f"Where the confidence is {SURE} or more ({100 * sure.mean():.0f} % of the verdicts), "
-        f"{int(right[sure].sum())} of {sure.sum()} are right: **{100 * right[sure].mean():.1f} %** "
+        f"Where the confidence is {SURE} or more ({100 * sure.mean():.0f}% of the verdicts), "
+        f"{int(right[sure].sum())} of {sure.sum()} are right: **{100 * right[sure].mean():.1f}%** "
         f"({100 * low:.1f}–{100 * high:.1f})."
     )
 
@@ -112,7 +112,7 @@ def _overfitting(verdicts: Sequence[Verdict]) -> Iterator[str]:
     ]
     by_verdict = [pair for pair in known if (pair[0].confidence or 0.0) >= SURE_OF_OVERFITTING]
     by_answer = [pair for pair in known if (pair[0].confidence_of_overfitting or 0.0) >= SURE_OF_OVERFITTING]
-    yield "| overfitting | trainings | precision | recall | F1 (95 % interval) |"
+    yield "| overfitting | trainings | precision | recall | F1 (95% interval) |"
     yield "|---|---|---|---|---|"
     for name, of_part in (
         ("all", known),
@@ -120,4 +120,4 @@ def _overfitting(verdicts: Sequence[Verdict]) -> Iterator[str]:
         (f"confidence of what is said about overfitting {SURE_OF_OVERFITTING} or more", by_answer),
     ):
         pairs: Pairs = [(one.of_overfitting[0], truth) for one, truth in of_part]
-        yield f"| {name} | {len(pairs)} ({100 * len(pairs) / len(known):.0f} %) | {cells(pairs)} |"
+        yield f"| {name} | {len(pairs)} ({100 * len(pairs) / len(known):.0f}%) | {cells(pairs)} |"

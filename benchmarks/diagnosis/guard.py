@@ -65,7 +65,7 @@ def _from_the_line(guarded: Outcome, patient: Sequence[Outcome]) -> str:
     low, high = bounds(np.asarray(drawn))
     return (
         "Beside the line through the patiences, at its share of epochs, the guard loses "
-        f"{100 * mean:+.2f} points in the mean ({100 * low:+.2f} to {100 * high:+.2f}, 95 %) and {100 * worst:+.2f} "
+        f"{100 * mean:+.2f} points in the mean ({100 * low:+.2f} to {100 * high:+.2f}, 95%) and {100 * worst:+.2f} "
         "where the worst tenth begins."
     )
 
@@ -108,4 +108,4 @@ def _epochs(record: Record) -> int:
 
 def _row(name: str, one: Outcome) -> str:
     spent, lost, worst = (100 * value for value in (one.spent.mean(), one.lost.mean(), np.quantile(one.lost, WORST)))
-    return f"| {name} | {spent:.1f} % | +{lost:.2f} % | +{worst:.1f} % |"
+    return f"| {name} | {spent:.1f}% | +{lost:.2f}% | +{worst:.1f}% |"

@@ -58,7 +58,7 @@ def _told_by(known: Judged) -> Iterator[str]:
 
     forest = RandomForestClassifier(500, min_samples_leaf=2, random_state=0)
     trees = GradientBoostingClassifier(n_estimators=200, subsample=0.7, random_state=0)
-    yield "| what tells overfitting | precision | recall | F1 (95 % interval) |"
+    yield "| what tells overfitting | precision | recall | F1 (95% interval) |"
     yield "|---|---|---|---|"
     yield f"| **the diagnosis** | {cells(_said(known, predicted_codes))} |"
     by_referee = cells(_said(known, _predicted_from_referee))
@@ -144,12 +144,12 @@ def _false_alarms() -> Iterator[str]:
         every = []
         for noise, halving in product(NOISES, HALVINGS):
             every.append([_alarms(length, noise, halving, memory) for memory in (0.0, MEMORY)])
-            yield f"| {length} | {100 * noise:.0f} % | {halving} epochs | {_percent(every[-1])} |"
+            yield f"| {length} | {100 * noise:.0f}% | {halving} epochs | {_percent(every[-1])} |"
         yield f"| {length} | all | | {_percent(np.mean(every, axis=0))} |"
 
 
 def _percent(shares: Iterable[float]) -> str:
-    return " | ".join(f"{100 * share:.1f} %" for share in shares)
+    return " | ".join(f"{100 * share:.1f}%" for share in shares)
 
 
 def _alarms(length: int, noise: float, halving: int, memory: float) -> float:

@@ -17,12 +17,12 @@ SHOWN = ("twice the images", "mild augmentation", "dropout of 0.25", "l2", "labe
 
 
 def tables(records: Sequence[Record]) -> Iterator[str]:
-    """Effects on the referee's accuracy and on the logarithm of its loss, with 95 % intervals (HC3)."""
+    """Effects on the referee's accuracy and on the logarithm of its loss, with 95% intervals (HC3)."""
     chosen = [record for record in records if _is_able(record)]
     rows = [_conditions(record) for record in chosen]
     names = [name for name in rows[0] if len({row[name] for row in rows}) > 1]
     given = sm.add_constant(np.array([[row[name] for name in names] for row in rows]))
-    yield f"{len(chosen)} trainings that answer {100 * KNOWN:.0f} % of their training images rightly."
+    yield f"{len(chosen)} trainings that answer {100 * KNOWN:.0f}% of their training images rightly."
     yield ""
     yield "| | trainings | held-out accuracy, points | held-out loss, percent |"
     yield "|---|---|---|---|"

@@ -66,7 +66,7 @@ def _codes(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]:
     said = {record.drawn.key: predicted_codes(record) for record in records}
     verdicts = {record.drawn.key: record.diagnosis().verdict for record in records}
     codes = sorted({code for record in records for code in known[record.drawn.key]})
-    yield "| verdict | true · false · apart | precision | recall | F1 (95 % interval) |"
+    yield "| verdict | true · false · apart | precision | recall | F1 (95% interval) |"
     yield "|---|---|---|---|---|"
     counted: list[Pairs] = []
     for code in codes:
@@ -99,7 +99,7 @@ def _rules(
     training_curve: str,
 ) -> Iterator[str]:
     of_part = judged(records, known)
-    yield "| rule for a rising loss | threshold | precision | recall | F1 (95 % interval) | the diagnosis leads by |"
+    yield "| rule for a rising loss | threshold | precision | recall | F1 (95% interval) | the diagnosis leads by |"
     yield "|---|---|---|---|---|---|"
     ours = [("loss_rises" in said(record), truth) for record, truth in of_part]
     yield f"| **the diagnosis** | | {cells(ours)} | |"
@@ -115,7 +115,7 @@ def _rules(
 def _other_verdicts_of_rivals(records: Sequence[Record], known: Mapping[str, Truth]) -> Iterator[str]:
     """Of the faults besides overfitting for which other programs have a name."""
     ours = {record.drawn.key: predicted_codes(record) for record in records}
-    yield "| program | verdict | precision | recall | F1 (95 % interval) | the diagnosis leads by |"
+    yield "| program | verdict | precision | recall | F1 (95% interval) | the diagnosis leads by |"
     yield "|---|---|---|---|---|---|"
     for rival in RIVALS:
         said = {record.drawn.key: rival.codes(record) for record in records}
@@ -156,11 +156,11 @@ def _onsets(records: Sequence[Record], known: dict[str, Truth]) -> Iterator[str]
         at_next.append(excess[diagnosis.best_epoch])
         ends.append(losses[-1] / min(losses) - 1)
     if ends:
-        shares = [f"{100 * np.mean(np.asarray(found) <= 1):.0f} %" for found in (at_onset, at_best, at_next)]
+        shares = [f"{100 * np.mean(np.asarray(found) <= 1):.0f}%" for found in (at_onset, at_best, at_next)]
         yield (
             f"Of {len(ends)} overfit trainings the referee's loss is within one standard error of its lowest at the "
             f"onset in {shares[0]}, at the given best epoch in {shares[1]}, and in the epoch right after that in "
-            f"{shares[2]}. At the end it is {100 * np.median(ends):.0f} % above its lowest in the median."
+            f"{shares[2]}. At the end it is {100 * np.median(ends):.0f}% above its lowest in the median."
         )
 
 
@@ -173,7 +173,7 @@ def _by_rise(records: Sequence[Record], known: dict[str, Truth]) -> str:
             found[losses[-1] >= (1 + LARGE_RISE) * min(losses)].append("loss_rises" in predicted_codes(record))
     large, small = found[True], found[False]
     return (
-        f"Of the overfit trainings whose referee's loss ends {100 * LARGE_RISE:.0f} % or more above its lowest, "
+        f"Of the overfit trainings whose referee's loss ends {100 * LARGE_RISE:.0f}% or more above its lowest, "
         f"{sum(large)} of {len(large)} are found; of the others {sum(small)} of {len(small)}."
     )
 

@@ -87,7 +87,7 @@ def _show(evaluation: EvaluationView) -> None:
     say_prose(evaluation.summary)
     say("")
     say(f"{evaluation.id}  {evaluation.model.name} ({evaluation.model.id}) on {evaluation.dataset.name}")
-    headings = ["SPLIT", "IMAGES", "LOSS", "ACCURACY", "95 % INTERVAL"]
+    headings = ["SPLIT", "IMAGES", "LOSS", "ACCURACY", "95% INTERVAL"]
     rows = []
     for name in ("train", "validation", "test"):
         result: SplitResult | None = getattr(evaluation.metrics, name)

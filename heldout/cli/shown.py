@@ -98,7 +98,7 @@ def show_final(final: FinalView) -> None:
         for name, split in splits
         if split is not None
     ]
-    print_table(("SPLIT", "ACCURACY", "95 % INTERVAL", "LOSS", "IMAGES"), rows, right=(1, 3, 4))
+    print_table(("SPLIT", "ACCURACY", "95% INTERVAL", "LOSS", "IMAGES"), rows, right=(1, 3, 4))
     for held_out in ("validation", "test"):
         gap = final.gap.validation if held_out == "validation" else final.gap.test
         if gap is not None and gap.accuracy is not None and gap.loss is not None:

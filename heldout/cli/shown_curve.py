@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from heldout.cli.figures import NONE, clock
 from heldout.cli.figures import loss as loss_text
 from heldout.cli.screen import print_table, say
+from heldout.words import percent
 
 if TYPE_CHECKING:
     from heldout.views.study import StudyEstimateView, StudyView
@@ -44,17 +45,13 @@ def show_curve(study: StudyView) -> None:
 def size_rows(study: StudyView) -> list[tuple[str, ...]]:
     """The cells of HEADINGS for each size that is measured, and for the forecast."""
     rows: list[tuple[str, ...]] = [
-        (f"{one.images:,}", _percent(one.error), _between(one.interval), loss_text(one.loss), "")
+        (f"{one.images:,}", percent(one.error), _between(one.interval), loss_text(one.loss), "")
         for one in study.sizes or []
     ]
     if (one := study.forecast) is not None:
-        rows.append((f"{one.images:,}", _percent(one.error), _between(one.interval), NONE, "forecast"))
+        rows.append((f"{one.images:,}", percent(one.error), _between(one.interval), NONE, "forecast"))
     return rows
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
 def _between(bounds: tuple[float, float] | None) -> str:
-    return NONE if bounds is None else f"{_percent(bounds[0])} to {_percent(bounds[1])}"
+    return NONE if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}"

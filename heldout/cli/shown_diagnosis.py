@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from heldout.cli.audits import mend_command
 from heldout.cli.figures import NONE, points
 from heldout.cli.screen import print_table, say, say_prose
+from heldout.words import percent
 
 if TYPE_CHECKING:
     from heldout.views.diagnosis import CalibrationView, CauseView, DiagnosisView, GapBudgetView
@@ -29,7 +30,7 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
     say(_verdict_line(diagnosis))
     trials = ""
     if diagnosis.confidence is not None:
-        trials = f" In our trials with planted faults, {100 * diagnosis.confidence:.0f}% of such verdicts were right."
+        trials = f" In our trials with planted faults, {percent(diagnosis.confidence, 0)} of such verdicts were right."
     say_prose(diagnosis.explanation + trials)
     for file in diagnosis.left_out:
         say_prose(f"Left out, {file.code}: {file.detail}")
@@ -113,7 +114,7 @@ def show_gap(gap: GapBudgetView) -> None:
     losses = [term.loss for term in gap.terms if term.loss is not None]
     loss_gap = sum(losses) if len(losses) == len(gap.terms) else None
     rows.append(("training to test", points(gap.train.accuracy - gap.test.accuracy), "", _added(loss_gap), ""))
-    print_table(("GAP", "POINTS LOST", "95 % INTERVAL", "LOSS ADDED", "FINDING"), rows, right=(1, 3))
+    print_table(("GAP", "POINTS LOST", "95% INTERVAL", "LOSS ADDED", "FINDING"), rows, right=(1, 3))
 
 
 def _added(loss: float | None) -> str:

@@ -11,6 +11,7 @@ from heldout.cli.screen import print_table, say, say_prose, say_wrapped, table_w
 from heldout.cli.shown_curve import show_curve, show_curve_estimate
 from heldout.pictures.intervals import around_zero, reach_of
 from heldout.remedy_words import words_of
+from heldout.words import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,7 +135,7 @@ def show_test(test: StudyTestView) -> None:
     sure = difference.intervals.accuracy
     surely = "" if sure is None else f", very likely {_between(sure, points)}"
     say(
-        f"Test ({test.base.count:,} images): accuracy {100 * base:.1f} % without it, {100 * winner:.1f} % with it: "
+        f"Test ({test.base.count:,} images): accuracy {percent(base)} without it, {percent(winner)} with it: "
         f"{points(difference.accuracy)} points{surely}; loss {_loss(difference.loss)}"
     )
 
@@ -160,11 +161,11 @@ def _between(bounds: tuple[float, float], said: Callable[[float], str]) -> str:
 
 
 def _accuracy(reached: float | None, difference: float | None) -> str:
-    """`94.5 → 93.1 %`: of the base with the same seeds first, since an arm may have fewer seeds than the base has."""
+    """`94.5 → 93.1%`: of the base with the same seeds first, since an arm may have fewer seeds than the base has."""
     if reached is None:
         return NONE
     before = "" if difference is None else f"{100 * (reached - difference):.1f} → "
-    return f"{before}{100 * reached:.1f} %"
+    return f"{before}{percent(reached)}"
 
 
 def _loss(value: float | None) -> str:

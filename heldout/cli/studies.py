@@ -15,6 +15,7 @@ from heldout.cli.outcome import Exit
 from heldout.cli.screen import print_json, print_table, say
 from heldout.cli.shown_study import progress_of, show_study
 from heldout.remedy_words import words_of
+from heldout.words import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +110,7 @@ def _row_of(study: "StudyView") -> tuple[str, ...]:
         remedy = study.conclusion.remedy
         answer = study.conclusion.kind.replace("_", " ") if remedy is None else words_of(remedy)
     elif study.forecast is not None:
-        answer = f"forecast {100 * study.forecast.error:.1f} % wrong"
+        answer = f"forecast {percent(study.forecast.error)} wrong"
     elif study.no_forecast is not None:
         answer = "no forecast"
     trainings = progress_of(study).partition(" trainings")[0]

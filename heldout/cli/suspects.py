@@ -13,6 +13,7 @@ import typer
 from heldout.cli.command import AsJson, Home, ends_with_code, service
 from heldout.cli.outcome import Exit
 from heldout.cli.screen import is_terminal, print_json, print_table, say
+from heldout.words import percent
 
 if TYPE_CHECKING:
     from heldout.client import Client
@@ -93,8 +94,7 @@ def _show(found: SuspectsView, csv_file: Path | None) -> None:
         say(f"{split}: {counted.count:,} of {counted.images:,} ({counted.low:,} to {counted.high:,})")
     say("")
     rows = [
-        (image_of(one), one.split, one.label, one.suggested, f"{100 * (one.probability or 0):.0f}%")
-        for one in found.data
+        (image_of(one), one.split, one.label, one.suggested, percent(one.probability or 0, 0)) for one in found.data
     ]
     print_table(("IMAGE", "SPLIT", "LABEL", "MORE LIKELY", "PROBABILITY"), rows, right=(4,))
     say("")

@@ -31,7 +31,7 @@ class Trained:
 
     @property
     def gap_interval(self) -> tuple[float, float]:
-        """95 % bounds of the gap: the range that other samples of images would give."""
+        """95% bounds of the gap: the range that other samples of images would give."""
         return newcombe_interval(_counts(self.final.train), _counts(self.test))
 
 
@@ -43,7 +43,7 @@ NEGLIGIBLE_ACCURACY_LOSS = 0.02
 
 
 def row_of(trained: Trained) -> tuple[str, ...]:
-    """One job's row under HEADINGS: accuracies as fractions, 95 % intervals in brackets."""
+    """One job's row under HEADINGS: accuracies as fractions, 95% intervals in brackets."""
     final = trained.final
     took = duration_s(trained.job)
     validation_loss = None if final.validation is None else final.validation.loss
@@ -65,7 +65,7 @@ def explain_gaps(jobs: Sequence[Trained]) -> list[str]:
     images = jobs[0].test.count
     sentences = [
         "Accuracies and losses (train/validation/test) are those of the kept weights, without dropout and "
-        "augmentation; the gap is train minus test accuracy. In brackets: 95 % intervals; the test split has "
+        "augmentation; the gap is train minus test accuracy. In brackets: 95% intervals; the test split has "
         f"{images:,} images."
     ]
     sentences += [_about_gap(trained) for trained in jobs]

@@ -32,7 +32,7 @@ class SplitFigures:
 class LastEpoch:
     """What the last epoch's weights cost beside the kept ones, on the same `count` images of `split`.
 
-    accuracy: by how much less of them is answered rightly; loss: by how much it is higher, in nats; both with the 95 %
+    accuracy: by how much less of them is answered rightly; loss: by how much it is higher, in nats; both with the 95%
     interval of a paired bootstrap. p: of McNemar's exact test.
     """
 

@@ -30,7 +30,7 @@ class Remedy:
 class Explained:
     """How much of the gap a finding explains: accuracy as a fraction, loss in nats, positive where it widens the gap.
 
-    An interval (95 %) is None where there are too few images for one. matters_by_loss: whether the finding surely
+    An interval (95%) is None where there are too few images for one. matters_by_loss: whether the finding surely
     explains some of the loss, and more of it than does not matter.
     """
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from heldout.diagnosis.thresholds import MAX_BESIDE_HALF, MIN_SHARE_IN_PERCENT
+from heldout.words import percent
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,6 @@ def of_100(share: float) -> str:
     return "more than 99 of 100" if rounded == 100 else "fewer than 1 of 100" if rounded == 0 else f"{rounded} of 100"
 
 
-def whole_percents(*shares: float) -> list[str]:
-    """`46%` and `9%`; with a decimal where two of them would look the same, or one as none or all."""
-    whole = [f"{100 * share:.0f}%" for share in shares]
-    is_rounded_away = any(share not in (0, 1) and round(100 * share) in (0, 100) for share in shares)
-    if is_rounded_away or len(set(whole)) < len(set(shares)):
-        return [f"{100 * share:.1f}%" for share in shares]
-    return whole
-
-
 def share_of(images: int, count: int, name: str) -> str:
     """`Half of the test images`, `12% of the test images`, `3 of 400 test images`."""
     share = images / count
@@ -44,11 +36,9 @@ def share_of(images: int, count: int, name: str) -> str:
         return f"All {name} images"
     if abs(share - 1 / 2) < MAX_BESIDE_HALF:
         return f"Half of the {name} images"
-    return (
-        f"{100 * share:.0f}% of the {name} images"
-        if share >= MIN_SHARE_IN_PERCENT
-        else f"{images:,} of {count:,} {name} images"
-    )
+    if share >= MIN_SHARE_IN_PERCENT:
+        return f"{percent(share, 0)} of the {name} images"
+    return f"{images:,} of {count:,} {name} images"
 
 
 def quote_name(label: object) -> str:

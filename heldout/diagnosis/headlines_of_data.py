@@ -4,8 +4,8 @@ from heldout.diagnosis.after_fixing import before_and_renamed, most_copied
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels, levels_of
-from heldout.diagnosis.headline_words import Words, of_100, share_of, whole_percents
-from heldout.diagnosis.words import counted
+from heldout.diagnosis.headline_words import Words, of_100, share_of
+from heldout.words import counted, percent, whole_percents
 
 
 def describe_other_pixels(facts: Facts, finding: Finding) -> Words:
@@ -181,8 +181,8 @@ def describe_few_test_images(facts: Facts, finding: Finding) -> Words:
     low, high = evidence["test_interval"]
     return Words(
         "The test set is too small to judge by.",
-        f"With {counted(facts.test.count, 'test image')}, the true accuracy may be anything from {100 * low:.0f}% to "
-        f"{100 * high:.0f}%.",
+        f"With {counted(facts.test.count, 'test image')}, the true accuracy may be anything from {percent(low, 0)} to "
+        f"{percent(high, 0)}.",
         f"Use about {float(format(evidence['needed'], '.2g')):,.0f} test images",
         "use more test images",
     )

@@ -4,7 +4,7 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.headline_words import Words, of_100, quote_name
 from heldout.diagnosis.thresholds import MIN_MEMORIZED
-from heldout.diagnosis.words import counted
+from heldout.words import counted
 
 
 def describe_imbalance(facts: Facts, finding: Finding) -> Words:

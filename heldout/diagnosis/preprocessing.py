@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from heldout.diagnosis.evaluation import SplitFigures
-from heldout.diagnosis.words import percent
 from heldout.stored.measurement import Preprocessing
+from heldout.words import percent
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class NeededPreprocessing:
 
 
 def _figures(figures: SplitFigures) -> str:
-    """`97.5 % (loss 0.08)`."""
+    """`97.5% (loss 0.08)`."""
     return percent(figures.accuracy) + ("" if figures.loss is None else f" (loss {figures.loss:.3g})")
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from heldout.diagnosis.findings import Remedy
-from heldout.diagnosis.words import counted
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import Base, NoChange, Outcome, Spec
 from heldout.remedies.training import Monitor, early_stopping
 from heldout.remedies.values import MAX_EPOCHS
 from heldout.stored.gap import Calibration
+from heldout.words import counted
 
 # In the order in which they helped on the collection of trainings (docs/explanation/diagnosis.md).
 REGULARISATION = ("augmentation", "dropout", "l2", "smaller_network")

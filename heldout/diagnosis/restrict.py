@@ -7,8 +7,8 @@ from typing import Any
 
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.thresholds import MIN_CRITICAL_LEAK
-from heldout.diagnosis.words import counted, percent
 from heldout.stored.audit import AuditFinding, Severity
+from heldout.words import counted, percent
 
 ALL_SPLITS = frozenset({"train", "validation", "test"})
 WITHOUT_TEST = ALL_SPLITS - {"test"}

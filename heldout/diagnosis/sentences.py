@@ -4,7 +4,7 @@ from heldout.diagnosis.accuracy import AccuracyChange
 from heldout.diagnosis.course import Course, last_values
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.thresholds import MAX_SPREAD_OF_ONE_LEVEL, MIN_BOUNCE
-from heldout.diagnosis.words import counted, figure_of, percent
+from heldout.words import counted, figure_of, percent
 
 
 def best_and_end(curves: Curves, heldout: Course) -> str:
@@ -37,7 +37,7 @@ def training_went(curves: Curves, training: Course) -> str:
 
 
 def accuracy_went(accuracy: AccuracyChange) -> str:
-    """`validation accuracy rose from 44.0 % to 76.0 %`, from the epoch with the lowest loss to the last one."""
+    """`validation accuracy rose from 44.0% to 76.0%`, from the epoch with the lowest loss to the last one."""
     before, last = accuracy.values[accuracy.best], accuracy.values[-1]
     if accuracy.rose and last > before:
         return f"validation accuracy rose from {percent(before)} to {percent(last)}"

@@ -89,7 +89,7 @@ MIN_LOSS_OF_GUESSING = 0.97
 # Skill (0 guesses, 1 knows all) on images. Below, they are not known. (draw 1)
 MIN_KNOWN_SKILL = 0.7
 # Skill by the probability of the labels, which a loss alone tells. Below, images may not be known: a network of ten
-# classes with a loss of 0.9 answers some 70 % rightly, which is just known. (first)
+# classes with a loss of 0.9 answers some 70% rightly, which is just known. (first)
 MIN_SKILL_BY_LOSS = 0.35
 # Accuracy by which training images are surely known better than validation's: then the network is large enough.
 # (draws 1-4)

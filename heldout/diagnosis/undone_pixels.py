@@ -7,10 +7,10 @@ from typing import Any
 from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels, levels_of
-from heldout.diagnosis.words import percent
 from heldout.intervals import paired_interval
 from heldout.mending.offers import undone_test_pixels
 from heldout.stored.gap import StoredGap
+from heldout.words import percent
 
 # What was changed in the test images, in words.
 _CHANGES = {

@@ -27,9 +27,9 @@ from heldout.diagnosis.thresholds import (
     MIN_RISE_SIGMAS,
     MIN_SKILL_BY_LOSS,
 )
-from heldout.diagnosis.words import counted, figure_of, percent
 from heldout.intervals import newcombe_interval
 from heldout.validation_spec import trains_on_all
+from heldout.words import counted, figure_of, percent
 
 _NOTHING_VALIDATES = (
     "The job trained on its validation images too (`validation.use: train`), so no images were left that tell whether "

@@ -1,9 +1,9 @@
 """Headline and summary of a study: what helps, by how much, and what to do now."""
 
-from heldout.diagnosis.headline_words import whole_percents
 from heldout.remedy_words import words_of
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, ConclusionView, StudyView
+from heldout.words import whole_percents
 
 # A client may have given a patch any name.
 _MOST_WORDS, _MOST_CHARACTERS = 6, 48

@@ -8,10 +8,10 @@ from itertools import pairwise
 from typing import Any
 
 from heldout.diagnosis.history import Curve, History, figure
-from heldout.diagnosis.words import counted
 from heldout.histories.names import FIELD_NAMES, PAIRS, choose_curves, listing, test_note
 from heldout.histories.percentages import with_fractions
 from heldout.histories.recorded import MAX_RUNS, Point, ReadHistory, Run
+from heldout.words import counted
 
 # A loss that has fallen to this share of its first value, and is then between these shares of it, has begun anew.
 _MAX_FALLEN = 0.5

@@ -12,7 +12,7 @@ COLUMNS = 40
 
 
 def gap_picture(diagnosis: DiagnosisView, name: str) -> Picture:
-    """Accuracy from training at the top to test at the bottom, in per cent, with each term's 95 % interval."""
+    """Accuracy from training at the top to test at the bottom, in per cent, with each term's 95% interval."""
     title = f"{name}: from training to test"
     gap = diagnosis.gap
     if gap is None:
@@ -27,7 +27,7 @@ def gap_picture(diagnosis: DiagnosisView, name: str) -> Picture:
     for tick, written in zip(x.ticks, tick_texts(x.ticks), strict=True):
         place = x.place(tick)
         parts.append(element("line", x1=place, x2=place, y1=TOP - 8, y2=bottom, stroke=GRID))
-        parts.append(text(f"{written} %", place, height - 8, anchor="middle"))
+        parts.append(text(f"{written}%", place, height - 8, anchor="middle"))
     for number, (label, start, end, said) in enumerate(rows):
         y = TOP + ROW * number
         colour = HELD_OUT if start == end else WORSE if end < start else BETTER
@@ -43,7 +43,7 @@ def gap_picture(diagnosis: DiagnosisView, name: str) -> Picture:
 def _rows(gap: GapBudgetView) -> list[tuple[str, float, float, str]]:
     """Label, where its bar begins and ends in per cent, and what is said beside it."""
     level = 100 * gap.train.accuracy
-    rows = [("training", level, level, f"{level:.1f} %")]
+    rows = [("training", level, level, f"{level:.1f}%")]
     for term in gap.terms:
         below = level - 100 * term.accuracy
         bounds = ""
@@ -53,7 +53,7 @@ def _rows(gap: GapBudgetView) -> list[tuple[str, float, float, str]]:
         rows.append((term.code.replace("_", " "), level, below, f"{0.0 - 100 * term.accuracy:+.1f}{bounds}"))
         level = below
     test = 100 * gap.test.accuracy
-    return [*rows, ("test", test, test, f"{test:.1f} %")]
+    return [*rows, ("test", test, test, f"{test:.1f}%")]
 
 
 def _text(title: str, rows: list[tuple[str, float, float, str]]) -> str:

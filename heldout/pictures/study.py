@@ -9,6 +9,7 @@ from heldout.pictures.intervals import around_zero, reach_of
 from heldout.pictures.picture import Picture
 from heldout.pictures.scales import Scale, scale_of, tick_texts
 from heldout.views.study import ArmView, CurvePointView, ForecastView, StudyView
+from heldout.words import percent
 
 WIDTH, TOP, ROW = 760, 78, 28
 NAMES, PANEL, BETWEEN = 180, 250, 40
@@ -182,6 +183,6 @@ def _curve_text(title: str, points: Sequence[CurvePointView | ForecastView], for
         low, high = (round(x.place(bound)) for bound in one.interval or (one.error, one.error))
         cells = [" "] * low + ["-"] * (high - low + 1)
         cells[round(x.place(one.error))] = "o"
-        said = f"{100 * one.error:.1f} %" + (" (forecast)" if one is forecast else "")
+        said = percent(one.error) + (" (forecast)" if one is forecast else "")
         lines.append(f"{one.images:>{room},} images {''.join(cells).ljust(2 * TEXT_WIDTH + 1)} {said}")
     return "\n".join(lines)

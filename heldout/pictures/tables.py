@@ -3,6 +3,7 @@
 from heldout.markup import table
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
+from heldout.words import percent
 
 
 def job_table(job: JobView) -> str:
@@ -13,7 +14,7 @@ def job_table(job: JobView) -> str:
     ]
     best, gap = job.summary.best, job.summary.gap
     if best is not None and best.validation_accuracy is not None:
-        rows.append(("best epoch", f"{best.epoch}: {100 * best.validation_accuracy:.1f} % of validation images right"))
+        rows.append(("best epoch", f"{best.epoch}: {percent(best.validation_accuracy)} of validation images right"))
     if gap is not None and gap.test is not None and gap.test.accuracy is not None:
         rows.append(("gap to test", f"{100 * gap.test.accuracy:+.1f} points"))
     if job.summary.verdict is not None:

@@ -13,6 +13,7 @@ from heldout.remedies.values import (
     SHIFT,
     ZOOM,
 )
+from heldout.words import percent
 
 _ROTATION = {"rotation_degrees": ROTATION_DEGREES}
 _SHIFT = {"width_shift": SHIFT, "height_shift": SHIFT}
@@ -31,12 +32,12 @@ def rotation(base: Base) -> Outcome:
 
 
 def shift(base: Base) -> Outcome:
-    said = f"Moves training images by up to {100 * SHIFT:.0f} % of their width and height."
+    said = f"Moves training images by up to {percent(SHIFT, 0)} of their width and height."
     return _added(base, _SHIFT, said, "moved")
 
 
 def zoom(base: Base) -> Outcome:
-    return _added(base, _ZOOM, f"Zooms training images in and out by up to {100 * ZOOM:.0f} %.", "zoomed")
+    return _added(base, _ZOOM, f"Zooms training images in and out by up to {percent(ZOOM, 0)}.", "zoomed")
 
 
 def horizontal_flip(base: Base) -> Outcome:
@@ -46,8 +47,8 @@ def horizontal_flip(base: Base) -> Outcome:
 def augmentation(base: Base) -> Outcome:
     """Rotation, shift and zoom together, as far as the spec has them not."""
     said = (
-        f"Turns, moves and zooms training images slightly: by up to {ROTATION_DEGREES}°, {100 * SHIFT:.0f} % and "
-        f"{100 * ZOOM:.0f} %."
+        f"Turns, moves and zooms training images slightly: by up to {ROTATION_DEGREES}°, {percent(SHIFT, 0)} and "
+        f"{percent(ZOOM, 0)}."
     )
     return _added(base, MILD_AUGMENTATION, said, "turned, moved and zoomed")
 
@@ -59,13 +60,13 @@ def reference_augmentation(base: Base) -> Outcome:
         return NoChange("The spec has exactly this augmentation already.")
     said = (
         f"Turns training images by up to {REFERENCE_ROTATION_DEGREES}°, moves them by up to "
-        f"{100 * REFERENCE_SHIFT:.0f} %, and mirrors half of them."
+        f"{percent(REFERENCE_SHIFT, 0)}, and mirrors half of them."
     )
     return Change({"augmentation": changes}, said)
 
 
 def erasing(base: Base) -> Outcome:
-    said = f"Fills a random rectangle of {100 * ERASING:.0f} % of the training images with the mean of all images."
+    said = f"Fills a random rectangle of {percent(ERASING, 0)} of the training images with the mean of all images."
     return _added(base, {"erasing": ERASING}, said, "erased in part")
 
 

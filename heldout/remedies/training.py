@@ -18,6 +18,7 @@ from heldout.remedies.values import (
     WEIGHT_DECAY,
 )
 from heldout.validation_spec import trains_on_all
+from heldout.words import percent
 
 Monitor = Literal["validation_loss", "validation_accuracy"]
 
@@ -25,7 +26,7 @@ Monitor = Literal["validation_loss", "validation_accuracy"]
 def label_smoothing(base: Base) -> Outcome:
     if base.training.get("label_smoothing"):
         return NoChange("The spec has label smoothing already.")
-    said = f"Trains on labels that are {100 * (1 - LABEL_SMOOTHING):.0f} % sure instead of certain."
+    said = f"Trains on labels that are {percent(1 - LABEL_SMOOTHING, 0)} sure instead of certain."
     return Change({"training": {"label_smoothing": LABEL_SMOOTHING}}, said)
 
 

@@ -19,7 +19,7 @@ ERASING = 0.5
 MIXUP = 0.2
 CUTMIX = 1.0
 
-# Of adamw: with a learning rate of 0.001 it takes 1 % of a weight in 1,000 steps, and a third in 40,000. Amounts that
+# Of adamw: with a learning rate of 0.001 it takes 1% of a weight in 1,000 steps, and a third in 40,000. Amounts that
 # took more than half in trainings of 200 to 300 steps cost 1.5 to 5 points of accuracy there.
 WEIGHT_DECAY = 0.01
 # The moving average of the weights looks back over this share of a training's steps.

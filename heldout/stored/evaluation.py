@@ -53,7 +53,7 @@ class SplitScores(StoredPart):
 
 
 class PairedDifference(StoredPart):
-    """How much worse one model is than another on the same images, with a 95 % interval."""
+    """How much worse one model is than another on the same images, with a 95% interval."""
 
     difference: float
     interval: tuple[float, float]

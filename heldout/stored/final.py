@@ -22,7 +22,7 @@ class SplitResult(StoredPart):
     loss: Figure
     accuracy: float
     count: int
-    interval: tuple[float, float] = Field(description="95 % Wilson interval of the accuracy, as fractions.")
+    interval: tuple[float, float] = Field(description="95% Wilson interval of the accuracy, as fractions.")
 
 
 class GapView(StoredPart):

@@ -8,13 +8,13 @@ from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.confidence import Certainty, certainty_of
 from heldout.diagnosis.findings import Cause, Effort, FigureAfter, Remedy, Tier
 from heldout.diagnosis.gap.budget import Gap, How, TermCode, accuracy_of
-from heldout.diagnosis.headline_words import whole_percents
 from heldout.intervals import wilson_interval
 from heldout.markup import table
 from heldout.stored.final import Figure, SplitResult
 from heldout.stored.gap import HeldOutName, Tally
 from heldout.views.base import View
 from heldout.views.request import RequestView
+from heldout.words import whole_percents
 
 # What is written as 0.0 points, or as a loss of 0.000.
 SMALLEST_SHARE = SMALLEST_LOSS = 0.0005
@@ -32,7 +32,7 @@ class RemedyView(View):
 
 
 class ExplainedView(View):
-    """How much of the gap a finding explains: accuracy as a fraction, loss in nats, with 95 % intervals.
+    """How much of the gap a finding explains: accuracy as a fraction, loss in nats, with 95% intervals.
 
     Positive where it widens the gap. An interval is null where there are too few images for one.
     """
@@ -44,7 +44,7 @@ class ExplainedView(View):
 
 
 class TermView(View):
-    """One part of the gap between training and test, with 95 % intervals; positive where it widens the gap."""
+    """One part of the gap between training and test, with 95% intervals; positive where it widens the gap."""
 
     code: TermCode
     accuracy: float = Field(description="As a fraction. The terms add up to training minus test accuracy.")

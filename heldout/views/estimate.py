@@ -39,7 +39,7 @@ class EstimateView(View):
     flops_per_image: int = Field(description="Of one forward pass; a multiply-add counts as two.")
     memory_bytes: int = Field(
         description="The most that the training's process has at once, images included, on a processor; a worker must "
-        "have it free. Within 25 % of what was measured there. On a GPU it was not measured: a worker then reserves "
+        "have it free. Within 25% of what was measured there. On a GPU it was not measured: a worker then reserves "
         "3 GiB and what images and parameters take, of which the 3 GiB are a guess."
     )
     seconds_per_epoch: float | None = Field(

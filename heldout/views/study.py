@@ -17,7 +17,7 @@ ConclusionKind = Literal["cure", "nothing_helped", "cannot_tell"]
 
 
 class IntervalsView(View):
-    """95 % intervals of a loss and an accuracy; null where nothing can be said."""
+    """95% intervals of a loss and an accuracy; null where nothing can be said."""
 
     loss: Interval = None
     accuracy: Interval = None

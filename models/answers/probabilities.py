@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.diagnosis.words import counted
 from heldout.stored.evaluation import SplitName
+from heldout.words import counted
 from models.answers.answers import Answers
 from models.answers.refusal import Path, PredictionsRefused
 

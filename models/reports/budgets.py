@@ -7,8 +7,9 @@ from heldout.remedy_words import words_of
 from heldout.studies.spec import BASE_ARM
 from heldout.views.diagnosis import TermView
 from heldout.views.study_report import ReportBudgetView, StudyReportView
+from heldout.words import counted, percent
 from models.reports.document import Block, Heading, Paragraph, Table
-from models.reports.figures import LOSS, OF_100_IMAGES, Unit, counted, percent, signed, signed_range
+from models.reports.figures import LOSS, OF_100_IMAGES, Unit, signed, signed_range
 from models.reports.figures import loss as loss_text
 
 _TITLE = "What is the gap from training to test made of?"

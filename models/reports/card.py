@@ -11,8 +11,9 @@ from heldout.stored.audit import StoredAudit
 from heldout.stored.final import FinalView, SplitResult
 from heldout.views.diagnosis import CalibrationView, DiagnosisView, GapBudgetView
 from heldout.views.job import JobView
+from heldout.words import counted, percent
 from models.reports.document import Block, Document, Facts, Heading, Listing, Paragraph, Table
-from models.reports.figures import LOSS, OF_100_IMAGES, counted, percent, signed, signed_range
+from models.reports.figures import LOSS, OF_100_IMAGES, signed, signed_range
 from models.reports.figures import loss as loss_text
 
 _SHOWN_CLASSES = 20
@@ -143,7 +144,7 @@ def _measured_blocks(facts: CardFacts) -> list[Block]:
         if one is not None
     ]
     headings = ("images", "count", "right", "very likely between", "loss")
-    caption = f"The weights of epoch {final.epoch}, with 95 % intervals (Wilson)"
+    caption = f"The weights of epoch {final.epoch}, with 95% intervals (Wilson)"
     return [heading, Table(caption, headings, rows, (), range(1, 5))]
 
 

@@ -8,9 +8,10 @@ from heldout.pictures.scales import Scale, scale_of
 from heldout.remedy_words import words_of
 from heldout.views.study import ArmView, DifferenceView, Interval
 from heldout.views.study_report import StudyReportView
+from heldout.words import NONE, percent
 from models.reports.document import Block, Cell, Heading, Paragraph, Picture, Table
 from models.reports.effects import Side, accuracy_of, accuracy_side, loss_side
-from models.reports.figures import LOSS, NONE, OF_100_IMAGES, Unit, percent, signed, signed_range
+from models.reports.figures import LOSS, OF_100_IMAGES, Unit, signed, signed_range
 from models.reports.figures import loss as loss_text
 from models.reports.sentences import flattered, flattered_told, winner_of
 from models.reports.strips import axis_strip, interval_strip, way_strip

@@ -6,22 +6,13 @@ from heldout.remedy_words import named, words_of
 from heldout.stored.final import GapView
 from heldout.views.study import StudyView, TestFiguresView
 from heldout.views.study_report import StudyReportView
+from heldout.words import NONE, counted, percent
 from models.reports.budgets import budget_blocks
 from models.reports.commands import WINNER_FILE, script_of
 from models.reports.comparisons import arms_in_order, comparison_blocks, gap_blocks, shown_name
 from models.reports.courses import course_blocks, size_blocks
 from models.reports.document import Block, Document, Facts, Heading, Listing, Paragraph, Table
-from models.reports.figures import (
-    LOSS,
-    NONE,
-    OF_100_IMAGES,
-    counted,
-    duration,
-    listed,
-    percent,
-    signed,
-    signed_range,
-)
+from models.reports.figures import LOSS, OF_100_IMAGES, duration, listed, signed, signed_range
 from models.reports.figures import loss as loss_text
 from models.reports.in_short import cost_of
 from models.reports.sentences import done_of_planned, tested_of, winner_of

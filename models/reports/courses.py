@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from heldout.markup import Markup, joined
 from heldout.views.study import StudyView
 from heldout.views.study_report import BandView, EpochBandView, ReportArmView, StudyReportView
+from heldout.words import NONE, percent
 from models.reports.charts import Axes, curve_chart, epochs_axis, figures_axis, sizes_chart
 from models.reports.comparisons import arms_in_order, shown_name
 from models.reports.document import Block, Heading, Panel, Panels, Paragraph, Table
-from models.reports.figures import NONE, percent
 from models.reports.figures import loss as loss_text
 
 

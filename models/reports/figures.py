@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from heldout.views.study import Interval
+from heldout.words import NONE, counted
 
-NONE = "–"
 MOST_DECIMALS = 6
 MINUTE_S, HOUR_S = 60, 3600
 
@@ -23,11 +23,6 @@ class Unit:
 
 OF_100_IMAGES = Unit(100, 1, "more", "fewer", is_rise_better=True)
 LOSS = Unit(1, 3, "higher", "lower", is_rise_better=False)
-
-
-def percent(share: float | None) -> str:
-    """`91.3 %`."""
-    return NONE if share is None else f"{100 * share:.1f} %"
 
 
 def loss(value: float | None) -> str:
@@ -62,11 +57,6 @@ def change_range(unit: Unit, value: float | None, bounds: tuple[float, float]) -
     if bounds[1] <= 0:
         return f"{high} to {low} {unit.fall}"
     return f"from {low} {unit.fall} to {high} {unit.rise}"
-
-
-def counted(count: int, thing: str) -> str:
-    """`1 training`, `1,200 trainings`."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

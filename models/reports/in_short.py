@@ -5,16 +5,10 @@ from collections.abc import Sequence
 from heldout.remedy_words import named, quoted
 from heldout.views.study import StudyTestView, StudyView
 from heldout.views.study_report import QuestionView
+from heldout.words import counted, percent
 from models.reports.commands import IMAGES_FILE, MORE_FILE, WINNER_FILE
 from models.reports.effects import accuracy_of, accuracy_side, explanation_of, loss_side, side_of, very_likely
-from models.reports.figures import (
-    LOSS,
-    OF_100_IMAGES,
-    change,
-    counted,
-    duration,
-    percent,
-)
+from models.reports.figures import LOSS, OF_100_IMAGES, change, duration
 from models.reports.sentences import done_of_planned, flattered, flattered_told, what_would_tell, winner_of, with_effect
 
 RULE = "The ranges are so wide that in 95 of 100 such studies all of them hold the true differences."

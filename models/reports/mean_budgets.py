@@ -59,7 +59,7 @@ def _loss(term: Term | None) -> tuple[float, Bounds | None]:
 
 
 def _mean(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:
-    """The mean of one term's figures, and a 95 % interval that is rather too wide than too narrow.
+    """The mean of one term's figures, and a 95% interval that is rather too wide than too narrow.
 
     All trainings are measured on the same test images, which more trainings do not make more: so the reach of the
     interval does not fall with their number, and what differs between the trainings comes on top, in squares.

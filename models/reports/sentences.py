@@ -7,14 +7,10 @@ from heldout.studies.fairness import chooses_alone
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, ForecastView, NeedsView, StudyView, TestFiguresView
 from heldout.views.study_report import Effect
+from heldout.words import counted, percent
 from models.reports.changes import patched
 from models.reports.effects import accuracy_side, accuracy_told, effect_of, loss_side, loss_told, side_of
-from models.reports.figures import (
-    OF_100_IMAGES,
-    change,
-    counted,
-    percent,
-)
+from models.reports.figures import OF_100_IMAGES, change
 
 
 def question_of(study: StudyView) -> str:

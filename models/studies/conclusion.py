@@ -8,6 +8,7 @@ import numpy as np
 from heldout.remedy_words import named, quoted
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ConclusionView, StudyTestView
+from heldout.words import counted, percent
 from models.studies import wording
 from models.studies.comparing import Comparison, compare, gain_unit
 from models.studies.figures import difference_view, test_figures, validation_figures
@@ -152,11 +153,11 @@ def _on_average(best: str, look: Look, *, alone: bool) -> str:
 
 
 def _from_to(before: float | None, after: float | None) -> str:
-    return f"from {wording.percent(before or 0.0)} to {wording.percent(after or 0.0)}"
+    return f"from {percent(before or 0.0)} to {percent(after or 0.0)}"
 
 
 def _fresh(count: int) -> str:
-    return f"{wording.counted(count, 'fresh seed', 'fresh seeds')}"
+    return counted(count, "fresh seed")
 
 
 def _arm(state: StudyState, name: str) -> Arm:

@@ -1,6 +1,7 @@
 """How much of the gap between training and held-out images a winner closes, and what remains of it. Pure."""
 
 from heldout.views.study import ArmView, GapClosedView, StudyTestView
+from heldout.words import percent
 
 # In shares of images: less than this is no gap, and no change of one.
 LEAST = 0.0005
@@ -36,7 +37,7 @@ def _explain(to: str, before: float, after: float, *, better: float, less: float
     if closed < LEAST:
         return f"{start}: it does not close."
     remains = "nothing remains" if after < LEAST else f"{_points(after)} points remain"
-    text = f"{start}: {min(100, 100 * closed / before):.0f}% is closed, and {remains}."
+    text = f"{start}: {percent(min(1.0, closed / before), 0)} is closed, and {remains}."
     if less < LEAST:
         return text
     won = f"{_points(better)} are higher {to} accuracy" if better >= LEAST else f"none are higher {to} accuracy"

@@ -2,6 +2,7 @@
 
 from heldout.remedy_words import quoted
 from heldout.views.study import NeedsView
+from heldout.words import counted, percent
 from models.studies.comparing import Comparison, GainUnit
 from models.studies.standing import (
     MEASURES,
@@ -22,16 +23,6 @@ def points(share: float) -> str:
     return f"{value} point" if value == "1.0" else f"{value} points"
 
 
-def percent(share: float) -> str:
-    """An accuracy, or a share of a loss, without its sign."""
-    return f"{abs(100 * share):.1f} %"
-
-
-def counted(count: int, one: str, several: str) -> str:
-    """«1 seed», «2 seeds»."""
-    return f"{count:,} {one if count == 1 else several}"
-
-
 def none_of(count: int) -> str:
     """Of several remedies: «None of the 3 remedies»."""
     return "Neither of the two remedies" if count == 2 else f"None of the {count} remedies"
@@ -50,13 +41,13 @@ def change_of_accuracy(difference: float) -> str:
 
 
 def change_of_loss(difference: float, before: float) -> str:
-    """«loss falls by 12.0 %», of what it was before."""
+    """«loss falls by 12.0%», of what it was before."""
     share = difference / before
     if f"{abs(100 * share):.1f}" == "0.0":
         return "loss stays the same"
     if share > 1:
         return f"loss becomes {1 + share:.1f} times as large"
-    return f"loss {'rises' if share > 0 else 'falls'} by {percent(share)}"
+    return f"loss {'rises' if share > 0 else 'falls'} by {percent(abs(share))}"
 
 
 def change(comparison: Comparison, measure: Measure, unit: GainUnit) -> str:
@@ -104,10 +95,10 @@ def worse_than_base(
 
 def no_help(seeds: int) -> str:
     """Why an arm is no cure that changes nothing."""
-    least = f"{points(RELEVANT_ACCURACY)} of accuracy, or of {100 * RELEVANT_SHARE_OF_LOSS:.0f} % of the loss"
+    least = f"{points(RELEVANT_ACCURACY)} of accuracy, or of {percent(RELEVANT_SHARE_OF_LOSS, 0)} of the loss"
     # Judged by the single interval: the adjusted one beside it may reach farther.
     return (
-        f"Probably does not help: after {counted(seeds, 'seed', 'seeds')} a benefit of {least}, is unlikely. "
+        f"Probably does not help: after {counted(seeds, 'seed')} a benefit of {least}, is unlikely. "
         "The range beside it is wider, since it holds for all remedies at once."
     )
 
@@ -141,10 +132,10 @@ def failed(run: Run) -> str:
 
 def what_would_tell(needs: NeedsView) -> str:
     """What to do when nothing can be told."""
-    seeds = None if needs.seeds is None else counted(needs.seeds, "more seed", "more seeds")
+    seeds = None if needs.seeds is None else counted(needs.seeds, "more seed")
     images = None
     if needs.images is not None:
-        images = f"about {counted(needs.images, 'more validation image', 'more validation images')}"
+        images = f"about {counted(needs.images, 'more validation image')}"
     if seeds and images:
         return f"Only {seeds} together with {images} would probably tell."
     if seeds:

@@ -14,6 +14,7 @@ from heldout.views.suspects import (
     SuspectView,
     WrongLabelsView,
 )
+from heldout.words import rough_percent
 from models.tables import DatasetRow, JobRow
 from models.views.dataset import thumbnail_of
 from models.views.job import dataset_reference
@@ -119,7 +120,7 @@ def _disagrees(split: str) -> str:
 def _too_hard(stored: SuspectsSummary) -> str:
     return (
         "These images are too hard for the networks that check labels (they agree with "
-        f"{_percent(stored.agreement)} of the labels). How many labels are wrong cannot be told."
+        f"{rough_percent(stored.agreement)} of the labels). How many labels are wrong cannot be told."
     )
 
 
@@ -132,7 +133,7 @@ def _count_in_words(stored: StoredSuspects) -> str:
         return f"No label of {images:,} images is probably wrong{at_most}."
     have = "has" if wrong.count == 1 else "have"
     return (
-        f"About {wrong.count:,} of {images:,} images ({_percent(wrong.count / images)}) {have} a wrong label, "
+        f"About {wrong.count:,} of {images:,} images ({rough_percent(wrong.count / images)}) {have} a wrong label, "
         f"{wrong.low:,} to {wrong.high:,} with 95% confidence."
     )
 
@@ -149,10 +150,6 @@ def _wrong_view(wrong: WrongLabels, images: int) -> WrongLabelsView:
 
 def _split_view(found: SplitLabels) -> SplitLabelsView:
     return SplitLabelsView(images=found.images, **_wrong_view(found, found.images).model_dump())
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}%" if share < 0.1 else f"{100 * share:.0f}%"
 
 
 def _suspect_view(dataset: DatasetRow, stored: StoredSuspects, rank: int, one: Suspect) -> SuspectView:

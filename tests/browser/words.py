@@ -2,7 +2,7 @@
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
-    return "–" if fraction is None else f"{100 * fraction:.{digits}f} %"
+    return "–" if fraction is None else f"{100 * fraction:.{digits}f}%"
 
 
 def points(fraction: float) -> str:

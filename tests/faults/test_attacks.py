@@ -172,7 +172,7 @@ def survived(attacked: Stack, names: list[str], seconds: float, key: str) -> Vic
     attackers_s = sum(json.loads(line)["processor_s"] for line in said.splitlines())
     print(
         f"\n{said}{len(victim.seconds)} requests of another owner, half within {victim.within_s(0.5):.3f} s, "
-        f"99 % within {victim.within_s(0.99):.3f} s, longest {victim.within_s(1):.3f} s; peak {peak_mib:.0f} MiB; "
+        f"99% within {victim.within_s(0.99):.3f} s, longest {victim.within_s(1):.3f} s; peak {peak_mib:.0f} MiB; "
         f"{logged / 1000:.0f} kB of log a second; of a core the API took "
         f"{(processor_s(attacked.api.pid) - used) / took:.0%}, the attacker {attackers_s / took:.0%}"
     )

@@ -54,7 +54,7 @@ def test_a_learning_curve_has_each_size_on_one_scale_and_its_forecast():
     assert [line.split()[0] for line in lines] == ["100", "200", "400", "800"]
     places = [line.index("o", line.index("images") + 6) for line in lines]
     assert places == sorted(places, reverse=True)
-    assert lines[-1].endswith("12.0 % (forecast)")
+    assert lines[-1].endswith("12.0% (forecast)")
     assert "forecast" in "".join(ET.fromstring(picture.svg).itertext())
 
 

@@ -285,7 +285,7 @@ def test_the_gap_is_said_once_a_training_is_about_to_succeed_and_ever_after(stor
     assert found == before
     assert found.gap is not None
     assert sum(one.accuracy for one in found.gap.terms) == pytest.approx(0.99 - 0.45)
-    assert found.explanation.startswith("Test accuracy (45.0 %) is 54 points below training accuracy (99.0 %)")
+    assert found.explanation.startswith("Test accuracy (45.0%) is 54 points below training accuracy (99.0%)")
 
 
 @sqlite_only

@@ -18,7 +18,7 @@ def compared(one: Predictions, other: Predictions, labels: NDArray[np.int32]) ->
         labels: (count,) positions of classes.
     Returns:
         count: images; accuracy: difference (positive where `one` answers fewer rightly), interval, and p, McNemar's
-        exact one, of two sides; loss: difference in nats and interval. Intervals are those of 95 % of a bootstrap over
+        exact one, of two sides; loss: difference in nats and interval. Intervals are those of 95% of a bootstrap over
         the images, seeded.
     """
     # Imported here: SciPy takes half a second to import, and few jobs need it.

@@ -105,7 +105,7 @@ def judged_of(
 def _top_causes(judged: Sequence[Judged]) -> Iterator[str]:
     """Programs that read curves alone count as right where any of their findings names the cause."""
     ours = np.asarray([one.is_right for one in judged])
-    yield "| names the larger cause | right | share (95 % interval) | the diagnosis leads by |"
+    yield "| names the larger cause | right | share (95% interval) | the diagnosis leads by |"
     yield "|---|---|---|---|"
     yield f"| **the diagnosis** | {_share(ours)} | |"
     for rival in RIVALS:
@@ -115,7 +115,7 @@ def _top_causes(judged: Sequence[Judged]) -> Iterator[str]:
 
 def _share(right: NDArray[np.bool_]) -> str:
     low, high = wilson_interval(int(right.sum()), len(right))
-    return f"{right.sum()} of {len(right)} | {100 * right.mean():.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+    return f"{right.sum()} of {len(right)} | {100 * right.mean():.1f}% ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def _lead(ours: NDArray[np.bool_], others: NDArray[np.bool_]) -> str:
@@ -184,8 +184,8 @@ def _held(compared: Sequence[Compared]) -> str:
         return " | "
     low, high = wilson_interval(sum(held), len(held))
     within = [one.holds_within_error for one in compared if one.holds_within_error is not None]
-    strictly = f"{sum(held)} of {len(held)}: {100 * fmean(held):.1f} % ({100 * low:.1f}–{100 * high:.1f})"
-    return f"{strictly} | {sum(within)} of {len(within)}: {100 * fmean(within):.1f} %"
+    strictly = f"{sum(held)} of {len(held)}: {100 * fmean(held):.1f}% ({100 * low:.1f}–{100 * high:.1f})"
+    return f"{strictly} | {sum(within)} of {len(within)}: {100 * fmean(within):.1f}%"
 
 
 def _means_of(values: Sequence[float]) -> NDArray[np.float64]:

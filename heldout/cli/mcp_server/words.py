@@ -54,7 +54,7 @@ def comparison_text(jobs: Sequence[tuple[JobView, FinalView | None]]) -> str:
 
 
 def _show_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> None:
-    headings = ("JOB", "NAME", "STATUS", "TRAIN", "VALIDATION", "TEST", "TEST 95 % INTERVAL", "GAP TO TEST", "VERDICT")
+    headings = ("JOB", "NAME", "STATUS", "TRAIN", "VALIDATION", "TEST", "TEST 95% INTERVAL", "GAP TO TEST", "VERDICT")
     print_table(headings, [_row_of(job, final) for job, final in jobs])
     first = jobs[0][0].spec.model_dump(mode="json", exclude={"name", "metadata"})
     for job, _ in jobs[1:]:

@@ -29,7 +29,7 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True)
 class Term:
-    """One part of a gap: accuracy as a fraction, loss in nats, with 95 % intervals.
+    """One part of a gap: accuracy as a fraction, loss in nats, with 95% intervals.
 
     The loss is NaN where probabilities are not known. An interval is None where there are too few images for one.
     finding: the code of the one finding that it belongs to.

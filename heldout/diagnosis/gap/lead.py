@@ -17,9 +17,9 @@ from heldout.diagnosis.gap.budget import (
 )
 from heldout.diagnosis.gap.term_words import TERM_PHRASES
 from heldout.diagnosis.thresholds import MIN_WHOLE_POINTS
-from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
 from heldout.stored.gap import PixelsUndone, StoredGap
+from heldout.words import percent
 
 # What widens the gap to new images, by the finding that it belongs to.
 _CAUSES: Mapping[str, str] = {

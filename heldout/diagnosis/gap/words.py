@@ -15,8 +15,8 @@ from heldout.diagnosis.gap.budget import (
     late_epoch_by_loss,
     levels_of,
 )
-from heldout.diagnosis.words import counted, figure_of, percent
 from heldout.stored.gap import HeldOutCopies, StoredGap
+from heldout.words import counted, figure_of, percent
 
 
 def explained(gap: Gap, stored: StoredGap) -> Gap:

@@ -4,7 +4,7 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import MIN_CLASS_BALANCE
-from heldout.diagnosis.words import counted
+from heldout.words import counted
 
 
 def find(facts: Facts) -> list[Finding]:

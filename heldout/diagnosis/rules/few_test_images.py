@@ -5,8 +5,8 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import MAX_TEST_UNCERTAINTY, MAX_TEST_UNCERTAINTY_OF_INFO
-from heldout.diagnosis.words import counted, percent_range
 from heldout.intervals import images_needed, wilson_interval
+from heldout.words import counted, percent_range
 
 
 def find(facts: Facts) -> list[Finding]:

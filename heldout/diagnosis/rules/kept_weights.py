@@ -9,7 +9,7 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.sentences import best_and_end
 from heldout.diagnosis.thresholds import MIN_ACCURACY_COST
-from heldout.diagnosis.words import counted
+from heldout.words import counted
 
 
 def stopped_in_time(facts: Facts) -> list[Finding]:

@@ -15,9 +15,9 @@ from heldout.diagnosis.thresholds import (
     MIN_PART_OF_TRAINING,
     MIN_WRONG_SHARE,
 )
-from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
 from heldout.stored.suspects import SplitLabels
+from heldout.words import percent
 
 SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 

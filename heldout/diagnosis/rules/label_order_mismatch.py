@@ -19,10 +19,10 @@ from heldout.diagnosis.thresholds import (
     MIN_EXPLAINED_BY_RENAMING,
 )
 from heldout.diagnosis.undone_pixels import without_copies
-from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval, paired_interval, wilson_interval
 from heldout.mending import offers
 from heldout.stored.gap import StoredGap
+from heldout.words import percent
 
 
 def find(facts: Facts) -> list[Finding]:

@@ -5,10 +5,10 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_LEAK
-from heldout.diagnosis.words import counted, percent
 from heldout.intervals import newcombe_interval
 from heldout.mending.offers import DROP_COPIES
 from heldout.stored.gap import StoredGap
+from heldout.words import counted, percent
 
 
 def find(facts: Facts) -> list[Finding]:

@@ -11,8 +11,8 @@ from heldout.diagnosis.thresholds import (
     MIN_IMAGES_OF_NOISE,
     MIN_MEMORISED_SKILL,
 )
-from heldout.diagnosis.words import percent
 from heldout.intervals import wilson_interval
+from heldout.words import percent
 
 
 def find(facts: Facts) -> list[Finding]:

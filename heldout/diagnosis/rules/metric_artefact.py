@@ -4,7 +4,7 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.history import Curve
 from heldout.diagnosis.thresholds import MIN_FIT_ARTEFACT, MIN_FIT_BELOW_VALIDATION
-from heldout.diagnosis.words import percent
+from heldout.words import percent
 
 
 def find(facts: Facts) -> list[Finding]:

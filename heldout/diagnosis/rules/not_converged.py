@@ -17,7 +17,7 @@ from heldout.diagnosis.thresholds import (
     MIN_LOSS_OF_GUESSING,
     MIN_MUCH_TO_LEARN,
 )
-from heldout.diagnosis.words import counted, figure_of, percent
+from heldout.words import counted, figure_of, percent
 
 
 def both_losses_fall(facts: Facts) -> list[Finding]:

@@ -10,8 +10,8 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Remedy, Severity
 from heldout.diagnosis.rules import kept_weights
 from heldout.diagnosis.sentences import accuracy_went, best_and_end, stopping_at_best, too_little_to_matter
-from heldout.diagnosis.words import percent
 from heldout.stored.gap import Calibration
+from heldout.words import percent
 
 
 def find(facts: Facts) -> list[Finding]:

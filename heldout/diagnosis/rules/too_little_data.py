@@ -8,7 +8,7 @@ from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.knowledge import knows, lag_of
 from heldout.diagnosis.rules import not_converged
 from heldout.diagnosis.thresholds import MIN_SURE_GAP
-from heldout.diagnosis.words import counted, percent
+from heldout.words import counted, percent
 
 # What explains why held-out images are answered worse than training images, where no gap tells by how much.
 EXPLAINED_BY = (

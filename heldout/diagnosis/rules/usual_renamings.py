@@ -22,8 +22,8 @@ from heldout.diagnosis.thresholds import (
     MIN_SURE_EFFECT,
     MIN_WHOLE_SHARE,
 )
-from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval, paired_interval
+from heldout.words import percent
 
 
 @dataclass(frozen=True)

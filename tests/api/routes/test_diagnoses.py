@@ -78,7 +78,7 @@ def test_the_gap_of_an_ended_job_is_told_term_by_term(client, job, worker):
         "loss_interval": generalisation["loss_interval"],
         "how": "measured",
         "finding": "overfitting",
-        "explanation": "The network answers 99.0 % of the training images correctly, and 90.0 % of the validation "
+        "explanation": "The network answers 99.0% of the training images correctly, and 90.0% of the validation "
         "images, which it was not trained on.",
     }
     assert (difference["code"], difference["finding"]) == ("split_difference", "split_shift")

@@ -306,9 +306,7 @@ def test_an_empty_list_is_its_heading_alone(heldout):
 def test_a_job_is_shown_and_diagnosed_with_its_gap_term_by_term(heldout, ended, answered):
     for command in ("show", "diagnose"):
         lines = [line.split() for line in heldout(command, ended).stdout.splitlines()]
-        table = lines[lines.index(["GAP", "POINTS", "LOST", "95", "%", "INTERVAL", "LOSS", "ADDED", "FINDING"]) + 1 :][
-            :3
-        ]
+        table = lines[lines.index(["GAP", "POINTS", "LOST", "95%", "INTERVAL", "LOSS", "ADDED", "FINDING"]) + 1 :][:3]
         assert table == [
             ["Gap", "to", "new", "images", "+3.5", "[+1.2,", "+7.4]", "+0.100", "–"],
             ["Different", "test", "set", "+0.5", "[-3.8,", "+4.2]", "+0.010", "–"],
@@ -456,7 +454,7 @@ def test_suspected_labels_are_waited_for_listed_and_written_down(start, heldout,
     out, err = searching.communicate(timeout=20)
     assert searching.returncode == Exit.SUCCEEDED
     assert "a worker" in err or "labels" in err
-    assert out.startswith("About 90 of 1,797 images (5.0%) have a wrong label, 60 to 120 with 95% confidence.")
+    assert out.startswith("About 90 of 1,797 images (5%) have a wrong label, 60 to 120 with 95% confidence.")
     assert "test: 18 of 360 (12 to 24)" in out
     assert ["7/0.png", "test", "7", "1", "91%"] in [line.split() for line in out.splitlines()]
     assert out.splitlines()[-1].endswith("`heldout datasets mend digits@1 --relabel fixes.csv`")

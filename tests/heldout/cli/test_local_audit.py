@@ -18,7 +18,7 @@ from models.tables import DatasetRow
 from tests.heldout.served import bare_environment, run_apart, until
 from worker.ingest.__main__ import main
 
-LEAK = "critical: leakage: 1 of 17 test images (6 %) also appears in the training set."
+LEAK = "critical: leakage: 1 of 17 test images (6%) also appears in the training set."
 
 
 @pytest.fixture

@@ -48,12 +48,12 @@ def test_an_answer_says_what_helped_by_how_much_and_what_to_do(capsys):
     lines = said.splitlines()
     assert lines[0] == "Study of small succeeded (std_1): 9 of 12 trainings"
     [row] = [line.split() for line in lines if line.startswith("dropout ")]
-    assert row[:6] == ["dropout", "finished", "3", "82.0", "→", "87.0"]
-    assert row[6:12] == ["%", "+5.0", "+3.0", "to", "+7.0", "-0.200"]
+    assert row[:6] == ["dropout", "finished", "3", "82.0", "→", "87.0%"]
+    assert row[6:11] == ["+5.0", "+3.0", "to", "+7.0", "-0.200"]
     assert "horizontal flip: It surely harms." in lines
     assert "Dropout helps." in lines
     assert (
-        "Test (300 images): accuracy 80.0 % without it, 84.0 % with it: +4.0 points, very likely +2.0 to +6.0; loss "
+        "Test (300 images): accuracy 80.0% without it, 84.0% with it: +4.0 points, very likely +2.0 to +6.0; loss "
         "-0.100"
     ) in lines
     assert "heldout model job_9" in said
@@ -156,8 +156,8 @@ def test_a_learning_curve_is_shown_as_its_sizes_and_its_forecast(capsys):
     curve = {"kind": "learning_curve", "remedies": [], "sizes": sizes, "conclusion": None}
     show_study(study(**curve, forecast=forecast))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["400", "20.0", "%", "19.0", "%", "to", "21.0", "%", "0.400"] in lines
-    assert ["3,200", "7.0", "%", "5.0", "%", "to", "9.0", "%", "–", "forecast"] in lines
+    assert ["400", "20.0%", "19.0%", "to", "21.0%", "0.400"] in lines
+    assert ["3,200", "7.0%", "5.0%", "to", "9.0%", "–", "forecast"] in lines
     assert lines[-1] == ["From", "10.0", "to", "about", "7.0."]
     show_study(study(**curve, forecast=None, no_forecast="It rises."))
     assert capsys.readouterr().out.endswith("There is no forecast. It rises.\n")

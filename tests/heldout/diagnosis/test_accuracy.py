@@ -93,10 +93,10 @@ def test_a_rising_accuracy_of_44_to_76_percent_is_not_to_be_stopped_at_44():
     )
     diagnosis = diagnose(shown, None, None, before)
     assert diagnosis.verdict == "overconfidence"
-    assert "validation accuracy rose from 44.0 % to 76.0 %" in diagnosis.explanation
+    assert "validation accuracy rose from 44.0% to 76.0%" in diagnosis.explanation
     assert (
         "Stopping at epoch 6 would have lowered the validation loss from 1.324 to 0.95 (better) and lowered accuracy "
-        "from 76.0 % to 44.0 % (worse)."
+        "from 76.0% to 44.0% (worse)."
     ) in diagnosis.explanation
     assert "learned only what holds" not in diagnosis.explanation
     names = [remedy.name for remedy in diagnosis.findings[0].remedies]
@@ -138,9 +138,9 @@ def test_calibration_is_told_before_and_after_one_temperature_where_it_was_measu
 @pytest.mark.parametrize(
     ("points", "said"),
     [
-        (-20, "raised accuracy from 40.0 % to 60.0 % (better)."),
-        (20, "lowered accuracy from 80.0 % to 60.0 % (worse)."),
-        (0, "left accuracy at 60.0 %."),
+        (-20, "raised accuracy from 40.0% to 60.0% (better)."),
+        (20, "lowered accuracy from 80.0% to 60.0% (worse)."),
+        (0, "left accuracy at 60.0%."),
     ],
 )
 def test_what_stopping_at_the_best_epoch_changes_is_told_in_both_as_better_or_worse(points, said):
@@ -154,7 +154,7 @@ def test_a_change_that_may_be_chance_is_said_to_be():
     accuracy[BEST - 1], accuracy[-1] = 0.62, 0.61
     [finding, *_] = diagnose(with_accuracy(accuracy)).findings
     texts = [finding.explanation, *(remedy.reason for remedy in finding.remedies)]
-    assert any("raised accuracy from 61.0 % to 62.0 % (which may be chance)" in text for text in texts)
+    assert any("raised accuracy from 61.0% to 62.0% (which may be chance)" in text for text in texts)
 
 
 def test_early_stopping_is_advised_with_the_patience_that_reaches_the_best_epoch():
@@ -358,5 +358,5 @@ def test_a_history_without_counts_is_judged_by_its_accuracies(curves, verdict):
 def test_a_network_that_knows_neither_kind_of_images_is_not_healthy():
     weak = diagnose(SETTLED, None, counts(0.55, 0.46, 2))
     assert weak.verdict == "cannot_tell"
-    assert "55.0 % of its training images and 46.0 % of the validation images" in weak.explanation
+    assert "55.0% of its training images and 46.0% of the validation images" in weak.explanation
     assert diagnose(SETTLED, None, counts(0.55, 0.54, 2)).verdict == "underfitting"

@@ -42,7 +42,7 @@ def test_training_images_that_are_not_known_are_underfitting_only_once_training_
     still_falling = history([2.3 - 0.03 * epoch for epoch in range(12)], flat)
     [early] = [one for one in diagnose(still_falling, None, guessing).findings if one.severity != "info"]
     assert early.code == "not_converged"
-    assert "only 20.0 %" in early.explanation
+    assert "only 20.0%" in early.explanation
 
 
 def test_a_renamed_test_is_told_by_its_confusion_matrix():
@@ -179,7 +179,7 @@ def test_a_gap_that_only_fit_shows_is_an_artefact_and_one_that_is_measured_is_no
 
 def test_a_class_with_few_images_must_be_far_below_the_others_to_have_collapsed():
     def of_classes(count: int, right: int, images: int) -> SplitFigures:
-        """Most classes have 65 % of their images right, the last one `right` of `images`."""
+        """Most classes have 65% of their images right, the last one `right` of `images`."""
         usual = round(0.65 * images)
         rows = [[0] * count for _ in range(count)]
         for label, row in enumerate(rows):

@@ -376,7 +376,7 @@ def test_an_accuracy_that_falls_while_the_loss_does_not_rise_cannot_be_told():
     )
     diagnosis = diagnose(shown)
     assert diagnosis.verdict == "cannot_tell"
-    assert "fell from 88.5 % to 36.0 %, but the validation loss did not rise" in diagnosis.explanation
+    assert "fell from 88.5% to 36.0%, but the validation loss did not rise" in diagnosis.explanation
     little = tuple(0.5 + 0.4 * min(1, epoch / 5) - 0.004 * max(0, epoch - 5) for epoch in range(20))
     assert diagnose(replace(shown, validation_accuracy=little)).verdict == "healthy"
 
@@ -392,13 +392,13 @@ def test_a_foreign_rise_is_measured_by_half_of_the_way(offset):
     for rise, is_one in ((0.003, True), (0.0015, False)):
         turned = [offset + loss for loss in turning(30, rise=rise)]
         assert (diagnose(foreign(training, turned)).onset_epoch is not None) == is_one
-    # Of a loss that is higher than any cross-entropy nobody knows how much is left: of half of the way 4 % count, too.
+    # Of a loss that is higher than any cross-entropy nobody knows how much is left: of half of the way 4% count, too.
     assert diagnose(foreign(training, [offset + loss for loss in turning(30, rise=0.004)])).verdict == "overfitting"
 
 
 @pytest.mark.parametrize("offset", [0.0, 13.0])
 def test_a_foreign_rise_is_measured_by_what_wrong_answers_cost_where_that_is_more(offset):
-    """Seven wrong answers of ten cost 0.49 at least, and the way is 0.4: 0.008 is more than 2.5 % of its half only."""
+    """Seven wrong answers of ten cost 0.49 at least, and the way is 0.4: 0.008 is more than 2.5% of its half only."""
     training = [offset + 2.3 - 0.05 * epoch for epoch in range(30)]
     known = tuple(0.1 + 0.2 * min(1, epoch / 10) for epoch in range(30))
     for rise, with_accuracies in ((0.008, False), (0.02, True)):

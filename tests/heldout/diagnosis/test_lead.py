@@ -81,7 +81,7 @@ def test_a_small_gap_is_told_with_one_decimal():
 def test_a_part_that_is_larger_than_the_whole_gap_is_told_with_what_is_won_back():
     made = Made(answers(1.0, 9000), answers(0.89, 400, 1), answers(0.911, 1000, 2))
     assert lead(made, OVERFIT) == (
-        "Test accuracy (91.1 %) is 8.9 points below training accuracy (100.0 %): the gap to new images (memorized "
+        "Test accuracy (91.1%) is 8.9 points below training accuracy (100.0%): the gap to new images (memorized "
         "training images) costs 11.0 points, but 2.1 are won back, which may be chance."
     )
 
@@ -93,17 +93,17 @@ def test_what_hides_a_part_of_the_gap_is_named_with_how_much_it_hides():
     test.right[:300], test.right[300:] = True, others.right
     made = Made(answers(1.0, 9000), answers(0.8, 9000, 1), test, test_copied=copied)
     assert lead(made, OVERFIT) == (
-        "Test accuracy (86.0 %) is 14 points below training accuracy (100.0 %): the gap to new images (memorized "
+        "Test accuracy (86.0%) is 14 points below training accuracy (100.0%): the gap to new images (memorized "
         "training images) costs 20 points, but copies in test hide 6; ±1 may be chance."
     )
     few = replace(made, train=answers(0.82, 400), validation=answers(0.81, 400, 1))
     assert lead(few).startswith(
-        "Test accuracy (86.0 %) is 4.0 points above training accuracy (82.0 %): chance may cost 2.0 points, but "
+        "Test accuracy (86.0%) is 4.0 points above training accuracy (82.0%): chance may cost 2.0 points, but "
         "copies in test hide 6.0."
     )
     easier = Made(answers(0.9, 9000), answers(0.85, 9000, 1), answers(0.93, 9000, 2))
     assert lead(easier).startswith(
-        "Test accuracy (93.0 %) is 3.0 points above training accuracy (90.0 %): the gap to new images (too few "
+        "Test accuracy (93.0%) is 3.0 points above training accuracy (90.0%): the gap to new images (too few "
         "training images) costs 5.0 points, but a different test set makes up for 8.0; ±"
     )
 
@@ -115,16 +115,16 @@ def test_a_test_that_is_better_only_for_its_copies_or_by_chance_has_no_costs():
     made = Made(answers(0.9, 400), answers(0.9, 400, 1), test, test_copied=copied)
     test.right[300:] = answers(0.9, 700, 3).right
     assert lead(made).startswith(
-        "Test accuracy (93.0 %) is 3.0 points above training accuracy (90.0 %): copies in test account for all of them."
+        "Test accuracy (93.0%) is 3.0 points above training accuracy (90.0%): copies in test account for all of them."
     )
 
 
 @pytest.mark.parametrize(
     ("train", "test", "start"),
     [
-        (0.9, 0.9, "Training and test accuracy are the same (90.0 %)."),
-        (0.9, 0.895, "Training accuracy is 90.0 % and test accuracy 89.5 %: the difference is small enough to be"),
-        (0.895, 0.9, "Training accuracy is 89.5 % and test accuracy 90.0 %: the difference is small enough to be"),
+        (0.9, 0.9, "Training and test accuracy are the same (90.0%)."),
+        (0.9, 0.895, "Training accuracy is 90.0% and test accuracy 89.5%: the difference is small enough to be"),
+        (0.895, 0.9, "Training accuracy is 89.5% and test accuracy 90.0%: the difference is small enough to be"),
     ],
 )
 def test_a_gap_that_may_be_chance_is_said_to_be(train, test, start):
@@ -208,14 +208,14 @@ def test_each_term_says_the_figures_that_it_lies_between():
     assert found is not None
 
     def shown(of: Answers) -> str:
-        return f"{100 * np.mean(of.right):.1f} %"
+        return f"{100 * np.mean(of.right):.1f}%"
 
     clean = made.validation[~copied]
     assert made.pixels is not None
     assert made.labels is not None
     figures = {
-        "late_epochs": ["90.0 %", "80.0 %", "epoch 2", "Epoch 3"],
-        "generalisation": ["99.0 %", "90.0 %", "in epoch 3"],
+        "late_epochs": ["90.0%", "80.0%", "epoch 2", "Epoch 3"],
+        "generalisation": ["99.0%", "90.0%", "in epoch 3"],
         "copies_in_validation": ["45 of 400 validation images have", shown(made.validation[copied]), shown(clean)],
         "split_difference": [shown(clean), shown(made.labels), "copies, pixel values and the order of labels"],
         "label_order": [shown(made.pixels), shown(made.labels)],

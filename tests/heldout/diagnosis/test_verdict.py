@@ -156,9 +156,8 @@ def test_false_figures_come_before_broken_training_and_that_before_the_rest_of_t
     falling = history([2.3 - 0.02 * epoch for epoch in range(12)], [2.3 - 0.02 * epoch for epoch in range(12)])
     unfinished = judged(harder, falling)
     assert unfinished.verdict == "not_converged"
-    assert (
-        "answers only 30.0 % of its training images correctly, so training has to be fixed first. The validation"
-        in (unfinished.explanation)
+    assert "answers only 30.0% of its training images correctly, so training has to be fixed first. The validation" in (
+        unfinished.explanation
     )
 
 
@@ -248,7 +247,7 @@ def test_copies_that_the_worker_has_counted_are_reported_where_there_was_no_audi
     test, copied = with_copies(0.8, 1000, 300)
     found = judged(Made(answers(1.0, 3000), answers(0.8, 1000, 1), test, test_copied=copied), OVERFIT)
     leak = finding(found, "leakage")
-    assert "300 of 1,000 test images (30.0 %)" in leak.explanation
+    assert "300 of 1,000 test images (30.0%)" in leak.explanation
     assert leak.evidence == {"test": {"images": 300, "share": 0.3}}
     # Where copies are known and there are none, a better test is no sign of them.
     better = Made(answers(0.95, 3000), answers(0.85, 1000, 1), answers(0.92, 1000, 2), test_copied=marked(1000, 0))

@@ -129,7 +129,7 @@ def test_faults_of_training_and_validation_are_still_said():
     assert {"leakage", "scale_mismatch", "class_imbalance", "overfitting"} <= found.keys()
     [leak] = [one for one in diagnose(FINE, audit, evaluation, splits=WITHOUT_TEST).findings if one.code == "leakage"]
     assert leak.severity == "critical"
-    assert leak.explanation.startswith("The training set also holds 45 validation images (15.0 % of them)")
+    assert leak.explanation.startswith("The training set also holds 45 validation images (15.0% of them)")
     assert leak.evidence == {"audit": "leakage", "validation_in_train": copies(45, 0.15)}
 
 

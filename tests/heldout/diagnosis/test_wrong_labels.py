@@ -55,7 +55,7 @@ def test_wrong_test_labels_cost_the_accuracy_of_as_many_images():
     assert found.evidence["points"] == pytest.approx(right_labels - 0.8)
     low, high = found.evidence["points_interval"]
     assert low < found.evidence["points"] <= high <= 0.2  # no more than is lacking
-    assert "about 20.0 % too low" in found.explanation
+    assert "about 20.0% too low" in found.explanation
 
 
 def test_nothing_of_test_enters_where_it_is_left_out():

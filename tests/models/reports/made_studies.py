@@ -223,7 +223,7 @@ def gaps():
         "loss_interval": (0.0871, 0.1790),
         "how": "measured",
         "finding": "overfitting",
-        "explanation": "The network answers 99.9 % of the training images correctly, and 97.0 % of the others.",
+        "explanation": "The network answers 99.9% of the training images correctly, and 97.0% of the others.",
     }
     rest = {**term, "code": "split_difference", "accuracy": 0.0033, "loss": 0.0101, "explanation": "Test is like it."}
     rest |= {"accuracy_interval": (-0.02, 0.0266), "loss_interval": (-0.04, 0.0602)}

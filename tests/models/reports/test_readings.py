@@ -28,7 +28,7 @@ def test_a_cure_is_named_with_its_size_its_range_and_what_test_says_of_it():
         "Is that sure?": "Yes, very likely: the whole range of «dropout» lies on the better side of 0 (no difference) "
         "in right answers and in loss. "
         "The ranges are so wide that in 95 of 100 such studies all of them hold the true differences. On 1,000 test "
-        "images the unchanged network answers 96.7 % correctly, and the one with «dropout» 97.8 %: 1.1 more of 100 "
+        "images the unchanged network answers 96.7% correctly, and the one with «dropout» 97.8%: 1.1 more of 100 "
         "(very likely 0.5 to 1.7 more): it holds there too.",
         "Were test images used to choose?": "No. Everything was chosen by validation images. Only then, after the "
         "choice, was each training of the unchanged network and of the chosen one measured on test images, once: 12 "
@@ -171,8 +171,8 @@ def test_a_study_without_an_answer_says_why():
 def test_a_learning_curve_forecasts_only_what_it_can():
     study = made.learning_curve()
     assert report(study).answer == (
-        "Yes, very likely: with 7,200 training images about 2.9 % of unseen images would be answered wrongly (9 of 10 "
-        "times, 2.4 % to 3.5 %), instead of 4.2 % with 3,600."
+        "Yes, very likely: with 7,200 training images about 2.9% of unseen images would be answered wrongly (9 of 10 "
+        "times, 2.4% to 3.5%), instead of 4.2% with 3,600."
     )
     wide = study.forecast.model_copy(update={"interval": (0.02, 0.05)})
     assert report(study.model_copy(update={"forecast": wide})).answer.startswith("That is not certain: with 7,200")

@@ -64,8 +64,8 @@ def test_the_words_of_a_conclusion_say_the_figures_of_its_arm() -> None:
     text = steps.conclusion.explanation
     assert difference.accuracy == pytest.approx(winner.accuracy - base.accuracy)  # type: ignore[operator]
     assert f"accuracy rises by {100 * difference.accuracy:.1f} points" in text  # type: ignore[operator]
-    assert f"from {100 * base.accuracy:.1f} % to {100 * winner.accuracy:.1f} %" in text  # type: ignore[operator]
-    assert f"loss falls by {-100 * difference.loss / base.loss:.1f} %" in text  # type: ignore[operator]
+    assert f"from {100 * base.accuracy:.1f}% to {100 * winner.accuracy:.1f}%" in text  # type: ignore[operator]
+    assert f"loss falls by {-100 * difference.loss / base.loss:.1f}%" in text  # type: ignore[operator]
     low = difference.adjusted_intervals.accuracy[0]  # type: ignore[index]
     assert f"accuracy rises by at least {100 * low:.1f} points" in text
 

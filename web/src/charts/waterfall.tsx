@@ -29,7 +29,7 @@ export function Waterfall({ start, end, steps, level, change, bounds }: Props) {
           <th scope="col">Step</th>
           <th scope="col">Bar</th>
           <th scope="col">Figure</th>
-          <th scope="col">95 % interval</th>
+          <th scope="col">95% interval</th>
         </tr>
       </thead>
       <tbody>

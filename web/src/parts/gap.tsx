@@ -53,7 +53,7 @@ export function GapPart({ gap }: { gap: Budget }) {
         bounds={byLoss ? undefined : [0, 1]}
       />
       <p class="soft">
-        Thin lines are 95 % intervals. Changes are in {byLoss ? 'nats' : 'percentage points'}; they add up from training to test.
+        Thin lines are 95% intervals. Changes are in {byLoss ? 'nats' : 'percentage points'}; they add up from training to test.
       </p>
     </section>
   )

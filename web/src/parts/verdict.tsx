@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks'
 
 import { type Cause, type Diagnosis, type Finding, type Job, type Remedy, retry } from '../api/jobs'
-import { points } from '../words/format'
+import { percent, points } from '../words/format'
 import { ENDED, remedyWord, verdictWord } from '../words/verdicts'
 import { GapPart } from './gap'
 import { Verdict } from './marks'
@@ -210,4 +210,4 @@ function TryButton({ dataset, job, remedy, code }: TryProps) {
 }
 
 const sureness = (confidence: number) =>
-  `In our trials with planted faults, ${Math.round(100 * confidence)}% of verdicts like this one were right.`
+  `In our trials with planted faults, ${percent(confidence, 0)} of verdicts like this one were right.`

@@ -10,9 +10,9 @@ function fixed(value: number, digits: number): string {
   return (value - (Math.sign(value) * 10 ** -digits) / 2).toFixed(digits)
 }
 
-/** A fraction as a percentage, such as 93.4 %; null is a dash. */
+/** A fraction as a percentage, such as 93.4%; null is a dash. */
 export const percent = (fraction: number | null | undefined, digits = 1) =>
-  fraction === null || fraction === undefined ? NONE : `${fixed(100 * fraction, digits)} %`
+  fraction === null || fraction === undefined ? NONE : `${fixed(100 * fraction, digits)}%`
 
 /** A difference of two accuracies in percentage points, with its sign. */
 export const points = (fraction: number | null | undefined, digits = 1) => {

@@ -31,11 +31,11 @@ MIN_MOVED_SIDE = 16  # smaller images show too little to be told from others onc
 
 # Pixels of a copy in place, at unit contrast, correlate and differ nowhere by much of the contrast. Measured on
 # mnist5k's 12.5 million pairs: distinct digits correlate by 0.981 at most and differ by at least 0.31; at quality 75,
-# JPEG keeps 99 % of its copies above 0.995 and below 0.18.
+# JPEG keeps 99% of its copies above 0.995 and below 0.18.
 MIN_PIXEL_CORRELATION = 0.99
 MAX_PIXEL_DIFFERENCE = 0.25
 # Once aligned, a copy differs by a share of its structure, and nowhere by much of its contrast. Distinct digits of
-# mnist5k, aligned in the same way, differ by at least 0.0086 and 0.1; 95 % of moved, scaled and cropped digits by less
+# mnist5k, aligned in the same way, differ by at least 0.0086 and 0.1; 95% of moved, scaled and cropped digits by less
 # than 0.002 and 0.05. Images whose content touches the border, photos above all, are less alike; interpolating their
 # detail costs more.
 MAX_DIFFERENCE, MORE_DIFFERENCE = 0.004, 0.012

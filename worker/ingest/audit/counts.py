@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from heldout.intervals import wilson_interval
 from heldout.stored.audit import AuditFinding
+from heldout.words import percent_range, rough_percent
 from models.arrays import SPLITS
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
-from worker.ingest.audit.wording import ADJECTIVES, listed, percent
+from worker.ingest.audit.wording import ADJECTIVES, listed
 
 # Images of the largest class for each one of the smallest.
 MIN_WARNING_IMBALANCE_RATIO = 3.0
@@ -17,7 +18,7 @@ MIN_CRITICAL_IMBALANCE_RATIO = 20.0
 MIN_PROPORTION_DISTANCE = 0.1  # share of the images that would have to change class for two splits to agree
 RANDOM_DRAWS = 999
 MAX_P_VALUE = 0.001
-MAX_TEST_HALF_INTERVAL = 0.05  # of an accuracy of 90 %
+MAX_TEST_HALF_INTERVAL = 0.05  # of an accuracy of 90%
 
 
 def count_findings(dataset: IngestedDataset) -> list[AuditFinding]:
@@ -113,8 +114,8 @@ def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFi
     if not worst:
         return None
     where = " ".join(
-        f"Class {differs['class']!r} is {percent(differs['share'])} of the {ADJECTIVES[split]} images, and "
-        f"{percent(differs['train_share'])} of the training images."
+        f"Class {differs['class']!r} is {rough_percent(differs['share'])} of the {ADJECTIVES[split]} images, and "
+        f"{rough_percent(differs['train_share'])} of the training images."
         for split, differs in worst.items()
     )
     return AuditFinding(
@@ -142,7 +143,7 @@ def _small(dataset: IngestedDataset) -> AuditFinding | None:
         code="test_too_small",
         severity="warning",
         numbers={"count": count, "interval_at_90_percent": [round(low, 4), round(high, 4)]},
-        explanation=f"With {count:,} test images, an accuracy of 90 % is only known to ±{50 * (high - low):.1f} points "
-        f"({100 * low:.1f}–{100 * high:.1f} %). Smaller differences between networks cannot be seen.",
+        explanation=f"With {count:,} test images, an accuracy of 90% is only known to ±{50 * (high - low):.1f} points "
+        f"({percent_range(low, high)}). Smaller differences between networks cannot be seen.",
         what_to_do="Add test images, or cut a larger share with `splits: {test: 0.3}` (`--test 0.3`).",
     )

@@ -3,9 +3,9 @@
 import numpy as np
 
 from heldout.stored.audit import AuditFinding
+from heldout.words import rough_percent
 from models.arrays import SPLITS
 from worker.ingest.audit.dataset import IngestedDataset
-from worker.ingest.audit.wording import percent
 
 
 def group_findings(dataset: IngestedDataset) -> list[AuditFinding]:
@@ -30,9 +30,9 @@ def group_findings(dataset: IngestedDataset) -> list[AuditFinding]:
                     for split, of_split in zip(SPLITS, per_split, strict=True)
                 },
             },
-            explanation=f"{len(crossing):,} of {count:,} groups ({percent(len(crossing) / count)}) have images in "
-            "several splits of the upload. A network that has seen a part of a group in training recognises the rest "
-            "of it: results on held-out images look better than they are.",
+            explanation=f"{len(crossing):,} of {count:,} groups ({rough_percent(len(crossing) / count)}) have images "
+            "in several splits of the upload. A network that has seen a part of a group in training recognises the "
+            "rest of it: results on held-out images look better than they are.",
             what_to_do="Have the splits cut anew, whole groups at a time: `splits: {existing: merge}` (`--merge`).",
             examples=dataset.examples(images),
         )

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.stored.audit import AuditFinding
+from heldout.words import rough_percent
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.samples import Sample, features, standardised, take_sample
-from worker.ingest.audit.wording import ADJECTIVES, percent
+from worker.ingest.audit.wording import ADJECTIVES
 
 SAMPLE_IMAGES = 2000
 MIN_IMAGES_PER_CLASS = 8
@@ -76,8 +77,8 @@ def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample)
         severity="critical",
         numbers=numbers,
         explanation=f"The {ADJECTIVES[split]} labels number the classes in another order than the training labels: "
-        f"{percent(as_labelled)} of the {ADJECTIVES[split]} images look most like the average training image of their "
-        f"class, and {percent(as_renamed)} once the classes are renamed.",
+        f"{rough_percent(as_labelled)} of the {ADJECTIVES[split]} images look most like the average training image "
+        f"of their class, and {rough_percent(as_renamed)} once the classes are renamed.",
         what_to_do="Give all splits the same list of classes, in the same order.",
         examples=dataset.examples(moved),
     )

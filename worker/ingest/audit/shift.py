@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.stored.audit import AuditFinding, Severity
+from heldout.words import rough_percent
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.samples import Sample, features, standardised, take_sample
-from worker.ingest.audit.wording import ADJECTIVES, percent
+from worker.ingest.audit.wording import ADJECTIVES
 
 SAMPLE_IMAGES = 600  # of each split
 MIN_IMAGES = 20
@@ -26,7 +27,7 @@ MAX_PERMUTATIONS = 9990
 MAX_P_VALUE = 0.0002
 CERTAIN_SIGMAS = 20.0  # beyond the mean of random assignments: no number of them would reach that
 # Shares of the energy that lies between the splits. For test digits of mnist5k it is 0.002 as they are,
-# 0.006 darkened by 5 % or moved by a pixel, 0.03 turned by 10 degrees, 0.5 inverted.
+# 0.006 darkened by 5% or moved by a pixel, 0.03 turned by 10 degrees, 0.5 inverted.
 WARNING_EFFECT = 0.005
 CRITICAL_EFFECT = 0.05
 MIN_SCALE_FACTOR = 10.0  # between the brightest pixels of two splits
@@ -202,16 +203,16 @@ def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, 
 
 
 def _explanation(split: str, effect: float, mistake: str | None, left: float | None) -> str:
-    share = f"{percent(effect)} of what differs between images"
+    share = f"{rough_percent(effect)} of what differs between images"
     if effect < WARNING_EFFECT:
         return (
             f"The {ADJECTIVES[split]} images differ a little from the training images: being of another split explains "
-            f"{share}, where a random split would explain about 0 %. So small a difference hardly changes a result."
+            f"{share}, where a random split would explain about 0%. So small a difference hardly changes a result."
         )
     if mistake is None:
         return (
             f"The {split} images do not look like the training images: being of another split explains {share}, where "
-            "a random split would explain about 0 %. Results on one of them say less about the other."
+            "a random split would explain about 0%. Results on one of them say less about the other."
         )
     if left is None:
         return f"{mistake} Being of another split explains {share}."

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.stored.audit import AuditFinding
+from heldout.words import rough_percent
 from models.arrays import SPLITS
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import BINS, Scan
-from worker.ingest.audit.wording import part_of_images, percent
+from worker.ingest.audit.wording import part_of_images
 
 QUANTILES = {"p01": 0.01, "median": 0.5, "p99": 0.99}
 CRITICAL_BLANK_SHARE = 0.01
@@ -64,9 +65,9 @@ def _narrow(dataset: IngestedDataset, scan: Scan) -> AuditFinding | None:
         code="narrow_range",
         severity="warning",
         numbers={"p001": _six_digits(low), "p999": _six_digits(high), "range": list(dataset.value_range)},
-        explanation=f"99.8 % of the pixel values lie between {low:.4g} and {high:.4g}, "
-        f"{percent((high - low) / width)} of the range from {dataset.value_range[0]:g} to {dataset.value_range[1]:g}. "
-        "Networks learn slowly from so little contrast.",
+        explanation=f"99.8% of the pixel values lie between {low:.4g} and {high:.4g}, "
+        f"{rough_percent((high - low) / width)} of the range from {dataset.value_range[0]:g} to "
+        f"{dataset.value_range[1]:g}. Networks learn slowly from so little contrast.",
         what_to_do="Stretch the values over the range first, or upload float arrays, whose range is measured.",
     )
 

@@ -86,7 +86,7 @@ def test_what_was_found_is_read_page_by_page_and_counted_as_a_look_at_labels(cli
     page = answer.json()
     assert (page["status"], page["error"], page["has_more"], page["next"]) == ("ready", None, True, 2)
     assert page["wrong"] == {"count": 250, "share": 0.05, "low": 200, "high": 300}
-    assert page["explanation"].startswith("About 250 of 5,000 images (5.0%) have a wrong label, 200 to 300 with 95%")
+    assert page["explanation"].startswith("About 250 of 5,000 images (5%) have a wrong label, 200 to 300 with 95%")
     assert page["verdict"] == "can_tell"
     assert page["splits"] == {
         "train": {"images": 3000, "count": 150, "share": 0.05, "low": 120, "high": 180},

@@ -213,7 +213,7 @@ def test_half_of_a_test_split_that_was_shifted_and_brightened_is_named(tmp_path,
     numbers = leak.numbers["test_in_train"]
     assert numbers == {"images": 62, "exact": 0, "near": 62, "how": {"shifted": 62}, "share": 0.496}
     assert leak.explanation.startswith(
-        "62 of 125 test images (50 %) also appear in the training set (62 shifted). A network"
+        "62 of 125 test images (50%) also appear in the training set (62 shifted). A network"
     )
 
 
@@ -342,8 +342,8 @@ def test_leaks_are_counted_by_held_out_image_and_shown_in_pairs(tmp_path, mnist5
     assert leak.numbers["validation_in_train"] == {"images": 1, "exact": 1, "near": 0, "share": round(1 / 15, 6)}
     assert leak.numbers["test_in_validation"] == {"images": 1, "exact": 1, "near": 0, "share": 0.04}
     assert leak.explanation.startswith(
-        "3 of 25 test images (12 %) also appear in the training set. 1 of 15 validation images (7 %) also appears in "
-        "the training set. 1 of 25 test images (4 %) also appears in the validation set."
+        "3 of 25 test images (12%) also appear in the training set. 1 of 15 validation images (7%) also appears in "
+        "the training set. 1 of 25 test images (4%) also appears in the validation set."
     )
     shown = {(one.index, one.split, other.index, other.split) for one, other in leak.pairs}
     assert shown == {
@@ -354,7 +354,7 @@ def test_leaks_are_counted_by_held_out_image_and_shown_in_pairs(tmp_path, mnist5
         (70, "validation", 90, "test"),
     }
     assert found["duplicates"].numbers["test"]["images"] == 1
-    assert found["duplicates"].explanation.startswith("1 of 25 test images (4 %) is a copy")
+    assert found["duplicates"].explanation.startswith("1 of 25 test images (4%) is a copy")
 
 
 def test_a_copy_of_a_copy_leaks_too(tmp_path, mnist5k):
@@ -378,7 +378,7 @@ def test_one_picture_under_two_labels_is_a_conflict_for_all_of_its_images(tmp_pa
     found = findings(tmp_path, images, labels, three(60, 15, 25))
     conflicts = found["label_conflicts"]
     assert conflicts.numbers == {"images": 6, "exact": 4, "near": 2, "share": 0.06}
-    assert conflicts.explanation.startswith("6 of 100 images (6 %) have a copy with another label.")
+    assert conflicts.explanation.startswith("6 of 100 images (6%) have a copy with another label.")
     for one, other in conflicts.pairs:
         assert labels[one.index] != labels[other.index]
     # The copies of one picture each contradict 12, and 12 contradicts them: that is said once.
@@ -393,7 +393,7 @@ def test_a_few_repetitions_are_no_alarm_and_many_are(tmp_path, mnist5k):
     few = findings(tmp_path / "few", images, np.zeros(500), three(300, 75, 125))["duplicates"]
     assert (few.severity, few.explanation) == (
         "info",
-        "1 of 300 training images (0.3 %) is a copy of another image of the same split. So few hardly change a result.",
+        "1 of 300 training images (0.3%) is a copy of another image of the same split. So few hardly change a result.",
     )
     assert few.what_to_do.startswith("Nothing has to be done")
     images[2:20] = images[0]

@@ -80,7 +80,7 @@ def test_a_test_that_is_too_small_is_told_with_its_interval(tmp_path):
     assert low < 0.8 < 0.95 < high
     # The interval that statsmodels gives for 36 of 40: 0.7695 to 0.9604.
     assert found.explanation.startswith(
-        "With 40 test images, an accuracy of 90 % is only known to ±9.5 points (76.9–96.0 %)."
+        "With 40 test images, an accuracy of 90% is only known to ±9.5 points (76.9–96.0%)."
     )
 
 
@@ -127,7 +127,7 @@ def test_blank_images_are_found_whatever_their_shade(tmp_path):
     assert set(found) == {"blank_images"}
     assert [example.index for example in found["blank_images"].examples] == [3, 55]
     assert found["blank_images"].numbers["test"] == 1
-    assert found["blank_images"].explanation.startswith("2 of 60 images (3 %) have one colour throughout.")
+    assert found["blank_images"].explanation.startswith("2 of 60 images (3%) have one colour throughout.")
 
 
 def test_values_that_use_little_of_their_range_are_told(tmp_path):
@@ -247,7 +247,7 @@ def test_a_shift_that_hardly_matters_does_not_read_like_an_alarm(tmp_path, mnist
     [finding], _ = shift_findings(dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits))
     assert (finding.code, finding.severity) == ("split_shift", "info")
     assert finding.explanation.startswith("The test images differ a little from the training images: being of another ")
-    assert " explains 0.2 % " in finding.explanation
+    assert " explains 0.2% " in finding.explanation
     assert finding.what_to_do.startswith("Nothing has to be done")
 
 

@@ -7,9 +7,9 @@ import type { Group } from './groups'
 /** tone: of the word in front; `sure` where the difference is larger than what chance can do. */
 export type Answer = { word: string; tone: 'good' | 'bad' | 'plain'; text: string; asksForStudy: boolean }
 
-/** Of a normal distribution, for 95 %. */
+/** Of a normal distribution, for 95%. */
 const Z = 1.96
-/** Student's t for 95 %, by degrees of freedom from 1; more are as the last. */
+/** Student's t for 95%, by degrees of freedom from 1; more are as the last. */
 const T = [12.71, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.2, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.1, 2.09, 2.09]
 
 type Measured = { group: Group; accuracies: number[]; mean: number; images: number }

@@ -104,7 +104,7 @@ export function FiguresCard({ groups, at }: { groups: Group[]; at: number | null
       </Scroll>
       <p class="soft">
         {at === null
-          ? 'Of the weights that each job has kept; below a figure of one job is its 95 % interval, below one of several seeds the lowest and the highest. '
+          ? 'Of the weights that each job has kept; below a figure of one job is its 95% interval, below one of several seeds the lowest and the highest. '
           : 'As measured after this epoch; test images are met after each epoch only where the spec asks for it. '}
         {measure === 'accuracy' ? 'The gap is in percentage points. ' : 'Losses are in nats. '}
         A difference that is smaller than these intervals may be chance: <a href="/studies">a study</a> tells.

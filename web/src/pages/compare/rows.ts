@@ -13,7 +13,7 @@ export type Row = {
   epochs: number[]
   isKept: boolean
   splits: Record<Split, Band | null>
-  /** 95 %, of one job's kept weights. */
+  /** 95%, of one job's kept weights. */
   intervals: Partial<Record<Split, readonly number[]>>
   gap: Band | null
   /** Between training and which images the gap is. */

@@ -81,7 +81,7 @@ export function LearningCard({ study }: { study: Study }) {
       {forecast?.explanation && <p><Prose text={forecast.explanation} /></p>}
       {study.no_forecast && <p><Prose text={study.no_forecast} /></p>}
       {study.status === 'running' && sizes.length > 0 && <p class="soft">Larger sizes follow as their trainings end.</p>}
-      <p class="soft">Lines are 95 % intervals{forecast && '; that of the forecast is right in 90 of 100 cases'}.</p>
+      <p class="soft">Lines are 95% intervals{forecast && '; that of the forecast is right in 90 of 100 cases'}.</p>
     </section>
   )
 }

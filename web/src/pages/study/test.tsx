@@ -16,7 +16,7 @@ export function TestCard({ study }: { study: Study }) {
   return (
     <section class="card" aria-label="Test">
       <h2>On test images, met once by each training</h2>
-      <PlainTable label="Test figures" columns={['Network', 'Right', '95 % interval', 'Loss', 'Images']}>
+      <PlainTable label="Test figures" columns={['Network', 'Right', '95% interval', 'Loss', 'Images']}>
         {test && <Row name="Unchanged" of={test.base} />}
         {test && <Row name={winner} of={test.winner} />}
         {ensemble?.base.test && <Row name={`Unchanged, ${ensemble.base.members} together`} of={ensemble.base.test} />}
