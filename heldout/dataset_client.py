@@ -143,7 +143,7 @@ class DatasetMethods:
         """Order a new version with changes, such as the `mend` of a finding; it is `checking` at first.
 
         Args:
-            dataset_id: the version that is mended: an id, a name, or name@version.
+            dataset_id: the version that is changed: an id, a name, or name@version.
             changes: as in `POST /v1/datasets/{id}/versions`.
         """
         body = changes.body() if isinstance(changes, VersionChanges) else changes

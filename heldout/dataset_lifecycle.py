@@ -119,12 +119,12 @@ class RejectionCode(StrEnum):
     SIZE_OUT_OF_BOUNDS = "size_out_of_bounds", "Images are smaller or larger than what can be trained on."
     MIXED_SIZES = "mixed_sizes", "Images differ in size, and no target size is given."
     # A derived version.
-    UNKNOWN_IMAGE = "unknown_image", "The changes name an image that the version which is mended does not have."
+    UNKNOWN_IMAGE = "unknown_image", "The changes name an image that the version which is changed does not have."
     NOTHING_CHANGED = "nothing_changed", "The changes would leave the version as it is."
-    BASE_MISSING = "base_missing", "The version that is mended is not in the blob store any more."
+    BASE_MISSING = "base_missing", "The version that is changed is not in the blob store any more."
     DATASET_DAMAGED = (
         "dataset_damaged",
-        "The upload, or a file of the version that is mended, is damaged in the blob store.",
+        "The upload, or a file of the version that is changed, is damaged in the blob store.",
     )
     # The ingest.
     TIMED_OUT = "timed_out", "The ingest took longer than the limit."

@@ -16,16 +16,16 @@ _WORDS: Mapping[str, str] = {
 
 
 def words_of(name: str) -> str:
-    """Of a remedy, a combination, or a client's own patch: `l2+dropout` is «L2 penalty + dropout»."""
+    """Of a remedy, a combination, or a client's own patch: `l2+dropout` is `L2 penalty + dropout`."""
     return " + ".join(_WORDS.get(part, part.replace("_", " ")) for part in name.split("+"))
 
 
 def quoted(name: str) -> str:
-    """`«label smoothing»`: a remedy's words within a sentence."""
-    return f"«{words_of(name)}»"
+    """`label smoothing`: a remedy's words within a sentence."""
+    return f'"{words_of(name)}"'
 
 
 def named(names: Sequence[str]) -> str:
-    """`«dropout»`, `«dropout» and «mixup»`, `«dropout», «mixup» and «L2 penalty»`."""
+    """`dropout`, `dropout` and `mixup`, `dropout`, `mixup` and `L2 penalty`."""
     words = [quoted(name) for name in names]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -83,7 +83,7 @@ RIVALS = (
         _runmedic,
         _named(overfitting="overfitting", diverged=("divergence", "non_finite"), underfitting="no_learning"),
     ),
-    Rival("runmedic 0.1.1, without «mild»", _runmedic, _named(overfitting="overfitting, warning")),
+    Rival('runmedic 0.1.1, without "mild"', _runmedic, _named(overfitting="overfitting, warning")),
     Rival("trainspotter 0.2.6", _trainspotter, _named(overfitting="overfitting", diverged="divergence")),
     Rival("trainspotter 0.2.6, its infos too", _trainspotter, _named(overfitting=("overfitting", "overfitting, info"))),
     Rival(
@@ -98,7 +98,7 @@ RIVALS = (
         ),
     ),
     Rival(
-        "sk-autod 0.1.1, «missed early stopping» too",
+        'sk-autod 0.1.1, "missed early stopping" too',
         _sk_autod,
         _named(overfitting=("Classic overfitting", "Missed early stopping")),
     ),

@@ -25,7 +25,7 @@ def show_audit(audit: AuditView) -> None:
         say_prose(audit.summary)
         say("")
     if changes := audit.source.get("changes"):
-        say(f"mended from {changes['from']}: {changes['summary']}")
+        say(f"made from {changes['from']}: {changes['summary']}")
     show_left_out(audit.source)
     if audit.findings or not audit.headline:
         show_findings(audit.findings, f"{audit.dataset.name}@{audit.dataset.version}")

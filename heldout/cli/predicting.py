@@ -33,7 +33,7 @@ def predict(
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=1000, help="How many classes are named.")] = 5,
     threshold: Annotated[
         float | None,
-        typer.Option("--threshold", min=0, max=1, help="Below this probability the answer is «uncertain»."),
+        typer.Option("--threshold", min=0, max=1, help='Below this probability the answer is "uncertain".'),
     ] = None,
     calibrated: Annotated[
         bool, typer.Option("--calibrated", help="Probabilities under the temperature that was fitted on validation.")

@@ -181,7 +181,7 @@ def show_dataset(dataset: DatasetView) -> None:
         ("classes", ", ".join(dataset.classes or [])[:500]),
         ("size", f"{size:,} bytes" if size is not None else ""),
         ("sha256", dataset.sha256 or ""),
-        ("mended from", _named(dataset.derived_from.dataset) if dataset.derived_from else ""),
+        ("made from", _named(dataset.derived_from.dataset) if dataset.derived_from else ""),
         ("created", moment(dataset.created_at)),
     ]
     print_fields([(name, value) for name, value in fields if value])

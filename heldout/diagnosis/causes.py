@@ -219,12 +219,19 @@ def _effect_in_evidence(finding: Finding) -> Effect | None:
 
 
 def _effect_of_conflicts(finding: Finding, facts: Facts) -> Effect | None:
-    """A network gets only one of a picture's two labels right, so half of these images are lost."""
-    splits = [split for split in (facts.train, facts.validation, facts.test) if split is not None]
-    images, all_images = finding.evidence.get("images"), sum(split.count for split in splits)
-    if not isinstance(images, int) or not all_images:
+    """A network gets only one of a picture's two labels right, so half of these images are lost.
+
+    In the split that has most of them; where the audit has not counted them by split, in all.
+    """
+    splits = {"train": facts.train, "validation": facts.validation, "test": facts.test}
+    counts = {name: figures.count for name, figures in splits.items() if figures is not None}
+    images, of_split = finding.evidence.get("images"), finding.evidence.get("of_split")
+    if not isinstance(images, int) or not counts:
         return None
-    lost = images / all_images / 2
+    shares = [images / sum(counts.values())]
+    if of_split:
+        shares = [of_split[name] / count for name, count in counts.items() if name != "train"] or [0.0]
+    lost = max(shares) / 2
     return Effect(lost, None) if lost >= MIN_SURE_EFFECT else None
 
 

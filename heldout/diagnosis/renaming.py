@@ -75,7 +75,7 @@ def distance_of_classes(split: Counts, other: Counts, renaming: Sequence[int] | 
 def _smoothed(confusion: Counts) -> list[list[float]]:
     """Shares of each row, with some answers added as all images are answered."""
     classes, total = len(confusion), sum(map(sum, confusion))
-    usual = [(sum(column) + 0.5) / (total + 0.5 * classes) for column in zip(*confusion, strict=True)]
+    usual = [(sum(column) + 1) / (total + classes) for column in zip(*confusion, strict=True)]
     return [
         [(one + PRIOR_ANSWERS * often) / (sum(row) + PRIOR_ANSWERS) for one, often in zip(row, usual, strict=True)]
         for row in confusion

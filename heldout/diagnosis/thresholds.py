@@ -88,6 +88,9 @@ MIN_LOST_DESCENT = 0.5
 MIN_LOSS_OF_GUESSING = 0.97
 # Skill (0 guesses, 1 knows all) on images. Below, they are not known. (draw 1)
 MIN_KNOWN_SKILL = 0.7
+# Skill on training images of a measured gap, below which training is at fault first, however few others are known.
+# (zoo, open sets)
+MIN_SKILL_ON_TRAINING = 0.5
 # Skill by the probability of the labels, which a loss alone tells. Below, images may not be known: a network of ten
 # classes with a loss of 0.9 answers some 70% rightly, which is just known. (first)
 MIN_SKILL_BY_LOSS = 0.35

@@ -263,7 +263,7 @@ class DataFirst(HeldoutError):
     `errors` says which, and `request` what to send to mend them.
     """
 
-    code, status, title = "data_first", 409, "The data have to be mended first"
+    code, status, title = "data_first", 409, "The data have to be fixed first"
 
     def __init__(
         self,

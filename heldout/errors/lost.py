@@ -47,7 +47,7 @@ class DatasetLost(HeldoutError):
     code, status, title = "dataset_lost", 410, "The dataset's files are lost"
 
     def __init__(self, name: str) -> None:
-        remedy = "Upload it again as a new version. That command mends datasets that come with the service."
+        remedy = "Upload it again as a new version. That command restores datasets that come with the service."
         super().__init__(_detail(f"Files of dataset {name!r} are", remedy))
 
 

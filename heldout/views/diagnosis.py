@@ -27,7 +27,7 @@ class RemedyView(View):
     reason: str
     patch: dict[str, Any] | None
     request: RequestView | None = Field(
-        None, description="Mends the job's dataset in a new version; null where the service cannot do it."
+        None, description="Fixes the job's dataset in a new version; null where the service cannot do it."
     )
 
 

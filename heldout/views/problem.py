@@ -24,6 +24,6 @@ class Problem(View):
     instance: str = Field(description="The path that was asked for.")
     errors: list[FieldErrorView]
     request: RequestView | None = Field(
-        None, description="What to send first, where the service can mend what it refuses; absent elsewhere."
+        None, description="What to send first, where the service can fix what it refuses; absent elsewhere."
     )
     choices: list[ChoiceView] = Field([], description="Ways on, of which a person chooses one; absent without any.")

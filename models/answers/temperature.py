@@ -1,4 +1,4 @@
-"""One temperature for all probabilities of a network: how much too sure it is, and how far that can be mended."""
+"""One temperature for all probabilities of a network: how much too sure it is, and how far that can be fixed."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -44,7 +44,7 @@ def _measured(one: ReportBudgetView) -> str:
 
 
 def _name(one: ReportBudgetView) -> str:
-    return "the unchanged network" if one.arm == BASE_ARM else f"the one with «{words_of(one.arm)}»"
+    return "the unchanged network" if one.arm == BASE_ARM else f'the one with "{words_of(one.arm)}"'
 
 
 def _accuracy(term: TermView) -> tuple[float | None, Bounds]:

@@ -89,7 +89,7 @@ def _about(job: JobView) -> str:
 def _calibration(found: CalibrationView) -> str:
     said = f"on {found.split} images its probabilities are off by {percent(found.error_before)} on average"
     if found.error_after >= found.error_before:
-        return f"{said}; one temperature does not mend that."
+        return f"{said}; one temperature does not fix that."
     return (
         f"{said}; divided by a temperature of {found.temperature:.2f} before the softmax, by "
         f"{percent(found.error_after)}."
@@ -99,7 +99,7 @@ def _calibration(found: CalibrationView) -> str:
 def _use_blocks(facts: CardFacts) -> list[Block]:
     height, width, channels = facts.shape
     low, high = facts.value_range
-    names = [f"«{_plain(name)}»" for name in facts.classes[:_SHOWN_CLASSES]]
+    names = [f'"{_plain(name)}"' for name in facts.classes[:_SHOWN_CLASSES]]
     more = len(facts.classes) - len(names)
     calibration = facts.diagnosis.calibration
     sure = [] if calibration is None else [("How sure it is:", _calibration(calibration))]

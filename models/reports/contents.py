@@ -107,7 +107,7 @@ def _about(study: StudyView) -> str:
     when = study.finished_at or study.created_at
     did = "finished" if study.finished_at else "ordered"
     return (
-        f"Study «{_plain(study.name)}» (`{study.id}`) on {_plain(study.dataset.name)}, version "
+        f'Study "{_plain(study.name)}" (`{study.id}`) on {_plain(study.dataset.name)}, version '
         f"{study.dataset.version}{base}; {did} on {when:%Y-%m-%d %H:%M} UTC."
     )
 

@@ -59,7 +59,7 @@ def _times(count: int) -> str:
 
 
 def _looks(count: int) -> str:
-    """The ledger's number beside «once», which is said of a single training."""
+    """The ledger's number beside `once`, which is said of a single training."""
     return f": {counted(count, 'look')} in all" if count > 1 else ""
 
 
@@ -176,7 +176,7 @@ def _what_now(study: StudyView) -> str:
     if study.status == "running":
         return "Wait for the end of the study."
     if study.status != "succeeded" or study.conclusion is None:
-        return "Order the study again once its cause is mended." if study.status == "failed" else "Order it again."
+        return "Order the study again once its cause is fixed." if study.status == "failed" else "Order it again."
     conclusion, winner = study.conclusion, winner_of(study)
     if winner is not None:
         spec = f"For trainings of your own, take {WINNER_FILE} below: the spec with {quoted(winner.name)}."

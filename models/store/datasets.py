@@ -83,7 +83,7 @@ def why_not_ready(row: DatasetRow) -> str:
         error = row.error or {}
         why = f"{error.get('code', 'internal')}: {error.get('detail', 'Nobody knows why.')}"
         return (
-            f"{row.name}@{row.version} was rejected, and stays so. {why} When that is mended, upload it again, which "
+            f"{row.name}@{row.version} was rejected, and stays so. {why} When that is fixed, upload it again, which "
             "makes the next version; or name another dataset."
         )
     return f"{row.name}@{row.version} is being ingested; wait until it is ready, or name another dataset."

@@ -79,5 +79,5 @@ def _disable(session: Session, webhook: WebhookRow, why: str) -> None:
     webhook.enabled, webhook.disabled_reason = False, why
     session.flush()
     give_up(session, webhook.id)
-    remedy = f"Mend the receiver, then PATCH /v1/webhooks/{webhook.id} with `enabled: true`."
+    remedy = f"Fix the receiver, then PATCH /v1/webhooks/{webhook.id} with `enabled: true`."
     events.add(session, webhook.id, "webhook.disabled", f"Webhook disabled. {why} {remedy}", level="warning")

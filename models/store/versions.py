@@ -78,7 +78,7 @@ def _locked(session: Session, owner: str, reference: str) -> DatasetRow:
     session.refresh(row)
     if row.deleted_at is not None:
         raise DatasetNotFound(reference)
-    datasets.require_content(row, "images that can be mended")
+    datasets.require_content(row, "images that can be changed")
     return row
 
 

@@ -24,24 +24,24 @@ def points(share: float) -> str:
 
 
 def none_of(count: int) -> str:
-    """Of several remedies: «None of the 3 remedies»."""
+    """Of several remedies: `None of the 3 remedies`."""
     return "Neither of the two remedies" if count == 2 else f"None of the {count} remedies"
 
 
 def any_of(count: int) -> str:
-    """Of several remedies: «any of the 3 remedies»."""
+    """Of several remedies: `any of the 3 remedies`."""
     return "either of the two remedies" if count == 2 else f"any of the {count} remedies"
 
 
 def change_of_accuracy(difference: float) -> str:
-    """«accuracy rises by 3.1 points»."""
+    """`accuracy rises by 3.1 points`."""
     if f"{abs(100 * difference):.1f}" == "0.0":
         return "accuracy stays the same"
     return f"accuracy {'rises' if difference > 0 else 'falls'} by {points(difference)}"
 
 
 def change_of_loss(difference: float, before: float) -> str:
-    """«loss falls by 12.0%», of what it was before."""
+    """`loss falls by 12.0%`, of what it was before."""
     share = difference / before
     if f"{abs(100 * share):.1f}" == "0.0":
         return "loss stays the same"
@@ -63,7 +63,7 @@ def changes(comparison: Comparison, unit: GainUnit) -> str:
 
 
 def at_least(comparison: Comparison, measure: Measure, unit: GainUnit, error: float) -> str:
-    """What is sure of a benefit: «accuracy rises by at least 1.2 points»."""
+    """What is sure of a benefit: `accuracy rises by at least 1.2 points`."""
     low = benefit(comparison, measure)(error)[0]
     if measure == "accuracy":
         return f"accuracy rises by at least {points(low)}"

@@ -27,7 +27,7 @@ def test_the_printed_link_logs_in_once_and_logging_out_ends_it(service: Service,
     link = re.search(r"Dashboard: (\S+/login#\S+)", service.output.read_text())
     assert link, "heldout up prints no link"
     page = open_page("about:blank", log_in=False)
-    # The page asks who is logged in while the link logs in. Here the answer «nobody» comes after that.
+    # The page asks who is logged in while the link logs in. Here the answer `nobody` comes after that.
     early: list[tuple[Route, APIResponse]] = []
     page.route(
         "**/v1/session",

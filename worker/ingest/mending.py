@@ -32,7 +32,7 @@ def rows_named(images: Sequence[int | str], names: Sequence[str]) -> list[int]:
         known = repr(printable(names[0]))
         raise Rejection(
             RejectionCode.UNKNOWN_IMAGE,
-            f"The version that is mended has no image called {listed}{more}. Images are called as in the upload, such "
+            f"The version that is changed has no image called {listed}{more}. Images are called as in the upload, such "
             f"as {known}, or by their position.",
             unknown[0],
         )

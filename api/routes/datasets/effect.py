@@ -28,7 +28,7 @@ def get_effect(
 ) -> EffectView:
     """How many images of which split changes would remove or change, before a version is made with them."""
     row = find_dataset(session, caller.owner, dataset)
-    datasets.require_content(row, "images that can be mended")
+    datasets.require_content(row, "images that can be changed")
     changes = spec.changes()
     versions.require_fit(row, changes)
     return effect_view(session, app.blobs, row, changes, MAX_SHOWN)

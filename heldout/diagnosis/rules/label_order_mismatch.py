@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from heldout.diagnosis import remedies
+from heldout.diagnosis import remedies, usual_renamings
 from heldout.diagnosis.compared_splits import are_undone, has_other_pixels, is_known, pairs_of
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.gap.budget import accuracy_of, counts_of, levels_of
 from heldout.diagnosis.renaming import best_renaming
-from heldout.diagnosis.rules import usual_renamings
 from heldout.diagnosis.thresholds import (
     COMPARISON_CONFIDENCE,
     MAX_SELECTION_EFFECT,
@@ -117,7 +116,7 @@ def _measured(facts: Facts) -> list[Finding]:
 
 def _aside(gap: StoredGap) -> str:
     """What differs from the test accuracy as it is. Begins with a space."""
-    return f"{without_copies(gap)}{'' if gap.pixels is None else ' and with its pixel values mended'}"
+    return f"{without_copies(gap)}{'' if gap.pixels is None else ' and with its pixel values fixed'}"
 
 
 def _by_confusion(facts: Facts) -> list[Finding]:

@@ -50,7 +50,7 @@ def explain(curves: Curves) -> str | None:
 
 
 _WHY = "The loss rises because the network becomes ever surer of its answers, the wrong ones too."
-_NEXT = "Keep the weights that answer best, and do not rely on the network's probabilities before they are mended."
+_NEXT = "Keep the weights that answer best, and do not rely on the network's probabilities before they are fixed."
 
 
 def _told(calibration: Calibration) -> str:

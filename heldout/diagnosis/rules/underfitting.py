@@ -3,20 +3,30 @@
 from math import log
 
 from heldout.diagnosis import remedies
+from heldout.diagnosis.evaluation import skill_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.rules import not_converged
-from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE
+from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE, MIN_SKILL_ON_TRAINING
 from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
+
+
+def _learns_too_little(facts: Facts) -> bool:
+    """Whether training images are not known; of a measured gap also where few are, and of others still fewer."""
+    if facts.train is None or facts.budget is None or facts.knows_training is False:
+        return facts.knows_training is False
+    return skill_of(facts.train.accuracy, 1 / max(2, len(facts.classes))) < MIN_SKILL_ON_TRAINING
 
 
 def find(facts: Facts) -> list[Finding]:
     train, validation, training = facts.train, facts.validation, facts.curves.training
     still_falls = training is not None and training.still_falls and not not_converged.hardly_learns(facts)
-    if train is None or validation is None or facts.knows_training is not False:
+    if train is None or validation is None or not _learns_too_little(facts):
         return []
-    if still_falls or (facts.curves.epochs < MIN_EPOCHS_TO_SETTLE and not facts.has_answers_alone):
+    if still_falls and facts.curves.onset_epoch is None:  # once validation has turned up, more epochs do not help
+        return []
+    if facts.curves.epochs < MIN_EPOCHS_TO_SETTLE and not facts.has_answers_alone:
         return []
     more = (
         "its curves would tell whether more epochs can change that. If training has settled, it"

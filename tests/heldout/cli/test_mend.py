@@ -109,7 +109,7 @@ def test_what_the_audit_offers_is_ordered_until_it_offers_no_more(heldout, servi
     lines = mended.stdout.splitlines()
     assert [line.split()[0] for line in lines if line.startswith("pets@")] == ["pets@2", "pets@3"]
     assert lines[0] == "Changes 4 of 4 test images. Copies that are found later are not counted."
-    assert "mended from pets@1: 4 test images changed" in lines
+    assert "made from pets@1: 4 test images changed" in lines
     assert "  heldout datasets mend pets@2 --drop-copies" in lines
 
 

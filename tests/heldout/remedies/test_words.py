@@ -25,5 +25,5 @@ def test_the_dashboard_says_what_each_remedy_does_as_the_catalogue_does():
 
 def test_combinations_and_lists_are_said_in_words():
     assert words_of("l2+label_smoothing") == "L2 penalty + label smoothing"
-    assert named(["dropout"]) == "«dropout»"
-    assert named(["ema", "mixup", "my_own"]) == "«averaged weights», «mixup» and «my own»"
+    assert named(["dropout"]) == '"dropout"'
+    assert named(["ema", "mixup", "my_own"]) == '"averaged weights", "mixup" and "my own"'

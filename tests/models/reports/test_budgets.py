@@ -76,7 +76,7 @@ def test_what_cannot_be_read_is_said_to_be_missing():
 def test_the_page_shows_the_budget_of_both():
     gaps = [mean_budget(arm, [measured(seed), measured(seed + 1)]) for arm, seed in (("base", 1), ("dropout", 5))]
     page = html(made.cure(), gaps)
-    assert "Measured of the unchanged network (mean of 2 trainings) and the one with «dropout» (mean of 2" in text_of(
+    assert 'Measured of the unchanged network (mean of 2 trainings) and the one with "dropout" (mean of 2' in text_of(
         page
     )
     assert [caption for caption, _ in html_tables(page)].count("In right answers of 100 images") == 1

@@ -18,24 +18,24 @@ def test_a_cure_is_named_with_its_size_its_range_and_what_test_says_of_it():
     assert found.question == "Does one of 4 changes (remedies) make the network better on images that it has not seen?"
     assert (
         found.answer
-        == "Yes, «dropout» does: 1.1 more of 100 unseen images are answered correctly (very likely 0.5 to 1.7 more)."
+        == 'Yes, "dropout" does: 1.1 more of 100 unseen images are answered correctly (very likely 0.5 to 1.7 more).'
     )
     assert {one.question: one.answer for one in found.in_short} == {
-        "What helped, and by how much?": "«dropout»: 1.1 more of 100 unseen images are answered correctly (very likely "
+        "What helped, and by how much?": '"dropout": 1.1 more of 100 unseen images are answered correctly (very likely '
         "0.5 to 1.7 more); the loss is 0.073 lower (very likely 0.042 to 0.104 lower). (Loss: how far answers are from "
         "being right and certain; lower is better.) Also surely better than the "
-        "unchanged network: «shift». Surely worse: «horizontal flip».",
-        "Is that sure?": "Yes, very likely: the whole range of «dropout» lies on the better side of 0 (no difference) "
+        'unchanged network: "shift". Surely worse: "horizontal flip".',
+        "Is that sure?": 'Yes, very likely: the whole range of "dropout" lies on the better side of 0 (no difference) '
         "in right answers and in loss. "
         "The ranges are so wide that in 95 of 100 such studies all of them hold the true differences. On 1,000 test "
-        "images the unchanged network answers 96.7% correctly, and the one with «dropout» 97.8%: 1.1 more of 100 "
+        'images the unchanged network answers 96.7% correctly, and the one with "dropout" 97.8%: 1.1 more of 100 '
         "(very likely 0.5 to 1.7 more): it holds there too.",
         "Were test images used to choose?": "No. Everything was chosen by validation images. Only then, after the "
         "choice, was each training of the unchanged network and of the chosen one measured on test images, once: 12 "
         "looks in all.",
         "What should I do now?": "Use the model of `job_01k9refit`, which the command below downloads when its "
-        "training is done. That job trains with «dropout» on training and validation images together, so there are no "
-        "validation figures of it. For trainings of your own, take winner.json below: the spec with «dropout».",
+        'training is done. That job trains with "dropout" on training and validation images together, so there are no '
+        'validation figures of it. For trainings of your own, take winner.json below: the spec with "dropout".',
         "What would make it surer?": "More trainings of each network (seeds) even out the luck of single trainings; "
         "more validation images even out the luck of which images were asked. Both make the ranges narrower.",
         "What did it cost?": "24 trainings, which took 17 minutes of computing in all. Labels of validation images "
@@ -58,7 +58,7 @@ def test_a_cure_by_loss_alone_does_not_promise_right_answers():
     difference = study.arms[1].difference.model_copy(update={"adjusted_intervals": bounds})
     arms = [study.arms[0], study.arms[1].model_copy(update={"difference": difference})]
     assert report(study.model_copy(update={"arms": arms})).answer == (
-        "Yes, «dropout» does: the loss is 0.073 lower (very likely 0.042 to 0.104 lower), which surely brings its "
+        'Yes, "dropout" does: the loss is 0.073 lower (very likely 0.042 to 0.104 lower), which surely brings its '
         "answers nearer to the truth; whether more of them are right is not sure: 1.1 more of 100 unseen images are "
         "answered correctly (very likely from 0.2 fewer to 2.4 more)."
     )
@@ -84,12 +84,12 @@ def test_nothing_helped_says_how_much_may_have_been_missed_and_what_to_measure_n
     answers = answers_of(made.nothing_helped())
     assert answers["Is that sure?"] == (
         "Yes, very likely: some harm, and any gain of the others is too small to matter. No range lies on the "
-        "better side of 0 (no difference). The range of «shift» lies on the worse side, in right "
-        "answers or in loss. The ranges of «dropout» and «label smoothing» lie around 0: the effect may be as good or "
+        'better side of 0 (no difference). The range of "shift" lies on the worse side, in right '
+        'answers or in loss. The ranges of "dropout" and "label smoothing" lie around 0: the effect may be as good or '
         "as bad as the ends say, or none. The ranges are so wide that in 95 of 100 such studies all of them hold the "
         "true differences."
     )
-    assert answers["What helped, and by how much?"].endswith("Surely worse: «shift».")
+    assert answers["What helped, and by how much?"].endswith('Surely worse: "shift".')
     assert answers["Were test images used to choose?"].endswith("Test images were not looked at at all.")
     assert answers["What should I do now?"].startswith("Keep the network as it is")
     assert [(one.file, one.body["kind"]) for one in found.commands] == [
@@ -132,9 +132,9 @@ def test_cannot_tell_says_what_would_tell(needs, told):
 def test_remedies_that_all_harm_are_not_said_to_bring_anything():
     study = made.nothing_helped()
     harmed = study.model_copy(update={"arms": [study.arms[0], study.arms[3]]})
-    assert report(harmed).answer == "No: «shift» makes the network worse on unseen images."
+    assert report(harmed).answer == 'No: "shift" makes the network worse on unseen images.'
     answers = answers_of(harmed)
-    assert answers["What helped, and by how much?"] == "Nothing. Surely worse: «shift»."
+    assert answers["What helped, and by how much?"] == 'Nothing. Surely worse: "shift".'
     assert answers["What should I do now?"].startswith("Keep the network as it is: these remedies make it worse.")
 
 
@@ -143,11 +143,11 @@ def test_what_was_not_confirmed_is_no_answer():
     conclusion = study.conclusion.model_copy(update={"kind": "cannot_tell", "remedy": None, "test": None})
     unconfirmed = study.model_copy(update={"arms": study.arms[:2], "conclusion": conclusion})
     assert report(unconfirmed).answer.startswith(
-        "It cannot be told, because «dropout» looked better, but the trainings that were to confirm it did not; "
+        'It cannot be told, because "dropout" looked better, but the trainings that were to confirm it did not; '
     )
     sure = answers_of(unconfirmed)["Is that sure?"]
     assert sure.startswith(
-        "No: what was measured may be chance, so nothing is decided. The range of «dropout» lies on the better side of "
+        'No: what was measured may be chance, so nothing is decided. The range of "dropout" lies on the better side of '
         "0 (no difference), but that was not confirm"
     )
 
@@ -155,7 +155,7 @@ def test_what_was_not_confirmed_is_no_answer():
 def test_a_study_that_runs_says_so_before_anything_else():
     page = html(made.running())
     assert text_of(page.find("body/main/header")).startswith(
-        " Heldout: report of a study Does «dropout» make the network better on images that it has not seen? This study "
+        ' Heldout: report of a study Does "dropout" make the network better on images that it has not seen? This study '
         "is still running: 2 of 6 trainings are done."
     )
     assert report(made.running()).answer == "It is not known yet: 2 of 6 trainings are done."
@@ -182,7 +182,7 @@ def test_a_learning_curve_forecasts_only_what_it_can():
 
 FIGURE = r"\d+(?:,\d{3})*(?:\.\d+)?"
 KINDS = [made.cure, made.nothing_helped, made.cannot_tell, made.running, made.learning_curve]
-# «95 of 100», «9 of 10 times», «of 100 images», «0 would be perfect», «the line at 0», and how far rounding goes.
+# `95 of 100`, `9 of 10 times`, `of 100 images`, `0 would be perfect`, `the line at 0`, and how far rounding goes.
 SAID_ANYWHERE = {"0", "0.1", "9", "10", "90", "95", "100"}
 
 

@@ -43,7 +43,7 @@ def test_a_cure_is_confirmed_on_fresh_seeds_and_the_others_are_dropped_with_why(
     assert (steps.conclusion.kind, steps.conclusion.remedy) == ("cure", "dropout")
     assert arms_of(steps)["base"] == ("finished", 5, None)
     assert arms_of(steps)["dropout"] == ("finished", 5, None)
-    assert arms_of(steps)["l2"] == ("dropped", 3, "«dropout» is surely better.")
+    assert arms_of(steps)["l2"] == ("dropped", 3, '"dropout" is surely better.')
     status, seeds, why = arms_of(steps)["horizontal_flip"]
     assert (status, seeds) == ("dropped", 3)
     assert why is not None
@@ -167,7 +167,7 @@ def test_a_remedy_is_said_to_harm_only_where_the_interval_says_so_that_decides()
                 assert bounds.accuracy is not None
                 assert bounds.loss is not None
                 is_sure = bounds.accuracy[1] < 0 or bounds.loss[0] > 0
-                assert (f"«{words_of(arm.name)}» makes it worse" in steps.conclusion.explanation) == is_sure
+                assert (f'"{words_of(arm.name)}" makes it worse' in steps.conclusion.explanation) == is_sure
                 assert (arm.why or "").startswith("Worse than the base") == is_sure
                 said |= {word for word in ("Worse", "Probably worse") if (arm.why or "").startswith(word)}
     assert said == {"Worse", "Probably worse"}
@@ -186,7 +186,7 @@ def test_a_combination_wins_over_a_part_that_cures_only_if_it_surely_beats_it(bo
     assert steps.conclusion is not None
     assert steps.conclusion.remedy == wins
     if wins == "dropout+l2":
-        assert "It is surely better than its part «dropout» alone." in steps.conclusion.explanation
+        assert 'It is surely better than its part "dropout" alone.' in steps.conclusion.explanation
 
 
 def test_a_search_chooses_on_seeds_on_which_it_is_not_judged() -> None:

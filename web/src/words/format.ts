@@ -74,5 +74,5 @@ export function bytes(value: number | null | undefined): string {
   return `${unit ? size.toPrecision(3) : size} ${units[unit]}`
 }
 
-/** `not_converged` as “not converged”. */
+/** `not_converged` as "not converged". */
 export const plain = (code: string) => code.replaceAll('_', ' ')

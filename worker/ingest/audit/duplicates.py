@@ -130,7 +130,11 @@ def _conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | None:
     return AuditFinding(
         code="label_conflicts",
         severity="critical" if share >= CRITICAL_SHARE else "warning",
-        numbers={**pairs.numbers, "share": round(share, 6)},
+        numbers={
+            **pairs.numbers,
+            "share": round(share, 6),
+            "of_split": {split: int(np.isin(dataset.splits[split], pairs.rows).sum()) for split in SPLITS},
+        },
         explanation=f"{part_of_images(len(pairs.rows), len(labels))} have a copy with another label{pairs.changes}. "
         "One picture has two labels; no network gets both right.",
         what_to_do="Decide on one label for each of these images, or leave them out.",

@@ -27,7 +27,7 @@ def labels_elsewhere(names: Sequence[str], others: Sequence[str]) -> str:
     if table is not None:
         return (
             f"The table {printable(table)!r} may say the classes, but it is not read: put each image into a folder "
-            "named after its class. «Labels in a table» in docs/how-to/datasets.md has the lines of Python for it."
+            'named after its class. "Labels in a table" in docs/how-to/datasets.md has the lines of Python for it.'
         )
     return ""
 

@@ -88,7 +88,7 @@ function runs(before: Measured, after: Measured): string {
   return n === m ? `${n} ${n === 1 ? 'run' : 'runs'} each` : `${n} and ${m} runs`
 }
 
-/** «with dropout»: what the name of a job that tries a remedy says beside the job before; else the letters of the two. */
+/** "with dropout": what the name of a job that tries a remedy says beside the job before; else the letters of the two. */
 function withWhat(after: Group, before: Group): string {
   const added = after.name.startsWith(`${before.name} + `) ? after.name.slice(before.name.length + 3) : ''
   return added ? `with ${added}` : `in ${after.letter} (${after.name}) than in ${before.letter} (${before.name})`

@@ -37,5 +37,5 @@ export function cautions(groups: Group[]): string[] {
   return said
 }
 
-/** «A, B and C». */
+/** "A, B and C". */
 const list = (words: string[]) => (words.length > 1 ? `${words.slice(0, -1).join(', ')} and ${words.at(-1)}` : (words[0] ?? ''))

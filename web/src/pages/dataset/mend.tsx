@@ -31,7 +31,7 @@ export function MendDialog({ dataset, changes, job = '', onClose }: Props) {
     go(`/datasets/${made.id}${query({ job })}`)
   }
   return (
-    <Dialog title={`Make a mended version of ${dataset.name}?`} onClose={onClose}>
+    <Dialog title={`Make a new version of ${dataset.name}?`} onClose={onClose}>
       {effect.problem && <Failed problem={effect.problem} retry={effect.reload} />}
       {!effect.data && !effect.problem && <Loading what="what it changes" />}
       {effect.data && (

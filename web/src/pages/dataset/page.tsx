@@ -80,7 +80,7 @@ const NotReady = ({ dataset }: { dataset: Dataset }) => {
           </p>
         )}
         <a class="button" href="/datasets">
-          Upload it again when that is mended
+          Upload it again when that is fixed
         </a>
       </div>
     )
@@ -142,7 +142,7 @@ const DatasetFacts = ({ dataset }: { dataset: Dataset }) => (
     {dataset.size_bytes !== null && <Fact name="Size">{bytes(dataset.size_bytes)}</Fact>}
     <Fact name="Created">{moment(dataset.created_at)}</Fact>
     {dataset.derived_from && (
-      <Fact name="Mended from">
+      <Fact name="Made from">
         <a href={`/datasets/${dataset.derived_from.dataset.id}`}>
           {dataset.derived_from.dataset.name}@{dataset.derived_from.dataset.version}
         </a>

@@ -76,7 +76,7 @@ const Row = ({ dataset }: { dataset: Dataset }) => (
         'comes with Heldout'
       ) : dataset.derived_from ? (
         <a href={`/datasets/${dataset.derived_from.dataset.id}`}>
-          {dataset.derived_from.dataset.name}@{dataset.derived_from.dataset.version}, mended
+          {dataset.derived_from.dataset.name}@{dataset.derived_from.dataset.version}, changed
         </a>
       ) : (
         'upload'

@@ -44,7 +44,7 @@ export function OneModel({ id }: { id: string }) {
           <h2>It was not taken</h2>
           <p>{data.error?.detail}</p>
           <a class="button" href="/models">
-            Upload it again when that is mended
+            Upload it again when that is fixed
           </a>
         </div>
       )}

@@ -14,7 +14,7 @@ export type Form = {
   set: (spec: Value) => void
   /** What is wrong, by JSON pointer. */
   errors: ReadonlyMap<string, string>
-  /** Fields whose value is said elsewhere or says nothing, and opens no «More settings». */
+  /** Fields whose value is said elsewhere or says nothing, and opens no "More settings". */
   quiet: ReadonlySet<string>
 }
 type Props = { form: Form; path: Path; schema: Schema }
@@ -64,7 +64,7 @@ function Group({ form, path, field }: { form: Form; path: Path; field: Field & {
   )
 }
 
-/** The fields of a group that most people need, and the others behind «More settings», open where one is not as usual. */
+/** The fields of a group that most people need, and the others behind "More settings", open where one is not as usual. */
 function Fields({ form, path, fields }: { form: Form; path: Path; fields: [string, Schema][] }) {
   const [shown, folded] = parted(path, fields)
   const isOther = folded.some(([name, schema]) => !form.quiet.has(name) && isChanged(at(form.spec, [...path, name]), fieldOf(schema, form.all), form.all))

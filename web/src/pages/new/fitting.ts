@@ -48,6 +48,6 @@ function failsAt(blocks: Block[], shape: Shape): number {
   return -1
 }
 
-/** «block 2», «blocks 2 and 3». */
+/** "block 2", "blocks 2 and 3". */
 const listed = (places: number[]) =>
   places.length > 1 ? `blocks ${places.slice(0, -1).join(', ')} and ${places.at(-1)}` : `block ${places[0]}`

@@ -62,7 +62,8 @@ def _best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFig
     renamings = usual_renamings(facts.classes)
     best, at_least = None, MAX_SELECTION_EFFECT
     count, missing = sum(map(sum, figures.confusion)), other.accuracy - figures.accuracy
-    known = other.confusion if facts.train is None or not facts.train.confusion else facts.train.confusion
+    trained = () if facts.train is None else facts.train.confusion
+    known = next((one for one in (trained, other.confusion) if len(one) == len(facts.classes)), figures.confusion)
     as_they_are = distance_of_classes(figures.confusion, known)
     for renaming in renamings:
         moved = [label for label, means in enumerate(renaming) if means != label]
@@ -87,7 +88,7 @@ def find_part(facts: Facts) -> list[Finding]:
     that, in most classes.
     """
     for split, figures, other in pairs_by_answers(facts):
-        found = _best_part(facts, split, figures, other)
+        found = _best_part(facts, split, figures, other) if len(other.confusion) == len(facts.classes) else None
         if found is not None:
             return [_finding(facts, found)]
     return []
