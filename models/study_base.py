@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from heldout.diagnosis import WITHOUT_TEST
 from heldout.diagnosis.data_first import mend_of, mended_first
@@ -9,7 +10,7 @@ from heldout.errors import DataFirst, FieldError, InvalidSpec
 from heldout.remedies.automatic import automatic
 from heldout.remedies.change import Base
 from heldout.spec import JobSpec
-from heldout.studies.spec import StudySpec
+from heldout.studies.spec import NamedPatch, StudySpec
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import whole_diagnosis_of
@@ -34,6 +35,26 @@ def require_mended(session: Session, blobs: Blobs, job: JobRow, asked: StudySpec
     faults = [(one.code, one.explanation) for one in found]
     order = {"job": job.id} if asked is None else asked.model_dump(mode="json", exclude_defaults=True)
     raise DataFirst(job.id, dataset.id, faults, mend_of(found), order)
+
+
+def wanted_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", "resampled"]:
+    """What is asked for; `fixed` where a choice is left and an arm starts from weights of another job or model.
+
+    Those may have been trained on any image, also on those that validate in a fold.
+    """
+    own = [one for one in asked.remedies if isinstance(one, NamedPatch)]
+    has_backbone = spec.network.backbone is not None or any(
+        (one.patch.get("network") or {}).get("backbone") is not None for one in own
+    )
+    if not has_backbone and spec.initial is None and all(one.patch.get("initial") is None for one in own):
+        return asked.splits
+    if asked.splits == "resampled":
+        raise refused(
+            "/splits",
+            "`resampled` cuts train and validation anew, and the weights that `initial` or `network.backbone` names "
+            "may have been trained on images that would then validate. Ask for `fixed`.",
+        )
+    return "fixed"
 
 
 def automatic_remedies(

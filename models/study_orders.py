@@ -34,7 +34,7 @@ from models.studies.planning import most_jobs
 from models.studies.runs import automatic_splits, curve_sizes, folds_for, patched, pinned, spec_of_run
 from models.studies.state import Arm
 from models.studies.stored import ArmPlan, StudyPlan
-from models.study_base import automatic_remedies, located, refused, require_mended
+from models.study_base import automatic_remedies, located, refused, require_mended, wanted_splits
 from models.submit import ExaminedSpec, dataset_named, examined_spec
 from models.tables import DatasetRow, JobRow, StudyRow
 
@@ -114,9 +114,15 @@ def order(
     return studies.find(session, owner, study_id)
 
 
-def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int) -> StudyEstimateView:
-    """What a study would do, without beginning it. Raises what `order` raises."""
-    ordered = _ordered(session, blobs, owner, asked, max_parameters)
+def estimate(
+    session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int, copies_known: bool = True
+) -> StudyEstimateView:
+    """What a study would do, without beginning it. Raises what `order` raises.
+
+    Args:
+        copies_known: False while they are being looked for: then nothing asks whether folds can be cut.
+    """
+    ordered = _ordered(session, blobs, owner, asked, max_parameters, copies_known=copies_known)
     plan, base = ordered.plan, ordered.base
     state = plan.state()
     steps = next_steps(state, ())
@@ -167,13 +173,16 @@ def _ordered(
     asked: StudySpec,
     max_parameters: int,
     waiting: StudyRow | None = None,
+    *,
+    copies_known: bool = True,
 ) -> _Ordered:
-    base = _base(session, blobs, owner, asked, None if waiting is None else waiting.dataset_id)
+    base = _base(session, blobs, owner, asked, None if waiting is None else waiting.dataset_id, copies_known)
+    checked = base if copies_known else replace(base, spec=base.spec.model_copy(update={"validation": None}))
     arms = [ResolvedArm(BASE_ARM, {}, ""), *_remedies(session, blobs, base, asked)]
     examined = {}
     for arm in arms:
         with located(find_pointer_to(asked, arm.name)):
-            examined[arm.name] = _examined(session, blobs, owner, base, arm, max_parameters)
+            examined[arm.name] = _examined(session, blobs, owner, checked, arm, max_parameters)
     limit = base.spec.training.train_limit
     train_images = base.train_images if limit is None else min(base.train_images, limit)
     test = (base.dataset.splits or {}).get("test", {}).get("count", 0)
@@ -206,7 +215,7 @@ def _require_a_beginning(plan: StudyPlan) -> None:
     raise refused("/budget/jobs" if code == "budget_too_small" else "/kind", detail)
 
 
-def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str | None = None) -> _Base:
+def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str | None, copies_known: bool) -> _Base:
     """on: the id of the dataset, where it is not the one that the job or the spec names."""
     job = None
     if asked.job is not None:
@@ -236,30 +245,12 @@ def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str 
             "metadata": dict(asked.metadata),
         }
     )
-    return _split(session, blobs, _Base(spec, dataset, job, 0, 0, None), _wanted_splits(spec, asked))
+    return _split(session, blobs, _Base(spec, dataset, job, 0, 0, None), wanted_splits(spec, asked), copies_known)
 
 
-def _wanted_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", "resampled"]:
-    """What is asked for; `fixed` where a choice is left and an arm starts from weights of another job or model.
-
-    Those may have been trained on any image, also on those that validate in a fold.
-    """
-    own = [one for one in asked.remedies if isinstance(one, NamedPatch)]
-    has_backbone = spec.network.backbone is not None or any(
-        (one.patch.get("network") or {}).get("backbone") is not None for one in own
-    )
-    if not has_backbone and spec.initial is None and all(one.patch.get("initial") is None for one in own):
-        return asked.splits
-    if asked.splits == "resampled":
-        raise refused(
-            "/splits",
-            "`resampled` cuts train and validation anew, and the weights that `initial` or `network.backbone` names "
-            "may have been trained on images that would then validate. Ask for `fixed`.",
-        )
-    return "fixed"
-
-
-def _split(session: Session, blobs: Blobs, base: _Base, wanted: Literal["auto", "fixed", "resampled"]) -> _Base:
+def _split(
+    session: Session, blobs: Blobs, base: _Base, wanted: Literal["auto", "fixed", "resampled"], copies_known: bool
+) -> _Base:
     """The base with its numbers of images, and with folds where each seed gets one of its own."""
     counts = counts_of(base.dataset, base.spec.model_copy(update={"validation": None})) or {}
     train, validation = counts.get("train", 0), counts.get("validation", 0)
@@ -271,10 +262,11 @@ def _split(session: Session, blobs: Blobs, base: _Base, wanted: Literal["auto", 
     folds = folds_for(train, validation) if own is None else own.folds
     spec = base.spec.model_copy(update={"validation": ValidationSpec(folds=folds)})
     try:
-        require_folds(session, blobs, base.dataset, spec)
+        if copies_known:
+            require_folds(session, blobs, base.dataset, spec)
     except InvalidSpec as error:
         if wanted == "auto" and own is None:
-            return _split(session, blobs, base, "fixed")  # some class has too few images for folds
+            return _split(session, blobs, base, "fixed", copies_known)  # some class has too few images for folds
         raise refused("/splits", error.errors[0].detail) from error
     spec = base.spec.model_copy(update={"validation": None})
     return _with_folds(replace(base, spec=spec), train + validation, folds, folds)

@@ -20,7 +20,7 @@ from models.specs import training_spec_of
 from models.store import accounts, events, jobs, quotas, studies, versions
 from models.store.study_steps import fail
 from models.studies.runs import automatic_splits
-from models.studies.waiting import ASKED, WaitsFor, describe_wait
+from models.studies.waiting import ASKED, WAITS_FOR, WaitsFor, describe_wait
 from models.submit import dataset_named
 from models.tables import DatasetRow, JobRow, StudyRow
 from models.wake import WakeUp
@@ -63,15 +63,14 @@ def order(
 
 
 def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int) -> StudyEstimateView:
-    """What a study would do, on the data as they are; as `study_orders.estimate`, also while copies are not known."""
+    """What a study would do, on the data as they are; while copies are not known, also that it would wait for them."""
     if asked.data == "fix":
         asked = asked.model_copy(update={"data": "as_they_are"})
     try:
         return study_orders.estimate(session, blobs, owner, asked, max_parameters=max_parameters)
     except CopiesNotKnown:
-        fixed = asked.model_copy(update={"splits": "fixed"})
-        found = study_orders.estimate(session, blobs, owner, fixed, max_parameters=max_parameters)
-        return found.model_copy(update={"splits": "resampled"})
+        found = study_orders.estimate(session, blobs, owner, asked, max_parameters=max_parameters, copies_known=False)
+        return found.model_copy(update={"waits_for": WAITS_FOR["copies"].format(found.spec.dataset)})
 
 
 def begin_ready(database: Database, blobs: Blobs, *, max_parameters: int, bounds: Bounds) -> None:

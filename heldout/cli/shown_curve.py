@@ -24,6 +24,8 @@ def show_curve_estimate(estimate: StudyEstimateView) -> None:
     say(f"{estimate.jobs:,} trainings: {len(sizes)} sizes, {estimate.seeds} seeds each{took}")
     splits = "each seed has a fold of its own" if estimate.splits == "resampled" else "those of the dataset"
     say(f"train and validation: {splits}; the test split is not looked at")
+    if estimate.waits_for is not None:
+        say(f"It would wait first: {estimate.waits_for}.")
 
 
 def show_curve(study: StudyView) -> None:

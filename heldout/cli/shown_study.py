@@ -42,6 +42,8 @@ def show_estimate(estimate: StudyEstimateView) -> None:
     say(f"{estimate.jobs:,} trainings for the first look at {estimate.seeds} seeds each{took}{most}")
     splits = "each seed has a fold of its own" if estimate.splits == "resampled" else "those of the dataset"
     say(f"train and validation: {splits}; the test split is measured once, at the end")
+    if estimate.waits_for is not None:
+        say(f"It would wait first: {estimate.waits_for}.")
 
 
 def show_study(study: StudyView) -> None:

@@ -229,3 +229,4 @@ class StudyEstimateView(View):
     jobs: int = Field(description="Trainings of the first look at every arm; of a learning curve, all of them.")
     max_jobs: int = Field(description="Trainings at most.")
     seconds: Figure = Field(description="For the first look; null until a worker has measured its speed.")
+    waits_for: str | None = Field(None, description="What it would wait for first; null where it begins at once.")

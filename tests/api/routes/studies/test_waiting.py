@@ -129,7 +129,14 @@ def test_a_study_waits_while_copies_are_still_being_looked_for(client, worker, s
     with worker.database.read() as session:
         name = session.scalar(select(DatasetRow.name).where(DatasetRow.id == dataset["dataset"]))
     body = {"spec": with_field(spec, "dataset", name), "remedies": ["dropout"], "seeds": 2}
-    assert client.post("/v1/studies?dry_run=true", json=body).json()["splits"] == "resampled"
+    for validation in (None, {"folds": 3}):
+        for splits in ("auto", "fixed") if validation else ("auto",):
+            asked = body | {"spec": body["spec"] | {"validation": validation}, "splits": splits}
+            answer = client.post("/v1/studies?dry_run=true", json=asked)
+            assert answer.status_code == 200, answer.text
+            plan = answer.json()
+            assert plan["waits_for"] == f"copies in {name}@1 are still being looked for"
+            assert (plan["splits"], plan["jobs"]) == ("fixed" if splits == "fixed" else "resampled", 4)
     study = client.post("/v1/studies", json=body).json()
     assert (study["status"], study["splits"], study["progress"]["jobs"]) == ("running", "resampled", 0)
     assert study["waits_for"] == f"copies in {name}@1 are still being looked for"

@@ -266,6 +266,7 @@ const Estimate = ({ checked: { data, problem }, missing }: { checked: Loaded<Stu
             ? 'All are compared on the same validation images.'
             : 'Each seed has validation images of its own, since there are few of them.'}
         </p>
+        {data.waits_for && <p>It would wait first: {data.waits_for}.</p>}
       </>
     )}
   </section>
