@@ -8,8 +8,8 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.rules import not_converged
 from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE, MIN_SKILL_ON_TRAINING
-from heldout.diagnosis.words import percent
 from heldout.intervals import newcombe_interval
+from heldout.words import percent
 
 
 def _learns_too_little(facts: Facts) -> bool:
