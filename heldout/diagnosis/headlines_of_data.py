@@ -61,8 +61,10 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
         guessing = f"guessing gives {round(100 / max(2, len(facts.classes)))}"
         worse = f"It answers worse than guessing ({of_100(figures.accuracy)}; {guessing})."
     if "share" in evidence and renamed is not None:
-        part = f"{100 * evidence['share']:.0f}% of the {split} labels"
-        effect = f"With these put right, {split} accuracy would be about {100 * renamed:.0f}%, not {100 * before:.0f}%."
+        part = f"{percent(evidence['share'], 0)} of the {split} labels"
+        effect = (
+            f"With these put right, {split} accuracy would be about {percent(renamed, 0)}, not {percent(before, 0)}."
+        )
         return Words(f"About {part} are in another order.", effect, "Find and renumber them", f"renumber {part}")
     if renamed is not None:
         effect = worse or f"As they are, it gets {of_100(float(before))} {split} images right."
