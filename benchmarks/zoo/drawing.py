@@ -91,9 +91,13 @@ def to_bytes(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:
     return clipped
 
 
-def draw_svg(svg: str, side: int) -> Image.Image:
-    """An SVG drawing as RGBA, its longer side as given."""
-    png = bytes(import_from(RESVG, "resvg_py").svg_to_bytes(svg_string=svg, width=side))
+def draw_svg(svg: str, side: int, dpi: float = 0) -> Image.Image:
+    """An SVG drawing as RGBA, its longer side as given.
+
+    Args:
+        dpi: points per inch, which a drawing needs whose size is in millimetres or points.
+    """
+    png = bytes(import_from(RESVG, "resvg_py").svg_to_bytes(svg_string=svg, width=side, dpi=dpi))
     picture = Image.open(io.BytesIO(png)).convert("RGBA")
     picture.thumbnail((side, side), Image.Resampling.BOX)
     return picture

@@ -15,26 +15,36 @@ from benchmarks.zoo.sets import Sample, ZooSet, thin
 HEIGHT = 64  # pixels, of the letters before they are made small
 COPIED = 0.045  # mean difference of two fonts' letters, of full ink, below which one is copied from the other
 UNKNOWN = "\U0010fffe"  # no font has it
+FOUNDRIES = {"gfs", "bpg"}  # first words of names that say nothing of the family
 
 
-def fonts_of(packages: Sequence[Package], per_family: int) -> list[tuple[str, Path]]:
+def fonts_of(packages: Sequence[Package], per_family: int, subset: str = "latin") -> list[tuple[str, Path]]:
     """Family and file of each face that Pillow can read, at most so many of a family.
 
     A family is what shares the first word of its name ("DejaVu Sans", "DejaVu Serif"): coarse, so that close relatives
     never lie in two splits.
+
+    Args:
+        subset: which file of a font is read if its package has one for each script.
     """
     found: list[tuple[str, Path]] = []
     count: Counter[str] = Counter()
-    for file in (file for one in packages for file in files_of(one, "**/*.[ot]tf")):
+    for file in (file for one in packages for file in _faces(one, subset)):
         try:
             name = ImageFont.truetype(file, 16).getname()[0] or file.stem
         except OSError:
             continue
-        family = name.replace("-", " ").split()[0].lower()
+        first, *others = name.replace("-", " ").lower().split()
+        family = others[0] if others and first in FOUNDRIES else first
         count[family] += 1
         if count[family] <= per_family:
             found.append((family, file))
     return found
+
+
+def _faces(one: Package, subset: str) -> list[Path]:
+    by_script = f"package/files/*-{subset}-[47]00-normal.woff"
+    return files_of(one, by_script if one.name.startswith("@fontsource/") else "**/*.[ot]tf")
 
 
 def without_twins(faces: Sequence[tuple[str, ImageFont.FreeTypeFont]], texts: Sequence[str]) -> list[str]:
@@ -73,6 +83,7 @@ def letters(
     per_class: int = 100_000,
     ratio: float = 1,
     probes: str = "",
+    subset: str = "latin",
 ) -> Callable[[np.random.Generator], list[Sample]]:
     """How to make a set with a class for each text, drawn several times with each font.
 
@@ -80,6 +91,7 @@ def letters(
         classes: name of each class to its text.
         per_family: fonts of one family, at most. per_class, ratio: see `thin`.
         probes: letters by which copied fonts are noticed, if those of the classes are too plain.
+        subset: see `fonts_of`.
     """
 
     def make(rng: np.random.Generator) -> list[Sample]:
@@ -87,7 +99,7 @@ def letters(
 
     def draw(rng: np.random.Generator) -> Iterator[Sample]:
         faces = []
-        for family, file in fonts_of(packages, per_family):
+        for family, file in fonts_of(packages, per_family, subset):
             font = ImageFont.truetype(file, HEIGHT, layout_engine=ImageFont.Layout.BASIC)
             try:
                 known = set(drawable(font, classes.values()))
