@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.compared_splits import pairs_by_answers
-from heldout.diagnosis.evaluation import SplitFigures, own_chance_of
+from heldout.diagnosis.evaluation import SplitFigures, own_chance_of, skill_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.renaming import Part, distance_of_classes, part_renamed, usual_renamings
@@ -19,6 +19,7 @@ from heldout.diagnosis.thresholds import (
     MIN_EXPLAINED_BY_PART,
     MIN_EXPLAINED_BY_USUAL,
     MIN_MISSING_OF_PART,
+    MIN_SKILL_OF_PART,
     MIN_SURE_EFFECT,
     MIN_WHOLE_SHARE,
 )
@@ -88,7 +89,10 @@ def find_part(facts: Facts) -> list[Finding]:
     that, in most classes.
     """
     for split, figures, other in pairs_by_answers(facts):
-        found = _best_part(facts, split, figures, other) if len(other.confusion) == len(facts.classes) else None
+        is_known = len(other.confusion) == len(facts.classes) and (
+            skill_of(other.accuracy, 1 / len(facts.classes)) >= MIN_SKILL_OF_PART
+        )
+        found = _best_part(facts, split, figures, other) if is_known else None
         if found is not None:
             return [_finding(facts, found)]
     return []

@@ -402,3 +402,10 @@ def test_the_documentation_has_the_tiers_in_their_order():
 def test_the_documentation_says_whose_each_term_is():
     table = {row[0]: tuple(row[1].split(", ")) for row in table_of("gap.md", "Whose a term is")}
     assert table == dict(FINDINGS_OF_TERM)
+
+
+@pytest.mark.parametrize(("trained", "verdict"), [(0.4, "underfitting"), (0.9, "overfitting")])
+def test_training_images_that_are_not_known_come_before_what_was_learned_by_heart(trained, verdict):
+    """Though others are known still less, and the validation loss has turned up."""
+    made = Made(answers(trained, 1000), answers(0.25, 500, 1), answers(0.25, 500, 2))
+    assert judged(made, OVERFIT).verdict == verdict

@@ -1,0 +1,138 @@
+"""Labels that a part of a split numbers in another order, beside simulated answers, and what only looks like it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from heldout.diagnosis import Diagnosis, diagnose
+from heldout.diagnosis.renaming import distance_of_classes, part_renamed, usual_renamings
+from heldout.diagnosis.thresholds import MIN_EXPLAINED_BY_PART
+from tests.heldout.diagnosis.made import FINE, spec
+from tests.heldout.diagnosis.made_gap import Made, answers
+
+CLASSES = 10
+NEXT = [*range(1, CLASSES), 0]
+
+
+def answered(count: int, right: float, seed: int, renamed: float = 0.0, confused: float = 0.0) -> np.ndarray:
+    """(CLASSES, CLASSES) counts of simulated answers: labels are rows.
+
+    renamed: the share of the images whose label is that of the class before theirs. confused: the share of the images
+    of the first two classes that is answered with the class after theirs, though nothing is renamed.
+    """
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, CLASSES, count)
+    answer = np.where(random.random(count) < right, truth, random.integers(0, CLASSES, count))
+    answer = np.where((truth < 2) & (random.random(count) < confused), (truth + 1) % CLASSES, answer)
+    label = np.where(random.random(count) < renamed, (truth - 1) % CLASSES, truth)
+    found = np.zeros((CLASSES, CLASSES), int)
+    np.add.at(found, (label, answer), 1)
+    return found
+
+
+def diagnosed(test: np.ndarray, validation: np.ndarray) -> Diagnosis:
+    shares = [float(np.trace(one) / one.sum()) for one in (validation, test)]
+    counts = [int(one.sum()) for one in (validation, test)]
+    made = Made(answers(0.95, 2000), answers(shares[0], counts[0], 1), answers(shares[1], counts[1], 2))
+    evaluation = made.evaluation()
+    splits = dict(evaluation.splits)
+    for split, rows in (("validation", validation), ("test", test)):
+        splits[split] = replace(splits[split], confusion=tuple(map(tuple, rows.tolist())))
+    return diagnose(FINE, None, replace(evaluation, splits=splits), spec())
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_a_part_of_the_labels_in_another_order_is_found_with_its_points(share):
+    found = diagnosed(answered(600, 0.6, 1, renamed=share), answered(400, 0.6, 2))
+    assert found.verdict == "label_order_mismatch"
+    cause = found.causes[0]
+    assert cause.tier == "figures_not_true"
+    assert cause.points == pytest.approx(share * 0.6, abs=0.05)  # right answers that count as wrong ones
+    low, high = cause.interval
+    assert low < share * 0.6 < high
+    part = found.findings[0].evidence["share"]
+    assert part == pytest.approx(share, abs=0.08)
+    assert found.headline == f"About {100 * part:.0f}% of the test labels are in another order."
+    assert all(remedy.mend is None for remedy in found.findings[0].remedies)  # nobody knows which labels they are
+
+
+def test_validation_is_compared_with_test_in_the_same_way():
+    found = diagnosed(answered(600, 0.6, 1), answered(400, 0.6, 2, renamed=0.5))
+    assert found.verdict == "label_order_mismatch"
+    assert found.findings[0].evidence["split"] == "validation"
+    assert "of the validation labels" in found.headline
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_harder_test_is_not_called_renamed(seed):
+    found = diagnosed(answered(600, 0.4, 100 + seed), answered(400, 0.6, 200 + seed))
+    assert "label_order_mismatch" not in {one.code for one in found.findings}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_classes_that_look_like_their_neighbours_are_no_other_order(seed):
+    """They are answered as a renaming says, and most classes are not."""
+    found = diagnosed(answered(600, 0.6, 300 + seed, confused=0.8), answered(400, 0.6, 400 + seed))
+    assert "label_order_mismatch" not in {one.code for one in found.findings}
+
+
+def test_the_share_is_the_one_that_was_drawn():
+    part = part_renamed(answered(20_000, 0.7, 1, renamed=0.3).tolist(), answered(20_000, 0.7, 2).tolist(), NEXT)
+    assert part is not None
+    assert part.share == pytest.approx(0.3, abs=0.01)
+    assert part.explained > 0.95
+    assert part.classes == 1
+
+
+def test_a_split_of_which_the_network_knows_nothing_tells_nothing():
+    guessed = answered(400, 0.0, 2)
+    assert "label_order_mismatch" not in {one.code for one in diagnosed(answered(600, 0.0, 1), guessed).findings}
+    assert part_renamed(guessed.tolist(), np.zeros((CLASSES, CLASSES), int).tolist(), NEXT) is None
+
+
+def test_class_frequencies_tell_a_renaming_of_uneven_classes():
+    uneven = [[count if label == answer else 0 for answer in range(4)] for label, count in enumerate((80, 40, 20, 10))]
+    moved = [uneven[label] for label in (3, 0, 1, 2)]  # the first class has the second's name
+    assert distance_of_classes(moved, uneven, [3, 0, 1, 2]) == 0
+    assert distance_of_classes(moved, uneven) == pytest.approx((70 + 40 + 20 + 10) / 150 / 2)
+    assert distance_of_classes(uneven, uneven) == 0
+
+
+def test_a_frequent_class_under_anothers_name_is_no_chance_where_its_frequency_says_so_too():
+    """A network that names the frequent class mostly: by the answers alone, a rotation could be chance."""
+    sizes = np.array([300, 150, 60, 30, 20, 15, 10, 5, 5, 5])
+    random = np.random.default_rng(0)
+
+    def drawn(seed: int, moved: int) -> np.ndarray:
+        rows = np.zeros((CLASSES, CLASSES), int)
+        for label, size in enumerate(sizes):
+            shares = np.where(np.arange(CLASSES) == 0, 0.8, 0.2 / (CLASSES - 1))
+            rows[(label + moved) % CLASSES] = random.multinomial(size, shares)
+        return rows
+
+    found = diagnosed(drawn(1, 1), drawn(2, 0))
+    assert found.verdict == "label_order_mismatch"
+    assert "label_order_mismatch" not in {one.code for one in diagnosed(drawn(3, 0), drawn(4, 0)).findings}
+
+
+def test_numbers_as_english_words_are_a_usual_order():
+    eight_first = [8, 5, 4, 9, 1, 7, 6, 3, 2, 0]
+    assert eight_first in usual_renamings(list(map(str, range(10))))
+    assert eight_first not in usual_renamings([f"class {label}" for label in range(10)])
+
+
+def test_a_part_is_not_looked_for_where_the_other_split_is_hardly_known():
+    found = diagnosed(answered(6000, 0.15, 1, renamed=0.5), answered(4000, 0.15, 2))
+    assert "label_order_mismatch" not in {one.code for one in found.findings}
+
+
+def test_other_mistakes_are_no_other_order_where_as_many_answers_are_right():
+    """More of the mistakes name the next class, and nothing is missing beside validation."""
+    test, validation = (np.full((CLASSES, CLASSES), rest) for rest in (45, 67))
+    for label in range(CLASSES):
+        test[label, label], test[label, NEXT[label]], validation[label, label] = 400, 240, 400
+    part = part_renamed(test.tolist(), validation.tolist(), NEXT)
+    assert part is not None
+    assert part.explained > MIN_EXPLAINED_BY_PART  # by the kinds of mistakes alone it could be
+    assert "label_order_mismatch" not in {one.code for one in diagnosed(test, validation).findings}
