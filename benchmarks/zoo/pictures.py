@@ -182,7 +182,7 @@ def game_textures(rng: np.random.Generator) -> Iterator[Sample]:
 
 
 def tiles(
-    files: Callable[[], Sequence[Path]], side: int, width: int, per_class: int, grey: bool = False
+    files: Callable[[], Sequence[Path]], side: int, width: int, per_class: int, grey: bool = False, folder: int = 0
 ) -> Callable[[np.random.Generator], list[Sample]]:
     """How to make a set of squares of photographs; the class is the photograph.
 
@@ -190,6 +190,7 @@ def tiles(
 
     Args:
         width: pixels to which each photograph is made small first.
+        folder: how many folders above its file a photograph's name is; 0 for the file's own.
     """
 
     def cut() -> Iterator[Sample]:
@@ -199,12 +200,13 @@ def tiles(
                 height = round(photograph.height * width / photograph.width)
                 small = photograph.convert("L" if grey else "RGB").resize((width, height), Image.Resampling.BOX)
             pixels = np.asarray(small).reshape(height, width, -1)
+            name = (file, *file.parents)[folder].stem
             for row, column in np.ndindex(height // side, width // side):
                 if row % (BLOCK + 1) < BLOCK and column % (BLOCK + 1) < BLOCK:
                     square = pixels[row * side : (row + 1) * side, column * side : (column + 1) * side]
-                    block = f"{file.stem} {row // (BLOCK + 1)} {column // (BLOCK + 1)}"
+                    block = f"{name} {row // (BLOCK + 1)} {column // (BLOCK + 1)}"
                     if square.std() > PLAIN:  # a plain sky could be any photograph's
-                        yield np.ascontiguousarray(square), file.stem, block
+                        yield np.ascontiguousarray(square), name, block
 
     return lambda rng: thin(cut(), per_class, rng)
 

@@ -1,4 +1,4 @@
-"""Sets of the second lot from pictures: pieces and tiles of games, walkers, pointers and logos."""
+"""Sets of the second lot from pictures: pieces and tiles of games, walkers, pointers, logos and photographs."""
 
 import colorsys
 import io
@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.zoo.drawing import RESVG, Variety, draw_svg, read_picture, vary_picture
 from benchmarks.zoo.packages import files_of, package
-from benchmarks.zoo.pictures import PLAIN
+from benchmarks.zoo.pictures import PLAIN, tiles
 from benchmarks.zoo.sets import Sample, ZooSet, thin
 
 PIECES = {"k": "king", "q": "queen", "r": "rook", "b": "bishop", "n": "knight", "p": "pawn"}
@@ -35,6 +35,7 @@ POINTERS = """
     left_ptr left_ptr_watch question_arrow watch hand2 xterm crosshair fleur sb_h_double_arrow sb_v_double_arrow
     top_left_corner top_right_corner
 """
+PHOTOGRAPHS = "BytheWater ColdRipple ColorfulCups EveningGlow FallenLeaf Grey OneStandsOut Path"
 HUES = {
     "red": (-14, 11), "orange": (19, 37), "yellow": (44, 62), "green": (85, 160), "cyan": (172, 196),
     "blue": (207, 238), "purple": (252, 290), "pink": (308, 338),
@@ -173,9 +174,18 @@ def materials(rng: np.random.Generator) -> list[Sample]:
     return thin(cut(), 700, rng)
 
 
+def _photographs() -> list[Path]:
+    return [
+        file
+        for file in files_of(PLASMA, "usr/share/wallpapers/*/contents/images/2560x1600.jpg")
+        if file.parents[2].name in PHOTOGRAPHS.split()
+    ]
+
+
 PYCHESS = package("apt", "pychess")
 PYSOL = package("apt", "pysolfc-cardsets")
 WIDELANDS = package("apt", "widelands-data")
+PLASMA = package("apt", "plasma-workspace-wallpapers")
 UFOAI = package("apt", "ufoai-textures")
 LOGOS = package("npm", "simple-icons")
 _THEMES = """
@@ -213,5 +223,10 @@ SPRITES = (
         "materials",
         "Squares of a strategy game's textures; the class is the material (wood, grass, …). Groups: textures",
         (UFOAI,), materials, "hard", 3, copied=True, lot=2,
+    ),
+    ZooSet(
+        "photo_squares",
+        "Few squares of eight photographs, grey; the class is the photograph. Groups: blocks with gaps",
+        (PLASMA,), tiles(_photographs, 24, 800, 110, grey=True, folder=3), "medium", 1, copied=True, lot=2,
     ),
 )  # fmt: skip
