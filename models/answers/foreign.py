@@ -1,10 +1,13 @@
 """What a diagnosis needs of answers from anywhere: counts, the terms of the gap, and how true probabilities are."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from heldout.diagnosis import Evaluation
 from heldout.diagnosis.evaluation import SplitFigures
+from heldout.diagnosis.renaming import usual_renamings
 from heldout.stored.evaluation import SplitName
 from heldout.stored.gap import Calibration, HeldOutName, LabelsRenamed, StoredGap
 from models.answers.answers import Answers, halves_of
@@ -53,7 +56,7 @@ def _gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np.int64]]
         validation_copies=None if validation is None else copies_of(validation, _copied(answers, "validation")),
         test_copies=copies_of(test, copied),
         # Where there are no validation images, training's labels mean what they say, too.
-        labels=_renamed(clean, confusions["train" if validation is None else "validation"]),
+        labels=_renamed(clean, confusions["train" if validation is None else "validation"], answers.classes),
     )
 
 
@@ -70,12 +73,12 @@ def _copied(answers: ForeignAnswers, split: SplitName) -> NDArray[np.bool_] | No
     return np.array([one in trained for one in asked], np.bool_)
 
 
-def _renamed(test: Answers, known: NDArray[np.int64]) -> LabelsRenamed | None:
+def _renamed(test: Answers, known: NDArray[np.int64], classes: Sequence[str]) -> LabelsRenamed | None:
     """Each half of the test images under the renaming that was chosen on the other; None where none was chosen."""
     halves = [test.of(half) for half in halves_of(test.labels)]
     if not all(map(len, halves)):
         return None
-    two, one = (chosen_renaming(half, known) for half in halves)
+    two, one = (chosen_renaming(half, known, usual_renamings(classes)) for half in halves)
     if one is None and two is None:
         return None
     return labels_renamed((one, two), halves, [halves[0].under(one), halves[1].under(two)])

@@ -1,5 +1,8 @@
 """Whether a split names its classes otherwise than training does: the renaming that surely makes many answers right."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,17 +24,21 @@ MIN_SHARE_OF_RECALL = 0.5
 MAX_CHANCE_OF_LESS = 0.1
 
 
-def chosen_renaming(answers: Answers, validation: NDArray[np.int64]) -> tuple[int, ...] | None:
+def chosen_renaming(
+    answers: Answers, validation: NDArray[np.int64], usual: Sequence[Sequence[int]] = ()
+) -> tuple[int, ...] | None:
     """For each label the class that it means, where that is surely not the class of its own name.
 
     A label means the class whose validation images are answered alike. That is not always the answer that it most often
     gets: a network that takes shirts for coats does so on validation, too.
 
     Of any few answers some renaming makes more right than the labels do. So one counts only if renamings that are
-    chosen in the same way on one part of these images make answers right on the other part, surely.
+    chosen in the same way on one part of these images make answers right on the other part, surely. A usual mistake is
+    one of a few, so that it only has to gain surely, and it is taken where it gains as much.
 
     Args:
         validation: `confusion_of` the validation images, whose labels mean what they say.
+        usual: renamings that usual mistakes make, see `usual_renamings`.
     Returns:
         None if the labels mean what they say, as far as these answers can tell.
     """
@@ -43,9 +50,33 @@ def chosen_renaming(answers: Answers, validation: NDArray[np.int64]) -> tuple[in
     likelihood = _likelihood(confusion, validation)
     named = _sure_parts(confusion, _likeliest(likelihood), likelihood, _recalls(validation))
     gained = int(confusion[np.arange(len(named)), named].sum()) - right
+    mistake = max(usual, key=partial(_right_under, confusion), default=None)
+    if (
+        mistake is not None
+        and _right_under(confusion, mistake) - right >= max(gained, least)
+        and _is_made(np.asarray(mistake), confusion, validation)
+    ):
+        return tuple(mistake)
     if gained < least or not _holds_on_other_images(answers, validation):
         return None
     return tuple(int(label) for label in named)
+
+
+def _is_made(mistake: NDArray[np.int64], confusion: NDArray[np.int64], validation: NDArray[np.int64]) -> bool:
+    """Whether the mistake surely makes more answers right, enough of them, and more than on validation."""
+    from scipy.stats import binomtest
+
+    moved = np.flatnonzero(np.arange(len(mistake)) != mistake)
+    meant, images = mistake[moved], confusion[moved].sum(axis=1)
+    gained, expected = int(confusion[moved, meant].sum()), float(images @ _recalls(validation)[meant])
+    if gained < MIN_SHARE_OF_RECALL * expected or not _surely_gained(gained, int(confusion[moved, moved].sum())):
+        return False
+    usual = float(validation[moved, meant].sum() / max(1, validation[moved].sum()))
+    return bool(binomtest(gained, int(images.sum()), usual, alternative="greater").pvalue < MAX_CHANCE)
+
+
+def _right_under(confusion: NDArray[np.int64], renaming: Sequence[int]) -> int:
+    return int(confusion[np.arange(len(confusion)), np.asarray(renaming)].sum())
 
 
 def confusion_of(answers: Answers, classes: int) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.diagnosis.renaming import usual_renamings
 from heldout.stored.gap import BestEpoch, GapOnTest, LabelsRenamed, PairedTally, PixelsUndone, StoredGap
 from models.answers.answers import Answers, Predictions, halves_of, joined, paired, surely_better
 from models.answers.renamed_labels import chosen_renaming, confusion_of
@@ -211,11 +212,12 @@ class _ComparedTest:
 
         Each is judged under the names of classes that fit it best: right pixels make wrong answers of wrong labels.
         """
-        chosen = _Choice(PixelChange(), chosen_renaming(self._as_they_are[half], validation))
+        usual = usual_renamings(self._data.classes)
+        chosen = _Choice(PixelChange(), chosen_renaming(self._as_they_are[half], validation, usual))
         best = self._as_they_are[half].under(chosen.renaming)
         for change in candidates:
             answers = self._under(half, change)
-            renaming = chosen_renaming(answers, validation)
+            renaming = chosen_renaming(answers, validation, usual)
             if surely_better(best, answers.under(renaming), max_p=MAX_CHANCE):
                 chosen, best = _Choice(change, renaming), answers.under(renaming)
         return chosen

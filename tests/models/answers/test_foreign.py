@@ -130,7 +130,7 @@ def test_a_probability_that_was_rounded_to_0_costs_a_finite_loss_and_is_told():
 def test_each_half_of_test_is_counted_under_the_names_that_the_other_half_chose(monkeypatch):
     swapped = (1, 0, *range(2, CLASSES))
     chosen = iter([swapped, None])
-    monkeypatch.setattr(foreign, "chosen_renaming", lambda half, known: next(chosen))
+    monkeypatch.setattr(foreign, "chosen_renaming", lambda half, known, usual: next(chosen))
     labels = evaluation_of(received_answers(given())).gap.labels
     assert labels.renamings == (None, swapped)
     assert labels.halves[0].change.lost == 0
