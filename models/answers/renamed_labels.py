@@ -71,7 +71,7 @@ def _is_made(mistake: NDArray[np.int64], confusion: NDArray[np.int64], validatio
     gained, expected = int(confusion[moved, meant].sum()), float(images @ _recalls(validation)[meant])
     if gained < MIN_SHARE_OF_RECALL * expected or not _surely_gained(gained, int(confusion[moved, moved].sum())):
         return False
-    usual = float(validation[moved, meant].sum() / max(1, validation[moved].sum()))
+    usual = int(validation[moved, meant].sum()) / max(1, int(validation[moved].sum()))
     return bool(binomtest(gained, int(images.sum()), usual, alternative="greater").pvalue < MAX_CHANCE)
 
 
