@@ -79,12 +79,12 @@ def diagnose(
     gap = None if facts.budget is None else attributed(facts.budget, facts, findings)
     if gap is not None:
         findings = weighed(without_explained(findings, gap), gap)
-    causes = causes_of(facts, findings, gap)
+    causes, of_causes = causes_of(facts, findings, gap)
     chosen = None
     if causes:
-        chosen = next(one for one in findings if one.code == causes[0].code and one.severity != "info")
+        chosen = of_causes[0]
         verdict, explanation = chosen.code, chosen.explanation
-        headline, summary = describe(facts, findings, causes)
+        headline, summary = describe(facts, of_causes, causes)
     else:
         found = verdict_without_findings(facts)
         verdict, explanation, headline, summary = found.verdict, found.explanation, found.headline, found.summary

@@ -3,6 +3,7 @@
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import FigureAfter, Finding
 from heldout.diagnosis.gap.budget import Gap, accuracy_of, levels_of
+from heldout.diagnosis.undone_pixels import accuracies_of
 from heldout.stored.gap import HeldOutCopies, Tally
 
 
@@ -23,10 +24,12 @@ def _measured(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | 
     needed = facts.preprocessing
     if finding.code == "preprocessing_mismatch" and needed is not None and "test" in needed.before:
         return _of("test", needed.before["test"].accuracy, needed.after["test"].accuracy)
-    pixels = None if gap is None else gap.term("pixel_values")
-    levels = None if facts.gap is None else levels_of(facts.gap)
-    if pixels is not None and levels is not None and pixels.finding == finding.code:
-        return _of("test", accuracy_of(levels.clean_test), accuracy_of(levels.pixels_undone))
+    # A finding of the audit has no figures of its own.
+    term, split = None if gap is None else gap.term("pixel_values"), finding.evidence.get("split", "test")
+    pixels = None if facts.gap is None or split == "train" else facts.gap.pixels_of(split)
+    is_its_term = split == "test" and term is not None and term.finding == finding.code
+    if pixels is not None and (is_its_term or f"{split}_accuracy_undone" in finding.evidence):
+        return _of(split, *accuracies_of(pixels))
     return None
 
 

@@ -74,8 +74,10 @@ class _Placed:
     effect: Effect | None
 
 
-def causes_of(facts: Facts, findings: Sequence[Finding], gap: Gap | None) -> tuple[Cause, ...]:
-    """Findings more serious than `info`, in the order to fix them, one per code.
+def causes_of(
+    facts: Facts, findings: Sequence[Finding], gap: Gap | None
+) -> tuple[tuple[Cause, ...], tuple[Finding, ...]]:
+    """Findings more serious than `info`, in the order to fix them, one per code; and what each of these is about.
 
     Without a measured gap there are no points: the most serious comes first, then the order of the rules decides.
     """
@@ -85,7 +87,8 @@ def causes_of(facts: Facts, findings: Sequence[Finding], gap: Gap | None) -> tup
     else:
         placed.sort(key=_rank)
     first = {one.finding.code: one for one in reversed(placed)}
-    return tuple(_cause(one, facts, gap) for one in placed if first[one.finding.code] is one)
+    chosen = [one for one in placed if first[one.finding.code] is one]
+    return tuple(_cause(one, facts, gap) for one in chosen), tuple(one.finding for one in chosen)
 
 
 def caveats_of(causes: Sequence[Cause]) -> tuple[str, ...]:
@@ -144,8 +147,11 @@ def _false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | N
         for term in gap.terms
         if (term.finding == finding.code and term.code in _FIGURE_TERMS) or _is_shown_by(term, finding)
     ]
-    if finding.code == "label_order_mismatch" and (renamed := _effect_in_evidence(finding)) is not None:
-        effects.append(renamed)
+    if "validation_accuracy_undone" in finding.evidence:
+        effects.clear()  # terms are of test
+    if finding.code == "label_order_mismatch" or "validation_accuracy_undone" in finding.evidence:
+        measured = _effect_in_evidence(finding)
+        effects += [] if measured is None else [measured]
     largest = max(effects, key=lambda one: one.size, default=None)
     if finding.evidence.get("worse_than_guessing"):
         return largest or Effect(0.0, None)
@@ -209,8 +215,9 @@ def _effect_in_evidence(finding: Finding) -> Effect | None:
     if bounds is None:
         return None
     split = evidence.get("split", "test")
-    if f"{split}_accuracy_renamed" in evidence:
-        change = evidence[f"{split}_accuracy_renamed"] - evidence[f"{split}_accuracy"]
+    undone = [name for name in (f"{split}_accuracy_renamed", f"{split}_accuracy_undone") if name in evidence]
+    if undone:
+        change = evidence[undone[0]] - evidence[f"{split}_accuracy"]
     elif "train_accuracy" in evidence:
         change = evidence["validation_accuracy"] - evidence["train_accuracy"]
     else:

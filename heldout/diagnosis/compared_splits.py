@@ -22,20 +22,20 @@ def pairs_of(facts: Facts) -> Iterator[Pair]:
 def pairs_by_answers(facts: Facts) -> Iterator[Pair]:
     """Those of which the first one's answers are known by class, and are not known to be answers to other pixels."""
     for split, figures, other in pairs_of(facts):
-        is_undone = split == "test" and facts.gap is not None and are_undone(facts.gap.pixels)
+        is_undone = facts.gap is not None and are_undone(facts.gap.pixels_of(split))
         if len(figures.confusion) == len(facts.classes) and not (is_undone or has_other_pixels(facts, split)):
             yield split, figures, other
 
 
 def has_other_pixels(facts: Facts, split: str) -> bool:
     """Whether the audit found wrong pixel values that nothing has undone; they alone can cause bad answers."""
-    if split == "test" and facts.gap is not None and facts.gap.pixels is not None:
+    if facts.gap is not None and facts.gap.pixels_of(split) is not None:
         return False
     return any(one.evidence.get("split") == split for one in facts.audited.get("scale_mismatch", ()))
 
 
 def are_undone(pixels: PixelsUndone | None) -> bool:
-    """Whether test is answered better with its pixels undone, beyond chance."""
+    """Whether the split is answered better with its pixels undone, beyond chance."""
     if pixels is None:
         return False
     change = pixels.change

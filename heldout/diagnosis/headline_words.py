@@ -41,6 +41,14 @@ def share_of(images: int, count: int, name: str) -> str:
     return f"{images:,} of {count:,} {name} images"
 
 
+def part_of(share: float) -> str:
+    """`a quarter`, `half`, `31%`: what an estimated share is called."""
+    for name, exact in (("a quarter", 1 / 4), ("half", 1 / 2), ("three quarters", 3 / 4)):
+        if abs(share - exact) < MAX_BESIDE_HALF:
+            return name
+    return percent(share, 0)
+
+
 def quote_name(label: object) -> str:
     text = str(label)
     return f'"{text}"' if len(text) <= 24 else f'"{text[:23]}…"'

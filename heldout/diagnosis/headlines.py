@@ -15,8 +15,10 @@ from heldout.diagnosis.thresholds import MAX_SUMMARY_WORDS
 
 
 def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause]) -> tuple[str, str]:
-    """The headline and the summary of what to fix first, and what after it."""
-    (_, first), *others = [(cause, _words_of(cause, facts, findings)) for cause in causes]
+    """The headline and the summary of what to fix first, and what after it. findings: one of each cause."""
+    (_, first), *others = [
+        (cause, WORDS[cause.code](facts, finding)) for cause, finding in zip(causes, findings, strict=True)
+    ]
     alone = f"{first.effect} {first.action}."
     # Two causes can be one fault, such as wrong pixel values: mention it once.
     next_steps = (
@@ -28,11 +30,6 @@ def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause])
     before = first.action if first.before_next is None else first.before_next
     both = f"{first.effect} {before}, then {after}."
     return first.headline, both if before and after and len(both.split()) <= MAX_SUMMARY_WORDS else alone
-
-
-def _words_of(cause: Cause, facts: Facts, findings: Sequence[Finding]) -> Words:
-    finding = next(one for one in findings if one.code == cause.code and one.severity != "info")
-    return WORDS[cause.code](facts, finding)
 
 
 WORDS: Mapping[str, Callable[[Facts, Finding], Words]] = {

@@ -3,8 +3,9 @@
 from heldout.diagnosis.after_fixing import before_and_renamed, most_copied
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels, levels_of
-from heldout.diagnosis.headline_words import Words, of_100, share_of
+from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels
+from heldout.diagnosis.headline_words import Words, of_100, part_of, share_of
+from heldout.diagnosis.undone_pixels import accuracies_of
 from heldout.words import counted, percent, whole_percents
 
 
@@ -77,27 +78,36 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
     return Words(f"{name} labels are in another order.", effect, f"Rename the {split} classes", fix)
 
 
-# What undoing each change of pixels is called, and what the test images are.
+# What the images are in which a change of pixels was undone, and what undoing it is called.
 _PIXELS = {
-    "inversion": ("Test images are inverted.", "With light and dark swapped back"),
-    "scale": ("Test pixel values are on another scale.", "On the scale of the training images"),
-    "channel_order": ("The color channels of the test images are swapped.", "With the channels swapped back"),
-    "brightness": ("Test images differ in brightness or contrast.", "As bright as the training images"),
+    "inversion": ("{images} are inverted.", "With light and dark swapped back"),
+    "scale": ("{split} pixel values are on another scale.", "On the scale of the training images"),
+    "channel_order": ("{images} have red and blue swapped.", "With the channels swapped back"),
+    "brightness": ("{images} differ in brightness or contrast.", "As bright as the training images"),
 }
 
 
 def _pixels(facts: Facts, finding: Finding) -> Words | None:
-    """What was undone in the pixels of test; None if nothing was."""
-    levels = None if facts.gap is None else levels_of(facts.gap)
-    if levels is None or facts.gap is None or facts.gap.pixels is None:
-        return None
-    chosen = chosen_pixels(facts.gap.pixels)
-    if chosen not in _PIXELS:
+    """What was undone in the pixels of the split that the finding is about; None if nothing was."""
+    split = finding.evidence.get("split", "test")
+    pixels = None if facts.gap is None or split == "train" else facts.gap.pixels_of(split)
+    chosen = "none" if pixels is None else chosen_pixels(pixels)
+    if pixels is None or chosen not in _PIXELS:
         return None
     headline, undone = _PIXELS[chosen]
-    after, before = whole_percents(accuracy_of(levels.pixels_undone), accuracy_of(levels.clean_test))
-    effect = f"{undone}, test accuracy is {after} instead of {before}."
-    return Words(headline, effect, "Fix the test images", "fix the pixel values of the test images")
+    images, these = f"{split.capitalize()} images", f"the {split} images"
+    if pixels.share is not None:
+        part = part_of(pixels.share)
+        part = f"about {part}" if part[0].isdigit() else part
+        images, these = f"{part[0].upper()}{part[1:]} of the {split} images", "these images"
+    before, after = accuracies_of(pixels)
+    shown, instead = whole_percents(after, before)
+    return Words(
+        headline.format(images=images, split=split.capitalize()),
+        f"{undone}, {split} accuracy is {shown} instead of {instead}.",
+        f"Fix {these}",
+        f"fix the pixel values of {these}",
+    )
 
 
 def describe_scale(facts: Facts, finding: Finding) -> Words:

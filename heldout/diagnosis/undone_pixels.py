@@ -1,4 +1,4 @@
-"""What bringing the pixel values of test back to training's has shown."""
+"""What bringing the pixel values of a held-out split back to training's has shown."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,24 +6,27 @@ from typing import Any
 
 from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels, levels_of
+from heldout.diagnosis.gap.budget import chosen_pixels
+from heldout.diagnosis.headline_words import part_of
 from heldout.intervals import paired_interval
-from heldout.mending.offers import undone_test_pixels
-from heldout.stored.gap import StoredGap
+from heldout.mending.offers import undone_pixels as undone_in_version
+from heldout.stored.gap import HeldOutCopies, PixelsUndone, StoredGap
 from heldout.words import percent
 
-# What was changed in the test images, in words.
+# What was changed in the images, in words.
 _CHANGES = {
     "scale": "with their pixel values on the scale of the training images",
     "inversion": "once light and dark are swapped",
-    "channel_order": "once their colour channels are in the order of the training images",
+    "channel_order": "once their color channels are in the order of the training images",
     "brightness": "with the brightness and contrast of the training images",
 }
+# What is wrong with some of the images.
+_ALTERED = {"inversion": "light and dark swapped", "channel_order": "red and blue swapped"}
 
 
-def without_copies(gap: StoredGap) -> str:
-    """That copies of training images are left out of the test, where they are. Begins with a space."""
-    copies = gap.test_copies
+def without_copies(gap: StoredGap, split: str = "test") -> str:
+    """That copies of training images are left out, where they are. Begins with a space."""
+    copies: HeldOutCopies | None = gap.validation_copies if split == "validation" else gap.test_copies
     return "" if copies is None or copies.clean is None else " without copies of training images"
 
 
@@ -31,40 +34,57 @@ def without_copies(gap: StoredGap) -> str:
 class UndonePixels:
     """A change of pixel values that surely helps.
 
-    at_least: accuracy that it brings back. mend: the same change for a new version of the dataset; None where the two
-    halves of the test images do not agree on it.
+    at_least: accuracy that it brings back. advice: how to store the images instead. mend: the same change for a new
+    version of the dataset; None where the two halves of the images do not agree on it, or only some are altered.
     """
 
     at_least: float
     explanation: str
     evidence: dict[str, Any]
+    advice: str
     mend: dict[str, Any] | None
 
 
-def undone_pixels(facts: Facts, choices: Collection[str]) -> UndonePixels | None:
+def undone_pixels(facts: Facts, choices: Collection[str], split: str = "test") -> UndonePixels | None:
     """The change, if it is one of these and surely helps."""
-    if facts.gap is None or facts.gap.pixels is None:
+    pixels = None if facts.gap is None else facts.gap.pixels_of(split)
+    if facts.gap is None or pixels is None:
         return None
-    levels, pixels = levels_of(facts.gap), facts.gap.pixels
-    chosen = chosen_pixels(pixels)
-    if levels is None or chosen not in choices:
+    chosen, change = chosen_pixels(pixels), pixels.change
+    if chosen not in choices:
         return None
-    change = pixels.change
     low, high = paired_interval(change.gained, change.lost, change.count)
     if not Effect((change.gained - change.lost) / change.count, (low, high)).matters:
         return None
-    before, after = accuracy_of(levels.clean_test), accuracy_of(levels.pixels_undone)
+    before, after = accuracies_of(pixels)
+    aside = without_copies(facts.gap, split)
+    advice = "Store the pixel values of all splits in the same way."
+    about, then = f"The pixel values of {split} mean something else than those of training", _CHANGES[chosen]
+    evidence: dict[str, Any] = {
+        "split": split,
+        f"{split}_accuracy": before,
+        f"{split}_accuracy_undone": after,
+        "undone": chosen,
+        "parameters": list(pixels.parameters),
+        "difference_interval": [low, high],
+    }
+    if pixels.share is not None:
+        images, altered = round(pixels.share * change.count), _ALTERED[chosen]
+        about = f"About {part_of(pixels.share)} of the {split} images ({images:,} of {change.count:,}) have {altered}"
+        then = "once these are swapped back"
+        advice = f"Look for the {split} images that have {altered}, swap them back and upload the dataset again."
+        evidence["share"] = pixels.share
     return UndonePixels(
         low,
-        "The pixel values of test mean something else than those of training: the network answers "
-        f"{percent(before)} of the test images{without_copies(facts.gap)} correctly as they are, and {percent(after)} "
-        f"{_CHANGES[chosen]}.",
-        {
-            "test_accuracy": before,
-            "test_accuracy_undone": after,
-            "undone": chosen,
-            "parameters": list(pixels.parameters),
-            "difference_interval": [low, high],
-        },
-        undone_test_pixels(pixels),
+        f"{about}: the network answers {percent(before)} of the {split} images{aside} correctly as they are, and "
+        f"{percent(after)} {then}.",
+        evidence,
+        advice,
+        undone_in_version(split, pixels),
     )
+
+
+def accuracies_of(pixels: PixelsUndone) -> tuple[float, float]:
+    """With the pixels as they are, and undone."""
+    after, change = pixels.tally.correct, pixels.change
+    return (after - change.gained + change.lost) / change.count, after / change.count

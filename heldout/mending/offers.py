@@ -63,13 +63,16 @@ def renamed_test(labels: LabelsRenamed, classes: tuple[str, ...]) -> Body | None
     return renaming("test", {classes[given]: classes[means] for given, means in enumerate(first) if given != means})
 
 
-def undone_test_pixels(pixels: PixelsUndone) -> Body | None:
-    """What both halves of the test images have chosen, with the mean of their numbers; None where they differ."""
+def undone_pixels(split: str, pixels: PixelsUndone) -> Body | None:
+    """What both halves of the split's images have chosen, with the mean of their numbers.
+
+    None where they differ, and where only some images are altered: a version changes the pixels of whole splits.
+    """
     kind, other = pixels.choices
-    if kind == "none" or kind != other:
+    if kind == "none" or kind != other or pixels.share is not None:
         return None
     if kind in _CHANGE_OF_KIND:
-        return {"pixel_values": {"test": _CHANGE_OF_KIND[kind]}}
+        return {"pixel_values": {split: _CHANGE_OF_KIND[kind]}}
     first, second = pixels.parameters
     # Where only one half was cut off at an end, the other says nothing of it.
     means = {
@@ -78,4 +81,4 @@ def undone_test_pixels(pixels: PixelsUndone) -> Body | None:
     }
     ends = {name: (first[name] + second[name]) / 2 for name in ("bottom", "top") if name in first and name in second}
     changes = {name: value for name, value in means.items() if value != {"factor": 1.0, "offset": 0.0}[name]} | ends
-    return {"pixel_values": {"test": changes}} if changes else None
+    return {"pixel_values": {split: changes}} if changes else None

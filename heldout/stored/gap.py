@@ -59,20 +59,22 @@ class HeldOutCopies(StoredPart):
 
 
 class UndoneHalf(StoredPart):
-    """One half of the test images after something was undone, and what that changed."""
+    """One half of a split's images after something was undone, and what that changed."""
 
     tally: Tally
     change: PairedTally
 
 
 class PixelsUndone(StoredPart):
-    """Test images (without copies) after their pixel values were brought back to those of training.
+    """Held-out images (without copies) after their pixel values were brought back to those of training.
 
     Each half of the images is answered under the change that was chosen on the other half.
     choices: what each half chose (`none`, `scale`, `inversion`, `channel_order`, `brightness`), the first half first.
     parameters: of each choice, for the evidence.
     change: from the pixels as they are to the undone ones.
     halves: the same of each half; null in files of earlier releases.
+    share: of the images, where only those that look altered were changed: how many are, by estimate. Null where all
+        were changed.
     """
 
     choices: tuple[str, str]
@@ -80,6 +82,7 @@ class PixelsUndone(StoredPart):
     tally: Tally
     change: PairedTally
     halves: tuple[UndoneHalf, UndoneHalf] | None = None
+    share: float | None = None
 
 
 class LabelsRenamed(StoredPart):
@@ -131,7 +134,8 @@ class StoredGap(StoredFile):
         and validation where predictions from anywhere have none.
     best_by_loss, best_by_accuracy: null where the kept weights are of that epoch.
     validation_copies, test_copies: null where the dataset's copies are not known yet.
-    pixels, labels: null where nothing was worth trying.
+    validation_pixels, pixels, labels: null where nothing was worth trying. The first is of validation, and no part of
+        a term; the others are of test.
     last: from the kept weights to those of the last epoch, on validation; null where these were kept.
     """
 
@@ -147,9 +151,14 @@ class StoredGap(StoredFile):
     last: PairedTally | None = None
     validation_copies: HeldOutCopies | None = None
     test_copies: HeldOutCopies | None = None
+    validation_pixels: PixelsUndone | None = None
     pixels: PixelsUndone | None = None
     labels: LabelsRenamed | None = None
     calibration: Calibration | None = None
+
+    def pixels_of(self, split: str) -> PixelsUndone | None:
+        """What was undone in the pixels of a held-out split."""
+        return self.validation_pixels if split == "validation" else self.pixels
 
     def without_test(self) -> "StoredGap":
         """The same without anything that was measured on test images."""

@@ -61,6 +61,14 @@ class Answers:
         probabilities = None if self.probabilities is None else self.probabilities[images]
         return Answers(self.labels[images], probabilities, self.losses[images], self.classes[images])
 
+    def replaced(self, images: NDArray[np.bool_], others: "Answers") -> "Answers":
+        """With other answers to some of the images: all probabilities are known."""
+        assert self.probabilities is not None
+        assert others.probabilities is not None
+        probabilities, losses, classes = self.probabilities.copy(), self.losses.copy(), self.classes.copy()
+        probabilities[images], losses[images], classes[images] = others.probabilities, others.losses, others.classes
+        return Answers(self.labels, probabilities, losses, classes)
+
     def under(self, renaming: tuple[int, ...] | None) -> "Answers":
         """The same answers where each label means another class."""
         if renaming is None:

@@ -4,36 +4,21 @@ The order in which they are measured is that of docs/explanation/gap.md.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.diagnosis.renaming import usual_renamings
-from heldout.stored.gap import BestEpoch, GapOnTest, LabelsRenamed, PairedTally, PixelsUndone, StoredGap
-from models.answers.answers import Answers, Predictions, halves_of, joined, paired, surely_better
-from models.answers.renamed_labels import chosen_renaming, confusion_of
+from heldout.stored.gap import BestEpoch, GapOnTest, PairedTally, StoredGap
+from models.answers.answers import Answers, Predictions, halves_of, paired
+from models.answers.renamed_labels import confusion_of
 from models.answers.temperature import calibration_of
-from models.answers.undone import copies_of, labels_renamed, undone_half, undone_halves
+from models.answers.undone import copies_of
 from models.relations import Relations
 from worker.training.best_weights import TrainedWeights
+from worker.training.compared_split import ComparedSplit, ImagePredictor
 from worker.training.data import TrainingData
 from worker.training.export import Predictor
-from worker.training.pixel_change import PixelChange
-from worker.training.resident import BatchSource
-from worker.training.undone_pixels import changes_worth_trying, find_change, sample_of
-
-# Probability that chance alone makes a change of pixels look better.
-MAX_CHANCE = 0.01
-
-
-class ImagePredictor(Protocol):
-    """Says what a model says of the images in rows of its source, of their pixels under a change."""
-
-    source: BatchSource
-
-    def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions: ...
 
 
 def measure_gap(
@@ -68,13 +53,19 @@ def measure_gap(
     if "validation" in answers:
         reference = answers["validation"]
         others = _OtherWeights(predictor, data, weights, reference)
+        copies = related.get("validation")
         of_validation = {
             "best_by_loss": others.best_epoch(weights.best_by_loss),
             "best_by_accuracy": others.best_epoch(weights.best_by_accuracy),
             "last": others.change(weights.epochs),
-            "validation_copies": copies_of(reference, related.get("validation")),
+            "validation_copies": copies_of(reference, copies),
             "calibration": calibration_of(reference.log_probabilities(), reference.labels, halves_of(reference.labels)),
         }
+        if try_pixels:
+            validation = ComparedSplit(predictor, data, "validation", reference, copies)
+            of_validation["validation_pixels"], _ = validation.undone(None, try_pixels=True)
+            # What its images are taken for tells what the labels of test mean.
+            reference = validation.answers
     gap = StoredGap(
         kept_epoch=weights.kept,
         epochs=weights.epochs,
@@ -109,10 +100,7 @@ def measure_test(
     """
     tally, pixels, labels = answers.tally(), None, None
     if tally is not None:
-        # Where all images have copies there is nothing else to compare.
-        clean = np.empty(0, np.int64) if related is None else np.flatnonzero(~related)
-        compared = clean if len(clean) else np.arange(len(answers))
-        test = _ComparedTest(predictor, data, answers, compared)
+        test = ComparedSplit(predictor, data, "test", answers, related)
         pixels, labels = test.undone(confusion_of(reference, len(data.classes)), try_pixels=try_pixels)
     return GapOnTest(test=tally, test_copies=copies_of(answers, related), pixels=pixels, labels=labels)
 
@@ -150,96 +138,3 @@ class _OtherWeights:
             return None
         tally, change = self._answers[epoch].tally(), self.change(epoch)
         return None if tally is None or change is None else BestEpoch(epoch=epoch, validation=tally, change=change)
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """What was chosen on one half of the images, to be counted on the other."""
-
-    change: PixelChange
-    renaming: tuple[int, ...] | None
-
-
-class _ComparedTest:
-    """The test images that are compared with validation, in two halves: each chooses for the other.
-
-    Args:
-        compared: positions of these images in the test split.
-    """
-
-    def __init__(
-        self, predictor: ImagePredictor, data: TrainingData, answers: Answers, compared: NDArray[np.int64]
-    ) -> None:
-        self._predictor = predictor
-        self._data = data
-        labels = answers.labels[compared]
-        positions = [compared[half] for half in halves_of(labels)]
-        self._rows = [data.rows["test"][half] for half in positions]
-        self._as_they_are = [answers.of(half) for half in positions]
-        self._changed: dict[tuple[int, PixelChange], Answers] = {}
-
-    def undone(
-        self, validation: NDArray[np.int64], *, try_pixels: bool
-    ) -> tuple[PixelsUndone | None, LabelsRenamed | None]:
-        """The images with their pixels brought back, and then under renamed labels; null where nothing was chosen."""
-        if not all(map(len, self._as_they_are)):
-            return None, None
-        candidates = self._candidates() if try_pixels else ([], [])
-        choices = [self._choice(half, candidates[half], validation) for half in (0, 1)]
-        chosen = choices[::-1]  # for each half by the other
-        undone = [self._under(half, chosen[half].change) for half in (0, 1)]
-        pixels = labels = None
-        if any(choice.change.kind != "none" for choice in chosen):
-            pixels = _pixels_undone(chosen, self._as_they_are, undone)
-            if pixels is None:
-                return None, None
-        if any(choice.renaming for choice in chosen):
-            renamed = [undone[half].under(chosen[half].renaming) for half in (0, 1)]
-            labels = labels_renamed((chosen[0].renaming, chosen[1].renaming), undone, renamed)
-        return pixels, labels
-
-    def _candidates(self) -> tuple[list[PixelChange], list[PixelChange]]:
-        """For each half the changes that are worth trying on it."""
-        value_range = self._data.value_range
-        train = sample_of(self._predictor.source, self._data.rows["train"])
-        halves = [sample_of(self._predictor.source, rows) for rows in self._rows]
-        kinds = changes_worth_trying(train, halves[0].with_images_of(halves[1]), value_range)
-        one, two = ([find_change(kind, train, half, value_range) for kind in kinds] for half in halves)
-        return [change for change in one if change], [change for change in two if change]
-
-    def _choice(self, half: int, candidates: list[PixelChange], validation: NDArray[np.int64]) -> _Choice:
-        """The simplest change that no other one is surely better than, on this half.
-
-        Each is judged under the names of classes that fit it best: right pixels make wrong answers of wrong labels.
-        """
-        usual = usual_renamings(self._data.classes)
-        chosen = _Choice(PixelChange(), chosen_renaming(self._as_they_are[half], validation, usual))
-        best = self._as_they_are[half].under(chosen.renaming)
-        for change in candidates:
-            answers = self._under(half, change)
-            renaming = chosen_renaming(answers, validation, usual)
-            if surely_better(best, answers.under(renaming), max_p=MAX_CHANCE):
-                chosen, best = _Choice(change, renaming), answers.under(renaming)
-        return chosen
-
-    def _under(self, half: int, change: PixelChange) -> Answers:
-        if change.kind == "none":
-            return self._as_they_are[half]
-        if (half, change) not in self._changed:
-            said = self._predictor.predict(self._rows[half], change)
-            self._changed[half, change] = Answers.to(self._as_they_are[half].labels, said)
-        return self._changed[half, change]
-
-
-def _pixels_undone(chosen: list[_Choice], before: list[Answers], after: list[Answers]) -> PixelsUndone | None:
-    undone, halves = undone_half(joined(*before), joined(*after)), undone_halves(before, after)
-    if undone is None or halves is None:
-        return None
-    one, two = (choice.change for choice in chosen)
-    return PixelsUndone(
-        choices=(one.kind, two.kind),
-        parameters=(one.parameters, two.parameters),
-        tally=undone.tally,
-        change=undone.change,
-        halves=halves,
-    )

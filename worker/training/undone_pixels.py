@@ -17,6 +17,8 @@ MAX_IMAGES = 1000
 MAX_PIXELS = 1024
 # Standard deviations of the difference of two means over images. Smaller differences may be chance.
 MIN_DIFFERENCE_SIGMAS = 4.0
+# The same before a closer look, at single images.
+MIN_SUSPECT_SIGMAS = 2.5
 # Share of the value range. Smaller differences do not matter.
 MIN_DIFFERENCE = 0.01
 # Share of the distance that a change must leave at most.
@@ -56,9 +58,12 @@ class PixelSample:
     def with_images_of(self, other: "PixelSample") -> "PixelSample":
         return PixelSample(np.concatenate([self.values, other.values]))
 
-    def under(self, change: PixelChange, value_range: tuple[float, float]) -> "PixelSample":
-        changed = changed_pixels(self.values, *change.as_tensors(self.channels, value_range))
-        return PixelSample(changed.numpy())
+    def under(
+        self, change: PixelChange, value_range: tuple[float, float], images: NDArray[np.bool_] | None = None
+    ) -> "PixelSample":
+        """With the change, of all images or of some."""
+        changed = changed_pixels(self.values, *change.as_tensors(self.channels, value_range)).numpy()
+        return PixelSample(changed if images is None else np.where(images[:, None, None], changed, self.values))
 
 
 def sample_of(source: BatchSource, rows: NDArray[np.int32]) -> PixelSample:
@@ -109,6 +114,16 @@ def changes_worth_trying(
             kinds.append(kind)
             undone.append(changed)
     return kinds
+
+
+def differ(
+    train: PixelSample,
+    held_out: PixelSample,
+    value_range: tuple[float, float],
+    sigmas: float = MIN_DIFFERENCE_SIGMAS,
+) -> bool:
+    """Whether the images differ by more than chance, and by more than does not matter."""
+    return _differ(_statistics(train), _statistics(held_out), value_range, sigmas)
 
 
 def find_change(
@@ -236,14 +251,19 @@ def _statistics(sample: PixelSample) -> NDArray[np.float64]:
     return np.concatenate(parts, axis=1)
 
 
-def _differ(one: NDArray[np.float64], other: NDArray[np.float64], value_range: tuple[float, float]) -> bool:
+def _differ(
+    one: NDArray[np.float64],
+    other: NDArray[np.float64],
+    value_range: tuple[float, float],
+    sigmas: float = MIN_DIFFERENCE_SIGMAS,
+) -> bool:
     """Whether any mean over images differs by more than chance, and by more than does not matter."""
     if len(one) < 2 or len(other) < 2:
         return False
     difference = np.abs(one.mean(axis=0) - other.mean(axis=0))
     error = np.sqrt(one.var(axis=0, ddof=1) / len(one) + other.var(axis=0, ddof=1) / len(other))
     matters = difference > MIN_DIFFERENCE * (value_range[1] - value_range[0])
-    return bool((matters & (difference > MIN_DIFFERENCE_SIGMAS * error)).any())
+    return bool((matters & (difference > sigmas * error)).any())
 
 
 def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

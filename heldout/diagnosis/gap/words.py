@@ -15,6 +15,7 @@ from heldout.diagnosis.gap.budget import (
     late_epoch_by_loss,
     levels_of,
 )
+from heldout.diagnosis.headline_words import part_of
 from heldout.stored.gap import HeldOutCopies, StoredGap
 from heldout.words import counted, figure_of, percent
 
@@ -116,8 +117,8 @@ def _label_order(term: Term, levels: Levels, stored: StoredGap) -> str:
 
 _UNDONE = {
     "scale": "With the pixel values of test on the scale of training",
-    "inversion": "With light and dark swapped in the test images",
-    "channel_order": "With the colour channels of test in the order of training",
+    "inversion": "With light and dark swapped in {these}",
+    "channel_order": "With the color channels of {these} in the order of training",
     "brightness": "With the test images as bright as those of training",
     "none": "With the pixel values of test as they are",
 }
@@ -125,8 +126,11 @@ _UNDONE = {
 
 def _pixel_values(term: Term, levels: Levels, stored: StoredGap) -> str:
     assert stored.pixels is not None
+    share = stored.pixels.share
+    these = "the test images" if share is None else f"{part_of(share)} of the test images, which look altered"
+    undone = _UNDONE[chosen_pixels(stored.pixels)].format(these=these)
     return (
-        f"{_UNDONE[chosen_pixels(stored.pixels)]}, {percent(accuracy_of(levels.pixels_undone))} of the test images are "
+        f"{undone}, {percent(accuracy_of(levels.pixels_undone))} of the test images are "
         f"answered correctly instead of {percent(accuracy_of(levels.clean_test))}."
     )
 

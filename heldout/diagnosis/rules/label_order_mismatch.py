@@ -58,9 +58,10 @@ def worse_than_guessing(facts: Facts) -> str | None:
 
 
 def _right_in(facts: Facts, split: str, figures: SplitFigures) -> tuple[int, int]:
-    """Correct answers and images; for test with pixel values undone, because wrong pixels also cause bad answers."""
-    if split == "test" and facts.gap is not None and facts.gap.pixels is not None and are_undone(facts.gap.pixels):
-        return counts_of(facts.gap.pixels.tally)
+    """Correct answers and images, with pixel values undone, because wrong pixels also cause bad answers."""
+    pixels = None if facts.gap is None else facts.gap.pixels_of(split)
+    if pixels is not None and are_undone(pixels):
+        return counts_of(pixels.tally)
     return figures.counts
 
 

@@ -9,13 +9,13 @@ from heldout.diagnosis.undone_pixels import undone_pixels
 
 
 def find(facts: Facts) -> list[Finding]:
-    """What the audit found, else a test that is answered clearly better once its scale is undone."""
-    if "scale_mismatch" in facts.audited:
-        return list(facts.audited["scale_mismatch"])
-    undone = undone_pixels(facts, SCALES_OF_PIXELS)
-    if undone is None:
-        return []
-    severity: Severity = "critical" if undone.at_least > MIN_CRITICAL_SHIFT else "warning"
-    advice = "Store the pixel values of all splits in the same way."
-    remedy = remedies.mend_data(advice, undone.mend)
-    return [Finding("scale_mismatch", severity, undone.explanation, undone.evidence, (remedy,))]
+    """What the audit found, else a split that is answered clearly better once its scale is undone."""
+    found = list(facts.audited.get("scale_mismatch", ()))
+    known = {one.evidence.get("split", "test") for one in found}
+    for split in ("test", "validation"):
+        undone = None if split in known else undone_pixels(facts, SCALES_OF_PIXELS, split)
+        if undone is not None:
+            severity: Severity = "critical" if undone.at_least > MIN_CRITICAL_SHIFT else "warning"
+            remedy = remedies.mend_data(undone.advice, undone.mend)
+            found.append(Finding("scale_mismatch", severity, undone.explanation, undone.evidence, (remedy,)))
+    return found

@@ -44,16 +44,23 @@ def in_accuracy(facts: Facts) -> list[Finding]:
 
 
 def in_pixels(facts: Facts) -> list[Finding]:
-    """Test is answered clearly better once its brightness or the order of its channels is that of training."""
-    undone = undone_pixels(facts, SHIFTS_OF_PIXELS)
-    if undone is None or _is_known_of_test(facts):
-        return []
-    return _finding(facts, undone.at_least, undone.explanation, undone.evidence, undone.mend)
+    """A split is answered clearly better once its brightness or the order of its channels is that of training."""
+    found = []
+    for split in ("test", "validation"):
+        is_known = split == "test" and _is_known_of_test(facts)
+        undone = None if is_known else undone_pixels(facts, SHIFTS_OF_PIXELS, split)
+        if undone is not None:
+            found += _finding(facts, undone.at_least, undone.explanation, undone.evidence, undone.advice, undone.mend)
+    return found
 
 
 def in_measured_gap(facts: Facts) -> list[Finding]:
     """Test is answered clearly worse than validation, both without copies, with its pixels and labels undone."""
-    if facts.gap is None or _is_known_of_test(facts) or in_pixels(facts):
+    if (
+        facts.gap is None
+        or _is_known_of_test(facts)
+        or any(one.evidence["split"] == "test" for one in in_pixels(facts))
+    ):
         return []
     levels = levels_of(facts.gap)
     if levels is None or levels.clean_validation is None:
@@ -84,14 +91,18 @@ def _is_known_of_test(facts: Facts) -> bool:
 
 
 def _finding(
-    facts: Facts, low: float, explanation: str, evidence: dict[str, Any], mend: dict[str, Any] | None = None
+    facts: Facts,
+    low: float,
+    explanation: str,
+    evidence: dict[str, Any],
+    advice: str = "Compare how the test images were taken, scaled, cropped and labelled with the others.",
+    mend: dict[str, Any] | None = None,
 ) -> list[Finding]:
     severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
-    return [Finding("split_shift", severity, explanation, evidence, _remedies(facts.spec, mend))]
+    return [Finding("split_shift", severity, explanation, evidence, _remedies(facts.spec, advice, mend))]
 
 
-def _remedies(spec: Spec | None, mend: dict[str, Any] | None) -> tuple[Remedy, ...]:
-    compare = "Compare how the test images were taken, scaled, cropped and labelled with the others."
+def _remedies(spec: Spec | None, advice: str, mend: dict[str, Any] | None) -> tuple[Remedy, ...]:
     how = "" if spec is None else " (`splits.existing: merge`)"
     pool = f"Cut all splits from one pool{how}. See whether test stays worse."
-    return (remedies.mend_data(compare, mend), remedies.mend_data(pool, dict(RESPLIT)))
+    return (remedies.mend_data(advice, mend), remedies.mend_data(pool, dict(RESPLIT)))

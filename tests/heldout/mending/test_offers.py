@@ -4,7 +4,7 @@ import pytest
 
 from heldout.mending.bodies import combined, options_of
 from heldout.mending.changes import LinearChange, VersionChanges, VersionSpec, index_in
-from heldout.mending.offers import offer_of, offers_of, renamed_test, undone_test_pixels
+from heldout.mending.offers import offer_of, offers_of, renamed_test, undone_pixels
 from heldout.mending.refusals import refusals_of
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import LabelsRenamed, PairedTally, PixelsUndone, Tally
@@ -90,7 +90,7 @@ def pixels(choices: tuple[str, str], *parameters: dict[str, float]) -> PixelsUnd
     ],
 )
 def test_pixels_are_mended_as_both_halves_of_the_test_images_have_chosen(measured, change):
-    body = undone_test_pixels(measured)
+    body = undone_pixels("test", measured)
     assert body == (None if change is None else {"pixel_values": {"test": change}})
     assert body is None or VersionChanges.model_validate(body).body() == body
 
