@@ -141,6 +141,8 @@ def _can_have(finding: Finding, term: Term, facts: Facts) -> bool:
         return includes_0(term.accuracy_interval)
     if term.code == "split_difference" and finding.code == "label_order_mismatch":
         return bool(finding.evidence.get("by_answers"))
+    if term.code == "pixel_values" and finding.evidence.get("split") == "validation":
+        return False
     if term.code == "generalisation" and finding.code == "label_noise":
         return _is_large_part(finding, term)
     return finding.code not in _OF_CLASSES or _is_mostly_of_its_classes(term, facts, finding)
