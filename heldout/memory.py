@@ -3,7 +3,7 @@
 The figures were fitted to measured peaks: `python -m benchmarks.memory` measures them again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -35,14 +35,6 @@ RESIDENT_SHARE = 0.5
 CHECK_BYTES = 2**30
 # What the networks of a search for wrong labels take: they see small copies of the images.
 SUSPECTS_BYTES = 3 * 2**28
-# What an export takes: TensorFlow, a converter and the other runtime, and copies of each parameter in all of them. That
-# of a `.keras` file is proven in a second process; what converts to ONNX holds the weights as Python's objects.
-EXPORTS: Mapping[ExportFormat, tuple[int, float]] = {
-    ExportFormat.KERAS: (910 * 2**20, 10.5),
-    ExportFormat.SAVED_MODEL: (300 * 2**20, 6.0),
-    ExportFormat.ONNX: (365 * 2**20, 50.0),
-    ExportFormat.LITERT: (330 * 2**20, 9.0),
-}
 # What the process takes that reads an uploaded model, without what is in its file; what it may take at most is bounded
 # in worker/supervision/foreign_attempt.py. `python -m benchmarks.memory_kinds` measures it.
 FOREIGN_BASE_BYTES = 650 * 2**20
@@ -113,8 +105,7 @@ def measure_bytes(file_bytes: int, largest_layer_bytes: int | None, image: tuple
 
 def export_bytes(format_: ExportFormat, parameters: int) -> int:
     """The most memory that the processes are expected to have which write a training's model and prove it."""
-    base_bytes, copies = EXPORTS[format_]
-    return int(base_bytes + FLOAT_BYTES * copies * parameters)
+    return int(format_.facts.base_mib * 2**20 + FLOAT_BYTES * format_.facts.copies * parameters)
 
 
 @dataclass(frozen=True)

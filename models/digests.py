@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heldout.errors import ArtifactDamaged, DatasetDamaged
-from heldout.stored.artifacts import MODEL_SUFFIXES
+from heldout.stored.artifacts import ExportFormat
 
 # A file of which only a part is read is checked in blocks. Larger files get larger blocks: their digests stay small.
 MIN_BLOCK_BYTES, MAX_BLOCKS, BLOCK_DIGEST_BYTES = 1024**2, 4096, 16
@@ -98,9 +98,7 @@ def _file_of_job(job_id: str, name: str, *, is_export: bool) -> str:
 
 
 def _export_format(name: str) -> str:
-    return next(
-        (format_.value for format_, suffix in MODEL_SUFFIXES.items() if name.endswith(suffix)), "another format"
-    )
+    return next((format_.value for format_ in ExportFormat if name.endswith(format_.facts.suffix)), "another format")
 
 
 def _remedy(room: str, place: str, key: str) -> str:

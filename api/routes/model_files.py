@@ -1,14 +1,15 @@
 """Models in several formats, of jobs and of studies: the first request orders one, later ones get the file."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import APIRouter, Depends, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from api.http.app_context import AppContext
-from api.http.deps import Announce
+from api.http.deps import AnnounceDep, AppContextDep, SessionDep
 from api.http.problems import NO_ROOM, problems
 from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
@@ -27,19 +28,16 @@ from heldout.errors import (
     StorageUnavailable,
 )
 from heldout.routes import model_route
-from heldout.stored.artifacts import MODEL_SUFFIXES, ExportFormat
+from heldout.stored.artifacts import ExportFormat
 from heldout.views.export import ExportReportView, ExportView
 from models.blobs import BlobMissing, Blobs
-from models.database import Session
-from models.ordered_exports import OrderedExport, Source, asked_for
+from models.ordered_exports import Find, OrderedExport, asked_for
 from models.store import exports, quotas
 from models.store.artifacts import Artifact
 from models.store.keys import Caller
 from models.tables import ExportRow
 from models.wake import WakeUp
 
-# Finds what has left a model by its id, for a caller, or raises why there is none.
-FindById = Callable[[Session, Caller, str], Source]
 # What routes of models answer beside what is wrong with a job or a study.
 EXPORT_PROBLEMS = (
     ModelLost,
@@ -52,10 +50,19 @@ EXPORT_PROBLEMS = (
     StorageUnavailable,
     *NO_ROOM,
 )
-FORMATS = "`keras`: a file for Keras. `saved_model`: a .zip for TensorFlow Serving. `onnx`. `litert`: a `.tflite` file."
+FORMATS = " ".join(f"`{one}`{one.facts.description and ': '}{one.facts.description}." for one in ExportFormat)
 Format = Annotated[ExportFormat, Query(alias="format", description=FORMATS)]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for an export's end.")]
 _LINK = {"description": '`rel="describedby"`: the report of the file\'s proof.', "schema": {"type": "string"}}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whose model a request wants. id: of a job or a study; find: finds what has left the model."""
+
+    id: str
+    caller: Caller
+    find: Find
 
 
 def model_responses(*errors: type[HeldoutError]) -> dict[int | str, dict[str, Any]]:
@@ -64,72 +71,90 @@ def model_responses(*errors: type[HeldoutError]) -> dict[int | str, dict[str, An
     return {200: file, **problems(*errors, *EXPORT_PROBLEMS)}
 
 
-async def file_of(
-    find: FindById, source_id: str, app: AppContext, caller: Caller, format_: ExportFormat, *, wait_s: float
-) -> StreamingResponse:
+def add_routes(
+    router: APIRouter,
+    asked_by: Callable[..., Any],
+    no_model: tuple[type[HeldoutError], ...],
+    *,
+    noun: str,
+    about_report: str,
+) -> None:
+    """Add the routes that show how a model's file has passed its proof, and that order a file.
+
+    Args:
+        asked_by: a dependency that gives `Asked`.
+        no_model: what `Asked.find` raises.
+        noun: what the model is called in the names of the routes.
+        about_report: describes the route of the report.
+    """
+
+    @router.get(
+        "/model/report",
+        name=f"get_{noun}_report",
+        description=about_report,
+        responses=problems(*no_model, *EXPORT_PROBLEMS),
+    )
+    async def get_report(
+        asked: Annotated[Asked, Depends(asked_by)],
+        app: AppContextDep,
+        format_: Format = ExportFormat.KERAS,
+        wait: Wait = 0,
+    ) -> ExportReportView:
+        found = await _proven(asked, app, format_, wait)
+        return ExportReportView.model_validate(found.report)
+
+    @router.post(
+        "/model",
+        name=f"order_{noun}",
+        description=f"Order the {noun} in a format before it is needed, or once more where that failed or its file is "
+        "lost.",
+        status_code=202,
+        responses=problems(*no_model, DatasetNotFound, *NO_ROOM),
+    )
+    def order(
+        asked: Annotated[Asked, Depends(asked_by)],
+        session: SessionDep,
+        app: AppContextDep,
+        announce: AnnounceDep,
+        format_: Format = ExportFormat.KERAS,
+    ) -> ExportView:
+        # The blob store is asked before `session` writes: while it does, nobody else may.
+        with app.database.read() as reading:
+            known = exports.find(reading, asked.find(reading).job.id, format_)
+        lost_key = None if known is None or known.key is None or _is_whole(app.blobs, known) else known.key
+        source = asked.find(session)
+        if source.dataset.sha256 is None:
+            raise DatasetNotFound(source.dataset.name)
+        quotas.require_room(session, asked.caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
+        queued = exports.order(session, source.job, format_, again=True, lost_key=lost_key)
+        if queued is not None:
+            announce(WakeUp.for_job(queued.id, queued.gpus))
+        row = exports.find(session, source.job.id, format_)
+        assert row is not None, "it was ordered now or before"
+        return ExportView(job_id=source.id, format=format_, status=row.status)
+
+
+async def file_of(asked: Asked, app: AppContext, format_: ExportFormat, *, wait_s: float) -> StreamingResponse:
     """The proven file of an export, which is ordered where nobody has done so. Raises what `_proven` does."""
-    found = await _proven(find, source_id, app, caller, format_, wait_s)
-    return await run_in_threadpool(sent, app, source_id, format_, found, lost=ExportLost(source_id, format_))
+    found = await _proven(asked, app, format_, wait_s)
+    return await run_in_threadpool(sent, app, asked.id, format_, found, lost=ExportLost(asked.id, format_))
 
 
-async def report_of(
-    find: FindById, source_id: str, app: AppContext, caller: Caller, format_: ExportFormat, *, wait_s: float
-) -> ExportReportView:
-    """How a file has passed its proof; the export is ordered where nobody has done so. Raises what `_proven` does."""
-    found = await _proven(find, source_id, app, caller, format_, wait_s)
-    return ExportReportView.model_validate(found.report)
-
-
-async def _proven(
-    find: FindById, source_id: str, app: AppContext, caller: Caller, format_: ExportFormat, wait_s: float
-) -> ExportRow:
+async def _proven(asked: Asked, app: AppContext, format_: ExportFormat, wait_s: float) -> ExportRow:
     """The export, once it is stored.
 
     Raises:
-        What `find` does, and `EXPORT_PROBLEMS`.
+        What `asked.find` does, and `EXPORT_PROBLEMS`.
     """
 
     def ask() -> OrderedExport:
-        return asked_for(
-            app.database,
-            app.settings.quotas,
-            app.publisher.publish,
-            caller,
-            lambda session: find(session, caller, source_id),
-            format_,
-        )
+        return asked_for(app.database, app.settings.quotas, app.publisher.publish, asked.caller, asked.find, format_)
 
-    asked = await run_in_threadpool(ask)
-    if not asked.has_ended and wait_s:
-        await app.hub.wait(Channel(ChannelKind.JOB, asked.row.export_job_id), _has_ended, wait_s)
-        asked = await run_in_threadpool(ask)
-    return asked.stored()
-
-
-def order(
-    session: Session,
-    app: AppContext,
-    caller: Caller,
-    find: FindById,
-    source_id: str,
-    format_: ExportFormat,
-    announce: Announce,
-) -> ExportView:
-    """Order an export before it is needed, or once more where that failed or its file is lost."""
-    # The blob store is asked before `session` writes: while it does, nobody else may.
-    with app.database.read() as reading:
-        known = exports.find(reading, find(reading, caller, source_id).job.id, format_)
-    lost_key = None if known is None or known.key is None or _is_whole(app.blobs, known) else known.key
-    source = find(session, caller, source_id)
-    if source.dataset.sha256 is None:
-        raise DatasetNotFound(source.dataset.name)
-    quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
-    queued = exports.order(session, source.job, format_, again=True, lost_key=lost_key)
-    if queued is not None:
-        announce(WakeUp.for_job(queued.id, queued.gpus))
-    row = exports.find(session, source.job.id, format_)
-    assert row is not None, "it was ordered now or before"
-    return ExportView(job_id=source.id, format=format_, status=row.status)
+    ordered = await run_in_threadpool(ask)
+    if not ordered.has_ended and wait_s:
+        await app.hub.wait(Channel(ChannelKind.JOB, ordered.row.export_job_id), _has_ended, wait_s)
+        ordered = await run_in_threadpool(ask)
+    return ordered.stored()
 
 
 def sent(
@@ -140,7 +165,7 @@ def sent(
     lost: what is raised where the file is gone.
     """
     assert file.key is not None, "an export that has not failed has stored a file"
-    name = f"{source_id}{MODEL_SUFFIXES[format_]}"
+    name = f"{source_id}{format_.facts.suffix}"
     answer = download(app.blobs, file.key, name, lost, expected=file.digest)
     answer.headers["Link"] = f'<{model_route(source_id)}/report?format={format_}>; rel="describedby"'
     return answer

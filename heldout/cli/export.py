@@ -16,7 +16,7 @@ from heldout.cli.results import target_of
 from heldout.cli.screen import is_terminal, print_json, say
 from heldout.errors import NotReady
 from heldout.lifecycle import TERMINAL
-from heldout.stored.artifacts import MODEL_SUFFIXES, ExportFormat, ExportFormatName, ModelFormatName
+from heldout.stored.artifacts import ExportFormat, ExportFormatName, ModelFormatName
 
 if TYPE_CHECKING:
     from heldout.client import Client
@@ -53,7 +53,7 @@ def export(
     home: Home = None,
 ) -> None:
     """Download a model for another runtime. It was loaded there again, and its answers compared."""
-    suffix = ".py" if format_ == "python" else MODEL_SUFFIXES[ExportFormat(format_)]
+    suffix = {one.value: one.facts.suffix for one in ExportFormat}.get(format_, ".py")
     output = output or f"{source_id}{suffix}"
     to = target_of(output, as_json)
     report = None

@@ -5,7 +5,6 @@ from pathlib import Path
 from heldout.errors import FileOfLaterRelease, JobNotFound, SpecUnreadable
 from heldout.kinds import ExportSpec
 from heldout.lifecycle import FailureCode
-from heldout.stored.artifacts import MODEL_SUFFIXES
 from models.blobs import BlobMissing
 from models.model_card import model_card_of
 from models.store import exports
@@ -68,7 +67,7 @@ class ExportAttempt(ProcessAttempt[ExportSpec]):
         held, job_id = self.lease.held, self.spec.job_id
         self.lease.require()
         # Among the training's own files: they go together. No two attempts write the same one.
-        key = f"jobs/{job_id}/exports/{held.job_id}-{held.attempt}{MODEL_SUFFIXES[self.spec.format]}"
+        key = f"jobs/{job_id}/exports/{held.job_id}-{held.attempt}{self.spec.format.facts.suffix}"
         self.lease.blobs.put(key, Path(message.file))
         self.lease.settle(lambda session: exports.mark_stored(session, held, job_id, message.report, key=key))
         if not self.lease.read(lambda session: exports.is_named(session, key)):

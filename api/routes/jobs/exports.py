@@ -2,17 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Query, Response
+from fastapi import Depends, Query, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.deps import AnnounceDep, AppContextDep, JobId, ReadSessionDep, SessionDep
-from api.http.problems import NO_ROOM, problems
+from api.http.deps import AppContextDep, JobId, ReadSessionDep
+from api.http.problems import problems
 from api.http.routing import resource
 from api.routes import model_files
-from api.routes.model_files import EXPORT_PROBLEMS, FORMATS, Format, Wait
+from api.routes.model_files import FORMATS, Asked, Wait
 from heldout.errors import (
     DatasetLost,
     DatasetNotFound,
@@ -28,13 +28,12 @@ from heldout.errors import (
 )
 from heldout.lifecycle import FailureCode
 from heldout.stored.artifacts import SCRIPT, ExportFormat
-from heldout.views.export import ExportList, ExportReportView, ExportView
+from heldout.views.export import ExportList
 from heldout.views.study_report import MARKDOWN
 from models.model_card import model_card
 from models.ordered_exports import failure_of, training_with_model
 from models.plain_script import plain_script
 from models.store import artifacts, exports
-from models.store.keys import Caller
 from models.views.export import export_list
 
 router = resource("/v1/jobs/{job_id}", "jobs")
@@ -55,10 +54,13 @@ FormatOrScript = Annotated[
 ]
 
 
+async def _asked(job_id: JobId, caller: CallerDep) -> Asked:
+    return Asked(job_id, caller, lambda session: training_with_model(session, caller, job_id))
+
+
 @router.get("/model", response_class=StreamingResponse, responses=model_files.model_responses(*_NO_MODEL, *_OF_SCRIPTS))
 async def get_model(
-    job_id: JobId,
-    caller: CallerDep,
+    asked: Annotated[Asked, Depends(_asked)],
     app: AppContextDep,
     format_: FormatOrScript = ExportFormat.KERAS,
     wait: Wait = 0,
@@ -70,26 +72,21 @@ async def get_model(
     that passes is handed out.
     """
     if format_ == SCRIPT:
-        return await run_in_threadpool(_script, app, caller, job_id)
+        return await run_in_threadpool(_script, app, asked)
     if format_ is ExportFormat.KERAS:
-        return await run_in_threadpool(_trained, app, caller, job_id)
-    return await model_files.file_of(training_with_model, job_id, app, caller, format_, wait_s=wait)
+        return await run_in_threadpool(_trained, app, asked)
+    return await model_files.file_of(asked, app, format_, wait_s=wait)
 
 
-@router.get("/model/report", responses=problems(*_NO_MODEL, *EXPORT_PROBLEMS))
-async def get_model_report(
-    job_id: JobId,
-    caller: CallerDep,
-    app: AppContextDep,
-    format_: Format = ExportFormat.KERAS,
-    wait: Wait = 0,
-) -> ExportReportView:
-    """How the file of that format answered the job's own images when it was loaded again in its own runtime.
-
-    The first request for a format orders its export. That for `keras` holds the model card as well; from then on it is
-    handed out in place of the training's own file, with the same weights.
-    """
-    return await model_files.report_of(training_with_model, job_id, app, caller, format_, wait_s=wait)
+model_files.add_routes(
+    router,
+    _asked,
+    _NO_MODEL,
+    noun="model",
+    about_report="How the file of that format answered the job's own images when it was loaded again in its own "
+    "runtime.\n\nThe first request for a format orders its export. That for `keras` holds the model card as well; from "
+    "then on it is\nhanded out in place of the training's own file, with the same weights.",
+)
 
 
 @router.get("/exports", responses=problems(*_NO_MODEL))
@@ -107,38 +104,25 @@ def get_model_card(job_id: JobId, caller: CallerDep, session: ReadSessionDep, ap
     return Response(card, media_type=f"{MARKDOWN}; charset=utf-8")
 
 
-@router.post("/model", status_code=202, responses=problems(*_NO_MODEL, DatasetNotFound, *NO_ROOM))
-def order_model(
-    job_id: JobId,
-    caller: CallerDep,
-    session: SessionDep,
-    app: AppContextDep,
-    announce: AnnounceDep,
-    format_: Format = ExportFormat.KERAS,
-) -> ExportView:
-    """Order the model in a format before it is needed, or once more where that failed or its file is lost."""
-    return model_files.order(session, app, caller, training_with_model, job_id, format_, announce)
-
-
-def _trained(app: AppContext, caller: Caller, job_id: str) -> StreamingResponse:
+def _trained(app: AppContext, asked: Asked) -> StreamingResponse:
     """What the training has left, or the same with its card once that is proven; not where the proof has failed."""
     with app.database.read() as session:
-        model = artifacts.model_of(session, training_with_model(session, caller, job_id).job)
-        row = exports.find(session, job_id, ExportFormat.KERAS)
+        model = artifacts.model_of(session, asked.find(session).job)
+        row = exports.find(session, asked.id, ExportFormat.KERAS)
     if row is not None and (row.error or {}).get("code") == FailureCode.EXPORT_DIFFERS:
-        raise failure_of(row, job_id)
+        raise failure_of(row, asked.id)
     if row is not None and row.key is not None:
-        return model_files.sent(app, job_id, ExportFormat.KERAS, row, lost=ExportLost(job_id, ExportFormat.KERAS))
+        return model_files.sent(app, asked.id, ExportFormat.KERAS, row, lost=ExportLost(asked.id, ExportFormat.KERAS))
     assert model is not None, "a source has a model"
-    return model_files.sent(app, job_id, ExportFormat.KERAS, model, lost=ModelLost(job_id))
+    return model_files.sent(app, asked.id, ExportFormat.KERAS, model, lost=ModelLost(asked.id))
 
 
-def _script(app: AppContext, caller: Caller, job_id: str) -> Response:
+def _script(app: AppContext, asked: Asked) -> Response:
     """The script that trains the job once more."""
     with app.database.read() as session:
-        source = training_with_model(session, caller, job_id)
+        source = asked.find(session)
         if source.dataset.sha256 is None:
             raise DatasetNotFound(source.dataset.name)
         text = plain_script(session, app.blobs, source.job, source.dataset)
-    headers = {"Content-Disposition": f'attachment; filename="{job_id}.py"'}
+    headers = {"Content-Disposition": f'attachment; filename="{asked.id}.py"'}
     return Response(text, media_type="text/x-python; charset=utf-8", headers=headers)

@@ -1,18 +1,18 @@
 """The ensemble of a study as one model, for several runtimes."""
 
-from fastapi import Response
+from typing import Annotated
+
+from fastapi import Depends, Response
 from starlette.responses import StreamingResponse
 
 from api.http.auth import CallerDep
-from api.http.deps import AnnounceDep, AppContextDep, SessionDep, StudyId
-from api.http.problems import NO_ROOM, problems
+from api.http.deps import AppContextDep, StudyId
 from api.http.routing import resource
 from api.routes import model_files
-from api.routes.model_files import EXPORT_PROBLEMS, Format, Wait
-from heldout.errors import DatasetNotFound, EnsembleNotReady, NoEnsemble, StudyNotFound
+from api.routes.model_files import Asked, Format, Wait
+from heldout.errors import EnsembleNotReady, NoEnsemble, StudyNotFound
 from heldout.stored.artifacts import ExportFormat
 from heldout.study_lifecycle import StudyStatus
-from heldout.views.export import ExportReportView, ExportView
 from models.database import Session
 from models.ordered_exports import Source
 from models.store import studies
@@ -24,10 +24,13 @@ router = resource("/v1/studies/{study_id}", "studies")
 _NO_MODEL = (StudyNotFound, EnsembleNotReady, NoEnsemble)
 
 
+async def _asked(study_id: StudyId, caller: CallerDep) -> Asked:
+    return Asked(study_id, caller, lambda session: _study_with_ensemble(session, caller, study_id))
+
+
 @router.get("/model", response_class=StreamingResponse, responses=model_files.model_responses(*_NO_MODEL))
 async def get_ensemble(
-    study_id: StudyId,
-    caller: CallerDep,
+    asked: Annotated[Asked, Depends(_asked)],
     app: AppContextDep,
     format_: Format = ExportFormat.KERAS,
     wait: Wait = 0,
@@ -37,32 +40,17 @@ async def get_ensemble(
     The first request for a format orders it. A worker writes the file, loads it again in its own runtime, and compares
     its answers with the mean of the predictions of these jobs; only a file that passes is handed out.
     """
-    return await model_files.file_of(_study_with_ensemble, study_id, app, caller, format_, wait_s=wait)
+    return await model_files.file_of(asked, app, format_, wait_s=wait)
 
 
-@router.get("/model/report", responses=problems(*_NO_MODEL, *EXPORT_PROBLEMS))
-async def get_ensemble_report(
-    study_id: StudyId,
-    caller: CallerDep,
-    app: AppContextDep,
-    format_: Format = ExportFormat.KERAS,
-    wait: Wait = 0,
-) -> ExportReportView:
-    """How the ensemble's file answered the study's own images; the first request for a format orders its export."""
-    return await model_files.report_of(_study_with_ensemble, study_id, app, caller, format_, wait_s=wait)
-
-
-@router.post("/model", status_code=202, responses=problems(*_NO_MODEL, DatasetNotFound, *NO_ROOM))
-def order_ensemble(
-    study_id: StudyId,
-    caller: CallerDep,
-    session: SessionDep,
-    app: AppContextDep,
-    announce: AnnounceDep,
-    format_: Format = ExportFormat.KERAS,
-) -> ExportView:
-    """Order the ensemble in a format before it is needed, or once more where that failed or its file is lost."""
-    return model_files.order(session, app, caller, _study_with_ensemble, study_id, format_, announce)
+model_files.add_routes(
+    router,
+    _asked,
+    _NO_MODEL,
+    noun="ensemble",
+    about_report="How the ensemble's file answered the study's own images; the first request for a format orders its "
+    "export.",
+)
 
 
 def _study_with_ensemble(session: Session, caller: Caller, study_id: str) -> Source:

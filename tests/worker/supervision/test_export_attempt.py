@@ -45,8 +45,7 @@ from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.runners import run_claimed
 from worker.training.data import select
 from worker.training.export import Predictor, about_model, build_exported
-from worker.training.exports import formats
-from worker.training.exports.formats import PackagesMissing
+from worker.training.exports import run
 from worker.training.exports.proof import ExportDiffers, parts_of
 from worker.training.exports.run import exported
 from worker.training.network import build_network
@@ -324,8 +323,8 @@ def test_a_failed_proof_leaves_no_file_and_is_not_tried_again(bench: Bench, scri
 
 
 def test_a_worker_without_the_packages_says_which_ones(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if "onnx" in name else object())
-    with pytest.raises(PackagesMissing, match=r"lacks tf2onnx, onnx, onnxruntime.*heldout\[export\]"):
+    monkeypatch.setattr(run, "find_spec", lambda name: None if "onnx" in name else object())
+    with pytest.raises(run.PackagesMissing, match=r"lacks tf2onnx, onnx, onnxruntime.*heldout\[export\]"):
         exported(bench.assigned(format=ExportFormat.ONNX))
 
 

@@ -19,7 +19,7 @@ from models.onnx_tensors import TensorElsewhere
 from predict.runtime import Network
 from tests.onnx_files import dense_onnx, with_tensor_elsewhere
 from tests.worker.training import hostile_models
-from worker.training.exports.loading import load_models
+from worker.training.exports.run import load_models
 from worker.training.foreign.check import facts_of
 from worker.training.foreign.keras_model import KerasAnswers
 from worker.training.initial import start_from

@@ -13,7 +13,7 @@ const FORMATS: Record<string, [string, string]> = {
   saved_model: ['SavedModel', 'For TensorFlow Serving, as a .zip.'],
   onnx: ['ONNX', 'For onnxruntime, Triton and browsers.'],
   litert: ['LiteRT', 'For phones and small boards: a .tflite file.'],
-}
+} satisfies Record<Export['format'], [string, string]>
 
 export const formatWord = (format: string) => FORMATS[format] ?? [plain(format), '']
 

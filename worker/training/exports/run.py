@@ -2,21 +2,26 @@
 
 import hashlib
 import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from heldout.lifecycle import FailureCode
-from heldout.stored.artifacts import MODEL_SUFFIXES
+from heldout.stored.artifacts import ExportFormat
+from heldout.stored.model_about import ModelAbout
 from heldout.views.export import ExportReportView
 from models.arrays import load
 from models.relations import load_relations
 from worker.messages import ExportAssignment, Exported, Failed, FromTraining
 from worker.training.export import about_model
-from worker.training.exports.formats import FORMATS, PackagesMissing, require_packages
-from worker.training.exports.loading import load_models
 from worker.training.exports.proof import (
     TOLERANCE,
     ExportDiffers,
@@ -25,8 +30,43 @@ from worker.training.exports.proof import (
     split_without_answers,
     stored_answers,
 )
+from worker.training.keras_file import load_model
 from worker.training.one_answer import answer_once
 from worker.training.refusal import ModelRefused
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """A module that writes one format and loads it again."""
+
+    def write(self, model: keras.Model, about: ModelAbout, card: str, file: Path, scratch: Path) -> None:
+        """Write the model. about, card: what its file says of it. scratch: a folder for other files."""
+
+    def answers(self, file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
+        """(images, classes) probabilities, by the file in its own runtime."""
+
+    def runtime(self) -> str:
+        """What the file is answered by, with its version."""
+
+
+def _writer_of(format_: ExportFormat) -> Writer:
+    module = import_module(f"worker.training.exports.{format_.facts.writer}")
+    if not isinstance(module, Writer):
+        raise TypeError(f"{module.__name__} must have the functions `write`, `answers` and `runtime`.")
+    return module
+
+
+WRITERS = {format_: _writer_of(format_) for format_ in ExportFormat}
+
+
+class PackagesMissing(Exception):
+    """The worker lacks what writes the format or loads it again."""
+
+    def __init__(self, packages: Sequence[str]) -> None:
+        super().__init__(
+            f"The worker lacks {', '.join(packages)}. Its operator can install the extra `export` "
+            "(pip install 'heldout[export]')."
+        )
 
 
 def run(assignment: ExportAssignment, pipe: Connection) -> None:
@@ -61,7 +101,7 @@ def exported(assignment: ExportAssignment) -> Exported:
         PackagesMissing, ExportDiffers, and whatever a converter or a runtime does.
     """
     require_packages(assignment.format)
-    scratch, dataset, format_ = Path(assignment.scratch), Path(assignment.dataset), FORMATS[assignment.format]
+    scratch, dataset, writer = Path(assignment.scratch), Path(assignment.dataset), WRITERS[assignment.format]
     images = load(dataset)
     model = load_models([Path(file) for file in assignment.models])
     about = about_model(model, assignment.source_id, assignment.dataset_sha256, images.classes, images.value_range)
@@ -76,15 +116,15 @@ def exported(assignment: ExportAssignment) -> Exported:
         expected = np.concatenate([np.asarray(model(batch, training=False)) for batch in asked.batches()])
     else:
         expected = stored.probabilities
-    file = scratch / f"model{MODEL_SUFFIXES[assignment.format]}"
-    format_.write(model, about, assignment.card, file, scratch)
-    found = compare(format_.answers(file, asked, scratch), expected)
+    file = scratch / f"model{assignment.format.facts.suffix}"
+    writer.write(model, about, assignment.card, file, scratch)
+    found = compare(writer.answers(file, asked, scratch), expected)
     content = file.read_bytes()
     report = ExportReportView.model_validate(
         {
             "job_id": assignment.source_id,
             "format": assignment.format,
-            "runtime": format_.runtime(),
+            "runtime": writer.runtime(),
             "compared_with": "keras" if stored is None else "predictions",
             "split": split,
             "images": len(positions),
@@ -98,3 +138,31 @@ def exported(assignment: ExportAssignment) -> Exported:
         }
     )
     return Exported(str(file), report)
+
+
+def require_packages(format_: ExportFormat) -> None:
+    """Raises PackagesMissing, without importing anything."""
+    missing = [name.replace("_", "-") for name in format_.facts.packages if find_spec(name) is None]
+    if missing:
+        raise PackagesMissing(missing)
+
+
+def load_models(files: Sequence[Path]) -> keras.Model:
+    """One model of Keras' own layers, from raw pixels to probabilities; of several, the mean of their answers.
+
+    Args:
+        files: of at least one model, all from the same pixels to the same classes.
+    """
+    models = [load_model(file) for file in files]
+    if len(models) == 1:
+        return models[0]
+    pixels = keras.Input(models[0].input_shape[1:], name="pixels")
+    said = [_renamed(model, f"member{number}")(pixels) for number, model in enumerate(models, start=1)]
+    return keras.Model(pixels, keras.layers.Average(name="probabilities")(said), name="ensemble")
+
+
+def _renamed(model: keras.Model, name: str) -> keras.Model:
+    """The same model under a name of its own, as parts of a model must have."""
+    renamed = keras.Model.from_config({**model.get_config(), "name": name})
+    renamed.set_weights(model.get_weights())
+    return renamed
