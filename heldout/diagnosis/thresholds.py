@@ -160,6 +160,8 @@ MIN_WHOLE_SHARE = 0.9
 MIN_EXPLAINED_BY_PART = 0.25
 MIN_MISSING_OF_PART = 0.4
 MIN_CLASSES_OF_PART = 0.5
+# Classes. Of two, every mistake is what the other order says. (mathematics)
+FEWEST_CLASSES_OF_PART = 3
 # Skill on the other split, below which its answers say little of classes. (zoo, open sets)
 MIN_SKILL_OF_PART = 0.2
 # Share of what pixels differ by that the audit's split explains. Smaller shifts are found where sources differ by

@@ -31,7 +31,7 @@ def answered(count: int, right: float, seed: int, renamed: float = 0.0, confused
     return found
 
 
-def diagnosed(test: np.ndarray, validation: np.ndarray) -> Diagnosis:
+def diagnosed(test: np.ndarray, validation: np.ndarray, classes: tuple[str, ...] = ()) -> Diagnosis:
     shares = [float(np.trace(one) / one.sum()) for one in (validation, test)]
     counts = [int(one.sum()) for one in (validation, test)]
     made = Made(answers(0.95, 2000), answers(shares[0], counts[0], 1), answers(shares[1], counts[1], 2))
@@ -39,7 +39,8 @@ def diagnosed(test: np.ndarray, validation: np.ndarray) -> Diagnosis:
     splits = dict(evaluation.splits)
     for split, rows in (("validation", validation), ("test", test)):
         splits[split] = replace(splits[split], confusion=tuple(map(tuple, rows.tolist())))
-    return diagnose(FINE, None, replace(evaluation, splits=splits), spec())
+    evaluation = replace(evaluation, splits=splits, classes=classes or evaluation.classes)
+    return diagnose(FINE, None, evaluation, spec())
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5])
@@ -136,3 +137,9 @@ def test_other_mistakes_are_no_other_order_where_as_many_answers_are_right():
     assert part is not None
     assert part.explained > MIN_EXPLAINED_BY_PART  # by the kinds of mistakes alone it could be
     assert "label_order_mismatch" not in {one.code for one in diagnosed(test, validation).findings}
+
+
+def test_two_classes_have_no_part_in_another_order():
+    test, validation = np.array([[70, 30], [30, 70]]), np.array([[95, 5], [5, 95]])
+    assert part_renamed(test.tolist(), validation.tolist(), [1, 0]) is not None
+    assert "label_order_mismatch" not in {one.code for one in diagnosed(test, validation, ("a", "b")).findings}
