@@ -8,29 +8,35 @@ import typer
 from heldout import __version__
 from heldout.cli import (
     curing,
-    curve,
     datasets,
     diagnosing,
-    different,
-    evaluating,
-    events,
     export,
     host_commands,
     jobs,
-    mcp_command,
-    mend,
-    mlflow_command,
     models,
     plot,
     predicting,
     results,
     studies,
-    tensorboard_logs,
+    trackers,
     training,
     webhooks,
 )
-from heldout.cli.command import ends_with_code
+from heldout.cli.command import Home, ends_with_code
+from heldout.cli.outcome import Refused
 from heldout.cli.screen import say
+
+
+def mcp(home: Home = None) -> None:
+    """Serve assistants of developers by the Model Context Protocol. On standard input and output, until they close."""
+    try:
+        from heldout.cli.mcp_server.server import make_server
+    except ModuleNotFoundError as error:
+        if error.name != "mcp":
+            raise
+        raise Refused("`heldout mcp` needs the package mcp: pip install 'heldout[mcp]'.") from None
+    make_server(home).run("stdio")
+
 
 # In the order in which `heldout --help` lists them.
 COMMANDS = (
@@ -39,12 +45,12 @@ COMMANDS = (
     jobs.jobs,
     jobs.show,
     jobs.metrics,
-    events.events,
+    jobs.events,
     jobs.queue,
     diagnosing.diagnose,
     plot.plot,
     curing.cure,
-    curve.curve,
+    curing.curve,
     results.confusion,
     results.memorized,
     results.model,
@@ -52,10 +58,10 @@ COMMANDS = (
     export.card,
     results.predictions,
     predicting.predict,
-    tensorboard_logs.tensorboard,
-    mlflow_command.mlflow,
-    mcp_command.mcp,
-    evaluating.evaluate,
+    trackers.tensorboard,
+    trackers.mlflow,
+    mcp,
+    models.evaluate,
     jobs.cancel,
     jobs.pause,
     jobs.resume,
@@ -87,8 +93,6 @@ app = typer.Typer(
 )
 for _command in COMMANDS:
     app.command()(ends_with_code(_command))
-datasets.app.command()(ends_with_code(mend.mend))
-datasets.app.command()(ends_with_code(different.different))
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.add_typer(studies.app, name="studies")

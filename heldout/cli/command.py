@@ -1,14 +1,16 @@
-"""What every command shares: its options, its service, and how it ends."""
+"""What commands share: their options, groups of them, their service, and how they end."""
 
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
+from typer.core import TyperGroup
 
 from heldout.cli import completion
 from heldout.cli.outcome import Exit, Refused, report
@@ -28,6 +30,19 @@ JobId = Annotated[
     str,
     typer.Argument(metavar="ID", help="A job's id, job_….", show_default=False, autocompletion=completion.job_ids),
 ]
+StudyId = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="A study's id, std_….", show_default=False, autocompletion=completion.study_ids),
+]
+Dataset = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATASET", help="A name, name@version, or an id, ds_….", autocompletion=completion.dataset_names
+    ),
+]
+# Of commands that order something, and follow it.
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")]
+Detach = Annotated[bool, typer.Option("--detach", "--no-wait", help="Order it, print its id, end.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
 
@@ -51,10 +66,29 @@ def ends_with_code(function: Callable[P, Exit | None]) -> Callable[P, None]:
     return reported
 
 
-def pass_on(context: typer.Context, *, home: Path | None, as_json: bool) -> None:
-    """Let options that stand before a command, as in `heldout studies --home DIR std_…`, hold for it as well."""
-    given = {name: value for name, value in (("home", home), ("as_json", as_json)) if value}
-    context.default_map = {context.invoked_subcommand or "": given}
+class Group(typer.Typer):
+    """Commands that begin with one word, such as `heldout studies`; the word alone lists what there is."""
+
+    def __init__(self, list_them: Callable[..., None], about: str, cls: type[TyperGroup] = TyperGroup) -> None:
+        super().__init__(help=about, invoke_without_command=True, cls=cls)
+
+        def begin(context: typer.Context, **given: Any) -> None:
+            if context.invoked_subcommand is None:
+                ends_with_code(list_them)(**given)
+            else:
+                # Options that stand before a command, as in `heldout studies --home DIR std_…`, hold for it as well.
+                shared = {name: given[name] for name in ("home", "as_json") if given[name]}
+                context.default_map = {context.invoked_subcommand: shared}
+
+        own, options = signature(begin, eval_str=True), signature(list_them, eval_str=True)
+        begin.__doc__ = list_them.__doc__
+        begin.__signature__ = own.replace(parameters=[own.parameters["context"], *options.parameters.values()])  # type: ignore[attr-defined]
+        self.callback()(begin)
+
+    def add(self, *commands: Callable[..., Exit | None]) -> None:
+        """Commands below the word, in the order in which `--help` lists them."""
+        for command in commands:
+            self.command()(ends_with_code(command))
 
 
 @contextmanager
@@ -75,3 +109,25 @@ def print_list(found: list[Any], as_json: bool, show_them: Callable[[Any], None]
     show_them(found)
     if has_more:
         say("There are more; --limit shows them.", file=sys.stderr)
+
+
+def print_deleted(kind: str, id_: str, as_json: bool, name: str | None = None) -> None:
+    print_json({"id": id_, "object": kind, "deleted": True}) if as_json else say(f"{name or id_} deleted")
+
+
+@contextmanager
+def goes_on(what: str, how_to_see: str) -> Iterator[None]:
+    """Say that what is followed goes on, and how to see it again, where following it is interrupted.
+
+    Args:
+        what: the subject of a sentence, such as `The job`.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")  # below the ^C
+        say(f"{what} goes on. {how_to_see}", file=sys.stderr)
+        raise
+    except NoService as failure:
+        raise NoService(f"{failure} {what} may go on. {how_to_see}") from None

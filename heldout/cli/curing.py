@@ -1,4 +1,4 @@
-"""`heldout cure`: order a study of a job that has ended, and follow it to its answer."""
+"""`heldout cure` and `heldout curve`: order a study of a job that has ended, and follow it to its answer."""
 
 import sys
 from collections.abc import Mapping
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from heldout.cli.audits import show_audit
-from heldout.cli.command import AsJson, Home, JobId, service
+from heldout.cli.command import AsJson, Detach, Home, JobId, Yes, goes_on, service
 from heldout.cli.outcome import Exit, Refused, exit_of_job
-from heldout.cli.screen import print_json, say, say_wrapped
+from heldout.cli.progress import JsonLines, follow_study, study_display
+from heldout.cli.screen import print_json, say, say_prose
 from heldout.cli.shown_study import show_estimate, show_study
-from heldout.cli.study_progress import JsonEvents, follow_study, study_display
 from heldout.errors import DataFirst
-from heldout.failures import ApiProblem, NoService
+from heldout.failures import ApiProblem
 
 if TYPE_CHECKING:
     from heldout.client import Client
@@ -27,6 +27,12 @@ _WAYS_ON = {
     AS_THEY_ARE: "Compare on the data as they are",
 }
 
+Splits = Annotated[
+    Literal["auto", "fixed", "resampled"] | None, typer.Option(help="resampled gives each seed a fold of its own.")
+]
+BudgetJobs = Annotated[int | None, typer.Option(min=2, max=2000, help="At most so many trainings.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many trainings it would be; order none.")]
+
 
 def cure(
     job_id: JobId,
@@ -37,10 +43,8 @@ def cure(
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=2, max=20, help="Of the first look at each; by default 3.")] = None,
-    splits: Annotated[
-        Literal["auto", "fixed", "resampled"] | None, typer.Option(help="resampled gives each seed a fold of its own.")
-    ] = None,
-    budget_jobs: Annotated[int | None, typer.Option(min=2, max=2000, help="At most so many trainings.")] = None,
+    splits: Splits = None,
+    budget_jobs: BudgetJobs = None,
     budget_seconds: Annotated[
         float | None, typer.Option(min=1, help="At most so many seconds of all trainings together.")
     ] = None,
@@ -53,9 +57,9 @@ def cure(
     anyway: Annotated[
         bool, typer.Option("--anyway", "--as-they-are", help="Compare on the data as they are, whatever their faults.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many trainings it would be; order none.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Order it, print its id, end.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    detach: Detach = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
@@ -77,9 +81,31 @@ def cure(
                 client.estimate_study(body)
                 say("Nothing in the data has to be fixed first.")
             except DataFirst as refused:
-                show_faults(refused)
+                _show_faults(refused)
                 show_images(client, job_id)
         return None
+    return order(home, body, dry_run=dry_run, yes=yes, detach=detach, as_json=as_json)
+
+
+def curve(
+    job_id: JobId,
+    seeds: Annotated[int | None, typer.Option(min=2, max=20, help="Trainings of each size; by default 3.")] = None,
+    splits: Splits = None,
+    budget_jobs: BudgetJobs = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    detach: Detach = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> Exit | None:
+    """Measure whether more images would help. Train on five sizes, and forecast twice the largest."""
+    body = {
+        "kind": "learning_curve",
+        "job": job_id,
+        "seeds": seeds,
+        "splits": splits,
+        "budget": {"jobs": budget_jobs},
+    }
     return order(home, body, dry_run=dry_run, yes=yes, detach=detach, as_json=as_json)
 
 
@@ -121,7 +147,7 @@ def _ask(client: "Client", body: Mapping[str, Any]) -> Mapping[str, Any] | None:
             show_estimate(client.estimate_study(body))
             return body if typer.confirm("Start it?", default=True) else None
         except DataFirst as refused:
-            show_faults(refused)
+            _show_faults(refused)
             offered = [choice["name"] for choice in refused.choices if choice["name"] in _WAYS_ON]
             for number, name in enumerate(offered, start=1):
                 say(f"  {number}  {_WAYS_ON[name]}")
@@ -135,10 +161,9 @@ def _ask(client: "Client", body: Mapping[str, Any]) -> Mapping[str, Any] | None:
                 body = {**body, "data": name}
 
 
-def show_faults(refused: DataFirst) -> None:
-    """What is wrong with the data, a line for each fault."""
+def _show_faults(refused: DataFirst) -> None:
     for error in refused.errors:
-        say_wrapped(error.detail)
+        say_prose(error.detail)
 
 
 def show_images(client: "Client", job_id: str) -> None:
@@ -149,29 +174,19 @@ def show_images(client: "Client", job_id: str) -> None:
     except ApiProblem as problem:
         if problem.code != "not_ready":  # a bundled dataset has no audit
             raise
-    say_wrapped(f"Their pictures: {client.url}/datasets/{dataset.id}#images")
+    say_prose(f"Their pictures: {client.url}/datasets/{dataset.id}#images")
 
 
 def follow(client: "Client", study_id: str, as_json: bool) -> Exit:
     """Show a study until it has ended; the exit code is that of its end."""
-    try:
-        study = follow_study(client, study_id, JsonEvents() if as_json else study_display())
-    except KeyboardInterrupt:
-        if sys.stderr.isatty():
-            sys.stderr.write("\n")  # below the ^C
-        say(f"The study goes on. {_later(study_id)}", file=sys.stderr)
-        return Exit.INTERRUPTED
-    except NoService as failure:
-        raise NoService(f"{failure} The study may go on. {_later(study_id)}") from None
-    print_json(study, one_line=True) if as_json else show_study(study)
-    return exit_of_job(study.status)
-
-
-def _later(study_id: str) -> str:
-    return (
+    later = (
         f"`heldout studies {study_id} --watch` shows it again; `heldout studies cancel {study_id}` ends it with all "
         "of its trainings."
     )
+    with goes_on("The study", later):
+        study = follow_study(client, study_id, JsonLines() if as_json else study_display())
+    print_json(study, one_line=True) if as_json else show_study(study)
+    return exit_of_job(study.status)
 
 
 def _names(remedies: str | None) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,7 @@ from heldout.cli import completion
 from heldout.cli.command import AsJson, Home, JobId, service
 from heldout.cli.outcome import Refused
 from heldout.cli.results import target_of
-from heldout.cli.screen import is_terminal, print_json, say
+from heldout.cli.screen import print_json, say, waiting
 from heldout.errors import NotReady
 from heldout.lifecycle import TERMINAL
 from heldout.stored.artifacts import ExportFormat, ExportFormatName, ModelFormatName
@@ -106,22 +105,9 @@ def _waited_for(client: Client, source_id: str, format_: ExportFormatName, *, qu
         follow = f"`heldout studies {source_id} --watch`" if is_study else f"`heldout watch {source_id}`"
         raise Refused(f"{source_id} is {status}; it has a model when it ends. {follow} follows it.")
     began = time.monotonic()
-    try:
+    with waiting(quiet=quiet) as tell:
         while True:
             try:
                 return client.export_report(source_id, format_, wait_s=WAIT_S)
             except NotReady:
-                if not quiet:
-                    _show_progress(time.monotonic() - began)
-    finally:
-        if is_terminal(sys.stderr) and not quiet:
-            sys.stderr.write("\r\033[K")
-
-
-def _show_progress(seconds: float) -> None:
-    line = f"writing the model and comparing its answers: {seconds:.0f} s"
-    if is_terminal(sys.stderr):
-        sys.stderr.write(f"\r\033[K{line}")
-        sys.stderr.flush()
-    else:
-        say(line, file=sys.stderr)
+                tell(f"writing the model and comparing its answers: {time.monotonic() - began:.0f} s")

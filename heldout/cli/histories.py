@@ -2,16 +2,16 @@
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
-from heldout.cli.mlflow_database import FILE_NAME, is_database, metrics_in
 from heldout.cli.outcome import Refused
 from heldout.histories.event_files import scalars
 from heldout.histories.joining import SeveralRunsError, history_of
-from heldout.histories.mlflow import run_of_files, runs_of_metrics
+from heldout.histories.mlflow import Metric, run_of_files, runs_of_metrics
 from heldout.histories.reading import read_scalars, read_text
 from heldout.histories.recorded import ReadHistory
 from heldout.histories.wandb import runs_of_offline_file
@@ -25,8 +25,20 @@ EXPECTED = (
 _DOWNLOADED = re.compile(r"(?:run-)?(?P<run>.*?)-?tag-(?P<tag>.+)\.(?:csv|json)")
 _EVENTS = "tfevents"
 _WANDB = ".wandb"
+_MLFLOW = "mlflow.db"
 # What Hugging Face's Trainer, Lightning, Ultralytics and MLflow call the file in the folder of a training.
-_FILES_OF_FOLDERS = ("trainer_state.json", "metrics.csv", "results.csv", "history.csv", FILE_NAME)
+_FILES_OF_FOLDERS = ("trainer_state.json", "metrics.csv", "results.csv", "history.csv", _MLFLOW)
+
+_SQLITE_HEAD = b"SQLite format 3\0"
+_MAX_METRICS = 10_000_000
+# In the order in which a run was started and its values were written; deleted runs lie there until they are purged.
+_METRICS = """
+SELECT runs.run_uuid, runs.name, metrics.key, CASE WHEN metrics.is_nan THEN NULL ELSE metrics.value END, metrics.step
+FROM metrics JOIN runs ON runs.run_uuid = metrics.run_uuid
+WHERE runs.lifecycle_stage = 'active'
+ORDER BY runs.start_time, runs.run_uuid, metrics.key, metrics.timestamp, metrics.step
+LIMIT ?
+"""
 
 # TensorBoard's steps have 64 bits.
 _STEPS = range(-(2**63), 2**63)
@@ -60,8 +72,8 @@ def _of_file(path: Path, run: int | None) -> ReadHistory:
     if path.suffix == _WANDB:
         with path.open("rb") as file:
             return history_of(runs_of_offline_file(file), run)
-    if is_database(path):
-        return history_of(runs_of_metrics(metrics_in(path)), run)
+    if _is_sqlite(path):
+        return history_of(runs_of_metrics(_metrics_in(path)), run)
     return read_text(path.read_text(encoding="utf-8", errors="replace"), run)
 
 
@@ -82,7 +94,7 @@ def _of_folder(folder: Path, run: int | None) -> ReadHistory:
                 found += runs_of_offline_file(opened)
         return history_of(found, run)
     # MLflow's database lies beside its folder of artifacts, `mlruns`.
-    beside = [folder.resolve().parent / FILE_NAME] if folder.resolve().name == "mlruns" else []
+    beside = [folder.resolve().parent / _MLFLOW] if folder.resolve().name == "mlruns" else []
     for file in (*(folder / name for name in _FILES_OF_FOLDERS), *beside):
         if file.is_file():
             return _of_file(file, run)
@@ -139,3 +151,27 @@ def _point(row: Any, name: str) -> tuple[int, float]:
         return step, float(value) if isinstance(value, str) else value
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} is {short(row)}; expected its wall time, whole step and value") from None
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE_HEAD)) == _SQLITE_HEAD
+
+
+def _metrics_in(path: Path) -> list[Metric]:
+    """All metrics in MLflow's database of runs that are not deleted. The file is only read.
+
+    Raises:
+        ValueError: if it is no database of MLflow, is damaged, or has too many values.
+    """
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            rows = connection.execute(_METRICS, (_MAX_METRICS + 1,)).fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise ValueError(f"this SQLite file cannot be read as a database of MLflow ({error})") from None
+    if len(rows) > _MAX_METRICS:
+        raise ValueError(f"the database has more than {_MAX_METRICS:,} values")
+    return [Metric(*row) for row in rows]

@@ -1,18 +1,25 @@
-"""Commands about jobs: list them, show one, cancel, pause, resume, retry, change and delete it."""
+"""Commands about jobs: list them, show one and its events, cancel, pause, resume, retry, change and delete it."""
+
+from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from heldout.cli import shown
-from heldout.cli.command import AsJson, Home, JobId, print_list, service
+from heldout.cli.command import AsJson, Home, JobId, print_deleted, print_list, service
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json, say
 
 if TYPE_CHECKING:
+    from heldout.client import Client
+    from heldout.views.event import EventView, OwnerEventView
     from heldout.views.job import JobView
+
+    Events = Iterator[EventView] | Iterator[OwnerEventView]
 
 Sort = Literal["created", "name", "best", "gap"]
 HistoryFormat = Literal["keras", "csv"]
@@ -88,6 +95,31 @@ def metrics(
     print_json(found) if as_json else shown.show_metrics(found)
 
 
+def events(
+    job_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="A job's id; without it: all that you have.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show what happens from now on, until Ctrl-C or the job's end.")
+    ] = False,
+    after: Annotated[
+        int | None,
+        typer.Option(min=0, help="Only events with a number above this; with --follow, begin there.", metavar="N"),
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """List or follow what happens. Of a job, or of all jobs, datasets, studies and models; oldest first."""
+    with service(home) as client:
+        if not follow:
+            print_list(list(_past(client, job_id, after or 0)), as_json, shown.show_events)
+        elif as_json:
+            for event in _coming(client, job_id, after):
+                print_json(event, one_line=True)
+        else:
+            shown.show_events(_coming(client, job_id, after))
+
+
 def queue(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     """Show where a job stands in the queue."""
     with service(home) as client:
@@ -153,10 +185,10 @@ def delete(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a job that has ended, with its model."""
     with service(home) as client:
         client.delete(job_id)
-    print_json({"id": job_id, "object": "job", "deleted": True}) if as_json else say(f"{job_id} deleted")
+    print_deleted("job", job_id, as_json)
 
 
-def _print_status(job: "JobView", as_json: bool) -> None:
+def _print_status(job: JobView, as_json: bool) -> None:
     print_json(job) if as_json else say(f"{job.id} {job.status}")
 
 
@@ -166,3 +198,11 @@ def _pairs(pairs: list[str] | None) -> dict[str, str]:
         if not separator:
             raise Refused(f"--metadata {key}: expected KEY=VALUE")
     return {key: value for key, _, value in split}
+
+
+def _past(client: Client, job_id: str | None, after: int) -> Events:
+    return client.all_events(after=after) if job_id is None else client.events(job_id, after=after)
+
+
+def _coming(client: Client, job_id: str | None, after: int | None) -> Events:
+    return client.follow_all_events(after=after) if job_id is None else client.follow_events(job_id, after=after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,20 +14,7 @@ from heldout.cli.audits import show_audit
 from heldout.cli.command import AsJson, Home, service
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json, say
-from heldout.cli.upload_options import (
-    Colour,
-    Folders,
-    GroupBy,
-    Merge,
-    Resize,
-    Rule,
-    Seed,
-    SkipBroken,
-    TestShare,
-    ValidationShare,
-    dataset_spec,
-    upload_fields,
-)
+from heldout.cli.uploads import dataset_spec, takes_upload_fields
 from heldout.failures import ApiProblem, NoService
 
 if TYPE_CHECKING:
@@ -38,6 +25,7 @@ NEEDED = ("numpy", "PIL", "scipy", "sklearn", "pyarrow")
 FILES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".npz", ".parquet")
 
 
+@takes_upload_fields
 def audit(
     dataset: Annotated[
         list[str],
@@ -47,43 +35,23 @@ def audit(
             "here and not stored. `./pets` is the folder where a dataset has the same name.",
         ),
     ],
-    test: TestShare = None,
-    validation: ValidationShare = None,
-    seed: Seed = None,
-    merge: Merge = False,
-    folder: Folders = None,
-    group_by: GroupBy = None,
-    resize: Resize = None,
-    rule: Rule = "pad",
-    colour: Colour = "auto",
-    skip_broken: SkipBroken = False,
+    *,
+    upload: dict[str, Any],
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """Show what the audit of a dataset found: leaks, conflicts, imbalance, shift. Audits files without storing them."""
-    fields = upload_fields(
-        test=test,
-        validation=validation,
-        seed=seed,
-        merge=merge,
-        folder=folder,
-        group_by=group_by,
-        resize=resize,
-        rule=rule,
-        colour=colour,
-        skip_broken=skip_broken,
-    )
     paths = _paths_among(dataset)
     if not paths or _may_name_a_dataset(dataset):
         found = _audit_of_dataset(dataset[0], home, or_none=bool(paths))
         if found is not None:
-            if fields:
+            if upload:
                 raise Refused(f"{dataset[0]} is a dataset, which was read when it was sent: options are for files.")
             print_json(found) if as_json else show_audit(found)
             if paths:
                 say(f"This is the dataset {dataset[0]}; the files here are ./{dataset[0]}", file=sys.stderr)
             return
-    spec = dataset_spec({"name": "local", **fields})
+    spec = dataset_spec({"name": "local", **upload})
     options = ["--spec", spec.model_dump_json(), *(["--json"] if as_json else []), "--", *map(str, paths)]
     raise typer.Exit(host_commands.become("worker.ingest", options, NEEDED, "heldout datasets audit PATH"))
 

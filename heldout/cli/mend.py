@@ -1,4 +1,4 @@
-"""`heldout datasets mend`: a new version of a dataset with changes, without a second upload."""
+"""`heldout datasets mend`: a new version with changes, without a second upload; `different`: images that look alike."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heldout.cli.audits import show_effect
-from heldout.cli.command import AsJson, Home, service
-from heldout.cli.ingests import checked_spec, show_outcome, wait_for_ingest
+from heldout.cli.command import AsJson, Dataset, Detach, Home, Yes, service
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, say
-from heldout.mending.bodies import SPLITS, combined
+from heldout.cli.uploads import checked_spec, show_outcome, wait_for_ingest
+from heldout.mending.bodies import LOOK_ALIKES, SPLITS, combined
 
 if TYPE_CHECKING:
     from heldout.client import Client
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def mend(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A name, name@version, or an id, ds_….")],
+    dataset: Dataset,
     drop_copies: Annotated[
         bool, typer.Option("--drop-copies", help="Keep one image of each cluster of copies, in test if one is there.")
     ] = False,
@@ -67,8 +67,8 @@ def mend(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many images of which split it removes or changes, and end.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", "--no-wait", help="Order it, print its id, end.")] = False,
+    yes: Yes = False,
+    detach: Detach = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> Exit | None:
@@ -217,3 +217,44 @@ def _numbers(text: str, change: str) -> dict[str, float]:
         return {name: float(value) for name, _, value in (part.partition(":") for part in change.split(","))}
     except ValueError:
         raise Refused(f"--pixel-values {text}: expected numbers, such as test=factor:255,offset:0") from None
+
+
+def different(
+    dataset: Dataset,
+    pairs: Annotated[
+        list[str] | None, typer.Argument(metavar="A=B...", help="Positions of two images each, such as 12=40.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="All pairs that the audit shows as look-alikes.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget that they were told apart.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Say that images which look alike are different: they are not reported again, as copies or as look-alikes."""
+    named = [_pair(text) for text in pairs or ()]
+    if bool(named) == all_ or (all_ and forget):
+        raise Refused("Name the pairs, such as 12=40, or give --all for those that the audit shows")
+    with service(home) as client:
+        row = client.dataset(dataset)
+        if all_:
+            findings = client.dataset_audit(row.id).findings
+            named = [
+                (one.index, other.index)
+                for found in findings
+                if found.code == LOOK_ALIKES
+                for one, other in found.pairs
+            ]
+            if not named:
+                raise Refused(f"--all: the audit of {row.name}@{row.version} shows no look-alikes")
+        noted = client.tell_apart(row.id, named, different=not forget)
+    if as_json:
+        print_json(noted)
+    else:
+        count = "1 pair" if len(noted.pairs) == 1 else f"{len(noted.pairs):,} pairs"
+        say(f"{row.name}@{row.version} remembers {count} of images as different.")
+
+
+def _pair(text: str) -> tuple[int, int]:
+    one, _, other = text.partition("=")
+    if not (one.isascii() and one.isdigit() and other.isascii() and other.isdigit()):
+        raise Refused(f"{text}: expected the positions of two images, such as 12=40")
+    return int(one), int(other)

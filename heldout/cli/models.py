@@ -1,41 +1,39 @@
-"""`heldout models`: list, show and delete models that were uploaded."""
+"""`heldout models`: list, show and delete models that were uploaded; `heldout evaluate`: measure one on a dataset."""
 
+from __future__ import annotations
+
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, ends_with_code, pass_on, print_list, service
+from heldout.cli import figures
+from heldout.cli.command import AsJson, Dataset, Detach, Group, Home, goes_on, print_deleted, print_list, service
 from heldout.cli.figures import NONE, moment
-from heldout.cli.screen import print_fields, print_json, print_table, say
+from heldout.cli.outcome import Exit
+from heldout.cli.screen import print_fields, print_json, print_table, say, say_prose
+from heldout.cli.shown_diagnosis import show_diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from heldout.client import Client
+    from heldout.stored.final import SplitResult
+    from heldout.views.evaluation import EvaluationView
     from heldout.views.model import ModelView
+
+_WAIT_S = 30
 
 ModelId = Annotated[str, typer.Argument(metavar="ID", help="A model's id, mod_….", show_default=False)]
 
-app = typer.Typer(help="List models that were trained elsewhere.", invoke_without_command=True)
 
-
-@app.callback()
-def models(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
+def list_models(as_json: AsJson = False, home: Home = None) -> None:
     """List the models that you have uploaded, newest first; `heldout evaluate` uploads one."""
-    if context.invoked_subcommand is None:
-        _list(as_json=as_json, home=home)
-    else:
-        pass_on(context, home=home, as_json=as_json)
-
-
-@ends_with_code
-def _list(*, as_json: bool, home: Path | None) -> None:
     with service(home) as client:
         print_list(list(client.uploaded_models()), as_json, _show_all)
 
 
-@app.command()
-@ends_with_code
 def show(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
     """Show what a model takes and gives, and its layers."""
     with service(home) as client:
@@ -43,16 +41,68 @@ def show(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
     print_json(found) if as_json else _show(found)
 
 
-@app.command()
-@ends_with_code
 def delete(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a model. What was measured of it stays."""
     with service(home) as client:
         client.delete_uploaded_model(model_id)
-    print_json({"id": model_id, "object": "model", "deleted": True}) if as_json else say(f"{model_id} deleted")
+    print_deleted("model", model_id, as_json)
 
 
-def _show_all(found: "Sequence[ModelView]") -> None:
+app = Group(list_models, "List models that were trained elsewhere.")
+app.add(show, delete)
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(metavar="FILE|ID", help="A .keras or ONNX file; or the id of one that is there, mod_….")
+    ],
+    dataset: Dataset,
+    detach: Detach = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> Exit | None:
+    """Measure a model that was trained anywhere, and say why its test results are poor."""
+    with service(home) as client:
+        found = _uploaded(client, model)
+        if found.error is not None:
+            print_json(found) if as_json else say(f"{found.name} rejected: {found.error.detail}", file=sys.stderr)
+            return Exit.FAILED
+        evaluation = client.evaluate(found.id, dataset)
+        if detach:
+            print_json(evaluation) if as_json else say(evaluation.id)
+            return None
+        evaluation = _ended(client, evaluation)
+        if as_json:
+            print_json(evaluation)
+        elif evaluation.metrics is not None:
+            _show_evaluation(evaluation)
+            say("")
+            show_diagnosis(client.evaluation_diagnosis(evaluation.id))
+        else:
+            why = "" if evaluation.error is None else f": {evaluation.error.code}: {evaluation.error.detail}"
+            say(f"{evaluation.id} {evaluation.status}{why}", file=sys.stderr)
+    ends = {"succeeded": None, "cancelled": Exit.CANCELLED}
+    return ends.get(evaluation.status, Exit.FAILED)
+
+
+def _uploaded(client: Client, model: str) -> ModelView:
+    """The model once its file has been read."""
+    # A file that is there is meant, even where its name begins as a model's id does.
+    is_id = model.startswith("mod_") and not Path(model).exists()
+    found = client.uploaded_model(model) if is_id else client.upload_model(Path(model))
+    while not found.has_ended:
+        found = client.uploaded_model(found.id, wait_s=_WAIT_S)
+    return found
+
+
+def _ended(client: Client, evaluation: EvaluationView) -> EvaluationView:
+    with goes_on(evaluation.id, f"GET /v1/evaluations/{evaluation.id} shows it."):
+        while not evaluation.has_ended:
+            evaluation = client.evaluation(evaluation.id, wait_s=_WAIT_S)
+    return evaluation
+
+
+def _show_all(found: Sequence[ModelView]) -> None:
     rows = [
         (one.id, one.name, one.status.value, sizes(one.input_shape), sizes(one.output_shape), _count(one))
         for one in found
@@ -60,7 +110,7 @@ def _show_all(found: "Sequence[ModelView]") -> None:
     print_table(("ID", "NAME", "STATUS", "TAKES", "GIVES", "PARAMETERS"), rows, right=(5,))
 
 
-def _show(model: "ModelView") -> None:
+def _show(model: ModelView) -> None:
     fields = [
         ("id", model.id),
         ("name", model.name),
@@ -71,9 +121,8 @@ def _show(model: "ModelView") -> None:
         ("gives", sizes(model.output_shape)),
         ("parameters", _count(model)),
         ("created", moment(model.created_at)),
+        ("error", None if model.error is None else f"{model.error.code}: {model.error.detail}"),
     ]
-    if model.error is not None:
-        fields.append(("error", f"{model.error.code}: {model.error.detail}"))
     print_fields(fields)
     if model.layers:
         say("")
@@ -81,10 +130,31 @@ def _show(model: "ModelView") -> None:
         print_table(("LAYER", "TYPE", "WEIGHTS"), rows)
 
 
-def sizes(shape: "Sequence[int | None] | None") -> str:
+def sizes(shape: Sequence[int | None] | None) -> str:
     """`28×28×1`; `any` where a size is free."""
     return NONE if shape is None else "×".join("any" if one is None else str(one) for one in shape)
 
 
-def _count(model: "ModelView") -> str:
+def _count(model: ModelView) -> str:
     return NONE if model.parameters is None else f"{model.parameters:,}"
+
+
+def _show_evaluation(evaluation: EvaluationView) -> None:
+    assert evaluation.metrics is not None
+    say_prose(evaluation.headline)
+    say_prose(evaluation.summary)
+    say("")
+    say(f"{evaluation.id}  {evaluation.model.name} ({evaluation.model.id}) on {evaluation.dataset.name}")
+    headings = ["SPLIT", "IMAGES", "LOSS", "ACCURACY", "95% INTERVAL"]
+    rows = []
+    for name in ("train", "validation", "test"):
+        result: SplitResult | None = getattr(evaluation.metrics, name)
+        given = None if evaluation.as_given is None else getattr(evaluation.as_given, name)
+        if result is not None:
+            accuracy, interval = figures.accuracy(result.accuracy), figures.interval(result.interval)
+            as_given = [] if given is None else [figures.accuracy(given.accuracy)]
+            rows.append([name, f"{result.count:,}", figures.loss(result.loss), accuracy, interval, *as_given])
+    if evaluation.as_given is not None and evaluation.preprocessing is not None:
+        headings.append("AS GIVEN")
+        say_prose(f"Measured with {evaluation.preprocessing.in_words}; AS GIVEN is its accuracy without that.")
+    print_table(headings, rows, right=(1, 2, 3, 5))

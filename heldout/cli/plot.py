@@ -11,7 +11,7 @@ import typer
 from heldout.cli import completion
 from heldout.cli.command import AsJson, Home, service
 from heldout.cli.outcome import Refused
-from heldout.cli.scores import Split
+from heldout.cli.results import Split
 from heldout.cli.screen import print_json, say
 
 if TYPE_CHECKING:

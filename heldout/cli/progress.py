@@ -1,25 +1,31 @@
-"""Progress of trainings: lines for a pipe, bars for a terminal, JSON lines for a program."""
+"""Follows jobs and studies: lines for a pipe, what is drawn over for a terminal, JSON lines for a program."""
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Self
 
 from heldout.cli.figures import clock, epoch_figures, epoch_of_epochs, seconds
-from heldout.cli.screen import console, is_terminal, print_json, printable, say, terminal_width
+from heldout.cli.screen import console, is_terminal, print_json, say, terminal_width
+from heldout.cli.shown_study import progress_of, table_of
+from heldout.markup import visible
 
 if TYPE_CHECKING:
+    from heldout.client import Client
     from heldout.views.event import EventView
     from heldout.views.job import JobView
     from heldout.views.metrics import EpochView
-
+    from heldout.views.study import StudyView
 
 # Columns from which on a bar has room for all figures of an epoch beside it.
 WIDE_COLUMNS = 110
 NARROW_BAR, WIDE_BAR = 12, 24
+# Its message is the answer, which is printed at the end.
+ANSWER = "study.succeeded"
 
 
 class Display:
-    """Shows what happens to one or more jobs; each kind of display leaves out what does not suit it."""
+    """Shows what happens to a study, or to one or more jobs; each kind of display leaves out what does not suit it."""
 
     def __enter__(self) -> Self:
         return self
@@ -28,24 +34,31 @@ class Display:
         pass
 
     def job(self, job: JobView) -> None:
-        """Called with the job as it is now: when it is new, and after each change."""
+        """Called with a job as it is now: when it is new, and after each change."""
 
-    def event(self, job: JobView, event: EventView) -> None:
-        """Called with each event of the job."""
+    def study(self, study: StudyView) -> None:
+        """Called with a study as it is now: when it is new, and after each change."""
+
+    def event(self, subject: JobView | StudyView, event: EventView) -> None:
+        """Called with each event of the job or study."""
 
     def epoch(self, job: JobView, epoch: EpochView) -> None:
         """Called with each epoch that was measured, after its event."""
 
 
 def display(name_width: int = 0) -> Display:
-    """Bars on a terminal, else lines; `name_width` is the length of the longest name that will be shown."""
+    """Of jobs: bars on a terminal, else lines; `name_width` is the length of the longest name that will be shown."""
     return Bars() if is_terminal() else Lines(name_width)
 
 
-class JsonLines(Display):
-    """Each event as one line of JSON; the job itself is printed by the caller at the end."""
+def study_display() -> Display:
+    return LiveTable() if is_terminal() else StudyLines()
 
-    def event(self, job: JobView, event: EventView) -> None:
+
+class JsonLines(Display):
+    """Each event as one line of JSON; the job or study itself is printed by the caller at the end."""
+
+    def event(self, subject: JobView | StudyView, event: EventView) -> None:
         print_json(event, one_line=True)
 
 
@@ -58,12 +71,12 @@ class Lines(Display):
     def epoch(self, job: JobView, epoch: EpochView) -> None:
         self._say(job, f"epoch {epoch_of_epochs(job, epoch)}  {epoch_figures(epoch)}  {seconds(epoch.seconds)}")
 
-    def event(self, job: JobView, event: EventView) -> None:
+    def event(self, subject: JobView | StudyView, event: EventView) -> None:
         if is_news(event):
             for line in lines_of(event):
-                self._say(job, line)
+                self._say(subject, line)
 
-    def _say(self, job: JobView, text: str) -> None:
+    def _say(self, job: JobView | StudyView, text: str) -> None:
         say(f"{job.name.ljust(self._width)}  {text}")
 
 
@@ -105,7 +118,7 @@ class Bars(Display):
         done, of = job.progress.epoch, job.progress.epochs
         task = self._tasks.get(job.id)
         if task is None:
-            task = self._bars.add_task(printable(job.name), start=False, total=of, text="", left_s=None)
+            task = self._bars.add_task(visible(job.name), start=False, total=of, text="", left_s=None)
             self._tasks[job.id] = task
         self._bars.update(task, completed=done, total=of, left_s=job.progress.eta_s)
         if job.status != "queued" and job.started_at:
@@ -118,10 +131,60 @@ class Bars(Display):
     def epoch(self, job: JobView, epoch: EpochView) -> None:
         self._bars.update(self._tasks[job.id], text=epoch_figures(epoch, short=terminal_width() < WIDE_COLUMNS))
 
-    def event(self, job: JobView, event: EventView) -> None:
+    def event(self, subject: JobView | StudyView, event: EventView) -> None:
         if event.level != "info":
             for line in lines_of(event):
-                self._bars.console.print(printable(f"{job.name}  {line}"))
+                self._bars.console.print(visible(f"{subject.name}  {line}"))
+
+
+class StudyLines(Display):
+    """One line for each event, and one whenever another tenth of the trainings is done."""
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def study(self, study: StudyView) -> None:
+        tenths = 10 * study.progress.done // max(1, study.progress.jobs)
+        if tenths > self._told and study.status == "running":
+            say(progress_of(study))
+        self._told = tenths
+
+    def event(self, subject: JobView | StudyView, event: EventView) -> None:
+        if event.type != ANSWER:
+            for line in lines_of(event):
+                say(line)
+
+
+class LiveTable(Display):
+    """The arms with their intervals around 0, drawn over as trainings end; events stay above the table."""
+
+    def __init__(self) -> None:
+        from rich.live import Live
+
+        self._live = Live(console=console(), auto_refresh=False)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The whole table is printed at the end, with what there is to say about its arms.
+        self._live.update("", refresh=True)
+        self._live.stop()
+
+    def study(self, study: StudyView) -> None:
+        from rich.text import Text
+
+        headings, *rows = table_of(study).lines
+        drawn = Text(f"{visible(study.name)}: {progress_of(study)}\n{headings}", no_wrap=True, overflow="ellipsis")
+        for row, arm in zip_longest(rows, study.arms):
+            drawn.append(f"\n{row}", style="dim" if arm is not None and arm.status == "dropped" else None)
+        self._live.update(drawn, refresh=True)
+
+    def event(self, subject: JobView | StudyView, event: EventView) -> None:
+        if event.type != ANSWER:
+            for line in lines_of(event):
+                self._live.console.print(visible(line))
 
 
 def is_news(event: EventView) -> bool:
@@ -134,3 +197,59 @@ def lines_of(event: EventView) -> list[str]:
     log = event.data.get("log")
     lines = [f"  {line}" for line in log] if isinstance(log, list) else []
     return [f"{event.type.partition('.')[2].replace('_', ' ')}: {event.message}", *lines]
+
+
+class Follower:
+    """Remembers which events and epochs of one job have been shown."""
+
+    def __init__(self, client: Client, display: Display) -> None:
+        self._client = client
+        self._display = display
+        self._event = 0
+        self._epoch = 0
+
+    def show(self, job: JobView) -> None:
+        """Show what has happened since the last call, each epoch where its event stands among the others."""
+        self._display.job(job)
+        events = list(self._client.events(job.id, after=self._event))
+        epochs = self._measured(job, events)
+        for event in events:
+            self._event = event.id
+            self._display.event(job, event)
+            if event.type == "job.started":
+                # A further attempt may measure epochs again, from the one on that it starts with.
+                self._epoch = min(self._epoch, job.progress.epoch)
+            elif event.type == "job.epoch":
+                self._show_epochs(job, epochs, up_to=int(event.data.get("epoch") or self._epoch + 1))
+        self._show_epochs(job, epochs, up_to=job.progress.epoch)
+
+    def _measured(self, job: JobView, events: list[EventView]) -> list[EpochView]:
+        has_epochs = any(event.type == "job.epoch" for event in events)
+        return self._client.metrics(job.id).epochs if has_epochs or job.progress.epoch > self._epoch else []
+
+    def _show_epochs(self, job: JobView, epochs: list[EpochView], up_to: int) -> None:
+        for epoch in epochs:
+            if self._epoch < epoch.epoch <= up_to:
+                self._epoch = epoch.epoch
+                self._display.epoch(job, epoch)
+
+
+def follow(client: Client, job_id: str, display: Display) -> JobView:
+    """Show a job until it has ended, and give it back as it is then."""
+    follower = Follower(client, display)
+    with display:
+        for job in client.watch(job_id):
+            follower.show(job)
+    return job
+
+
+def follow_study(client: Client, study_id: str, display: Display) -> StudyView:
+    """Show a study until it has ended, and give it back as it is then."""
+    last = 0
+    with display:
+        for study in client.watch_study(study_id):
+            for event in client.study_events(study_id, after=last):
+                last = event.id
+                display.event(study, event)
+            display.study(study)
+    return study

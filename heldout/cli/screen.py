@@ -6,8 +6,12 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
+
+from heldout.markup import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,34 +67,21 @@ def terminal_width() -> int:
 def say(text: str, *, file: TextIO | None = None) -> None:
     """Print one line; control characters that a name may hold are made visible, not obeyed."""
     stream = file or sys.stdout
-    stream.write(printable(text) + "\n")
+    stream.write(visible(text) + "\n")
     stream.flush()
 
 
-def say_wrapped(text: str) -> None:
-    """Print a paragraph in lines that fit the terminal and are easy to read."""
-    for line in textwrap.wrap(printable(text), min(PROSE_WIDTH, terminal_width()), break_on_hyphens=False):
-        say(line)
-
-
 def say_prose(text: str, indent: str = "") -> None:
-    """Print sentences: in lines that fit a terminal, and as one line for a program."""
+    """Print sentences: in lines that fit a terminal and are easy to read, and as one line for a program."""
     if not sys.stdout.isatty():
         say(f"{indent}{text}")
         return
     width = min(PROSE_WIDTH, terminal_width())
     wrapped = textwrap.wrap(
-        printable(text), width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        visible(text), width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
     )
     for line in wrapped:
         say(line)
-
-
-def printable(text: str) -> str:
-    """The text with control characters (a terminal would obey them) as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_json(value: Any, *, one_line: bool = False) -> None:
@@ -105,32 +96,72 @@ def _view_as_json(view: Any) -> dict[str, Any]:
     return as_json(view)
 
 
-def table_width(table: Sequence[Sequence[str]]) -> int:
-    """Columns of the terminal that `print_table` takes for these rows."""
-    return sum(_widths(table)) + len(BETWEEN) * (len(table[0]) - 1)
+@dataclass(frozen=True)
+class Table:
+    """Rows in columns, without lines: easy to read and to cut.
 
+    right: the indices of right-aligned columns.
+    fewest: the last columns are left out where they do not fit the terminal, down to this number; None keeps all.
+    """
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """Print rows in columns, without lines: easy to read and to cut. `right` has the indices of right-aligned ones."""
-    cells = [[printable(cell) for cell in row] for row in [headings, *rows]]
-    widths = _widths(cells)
-    for row in cells:
-        padded = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    right: Sequence[int] = ()
+    fewest: int | None = None
+
+    @property
+    def lines(self) -> list[str]:
+        cells = [[visible(cell) for cell in row] for row in [self.headings, *self.rows]]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        columns, fewest = len(widths), self.fewest or len(widths)
+        while columns > fewest and sum(widths[:columns]) + len(BETWEEN) * (columns - 1) > terminal_width():
+            columns -= 1
+        return [
+            BETWEEN.join(
+                cell.rjust(width) if column in self.right else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row[:columns], widths, strict=False))
+            ).rstrip()
+            for row in cells
         ]
-        say(BETWEEN.join(padded).rstrip())
 
 
-def print_fields(fields: Sequence[tuple[str, str]]) -> None:
-    """Print names and values, one pair a line."""
-    width = max(len(name) for name, _ in fields)
-    for name, value in fields:
-        say(f"{name.ljust(width)}  {value}".rstrip())
+def print_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), fewest: int | None = None
+) -> None:
+    for line in Table(headings, rows, right, fewest).lines:
+        say(line)
 
 
-def _widths(table: Sequence[Sequence[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(*table, strict=True)]
+def print_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """Print names and values, one pair a line; what has no value is left out."""
+    known = [(name, value) for name, value in fields if value]
+    width = max(len(name) for name, _ in known)
+    for name, value in known:
+        say(f"{name.ljust(width)}  {value}")
+
+
+@contextmanager
+def waiting(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Say on standard error what is waited for: in one line that is drawn over, or a line for each where it cannot be.
+
+    Gives the function that takes the text, such as `waiting for a worker: 12 s`.
+    """
+    drawn = is_terminal(sys.stderr)
+
+    def tell(text: str) -> None:
+        if not quiet:
+            _write(f"\r\033[K{text}") if drawn else say(text, file=sys.stderr)
+
+    try:
+        yield tell
+    finally:
+        if drawn and not quiet:
+            _write("\r\033[K")
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def _open_closed_streams() -> None:

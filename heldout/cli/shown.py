@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, points, seconds
-from heldout.cli.screen import print_fields, print_table, say, table_width, terminal_width
+from heldout.cli.screen import print_fields, print_table, say
 from heldout.cli.shown_diagnosis import say_what_cures, show_gap
 
 if TYPE_CHECKING:
@@ -28,41 +28,33 @@ FEWEST_COLUMNS = 5
 
 
 def show_jobs(jobs: Sequence[JobView]) -> None:
-    """BEST: validation accuracy where its loss was lowest. GAP: in points, to test where that was measured.
-
-    The last columns are left out where they do not fit the terminal.
-    """
+    """BEST: validation accuracy where its loss was lowest. GAP: in points, to test where that was measured."""
     headings = ("ID", "NAME", "STATUS", "EPOCH", "BEST", "GAP", "VERDICT", "DATASET", "CREATED")
-    rows = [_row_of(job) for job in jobs]
-    columns = len(headings)
-    while columns > FEWEST_COLUMNS and table_width([one[:columns] for one in (headings, *rows)]) > terminal_width():
-        columns -= 1
-    print_table(headings[:columns], [row[:columns] for row in rows], right=(3, 4, 5))
+    print_table(headings, [_row_of(job) for job in jobs], right=(3, 4, 5), fewest=FEWEST_COLUMNS)
 
 
 def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None = None) -> None:
     """The job without its spec, then its final figures, their gap, and what measures a cure, if it has them."""
     from heldout.views.base import as_json  # whoever has a view has loaded this already
 
-    error = job.error
     engine = {} if job.engine is None else as_json(job.engine)
     fields = [
         ("id", job.id),
         ("name", job.name),
         ("status", job.status + (f" ({job.stop_reason})" if job.stop_reason else "")),
-        ("error", f"{error.code}: {error.detail}" if error else ""),
-        ("retry of", job.retry_of or ""),
+        ("error", job.error and f"{job.error.code}: {job.error.detail}"),
+        ("retry of", job.retry_of),
         ("dataset", _dataset_of(job)),
         ("parameters", f"{job.parameters:,}"),
         ("epochs", f"{job.progress.epoch} of {job.progress.epochs}"),
-        ("left", seconds(job.progress.eta_s) if job.progress.eta_s is not None else ""),
+        ("left", None if job.progress.eta_s is None else seconds(job.progress.eta_s)),
         ("attempt", f"{job.attempt}" + (f" ({job.failures} failed)" if job.failures else "")),
         ("engine", ", ".join(f"{name} {value}" for name, value in engine.items() if value is not None)),
         ("created", moment(job.created_at)),
-        ("started", moment(job.started_at) if job.started_at else ""),
-        ("finished", moment(job.finished_at) if job.finished_at else ""),
+        ("started", job.started_at and moment(job.started_at)),
+        ("finished", job.finished_at and moment(job.finished_at)),
     ]
-    print_fields([(name, value) for name, value in fields if value])
+    print_fields(fields)
     if final is not None:
         say("")
         show_final(final)
@@ -168,23 +160,22 @@ def show_datasets(datasets: Sequence[DatasetView]) -> None:
 
 def show_dataset(dataset: DatasetView) -> None:
     """The dataset without the counts of its classes."""
-    error = dataset.error
-    size = dataset.size_bytes
+    error, size, origin = dataset.error, dataset.size_bytes, dataset.derived_from
     fields = [
         ("id", dataset.id),
         ("name", f"{dataset.name}@{dataset.version}"),
         ("description", dataset.description),
         ("status", dataset.status),
-        ("error", f"{error.code}: {error.detail}" if error else ""),
-        ("member", (error.member or "") if error else ""),
-        ("images", _size_of(dataset) if dataset.shape else ""),
+        ("error", error and f"{error.code}: {error.detail}"),
+        ("member", error and error.member),
+        ("images", _size_of(dataset) if dataset.shape else None),
         ("classes", ", ".join(dataset.classes or [])[:500]),
-        ("size", f"{size:,} bytes" if size is not None else ""),
-        ("sha256", dataset.sha256 or ""),
-        ("made from", _named(dataset.derived_from.dataset) if dataset.derived_from else ""),
+        ("size", None if size is None else f"{size:,} bytes"),
+        ("sha256", dataset.sha256),
+        ("made from", origin and _named(origin.dataset)),
         ("created", moment(dataset.created_at)),
     ]
-    print_fields([(name, value) for name, value in fields if value])
+    print_fields(fields)
 
 
 def show_dataset_line(dataset: DatasetView) -> None:

@@ -1,4 +1,4 @@
-"""Prints a study as text for people: its arms with intervals around 0, and its answer."""
+"""Prints a study as text for people: its arms with intervals around 0, or its learning curve, and its answer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from heldout.cli.figures import NONE, clock, points
-from heldout.cli.screen import print_table, say, say_prose, say_wrapped, table_width, terminal_width
-from heldout.cli.shown_curve import show_curve, show_curve_estimate
+from heldout.cli.figures import loss as loss_text
+from heldout.cli.screen import Table, say, say_prose
 from heldout.pictures.intervals import around_zero, reach_of
 from heldout.remedy_words import words_of
 from heldout.words import percent
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 PICTURE_WIDTH = 31  # odd, so that 0 has a column of its own
 PICTURE_HEADING = "WORSE".ljust(PICTURE_WIDTH // 2) + "|" + "BETTER".rjust(PICTURE_WIDTH // 2)
 HEADINGS = ("REMEDY", "STATUS", "SEEDS", "ACCURACY", "POINTS", "SURELY", "LOSS", "SURELY", PICTURE_HEADING)
-RIGHT = (2, 3, 4, 6)
+CURVE_HEADINGS = ("IMAGES", "ERROR", "BETWEEN", "LOSS", "")
 LEGEND = (
     "ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and LOSS "
     "are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at once. A "
     "remedy helps where both bounds of POINTS are above 0, or both bounds of LOSS below it."
+)
+CURVE_LEGEND = (
+    "ERROR: wrong answers on validation images, which surely lies between the bounds (in 95 of 100 cases; of the "
+    "forecast in 90). LOSS is their cross-entropy."
 )
 # The differences that decide are always shown, however narrow the terminal.
 FEWEST_COLUMNS = 5
@@ -33,53 +37,60 @@ FEWEST_COLUMNS = 5
 
 def show_estimate(estimate: StudyEstimateView) -> None:
     """What a study would do."""
-    if estimate.sizes is not None:
-        show_curve_estimate(estimate)
-        return
-    say(f"remedies: {', '.join(estimate.remedies)}")
     took = "" if estimate.seconds is None else f", about {clock(estimate.seconds)}"
-    most = f"; at most {estimate.max_jobs:,} in all" if estimate.max_jobs > estimate.jobs else ""
-    say(f"{estimate.jobs:,} trainings for the first look at {estimate.seeds} seeds each{took}{most}")
     splits = "each seed has a fold of its own" if estimate.splits == "resampled" else "those of the dataset"
-    say(f"train and validation: {splits}; the test split is measured once, at the end")
+    if estimate.sizes is not None:
+        say(f"training images: {', '.join(f'{images:,}' for images in estimate.sizes)}")
+        say(f"{estimate.jobs:,} trainings: {len(estimate.sizes)} sizes, {estimate.seeds} seeds each{took}")
+        say(f"train and validation: {splits}; the test split is not looked at")
+    else:
+        most = f"; at most {estimate.max_jobs:,} in all" if estimate.max_jobs > estimate.jobs else ""
+        say(f"remedies: {', '.join(estimate.remedies)}")
+        say(f"{estimate.jobs:,} trainings for the first look at {estimate.seeds} seeds each{took}{most}")
+        say(f"train and validation: {splits}; the test split is measured once, at the end")
     if estimate.waits_for is not None:
         say(f"It would wait first: {estimate.waits_for}.")
 
 
 def show_study(study: StudyView) -> None:
-    """How far it is, its arms, and its answer."""
+    """How far it is, its arms or sizes, and its answer."""
     say(f"{study.name} {study.status} ({study.id}): {progress_of(study)}")
     say("")
     if study.headline:
         say_prose(study.headline)
         say_prose(study.summary)
         say("")
-    if study.kind == "learning_curve":
-        show_curve(study)
-        return
     show_arms(study)
     show_answer(study)
 
 
 def show_arms(study: StudyView) -> None:
-    """The base first, and how to read it. The last columns are left out where they do not fit."""
-    rows = arm_rows(study)
-    columns = columns_that_fit(rows)
-    print_table(HEADINGS[:columns], [row[:columns] for row in rows], right=RIGHT)
+    """The base first, or the sizes of a learning curve, and how to read them."""
+    for line in table_of(study).lines:
+        say(line)
     for arm in study.arms:
         if arm.why:
-            say_wrapped(f"{words_of(arm.name)}: {arm.why}")
+            say_prose(f"{words_of(arm.name)}: {arm.why}")
     say("")
-    say_wrapped(LEGEND)
+    say_prose(CURVE_LEGEND if study.kind == "learning_curve" else LEGEND)
 
 
-def columns_that_fit(rows: Sequence[Sequence[str]]) -> int:
-    """How many of HEADINGS the terminal has room for."""
-    wanted = len(HEADINGS)
-    table = [HEADINGS, *rows]
-    while wanted > FEWEST_COLUMNS and table_width([row[:wanted] for row in table]) > terminal_width():
-        wanted -= 1
-    return wanted
+def table_of(study: StudyView) -> Table:
+    """A row for each arm; of a learning curve for each size that is measured, and for the forecast."""
+    if study.kind == "learning_curve":
+        return Table(CURVE_HEADINGS, size_rows(study), (0, 1, 3))
+    return Table(HEADINGS, arm_rows(study), (2, 3, 4, 6), FEWEST_COLUMNS)
+
+
+def size_rows(study: StudyView) -> list[tuple[str, ...]]:
+    """The cells of CURVE_HEADINGS for each size that is measured, and for the forecast."""
+    rows: list[tuple[str, ...]] = [
+        (f"{one.images:,}", percent(one.error), _between(one.interval, percent), loss_text(one.loss), "")
+        for one in study.sizes or []
+    ]
+    if (one := study.forecast) is not None:
+        rows.append((f"{one.images:,}", percent(one.error), _between(one.interval, percent), NONE, "forecast"))
+    return rows
 
 
 def arm_rows(study: StudyView) -> list[tuple[str, ...]]:
@@ -99,27 +110,33 @@ def _row_of(arm: ArmView, widest: float) -> tuple[str, ...]:
         str(arm.seeds),
         _accuracy(reached, accuracy),
         points(accuracy),
-        NONE if bounds is None or bounds.accuracy is None else _between(bounds.accuracy, points),
+        _between(None if bounds is None else bounds.accuracy, points),
         _loss(loss),
-        NONE if bounds is None or bounds.loss is None else _between(bounds.loss, _loss),
+        _between(None if bounds is None else bounds.loss, _loss),
         _picture(arm, widest),
     )
 
 
 def show_answer(study: StudyView) -> None:
-    """The conclusion in words, and what to do next; nothing while there is none."""
+    """The conclusion or forecast in words, and what to do next; nothing while there is none."""
     if study.error is not None:
         say(f"{study.error.code}: {study.error.detail}")
+    elif study.forecast is not None:
+        say("")
+        say(study.forecast.explanation)
+    elif study.no_forecast is not None:
+        say("")
+        say(f"There is no forecast. {study.no_forecast}")
     if study.conclusion is None:
         return
     say("")
-    say_wrapped(study.conclusion.explanation)
+    say_prose(study.conclusion.explanation)
     if study.conclusion.test is not None:
         show_test(study.conclusion.test)
     if study.conclusion.gap is not None:
-        say_wrapped(study.conclusion.gap.explanation)
+        say_prose(study.conclusion.gap.explanation)
     if (refit := study.conclusion.refit) is not None:
-        say_wrapped(
+        say_prose(
             f"{refit} is the model to deploy. It trains on validation images too, so that none of them says how good "
             f"it is. Once it has ended (`heldout watch {refit}`), `heldout model {refit} -o FILE` downloads it."
         )
@@ -158,8 +175,8 @@ def progress_of(study: StudyView) -> str:
     return f"{study.progress.done:,} of {study.progress.jobs:,} trainings{left}"
 
 
-def _between(bounds: tuple[float, float], said: Callable[[float], str]) -> str:
-    return f"{said(bounds[0])} to {said(bounds[1])}"
+def _between(bounds: tuple[float, float] | None, said: Callable[[float], str]) -> str:
+    return NONE if bounds is None else f"{said(bounds[0])} to {said(bounds[1])}"
 
 
 def _accuracy(reached: float | None, difference: float | None) -> str:

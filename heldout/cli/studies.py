@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from heldout.cli import completion, study_report
-from heldout.cli.command import AsJson, Home, ends_with_code, pass_on, print_list, service
+from heldout.cli.command import AsJson, Group, Home, StudyId, print_deleted, print_list, service
 from heldout.cli.curing import follow
 from heldout.cli.figures import NONE, moment
-from heldout.cli.outcome import Exit
+from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, print_table, say
 from heldout.cli.shown_study import progress_of, show_study
 from heldout.remedy_words import words_of
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
 
     from heldout.views.study import StudyView
 
-StudyId = Annotated[
-    str,
-    typer.Argument(metavar="ID", help="A study's id, std_….", show_default=False, autocompletion=completion.study_ids),
-]
 HEADINGS = ("ID", "NAME", "STATUS", "TRAININGS", "ANSWER", "CREATED")
 
 
@@ -36,33 +31,18 @@ class _ShowsAnId(TyperGroup):
         return super().resolve_command(ctx, ["show", *args] if args[0].startswith("std_") else args)
 
 
-app = typer.Typer(help="List studies; with an id, show that one.", invoke_without_command=True, cls=_ShowsAnId)
-
-
-@app.callback()
-def studies(
-    context: typer.Context,
+def list_studies(
     statuses: Annotated[list[str] | None, typer.Option("--status", help="Only of this status. Repeatable.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """List studies, newest first; with an id, show that one."""
-    if context.invoked_subcommand is None:
-        _list(statuses or [], limit, as_json=as_json, home=home)
-    else:
-        pass_on(context, home=home, as_json=as_json)
-
-
-@ends_with_code
-def _list(statuses: list[str], limit: int, *, as_json: bool, home: Path | None) -> None:
     with service(home) as client:
-        listed = list(islice(client.studies(statuses=statuses, page_size=min(limit + 1, 200)), limit + 1))
+        listed = list(islice(client.studies(statuses=statuses or (), page_size=min(limit + 1, 200)), limit + 1))
     print_list(listed[:limit], as_json, _show_studies, has_more=len(listed) > limit)
 
 
-@app.command()
-@ends_with_code
 def show(
     study_id: StudyId,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
@@ -78,11 +58,28 @@ def show(
     return None
 
 
-app.command()(ends_with_code(study_report.report))
+def report(
+    study_id: StudyId,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it as one page of HTML, to open, to print or to send.")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Report a study in plain words: what helped, by how much, whether it is sure, what to do now."""
+    if html is not None and as_json:
+        raise Refused("--json and --html are two forms of one report: give one of them.")
+    with service(home) as client:
+        if as_json:
+            print_json(client.study_report(study_id))
+        elif html is not None:
+            html.write_text(client.study_report_text(study_id, "text/html"), encoding="utf-8")
+            say(f"{html}: {html.stat().st_size:,} bytes")
+        else:
+            for line in client.study_report_text(study_id).splitlines():
+                say(line)
 
 
-@app.command()
-@ends_with_code
 def cancel(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> None:
     """Cancel a study with all of its jobs; what they have measured is kept."""
     with service(home) as client:
@@ -91,13 +88,15 @@ def cancel(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> Non
     print_json(study) if as_json else say(text)
 
 
-@app.command()
-@ends_with_code
 def delete(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a study that has ended, with all of its jobs and their models."""
     with service(home) as client:
         client.delete_study(study_id)
-    print_json({"id": study_id, "object": "study", "deleted": True}) if as_json else say(f"{study_id} deleted")
+    print_deleted("study", study_id, as_json)
+
+
+app = Group(list_studies, "List studies; with an id, show that one.", _ShowsAnId)
+app.add(show, report, cancel, delete)
 
 
 def _show_studies(found: "Sequence[StudyView]") -> None:

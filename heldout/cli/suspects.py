@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, ends_with_code, service
+from heldout.cli.command import AsJson, Dataset, Home, goes_on, service
 from heldout.cli.outcome import Exit
-from heldout.cli.screen import is_terminal, print_json, print_table, say
+from heldout.cli.screen import print_json, print_table, say, waiting
 from heldout.words import percent
 
 if TYPE_CHECKING:
@@ -23,9 +22,8 @@ WAIT_S = 10
 PAGE = 200
 
 
-@ends_with_code
 def suspects(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A name, name@version, or an id, ds_….")],
+    dataset: Dataset,
     limit: Annotated[int, typer.Option(min=1, help="How many images to list, the surest first.")] = 20,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write image,label with the suggested labels.")
@@ -58,28 +56,12 @@ def _waited_for(client: Client, dataset: str, limit: int, *, quiet: bool) -> Sus
     """The first page, once the search has ended. A search that failed before is tried once more."""
     began = time.monotonic()
     found = client.dataset_suspects(dataset, limit=limit, again=True)
-    try:
+    with goes_on("The search", "The same command shows what it finds."), waiting(quiet=quiet) as tell:
         while found.status in {"queued", "running"}:
-            if not quiet:
-                _show_progress(found, time.monotonic() - began)
+            what = "training networks that judge the labels" if found.status == "running" else "waiting for a worker"
+            tell(f"{what}: {time.monotonic() - began:.0f} s")
             found = client.dataset_suspects(found.dataset.id, limit=limit, wait_s=WAIT_S)
-    except KeyboardInterrupt:
-        say("The search goes on. The same command shows what it finds.", file=sys.stderr)
-        raise
-    finally:
-        if is_terminal(sys.stderr) and not quiet:
-            sys.stderr.write("\r\033[K")
     return found
-
-
-def _show_progress(found: SuspectsView, seconds: float) -> None:
-    what = "training networks that judge the labels" if found.status == "running" else "waiting for a worker"
-    line = f"{what}: {seconds:.0f} s"
-    if is_terminal(sys.stderr):
-        sys.stderr.write(f"\r\033[K{line}")
-        sys.stderr.flush()
-    else:
-        say(line, file=sys.stderr)
 
 
 def _show(found: SuspectsView, csv_file: Path | None) -> None:

@@ -1,4 +1,6 @@
-"""`heldout train` and `heldout watch`: submit a job, and follow it until it ends."""
+"""`heldout train` and `heldout watch`: submit a job, follow it until it ends, and say what can come next."""
+
+from __future__ import annotations
 
 import json
 import sys
@@ -7,21 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heldout.cli import completion, shown
-from heldout.cli.command import AsJson, Home, JobId, service
-from heldout.cli.follow import follow
-from heldout.cli.next_steps import show_next_steps
+from heldout.cli.command import AsJson, Home, JobId, goes_on, service
+from heldout.cli.figures import accuracy, interval, loss, points
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.presets import Preset, spec_of
-from heldout.cli.progress import JsonLines, display
-from heldout.cli.screen import print_json, say
+from heldout.cli.progress import JsonLines, display, follow
+from heldout.cli.screen import print_json, print_table, say, say_prose
 from heldout.cli.spec_files import parse, read_spec, with_settings
-from heldout.failures import NoService
+from heldout.failures import ApiProblem
 from heldout.merge_patch import difference, merged
 
 if TYPE_CHECKING:
     from heldout.client import Client
+    from heldout.stored.final import FinalView
     from heldout.views.job import JobView
 
+COMPARED = ("SPLIT", "BEFORE", "NOW", "POINTS", "LOSS BEFORE", "NOW")
 SpecFile = Annotated[
     str | None, typer.Argument(metavar="SPEC.json", help="The job spec; - reads standard input.", show_default=False)
 ]
@@ -89,7 +92,7 @@ def train(
 
 
 def _new(
-    client: "Client", body: dict[str, Any], dry_run: bool, idempotency_key: str | None, detach: bool, as_json: bool
+    client: Client, body: dict[str, Any], dry_run: bool, idempotency_key: str | None, detach: bool, as_json: bool
 ) -> Exit | None:
     if dry_run:
         _show_estimate(client, body, as_json)
@@ -97,7 +100,7 @@ def _new(
     return _queued(client, _submit(client, body, idempotency_key), detach, as_json)
 
 
-def _show_estimate(client: "Client", body: dict[str, Any], as_json: bool) -> None:
+def _show_estimate(client: Client, body: dict[str, Any], as_json: bool) -> None:
     estimate = client.estimate(body)
     print_json(estimate) if as_json else shown.show_estimate(estimate)
 
@@ -109,7 +112,7 @@ def _patch(text: str | None) -> dict[str, Any] | None:
     return patch
 
 
-def _queued(client: "Client", job: "JobView", detach: bool, as_json: bool) -> Exit | None:
+def _queued(client: Client, job: JobView, detach: bool, as_json: bool) -> Exit | None:
     if not detach:
         return _watch(client, job.id, as_json)
     for event in client.events(job.id):  # whoever watches sees them among the others
@@ -125,27 +128,67 @@ def watch(job_id: JobId, as_json: AsJson = False, home: Home = None) -> Exit:
         return _watch(client, job_id, as_json)
 
 
-def _submit(client: "Client", body: dict[str, Any], idempotency_key: str | None) -> "JobView":
+def _submit(client: Client, body: dict[str, Any], idempotency_key: str | None) -> JobView:
     try:
         return client.submit(body, idempotency_key=idempotency_key)
     except ValueError as error:
         raise Refused(f"--idempotency-key: {error}") from None
 
 
-def _watch(client: "Client", job_id: str, as_json: bool) -> Exit:
-    try:
+def _watch(client: Client, job_id: str, as_json: bool) -> Exit:
+    with goes_on("The job", f"`heldout watch {job_id}` shows it again."):
         job = follow(client, job_id, JsonLines() if as_json else display())
         final = client.metrics(job_id).final
-    except KeyboardInterrupt:
-        if sys.stderr.isatty():
-            sys.stderr.write("\n")  # below the ^C
-        say(f"The job goes on. `heldout watch {job_id}` shows it again.", file=sys.stderr)
-        return Exit.INTERRUPTED
-    except NoService as failure:
-        raise NoService(f"{failure} The job may go on; `heldout watch {job_id}` shows it again.") from None
     if as_json:
         print_json(job, one_line=True)
     else:
         shown.show_outcome(job, final)
         show_next_steps(client, job, final)
     return exit_of_job(job.status)
+
+
+def show_next_steps(client: Client, job: JobView, final: FinalView | None) -> None:
+    """Below a job that has ended: how it compares with the job that it was made from, and which commands follow."""
+    if final is None:
+        return
+    say("")
+    compared = _before(client, job)
+    if compared is not None:
+        show_comparison(*compared, final)
+    say(f"`heldout diagnose {job.id}` says why this job is worse on unseen images, and what to try.")
+
+
+def show_comparison(before: JobView, figures: FinalView, final: FinalView) -> None:
+    """Held-out figures of both, and how much they are worth."""
+    say(f"Beside {before.id} ({before.name}), from which it was made:")
+    pairs = (("validation", figures.validation, final.validation), ("test", figures.test, final.test))
+    rows = [
+        (
+            name,
+            f"{accuracy(old.accuracy)} {interval(old.interval, 3)}",
+            f"{accuracy(new.accuracy)} {interval(new.interval, 3)}",
+            points(new.accuracy - old.accuracy),
+            loss(old.loss),
+            loss(new.loss),
+        )
+        for name, old, new in pairs
+        if old is not None and new is not None
+    ]
+    print_table(COMPARED, rows, right=(3, 4, 5))
+    say_prose(
+        f"These are one training each, so part of the difference is chance. `heldout cure {before.id}` measures which "
+        "changes help beyond chance."
+    )
+
+
+def _before(client: Client, job: JobView) -> tuple[JobView, FinalView] | None:
+    """The job that this one was made from, where both were measured on the same images; else None."""
+    if job.retry_of is None:
+        return None
+    try:
+        before = client.get(job.retry_of)
+        figures = client.metrics(job.retry_of).final
+    except ApiProblem:  # deleted meanwhile
+        return None
+    is_same = before.dataset.id == job.dataset.id and before.spec.validation == job.spec.validation
+    return None if figures is None or not is_same else (before, figures)

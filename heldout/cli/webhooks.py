@@ -1,12 +1,11 @@
 """Commands about webhooks: list them, and test one."""
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, ends_with_code, print_list, service
+from heldout.cli.command import AsJson, Group, Home, print_list, service
 from heldout.cli.figures import NONE
 from heldout.cli.outcome import Exit
 from heldout.cli.screen import print_json, print_table, say
@@ -21,18 +20,9 @@ if TYPE_CHECKING:
 PING_TIMEOUT_S = 30.0
 PING_POLL_S = 0.25
 
-app = typer.Typer(help="List webhooks; `ping` tests one.", invoke_without_command=True)
 
-
-@app.callback()
-def webhooks(context: typer.Context, as_json: AsJson = False, home: Home = None) -> None:
+def list_webhooks(as_json: AsJson = False, home: Home = None) -> None:
     """List your webhooks, oldest first."""
-    if context.invoked_subcommand is None:
-        _list(as_json=as_json, home=home)
-
-
-@ends_with_code
-def _list(*, as_json: bool, home: Path | None) -> None:
     with service(home) as client:
         found = client.webhooks()
     print_list(found, as_json, _show)
@@ -43,8 +33,6 @@ def _show(found: "Sequence[WebhookView]") -> None:
     print_table(("ID", "URL", "ENABLED", "WHY NOT"), rows)
 
 
-@app.command()
-@ends_with_code
 def ping(
     webhook_id: Annotated[str, typer.Argument(metavar="ID", help="A webhook's id, wh_….", show_default=False)],
     as_json: AsJson = False,
@@ -72,3 +60,7 @@ def _attempted(client: "Client", webhook_id: str, delivery_id: str) -> "Delivery
         if delivery.attempts or time.monotonic() > ends:
             return delivery
         time.sleep(PING_POLL_S)
+
+
+app = Group(list_webhooks, "List webhooks; `ping` tests one.")
+app.add(ping)

@@ -4,9 +4,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from heldout.cli.screen import say, say_wrapped
+from heldout.cli.progress import follow_study, study_display
+from heldout.cli.screen import say, say_prose
 from heldout.cli.shown_study import show_arms
-from heldout.cli.study_progress import follow_study, study_display
 from heldout.client import Client
 from heldout.views.study import StudyView
 
@@ -32,12 +32,12 @@ def show_cure(client: Client, study: StudyView, report: Path) -> int:
         say(f"The study did not succeed: {why}", file=sys.stderr)
         return 1
     said = client.study_report(study.id)
-    say_wrapped(said.question)
-    say_wrapped(said.answer)
+    say_prose(said.question)
+    say_prose(said.answer)
     say("")
     show_arms(study)
     say("")
-    say_wrapped(study.conclusion.explanation)
+    say_prose(study.conclusion.explanation)
     _write_report(client, study, report)
     return 0
 

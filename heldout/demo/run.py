@@ -8,9 +8,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, cast
 
-from heldout.cli.follow import Follower
-from heldout.cli.progress import display
-from heldout.cli.screen import prepare, print_fields, print_table, say, say_wrapped, table_width, terminal_width
+from heldout.cli.progress import Follower, display
+from heldout.cli.screen import Table, prepare, print_fields, say, say_prose, terminal_width
 from heldout.client import ApiProblem, Client, NoService
 from heldout.demo.cure import REMEDIES, measure_cure, show_cure
 from heldout.demo.interrupts import Interrupted, Interrupts
@@ -120,7 +119,7 @@ def _report(client: Client, jobs: list[JobView]) -> int:
         _print_results([row_of(one) for one in trained])
         say("")
         for sentence in [*explain_gaps(trained), *verdicts]:
-            say_wrapped(sentence)
+            say_prose(sentence)
     return 0 if len(trained) == len(SPECS) else 1
 
 
@@ -131,7 +130,7 @@ def _report_diagnosis(client: Client, job: JobView) -> int:
         return 1
     say("")
     for sentence in explain_overfitting(client.diagnosis(job.id), job):
-        say_wrapped(sentence)
+        say_prose(sentence)
     return 0
 
 
@@ -140,7 +139,7 @@ def _cure(client: Client, job: JobView) -> int:
     if job.status != "succeeded":
         return 1
     say("")
-    say_wrapped(f"Measuring what cures {job.name}: trains it anew as it is, and with {', '.join(REMEDIES)} …")
+    say_prose(f"Measuring what cures {job.name}: trains it anew as it is, and with {', '.join(REMEDIES)} …")
     study = measure_cure(client, job.id)
     say("")
     return show_cure(client, study, REPORT)
@@ -153,16 +152,15 @@ def _say_why_not(job: JobView) -> None:
 
 def _print_results(rows: list[tuple[str, ...]]) -> None:
     """A row for each job where that fits, else a column, else a list."""
-    table = [HEADINGS, *rows]
-    turned = list(zip(*table, strict=True))
-    if table_width(table) <= terminal_width():
-        print_table(HEADINGS, rows, right=RIGHT)
-    elif table_width(turned) <= terminal_width():
-        print_table(turned[0], turned[1:])
-    else:
-        for row in rows:
-            print_fields(list(zip(HEADINGS, row, strict=True)))
-            say("")
+    turned = list(zip(HEADINGS, *rows, strict=True))
+    for table in (Table(HEADINGS, rows, RIGHT), Table(turned[0], turned[1:])):
+        if max(map(len, table.lines)) <= terminal_width():
+            for line in table.lines:
+                say(line)
+            return
+    for row in rows:
+        print_fields(list(zip(HEADINGS, row, strict=True)))
+        say("")
 
 
 def _print_error(text: str) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from heldout.cli import progress
 from heldout.cli.figures import clock, epoch_figures, interval, moment, points
-from heldout.cli.follow import Follower
-from heldout.cli.screen import print_table, printable
+from heldout.cli.progress import Follower
+from heldout.cli.screen import print_table
+from heldout.markup import visible
 from models.store import claims
 from tests.heldout.made_views import epoch, event, job
 from tests.heldout.served import FIGURES, SPEC
@@ -28,7 +29,7 @@ class Recorder(progress.Display):
     def epoch(self, job, epoch):
         self.told.append(epoch.epoch)
 
-    def event(self, job, event):
+    def event(self, subject, event):
         self.told.append(event.type.removeprefix("job."))
 
 
@@ -207,4 +208,4 @@ def test_columns_are_as_wide_as_their_widest_cell(capsys):
     ("text", "shown"), [("plain ü", "plain ü"), ("\x1b[2J", "\\x1b[2J"), ("a\nb\u202e", "a\\nb\\u202e")]
 )
 def test_what_a_terminal_would_obey_is_made_visible(text, shown):
-    assert printable(text) == shown
+    assert visible(text) == shown

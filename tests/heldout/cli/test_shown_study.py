@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from heldout.cli import study_progress
+from heldout.cli import progress
 from heldout.cli.shown_study import HEADINGS, PICTURE_WIDTH, arm_rows, show_estimate, show_study
 from heldout.views.study import StudyEstimateView
 from tests.heldout.made_views import arm, event, study
@@ -66,7 +66,7 @@ def test_an_answer_says_what_helped_by_how_much_and_what_to_do(capsys):
 
 @pytest.mark.parametrize(("columns", "headings"), [(200, 9), (110, 8), (60, 5), (20, 5)])
 def test_on_a_narrow_terminal_the_last_columns_are_left_out(monkeypatch, capsys, columns: int, headings: int):
-    monkeypatch.setattr("heldout.cli.shown_study.terminal_width", lambda: columns)
+    monkeypatch.setattr("heldout.cli.screen.terminal_width", lambda: columns)
     show_study(study())
     heading = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("REMEDY"))
     assert heading.rstrip().endswith(HEADINGS[headings - 1].strip())
@@ -93,11 +93,11 @@ def test_nothing_is_made_up_before_anything_was_compared(capsys):
 
 
 def test_lines_tell_events_and_each_tenth_of_the_trainings(capsys):
-    lines = study_progress.StudyLines()
+    lines = progress.StudyLines()
     for done in range(25):
         lines.study(study(status="running", progress={"jobs": 24, "done": done, "eta_s": None}))
-    lines.event(event("study.arm_dropped"))
-    lines.event(event("study.succeeded"))
+    lines.event(study(), event("study.arm_dropped"))
+    lines.event(study(), event("study.succeeded"))
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "3 of 24 trainings"
     assert len(said) == 11
@@ -110,9 +110,9 @@ def test_a_terminal_draws_the_arms_over_and_leaves_nothing_of_the_drawing(monkey
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
-    with study_progress.study_display() as display:
+    with progress.study_display() as display:
         display.study(study(status="running", name="[red]mine\x1b[2J"))
-        display.event(event("study.arm_dropped"))
+        display.event(study(), event("study.arm_dropped"))
     drawn = screen.getvalue()
     assert "[red]mine\\x1b[2J: 9 of 12 trainings, 1:15 left" in drawn
     assert "+3.0 to +7.0" in drawn

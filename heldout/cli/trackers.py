@@ -1,10 +1,11 @@
-"""`heldout mlflow`: jobs as runs of MLflow."""
+"""`heldout mlflow` and `heldout tensorboard`: jobs as runs of MLflow, and as logs that TensorBoard reads."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,6 @@ from heldout.cli import completion
 from heldout.cli.command import AsJson, Home, service
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, say
-from heldout.cli.several_jobs import follow_all, jobs_of
 
 if TYPE_CHECKING:
     from heldout.cli.mlflow_tracking import Tracking
@@ -21,6 +21,86 @@ if TYPE_CHECKING:
     from heldout.views.job import JobView
 
 _ENDS = {"job.succeeded", "job.failed", "job.cancelled"}
+# While the first of several is waited for, the others are looked at so often.
+LOOK_AGAIN_S = 10
+
+Subjects = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ID…",
+        help="Ids of jobs, job_…, or of studies, std_…, with all of their jobs.",
+        show_default=False,
+        autocompletion=lambda incomplete: [*completion.job_ids(incomplete), *completion.study_ids(incomplete)],
+    ),
+]
+
+
+def jobs_of(client: Client, subjects: Sequence[str]) -> list[JobView]:
+    """The jobs, those of studies oldest first, each once.
+
+    Raises:
+        ApiProblem: if one of them is not there.
+    """
+    found: dict[str, JobView] = {}
+    for subject in subjects:
+        if subject.startswith("std_"):
+            client.study(subject)  # a study that is not there is said, and not taken for one without jobs
+            found |= {job.id: job for job in reversed(list(client.jobs(study=subject)))}
+        else:
+            job = client.get(subject)
+            found[job.id] = job
+    return list(found.values())
+
+
+def follow_all(client: Client, jobs: Sequence[JobView], act: Callable[[JobView], None]) -> list[JobView]:
+    """Call `act` with each job as it is now and after each change, until all have ended; gives them as they ended."""
+    now = {job.id: job for job in jobs}
+    for job in jobs:
+        act(job)
+    while waiting := [job for job in now.values() if not job.has_ended]:
+        first, others = waiting[0], waiting[1:]
+        changed = client.wait(first.id, version=first.version, wait_s=LOOK_AGAIN_S if others else 60)
+        seen = [changed] if changed is not None else []
+        seen += [one for job in others if (one := client.get(job.id)).version != job.version]
+        for job in seen:
+            now[job.id] = job
+            act(job)
+    return list(now.values())
+
+
+def tensorboard(
+    subjects: Subjects,
+    logdir: Annotated[Path, typer.Option(metavar="DIR", help="Where to write; a folder for each job.")] = Path("logs"),
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until all of them have ended.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Write the curves of jobs for TensorBoard. In the folders and with the tags of Keras' callback."""
+    from heldout.integrations.tensorboard import folder_of, write_logs
+
+    written: dict[str, Path] = {}
+    with service(home) as client:
+
+        def write(job: JobView) -> None:
+            if write_logs(logdir, job, client.metrics(job.id)) and job.id not in written:
+                written[job.id] = logdir / folder_of(job)
+                if not as_json:
+                    say(str(written[job.id]))
+
+        jobs = jobs_of(client, subjects)
+        if follow:
+            follow_all(client, jobs, write)
+        else:
+            for job in jobs:
+                write(job)
+    if as_json:
+        print_json({"logdir": str(logdir), "jobs": {job: str(folder) for job, folder in written.items()}})
+        return
+    for job in jobs:
+        if job.id not in written:
+            say(f"{job.id}: no epoch is done yet, so there is nothing to write.")
+    if written:
+        say(f"Look at them with: tensorboard --logdir {logdir}")
 
 
 def mlflow(

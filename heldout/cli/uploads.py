@@ -1,0 +1,186 @@
+"""What commands share that make datasets: options that say how an upload is read, sending it, and what became of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from heldout.cli import presets, shown
+from heldout.cli.audits import show_audit
+from heldout.cli.command import goes_on
+from heldout.cli.outcome import Exit, Refused
+from heldout.cli.screen import console, is_terminal, print_json, say
+from heldout.dataset_lifecycle import DatasetStatus
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from heldout.client import Client
+    from heldout.datasets import DatasetSpec
+    from heldout.views.dataset import DatasetView
+
+    Spec = TypeVar("Spec", bound=BaseModel)
+
+INGEST_POLL_S = 0.3
+
+
+def upload_fields(
+    *,
+    test: Annotated[
+        float | None, typer.Option("--test", help="Fraction of the images for the test split, if the upload has none.")
+    ] = None,
+    validation: Annotated[
+        float | None, typer.Option("--validation", help="Fraction for the validation split, if it has none.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the random splits.")] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Ignore the upload's own splits and split anew.")] = False,
+    folder: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--folder",
+            metavar="NAME=USE",
+            help="What a folder is: train, validation, test, class, ignore; repeatable.",
+        ),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option("--group-by", metavar="REGEX", help="Images whose names match the same group stay together."),
+    ] = None,
+    resize: Annotated[
+        str | None, typer.Option("--resize", metavar="HxW", help="One size for all, such as 64x64.")
+    ] = None,
+    rule: Annotated[str, typer.Option("--rule", help="How an image gets that size: pad, crop or stretch.")] = "pad",
+    colour: Annotated[str, typer.Option("--colour", help="auto, grey or rgb.")] = "auto",
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Go on without files that cannot be read.")
+    ] = False,
+) -> dict[str, Any]:
+    """The fields of a dataset's spec that were given. Raises Refused."""
+    splits = {
+        "test": test,
+        "validation": validation,
+        "seed": seed,
+        "existing": "merge" if merge else None,
+        "folders": _folders(folder or []) or None,
+    }
+    fields = {
+        "splits": {field: value for field, value in splits.items() if value is not None} or None,
+        "group_by": group_by,
+        "resize": None if resize is None else _size(resize, rule),
+        "colour": None if colour == "auto" else colour,
+        "skip_broken": skip_broken or None,
+    }
+    return {field: value for field, value in fields.items() if value is not None}
+
+
+def takes_upload_fields(command: Callable[..., Exit | None]) -> Callable[..., Exit | None]:
+    """The command with the options of `upload_fields` in place of its parameter `upload`, which gets their fields."""
+    own, options = (dict(signature(function, eval_str=True).parameters) for function in (command, upload_fields))
+
+    @wraps(command)
+    def run(**given: Any) -> Exit | None:
+        upload = upload_fields(**{name: given.pop(name) for name in options})
+        return command(**given, upload=upload)
+
+    parameters = [part for name in own for part in (options.values() if name == "upload" else [own[name]])]
+    run.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def dataset_spec(fields: dict[str, Any]) -> DatasetSpec:
+    """Refused here as the service would refuse it, before a byte is sent or read. Raises Refused."""
+    from heldout.datasets import DatasetSpec  # takes longer to load than `--help` takes
+
+    return checked_spec(DatasetSpec, fields)
+
+
+def checked_spec(kind: type[Spec], fields: dict[str, Any]) -> Spec:
+    """The body of a request, refused here as the service would refuse it, before anything is sent. Raises Refused."""
+    from pydantic import ValidationError  # takes longer to load than `--help` takes
+
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        # Members of a union, such as `literal['invert',…]`, are no fields.
+        where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+        message = first["msg"].removeprefix("Value error, ")
+        raise Refused(f"{where}: {message}" if where else message) from None
+
+
+def wait_for_ingest(client: Client, dataset_id: str) -> DatasetView:
+    """The dataset once its ingest has ended."""
+    with goes_on("The ingest", f"`heldout datasets show {dataset_id}` shows it again."):
+        while (dataset := client.dataset(dataset_id)).status in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
+            time.sleep(INGEST_POLL_S)
+    return dataset
+
+
+def show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | None:
+    """What has become of a dataset, with what its audit found."""
+    ready = dataset.status is DatasetStatus.READY
+    if as_json:
+        print_json(dataset)
+    elif ready:
+        shown.show_dataset_line(dataset)
+        show_audit(client.dataset_audit(dataset.id))
+        if dataset.shape is not None and dataset.classes is not None:  # as is the case once it is ready
+            say(f"`{presets.command_for(dataset.name, dataset.shape, len(dataset.classes))}` trains on it.")
+    elif dataset.error:
+        error = dataset.error
+        say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)
+    return None if ready else Exit.FAILED
+
+
+@contextmanager
+def upload_bar(total: int | None, *, quiet: bool) -> Iterator[Callable[[Iterable[bytes]], Iterator[bytes]]]:
+    """Shows how much of an upload has been sent, where standard output is a terminal.
+
+    Gives what chunks are passed through on their way.
+    """
+    if quiet or not is_terminal():
+        yield iter
+        return
+    from rich import progress
+
+    bars = progress.Progress(
+        progress.TextColumn("uploading"),
+        progress.BarColumn(bar_width=24),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        console=console(),
+    )
+    task = bars.add_task("", total=total)
+
+    def watched(chunks: Iterable[bytes]) -> Iterator[bytes]:
+        bars.update(task, completed=0)  # a repeated upload starts again from its beginning
+        for chunk in chunks:
+            yield chunk
+            bars.advance(task, len(chunk))
+
+    with bars:
+        yield watched
+
+
+def _size(text: str, rule: str) -> dict[str, int | str]:
+    height, _, width = text.lower().replace("×", "x").partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise Refused(f"--resize {text}: expected HEIGHTxWIDTH, such as 64x64")
+    return {"height": int(height), "width": int(width), "rule": rule}
+
+
+def _folders(texts: list[str]) -> dict[str, str]:
+    uses = {}
+    for text in texts:
+        name, equals, use = text.rpartition("=")
+        if not (name and equals):
+            raise Refused(f"--folder {text}: expected NAME=USE, such as samples=ignore")
+        uses[name.strip("/")] = use
+    return uses
