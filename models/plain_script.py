@@ -10,9 +10,17 @@ from heldout.spec import JobSpec
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.file_names import FileNames, members_key
-from models.scripts.reading import Reader, of_arrays, of_folders, of_table
-from models.scripts.script import SPLIT_CODES, FirstWeights, ScriptFacts, script_of
-from models.scripts.training import Ended
+from models.scripts.script import (
+    SPLIT_CODES,
+    Ended,
+    FirstWeights,
+    Reader,
+    ScriptFacts,
+    of_arrays,
+    of_folders,
+    of_table,
+    script_of,
+)
 from models.specs import training_spec_of
 from models.store import metrics
 from models.stored_files import read_audit, read_file, read_labels

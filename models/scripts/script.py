@@ -1,26 +1,77 @@
 """A Python script that trains a job once more with NumPy and Keras alone, and prints its figures beside the job's.
 
-Pure: from facts of a job to text. What a job does not need is not in its script.
+Pure: from facts of a job to text, by the templates beside this file.
 """
 
 import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import nan
+from dataclasses import dataclass, field
+from functools import partial
+from math import nan, radians
+from pathlib import Path
 
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from heldout.spec import JobSpec
+from heldout.datasets import ResizeSpec
+from heldout.spec import AugmentationSpec, JobSpec, PlateauSchedule
 from heldout.stored.final import FinalView
-from models.scripts import changes, network, training
-from models.scripts.fixed import MEASURE, SAVE
-from models.scripts.reading import SPLITS_OF, Reader
 
 SPLIT_CODES = {"train": 1, "validation": 2, "test": 3}
 _LINE = 100
+_IMPORTS = ("argparse", "base64", "hashlib", "json", "os", "sys", "zlib")
+_LEAST_ALPHA = 1e-6  # as `worker/training/mixing.py` has it
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a script reads its data file.
+
+    what: the file, in words. template: has the function `read`. imports: names of Python's own modules that it needs.
+    constants: by name a comment and the content, which the script holds compressed.
+    """
+
+    what: str
+    template: str
+    resize: ResizeSpec | None = None
+    imports: tuple[str, ...] = ()
+    needs_pillow: bool = False
+    constants: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+
+    @property
+    def code(self) -> str:
+        return TEMPLATES.get_template(self.template).render(reader=self)
+
+
+def of_arrays(what: str) -> Reader:
+    """Reads an .npz of images and labels."""
+    return Reader(what, "read_arrays.py.jinja")
+
+
+def of_table(what: str) -> Reader:
+    """Reads a table of whole numbers: the pixels of an image, then its label."""
+    return Reader(what, "read_table.py.jinja")
+
+
+def of_folders(what: str, names: Sequence[str], labels: NDArray[np.int32], resize: ResizeSpec | None) -> Reader:
+    """Reads image files out of a zip or tar.
+
+    names, labels: (images,) paths in the archive and classes, in the order of the dataset.
+    """
+    return Reader(
+        what,
+        "read_folders.py.jinja",
+        resize,
+        imports=("io", "tarfile", "unicodedata", "zipfile"),
+        needs_pillow=True,
+        constants={
+            "NAMES": ("The path of each image in the archive.", "\n".join(names).encode()),
+            "LABELS": ("The class of each image, as a place in CLASSES.", labels.astype("<u2").tobytes()),
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -29,6 +80,18 @@ class FirstWeights:
 
     source: str
     taken: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A training that something else has ended than the rules that the script has.
+
+    epochs: how many whole ones there were. why: in words. by_guard: whether the guard against overfitting did it.
+    """
+
+    epochs: int
+    why: str
+    by_guard: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,144 +116,103 @@ class ScriptFacts:
     final: FinalView | None
     reader: Reader
     initial: FirstWeights | None = None
-    ended: training.Ended | None = None
+    ended: Ended | None = None
+
+
+@dataclass(frozen=True)
+class _Best:
+    """Which epoch is the best one, and what follows.
+
+    figure: `loss` or `accuracy`. patience: epochs without a better one that end the training; None where none do.
+    """
+
+    figure: str
+    min_delta: float
+    patience: int | None
+    is_kept: bool
 
 
 def script_of(facts: ScriptFacts) -> str:
     """The script."""
-    spec = facts.spec
-    parts = [
-        _head(facts),
-        _constants(facts),
-        facts.reader.code,
-        SPLITS_OF,
-        network.build(spec.network, len(facts.classes), seed_of(spec)),
-        *([] if facts.initial is None else [network.start(spec, facts.initial.source, facts.initial.taken)]),
-        *changes.parts(spec),
-        MEASURE,
-        training.train(spec, facts.ended),
-        SAVE,
-        _main(facts),
-    ]
-    return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
-
-
-def seed_of(spec: JobSpec) -> int:
-    assert spec.training.seed is not None, "the API completes every spec"
-    return spec.training.seed
-
-
-_COMPARED = """\
-The figures of the job are printed beside those of this run. They agree but for rounding: another machine, a job in
-several parts, on a GPU or in 16 bits rounds otherwise, and batch normalisation with Adam makes more of it."""
-_NOT_COMPARED = """\
-The job was cancelled before its weights were measured, so it has no figures to compare with. This run ends where the
-job did, with the same weights but for rounding: another machine, a GPU or 16 bits round otherwise."""
-
-
-def _head(facts: ScriptFacts) -> str:
-    needed = "NumPy, Pillow and Keras" if facts.reader.needs_pillow else "NumPy and Keras"
-    initial = "" if facts.initial is None else " INITIAL.keras"
-    first = "" if facts.initial is None else f"\nINITIAL is the file `.keras` of {facts.initial.source}."
-    return f'''"""Trains the job {facts.job_id} ({_one_line(facts.job_name)}) once more, with {needed} alone.
-
-    python {facts.job_id}.py DATA{initial} [MODEL.keras]
-
-DATA is {facts.reader.what}.{first}
-{_NOT_COMPARED if facts.final is None else _COMPARED}
-"""
-
-{_imports(facts)}'''
-
-
-def _imports(facts: ScriptFacts) -> str:
-    of_python = sorted({"argparse", "base64", "hashlib", "json", "os", "sys", "zlib", *facts.reader.imports})
-    uses_tensorflow = changes.use_tensorflow(facts.spec)
-    return "\n".join(
-        [
-            *(f"import {name}" for name in of_python),
-            "",
-            'os.environ.setdefault("KERAS_BACKEND", "tensorflow")',
-            "",
-            "import keras",
-            "import numpy as np",
-            *(["import tensorflow as tf"] if uses_tensorflow else []),
-            *(["from PIL import Image, ImageOps"] if facts.reader.needs_pillow else []),
-        ]
+    spec, training = facts.spec, facts.spec.training
+    assert training.seed is not None, "the API completes every spec"
+    seeds = np.random.default_rng([training.seed, 0])  # drawn from as `worker/training/network.py` does
+    augmentation = spec.augmentation or AugmentationSpec()
+    mixes = bool(training.mixup or training.cutmix)
+    return TEMPLATES.get_template("train.py.jinja").render(
+        facts=facts,
+        spec=spec,
+        training=training,
+        network=spec.network,
+        augmentation=augmentation,
+        reader=facts.reader,
+        initial=facts.initial,
+        ended=facts.ended,
+        job_name="".join(each if each.isprintable() and each not in '"\\' else "?" for each in facts.job_name),
+        imports=sorted({*_IMPORTS, *facts.reader.imports}),
+        codes=_codes(facts),
+        figures=_figures(facts.final),
+        next_seed=partial(seeds.integers, 2**31),
+        frozen=tuple(f"block{number}_" for number in range(1, spec.initial.freeze_blocks + 1)) if spec.initial else (),
+        moves=any(getattr(augmentation, name) for name in _MOVES),
+        shades=bool(augmentation.contrast or augmentation.brightness),
+        mixes=mixes,
+        alpha=max(training.mixup or training.cutmix, _LEAST_ALPHA),
+        by_shares=bool(training.label_smoothing) or mixes,
+        averages=training.ema_decay is not None,
+        plateau=isinstance(training.schedule, PlateauSchedule),
+        best=_best_of(spec, facts.ended),
     )
 
 
-def _one_line(text: str) -> str:
-    return "".join(letter if letter.isprintable() and letter not in '"\\' else "?" for letter in text)
+# Changes that bring pixels to other places.
+_MOVES = ("rotation_degrees", "width_shift", "height_shift", "zoom", "horizontal_flip", "vertical_flip")
 
 
-def _constants(facts: ScriptFacts) -> str:
+def _codes(facts: ScriptFacts) -> bytes:
     codes = np.zeros(facts.images, np.uint8)
     for split, positions in facts.splits.items():
         codes[positions] = SPLIT_CODES[split]
-    figures = {}
-    if facts.final is not None:
-        for split in SPLIT_CODES:
-            result = getattr(facts.final, split)
-            if result is not None:
-                figures[split] = {"loss": nan if result.loss is None else result.loss, "accuracy": result.accuracy}
-    shown = repr(figures).replace("nan", 'float("nan")')
-    constants = [
-        f"SEED = {seed_of(facts.spec)}",
-        f"SHAPE = {tuple(facts.shape)}  # height, width, channels",
-        f"LOW, HIGH = {facts.value_range[0]!r}, {facts.value_range[1]!r}  # range of the pixels",
-        f"CLASSES = {json.dumps(list(facts.classes), ensure_ascii=True)}",
-        *(["# What the job has measured.", f"OF_THE_JOB = {shown}"] if figures else []),
-        "# SHA-256 of the images and labels of splits.",
-        f"DIGESTS = {dict(facts.digests)!r}",
-        "# For each image of the data: 1 train, 2 validation, 3 test, 0 not used. Compressed.",
-        _packed("SPLITS", codes.tobytes()),
-    ]
-    for name, (comment, content) in facts.reader.constants.items():
-        constants += [f"# {comment} Compressed.", _packed(name, content)]
-    return "\n".join(constants)
+    return codes.tobytes()
 
 
-def _packed(name: str, content: bytes) -> str:
+def _figures(final: FinalView | None) -> str:
+    results = {split: getattr(final, split, None) for split in SPLIT_CODES}
+    figures = {
+        split: {"loss": nan if result.loss is None else result.loss, "accuracy": result.accuracy}
+        for split, result in results.items()
+        if result is not None
+    }
+    return repr(figures).replace("nan", 'float("nan")') if figures else ""
+
+
+def _best_of(spec: JobSpec, ended: Ended | None) -> _Best | None:
+    """Whose weights are kept, if not those of the last epoch, and what ends the training."""
+    early = spec.training.early_stopping
+    restores = spec.training.on_overfit == "stop_and_restore"
+    if restores and (early is None or (ended is not None and ended.by_guard)):
+        return _Best("loss", 0.0, None, is_kept=True)
+    if early is None:
+        return None
+    # Where something else has ended it, patience has not run out before.
+    return _Best(early.monitor.removeprefix("validation_"), early.min_delta, early.patience, early.restore_best)
+
+
+def _as_json(value: Sequence[str] | Mapping[str, float]) -> str:
+    return json.dumps(dict(value) if isinstance(value, Mapping) else list(value))
+
+
+def _packed(content: bytes) -> str:
+    """Lines of a text that holds the content compressed."""
     packed = base64.b64encode(zlib.compress(content, 9)).decode()
-    lines = [f'    "{packed[first : first + _LINE]}"' for first in range(0, len(packed), _LINE)]
-    return "\n".join([f"{name} = (", *lines, ")"])
+    return "\n".join(f'    "{packed[first : first + _LINE]}"' for first in range(0, len(packed), _LINE))
 
 
-_FIGURES = """\
-    print("split       loss     accuracy")
-    for split, of_split in splits.items():
-        found = measure(network, *of_split)
-        print(f"{split:10}  {found['loss']:.5f}  {found['accuracy']:.4f}")
-"""
-_FIGURES_BESIDE_THE_JOBS = """\
-    print("split       loss     of the job  accuracy  of the job")
-    for split, of_split in splits.items():
-        found, job = measure(network, *of_split), OF_THE_JOB[split]
-        losses = f"{found['loss']:.5f}  {job['loss']:.5f}"
-        print(f"{split:10}  {losses}     {found['accuracy']:.4f}    {job['accuracy']:.4f}")
-"""
-
-
-def _main(facts: ScriptFacts) -> str:
-    asks, starts = "", ""
-    if facts.initial is not None:
-        asks = '\n    parser.add_argument("initial")'
-        starts = "\n    start_from(network, given.initial)"
-    said = _FIGURES if facts.final is None else _FIGURES_BESIDE_THE_JOBS
-    return f"""
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data"){asks}
-    parser.add_argument("model", nargs="?")
-    given = parser.parse_args()
-    splits = splits_of(*read(given.data))
-    network = build(){starts}
-    train(network, splits)
-{said}    if given.model:
-        save(network, given.model)
-
-
-if __name__ == "__main__":
-    main()
-"""
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters |= {"dict": dict, "json": _as_json, "packed": _packed, "radians": radians, "tuple": tuple}

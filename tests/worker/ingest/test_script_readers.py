@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from heldout.datasets import DatasetSpec
 from models.arrays import ImageSet, load
 from models.file_names import MEMBERS_FILE, FileNames
-from models.scripts.reading import Reader, of_arrays, of_folders
+from models.scripts.script import Reader, of_arrays, of_folders
 from worker.ingest.pipeline import run
 
 DRAWS = np.random.default_rng(3)

@@ -17,9 +17,7 @@ from heldout.intervals import wilson_interval
 from heldout.spec import JobSpec
 from heldout.stored.final import FinalView, GapsView, SplitResult
 from models.arrays import ImageSet, split_digests
-from models.scripts.reading import of_arrays, of_table
-from models.scripts.script import FirstWeights, ScriptFacts, script_of
-from models.scripts.training import Ended
+from models.scripts.script import Ended, FirstWeights, ScriptFacts, of_arrays, of_table, script_of
 from tests.worker.training import trainings
 from tests.worker.training.trainings import Training, small_spec
 from worker.messages import StopCause
