@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
+from heldout.datasets import ResizeSpec
 from heldout.intervals import wilson_interval
 from heldout.spec import JobSpec
 from heldout.stored.final import FinalView, GapsView, SplitResult
 from models.arrays import ImageSet, split_digests
-from models.scripts.script import Ended, FirstWeights, ScriptFacts, of_arrays, of_table, script_of
+from models.scripts.script import Ended, FirstWeights, ScriptFacts, of_arrays, of_folders, of_table, script_of
 from tests.worker.training import trainings
 from tests.worker.training.trainings import Training, small_spec
 from worker.messages import StopCause
@@ -155,6 +156,51 @@ def test_the_script_gives_the_figures_of_the_job_from_the_same_data_file(
     test = digits.splits["test"]
     said = keras.saving.load_model(model)(digits.images[test].astype(np.float32)).numpy().argmax(1)
     assert (said == digits.labels[test]).mean() == pytest.approx(job.final.test.accuracy, abs=0.01)
+
+
+FINAL = FinalView(
+    epoch=2,
+    train=SplitResult(loss=None, accuracy=0.5, count=9, interval=(0.1, 0.9)),
+    validation=None,
+    test=None,
+    gap=GapsView(validation=None, test=None),
+)
+# Parts that the trainings above leave out.
+MORE_SPECS = [
+    small_spec(
+        augmentation={"contrast": 0.1, "erasing": 0.3},
+        training={
+            "optimizer": {"name": "rmsprop"},
+            "cutmix": 0.5,
+            "early_stopping": {"monitor": "validation_accuracy", "min_delta": 0.01, "restore_best": False},
+        },
+    ),
+    small_spec(
+        augmentation={"erasing": 0.3},
+        training={"optimizer": {"name": "adam"}, "schedule": {"name": "cosine"}},
+        initial={"model": "mod_01jd0000000000000000000000"},
+    ),
+    small_spec(training={"ema_decay": 0.9, "class_weights": "balanced", "mixup": 0.2}),
+]
+
+
+def test_scripts_pass_the_linter_and_the_type_checker(digits: ImageSet, tmp_path: Path) -> None:
+    resize = ResizeSpec(height=8, width=8, rule="crop")
+    folders = of_folders("", [f"{row}.png" for row in range(len(digits.labels))], digits.labels, resize)
+    for number, spec in enumerate([*SPECS.values(), *MORE_SPECS]):
+        facts = facts_of(Training(small_spec(), digits), digits, None)
+        reader, final = (of_arrays(""), of_table(""), folders)[number % 3], FINAL if number % 2 else None
+        initial = None if spec.initial is None else FirstWeights(spec.initial.job or spec.initial.model, TAKEN)
+        ended = Ended(2, "its time was over here") if number % 3 == 0 else None
+        facts = replace(facts, spec=spec, reader=reader, final=final, initial=initial, ended=ended)
+        (tmp_path / f"script_{number}.py").write_text(script_of(facts))
+    # A member of a tar that is a file has content, which its types do not say.
+    mypy = ("mypy", "--config-file=", "--check-untyped-defs", "--ignore-missing-imports", "--follow-imports=silent")
+    mypy += ("--disable-error-code=union-attr", "--cache-dir", str(tmp_path / "cache"))
+    for check in (("ruff", "check", "--isolated", "--no-cache"), mypy):
+        command = [sys.executable, "-m", *check, *map(str, sorted(tmp_path.glob("*.py")))]
+        checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_script_refuses_other_data(digits: ImageSet, tmp_path: Path) -> None:
