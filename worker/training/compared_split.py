@@ -16,11 +16,13 @@ from worker.training.data import TrainingData
 from worker.training.pixel_change import ChangeKind, PixelChange
 from worker.training.resident import BatchSource
 from worker.training.undone_pixels import (
+    MAX_DISTANCE_LEFT,
     MAX_IMAGES,
     MIN_SUSPECT_SIGMAS,
     PixelSample,
     changes_worth_trying,
     differ,
+    distance_left,
     evenly,
     find_change,
     sample_of,
@@ -28,8 +30,8 @@ from worker.training.undone_pixels import (
 
 # Probability that chance alone makes a change of pixels look better.
 MAX_CHANCE = 0.01
-# The same of a change that pixels alone have shown to be right: with it held-out images no longer differ from training.
-MAX_CHANCE_OF_SHOWN = 0.1
+# The same of a change of the very images that look altered, where it brings the split clearly nearer to training.
+MAX_CHANCE_OF_SHOWN = 0.05
 
 
 class ImagePredictor(Protocol):
@@ -116,24 +118,26 @@ class ComparedSplit:
         return pixels, labels
 
     def _candidates(self) -> tuple[list[_Candidate], tuple[list[_Candidate], list[_Candidate]]]:
-        """The changes that pixels alone show to be right, and for each half others that are worth trying on it."""
+        """The changes of images that look altered, nearest first, and for each half others that are worth trying."""
         value_range, source = self._data.value_range, self._predictor.source
         train = sample_of(source, self._data.rows["train"])
         halves = [sample_of(source, rows) for rows in self._rows]
         both = halves[0].with_images_of(halves[1])
         kinds = changes_worth_trying(train, both, value_range)
         one, two = ([find_change(kind, train, half, value_range) for kind in kinds] for half in halves)
-        shown, others = list[_Candidate](), list[_Candidate]()
+        shown = list[tuple[float, _Candidate]]()
         for kind in KINDS if differ(train, both, value_range, MIN_SUSPECT_SIGMAS) else ():
             candidate = self._candidate_of_some(kind, train)
-            if candidate is None:
-                continue
-            altered = [
-                self._images_of(half, candidate)[evenly(len(rows), MAX_IMAGES)] for half, rows in enumerate(self._rows)
-            ]
-            undone = both.under(candidate.change, value_range, np.concatenate(altered))
-            (others if differ(train, undone, value_range) else shown).append(candidate)
-        return shown, ([*map(_Candidate, filter(None, one)), *others], [*map(_Candidate, filter(None, two)), *others])
+            if candidate is not None:
+                images = [
+                    self._images_of(half, candidate)[evenly(len(rows), MAX_IMAGES)]
+                    for half, rows in enumerate(self._rows)
+                ]
+                undone = both.under(candidate.change, value_range, np.concatenate(images))
+                shown.append((distance_left(train, both, undone), candidate))
+        shown.sort(key=lambda pair: pair[0])
+        nearest = [candidate for left, candidate in shown if left < MAX_DISTANCE_LEFT]
+        return nearest, ([*map(_Candidate, filter(None, one))], [*map(_Candidate, filter(None, two))])
 
     def _candidate_of_some(self, kind: ChangeKind, train: PixelSample) -> _Candidate | None:
         """The change of the images that look altered; None where there may be none."""

@@ -126,6 +126,12 @@ def differ(
     return _differ(_statistics(train), _statistics(held_out), value_range, sigmas)
 
 
+def distance_left(train: PixelSample, held_out: PixelSample, undone: PixelSample) -> float:
+    """Share of the distance from the training images that undoing a change of the held-out images leaves."""
+    before = _statistics(train)
+    return _distance(before, _statistics(undone)) / _distance(before, _statistics(held_out))
+
+
 def find_change(
     kind: ChangeKind, train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]
 ) -> PixelChange | None:

@@ -1,5 +1,6 @@
 """Gaps made from the answers to single images, so that every term can be counted again from them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,6 +55,7 @@ class Made:
     validation_copied, test_copied: which images have relatives among those trained on; None where that is not known.
     best_by_accuracy, best_by_loss: the best epoch and its answers to validation.
     pixels, labels: answers to the clean test, with its pixels undone, and its labels renamed after that.
+    validation_pixels: answers to validation, with its pixels undone. pixels_share: of the images, where only some are.
     """
 
     train: Answers
@@ -67,6 +69,8 @@ class Made:
     best_by_loss: tuple[int, Answers] | None = None
     pixels: Answers | None = None
     pixels_choice: str = "brightness"
+    pixels_share: float | None = None
+    validation_pixels: Answers | None = None
     labels: Answers | None = None
     classes: tuple[str, ...] = tuple("abcdefghij")
     renaming: tuple[int, ...] = field(default=(1, 2, 3, 4, 5, 6, 7, 8, 9, 0))
@@ -91,14 +95,8 @@ class Made:
             best_by_loss=self._best(self.best_by_loss),
             validation_copies=_parted(self.validation, self.validation_copied),
             test_copies=None if self.test is None else _parted(self.test, self.test_copied),
-            pixels=None
-            if self.pixels is None
-            else PixelsUndone(
-                choices=(self.pixels_choice, self.pixels_choice),
-                parameters=({}, {}),
-                tally=self.pixels.tally(),
-                change=changed(self.clean_test(), self.pixels),
-            ),
+            pixels=self._undone(self.pixels, self.clean_test),
+            validation_pixels=self._undone(self.validation_pixels, lambda: self.validation),
             labels=None
             if self.labels is None or undone is None
             else LabelsRenamed(
@@ -106,6 +104,17 @@ class Made:
                 tally=self.labels.tally(),
                 change=changed(undone, self.labels),
             ),
+        )
+
+    def _undone(self, after: Answers | None, before: Callable[[], Answers]) -> PixelsUndone | None:
+        if after is None:
+            return None
+        return PixelsUndone(
+            choices=(self.pixels_choice, self.pixels_choice),
+            parameters=({}, {}),
+            tally=after.tally(),
+            change=changed(before(), after),
+            share=self.pixels_share,
         )
 
     def evaluation(self) -> Evaluation:

@@ -260,3 +260,66 @@ def test_a_verdict_is_less_sure_the_more_there_is_to_fix_and_the_fewer_validatio
     assert confidence(400) > confidence(100)
     rare = {"smallest": {"class": "b", "count": 20}, "largest": {"class": "a", "count": 1000}}
     assert confidence(400) > confidence(400, audit_of("class_imbalance", **rare))
+
+
+# --- pixel values ------------------------------------------------------------------------------------------
+
+HALF_RIGHT = answers(0.5, 600, 2)
+
+
+def test_images_of_which_a_part_is_inverted_are_the_first_thing_to_fix():
+    made = Made(
+        answers(0.99, 3000),
+        answers(0.7, 600, 1),
+        HALF_RIGHT,
+        pixels=answers(0.7, 600, 2),
+        pixels_choice="inversion",
+        pixels_share=0.252,
+    )
+    found = judged(made)
+    assert codes(found)[0] == "scale_mismatch"
+    assert found.headline == "A quarter of the test images are inverted."
+    assert found.summary.startswith("With light and dark swapped back, test accuracy is 70% instead of 50%. Fix these")
+    assert "About a quarter of the test images (151 of 600) have light and dark swapped" in found.explanation
+    [cause] = [one for one in found.findings if one.code == "scale_mismatch"]
+    assert [remedy.mend for remedy in cause.remedies] == [None]  # a version changes whole splits
+    assert judged(replace(made, pixels_share=0.31)).headline == "About 31% of the test images are inverted."
+    assert judged(replace(made, pixels_share=None)).headline == "Test images are inverted."
+
+
+@pytest.mark.parametrize(
+    ("choice", "code", "headline"),
+    [
+        ("inversion", "scale_mismatch", "Half of the validation images are inverted."),
+        ("channel_order", "split_shift", "Half of the validation images have red and blue swapped."),
+    ],
+)
+def test_other_pixels_in_validation_are_the_first_thing_to_fix(choice, code, headline):
+    """They are no part of a term: validation alone reads too low."""
+    made = Made(
+        answers(0.99, 3000),
+        HALF_RIGHT,
+        answers(0.7, 600, 1),
+        validation_pixels=answers(0.7, 600, 2),
+        pixels_choice=choice,
+        pixels_share=0.5,
+    )
+    found = judged(made)
+    first = found.causes[0]
+    assert (first.code, first.tier, first.points) == (code, "figures_not_true", pytest.approx(0.2))
+    assert (found.headline, first.figure_after.figure) == (headline, "validation_accuracy")
+    assert found.gap.term("pixel_values") is None
+    assert sum(term.accuracy for term in found.gap.terms) == pytest.approx(found.gap.accuracy)
+    whole = judged(replace(made, pixels_share=None))
+    [remedy, *_] = next(one for one in whole.findings if one.code == code).remedies
+    assert set(remedy.mend["pixel_values"]) == {"validation"}
+    assert code not in codes(judged(replace(made, validation_pixels=HALF_RIGHT)))
+
+
+def test_the_words_are_of_the_finding_that_comes_first():
+    """The audit has said that test differs a little; validation was measured to be darker."""
+    made = Made(answers(0.99, 3000), HALF_RIGHT, answers(0.7, 600, 1), validation_pixels=answers(0.7, 600, 2))
+    found = judged(made, audit=audit_of("split_shift", split="test", effect=0.02))
+    assert codes(found)[0] == "split_shift"
+    assert found.headline == "Validation images differ in brightness or contrast."
+    assert found.findings[0].evidence["split"] == "validation"

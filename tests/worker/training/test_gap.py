@@ -228,6 +228,39 @@ def test_blurred_and_noisy_images_are_not_taken_for_darker_or_brighter_ones(trai
     assert gap.labels is None
 
 
+def in_part(pixels: np.ndarray) -> np.ndarray:
+    """Every fourth image inverted."""
+    altered = pixels.copy()
+    altered[::4] = 255 - altered[::4]
+    return altered
+
+
+def test_a_quarter_of_the_images_that_is_inverted_is_brought_back(trained):
+    """Inverting all of them would bring nothing back."""
+    clean, _, _ = trained.measure()
+    gap, _, _ = trained.measure(with_test(trained.images, in_part))
+    assert gap.pixels.choices == ("inversion", "inversion")
+    assert gap.pixels.share == pytest.approx(0.25, abs=0.01)
+    assert gap.test.correct < clean.test.correct - 50
+    assert gap.pixels.tally.correct == pytest.approx(clean.test.correct, abs=3)
+    assert gap.pixels.change.count == gap.test.count
+    assert gap.validation_pixels is None
+
+
+def test_what_is_wrong_with_the_pixels_of_validation_is_measured_beside_the_terms(trained):
+    clean, _, _ = trained.measure()
+    assert clean.validation_pixels is None
+    for alter, share in ((in_part, 0.25), (inverted, None)):
+        images = trained.images.images.copy()
+        rows = trained.images.splits["validation"]
+        images[rows] = alter(images[rows])
+        gap, _, _ = trained.measure(replace(trained.images, images=images))
+        assert gap.validation_pixels.choices == ("inversion", "inversion")
+        assert gap.validation_pixels.share == (None if share is None else pytest.approx(share, abs=0.02))
+        assert gap.validation_pixels.tally.correct == pytest.approx(clean.validation.correct, abs=3)
+        assert (gap.pixels, gap.labels, gap.test) == (None, None, clean.test)
+
+
 def test_images_that_only_look_otherwise_are_not_changed(trained):
     """A test split without its four darkest classes differs surely from training, and no change makes it better."""
     test = trained.images.splits["test"]
