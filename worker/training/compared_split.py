@@ -16,7 +16,6 @@ from worker.training.data import TrainingData
 from worker.training.pixel_change import ChangeKind, PixelChange
 from worker.training.resident import BatchSource
 from worker.training.undone_pixels import (
-    MAX_DISTANCE_LEFT,
     MAX_IMAGES,
     MIN_SUSPECT_SIGMAS,
     PixelSample,
@@ -30,7 +29,7 @@ from worker.training.undone_pixels import (
 
 # Probability that chance alone makes a change of pixels look better.
 MAX_CHANCE = 0.01
-# The same of a change of the very images that look altered, where it brings the split clearly nearer to training.
+# The same of a change of the very images that look altered, where it brings the split nearer to training.
 MAX_CHANCE_OF_SHOWN = 0.05
 
 
@@ -136,7 +135,7 @@ class ComparedSplit:
                 undone = both.under(candidate.change, value_range, np.concatenate(images))
                 shown.append((distance_left(train, both, undone), candidate))
         shown.sort(key=lambda pair: pair[0])
-        nearest = [candidate for left, candidate in shown if left < MAX_DISTANCE_LEFT]
+        nearest = [candidate for left, candidate in shown if left < 1]
         return nearest, ([*map(_Candidate, filter(None, one))], [*map(_Candidate, filter(None, two))])
 
     def _candidate_of_some(self, kind: ChangeKind, train: PixelSample) -> _Candidate | None:

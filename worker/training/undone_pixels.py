@@ -18,7 +18,7 @@ MAX_PIXELS = 1024
 # Standard deviations of the difference of two means over images. Smaller differences may be chance.
 MIN_DIFFERENCE_SIGMAS = 4.0
 # The same before a closer look, at single images.
-MIN_SUSPECT_SIGMAS = 2.5
+MIN_SUSPECT_SIGMAS = 2.0
 # Share of the value range. Smaller differences do not matter.
 MIN_DIFFERENCE = 0.01
 # Share of the distance that a change must leave at most.
