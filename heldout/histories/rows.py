@@ -4,11 +4,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from heldout.histories.fastai import with_accuracy
+from heldout.histories.libraries import with_accuracy, with_summed_losses
 from heldout.histories.names import WORDS_OF_TRAINING, WORDS_OF_VALIDATION, roles_of, words_of
 from heldout.histories.numbers import number_in
 from heldout.histories.recorded import MAX_NAMES, MAX_RUNS, Point, Run
-from heldout.histories.ultralytics import with_summed_losses
 
 Row = Mapping[str, object]
 # Numbers of a row by name. NaN stays NaN; a cell that is empty, or holds no number, is absent.

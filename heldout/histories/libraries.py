@@ -1,13 +1,25 @@
-"""What is particular to Ultralytics: the loss of a detector is written as its parts, each with its weight."""
+"""What is particular to one library: fastai's error rate, and the parts of a detector's loss of Ultralytics."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from heldout.histories.names import listing
+from heldout.histories.names import listing, roles_of
 from heldout.histories.recorded import Point, Run
 
+_ERROR_RATE = "error_rate"
 _TRAINING, _VALIDATION = "train/", "val/"
 _LOSS = "_loss"
+
+
+def with_accuracy(run: Run) -> Run:
+    """The run with the accuracy of validation in place of fastai's `error_rate`, unless it has an accuracy."""
+    points = run.curves.get(_ERROR_RATE)
+    has_accuracy = any(role and role[1] == "accuracy" for role in roles_of(run.curves).values())
+    if points is None or has_accuracy or not {"train_loss", "valid_loss"} <= set(run.curves):
+        return run
+    accuracy = [(position, 1 - value) for position, value in points]
+    by_epoch = run.by_epoch | {"valid_accuracy"} if run.by_epoch else run.by_epoch
+    return replace(run, curves={**run.curves, "valid_accuracy": accuracy}, by_epoch=by_epoch)
 
 
 def with_summed_losses(run: Run) -> Run:
