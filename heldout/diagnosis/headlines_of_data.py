@@ -1,6 +1,7 @@
 """Headlines and summaries for faults in the data and in the figures."""
 
 from heldout.diagnosis.after_fixing import before_and_renamed, most_copied
+from heldout.diagnosis.compared_splits import are_undone
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels
@@ -120,7 +121,11 @@ def describe_scale(facts: Facts, finding: Finding) -> Words:
 
 
 def describe_split_shift(facts: Facts, finding: Finding) -> Words:
-    undone = _pixels(facts, finding) if "audit" not in finding.evidence else None
+    # What was measured says more than the audit, which knows only that images differ.
+    is_measured = "audit" not in finding.evidence or (
+        finding.evidence.get("split", "test") == "test" and facts.gap is not None and are_undone(facts.gap.pixels)
+    )
+    undone = _pixels(facts, finding) if is_measured else None
     if undone is not None:
         return undone
     validation, test = facts.validation, facts.test

@@ -323,3 +323,32 @@ def test_the_words_are_of_the_finding_that_comes_first():
     assert codes(found)[0] == "split_shift"
     assert found.headline == "Validation images differ in brightness or contrast."
     assert found.findings[0].evidence["split"] == "validation"
+
+
+def test_what_was_measured_of_test_says_more_than_that_the_audit_saw_a_difference():
+    made = Made(
+        answers(0.99, 3000),
+        answers(0.7, 600, 1),
+        HALF_RIGHT,
+        pixels=answers(0.7, 600, 2),
+        pixels_choice="channel_order",
+        pixels_share=0.5,
+    )
+    audit = audit_of("split_shift", split="test", effect=0.3)
+    assert judged(made, audit=audit).headline == "Half of the test images have red and blue swapped."
+    unsure = judged(replace(made, pixels=HALF_RIGHT), audit=audit)
+    assert unsure.headline == "The test images are of another kind."
+
+
+def test_the_term_of_test_belongs_to_no_finding_about_validation():
+    made = Made(
+        answers(0.99, 3000),
+        HALF_RIGHT,
+        answers(0.7, 600, 1),
+        pixels=answers(0.705, 600, 1),
+        validation_pixels=answers(0.7, 600, 2),
+        pixels_choice="inversion",
+    )
+    found = judged(made)
+    assert codes(found)[0] == "scale_mismatch"
+    assert found.gap.term("pixel_values").finding is None
