@@ -23,8 +23,7 @@ def up(
     ] = False,
 ) -> None:
     """Run the service until it is stopped: API and worker on SQLite, or the whole stack in one home."""
-    from api.connections.allocator import limit_allocator
-    from api.connections.server import freeze_what_stays
+    from api.connections.server import freeze_what_stays, limit_allocator
     from api.dashboard import is_built
     from api.http_server import EmbeddedServer
     from host.up import run
@@ -45,8 +44,7 @@ def up(
 def serve() -> None:
     """Serve the API alone, on the database, broker and blob store that the environment names."""
     from api.app import from_environment
-    from api.connections.allocator import limit_allocator
-    from api.connections.server import freeze_what_stays
+    from api.connections.server import freeze_what_stays, limit_allocator
     from api.http_server import ApiServer
     from models.database import Database
     from models.migrations import require_newest

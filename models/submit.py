@@ -6,26 +6,25 @@ For any transaction: a request's, or one of the reconciler's that submits severa
 import secrets
 from dataclasses import dataclass, replace
 
-from heldout.errors import DatasetUnavailable, SpecDatasetNotFound
+from heldout.errors import DatasetUnavailable, NeedsMoreMemory, SpecDatasetNotFound
 from heldout.examination import examine
 from heldout.initial import match
 from heldout.kinds import JobKind
 from heldout.layers import BACKBONE, NetworkPlan
-from heldout.memory import WorkerMemory
+from heldout.memory import WorkerMemory, could_hold, fitting_batch_size
 from heldout.quotas import NO_BOUNDS, Bounds, counted_bytes
 from heldout.spec import MAX_SEED, JobSpec
 from heldout.views.estimate import EstimateView, InitialView, LayerView
 from models import starts
-from models.admission import require_memory
 from models.backbones import find_backbone
 from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Session
 from models.ids import new_id
 from models.initial import find_source
-from models.memory import needed_bytes, reserved_bytes, with_uploaded_weights
+from models.memory import needed_bytes, needed_without_images, reserved_bytes, with_uploaded_weights
 from models.starts import GoesOn, Start, copied_files, folder_of
-from models.store import calibrations, datasets, events, gpus, new_jobs, quotas
+from models.store import calibrations, datasets, events, gpus, new_jobs, quotas, worker_memory
 from models.store.datasets import ReadyDataset
 from models.stored_splits import require_folds, uses_relations
 from models.tables import DatasetRow, JobRow
@@ -200,3 +199,18 @@ def dataset_named(session: Session, owner: str, reference: str) -> DatasetRow:
     if name in BUNDLED and datasets.find(session, owner, name) is None:
         raise DatasetUnavailable(name, BUNDLED[name].remedy)
     raise SpecDatasetNotFound(reference)
+
+
+def require_memory(session: Session, dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan) -> WorkerMemory | None:
+    """Refuse what no worker of the last day could ever hold; a job for GPUs is not judged by its worker's memory.
+
+    Gives the largest worker; None where none is known of.
+
+    Raises:
+        NeedsMoreMemory: says with which batch size it would fit.
+    """
+    largest, needed = worker_memory.largest(session), needed_without_images(dataset, spec, plan)
+    if largest is None or spec.resources.required_gpus or could_hold(largest.total_bytes, needed):
+        return largest
+    fitting = fitting_batch_size(spec, lambda other: needed_without_images(dataset, other, plan), largest.total_bytes)
+    raise NeedsMoreMemory(needed, largest.total_bytes, fitting)

@@ -1,6 +1,7 @@
 """The HTTP server around an app: uvicorn with our limits of connections, deadlines and logs."""
 
 import asyncio
+import ctypes
 import gc
 import resource
 import socket
@@ -25,6 +26,8 @@ log = structlog.get_logger("heldout.api")
 # beside its clients' connections.
 OTHER_OPEN_FILES = 500
 TICK_S = 1.0
+# From <malloc.h>.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 class Server(uvicorn.Server):
@@ -119,3 +122,17 @@ def _limits(settings: Settings) -> Limits:
     if in_all < settings.max_connections:
         log.warning("fewer_connections", wanted=settings.max_connections, allowed=in_all, open_files=allowed)
     return Limits(max(1, in_all), settings.max_connections_per_address, settings.trusted_proxies)
+
+
+def limit_allocator() -> None:
+    """Let threads share two heaps, and return large blocks to the system as soon as they are freed.
+
+    By default each thread may get a heap of its own, and the first large block that is freed raises the size from
+    which blocks are returned at once: after a wave of large bodies hundreds of megabytes would stay with the process.
+    With other C libraries than glibc, such as musl, nothing is done.
+    """
+    with suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_ARENA_MAX, 2)
+        mallopt(_M_MMAP_THRESHOLD, 128 * 1024)
+        mallopt(_M_TRIM_THRESHOLD, 1024 * 1024)

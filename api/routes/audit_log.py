@@ -10,9 +10,9 @@ from api.http.paging import AskedPage, page_of
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import InvalidCursor
-from heldout.views.audit_log import AuditLogPage
+from heldout.views.audit_log import AuditEntryView, AuditLogPage
 from models.store import audit_log
-from models.views.audit_log import audit_entry_view
+from models.tables import AuditRow
 
 router = resource("/v1/audit", "audit", scope="admin")
 
@@ -37,4 +37,18 @@ def list_audit_log(
         data=[audit_entry_view(row) for row in rows],
         has_more=more,
         next=rows[-1].id if more else None,
+    )
+
+
+def audit_entry_view(row: AuditRow) -> AuditEntryView:
+    """The entry as its owner sees it."""
+    return AuditEntryView(
+        id=row.id,
+        object="audit_entry",
+        action=row.action,
+        subject=row.subject,
+        key_id=row.key_id,
+        address=row.address,
+        request_id=row.request_id,
+        created_at=row.created_at,
     )

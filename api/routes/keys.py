@@ -16,11 +16,11 @@ from api.http.routing import resource
 from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused
 from heldout.quotas import Quota
 from heldout.scopes import SCOPES, Scope
-from heldout.views.key import KeyPage, NewKeyView
+from heldout.views.key import KeyPage, KeyView, NewKeyView
 from models.database import Session
 from models.store import keys, quotas
 from models.store.keys import Caller
-from models.views.key import key_view, new_key_view
+from models.tables import KeyRow
 
 router = resource("/v1/keys", "keys", scope="admin", has_secrets=True)
 
@@ -145,3 +145,22 @@ def revoke_key(
     """Revoke a key of this owner, at once and for good; also the one that this request bears."""
     if not keys.revoke_of(session, caller.owner, key_id, with_made=with_made):
         raise KeyNotFound(key_id)
+
+
+def key_view(row: KeyRow) -> KeyView:
+    """The key as its owner sees it."""
+    return KeyView(
+        id=row.id,
+        object="key",
+        scopes=row.scopes,
+        made_by=row.made_by,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+        revoked_at=row.revoked_at,
+    )
+
+
+def new_key_view(row: KeyRow, text: str) -> NewKeyView:
+    """A key that was just made, with its text."""
+    return NewKeyView(**key_view(row).model_dump(), key=text)

@@ -1,5 +1,6 @@
 """What the caller's owner has used."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -11,9 +12,9 @@ from api.http.moments import Moment
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import InvalidParameter
-from heldout.views.usage import Bucket, Group, UsageView
+from heldout.views.usage import Bucket, Group, QuotaView, UsageBucket, UsageView
 from models.store import usage
-from models.views.usage import usage_view
+from models.usage import QuotaState, Used
 
 router = resource("/v1/usage", "usage")
 
@@ -60,3 +61,21 @@ def _in_utc(moment: datetime) -> datetime:
     if not YEARS[0] <= moment.year <= YEARS[1]:
         raise InvalidParameter(f"Received {moment.isoformat()}; send a time from {YEARS[0]} to {YEARS[1]}.")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def usage_view(
+    bucket: Bucket, group_by: Group | None, buckets: Sequence[Used], quotas: Sequence[QuotaState]
+) -> UsageView:
+    """What an owner sees of its own usage."""
+    return UsageView(
+        object="usage",
+        bucket=bucket,
+        group_by=group_by,
+        data=[
+            UsageBucket(
+                start=one.start, key_id=one.key_id, kind=one.kind, jobs=one.jobs, slot_seconds=round(one.slot_s, 3)
+            )
+            for one in buckets
+        ],
+        quotas=[QuotaView(quota=one.quota, used=round(one.used, 3), allowed=one.allowed) for one in quotas],
+    )

@@ -1,5 +1,6 @@
 """The requests that do it again: the winner's training, and the whole study. For `heldout`, and for curl alone."""
 
+import json
 import shlex
 from typing import Any
 
@@ -8,11 +9,11 @@ from heldout.studies.spec import BASE_ARM
 from heldout.views.base import as_json
 from heldout.views.study import BudgetView, StudyView
 from heldout.views.study_report import CommandView
-from models.reports.json_text import json_text
 from models.reports.remedies import as_ordered
 
 WINNER_FILE, STUDY_FILE = "winner.json", "study.json"
 MORE_FILE, IMAGES_FILE = "more_seeds.json", "more_images.json"
+LINE_OF_JSON = 160
 MAX_SEEDS = 20  # of a study's first look
 
 
@@ -123,3 +124,16 @@ def _remedies_of(study: StudyView) -> list[Any]:
 
 def _post(path: str, file: str) -> str:
     return f'curl -s "$HELDOUT_URL{path}" -H "Authorization: Bearer $HELDOUT_API_KEY" --json @{file}'
+
+
+def json_text(value: Any, indent: int = 0) -> str:
+    """JSON for people: what fits in a line is on one line. In ASCII, with two spaces a level."""
+    line = json.dumps(value)
+    if len(line) + indent <= LINE_OF_JSON or not isinstance(value, dict | list) or not value:
+        return line
+    inner = " " * (indent + 2)
+    if isinstance(value, dict):
+        parts = [f"{inner}{json.dumps(key)}: {json_text(part, indent + 2)}" for key, part in value.items()]
+        return "{\n" + ",\n".join(parts) + "\n" + " " * indent + "}"
+    parts = [inner + json_text(part, indent + 2) for part in value]
+    return "[\n" + ",\n".join(parts) + "\n" + " " * indent + "]"

@@ -9,12 +9,14 @@ from sqlalchemy.orm import Session
 from heldout.dataset_lifecycle import RelationsStatus, SuspectsStatus
 from heldout.kinds import JobKind
 from heldout.lifecycle import JobStatus
+from heldout.model_lifecycle import ModelRejectionCode, ModelStatus
 from heldout.stored.artifacts import ExportStatus
-from models.store import metrics, model_rejections, studies
+from models.store import events, metrics, studies
 from models.store.dataset_transitions import reject_ingested
 from models.store.sorting import summary_columns
 from models.store.study_steps import advance
 from models.tables import DatasetRow, ExportRow, JobRow
+from models.tables_models import ModelRow
 
 Error = dict[str, Any]
 
@@ -89,7 +91,7 @@ def _after_export(session: Session, job: JobRow, status: JobStatus, error: Error
 def _reject_model(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
     """Reject the model that a job was to read and could not; otherwise it would stay in `checking` for ever."""
     if status is not JobStatus.SUCCEEDED:
-        model_rejections.reject_checked(session, job.spec["model"], error)
+        _reject_checked(session, job.spec["model"], error)
 
 
 def _keep_nothing(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
@@ -107,3 +109,18 @@ AFTER_END: Mapping[JobKind, Callable[[Session, JobRow, JobStatus, Error | None],
     JobKind.CHECK_MODEL: _reject_model,
     JobKind.MEASURE: _keep_nothing,
 }
+
+
+def _reject_checked(session: Session, model_id: str, error: dict[str, Any] | None) -> None:
+    """Reject a model whose check ended without facts; nothing if it is not `checking` any more."""
+    why = error or {"code": ModelRejectionCode.CANCELLED.value, "detail": "The check was cancelled."}
+    said = {"code": why["code"], "detail": why["detail"]}
+    rejected = session.scalar(
+        update(ModelRow)
+        .where(ModelRow.id == model_id, ModelRow.status == ModelStatus.CHECKING)
+        .values(status=ModelStatus.REJECTED, error=said)
+        .returning(ModelRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    if rejected is not None:
+        events.add(session, model_id, "model.rejected", said["detail"], level="error", data={"error": said})

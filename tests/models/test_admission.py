@@ -9,12 +9,12 @@ from heldout.memory import SUSPECTS_BYTES, WorkerMemory, export_bytes, foreign_b
 from heldout.model_facts import ModelFacts, ModelLayer
 from heldout.spec import JobSpec
 from heldout.stored.artifacts import ExportFormat
-from models.admission import require_memory
 from models.ids import new_id
 from models.memory import needed_bytes, reserved_bytes, with_uploaded_weights
 from models.plans import plan_of
 from models.store import claims, evaluation_jobs, model_evaluations, suspects, worker_memory
 from models.store import models as uploaded_models
+from models.submit import require_memory
 from models.tables import DatasetRow
 from tests.models.work import ALICE, CPU, Work
 from worker.machine.memory_budget import MemoryBudget

@@ -22,7 +22,7 @@ from heldout.views.dataset import DatasetView
 from heldout.views.mending import DifferentView
 from models.store import differences, quotas, versions
 from models.views.dataset import dataset_view
-from models.views.mending import different_view
+from models.views.job import dataset_reference
 from models.wake import WakeUp
 
 router = resource("/v1/datasets", "datasets")
@@ -69,4 +69,5 @@ def create_version(
 )
 def note_different(dataset: Reference, spec: DifferentSpec, caller: CallerDep, session: SessionDep) -> DifferentView:
     """Answer that images which look alike are different. Versions derived from this one remember it."""
-    return different_view(differences.note(session, caller.owner, dataset, spec))
+    noted = differences.note(session, caller.owner, dataset, spec)
+    return DifferentView(object="different", dataset=dataset_reference(noted), pairs=list(noted.different or ()))

@@ -1,5 +1,6 @@
 """The model of a job: as a file for several runtimes, as a script that trains it once more, and its card."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Response
@@ -28,13 +29,13 @@ from heldout.errors import (
 )
 from heldout.lifecycle import FailureCode
 from heldout.stored.artifacts import SCRIPT, ExportFormat
-from heldout.views.export import ExportList
+from heldout.views.export import ExportErrorView, ExportList, ExportReportView, ListedExportView
 from heldout.views.study_report import MARKDOWN
 from models.model_card import model_card
 from models.ordered_exports import failure_of, training_with_model
 from models.plain_script import plain_script
 from models.store import artifacts, exports
-from models.views.export import export_list
+from models.tables import ExportRow
 
 router = resource("/v1/jobs/{job_id}", "jobs")
 
@@ -126,3 +127,19 @@ def _script(app: AppContext, asked: Asked) -> Response:
         text = plain_script(session, app.blobs, source.job, source.dataset)
     headers = {"Content-Disposition": f'attachment; filename="{asked.id}.py"'}
     return Response(text, media_type="text/x-python; charset=utf-8", headers=headers)
+
+
+def export_list(job_id: str, rows: Iterable[ExportRow]) -> ExportList:
+    """Every format, in order, with what is known of it."""
+    known = {row.format: row for row in rows}
+    return ExportList(data=[_listed(job_id, format_, known.get(format_)) for format_ in ExportFormat])
+
+
+def _listed(job_id: str, format_: ExportFormat, row: ExportRow | None) -> ListedExportView:
+    return ListedExportView(
+        job_id=job_id,
+        format=format_,
+        status="absent" if row is None else row.status,
+        error=ExportErrorView.model_validate(row.error) if row is not None and row.error else None,
+        report=ExportReportView.model_validate(row.report) if row is not None and row.report else None,
+    )

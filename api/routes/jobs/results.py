@@ -1,6 +1,6 @@
 """Results of a job: metrics, splits and predictions."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import chain
 from typing import Annotated, Any
 
@@ -28,15 +28,16 @@ from heldout.errors import (
 )
 from heldout.integrations.keras_history import HistoryFormat, csv_of, history_of
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
+from heldout.stored.final import FinalView
 from heldout.views.dataset import IndicesView
-from heldout.views.metrics import MetricsView
+from heldout.views.metrics import EpochView, MetricsView
 from models.blobs import BlobMissing
 from models.predictions_csv import csv_chunks
 from models.specs import training_spec_of
 from models.store import artifacts, jobs, metrics
 from models.stored_splits import stored_splits_of
+from models.tables import EpochRow
 from models.thinning import MIN_POINTS, thinned
-from models.views.metrics import metrics_view
 
 router = resource("/v1/jobs/{job_id}", "jobs")
 
@@ -163,3 +164,17 @@ async def _in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) -> AsyncIt
         if chunk is None:
             return
         yield chunk
+
+
+def metrics_view(epochs: Sequence[EpochRow], final: FinalView | None, *, with_test: bool) -> MetricsView:
+    """The figures as clients see them; those of the test split only where they were asked for after each epoch."""
+    return MetricsView(
+        object="metrics",
+        epochs=[_epoch_view(row, with_test) for row in epochs],
+        final=final,
+    )
+
+
+def _epoch_view(row: EpochRow, with_test: bool) -> EpochView:
+    names = [name for name in EpochView.model_fields if with_test or not name.startswith("test_")]
+    return EpochView(**{name: getattr(row, name) for name in names})

@@ -13,7 +13,7 @@ def resident_mib():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1024**2
 
 if sys.argv[1] == "limited":
-    from api.connections.allocator import limit_allocator
+    from api.connections.server import limit_allocator
     limit_allocator()
 bytearray(8 * 1024**2)  # freed: from here on, glibc takes blocks of up to 8 MiB from its heaps
 before = resident_mib()

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -12,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.connections import pace, places, protocol
+from api.connections import places, protocol
 from heldout.settings import Settings
 from tests.api.support import bearer, key_for, serving, sqlite_only, submitted
 
@@ -83,7 +84,7 @@ def test_headers_must_come_in_time_however_they_drip(serve):
 
 
 def test_a_body_has_a_least_rate_and_no_deadline(serve, key, monkeypatch):
-    monkeypatch.setattr(protocol, "Pace", lambda rate: pace.Pace(rate, patience_s=1.5))
+    monkeypatch.setattr(protocol, "Pace", partial(protocol.Pace, patience_s=1.5))
     head = (
         f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
         "Content-Length: 5000\r\n\r\n"

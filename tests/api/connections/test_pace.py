@@ -1,6 +1,6 @@
 """When a body comes too slowly."""
 
-from api.connections.pace import Pace
+from api.connections.protocol import Pace
 
 
 def test_a_steady_client_at_the_least_rate_may_take_for_ever():

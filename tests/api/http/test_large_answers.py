@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import httpx2
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.connections import pace, protocol
+from api.connections import protocol
 from api.http import large_answers
 from api.routes import downloads
 from heldout.settings import Settings
@@ -103,7 +104,7 @@ def test_of_an_answer_a_connection_holds_two_pieces_at_most(app, key):
 
 
 def test_who_takes_an_answer_more_slowly_than_the_least_rate_is_cut(app, settings, key, monkeypatch):
-    monkeypatch.setattr(protocol, "Pace", lambda rate: pace.Pace(rate, patience_s=1.5))
+    monkeypatch.setattr(protocol, "Pace", partial(protocol.Pace, patience_s=1.5))
     changed = create_app(settings.model_copy(update={"min_body_rate": 100_000}))
     with serving(changed) as (url, _), reading_nothing(url, key, 2) as (slow, steady):
         steady.settimeout(0.05)
