@@ -30,18 +30,10 @@ def svg(width: int, height: int, title: str, *children: Child) -> Markup:
     )
 
 
-def text(content: str, x: float, y: float, *, anchor: str = "start", fill: str = QUIET) -> Markup:
-    return element("text", content, x=x, y=y, text_anchor=anchor, fill=fill)
-
-
-def line(points: Sequence[tuple[float, float]], colour: str, *, dashed: bool = False) -> Markup:
-    """A line through points; a lone one is a dot."""
-    if len(points) == 1:
-        [(x, y)] = points
-        return element("circle", cx=x, cy=y, r=3, fill=colour)
-    places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    dashes = "5 4" if dashed else None
-    return element("polyline", points=places, fill="none", stroke=colour, stroke_width=2, stroke_dasharray=dashes)
+def text(
+    content: str, x: float, y: float, *, anchor: str = "start", fill: str = QUIET, class_: str | None = None
+) -> Markup:
+    return element("text", content, x=x, y=y, text_anchor=anchor, fill=fill, class_=class_)
 
 
 def braille(curves: Sequence[Sequence[tuple[float, float]]], x: Scale, y: Scale, width: int, height: int) -> list[str]:

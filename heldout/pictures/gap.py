@@ -1,7 +1,8 @@
 """The gap between training and test as a waterfall: each term takes its part of the accuracy."""
 
-from heldout.markup import Markup, element
-from heldout.pictures.canvas import BETTER, GRID, HELD_OUT, INK, WORSE, svg, text
+from heldout.markup import element
+from heldout.pictures.axes import upright_grid
+from heldout.pictures.canvas import BETTER, HELD_OUT, INK, WORSE, svg, text
 from heldout.pictures.picture import Picture
 from heldout.pictures.scales import scale_of, tick_texts
 from heldout.views.diagnosis import DiagnosisView, GapBudgetView
@@ -22,12 +23,8 @@ def gap_picture(diagnosis: DiagnosisView, name: str) -> Picture:
     ends = [end for row in rows for end in (row[1], row[2])]
     height = TOP + ROW * len(rows) + 30
     x = scale_of(ends, LEFT, RIGHT)
-    bottom = height - 26
-    parts: list[Markup] = []
-    for tick, written in zip(x.ticks, tick_texts(x.ticks), strict=True):
-        place = x.place(tick)
-        parts.append(element("line", x1=place, x2=place, y1=TOP - 8, y2=bottom, stroke=GRID))
-        parts.append(text(f"{written}%", place, height - 8, anchor="middle"))
+    bottom = height - 24
+    parts = [upright_grid(x, TOP - 8, bottom, [f"{written}%" for written in tick_texts(x.ticks)])]
     for number, (label, start, end, said) in enumerate(rows):
         y = TOP + ROW * number
         colour = HELD_OUT if start == end else WORSE if end < start else BETTER

@@ -4,16 +4,15 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 
 from heldout.markup import Markup, element, joined
-from heldout.pictures.canvas import GRID, HELD_OUT, QUIET, TRAIN, braille, line, svg, text
+from heldout.pictures.axes import START_SHARE, Box, curve, epoch_columns
+from heldout.pictures.canvas import QUIET, braille, svg, text
 from heldout.pictures.picture import Picture
-from heldout.pictures.scales import Scale, scale_of, tick_texts
+from heldout.pictures.scales import Scale, scale_of
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.metrics import EpochView
 
 WIDTH, HEIGHT, PANEL_LEFT, PANEL_WIDTH, TOP, BOTTOM = 760, 300, (52, 432), 300, 62, 258
 COLUMNS, ROWS = 60, 12
-# The first epochs are far from where a training ends: what follows them sets the scale.
-START_SHARE = 0.15
 
 Curve = list[tuple[float, float]]
 Figure = Callable[[EpochView], float | None]
@@ -62,34 +61,28 @@ def _scales(
 def _panel(label: str, train: Curve, validation: Curve, left: int, marks: dict[str, int]) -> Markup:
     if not train and not validation:
         return text(f"{label}: nothing has been measured yet", left, TOP)
-    right = left + PANEL_WIDTH
-    x, y = _scales(train, validation, left, right, BOTTOM, TOP)
-    parts = [text(f"{label}, by epoch", left, TOP - 8)]
-    for tick, written in zip(y.ticks, tick_texts(y.ticks), strict=True):
-        place = y.place(tick)
-        parts.append(element("line", x1=left, x2=right, y1=place, y2=place, stroke=GRID))
-        parts.append(text(written, left - 6, place + 4, anchor="end"))
-    for tick in x.ticks:
-        if tick == round(tick):
-            parts.append(text(f"{round(tick):,}", x.place(tick), BOTTOM + 16, anchor="middle"))
+    box = Box(left, left + PANEL_WIDTH, TOP, BOTTOM)
+    x, y = _scales(train, validation, box.left, box.right, BOTTOM, TOP)
+    parts = [box.frame(f"{label}, by epoch", y, epoch_columns(x))]
     for row, (name, epoch) in enumerate(marks.items()):
         place = x.place(epoch)
         parts.append(element("line", x1=place, x2=place, y1=TOP, y2=BOTTOM, stroke=QUIET, stroke_dasharray="2 3"))
         is_right = place > left + PANEL_WIDTH / 2
         label_at = place - 4 if is_right else place + 4
         parts.append(text(f"{name} ({epoch})", label_at, TOP + 12 + 14 * row, anchor="end" if is_right else "start"))
-    for curve, colour, dashed in ((train, TRAIN, True), (validation, HELD_OUT, False)):
-        if curve:
-            places = [(x.place(epoch), min(max(y.place(value), TOP), BOTTOM)) for epoch, value in curve]
-            parts.append(line(places, colour, dashed=dashed))
+    for points, name in ((train, "train"), (validation, "heldout")):
+        if points:
+            parts.append(
+                curve([(x.place(epoch), min(max(y.place(value), TOP), BOTTOM)) for epoch, value in points], name)
+            )
     return joined(*parts)
 
 
 def _legend() -> Markup:
     return joined(
-        line([(WIDTH - 230, 16), (WIDTH - 200, 16)], TRAIN, dashed=True),
+        curve([(WIDTH - 230, 16), (WIDTH - 200, 16)], "train"),
         text("training", WIDTH - 194, 20),
-        line([(WIDTH - 120, 16), (WIDTH - 90, 16)], HELD_OUT),
+        curve([(WIDTH - 120, 16), (WIDTH - 90, 16)], "heldout"),
         text("validation", WIDTH - 84, 20),
     )
 
@@ -101,10 +94,10 @@ def _text(title: str, panel: tuple[str, Curve, Curve], marks: dict[str, int]) ->
         return f"{title}\nNothing has been measured yet."
     x, y = _scales(train, validation, 0.0, 1.0, 1.0, 0.0)
     rows = [title]
-    for name, curve in (("training", train), ("validation", validation)):
-        if curve:
+    for name, points in (("training", train), ("validation", validation)):
+        if points:
             rows.append(f"{name} {label}")
-            drawn = braille([curve], x, y, COLUMNS, ROWS // 2)
+            drawn = braille([points], x, y, COLUMNS, ROWS // 2)
             rows += [f"{_edge(y, place, len(drawn)):>9} ┤{row}" for place, row in enumerate(drawn)]
     first, last = f"{1}", f"{round(x.high)}"
     rows.append(" " * 11 + first + last.rjust(COLUMNS - len(first)))

@@ -1,19 +1,19 @@
 """A study as a picture: what each remedy changes around 0, or the error by the number of training images."""
 
 from collections.abc import Callable, Sequence
-from math import log2
 
 from heldout.markup import Markup, element, joined
-from heldout.pictures.canvas import BETTER, GRID, HELD_OUT, INK, QUIET, WORSE, svg, text
+from heldout.pictures.axes import Box, sizes_chart, upright_grid
+from heldout.pictures.canvas import BETTER, INK, QUIET, WORSE, svg, text
 from heldout.pictures.intervals import around_zero, reach_of
 from heldout.pictures.picture import Picture
-from heldout.pictures.scales import Scale, scale_of, tick_texts
+from heldout.pictures.scales import Scale, tick_texts
 from heldout.views.study import ArmView, CurvePointView, ForecastView, StudyView
 from heldout.words import percent
 
 WIDTH, TOP, ROW = 760, 78, 28
 NAMES, PANEL, BETWEEN = 180, 250, 40
-CURVE_HEIGHT, CURVE_LEFT, CURVE_RIGHT, CURVE_TOP, CURVE_BOTTOM = 300, 60, 730, 60, 262
+CURVE_HEIGHT, CURVE = 300, Box(60, 730, 60, 262)
 TEXT_WIDTH = 31  # odd, so that 0 has a column of its own
 
 NOTHING_YET = "No remedy has been compared with the base yet."
@@ -60,11 +60,8 @@ def _panel(label: str, changes: Sequence[Change | None], left: int, factor: int)
         text(label, left, TOP - 30, fill=INK),
         text("← worse", left, TOP - 12),
         text("better →", right, TOP - 12, anchor="end"),
+        upright_grid(x, TOP - 4, bottom, tick_texts(written, sign=True)),
     ]
-    for tick, said in zip(x.ticks, tick_texts(written, sign=True), strict=True):
-        colour = INK if said == "0" else GRID
-        parts.append(element("line", x1=x.place(tick), x2=x.place(tick), y1=TOP - 4, y2=bottom, stroke=colour))
-        parts.append(text(said, x.place(tick), bottom + 16, anchor="middle"))
     for row, change in enumerate(changes):
         if change is not None:
             parts.append(_interval(change, x, TOP + ROW * row + 14, abs(factor)))
@@ -146,31 +143,9 @@ def _curve_picture(study: StudyView) -> Picture:
     if not points:
         said = "No size has been measured yet."
         return Picture(title, svg(WIDTH, 70, title, text(said, 12, 48)), f"{title}\n{said}")
-    errors = [100 * value for one in points for value in (one.error, *(one.interval or ()))]
-    first, last = log2(points[0].images), log2(points[-1].images)
-    # Twice as many images are as far to the right everywhere: what they bring is compared.
-    x = Scale(first, max(last, first + 1), CURVE_LEFT + 24, CURVE_RIGHT - 24)
-    y = scale_of([0.0, *errors], CURVE_BOTTOM, CURVE_TOP, room=0.02)
-    parts: list[Markup] = [text("wrong answers on unseen images, %", CURVE_LEFT, CURVE_TOP - 10)]
-    for tick, said in zip(y.ticks, tick_texts(y.ticks), strict=True):
-        place = y.place(tick)
-        parts.append(element("line", x1=CURVE_LEFT, x2=CURVE_RIGHT, y1=place, y2=place, stroke=GRID))
-        parts.append(text(said, CURVE_LEFT - 8, place + 4, anchor="end"))
-    places = [(x.place(log2(one.images)), y.place(100 * one.error)) for one in points]
-    measured = places[:-1] if study.forecast is not None else places
-    if len(measured) > 1:
-        line = " ".join(f"{across:.1f},{down:.1f}" for across, down in measured)
-        parts.append(element("polyline", points=line, fill="none", stroke=HELD_OUT, stroke_width=2))
-    for one, (across, down) in zip(points, places, strict=True):
-        colour = WORSE if one is study.forecast else HELD_OUT
-        if one.interval is not None:
-            low, high = (y.place(100 * bound) for bound in one.interval)
-            parts.append(element("line", x1=across, x2=across, y1=low, y2=high, stroke=colour, stroke_width=2))
-        parts.append(element("circle", cx=across, cy=down, r=4, fill=colour))
-        parts.append(text(f"{one.images:,}", across, CURVE_BOTTOM + 18, anchor="middle"))
-    if study.forecast is not None:
-        parts.append(text("forecast", places[-1][0], CURVE_BOTTOM + 32, anchor="middle", fill=WORSE))
-    return Picture(title, svg(WIDTH, CURVE_HEIGHT, title, *parts), _curve_text(title, points, study.forecast))
+    hollow = "" if study.forecast is None else "; the hollow dot is the forecast"
+    chart = sizes_chart(f"wrong answers on unseen images, %{hollow}", study.sizes or [], study.forecast, CURVE, dot=4)
+    return Picture(title, svg(WIDTH, CURVE_HEIGHT, title, chart), _curve_text(title, points, study.forecast))
 
 
 def _curve_text(title: str, points: Sequence[CurvePointView | ForecastView], forecast: ForecastView | None) -> str:

@@ -6,7 +6,7 @@ from heldout.markup import Markup, joined
 from heldout.views.study import StudyView
 from heldout.views.study_report import BandView, EpochBandView, ReportArmView, StudyReportView
 from heldout.words import NONE, percent
-from models.reports.charts import Axes, curve_chart, epochs_axis, figures_axis, sizes_chart
+from models.reports.charts import curve_chart, epochs_axis, figures_axis, sizes_chart
 from models.reports.comparisons import arms_in_order, shown_name
 from models.reports.document import Block, Heading, Panel, Panels, Paragraph, Table
 from models.reports.figures import loss as loss_text
@@ -26,12 +26,10 @@ def course_blocks(report: StudyReportView) -> list[Block]:
     for name, arm in arms:
         charts: list[Markup] = []
         if accuracy is not None and arm.curve:
-            axes, title = Axes(x, accuracy), "right answers, %, by epoch"
-            charts.append(
-                curve_chart(arm.curve, axes, _train_accuracy, _validation_accuracy, title=title, factor=100.0)
-            )
+            figures, title = (_train_accuracy, _validation_accuracy), "right answers, %, by epoch"
+            charts.append(curve_chart(arm.curve, x, accuracy, *figures, title=title, factor=100.0))
         if loss is not None and arm.curve:
-            charts.append(curve_chart(arm.curve, Axes(x, loss), _train_loss, _validation_loss, title="loss, by epoch"))
+            charts.append(curve_chart(arm.curve, x, loss, _train_loss, _validation_loss, title="loss, by epoch"))
         if charts:
             panels.append(Panel(name, joined(*charts)))
     return [

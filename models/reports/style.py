@@ -57,6 +57,7 @@ figcaption { font-weight: 600; }
 .chart .name { font-weight: 600; }
 .mean { fill: none; stroke-width: 2; }
 .mean.train { stroke: var(--quiet); stroke-dasharray: 5 4; } .mean.heldout { stroke: var(--held); }
+.mean.forecast { stroke: var(--quiet); stroke-dasharray: 5 4; }
 .band.train { fill: var(--quiet); fill-opacity: .15; } .band.heldout { fill: var(--held); fill-opacity: .2; }
 .point.heldout { fill: var(--held); } .point.train { fill: var(--quiet); }
 .point.forecast { fill: var(--paper); stroke: var(--held); stroke-width: 2; }
