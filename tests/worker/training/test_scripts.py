@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ import sklearn.datasets
 
 from heldout.datasets import ResizeSpec
 from heldout.intervals import wilson_interval
-from heldout.spec import JobSpec
+from heldout.spec import JobSpec, OptimizerSpec
 from heldout.stored.final import FinalView, GapsView, SplitResult
 from models.arrays import ImageSet, split_digests
 from models.scripts.script import Ended, FirstWeights, ScriptFacts, of_arrays, of_folders, of_table, script_of
@@ -170,17 +171,20 @@ MORE_SPECS = [
     small_spec(
         augmentation={"contrast": 0.1, "erasing": 0.3},
         training={
-            "optimizer": {"name": "rmsprop"},
             "cutmix": 0.5,
             "early_stopping": {"monitor": "validation_accuracy", "min_delta": 0.01, "restore_best": False},
         },
     ),
     small_spec(
         augmentation={"erasing": 0.3},
-        training={"optimizer": {"name": "adam"}, "schedule": {"name": "cosine"}},
+        training={"schedule": {"name": "cosine"}},
         initial={"model": "mod_01jd0000000000000000000000"},
     ),
     small_spec(training={"ema_decay": 0.9, "class_weights": "balanced", "mixup": 0.2}),
+    *(
+        small_spec(training={"optimizer": {"name": name}})
+        for name in get_args(OptimizerSpec.model_fields["name"].annotation)
+    ),
 ]
 
 
