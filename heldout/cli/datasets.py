@@ -15,10 +15,11 @@ from heldout.cli.command import AsJson, Dataset, Group, Home, print_deleted, pri
 from heldout.cli.local_audit import audit
 from heldout.cli.mend import different, mend
 from heldout.cli.outcome import Exit, Refused
-from heldout.cli.screen import print_json, say
+from heldout.cli.screen import is_terminal, print_json, say
 from heldout.cli.suspects import suspects
-from heldout.cli.uploads import dataset_spec, show_outcome, takes_upload_fields, upload_bar, wait_for_ingest
+from heldout.cli.uploads import dataset_spec, show_outcome, takes_upload_fields, wait_for_ingest
 from heldout.dataset_lifecycle import DatasetStatus
+from heldout.handles.progress import bytes_bar
 from heldout.packing import NothingToPack, hidden_in, name_of, to_send
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _send(client: Client, paths: list[Path], spec: dict[str, Any], *, quiet: boo
     _say_what_is_hidden([path for path in paths if path.is_dir()])
     dataset = client.create_dataset(spec)
     try:
-        with upload_bar(total, quiet=quiet) as bar:
+        with bytes_bar(total, is_terminal() and not quiet) as bar:
             if isinstance(content, Path):
                 return client.upload(dataset.id, content, wrap_chunks=bar)
             return client.upload(dataset.id, bar(content))

@@ -1,11 +1,10 @@
-"""What commands share that make datasets: options that say how an upload is read, sending it, and what became of it."""
+"""What commands share that make datasets: options that say how an upload is read, and what became of it."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -16,7 +15,7 @@ from heldout.cli import presets, shown
 from heldout.cli.audits import show_audit
 from heldout.cli.command import goes_on
 from heldout.cli.outcome import Exit, Refused
-from heldout.cli.screen import console, is_terminal, print_json, say
+from heldout.cli.screen import print_json, say
 from heldout.dataset_lifecycle import DatasetStatus
 
 if TYPE_CHECKING:
@@ -137,36 +136,6 @@ def show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | 
         error = dataset.error
         say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)
     return None if ready else Exit.FAILED
-
-
-@contextmanager
-def upload_bar(total: int | None, *, quiet: bool) -> Iterator[Callable[[Iterable[bytes]], Iterator[bytes]]]:
-    """Shows how much of an upload has been sent, where standard output is a terminal.
-
-    Gives what chunks are passed through on their way.
-    """
-    if quiet or not is_terminal():
-        yield iter
-        return
-    from rich import progress
-
-    bars = progress.Progress(
-        progress.TextColumn("uploading"),
-        progress.BarColumn(bar_width=24),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        console=console(),
-    )
-    task = bars.add_task("", total=total)
-
-    def watched(chunks: Iterable[bytes]) -> Iterator[bytes]:
-        bars.update(task, completed=0)  # a repeated upload starts again from its beginning
-        for chunk in chunks:
-            yield chunk
-            bars.advance(task, len(chunk))
-
-    with bars:
-        yield watched
 
 
 def _size(text: str, rule: str) -> dict[str, int | str]:

@@ -8,8 +8,11 @@ MOST_TIMES_THE_MEDIAN = 3
 
 def reach_of(differences: Iterable[tuple[float, tuple[float, float] | None]]) -> float:
     """The largest distance from 0 that is shown. One interval that runs wild leaves room for the others."""
-    reach = sorted(max(map(abs, (mean, *(bounds or ())))) for mean, bounds in differences)
-    return min(reach[-1], MOST_TIMES_THE_MEDIAN * reach[len(reach) // 2]) if reach else 0.0
+    reaches: list[float] = sorted(max(map(abs, (mean, *(bounds or ())))) for mean, bounds in differences)
+    if not reaches:
+        return 0.0
+    median = reaches[(len(reaches) - 1) // 2]
+    return min(reaches[-1], MOST_TIMES_THE_MEDIAN * median or reaches[-1])
 
 
 def around_zero(mean: float | None, bounds: tuple[float, float] | None, reach: float, width: int) -> str:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median_low
 
+from heldout.pictures.intervals import reach_of
 from heldout.pictures.scales import Scale, scale_of
 from heldout.remedy_words import words_of
 from heldout.views.study import ArmView, DifferenceView, Interval
@@ -16,8 +16,6 @@ from models.reports.figures import loss as loss_text
 from models.reports.sentences import flattered, flattered_told, winner_of
 from models.reports.strips import axis_strip, interval_strip, way_strip
 
-# Of how far remedies reach from 0: one that reaches farther is cut off in the picture, which an arrow says.
-MOST_TIMES_THE_MEDIAN = 3
 SIDE_WORDS: dict[Side, str] = {
     "better": "surely better",
     "worse": "surely worse",
@@ -183,15 +181,11 @@ def _axis(scale: Scale, measure: Measure) -> Picture:
 def _scale(arms: Sequence[ArmView], measure: Measure) -> Scale | None:
     """Better is on the right, and 0 always within. An arm that ran wild leaves room for the others."""
     differences = [arm.difference for arm in arms if arm.difference is not None]
-    of_arms = [
-        [value for value in (measure.value(one), *(measure.bounds(one) or ())) if value is not None]
-        for one in differences
-    ]
-    if not any(of_arms):
+    known = [(value, measure.bounds(one)) for one in differences if (value := measure.value(one)) is not None]
+    if not known:
         return None
-    reaches = [max(map(abs, values)) for values in of_arms if values]
-    most = MOST_TIMES_THE_MEDIAN * median_low(reaches) or max(reaches)
-    shown = [min(max(value, -most), most) for values in of_arms for value in values]
+    most = reach_of(known)
+    shown = [min(max(end, -most), most) for value, bounds in known for end in (value, *(bounds or ()))]
     return scale_of([0.0, *shown], *((2.0, 98.0) if measure.unit.is_rise_better else (98.0, 2.0)))
 
 
