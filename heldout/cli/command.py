@@ -1,18 +1,19 @@
 """What commands share: their options, groups of them, their service, and how they end."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from inspect import signature
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 from typer.core import TyperGroup
 
-from heldout.cli import completion
 from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import print_json, say
 from heldout.failures import ApiProblem, NoService
@@ -23,22 +24,60 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+# What a shell offers where an id or a name is wanted.
+OFFERED = 20
+_NOT_PLAIN = re.compile(r"[^\w ,.@-]")
+# Somebody waits for the answer to a Tab.
+PATIENCE_S = 1.0
+
+
+def job_ids(incomplete: str) -> list[tuple[str, str]]:
+    """Ids of the newest jobs, with what they are called and how they are."""
+    return _offered(incomplete, lambda client: ((job.id, f"{job.name}, {job.status}") for job in client.jobs()))
+
+
+def study_ids(incomplete: str) -> list[tuple[str, str]]:
+    return _offered(
+        incomplete, lambda client: ((study.id, f"{study.name}, {study.status}") for study in client.studies())
+    )
+
+
+def job_and_study_ids(incomplete: str) -> list[tuple[str, str]]:
+    return [*job_ids(incomplete), *study_ids(incomplete)]
+
+
+def dataset_names(incomplete: str) -> list[tuple[str, str]]:
+    return _offered(incomplete, lambda client: ((dataset.name, dataset.status) for dataset in client.datasets()))
+
+
+def _offered(incomplete: str, listed: "Callable[[Client], Iterator[tuple[str, str]]]") -> list[tuple[str, str]]:
+    """Nothing where no service answers: a Tab is no command."""
+    from heldout.client import Client
+
+    try:
+        found = locate()
+        with Client(found.url, found.api_key, patience_s=PATIENCE_S) as client:
+            newest = list(islice(listed(client), OFFERED))
+    except (ApiProblem, NoService, OSError):
+        return []
+    # A shell evaluates what it is offered: nothing in a name may mean something to it.
+    return list({name: _NOT_PLAIN.sub(" ", about) for name, about in newest if name.startswith(incomplete)}.items())
+
+
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="Folder of `heldout up`; else HELDOUT_URL or HELDOUT_HOME.")
 ]
 JobId = Annotated[
     str,
-    typer.Argument(metavar="ID", help="A job's id, job_….", show_default=False, autocompletion=completion.job_ids),
+    typer.Argument(metavar="ID", help="A job's id, job_….", show_default=False, autocompletion=job_ids),
 ]
 StudyId = Annotated[
     str,
-    typer.Argument(metavar="ID", help="A study's id, std_….", show_default=False, autocompletion=completion.study_ids),
+    typer.Argument(metavar="ID", help="A study's id, std_….", show_default=False, autocompletion=study_ids),
 ]
 Dataset = Annotated[
     str,
-    typer.Argument(
-        metavar="DATASET", help="A name, name@version, or an id, ds_….", autocompletion=completion.dataset_names
-    ),
+    typer.Argument(metavar="DATASET", help="A name, name@version, or an id, ds_….", autocompletion=dataset_names),
 ]
 # Of commands that order something, and follow it.
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")]

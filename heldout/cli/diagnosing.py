@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli import completion
-from heldout.cli.command import AsJson, Home, service
+from heldout.cli.command import AsJson, Home, job_ids, service
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json
 from heldout.cli.shown_diagnosis import say_what_cures, show_diagnosis
@@ -27,7 +26,7 @@ def diagnose(
             metavar="ID|FILE",
             help="A job's id; a history that any program has recorded, in a file or a folder of TensorBoard's, "
             "MLflow's (or its mlflow.db) or W&B's; or predictions, an .npz or a CSV.",
-            autocompletion=completion.job_ids,
+            autocompletion=job_ids,
         ),
     ],
     predictions: Annotated[

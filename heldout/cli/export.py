@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli import completion
-from heldout.cli.command import AsJson, Home, JobId, service
+from heldout.cli.command import AsJson, Home, JobId, job_ids, service
 from heldout.cli.outcome import Refused
 from heldout.cli.results import target_of
 from heldout.cli.screen import print_json, say, waiting
@@ -31,7 +30,7 @@ def export(
             metavar="ID",
             help="A job's id, job_…, or that of a study with an ensemble, std_….",
             show_default=False,
-            autocompletion=completion.job_ids,
+            autocompletion=job_ids,
         ),
     ],
     format_: Annotated[

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli import completion
-from heldout.cli.command import AsJson, Home, service
+from heldout.cli.command import AsJson, Home, job_and_study_ids, service
 from heldout.cli.outcome import Refused
 from heldout.cli.results import Split
 from heldout.cli.screen import print_json, say
@@ -34,7 +33,7 @@ def plot(
             metavar="ID",
             help="A job's id, job_…, or a study's, std_….",
             show_default=False,
-            autocompletion=lambda incomplete: [*completion.job_ids(incomplete), *completion.study_ids(incomplete)],
+            autocompletion=job_and_study_ids,
         ),
     ],
     what: Annotated[

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli import completion
-from heldout.cli.command import AsJson, Home, service
+from heldout.cli.command import AsJson, Home, job_and_study_ids, service
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, say
 
@@ -30,7 +29,7 @@ Subjects = Annotated[
         metavar="ID…",
         help="Ids of jobs, job_…, or of studies, std_…, with all of their jobs.",
         show_default=False,
-        autocompletion=lambda incomplete: [*completion.job_ids(incomplete), *completion.study_ids(incomplete)],
+        autocompletion=job_and_study_ids,
     ),
 ]
 
@@ -110,7 +109,7 @@ def mlflow(
             metavar="[ID…]",
             help="Ids of jobs, job_…, or of studies, std_…, with all of their jobs.",
             show_default=False,
-            autocompletion=lambda incomplete: [*completion.job_ids(incomplete), *completion.study_ids(incomplete)],
+            autocompletion=job_and_study_ids,
         ),
     ] = None,
     experiment: Annotated[

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heldout.cli import completion, shown
-from heldout.cli.command import AsJson, Home, JobId, goes_on, service
+from heldout.cli import shown
+from heldout.cli.command import AsJson, Home, JobId, goes_on, job_ids, service
 from heldout.cli.figures import accuracy, interval, loss, points
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.presets import Preset, spec_of
@@ -42,7 +42,7 @@ def train(
             "--from",
             metavar="JOB",
             help="Take the spec of this job that has ended.",
-            autocompletion=completion.job_ids,
+            autocompletion=job_ids,
         ),
     ] = None,
     remedy: Annotated[str | None, typer.Option(help="With --from: with this remedy, such as dropout.")] = None,
