@@ -14,8 +14,7 @@ from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json, print_table, say
 
 if TYPE_CHECKING:
-    from heldout.client import Client
-    from heldout.views.prediction import PredictionsView, PredictionView
+    from heldout.views.prediction import PredictionView
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy"}
 # Of one request: what a service takes with its usual settings, and a model of large images too.
@@ -45,7 +44,7 @@ def predict(
     files = _files_of(images)
     with service(home) as client:
         parts = [
-            _asked(client, job_id, part, top_k=top_k, threshold=threshold, calibrated=calibrated)
+            client.predict(job_id, part, top_k=top_k, threshold=threshold, calibrated=calibrated)
             for part in _in_parts(files)
         ]
     predictions = [one for part in parts for one in part.predictions]
@@ -55,12 +54,6 @@ def predict(
     _show(predictions)
     if parts[0].temperature is not None:
         say(f"Probabilities under temperature {parts[0].temperature:.3g}.", file=sys.stderr)
-
-
-def _asked(
-    client: Client, job_id: str, files: Sequence[Path], *, top_k: int, threshold: float | None, calibrated: bool
-) -> PredictionsView:
-    return client.predict(job_id, list(files), top_k=top_k, threshold=threshold, calibrated=calibrated)
 
 
 def _files_of(paths: Sequence[Path]) -> list[Path]:
