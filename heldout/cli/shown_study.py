@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from heldout.cli.figures import NONE, clock, points
 from heldout.cli.figures import loss as loss_text
 from heldout.cli.screen import Table, say, say_prose
-from heldout.pictures.intervals import around_zero, reach_of
+from heldout.pictures.scales import around_zero, reach_of
 from heldout.remedy_words import words_of
 from heldout.words import percent
 

@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from heldout.markup import Markup, element, joined
 from heldout.pictures.axes import Box, sizes_chart, upright_grid
 from heldout.pictures.canvas import BETTER, INK, QUIET, WORSE, svg, text
-from heldout.pictures.intervals import around_zero, reach_of
 from heldout.pictures.picture import Picture
-from heldout.pictures.scales import Scale, tick_texts
+from heldout.pictures.scales import Scale, around_zero, reach_of, tick_texts
 from heldout.views.study import ArmView, CurvePointView, ForecastView, StudyView
 from heldout.words import percent
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from heldout.pictures.intervals import reach_of
-from heldout.pictures.scales import Scale, scale_of
+from heldout.pictures.scales import Scale, reach_of, scale_of
 from heldout.remedy_words import words_of
 from heldout.views.study import ArmView, DifferenceView, Interval
 from heldout.views.study_report import StudyReportView
