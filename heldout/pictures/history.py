@@ -28,20 +28,16 @@ def history_picture(epochs: Sequence[EpochView], diagnosis: DiagnosisView | None
     marks = {} if diagnosis is None else {"best": diagnosis.best_epoch, "worse from here": diagnosis.onset_epoch}
     known = {label: epoch for label, epoch in marks.items() if epoch is not None}
     title = f"{name}: training and validation"
-    panels = [
-        ("accuracy, %", _curve(epochs, _train_accuracy), _curve(epochs, _validation_accuracy)),
-        ("loss", _curve(epochs, lambda one: one.train_loss), _curve(epochs, lambda one: one.validation_loss)),
+    accuracies = (
+        _curve(epochs, lambda epoch: epoch.train_accuracy),
+        _curve(epochs, lambda epoch: epoch.validation_accuracy),
+    )
+    losses = (_curve(epochs, lambda epoch: epoch.train_loss), _curve(epochs, lambda epoch: epoch.validation_loss))
+    shown = [
+        _panel("accuracy, %", *accuracies, PANEL_LEFT[0], known, 100.0),
+        _panel("loss", *losses, PANEL_LEFT[1], known),
     ]
-    shown = [_panel(*panel, left, known) for panel, left in zip(panels, PANEL_LEFT, strict=True)]
-    return Picture(title, svg(WIDTH, HEIGHT, title, _legend(), *shown), _text(title, panels[1], known))
-
-
-def _train_accuracy(epoch: EpochView) -> float | None:
-    return None if epoch.train_accuracy is None else 100 * epoch.train_accuracy
-
-
-def _validation_accuracy(epoch: EpochView) -> float | None:
-    return None if epoch.validation_accuracy is None else 100 * epoch.validation_accuracy
+    return Picture(title, svg(WIDTH, HEIGHT, title, _legend(), *shown), _text(title, *losses, known))
 
 
 def _curve(epochs: Sequence[EpochView], figure: Figure) -> Curve:
@@ -58,12 +54,15 @@ def _scales(
     return Scale(1, max(last, 2), left, right), scale_of(late, bottom, top)
 
 
-def _panel(label: str, train: Curve, validation: Curve, left: int, marks: dict[str, int]) -> Markup:
+def _panel(
+    label: str, train: Curve, validation: Curve, left: int, marks: dict[str, int], factor: float = 1.0
+) -> Markup:
+    """factor: from figures to written numbers."""
     if not train and not validation:
         return text(f"{label}: nothing has been measured yet", left, TOP)
     box = Box(left, left + PANEL_WIDTH, TOP, BOTTOM)
     x, y = _scales(train, validation, box.left, box.right, BOTTOM, TOP)
-    parts = [box.frame(f"{label}, by epoch", y, epoch_columns(x))]
+    parts = [box.frame(f"{label}, by epoch", y, epoch_columns(x), factor=factor)]
     for row, (name, epoch) in enumerate(marks.items()):
         place = x.place(epoch)
         parts.append(element("line", x1=place, x2=place, y1=TOP, y2=BOTTOM, stroke=QUIET, stroke_dasharray="2 3"))
@@ -87,16 +86,15 @@ def _legend() -> Markup:
     )
 
 
-def _text(title: str, panel: tuple[str, Curve, Curve], marks: dict[str, int]) -> str:
+def _text(title: str, train: Curve, validation: Curve, marks: dict[str, int]) -> str:
     """The losses with characters: training above, validation below, on one scale."""
-    label, train, validation = panel
     if not train and not validation:
         return f"{title}\nNothing has been measured yet."
     x, y = _scales(train, validation, 0.0, 1.0, 1.0, 0.0)
     rows = [title]
     for name, points in (("training", train), ("validation", validation)):
         if points:
-            rows.append(f"{name} {label}")
+            rows.append(f"{name} loss")
             drawn = braille([points], x, y, COLUMNS, ROWS // 2)
             rows += [f"{_edge(y, place, len(drawn)):>9} ┤{row}" for place, row in enumerate(drawn)]
     first, last = f"{1}", f"{round(x.high)}"

@@ -4,32 +4,36 @@ from collections.abc import Sequence
 
 from heldout.markup import Markup, joined
 from heldout.views.study import StudyView
-from heldout.views.study_report import BandView, EpochBandView, ReportArmView, StudyReportView
+from heldout.views.study_report import EpochBandView, ReportArmView, StudyReportView
 from heldout.words import NONE, percent
-from models.reports.charts import curve_chart, epochs_axis, figures_axis, sizes_chart
+from models.reports.charts import Figure, curve_chart, epochs_axis, figures_axis, sizes_chart
 from models.reports.comparisons import arms_in_order, shown_name
 from models.reports.document import Block, Heading, Panel, Panels, Paragraph, Table
 from models.reports.figures import loss as loss_text
+
+# Title, factor from figures to written numbers, and the figures of training and of validation.
+MEASURES: tuple[tuple[str, float, Figure, Figure], ...] = (
+    ("right answers, %, by epoch", 100.0, lambda point: point.train_accuracy, lambda point: point.validation_accuracy),
+    ("loss, by epoch", 1.0, lambda point: point.train_loss, lambda point: point.validation_loss),
+)
 
 
 def course_blocks(report: StudyReportView) -> list[Block]:
     """A chart of accuracy and one of loss for each arm, on the same scales, and a table."""
     curves = [arm.curve for arm in report.arms]
     x = epochs_axis(curves)
-    accuracy = figures_axis(curves, (_train_accuracy, _validation_accuracy))
-    loss = figures_axis(curves, (_train_loss, _validation_loss))
-    if accuracy is None and loss is None:
+    scales = [figures_axis(curves, (train, validation)) for *_, train, validation in MEASURES]
+    if not any(scales):
         return []
     told = {arm.name: arm for arm in report.arms}
     arms = [(shown_name(report, arm), told[arm.name]) for arm in (report.study.arms[0], *arms_in_order(report))]
     panels = []
     for name, arm in arms:
-        charts: list[Markup] = []
-        if accuracy is not None and arm.curve:
-            figures, title = (_train_accuracy, _validation_accuracy), "right answers, %, by epoch"
-            charts.append(curve_chart(arm.curve, x, accuracy, *figures, title=title, factor=100.0))
-        if loss is not None and arm.curve:
-            charts.append(curve_chart(arm.curve, x, loss, _train_loss, _validation_loss, title="loss, by epoch"))
+        charts = [
+            curve_chart(arm.curve, x, y, train, validation, title=title, factor=factor)
+            for (title, factor, train, validation), y in zip(MEASURES, scales, strict=True)
+            if y is not None and arm.curve
+        ]
         if charts:
             panels.append(Panel(name, joined(*charts)))
     return [
@@ -129,19 +133,3 @@ def _rows_of(name: str, arm: ReportArmView) -> list[tuple[str, ...]]:
 def _mean_validation_loss(point: EpochBandView) -> float:
     assert point.validation_loss is not None
     return point.validation_loss.mean
-
-
-def _train_accuracy(point: EpochBandView) -> BandView | None:
-    return point.train_accuracy
-
-
-def _validation_accuracy(point: EpochBandView) -> BandView | None:
-    return point.validation_accuracy
-
-
-def _train_loss(point: EpochBandView) -> BandView | None:
-    return point.train_loss
-
-
-def _validation_loss(point: EpochBandView) -> BandView | None:
-    return point.validation_loss
