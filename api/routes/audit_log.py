@@ -11,6 +11,7 @@ from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import InvalidCursor
 from heldout.views.audit_log import AuditEntryView, AuditLogPage
+from heldout.views.base import view_of
 from models.store import audit_log
 from models.tables import AuditRow
 
@@ -42,13 +43,4 @@ def list_audit_log(
 
 def audit_entry_view(row: AuditRow) -> AuditEntryView:
     """The entry as its owner sees it."""
-    return AuditEntryView(
-        id=row.id,
-        object="audit_entry",
-        action=row.action,
-        subject=row.subject,
-        key_id=row.key_id,
-        address=row.address,
-        request_id=row.request_id,
-        created_at=row.created_at,
-    )
+    return view_of(AuditEntryView, row, object="audit_entry")

@@ -16,6 +16,7 @@ from api.http.routing import resource
 from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused
 from heldout.quotas import Quota
 from heldout.scopes import SCOPES, Scope
+from heldout.views.base import view_of
 from heldout.views.key import KeyPage, KeyView, NewKeyView
 from models.database import Session
 from models.store import keys, quotas
@@ -149,18 +150,9 @@ def revoke_key(
 
 def key_view(row: KeyRow) -> KeyView:
     """The key as its owner sees it."""
-    return KeyView(
-        id=row.id,
-        object="key",
-        scopes=row.scopes,
-        made_by=row.made_by,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        last_used_at=row.last_used_at,
-        revoked_at=row.revoked_at,
-    )
+    return view_of(KeyView, row, object="key")
 
 
 def new_key_view(row: KeyRow, text: str) -> NewKeyView:
     """A key that was just made, with its text."""
-    return NewKeyView(**key_view(row).model_dump(), key=text)
+    return view_of(NewKeyView, row, object="key", key=text)

@@ -12,6 +12,7 @@ from api.http.moments import Moment
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import InvalidParameter
+from heldout.views.base import view_of
 from heldout.views.usage import Bucket, Group, QuotaView, UsageBucket, UsageView
 from models.store import usage
 from models.usage import QuotaState, Used
@@ -71,11 +72,6 @@ def usage_view(
         object="usage",
         bucket=bucket,
         group_by=group_by,
-        data=[
-            UsageBucket(
-                start=one.start, key_id=one.key_id, kind=one.kind, jobs=one.jobs, slot_seconds=round(one.slot_s, 3)
-            )
-            for one in buckets
-        ],
-        quotas=[QuotaView(quota=one.quota, used=round(one.used, 3), allowed=one.allowed) for one in quotas],
+        data=[view_of(UsageBucket, one, slot_seconds=round(one.slot_s, 3)) for one in buckets],
+        quotas=[view_of(QuotaView, one, used=round(one.used, 3)) for one in quotas],
     )

@@ -1,7 +1,7 @@
 """What all views are made of: their base, and times."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer
 
@@ -10,6 +10,18 @@ class View(BaseModel):
     """Base of everything that the API answers."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)
+
+
+Answer = TypeVar("Answer", bound=View)
+
+
+def view_of(view: type[Answer], source: object, **given: Any) -> Answer:
+    """The view of a row or of a stored value: `given`, and every other field from the attribute of its name.
+
+    Parts of stored values become views in the same way.
+    """
+    values = {name: getattr(source, name) for name in view.model_fields if name not in given}
+    return view.model_validate(values | given, from_attributes=True)
 
 
 def as_json(model: BaseModel) -> dict[str, Any]:

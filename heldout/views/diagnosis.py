@@ -12,7 +12,7 @@ from heldout.intervals import wilson_interval
 from heldout.markup import table
 from heldout.stored.final import Figure, SplitResult
 from heldout.stored.gap import HeldOutName, Tally
-from heldout.views.base import View
+from heldout.views.base import View, view_of
 from heldout.views.request import RequestView
 from heldout.words import whole_percents
 
@@ -77,7 +77,7 @@ class GapBudgetView(View):
             train=_split_of(gap.train),
             validation=None if gap.validation is None else _split_of(gap.validation),
             test=_split_of(gap.test),
-            terms=[TermView(**vars(term)) for term in gap.terms],
+            terms=[view_of(TermView, term) for term in gap.terms],
         )
 
 
@@ -204,35 +204,17 @@ class DiagnosisView(View):
         Args:
             dataset_id: of the job's dataset; None where the service does not have it.
         """
-        return cls(
+        return view_of(
+            cls,
+            diagnosis,
             object="diagnosis",
-            verdict=diagnosis.verdict,
-            headline=diagnosis.headline,
-            summary=diagnosis.summary,
             certainty=certainty_of(diagnosis.confidence),
             causes=[_cause_of(one, diagnosis, dataset_id) for one in diagnosis.causes],
-            best_epoch=diagnosis.best_epoch,
-            onset_epoch=diagnosis.onset_epoch,
-            explanation=diagnosis.explanation,
             findings=[
-                FindingView(
-                    code=one.code,
-                    severity=one.severity,
-                    evidence=one.evidence,
-                    explanation=one.explanation,
-                    remedies=[_remedy_of(remedy, dataset_id) for remedy in one.remedies],
-                    explains=None if one.explains is None else ExplainedView(**vars(one.explains)),
-                    confidence=one.confidence,
-                )
+                view_of(FindingView, one, remedies=[_remedy_of(remedy, dataset_id) for remedy in one.remedies])
                 for one in diagnosis.findings
             ],
-            caveats=list(diagnosis.caveats),
             gap=None if diagnosis.gap is None else GapBudgetView.of(diagnosis.gap),
-            confidence=diagnosis.confidence,
-            calibration=None
-            if diagnosis.calibration is None
-            else CalibrationView(**diagnosis.calibration.model_dump()),
-            left_out=[LeftOutView(code=one.code, detail=one.detail) for one in diagnosis.left_out],
         )
 
 
@@ -242,11 +224,11 @@ def _cause_of(cause: Cause, diagnosis: Diagnosis, dataset_id: str | None) -> Cau
     requests = (_remedy_of(remedy, dataset_id).request for remedy in remedies)
     after = None if cause.figure_after is None else FigureAfterView.of(cause.figure_after)
     request = next((one for one in requests if one is not None), None)
-    return CauseView(**{**vars(cause), "figure_after": after, "request": request})
+    return view_of(CauseView, cause, figure_after=after, request=request)
 
 
 def _remedy_of(remedy: Remedy, dataset_id: str | None) -> RemedyView:
     request = None
     if remedy.mend is not None and dataset_id is not None:
         request = RequestView(method="POST", path=f"/v1/datasets/{dataset_id}/versions", body=remedy.mend)
-    return RemedyView(name=remedy.name, reason=remedy.reason, patch=remedy.patch, request=request)
+    return view_of(RemedyView, remedy, request=request)

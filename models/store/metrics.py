@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from heldout.stored.final import FinalView
+from heldout.views.base import view_of
 from heldout.views.job import BestEpochView, JobCurveView, SummaryView
 from models.reports.curves import EpochFigures
 from models.tables import AttemptRow, EpochRow, JobRow, ResultRow
@@ -85,8 +86,4 @@ def best_epochs_of(session: Session, job_id: str) -> SummaryView:
 
 
 def _epoch_view(row: EpochRow | None) -> BestEpochView | None:
-    if row is None:
-        return None
-    return BestEpochView(
-        epoch=row.epoch, validation_loss=row.validation_loss, validation_accuracy=row.validation_accuracy
-    )
+    return None if row is None else view_of(BestEpochView, row)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from heldout.views.base import view_of
 from heldout.views.study import ArmFiguresView, DifferenceView, IntervalsView, TestFiguresView
 from models.studies.comparing import Comparison, answers, losses, mean_of
 from models.studies.state import Scores
@@ -41,10 +42,7 @@ def difference_view(comparison: Comparison, error: float) -> DifferenceView:
 
 def test_figures(runs: Sequence[Scores]) -> TestFiguresView:
     """Means on the test split, over the trainings of an arm."""
-    figures = validation_figures(runs, None)
-    return TestFiguresView(
-        loss=figures.loss, accuracy=figures.accuracy, count=len(runs[0].images), intervals=figures.intervals
-    )
+    return view_of(TestFiguresView, validation_figures(runs, None), count=len(runs[0].images))
 
 
 def _within_one(interval: tuple[float, float]) -> tuple[float, float]:

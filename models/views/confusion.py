@@ -2,6 +2,7 @@
 
 from heldout.stored.evaluation import SplitScores as StoredSplit
 from heldout.stored.evaluation import StoredEvaluation
+from heldout.views.base import view_of
 from heldout.views.confusion import MAX_MATRIX_CLASSES, ClassScores, ConfusionView, Mistake, SplitScores
 from models.views.dataset import thumbnail_of
 
@@ -34,18 +35,17 @@ def _split_view(
     return SplitScores(
         confusion=[list(row) for row in split.confusion] if len(classes) <= MAX_MATRIX_CLASSES else [],
         per_class=[
-            ClassScores(label=classes[place], gap=gap(place), **scores.model_dump())
+            view_of(ClassScores, scores, label=classes[place], gap=gap(place))
             for place, scores in enumerate(split.per_class)
         ],
         calibration_error=split.calibration_error,
         mistakes=[
-            Mistake(
-                index=one.index,
-                member=one.member,
+            view_of(
+                Mistake,
+                one,
                 thumbnail=thumbnail_of(dataset_id, one.index),
                 label=classes[one.label],
                 answer=classes[one.answer],
-                probability=one.probability,
             )
             for one in split.mistakes
         ],

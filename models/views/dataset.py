@@ -1,6 +1,7 @@
 """A dataset's row as its view."""
 
 from heldout.dataset_lifecycle import DatasetStatus
+from heldout.views.base import view_of
 from heldout.views.dataset import DatasetView
 from models.tables import DatasetRow
 
@@ -13,26 +14,14 @@ def dataset_view(row: DatasetRow, *, with_changes: bool = True) -> DatasetView:
     derived_from = row.derived_from
     if derived_from is not None:
         derived_from = {**derived_from, "changes": row.changes if with_changes else None}
-    return DatasetView.model_validate(
-        {
-            "id": row.id,
-            "object": "dataset",
-            "name": row.name,
-            "version": row.version,
-            "status": row.status,
-            "shape": row.shape,
-            "dtype": row.dtype,
-            "range": row.value_range,
-            "classes": row.classes,
-            "splits": row.splits,
-            "sha256": row.sha256 if row.status == DatasetStatus.READY else None,
-            "size_bytes": row.size_bytes,
-            "bundled": row.owner is None,
-            "error": row.error,
-            "created_at": row.created_at,
-            "description": row.description,
-            "derived_from": derived_from,
-        }
+    return view_of(
+        DatasetView,
+        row,
+        object="dataset",
+        range=row.value_range,
+        sha256=row.sha256 if row.status == DatasetStatus.READY else None,
+        bundled=row.owner is None,
+        derived_from=derived_from,
     )
 
 

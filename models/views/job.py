@@ -2,18 +2,10 @@
 
 from sqlalchemy.orm import load_only
 
-from heldout.lifecycle import StopReason, shown_status
+from heldout.lifecycle import shown_status
 from heldout.spec import JobSpec
-from heldout.views.job import (
-    DatasetReference,
-    EngineView,
-    JobCurveView,
-    JobErrorView,
-    JobView,
-    ListedJobView,
-    Progress,
-    SummaryView,
-)
+from heldout.views.base import view_of
+from heldout.views.job import DatasetReference, JobCurveView, JobView, ListedJobView, Progress
 from models.plans import plan_of
 from models.specs import training_spec_of
 from models.tables import DatasetRow, JobRow
@@ -33,29 +25,20 @@ JOB_VIEW_ONLY = (
 def job_view(job: JobRow, dataset: DatasetRow) -> JobView:
     """The job as clients see it. Raises SpecUnreadable."""
     spec = training_spec_of(job)
-    return JobView(
-        id=job.id,
+    return view_of(
+        JobView,
+        job,
         object="job",
-        name=job.name,
         status=shown_status(job.status, job.request),
-        stop_reason=StopReason(job.stop_reason) if job.stop_reason else None,
+        stop_reason=job.stop_reason or None,
         spec=spec,
         dataset=dataset_reference(dataset),
         parameters=job.parameters or 0,
         trainable_parameters=_trainable_parameters(spec, job, dataset),
-        progress=Progress(epoch=job.epoch, epochs=job.epochs, eta_s=job.eta_s),
-        summary=SummaryView.model_validate(job.summary or {}),
-        attempt=job.attempt,
-        failures=job.failures,
-        error=JobErrorView.model_validate(job.error) if job.error else None,
-        retry_of=job.retry_of,
-        study_id=job.study_id,
-        engine=EngineView.model_validate(job.engine) if job.engine else None,
-        version=job.version,
-        created_at=job.created_at,
-        queued_at=job.queued_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
+        progress=view_of(Progress, job),
+        summary=job.summary or {},
+        error=job.error or None,
+        engine=job.engine or None,
     )
 
 
@@ -63,9 +46,7 @@ def listed_job_view(
     job: JobRow, dataset: DatasetRow, *, curve: JobCurveView | None, queue_position: int | None
 ) -> ListedJobView:
     """The job as a list shows it. Raises SpecUnreadable."""
-    view = job_view(job, dataset)
-    fields = {name: getattr(view, name) for name in JobView.model_fields}
-    return ListedJobView(**fields, curve=curve, queue_position=queue_position)
+    return view_of(ListedJobView, job_view(job, dataset), curve=curve, queue_position=queue_position)
 
 
 def _trainable_parameters(spec: JobSpec, job: JobRow, dataset: DatasetRow) -> int | None:
@@ -75,4 +56,4 @@ def _trainable_parameters(spec: JobSpec, job: JobRow, dataset: DatasetRow) -> in
 
 def dataset_reference(dataset: DatasetRow) -> DatasetReference:
     """The dataset as a job or an audit names it."""
-    return DatasetReference(id=dataset.id, name=dataset.name, version=dataset.version)
+    return view_of(DatasetReference, dataset)

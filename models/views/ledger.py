@@ -1,19 +1,10 @@
 """Counted reads of held-out labels as their view."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import cast
 
 from heldout.ledger import HELD_OUT, NO_EPOCH, SplitReads, explanation_of, explanation_of_folds
-from heldout.views.event import SubjectView
-from heldout.views.ledger import (
-    HeldOutSplit,
-    LabelReadPage,
-    LabelReadView,
-    LedgerSplitsView,
-    LedgerView,
-    SplitReadsView,
-)
+from heldout.views.base import view_of
+from heldout.views.ledger import LabelReadPage, LabelReadView, LedgerSplitsView, LedgerView, SplitReadsView
 from models.tables import DatasetRow, LabelReadRow
 from models.views.job import dataset_reference
 
@@ -43,11 +34,12 @@ def ledger_view(
         fold_reads=fold_reads,
         splits=LedgerSplitsView(
             **{
-                name: SplitReadsView(
+                name: view_of(
+                    SplitReadsView,
+                    totals[name],
                     sha256=splits[name].get("sha256"),
                     images=splits[name]["count"],
                     earlier_reads=earlier[name],
-                    **asdict(totals[name]),
                 )
                 for name in HELD_OUT
             }
@@ -62,14 +54,11 @@ def ledger_view(
 
 
 def _read_view(row: LabelReadRow) -> LabelReadView:
-    return LabelReadView(
-        id=row.id,
+    return view_of(
+        LabelReadView,
+        row,
         object="label_read",
-        split=cast(HeldOutSplit, row.split),
-        subject=SubjectView(object=row.subject_object, id=row.subject_id),
-        fold=row.fold,
+        subject={"object": row.subject_object, "id": row.subject_id},
         epoch=None if row.epoch == NO_EPOCH else row.epoch,
         what=row.what.value,
-        dataset_id=row.dataset_id,
-        created_at=row.created_at,
     )

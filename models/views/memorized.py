@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from heldout.views.base import view_of
 from heldout.views.memorized import MemorizedImageView, MemorizedPage
 from models.memorized import HardImages
 from models.views.dataset import thumbnail_of
@@ -33,13 +34,12 @@ def memorized_page(found: HardImages | None, classes: Sequence[str], dataset_id:
     return MemorizedPage(
         object="list",
         data=[
-            MemorizedImageView(
-                index=image.index,
-                member=image.member,
+            view_of(
+                MemorizedImageView,
+                image,
                 thumbnail=thumbnail_of(dataset_id, image.index),
                 label=classes[image.label],
                 answer=classes[image.answer],
-                loss_sum=image.loss_sum,
                 loss_mean=image.loss_sum / max(1, found.epochs),
             )
             for image in found.images

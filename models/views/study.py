@@ -5,34 +5,36 @@ from pydantic import ValidationError
 from heldout.errors import SpecUnreadable
 from heldout.headlines.studies import describe_study
 from heldout.json_pointer import pointer_to
+from heldout.views.base import view_of
 from heldout.views.study import StudyView
 from models.studies.waiting import describe_wait
 from models.tables import DatasetRow, StudyRow
 from models.views.job import dataset_reference
 
-# Columns and parts of `found` and `plan` with the name of a field of the view.
-_COLUMNS = ("id", "name", "kind", "status", "spec", "remedies", "error", "version")
-_TIMES = ("created_at", "started_at", "finished_at")
+# Parts of `found` with the name of a field of the view.
 _FOUND = ("arms", "conclusion", "ensemble", "sizes", "forecast", "no_forecast", "progress", "ledger")
 
 
 def study_view(study: StudyRow, dataset: DatasetRow) -> StudyView:
     """The study as clients see it. Raises SpecUnreadable."""
     plan = study.plan
-    values = {
-        **{name: getattr(study, name) for name in (*_COLUMNS, *_TIMES)},
-        **{name: study.found.get(name) for name in _FOUND},
-        "object": "study",
-        "dataset": dataset_reference(dataset),
-        "job": study.base_job,
-        "metadata": study.user_metadata,
-        "seeds": plan["seeds"],
-        "splits": "fixed" if plan["folds"] is None else "resampled",
-        "waits_for": describe_wait(plan, f"{dataset.name}@{dataset.version}") if study.finished_at is None else None,
-        "budget": {"jobs": plan["max_jobs"], "seconds": plan["max_seconds"]},
-    }
+    waits_for = describe_wait(plan, f"{dataset.name}@{dataset.version}") if study.finished_at is None else None
     try:
-        view = StudyView.model_validate(values)
+        view = view_of(
+            StudyView,
+            study,
+            **{name: study.found.get(name) for name in _FOUND},
+            object="study",
+            dataset=dataset_reference(dataset),
+            job=study.base_job,
+            metadata=study.user_metadata,
+            seeds=plan["seeds"],
+            splits="fixed" if plan["folds"] is None else "resampled",
+            waits_for=waits_for,
+            budget={"jobs": plan["max_jobs"], "seconds": plan["max_seconds"]},
+            headline="",
+            summary="",
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise SpecUnreadable(study.id, f"{pointer_to(first['loc'])}: {first['msg']}") from error

@@ -4,10 +4,10 @@ from typing import Literal
 
 from heldout.stored.suspects import SplitLabels, StoredSuspects, Suspect, SuspectsSummary, WrongLabels
 from heldout.views.audit import LabelCheckView
+from heldout.views.base import view_of
 from heldout.views.job import JobErrorView
 from heldout.views.suspects import (
     ClassLabelsView,
-    PlantedLabelsView,
     SearchView,
     SplitLabelsView,
     SuspectsView,
@@ -57,16 +57,11 @@ def ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int, limit
         verdict="split_disagrees" if stored.disagreeing_split else stored.verdict,
         wrong=_wrong_view(stored.wrong, stored.images) if stored.wrong is not None and stored.can_tell else None,
         splits={split: _split_view(found) for split, found in stored.splits.items()} if stored.can_tell else None,
-        search=SearchView(
-            networks=stored.networks,
-            trained_on=stored.trained_on,
-            seen_as=stored.seen_as,
-            agreement=stored.agreement,
-            planted=None if stored.planted is None else PlantedLabelsView.model_validate(stored.planted.model_dump()),
+        search=view_of(
+            SearchView,
+            stored,
             classes=[
-                ClassLabelsView(
-                    name=classes[known.label], images=known.images, agreement=known.agreement, found=known.found
-                )
+                view_of(ClassLabelsView, known, name=classes[known.label])
                 for known in sorted(stored.classes, key=lambda known: known.agreement)
             ],
         ),
@@ -145,24 +140,23 @@ def _next_step(stored: StoredSuspects) -> str:
 
 
 def _wrong_view(wrong: WrongLabels, images: int) -> WrongLabelsView:
-    return WrongLabelsView(count=wrong.count, share=wrong.count / max(1, images), low=wrong.low, high=wrong.high)
+    return view_of(WrongLabelsView, wrong, share=wrong.count / max(1, images))
 
 
 def _split_view(found: SplitLabels) -> SplitLabelsView:
-    return SplitLabelsView(images=found.images, **_wrong_view(found, found.images).model_dump())
+    return view_of(SplitLabelsView, found, share=found.count / max(1, found.images))
 
 
 def _suspect_view(dataset: DatasetRow, stored: StoredSuspects, rank: int, one: Suspect) -> SuspectView:
     classes = dataset.classes or []
-    return SuspectView.model_validate(
-        {
-            **one.model_dump(exclude={"label", "suggested"}),
-            "rank": rank,
-            "label": classes[one.label],
-            "suggested": classes[one.suggested],
-            "probability": one.probability if stored.can_tell else None,
-            "thumbnail": thumbnail_of(dataset.id, one.index),
-        }
+    return view_of(
+        SuspectView,
+        one,
+        rank=rank,
+        label=classes[one.label],
+        suggested=classes[one.suggested],
+        probability=one.probability if stored.can_tell else None,
+        thumbnail=thumbnail_of(dataset.id, one.index),
     )
 
 

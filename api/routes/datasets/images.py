@@ -11,6 +11,7 @@ from api.http.routing import resource
 from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, InvalidParameter, StorageUnavailable
 from heldout.stored.evaluation import SplitName
+from heldout.views.base import view_of
 from heldout.views.dataset_images import DatasetImagePage, DatasetImageView
 from models.blobs import BlobMissing
 from models.dataset_images import images_of_split
@@ -52,11 +53,11 @@ def list_images(
     return DatasetImagePage(
         object="list",
         data=[
-            DatasetImageView(
-                index=one.index,
+            view_of(
+                DatasetImageView,
+                one,
                 split=split,
                 label=classes[one.label],
-                member=one.member,
                 thumbnail=thumbnail_of(row.id, one.index),
             )
             for one in shown
