@@ -13,8 +13,16 @@ from heldout.cost import Speed
 from heldout.errors import SpecUnreadable
 from heldout.kinds import KINDS_IN_SLOTS, JobKind
 from heldout.lifecycle import JobStatus
-from heldout.playing_claims import OwnersQueue, RunningJob, seconds_until_start
-from heldout.queueing import EndedJob, Pace, most_at_once, pace_of, remaining_s
+from heldout.queueing import (
+    EndedJob,
+    OwnersQueue,
+    Pace,
+    RunningJob,
+    most_at_once,
+    pace_of,
+    remaining_s,
+    seconds_until_start,
+)
 from heldout.quotas import Bounds, Quota, bound_of
 from heldout.spec import JobSpec
 from models.specs import spec_of

@@ -23,7 +23,7 @@ from heldout.fair_share import (
     turn_of,
     used_at,
 )
-from heldout.playing_claims import OwnersQueue, RunningJob, seconds_until_start
+from heldout.queueing import OwnersQueue, RunningJob, seconds_until_start
 
 NOW_S = 1_800_000_000.0
 HOUR_S = 3600.0
@@ -149,6 +149,20 @@ def _is_foretold_well(draw: Random) -> bool:
     own = [at_s for at_s, name in service.claims[before:] if name == owner]
     began_s = own[len(ahead)] - asked_s
     return told_s is not None and began_s / 2 - 1 <= told_s <= began_s * 2 + 1
+
+
+def test_starts_are_foretold_with_many_owners_and_slots():
+    draw, names = Random(5), [str(number) for number in range(100)]
+    service = Service(32, dict.fromkeys(names, 1.0))
+    service.standings = {name: Standing(1.0, draw.uniform(0, 5000), NOW_S) for name in names}
+    jobs_s = {name: [draw.uniform(50, 150) for _ in range(20)] for name in names}
+    jobs_s["0"] = [100.0] * 10
+    queues = {name: OwnersQueue(service.standings[name], len(jobs_s[name]), jobs_s[name]) for name in names}
+    told_s = seconds_until_start([], "0", queues, slots=32, now_s=NOW_S)
+    service.queues = {name: deque(jobs_s[name]) for name in names}
+    service.submit("0", 1.0)
+    service.go_on(1e6)
+    assert told_s == pytest.approx([at_s for at_s, owner in service.claims if owner == "0"][10], rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,17 @@
 import pytest
 
 from heldout.fair_share import Standing
-from heldout.playing_claims import OwnersQueue, RunningJob, seconds_until_start
 from heldout.queueing import (
     ASSUMED_AROUND_EPOCHS_S,
     ASSUMED_RUNTIME_S,
     EndedJob,
+    OwnersQueue,
     Pace,
+    RunningJob,
     most_at_once,
     pace_of,
     remaining_s,
+    seconds_until_start,
 )
 
 
