@@ -127,13 +127,13 @@ class Kind:
     """One kind of background work."""
 
     spec: type[WorkSpec]  # what the job is asked to do
-    devices: frozenset[Device]  # that its jobs may have
-    is_listed: bool  # whether clients see its jobs under /v1/jobs
-    events_about: SubjectObject | None  # what its events tell owners of; None where no stream and no webhook has them
-    takes_slot: bool  # whether its jobs take one of a worker's slots; others run beside them, one at a time
-    is_check: bool  # whether its jobs look at data only: these leave part of the slots to others
-    memory_bytes: int | None  # that each of its jobs takes; None where that depends on what it is asked to do
     success_message: str  # of the event of its success
+    devices: frozenset[Device] = frozenset({"cpu"})  # that its jobs may have
+    is_listed: bool = False  # whether clients see its jobs under /v1/jobs
+    events_about: SubjectObject | None = None  # what its events tell owners of; None where no stream has them
+    takes_slot: bool = True  # whether its jobs take one of a worker's slots; others run beside them, one at a time
+    is_check: bool = False  # whether its jobs look at data only: these leave part of the slots to others
+    memory_bytes: int | None = None  # that each of its jobs takes; None where that depends on what it is asked to do
 
 
 KINDS: Mapping[JobKind, Kind] = {
@@ -142,36 +142,22 @@ KINDS: Mapping[JobKind, Kind] = {
         devices=frozenset({"auto", "cpu", "gpu"}),
         is_listed=True,
         events_about=SubjectObject.JOB,
-        takes_slot=True,
-        is_check=False,
-        memory_bytes=None,
         success_message="Trained and measured.",
     ),
     JobKind.INGEST: Kind(
         spec=IngestSpec,
-        devices=frozenset({"cpu"}),
-        is_listed=False,
-        events_about=None,
-        takes_slot=True,
         is_check=True,
         memory_bytes=CHECK_BYTES,
         success_message="Ingested.",
     ),
     JobKind.DERIVE: Kind(
         spec=DeriveSpec,
-        devices=frozenset({"cpu"}),
-        is_listed=False,
-        events_about=None,
-        takes_slot=True,
         is_check=True,
         memory_bytes=CHECK_BYTES,
         success_message="Derived.",
     ),
     JobKind.RELATE: Kind(
         spec=RelateSpec,
-        devices=frozenset({"cpu"}),
-        is_listed=False,
-        events_about=None,
         takes_slot=False,
         is_check=True,
         memory_bytes=CHECK_BYTES,
@@ -179,52 +165,26 @@ KINDS: Mapping[JobKind, Kind] = {
     ),
     JobKind.SUSPECT: Kind(
         spec=SuspectSpec,
-        devices=frozenset({"cpu"}),
-        is_listed=False,
-        events_about=None,
-        takes_slot=True,
         is_check=True,
         memory_bytes=SUSPECTS_BYTES,
         success_message="Suspected labels found.",
     ),
     JobKind.EVALUATE: Kind(
         spec=EvaluateSpec,
-        devices=frozenset({"cpu"}),
-        is_listed=False,
-        events_about=None,
-        takes_slot=True,
-        is_check=False,
-        memory_bytes=None,
         success_message="Measured on test.",
     ),
     JobKind.EXPORT: Kind(
         spec=ExportSpec,
-        devices=frozenset({"cpu"}),
-        is_listed=False,
-        events_about=None,
-        takes_slot=True,
-        is_check=False,
-        memory_bytes=None,
         success_message="Exported and proven.",
     ),
     JobKind.CHECK_MODEL: Kind(
         spec=CheckModelSpec,
-        devices=frozenset({"cpu"}),
-        is_listed=False,
-        events_about=None,
-        takes_slot=True,
         is_check=True,
-        memory_bytes=None,
         success_message="Read.",
     ),
     JobKind.MEASURE: Kind(
         spec=MeasureSpec,
-        devices=frozenset({"cpu"}),
-        is_listed=False,
         events_about=SubjectObject.EVALUATION,
-        takes_slot=True,
-        is_check=False,
-        memory_bytes=None,
         success_message="Measured on every split.",
     ),
 }
