@@ -10,48 +10,18 @@ from heldout.kinds import CheckModelSpec
 from heldout.memory import MemoryKill
 from heldout.model_facts import ModelFacts
 from heldout.model_lifecycle import ModelRejectionCode
-from heldout.settings import Settings
 from models.store import models
-from models.store.claims import Claimed
-from worker.machine.cores import JobCores
-from worker.machine.memory_budget import MemoryBudget
-from worker.machine.scratch import Scratch
 from worker.supervision.foreign_attempt import ForeignAttempt
 from worker.supervision.foreign_process import ForeignProcess
-from worker.supervision.lease import AttemptLease
 from worker.supervision.memory_watch import told_of_cause
 
 log = structlog.get_logger()
 
 
-class CheckModelAttempt(ForeignAttempt):
+class CheckModelAttempt(ForeignAttempt[CheckModelSpec]):
     """The first reading of an uploaded model."""
 
     what = "The check of the model"
-    remedy = "Upload a smaller model."
-
-    def __init__(
-        self,
-        claimed: Claimed,
-        spec: CheckModelSpec,
-        lease: AttemptLease,
-        *,
-        settings: Settings,
-        scratch: Scratch,
-        memory: MemoryBudget,
-        cores: JobCores,
-    ) -> None:
-        super().__init__(
-            claimed,
-            lease,
-            key=spec.key,
-            max_runtime_s=spec.max_runtime_s,
-            settings=settings,
-            scratch=scratch,
-            memory=memory,
-            cores=cores,
-        )
-        self._spec = spec
 
     def start(self, model: Path, memory_bytes: int, in_use: ExitStack) -> ForeignProcess:
         return ForeignProcess(
@@ -60,13 +30,13 @@ class CheckModelAttempt(ForeignAttempt):
             {"model": model},
             self.written,
             memory_bytes=memory_bytes,
-            wall_s=int(self.max_runtime_s),
+            wall_s=int(self.spec.max_runtime_s),
         )
 
     def settle(self, kind: str, content: Any) -> None:
         if kind == "facts":
             facts = ModelFacts.model_validate(content)
-            self.lease.settle(lambda session: models.mark_ready(session, self.lease.held, self._spec.model, facts))
+            self.lease.settle(lambda session: models.mark_ready(session, self.lease.held, self.spec.model, facts))
         elif kind == "refused":
             self._reject(ModelRejectionCode(content["code"]), str(content["detail"])[:2000])
         elif kind == "out_of_memory":
@@ -81,7 +51,7 @@ class CheckModelAttempt(ForeignAttempt):
         self._reject(ModelRejectionCode.UPLOAD_MISSING, "The file is not in the blob store. Upload it again.")
 
     def settle_late(self) -> None:
-        detail = f"The check took longer than the limit of {self.max_runtime_s:.0f} s. Upload a smaller model."
+        detail = f"The check took longer than the limit of {self.spec.max_runtime_s:.0f} s. Upload a smaller model."
         self._reject(ModelRejectionCode.TIMED_OUT, detail)
 
     def settle_kill(self, kill: MemoryKill) -> None:
@@ -91,7 +61,7 @@ class CheckModelAttempt(ForeignAttempt):
             super().settle_kill(kill)
 
     def _reject(self, code: ModelRejectionCode, detail: str) -> None:
-        log.info("model_rejected", model_id=self._spec.model, code=code.value)
+        log.info("model_rejected", model_id=self.spec.model, code=code.value)
         error = {"code": code.value, "detail": detail}
         self.lease.settle(lambda session: models.reject(session, self.lease.held, error))
-        self.lease.forget([self._spec.key])
+        self.lease.forget([self.spec.key])

@@ -1,6 +1,5 @@
 """One attempt at an ingest or at a derived version: starts its process, stores what it made, settles the dataset."""
 
-import shutil
 import signal
 import time
 from contextlib import ExitStack
@@ -10,30 +9,22 @@ from typing import assert_never
 import structlog
 
 from heldout.dataset_lifecycle import RejectionCode
-from heldout.errors import QuotaExceeded, StorageUnavailable
+from heldout.errors import QuotaExceeded
 from heldout.errors.lost import Damaged
 from heldout.kinds import DeriveSpec, IngestSpec
 from heldout.lifecycle import JobStatus
-from heldout.settings import Settings
 from heldout.stored.audit import StoredAudit
 from models.arrays import FILES
-from models.blobs import BlobMissing
 from models.database import Session
 from models.file_names import MEMBERS_FILE
 from models.relations import FILE_NAME as RELATIONS_FILE
 from models.store import differences, file_digests, ingests, suspects
-from models.store.claims import Claimed
 from models.store.ingests import IngestedContent
 from worker.ingest.limits import Limits
 from worker.ingest.process.parent import DeriveProcess, IngestProcess
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
-from worker.machine.memory_budget import MemoryBudget
-from worker.machine.scratch import Scratch
-from worker.messages import StopCause
-from worker.supervision.attempt_files import AttemptFiles, Interrupted
-from worker.supervision.lease import AttemptLease
-from worker.supervision.memory_watch import MemoryWatch, settle_kill
+from worker.supervision.attempt import Attempt
 
 log = structlog.get_logger()
 
@@ -41,130 +32,96 @@ log = structlog.get_logger()
 OWN_FILES = (StoredAudit.file_name, MEMBERS_FILE, RELATIONS_FILE, "preview")
 
 
-class IngestAttempt:
-    """Runs in one thread of the worker, as a training's attempt does."""
+class IngestAttempt(Attempt[IngestSpec | DeriveSpec]):
+    """Makes a dataset of an upload, or of another version."""
 
-    def __init__(
-        self,
-        claimed: Claimed,
-        spec: IngestSpec | DeriveSpec,
-        lease: AttemptLease,
-        *,
-        settings: Settings,
-        scratch: Scratch,
-        memory: MemoryBudget,
-    ) -> None:
-        self._claimed = claimed
-        self._spec = spec
-        self._lease = lease
-        self._settings = settings
-        self._scratch = scratch
-        self._memory = memory
-        self._watch = MemoryWatch(memory, claimed)
-        self._files = AttemptFiles(lease, settings)
-        self._folder = Path()
+    what = "The ingest"
 
-    def run(self) -> None:
-        """Make the dataset. When this returns the job is settled, or another worker has it; it never raises."""
-        with self._lease as lease, ExitStack() as in_use:
-            self._folder = self._scratch.attempt(lease.held.job_id, lease.held.attempt)
-            in_use.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            try:
-                self._make(in_use)
-            except Interrupted as interrupted:
-                self._stop(interrupted.requested)
-            except BlobMissing:
-                self._reject(_missing(self._spec))
-            except Damaged as damaged:
-                self._reject(Rejection(RejectionCode.DATASET_DAMAGED, damaged.detail))
-            except Rejection as rejection:
-                crashed = rejection.code is RejectionCode.CRASHED
-                kill = self._watch.kill_of(-signal.SIGKILL) if crashed else None
-                if kill is not None and not kill.is_cause:
-                    settle_kill(lease, kill, self._memory.total_bytes, what="The ingest")
-                elif rejection.is_retryable:
-                    lease.fail(rejection.code, rejection.detail)
-                else:
-                    self._reject(rejection)
-            except StorageUnavailable:
-                lease.fail(RejectionCode.STORAGE_UNAVAILABLE, "The blob store does not answer or is full.")
+    def work(self, in_use: ExitStack) -> None:
+        try:
+            self._make(in_use)
+        except Rejection as rejection:
+            crashed = rejection.code is RejectionCode.CRASHED
+            kill = self.watch.kill_of(-signal.SIGKILL) if crashed else None
+            if kill is not None and not kill.is_cause:
+                self.settle_kill(kill)
+            elif rejection.is_retryable:
+                self.lease.fail(rejection.code, rejection.detail)
+            else:
+                self._reject(rejection)
+
+    def settle_missing(self) -> None:
+        self._reject(_missing(self.spec))
+
+    def settle_damaged(self, damaged: Damaged) -> None:
+        self._reject(Rejection(RejectionCode.DATASET_DAMAGED, damaged.detail))
 
     def _make(self, in_use: ExitStack) -> None:
-        target = self._folder / "dataset"
+        target = self.folder / "dataset"
         limits = Limits(
-            upload_bytes=self._settings.max_upload_bytes,
-            normalised_bytes=self._settings.max_normalised_bytes,
-            wall_s=int(self._spec.max_runtime_s),
+            upload_bytes=self.settings.max_upload_bytes,
+            normalised_bytes=self.settings.max_normalised_bytes,
+            wall_s=int(self.spec.max_runtime_s),
         )
-        self._watch.begin()
+        self.watch.begin()
         with self._process(target, limits, in_use) as process:
             report = self._followed(process)
         self._store(report, target)
 
     def _process(self, target: Path, limits: Limits, in_use: ExitStack) -> IngestProcess | DeriveProcess:
         """The process that makes the dataset. What it reads stays in use as long as `in_use` does."""
-        match self._spec:
+        match self.spec:
             case IngestSpec() as spec:
                 return IngestProcess(self._upload(spec.upload), spec.dataset, target, limits)
             case DeriveSpec() as spec:
-                content = self._files.open_dataset(spec.base_sha256, in_use.enter_context)
-                names = self._files.fetch_names(spec.base, self._folder)
-                different = self._lease.read(lambda session: differences.find(session, spec.base))
+                content = self.files.open_dataset(spec.base_sha256, in_use.enter_context)
+                names = self.files.fetch_names(spec.base, self.folder)
+                different = self.lease.read(lambda session: differences.find(session, spec.base))
                 return DeriveProcess(content, names, spec, target, limits, different)
             case unknown:
                 assert_never(unknown)
 
     def _upload(self, key: str) -> Path:
         """The upload as a file: the blob itself where blobs are local, else a copy."""
-        expected = self._lease.read(lambda session: file_digests.find(session, key))
+        expected = self.lease.read(lambda session: file_digests.find(session, key))
         if expected is not None:
-            self._lease.blobs.require_whole(key, expected)
-        in_place = self._lease.blobs.local_folder(key)
+            self.lease.blobs.require_whole(key, expected)
+        in_place = self.lease.blobs.local_folder(key)
         if in_place is not None:
             return in_place
-        copy = self._folder / "upload"
-        self._lease.blobs.fetch(key, copy, watch=self._lease.require)
+        copy = self.folder / "upload"
+        self.lease.blobs.fetch(key, copy, watch=self.lease.require)
         return copy
 
     def _followed(self, process: IngestProcess | DeriveProcess) -> Report:
         """The report of the process. Raises Interrupted if the job was cancelled or is given back, Rejection."""
         while True:
-            self._lease.require()
-            wanted = self._lease.requested_stop(out_of_time=False)  # the process has a limit of its own
-            if wanted is not None:
-                raise Interrupted(wanted)
-            self._watch.look(process.pid)
+            self.look_after(process.pid)  # the process has a limit of its own
             message = process.receive(0.1)
             if isinstance(message, Report):
                 return message
-
-    def _stop(self, requested: StopCause) -> None:
-        if requested is StopCause.RELEASE:
-            self._lease.release()
-        else:
-            self._lease.stop_as_requested()
 
     def _store(self, report: Report, target: Path) -> None:
         began = time.monotonic()
         dataset_id: str = self._dataset_id
         own = {path.relative_to(target): path for name in OWN_FILES for path in _files_in(target / name)}
         try:
-            self._lease.persist(
+            self.lease.persist(
                 lambda session: ingests.reserve_content(
                     session,
-                    self._lease.held,
+                    self.lease.held,
                     dataset_id,
                     report.sha256,
                     size_bytes=report.size_bytes,
                     beside_bytes=sum(path.stat().st_size for path in own.values()),
-                    bounds=self._settings.quotas,
+                    bounds=self.settings.quotas,
                 )
             )
         except QuotaExceeded as refused:
             raise Rejection(RejectionCode.QUOTA_EXCEEDED, refused.detail) from refused
         files = {f"datasets/{report.sha256}/{name}": target / name for name in FILES}
         files |= {f"datasets/{dataset_id}/{path.as_posix()}": file for path, file in own.items()}
-        digests = self._files.store(files)
+        digests = self.files.store(files)
         ingested = IngestedContent(
             sha256=report.sha256,
             size_bytes=report.size_bytes,
@@ -177,28 +134,28 @@ class IngestAttempt:
         )
 
         def settled(session: Session) -> JobStatus:
-            status = ingests.mark_ready(session, self._lease.held, dataset_id, ingested, digests)
-            if status is JobStatus.SUCCEEDED and self._settings.check_labels:
+            status = ingests.mark_ready(session, self.lease.held, dataset_id, ingested, digests)
+            if status is JobStatus.SUCCEEDED and self.settings.check_labels:
                 suspects.queue_unasked(session, dataset_id)
             return status
 
-        status = self._lease.settle(settled)
+        status = self.lease.settle(settled)
         if status is JobStatus.SUCCEEDED:
             self._forget_upload()
             log.info("dataset_ready", dataset_id=dataset_id, stored_s=round(time.monotonic() - began, 3))
 
     def _reject(self, rejection: Rejection) -> None:
         log.info("dataset_rejected", dataset_id=self._dataset_id, code=rejection.code.value)
-        self._lease.settle(lambda session: ingests.reject(session, self._lease.held, rejection.as_json()))
+        self.lease.settle(lambda session: ingests.reject(session, self.lease.held, rejection.as_json()))
         self._forget_upload()
 
     def _forget_upload(self) -> None:
-        if isinstance(self._spec, IngestSpec):
-            self._lease.forget([self._spec.upload])
+        if isinstance(self.spec, IngestSpec):
+            self.lease.forget([self.spec.upload])
 
     @property
     def _dataset_id(self) -> str:
-        return self._claimed.dataset_id
+        return self.claimed.dataset_id
 
 
 def _files_in(place: Path) -> list[Path]:

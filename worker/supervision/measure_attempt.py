@@ -6,7 +6,6 @@ from typing import Any
 
 from heldout.kinds import MeasureSpec
 from heldout.lifecycle import FailureCode
-from heldout.settings import Settings
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
@@ -15,15 +14,10 @@ from models.file_names import MEMBERS_FILE
 from models.relations import FILE_NAME, relations_key
 from models.store import model_evaluations
 from models.store.artifacts import Artifact
-from models.store.claims import Claimed
 from models.stored_files import store_artifact
 from worker.machine.bounds import GIB
-from worker.machine.cores import JobCores
-from worker.machine.memory_budget import MemoryBudget
-from worker.machine.scratch import Scratch
 from worker.supervision.foreign_attempt import ForeignAttempt
 from worker.supervision.foreign_process import ForeignProcess
-from worker.supervision.lease import AttemptLease
 
 # What it writes, and who checks that it is such a file before it is stored.
 FILES = ((ArtifactName.EVALUATION, StoredEvaluation), (ArtifactName.GAP, StoredGap))
@@ -31,34 +25,10 @@ FILES = ((ArtifactName.EVALUATION, StoredEvaluation), (ArtifactName.GAP, StoredG
 _COPIES_OF_IMAGES = 2
 
 
-class MeasureAttempt(ForeignAttempt):
+class MeasureAttempt(ForeignAttempt[MeasureSpec]):
     """The evaluation of an uploaded model."""
 
     what = "Measuring the model"
-    remedy = "Upload a smaller model."
-
-    def __init__(
-        self,
-        claimed: Claimed,
-        spec: MeasureSpec,
-        lease: AttemptLease,
-        *,
-        settings: Settings,
-        scratch: Scratch,
-        memory: MemoryBudget,
-        cores: JobCores,
-    ) -> None:
-        super().__init__(
-            claimed,
-            lease,
-            key=spec.key,
-            max_runtime_s=spec.max_runtime_s,
-            settings=settings,
-            scratch=scratch,
-            memory=memory,
-            cores=cores,
-        )
-        self._spec = spec
 
     def start(self, model: Path, memory_bytes: int, in_use: ExitStack) -> ForeignProcess:
         dataset = self.files.open_dataset(self.claimed.dataset_sha256, in_use.enter_context)
@@ -70,7 +40,7 @@ class MeasureAttempt(ForeignAttempt):
         images_bytes = min((dataset / "images.npy").stat().st_size, resident)
         return ForeignProcess(
             "measure",
-            {"facts": self._spec.facts.model_dump(mode="json"), "resident_bytes": resident},
+            {"facts": self.spec.facts.model_dump(mode="json"), "resident_bytes": resident},
             {
                 "model": model,
                 "dataset": dataset,
@@ -79,7 +49,7 @@ class MeasureAttempt(ForeignAttempt):
             },
             self.written,
             memory_bytes=memory_bytes + GIB + _COPIES_OF_IMAGES * images_bytes,
-            wall_s=int(self.max_runtime_s),
+            wall_s=int(self.spec.max_runtime_s),
         )
 
     def settle(self, kind: str, content: Any) -> None:
@@ -108,6 +78,3 @@ class MeasureAttempt(ForeignAttempt):
     def settle_missing(self) -> None:
         detail = "The model or the dataset is not in the blob store any more. Upload it again."
         self.lease.fail(FailureCode.MODEL_UNAVAILABLE, detail)
-
-    def settle_late(self) -> None:
-        self.lease.fail(FailureCode.DEADLINE, "Measuring the model took longer than it may.")

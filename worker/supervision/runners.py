@@ -60,9 +60,9 @@ def run_claimed(
             )
             attempt.run()
         case IngestSpec() | DeriveSpec() as spec:
-            IngestAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory).run()
+            IngestAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
         case RelateSpec() as spec:
-            RelateAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory).run()
+            RelateAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
         case SuspectSpec() as spec:
             SuspectAttempt(claimed, spec, lease, settings=settings, scratch=scratch, memory=memory, cores=cores).run()
         case EvaluateSpec() as spec:
