@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Self
 
 
 class DatasetStatus(StrEnum):
@@ -68,16 +69,20 @@ class SuspectsStatus(StrEnum):
     FAILED = "failed"  # the job ended without them; `?again=true` queues another
 
 
-class RejectionCode(StrEnum):
-    """Why a dataset was rejected, for clients that branch on it; `meaning` is what the reference page says."""
+class CodeWithMeaning(StrEnum):
+    """Codes for clients that branch on them; `meaning` is what the reference page says."""
 
     meaning: str
 
-    def __new__(cls, code: str, meaning: str = "") -> "RejectionCode":
+    def __new__(cls, code: str, meaning: str = "") -> Self:
         member = str.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning
         return member
+
+
+class RejectionCode(CodeWithMeaning):
+    """Why a dataset was rejected."""
 
     # The archive.
     NOT_AN_ARCHIVE = "not_an_archive", "The file has none of the accepted formats."

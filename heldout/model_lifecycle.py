@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from heldout.dataset_lifecycle import CodeWithMeaning
+
 
 class ModelStatus(StrEnum):
     """What the row holds and clients see. `ready` and `rejected` are final."""
@@ -18,16 +20,8 @@ class ModelFormat(StrEnum):
     ONNX = "onnx"
 
 
-class ModelRejectionCode(StrEnum):
-    """Why a model was rejected, for clients that branch on it; `meaning` is what the reference page says."""
-
-    meaning: str
-
-    def __new__(cls, code: str, meaning: str = "") -> "ModelRejectionCode":
-        member = str.__new__(cls, code)
-        member._value_ = code
-        member.meaning = meaning
-        return member
+class ModelRejectionCode(CodeWithMeaning):
+    """Why a model was rejected."""
 
     # The file.
     NOT_A_MODEL = "not_a_model", "The file is neither a `.keras` file nor an ONNX one."
