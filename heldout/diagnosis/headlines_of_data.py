@@ -89,11 +89,14 @@ _PIXELS = {
 
 
 def _pixels(facts: Facts, finding: Finding) -> Words | None:
-    """What was undone in the pixels of the split that the finding is about; None if nothing was."""
+    """What was undone in the pixels of the split that the finding is about; None if nothing was.
+
+    It says more than the audit, which knows only that images differ, but only if it surely helps.
+    """
     split = finding.evidence.get("split", "test")
     pixels = None if facts.gap is None or split == "train" else facts.gap.pixels_of(split)
     chosen = "none" if pixels is None else chosen_pixels(pixels)
-    if pixels is None or chosen not in _PIXELS:
+    if pixels is None or chosen not in _PIXELS or ("audit" in finding.evidence and not are_undone(pixels)):
         return None
     headline, undone = _PIXELS[chosen]
     images, these = f"{split.capitalize()} images", f"the {split} images"
@@ -121,11 +124,7 @@ def describe_scale(facts: Facts, finding: Finding) -> Words:
 
 
 def describe_split_shift(facts: Facts, finding: Finding) -> Words:
-    # What was measured says more than the audit, which knows only that images differ.
-    is_measured = "audit" not in finding.evidence or (
-        finding.evidence.get("split", "test") == "test" and facts.gap is not None and are_undone(facts.gap.pixels)
-    )
-    undone = _pixels(facts, finding) if is_measured else None
+    undone = _pixels(facts, finding)
     if undone is not None:
         return undone
     validation, test = facts.validation, facts.test

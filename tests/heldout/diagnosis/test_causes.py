@@ -352,3 +352,17 @@ def test_the_term_of_test_belongs_to_no_finding_about_validation():
     found = judged(made)
     assert codes(found)[0] == "scale_mismatch"
     assert found.gap.term("pixel_values").finding is None
+
+
+@pytest.mark.parametrize(
+    ("undone", "headline"),
+    [(0.42, "Pixel values are stored differently in one split."), (0.6, "Test images are inverted.")],
+)
+def test_a_headline_names_what_was_undone_only_where_that_surely_helps(undone, headline):
+    made = Made(
+        answers(0.9, 2000), answers(0.6, 500, 1), answers(0.41, 400, 2), pixels=answers(undone, 400, 3),
+        pixels_choice="inversion",
+    )  # fmt: skip
+    found = judged(made, audit=audit_of("scale_mismatch", split="test"))
+    assert found.verdict == "scale_mismatch"
+    assert found.headline == headline
