@@ -61,7 +61,10 @@ def test_a_finding_with_a_code_that_nothing_explains_is_refused(tmp_path, monkey
 
 def test_every_code_of_a_rejection_is_used():
     source = "".join(path.read_text() for room in ("worker", "models") for path in Path(room).resolve().rglob("*.py"))
-    of_any_job = {RejectionCode.WORKER_LOST: FailureCode.WORKER_LOST}
+    of_any_job = {
+        RejectionCode.WORKER_LOST: FailureCode.WORKER_LOST,
+        RejectionCode.STORAGE_UNAVAILABLE: FailureCode.STORAGE_UNAVAILABLE,
+    }
     for code in set(RejectionCode) - of_any_job.keys():
         assert f"RejectionCode.{code.name}" in source, code
     for code, failure in of_any_job.items():
