@@ -273,7 +273,7 @@ class DataFirst(HeldoutError):
         body: Mapping[str, Any] | None,
         order: Mapping[str, Any] | None = None,
     ) -> None:
-        """faults: code and explanation of each. body: what makes a mended version; None where the service cannot.
+        """faults: code and explanation of each. body: what makes a changed version; None where the service cannot.
 
         order: the body of the refused request.
         """

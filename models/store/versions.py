@@ -70,7 +70,7 @@ def require_fit(base: DatasetRow, changes: VersionChanges) -> None:
 
 
 def _locked(session: Session, owner: str, reference: str) -> DatasetRow:
-    """The version that is mended, locked so that nobody deletes it before the job is queued."""
+    """The version that is changed, locked so that nobody deletes it before the job is queued."""
     found = datasets.find(session, owner, reference)
     if found is None:
         raise DatasetNotFound(reference)

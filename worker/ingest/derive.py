@@ -36,7 +36,7 @@ def derive(
     """Write a version with changes into the folder `target`, as `run` writes an upload.
 
     Args:
-        content: the folder of the files of the version that is mended, in the internal format.
+        content: the folder of the files of the version that is changed, in the internal format.
         names: a file with the name of each of its images, one a line. Where it has none, they are called
             `digits[0]` and so on, and the group rule does not count.
         called, sha256: `name@version` and content address of that version.

@@ -31,7 +31,7 @@ from worker.ingest.splits import NO_SPLIT
 
 @dataclass(frozen=True)
 class Base:
-    """The version that is mended.
+    """The version that is changed.
 
     names: (images,) what its images are called. different: (pairs, 2) images of it that somebody has told apart.
     """
