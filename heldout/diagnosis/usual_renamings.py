@@ -1,6 +1,6 @@
 """The usual mistakes of numbering classes, in a whole held-out split or in a part of one. Few images tell them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from heldout.diagnosis import remedies
@@ -84,21 +84,32 @@ def _best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFig
 
 
 def find_part(facts: Facts) -> list[Finding]:
-    """A part of a held-out split whose labels are numbered in another order.
+    """A part of a held-out split whose labels are numbered in another order."""
+    found = next(_parts(facts), None)
+    return [] if found is None else [_finding(facts, found)]
+
+
+def in_test(facts: Facts) -> Renamed | None:
+    """A usual mistake in all labels of test, or in a part of them."""
+    found = [whole_split(facts), *_parts(facts)]
+    return next((one for one in found if one is not None and one.split == "test"), None)
+
+
+def _parts(facts: Facts) -> Iterator[Renamed]:
+    """Of each held-out split the renaming of a part of its labels that explains its answers best.
 
     Its images are answered as that order says, more often than those of the other split, which is answered better for
     that, in most classes. Of two classes a harder split looks the same.
     """
     if len(facts.classes) < FEWEST_CLASSES_OF_PART:
-        return []
+        return
     for split, figures, other in pairs_by_answers(facts):
         is_known = len(other.confusion) == len(facts.classes) and (
             skill_of(other.accuracy, 1 / len(facts.classes)) >= MIN_SKILL_OF_PART
         )
         found = _best_part(facts, split, figures, other) if is_known else None
         if found is not None:
-            return [_finding(facts, found)]
-    return []
+            yield found
 
 
 def _best_part(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:

@@ -135,6 +135,8 @@ def _phrase_of(term: Term, value: float, stored: StoredGap, of_loss: bool) -> st
         detail = None if best is None else f"the best epoch by {'loss' if of_loss else 'accuracy'} was {best.epoch}"
     elif term.code == "pixel_values" and stored.pixels is not None:
         detail = _kind_of_light(stored.pixels) or _PIXELS.get(chosen_pixels(stored.pixels))
+    elif term.code == "split_difference" and term.finding == "label_order_mismatch":
+        detail = TERM_PHRASES["label_order"]
     elif term.code == "generalisation" and value > 0:
         detail = _CAUSES.get(term.finding or "")
     phrase = TERM_PHRASES[term.code]

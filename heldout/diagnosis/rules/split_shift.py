@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from heldout.diagnosis import remedies
+from heldout.diagnosis import remedies, usual_renamings
 from heldout.diagnosis.attribution import SHIFTS_OF_PIXELS
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Remedy, Severity
@@ -69,6 +69,9 @@ def in_measured_gap(facts: Facts) -> list[Finding]:
     low, high = newcombe_interval(counts_of(validation), counts_of(test), COMPARISON_CONFIDENCE)
     if low <= MAX_SELECTION_EFFECT and newcombe_interval(counts_of(validation), counts_of(test))[0] < MIN_SURE_GAP:
         return []
+    renamed = None if facts.gap.labels is not None else usual_renamings.in_test(facts)
+    if renamed is not None and low - renamed.gain < MIN_SURE_GAP:
+        return []  # the same images, under labels in another order
     return _finding(
         facts,
         low,
