@@ -12,25 +12,23 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 
 @dataclass(frozen=True)
 class Part:
-    """How well a renaming of a part of a split's labels explains its answers, beside those of another split.
+    """What the answers to a split say of a renaming of some of its labels, beside those to another split.
 
-    share: of the labels that are renamed. answered: shares of the images answered as they would be then, of this split
-        and of the other one.
-    right: shares answered as labelled, likewise. explained: of what the answers differ by. classes: share of the
-        expected images that are of classes where at least half of them are seen.
+    Figures are of images whose label the renaming changes. Pairs are of this split, then of the other one.
+
+    share: of the labels that are renamed. answered: shares answered as the renaming says. right: shares answered as the
+        label says. counts: images.
     """
 
     share: float
     answered: tuple[float, float]
     right: tuple[float, float]
-    explained: float
-    classes: float
     counts: tuple[int, int]
 
 
 def part_renamed(split: Counts, other: Counts, renaming: Sequence[int]) -> Part | None:
     """None where the other split has no images of the renamed classes, or does not know them."""
-    moved = [label for label, means in enumerate(renaming) if means != label]
+    moved = _moved_by(renaming)
     counts = sum(sum(split[label]) for label in moved), sum(sum(other[label]) for label in moved)
     if not all(counts):
         return None
@@ -41,27 +39,34 @@ def part_renamed(split: Counts, other: Counts, renaming: Sequence[int]) -> Part 
     if there[1] <= there[0]:
         return None
     share = min(1.0, max(0.0, (here[0] - there[0]) / (there[1] - there[0])))
+    return Part(share, (here[0], there[0]), (here[1], there[1]), counts)
+
+
+def explained_by(part: Part, split: Counts, other: Counts, renaming: Sequence[int]) -> tuple[float, float]:
+    """How much of what the answers to the two splits differ by the part explains, and in which share of the classes.
+
+    A class counts, by the images that are expected of it, where half of these are there.
+    """
     usual = _smoothed(other)
     mixed = [
-        [(1 - share) * one + share * two for one, two in zip(usual[label], usual[means], strict=True)]
+        [(1 - part.share) * one + part.share * two for one, two in zip(usual[label], usual[means], strict=True)]
         for label, means in enumerate(renaming)
     ]
     plain, best = _log_likelihood(split, usual), _log_likelihood(split, [_shares(row) for row in split])
     expected = seen = 0.0
-    for label in moved:
+    for label in _moved_by(renaming):
         answer, count = renaming[label], sum(split[label])
         more = count * (mixed[label][answer] - usual[label][answer])
         if more > 0:
             expected += more
             seen += more * (split[label][answer] - count * usual[label][answer] >= more / 2)
-    return Part(
-        share,
-        (here[0], there[0]),
-        (here[1], there[1]),
-        (_log_likelihood(split, mixed) - plain) / (best - plain) if best > plain else 0.0,
-        seen / expected if expected else 0.0,
-        counts,
-    )
+    explained = (_log_likelihood(split, mixed) - plain) / (best - plain) if best > plain else 0.0
+    return explained, seen / expected if expected else 0.0
+
+
+def _moved_by(renaming: Sequence[int]) -> list[int]:
+    """The labels that mean another class."""
+    return [label for label, means in enumerate(renaming) if means != label]
 
 
 def distance_of_classes(split: Counts, other: Counts, renaming: Sequence[int] | None = None) -> float:

@@ -8,7 +8,7 @@ from heldout.diagnosis.compared_splits import pairs_by_answers
 from heldout.diagnosis.evaluation import SplitFigures, own_chance_of, skill_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.renaming import Part, distance_of_classes, part_renamed, usual_renamings
+from heldout.diagnosis.renaming import Part, distance_of_classes, explained_by, part_renamed, usual_renamings
 from heldout.diagnosis.thresholds import (
     COMPARISON_CONFIDENCE,
     FEWEST_CLASSES_OF_PART,
@@ -72,6 +72,8 @@ def _best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFig
         gained = sum(figures.confusion[label][renaming[label]] for label in moved)
         lost = sum(figures.confusion[label][label] for label in moved)
         gain, (low, high) = (gained - lost) / count, paired_interval(gained, lost, count, _confidence(renamings))
+        if low <= at_least:
+            continue
         by_chance = own_chance_of(figures, len(renaming), renaming) - own_chance_of(figures, len(renaming))
         least, distance = at_least, distance_of_classes(figures.confusion, known, renaming)
         if distance <= MAX_DISTANCE_OF_RENAMED * as_they_are and as_they_are >= MIN_DISTANCE_OF_CLASSES:
@@ -114,30 +116,28 @@ def _parts(facts: Facts) -> Iterator[Renamed]:
 
 def _best_part(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
     renamings = usual_renamings(facts.classes)
-    best, most = None, 0.0
+    best, most = None, MIN_EXPLAINED_BY_PART
     for renaming in renamings:
         part = part_renamed(figures.confusion, other.confusion, renaming)
-        if part is None or not _is_seen(part) or part.explained <= most:
+        if part is None or not _can_be(part):
             continue
         answered = (round(share * count) for share, count in zip(part.answered, part.counts, strict=True))
         here, there = zip(answered, part.counts, strict=True)
         low, high = newcombe_interval(here, there, _confidence(renamings))
-        if low > MIN_SURE_EFFECT:
+        if low <= MIN_SURE_EFFECT:
+            continue
+        explained, classes = explained_by(part, figures.confusion, other.confusion, renaming)
+        if explained >= most and classes >= MIN_CLASSES_OF_PART:
             moved = part.counts[0] / max(1, sum(map(sum, figures.confusion)))
             gain, interval = (part.answered[0] - part.answered[1]) * moved, (low * moved, high * moved)
-            best, most = Renamed(split, renaming, figures.accuracy, gain, interval, part.share * moved), part.explained
+            best, most = Renamed(split, renaming, figures.accuracy, gain, interval, part.share * moved), explained
     return best
 
 
-def _is_seen(part: Part) -> bool:
+def _can_be(part: Part) -> bool:
+    """Whether it is of a part of the labels, and as many right answers are missing as it would bring back."""
     gain, missing = part.answered[0] - part.answered[1], part.right[1] - part.right[0]
-    return (
-        gain > 0
-        and part.share < MIN_WHOLE_SHARE
-        and missing >= MIN_MISSING_OF_PART * gain
-        and part.explained >= MIN_EXPLAINED_BY_PART
-        and part.classes >= MIN_CLASSES_OF_PART
-    )
+    return 0 < part.share < MIN_WHOLE_SHARE and gain > 0 and missing >= MIN_MISSING_OF_PART * gain
 
 
 def _confidence(renamings: Sequence[Sequence[int]]) -> float:
