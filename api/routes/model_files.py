@@ -118,7 +118,7 @@ def add_routes(
         announce: AnnounceDep,
         format_: Format = ExportFormat.KERAS,
     ) -> ExportView:
-        # The blob store is asked before `session` writes: while it does, nobody else may.
+        # Ask the blob store before `session` writes: SQLite has one writer, and a slow store would hold it up.
         with app.database.read() as reading:
             known = exports.find(reading, asked.find(reading).job.id, format_)
         lost_key = None if known is None or known.key is None or _is_whole(app.blobs, known) else known.key
@@ -135,7 +135,7 @@ def add_routes(
 
 
 async def file_of(asked: Asked, app: AppContext, format_: ExportFormat, *, wait_s: float) -> StreamingResponse:
-    """The proven file of an export, which is ordered where nobody has done so. Raises what `_proven` does."""
+    """The proven file of an export; orders the export if nobody has. Raises what `_proven` raises."""
     found = await _proven(asked, app, format_, wait_s)
     return await run_in_threadpool(sent, app, asked.id, format_, found, lost=ExportLost(asked.id, format_))
 

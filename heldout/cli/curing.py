@@ -30,7 +30,7 @@ _WAYS_ON = {
 Splits = Annotated[
     Literal["auto", "fixed", "resampled"] | None, typer.Option(help="resampled gives each seed a fold of its own.")
 ]
-BudgetJobs = Annotated[int | None, typer.Option(min=2, max=2000, help="At most so many trainings.")]
+BudgetJobs = Annotated[int | None, typer.Option(min=2, max=2000, help="The most trainings that the study may run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how many trainings it would be; order none.")]
 
 

@@ -61,9 +61,7 @@ def mend(
     cure: Annotated[
         bool, typer.Option("--cure", help="All changes that the audit offers for its warnings and critical findings.")
     ] = False,
-    name: Annotated[
-        str | None, typer.Option(help="Of the new version; by default that of the version that is changed.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the new version; by default, that of the old one.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many images of which split it removes or changes, and end.")
     ] = False,

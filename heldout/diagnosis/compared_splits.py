@@ -1,4 +1,4 @@
-"""Validation and test beside each other: which of them can be compared by what the network answers."""
+"""Which held-out splits can be compared with each other by what the network answers."""
 
 from collections.abc import Iterator
 
@@ -12,16 +12,16 @@ from heldout.stored.gap import PixelsUndone
 Pair = tuple[str, SplitFigures, SplitFigures]  # the name of a split, its figures, and those of the other one
 
 
-def pairs_of(facts: Facts) -> Iterator[Pair]:
+def list_pairs(facts: Facts) -> Iterator[Pair]:
     """Test beside validation, then validation beside test."""
     if facts.validation is not None and facts.test is not None:
         yield "test", facts.test, facts.validation
         yield "validation", facts.validation, facts.test
 
 
-def pairs_by_answers(facts: Facts) -> Iterator[Pair]:
-    """Those of which the first one's answers are known by class, and are not known to be answers to other pixels."""
-    for split, figures, other in pairs_of(facts):
+def list_pairs_by_answers(facts: Facts) -> Iterator[Pair]:
+    """The pairs whose first split has a confusion matrix, and no wrong pixel values that would distort it."""
+    for split, figures, other in list_pairs(facts):
         is_undone = facts.gap is not None and are_undone(facts.gap.pixels_of(split))
         if len(figures.confusion) == len(facts.classes) and not (is_undone or has_other_pixels(facts, split)):
             yield split, figures, other

@@ -65,7 +65,7 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
     if "share" in evidence and renamed is not None:
         part = f"{percent(evidence['share'], 0)} of the {split} labels"
         effect = (
-            f"With these put right, {split} accuracy would be about {percent(renamed, 0)}, not {percent(before, 0)}."
+            f"With them corrected, {split} accuracy would be about {percent(renamed, 0)}, not {percent(before, 0)}."
         )
         return Words(f"About {part} are in another order.", effect, "Find and renumber them", f"renumber {part}")
     if renamed is not None:

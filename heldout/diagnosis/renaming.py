@@ -1,4 +1,4 @@
-"""Which renaming of the classes would make most answers right, and how many labels of a split it explains."""
+"""Which renaming of the classes makes most answers right, and what share of a split's labels one explains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Part:
     counts: tuple[int, int]
 
 
-def part_renamed(split: Counts, other: Counts, renaming: Sequence[int]) -> Part | None:
+def measure_part(split: Counts, other: Counts, renaming: Sequence[int]) -> Part | None:
     """None where the other split has no images of the renamed classes, or does not know them."""
     moved = _moved_by(renaming)
     counts = sum(sum(split[label]) for label in moved), sum(sum(other[label]) for label in moved)
@@ -42,7 +42,7 @@ def part_renamed(split: Counts, other: Counts, renaming: Sequence[int]) -> Part 
     return Part(share, (here[0], there[0]), (here[1], there[1]), counts)
 
 
-def explained_by(part: Part, split: Counts, other: Counts, renaming: Sequence[int]) -> tuple[float, float]:
+def measure_explained(part: Part, split: Counts, other: Counts, renaming: Sequence[int]) -> tuple[float, float]:
     """How much of what the answers to the two splits differ by the part explains, and in which share of the classes.
 
     A class counts, by the images that are expected of it, where half of these are there.
@@ -69,7 +69,7 @@ def _moved_by(renaming: Sequence[int]) -> list[int]:
     return [label for label, means in enumerate(renaming) if means != label]
 
 
-def distance_of_classes(split: Counts, other: Counts, renaming: Sequence[int] | None = None) -> float:
+def measure_distance(split: Counts, other: Counts, renaming: Sequence[int] | None = None) -> float:
     """How far the class frequencies of two splits lie apart (total variation, 0 to 1), with the first one renamed."""
     here, there = [0.0] * len(other), _shares([sum(row) for row in other])
     for label, share in enumerate(_shares([sum(row) for row in split])):

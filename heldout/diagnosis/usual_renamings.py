@@ -1,14 +1,14 @@
-"""The usual mistakes of numbering classes, in a whole held-out split or in a part of one. Few images tell them."""
+"""Finds the usual mistakes of numbering classes in a held-out split, or in part of one, from few images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from heldout.diagnosis import remedies
-from heldout.diagnosis.compared_splits import pairs_by_answers
+from heldout.diagnosis.compared_splits import list_pairs_by_answers
 from heldout.diagnosis.evaluation import SplitFigures, own_chance_of, skill_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.renaming import Part, distance_of_classes, explained_by, part_renamed, usual_renamings
+from heldout.diagnosis.renaming import Part, measure_distance, measure_explained, measure_part, usual_renamings
 from heldout.diagnosis.thresholds import (
     COMPARISON_CONFIDENCE,
     FEWEST_CLASSES_OF_PART,
@@ -30,9 +30,9 @@ from heldout.words import percent
 
 @dataclass(frozen=True)
 class Renamed:
-    """A split whose classes have other names. gain: accuracy that the right names bring back.
+    """A split with renamed classes. gain: the accuracy that the right names bring back.
 
-    share: of the labels; None where it is all of them.
+    share: of its labels that are renamed; None if all are.
     """
 
     split: str
@@ -47,13 +47,13 @@ class Renamed:
         return "critical" if self.interval[0] > MIN_CRITICAL_SHIFT else "warning"
 
 
-def whole_split(facts: Facts) -> Renamed | None:
+def find_whole(facts: Facts) -> Renamed | None:
     """The usual renaming of a whole held-out split that surely makes answers right.
 
-    It has to bring back half of what is missing beside the other split. What it would bring by chance, because a
-    frequent answer gets the name of a frequent class, does not count, unless the class frequencies say the same.
+    It must bring back at least half of what this split lacks compared with the other one. Gains by chance, where a
+    frequent answer gets the name of a frequent class, do not count, unless class frequencies show the same renaming.
     """
-    for split, figures, other in pairs_by_answers(facts):
+    for split, figures, other in list_pairs_by_answers(facts):
         found = _best_whole(facts, split, figures, other)
         if found is not None:
             return found
@@ -66,7 +66,7 @@ def _best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFig
     count, missing = sum(map(sum, figures.confusion)), other.accuracy - figures.accuracy
     trained = () if facts.train is None else facts.train.confusion
     known = next((one for one in (trained, other.confusion) if len(one) == len(facts.classes)), figures.confusion)
-    as_they_are = distance_of_classes(figures.confusion, known)
+    as_they_are = measure_distance(figures.confusion, known)
     for renaming in renamings:
         moved = [label for label, means in enumerate(renaming) if means != label]
         gained = sum(figures.confusion[label][renaming[label]] for label in moved)
@@ -75,7 +75,7 @@ def _best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFig
         if low <= at_least:
             continue
         by_chance = own_chance_of(figures, len(renaming), renaming) - own_chance_of(figures, len(renaming))
-        least, distance = at_least, distance_of_classes(figures.confusion, known, renaming)
+        least, distance = at_least, measure_distance(figures.confusion, known, renaming)
         if distance <= MAX_DISTANCE_OF_RENAMED * as_they_are and as_they_are >= MIN_DISTANCE_OF_CLASSES:
             by_chance = 0.0
         elif distance >= as_they_are + MIN_DISTANCE_OF_CLASSES:
@@ -87,25 +87,25 @@ def _best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFig
 
 def find_part(facts: Facts) -> list[Finding]:
     """A part of a held-out split whose labels are numbered in another order."""
-    found = next(_parts(facts), None)
+    found = next(_find_parts(facts), None)
     return [] if found is None else [_finding(facts, found)]
 
 
-def in_test(facts: Facts) -> Renamed | None:
+def find_in_test(facts: Facts) -> Renamed | None:
     """A usual mistake in all labels of test, or in a part of them."""
-    found = [whole_split(facts), *_parts(facts)]
+    found = [find_whole(facts), *_find_parts(facts)]
     return next((one for one in found if one is not None and one.split == "test"), None)
 
 
-def _parts(facts: Facts) -> Iterator[Renamed]:
-    """Of each held-out split the renaming of a part of its labels that explains its answers best.
+def _find_parts(facts: Facts) -> Iterator[Renamed]:
+    """For each held-out split, the renaming of part of its labels that best explains its answers.
 
-    Its images are answered as that order says, more often than those of the other split, which is answered better for
-    that, in most classes. Of two classes a harder split looks the same.
+    In most classes, more answers follow the other order than in the other split, and fewer are right. With only two
+    classes a harder split looks the same.
     """
     if len(facts.classes) < FEWEST_CLASSES_OF_PART:
         return
-    for split, figures, other in pairs_by_answers(facts):
+    for split, figures, other in list_pairs_by_answers(facts):
         is_known = len(other.confusion) == len(facts.classes) and (
             skill_of(other.accuracy, 1 / len(facts.classes)) >= MIN_SKILL_OF_PART
         )
@@ -118,7 +118,7 @@ def _best_part(facts: Facts, split: str, figures: SplitFigures, other: SplitFigu
     renamings = usual_renamings(facts.classes)
     best, most = None, MIN_EXPLAINED_BY_PART
     for renaming in renamings:
-        part = part_renamed(figures.confusion, other.confusion, renaming)
+        part = measure_part(figures.confusion, other.confusion, renaming)
         if part is None or not _can_be(part):
             continue
         answered = (round(share * count) for share, count in zip(part.answered, part.counts, strict=True))
@@ -126,7 +126,7 @@ def _best_part(facts: Facts, split: str, figures: SplitFigures, other: SplitFigu
         low, high = newcombe_interval(here, there, _confidence(renamings))
         if low <= MIN_SURE_EFFECT:
             continue
-        explained, classes = explained_by(part, figures.confusion, other.confusion, renaming)
+        explained, classes = measure_explained(part, figures.confusion, other.confusion, renaming)
         if explained >= most and classes >= MIN_CLASSES_OF_PART:
             moved = part.counts[0] / max(1, sum(map(sum, figures.confusion)))
             gain, interval = (part.answered[0] - part.answered[1]) * moved, (low * moved, high * moved)
@@ -150,13 +150,13 @@ def _finding(facts: Facts, found: Renamed) -> Finding:
     other = "validation" if split == "test" else "test"
     after = found.before + found.gain
     label = next(label for label, means in enumerate(found.renaming) if means != label)
-    example = f"for example, {names[found.renaming[label]]!r} where the label says {names[label]!r}"
     return Finding(
         "label_order_mismatch",
         found.severity,
-        f"About {percent(share)} of the {split} labels seem to number the classes in another order than training and "
-        f"{other} do: these images are answered as that order says ({example}). {split.capitalize()} accuracy is "
-        f"{percent(found.before)}, and would be about {percent(after)} with these labels put right.",
+        f"About {percent(share)} of the {split} labels appear to number the classes in another order than training and "
+        f"{other} do: for example, the network answers {names[found.renaming[label]]!r} where the label says "
+        f"{names[label]!r}. {split.capitalize()} accuracy is {percent(found.before)}; with these labels corrected it "
+        f"would be about {percent(after)}.",
         {
             "split": split,
             "share": share,
@@ -167,7 +167,7 @@ def _finding(facts: Facts, found: Renamed) -> Finding:
         },
         (
             remedies.mend_data(
-                f"Find which {split} labels were numbered by another list of classes, and number them as training is."
+                f"Find the {split} labels that follow another list of classes, and renumber them as in training."
             ),
         ),
     )

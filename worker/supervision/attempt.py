@@ -1,6 +1,6 @@
-"""What attempts share whose process does its work in one go. To stop one its process is killed; the next starts anew.
+"""What all attempts share but those of a training: one process does the work, and stopping means killing it.
 
-A training is more than that, see `training_attempt.py`: it reports as it goes on, and stops in good order.
+A training (`training_attempt.py`) also reports its progress and stops cleanly, so that the next attempt can resume.
 """
 
 import shutil
@@ -12,16 +12,6 @@ from typing import Generic, TypeVar
 
 from heldout.errors import LeaseLost, StorageUnavailable
 from heldout.errors.lost import Damaged
-from heldout.kinds import (
-    CheckModelSpec,
-    DeriveSpec,
-    EvaluateSpec,
-    ExportSpec,
-    IngestSpec,
-    MeasureSpec,
-    RelateSpec,
-    SuspectSpec,
-)
 from heldout.lifecycle import FailureCode
 from heldout.memory import MemoryKill
 from heldout.settings import Settings
@@ -35,10 +25,7 @@ from worker.supervision.attempt_files import AttemptFiles, Interrupted
 from worker.supervision.lease import AttemptLease
 from worker.supervision.memory_watch import MemoryWatch, settle_kill
 
-Asked = TypeVar(
-    "Asked",
-    bound=IngestSpec | DeriveSpec | RelateSpec | SuspectSpec | EvaluateSpec | ExportSpec | CheckModelSpec | MeasureSpec,
-)
+Asked = TypeVar("Asked")  # the spec of the kind of work
 
 
 class Attempt(ABC, Generic[Asked]):

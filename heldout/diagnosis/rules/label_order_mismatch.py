@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from heldout.diagnosis import remedies, usual_renamings
-from heldout.diagnosis.compared_splits import are_undone, has_other_pixels, is_known, pairs_of
+from heldout.diagnosis.compared_splits import are_undone, has_other_pixels, is_known, list_pairs
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
@@ -49,7 +49,7 @@ def worse_than_guessing(facts: Facts) -> str | None:
     """
     if facts.budget is None:
         return None
-    for split, figures, other in pairs_of(facts):
+    for split, figures, other in list_pairs(facts):
         if len(facts.classes) > 1:
             high = wilson_interval(*_right_in(facts, split, figures), COMPARISON_CONFIDENCE)[1]
             if high < 1 / len(facts.classes) and is_known(facts, other) and not has_other_pixels(facts, split):
@@ -66,7 +66,7 @@ def _right_in(facts: Facts, split: str, figures: SplitFigures) -> tuple[int, int
 
 
 def _usually_renamed(facts: Facts) -> list[Finding]:
-    found = usual_renamings.whole_split(facts)
+    found = usual_renamings.find_whole(facts)
     if found is None:
         return []
     names = facts.classes

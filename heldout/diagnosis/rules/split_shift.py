@@ -69,7 +69,7 @@ def in_measured_gap(facts: Facts) -> list[Finding]:
     low, high = newcombe_interval(counts_of(validation), counts_of(test), COMPARISON_CONFIDENCE)
     if low <= MAX_SELECTION_EFFECT and newcombe_interval(counts_of(validation), counts_of(test))[0] < MIN_SURE_GAP:
         return []
-    renamed = None if facts.gap.labels is not None else usual_renamings.in_test(facts)
+    renamed = None if facts.gap.labels is not None else usual_renamings.find_in_test(facts)
     if renamed is not None and low - renamed.gain < MIN_SURE_GAP:
         return []  # the same images, under labels in another order
     return _finding(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from heldout.diagnosis import Diagnosis, diagnose
-from heldout.diagnosis.renaming import distance_of_classes, explained_by, part_renamed, usual_renamings
+from heldout.diagnosis.renaming import measure_distance, measure_explained, measure_part, usual_renamings
 from heldout.diagnosis.thresholds import MIN_EXPLAINED_BY_PART
 from tests.heldout.diagnosis.made import FINE, spec
 from tests.heldout.diagnosis.made_gap import Made, answers
@@ -82,10 +82,10 @@ def test_two_classes_that_look_like_their_neighbours_are_no_other_order(seed):
 
 def test_the_share_is_the_one_that_was_drawn():
     split, other = answered(20_000, 0.7, 1, renamed=0.3).tolist(), answered(20_000, 0.7, 2).tolist()
-    part = part_renamed(split, other, NEXT)
+    part = measure_part(split, other, NEXT)
     assert part is not None
     assert part.share == pytest.approx(0.3, abs=0.01)
-    explained, classes = explained_by(part, split, other, NEXT)
+    explained, classes = measure_explained(part, split, other, NEXT)
     assert explained > 0.95
     assert classes == 1
 
@@ -93,15 +93,15 @@ def test_the_share_is_the_one_that_was_drawn():
 def test_a_split_of_which_the_network_knows_nothing_tells_nothing():
     guessed = answered(400, 0.0, 2)
     assert "label_order_mismatch" not in {one.code for one in diagnosed(answered(600, 0.0, 1), guessed).findings}
-    assert part_renamed(guessed.tolist(), np.zeros((CLASSES, CLASSES), int).tolist(), NEXT) is None
+    assert measure_part(guessed.tolist(), np.zeros((CLASSES, CLASSES), int).tolist(), NEXT) is None
 
 
 def test_class_frequencies_tell_a_renaming_of_uneven_classes():
     uneven = [[count if label == answer else 0 for answer in range(4)] for label, count in enumerate((80, 40, 20, 10))]
     moved = [uneven[label] for label in (3, 0, 1, 2)]  # the first class has the second's name
-    assert distance_of_classes(moved, uneven, [3, 0, 1, 2]) == 0
-    assert distance_of_classes(moved, uneven) == pytest.approx((70 + 40 + 20 + 10) / 150 / 2)
-    assert distance_of_classes(uneven, uneven) == 0
+    assert measure_distance(moved, uneven, [3, 0, 1, 2]) == 0
+    assert measure_distance(moved, uneven) == pytest.approx((70 + 40 + 20 + 10) / 150 / 2)
+    assert measure_distance(uneven, uneven) == 0
 
 
 def test_a_frequent_class_under_anothers_name_is_no_chance_where_its_frequency_says_so_too():
@@ -137,14 +137,14 @@ def test_other_mistakes_are_no_other_order_where_as_many_answers_are_right():
     test, validation = (np.full((CLASSES, CLASSES), rest) for rest in (45, 67))
     for label in range(CLASSES):
         test[label, label], test[label, NEXT[label]], validation[label, label] = 400, 240, 400
-    part = part_renamed(test.tolist(), validation.tolist(), NEXT)
+    part = measure_part(test.tolist(), validation.tolist(), NEXT)
     assert part is not None
-    explained, _ = explained_by(part, test.tolist(), validation.tolist(), NEXT)
+    explained, _ = measure_explained(part, test.tolist(), validation.tolist(), NEXT)
     assert explained > MIN_EXPLAINED_BY_PART  # by the kinds of mistakes alone it could be
     assert "label_order_mismatch" not in {one.code for one in diagnosed(test, validation).findings}
 
 
 def test_two_classes_have_no_part_in_another_order():
     test, validation = np.array([[70, 30], [30, 70]]), np.array([[95, 5], [5, 95]])
-    assert part_renamed(test.tolist(), validation.tolist(), [1, 0]) is not None
+    assert measure_part(test.tolist(), validation.tolist(), [1, 0]) is not None
     assert "label_order_mismatch" not in {one.code for one in diagnosed(test, validation, ("a", "b")).findings}
