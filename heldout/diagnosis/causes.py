@@ -147,8 +147,6 @@ def _false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | N
         for term in gap.terms
         if (term.finding == finding.code and term.code in _FIGURE_TERMS) or _is_shown_by(term, finding)
     ]
-    if "validation_accuracy_undone" in finding.evidence:
-        effects.clear()  # terms are of test
     if finding.code == "label_order_mismatch" or "validation_accuracy_undone" in finding.evidence:
         measured = _effect_in_evidence(finding)
         effects += [] if measured is None else [measured]

@@ -366,3 +366,14 @@ def test_a_headline_names_what_was_undone_only_where_that_surely_helps(undone, h
     found = judged(made, audit=audit_of("scale_mismatch", split="test"))
     assert found.verdict == "scale_mismatch"
     assert found.headline == headline
+    assert [one.code for one in found.findings].count("scale_mismatch") == 1  # measured is what was audited
+
+
+@pytest.mark.parametrize(("in_test", "tier"), [(80, "figures_not_true"), (30, "rest_of_gap")])
+def test_pictures_with_two_labels_count_in_the_held_out_split_that_has_most_of_them(in_test, tier):
+    made = Made(answers(0.99, 3000), answers(0.9, 1000, 1), answers(0.9, 1000, 2))
+    of_split = {"train": 110 - in_test, "validation": 0, "test": in_test}
+    found = judged(made, audit=audit_of("label_conflicts", images=110, of_split=of_split))
+    [conflicts] = [cause for cause in found.causes if cause.code == "label_conflicts"]
+    assert conflicts.points == pytest.approx(in_test / 1000 / 2)
+    assert conflicts.tier == tier

@@ -148,3 +148,15 @@ def test_two_classes_have_no_part_in_another_order():
     test, validation = np.array([[70, 30], [30, 70]]), np.array([[95, 5], [5, 95]])
     assert measure_part(test.tolist(), validation.tolist(), [1, 0]) is not None
     assert "label_order_mismatch" not in {one.code for one in diagnosed(test, validation, ("a", "b")).findings}
+
+
+def test_what_test_lacks_after_its_labels_were_renamed_is_still_another_kind_of_images():
+    validation, test = answered(400, 0.9, 2), np.roll(answered(600, 0.6, 1), 1, axis=0)
+    rows = {"validation": validation, "test": test}
+    made = Made(answers(0.95, 2000), answers(0.9, 400, 1), answers(0.05, 600, 2), labels=answers(0.6, 600, 3))
+    evaluation = made.evaluation()
+    splits = dict(evaluation.splits)
+    for split, counts in rows.items():
+        splits[split] = replace(splits[split], confusion=tuple(map(tuple, counts.tolist())))
+    found = diagnose(FINE, None, replace(evaluation, splits=splits), spec())
+    assert [one.code for one in found.causes][:2] == ["label_order_mismatch", "split_shift"]

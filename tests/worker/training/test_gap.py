@@ -261,6 +261,28 @@ def test_what_is_wrong_with_the_pixels_of_validation_is_measured_beside_the_term
         assert (gap.pixels, gap.labels, gap.test) == (None, None, clean.test)
 
 
+def test_inverted_images_that_are_not_answered_better_for_it_are_left_alone(trained):
+    """Their labels are drawn by lot, so that no pixels make the answers right."""
+    random = np.random.default_rng(0)
+
+    def by_lot(labels: np.ndarray) -> np.ndarray:
+        drawn = labels.copy()
+        drawn[::4] = random.integers(0, 10, len(drawn[::4]))
+        return drawn
+
+    gap, _, _ = trained.measure(with_test(trained.images, in_part, by_lot))
+    assert gap.pixels is None
+
+
+def test_labels_of_test_are_told_by_validation_images_whose_pixels_were_brought_back(trained):
+    images = with_test(trained.images, labels=moved_on)
+    pixels, rows = images.images.copy(), images.splits["validation"]
+    pixels[rows] = inverted(pixels[rows])
+    gap, _, _ = trained.measure(replace(images, images=pixels))
+    assert gap.validation_pixels.choices == ("inversion", "inversion")
+    assert gap.labels.renamings == (tuple((np.arange(10) - 1) % 10),) * 2
+
+
 def test_images_that_only_look_otherwise_are_not_changed(trained):
     """A test split without its four darkest classes differs surely from training, and no change makes it better."""
     test = trained.images.splits["test"]
