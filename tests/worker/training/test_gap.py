@@ -275,12 +275,15 @@ def test_inverted_images_that_are_not_answered_better_for_it_are_left_alone(trai
 
 
 def test_labels_of_test_are_told_by_validation_images_whose_pixels_were_brought_back(trained):
-    images = with_test(trained.images, labels=moved_on)
+    """Inverted ones are mostly taken for a few classes, and tell nothing of what two swapped labels mean."""
+    swapped = np.arange(10)
+    swapped[[3, 7]] = 7, 3
+    images = with_test(trained.images, labels=lambda labels: swapped[labels])
     pixels, rows = images.images.copy(), images.splits["validation"]
     pixels[rows] = inverted(pixels[rows])
     gap, _, _ = trained.measure(replace(images, images=pixels))
     assert gap.validation_pixels.choices == ("inversion", "inversion")
-    assert gap.labels.renamings == (tuple((np.arange(10) - 1) % 10),) * 2
+    assert gap.labels.renamings == (tuple(swapped),) * 2
 
 
 def test_images_that_only_look_otherwise_are_not_changed(trained):
