@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import context
 from sqlalchemy import Connection
 
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models import tables_models, tables_owners  # noqa: F401  (their tables belong to the metadata)
 from models.database import Database, UtcTime
 from models.migrations import migrating

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from heldout.settings import DEFAULT_HOME, Settings, embedded_settings, unknown_settings
+from heldout.service.settings import DEFAULT_HOME, Settings, embedded_settings, unknown_settings
 from host.commands import commands, main
 from host.owners_commands import owners_commands
 

@@ -35,8 +35,8 @@ from api.shared_places import SharedPlaces
 from api.webhooks.sender import Sender
 from heldout import __version__
 from heldout.errors import DatabaseUnavailable
-from heldout.settings import Settings
-from heldout.start import settings_or_exit
+from heldout.service.settings import Settings
+from heldout.service.start import settings_or_exit
 from models import logs
 from models.blobs import Blobs
 from models.database import Database

@@ -9,7 +9,7 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models import wake
 from models.wake import WakeUp
 

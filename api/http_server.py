@@ -11,7 +11,7 @@ from api.app import create_app
 from api.connections.server import Server
 from api.connections.turns import AT_ONCE, LONGEST_S
 from api.turns import Turns
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 
 
 class ApiServer(Server):

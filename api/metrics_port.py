@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.connections.server import Server
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 
 MAX_CONNECTIONS = 100
 

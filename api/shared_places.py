@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
+from heldout.access.quotas import Bounds, Quota
 from heldout.errors import DatabaseUnavailable, QuotaExceeded
-from heldout.quotas import Bounds, Quota
 from models.database import Database
 from models.store import places
 from models.store.places import Place

@@ -19,10 +19,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.layers import BACKBONE
-from heldout.settings import Settings
-from heldout.spec import JobSpec
-from models.arrays import ImageSet
+from analysis.arrays.dataset import ImageSet
+from heldout.service.settings import Settings
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import BACKBONE
 from models.bundled import BUNDLED
 from worker.messages import AssignedBackbone
 from worker.training.backbone import UploadedBackbone

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.queueing import mean_wait_s, waits_of
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.demo.service import TemporaryService
 from heldout.views.job import JobView
 

@@ -9,8 +9,8 @@ from statistics import median, quantiles
 
 from sqlalchemy import text
 
-from heldout.database_urls import driver_url
-from heldout.spec import JobSpec
+from heldout.service.database_urls import driver_url
+from heldout.spec.job import JobSpec
 from host.postgres import PostgresServer
 from models import bundled
 from models.blobs import Blobs

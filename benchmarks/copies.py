@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from models.arrays import SPLITS
+from analysis.arrays.dataset import SPLITS
 from models.bundled import BUNDLED
 from worker.ingest.audit.copies import Copies, find_copies
 from worker.ingest.audit.dataset import IngestedDataset

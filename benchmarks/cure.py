@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import naive
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.demo.service import TemporaryService
-from heldout.merge_patch import merged
+from heldout.spec.merge_patch import merged
 from heldout.views.study import StudyView
 
 ROOT = Path(__file__).resolve().parent.parent

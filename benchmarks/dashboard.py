@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, sync_
 
 from benchmarks.lists import fill
 from benchmarks.serving import add_job, prepare, service
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from heldout.words import counted
 from models.database import Database
 from models.specs import training_spec_of

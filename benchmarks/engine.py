@@ -34,9 +34,9 @@ from benchmarks.engine_tables import (
 from benchmarks.naive import Naive
 from benchmarks.picture import shares_svg
 from benchmarks.service import _until_first_step
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.demo.service import TemporaryService, processes_of
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "explanation" / "performance.md"

@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks import naive
 from benchmarks.naive import Naive
-from heldout.layers import plan_network
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import plan_network
 
 QUICK = bool(os.environ.get("BENCH_QUICK"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "1" if QUICK else "5"))

@@ -11,7 +11,7 @@ from threading import Event
 from api.live.recent_events import KEPT_EVENTS, Channel
 from api.live.source import DatabaseSource
 from benchmarks.serving import OWNER, add_job, prepare
-from heldout.database_urls import driver_url
+from heldout.service.database_urls import driver_url
 from host.postgres import PostgresServer
 from models.database import Database
 from models.store import events

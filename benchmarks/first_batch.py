@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.arrays import ImageSet, save
+from analysis.arrays.dataset import ImageSet, save
 
 IMAGES = 60_000
 ROUNDS = 9
@@ -16,7 +16,7 @@ ONCE = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from worker.training.data import load_training_data, to_unit
 spec = JobSpec.model_validate({"dataset": "x", "network": {"blocks": [{"filters": 1}]}})
 began = time.perf_counter()

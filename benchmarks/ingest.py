@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from heldout.datasets import DatasetSpec
+from heldout.spec.dataset import DatasetSpec
 from models.bundled import BUNDLED
 from worker.ingest.limits import Limits
 from worker.ingest.process.parent import IngestProcess

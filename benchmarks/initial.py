@@ -16,12 +16,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.initial import Initial, Weights, match
-from heldout.layers import NetworkPlan, plan_network
-from heldout.settings import Settings
-from heldout.spec import JobSpec
-from heldout.student_t import t_quantile
-from models.arrays import ImageSet
+from analysis.arrays.dataset import ImageSet
+from analysis.jobs.initial import Initial, Weights, match
+from heldout.service.settings import Settings
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import NetworkPlan, plan_network
+from heldout.statistics.student_t import t_quantile
 from models.bundled import BUNDLED
 from worker.training.data import select
 from worker.training.engine import Engine

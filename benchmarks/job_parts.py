@@ -46,8 +46,8 @@ PARTS: dict[str, Callable[[dict[str, list[float]]], float]] = {
 def main() -> None:
     """Print a table of medians and minima in milliseconds."""
     import worker.training.preload  # noqa: F401  (imports Keras without TensorFlow's greetings)
-    from heldout.spec import JobSpec
-    from models.arrays import save
+    from analysis.arrays.dataset import save
+    from heldout.spec.job import JobSpec
     from models.bundled import BUNDLED
 
     print(f"| ms, median (min) of {ROUNDS} | {' | '.join(NETWORKS)} |\n|---|{'---|' * len(NETWORKS)}")

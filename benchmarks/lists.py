@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from benchmarks.load import load, request
 from benchmarks.serving import add_job, chosen, prepare, service
-from heldout.database_urls import driver_url
+from heldout.service.database_urls import driver_url
 from host.postgres import PostgresServer
 from models.database import Database
 from models.store.job_metadata import pair_sha256

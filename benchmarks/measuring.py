@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.diagnosis.conditions import ABLE, Condition, all_conditions
 from benchmarks.diagnosis.sets import planted_set
-from heldout.spec import JobSpec, NetworkSpec
+from heldout.spec.job import JobSpec, NetworkSpec
 
 DATASETS = ("digits", "mnist5k")
 EPOCHS = 5

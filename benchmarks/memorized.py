@@ -20,9 +20,9 @@ from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 import worker.training.preload  # noqa: F401 - chooses the backend of Keras
+from analysis.arrays.dataset import ImageSet
 from benchmarks.zoo.manifest import load_built
-from heldout.spec import JobSpec
-from models.arrays import ImageSet
+from heldout.spec.job import JobSpec
 from worker.training.data import TrainingData
 from worker.training.engine import Engine, FitSums
 from worker.training.evaluate import Evaluator

@@ -1,4 +1,4 @@
-"""The most memory that trainings take, beside what `heldout/memory.py` expects. `python -m benchmarks.memory`.
+"""The most memory that trainings take, beside what `heldout/work/memory.py` expects. `python -m benchmarks.memory`.
 
 Each training is forked from a process that has imported TensorFlow and never used it, as a worker's are, and runs to
 its end: steps, measuring, checkpoints, export, predictions. `--fit` prints the constants that fit best. All of them
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.network_kinds import LARGE, NETWORKS, PHOTO, SMALL, Network, _blocks
-from heldout.memory import BASE_BYTES, FLOAT_BYTES, training_bytes
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.work.memory import BASE_BYTES, FLOAT_BYTES, training_bytes
 
 MIB = 2**20
 EPOCHS = 1
@@ -89,8 +89,8 @@ def _print_fit(peaks: list[Peak]) -> None:
 
 
 def _peak_of(network: Network, precision: str) -> Peak:
-    from heldout.layers import plan_network
-    from models.arrays import save
+    from analysis.arrays.dataset import save
+    from heldout.spec.layers import plan_network
 
     body: dict[str, Any] = {"dataset": "digits", "network": network.network}
     body["training"] = {"epochs": EPOCHS, "batch_size": network.batch_size, "precision": precision}
@@ -116,7 +116,7 @@ def _peak_of(network: Network, precision: str) -> Peak:
 
 def _image_set(network: Network) -> Any:
     """Noise: what is in the images takes no memory."""
-    from models.arrays import ImageSet
+    from analysis.arrays.dataset import ImageSet
 
     held_out = min(1000, max(10, network.count // 6))
     count = network.count + 2 * held_out

@@ -22,11 +22,11 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.demo.service import TemporaryService
-from heldout.kinds import KINDS, JobKind
-from heldout.memory import export_bytes, foreign_bytes, measure_bytes
 from heldout.stored.artifacts import ExportFormat
+from heldout.work.kinds import KINDS, JobKind
+from heldout.work.memory import export_bytes, foreign_bytes, measure_bytes
 from models import bundled
 
 MIB = 2**20

@@ -99,8 +99,8 @@ def _processor_s() -> float:
 
 
 def _pixels(spec: dict[str, Any]) -> Any:
+    from analysis.arrays.job_splits import stratified
     from models.bundled import BUNDLED
-    from models.job_splits import stratified
 
     images = BUNDLED[spec["dataset"]].read(Path())
     high = images.value_range[1]

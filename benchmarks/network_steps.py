@@ -13,8 +13,8 @@ from typing import Any, Literal
 from benchmarks.engine_tables import CORES, PASSES
 from benchmarks.naive import in_process, peak_flops
 from benchmarks.network_kinds import CLASSES, Network, keras_model
-from heldout.layers import plan_network
-from heldout.spec import JobSpec, NetworkSpec
+from heldout.spec.job import JobSpec, NetworkSpec
+from heldout.spec.layers import plan_network
 
 EPOCHS = 4  # the first of them traces and is not counted
 Way = Literal["naive", "naive mixed", "engine", "engine mixed"]
@@ -84,7 +84,7 @@ def engine_of(network: Network, mixed: bool, towers: int | None = None) -> Made:
     import numpy as np
     import tensorflow as tf
 
-    from models.arrays import ImageSet
+    from analysis.arrays.dataset import ImageSet
     from worker.machine.cores import usable_cores
     from worker.machine.precision import policy_of
     from worker.training.data import select

@@ -26,7 +26,7 @@ from benchmarks.engine import _ended, _until_calibrated
 from benchmarks.naive import in_process
 from benchmarks.network_kinds import NETWORKS, Network, keras_model
 from benchmarks.network_steps import print_steps
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.demo.service import TemporaryService
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,12 +10,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.scheduling.cost import automatic_precision
 from benchmarks.naive import in_process
 from benchmarks.network_kinds import CLASSES, Network
 from benchmarks.network_steps import engine_of
-from heldout.cost import automatic_precision
-from heldout.layers import plan_network
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import plan_network
 from worker.machine.processor import this_processor
 
 HEADINGS = ("network", "operations of the convolutions, million", "step", "measuring", "`auto` with units")

@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks.load import Measured, load
 from benchmarks.serving import served
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.demo.service import TemporaryService
 from heldout.errors import NotReady
 from models import bundled

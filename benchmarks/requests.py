@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 
 from benchmarks.load import Measured, load, load_in_turn, request
 from benchmarks.serving import served
-from heldout.database_urls import driver_url
+from heldout.service.database_urls import driver_url
 from host.postgres import PostgresServer
 from models import bundled
 from models.blobs import Blobs

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from heldout.client import Client
+from analysis.arrays.dataset import save
+from heldout.client.client import Client
 from heldout.demo.service import TemporaryService
 from models import bundled
-from models.arrays import save
 from worker.messages import Assignment, Failed, Finished
 from worker.supervision import processes
 from worker.supervision.processes import TrainingProcess
@@ -63,7 +63,7 @@ def _spec(epochs: int) -> dict[str, Any]:
 
 def _directly(spec: dict[str, Any]) -> float:
     """Seconds of the training alone: a warm process, no API, no database, nothing stored."""
-    from heldout.spec import JobSpec
+    from heldout.spec.job import JobSpec
 
     complete = JobSpec.model_validate(spec).completed(name="direct", seed=7)
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:

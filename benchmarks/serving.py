@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database

@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from benchmarks.serving import Served, add_job, prepare, service
-from heldout.database_urls import driver_url
+from heldout.service.database_urls import driver_url
 from host.postgres import PostgresServer
 from models.database import Database
 from models.store import events

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from heldout.client import ApiProblem, AsyncClient, Client, NoService
+    from heldout.client.client import ApiProblem, AsyncClient, Client, NoService
 
 __all__ = ["ApiProblem", "AsyncClient", "Client", "NoService"]
 __version__ = "0.1.0"
@@ -13,6 +13,6 @@ def __getattr__(name: str) -> Any:
     """The client, loaded when it is first asked for: the command line and the service do without it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from heldout import client
+    from heldout.client import client
 
     return getattr(client, name)

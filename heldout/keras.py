@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from heldout.client.foreign_values import plain_history
 from heldout.diagnosis import Evaluation
-from heldout.foreign_values import plain_history
 from heldout.histories.documents import read_document
 from heldout.histories.verdict import diagnose_read
 from heldout.views.diagnosis import DiagnosisView
 
 if TYPE_CHECKING:
-    from heldout.client import Client
+    from heldout.client.client import Client
 
 BATCH = 256
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from heldout import __version__
-from heldout.database_urls import sqlite_file
 from heldout.errors import OperatorError
-from heldout.settings import Settings
+from heldout.service.database_urls import sqlite_file
+from heldout.service.settings import Settings
 from host import postgres_tools
 from host.backup_files import (
     BLOBS,

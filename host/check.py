@@ -11,9 +11,9 @@ from typing import Any
 
 import redis
 
-from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import HeldoutError, OperatorError
-from heldout.settings import Settings, unknown_settings
+from heldout.lifecycle.dataset import DatasetStatus
+from heldout.service.settings import Settings, unknown_settings
 from host.deep_check import check_deep
 from host.own_servers import require_file
 from host.workers import ROOT

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import BinaryIO, ClassVar, Self
 
 from heldout.errors import OperatorError
-from heldout.parent_process import launched
+from heldout.service.parent_process import launched
 from host.ports import free_port, is_port_taken
 from host.process_table import POLL_S, children_of, holders_of, is_alive, send_signal, wait_until
 from host.runtime_folder import make_runtime_folder, remove_runtime_folder, unprivileged_user

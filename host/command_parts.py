@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heldout.settings import Settings, embedded_settings
+from heldout.service.settings import Settings, embedded_settings
 
 if TYPE_CHECKING:
     from models.database import Database

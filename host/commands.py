@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from heldout.access.scopes import SCOPES, Scope
 from heldout.errors import DatabaseUnavailable, HeldoutError, OperatorError, StorageUnavailable
-from heldout.scopes import SCOPES, Scope
 from host.command_parts import AsJson, HomeOption, configured_settings, opened_database, owner_name, print_json
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def main() -> None:
     except HeldoutError as error:
         sys.exit(_print_error(error.detail))
     except ValueError as error:  # settings: pydantic's ValidationError is one
-        from heldout.start import told
+        from heldout.service.start import told
 
         sys.exit(_print_error(told(error)))
 

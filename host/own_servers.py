@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from heldout.database_urls import driver_url, sqlite_file
 from heldout.errors import DatabaseUnavailable, OperatorError
-from heldout.settings import Settings
+from heldout.service.database_urls import driver_url, sqlite_file
+from heldout.service.settings import Settings
 from host.child_server import LOOPBACK
 from host.homes import POSTGRES_FOLDER, database_in
 from host.postgres import DATABASE, USER, PostgresServer

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analysis.scheduling.fair_share import MAX_WEIGHT, MIN_WEIGHT
+from heldout.access.quotas import COUNTED, Quota
 from heldout.errors import OperatorError, StudyFinished, StudyNotFound
-from heldout.fair_share import MAX_WEIGHT, MIN_WEIGHT
-from heldout.quotas import COUNTED, Quota
 from host.command_parts import AsJson, HomeOption, configured_settings, opened_database, owner_name, print_json
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from heldout.errors import OperatorError
-from heldout.parent_process import launched
+from heldout.service.parent_process import launched
 from host.postgres import INSTALL
 from host.wheel_programs import wheel_folder
 

@@ -15,8 +15,8 @@ from typing import Self
 
 import structlog
 
-from heldout.parent_process import launched
-from heldout.settings import Settings
+from heldout.service.parent_process import launched
+from heldout.service.settings import Settings
 from host.workers import ROOT, environment_of
 
 log = structlog.get_logger("heldout.up")

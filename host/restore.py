@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from heldout.database_urls import sqlite_file
 from heldout.errors import OperatorError
-from heldout.settings import Settings
+from heldout.service.database_urls import sqlite_file
+from heldout.service.settings import Settings
 from host import postgres_tools
 from host.backup_files import BLOBS, DATABASE_FILES, About, kind_of, read_about, read_listed, sha256_of
 from host.home_lock import locked_home

@@ -14,9 +14,9 @@ from typing import Protocol
 import structlog
 from pydantic import SecretStr
 
-from heldout.database_urls import driver_url
 from heldout.errors import DatabaseUnavailable, OperatorError
-from heldout.settings import Settings
+from heldout.service.database_urls import driver_url
+from heldout.service.settings import Settings
 from host.broker import RedisServer
 from host.home_lock import locked_home
 from host.homes import POSTGRES_FOLDER, make_home, require_database_of

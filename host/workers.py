@@ -9,8 +9,8 @@ from pathlib import Path
 
 import structlog
 
-from heldout.parent_process import launched
-from heldout.settings import Settings
+from heldout.service.parent_process import launched
+from heldout.service.settings import Settings
 
 log = structlog.get_logger("heldout.up")
 

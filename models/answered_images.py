@@ -8,11 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from analysis.arrays.npy_rows import NpyRows
 from heldout.stored.evaluation import SplitName
 from models.blob_files import open_zipped, reading
 from models.blobs import Blobs
 from models.digests import FileDigest
-from models.npy_rows import NpyRows
 
 ROWS_AT_ONCE = 2000
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from heldout.backbone import POINTER, Backbone, backbone_of
-from heldout.model_facts import MapLayer
-from heldout.spec import BackboneSpec
+from heldout.spec.backbone import POINTER, Backbone, backbone_of
+from heldout.spec.job import BackboneSpec
+from heldout.spec.model_facts import MapLayer
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.database import Session
 from models.store import artifacts

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from models.arrays import stored_address
+from analysis.arrays.dataset import stored_address
 from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs, StoredBlob
 from models.database import Database

@@ -13,8 +13,8 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import DatasetStatus
-from models.arrays import ImageSet, content_address, save
+from analysis.arrays.dataset import ImageSet, content_address, save
+from heldout.lifecycle.dataset import DatasetStatus
 from models.blobs import Blobs
 from models.database import Database
 from models.digests import FileDigest, digest_of

@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from analysis.arrays.file_names import FileNames, members_key, names_of
 from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.file_names import FileNames, members_key, names_of
 from models.store import file_digests
 from models.stored_files import read_file, read_labels, read_splits, require_whole
 

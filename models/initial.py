@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from analysis.jobs.initial import Weights
 from heldout.errors import FieldError, InvalidSpec, JobNotFound, SpecUnreadable
-from heldout.initial import Weights
-from heldout.layers import plan_network
-from heldout.lifecycle import TERMINAL, shown_status
-from heldout.model_lifecycle import ModelFormat
-from heldout.spec import InitialSpec
+from heldout.lifecycle.job import TERMINAL, shown_status
+from heldout.lifecycle.model import ModelFormat
+from heldout.spec.job import InitialSpec
+from heldout.spec.layers import plan_network
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.database import Session
 from models.specs import training_spec_of

@@ -10,9 +10,9 @@ from heldout.diagnosis.evaluation import from_final
 from heldout.diagnosis.findings import NOT_STARTED
 from heldout.diagnosis.history import History, from_epochs, measures_training_at_end
 from heldout.errors import HeldoutError
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle.job import JobStatus
+from heldout.spec.validation import trains_on_all
 from heldout.stored.artifacts import ArtifactName
-from heldout.validation_spec import trains_on_all
 from models.blobs import Blobs
 from models.database import Session
 from models.store import metrics

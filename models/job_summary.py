@@ -3,8 +3,8 @@
 import structlog
 
 from heldout.errors import DatabaseUnavailable
-from heldout.kinds import JobKind
 from heldout.views.job import SummaryView
+from heldout.work.kinds import JobKind
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import whole_diagnosis_of

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from heldout.settings import unknown_settings
+from heldout.service.settings import unknown_settings
 
 log = structlog.get_logger()
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.npy_rows import NpyRows
 from models.answered_images import ROWS_AT_ONCE
 from models.blob_files import open_zipped, reading
 from models.blobs import Blobs
 from models.digests import FileDigest
-from models.npy_rows import NpyRows
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,17 @@
 
 from math import prod
 
-from heldout.layers import NetworkPlan
-from heldout.memory import FLOAT_BYTES, WorkerMemory, foreign_bytes, gpu_training_bytes, measure_bytes, training_bytes
-from heldout.model_facts import ModelFacts
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import NetworkPlan
+from heldout.spec.model_facts import ModelFacts
+from heldout.work.memory import (
+    FLOAT_BYTES,
+    WorkerMemory,
+    foreign_bytes,
+    gpu_training_bytes,
+    measure_bytes,
+    training_bytes,
+)
 from models.split_counts import counts_of
 from models.tables import DatasetRow
 

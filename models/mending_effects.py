@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RelationsStatus
+from analysis.arrays.dataset import SPLITS
+from analysis.arrays.relations import load_relations, relations_key, superfluous_copies
 from heldout.errors import DatasetLost
+from heldout.lifecycle.dataset import RelationsStatus
 from heldout.mending.changes import VersionChanges, index_in
 from heldout.views.mending import EffectView, ExampleView, SplitImagesView
-from models.arrays import SPLITS
 from models.blob_files import reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.dataset_images import names_at, positions_of
-from models.relations import load_relations, relations_key, superfluous_copies
 from models.stored_files import read_file, read_labels, read_splits
 from models.tables import DatasetRow
 from models.views.dataset import thumbnail_of

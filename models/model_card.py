@@ -1,14 +1,14 @@
 """Collects what is stored about a job, for its model card."""
 
+from analysis.reports.card import CardFacts, card_of
+from analysis.reports.contents import document_of
+from analysis.reports.markdown import as_markdown
 from heldout.errors import JobNotFound
-from heldout.kinds import JobKind
 from heldout.views.diagnosis import DiagnosisView
+from heldout.work.kinds import JobKind
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnosis_of
-from models.reports.card import CardFacts, card_of
-from models.reports.contents import document_of
-from models.reports.markdown import as_markdown
 from models.store import metrics
 from models.stored_files import read_audit, unless_lost
 from models.study_report import study_report

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from heldout.access.quotas import Bounds
+from heldout.access.routes import model_route
 from heldout.errors import (
     ArtifactDamaged,
     DatasetDamaged,
@@ -15,9 +17,7 @@ from heldout.errors import (
     JobNotFound,
     ModelLost,
 )
-from heldout.lifecycle import FailureCode, JobStatus
-from heldout.quotas import Bounds
-from heldout.routes import model_route
+from heldout.lifecycle.job import FailureCode, JobStatus
 from heldout.stored.artifacts import ExportFormat, ExportStatus
 from models.database import Database, Session
 from models.store import accounts, artifacts, exports, jobs, quotas

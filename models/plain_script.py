@@ -3,14 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.datasets import DatasetSpec
-from heldout.errors import DatasetLost, NotSupported
-from heldout.lifecycle import StopReason
-from heldout.spec import JobSpec
-from models.blobs import BlobMissing, Blobs
-from models.database import Session
-from models.file_names import FileNames, members_key
-from models.scripts.script import (
+from analysis.arrays.file_names import FileNames, members_key
+from analysis.scripts.script import (
     SPLIT_CODES,
     Ended,
     FirstWeights,
@@ -21,6 +15,12 @@ from models.scripts.script import (
     of_table,
     script_of,
 )
+from heldout.errors import DatasetLost, NotSupported
+from heldout.lifecycle.job import StopReason
+from heldout.spec.dataset import DatasetSpec
+from heldout.spec.job import JobSpec
+from models.blobs import BlobMissing, Blobs
+from models.database import Session
 from models.specs import training_spec_of
 from models.store import metrics
 from models.stored_files import read_audit, read_file, read_labels

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from heldout.backbone import Backbone
-from heldout.layers import NetworkPlan, plan_network
-from heldout.spec import JobSpec
+from heldout.spec.backbone import Backbone
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import NetworkPlan, plan_network
 from models.tables import DatasetRow
 
 

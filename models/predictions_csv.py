@@ -8,11 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from models.arrays import SPLITS
+from analysis.arrays.dataset import SPLITS
+from analysis.arrays.npy_rows import NpyRows
 from models.blob_files import open_zipped, reading
 from models.blobs import Blobs
 from models.digests import FileDigest
-from models.npy_rows import NpyRows
 
 # Of a piece, which takes some milliseconds: others wait meanwhile.
 VALUES_AT_ONCE = 5000

@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 
 from heldout.errors import DatabaseUnavailable, StorageUnavailable
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models import waiting_studies
 from models.blobs import Blobs
 from models.database import Database

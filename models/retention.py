@@ -7,7 +7,7 @@ from contextlib import suppress
 import structlog
 
 from heldout.errors import StorageUnavailable, StudyNotFinished, StudyNotFound
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
 from models.store import retention, studies

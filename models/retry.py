@@ -5,14 +5,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from analysis.jobs.retrying import RetrySpec, name_with_remedy, spec_for_more_epochs
+from heldout.access.quotas import NO_BOUNDS, Bounds
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable, StateGone
-from heldout.merge_patch import merged
-from heldout.quotas import NO_BOUNDS, Bounds
 from heldout.remedies.arms import outcome_of
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange
-from heldout.retrying import RetrySpec, name_with_remedy, spec_for_more_epochs
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.merge_patch import merged
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import diagnosis_of

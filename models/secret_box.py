@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken
 
 from heldout.errors import SecretsUnavailable, SecretUnreadable
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 
 KEY_FILE = "secrets-key"
 PREFIX = "sealed_"

@@ -5,9 +5,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from heldout.errors import SpecUnreadable
-from heldout.json_pointer import pointer_to
-from heldout.kinds import KINDS, WorkSpec
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.json_pointer import pointer_to
+from heldout.work.kinds import KINDS, WorkSpec
 from models.tables import JobRow
 
 Spec = TypeVar("Spec", bound=BaseModel)

@@ -1,6 +1,6 @@
 """How many images a job trains on and is measured on, from what is known of its dataset without reading it."""
 
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from models.tables import DatasetRow
 
 

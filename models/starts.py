@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import insert
 
-from heldout.backbone import POINTER
+from analysis.jobs.initial import Initial
 from heldout.errors import FieldError, InvalidSpec, StateGone
-from heldout.initial import Initial
+from heldout.spec.backbone import POINTER
 from heldout.stored.artifacts import ArtifactName
 from models.backbones import BackboneSource
 from models.blobs import BlobMissing, Blobs

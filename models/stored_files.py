@@ -8,15 +8,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import SuspectsStatus
+from analysis.arrays.dataset import SPLITS
 from heldout.errors import ArtifactLost, DatasetLost, HeldoutError
 from heldout.errors.lost import UNUSABLE
+from heldout.lifecycle.dataset import SuspectsStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import StoredAudit, audit_key
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
 from heldout.stored.suspects import SplitLabels, SuspectsSummary, suspects_key
-from models.arrays import SPLITS
 from models.blob_files import reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session

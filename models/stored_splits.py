@@ -5,15 +5,15 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RelationsStatus
+from analysis.arrays.folds import class_that_lacks_a_fold
+from analysis.arrays.job_splits import Positions, fold_of_each, splits_of
+from analysis.arrays.relations import Relations, load_relations, relations_key, units_of
 from heldout.errors import CopiesNotKnown, DatasetLost, FieldError, InvalidSpec
-from heldout.spec import JobSpec
+from heldout.lifecycle.dataset import RelationsStatus
+from heldout.spec.job import JobSpec
 from models.blob_files import reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.folds import class_that_lacks_a_fold
-from models.job_splits import Positions, fold_of_each, splits_of
-from models.relations import Relations, load_relations, relations_key, units_of
 from models.stored_files import read_file, read_labels, read_splits
 from models.tables import DatasetRow
 

@@ -9,7 +9,7 @@ from heldout.diagnosis.data_first import mend_of, mended_first
 from heldout.errors import DataFirst, FieldError, InvalidSpec
 from heldout.remedies.automatic import automatic
 from heldout.remedies.change import Base
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from heldout.studies.spec import NamedPatch, StudySpec
 from models.blobs import Blobs
 from models.database import Session

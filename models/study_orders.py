@@ -11,14 +11,19 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from analysis.studies.next_steps import next_steps
+from analysis.studies.planning import most_jobs
+from analysis.studies.runs import automatic_splits, curve_sizes, folds_for, patched, pinned, spec_of_run
+from analysis.studies.state import Arm
+from analysis.studies.stored import ArmPlan, StudyPlan
+from heldout.access.quotas import NO_BOUNDS, Bounds, counted_bytes
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable
-from heldout.json_pointer import pointer_to
-from heldout.quotas import NO_BOUNDS, Bounds, counted_bytes
 from heldout.remedies import ResolvedArm, resolve
-from heldout.spec import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
+from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
+from heldout.spec.json_pointer import pointer_to
+from heldout.spec.validation import TrainOnAllSpec, ValidationSpec
 from heldout.studies.fairness import chooses_alone
 from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec, find_pointer_to
-from heldout.validation_spec import TrainOnAllSpec, ValidationSpec
 from heldout.views.study import StudyEstimateView
 from models.blobs import Blobs
 from models.database import Session
@@ -29,11 +34,6 @@ from models.starts import copied_files
 from models.store import calibrations, jobs, quotas, studies
 from models.store.study_steps import begin
 from models.stored_splits import require_folds
-from models.studies.next_steps import next_steps
-from models.studies.planning import most_jobs
-from models.studies.runs import automatic_splits, curve_sizes, folds_for, patched, pinned, spec_of_run
-from models.studies.state import Arm
-from models.studies.stored import ArmPlan, StudyPlan
 from models.study_base import automatic_remedies, located, refused, require_mended, wanted_splits
 from models.submit import ExaminedSpec, dataset_named, examined_spec
 from models.tables import DatasetRow, JobRow, StudyRow

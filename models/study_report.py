@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.reports.build import report_of
+from analysis.reports.mean_budgets import mean_budget
 from heldout.diagnosis.gap.budget import Gap, gap_of
 from heldout.errors import (
     ArtifactDamaged,
@@ -21,8 +23,6 @@ from heldout.views.study_report import ReportBudgetView, StudyReportView
 from models.blobs import Blobs
 from models.database import Session
 from models.job_diagnosis import whole_diagnosis_of
-from models.reports.build import report_of
-from models.reports.mean_budgets import mean_budget
 from models.store import metrics
 from models.stored_files import json_artifact_of, read_gap
 from models.tables import JobRow, StudyRow

@@ -6,15 +6,15 @@ For any transaction: a request's, or one of the reconciler's that submits severa
 import secrets
 from dataclasses import dataclass, replace
 
+from analysis.jobs.examination import examine
+from analysis.jobs.initial import match
+from heldout.access.quotas import NO_BOUNDS, Bounds, counted_bytes
 from heldout.errors import DatasetUnavailable, NeedsMoreMemory, SpecDatasetNotFound
-from heldout.examination import examine
-from heldout.initial import match
-from heldout.kinds import JobKind
-from heldout.layers import BACKBONE, NetworkPlan
-from heldout.memory import WorkerMemory, could_hold, fitting_batch_size
-from heldout.quotas import NO_BOUNDS, Bounds, counted_bytes
-from heldout.spec import MAX_SEED, JobSpec
+from heldout.spec.job import MAX_SEED, JobSpec
+from heldout.spec.layers import BACKBONE, NetworkPlan
 from heldout.views.estimate import EstimateView, InitialView, LayerView
+from heldout.work.kinds import JobKind
+from heldout.work.memory import WorkerMemory, could_hold, fitting_batch_size
 from models import starts
 from models.backbones import find_backbone
 from models.blobs import Blobs

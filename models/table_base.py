@@ -8,12 +8,12 @@ from sqlalchemy import JSON, Enum, MetaData
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 
-from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsStatus
-from heldout.kinds import JobKind
-from heldout.ledger import ReadKind
-from heldout.lifecycle import JobRequest, JobStatus
+from analysis.jobs.ledger import ReadKind
+from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus, SuspectsStatus
+from heldout.lifecycle.job import JobRequest, JobStatus
+from heldout.lifecycle.study import StudyStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
-from heldout.study_lifecycle import StudyStatus
+from heldout.work.kinds import JobKind
 from models.database import UtcTime
 
 Json = JSON().with_variant(JSONB(), "postgresql")

@@ -15,11 +15,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsStatus
-from heldout.kinds import JobKind
-from heldout.ledger import ReadKind
-from heldout.lifecycle import JobRequest, JobStatus
+from analysis.jobs.ledger import ReadKind
+from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus, SuspectsStatus
+from heldout.lifecycle.job import JobRequest, JobStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
+from heldout.work.kinds import JobKind
 from models.digests import FileDigest
 from models.table_base import Base as Base
 from models.tables_access import AuditRow as AuditRow
@@ -157,8 +157,8 @@ class JobRow(Base):
     version: Mapped[int]
 
     spec: Mapped[dict[str, Any]]  # of its kind's type, as JSON
-    spec_bytes: Mapped[int | None]  # of `spec`, where its owner's quota counts them, see heldout/quotas.py
-    spec_version: Mapped[int] = mapped_column(server_default="1")  # see heldout/kinds.py: who can read it
+    spec_bytes: Mapped[int | None]  # of `spec`, where its owner's quota counts them, see heldout/access/quotas.py
+    spec_version: Mapped[int] = mapped_column(server_default="1")  # see heldout/work/kinds.py: who can read it
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
     parameters: Mapped[int | None] = mapped_column(BigInteger)
     # `metadata` is taken by SQLAlchemy's own attribute.
@@ -179,7 +179,7 @@ class JobRow(Base):
     pending_until: Mapped[datetime | None]  # fails if it is still waiting for its first worker then
     available_at: Mapped[datetime | None]  # not claimed before: backoff after a failure
     announced_at: Mapped[datetime | None]  # when workers were last told of it
-    # It is large, and has waited long: this worker lets smaller ones wait for it until then, see heldout/large_jobs.py.
+    # It is large, and has waited long: this worker lets smaller ones wait for it until then.
     room_on: Mapped[str | None] = mapped_column(String(128))
     room_until: Mapped[datetime | None]
     runtime_s: Mapped[float]  # of the attempts before this one
@@ -200,7 +200,7 @@ class JobRow(Base):
     continues: Mapped[list[Any] | None]
     # Whose weights it starts from, and which layers take them.
     initial: Mapped[dict[str, Any] | None]
-    # The uploaded network before its blocks, as heldout/backbone.py has it.
+    # The uploaded network before its blocks, as heldout/spec/backbone.py has it.
     backbone: Mapped[dict[str, Any] | None]
 
     created_at: Mapped[datetime]

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from heldout.model_lifecycle import ModelStatus
+from heldout.lifecycle.model import ModelStatus
 from models.table_base import Base, named_text
 
 
@@ -24,7 +24,7 @@ class ModelRow(Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
     check_job: Mapped[str] = mapped_column(String(40))  # the job that reads it for the first time; its row may be gone
-    facts: Mapped[dict[str, Any] | None]  # see heldout/model_facts.py
+    facts: Mapped[dict[str, Any] | None]  # see heldout/spec/model_facts.py
     layers: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)  # likewise; lists of models do without
     error: Mapped[dict[str, Any] | None]
     last_event: Mapped[int] = mapped_column(server_default="0")

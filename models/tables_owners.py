@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from heldout.kinds import JobKind
+from heldout.work.kinds import JobKind
 from models.table_base import Base
 
 
@@ -19,7 +19,7 @@ class OwnerRow(Base):
 
     owner: Mapped[str] = mapped_column(String(128), primary_key=True)
     weight: Mapped[float] = mapped_column(server_default="1")
-    used_slot_s: Mapped[float] = mapped_column(server_default="0")  # lately, see heldout/fair_share.py
+    used_slot_s: Mapped[float] = mapped_column(server_default="0")  # lately, see analysis/scheduling/fair_share.py
     used_at_s: Mapped[float] = mapped_column(server_default="0")  # seconds since 1970 at which it counted so much
     turn: Mapped[float] = mapped_column(server_default="0")
     quotas: Mapped[dict[str, Any] | None]  # those that differ from the settings'; null in it means no bound

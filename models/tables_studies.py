@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from heldout.study_lifecycle import StudyStatus
+from heldout.lifecycle.study import StudyStatus
 from models.table_base import Base
 
 
@@ -33,16 +33,16 @@ class StudyRow(Base):
     error: Mapped[dict[str, Any] | None]
     version: Mapped[int]
     spec: Mapped[dict[str, Any]]  # of the base
-    spec_bytes: Mapped[int | None]  # of `spec` and `plan`, where its owner's quota counts them, see heldout/quotas.py
+    spec_bytes: Mapped[int | None]  # of `spec` and `plan`, where its owner's quota counts them
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
     base_job: Mapped[str | None] = mapped_column(String(40))  # whose spec is the base; its row may be gone
     remedies: Mapped[list[Any]]  # their names, as asked for or chosen
-    plan: Mapped[dict[str, Any]]  # what is fixed when it begins, see models/studies/stored.py
+    plan: Mapped[dict[str, Any]]  # what is fixed when it begins, see analysis/studies/stored.py
     found: Mapped[dict[str, Any]]  # what its trainings have shown so far, as its view has it
     user_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")  # of each of its jobs
     priority: Mapped[int]
     evaluation: Mapped[str | None] = mapped_column(String(40))  # the job that measures base and winner on test
-    tested: Mapped[bytes | None] = mapped_column(LargeBinary)  # what it has found, see models/studies/stored.py
+    tested: Mapped[bytes | None] = mapped_column(LargeBinary)  # what it has found, see analysis/studies/stored.py
     test_failed: Mapped[str | None] = mapped_column(Text)  # why there will be none
     last_event: Mapped[int]
     created_at: Mapped[datetime]
@@ -68,4 +68,4 @@ class StudyRunRow(Base):
     fold: Mapped[int]  # -1 where it has the dataset's own split: nulls would not be equal
     fold_seed: Mapped[int]
     variant: Mapped[int]
-    scores: Mapped[bytes | None] = mapped_column(LargeBinary)  # of its kept weights, see models/studies/stored.py
+    scores: Mapped[bytes | None] = mapped_column(LargeBinary)  # of its kept weights, see analysis/studies/stored.py

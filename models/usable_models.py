@@ -1,7 +1,7 @@
 """Uploaded models that a request names."""
 
 from heldout.errors import ModelNotFound, ModelUnavailable, SpecModelNotFound
-from heldout.model_facts import ModelFacts
+from heldout.spec.model_facts import ModelFacts
 from models.database import Session
 from models.store import models
 from models.tables_models import ModelRow

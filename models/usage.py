@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from heldout.kinds import JobKind
-from heldout.quotas import Quota
+from heldout.access.quotas import Quota
+from heldout.work.kinds import JobKind
 
 
 @dataclass

@@ -5,11 +5,13 @@ Such a study has a row at once, and its trainings begin when the reconciler find
 
 from typing import Any
 
-from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus
+from analysis.studies.runs import automatic_splits
+from analysis.studies.waiting import ASKED, WAITS_FOR, WaitsFor, describe_wait
+from heldout.access.quotas import NO_BOUNDS, Bounds, counted_bytes
 from heldout.errors import CopiesNotKnown, DataFirst, HeldoutError, QuotaExceeded, StorageUnavailable
+from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus
 from heldout.mending.changes import VersionSpec
-from heldout.quotas import NO_BOUNDS, Bounds, counted_bytes
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from heldout.studies.spec import BASE_ARM, StudySpec
 from heldout.views.study import ArmView, StudyEstimateView
 from models import study_orders, wake
@@ -19,8 +21,6 @@ from models.ids import new_id
 from models.specs import training_spec_of
 from models.store import accounts, events, jobs, quotas, studies, versions
 from models.store.study_steps import fail
-from models.studies.runs import automatic_splits
-from models.studies.waiting import ASKED, WAITS_FOR, WaitsFor, describe_wait
 from models.submit import dataset_named
 from models.tables import DatasetRow, JobRow, StudyRow
 from models.wake import WakeUp

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Sequence
 
 from heldout.errors import OperatorError
-from heldout.start import settings_or_exit
+from heldout.service.start import settings_or_exit
 from models import logs
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.answers.temperature import at_temperature
+from analysis.answers.temperature import at_temperature
 
 UNCERTAIN = "uncertain"
 

@@ -26,7 +26,7 @@ from api.http.rates import Rates
 from api.http.readiness import Readiness
 from api.http.request_id import request_id_of, shortened
 from heldout.errors import DatabaseUnavailable, HeldoutError, Internal, MethodNotAllowed, RouteNotFound
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
 from models.store import health

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.turns import Turns
 from heldout.errors import ExportFailed, ExportLost
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from heldout.stored.artifacts import ExportFormat
 from models.blobs import BlobMissing, Blobs
 from models.database import Database, Session

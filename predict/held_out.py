@@ -9,12 +9,12 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from analysis.arrays.npy_rows import NpyRows
 from heldout.errors import DatasetDamaged
 from models.blob_files import open_blob, reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Database
 from models.digests import FileDigest
-from models.npy_rows import NpyRows
 from models.store import datasets, file_digests, label_reads
 from models.stored_files import read_splits
 

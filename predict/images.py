@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile as OpenedImage
 
+from analysis.arrays.npy_header import read_npy_header
 from heldout.errors import ImageRefused, TooManyImages, WrongChannels, WrongDtype, WrongRange, WrongSize
-from models.npy_header import read_npy_header
 from predict.model import ServedModel
 from predict.work import Pieces
 from worker.ingest.images.blocks import USUAL_RANGES, coloured_block, resized_block

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.datasets import DatasetSpec, ResizeSpec
+from analysis.arrays.dataset import SPLITS
 from heldout.errors import HeldoutError, WrongRange
-from heldout.layers import plan_network
+from heldout.spec.dataset import DatasetSpec, ResizeSpec
+from heldout.spec.layers import plan_network
 from heldout.stored.artifacts import ArtifactName
-from models.arrays import SPLITS
 from models.blobs import Blobs
 from models.database import Session
 from models.specs import training_spec_of

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.onnx_tensors import tensors_of
+from analysis.arrays.onnx_tensors import tensors_of
 
 INPUT, OUTPUT = "pixels", "probabilities"  # what the export calls them
 

@@ -13,8 +13,8 @@ import structlog
 
 from api.connections.server import Server, freeze_what_stays
 from heldout.errors import OperatorError
-from heldout.parent_process import launched
-from heldout.settings import Settings
+from heldout.service.parent_process import launched
+from heldout.service.settings import Settings
 from predict.app import create_app
 from predict.metrics import SHARED_FOLDER, forget_process
 from predict.runtime import load_runtime

@@ -5,6 +5,6 @@ import sys
 from pathlib import Path
 
 from api.app import create_app
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 
 json.dump(create_app(Settings(home=Path("/nonexistent"))).openapi(), sys.stdout)

@@ -22,11 +22,11 @@ from typer.main import get_command
 from api.__main__ import commands as server_commands
 from api.app import create_app
 from heldout import errors
+from heldout.access.event_types import EVENT_TYPES
+from heldout.access.webhooks import WEBHOOK_EVENTS
 from heldout.cli import host_commands
 from heldout.cli.app import app as client_commands
-from heldout.event_types import EVENT_TYPES
-from heldout.settings import Settings, embedded_settings
-from heldout.webhooks import WEBHOOK_EVENTS
+from heldout.service.settings import Settings, embedded_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"

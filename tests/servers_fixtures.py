@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from heldout.database_urls import driver_url
+from heldout.service.database_urls import driver_url
 from host.broker import RedisServer
 from host.postgres import PostgresServer
 from models import migrations

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "explanation" / "architecture.md"
-ROOMS = ("heldout", "models", "host", "api", "worker", "predict")
+ROOMS = ("heldout", "analysis", "models", "host", "api", "worker", "predict")
 MAX_LINES = 350
 # Tables: rows of one kind under one another, which a second file would only tear apart.
 TABLES = {"models/tables.py", "benchmarks/diagnosis/conditions.py"}

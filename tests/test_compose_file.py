@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models.database import POOL_OVERFLOW, POOL_SIZE
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,18 +15,19 @@ from typer.main import get_command
 
 from api.__main__ import commands as server_commands
 from api.app import create_app
-from heldout import errors, lifecycle
+from heldout import errors
+from heldout.access.event_types import EVENT_TYPES
+from heldout.access.webhooks import PING, WEBHOOK_EVENTS
 from heldout.cli import host_commands
 from heldout.cli.app import app as client_commands
-from heldout.dataset_lifecycle import DatasetStatus
-from heldout.event_types import EVENT_TYPES
-from heldout.layers import plan_network
+from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle import job as lifecycle
+from heldout.lifecycle.study import StudyStatus
 from heldout.remedies.automatic import BY_VERDICT, USUAL
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
-from heldout.settings import Settings, embedded_settings
-from heldout.spec import MAX_SEED, JobSpec
-from heldout.study_lifecycle import StudyStatus
-from heldout.webhooks import PING, WEBHOOK_EVENTS
+from heldout.service.settings import Settings, embedded_settings
+from heldout.spec.job import MAX_SEED, JobSpec
+from heldout.spec.layers import plan_network
 from tests.damaged_files import as_markdown
 
 ROOT = Path(__file__).resolve().parents[1]

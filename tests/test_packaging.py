@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -27,7 +27,7 @@ locks = runpy.run_path(str(ROOT / "scripts/locks.py"))
 def wheel(tmp_path_factory):
     """The wheel, built from a copy of the tracked and new files, without network and without build isolation."""
     source = tmp_path_factory.mktemp("source")
-    for room in ("heldout", "models", "api", "worker", "alembic", "scripts", "tests", "examples"):
+    for room in ("heldout", "analysis", "models", "api", "worker", "alembic", "scripts", "tests", "examples"):
         if (ROOT / room).is_dir():
             shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):

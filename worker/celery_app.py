@@ -15,7 +15,7 @@ from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from heldout.errors import OperatorError
-from heldout.start import settings_or_exit
+from heldout.service.start import settings_or_exit
 from models import logs
 from models import wake as wake_up
 from models.wake import WakeUp

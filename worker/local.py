@@ -5,7 +5,7 @@ import threading
 import time
 
 from heldout.errors import OperatorError
-from heldout.start import settings_or_exit
+from heldout.service.start import settings_or_exit
 from models import logs
 from models.store.claims import Claimed
 from worker.machine.parent import when_input_ends

@@ -6,14 +6,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from heldout.lifecycle import FailureCode, StopReason
-from heldout.spec import JobSpec, Pixels
+from analysis.studies.state import Scores, TestScores
+from heldout.lifecycle.job import FailureCode, StopReason
+from heldout.spec.job import JobSpec, Pixels
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat
 from heldout.stored.final import FinalView
 from heldout.stored.gap import GapOnTest
 from heldout.views.export import ExportReportView
 from heldout.views.study import EnsembleView
-from models.studies.state import Scores, TestScores
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Assignment:
     job_id: str
     attempt: int
     spec: JobSpec  # completed: no default and no seed is left open
-    dataset: str  # folder in the internal format (models/arrays.py)
+    dataset: str  # folder in the internal format (analysis/arrays/dataset.py)
     scratch: str  # folder of this attempt, made and removed by the supervisor
     checkpoint: str | None  # a checkpoint file to continue from, in `scratch`
     device: Literal["cpu", "gpu"]
@@ -44,8 +44,8 @@ class Assignment:
     initial: str | None = None  # a model file in `scratch`, whose weights the training starts from
     initial_layers: tuple[str, ...] = ()  # the layers that take them, by name
     backbone: AssignedBackbone | None = None
-    relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
-    names: str | None = None  # file of the images' names (models/file_names.py) in `scratch`; None: they have none
+    relations: str | None = None  # file of the dataset's relations in `scratch`; None: not known
+    names: str | None = None  # file of the images' names in `scratch`; None: they have none
     for_study: bool = False  # whether a study compares the job with others
     dataset_sha256: str = ""  # which the model's file says
 
@@ -54,9 +54,9 @@ class Assignment:
 class SuspectAssignment:
     """All that the process needs which finds wrong labels of a dataset. It writes to `scratch`."""
 
-    dataset: str  # folder in the internal format (models/arrays.py)
+    dataset: str  # folder in the internal format (analysis/arrays/dataset.py)
     scratch: str  # folder of this attempt, made and removed by the supervisor
-    relations: str | None  # file of the dataset's relations (models/relations.py); None: not known
+    relations: str | None  # file of the dataset's relations (analysis/arrays/relations.py); None: not known
     names: str | None  # file with the name of each image in the upload, one a line; None: it has none
     seed: int
     threads: int  # networks that are trained at the same time
@@ -76,12 +76,12 @@ class StoredModel:
 class EvaluateAssignment:
     """All that the process needs which measures the models of a study. It writes nothing but its log."""
 
-    dataset: str  # folder in the internal format (models/arrays.py)
+    dataset: str  # folder in the internal format (analysis/arrays/dataset.py)
     base: tuple[StoredModel, ...]  # all of one network
     winner: tuple[StoredModel, ...]  # all of one network
     with_validation: bool  # whether all of them have the dataset's own validation split
     resident_bytes: int | None  # larger images are read from their file
-    relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
+    relations: str | None = None  # file of the dataset's relations in `scratch`; None: not known
     device: Literal["cpu"] = "cpu"
 
 
@@ -95,13 +95,13 @@ class ExportAssignment:
     source_id: str  # the training, or the study whose ensemble it is
     format: ExportFormat
     spec: JobSpec  # of the training, or of one of them: it says what the test images are
-    dataset: str  # folder in the internal format (models/arrays.py)
+    dataset: str  # folder in the internal format (analysis/arrays/dataset.py)
     dataset_sha256: str
     scratch: str  # folder of this attempt, made and removed by the supervisor
     card: str  # the model card, in Markdown
     models: tuple[str, ...]  # the trainings' `.keras` files, in `scratch`
     predictions: tuple[str, ...]  # their `predictions.npz`, in `scratch`; none where one is missing
-    relations: str | None = None  # file of the dataset's relations (models/relations.py) in `scratch`; None: not known
+    relations: str | None = None  # file of the dataset's relations in `scratch`; None: not known
     device: Literal["cpu"] = "cpu"
 
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from api.connections.places import PLACES_FOR_PROBES, Limits, Places
 from api.connections.protocol import Deadlines, GuardedProtocol
 from api.turns import Turns
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 
 log = structlog.get_logger("heldout.api")
 

@@ -14,7 +14,7 @@ from api.live.hub import Hub
 from api.predictions import Predictions
 from api.shared_places import SharedPlaces
 from api.turns import Turns
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
 from models.key_uses import KeyUses

@@ -19,7 +19,7 @@ from heldout.errors import (
     InvalidSpec,
     UnsupportedMediaType,
 )
-from heldout.json_pointer import pointer_to
+from heldout.spec.json_pointer import pointer_to
 
 MAX_DEPTH = 64
 # How much of a body that is too large is received, and dropped, so that a client which sends before it reads gets

@@ -17,8 +17,8 @@ from starlette.responses import Response
 
 from api.http.app_context import AppContext
 from api.http.known import KNOWN
+from heldout.access.scopes import NeededScope
 from heldout.errors import InsufficientScope, Unauthenticated
-from heldout.scopes import NeededScope
 from models.database import Session
 from models.store import accounts, audit_log, callers
 from models.store.keys import Caller

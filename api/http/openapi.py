@@ -10,11 +10,11 @@ from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.responses import JSONResponse, Response
 
-from heldout.datasets import DatasetSpec
-from heldout.spec import JobSpec
+from heldout.access.webhooks import WEBHOOK_EVENTS
+from heldout.spec.dataset import DatasetSpec
+from heldout.spec.job import JobSpec
 from heldout.views.problem import Problem
 from heldout.views.webhook import WebhookMessage
-from heldout.webhooks import WEBHOOK_EVENTS
 
 REF = "#/components/schemas/{model}"
 SERVERS = [

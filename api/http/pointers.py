@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from heldout.errors import FieldError
-from heldout.json_pointer import pointer_to
+from heldout.spec.json_pointer import pointer_to
 
 SHOWN_CHARACTERS = 100
 SHOWN_ERRORS = 50

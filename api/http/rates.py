@@ -14,7 +14,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 
 from heldout.errors import TooManyRequests
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 
 log = structlog.get_logger("heldout.api")
 

@@ -25,8 +25,8 @@ from api.http.known import KNOWN
 from api.http.large_answers import Placed, sends_much
 from api.http.pointers import EXAMINED_ERRORS
 from api.http.rates import Rates
+from heldout.access.scopes import SAFE_METHODS, NeededScope, scope_of_method
 from heldout.errors import HeldoutError, InvalidParameter
-from heldout.scopes import SAFE_METHODS, NeededScope, scope_of_method
 
 
 def resource(

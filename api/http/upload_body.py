@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, parse_json, refused_values, require_length
 from api.http.upload_pace import PacedStream, Places
 from api.shared_places import SharedPlaces
-from heldout.datasets import DatasetSpec
+from heldout.access.quotas import Quota
 from heldout.errors import (
     BodyTooLarge,
     DigestMismatch,
@@ -36,8 +36,8 @@ from heldout.errors import (
     StorageUnavailable,
     TooManyUploads,
 )
-from heldout.quotas import Quota
-from heldout.settings import Settings
+from heldout.service.settings import Settings
+from heldout.spec.dataset import DatasetSpec
 from models.blobs import Blobs
 
 # Uploads have threads of their own: slow ones must not take those that answer requests.

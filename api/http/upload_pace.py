@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 
+from analysis.scheduling.places import has_room
 from heldout.errors import HeldoutError, TooManyUploads, UploadTooSlow
-from heldout.places import has_room
 
 # Over so many seconds of waiting for the client the least rate is measured; a client may be silent no longer.
 WINDOW_S = 20.0

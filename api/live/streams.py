@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from api.live.hub import Hub
 from api.live.recent_events import Channel, EncodedEvent, RecentEvents
 from api.shared_places import SharedPlaces
-from heldout.quotas import Quota
+from heldout.access.quotas import Quota
 from models.store.keys import Caller
 
 MEDIA_TYPE = "text/event-stream"

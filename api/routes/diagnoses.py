@@ -8,6 +8,9 @@ from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from analysis.answers.diagnosis import diagnosis_of
+from analysis.answers.file import read_predictions
+from analysis.answers.refusal import PredictionsRefused
 from api.http.app_context import FILES_AT_ONCE
 from api.http.auth import CallerDep
 from api.http.body import parse_json, refused_values
@@ -26,11 +29,8 @@ from heldout.errors import (
     TooManyUploads,
     UploadTooSlow,
 )
-from heldout.json_pointer import pointer_to
+from heldout.spec.json_pointer import pointer_to
 from heldout.views.diagnosis import DiagnosisView
-from models.answers.diagnosis import diagnosis_of
-from models.answers.file import read_predictions
-from models.answers.refusal import PredictionsRefused
 
 router = resource("/v1/diagnoses", "diagnoses", scope="read")
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from analysis.answers.received import MAX_CLASSES, ForeignAnswers, GivenSplit, received_answers
 from heldout.stored.evaluation import SPLIT_NAMES
-from models.answers.received import MAX_CLASSES, ForeignAnswers, GivenSplit, received_answers
 
 ClassName = Annotated[str, Field(min_length=1, max_length=256)]
 # A position, counted from 0, or a name.

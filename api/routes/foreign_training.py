@@ -16,6 +16,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from analysis.answers.received import ForeignAnswers
+from analysis.answers.refusal import PredictionsRefused
 from api.routes.foreign_predictions import Classes, ForeignPredictions
 from heldout.diagnosis.history import figure
 from heldout.histories.documents import is_keras, read_curves, read_document
@@ -23,8 +25,6 @@ from heldout.histories.joining import SeveralRunsError
 from heldout.histories.names import choose_curves
 from heldout.histories.reading import read_scalars, read_table, read_text
 from heldout.histories.recorded import ReadHistory
-from models.answers.received import ForeignAnswers
-from models.answers.refusal import PredictionsRefused
 
 MAX_EPOCHS = 10_000
 _FORMS = ("history", "csv", "scalars", "log")

@@ -13,9 +13,9 @@ from api.http.idempotency import IdempotencyKey, Memory, once
 from api.http.moments import MomentWithZone
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
+from heldout.access.quotas import Quota
+from heldout.access.scopes import SCOPES, Scope
 from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused
-from heldout.quotas import Quota
-from heldout.scopes import SCOPES, Scope
 from heldout.views.base import view_of
 from heldout.views.key import KeyPage, KeyView, NewKeyView
 from models.database import Session

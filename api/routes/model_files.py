@@ -15,6 +15,7 @@ from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
 from api.routes.downloads import FILE, download
 from api.routes.long_poll import MAX_WAIT_S
+from heldout.access.routes import model_route
 from heldout.errors import (
     ArtifactDamaged,
     DatasetNotFound,
@@ -27,7 +28,6 @@ from heldout.errors import (
     ModelLost,
     StorageUnavailable,
 )
-from heldout.routes import model_route
 from heldout.stored.artifacts import ExportFormat
 from heldout.views.export import ExportReportView, ExportView
 from models.blobs import BlobMissing, Blobs

@@ -13,6 +13,8 @@ from api.http.idempotency import IdempotencyKey, Memory, once
 from api.http.paging import AskedPage, page_of
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
+from heldout.access.quotas import Quota
+from heldout.access.webhooks import MAX_URL_CHARACTERS, WEBHOOK_EVENTS, Allowed, WebhookEvent, refused_url
 from heldout.errors import (
     DeliveryNotFound,
     IdempotencyKeyInFlight,
@@ -23,9 +25,7 @@ from heldout.errors import (
     WebhookNotFound,
     WebhookUrlRefused,
 )
-from heldout.quotas import Quota
 from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
-from heldout.webhooks import MAX_URL_CHARACTERS, WEBHOOK_EVENTS, Allowed, WebhookEvent, refused_url
 from models.ids import is_id
 from models.store import outbox, quotas, webhooks
 from models.views.webhook import delivery_view, webhook_view, webhook_with_secret

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpcore2
 
-from heldout.webhooks import Allowed, refused_address, refused_url
+from heldout.access.webhooks import Allowed, refused_address, refused_url
 
 TIMEOUT_S = 15.0
 # The start of an answer's body is read and thrown away, so that its sender is not cut off.

@@ -13,10 +13,10 @@ from standardwebhooks import Webhook
 
 from api.webhooks.outgoing import TIMEOUT_S, Answer, Resolve, post, system_resolve
 from heldout import __version__
+from heldout.access.webhooks import Allowed
 from heldout.errors import DatabaseUnavailable, SecretsUnavailable, SecretUnreadable
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from heldout.views.base import rfc3339
-from heldout.webhooks import Allowed
 from models.database import Database, Session
 from models.secret_box import SecretBox
 from models.store import delivery_ends, outbox, transitions, webhooks

@@ -13,8 +13,8 @@ import numpy as np
 
 from benchmarks.cures.conditions import ADAM, MILD, SLOW, Condition
 from benchmarks.cures.record import Training
-from heldout.merge_patch import merged
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.merge_patch import merged
 
 FILE = Path(__file__).parent / "curves.jsonl"
 SEEDS = range(3)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.studies.forecasting import NoForecast, Size, forecast
 from benchmarks.cures import curves
-from models.studies.forecasting import NoForecast, Size, forecast
 
 DRAW = 2_027
 BOOTSTRAPS = 2000

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from heldout.merge_patch import merged
+from heldout.spec.merge_patch import merged
 
 Patch = dict[str, Any]
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from heldout.settings import Settings
-from models.arrays import ImageSet
+from analysis.arrays.dataset import ImageSet
+from heldout.service.settings import Settings
 from models.bundled import BUNDLED, SourceMissing
 
 # Of `digits`, which has 1,797 images, 797 are left for studies.

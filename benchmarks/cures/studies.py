@@ -6,16 +6,16 @@ from functools import cache
 
 import numpy as np
 
+from analysis.studies.planning import comparisons, errors_of_looks
+from analysis.studies.progress import follow as progress_of
+from analysis.studies.racing import Look, leader, look_at, surely_better, winner_of
+from analysis.studies.standing import Standing
+from analysis.studies.state import Arm, RunKey, Scores, StudyState
 from benchmarks.cures import replay
 from benchmarks.cures.conditions import SEEDS, Condition
 from benchmarks.cures.record import Training
 from benchmarks.studies.simulated import follow
 from heldout.studies.spec import BASE_ARM
-from models.studies.planning import comparisons, errors_of_looks
-from models.studies.progress import follow as progress_of
-from models.studies.racing import Look, leader, look_at, surely_better, winner_of
-from models.studies.standing import Standing
-from models.studies.state import Arm, RunKey, Scores, StudyState
 
 FIRST_SEEDS = 3  # of the first look, so that the last one has all eight that are recorded
 

@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from analysis.arrays.job_splits import splits_of
 from benchmarks.cures.record import Training
 from benchmarks.cures.sets import StudySet
 from benchmarks.diagnosis.trained import Judge
-from heldout.spec import JobSpec
-from models.job_splits import splits_of
+from heldout.spec.job import JobSpec
 from worker.messages import EpochDone, FromTraining
 from worker.training.data import TrainingData
 from worker.training.engine import Engine

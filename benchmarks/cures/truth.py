@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.studies.intervals import Estimate, crossed, own_noise
 from benchmarks.cures import replay
 from benchmarks.cures.conditions import SEEDS, Condition
 from benchmarks.cures.record import BLOCK, Training
 from heldout.studies.spec import BASE_ARM
-from models.studies.intervals import Estimate, crossed, own_noise
 
 Measure = Literal["loss", "accuracy"]
 MEASURES: tuple[Measure, ...] = ("loss", "accuracy")

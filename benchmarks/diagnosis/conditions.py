@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 
 DATASETS = ("digits", "mnist5k", "fashion_mnist")
 

@@ -12,7 +12,7 @@ from benchmarks.diagnosis.record import Record
 from benchmarks.diagnosis.score import codes_of
 from benchmarks.diagnosis.truth import Truth, truths
 from heldout.diagnosis.confidence import confidences_of
-from heldout.intervals import wilson_interval
+from heldout.statistics.intervals import wilson_interval
 
 BINS = 10  # of equally many verdicts
 SURE = 0.9

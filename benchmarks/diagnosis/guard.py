@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from benchmarks.diagnosis.measures import bounds, draws_of
 from benchmarks.diagnosis.record import Record
-from heldout.spec import EarlyStoppingSpec
+from heldout.spec.job import EarlyStoppingSpec
 from worker.training.guard import CURVES, GuardState, watch_epoch
 from worker.training.stopping import StoppingState, judge_epoch
 

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 from benchmarks.diagnosis.conditions import Condition
 from heldout.diagnosis import Diagnosis, History, diagnose
 from heldout.diagnosis.evaluation import Evaluation, from_final
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from heldout.stored.audit import AuditFinding
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap

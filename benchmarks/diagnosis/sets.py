@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from analysis.arrays.dataset import ImageSet
+from analysis.arrays.job_splits import stratified
+from analysis.arrays.relations import Relations
 from benchmarks.diagnosis.conditions import Condition
-from heldout.settings import Settings
-from models.arrays import ImageSet
+from heldout.service.settings import Settings
 from models.bundled import BUNDLED
-from models.job_splits import stratified
-from models.relations import Relations
 
 # Images of train, validation, test and referee. `digits` has 1,797 in all: its referee is what is left.
 CUTS = {

@@ -12,13 +12,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from analysis.answers.scores import scores_of
+from analysis.arrays.dataset import ImageSet
+from analysis.arrays.relations import Relations
 from benchmarks.diagnosis.conditions import Condition
 from benchmarks.diagnosis.record import HISTORY, Record
 from benchmarks.diagnosis.sets import planted_set
-from heldout.spec import JobSpec
-from models.answers.scores import scores_of
-from models.arrays import ImageSet
-from models.relations import Relations
+from heldout.spec.job import JobSpec
 from worker.ingest.audit import IngestedDataset, audit
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan

@@ -11,7 +11,7 @@ from statistics import fmean, median
 
 from benchmarks.diagnosis.conditions import Condition
 from benchmarks.diagnosis.record import Record
-from heldout.intervals import newcombe_interval, wilson_interval
+from heldout.statistics.intervals import newcombe_interval, wilson_interval
 
 Z = 1.96
 # The referee's loss ends above its lowest by this share of it: below the first it does not rise, from the second on it

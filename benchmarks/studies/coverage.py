@@ -11,11 +11,11 @@ from math import exp
 
 import numpy as np
 
+from analysis.studies.comparing import compare, gain_unit
+from analysis.studies.planning import race_keys
+from analysis.studies.standing import MEASURES, estimate
 from benchmarks.studies.simulated import Trainings, World, hash_of, state_of
 from heldout.studies.spec import BASE_ARM
-from models.studies.comparing import compare, gain_unit
-from models.studies.planning import race_keys
-from models.studies.standing import MEASURES, estimate
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
+from analysis.studies.planning import most_jobs
 from benchmarks.studies.coverage import Setting, world_of
 from benchmarks.studies.simulated import Trainings, World, follow, hash_of, state_of
-from models.studies.planning import most_jobs
 
 
 def settings() -> Iterator[Setting]:

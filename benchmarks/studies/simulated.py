@@ -6,10 +6,10 @@ from statistics import NormalDist
 
 import numpy as np
 
-from heldout.lifecycle import JobStatus
+from analysis.studies.next_steps import next_steps
+from analysis.studies.state import Arm, NextSteps, Run, RunKey, Scores, StudyState, TestScores
+from heldout.lifecycle.job import JobStatus
 from heldout.studies.spec import BASE_ARM
-from models.studies.next_steps import next_steps
-from models.studies.state import Arm, NextSteps, Run, RunKey, Scores, StudyState, TestScores
 
 
 @dataclass(frozen=True)

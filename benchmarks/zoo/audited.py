@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from analysis.arrays.dataset import ImageSet
+from analysis.arrays.relations import Relations
 from benchmarks.diagnosis.trained import audit_with_relations
 from benchmarks.zoo.data import image_set, training_cut
 from benchmarks.zoo.faults import plant
 from benchmarks.zoo.record import COLLECTION, ZooRecord, read_set, unpack
-from models.arrays import ImageSet
-from models.relations import Relations
 from worker.training.gap import related_images
 
 

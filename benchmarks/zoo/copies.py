@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.dataset import SPLITS
 from benchmarks.zoo.cuts import Cut, NotApplicable, cut_of
 from benchmarks.zoo.draw import open_set
 from benchmarks.zoo.faults import plant
 from benchmarks.zoo.registry import ZOO
 from benchmarks.zoo.sets import Built
-from models.arrays import SPLITS
 from worker.ingest.audit.copies import Copies, find_copies
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import scan

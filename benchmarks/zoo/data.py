@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from analysis.arrays.dataset import ImageSet
+from analysis.arrays.job_splits import stratified
 from benchmarks.zoo.cuts import Cut, Splits, cut_of
 from benchmarks.zoo.draw import open_set
 from benchmarks.zoo.manifest import read_manifest
 from benchmarks.zoo.registry import ZOO
 from benchmarks.zoo.sets import Built
-from models.arrays import ImageSet
-from models.job_splits import stratified
 
 LARGEST_SIDE = 40  # pixels; larger images are made smaller by a whole number
 REFEREE = 2000

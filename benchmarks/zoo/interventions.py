@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.answers.answers import halves_of
+from analysis.answers.temperature import calibration_of
+from analysis.arrays.dataset import ImageSet
 from benchmarks.diagnosis.conditions import NETWORKS
 from benchmarks.diagnosis.trained import LEVEL, Judge, Parts, Watched
 from benchmarks.zoo.alterations import cropped, exact, recompressed, scaled
@@ -17,10 +20,7 @@ from benchmarks.zoo.cuts import Change, Cut, Rows
 from benchmarks.zoo.data import image_set
 from benchmarks.zoo.faults import Planted, plant
 from benchmarks.zoo.trainings import Training
-from heldout.spec import JobSpec
-from models.answers.answers import halves_of
-from models.answers.temperature import calibration_of
-from models.arrays import ImageSet
+from heldout.spec.job import JobSpec
 
 Answers = tuple[NDArray[np.float64], NDArray[np.float64]]  # (count,) losses, (count,) 1 where rightly answered
 Effect = dict[str, tuple[float, float]]  # accuracy and loss: a difference and its standard error

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.diagnosis.record import Record
 from benchmarks.zoo.data import class_names
 from benchmarks.zoo.trainings import Training
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 
 COLLECTION = Path(__file__).parent / "collection"
 

@@ -14,12 +14,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 import worker.training.preload  # noqa: F401 - chooses the backend of Keras
+from analysis.arrays.dataset import ImageSet
 from benchmarks.zoo.cuts import Cut
 from benchmarks.zoo.draw import open_set, sealed_sets
 from benchmarks.zoo.faults import EVERYWHERE, wrong_labels
 from benchmarks.zoo.packages import cache_folder
 from benchmarks.zoo.registry import ZOO
-from models.arrays import ImageSet
 from worker.training.suspects.estimate import Estimate, estimate
 from worker.training.suspects.planting import SUREST, SUSPECTED
 from worker.training.suspects.search import find_suspects

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import keras
 import numpy as np
 
+from analysis.arrays.dataset import ImageSet
 from benchmarks.diagnosis.record import HISTORY
 from benchmarks.diagnosis.trained import (
     LEVEL,
@@ -23,8 +24,7 @@ from benchmarks.zoo.faults import plant
 from benchmarks.zoo.interventions import Answers, answers_of
 from benchmarks.zoo.record import ZooRecord, pack
 from benchmarks.zoo.trainings import Training
-from heldout.spec import JobSpec
-from models.arrays import ImageSet
+from heldout.spec.job import JobSpec
 from worker.messages import EpochDone, FromTraining
 
 JUDGED_EPOCHS = 6  # at most, of the history, besides the last three

@@ -12,7 +12,7 @@ from benchmarks.zoo.data import entry_of, has_referee, side_of, training_images
 from benchmarks.zoo.draw import drawn_sets, sealed_sets
 from benchmarks.zoo.faults import FAULTS, PAIRS
 from benchmarks.zoo.manifest import read_manifest
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 
 ABLE = ("plain", "wide", "double", "dense", "norm", "average")
 # Faults are dealt to the sets of each part apart: open from the beginning, drawn to judge first, and sealed today.

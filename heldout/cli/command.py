@@ -16,11 +16,11 @@ from typer.core import TyperGroup
 
 from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import print_json, say
-from heldout.failures import ApiProblem, NoService
-from heldout.locate import locate
+from heldout.client.failures import ApiProblem, NoService
+from heldout.client.locate import locate
 
 if TYPE_CHECKING:
-    from heldout.client import Client
+    from heldout.client.client import Client
 
 P = ParamSpec("P")
 
@@ -52,7 +52,7 @@ def dataset_names(incomplete: str) -> list[tuple[str, str]]:
 
 def _offered(incomplete: str, listed: "Callable[[Client], Iterator[tuple[str, str]]]") -> list[tuple[str, str]]:
     """Nothing where no service answers: a Tab is no command."""
-    from heldout.client import Client
+    from heldout.client.client import Client
 
     try:
         found = locate()
@@ -133,7 +133,7 @@ class Group(typer.Typer):
 @contextmanager
 def service(home: Path | None) -> Iterator["Client"]:
     """A client of the service that the command line or the environment names."""
-    from heldout.client import Client  # its views take longer to load than `--help` takes
+    from heldout.client.client import Client  # its views take longer to load than `--help` takes
 
     found = locate(home)
     with Client(found.url, found.api_key) as client:

@@ -13,11 +13,11 @@ from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.progress import JsonLines, follow_study, study_display
 from heldout.cli.screen import print_json, say, say_prose
 from heldout.cli.shown_study import show_estimate, show_study
+from heldout.client.failures import ApiProblem
 from heldout.errors import DataFirst
-from heldout.failures import ApiProblem
 
 if TYPE_CHECKING:
-    from heldout.client import Client
+    from heldout.client.client import Client
 
 # What to do where the data have faults that no remedy cures, as the service names it.
 SHOW_IMAGES, FIX, AS_THEY_ARE = "show_images", "fix", "as_they_are"

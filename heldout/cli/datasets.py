@@ -18,13 +18,13 @@ from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import is_terminal, print_json, say
 from heldout.cli.suspects import suspects
 from heldout.cli.uploads import dataset_spec, show_outcome, takes_upload_fields, wait_for_ingest
-from heldout.dataset_lifecycle import DatasetStatus
-from heldout.failures import ApiProblem, NoService
-from heldout.handles.progress import bytes_bar
-from heldout.packing import NothingToPack, hidden_in, name_of, to_send
+from heldout.client.failures import ApiProblem, NoService
+from heldout.client.handles.progress import bytes_bar
+from heldout.client.packing import NothingToPack, hidden_in, name_of, to_send
+from heldout.lifecycle.dataset import DatasetStatus
 
 if TYPE_CHECKING:
-    from heldout.client import Client
+    from heldout.client.client import Client
     from heldout.views.audit import AuditView
     from heldout.views.dataset import DatasetView
 

@@ -13,11 +13,11 @@ from heldout.cli.outcome import Refused
 from heldout.cli.results import target_of
 from heldout.cli.screen import print_json, say, waiting
 from heldout.errors import NotReady
-from heldout.lifecycle import TERMINAL
+from heldout.lifecycle.job import TERMINAL
 from heldout.stored.artifacts import ExportFormat, ExportFormatName, ModelFormatName
 
 if TYPE_CHECKING:
-    from heldout.client import Client
+    from heldout.client.client import Client
     from heldout.views.export import ExportReportView
 
 WAIT_S = 10

@@ -15,7 +15,7 @@ from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json, say
 
 if TYPE_CHECKING:
-    from heldout.client import Client
+    from heldout.client.client import Client
     from heldout.views.event import EventView, OwnerEventView
     from heldout.views.job import JobView
 

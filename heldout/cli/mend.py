@@ -18,7 +18,7 @@ from heldout.cli.uploads import checked_spec, show_outcome, wait_for_ingest
 from heldout.mending.bodies import LOOK_ALIKES, SPLITS, combined
 
 if TYPE_CHECKING:
-    from heldout.client import Client
+    from heldout.client.client import Client
     from heldout.mending.changes import VersionSpec
     from heldout.views.dataset import DatasetView
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from heldout.failures import ApiProblem
+from heldout.client.failures import ApiProblem
 from heldout.integrations.mlflow_run import JOB_TAG, RunContent, run_content
 from heldout.views.base import as_json
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from heldout.client import Client
+    from heldout.client.client import Client
     from heldout.views.diagnosis import DiagnosisView
     from heldout.views.job import JobView
 

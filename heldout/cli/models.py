@@ -18,7 +18,7 @@ from heldout.cli.shown_diagnosis import show_diagnosis
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from heldout.client import Client
+    from heldout.client.client import Client
     from heldout.stored.final import SplitResult
     from heldout.views.evaluation import EvaluationView
     from heldout.views.model import ModelView

@@ -7,8 +7,8 @@ from typing import Any
 from heldout.cli.advice import as_commands, as_setting
 from heldout.cli.audits import mend_command
 from heldout.cli.screen import print_json, say
-from heldout.failures import ApiProblem, NoService
-from heldout.lifecycle import JobStatus
+from heldout.client.failures import ApiProblem, NoService
+from heldout.lifecycle.job import JobStatus
 
 
 class Exit(IntEnum):

@@ -14,7 +14,7 @@ from heldout.cli.results import Split
 from heldout.cli.screen import print_json, say
 
 if TYPE_CHECKING:
-    from heldout.client import Client
+    from heldout.client.client import Client
     from heldout.pictures.picture import Picture
 
 

@@ -32,8 +32,8 @@ def command_for(dataset: str, image: tuple[int, int, int], classes: int) -> str:
         image: (height, width, channels) of one image.
     """
     from heldout.errors import NetworkTooDeep
-    from heldout.layers import plan_network
-    from heldout.spec import NetworkSpec
+    from heldout.spec.job import NetworkSpec
+    from heldout.spec.layers import plan_network
 
     network = spec_of(Preset.REGULARIZED)["network"]
     command = f"heldout train --preset {Preset.REGULARIZED} --set dataset={dataset}"

@@ -11,7 +11,7 @@ from heldout.cli.shown_study import progress_of, table_of
 from heldout.markup import visible
 
 if TYPE_CHECKING:
-    from heldout.client import Client
+    from heldout.client.client import Client
     from heldout.views.event import EventView
     from heldout.views.job import JobView
     from heldout.views.metrics import EpochView

@@ -15,7 +15,7 @@ from heldout.cli.screen import print_json, print_table, say, waiting
 from heldout.words import percent
 
 if TYPE_CHECKING:
-    from heldout.client import Client
+    from heldout.client.client import Client
     from heldout.views.suspects import SuspectsView, SuspectView
 
 WAIT_S = 10

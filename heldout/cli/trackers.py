@@ -16,7 +16,7 @@ from heldout.cli.screen import print_json, say
 
 if TYPE_CHECKING:
     from heldout.cli.mlflow_tracking import Tracking
-    from heldout.client import Client
+    from heldout.client.client import Client
     from heldout.views.job import JobView
 
 _ENDS = {"job.succeeded", "job.failed", "job.cancelled"}

@@ -16,11 +16,11 @@ from heldout.cli.presets import Preset, spec_of
 from heldout.cli.progress import JsonLines, display, follow
 from heldout.cli.screen import print_json, print_table, say, say_prose
 from heldout.cli.spec_files import parse, read_spec, with_settings
-from heldout.failures import ApiProblem
-from heldout.merge_patch import difference, merged
+from heldout.client.failures import ApiProblem
+from heldout.spec.merge_patch import difference, merged
 
 if TYPE_CHECKING:
-    from heldout.client import Client
+    from heldout.client.client import Client
     from heldout.stored.final import FinalView
     from heldout.views.job import JobView
 

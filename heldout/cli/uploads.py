@@ -16,13 +16,13 @@ from heldout.cli.audits import show_audit
 from heldout.cli.command import goes_on
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, say
-from heldout.dataset_lifecycle import DatasetStatus
+from heldout.lifecycle.dataset import DatasetStatus
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from heldout.client import Client
-    from heldout.datasets import DatasetSpec
+    from heldout.client.client import Client
+    from heldout.spec.dataset import DatasetSpec
     from heldout.views.dataset import DatasetView
 
     Spec = TypeVar("Spec", bound=BaseModel)
@@ -95,7 +95,7 @@ def takes_upload_fields(command: Callable[..., Exit | None]) -> Callable[..., Ex
 
 def dataset_spec(fields: dict[str, Any]) -> DatasetSpec:
     """Refused here as the service would refuse it, before a byte is sent or read. Raises Refused."""
-    from heldout.datasets import DatasetSpec  # takes longer to load than `--help` takes
+    from heldout.spec.dataset import DatasetSpec  # takes longer to load than `--help` takes
 
     return checked_spec(DatasetSpec, fields)
 

@@ -13,7 +13,7 @@ from heldout.cli.screen import print_json, print_table, say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from heldout.client import Client
+    from heldout.client.client import Client
     from heldout.views.webhook import DeliveryView, WebhookView
 
 # A receiver has 15 seconds to answer, and the sender may be busy.

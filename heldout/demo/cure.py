@@ -7,7 +7,7 @@ from pathlib import Path
 from heldout.cli.progress import follow_study, study_display
 from heldout.cli.screen import say, say_prose
 from heldout.cli.shown_study import show_arms
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.views.study import StudyView
 
 # Two that help with few images, both together, and one that harms digits.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, points
 from heldout.diagnosis.verdict_words import name_of
-from heldout.intervals import newcombe_interval
+from heldout.statistics.intervals import newcombe_interval
 from heldout.stored.final import FinalView, SplitResult
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView

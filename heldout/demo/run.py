@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from heldout.cli.progress import Follower, display
 from heldout.cli.screen import Table, prepare, print_fields, say, say_prose, terminal_width
-from heldout.client import ApiProblem, Client, NoService
+from heldout.client.client import ApiProblem, Client, NoService
 from heldout.demo.cure import REMEDIES, measure_cure, show_cure
 from heldout.demo.interrupts import Interrupted, Interrupts
 from heldout.demo.report import HEADINGS, RIGHT, Trained, explain_gaps, explain_overfitting, row_of, verdict_of

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from heldout.locate import ServiceAddress, read_key_file, read_service_file
-from heldout.parent_process import launched
+from heldout.client.locate import ServiceAddress, read_key_file, read_service_file
+from heldout.service.parent_process import launched
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STARTS_WITHIN_S = 180.0

@@ -6,7 +6,7 @@ from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.evaluation import SplitFigures, own_chance_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE
-from heldout.intervals import paired_interval, wilson_interval
+from heldout.statistics.intervals import paired_interval, wilson_interval
 from heldout.stored.gap import PixelsUndone
 
 Pair = tuple[str, SplitFigures, SplitFigures]  # the name of a split, its figures, and those of the other one

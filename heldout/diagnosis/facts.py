@@ -11,8 +11,8 @@ from heldout.diagnosis.gap.budget import Gap, gap_of
 from heldout.diagnosis.history import History
 from heldout.diagnosis.preprocessing import NeededPreprocessing
 from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_KNOWN_SKILL
-from heldout.intervals import newcombe_interval
 from heldout.remedies.change import Spec
+from heldout.statistics.intervals import newcombe_interval
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import Calibration, StoredGap
 from heldout.stored.suspects import SplitLabels

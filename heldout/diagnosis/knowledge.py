@@ -17,7 +17,7 @@ from heldout.diagnosis.thresholds import (
     MIN_KNOWN_SKILL,
     MIN_LARGE_GAP,
 )
-from heldout.intervals import newcombe_interval
+from heldout.statistics.intervals import newcombe_interval
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.gap.budget import chosen_pixels
 from heldout.diagnosis.headline_words import part_of
-from heldout.intervals import paired_interval
 from heldout.mending.offers import undone_pixels as undone_in_version
+from heldout.statistics.intervals import paired_interval
 from heldout.stored.gap import HeldOutCopies, PixelsUndone, StoredGap
 from heldout.words import percent
 

@@ -27,8 +27,8 @@ from heldout.diagnosis.thresholds import (
     MIN_RISE_SIGMAS,
     MIN_SKILL_BY_LOSS,
 )
-from heldout.intervals import newcombe_interval
-from heldout.validation_spec import trains_on_all
+from heldout.spec.validation import trains_on_all
+from heldout.statistics.intervals import newcombe_interval
 from heldout.words import counted, figure_of, percent
 
 _NOTHING_VALIDATES = (

@@ -24,7 +24,7 @@ from heldout.diagnosis.thresholds import (
     MIN_SURE_EFFECT,
     MIN_WHOLE_SHARE,
 )
-from heldout.intervals import newcombe_interval, paired_interval
+from heldout.statistics.intervals import newcombe_interval, paired_interval
 from heldout.words import percent
 
 

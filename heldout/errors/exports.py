@@ -1,7 +1,7 @@
 """Why a model is not handed out in a format: it is not proven yet, it never will be, or there is none."""
 
+from heldout.access.routes import model_route
 from heldout.errors.base import HeldoutError
-from heldout.routes import model_route
 
 
 class EnsembleNotReady(HeldoutError):

@@ -2,8 +2,8 @@
 
 from typing import ClassVar, Self
 
+from heldout.access.routes import model_route
 from heldout.errors.base import HeldoutError
-from heldout.routes import model_route
 
 OPERATOR = "The operator can restore it from a backup; `heldout check --deep` lists what else is missing or damaged."
 

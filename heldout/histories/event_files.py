@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from heldout.crc32c import masked_crc32c
 from heldout.histories.protobuf import NotThisFormatError, fields_of
+from heldout.integrations.crc32c import masked_crc32c
 
 # Field numbers of the messages, by message.
 _EVENT_STEP = 2

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from heldout.crc32c import masked_crc32c
+from heldout.integrations.crc32c import masked_crc32c
 
 # Field numbers of the messages, by message.
 _EVENT_WALL_TIME = 1

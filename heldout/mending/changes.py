@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from heldout.datasets import DATASET_NAME, Share, no_id
-from heldout.spec import MAX_SEED, SpecPart
+from heldout.spec.dataset import DATASET_NAME, Share, no_id
+from heldout.spec.job import MAX_SEED, SpecPart
 from heldout.stored.evaluation import SPLIT_NAMES, SplitName
 
 MAX_NAMED_IMAGES = 100_000

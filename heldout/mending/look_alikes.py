@@ -7,7 +7,7 @@ from pydantic import Field
 
 from heldout.mending.bodies import LOOK_ALIKES
 from heldout.mending.changes import Index
-from heldout.spec import SpecPart
+from heldout.spec.job import SpecPart
 from heldout.stored.audit import AuditExample, AuditFinding
 from heldout.stored.evaluation import SPLIT_NAMES
 

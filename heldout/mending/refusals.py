@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from heldout.errors.base import FieldError
-from heldout.json_pointer import pointer_to
 from heldout.mending.changes import VersionChanges, index_in
-from heldout.spec import MAX_CLASS_NAMES_BYTES
+from heldout.spec.job import MAX_CLASS_NAMES_BYTES
+from heldout.spec.json_pointer import pointer_to
 from heldout.stored.evaluation import SPLIT_NAMES
 
 # They exchange height and width.

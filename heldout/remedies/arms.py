@@ -7,11 +7,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from heldout.errors import FieldError, InvalidSpec
-from heldout.json_pointer import pointer_to
-from heldout.merge_patch import difference, merged
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
 from heldout.remedies.change import Base, Change, NoChange, Outcome, Spec
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.json_pointer import pointer_to
+from heldout.spec.merge_patch import difference, merged
 from heldout.studies.spec import BASE_ARM, NamedPatch
 
 JOINT = "+"

@@ -17,7 +17,7 @@ from heldout.remedies.values import (
     USUAL_EMA_DECAY,
     WEIGHT_DECAY,
 )
-from heldout.validation_spec import trains_on_all
+from heldout.spec.validation import trains_on_all
 from heldout.words import percent
 
 Monitor = Literal["validation_loss", "validation_accuracy"]

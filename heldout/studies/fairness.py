@@ -1,6 +1,6 @@
 """What makes a comparison of a remedy with its base a little unfair. Pure."""
 
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 
 
 def chooses_alone(base: JobSpec, changed: JobSpec) -> bool:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from heldout.merge_patch import merged
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.merge_patch import merged
 
 # Nothing is left that these could choose by.
 _CHOOSES_BY_VALIDATION = {"early_stopping": None, "on_overfit": "none"}

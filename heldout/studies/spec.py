@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from heldout.spec import JobSpec, Metadata, Name, Priority, SpecPart
+from heldout.spec.job import JobSpec, Metadata, Name, Priority, SpecPart
 
 # The arm that nothing is changed in; every remedy is compared with it.
 BASE_ARM = "base"

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from heldout.dataset_lifecycle import DatasetStatus
+from heldout.lifecycle.dataset import DatasetStatus
 from heldout.markup import table
 from heldout.views.base import Time, View
 from heldout.views.job import DatasetReference

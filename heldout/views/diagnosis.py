@@ -8,8 +8,8 @@ from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.confidence import Certainty, certainty_of
 from heldout.diagnosis.findings import Cause, Effort, FigureAfter, Remedy, Tier
 from heldout.diagnosis.gap.budget import Gap, How, TermCode, accuracy_of
-from heldout.intervals import wilson_interval
 from heldout.markup import table
+from heldout.statistics.intervals import wilson_interval
 from heldout.stored.final import Figure, SplitResult
 from heldout.stored.gap import HeldOutName, Tally
 from heldout.views.base import View, view_of

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from heldout.views.base import View
 
 

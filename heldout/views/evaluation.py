@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from heldout.lifecycle import TERMINAL
+from heldout.lifecycle.job import TERMINAL
 from heldout.stored.measurement import Preprocessing, SplitsResult
 from heldout.views.base import Time, View
 from heldout.views.job import DatasetReference, JobErrorView

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from heldout.lifecycle import TERMINAL, StopReason
-from heldout.spec import JobSpec
+from heldout.lifecycle.job import TERMINAL, StopReason
+from heldout.spec.job import JobSpec
 from heldout.stored.final import Figure, GapsView
 from heldout.views.base import Time, View
 from heldout.views.page import Page

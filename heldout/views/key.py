@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from heldout.scopes import Scope
+from heldout.access.scopes import Scope
 from heldout.views.base import Time, View
 from heldout.views.page import Page
 

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from heldout.lifecycle.model import ModelFormat, ModelStatus
 from heldout.markup import table
-from heldout.model_lifecycle import ModelFormat, ModelStatus
 from heldout.views.base import Time, View
 from heldout.views.page import Page
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from heldout.stored.final import Figure
 from heldout.views.base import Time, View
 from heldout.views.job import DatasetReference, JobErrorView

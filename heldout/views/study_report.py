@@ -4,7 +4,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from heldout.stored.final import GapsView, GapView
 from heldout.views.base import View
 from heldout.views.diagnosis import GapBudgetView

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from heldout.kinds import JobKind
-from heldout.quotas import Quota
+from heldout.access.quotas import Quota
 from heldout.views.base import Time, View
+from heldout.work.kinds import JobKind
 
 Bucket = Literal["hour", "day"]
 Group = Literal["key", "kind"]

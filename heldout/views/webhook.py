@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from heldout.access.webhooks import WebhookEvent
 from heldout.views.base import Time, View
 from heldout.views.dataset import DatasetView
 from heldout.views.evaluation import EvaluationView
@@ -12,7 +13,6 @@ from heldout.views.job import JobView
 from heldout.views.model import ModelView
 from heldout.views.page import Page
 from heldout.views.study import StudyView
-from heldout.webhooks import WebhookEvent
 
 
 class WebhookView(View):

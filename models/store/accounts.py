@@ -12,7 +12,7 @@ from typing import Any, cast
 from sqlalchemy import Float, String, Table, bindparam, event, select, update
 from sqlalchemy.orm import Session
 
-from heldout.fair_share import (
+from analysis.scheduling.fair_share import (
     CHARGE_EVERY_S,
     CLAIM_CHARGE_S,
     Standing,
@@ -22,7 +22,7 @@ from heldout.fair_share import (
     slots_of,
     turn_of,
 )
-from heldout.kinds import KINDS, JobKind
+from heldout.work.kinds import KINDS, JobKind
 from models.database import db_now
 from models.store.upserts import upsert
 from models.tables import JobRow

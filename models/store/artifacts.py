@@ -7,7 +7,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from heldout.errors import NoModel, NotReady
-from heldout.lifecycle import TERMINAL, JobStatus, shown_status
+from heldout.lifecycle.job import TERMINAL, JobStatus, shown_status
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.digests import FileDigest
 from models.tables import ArtifactRow, JobRow

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from heldout.cost import Speed, automatic_towers, seconds_per_epoch
-from heldout.layers import NetworkPlan
-from heldout.spec import JobSpec
+from analysis.scheduling.cost import Speed, automatic_towers, seconds_per_epoch
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import NetworkPlan
 from models.plans import plan_of
 from models.split_counts import counts_of
 from models.store.transitions import now

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, update
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import DatasetEvent, DatasetStatus, RejectionCode, next_dataset_status
+from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RejectionCode, next_dataset_status
 from models.store import events
 from models.tables import DatasetRow
 

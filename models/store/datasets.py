@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, insert, literal, or_, select
 from sqlalchemy.orm import Session, aliased, defer
 
-from heldout.dataset_lifecycle import DatasetStatus
+from analysis.arrays.dataset import SPLITS, ImageSet, split_digests
 from heldout.errors import DatasetNotReady, DatasetUnavailable
-from models.arrays import SPLITS, ImageSet, split_digests
+from heldout.lifecycle.dataset import DatasetStatus
 from models.database import db_now
 from models.ids import is_id
 from models.store import locks

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from heldout.webhooks import is_broken, next_attempt_after
+from heldout.access.webhooks import is_broken, next_attempt_after
 from models.store import events
 from models.store.outbox import DELIVERED, FAILED, PENDING, ClaimedDelivery, give_up
 from models.tables import DeliveryRow, WebhookRow

@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from heldout.errors import DatasetNotFound, InvalidSpec, NoAudit
 from heldout.errors.base import FieldError
-from heldout.json_pointer import pointer_to
 from heldout.mending.look_alikes import MAX_DIFFERENT, DifferentSpec
+from heldout.spec.json_pointer import pointer_to
 from models.store import datasets
 from models.tables import DatasetRow
 

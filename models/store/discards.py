@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import DatasetInUse, DatasetNotFound
-from heldout.kinds import LISTED_KINDS
-from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus
+from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.job import TERMINAL, JobEvent, JobRequest, JobStatus
+from heldout.work.kinds import LISTED_KINDS
 from models.database import db_now
 from models.store import events, locks, studies
 from models.store.transitions import move

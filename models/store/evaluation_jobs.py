@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from heldout.kinds import EvaluateSpec, JobKind
+from heldout.work.kinds import EvaluateSpec, JobKind
 from models.ids import new_id
 from models.store import new_jobs, studies
 from models.tables import JobRow

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from heldout.lifecycle import JobRequest, JobStatus
-from heldout.spec import JobSpec
+from analysis.studies.state import TestScores
+from heldout.lifecycle.job import JobRequest, JobStatus
+from heldout.spec.job import JobSpec
 from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleView
 from models.specs import training_spec_of
 from models.store import artifacts, label_reads, metrics, studies
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
-from models.studies.state import TestScores
 from models.tables import JobRow
 
 

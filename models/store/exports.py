@@ -7,12 +7,12 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import JobNotFound
-from heldout.kinds import EvaluateSpec, ExportSpec, JobKind
-from heldout.lifecycle import JobStatus
-from heldout.memory import export_bytes
-from heldout.spec import JobSpec
+from heldout.lifecycle.job import JobStatus
+from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
 from heldout.views.export import ExportReportView
+from heldout.work.kinds import EvaluateSpec, ExportSpec, JobKind
+from heldout.work.memory import export_bytes
 from models.ids import new_id
 from models.specs import spec_of, training_spec_of
 from models.store import artifacts, new_jobs, worker_memory

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import DatasetEvent, DatasetStatus, RelationsStatus
-from heldout.lifecycle import JobEvent, JobStatus, StopReason
-from heldout.quotas import NO_BOUNDS, Bounds
+from heldout.access.quotas import NO_BOUNDS, Bounds
+from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RelationsStatus
+from heldout.lifecycle.job import JobEvent, JobStatus, StopReason
 from models.digests import FileDigest
 from models.store import file_digests, locks, quotas
 from models.store.claims import HeldAttempt, require_held

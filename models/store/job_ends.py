@@ -6,11 +6,11 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import RelationsStatus, SuspectsStatus
-from heldout.kinds import JobKind
-from heldout.lifecycle import JobStatus
-from heldout.model_lifecycle import ModelRejectionCode, ModelStatus
+from heldout.lifecycle.dataset import RelationsStatus, SuspectsStatus
+from heldout.lifecycle.job import JobStatus
+from heldout.lifecycle.model import ModelRejectionCode, ModelStatus
 from heldout.stored.artifacts import ExportStatus
+from heldout.work.kinds import JobKind
 from models.store import events, metrics, studies
 from models.store.dataset_transitions import reject_ingested
 from models.store.sorting import summary_columns

@@ -3,7 +3,7 @@
 from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
-from heldout.kinds import LISTED_KINDS
+from heldout.work.kinds import LISTED_KINDS
 from models.store import keys, sessions
 from models.store.keys import Caller
 from models.tables import DatasetRow, JobRow

@@ -7,7 +7,7 @@ from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
 from heldout.errors import FieldError, InvalidSpec
-from heldout.spec import MAX_PAIRS
+from heldout.spec.job import MAX_PAIRS
 from models.tables import JobMetadataRow
 
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from heldout.access.quotas import counted_bytes
 from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued, PartOfStudy
-from heldout.kinds import LISTED_KINDS
-from heldout.lifecycle import TERMINAL, JobEvent, JobRequest, JobStatus, shown_status
-from heldout.quotas import counted_bytes
+from heldout.lifecycle.job import TERMINAL, JobEvent, JobRequest, JobStatus, shown_status
+from heldout.work.kinds import LISTED_KINDS
 from models.database import db_now
 from models.store import events, job_metadata, studies
 from models.store.narrowing import Filters, matching_ids

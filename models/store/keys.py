@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import Row, bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
+from heldout.access.scopes import SCOPES, Scope
 from heldout.errors import KeyNotFound, KeyRefused, Unauthenticated
-from heldout.scopes import SCOPES, Scope
 from models.database import db_now
 from models.store import webhooks
 from models.tables import KeyRow

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from heldout.ledger import HELD_OUT, NO_EPOCH, ReadKind, SplitReads, who_trained
+from analysis.jobs.ledger import HELD_OUT, NO_EPOCH, ReadKind, SplitReads, who_trained
 from models.database import db_now
 from models.ids import new_id
 from models.store.upserts import INSERT_OF, upsert

@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from analysis.reports.curves import EpochFigures
 from heldout.stored.final import FinalView
 from heldout.views.base import view_of
 from heldout.views.job import BestEpochView, JobCurveView, SummaryView
-from models.reports.curves import EpochFigures
 from models.tables import AttemptRow, EpochRow, JobRow, ResultRow
 
 

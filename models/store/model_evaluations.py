@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.orm import Session, load_only
 
+from analysis.jobs.ledger import HELD_OUT
 from heldout.errors import EvaluationFinished, EvaluationNotFinished, EvaluationNotFound
-from heldout.kinds import JobKind, MeasureSpec
-from heldout.ledger import HELD_OUT
-from heldout.lifecycle import TERMINAL, JobRequest, JobStatus
-from heldout.model_facts import ModelFacts
+from heldout.lifecycle.job import TERMINAL, JobRequest, JobStatus
+from heldout.spec.model_facts import ModelFacts
 from heldout.stored.measurement import Measurement
+from heldout.work.kinds import JobKind, MeasureSpec
 from models.ids import new_id
 from models.memory import measuring_bytes
 from models.store import artifacts, events, jobs, label_reads, new_jobs, worker_memory

@@ -7,11 +7,11 @@ from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import ModelInUse, ModelNotFound
-from heldout.kinds import CheckModelSpec, JobKind
-from heldout.lifecycle import TERMINAL, JobEvent, JobStatus
-from heldout.memory import foreign_bytes
-from heldout.model_facts import ModelFacts
-from heldout.model_lifecycle import ModelStatus
+from heldout.lifecycle.job import TERMINAL, JobEvent, JobStatus
+from heldout.lifecycle.model import ModelStatus
+from heldout.spec.model_facts import ModelFacts
+from heldout.work.kinds import CheckModelSpec, JobKind
+from heldout.work.memory import foreign_bytes
 from models.database import db_now
 from models.ids import new_id
 from models.store import events, jobs, new_jobs, worker_memory

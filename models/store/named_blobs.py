@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus, SuspectsStatus
-from heldout.lifecycle import TERMINAL
-from heldout.model_lifecycle import ModelStatus
+from analysis.arrays.dataset import FILES
+from analysis.arrays.file_names import members_key
+from analysis.arrays.relations import relations_key
+from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus, SuspectsStatus
+from heldout.lifecycle.job import TERMINAL
+from heldout.lifecycle.model import ModelStatus
 from heldout.stored.audit import audit_key, preview_key
 from heldout.stored.suspects import suspects_key
-from models.arrays import FILES
 from models.digests import describe
-from models.file_names import members_key
-from models.relations import relations_key
 from models.store import file_digests
 from models.tables import ArtifactRow, CheckpointRow, DatasetRow, ExportRow, JobRow, StudyRow
 from models.tables_models import ModelRow
@@ -32,7 +32,7 @@ class NamedBlob:
 
 @dataclass(frozen=True)
 class StoredContent:
-    """The content of a ready dataset: the four files of `models/arrays.py` in `datasets/<sha256>`."""
+    """The content of a ready dataset: the four files of `analysis/arrays/dataset.py` in `datasets/<sha256>`."""
 
     sha256: str
     name: str  # `pets@3`, of one of the datasets that have it

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Select, and_, exists, false, or_, select, union_all
 from sqlalchemy.orm import Session, aliased
 
-from heldout.kinds import LISTED_KINDS
-from heldout.lifecycle import SHOWN_REQUESTS, JobStatus
+from heldout.lifecycle.job import SHOWN_REQUESTS, JobStatus
+from heldout.work.kinds import LISTED_KINDS
 from models.store.datasets import version_in
 from models.store.job_metadata import pair_sha256
 from models.tables import DatasetRow, JobMetadataRow, JobRow

@@ -7,10 +7,10 @@ from typing import Any, cast
 from sqlalchemy import Float, Table, bindparam, insert
 from sqlalchemy.orm import Session
 
-from heldout.kinds import KINDS, SPEC_VERSION, JobKind, WorkSpec
-from heldout.lifecycle import JobStatus
-from heldout.quotas import counted_bytes
-from heldout.spec import Device
+from heldout.access.quotas import counted_bytes
+from heldout.lifecycle.job import JobStatus
+from heldout.spec.job import Device
+from heldout.work.kinds import KINDS, SPEC_VERSION, JobKind, WorkSpec
 from models.database import db_now
 from models.store import accounts, events, job_metadata, worker_memory
 from models.tables import JobRow

@@ -10,12 +10,12 @@ import structlog
 from sqlalchemy import ColumnElement, Table, delete, insert, inspect, or_, select, update
 from sqlalchemy.orm import Session, defer
 
+from analysis.scheduling.places import has_room
+from heldout.access.event_types import SubjectObject
+from heldout.access.webhooks import PING, SUSPECT_AFTER_FAILURES, WEBHOOK_EVENTS
 from heldout.errors import DeliveryNotFound, SpecUnreadable, WebhookDisabled
-from heldout.event_types import SubjectObject
-from heldout.places import has_room
 from heldout.stored.measurement import Measurement
 from heldout.views.base import View
-from heldout.webhooks import PING, SUSPECT_AFTER_FAILURES, WEBHOOK_EVENTS
 from models.database import db_now
 from models.ids import new_id
 from models.tables import DatasetRow, DeliveryRow, JobRow, ResultRow, StudyRow, WebhookRow

@@ -7,10 +7,10 @@ from datetime import datetime
 from sqlalchemy import func, select, union, update
 from sqlalchemy.orm import Session
 
-from heldout.fair_share import used_at
-from heldout.lifecycle import TERMINAL, JobStatus
-from heldout.quotas import Bounds, Quota
-from heldout.study_lifecycle import StudyStatus
+from analysis.scheduling.fair_share import used_at
+from heldout.access.quotas import Bounds, Quota
+from heldout.lifecycle.job import TERMINAL, JobStatus
+from heldout.lifecycle.study import StudyStatus
 from models.database import db_now
 from models.store import accounts, jobs, studies, usage
 from models.tables import JobRow, KeyRow, StudyRow
@@ -23,7 +23,7 @@ CANCELLED_AT_ONCE = 200
 
 @dataclass(frozen=True)
 class Owner:
-    """An owner as the operator sees it. used_slot_s: lately, see heldout/fair_share.py."""
+    """An owner as the operator sees it. used_slot_s: lately, see analysis/scheduling/fair_share.py."""
 
     name: str
     weight: float

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
-from heldout.quotas import Bounds, Quota
+from heldout.access.quotas import Bounds, Quota
 from models.database import db_now
 from models.ids import new_id
 from models.store import quotas

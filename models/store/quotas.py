@@ -14,12 +14,12 @@ from typing import Any
 from sqlalchemy import BindParameter, ColumnElement, Select, String, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import DatasetStatus
+from heldout.access.quotas import COUNTED, Bounds, Quota, bound_of
 from heldout.errors import OwnerSuspended, QuotaExceeded
-from heldout.kinds import KINDS_IN_SLOTS
-from heldout.lifecycle import JobStatus
-from heldout.model_lifecycle import ModelStatus
-from heldout.quotas import COUNTED, Bounds, Quota, bound_of
+from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.job import JobStatus
+from heldout.lifecycle.model import ModelStatus
+from heldout.work.kinds import KINDS_IN_SLOTS
 from models.database import UtcTime, db_now
 from models.store import accounts, keys, locks
 from models.tables import DatasetRow, JobRow, KeyRow, StudyRow, WebhookRow

@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus
-from heldout.kinds import JobKind, RelateSpec
-from heldout.lifecycle import TERMINAL, JobStatus
+from analysis.arrays.relations import relations_key
+from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus
+from heldout.lifecycle.job import TERMINAL, JobStatus
+from heldout.work.kinds import JobKind, RelateSpec
 from models.digests import FileDigest
 from models.ids import new_id
-from models.relations import relations_key
 from models.store import file_digests, label_reads, new_jobs
 from models.store.claims import HeldAttempt, complete
 from models.tables import DatasetRow, JobRow

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import DatasetStatus
-from heldout.lifecycle import TERMINAL
-from heldout.model_lifecycle import ModelStatus
-from heldout.study_lifecycle import StudyStatus
+from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.job import TERMINAL
+from heldout.lifecycle.model import ModelStatus
+from heldout.lifecycle.study import StudyStatus
 from models.database import db_now
 from models.store import events, owner_events
 from models.tables import DatasetRow, EventRow, JobRow, StudyRow

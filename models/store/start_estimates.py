@@ -9,11 +9,8 @@ from statistics import mean
 from sqlalchemy import func, select, union_all
 from sqlalchemy.orm import Session
 
-from heldout.cost import Speed
-from heldout.errors import SpecUnreadable
-from heldout.kinds import KINDS_IN_SLOTS, JobKind
-from heldout.lifecycle import JobStatus
-from heldout.queueing import (
+from analysis.scheduling.cost import Speed
+from analysis.scheduling.queueing import (
     EndedJob,
     OwnersQueue,
     Pace,
@@ -23,8 +20,11 @@ from heldout.queueing import (
     remaining_s,
     seconds_until_start,
 )
-from heldout.quotas import Bounds, Quota, bound_of
-from heldout.spec import JobSpec
+from heldout.access.quotas import Bounds, Quota, bound_of
+from heldout.errors import SpecUnreadable
+from heldout.lifecycle.job import JobStatus
+from heldout.spec.job import JobSpec
+from heldout.work.kinds import KINDS_IN_SLOTS, JobKind
 from models.specs import spec_of
 from models.store import accounts, jobs
 from models.store.calibrations import epoch_s_of, speeds

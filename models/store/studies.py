@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session, defer, load_only
 
+from analysis.studies.state import Purpose, Run, RunKey, Scores, TestScores
+from analysis.studies.stored import pack_scores, pack_tested, unpack_scores
+from analysis.studies.waiting import has_begun
 from heldout.errors import StudyFinished, StudyNotFinished, StudyNotFound
-from heldout.lifecycle import TERMINAL, JobStatus
+from heldout.lifecycle.job import TERMINAL, JobStatus
+from heldout.lifecycle.study import StudyStatus
 from heldout.stored.gap import GapOnTest
-from heldout.study_lifecycle import StudyStatus
 from heldout.views.study import EnsembleView
 from models.database import db_now
 from models.store import events
-from models.studies.state import Purpose, Run, RunKey, Scores, TestScores
-from models.studies.stored import pack_scores, pack_tested, unpack_scores
-from models.studies.waiting import has_begun
 from models.tables import DatasetRow, JobRow, LabelReadRow, StudyRow, StudyRunRow
 
 # `study_runs.fold` where a training has the dataset's own split.

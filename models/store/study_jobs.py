@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from heldout.errors import StudyFinished, StudyNotFound
-from heldout.lifecycle import TERMINAL
-from heldout.study_lifecycle import StudyStatus
+from heldout.lifecycle.job import TERMINAL
+from heldout.lifecycle.study import StudyStatus
 from models.store import events, jobs, studies
 from models.store.study_steps import advance
 from models.tables import JobRow, StudyRow

@@ -1,7 +1,7 @@
 """What follows in a study from the end of one of its jobs: new trainings, dropped arms, the answer.
 
 It runs in the transaction that ends the job, and again from the reconciler where that did not happen. The decisions are
-`models/studies/next_steps.py`'s; asked again, they want nothing twice.
+`analysis/studies/next_steps.py`'s; asked again, they want nothing twice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,19 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from analysis.studies.next_steps import next_steps
+from analysis.studies.runs import name_of, spec_of_run
+from analysis.studies.state import NextSteps, Purpose, Run, RunKey
+from analysis.studies.stored import ArmPlan, StudyPlan
 from heldout.errors import HeldoutError
-from heldout.kinds import JobKind
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle.job import JobStatus
+from heldout.lifecycle.study import StudyStatus
 from heldout.remedy_words import named, words_of
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from heldout.studies.refit import refit_spec
 from heldout.studies.spec import BASE_ARM
-from heldout.study_lifecycle import StudyStatus
 from heldout.views.study import ArmView
+from heldout.work.kinds import JobKind
 from models import wake
 from models.database import db_now
 from models.ids import new_id
@@ -30,10 +34,6 @@ from models.store import artifacts, evaluation_jobs, events, new_jobs, outbox, s
 from models.store.artifacts import Artifact
 from models.store.new_jobs import Begins
 from models.store.studies import RunOfJob
-from models.studies.next_steps import next_steps
-from models.studies.runs import name_of, spec_of_run
-from models.studies.state import NextSteps, Purpose, Run, RunKey
-from models.studies.stored import ArmPlan, StudyPlan
 from models.tables import DatasetRow, JobRow, StudyRow
 from models.wake import WakeUp
 

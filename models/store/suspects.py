@@ -6,9 +6,9 @@ from types import MappingProxyType
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import DatasetStatus, SuspectsStatus
-from heldout.kinds import JobKind, SuspectSpec
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle.dataset import DatasetStatus, SuspectsStatus
+from heldout.lifecycle.job import JobStatus
+from heldout.work.kinds import JobKind, SuspectSpec
 from models.digests import FileDigest
 from models.ids import new_id
 from models.store import file_digests, new_jobs

@@ -7,8 +7,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
-from heldout.kinds import KINDS, JobKind
-from heldout.lifecycle import TERMINAL, JobEvent, JobStatus, StopReason, event_after_request, next_status
+from heldout.lifecycle.job import TERMINAL, JobEvent, JobStatus, StopReason, event_after_request, next_status
+from heldout.work.kinds import KINDS, JobKind
 from models.database import db_now
 from models.store import accounts, events
 from models.store.job_ends import AFTER_END

@@ -5,10 +5,10 @@ from typing import Any
 from sqlalchemy import func, insert, literal, select
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import DatasetEvent, DatasetStatus, RejectionCode
-from heldout.datasets import DatasetSpec
 from heldout.errors import DatasetIsBundled, DatasetNotFound, UploadFinished
-from heldout.kinds import IngestSpec, JobKind
+from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RejectionCode
+from heldout.spec.dataset import DatasetSpec
+from heldout.work.kinds import IngestSpec, JobKind
 from models.database import db_now
 from models.ids import new_id
 from models.store import datasets, events, locks, new_jobs

@@ -6,9 +6,9 @@ from datetime import datetime
 from sqlalchemy import func, literal, select
 from sqlalchemy.orm import Session
 
-from heldout.kinds import JobKind
-from heldout.quotas import Bounds, Quota, bound_of
+from heldout.access.quotas import Bounds, Quota, bound_of
 from heldout.views.usage import Bucket, Group
+from heldout.work.kinds import JobKind
 from models.store.quotas import used_of
 from models.tables_owners import OwnerRow, UsageRow
 from models.usage import QuotaState, Used

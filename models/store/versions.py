@@ -3,12 +3,12 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import DatasetStatus
-from heldout.datasets import DatasetSpec, SplitSpec
 from heldout.errors import DatasetNotFound, InvalidSpec
-from heldout.kinds import DeriveSpec, JobKind
+from heldout.lifecycle.dataset import DatasetStatus
 from heldout.mending.changes import ResplitSpec, VersionChanges, VersionSpec
 from heldout.mending.refusals import refusals_of
+from heldout.spec.dataset import DatasetSpec, SplitSpec
+from heldout.work.kinds import DeriveSpec, JobKind
 from models.ids import new_id
 from models.store import datasets, new_jobs
 from models.store.uploads import PRIORITY, add_version

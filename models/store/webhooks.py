@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
 
+from heldout.access.webhooks import OLD_SECRET_SIGNS_FOR_S
 from heldout.errors import WebhookNotFound
-from heldout.webhooks import OLD_SECRET_SIGNS_FOR_S
 from models.database import db_now
 from models.ids import new_id
 from models.secret_box import SecretBox

@@ -3,8 +3,8 @@
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from heldout.lifecycle import JobStatus
-from heldout.memory import WorkerMemory, could_hold
+from heldout.lifecycle.job import JobStatus
+from heldout.work.memory import WorkerMemory, could_hold
 from models.database import db_now
 from models.tables import JobRow, WorkerMemoryRow
 

@@ -1,6 +1,6 @@
 """A dataset's row as its view."""
 
-from heldout.dataset_lifecycle import DatasetStatus
+from heldout.lifecycle.dataset import DatasetStatus
 from heldout.views.base import view_of
 from heldout.views.dataset import DatasetView
 from models.tables import DatasetRow

@@ -1,7 +1,7 @@
 """An evaluation of an uploaded model as its view."""
 
 from heldout.headlines.evaluations import describe_evaluation
-from heldout.lifecycle import shown_status
+from heldout.lifecycle.job import shown_status
 from heldout.stored.measurement import Measurement
 from heldout.views.base import view_of
 from heldout.views.evaluation import EvaluationView

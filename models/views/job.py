@@ -2,8 +2,8 @@
 
 from sqlalchemy.orm import load_only
 
-from heldout.lifecycle import shown_status
-from heldout.spec import JobSpec
+from heldout.lifecycle.job import shown_status
+from heldout.spec.job import JobSpec
 from heldout.views.base import view_of
 from heldout.views.job import DatasetReference, JobCurveView, JobView, ListedJobView, Progress
 from models.plans import plan_of

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from heldout.ledger import HELD_OUT, NO_EPOCH, SplitReads, explanation_of, explanation_of_folds
+from analysis.jobs.ledger import HELD_OUT, NO_EPOCH, SplitReads, explanation_of, explanation_of_folds
 from heldout.views.base import view_of
 from heldout.views.ledger import LabelReadPage, LabelReadView, LedgerSplitsView, LedgerView, SplitReadsView
 from models.tables import DatasetRow, LabelReadRow

@@ -1,6 +1,6 @@
 """A model's row as its view."""
 
-from heldout.model_facts import ModelFacts
+from heldout.spec.model_facts import ModelFacts
 from heldout.views.base import view_of
 from heldout.views.model import ModelView
 from models.tables_models import ModelRow

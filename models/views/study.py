@@ -2,12 +2,12 @@
 
 from pydantic import ValidationError
 
+from analysis.studies.waiting import describe_wait
 from heldout.errors import SpecUnreadable
 from heldout.headlines.studies import describe_study
-from heldout.json_pointer import pointer_to
+from heldout.spec.json_pointer import pointer_to
 from heldout.views.base import view_of
 from heldout.views.study import StudyView
-from models.studies.waiting import describe_wait
 from models.tables import DatasetRow, StudyRow
 from models.views.job import dataset_reference
 

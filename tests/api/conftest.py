@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from api.app import create_app
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database

@@ -16,8 +16,8 @@ from fastapi import FastAPI
 
 from api.connections.server import Server
 from api.http_server import ApiServer
-from heldout.lifecycle import JobStatus, StopReason
-from heldout.spec import JobSpec
+from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap

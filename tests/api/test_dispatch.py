@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from api.dispatch import CeleryPublisher
-from heldout.spec import Device
+from heldout.spec.job import Device
 from models.store import claims
 from models.wake import WakeUp
 from tests.e2e.running import until

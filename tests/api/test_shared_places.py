@@ -9,8 +9,8 @@ from sqlalchemy import delete, func, select, update
 
 from api import shared_places
 from api.app import create_app
-from heldout.quotas import Quota
-from heldout.settings import Settings
+from heldout.access.quotas import Quota
+from heldout.service.settings import Settings
 from models.database import db_now
 from models.store import owners
 from models.store.places import TABLES

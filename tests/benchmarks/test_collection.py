@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from analysis.jobs.examination import examine
 from benchmarks.diagnosis import guard, limits, score
 from benchmarks.diagnosis.conditions import DRAWS, all_conditions
 from benchmarks.diagnosis.measures import f1
@@ -18,9 +19,8 @@ from benchmarks.diagnosis.truth import Truth, truths
 from heldout.diagnosis.facts import facts_of
 from heldout.diagnosis.precedence import RULES
 from heldout.errors import HeldoutError
-from heldout.examination import examine
-from heldout.settings import Settings
-from heldout.spec import JobSpec
+from heldout.service.settings import Settings
+from heldout.spec.job import JobSpec
 from heldout.stored.audit import AuditFinding
 from tests.merge_patch import merged
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
-from heldout.client import Client
+from heldout.client.client import Client
 from tests.e2e.running import ROOT, Service
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")

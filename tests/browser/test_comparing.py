@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.errors import StudyFinished
 from heldout.views.job import JobView
 from tests.browser.looks import assert_fit_for_all

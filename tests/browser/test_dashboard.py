@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.diagnosis.verdict_words import name_of
 from tests.browser.looks import assert_fit_for_all
 from tests.browser.words import percent, points

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.views.dataset import DatasetView
 from models.bundled import BUNDLED
 from tests.browser.looks import assert_fit_for_all

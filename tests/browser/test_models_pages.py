@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.views.evaluation import EvaluationView
 from models.bundled import BUNDLED
 from tests.browser.looks import assert_fit_for_all

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Route, expect
 from sklearn.datasets import load_digits
 
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.views.study import StudyView
 from tests.browser.looks import assert_fit_for_all
 from tests.browser.words import percent, points

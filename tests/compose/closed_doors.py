@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from models.arrays import FILES
+from analysis.arrays.dataset import FILES
 from worker.machine.enclosed_process import EnclosedProcess
 
 worker = next(

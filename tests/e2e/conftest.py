@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.errors import JobFinished
 from tests.e2e.running import Service, ended
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.views.job import JobView
 from host.runtime_folder import remove_runtime_folder
 

@@ -17,7 +17,7 @@ import httpx2
 import redis
 from sqlalchemy import create_engine
 
-from heldout.client import Client
+from heldout.client.client import Client
 from host.broker import RedisServer
 from host.postgres import PostgresServer
 from models import migrations, wake

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from heldout.lifecycle import FailureCode
-from heldout.settings import embedded_settings
+from heldout.lifecycle.job import FailureCode
+from heldout.service.settings import embedded_settings
 from tests.e2e.running import ROOT, until
 from tests.predict.world import predicting
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from heldout.client import Client
+from heldout.client.client import Client
 from tests.e2e.running import Service, after_epoch, ended, history, spec, until
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.errors import HeldoutError
 from models.blob_check import compare
 from models.blobs import Blobs

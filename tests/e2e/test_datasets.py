@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from heldout.client import Client
+from heldout.client.client import Client
+from heldout.client.handles.datasets import DatasetRejected
 from heldout.errors import DatasetDamaged
-from heldout.handles.datasets import DatasetRejected
 from heldout.views.dataset import DatasetView
 from models.blobs import Blobs
 from tests.damaged_files import damage

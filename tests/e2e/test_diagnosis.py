@@ -10,7 +10,7 @@ import pytest
 import sklearn.datasets
 from PIL import Image, ImageFilter
 
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.views.base import as_json
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView

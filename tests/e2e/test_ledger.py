@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from heldout.client import Client
+from heldout.client.client import Client
 from tests.e2e.running import Service, after_epoch, ended, until
 from tests.e2e.stack import digits, long_digits
 

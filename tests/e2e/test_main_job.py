@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from statsmodels.stats.proportion import proportion_confint
 
-from heldout.client import ApiProblem, Client
+from heldout.client.client import ApiProblem, Client
 from heldout.views.job import JobView, Progress
 from tests.e2e.running import Service, ended, event_types, history, spec
 from worker.machine.precision import has_bfloat16_units

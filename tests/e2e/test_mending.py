@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.mending.bodies import combined
 from heldout.views.dataset import DatasetView
 from heldout.views.diagnosis import DiagnosisView

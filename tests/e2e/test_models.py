@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from heldout.client import Client
-from heldout.failures import ApiProblem
+from heldout.client.client import Client
+from heldout.client.failures import ApiProblem
 from heldout.views.evaluation import EvaluationView
 from heldout.views.model import ModelView
 from models.bundled import BUNDLED

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from models.arrays import SPLITS
+from analysis.arrays.dataset import SPLITS
 from tests.e2e.running import ended, until
 from tests.e2e.stack import SHORT, Stack
 from tests.e2e.test_datasets import SMALL, digits_zip, pushed

@@ -26,7 +26,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from standardwebhooks import Webhook
 
-from heldout.client import Client
+from heldout.client.client import Client
 from tests.e2e.running import ROOT, Service
 from tests.pages import Block, blocks_of, pages_with_commands
 

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from heldout.client import Client
+from heldout.client.client import Client
 from models.bundled import BUNDLED
 from tests.e2e.running import ROOT, Service, ended
 from tests.e2e.stack import digits

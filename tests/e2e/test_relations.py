@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heldout.client import Client
-from models.relations import load_relations, relations_key
+from analysis.arrays.relations import load_relations, relations_key
+from heldout.client.client import Client
 from tests.e2e.running import Service, lives, until
 from tests.e2e.test_datasets import digits_zip, pushed
 

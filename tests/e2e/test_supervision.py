@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from heldout.client import ApiProblem, Client
+from heldout.client.client import ApiProblem, Client
 from tests.e2e.running import (
     ROOT,
     Service,

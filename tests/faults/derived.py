@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from heldout.client import Client
+from heldout.client.client import Client
 from heldout.views.dataset import DatasetView
 from host.deep_check import check_deep
 from models.blobs import Blobs

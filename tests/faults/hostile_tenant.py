@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from sqlalchemy import update
 
-from heldout.settings import Settings
+from analysis.arrays.dataset import content_address
+from heldout.service.settings import Settings
 from models import bundled
-from models.arrays import content_address
 from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id

@@ -20,7 +20,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models.database import Database
 from models.store import keys
 from tests.e2e.running import ROOT, processor_s

@@ -1,13 +1,13 @@
-"""A lone job behind a thousand, with real workers. Simulated hours are in tests/heldout/test_fair_share.py."""
+"""A lone job behind a thousand, with real workers. Simulated hours are in tests/analysis/test_fair_share.py."""
 
 from collections.abc import Iterator, Sequence
 
 import pytest
 from sqlalchemy import select
 
-from heldout.client import Client
-from heldout.lifecycle import JobStatus
-from heldout.spec import JobSpec
+from heldout.client.client import Client
+from heldout.lifecycle.job import JobStatus
+from heldout.spec.job import JobSpec
 from models.blobs import Blobs
 from models.database import Database
 from models.store import keys

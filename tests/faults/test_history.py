@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from heldout.lifecycle import JobStatus, StopReason
+from heldout.lifecycle.job import JobStatus, StopReason
 from models.database import Database
 from models.store import claims, events
 from models.store.claims import HeldAttempt

@@ -28,7 +28,7 @@ PROOF_KILLS = 30
 # A parent that becomes known, starts a child, and goes on starting others until it is killed.
 PARENT = """
 import subprocess, sys
-from heldout.parent_process import launched
+from heldout.service.parent_process import launched
 print("here", flush=True)
 while True:
     subprocess.Popen(launched([sys.executable, "-S", "-c", "import time; time.sleep(60)", sys.argv[1]]))

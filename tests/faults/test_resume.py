@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from heldout.lifecycle import MAX_FAILURES
+from heldout.lifecycle.job import MAX_FAILURES
 from models.bundled import BUNDLED
 from tests.e2e.running import spec
 from tests.e2e.stack import Stack, long_digits

@@ -14,8 +14,8 @@ import structlog
 from api.app import create_app
 from api.http_server import ApiServer
 from heldout.cli import main
-from heldout.client import Client
-from heldout.settings import Settings
+from heldout.client.client import Client
+from heldout.service.settings import Settings
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database

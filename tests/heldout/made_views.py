@@ -1,6 +1,6 @@
 """Views as a service would answer them, with made figures."""
 
-from heldout.intervals import wilson_interval
+from heldout.statistics.intervals import wilson_interval
 from heldout.stored.final import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.event import EventView

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from heldout.lifecycle import StopReason
+from analysis.arrays.dataset import save_beside
+from heldout.lifecycle.job import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import SplitCounts, StoredAudit, audit_key
 from heldout.stored.evaluation import SPLIT_NAMES
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap, Tally
 from heldout.stored.suspects import suspects_key
-from models.arrays import save_beside
 from models.blobs import Blobs
 from models.database import Database
 from models.store import claims, events, ingests, suspects

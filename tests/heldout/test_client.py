@@ -12,7 +12,7 @@ from itertools import islice
 import httpx2
 import pytest
 
-from heldout.client import ApiProblem, Client, NoService
+from heldout.client.client import ApiProblem, Client, NoService
 from heldout.views.base import as_json
 from tests.heldout import made_views
 from tests.heldout.relay import Relay
@@ -134,7 +134,7 @@ def test_metrics_and_events_tell_the_course_of_a_job(service, client):
 
 
 def test_events_go_on_over_pages(client, monkeypatch):
-    monkeypatch.setattr("heldout.typed_answers.PAGE", 2)
+    monkeypatch.setattr("heldout.client.typed_answers.PAGE", 2)
     job_id = client.submit(SPEC).id
     for _ in range(3):
         client.pause(job_id)
@@ -143,7 +143,7 @@ def test_events_go_on_over_pages(client, monkeypatch):
 
 
 def test_all_events_are_those_of_every_job_and_dataset_over_pages(client, monkeypatch):
-    monkeypatch.setattr("heldout.typed_answers.PAGE", 2)
+    monkeypatch.setattr("heldout.client.typed_answers.PAGE", 2)
     job_id = client.submit(SPEC).id
     dataset_id = client.create_dataset({"name": "pets"}).id
     client.cancel(job_id)
@@ -394,8 +394,8 @@ def pauses(monkeypatch):
         pauses.append(seconds)
         clock[0] += seconds
 
-    monkeypatch.setattr("heldout.connection.time.sleep", sleep)
-    monkeypatch.setattr("heldout.connection.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("heldout.client.connection.time.sleep", sleep)
+    monkeypatch.setattr("heldout.client.connection.time.monotonic", lambda: clock[0])
     return pauses
 
 

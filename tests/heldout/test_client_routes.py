@@ -10,10 +10,10 @@ import pytest
 
 from api.app import create_app
 from heldout import AsyncClient, Client
-from heldout.dual import dual, dual_iterator
-from heldout.failures import ApiProblem
-from heldout.methods import Methods
-from heldout.settings import embedded_settings
+from heldout.client.dual import dual, dual_iterator
+from heldout.client.failures import ApiProblem
+from heldout.client.methods import Methods
+from heldout.service.settings import embedded_settings
 from tests.heldout.served import ROOT, SPEC
 
 # A browser logs in and out by them; a program sends its key.

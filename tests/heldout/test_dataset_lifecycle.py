@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from heldout.dataset_lifecycle import (
+from heldout.lifecycle.dataset import (
     RETRIED_REJECTIONS,
     DatasetEvent,
     DatasetStatus,
@@ -14,7 +14,7 @@ from heldout.dataset_lifecycle import (
     RejectionCode,
     next_dataset_status,
 )
-from heldout.lifecycle import DETERMINISTIC_FAILURES
+from heldout.lifecycle.job import DETERMINISTIC_FAILURES
 
 # Written out apart from the table: what each event does, by the contract's `uploading → checking → ready | rejected`.
 ALLOWED = {

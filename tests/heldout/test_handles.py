@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from heldout import ApiProblem, AsyncClient, Client, errors
-from heldout.failures import problem
-from heldout.handles.jobs import JobFailed
+from heldout.client.failures import problem
+from heldout.client.handles.jobs import JobFailed
 from tests.heldout.served import FIGURES, SPEC
 
 OVERFITTED = {

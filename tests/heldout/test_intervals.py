@@ -8,7 +8,7 @@ from scipy import optimize, stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from heldout.intervals import (
+from heldout.statistics.intervals import (
     images_needed,
     mean_interval,
     newcombe_interval,
@@ -16,7 +16,7 @@ from heldout.intervals import (
     welch_interval,
     wilson_interval,
 )
-from heldout.student_t import t_quantile
+from heldout.statistics.student_t import t_quantile
 
 COUNTS = st.integers(1, 100_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 CONFIDENCES = st.sampled_from([0.8, 0.9, 0.95, 0.99])

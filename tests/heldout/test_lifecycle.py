@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from heldout.lifecycle import (
+from heldout.lifecycle.job import (
     DETERMINISTIC_FAILURES,
     MAX_FAILURES,
     SHOWN_STATUSES,

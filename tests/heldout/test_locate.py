@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from heldout.client import NoService
-from heldout.locate import ServiceAddress, locate
+from heldout.client.client import NoService
+from heldout.client.locate import ServiceAddress, locate
 
 KEY = "ho_1_secret"
 

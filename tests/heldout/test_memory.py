@@ -2,10 +2,10 @@
 
 import pytest
 
-from heldout.kinds import KINDS, JobKind
-from heldout.layers import plan_network
-from heldout.memory import MemoryKill, could_hold, fitting_batch_size, training_bytes
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import plan_network
+from heldout.work.kinds import KINDS, JobKind
+from heldout.work.memory import MemoryKill, could_hold, fitting_batch_size, training_bytes
 
 GIB = 2**30
 BLOCKS = {"blocks": [{"filters": 32, "padding": "same"}, {"filters": 64, "padding": "same"}]}

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from heldout.packing import NothingToPack, files_of, hidden_in, packed, packed_together, to_send
+from heldout.client.packing import NothingToPack, files_of, hidden_in, packed, packed_together, to_send
 
 
 @pytest.fixture

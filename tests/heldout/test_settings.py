@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from kombu.utils.url import parse_url
 from sqlalchemy import make_url
 
-from heldout.database_urls import with_password
-from heldout.settings import Settings, unknown_settings
+from heldout.service.database_urls import with_password
+from heldout.service.settings import Settings, unknown_settings
 
 PASSWORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 

@@ -7,7 +7,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from heldout.spec import MAX_SEED, JobSpec
+from heldout.spec.job import MAX_SEED, JobSpec
 
 LEAST = {"dataset": "mnist5k", "network": {"blocks": [{"filters": 16}]}}
 

@@ -4,7 +4,7 @@ import json
 from hashlib import sha256
 from typing import Any
 
-from heldout.kinds import KINDS, SPEC_VERSION
+from heldout.work.kinds import KINDS, SPEC_VERSION
 
 # What the specs of each version look like. A release that changes them has the next version, with its own digest.
 DIGESTS = {1: "636b21ac7c27113f"}
@@ -22,5 +22,5 @@ def test_specs_that_look_otherwise_than_those_of_their_version_have_another_vers
     digest = sha256(json.dumps(schemas, sort_keys=True).encode()).hexdigest()[:16]
     assert DIGESTS[SPEC_VERSION] == digest, (
         f"Stored specs have changed, so that earlier releases cannot read them. Add 1 to SPEC_VERSION in "
-        f"heldout/kinds.py, unless this release has done so already, and note {digest!r} here."
+        f"heldout/work/kinds.py, unless this release has done so already, and note {digest!r} here."
     )

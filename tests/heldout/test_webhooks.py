@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heldout.settings import Settings
-from heldout.webhooks import MAX_URL_CHARACTERS, Allowed, is_public, next_attempt_after, refused_address, refused_url
+from heldout.access.webhooks import (
+    MAX_URL_CHARACTERS,
+    Allowed,
+    is_public,
+    next_attempt_after,
+    refused_address,
+    refused_url,
+)
+from heldout.service.settings import Settings
 
 NONE = Allowed()
 

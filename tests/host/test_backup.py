@@ -12,17 +12,17 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from heldout.dataset_lifecycle import DatasetStatus
+from analysis.arrays.dataset import FILES
+from analysis.arrays.relations import relations_key
 from heldout.errors import OperatorError
-from heldout.lifecycle import JobStatus, StopReason
-from heldout.settings import Settings, embedded_settings
+from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.service.settings import Settings, embedded_settings
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from host.backup import back_up
 from host.restore import restore
-from models.arrays import FILES
 from models.blobs import Blobs, StoredBlob
 from models.database import Database
-from models.relations import relations_key
 from models.secret_box import SecretBox
 from models.store import claims, jobs, named_blobs
 from models.store.artifacts import Artifact

@@ -12,7 +12,7 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from host.broker import RedisServer
 from host.check import report
 from models.database import Database

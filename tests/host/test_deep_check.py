@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
+from analysis.arrays.dataset import FILES, content_address, save
+from analysis.arrays.relations import Relations, save_relations
 from heldout.errors import OperatorError
-from heldout.lifecycle import StopReason
+from heldout.lifecycle.job import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from host import deep_check
 from host.deep_check import DeepCheck, check_deep
-from models.arrays import FILES, content_address, save
 from models.blobs import BlobMissing, Blobs
 from models.bundled import BUNDLED, store
 from models.digests import FileDigest
-from models.relations import Relations, save_relations
 from models.store import claims, file_digests
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 import host.predictions
-from heldout.settings import embedded_settings
+from heldout.service.settings import embedded_settings
 from host.predictions import PredictionsOnDemand
 from host.process_table import children_of, is_alive, wait_until
 

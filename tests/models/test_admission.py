@@ -3,12 +3,12 @@
 import pytest
 
 from heldout.errors import NeedsMoreMemory
-from heldout.kinds import KINDS
-from heldout.layers import NetworkPlan, plan_network
-from heldout.memory import SUSPECTS_BYTES, WorkerMemory, export_bytes, foreign_bytes
-from heldout.model_facts import ModelFacts, ModelLayer
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import NetworkPlan, plan_network
+from heldout.spec.model_facts import ModelFacts, ModelLayer
 from heldout.stored.artifacts import ExportFormat
+from heldout.work.kinds import KINDS
+from heldout.work.memory import SUSPECTS_BYTES, WorkerMemory, export_bytes, foreign_bytes
 from models.ids import new_id
 from models.memory import needed_bytes, reserved_bytes, with_uploaded_weights
 from models.plans import plan_of

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from heldout.kinds import KINDS_BESIDE_SLOTS
+from analysis.arrays.dataset import SPLITS, ImageSet, content_address, load, split_digests
+from heldout.work.kinds import KINDS_BESIDE_SLOTS
 from models import bundled
-from models.arrays import SPLITS, ImageSet, content_address, load, split_digests
 from models.blobs import Blobs
 from models.database import Database
 from models.store import claims, datasets

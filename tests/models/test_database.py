@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError
 
 import models.database
 from heldout.errors import DatabaseUnavailable, LeaseLost
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle.job import JobStatus
 from host.postgres import PostgresServer
 from models.database import Database, db_now
 from models.store import claims, health

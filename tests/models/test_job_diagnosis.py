@@ -12,7 +12,7 @@ from sqlalchemy import update
 from heldout.diagnosis import WITHOUT_TEST, Diagnosis
 from heldout.diagnosis.findings import NOT_STARTED
 from heldout.errors import DataFirst, FileOfLaterRelease
-from heldout.lifecycle import JobStatus, StopReason
+from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.mending.changes import VersionSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import audit_key

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from heldout.datasets import DatasetSpec
+from analysis.arrays.dataset import SPLITS, load
+from analysis.arrays.relations import FILE_NAME, load_relations
 from heldout.mending.changes import VersionChanges
-from models.arrays import SPLITS, load
+from heldout.spec.dataset import DatasetSpec
 from models.mending_effects import describe, effect_of
-from models.relations import FILE_NAME, load_relations
 from tests.worker.ingest.test_derive import with_copies
 from tests.worker.ingest.uploads import ALONE, npz, taken
 from worker.ingest.derive import derive

@@ -12,12 +12,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from heldout.datasets import DatasetSpec
+from heldout.access.quotas import Quota
 from heldout.errors import DatabaseUnavailable, OperatorError
-from heldout.kinds import KINDS_BESIDE_SLOTS, IngestSpec, JobKind
-from heldout.lifecycle import JobStatus, StopReason
-from heldout.quotas import Quota
+from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.spec.dataset import DatasetSpec
 from heldout.views.job import JobView
+from heldout.work.kinds import KINDS_BESIDE_SLOTS, IngestSpec, JobKind
 from models import migrations
 from models.database import Database
 from models.ids import new_id

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import event, select, update
 
 from heldout.errors import DatabaseUnavailable
-from heldout.kinds import RelateSpec
-from heldout.lifecycle import JobStatus
-from heldout.settings import Settings
+from heldout.lifecycle.job import JobStatus
+from heldout.service.settings import Settings
+from heldout.work.kinds import RelateSpec
 from models.blobs import Blobs
 from models.database import db_now
 from models.reconcile import Reconciler

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from heldout.settings import Settings
-from heldout.study_lifecycle import StudyStatus
+from heldout.lifecycle.study import StudyStatus
+from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now
 from models.retention import Retention

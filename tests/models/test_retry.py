@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import select
 
+from analysis.jobs.retrying import RetrySpec
 from heldout.errors import InvalidSpec, StateGone
-from heldout.lifecycle import JobStatus, StopReason
-from heldout.retrying import RetrySpec
+from heldout.lifecycle.job import JobStatus, StopReason
 from models import retry
 from models.blobs import Blobs
 from models.store import claims, jobs

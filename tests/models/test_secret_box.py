@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from heldout.errors import SecretsUnavailable, SecretUnreadable
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models.secret_box import KEY_FILE, SecretBox
 
 

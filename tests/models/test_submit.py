@@ -3,11 +3,11 @@
 import pytest
 from sqlalchemy import event, select
 
-from heldout import layers
+from analysis.jobs.retrying import RetrySpec
 from heldout.errors import DatasetUnavailable, InvalidSpec, JobNotFinished, SpecDatasetNotFound, TooManyParameters
-from heldout.lifecycle import JobStatus
-from heldout.retrying import RetrySpec
-from heldout.spec import JobSpec
+from heldout.lifecycle.job import JobStatus
+from heldout.spec import layers
+from heldout.spec.job import JobSpec
 from models import retry, submit
 from models.blobs import Blobs
 from models.database import Database

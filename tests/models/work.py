@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from sqlalchemy import insert, select, update
 
-from heldout.dataset_lifecycle import RelationsStatus
-from heldout.kinds import KINDS_BESIDE_SLOTS, JobKind
-from heldout.lifecycle import JobStatus, StopReason
-from heldout.spec import JobSpec
+from analysis.arrays.dataset import ImageSet
+from heldout.lifecycle.dataset import RelationsStatus
+from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.lifecycle.study import StudyStatus
+from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
-from heldout.study_lifecycle import StudyStatus
-from models.arrays import ImageSet
+from heldout.work.kinds import KINDS_BESIDE_SLOTS, JobKind
 from models.database import Database, Session, db_now
 from models.ids import new_id
 from models.store import claims, datasets, events, jobs, metrics, new_jobs

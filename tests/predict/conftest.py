@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from heldout.settings import Settings
+from analysis.arrays.dataset import content_address, save
+from heldout.service.settings import Settings
 from models import bundled
-from models.arrays import content_address, save
 from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heldout.datasets import DatasetSpec, ResizeSpec
+from analysis.arrays.dataset import load
 from heldout.errors import ImageRefused, WrongChannels, WrongDtype, WrongRange
-from models.arrays import load
+from heldout.spec.dataset import DatasetSpec, ResizeSpec
 from predict.images import ImageFile, OpenedFiles, open_files
 from predict.images import pixels_of as pixels_of_opened
 from predict.model import Facts, ServedModel

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 
 import predict.server
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from tests.e2e.running import ROOT, until
 from tests.predict.world import predicting
 

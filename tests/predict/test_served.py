@@ -16,7 +16,7 @@ from scipy.special import softmax
 import api.departure
 import predict.cache
 import predict.images
-from models.arrays import content_address
+from analysis.arrays.dataset import content_address
 from models.store import keys, owners
 from predict.images import ImageFile
 from tests.api.support import assert_problem

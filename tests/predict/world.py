@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from heldout.settings import Settings
-from heldout.spec import JobSpec
+from analysis.arrays.dataset import ImageSet
+from heldout.service.settings import Settings
+from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ExportFormat
 from heldout.stored.gap import Calibration, StoredGap, Tally
 from heldout.views.export import ExportReportView
-from models.arrays import ImageSet
 from models.database import Database
 from models.store import exports, jobs, label_reads
 from models.submit import submit

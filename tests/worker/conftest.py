@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.arrays import ImageSet
+from analysis.arrays.dataset import ImageSet
 from models.bundled import BUNDLED
 
 

@@ -15,9 +15,9 @@ from heldout.cli.audits import show_audit
 from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import prepare, print_json, say
 from heldout.cli.shown import show_classes, size_text
-from heldout.datasets import DatasetSpec
+from heldout.client.packing import NothingToPack, files_of, packed, packed_together
 from heldout.headlines.audits import describe_audit
-from heldout.packing import NothingToPack, files_of, packed, packed_together
+from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import AuditFinding, StoredAudit
 from heldout.views.audit import AuditView
 from worker.ingest.process.parent import ingest

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import DatasetSpec
+from analysis.arrays.dataset import FILES, load
+from heldout.lifecycle.dataset import RejectionCode
 from heldout.mending.changes import VersionChanges
-from models.arrays import FILES, load
+from heldout.spec.dataset import DatasetSpec
 from worker.ingest.folders import empty
 from worker.ingest.limits import Limits
 from worker.ingest.pipeline import Progress, ingest

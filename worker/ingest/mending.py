@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RejectionCode
+from heldout.lifecycle.dataset import RejectionCode
 from heldout.mending.changes import LinearChange, PixelChange, index_in
 from worker.ingest.rejection import MAX_LISTED_FILES, Rejection, printable
 

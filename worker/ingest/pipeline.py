@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import DatasetSpec
+from analysis.arrays.dataset import FILES, address_of, load, save_beside, split_digests
+from analysis.arrays.file_names import MEMBERS_FILE
+from analysis.arrays.relations import FILE_NAME, save_relations, units_of
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import StoredAudit
-from models.arrays import FILES, address_of, load, save_beside, split_digests
-from models.file_names import MEMBERS_FILE
-from models.relations import FILE_NAME, save_relations, units_of
 from worker.ingest.audit import Audit, IngestedDataset, audit
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan, with_splits_of

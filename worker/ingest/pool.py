@@ -13,8 +13,8 @@ from multiprocessing.sharedctypes import RawArray
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.parent_process import end_with_parent
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.service.parent_process import end_with_parent
 from worker.ingest.rejection import Rejection, printable
 
 T = TypeVar("T")

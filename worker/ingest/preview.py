@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.pictures import tile, tile_size
+from analysis.arrays.pictures import tile, tile_size
 from worker.ingest.audit.dataset import IngestedDataset
 
 COLUMNS, ROWS = 10, 4

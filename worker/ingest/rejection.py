@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heldout.dataset_lifecycle import RETRIED_REJECTIONS, RejectionCode
+from heldout.lifecycle.dataset import RETRIED_REJECTIONS, RejectionCode
 
 # Faults of one file, which the others may do without, and how a list of such files says them.
 BROKEN_FILES = {

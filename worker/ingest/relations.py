@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RejectionCode
-from models.arrays import load, split_digests
-from models.relations import FILE_NAME, Relations, save_relations
+from analysis.arrays.dataset import load, split_digests
+from analysis.arrays.relations import FILE_NAME, Relations, save_relations
+from heldout.lifecycle.dataset import RejectionCode
 from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import Copies, find_copies
 from worker.ingest.audit.scan import scan

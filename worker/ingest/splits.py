@@ -13,9 +13,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import SplitSpec
-from models.arrays import SPLITS
+from analysis.arrays.dataset import SPLITS
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.spec.dataset import SplitSpec
 from worker.ingest.rejection import Rejection, printable
 
 NO_SPLIT = -1

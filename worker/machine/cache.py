@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from models.arrays import FILES, stored_address
+from analysis.arrays.dataset import FILES, stored_address
 from models.blobs import Blobs
 from models.digests import damaged
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pynvml
 
-from heldout.spec import Device as JobDevice
+from heldout.spec.job import Device as JobDevice
 
 Device = Literal["cpu", "gpu"]
 

@@ -16,8 +16,8 @@ from json import dumps
 from pathlib import Path
 from typing import Any, Self
 
-from heldout.parent_process import launched
-from models.arrays import FILES
+from analysis.arrays.dataset import FILES
+from heldout.service.parent_process import launched
 from worker.machine.enclosure import FIRST_USER, GROUP, ROOT, USERS, reason_not_to_switch
 
 # With LANG and TMPDIR these are all that it knows of the worker's environment; our own constants come on top.

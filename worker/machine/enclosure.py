@@ -44,7 +44,7 @@ _SYSTEM = (
     *("/dev/urandom", "/dev/random", "/dev/zero", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat"),
     *("/proc/sys/vm", "/sys/devices/system", "/sys/fs/cgroup"),
 )
-_PACKAGES_OF_OURS = ("heldout", "models", "worker")
+_PACKAGES_OF_OURS = ("heldout", "analysis", "models", "worker")
 
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _CAPABILITY_VERSION = 0x20080522

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import structlog
 
-from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import DatabaseUnavailable
-from heldout.parent_process import launched
-from heldout.settings import Settings
+from heldout.lifecycle.dataset import DatasetStatus
+from heldout.service.parent_process import launched
+from heldout.service.settings import Settings
 from models.database import Database
 from models.store import datasets
 

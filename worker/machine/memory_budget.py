@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from heldout.memory import MARGIN, RESIDENT_SHARE
+from heldout.work.memory import MARGIN, RESIDENT_SHARE
 from models.store.claims import HeldAttempt
 
 

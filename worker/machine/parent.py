@@ -1,4 +1,4 @@
-"""How a worker's processes end with the one that started them, beyond what `heldout/parent_process.py` arranges."""
+"""How a worker's processes end with the one that started them, beyond what `parent_process` arranges."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from multiprocessing import parent_process
 from multiprocessing.process import BaseProcess
 from time import sleep
 
-from heldout.parent_process import end_with_parent
+from heldout.service.parent_process import end_with_parent
 
 # What a process may take to end in good order: a worker puts its jobs back into the queue.
 END_WITHIN_S = 20.0

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from heldout.cost import Precision
+from analysis.scheduling.cost import Precision
 from worker.machine.devices import Device
 from worker.machine.processor import Processor
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from heldout.cost import Speed, Work, measuring_work, training_work
-from heldout.layers import plan_network
-from heldout.spec import JobSpec
+from analysis.scheduling.cost import Speed, Work, measuring_work, training_work
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import plan_network
 
 Image = tuple[int, int, int]
 # Seconds of one gradient step, and of one batch in inference mode.

@@ -12,9 +12,9 @@ from typing import Generic, TypeVar
 
 from heldout.errors import LeaseLost, StorageUnavailable
 from heldout.errors.lost import Damaged
-from heldout.lifecycle import FailureCode
-from heldout.memory import MemoryKill
-from heldout.settings import Settings
+from heldout.lifecycle.job import FailureCode
+from heldout.service.settings import Settings
+from heldout.work.memory import MemoryKill
 from models.blobs import BlobMissing
 from models.store.claims import Claimed
 from worker.machine.cores import JobCores

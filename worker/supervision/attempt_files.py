@@ -7,14 +7,14 @@ from typing import TypeVar
 
 import structlog
 
+from analysis.arrays.dataset import FILES
+from analysis.arrays.file_names import MEMBERS_FILE, members_key
+from analysis.arrays.relations import FILE_NAME, relations_key
 from heldout.errors import DatasetDamaged, StorageUnavailable
 from heldout.errors.lost import Damaged
-from heldout.settings import Settings
-from models.arrays import FILES
+from heldout.service.settings import Settings
 from models.blobs import BlobMissing
 from models.digests import FileDigest, damaged, describe, digest_of
-from models.file_names import MEMBERS_FILE, members_key
-from models.relations import FILE_NAME, relations_key
 from models.store import file_digests
 from models.store.claims import Claimed
 from models.stored_splits import uses_relations

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import structlog
 
-from heldout.cost import Precision
+from analysis.scheduling.cost import Precision
 from heldout.errors import DatabaseUnavailable
 from models.database import Database
 from models.store import calibrations

@@ -6,10 +6,10 @@ from typing import Any
 
 import structlog
 
-from heldout.kinds import CheckModelSpec
-from heldout.memory import MemoryKill
-from heldout.model_facts import ModelFacts
-from heldout.model_lifecycle import ModelRejectionCode
+from heldout.lifecycle.model import ModelRejectionCode
+from heldout.spec.model_facts import ModelFacts
+from heldout.work.kinds import CheckModelSpec
+from heldout.work.memory import MemoryKill
 from models.store import models
 from worker.supervision.foreign_attempt import ForeignAttempt
 from worker.supervision.foreign_process import ForeignProcess

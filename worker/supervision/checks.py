@@ -4,8 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from heldout.fair_share import checks_at_once
-from heldout.kinds import CHECKS_IN_SLOTS, KINDS_IN_SLOTS, JobKind
+from analysis.scheduling.fair_share import checks_at_once
+from heldout.work.kinds import CHECKS_IN_SLOTS, KINDS_IN_SLOTS, JobKind
 from models.store.claims import Claimed, HeldAttempt
 
 KINDS_BUT_CHECKS = tuple(kind for kind in KINDS_IN_SLOTS if kind not in CHECKS_IN_SLOTS)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from heldout.errors import SpecUnreadable
-from heldout.kinds import EvaluateSpec
-from heldout.lifecycle import FailureCode
+from heldout.lifecycle.job import FailureCode
+from heldout.work.kinds import EvaluateSpec
 from models.blobs import BlobMissing
 from models.store import evaluations
 from models.store.evaluations import TrainedModel

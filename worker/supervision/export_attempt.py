@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from heldout.errors import FileOfLaterRelease, JobNotFound, SpecUnreadable
-from heldout.kinds import ExportSpec
-from heldout.lifecycle import FailureCode
+from heldout.lifecycle.job import FailureCode
+from heldout.work.kinds import ExportSpec
 from models.blobs import BlobMissing
 from models.model_card import model_card_of
 from models.store import exports

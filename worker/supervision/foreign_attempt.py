@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from heldout.kinds import CheckModelSpec, MeasureSpec
-from heldout.lifecycle import FailureCode
+from heldout.lifecycle.job import FailureCode
+from heldout.work.kinds import CheckModelSpec, MeasureSpec
 from worker.machine.bounds import GIB
 from worker.supervision.attempt import Attempt
 from worker.supervision.foreign_process import ForeignProcess, ForeignProcessDied

@@ -8,16 +8,16 @@ from typing import assert_never
 
 import structlog
 
-from heldout.dataset_lifecycle import RejectionCode
+from analysis.arrays.dataset import FILES
+from analysis.arrays.file_names import MEMBERS_FILE
+from analysis.arrays.relations import FILE_NAME as RELATIONS_FILE
 from heldout.errors import QuotaExceeded
 from heldout.errors.lost import Damaged
-from heldout.kinds import DeriveSpec, IngestSpec
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.job import JobStatus
 from heldout.stored.audit import StoredAudit
-from models.arrays import FILES
+from heldout.work.kinds import DeriveSpec, IngestSpec
 from models.database import Session
-from models.file_names import MEMBERS_FILE
-from models.relations import FILE_NAME as RELATIONS_FILE
 from models.store import differences, file_digests, ingests, suspects
 from models.store.ingests import IngestedContent
 from worker.ingest.limits import Limits

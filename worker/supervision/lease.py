@@ -8,9 +8,9 @@ from typing import Self, TypeVar
 
 import structlog
 
-from heldout.dataset_lifecycle import RejectionCode
 from heldout.errors import DatabaseUnavailable, LeaseLost, StorageUnavailable
-from heldout.lifecycle import TERMINAL, FailureCode, JobRequest, JobStatus
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.job import TERMINAL, FailureCode, JobRequest, JobStatus
 from models.blobs import Blobs
 from models.database import Database, Session
 from models.initial import BEFORE_ATTEMPTS

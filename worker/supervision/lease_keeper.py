@@ -9,8 +9,8 @@ from pathlib import Path
 import structlog
 
 from heldout.errors import DatabaseUnavailable
-from heldout.lifecycle import JobRequest
-from heldout.settings import Settings
+from heldout.lifecycle.job import JobRequest
+from heldout.service.settings import Settings
 from models.database import Database
 from models.store import claims
 from models.store.claims import HeldAttempt

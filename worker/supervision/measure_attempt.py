@@ -4,14 +4,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from heldout.kinds import MeasureSpec
-from heldout.lifecycle import FailureCode
+from analysis.arrays.file_names import MEMBERS_FILE
+from analysis.arrays.relations import FILE_NAME, relations_key
+from heldout.lifecycle.job import FailureCode
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
 from heldout.stored.measurement import Measurement
-from models.file_names import MEMBERS_FILE
-from models.relations import FILE_NAME, relations_key
+from heldout.work.kinds import MeasureSpec
 from models.store import model_evaluations
 from models.store.artifacts import Artifact
 from models.stored_files import store_artifact

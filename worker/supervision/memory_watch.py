@@ -3,8 +3,8 @@
 import signal
 import time
 
-from heldout.lifecycle import FailureCode
-from heldout.memory import MemoryKill
+from heldout.lifecycle.job import FailureCode
+from heldout.work.memory import MemoryKill
 from models.store import claims
 from models.store.claims import Claimed
 from worker.machine.memory import memory_kills, peak_bytes

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import structlog
 
-from heldout.kinds import EvaluateSpec, ExportSpec, SuspectSpec
-from heldout.lifecycle import FailureCode
+from heldout.lifecycle.job import FailureCode
+from heldout.work.kinds import EvaluateSpec, ExportSpec, SuspectSpec
 from worker.messages import AnyAssignment, Failed, FromTraining
 from worker.supervision.attempt import Attempt
 from worker.supervision.processes import ProcessDied, TrainingProcess

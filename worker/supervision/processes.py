@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from heldout.cost import Precision
+from analysis.scheduling.cost import Precision
 from worker.ingest.rejection import escape
 from worker.machine.parent import SUPERVISOR_VARIABLE
 from worker.messages import Alive, AnyAssignment, FromTraining, Stop

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import structlog
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.kinds import RelateSpec
-from heldout.lifecycle import JobStatus
-from models.relations import FILE_NAME, relations_key
+from analysis.arrays.relations import FILE_NAME, relations_key
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.job import JobStatus
+from heldout.work.kinds import RelateSpec
 from models.store import relations
 from worker.ingest.limits import Limits
 from worker.ingest.process.messages import Related

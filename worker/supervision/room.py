@@ -5,9 +5,9 @@ from collections.abc import Collection
 
 import structlog
 
-from heldout.kinds import JobKind
-from heldout.large_jobs import Resources, is_held_up, left_beside
-from heldout.quotas import Bounds
+from analysis.scheduling.large_jobs import Resources, is_held_up, left_beside
+from heldout.access.quotas import Bounds
+from heldout.work.kinds import JobKind
 from models.database import Database
 from models.store import claims
 from models.store.claims import HeldAttempt, Waiting

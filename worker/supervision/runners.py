@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import assert_never
 
-from heldout.kinds import (
+from heldout.service.settings import Settings
+from heldout.spec.job import JobSpec
+from heldout.work.kinds import (
     CheckModelSpec,
     DeriveSpec,
     EvaluateSpec,
@@ -13,8 +15,6 @@ from heldout.kinds import (
     RelateSpec,
     SuspectSpec,
 )
-from heldout.settings import Settings
-from heldout.spec import JobSpec
 from models.store.claims import Claimed
 from worker.machine.cores import JobCores
 from worker.machine.devices import Gpu

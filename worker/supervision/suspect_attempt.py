@@ -3,10 +3,10 @@
 import time
 from pathlib import Path
 
-from heldout.kinds import SuspectSpec
+from analysis.arrays.file_names import MEMBERS_FILE
+from analysis.arrays.relations import FILE_NAME, relations_key
 from heldout.stored.suspects import suspects_key
-from models.file_names import MEMBERS_FILE
-from models.relations import FILE_NAME, relations_key
+from heldout.work.kinds import SuspectSpec
 from models.store import claims, suspects
 from worker.messages import FromTraining, SuspectAssignment, SuspectsFound
 from worker.supervision.process_attempt import ProcessAttempt

@@ -9,13 +9,13 @@ from typing import Any
 
 import structlog
 
+from analysis.arrays.file_names import MEMBERS_FILE, members_key
 from heldout.errors import LeaseLost, StorageUnavailable
 from heldout.errors.lost import Damaged
-from heldout.lifecycle import FailureCode, JobStatus
-from heldout.settings import Settings
-from heldout.spec import JobSpec
+from heldout.lifecycle.job import FailureCode, JobStatus
+from heldout.service.settings import Settings
+from heldout.spec.job import JobSpec
 from models.blobs import BlobMissing
-from models.file_names import MEMBERS_FILE, members_key
 from models.store import calibrations, claims
 from models.store.artifacts import Artifact
 from models.store.claims import Checkpoint, Claimed, Result

@@ -7,11 +7,11 @@ import time
 
 import structlog
 
+from analysis.scheduling.large_jobs import Resources
 from heldout.errors import DatabaseUnavailable
-from heldout.kinds import KINDS_BESIDE_SLOTS, JobKind
-from heldout.large_jobs import Resources
-from heldout.memory import WorkerMemory
-from heldout.settings import Settings
+from heldout.service.settings import Settings
+from heldout.work.kinds import KINDS_BESIDE_SLOTS, JobKind
+from heldout.work.memory import WorkerMemory
 from models.blobs import Blobs
 from models.database import Database
 from models.disk_metrics import DiskMetrics

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.spec import AugmentationSpec
+from heldout.spec.job import AugmentationSpec
 from worker.training.erasing import draw_rectangles, within
 
 Augment = Callable[..., tf.Tensor]

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.layers import BACKBONE
-from heldout.spec import Pixels
+from heldout.spec.job import Pixels
+from heldout.spec.layers import BACKBONE
 from worker.messages import AssignedBackbone
 from worker.training.keras_config import read_network
 from worker.training.keras_file import build_model
@@ -48,7 +48,7 @@ class UploadedBackbone:
     def maps_of(self, images: keras.KerasTensor, *, trainable: bool, seeds: Iterator[int]) -> keras.KerasTensor:
         """The feature maps of `images`, (batch, height, width, channels) in [0, 1], all in float32.
 
-        The layers are those of `heldout.layers.plan_network`; what draws in them takes the next of `seeds`.
+        The layers are those of `heldout.spec.layers.plan_network`; what draws in them takes the next of `seeds`.
         """
         network = self._built(seeds)
         set_trainable(network, trainable)

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from heldout.spec import TrainingSpec
+from heldout.spec.job import TrainingSpec
 from worker.training.guard import GuardState
 from worker.training.stopping import StoppingState
 

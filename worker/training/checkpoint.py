@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.errors import HeldoutError
-from heldout.lifecycle import FailureCode
+from heldout.lifecycle.job import FailureCode
 
 _MAGIC = b"heldout checkpoint 1\n"
 _ABOUT = "about"

@@ -6,7 +6,7 @@ import tempfile
 from multiprocessing.connection import Connection
 from typing import Literal
 
-from heldout.cost import Precision
+from analysis.scheduling.cost import Precision
 from worker.machine.memory import be_first_in_line
 from worker.machine.parent import end_with_supervisor
 from worker.messages import Alive, AnyAssignment, EvaluateAssignment, ExportAssignment, SuspectAssignment

@@ -6,11 +6,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.answers.answers import Answers, Predictions, halves_of, joined, surely_better
+from analysis.answers.renamed_labels import chosen_renaming
+from analysis.answers.undone import labels_renamed, undone_half, undone_halves
 from heldout.diagnosis.renaming import usual_renamings
 from heldout.stored.gap import HeldOutName, LabelsRenamed, PixelsUndone
-from models.answers.answers import Answers, Predictions, halves_of, joined, surely_better
-from models.answers.renamed_labels import chosen_renaming
-from models.answers.undone import labels_renamed, undone_half, undone_halves
 from worker.training.altered_images import KINDS, MIN_SHARE, find_altered
 from worker.training.data import TrainingData
 from worker.training.pixel_change import ChangeKind, PixelChange

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.dataset import ImageSet, digest_of, load
+from analysis.arrays.job_splits import splits_of
+from analysis.arrays.relations import Relations
 from heldout.errors import FieldError, InvalidSpec
-from heldout.spec import JobSpec
-from models.arrays import ImageSet, digest_of, load
-from models.job_splits import splits_of
-from models.relations import Relations
+from heldout.spec.job import JobSpec
 from worker.training.image_file import ImageFile, aligned
 
 ClassWeights = Mapping[str, float] | str | None

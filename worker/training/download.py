@@ -2,7 +2,7 @@
 
 import sys
 
-from heldout.start import settings_or_exit
+from heldout.service.start import settings_or_exit
 from models import bundled, logs
 from models.blobs import Blobs
 from models.database import Database

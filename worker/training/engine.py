@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.cost import Precision, automatic_precision, automatic_towers
-from heldout.layers import plan_network
-from heldout.spec import JobSpec, OptimizerSpec
+from analysis.scheduling.cost import Precision, automatic_precision, automatic_towers
+from heldout.spec.job import JobSpec, OptimizerSpec
+from heldout.spec.layers import plan_network
 from worker.training.augment import Augment, build_augmentation, draw_changes
 from worker.training.averaging import WeightAverage
 from worker.training.batches import Batch, Examples

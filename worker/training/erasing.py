@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.spec import AugmentationSpec
+from heldout.spec.job import AugmentationSpec
 from worker.training.resident import BatchSource
 
 _ERASING_STREAM = 3  # keeps these draws apart from the other changes of images

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.cost import INFERENCE_BATCH_SIZE
-from heldout.intervals import wilson_interval
-from heldout.spec import JobSpec
+from analysis.scheduling.cost import INFERENCE_BATCH_SIZE
+from heldout.spec.job import JobSpec
+from heldout.statistics.intervals import wilson_interval
 from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
 from worker.machine.precision import Policy
 from worker.training.backbone import UploadedBackbone

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.spec import NetworkSpec
+from analysis.answers.answers import Predictions
+from heldout.spec.job import NetworkSpec
 from heldout.stored.model_about import ModelAbout
-from models.answers.answers import Predictions
 from worker.training.backbone import UploadedBackbone
 from worker.training.best_weights import Weights
 from worker.training.data import TrainingData

@@ -7,15 +7,15 @@ from time import perf_counter
 
 import numpy as np
 
-from heldout.lifecycle import FailureCode, StopReason
+from analysis.answers.answers import Predictions
+from analysis.arrays.file_names import FileNames
+from analysis.arrays.relations import Relations
+from analysis.studies.state import Scores
+from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap
-from models.answers.answers import Predictions
-from models.file_names import FileNames
-from models.relations import Relations
-from models.studies.state import Scores
 from worker.messages import Failed, Finished, FromTraining, Stopped, TrainedFile, Warned
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData

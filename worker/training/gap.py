@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.answers.answers import Answers, Predictions, halves_of, paired
+from analysis.answers.renamed_labels import confusion_of
+from analysis.answers.temperature import calibration_of
+from analysis.answers.undone import copies_of
+from analysis.arrays.relations import Relations
 from heldout.stored.gap import BestEpoch, GapOnTest, PairedTally, StoredGap
-from models.answers.answers import Answers, Predictions, halves_of, paired
-from models.answers.renamed_labels import confusion_of
-from models.answers.temperature import calibration_of
-from models.answers.undone import copies_of
-from models.relations import Relations
 from worker.training.best_weights import TrainedWeights
 from worker.training.compared_split import ComparedSplit, ImagePredictor
 from worker.training.data import TrainingData

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from heldout.model_lifecycle import ModelRejectionCode
+from heldout.lifecycle.model import ModelRejectionCode
 from worker.ingest.rejection import printable
 from worker.training.keras_parts import (
     ACTIVATION_LAYERS,

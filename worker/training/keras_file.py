@@ -12,7 +12,7 @@ import h5py
 import keras
 import tensorflow as tf
 
-from heldout.model_lifecycle import ModelRejectionCode
+from heldout.lifecycle.model import ModelRejectionCode
 from worker.ingest.rejection import amount, printable
 from worker.training.keras_config import read_network
 from worker.training.keras_parts import parts_of

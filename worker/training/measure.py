@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.cost import INFERENCE_BATCH_SIZE, Precision
-from heldout.spec import JobSpec
+from analysis.scheduling.cost import INFERENCE_BATCH_SIZE, Precision
+from heldout.spec.job import JobSpec
 from worker.machine.precision import Policy, policy_of
 from worker.machine.speed import CLASSES, SPECS, TWO_TOWER_SPECS
 from worker.training.data import TrainingData

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.spec import TrainingSpec
+from heldout.spec.job import TrainingSpec
 from worker.training.batches import Examples
 from worker.training.erasing import placed, within
 

@@ -1,11 +1,11 @@
-"""From a network spec to a Keras model: the layers, names and parameters of `heldout.layers.plan_network`."""
+"""From a network spec to a Keras model: the layers, names and parameters of `heldout.spec.layers.plan_network`."""
 
 from collections.abc import Iterator
 
 import keras
 import numpy as np
 
-from heldout.spec import BlockSpec, NetworkSpec
+from heldout.spec.job import BlockSpec, NetworkSpec
 from worker.training.backbone import UploadedBackbone
 
 

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 
 import tensorflow as tf
 
-from heldout.lifecycle import FailureCode
+from heldout.lifecycle.job import FailureCode
 from worker.messages import Failed, FromTraining
 from worker.training.refusal import ModelRefused
 from worker.training.runner import SupervisorGone, SupervisorPipe, begin_process

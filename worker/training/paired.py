@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.answers.answers import Predictions
+from analysis.answers.answers import Predictions
 
 RESAMPLES = 2000
 _MAX_VALUES_IN_MEMORY = 1_000_000  # values of resamples that are in memory together

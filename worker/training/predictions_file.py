@@ -8,9 +8,9 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from analysis.answers.answers import Predictions
+from analysis.arrays.file_names import FileNames
 from heldout.stored.model_about import ModelAbout
-from models.answers.answers import Predictions
-from models.file_names import FileNames
 from worker.training.data import TrainingData
 from worker.training.position import LossSums
 

@@ -1,6 +1,6 @@
 """Why the file of a model is not read: a stable code, and what to do."""
 
-from heldout.model_lifecycle import ModelRejectionCode
+from heldout.lifecycle.model import ModelRejectionCode
 
 
 class ModelRefused(Exception):

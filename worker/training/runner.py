@@ -16,10 +16,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from heldout.cost import Precision
+from analysis.arrays.relations import load_relations
+from analysis.scheduling.cost import Precision
 from heldout.errors import HeldoutError
-from heldout.lifecycle import FailureCode, StopReason
-from models.relations import load_relations
+from heldout.lifecycle.job import FailureCode, StopReason
 from worker.machine.precision import policy_of
 from worker.machine.processor import this_processor
 from worker.messages import Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned

@@ -6,7 +6,7 @@ from math import cos, pi
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.spec import CosineSchedule, PlateauSchedule, TrainingSpec
+from heldout.spec.job import CosineSchedule, PlateauSchedule, TrainingSpec
 
 _PLATEAU_MIN_DELTA = 1e-4  # Keras' own default: smaller gains do not count
 

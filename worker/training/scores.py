@@ -6,9 +6,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.answers.scores import scores_of
+from analysis.arrays.file_names import FileNames
 from heldout.stored.evaluation import LastEpochScores, SplitName, StoredEvaluation
-from models.answers.scores import scores_of
-from models.file_names import FileNames
 from worker.training.data import TrainingData
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from heldout.spec import EarlyStoppingSpec
+from heldout.spec.job import EarlyStoppingSpec
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.spec import JobSpec
+from analysis.answers.answers import Answers
+from analysis.answers.ensembles import Ensemble
+from analysis.arrays.dataset import SPLITS, ImageSet, load
+from analysis.arrays.job_splits import splits_of
+from analysis.arrays.relations import Relations, load_relations
+from analysis.studies.state import TestScores
+from heldout.spec.job import JobSpec
 from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleFiguresView, EnsembleView
-from models.answers.answers import Answers
-from models.answers.ensembles import Ensemble
-from models.arrays import SPLITS, ImageSet, load
-from models.job_splits import splits_of
-from models.relations import Relations, load_relations
-from models.studies.state import TestScores
 from worker.messages import EvaluateAssignment, Evaluated, StoredModel
 from worker.training.data import TrainingData, taken
 from worker.training.export import Predictor

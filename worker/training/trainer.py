@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from worker.messages import CheckpointWritten, EpochDone, FirstStep, FromTraining, Overfits, Progress, StopCause, Warned
 from worker.training.best_weights import (
     TrainedWeights,

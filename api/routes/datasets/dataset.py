@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Response
 
+from analysis.arrays.npy_rows import NpyRows
+from analysis.arrays.pictures import png_of
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
 from api.http.large_answers import sends_much
@@ -12,7 +14,6 @@ from api.http.paging import AskedPage, page_of
 from api.http.problems import problems
 from api.http.routing import resource
 from api.routes.downloads import indices_response
-from heldout.dataset_lifecycle import DatasetStatus
 from heldout.errors import (
     DatasetLost,
     DatasetNotFound,
@@ -25,6 +26,7 @@ from heldout.errors import (
     StorageUnavailable,
 )
 from heldout.headlines.audits import describe_audit
+from heldout.lifecycle.dataset import DatasetStatus
 from heldout.mending.bodies import Body
 from heldout.mending.changes import VersionChanges
 from heldout.mending.look_alikes import drop_answered
@@ -38,8 +40,6 @@ from models.blob_files import open_blob, reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.mending_effects import effect_view
-from models.npy_rows import NpyRows
-from models.pictures import png_of
 from models.store import datasets, file_digests, label_reads
 from models.stored_files import read_audit, read_file, read_splits, read_suspects, unless_lost
 from models.tables import DatasetRow

@@ -14,7 +14,6 @@ from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
 from api.routes.datasets.dataset import Reference, find_dataset
 from api.routes.long_poll import MAX_WAIT_S
-from heldout.dataset_lifecycle import SuspectsStatus
 from heldout.errors import (
     DatasetDamaged,
     DatasetLost,
@@ -23,7 +22,8 @@ from heldout.errors import (
     FileOfLaterRelease,
     StorageUnavailable,
 )
-from heldout.lifecycle import TERMINAL
+from heldout.lifecycle.dataset import SuspectsStatus
+from heldout.lifecycle.job import TERMINAL
 from heldout.stored.suspects import StoredSuspects, suspects_key
 from heldout.views.suspects import SuspectsView
 from models.blob_files import reading

@@ -25,7 +25,6 @@ from api.http.upload_body import (
     spec_in_form,
 )
 from api.routes.datasets.dataset import Reference
-from heldout.datasets import DatasetSpec
 from heldout.errors import (
     BodyTooLarge,
     DatasetInUse,
@@ -42,6 +41,7 @@ from heldout.errors import (
     UploadFinished,
     UploadTooSlow,
 )
+from heldout.spec.dataset import DatasetSpec
 from heldout.views.dataset import DatasetView
 from models.database import Session
 from models.store import accounts, discards, idempotency, keys, quotas, uploads

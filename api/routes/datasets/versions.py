@@ -8,6 +8,7 @@ from api.http.idempotency import IdempotencyKey, once
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from api.routes.datasets.dataset import Reference
+from heldout.access.quotas import counted_bytes
 from heldout.errors import (
     DatasetNotFound,
     DatasetNotReady,
@@ -17,7 +18,6 @@ from heldout.errors import (
 )
 from heldout.mending.changes import VersionSpec
 from heldout.mending.look_alikes import DifferentSpec
-from heldout.quotas import counted_bytes
 from heldout.views.dataset import DatasetView
 from heldout.views.mending import DifferentView
 from models.store import differences, quotas, versions

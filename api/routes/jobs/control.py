@@ -10,7 +10,7 @@ from api.http.problems import NO_ROOM, problems
 from api.http.routing import resource
 from api.routes.jobs.job import job_answer
 from heldout.errors import JobFinished, JobNotFound, JobNotPaused, SpecUnreadable
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle.job import JobStatus
 from heldout.views.job import JobView
 from models.store import jobs, quotas
 from models.wake import WakeUp

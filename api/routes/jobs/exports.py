@@ -27,7 +27,7 @@ from heldout.errors import (
     SpecUnreadable,
     StorageUnavailable,
 )
-from heldout.lifecycle import FailureCode
+from heldout.lifecycle.job import FailureCode
 from heldout.stored.artifacts import SCRIPT, ExportFormat
 from heldout.views.export import ExportErrorView, ExportList, ExportReportView, ListedExportView
 from heldout.views.study_report import MARKDOWN

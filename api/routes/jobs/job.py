@@ -27,7 +27,7 @@ from heldout.errors import (
     SpecUnreadable,
     Unauthenticated,
 )
-from heldout.spec import MAX_PAIRS, MetadataKey, MetadataValue, Name, Priority
+from heldout.spec.job import MAX_PAIRS, MetadataKey, MetadataValue, Name, Priority
 from heldout.views.job import JobPage, JobView, ListedJobView
 from models.database import Session
 from models.store import job_lookup, jobs, metrics

@@ -5,7 +5,7 @@ from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import JobNotFound
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle.job import JobStatus
 from heldout.views.queue import QueueView, WaitsFor
 from models.database import Session
 from models.store import jobs, start_estimates, worker_memory

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Query, Response
 from starlette.responses import JSONResponse
 
+from analysis.jobs.retrying import RetrySpec
 from api.http.auth import CallerDep
 from api.http.body import refused_patch
 from api.http.deps import AnnounceDep, AppContextDep, JobId, SessionDep
@@ -19,8 +20,7 @@ from heldout.errors import (
     JobNotFound,
     StateGone,
 )
-from heldout.retrying import RetrySpec
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from heldout.views.estimate import EstimateView
 from heldout.views.job import JobView
 from models import retry, submit

@@ -15,6 +15,7 @@ from api.http.idempotency import REPLAYED, IdempotencyKey, once
 from api.http.problems import NO_ROOM, problems
 from api.http.routing import resource
 from api.http.upload_body import DIGEST, ReceivedContent, file_in_form
+from heldout.access.quotas import Quota
 from heldout.errors import (
     BodyTooLarge,
     DigestMismatch,
@@ -26,7 +27,6 @@ from heldout.errors import (
     TooManyUploads,
     UploadTooSlow,
 )
-from heldout.quotas import Quota
 from heldout.views.model import ModelView
 from models.database import Session
 from models.ids import new_id

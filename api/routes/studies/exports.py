@@ -11,8 +11,8 @@ from api.http.routing import resource
 from api.routes import model_files
 from api.routes.model_files import Asked, Format, Wait
 from heldout.errors import EnsembleNotReady, NoEnsemble, StudyNotFound
+from heldout.lifecycle.study import StudyStatus
 from heldout.stored.artifacts import ExportFormat
-from heldout.study_lifecycle import StudyStatus
 from models.database import Session
 from models.ordered_exports import Source
 from models.store import studies

@@ -4,6 +4,9 @@ from typing import Any
 
 from fastapi import Response
 
+from analysis.reports.contents import document_of
+from analysis.reports.markdown import as_markdown
+from analysis.reports.page import POLICY, as_page
 from api.http.accept import preferred
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, StudyId
@@ -12,9 +15,6 @@ from api.http.routing import resource
 from api.live.parameters import Accept
 from heldout.errors import SpecUnreadable, StudyNotFound
 from heldout.views.study_report import HTML, MARKDOWN, StudyReportView
-from models.reports.contents import document_of
-from models.reports.markdown import as_markdown
-from models.reports.page import POLICY, as_page
 from models.store import studies
 from models.study_report import study_report
 from models.views.study import study_view

@@ -21,7 +21,7 @@ from heldout.errors import (
     StudyNotFinished,
     StudyNotFound,
 )
-from heldout.study_lifecycle import StudyStatus
+from heldout.lifecycle.study import StudyStatus
 from heldout.views.study import StudyPage, StudyView
 from models.store import studies, study_jobs
 from models.views.study import study_view

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.diagnosis.conditions import NETWORKS
 from benchmarks.diagnosis.sets import SHUFFLE
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 
 # Images of train, validation, test and referee.
 CUTS = {

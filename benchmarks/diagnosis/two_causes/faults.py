@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from analysis.arrays.job_splits import stratified
+from analysis.arrays.relations import Relations
 from benchmarks.diagnosis.sets import PlantedSet, cut
 from benchmarks.diagnosis.two_causes.conditions import CUTS, TwoCauses
-from models.job_splits import stratified
-from models.relations import Relations
 
 Images = NDArray[Any]  # (count, 28, 28, 1), 0 to 255; uint8, or float32 where one split is scaled to 0 to 1
 Labels = NDArray[np.int32]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.diagnosis.record import FOLDER, Record, append_line, read
 from benchmarks.diagnosis.two_causes.conditions import TwoCauses
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 
 TWO_CAUSES_FOLDER = FOLDER / "two_causes"
 

@@ -23,7 +23,7 @@ from benchmarks.diagnosis.two_causes.truth import (
     verdicts_of,
 )
 from heldout.diagnosis import Diagnosis
-from heldout.intervals import wilson_interval
+from heldout.statistics.intervals import wilson_interval
 
 MEASURED_TERMS = tuple(TERM_OF_CAUSE.values())
 

@@ -7,12 +7,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.dataset import ImageSet
 from benchmarks.diagnosis.record import HISTORY
 from benchmarks.diagnosis.trained import Judge, Parts, Watched, audit_of, kept_figures, measured_gap
 from benchmarks.diagnosis.two_causes.conditions import TwoCauses
 from benchmarks.diagnosis.two_causes.faults import changed_pixels, planted_set, renamed, shifted
 from benchmarks.diagnosis.two_causes.record import TwoCausesRecord
-from models.arrays import ImageSet
 from worker.messages import EpochDone, FromTraining
 
 Answers = tuple[NDArray[np.float64], NDArray[np.float64]]  # (count,) losses, (count,) 1 where rightly answered

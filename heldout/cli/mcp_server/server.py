@@ -21,14 +21,14 @@ from heldout.cli.outcome import Refused
 from heldout.cli.presets import Preset, spec_of
 from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.cli.shown_study import show_estimate
-from heldout.client import AsyncClient
+from heldout.client.client import AsyncClient
+from heldout.client.failures import ApiProblem, NoService
+from heldout.client.foreign_values import plain_history
+from heldout.client.locate import locate
 from heldout.diagnosis import Evaluation
-from heldout.failures import ApiProblem, NoService
-from heldout.foreign_values import plain_history
 from heldout.histories.documents import read_document
 from heldout.histories.verdict import diagnose_read
-from heldout.locate import locate
-from heldout.merge_patch import merged
+from heldout.spec.merge_patch import merged
 from heldout.stored.final import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView

@@ -10,7 +10,7 @@ from math import isnan
 from typing import Literal
 
 from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS_OF_EPOCHS, TERM_CONFIDENCE
-from heldout.intervals import mean_interval, newcombe_interval, paired_interval, welch_interval
+from heldout.statistics.intervals import mean_interval, newcombe_interval, paired_interval, welch_interval
 from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap, Tally
 
 TermCode = Literal[

@@ -17,7 +17,7 @@ from heldout.diagnosis.gap.budget import (
 )
 from heldout.diagnosis.gap.term_words import TERM_PHRASES
 from heldout.diagnosis.thresholds import MIN_WHOLE_POINTS
-from heldout.intervals import newcombe_interval
+from heldout.statistics.intervals import newcombe_interval
 from heldout.stored.gap import PixelsUndone, StoredGap
 from heldout.words import percent
 

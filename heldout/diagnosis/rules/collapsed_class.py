@@ -8,7 +8,7 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.rules import not_converged
 from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS, MIN_CLASS_IMAGES, MIN_RECALL, MIN_USUAL_RECALL
-from heldout.intervals import wilson_interval
+from heldout.statistics.intervals import wilson_interval
 from heldout.words import counted, percent
 
 # What the audit says of test that explains bad answers in it.

@@ -5,7 +5,7 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import MAX_TEST_UNCERTAINTY, MAX_TEST_UNCERTAINTY_OF_INFO
-from heldout.intervals import images_needed, wilson_interval
+from heldout.statistics.intervals import images_needed, wilson_interval
 from heldout.words import counted, percent_range
 
 

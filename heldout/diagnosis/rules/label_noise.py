@@ -15,7 +15,7 @@ from heldout.diagnosis.thresholds import (
     MIN_PART_OF_TRAINING,
     MIN_WRONG_SHARE,
 )
-from heldout.intervals import newcombe_interval
+from heldout.statistics.intervals import newcombe_interval
 from heldout.stored.suspects import SplitLabels
 from heldout.words import percent
 

@@ -18,8 +18,8 @@ from heldout.diagnosis.thresholds import (
     MIN_EXPLAINED_BY_RENAMING,
 )
 from heldout.diagnosis.undone_pixels import without_copies
-from heldout.intervals import newcombe_interval, paired_interval, wilson_interval
 from heldout.mending import offers
+from heldout.statistics.intervals import newcombe_interval, paired_interval, wilson_interval
 from heldout.stored.gap import StoredGap
 from heldout.words import percent
 

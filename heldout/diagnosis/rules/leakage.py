@@ -5,8 +5,8 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_LEAK
-from heldout.intervals import newcombe_interval
 from heldout.mending.offers import DROP_COPIES
+from heldout.statistics.intervals import newcombe_interval
 from heldout.stored.gap import StoredGap
 from heldout.words import counted, percent
 

@@ -11,7 +11,7 @@ from heldout.diagnosis.thresholds import (
     MIN_IMAGES_OF_NOISE,
     MIN_MEMORISED_SKILL,
 )
-from heldout.intervals import wilson_interval
+from heldout.statistics.intervals import wilson_interval
 from heldout.words import percent
 
 

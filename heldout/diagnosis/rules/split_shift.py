@@ -9,9 +9,9 @@ from heldout.diagnosis.findings import Finding, Remedy, Severity
 from heldout.diagnosis.gap.budget import accuracy_of, counts_of, levels_of
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_SHIFT, MIN_SURE_GAP
 from heldout.diagnosis.undone_pixels import undone_pixels
-from heldout.intervals import newcombe_interval
 from heldout.mending.offers import RESPLIT
 from heldout.remedies.change import Spec
+from heldout.statistics.intervals import newcombe_interval
 from heldout.words import percent
 
 

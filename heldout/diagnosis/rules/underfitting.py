@@ -8,7 +8,7 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.rules import not_converged
 from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE, MIN_SKILL_ON_TRAINING
-from heldout.intervals import newcombe_interval
+from heldout.statistics.intervals import newcombe_interval
 from heldout.words import percent
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from heldout.lifecycle import TERMINAL
+from heldout.lifecycle.job import TERMINAL
 from models.database import db_now
 from models.store import artifacts
 from models.store.claims.lease import HeldAttempt, require_held

@@ -1,4 +1,4 @@
-"""How a worker gets a job: the best that it can run of the owner whose turn it is (heldout/fair_share.py)."""
+"""How a worker gets a job: the best that it can run of the owner whose turn it is (`fair_share`)."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from typing import Any, cast
 from sqlalchemy import Float, Integer, String, Table, bindparam, func, insert, or_, update
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import RelationsStatus
+from analysis.scheduling.large_jobs import Resources
+from heldout.access.quotas import NO_BOUNDS, Bounds
 from heldout.errors import SpecUnreadable
-from heldout.kinds import KINDS_IN_SLOTS, JobKind, WorkSpec
-from heldout.large_jobs import Resources
-from heldout.lifecycle import FailureCode, JobEvent, JobStatus, next_status
-from heldout.quotas import NO_BOUNDS, Bounds
-from heldout.spec import Device, Pixels
+from heldout.lifecycle.dataset import RelationsStatus
+from heldout.lifecycle.job import FailureCode, JobEvent, JobStatus, next_status
+from heldout.spec.job import Device, Pixels
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.work.kinds import KINDS_IN_SLOTS, JobKind, WorkSpec
 from models.database import db_now
 from models.specs import spec_of
 from models.store import accounts, artifacts, events, outbox

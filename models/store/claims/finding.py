@@ -26,8 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import load_only
 
-from heldout.kinds import JobKind
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle.job import JobStatus
+from heldout.work.kinds import JobKind
 from models.database import db_now
 from models.store.jobs import in_claim_order
 from models.tables import DatasetRow, JobRow

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
-from heldout.lifecycle import JobRequest, JobStatus
+from heldout.lifecycle.job import JobRequest, JobStatus
 from models.database import db_now
 from models.store import accounts
 from models.tables import JobRow

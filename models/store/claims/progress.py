@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import insert, null, update
 from sqlalchemy.orm import Session
 
-from heldout.ledger import validation_read_of
-from heldout.spec import JobSpec
+from analysis.jobs.ledger import validation_read_of
+from heldout.spec.job import JobSpec
 from models.specs import training_spec_of
 from models.store import label_reads
 from models.store.claims.checkpoint import checkpoints_of, forget_checkpoints

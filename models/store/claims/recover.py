@@ -5,8 +5,8 @@ from datetime import datetime
 from sqlalchemy import or_, select, text, update
 from sqlalchemy.orm import Session
 
-from heldout.kinds import KINDS_IN_SLOTS, JobKind
-from heldout.lifecycle import FailureCode, JobEvent, JobStatus, after_failure
+from heldout.lifecycle.job import FailureCode, JobEvent, JobStatus, after_failure
+from heldout.work.kinds import KINDS_IN_SLOTS, JobKind
 from models.database import db_now
 from models.store import studies
 from models.store.claims.finding import IS_READY

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import RelationsStatus
-from heldout.fair_share import Standing
-from heldout.kinds import SPEC_VERSION, JobKind
+from analysis.scheduling.fair_share import Standing
+from heldout.lifecycle.dataset import RelationsStatus
+from heldout.work.kinds import SPEC_VERSION, JobKind
 from models.store.claims.finding import finding_of
 from models.tables import JobRow
 

@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from heldout.dataset_lifecycle import RejectionCode
+from analysis.jobs.ledger import HELD_OUT
+from analysis.studies.state import Scores
 from heldout.errors import LeaseLost
-from heldout.ledger import HELD_OUT
-from heldout.lifecycle import (
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.job import (
     FIRST_BACKOFF_S,
     FailureCode,
     JobEvent,
@@ -27,7 +28,6 @@ from models.store.artifacts import Artifact
 from models.store.claims.lease import HeldAttempt, is_held_by, require_held, write_held
 from models.store.sorting import summary_columns
 from models.store.transitions import move
-from models.studies.state import Scores
 from models.tables import JobRow, ResultRow
 
 

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.connections import places, protocol
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from tests.api.support import bearer, key_for, serving, sqlite_only, submitted
 
 pytestmark = sqlite_only

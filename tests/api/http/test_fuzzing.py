@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from tests.api.support import submitted, with_field
 from tests.predict.world import predicting
 

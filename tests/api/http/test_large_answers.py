@@ -16,7 +16,7 @@ from api.app import create_app
 from api.connections import protocol
 from api.http import large_answers
 from api.routes import downloads
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
 from tests.api.support import assert_problem, bearer, key_for, serving, sqlite_only, wait_until

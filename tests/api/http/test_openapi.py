@@ -10,7 +10,7 @@ from itertools import chain
 import pytest
 from pydantic import ValidationError
 
-from heldout.webhooks import WEBHOOK_EVENTS
+from heldout.access.webhooks import WEBHOOK_EVENTS
 from tests.api.support import EXAMPLES, sqlite_only, submitted
 
 # The one answer that openapi-python-client cannot name a type for is told to be bytes.

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from api.http.pointers import SHOWN_ERRORS, field_errors
-from heldout.json_pointer import pointer_to
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.json_pointer import pointer_to
 
 
 def found_in(body):

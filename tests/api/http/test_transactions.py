@@ -12,7 +12,7 @@ from api.dispatch import NothingToPublish
 from api.http.auth import CallerDep, KeyDep
 from api.http.deps import SessionDep
 from api.http.routing import ResourceRoute
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models.database import Database
 from models.store import jobs as stored_jobs
 from models.wake import WakeUp

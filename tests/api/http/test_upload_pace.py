@@ -10,7 +10,7 @@ import pytest
 from api.http import upload_pace
 from api.http.upload_pace import PacedStream, Places
 from heldout.errors import TooManyUploads, UploadTooSlow
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from tests.api.support import assert_problem, bearer, key_for, sqlite_only, stalled, wait_until
 
 

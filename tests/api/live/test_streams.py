@@ -11,7 +11,7 @@ from api.live import hub as hubs
 from api.live import source, streams
 from api.live.recent_events import KEPT_BYTES, KEPT_EVENTS, Channel, ChannelKind, EncodedEvent, RecentEvents
 from api.live.streams import wants_stream
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models.store import keys
 from tests.api.live.streaming import STREAM, add_warnings, client_that_never_reads, follow, following, unsent_bytes
 from tests.api.support import assert_problem, bearer, database_away, key_for, serving, sqlite_only, submitted

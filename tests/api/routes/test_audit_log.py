@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from api.http.deps import _write_session
 from api.http.routing import ResourceRoute
-from heldout.scopes import SAFE_METHODS
+from heldout.access.scopes import SAFE_METHODS
 from models.store import audit_log
 from models.tables import AuditRow
 from tests.api.support import assert_problem, bearer, sqlite_only, submitted

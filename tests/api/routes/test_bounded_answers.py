@@ -12,15 +12,15 @@ import httpx2
 import pytest
 from sqlalchemy import insert, literal, select, update
 
-from heldout.model_facts import MAX_LAYERS_BYTES, FeatureMapFacts, MapLayer, ModelFacts, ModelLayer
-from heldout.model_lifecycle import ModelFormat
-from heldout.spec import MAX_CLASS_NAMES_BYTES
+from analysis.arrays.file_names import members_key
+from heldout.lifecycle.model import ModelFormat
+from heldout.spec.job import MAX_CLASS_NAMES_BYTES
+from heldout.spec.model_facts import MAX_LAYERS_BYTES, FeatureMapFacts, MapLayer, ModelFacts, ModelLayer
 from heldout.stored.audit import AuditExample, AuditFinding, StoredAudit, audit_key, preview_key
 from heldout.stored.evaluation import ClassScores, Mistake, SplitScores, StoredEvaluation
 from heldout.stored.measurement import Measurement
 from heldout.stored.suspects import MAX_CHARACTERS, StoredSuspects, Suspect, WrongLabels, suspects_key
 from models.database import db_now
-from models.file_names import members_key
 from models.ids import new_id
 from models.store import datasets, model_evaluations, models
 from models.tables import (

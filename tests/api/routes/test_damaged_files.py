@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heldout.lifecycle import StopReason
+from analysis.arrays.dataset import ImageSet, content_address, save, split_digests
+from analysis.arrays.relations import Relations, save_relations
+from heldout.lifecycle.job import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import SplitCounts, StoredAudit
 from heldout.stored.evaluation import SPLIT_NAMES, ClassScores, SplitScores, StoredEvaluation
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap, Tally
-from models.arrays import ImageSet, content_address, save, split_digests
 from models.digests import digest_of
-from models.relations import Relations, save_relations
 from models.store import claims, ingests, model_evaluations, suspects
 from models.store.artifacts import Artifact
 from models.store.ingests import IngestedContent

@@ -5,7 +5,7 @@ import json
 import pytest
 from sqlalchemy import select
 
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models.tables import IdempotencyRow
 from tests.api.support import assert_problem, bearer, sqlite_only
 

@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 
+from tests.analysis.answers.made import arrays, predicted
 from tests.api.support import assert_problem, sqlite_only
-from tests.models.answers.made import arrays, predicted
 
 pytestmark = sqlite_only
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from api.webhooks.outgoing import post, system_resolve
-from heldout.webhooks import Allowed
+from heldout.access.webhooks import Allowed
 from tests.api.webhooks.receiving import receiving
 
 LOCAL = Allowed.of(["127.0.0.0/8"])

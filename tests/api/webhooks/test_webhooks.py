@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from standardwebhooks import WebhookVerificationError
 
 from api.webhooks.sender import LEASE_S, Sender
-from heldout.webhooks import OLD_SECRET_SIGNS_FOR_S, WEBHOOK_EVENTS
+from heldout.access.webhooks import OLD_SECRET_SIGNS_FOR_S, WEBHOOK_EVENTS
 from models.store import delivery_ends, events, ingests, models, outbox, transitions, uploads
 from models.store.outbox import Room
 from models.tables import DeliveryRow, WebhookRow

@@ -21,11 +21,11 @@ from heldout import __version__
 from heldout.cli.outcome import Exit, exit_of_problem
 from heldout.cli.progress import Lines
 from heldout.cli.shown_diagnosis import show_diagnosis
-from heldout.client import ApiProblem, Client
-from heldout.datasets import ResizeSpec
+from heldout.client.client import ApiProblem, Client
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.causes import CAVEATS
 from heldout.errors import ArtifactLost
+from heldout.spec.dataset import ResizeSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.suspects import SplitLabels, StoredSuspects, Suspect, WrongLabels
 from heldout.views.base import as_json
@@ -161,7 +161,7 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_go_on(client, start, spec_f
 def test_a_service_that_stops_while_a_job_is_watched_ends_the_watch_with_4(heldout, client, environment, monkeypatch):
     job_id = client.submit(SPEC).id
     relay = Relay(client.url)
-    monkeypatch.setattr("heldout.client.Client", partial(Client, patience_s=0.5))
+    monkeypatch.setattr("heldout.client.client.Client", partial(Client, patience_s=0.5))
     monkeypatch.setattr(Lines, "event", lambda *_: relay.close())
     result = heldout("watch", job_id, HELDOUT_URL=relay.url)
     assert result.returncode == 4

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.models.answers.made import arrays, predicted
+from tests.analysis.answers.made import arrays, predicted
 
 SPLITS = {"train": predicted(0.99, 600, 0), "validation": predicted(0.85, 300, 1), "test": predicted(0.84, 300, 2)}
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from heldout.cli import presets
-from heldout.layers import plan_network
-from heldout.spec import NetworkSpec
+from heldout.spec.job import NetworkSpec
+from heldout.spec.layers import plan_network
 from tests.heldout.served import FINAL, ROOT, SPEC
 
 

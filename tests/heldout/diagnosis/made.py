@@ -6,7 +6,7 @@ from typing import Any
 
 from heldout.diagnosis import History
 from heldout.diagnosis.evaluation import SplitFigures
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 
 
 def falling(epochs: int, floor: float = 0.1, rate: float = 0.4) -> list[float]:

@@ -10,7 +10,7 @@ from heldout.diagnosis import Evaluation, Finding, History, diagnose
 from heldout.diagnosis.accuracy import accuracy_change_of
 from heldout.diagnosis.course import patience_for
 from heldout.diagnosis.evaluation import LastEpoch
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from heldout.stored.gap import Calibration, StoredGap, Tally
 from tests.heldout.diagnosis.made import OVERFIT, falling, figures, history, noisy, spec, turning
 from tests.merge_patch import merged

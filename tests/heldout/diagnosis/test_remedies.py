@@ -5,7 +5,7 @@ import pytest
 from heldout.diagnosis import Evaluation, Remedy, diagnose
 from heldout.diagnosis.evaluation import LastEpoch
 from heldout.remedies.images import MILD_AUGMENTATION
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, figures, history, spec
 from tests.merge_patch import merged
 

@@ -3,7 +3,7 @@
 import pytest
 
 from heldout.headlines.studies import describe_study
-from tests.models.reports import made_studies as made
+from tests.analysis.reports import made_studies as made
 from tests.reading import assert_short
 
 CURE = made.cure()

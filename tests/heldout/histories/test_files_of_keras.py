@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from heldout.cli.app import app
 from heldout.cli.histories import read_history
 from heldout.cli.outcome import Refused
-from heldout.crc32c import masked_crc32c
 from heldout.diagnosis import History
 from heldout.histories.event_files import scalars
+from heldout.integrations.crc32c import masked_crc32c
 
 EPOCHS = 4
 

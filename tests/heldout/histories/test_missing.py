@@ -4,12 +4,12 @@ from math import exp, log, nan
 
 import pytest
 
+from analysis.answers.diagnosis import epoch_of
 from heldout.diagnosis import Evaluation, History
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.histories.reading import read_text
 from heldout.histories.recorded import ReadHistory
 from heldout.histories.verdict import diagnose_read
-from models.answers.diagnosis import epoch_of
 from tests.heldout.diagnosis.made import figures
 
 EPOCHS = 12

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from heldout.errors import InvalidSpec
-from heldout.merge_patch import difference
 from heldout.remedies import ResolvedArm, resolve
 from heldout.remedies.arms import outcome_of
 from heldout.remedies.automatic import BY_VERDICT, MAX_ARMS, MIN_ARMS, automatic
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import Base, NoChange
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.merge_patch import difference
 from heldout.studies.spec import NamedPatch
 from tests.merge_patch import merged
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from heldout.studies.refit import refit_spec
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, insert
 
 from heldout.errors import LeaseLost
-from heldout.lifecycle import JobRequest, JobStatus, StopReason
+from heldout.lifecycle.job import JobRequest, JobStatus, StopReason
 from models.database import db_now
 from models.ids import new_id
 from models.store import claims, events

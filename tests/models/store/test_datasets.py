@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from models.arrays import ImageSet, content_address, split_digests
+from analysis.arrays.dataset import ImageSet, content_address, split_digests
 from models.database import Database, db_now
 from models.ids import new_id
 from models.store import datasets

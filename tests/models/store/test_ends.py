@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from heldout.errors import JobFinished, JobNotFinished, JobNotPaused, JobNotQueued, LeaseLost
-from heldout.lifecycle import DETERMINISTIC_FAILURES, JobStatus, StopReason
+from heldout.lifecycle.job import DETERMINISTIC_FAILURES, JobStatus, StopReason
 from models.database import db_now
 from models.store import artifacts, claims, jobs, metrics
 from models.store.claims import Result

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from api.live.source import read_owner_page
-from heldout.datasets import DatasetSpec
+from heldout.spec.dataset import DatasetSpec
 from models.database import Database, Session, db_now
 from models.store import discards, events, ingests, jobs, owner_events, uploads
 from models.store.ingests import IngestedContent

@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from analysis.scheduling.fair_share import CLAIM_CHARGE_S, used_at
+from heldout.access.quotas import Quota
 from heldout.errors import OwnerSuspended, QuotaExceeded
-from heldout.fair_share import CLAIM_CHARGE_S, used_at
-from heldout.kinds import JobKind
-from heldout.lifecycle import JobStatus, StopReason
-from heldout.quotas import Quota
+from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.work.kinds import JobKind
 from models.database import Database, Session, db_now
 from models.ids import new_id
 from models.store import accounts, claims, new_jobs, owners, quotas, transitions, usage

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
+from analysis.reports.curves import EpochFigures
 from heldout.errors import LeaseLost
-from models.reports.curves import EpochFigures
 from models.store import metrics
 from models.tables import EpochRow
 from tests.models.work import Work

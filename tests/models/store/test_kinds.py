@@ -7,9 +7,9 @@ from typing import get_args
 import pytest
 from sqlalchemy import select
 
-from heldout.datasets import DatasetSpec
 from heldout.errors import JobNotFound
-from heldout.kinds import KINDS, LISTED_KINDS, IngestSpec, JobKind, WorkSpec
+from heldout.spec.dataset import DatasetSpec
+from heldout.work.kinds import KINDS, LISTED_KINDS, IngestSpec, JobKind, WorkSpec
 from models.ids import new_id
 from models.specs import spec_of
 from models.store import claims, jobs, new_jobs

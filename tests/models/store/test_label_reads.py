@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import text, update
 
+from analysis.jobs.ledger import SplitReads
 from heldout.errors import LeaseLost
-from heldout.ledger import SplitReads
-from heldout.lifecycle import StopReason
-from heldout.spec import JobSpec
+from heldout.lifecycle.job import StopReason
+from heldout.spec.job import JobSpec
 from models.database import Database
 from models.store import claims, jobs, label_reads
 from models.store.claims import HeldAttempt, Result

@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from heldout.errors import JobNotFound
-from heldout.lifecycle import SHOWN_STATUSES, JobStatus
+from heldout.lifecycle.job import SHOWN_STATUSES, JobStatus
 from models.database import db_now
 from models.store import jobs
 from models.store.narrowing import Filters

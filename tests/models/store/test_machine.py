@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 from sqlalchemy import delete, select
 
 from heldout.errors import JobFinished, JobNotFinished, JobNotPaused, LeaseLost
-from heldout.lifecycle import JobEvent, JobStatus
+from heldout.lifecycle.job import JobEvent, JobStatus
 from models.database import Database, db_now
 from models.store import claims, jobs, transitions
 from models.store.claims import HeldAttempt, finding, lease, recover, search, settle

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import update
 
+from heldout.access.quotas import Quota
 from heldout.errors import QuotaExceeded
-from heldout.quotas import Quota
 from models.database import Database, db_now
 from models.store import places, quotas
 from models.store.places import TABLES, Place

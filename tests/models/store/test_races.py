@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from heldout.datasets import DatasetSpec
 from heldout.errors import JobFinished, LeaseLost
-from heldout.lifecycle import JobStatus, StopReason
+from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.spec.dataset import DatasetSpec
 from models.database import db_now
 from models.store import claims, discards, events, ingests, jobs, uploads
 from models.store.ingests import IngestedContent

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select
 
+from analysis.arrays.dataset import ImageSet, content_address, split_digests
 from heldout.errors import DatasetInUse, LeaseLost
-from heldout.kinds import JobKind, RelateSpec
-from heldout.lifecycle import JobRequest
-from models.arrays import ImageSet, content_address, split_digests
+from heldout.lifecycle.job import JobRequest
+from heldout.work.kinds import JobKind, RelateSpec
 from models.database import db_now
 from models.ids import new_id
 from models.store import claims, datasets, discards, jobs, relations

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import update
 
-from heldout.kinds import SPEC_VERSION
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle.job import JobStatus
+from heldout.work.kinds import SPEC_VERSION
 from models.store import claims
 from models.store.claims import Claimed, claiming, search
 from models.tables import JobRow

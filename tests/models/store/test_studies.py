@@ -8,9 +8,11 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
+from analysis.studies import state
+from analysis.studies.state import Purpose, RunKey, Scores
 from heldout.errors import DatasetInUse, PartOfStudy, StudyFinished, StudyNotFinished, StudyNotFound
-from heldout.lifecycle import JobStatus, StopReason
-from heldout.settings import Settings
+from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.service.settings import Settings
 from heldout.studies.spec import StudySpec
 from heldout.views.study import StudyView
 from models import study_orders
@@ -21,8 +23,6 @@ from models.store import claims, discards, evaluations, jobs, studies, study_job
 from models.store.claims import Claimed, Result
 from models.store.narrowing import Filters
 from models.store.study_steps import advance
-from models.studies import state
-from models.studies.state import Purpose, RunKey, Scores
 from models.tables import DatasetRow, JobRow, StudyRunRow
 from models.views.study import study_view
 from models.wake import WakeUp

@@ -3,8 +3,8 @@
 import pytest
 
 from heldout.errors import LeaseLost
-from heldout.kinds import SuspectSpec
-from heldout.lifecycle import JobRequest
+from heldout.lifecycle.job import JobRequest
+from heldout.work.kinds import SuspectSpec
 from models.database import db_now
 from models.store import claims, discards, jobs, suspects
 from models.store.claims import HeldAttempt

@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import select
 
-from heldout.dataset_lifecycle import DatasetStatus, RejectionCode
 from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidSpec
-from heldout.kinds import DeriveSpec, JobKind
+from heldout.lifecycle.dataset import DatasetStatus, RejectionCode
 from heldout.mending.changes import VersionChanges, VersionSpec
+from heldout.work.kinds import DeriveSpec, JobKind
 from models.database import db_now
 from models.store import discards, ingests, versions
 from models.store.dataset_transitions import rejection

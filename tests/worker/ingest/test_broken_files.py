@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from heldout.datasets import DatasetSpec
-from models.arrays import load
+from analysis.arrays.dataset import load
+from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.sources.test_formats import table
 from tests.worker.ingest.uploads import encoded, noise, pictures, rejection_of, taken, tarred, zipped
 from worker.ingest.limits import Limits

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from heldout.datasets import DatasetSpec
+from heldout.spec.dataset import DatasetSpec
 
 FULL = {
     "name": "pets",

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heldout.datasets import DatasetSpec
+from analysis.arrays.dataset import SPLITS, load
+from analysis.arrays.relations import superfluous_copies
 from heldout.mending.changes import VersionChanges
-from models.arrays import SPLITS, load
-from models.relations import superfluous_copies
+from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.uploads import ALONE, noise, npz, taken
 from worker.ingest.derive import derive
 from worker.ingest.rejection import Rejection

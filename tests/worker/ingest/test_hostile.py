@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pytest
 
-from heldout.dataset_lifecycle import RejectionCode
+from heldout.lifecycle.dataset import RejectionCode
 from tests.worker.ingest.uploads import (
     ALONE,
     MIB,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from heldout.dataset_lifecycle import RejectionCode
+from heldout.lifecycle.dataset import RejectionCode
 from worker.ingest.pool import ProcessPool, mark
 from worker.ingest.rejection import Rejection
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from heldout.dataset_lifecycle import RETRIED_REJECTIONS, RejectionCode
-from heldout.datasets import ResizeSpec, SplitSpec
-from heldout.lifecycle import FailureCode
-from heldout.spec import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
+from heldout.lifecycle.dataset import RETRIED_REJECTIONS, RejectionCode
+from heldout.lifecycle.job import FailureCode
+from heldout.spec.dataset import ResizeSpec, SplitSpec
+from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
 from tests.worker.ingest.uploads import arrays_of, npz, taken
 from worker.ingest.audit.codes import FINDINGS
 from worker.ingest.images.decoding_cost import (

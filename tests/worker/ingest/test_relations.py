@@ -11,9 +11,9 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from heldout.datasets import DatasetSpec
-from models.arrays import ImageSet, load, save, split_digests
-from models.relations import FILE_NAME, Relations, load_relations
+from analysis.arrays.dataset import ImageSet, load, save, split_digests
+from analysis.arrays.relations import FILE_NAME, Relations, load_relations
+from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.process.test_process import until
 from tests.worker.ingest.uploads import ALONE, MIB, encoded, pictures, taken, zipped
 from worker.ingest.audit.copies import Copies, are_copies_in_place

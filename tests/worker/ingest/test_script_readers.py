@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from heldout.datasets import DatasetSpec
-from models.arrays import ImageSet, load
-from models.file_names import MEMBERS_FILE, FileNames
-from models.scripts.script import Reader, of_arrays, of_folders
+from analysis.arrays.dataset import ImageSet, load
+from analysis.arrays.file_names import MEMBERS_FILE, FileNames
+from analysis.scripts.script import Reader, of_arrays, of_folders
+from heldout.spec.dataset import DatasetSpec
 from worker.ingest.pipeline import run
 
 DRAWS = np.random.default_rng(3)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from heldout.datasets import DatasetSpec, SplitSpec
-from models.arrays import SPLITS, load
+from analysis.arrays.dataset import SPLITS, load
+from heldout.spec.dataset import DatasetSpec, SplitSpec
 from models.bundled import with_cut_validation
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, rejection_of, taken, zipped
 from worker.ingest.rejection import Rejection

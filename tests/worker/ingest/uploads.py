@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heldout.datasets import DatasetSpec
+from heldout.spec.dataset import DatasetSpec
 from worker.ingest.limits import Limits
 from worker.ingest.pipeline import run
 from worker.ingest.rejection import Rejection

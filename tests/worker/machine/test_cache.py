@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import worker.machine.cache
+from analysis.arrays import dataset as arrays
+from analysis.arrays.dataset import FILES, ImageSet
 from heldout.errors import DatasetDamaged, StorageUnavailable
-from models import arrays
-from models.arrays import FILES, ImageSet
 from models.blobs import RANGE_BYTES, BlobMissing, Blobs
 from tests.e2e.running import ROOT, until
 from tests.object_store import S3Server
@@ -31,7 +31,7 @@ SIDE = 20  # 400 images are 160 kB, and nothing beside them is a tenth of that
 USER = """
 import sys
 from pathlib import Path
-from models.arrays import load
+from analysis.arrays.dataset import load
 from models.blobs import Blobs
 from worker.machine.cache import dataset_on_disk
 url, sha256, cache, cap = sys.argv[1:]

@@ -13,9 +13,9 @@ import pynvml
 import pytest
 from pydantic import SecretStr
 
-from heldout.settings import Settings
-from heldout.spec import ResourcesSpec
-from models.arrays import save
+from analysis.arrays.dataset import save
+from heldout.service.settings import Settings
+from heldout.spec.job import ResourcesSpec
 from models.migrations import upgrade
 from models.store.claims import HeldAttempt
 from tests.models.work import Work

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.arrays import FILES
+from analysis.arrays.dataset import FILES
 from tests.onnx_files import dense_onnx
 from tests.worker.machine.probe import ALLOWED
 from worker.machine import enclosed_process

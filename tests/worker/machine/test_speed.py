@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import pytest
 
-from heldout.cost import Speed, measuring_work, seconds_of, training_work
-from heldout.layers import plan_network
+from analysis.scheduling.cost import Speed, measuring_work, seconds_of, training_work
+from heldout.spec.layers import plan_network
 from models.database import Database
 from models.migrations import upgrade
 from models.store import calibrations

@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 from sqlalchemy import insert, update
 
-from heldout.dataset_lifecycle import RelationsStatus
+from analysis.arrays.dataset import save
+from analysis.arrays.relations import Relations, load_relations, relations_key, save_relations
+from analysis.studies.state import Scores
 from heldout.errors import DatabaseUnavailable, StorageUnavailable
-from heldout.lifecycle import JobStatus, StopReason
-from heldout.settings import Settings
+from heldout.lifecycle.dataset import RelationsStatus
+from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.service.settings import Settings
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.gap import StoredGap, Tally
-from models.arrays import save
 from models.blobs import Blobs
 from models.database import Database, Session
 from models.job_diagnosis import diagnosis_of
-from models.relations import Relations, load_relations, relations_key, save_relations
 from models.store.artifacts import Artifact
 from models.store.claims import Claimed, HeldAttempt, recover_from_dead_workers
 from models.store.studies import runs_of
-from models.studies.state import Scores
 from models.tables import ArtifactRow, DatasetRow, JobRow
 from tests.models.work import ENGINE, Work, dots, final_of
 from worker.machine.cores import Cores

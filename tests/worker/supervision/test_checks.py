@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from heldout.datasets import DatasetSpec
-from heldout.kinds import IngestSpec, JobKind
-from heldout.settings import Settings
+from heldout.service.settings import Settings
+from heldout.spec.dataset import DatasetSpec
+from heldout.work.kinds import IngestSpec, JobKind
 from models.ids import new_id
 from models.migrations import upgrade
 from models.store import new_jobs, suspects

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heldout.dataset_lifecycle import DatasetStatus
-from heldout.kinds import JobKind
-from heldout.lifecycle import JobStatus
+from analysis.arrays.dataset import SPLITS, ImageSet, content_address, save
+from heldout.access.quotas import Quota
+from heldout.lifecycle.dataset import DatasetStatus
+from heldout.lifecycle.job import JobStatus
 from heldout.mending.changes import VersionSpec
-from heldout.quotas import Quota
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from heldout.stored.audit import StoredAudit, audit_key
-from models.arrays import SPLITS, ImageSet, content_address, save
+from heldout.work.kinds import JobKind
 from models.blobs import Blobs
 from models.database import Database
 from models.discard import discard_files

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from heldout.lifecycle import JobStatus, StopReason
-from heldout.settings import Settings
-from heldout.spec import JobSpec
+from analysis.arrays.dataset import ImageSet, content_address, save
+from analysis.studies import state
+from analysis.studies.stored import unpack_tested
+from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.service.settings import Settings
+from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleFiguresView, EnsembleView
-from models.arrays import ImageSet, content_address, save
 from models.blobs import Blobs
 from models.database import Database
 from models.store import claims, datasets, evaluation_jobs
 from models.store.artifacts import Artifact
 from models.store.claims import Result
-from models.studies import state
-from models.studies.stored import unpack_tested
 from models.tables import JobRow, LabelReadRow, StudyRow
 from tests.models.work import ALICE, Work, final_of
 from worker.machine.cores import Cores

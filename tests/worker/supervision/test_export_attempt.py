@@ -19,11 +19,11 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated
 from ai_edge_litert.interpreter import Interpreter
 
-from heldout.lifecycle import FailureCode, StopReason
-from heldout.settings import Settings
-from heldout.spec import JobSpec
+from analysis.arrays.dataset import ImageSet, content_address, save
+from heldout.lifecycle.job import FailureCode, StopReason
+from heldout.service.settings import Settings
+from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
-from models.arrays import ImageSet, content_address, save
 from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id
@@ -31,8 +31,8 @@ from models.store import claims, datasets, evaluation_jobs, exports, jobs
 from models.store.claims import Result
 from models.stored_files import store_artifact
 from models.tables import ExportRow, JobRow, StudyRow
+from tests.analysis.reports.made_studies import cure
 from tests.damaged_files import damage
-from tests.models.reports.made_studies import cure
 from tests.models.work import ALICE, Work, final_of
 from tests.worker.training.trainings import fewer
 from worker.machine.cores import Cores

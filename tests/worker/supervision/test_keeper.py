@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models.database import Database
 from tests.e2e.running import until
 from tests.models.work import Work

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from heldout.lifecycle import JobStatus
-from heldout.memory import MemoryKill
-from heldout.model_facts import ModelFacts
-from heldout.model_lifecycle import ModelFormat, ModelStatus
-from heldout.settings import GIB, Settings
-from models.arrays import save
+from analysis.arrays.dataset import save
+from heldout.lifecycle.job import JobStatus
+from heldout.lifecycle.model import ModelFormat, ModelStatus
+from heldout.service.settings import GIB, Settings
+from heldout.spec.model_facts import ModelFacts
+from heldout.work.memory import MemoryKill
 from models.blobs import Blobs
 from models.database import Database
 from models.digests import digest_of

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from heldout.lifecycle import JobRequest
+from heldout.lifecycle.job import JobRequest
 from worker.supervision.lease import stop_request_of
 from worker.supervision.processes import ProcessDied, _is_secret, without_folders
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from heldout.large_jobs import PATIENCE_S
-from heldout.settings import Settings
+from analysis.scheduling.large_jobs import PATIENCE_S
+from heldout.service.settings import Settings
 from models.database import db_now
 from models.migrations import upgrade
 from models.store.claims import Claimed

@@ -4,8 +4,12 @@ from typing import get_args
 
 import pytest
 
-from heldout.datasets import DatasetSpec
-from heldout.kinds import (
+from heldout.lifecycle.model import ModelFormat
+from heldout.mending.changes import VersionChanges
+from heldout.spec.dataset import DatasetSpec
+from heldout.spec.model_facts import ModelFacts
+from heldout.stored import artifacts
+from heldout.work.kinds import (
     CheckModelSpec,
     DeriveSpec,
     EvaluateSpec,
@@ -16,10 +20,6 @@ from heldout.kinds import (
     SuspectSpec,
     WorkSpec,
 )
-from heldout.mending.changes import VersionChanges
-from heldout.model_facts import ModelFacts
-from heldout.model_lifecycle import ModelFormat
-from heldout.stored import artifacts
 from models.store.claims import Claimed, HeldAttempt
 from tests.models.work import spec
 from worker.supervision import runners

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from heldout.kinds import SuspectSpec
-from heldout.lifecycle import FailureCode
-from heldout.settings import Settings
-from models.arrays import FILES, save
+from analysis.arrays.dataset import FILES, save
+from heldout.lifecycle.job import FailureCode
+from heldout.service.settings import Settings
+from heldout.work.kinds import SuspectSpec
 from models.blobs import Blobs
 from models.database import Database
 from models.digests import digest_of

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import keras
 
-from heldout.backbone import Backbone, backbone_of
-from heldout.spec import BackboneSpec, Pixels
+from heldout.spec.backbone import Backbone, backbone_of
+from heldout.spec.job import BackboneSpec, Pixels
 from worker.messages import AssignedBackbone
 from worker.training.backbone import UploadedBackbone
 from worker.training.foreign.backbone import save_backbone

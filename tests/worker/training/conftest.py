@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from tests.worker.training.processes import Process, Start
 
 

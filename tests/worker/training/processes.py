@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from heldout.spec import JobSpec
-from models.arrays import ImageSet, save
-from models.relations import FILE_NAME, Relations, save_relations
+from analysis.arrays.dataset import ImageSet, save
+from analysis.arrays.relations import FILE_NAME, Relations, save_relations
+from heldout.spec.job import JobSpec
 from worker.messages import AssignedBackbone, Assignment, EpochDone, FromTraining
 from worker.training import child
 

@@ -7,7 +7,7 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from scipy.ndimage import map_coordinates
 from scipy.stats import ks_2samp
 
-from heldout.spec import AugmentationSpec
+from heldout.spec.job import AugmentationSpec
 from worker.training.augment import Amounts, affine_matrices, build_augmentation, draw_amounts, resample, shades
 
 FILL_MODES = ["nearest", "constant", "reflect", "wrap"]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from heldout.layers import BACKBONE, plan_network
-from heldout.spec import JobSpec
+from analysis.arrays.dataset import ImageSet
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import BACKBONE, plan_network
 from heldout.stored.artifacts import ArtifactName
-from models.arrays import ImageSet
 from tests.worker.training.backbones import known, read_again, small_backbone, taken_apart
 from tests.worker.training.processes import folder_of
 from tests.worker.training.trainings import fewer, small_spec

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.arrays import ImageSet
+from analysis.arrays.dataset import ImageSet
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.messages import EpochDone
 from worker.training.best_weights import BestEpochs

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.utils.class_weight import compute_class_weight
 
+from analysis.arrays.dataset import save
+from analysis.arrays.job_splits import stratified
 from heldout.errors import InvalidSpec
-from models.arrays import save
-from models.job_splits import stratified
 from tests.worker.training.trainings import small_spec
 from worker.training.data import class_weights, load_training_data, select, to_unit
 from worker.training.resident import ResidentData

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from heldout.spec import JobSpec
-from models.arrays import ImageSet
+from analysis.arrays.dataset import ImageSet
+from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import Training, example, fewer, small_spec
 from worker.machine.precision import Policy
 from worker.training.data import to_unit

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from scipy.stats import kstest
 
-from heldout.spec import AugmentationSpec
-from models.arrays import load, save
+from analysis.arrays.dataset import load, save
+from heldout.spec.job import AugmentationSpec
 from tests.worker.training.trainings import fewer, small_spec
 from worker.training.augment import build_augmentation, draw_changes
 from worker.training.data import select, to_unit

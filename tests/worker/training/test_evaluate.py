@@ -10,8 +10,8 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 from statsmodels.stats.proportion import proportion_confint
 
-from models.answers.answers import Predictions
-from models.file_names import FileNames
+from analysis.answers.answers import Predictions
+from analysis.arrays.file_names import FileNames
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.training.data import to_unit
 from worker.training.evaluate import Evaluator, Measured, final_figures, finite, from_predictions

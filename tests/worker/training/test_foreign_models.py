@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.answers.answers import Answers, Predictions
+from analysis.answers.answers import Answers, Predictions
 from tests.onnx_files import dense_onnx
 from worker.training.foreign import preprocessing
 from worker.training.foreign.check import facts_of

@@ -13,13 +13,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score
 
-from heldout.spec import JobSpec
+from analysis.answers.answers import halves_of
+from analysis.answers.file import read_predictions
+from analysis.answers.foreign import evaluation_of
+from analysis.arrays.dataset import ImageSet
+from analysis.arrays.relations import Relations
+from heldout.spec.job import JobSpec
 from heldout.stored.gap import StoredGap, Tally
-from models.answers.answers import halves_of
-from models.answers.file import read_predictions
-from models.answers.foreign import evaluation_of
-from models.arrays import ImageSet
-from models.relations import Relations
 from tests.worker.training.trainings import Training, small_spec
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData, select

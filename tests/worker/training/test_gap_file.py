@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.arrays.dataset import ImageSet, load
+from analysis.arrays.relations import Relations
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.gap import StoredGap
-from models.arrays import ImageSet, load
-from models.relations import Relations
 from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import fewer, small_spec
 from worker.messages import EpochDone, Finished, Progress, Stop, StopCause, Warned

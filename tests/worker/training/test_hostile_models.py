@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from models.onnx_tensors import TensorElsewhere
+from analysis.arrays.onnx_tensors import TensorElsewhere
 from predict.runtime import Network
 from tests.onnx_files import dense_onnx, with_tensor_elsewhere
 from tests.worker.training import hostile_models

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.stats import beta, kstest
 
-from heldout.spec import JobSpec
-from models.arrays import ImageSet
+from analysis.arrays.dataset import ImageSet
+from heldout.spec.job import JobSpec
 from tests.worker.training.test_engine import EPOCHS, RateOfEachStep, differences, rates_of, with_engine
 from tests.worker.training.trainings import Training, fewer, new_network, small_spec
 from worker.training.augment import draw_changes

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from heldout.errors import NetworkTooDeep
-from heldout.layers import plan_network
-from heldout.spec import BlockSpec, DenseSpec, NetworkSpec
+from heldout.spec.job import BlockSpec, DenseSpec, NetworkSpec
+from heldout.spec.layers import plan_network
 from worker.training.network import build_network, without_penalties
 
 ACTIVATIONS = st.sampled_from(["relu", "elu", "gelu", "silu", "tanh"])

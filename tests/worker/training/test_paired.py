@@ -5,7 +5,7 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.weightstats import DescrStatsW
 
-from models.answers.answers import Predictions
+from analysis.answers.answers import Predictions
 from worker.training.paired import compared
 
 COUNT, CLASSES = 1200, 5

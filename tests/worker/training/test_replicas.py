@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from analysis.arrays.dataset import ImageSet
 from heldout.stored.artifacts import ArtifactName
-from models.arrays import ImageSet
 from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import fewer, small_spec
 from worker.messages import Assignment, Progress, Stop, StopCause, Stopped

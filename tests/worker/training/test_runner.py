@@ -16,8 +16,8 @@ import keras
 import numpy as np
 import pytest
 
+from analysis.arrays.dataset import ImageSet, load
 from heldout.stored.artifacts import ArtifactName
-from models.arrays import ImageSet, load
 from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import example, fewer, small_spec
 from worker.messages import (
@@ -284,7 +284,7 @@ def test_weights_that_do_not_fit_into_memory_are_reported_as_such(start):
 SUPERVISOR = """
 import multiprocessing, sys
 from pathlib import Path
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from tests.worker.training.processes import Process
 from worker.messages import Started
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heldout.spec import JobSpec
+from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import small_spec
 from worker.training.schedule import PlateauState, cosine_rate, epoch_rates, lower_on_plateau, reported_rate
 from worker.training.stopping import StoppingState, judge_epoch, kept_epoch

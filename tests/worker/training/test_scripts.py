@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import sklearn.datasets
 
-from heldout.datasets import ResizeSpec
-from heldout.intervals import wilson_interval
-from heldout.spec import JobSpec, OptimizerSpec
+from analysis.arrays.dataset import ImageSet, split_digests
+from analysis.scripts.script import Ended, FirstWeights, ScriptFacts, of_arrays, of_folders, of_table, script_of
+from heldout.spec.dataset import ResizeSpec
+from heldout.spec.job import JobSpec, OptimizerSpec
+from heldout.statistics.intervals import wilson_interval
 from heldout.stored.final import FinalView, GapsView, SplitResult
-from models.arrays import ImageSet, split_digests
-from models.scripts.script import Ended, FirstWeights, ScriptFacts, of_arrays, of_folders, of_table, script_of
 from tests.worker.training import trainings
 from tests.worker.training.trainings import Training, small_spec
 from worker.messages import StopCause

@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import pytest
 
-from heldout.layers import plan_network
+from analysis.arrays.dataset import ImageSet, digest_of, load
+from analysis.arrays.job_splits import splits_of
+from analysis.arrays.relations import Relations
+from heldout.spec.layers import plan_network
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.gap import StoredGap
-from models.arrays import ImageSet, digest_of, load
-from models.job_splits import splits_of
-from models.relations import Relations
 from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import fewer, small_spec
 from worker.messages import EpochDone, Finished, Progress, Started, Stop, StopCause, Stopped

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.arrays import ImageSet, load, save, save_beside
+from analysis.arrays.dataset import ImageSet, load, save, save_beside
 from tests.worker.training.test_engine import differences
 from tests.worker.training.test_trainer import history
 from tests.worker.training.trainings import Training, fewer, small_spec
@@ -151,7 +151,7 @@ TRAIN = """
 import sys
 from pathlib import Path
 import worker.training.preload
-from models.arrays import load
+from analysis.arrays.dataset import load
 from tests.worker.training.trainings import Training, small_spec
 import tensorflow as tf
 spec = small_spec(

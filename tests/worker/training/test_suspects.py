@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.arrays.dataset import ImageSet, save
+from analysis.arrays.relations import FILE_NAME, Relations, save_relations
 from heldout.stored.suspects import StoredSuspects
-from models.arrays import ImageSet, save
-from models.relations import FILE_NAME, Relations, save_relations
 from worker.messages import Alive, Failed, SuspectAssignment, SuspectsFound
 from worker.training import child
 from worker.training.suspects.estimate import Estimate, estimate

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from heldout.spec import JobSpec
-from models.arrays import ImageSet
+from analysis.arrays.dataset import ImageSet
+from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import Training, example, fewer, small_spec
 from worker.messages import CheckpointWritten, EpochDone, FirstStep, Overfits, Progress, StopCause, Warned
 from worker.training.checkpoint import CheckpointDamaged

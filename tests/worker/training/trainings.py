@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from heldout.spec import JobSpec
-from models.arrays import ImageSet
+from analysis.arrays.dataset import ImageSet
+from heldout.spec.job import JobSpec
 from worker.machine.precision import Policy
 from worker.messages import FromTraining
 from worker.training.data import TrainingData, select

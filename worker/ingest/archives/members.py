@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RejectionCode
+from heldout.lifecycle.dataset import RejectionCode
 from worker.ingest.archives.names import is_junk, safe
 from worker.ingest.limits import MIB, Limits
 from worker.ingest.rejection import BROKEN_FILES, Rejection, amount, printable

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from heldout.dataset_lifecycle import RejectionCode
+from heldout.lifecycle.dataset import RejectionCode
 from worker.ingest.rejection import Rejection, printable
 
 MAX_NAME_BYTES = 1024

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RejectionCode
-from models.npy_header import read_npy_header
+from analysis.arrays.npy_header import read_npy_header
+from heldout.lifecycle.dataset import RejectionCode
 from worker.ingest.archives.members import Archive
 from worker.ingest.limits import MIB
 from worker.ingest.rejection import Rejection, printable

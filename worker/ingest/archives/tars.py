@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from heldout.dataset_lifecycle import RejectionCode
+from heldout.lifecycle.dataset import RejectionCode
 from worker.ingest.archives.members import (
     BOMB_RATIO,
     UNCOMPRESSED,

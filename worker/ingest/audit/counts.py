@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.intervals import wilson_interval
+from analysis.arrays.dataset import SPLITS
+from heldout.statistics.intervals import wilson_interval
 from heldout.stored.audit import AuditFinding
 from heldout.words import percent_range, rough_percent
-from models.arrays import SPLITS
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.wording import ADJECTIVES, listed
 

@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.dataset import SPLITS
 from heldout.stored.audit import AuditExample, AuditFinding
-from models.arrays import SPLITS
 from worker.ingest.images.pixels import Pixels
 
 MAX_EXAMPLES = 12  # examples of a finding

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.dataset import SPLITS
 from heldout.mending import look_alikes
 from heldout.stored.audit import AuditFinding
-from models.arrays import SPLITS
 from worker.ingest.audit.copies import HOWS, Copies
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
 from worker.ingest.audit.wording import ADJECTIVES, part_of_images

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from analysis.arrays.dataset import SPLITS
 from heldout.stored.audit import AuditFinding
 from heldout.words import rough_percent
-from models.arrays import SPLITS
 from worker.ingest.audit.dataset import IngestedDataset
 
 

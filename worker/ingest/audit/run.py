@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.arrays.dataset import SPLITS
 from heldout.stored.audit import AuditFinding
-from models.arrays import SPLITS
 from worker.ingest.audit.codes import require_known
 from worker.ingest.audit.copies import Copies
 from worker.ingest.audit.counts import count_findings, per_class

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import SPLITS
+from analysis.arrays.dataset import SPLITS
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.signatures import Signatures, signatures_of, value_counts
 from worker.ingest.images.pixels import Pixels

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.dataset import SPLITS
 from heldout.stored.audit import AuditFinding
 from heldout.words import rough_percent
-from models.arrays import SPLITS
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import BINS, Scan
 from worker.ingest.audit.wording import part_of_images

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from heldout.datasets import ResizeSpec
+from heldout.spec.dataset import ResizeSpec
 
 # The ranges that pixels usually have: the first that holds all values is taken to be the range.
 USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))

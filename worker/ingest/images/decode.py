@@ -16,7 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from heldout.dataset_lifecycle import RejectionCode
+from heldout.lifecycle.dataset import RejectionCode
 from worker.ingest.images.decoding_cost import describe_excess, describe_opened_excess
 from worker.ingest.images.deep import deep_planes, is_deep, planes_of_8_bits, with_channels
 from worker.ingest.images.formats import other_format, read_format

@@ -13,9 +13,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import DatasetSpec
+from heldout.lifecycle.dataset import RejectionCode
 from heldout.mending.changes import VersionChanges
+from heldout.spec.dataset import DatasetSpec
 from worker.ingest.derive import derive
 from worker.ingest.folders import empty
 from worker.ingest.limits import GIB, Limits

@@ -10,9 +10,9 @@ from pathlib import Path
 from signal import SIGKILL, SIGXCPU
 from typing import Any, Literal, NoReturn
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import DatasetSpec
-from heldout.kinds import DeriveSpec
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.spec.dataset import DatasetSpec
+from heldout.work.kinds import DeriveSpec
 from worker.ingest.folders import empty
 from worker.ingest.limits import MIB, Limits
 from worker.ingest.process.messages import Progress, Related, decoded

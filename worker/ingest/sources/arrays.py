@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import DatasetSpec
-from models.arrays import SPLITS
+from analysis.arrays.dataset import SPLITS
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive
 from worker.ingest.archives.npy import StoredArray, stored_array
 from worker.ingest.images.blocks import USUAL_RANGES, coloured_block, resized_block

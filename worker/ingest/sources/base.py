@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import MAX_SIDE, MIN_SIDE, DatasetSpec
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.spec.dataset import MAX_SIDE, MIN_SIDE, DatasetSpec
 from worker.ingest.images.batches import Batch, Decoded, Target, decode_all
 from worker.ingest.images.decode import ColourFound, DepthFound, ImageProperties, TargetShape, properties_of
 from worker.ingest.images.deep import WHITE, range_of, whiten

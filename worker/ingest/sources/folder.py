@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import DatasetSpec
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive, read_member
 from worker.ingest.images.batches import Batch, Target, batches_of
 from worker.ingest.images.formats import HEAD_BYTES

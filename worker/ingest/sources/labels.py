@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RejectionCode
+from heldout.lifecycle.dataset import RejectionCode
 from worker.ingest.archives.npy import StoredArray, product
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, amount, printable

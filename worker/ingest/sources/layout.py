@@ -8,9 +8,9 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import FolderUse
-from heldout.spec import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.spec.dataset import FolderUse
+from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
 from worker.ingest.images.formats import is_image, is_refused_image
 from worker.ingest.limits import Limits
 from worker.ingest.rejection import Rejection, broken_files, printable

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import DatasetSpec
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive
 from worker.ingest.archives.tars import BLOCK, gunzip, is_tar, open_tar
 from worker.ingest.archives.zips import open_zip

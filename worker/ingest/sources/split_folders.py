@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import FolderUse
-from models.arrays import SPLITS
+from analysis.arrays.dataset import SPLITS
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.spec.dataset import FolderUse
 from worker.ingest.rejection import Rejection, printable
 from worker.ingest.splits import NO_SPLIT
 

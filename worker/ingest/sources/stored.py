@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import DatasetSpec
+from analysis.arrays.dataset import SPLITS, ImageSet
+from analysis.arrays.relations import superfluous_copies
+from heldout.lifecycle.dataset import RejectionCode
 from heldout.mending.changes import PixelChange, VersionChanges
-from models.arrays import SPLITS, ImageSet
-from models.relations import superfluous_copies
+from heldout.spec.dataset import DatasetSpec
 from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan

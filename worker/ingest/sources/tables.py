@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from heldout.dataset_lifecycle import RejectionCode
-from heldout.datasets import DatasetSpec
-from models.arrays import SPLITS
+from analysis.arrays.dataset import SPLITS
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive
 from worker.ingest.images.batches import BATCH_BYTES, BATCH_IMAGES, Batch, Target
 from worker.ingest.limits import Limits

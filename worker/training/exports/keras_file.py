@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.parent_process import launched
+from heldout.service.parent_process import launched
 from heldout.stored.model_about import CARD_FILE, ModelAbout
 from worker.training.export import compile_to_evaluate, save_with
 from worker.training.exports.proof import ProofImages, parts_of

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.spec import JobSpec
+from analysis.arrays.dataset import ImageSet
+from analysis.arrays.job_splits import splits_of
+from analysis.arrays.relations import Relations
+from heldout.spec.job import JobSpec
 from heldout.stored.evaluation import SplitName
-from models.arrays import ImageSet
-from models.job_splits import splits_of
-from models.relations import Relations
 
 # The largest difference of two probabilities that is taken for rounding.
 TOLERANCE = 1e-5

@@ -14,12 +14,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.lifecycle import FailureCode
+from analysis.arrays.dataset import load
+from analysis.arrays.relations import load_relations
+from heldout.lifecycle.job import FailureCode
 from heldout.stored.artifacts import ExportFormat
 from heldout.stored.model_about import ModelAbout
 from heldout.views.export import ExportReportView
-from models.arrays import load
-from models.relations import load_relations
 from worker.messages import ExportAssignment, Exported, Failed, FromTraining
 from worker.training.export import about_model
 from worker.training.exports.proof import (

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from heldout.model_facts import ModelFacts
-from heldout.model_lifecycle import ModelRejectionCode
+from heldout.lifecycle.model import ModelRejectionCode
+from heldout.spec.model_facts import ModelFacts
 from worker.training.foreign import onnx_model
 from worker.training.refusal import ModelRefused
 

@@ -41,7 +41,7 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
             from worker.training.foreign.backbone import save_backbone
 
             return {"backbone": save_backbone(model, Path(assignment["target"]))}
-        from heldout.model_facts import ModelFacts
+        from heldout.spec.model_facts import ModelFacts
         from worker.training.foreign.measure import Work, measured
 
         given = Work(

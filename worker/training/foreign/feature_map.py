@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from heldout.model_facts import FeatureMapFacts, MapLayer
+from heldout.spec.model_facts import FeatureMapFacts, MapLayer
 from worker.training.backbone import set_trainable
 
 # What changes the values of pixels where it comes before the first weights: layers, and Keras' operations on arrays.

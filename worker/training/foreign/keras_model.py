@@ -9,8 +9,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 import worker.training.preload  # noqa: F401  (chooses the backend of Keras)
-from heldout.model_facts import ModelFacts, ModelLayer
-from heldout.model_lifecycle import ModelFormat, ModelRejectionCode
+from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
+from heldout.spec.model_facts import ModelFacts, ModelLayer
 from worker.training.foreign.feature_map import feature_map_of
 from worker.training.keras_file import load_model, read_file
 from worker.training.refusal import ModelRefused, fails_on

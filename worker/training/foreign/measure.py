@@ -9,17 +9,17 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.model_facts import ModelFacts
-from heldout.model_lifecycle import ModelFormat, ModelRejectionCode
+from analysis.answers.answers import Answers, Predictions, halves_of
+from analysis.answers.temperature import calibration_of
+from analysis.answers.undone import copies_of
+from analysis.arrays.dataset import SPLITS, load
+from analysis.arrays.file_names import FileNames
+from analysis.arrays.relations import Relations, load_relations
+from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
+from heldout.spec.model_facts import ModelFacts
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
 from heldout.stored.measurement import Measurement, Preprocessing, SplitsResult
-from models.answers.answers import Answers, Predictions, halves_of
-from models.answers.temperature import calibration_of
-from models.answers.undone import copies_of
-from models.arrays import SPLITS, load
-from models.file_names import FileNames
-from models.relations import Relations, load_relations
 from worker.training.data import TrainingData, taken
 from worker.training.evaluate import final_figures, from_predictions
 from worker.training.foreign import preprocessing

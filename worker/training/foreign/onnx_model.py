@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.arrays.onnx_tensors import INITIALIZER, TensorElsewhere, tensors_of
 from heldout.histories.protobuf import NotThisFormatError, fields_of
-from heldout.model_facts import ModelFacts, ModelLayer
-from heldout.model_lifecycle import ModelFormat, ModelRejectionCode
-from models.onnx_tensors import INITIALIZER, TensorElsewhere, tensors_of
+from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
+from heldout.spec.model_facts import ModelFacts, ModelLayer
 from worker.ingest.rejection import printable
 from worker.training.refusal import ModelRefused, fails_on
 

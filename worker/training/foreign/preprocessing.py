@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.answers.answers import Answers, halves_of, surely_better
 from heldout.stored.measurement import Preprocessing
-from models.answers.answers import Answers, halves_of, surely_better
 
 # Training images that are looked at; half of them choose, and the other half confirms.
 MAX_IMAGES = 2000

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from models.job_splits import stratified
+from analysis.arrays.job_splits import stratified
 
 
 def make_folds(

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from heldout.spec import NetworkSpec
+from heldout.spec.job import NetworkSpec
 from worker.training.data import TrainingData
 from worker.training.network import build_network
 from worker.training.resident import ResidentData

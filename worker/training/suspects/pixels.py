@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import BLOCK_BYTES, ImageSet
+from analysis.arrays.dataset import BLOCK_BYTES, ImageSet
 
 # Sides of at most this many pixels are kept, or fewer where all images would take more memory than this. Others are
 # divided by the smallest whole number that is enough.

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.arrays.dataset import ImageSet, load
+from analysis.arrays.relations import load_relations
 from heldout.stored.suspects import MAX_CHARACTERS, StoredSuspects, Suspect
-from models.arrays import ImageSet, load
-from models.relations import load_relations
 from worker.messages import SuspectAssignment, SuspectsFound
 from worker.training.one_answer import answer_once
 from worker.training.suspects.estimate import estimate

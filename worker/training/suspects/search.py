@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import ImageSet
+from analysis.arrays.dataset import ImageSet
 from worker.training.data import TrainingData
 from worker.training.suspects.estimate import is_trusted
 from worker.training.suspects.folds import make_folds, training_rows

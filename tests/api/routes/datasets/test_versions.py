@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from analysis.arrays.dataset import save_beside
 from heldout.mending.look_alikes import make_finding
 from heldout.stored.audit import AuditExample, AuditFinding, SplitCounts, StoredAudit, audit_key
-from models.arrays import save_beside
 from models.blobs import Blobs
 from models.store import claims, differences, ingests
 from models.store.ingests import IngestedContent

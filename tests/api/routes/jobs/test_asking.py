@@ -2,7 +2,7 @@
 
 import pytest
 
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle.job import JobStatus
 from models.blobs import BlobMissing
 from models.store import jobs as stored_jobs
 from models.tables import JobRow

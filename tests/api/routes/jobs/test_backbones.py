@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from heldout.model_facts import FeatureMapFacts, MapLayer, ModelFacts
-from heldout.model_lifecycle import ModelFormat
+from heldout.lifecycle.model import ModelFormat
+from heldout.spec.model_facts import FeatureMapFacts, MapLayer, ModelFacts
 from models.store import claims
 from tests.api.routes.models.test_models_served import FILE, ready
 from tests.api.support import assert_problem, sqlite_only, submitted, with_field

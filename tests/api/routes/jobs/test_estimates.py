@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from heldout.cost import Speed
-from heldout.queueing import ASSUMED_AROUND_EPOCHS_S as AROUND_S
-from heldout.quotas import Quota
+from analysis.scheduling.cost import Speed
+from analysis.scheduling.queueing import ASSUMED_AROUND_EPOCHS_S as AROUND_S
+from heldout.access.quotas import Quota
 from models.store import calibrations, claims, owners
 from tests.api.support import submitted, with_field
 

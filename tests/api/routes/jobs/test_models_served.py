@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from heldout.lifecycle import FailureCode, StopReason
+from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.stored.gap import Calibration
 from models.store import claims, named_blobs
 from tests.api.routes.exported import FILE, report_of, store

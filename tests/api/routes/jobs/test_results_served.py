@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from heldout.lifecycle import JobStatus
+from heldout.lifecycle.job import JobStatus
 from models.tables import ArtifactRow
 from tests.api.support import EPOCH, FINAL, PREDICTIONS, assert_problem, sqlite_only, submitted, with_field
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heldout.dataset_lifecycle import RelationsStatus
+from analysis.arrays.relations import Relations, relations_key, save_relations
+from heldout.lifecycle.dataset import RelationsStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from models.relations import Relations, relations_key, save_relations
 from models.store import artifacts, claims
 from models.tables import DatasetRow
 from tests.api.support import assert_problem, sqlite_only, submitted, with_field

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from api.app import create_app
-from heldout.settings import Settings
+from heldout.service.settings import Settings
 from models.database import Database
 from models.migrations import upgrade
 from models.store import gpus

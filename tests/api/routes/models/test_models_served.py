@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from heldout.model_facts import ModelFacts
-from heldout.model_lifecycle import ModelFormat
+from heldout.lifecycle.model import ModelFormat
+from heldout.spec.model_facts import ModelFacts
 from heldout.stored.measurement import Measurement
 from models.blob_check import compare
 from models.store import model_evaluations, models

@@ -11,9 +11,9 @@ from models import waiting_studies
 from models.secret_box import SecretBox
 from models.store import claims, evaluation_jobs, exports, studies, webhooks
 from models.tables import StudyRow
+from tests.analysis.reports.made_studies import cure
 from tests.api.routes.exported import FILE, store
 from tests.api.support import assert_problem, bearer, key_for, serving, sqlite_only, submitted, wait_until, with_field
-from tests.models.reports.made_studies import cure
 
 NO_STUDY = "std_01jd0000000000000000000000"
 

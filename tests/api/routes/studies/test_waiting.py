@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import select, update
 
-from heldout.dataset_lifecycle import DatasetStatus, RelationsStatus
-from heldout.settings import Settings
+from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus
+from heldout.service.settings import Settings
 from heldout.stored.gap import PairedTally, PixelsUndone, Tally
 from models.reconcile import Reconciler
 from models.tables import DatasetRow

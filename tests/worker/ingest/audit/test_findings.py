@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from analysis.arrays.dataset import SPLITS
 from heldout.mending.changes import LinearChange, VersionChanges
 from heldout.mending.offers import offer_of
-from models.arrays import SPLITS
 from tests.worker.ingest.audit.test_copies import dataset_of, scanned, three
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, pictures, taken, zipped
 from worker.ingest.audit.counts import count_findings

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from heldout.datasets import DatasetSpec, ResizeSpec
-from models.arrays import load
+from analysis.arrays.dataset import load
+from heldout.spec.dataset import DatasetSpec, ResizeSpec
 from tests.worker.ingest.uploads import encoded, noise, npz, pictures, rejection_of, taken, zipped
 from worker.ingest.images.decode import TargetShape, decode, properties_of
 from worker.ingest.limits import Limits

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from heldout.datasets import DatasetSpec, SplitSpec
-from models.arrays import FILES, content_address, load, split_digests
+from analysis.arrays.dataset import FILES, content_address, load, split_digests
+from heldout.spec.dataset import DatasetSpec, SplitSpec
 from tests.worker.ingest.uploads import (
     ALONE,
     arrays_of,

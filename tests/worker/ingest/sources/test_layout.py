@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from heldout.datasets import DatasetSpec, SplitSpec
-from models.arrays import SPLITS, load
+from analysis.arrays.dataset import SPLITS, load
+from heldout.spec.dataset import DatasetSpec, SplitSpec
 from tests.worker.ingest.uploads import SPEC, encoded, noise, rejection_of, taken, tarred, zipped
 
 

@@ -1,0 +1,1 @@
+"""Pure computation on arrays and figures: no SQL, no HTTP, no TensorFlow."""

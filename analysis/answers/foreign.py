@@ -1,0 +1,96 @@
+"""What a diagnosis needs of answers from anywhere: counts, the terms of the gap, and how true probabilities are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.answers.answers import Answers, halves_of
+from analysis.answers.received import ForeignAnswers
+from analysis.answers.renamed_labels import chosen_renaming, confusion_of
+from analysis.answers.temperature import calibration_of
+from analysis.answers.undone import copies_of, labels_renamed
+from heldout.diagnosis import Evaluation
+from heldout.diagnosis.evaluation import SplitFigures
+from heldout.diagnosis.renaming import usual_renamings
+from heldout.stored.evaluation import SplitName
+from heldout.stored.gap import Calibration, HeldOutName, LabelsRenamed, StoredGap
+
+# Probabilities from which a temperature is fitted, some forty times over: of more images a random part is taken. That
+# takes up to two seconds.
+MAX_CALIBRATED_VALUES = 400_000
+
+
+def evaluation_of(answers: ForeignAnswers) -> Evaluation:
+    """The answers as a diagnosis takes them; of which epoch they are is not known."""
+    confusions = {name: confusion_of(said, len(answers.classes)) for name, said in answers.splits.items()}
+    figures: dict[str, SplitFigures] = {
+        name: SplitFigures(
+            accuracy=float(said.right.mean()),
+            count=len(said),
+            loss=None if said.probabilities is None else float(said.losses.mean()),
+            confusion=tuple(map(tuple, confusions[name].tolist())),
+        )
+        for name, said in answers.splits.items()
+    }
+    return Evaluation(figures, answers.classes, gap=_gap(answers, confusions), calibration=_calibration(answers))
+
+
+def _gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np.int64]]) -> StoredGap | None:
+    """None without answers to training and to test images."""
+    splits = answers.splits
+    train, test, validation = (splits.get(name) for name in ("train", "test", "validation"))
+    if train is None or test is None:
+        return None
+    of_train, of_test = train.tally(), test.tally()
+    assert of_train is not None
+    assert of_test is not None
+    copied = _copied(answers, "test")
+    clean = test if copied is None or copied.all() else test.of(~copied)
+    return StoredGap(
+        kept_epoch=0,
+        epochs=0,
+        train=of_train,
+        validation=None if validation is None else validation.tally(),
+        test=of_test,
+        validation_copies=None if validation is None else copies_of(validation, _copied(answers, "validation")),
+        test_copies=copies_of(test, copied),
+        # Where there are no validation images, training's labels mean what they say, too.
+        labels=_renamed(clean, confusions["train" if validation is None else "validation"], answers.classes),
+    )
+
+
+def _copied(answers: ForeignAnswers, split: SplitName) -> NDArray[np.bool_] | None:
+    """(images,) whether an image of the split was trained on; None where the hashes of one of them are not known."""
+    if "train" not in answers.hashes or split not in answers.hashes:
+        return None
+    train, asked = answers.hashes["train"], answers.hashes[split]
+    if isinstance(train, np.ndarray) and isinstance(asked, np.ndarray):
+        is_comparable = (train.dtype.kind in "biu") == (asked.dtype.kind in "biu")
+        is_comparable &= (train.dtype.kind == "S") == (asked.dtype.kind == "S")
+        return np.isin(asked, train) if is_comparable else np.zeros(len(asked), np.bool_)
+    trained = set(train)
+    return np.array([one in trained for one in asked], np.bool_)
+
+
+def _renamed(test: Answers, known: NDArray[np.int64], classes: Sequence[str]) -> LabelsRenamed | None:
+    """Each half of the test images under the renaming that was chosen on the other; None where none was chosen."""
+    halves = [test.of(half) for half in halves_of(test.labels)]
+    if not all(map(len, halves)):
+        return None
+    two, one = (chosen_renaming(half, known, usual_renamings(classes)) for half in halves)
+    if one is None and two is None:
+        return None
+    return labels_renamed((one, two), halves, [halves[0].under(one), halves[1].under(two)])
+
+
+def _calibration(answers: ForeignAnswers) -> Calibration | None:
+    """Of the validation images, or of the test images where there are none."""
+    name: HeldOutName = "validation" if "validation" in answers.splits else "test"
+    said = answers.splits.get(name)
+    if said is None or said.probabilities is None:
+        return None
+    most = MAX_CALIBRATED_VALUES // len(answers.classes)
+    if len(said) > most:
+        said = said.of(np.random.default_rng(0).permutation(len(said))[:most])
+    return calibration_of(said.log_probabilities(), said.labels, halves_of(said.labels), name)

@@ -1,0 +1,254 @@
+"""Labels and answers from anywhere, checked: what a network that Heldout never trained says of labelled images."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from reprlib import repr as short
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.answers.answers import Answers
+from analysis.answers.probabilities import checked_probabilities, without_zeros
+from analysis.answers.refusal import Path, PredictionsRefused
+from heldout.stored.evaluation import SplitName
+
+MAX_CLASSES = 1000
+# Images times classes, over all splits: bounds memory (some two hundred megabytes) and time (some seconds).
+MAX_VALUES = 8_000_000
+BLOCK = 65_536
+
+Column = Sequence[Any] | NDArray[Any]
+
+
+@dataclass(frozen=True)
+class GivenSplit:
+    """One split as it was sent: a label for each image, and its probabilities or its answer."""
+
+    labels: Column
+    probabilities: Column | None = None
+    answers: Column | None = None
+    hashes: Column | None = None
+
+
+@dataclass(frozen=True)
+class ForeignAnswers:
+    """Answers of a network that another program has trained.
+
+    hashes: of the images, where they were sent; equal ones are copies.
+    notes: sentences that tell the user how the figures were read.
+    """
+
+    classes: tuple[str, ...]
+    splits: Mapping[SplitName, Answers]
+    hashes: Mapping[SplitName, Column]
+    notes: tuple[str, ...] = field(default=())
+
+
+def received_answers(
+    splits: Mapping[SplitName, GivenSplit], classes: int | Sequence[str] | None = None
+) -> ForeignAnswers:
+    """Check what was sent, and turn names of classes into positions.
+
+    Args:
+        classes: how many there are, or their names in the order of the columns of probabilities.
+    Raises:
+        PredictionsRefused: with the place of the value that is to blame.
+    """
+    if not splits:
+        raise PredictionsRefused("there is no split; expected `train`, `validation` or `test`")
+    probabilities: dict[SplitName, NDArray[np.float64]] = {}
+    arrays = [split.probabilities for split in splits.values() if isinstance(split.probabilities, np.ndarray)]
+    if (size := sum(array.size for array in arrays)) > MAX_VALUES:  # before they are float64
+        raise PredictionsRefused(
+            f"received {size:,} probabilities; expected at most {MAX_VALUES:,}: send a random part of the images"
+        )
+    for name, split in splits.items():
+        _check_form(name, split)
+        if split.probabilities is not None:
+            probabilities[name] = checked_probabilities(split.probabilities, (name, "probabilities"))
+            _check_length(len(probabilities[name]), len(split.labels), (name, "probabilities"))
+    columns = _columns(probabilities)
+    names = _names(splits, classes, columns)
+    count = len(names)
+    images = sum(len(split.labels) for split in splits.values())
+    if images * count > MAX_VALUES:
+        raise PredictionsRefused(
+            f"received {images:,} images with {count:,} classes; expected at most {MAX_VALUES:,} images times "
+            "classes: send a random part of the images"
+        )
+    places = {class_name: place for place, class_name in enumerate(names)}
+    labels = {name: _positions(split.labels, (name, "labels"), places) for name, split in splits.items()}
+    known, notes = without_zeros(probabilities, labels)
+    answered = {
+        name: known[name]
+        if name in known
+        else Answers.without_probabilities(labels[name], _positions(split.answers, (name, "answers"), places))
+        for name, split in splits.items()
+    }
+    return ForeignAnswers(
+        classes=names,
+        splits=answered,
+        hashes={
+            name: _hashes(split.hashes, len(split.labels), (name, "hashes"))
+            for name, split in splits.items()
+            if split.hashes is not None
+        },
+        notes=notes,
+    )
+
+
+def _check_form(name: SplitName, split: GivenSplit) -> None:
+    shape = np.shape(split.labels) if isinstance(split.labels, np.ndarray) else (len(split.labels),)
+    if len(shape) != 1:
+        raise PredictionsRefused(
+            f"received an array of the shape {shape}; expected one label an image. Of one-hot labels send the "
+            "positions, `labels.argmax(axis=1)`",
+            (name, "labels"),
+        )
+    if not shape[0]:
+        raise PredictionsRefused("received no image; leave the split out", (name, "labels"))
+    if (split.probabilities is None) == (split.answers is None):
+        received = "neither" if split.answers is None else "both"
+        raise PredictionsRefused(f"received {received}; expected `probabilities` or `answers`", (name,))
+
+
+def _check_length(length: int, images: int, path: Path) -> None:
+    if length != images:
+        raise PredictionsRefused(f"received {length:,} of them for {images:,} labels; expected one an image", path)
+
+
+def _columns(probabilities: Mapping[SplitName, NDArray[np.float64]]) -> int | None:
+    """How many classes the probabilities are of; None where there are only answers."""
+    first: tuple[SplitName, int] | None = None
+    for name, rows in probabilities.items():
+        if first is not None and rows.shape[1] != first[1]:
+            raise PredictionsRefused(
+                f"received probabilities of {rows.shape[1]:,} classes, and {first[0]} has {first[1]:,}; expected the "
+                "same in each split",
+                (name, "probabilities"),
+            )
+        first = first or (name, rows.shape[1])
+    return None if first is None else first[1]
+
+
+def _names(
+    splits: Mapping[SplitName, GivenSplit], classes: int | Sequence[str] | None, columns: int | None
+) -> tuple[str, ...]:
+    """The classes' names, or their numbers as text."""
+    if classes is not None and not isinstance(classes, int):
+        if len(set(classes)) < len(classes):
+            twice = next(name for place, name in enumerate(classes) if name in classes[:place])
+            raise PredictionsRefused(f"received {short(twice)} twice; expected different names", ("classes",))
+        _check_count(len(classes), columns)
+        return tuple(classes)
+    if (count := columns if classes is None else classes) is not None:
+        _check_count(count, columns)
+        return tuple(map(str, range(count)))
+    found = [column for split in splits.values() for column in (split.labels, split.answers) if column is not None]
+    seen = {one for column in found for one in _distinct(column)}
+    if any(isinstance(one, str) and not one.isdecimal() for one in seen):
+        _check_count(len(seen), None)
+        return tuple(sorted(map(str, seen)))
+    numbers = [_number(one) for one in seen]
+    # What is no number of a class is refused where it stands.
+    count = max((number for number in numbers if number is not None and number < MAX_CLASSES), default=1) + 1
+    _check_count(count, None)
+    return tuple(map(str, range(count)))
+
+
+def _check_count(count: int, columns: int | None) -> None:
+    if columns is not None and count != columns:
+        raise PredictionsRefused(
+            f"received {count:,} of them, and probabilities of {columns:,} classes; expected as many", ("classes",)
+        )
+    if not 2 <= count <= MAX_CLASSES:
+        raise PredictionsRefused(
+            f"received {count:,} {'class' if count == 1 else 'classes'}; expected 2 to {MAX_CLASSES:,}. If only some "
+            "of the classes occur here, say how many there are with `classes`",
+            ("classes",) if columns is None else (),
+        )
+
+
+def _distinct(column: Column) -> set[Any]:
+    return {one for block in _blocks(np.unique(column) if isinstance(column, np.ndarray) else column) for one in block}
+
+
+def _blocks(column: Column) -> Iterator[Sequence[Any]]:
+    """The column's values as Python's own, some at a time: as such they take ten times the memory of an array."""
+    if not isinstance(column, np.ndarray):
+        yield column
+        return
+    for first in range(0, len(column), BLOCK):
+        values = column[first : first + BLOCK].tolist()
+        yield [one.decode("utf-8", "replace") for one in values] if column.dtype.kind == "S" else values
+
+
+def _number(value: Any) -> int | None:
+    """The whole number that a value means, written as text or as a float, too."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str):
+        text = value.strip().removesuffix(".0")
+        return int(text) if text.isdecimal() and len(text) < 10 else None
+    return None
+
+
+def _positions(column: Column | None, path: Path, places: Mapping[str, int]) -> NDArray[Any]:
+    """(images,) the position of each class, of names or of numbers from 0."""
+    assert column is not None
+    found: NDArray[Any]
+    if isinstance(column, np.ndarray) and column.dtype.kind in "biuf":
+        is_class = (column >= 0) & (column < len(places)) & (np.floor(column) == column)
+        if not is_class.all():
+            row = int(np.argmin(is_class))
+            raise PredictionsRefused(_expected(column[row].item(), _number(column[row].item()), places), (*path, row))
+        found = column.astype(np.int64)
+    else:
+        found = np.fromiter(_places_in(column, path, places), np.int64, len(column))
+    return found.astype(np.int32) if path[-1] == "labels" else found
+
+
+def _places_in(column: Column, path: Path, places: Mapping[str, int]) -> Iterator[int]:
+    known: dict[Any, int] = {}
+    for row, value in enumerate(chain.from_iterable(_blocks(column))):
+        place = known.get(value) if isinstance(value, str | int | float) else None
+        if place is None:
+            place = places.get(value) if isinstance(value, str) else None
+            number = _number(value) if place is None else None
+            if place is None and (number is None or not 0 <= number < len(places)):
+                raise PredictionsRefused(_expected(value, number, places), (*path, row))
+            place = known[value] = number if place is None else place  # type: ignore[assignment]
+        yield place  # type: ignore[misc]
+
+
+def _expected(value: Any, number: int | None, places: Mapping[str, int]) -> str:
+    shown = short(value)
+    are_numbers = all(name == str(place) for name, place in places.items())
+    if are_numbers and isinstance(value, str) and number is None:
+        return (
+            f"received {shown}; expected a number from 0 to {len(places) - 1}, or say with `classes` which name "
+            "each column of probabilities has"
+        )
+    whole = f"a whole number from 0 to {len(places) - 1:,}"
+    if number == len(places):
+        return f"received {shown}; expected {whole}: classes are counted from 0"
+    return f"received {shown}; expected {whole}" + ("" if are_numbers else f", or one of {short(list(places))}")
+
+
+def _hashes(column: Column, images: int, path: Path) -> Column:
+    if isinstance(column, np.ndarray) and column.ndim != 1:
+        raise PredictionsRefused(f"received an array of the shape {column.shape}; expected a text an image", path)
+    _check_length(len(column), images, path)
+    if isinstance(column, np.ndarray) and column.dtype.kind != "f":
+        return column
+    for row, value in enumerate(column):
+        if not isinstance(value, str | int | bytes):
+            shown = value.item() if isinstance(value, np.generic) else value
+            raise PredictionsRefused(f"received {short(shown)}; expected a text an image", (*path, row))
+    return column

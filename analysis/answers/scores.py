@@ -1,0 +1,79 @@
+"""Scores of answers, class by class: confusion, precision and recall, calibration, and the surest mistakes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.arrays.file_names import FileNames
+from heldout.stored.evaluation import ClassScores, Mistake, SplitScores
+
+CALIBRATION_BINS = 15
+MAX_MISTAKES = 20
+
+
+def scores_of(
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    indices: NDArray[np.int64],
+    names: FileNames | None = None,
+) -> SplitScores:
+    """Scores of one split.
+
+    Args:
+        probabilities: (images, classes).
+        labels: (images,) positions of classes.
+        indices: (images,) positions in the dataset, by which mistakes are named.
+        names: what all images of the dataset were called.
+    """
+    classes = probabilities.shape[1]
+    answers = probabilities.argmax(axis=1)
+    pairs = np.bincount(labels.astype(np.int64) * classes + answers, minlength=classes * classes)
+    confusion = pairs.reshape(classes, classes)
+    confidence = probabilities[np.arange(len(answers)), answers].astype(np.float64)
+    wrong = np.flatnonzero(answers != labels)
+    surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:MAX_MISTAKES]
+    return SplitScores(
+        confusion=confusion.tolist(),
+        per_class=_per_class(confusion),
+        calibration_error=calibration_error(confidence, answers == labels),
+        mistakes=tuple(
+            Mistake(
+                index=int(indices[row]),
+                member=None if names is None else names[int(indices[row])],
+                label=int(labels[row]),
+                answer=int(answers[row]),
+                probability=float(confidence[row]),
+            )
+            for row in surest
+        ),
+    )
+
+
+def _per_class(confusion: NDArray[np.int64]) -> tuple[ClassScores, ...]:
+    right, answered, labelled = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
+    return tuple(
+        ClassScores(
+            count=int(labelled[place]),
+            precision=_share(right[place], answered[place]),
+            recall=_share(right[place], labelled[place]),
+            f1=_share(2 * right[place], answered[place] + labelled[place]),
+        )
+        for place in range(len(confusion))
+    )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float | None:
+    """Expected calibration error of answers by their (count,) probabilities; None without answers.
+
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks."""
+    if not len(confidence):
+        return None
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    counts = np.bincount(bins, minlength=CALIBRATION_BINS)
+    confident = np.bincount(bins, weights=confidence, minlength=CALIBRATION_BINS)
+    accurate = np.bincount(bins, weights=right, minlength=CALIBRATION_BINS)
+    # A bin weighs as much as its share of the images, by which its mean would be divided again.
+    return float(np.abs(accurate - confident)[counts > 0].sum() / len(confidence))

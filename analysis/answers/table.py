@@ -1,0 +1,168 @@
+"""Predictions in a CSV: a line for each image, with its split, label and answer, or a probability for each class."""
+
+import csv
+from array import array
+from codecs import getincrementaldecoder
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from io import TextIOWrapper
+from reprlib import repr as short
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.answers.received import MAX_CLASSES, MAX_VALUES, ForeignAnswers, GivenSplit, received_answers
+from analysis.answers.refusal import PredictionsRefused
+from heldout.histories.numbers import number_in
+from heldout.histories.prediction_names import class_of_column, listed, split_and_what, split_of
+from heldout.histories.tables import SEPARATORS
+from heldout.stored.evaluation import SPLIT_NAMES, SplitName
+
+_EXPECTED = (
+    "expected the columns `split`, `label` and `answer`, or a column `p_<class>` for each class in place of `answer`"
+)
+CHUNK_BYTES = 1024 * 1024
+_MAX_COLUMNS = MAX_CLASSES + 20
+# Of classes; the same number can be written in several ways.
+MAX_NAMES = 4 * MAX_CLASSES
+
+
+def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> ForeignAnswers:
+    """Read lines below `split,label,answer` or `split,label,p_cat,p_dog`; a column `hash` tells copies.
+
+    One column `probability` without `answer` is that of the second of two classes. Other columns are passed over.
+
+    Raises:
+        PredictionsRefused: if it is no such table, or holds what `received_answers` refuses.
+    """
+    first = _first_line(file)
+    file.seek(0)
+    # Line by line: all lines of a large file at once would take ten times its size.
+    text = TextIOWrapper(file, "utf-8-sig", newline=None)
+    try:
+        lines = csv.reader(text, delimiter=max(SEPARATORS, key=first.count))
+        names = [name.strip() for name in next(lines, [])]
+        columns = _Columns(names)
+        for line, cells in enumerate(lines, 2):
+            if any(cells):
+                columns.add(cells, line)
+    except csv.Error:
+        raise PredictionsRefused("the table cannot be read: a cell is too long, or its quotes are broken") from None
+    finally:
+        text.detach()
+    return received_answers(columns.splits(), columns.classes or classes)
+
+
+def _first_line(file: BinaryIO) -> str:
+    """The first line of a file that is text throughout. Raises PredictionsRefused."""
+    decoder = getincrementaldecoder("utf-8-sig")()
+    first, at = "", 0
+    while True:
+        chunk = file.read(CHUNK_BYTES)
+        waiting = len(decoder.getstate()[0])
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            place = at - waiting + error.start
+            raise PredictionsRefused(f"the file is neither an .npz nor text in UTF-8 (byte {place})") from None
+        if "\n" not in first:
+            first += text
+        at += len(chunk)
+        if not chunk:
+            return first.partition("\n")[0]
+
+
+@dataclass
+class _Cells:
+    """Of one split. probabilities: row after row."""
+
+    labels: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    probabilities: array[float] = field(default_factory=lambda: array("d"))
+    hashes: list[str] = field(default_factory=list)
+
+
+class _Columns:
+    """The cells of a table, parted by split as its lines come."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        if len(names) > _MAX_COLUMNS:
+            raise PredictionsRefused(f"the table has {len(names):,} columns; expected at most {_MAX_COLUMNS:,}")
+        whats = {what: place for place, name in enumerate(names) if (what := split_and_what(name)[1]) is not None}
+        of_class = [(place, name) for place, column in enumerate(names) if (name := class_of_column(column))]
+        missing = [name for name in ("split", "labels") if name not in whats]
+        if missing or not (of_class or {"probabilities", "answers"} & whats.keys()):
+            raise PredictionsRefused(f"the columns are {listed(names) or 'none'}; {_EXPECTED}")
+        self.classes = [name for _, name in of_class]
+        self._names = names
+        self._split, self._label = whats["split"], whats["labels"]
+        self._hash = whats.get("hashes")
+        self._probabilities = [place for place, _ in of_class]
+        if not of_class and "probabilities" in whats and "answers" not in whats:
+            self._probabilities = [whats["probabilities"]]  # of the second of two classes
+        self._answer = None if self._probabilities else whats["answers"]
+        self._values = 0
+        self._cells: dict[SplitName, _Cells] = {}
+        self._known: dict[str, str] = {}
+
+    def add(self, cells: Sequence[str], line: int) -> None:
+        if len(cells) != len(self._names):
+            raise PredictionsRefused(
+                f"line {line:,} has {len(cells):,} values below {len(self._names):,} names; numbers with a decimal "
+                "comma need quotes, or semicolons between them"
+            )
+        self._values += max(1, len(self._probabilities))
+        if self._values > MAX_VALUES:
+            raise PredictionsRefused(f"there are more than {MAX_VALUES:,} probabilities; send a random part of them")
+        split = split_of(cells[self._split])
+        if split is None:
+            raise PredictionsRefused(
+                f"line {line:,} has the split {short(cells[self._split])}; expected train, validation or test"
+            )
+        found = self._cells.setdefault(split, _Cells())
+        found.labels.append(self._class_in(cells[self._label]))
+        if self._answer is not None:
+            found.answers.append(self._class_in(cells[self._answer]))
+        else:
+            found.probabilities.extend(self._number(cells[place], line) for place in self._probabilities)
+        if self._hash is not None:
+            found.hashes.append(cells[self._hash].strip())
+
+    def splits(self) -> dict[SplitName, GivenSplit]:
+        return {
+            split: GivenSplit(
+                labels=cells.labels,
+                answers=None if self._answer is None else cells.answers,
+                probabilities=None if self._answer is not None else self._rows_of(cells),
+                hashes=None if self._hash is None else cells.hashes,
+            )
+            for split in SPLIT_NAMES
+            if (cells := self._cells.get(split)) is not None
+        }
+
+    def _rows_of(self, cells: "_Cells") -> NDArray[np.float64]:
+        """(images, columns)"""
+        return np.frombuffer(cells.probabilities, np.float64).reshape(-1, len(self._probabilities))
+
+    def _class_in(self, cell: str) -> str:
+        """The class's name, one object for all the lines that name it."""
+        name = _plain(cell)
+        known = self._known.get(name)
+        if known is None:
+            if len(self._known) == MAX_NAMES:
+                raise PredictionsRefused(f"there are more than {MAX_NAMES:,} different labels and answers")
+            known = self._known[name] = name
+        return known
+
+    def _number(self, cell: str, line: int) -> float:
+        number = number_in(cell)
+        if number is None:
+            raise PredictionsRefused(f"line {line:,} has the probability {short(cell)}; expected a number")
+        return number
+
+
+def _plain(cell: str) -> str:
+    """Without the apostrophe that keeps a spreadsheet from computing it, as in a job's own table."""
+    text = cell.strip()
+    return text[1:] if text[:1] == "'" and text[1:2] in {"=", "+", "-", "@"} else text

@@ -1,0 +1,62 @@
+"""Which images a job trains on and is measured on: its dataset's splits or a fold, then what its spec takes. Pure."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.arrays.dataset import SPLITS
+from analysis.arrays.folds import folds_of
+from analysis.arrays.relations import Relations, units_of
+from heldout.spec.job import JobSpec, ValidationSpec
+
+Positions = NDArray[np.int64]
+
+
+def splits_of(
+    labels: NDArray[np.int32], splits: Mapping[str, Positions], spec: JobSpec, relations: Relations | None
+) -> dict[str, Positions]:
+    """The positions of the images of each of a job's own splits, ascending; the same wherever and whenever asked.
+
+    Validation is empty where the job trains on all of train and validation.
+
+    Args:
+        labels, splits: of its dataset.
+        relations: of its dataset; where they are not known, folds are cut without them.
+    """
+    own = {split: np.asarray(splits[split], np.int64) for split in SPLITS}
+    if spec.validation is not None:
+        pool = np.sort(np.concatenate([own["train"], own["validation"]]))
+        validates = np.zeros(len(pool), bool)
+        if spec.folds is not None:
+            validates = fold_of_each(labels, pool, spec.folds, relations) == spec.folds.fold
+        own |= {"train": pool[~validates], "validation": pool[validates]}
+    own["train"] = own["train"][stratified(labels[own["train"]], spec.training.train_limit)]
+    return own
+
+
+def stratified(labels: NDArray[np.int32], limit: int | None) -> NDArray[np.int64]:
+    """Which of the images to keep so that at most `limit` remain, each class with its share; ascending.
+
+    Shares are rounded by largest remainder. The choice depends on the labels alone, not on a job's seed,
+    so that jobs of one study train on the same images; a smaller limit keeps a part of what a larger one keeps,
+    class by class.
+    """
+    if limit is None or limit >= len(labels):
+        return np.arange(len(labels))
+    counts = np.bincount(labels)
+    exact = counts * (limit / len(labels))
+    quota = np.floor(exact).astype(np.int64)
+    by_remainder = np.argsort(-(exact - quota), kind="stable")
+    quota[by_remainder[: limit - quota.sum()]] += 1
+    draws = np.random.default_rng(0)
+    kept = [draws.permutation(np.flatnonzero(labels == label))[: quota[label]] for label in range(len(counts))]
+    return np.sort(np.concatenate(kept))
+
+
+def fold_of_each(
+    labels: NDArray[np.int32], pool: Positions, validation: ValidationSpec, relations: Relations | None
+) -> NDArray[np.int64]:
+    """(pool,) the fold of each image of the pool."""
+    units = None if relations is None else units_of(relations)
+    return folds_of(labels, pool, units, folds=validation.folds, seed=validation.seed)

@@ -1,0 +1,101 @@
+"""Which images of a dataset belong together: copies of each other, and members of one group. Beside its other files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.arrays.dataset import SPLITS
+
+FILE_NAME = "relations.npz"
+# Where an image of a cluster of copies stays: held-out images are few.
+_FIRST_TO_STAY = ("test", "validation", "train")
+
+
+@dataclass(frozen=True)
+class Relations:
+    """What belongs together, image by image.
+
+    copy_of: (images,) int32, the position of the first image of its cluster of copies; an image without copies has its
+        own position.
+    group: (images,) int32, its group by the upload's rule (patient, source photograph, ...); null where the upload has
+        none.
+    """
+
+    copy_of: NDArray[np.int32]
+    group: NDArray[np.int32] | None = None
+
+    def units(self) -> NDArray[np.int32]:
+        """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both."""
+        units = self.copy_of.astype(np.int32)
+        if self.group is None:
+            return units
+        while True:  # a unit takes the smallest number in its group, and so a chain's smallest after some rounds
+            before = units
+            for joined in (self.group, self.copy_of):
+                _, which = np.unique(joined, return_inverse=True)
+                smallest = np.full(len(units), len(units), np.int32)
+                np.minimum.at(smallest, which, units)
+                units = smallest[which]
+            if np.array_equal(units, before):
+                return units
+
+    def related_to(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(images,) whether an image has a copy or a member of its group among the images at `rows`."""
+        related = np.isin(self.copy_of, self.copy_of[rows])
+        if self.group is not None:
+            related |= np.isin(self.group, self.group[rows])
+        return related
+
+
+def units_of(relations: Relations) -> NDArray[np.int64] | None:
+    """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both.
+
+    None where each image is alone.
+    """
+    units = relations.units()
+    return None if np.array_equal(units, np.arange(len(units))) else units.astype(np.int64)
+
+
+def superfluous_copies(
+    copy_of: NDArray[np.int32], labels: NDArray[np.int32], split_of: NDArray[np.int8]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of copies that do not stay where one of each cluster does, and rows of clusters with different labels.
+
+    Args: all (images,); copy_of is the same for the images of one cluster; split_of positions in SPLITS.
+    """
+    sizes = np.bincount(copy_of, minlength=len(copy_of))
+    in_cluster = np.flatnonzero(sizes[copy_of] > 1)
+    if not len(in_cluster):
+        return in_cluster, in_cluster
+    clusters = copy_of[in_cluster]
+    _, first, which = np.unique(clusters, return_index=True, return_inverse=True)
+    differs = labels[in_cluster] != labels[in_cluster][first][which]
+    is_conflict = np.isin(clusters, clusters[differs])
+    conflicting, agreeing = in_cluster[is_conflict], in_cluster[~is_conflict]
+    preference = np.array([_FIRST_TO_STAY.index(split) for split in SPLITS])
+    order = np.lexsort((agreeing, preference[split_of[agreeing]], copy_of[agreeing]))
+    ordered = agreeing[order]
+    is_first = np.append(True, copy_of[ordered][1:] != copy_of[ordered][:-1])[: len(ordered)]
+    return np.sort(ordered[~is_first]), conflicting
+
+
+def relations_key(dataset_id: str) -> str:
+    """Where the relations of a dataset are stored. They belong to the dataset, not to its content: groups do."""
+    return f"datasets/{dataset_id}/{FILE_NAME}"
+
+
+def save_relations(relations: Relations, file: Path) -> None:
+    """Write the relations into `file`."""
+    arrays = {"copy_of": relations.copy_of.astype(np.int32)}
+    if relations.group is not None:
+        arrays["group"] = relations.group.astype(np.int32)
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def load_relations(file: Path | BinaryIO) -> Relations:
+    """Read what `save_relations` wrote."""
+    with np.load(file) as arrays:
+        return Relations(arrays["copy_of"], arrays.get("group"))

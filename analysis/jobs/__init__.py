@@ -1,0 +1,1 @@
+"""What is decided about a spec before a job is stored. Pure."""

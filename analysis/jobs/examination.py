@@ -1,0 +1,81 @@
+"""Whether a spec can be trained on images of a dataset. Pure: decided before anything is stored."""
+
+from collections.abc import Sequence
+
+from heldout.errors import FieldError, InvalidSpec, TooManyParameters
+from heldout.spec.backbone import Backbone
+from heldout.spec.job import JobSpec
+from heldout.spec.json_pointer import pointer_to
+from heldout.spec.layers import Image, NetworkPlan, plan_network
+
+SHOWN_CLASSES = 20
+
+
+def examine(
+    spec: JobSpec, image: Image, classes: Sequence[str], *, max_parameters: int, backbone: Backbone | None = None
+) -> NetworkPlan:
+    """The plan of the spec's network.
+
+    Args:
+        image: (height, width, channels) of the dataset's images.
+        classes: names of the dataset's classes.
+        backbone: what the spec's `network.backbone` names.
+    Raises:
+        NetworkTooDeep, TooManyParameters, InvalidSpec.
+    """
+    _require_known_classes(spec, classes)
+    _require_batches_that_can_be_split(spec)
+    _require_a_whole_backbone(spec)
+    plan = plan_network(spec.network, image, len(classes), backbone)
+    if plan.parameters > max_parameters:
+        raise TooManyParameters(plan.parameters, max_parameters)
+    return plan
+
+
+def _require_known_classes(spec: JobSpec, classes: Sequence[str]) -> None:
+    weights = spec.training.class_weights
+    if not isinstance(weights, dict):
+        return
+    unknown = [name for name in weights if name not in classes]
+    if unknown:
+        shown = ", ".join(map(repr, classes[:SHOWN_CLASSES])) + (", …" if len(classes) > SHOWN_CLASSES else "")
+        detail = f"The dataset has no such class; it has {shown}."
+        places = [pointer_to(("training", "class_weights", name)) for name in unknown[:SHOWN_CLASSES]]
+        errors = [FieldError(place, detail) for place in places]
+        raise InvalidSpec(f"{errors[0].pointer}: {detail}", errors=errors)
+
+
+def _require_batches_that_can_be_split(spec: JobSpec) -> None:
+    """Refuse to split a batch over GPUs where it must stay whole, or where the job has none."""
+    resources = spec.resources
+    normalises = any(block.batch_norm for block in spec.network.blocks)
+    if resources.gpus > 1 and normalises:
+        raise _refused(
+            "/resources/gpus", "Batch normalisation needs whole batches, but each GPU gets a part of one; use 1."
+        )
+    if resources.gpus > 1 and resources.device == "cpu":
+        raise _refused("/resources/gpus", "Several GPUs were asked for on `device: cpu`; use `gpu`, `auto`, or 1.")
+
+
+def _require_a_whole_backbone(spec: JobSpec) -> None:
+    """Refuse what would run a backbone on parts of a batch, or give its layers other weights than its own."""
+    if spec.network.backbone is None:
+        return
+    if spec.resources.gpus > 1:
+        raise _refused("/resources/gpus", "A backbone takes whole batches, but each GPU gets a part of one; use 1.")
+    if spec.resources.towers not in ("auto", 1):
+        raise _refused("/resources/towers", "A backbone takes whole batches; use `auto`, which is 1, or 1.")
+    if spec.training.precision == "mixed":
+        raise _refused(
+            "/training/precision",
+            "A job with a backbone computes in float32. Use `float32`, or `auto`, which is float32 here.",
+        )
+    if spec.initial is not None:
+        raise _refused(
+            "/initial",
+            "The network starts from its backbone, and takes no weights of another one. Leave `initial` out.",
+        )
+
+
+def _refused(pointer: str, detail: str) -> InvalidSpec:
+    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

@@ -1,0 +1,133 @@
+"""Which layers of a network can start from the weights of another one. Pure: decided before anything is stored."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from heldout.errors import FieldError, InvalidSpec
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import NetworkPlan, Shape
+from heldout.spec.model_facts import ModelFacts
+from heldout.words import counted
+
+OUTPUT = "output"
+# Layers with weights that a spec's network has at most, the weights of one, and their dimensions.
+MAX_LAYERS, MAX_WEIGHTS, MAX_DIMENSIONS = 80, 4, 4
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What is known of a job's kept weights: the shapes of each layer's weights by its name, and the classes.
+
+    An uploaded model names its layers as it likes, and no classes: its layers are known by their places alone.
+    """
+
+    source: str  # the id of the job or the model
+    layers: Mapping[str, Sequence[Shape]]
+    classes: Sequence[str]
+
+    @property
+    def is_of_model(self) -> bool:
+        return self.source.startswith("mod_")
+
+    @property
+    def kind(self) -> str:
+        """What `source` is the id of: `job` or `model`."""
+        return "model" if self.is_of_model else "job"
+
+    @classmethod
+    def of(cls, job: str, plan: NetworkPlan, classes: Sequence[str]) -> "Weights":
+        return cls(job, {layer.name: layer.weights for layer in plan.layers if layer.weights}, tuple(classes))
+
+    @classmethod
+    def of_model(cls, model: str, facts: ModelFacts) -> "Weights":
+        """Without what no network of a spec could take: each job that starts from the model keeps these shapes."""
+        could_fit = [layer.weights if _could_fit(layer.weights) else () for layer in facts.layers[:MAX_LAYERS]]
+        return cls(model, {place_of(number): shapes for number, shapes in enumerate(could_fit)}, ())
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Weights":
+        layers = {name: tuple(map(tuple, shapes)) for name, shapes in stored["layers"].items()}
+        return cls(stored.get("job") or stored["model"], layers, tuple(stored["classes"]))
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Where a job's first weights come from. taken, new: names of the layers with weights, in order."""
+
+    weights: Weights
+    taken: tuple[str, ...]
+    new: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        weights = asdict(self.weights)
+        return {self.weights.kind: weights.pop("source"), **weights, "taken": list(self.taken), "new": list(self.new)}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As events tell it."""
+        return {self.weights.kind: self.weights.source, "taken": list(self.taken), "new": list(self.new)}
+
+    @property
+    def in_words(self) -> str:
+        taken = ", ".join(self.taken)
+        return f"Starts from {self.weights.source}: {taken}." + (f" New: {', '.join(self.new)}." if self.new else "")
+
+    @property
+    def is_little(self) -> bool:
+        """Whether most of the layers before the output are new."""
+        inner = [name for name in (*self.taken, *self.new) if name != OUTPUT]
+        return 2 * len([name for name in self.taken if name != OUTPUT]) < len(inner)
+
+
+def _could_fit(shapes: Sequence[Shape]) -> bool:
+    return len(shapes) <= MAX_WEIGHTS and all(len(shape) <= MAX_DIMENSIONS for shape in shapes)
+
+
+def place_of(number: int) -> str:
+    """How the layer with weights of that number, from 0, is called where its own name means nothing."""
+    return f"{number:04}"
+
+
+def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Weights) -> Initial:
+    """Which layers start from `weights`: those that have the same place in the network and weights of the same shapes.
+
+    The output layer starts anew where the classes are others, or come in another order. An uploaded model says only how
+    many it has.
+
+    Raises:
+        InvalidSpec: nothing fits, or a block that is to be frozen has a layer that would be new.
+    """
+    assert spec.initial is not None
+    own = [layer for layer in plan.layers if layer.weights]
+    fits = {
+        layer.name
+        for number, layer in enumerate(own)
+        if tuple(weights.layers.get(place_of(number) if weights.is_of_model else layer.name, ())) == layer.weights
+        and (layer.name != OUTPUT or weights.is_of_model or tuple(classes) == tuple(weights.classes))
+    }
+    taken = tuple(layer.name for layer in own if layer.name in fits)
+    new = tuple(layer.name for layer in own if layer.name not in fits)
+    if not taken:
+        raise _refused(
+            "/initial",
+            "No layer fits: at no place does this network have weights of the same shapes as that of "
+            f"{weights.source}. Use the same `filters` and `kernel_size`, from the first block on, and images with as "
+            "many channels.",
+        )
+    frozen = spec.initial.freeze_blocks
+    if frozen > len(spec.network.blocks):
+        has = counted(len(spec.network.blocks), "block")
+        raise _refused("/initial/freeze_blocks", f"The network has {has}; {frozen} cannot be frozen.")
+    unfit = [layer.name for layer in own if layer.is_in_first(frozen) and layer.name not in fits]
+    if unfit:
+        raise _refused(
+            "/initial/freeze_blocks",
+            f"{unfit[0]} would be frozen untrained: {weights.source} has no weights of its shapes at that place. "
+            "Freeze fewer blocks, or make the block as it is there.",
+        )
+    return Initial(weights, taken, new)
+
+
+def _refused(pointer: str, detail: str) -> InvalidSpec:
+    return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

@@ -1,0 +1,122 @@
+"""What counts as a look at held-out labels, and how the count is said in words. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from heldout.spec.job import TrainingSpec
+
+HELD_OUT = ("validation", "test")
+# Of a read by no job's weights: somebody was shown the labels themselves, or an uploaded model met them.
+NO_EPOCH = 0
+
+
+class ReadKind(StrEnum):
+    """How labels were looked at."""
+
+    MEASURED = "measured"  # weights were compared with them, and only a person can act on the figure
+    SELECTED = "selected"  # weights were compared with them, and the job itself may have acted on the figure
+    HANDED_OUT = "handed_out"  # they were shown
+
+
+@dataclass(frozen=True)
+class SplitReads:
+    """How often an owner has looked at the labels of one split.
+
+    reads: all looks. Of them, selections are those on which a job itself may have acted, and handed_out those at the
+    labels themselves. jobs, models: how many jobs and uploaded models looked.
+    """
+
+    reads: int = 0
+    selections: int = 0
+    handed_out: int = 0
+    jobs: int = 0
+    models: int = 0
+
+
+def validation_read_of(training: TrainingSpec) -> ReadKind:
+    """How an epoch of such a training reads validation labels.
+
+    It is a selection where the figure decides how the job goes on or which weights it keeps: with early stopping, with
+    a guard that stops, and with a learning rate that falls on a plateau. A guard that only warns decides nothing.
+    """
+    return ReadKind.SELECTED if training.chooses_by_validation else ReadKind.MEASURED
+
+
+def who_trained(job: str, continues: Sequence[Mapping[str, Any]], epoch: int) -> str:
+    """The job whose weights are those after `epoch` of `job`.
+
+    Args:
+        continues: the jobs that it goes on from, oldest first, each with the last epoch that is its own.
+    """
+    return next((one["job"] for one in continues if epoch <= one["epoch"]), job)
+
+
+def explanation_of(split: str, images: int, counted: SplitReads, earlier: int = 0) -> str:
+    """The count of one split in plain words.
+
+    Args:
+        split: `validation` or `test`.
+        images: how many the split has.
+        earlier: looks in the versions that this one was made from.
+    """
+    said = _explanation(split, images, counted)
+    if not earlier:
+        return said
+    return f"{said} In the versions that this one was made from, {split} labels were looked at {_times(earlier)}."
+
+
+def _explanation(split: str, images: int, counted: SplitReads) -> str:
+    labels = f"{images:,} {split} {'label' if images == 1 else 'labels'}"
+    if not counted.reads:
+        return f"None of your jobs has looked at the {labels} yet, and you were not shown them."
+    return f"{_looks(labels, counted)} {_advice(split, counted)}"
+
+
+def explanation_of_folds(reads: int) -> str:
+    """The looks of jobs with folds in plain words."""
+    return (
+        f"Beside these, jobs with folds looked {_times(reads)} at validation images of their own, which are cut from "
+        "training and validation images together."
+    )
+
+
+def _looks(labels: str, counted: SplitReads) -> str:
+    looks = counted.reads - counted.handed_out
+    shown = f"shown to you {_times(counted.handed_out)}, in a preview of the dataset."
+    if not looks:
+        return f"None of your jobs has looked at the {labels} yet, but they were {shown}"
+    who = _lookers(counted)
+    text = f"{who} looked at the {labels} {_times(looks)}{_choices(looks, counted.selections)}."
+    return f"{text} They were also {shown}" if counted.handed_out else text
+
+
+def _lookers(counted: SplitReads) -> str:
+    """`Your 3 jobs and uploaded model have`."""
+    jobs = "job" if counted.jobs == 1 else f"{counted.jobs:,} jobs"
+    models = "uploaded model" if counted.models == 1 else f"{counted.models:,} uploaded models"
+    if not counted.models:
+        return f"Your {jobs} {'has' if counted.jobs == 1 else 'have'}"
+    if not counted.jobs:
+        return f"Your {models} {'has' if counted.models == 1 else 'have'}"
+    return f"Your {jobs} and {models} have"
+
+
+def _choices(looks: int, selections: int) -> str:
+    if not selections:
+        return ""
+    which = "it" if looks == 1 else "each of these looks" if selections == looks else f"{selections:,} of these looks"
+    return f"; {which} could decide how a training went on or which epoch was kept"
+
+
+def _advice(split: str, counted: SplitReads) -> str:
+    if split == "test":
+        return "The more often test results guide your choices, the better they look by luck."
+    if counted.selections:
+        return "Results on validation look a little better than they are, because the best of them were picked."
+    return "The more often validation results guide your choices, the better they look by luck."
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")

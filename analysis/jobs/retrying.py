@@ -1,0 +1,67 @@
+"""How a job that has ended is done again: as it was, for more epochs, or with a change of its spec. Pure."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from heldout.errors import FieldError, InvalidSpec
+from heldout.lifecycle.job import StopReason
+from heldout.remedy_words import words_of
+from heldout.spec.job import MAX_NAME_CHARACTERS, CosineSchedule, JobSpec, SpecPart
+
+
+class RetrySpec(SpecPart):
+    """At most one of three changes; without any the job is done again as it was."""
+
+    epochs: int | None = Field(
+        None, ge=1, le=1000, description="Go on from the last state, up to this many epochs in all."
+    )
+    remedy: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="The name of a remedy, such as `dropout`; as the job's diagnosis offers it, where it does.",
+    )
+    patch: dict[str, Any] | None = Field(None, description="A merge patch (RFC 7396) of the job's spec.")
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> "RetrySpec":
+        given = [name for name in ("epochs", "remedy", "patch") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of `epochs`, `remedy` and `patch`, not {' and '.join(given)}")
+        return self
+
+
+def name_with_remedy(name: str, remedy: str) -> str:
+    """`mine + dropout`: the name of a job that tries a remedy on the job `name`; a long name loses its end."""
+    tail = f" + {words_of(remedy)}"
+    return name[: MAX_NAME_CHARACTERS - len(tail)].rstrip() + tail
+
+
+def spec_for_more_epochs(spec: JobSpec, stop_reason: str | None, done: int, epochs: int) -> JobSpec:
+    """The spec with so many epochs, where going on gives the bits of a training that had them from the start.
+
+    Args:
+        done: whole epochs in the state from which the job would go on.
+    Raises:
+        InvalidSpec: there is nothing to go on with, or the learning rates so far depended on the number of epochs.
+    """
+    if epochs <= done:
+        raise _refused(f"{done:,} epochs are done already, so going on takes more: {done + 1:,} or above.")
+    if stop_reason in {StopReason.EARLY_STOPPED, StopReason.OVERFIT_GUARD}:
+        what = "early stopping" if stop_reason == StopReason.EARLY_STOPPED else "the guard against overfitting"
+        raise _refused(
+            f"The job was ended by {what} after epoch {done:,}, and would be at once again. To train on without it, "
+            'retry with {"patch": {"training": {"early_stopping": null, "on_overfit": "none", "epochs": …}}}.'
+        )
+    if isinstance(spec.training.schedule, CosineSchedule) and epochs != spec.training.epochs:
+        raise _refused(
+            f"Under the cosine schedule every learning rate so far followed from {spec.training.epochs:,} epochs in "
+            f"all, so going on is possible up to {spec.training.epochs:,} only. To train anew for {epochs:,}, retry "
+            f'with {{"patch": {{"training": {{"epochs": {epochs}}}}}}}.'
+        )
+    return spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": epochs})})
+
+
+def _refused(detail: str) -> InvalidSpec:
+    return InvalidSpec(f"/epochs: {detail}", errors=[FieldError("/epochs", detail)])

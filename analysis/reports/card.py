@@ -1,0 +1,229 @@
+"""The model card of a job: what the model is for, how well it does, on what data, and how it is made again."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.reports.document import Block, Document, Facts, Heading, Listing, Paragraph, Table
+from analysis.reports.figures import LOSS, OF_100_IMAGES, signed, signed_range
+from analysis.reports.figures import loss as loss_text
+from heldout.diagnosis.gap.term_words import TERM_NAMES
+from heldout.stored.audit import StoredAudit
+from heldout.stored.final import FinalView, SplitResult
+from heldout.views.diagnosis import CalibrationView, DiagnosisView, GapBudgetView
+from heldout.views.job import JobView
+from heldout.words import counted, percent
+
+_SHOWN_CLASSES = 20
+_SPEC_FILE = "spec.json"
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card is made of.
+
+    final: None where the job was cancelled before it was measured.
+    audit: None where its dataset comes with the service, or its audit is gone.
+    shape: (height, width, channels). value_range: of the pixels. splits: for each split its count and, by class,
+    `per_class`. dataset_sha256: None where the dataset was deleted.
+    """
+
+    job: JobView
+    final: FinalView | None
+    diagnosis: DiagnosisView
+    audit: StoredAudit | None
+    classes: Sequence[str]
+    shape: Sequence[int]
+    value_range: Sequence[float]
+    splits: Mapping[str, Mapping[str, Any]]
+    dataset_sha256: str | None
+    is_bundled: bool
+
+
+def card_of(facts: CardFacts) -> Document:
+    job = facts.job
+    return Document(
+        title=f"Model card of {_plain(job.name)}",
+        question=f"Model card: {_plain(job.name)}",
+        notice=None,
+        lead=_lead(facts),
+        has_cure=False,
+        about=_about(job),
+        blocks=[
+            *_use_blocks(facts),
+            *_measured_blocks(facts),
+            *_gap_blocks(facts.diagnosis),
+            *_data_blocks(facts),
+            *_again_blocks(facts),
+        ],
+    )
+
+
+def _lead(facts: CardFacts) -> str:
+    what = f"An image classifier for {counted(len(facts.classes), 'class')}".replace("classs", "classes")
+    measured = None if facts.final is None else _best_measured(facts.final)
+    if measured is None:
+        return f"{what}. How often it is right was not measured."
+    split, result = measured
+    low, high = result.interval
+    return (
+        f"{what}: right on {percent(result.accuracy)} of {result.count:,} {split} images, which very likely means "
+        f"{percent(low)} to {percent(high)} of all such images."
+    )
+
+
+def _best_measured(final: FinalView) -> tuple[str, SplitResult] | None:
+    """What says most about images that the network has never seen."""
+    if final.test is not None:
+        return "test", final.test
+    return None if final.validation is None else ("validation", final.validation)
+
+
+def _about(job: JobView) -> str:
+    when = "" if job.finished_at is None else f", finished on {job.finished_at:%Y-%m-%d %H:%M} UTC"
+    return f"Job `{job.id}` on {_plain(job.dataset.name)}, version {job.dataset.version}{when}."
+
+
+def _calibration(found: CalibrationView) -> str:
+    said = f"on {found.split} images its probabilities are off by {percent(found.error_before)} on average"
+    if found.error_after >= found.error_before:
+        return f"{said}; one temperature does not fix that."
+    return (
+        f"{said}; divided by a temperature of {found.temperature:.2f} before the softmax, by "
+        f"{percent(found.error_after)}."
+    )
+
+
+def _use_blocks(facts: CardFacts) -> list[Block]:
+    height, width, channels = facts.shape
+    low, high = facts.value_range
+    names = [f'"{_plain(name)}"' for name in facts.classes[:_SHOWN_CLASSES]]
+    more = len(facts.classes) - len(names)
+    calibration = facts.diagnosis.calibration
+    sure = [] if calibration is None else [("How sure it is:", _calibration(calibration))]
+    return [
+        Heading("Intended use"),
+        Paragraph(
+            "It names the class of images that look like those that it was trained on: of the same size, range, source "
+            "and subject. It always names one of its classes, also for an image that shows none of them. The figures "
+            "below hold for images drawn as the test images were; of others nothing was measured. Where a wrong answer "
+            "harms somebody, measure it on images of that use first."
+        ),
+        Facts(
+            [
+                (
+                    "Takes:",
+                    f"raw pixels, (batch, {height}, {width}, {channels}) float32, from {low:g} to {high:g}; batches of "
+                    "any size.",
+                ),
+                ("Gives:", f"(batch, {len(facts.classes)}) probabilities."),
+                ("Classes, in this order:", ", ".join(names) + (f" and {more:,} more." if more else ".")),
+                ("Weights:", f"{facts.job.parameters:,}."),
+                *sure,
+            ]
+        ),
+    ]
+
+
+def _measured_blocks(facts: CardFacts) -> list[Block]:
+    heading = Heading("How well does it do?")
+    final = facts.final
+    if final is None:
+        return [heading, Paragraph("The job was cancelled before its weights were measured.")]
+    rows = [
+        (
+            name,
+            f"{one.count:,}",
+            percent(one.accuracy),
+            f"{percent(one.interval[0])} to {percent(one.interval[1])}",
+            loss_text(one.loss),
+        )
+        for name, one in (("training", final.train), ("validation", final.validation), ("test", final.test))
+        if one is not None
+    ]
+    headings = ("images", "count", "right", "very likely between", "loss")
+    caption = f"The weights of epoch {final.epoch}, with 95% intervals (Wilson)"
+    return [heading, Table(caption, headings, rows, (), range(1, 5))]
+
+
+def _gap_blocks(diagnosis: DiagnosisView) -> list[Block]:
+    blocks: list[Block] = [
+        Heading("Why is it worse on new images?"),
+        Paragraph(_plain(f"{diagnosis.headline} {diagnosis.summary}")),
+        Paragraph(f"Verdict `{diagnosis.verdict}`: {_plain(diagnosis.explanation)}"),
+        *(Paragraph(one.figure_after.explanation) for one in diagnosis.causes if one.figure_after is not None),
+        *(Paragraph(f"Left out, `{one.code}`: {_plain(one.detail)}") for one in diagnosis.left_out),
+    ]
+    if diagnosis.gap is not None:
+        blocks.append(_gap_table(diagnosis.gap))
+    return blocks
+
+
+def _gap_table(gap: GapBudgetView) -> Table:
+    rows = [
+        (
+            TERM_NAMES[term.code],
+            signed(OF_100_IMAGES, term.accuracy, term.accuracy_interval),
+            signed_range(OF_100_IMAGES, term.accuracy, term.accuracy_interval),
+            signed(LOSS, term.loss, term.loss_interval),
+            signed_range(LOSS, term.loss, term.loss_interval),
+        )
+        for term in gap.terms
+        if not term.is_nothing
+    ]
+    whole = signed(OF_100_IMAGES, gap.train.accuracy - gap.test.accuracy)
+    rows.append(("the whole gap", whole, "", "", ""))
+    headings = ("part", "of 100 images", "very likely between", "loss", "very likely between")
+    return Table("From training to test, part by part", headings, rows, (len(rows) - 1,), range(1, 5))
+
+
+def _data_blocks(facts: CardFacts) -> list[Block]:
+    rows = [
+        (split, f"{about['count']:,}", _spread(about.get("per_class", ()))) for split, about in facts.splits.items()
+    ]
+    blocks: list[Block] = [
+        Heading("What data is it made from?"),
+        Table("Images of the dataset", ("split", "images", "of a class"), rows, (), (1,)),
+    ]
+    if facts.dataset_sha256 is not None:
+        blocks.append(Paragraph(f"Digest of its content (SHA-256): `{facts.dataset_sha256}`."))
+    if facts.audit is None:
+        why = "The dataset comes with the service" if facts.is_bundled else "Its audit cannot be read any more"
+        return [*blocks, Paragraph(f"{why}, so what is wrong with its images is not said here.")]
+    if not facts.audit.findings:
+        return [*blocks, Paragraph("Its audit found nothing.")]
+    found = [(f"{one.code} ({one.severity}):", _plain(one.explanation)) for one in facts.audit.findings]
+    return [*blocks, Paragraph("What its audit found:"), Facts(found)]
+
+
+def _spread(per_class: Sequence[int]) -> str:
+    return f"{min(per_class):,} to {max(per_class):,}" if per_class else ""
+
+
+def _again_blocks(facts: CardFacts) -> list[Block]:
+    job, engine = facts.job, facts.job.engine
+    made_by = (
+        ""
+        if engine is None
+        else (
+            f" It was trained with TensorFlow {engine.tensorflow}, Keras {engine.keras} and Python {engine.python} on "
+            f"{'a GPU' if engine.device == 'gpu' else 'a processor'}, in {engine.precision}."
+        )
+    )
+    spec = json.dumps(job.spec.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    return [
+        Heading("How do I make it again?"),
+        Paragraph(
+            "The spec below is whole, with its seed and all defaults. The same spec, machine and release give the same "
+            f"weights; another machine gives other last digits.{made_by}"
+        ),
+        Listing(_SPEC_FILE, spec, "json"),
+        Listing("On a service that has the dataset", f"heldout train {shlex.quote(_SPEC_FILE)}", "sh"),
+    ]
+
+
+def _plain(text: str) -> str:
+    """A text that anyone may have written, without what would make code of it."""
+    return text.replace("`", "'")

@@ -1,0 +1,283 @@
+"""What a report shows, block by block: the answer first, then what it rests on, then how to do it again."""
+
+from collections.abc import Sequence
+
+from analysis.reports.budgets import budget_blocks
+from analysis.reports.commands import WINNER_FILE, script_of
+from analysis.reports.comparisons import arms_in_order, comparison_blocks, gap_blocks, shown_name
+from analysis.reports.courses import course_blocks, size_blocks
+from analysis.reports.document import Block, Document, Facts, Heading, Listing, Paragraph, Table
+from analysis.reports.figures import LOSS, OF_100_IMAGES, duration, listed, signed, signed_range
+from analysis.reports.figures import loss as loss_text
+from analysis.reports.in_short import cost_of
+from analysis.reports.sentences import done_of_planned, tested_of, winner_of
+from heldout.remedy_words import named, words_of
+from heldout.stored.final import GapView
+from heldout.views.study import StudyView, TestFiguresView
+from heldout.views.study_report import StudyReportView
+from heldout.words import NONE, counted, percent
+
+WORDS = (
+    ("Unchanged network, base:", "the network as the study's spec has it. Every remedy is compared with it."),
+    ("Training images:", "the images that a network learns from."),
+    ("Validation images, unseen images:", "images that it does not learn from. Remedies are chosen by them."),
+    ("Test images:", "images that nothing is chosen by. They are kept for one last look."),
+    ("Remedy:", "a change of the spec that may make the network better on unseen images."),
+    (
+        "Seed:",
+        "the number that the luck of a training follows from: its first weights, the order of images. The same remedy "
+        "is trained with several seeds, so that luck is not taken for an effect.",
+    ),
+    (
+        "Accuracy, points:",
+        "the share of right answers. A point is one more right answer of 100 images. Figures are rounded, so a "
+        "difference can be 0.1 away from that of the figures beside it.",
+    ),
+    (
+        "Loss:",
+        "how far answers are from being right and certain. It grows most with answers that are wrong and certain.",
+    ),
+    (
+        "Very likely:",
+        "in 95 of 100 cases. For the bars of all remedies: in 95 of 100 studies, all of them at once are right.",
+    ),
+    ("Ensemble:", "all networks of one remedy answer together: their probabilities are averaged."),
+)
+WORDS_OF_LEARNING_CURVES = (
+    ("Training images:", "the images that a network learns from."),
+    ("Validation images, unseen images:", "images that it does not learn from. Errors are counted on them."),
+    (
+        "Seed:",
+        "the number that the luck of a training follows from: its first weights, the order of images. Each number of "
+        "images is trained with several seeds, so that luck is not taken for an effect.",
+    ),
+    ("Very likely:", "in 95 of 100 cases; of a forecast, in 90 of 100."),
+    ("Loss:", "how far answers are from being right and certain. Lower is better."),
+)
+
+
+def document_of(report: StudyReportView) -> Document:
+    """The same blocks for Markdown and for HTML."""
+    study = report.study
+    explanation = None if study.conclusion is None else study.conclusion.explanation
+    details = (study.summary, report.answer if study.headline else "", explanation or "")
+    blocks: list[Block] = [Paragraph(text) for text in details if text]
+    blocks.append(Facts([(one.question, one.answer) for one in report.in_short]))
+    if study.kind == "learning_curve":
+        blocks += size_blocks(study)
+    else:
+        blocks += comparison_blocks(report)
+        blocks += _test_blocks(study)
+        blocks += gap_blocks(report)
+        blocks += _way_blocks(report)
+        blocks += budget_blocks(report)
+        blocks += course_blocks(report)
+        blocks += _change_blocks(report)
+    blocks += [*_cost_blocks(study), *_again_blocks(report), Heading("Words"), Facts(_words_for(study))]
+    return Document(
+        title=f"Study {study.name}",
+        question=report.question,
+        notice=_notice_of(study),
+        lead=study.headline or report.answer,
+        has_cure=winner_of(study) is not None,
+        about=_about(study),
+        blocks=blocks,
+    )
+
+
+def _words_for(study: StudyView) -> Sequence[tuple[str, str]]:
+    return WORDS if study.kind == "remedies" else WORDS_OF_LEARNING_CURVES
+
+
+def _notice_of(study: StudyView) -> str | None:
+    if study.status == "running":
+        return (
+            f"This study is still running: {done_of_planned(study)} are done. Figures below can change, and nothing is "
+            "decided."
+        )
+    if study.status == "cancelled":
+        return f"This study was cancelled after {done_of_planned(study)}. Figures below are what was known then."
+    if study.status == "failed":
+        return "This study has failed. Figures below are what was known then."
+    return None
+
+
+def _about(study: StudyView) -> str:
+    base = "" if study.job is None else f", begun from `{study.job}`"
+    when = study.finished_at or study.created_at
+    did = "finished" if study.finished_at else "ordered"
+    return (
+        f'Study "{_plain(study.name)}" (`{study.id}`) on {_plain(study.dataset.name)}, version '
+        f"{study.dataset.version}{base}; {did} on {when:%Y-%m-%d %H:%M} UTC."
+    )
+
+
+def _plain(name: str) -> str:
+    """A name that anyone may have given, without what would make code of it."""
+    return name.replace("`", "'")
+
+
+def _test_blocks(study: StudyView) -> list[Block]:
+    """Base and winner on test, and as ensembles."""
+    conclusion, winner = study.conclusion, winner_of(study)
+    if conclusion is None or winner is None:
+        return []
+    blocks: list[Block] = []
+    if conclusion.test is not None:
+        test = conclusion.test
+        difference = test.difference
+        rows = [
+            _test_row("unchanged network", test.base),
+            _test_row(words_of(winner.name), test.winner),
+            (
+                f"difference: {words_of(winner.name)} minus unchanged",
+                "",
+                signed(OF_100_IMAGES, difference.accuracy, difference.intervals.accuracy),
+                signed_range(OF_100_IMAGES, difference.accuracy, difference.intervals.accuracy),
+                signed(LOSS, difference.loss, difference.intervals.loss),
+                signed_range(LOSS, difference.loss, difference.intervals.loss),
+            ),
+        ]
+        blocks += [
+            Heading("Does it hold on test images?"),
+            Paragraph(
+                "Nothing was chosen by these images. They were looked at once, after the choice. The difference is in "
+                "right answers of 100 images, and in loss.",
+                is_hint=True,
+            ),
+            Table("On test images, means over the trainings", _RESULT_HEADINGS, rows, (1,), range(1, 6)),
+        ]
+    if study.ensemble is not None:
+        arms = (("unchanged network", study.ensemble.base), (words_of(winner.name), study.ensemble.winner))
+        rows = [
+            _test_row(f"{name}, {figures.members} together, {split}", shown)
+            for name, figures in arms
+            for split, shown in (("validation", figures.validation), ("test", figures.test))
+            if shown is not None
+        ]
+        if rows:
+            blocks += [
+                Heading("And if all networks of one remedy answer together?"),
+                Paragraph(
+                    "An ensemble averages the probabilities of all networks that were trained with the same remedy. It "
+                    "is often better than one of them, and costs as many times the computing when it is used.",
+                    is_hint=True,
+                ),
+                Table("Ensembles", _RESULT_HEADINGS, rows, (), range(1, 6)),
+            ]
+    return blocks
+
+
+_RESULT_HEADINGS = ("network", "images", "right", "very likely between", "loss", "very likely between")
+
+
+def _test_row(name: str, figures: TestFiguresView) -> tuple[str, ...]:
+    bounds, losses = figures.intervals.accuracy, figures.intervals.loss
+    return (
+        name,
+        f"{figures.count:,}",
+        percent(figures.accuracy),
+        NONE if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}",
+        loss_text(figures.loss),
+        NONE if losses is None else f"{loss_text(losses[0])} to {loss_text(losses[1])}",
+    )
+
+
+def _way_blocks(report: StudyReportView) -> list[Block]:
+    """From training over validation to test, for base and winner."""
+    told = {arm.name: arm.gap for arm in report.arms}
+    rows: list[tuple[str, ...]] = []
+    for arm in (report.study.arms[0], *arms_in_order(report)):
+        tested, gaps = tested_of(report.study, arm), told[arm.name]
+        if tested is None or gaps is None or gaps.test is None or arm.train is None or arm.validation is None:
+            continue
+        levels = [percent(one.accuracy) for one in (arm.train, arm.validation, tested)]
+        rows.append((shown_name(report, arm), *levels, _points(gaps.validation), _points(gaps.test)))
+    headings = ("network", "training", "validation", "test", "gap to validation, points", "gap to test, points")
+    caption = "The whole way from training to test"
+    return [Table(caption, headings, rows, [1][: len(rows) - 1], range(1, 6))] if rows else []
+
+
+def _points(gap: GapView | None) -> str:
+    return NONE if gap is None or gap.accuracy is None else f"{100 * gap.accuracy:.1f}"
+
+
+def _change_blocks(report: StudyReportView) -> list[Block]:
+    """What each arm sets, what came of it, and why it was dropped."""
+    told = {arm.name: arm for arm in report.arms}
+    rows = []
+    for arm in (report.study.arms[0], *arms_in_order(report)):
+        shown = told[arm.name]
+        came_of_it = [shown.explanation, *([] if arm.why is None else [arm.why])]
+        changes = "; ".join(shown.changes) or "nothing"
+        rows.append((shown_name(report, arm), shown.idea or NONE, changes, " ".join(came_of_it)))
+    dropped = [arm.name for arm in report.study.arms if arm.status == "dropped"]
+    said = (
+        f"Not trained any more once it was clear that they would not win: {named(dropped)}."
+        if dropped
+        else "All remedies were trained to the end."
+    )
+    return [
+        Heading("What did each remedy change, and what came of it?"),
+        Paragraph(said),
+        Table(
+            "Fields of the spec that each remedy changes, and the result", ("remedy", "idea", "changes", "result"), rows
+        ),
+    ]
+
+
+def _cost_blocks(study: StudyView) -> list[Block]:
+    ledger, budget = study.ledger, study.budget
+    limits = [
+        *([] if budget.jobs is None else [counted(budget.jobs, "training")]),
+        *([] if budget.seconds is None else [f"{duration(budget.seconds)} of computing"]),
+    ]
+    limited = f" The study's limit was {listed(limits)}." if limits else " The study had no limit."
+    looked = (
+        " The more often images are used to choose, the more the choice suits just these images. That is why looks are "
+        "counted, and why test images are kept for the end."
+    )
+    folds = (
+        f"{counted(study.seeds, 'training')} of each network began it, each with a seed of its own. "
+        + (
+            "Each seed trains on another part of the images and is validated on the rest, so that the choice does not "
+            "depend on one split."
+            if study.splits == "resampled"
+            else "All of them train on the same images and are validated on the same ones."
+        )
+        + " The unchanged network and every remedy have the same seeds and images, so that only the remedy differs."
+    )
+    return [
+        Heading("What did it cost, and how was it measured?"),
+        Paragraph(f"{cost_of(study)}{limited}"),
+        Paragraph(folds if study.kind == "remedies" else _sizes_told(study)),
+        Table(
+            "Looks at labels",
+            ("labels of", "looks"),
+            (("validation images", f"{ledger.validation_reads:,}"), ("test images", f"{ledger.test_reads:,}")),
+            (),
+            (1,),
+        ),
+        Paragraph(looked.strip()),
+    ]
+
+
+def _sizes_told(study: StudyView) -> str:
+    """How a learning curve was measured."""
+    splits = (
+        "Each seed trains on another part of the images and is validated on the rest, which is the same for every "
+        "number of images."
+        if study.splits == "resampled"
+        else "All of them are validated on the same images."
+    )
+    return (
+        f"Each number of images was trained {study.seeds} times, each with a seed of its own. A larger number has all "
+        f"images of the smaller ones, and each class its share of them. {splits}"
+    )
+
+
+def _again_blocks(report: StudyReportView) -> list[Block]:
+    blocks: list[Block] = [Heading("How do I do it again?")]
+    if report.winning_spec is not None:
+        blocks.append(Paragraph(f"{WINNER_FILE} is the chosen spec, whole, with all its defaults."))
+    return blocks + [Listing(command.what, script_of(command), "sh") for command in report.commands]

@@ -1,0 +1,135 @@
+"""The part of a report that shows courses: learning curves epoch by epoch, and errors by the number of images."""
+
+from collections.abc import Sequence
+
+from analysis.reports.charts import Figure, curve_chart, epochs_axis, figures_axis, sizes_chart
+from analysis.reports.comparisons import arms_in_order, shown_name
+from analysis.reports.document import Block, Heading, Panel, Panels, Paragraph, Table
+from analysis.reports.figures import loss as loss_text
+from heldout.markup import Markup, joined
+from heldout.views.study import StudyView
+from heldout.views.study_report import EpochBandView, ReportArmView, StudyReportView
+from heldout.words import NONE, percent
+
+# Title, factor from figures to written numbers, and the figures of training and of validation.
+MEASURES: tuple[tuple[str, float, Figure, Figure], ...] = (
+    ("right answers, %, by epoch", 100.0, lambda point: point.train_accuracy, lambda point: point.validation_accuracy),
+    ("loss, by epoch", 1.0, lambda point: point.train_loss, lambda point: point.validation_loss),
+)
+
+
+def course_blocks(report: StudyReportView) -> list[Block]:
+    """A chart of accuracy and one of loss for each arm, on the same scales, and a table."""
+    curves = [arm.curve for arm in report.arms]
+    x = epochs_axis(curves)
+    scales = [figures_axis(curves, (train, validation)) for *_, train, validation in MEASURES]
+    if not any(scales):
+        return []
+    told = {arm.name: arm for arm in report.arms}
+    arms = [(shown_name(report, arm), told[arm.name]) for arm in (report.study.arms[0], *arms_in_order(report))]
+    panels = []
+    for name, arm in arms:
+        charts = [
+            curve_chart(arm.curve, x, y, train, validation, title=title, factor=factor)
+            for (title, factor, train, validation), y in zip(MEASURES, scales, strict=True)
+            if y is not None and arm.curve
+        ]
+        if charts:
+            panels.append(Panel(name, joined(*charts)))
+    return [
+        Heading("How did the trainings go?"),
+        Paragraph(
+            "From left to right, epoch by epoch. Dashed: training images. Solid: validation images. The line is the "
+            "mean of all trainings of a remedy, the band around it reaches from the lowest to the highest of them. "
+            "Where a solid line turns back while the dashed one goes on, the network learns its training images by "
+            "heart. The first epochs may lie outside of the picture.",
+            is_hint=True,
+            in_markdown="",
+        ),
+        Panels(panels),
+        Table(
+            "The best epoch by validation loss and the last one; means over the trainings",
+            ("remedy", "epoch", "training", "validation", "training loss", "validation loss", "trainings"),
+            [row for name, arm in arms for row in _rows_of(name, arm)],
+            (),
+            range(1, 7),
+        ),
+    ]
+
+
+def size_blocks(study: StudyView) -> list[Block]:
+    """The error at each number of training images, and the forecast."""
+    heading = Heading("What do more training images bring?")
+    if not study.sizes:
+        return [heading, Paragraph("Nothing has been measured yet.")]
+    rows = [
+        (f"{one.images:,} images", percent(one.error), _range(one.interval), loss_text(one.loss), "measured")
+        for one in study.sizes
+    ]
+    if study.forecast is not None:
+        one = study.forecast
+        rows.append((f"{one.images:,} images", percent(one.error), _range(one.interval), NONE, "forecast"))
+    blocks: list[Block] = [
+        heading,
+        Paragraph(
+            "Each dot is the share of unseen images that are answered wrongly, by networks that were trained on so "
+            "many images; the upright line is where the true share very likely lies. The distance to the right is "
+            "the same for every doubling. "
+            + (
+                "The hollow dot is a forecast, no measurement."
+                if study.forecast is not None
+                else f"There is no forecast: {_no_forecast(study)}."
+            ),
+            is_hint=True,
+            in_markdown="" if study.forecast is not None else f"There is no forecast: {_no_forecast(study)}.",
+        ),
+        Panels([Panel("", _sizes_picture(study))]),
+        Table(
+            "Wrong answers on unseen images",
+            ("trained on", "wrong answers", "very likely between", "loss", "how"),
+            rows,
+            (),
+            (1, 2, 3),
+        ),
+    ]
+    return blocks
+
+
+def _no_forecast(study: StudyView) -> str:
+    return (study.no_forecast or "it is not known yet").rstrip(".")
+
+
+def _sizes_picture(study: StudyView) -> Markup:
+    return sizes_chart(study.sizes or [], study.forecast, title="wrong answers, %, by training images")
+
+
+def _range(bounds: tuple[float, float] | None) -> str:
+    return NONE if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}"
+
+
+def _rows_of(name: str, arm: ReportArmView) -> list[tuple[str, ...]]:
+    """Best and last epoch; one row where they are the same."""
+    if not arm.curve:
+        return []
+    measured = [point for point in arm.curve if point.validation_loss is not None]
+    best = min(measured, key=_mean_validation_loss, default=arm.curve[-1])
+    points: Sequence[EpochBandView] = sorted(
+        {point.epoch: point for point in (best, arm.curve[-1])}.values(), key=lambda point: point.epoch
+    )
+    return [
+        (
+            name,
+            f"{point.epoch:,}{' (best)' if point is best else ''}",
+            percent(None if point.train_accuracy is None else point.train_accuracy.mean),
+            percent(None if point.validation_accuracy is None else point.validation_accuracy.mean),
+            loss_text(None if point.train_loss is None else point.train_loss.mean),
+            loss_text(None if point.validation_loss is None else point.validation_loss.mean),
+            f"{point.trainings:,}",
+        )
+        for point in points
+    ]
+
+
+def _mean_validation_loss(point: EpochBandView) -> float:
+    assert point.validation_loss is not None
+    return point.validation_loss.mean

@@ -1,0 +1,86 @@
+"""The gap of an arm, term by term, as the mean over its trainings. Pure."""
+
+from collections.abc import Sequence
+from math import sqrt
+from statistics import fmean, stdev
+from typing import get_args
+
+from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode, accuracy_of
+from heldout.diagnosis.gap.term_words import TERM_MEANINGS
+from heldout.statistics.intervals import wilson_interval
+from heldout.statistics.student_t import t_quantile
+from heldout.stored.final import SplitResult
+from heldout.stored.gap import Tally
+from heldout.views.diagnosis import GapBudgetView, TermView
+from heldout.views.study_report import ReportBudgetView
+
+# A term that a training does not have is 0 there, exactly.
+_ABSENT: tuple[float, Bounds | None] = (0.0, (0.0, 0.0))
+
+
+def mean_budget(arm: str, gaps: Sequence[Gap]) -> ReportBudgetView:
+    """Means of the terms over an arm's trainings: they add up as those of each training do.
+
+    Args:
+        gaps: of each training, at least one, measured on the same test images.
+    """
+    validations = [gap.validation for gap in gaps if gap.validation is not None]
+    view = GapBudgetView(
+        train=_level([gap.train for gap in gaps]),
+        validation=_level(validations) if len(validations) == len(gaps) else None,
+        test=_level([gap.test for gap in gaps]),
+        terms=[_mean_term(code, gaps) for code in get_args(TermCode) if any(gap.term(code) for gap in gaps)],
+    )
+    return ReportBudgetView.of(arm, None, view, trainings=len(gaps))
+
+
+def _mean_term(code: TermCode, gaps: Sequence[Gap]) -> TermView:
+    terms = [gap.term(code) for gap in gaps]
+    accuracy, accuracy_interval = _mean([_accuracy(term) for term in terms])
+    loss, loss_interval = _mean([_loss(term) for term in terms])
+    return TermView(
+        code=code,
+        accuracy=accuracy,
+        accuracy_interval=accuracy_interval,
+        loss=loss,
+        loss_interval=loss_interval,
+        how="measured",
+        finding=None,
+        explanation=TERM_MEANINGS[code],
+    )
+
+
+def _accuracy(term: Term | None) -> tuple[float, Bounds | None]:
+    return _ABSENT if term is None else (term.accuracy, term.accuracy_interval)
+
+
+def _loss(term: Term | None) -> tuple[float, Bounds | None]:
+    return _ABSENT if term is None else (term.loss, term.loss_interval)
+
+
+def _mean(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:
+    """The mean of one term's figures, and a 95% interval that is rather too wide than too narrow.
+
+    All trainings are measured on the same test images, which more trainings do not make more: so the reach of the
+    interval does not fall with their number, and what differs between the trainings comes on top, in squares.
+    """
+    values = [value for value, _ in parts]
+    mean, known = fmean(values), [bounds for _, bounds in parts if bounds is not None]
+    if len(known) < len(parts):
+        return mean, None
+    between = 0.0
+    if len(values) > 1:
+        between = t_quantile(0.975, len(values) - 1) * stdev(values) / sqrt(len(values))
+    low, high = (fmean(bounds[side] for bounds in known) for side in (0, 1))
+    return mean, (mean - sqrt((mean - low) ** 2 + between**2), mean + sqrt((high - mean) ** 2 + between**2))
+
+
+def _level(tallies: Sequence[Tally]) -> SplitResult:
+    """Means; the interval is that of images alone."""
+    bounds = [wilson_interval(tally.correct, tally.count) for tally in tallies]
+    return SplitResult(
+        loss=fmean(tally.loss for tally in tallies),
+        accuracy=fmean(accuracy_of(tally) for tally in tallies),
+        count=round(fmean(tally.count for tally in tallies)),
+        interval=(fmean(low for low, _ in bounds), fmean(high for _, high in bounds)),
+    )

@@ -1,0 +1,194 @@
+"""How long a training takes: the work in its steps, and the seconds that a worker measured for such work. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Any, Literal
+
+from heldout.spec.job import AugmentationSpec, JobSpec
+from heldout.spec.layers import BACKBONE, Layer, NetworkPlan
+
+Work = dict[str, float]
+Precision = Literal["float32", "mixed"]
+
+# FLOPs of a tower's part of a batch's forward pass. With fewer, another tower costs more time than it saves.
+MIN_FLOPS_A_TOWER = 2_000_000
+# Images of a batch that a tower takes. With fewer, the gradients of weights take longer than the images.
+MIN_IMAGES_A_TOWER = 4
+MAX_TOWERS = 16
+# FLOPs of the convolutions of a batch's forward pass, less those below: with fewer, 16 bits gain hardly anything on
+# processors that have units for them. These numbers were measured, and are fixed in a release: bits follow from them.
+MIN_FLOPS_IN_16_BITS = 15_000_000
+# What 16 bits lose, in FLOPs for each output: of activations, and of Keras' batch normalisation, which one tower has.
+FLOPS_LOST_BY_ACTIVATION: Mapping[str, int] = {"relu": 0, "elu": 50, "silu": 110, "tanh": 130, "gelu": 400}
+FLOPS_LOST_BY_NORM = 200
+# Images in a batch of inference mode, in which splits are measured.
+INFERENCE_BATCH_SIZE = 64
+
+# The one activation whose time does not count.
+_CHEAP_ACTIVATION = "relu"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a worker's machine needs for each kind of work, in one tower; with more it takes a share of that.
+
+    training, measuring: seconds a unit, in gradient steps and in inference mode.
+    training_share, measuring_share: of two towers; 1 where the machine has one core.
+    cores: of the worker; files of earlier releases do not say.
+    mixed_training, mixed_measuring: the same in 16 bits; None where the processor has no units for them.
+    """
+
+    training: Mapping[str, float]
+    measuring: Mapping[str, float]
+    training_share: float = 1.0
+    measuring_share: float = 1.0
+    cores: int = 2
+    mixed_training: Mapping[str, float] | None = None
+    mixed_measuring: Mapping[str, float] | None = None
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Speed":
+        return cls(**stored)
+
+
+def automatic_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
+    """How many towers a job has that may choose: one for each core, as long as more of them make its steps faster."""
+    if spec.network.backbone is not None:  # batch normalisation inside it needs whole batches
+        return 1
+    batch = spec.training.batch_size
+    by_work = batch * plan.flops_per_image // MIN_FLOPS_A_TOWER
+    return max(1, min(cores, MAX_TOWERS, by_work, batch // MIN_IMAGES_A_TOWER))
+
+
+def automatic_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
+    """In which floats a job computes that may choose, on a processor with units for bfloat16."""
+    if spec.network.backbone is not None:  # its layers compute in the floats that they were trained in
+        return "float32"
+    activations = {f"block{index + 1}": block.activation for index, block in enumerate(spec.network.blocks)}
+    gained = 0
+    for layer in plan.layers:
+        if "_conv" in layer.name:
+            gained += layer.flops
+        elif "_activation" in layer.name:
+            gained -= prod(layer.shape) * FLOPS_LOST_BY_ACTIVATION[activations[layer.name.partition("_")[0]]]
+        elif "_norm" in layer.name and towers == 1:
+            gained -= prod(layer.shape) * FLOPS_LOST_BY_NORM
+    return "mixed" if spec.training.batch_size * gained >= MIN_FLOPS_IN_16_BITS else "float32"
+
+
+def share_of_towers(of_two: float, towers: int) -> float:
+    """The share of one tower's time that several take, each on a core of its own, where two take `of_two`.
+
+    What two towers do not gain is taken as work that no core can share (Amdahl's law).
+    """
+    alone = max(0.0, 2 * of_two - 1)
+    return alone + (1 - alone) / towers
+
+
+def training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
+    """The work of one whole gradient step, without the forward pass of blocks and backbones that are not trained."""
+    batch, (_, trained) = spec.training.batch_size, _frozen_and_trained(spec, plan)
+    work = _forward_work(spec, plan, trained, batch)
+    # Backward costs twice the forward pass; nobody needs the gradient with respect to what goes into the first layer.
+    first = next(layer for layer in trained if layer.parameters)
+    work["flops"] = 3 * work["flops"] - (0 if first.name == BACKBONE else batch * first.flops)
+    work["parameters"] = sum(layer.parameters for layer in trained)
+    work["dropped"] = batch * sum(prod(layer.shape) for layer in plan.layers if layer.name.endswith("_dropout"))
+    work["changed"] = batch * prod(plan.image) if _resamples_or_shades(spec.augmentation) else 0
+    work["masked"] = batch * prod(plan.image) * _masks(spec)
+    work["averaged"] = plan.parameters if spec.training.ema_decay is not None else 0
+    return work
+
+
+def frozen_work(spec: JobSpec, plan: NetworkPlan) -> Work:
+    """The work of what is not trained in one gradient step: its forward pass, as in inference mode."""
+    frozen, _ = _frozen_and_trained(spec, plan)
+    return _forward_work(spec, plan, frozen, spec.training.batch_size) | {"step": 0.0}
+
+
+def _frozen_and_trained(spec: JobSpec, plan: NetworkPlan) -> tuple[Sequence[Layer], Sequence[Layer]]:
+    blocks = spec.initial.freeze_blocks if spec.initial else 0
+    is_frozen = spec.network.backbone is not None and not spec.network.backbone.trainable
+    count = sum(layer.is_in_first(blocks) or (is_frozen and layer.is_before_blocks) for layer in plan.layers)
+    return plan.layers[:count], plan.layers[count:]
+
+
+def _resamples_or_shades(augmentation: AugmentationSpec | None) -> bool:
+    other = {"fill_mode", "erasing", "erasing_area"}
+    return augmentation is not None and any(augmentation.model_dump(exclude=other).values())
+
+
+def _masks(spec: JobSpec) -> int:
+    """How often each pixel is chosen or blended; a mixed image also has to be gathered."""
+    erases = spec.augmentation is not None and spec.augmentation.erasing > 0
+    mixes = bool(spec.training.mixup or spec.training.cutmix)
+    return erases + 2 * mixes
+
+
+def measuring_work(spec: JobSpec, plan: NetworkPlan) -> Work:
+    """The work of one batch in inference mode."""
+    return _forward_work(spec, plan, plan.layers, INFERENCE_BATCH_SIZE)
+
+
+def _forward_work(spec: JobSpec, plan: NetworkPlan, layers: Sequence[Layer], batch: int) -> Work:
+    is_cheap = all(block.activation == _CHEAP_ACTIVATION for block in spec.network.blocks)
+    convolved = [layer for layer in layers if "_conv" in layer.name]
+    is_first = layers[:1] == plan.layers[:1] and plan.backbone is None
+    first, later = (convolved[:1], convolved[1:]) if is_first else ([], convolved)
+    inside = next((plan.backbone for layer in layers if layer.name == BACKBONE), None)
+    activated = batch * sum(prod(layer.shape) for layer in layers if "_activation" in layer.name)
+    normed = batch * sum(prod(layer.shape) for layer in layers if "_norm" in layer.name)
+    pooled = batch * sum(prod(before.shape) for before, layer in pairwise(layers) if layer.name.endswith("_pool"))
+    return {
+        "step": 1.0,
+        "layers": len(layers) + (inside.layers if inside else 0),
+        "flops": batch * sum(layer.flops for layer in layers),
+        # Few channels go in, so the time goes by the size of what comes out, not by arithmetic.
+        "first_maps": batch * sum(prod(layer.shape) for layer in first),
+        "later_maps": batch * (sum(prod(layer.shape) for layer in later) + (inside.values if inside else 0)),
+        "curved": 0 if is_cheap else activated,
+        "pooled": pooled,
+        "normed": normed,
+    }
+
+
+def seconds_of(work: Work, seconds_a_unit: Mapping[str, float]) -> float:
+    """The time of some work."""
+    return sum(amount * seconds_a_unit.get(kind, 0.0) for kind, amount in work.items())
+
+
+def seconds_per_epoch(
+    spec: JobSpec, plan: NetworkPlan, counts: Mapping[str, int], speed: Speed, towers: int
+) -> float | None:
+    """The expected time of one epoch: training, and measuring the splits in inference mode.
+
+    Args:
+        counts: images in each split; `train_limit` is applied here.
+    Returns:
+        None where the machine was not measured in the precision that the job has.
+    """
+    training: Mapping[str, float] | None = speed.training
+    measuring: Mapping[str, float] | None = speed.measuring
+    if _precision_on(speed, spec, plan, towers) == "mixed":
+        training, measuring = speed.mixed_training, speed.mixed_measuring
+    if training is None or measuring is None:
+        return None
+    limit = spec.training.train_limit
+    train = counts["train"] if limit is None else min(limit, counts["train"])
+    measured = counts["validation"]
+    measured += train if spec.evaluation.train == "every_epoch" else 0
+    measured += counts["test"] if spec.evaluation.test == "every_epoch" else 0
+    step = seconds_of(training_work(spec, plan), training) + seconds_of(frozen_work(spec, plan), measuring)
+    batch = seconds_of(measuring_work(spec, plan), measuring)
+    if towers > 1:
+        step *= share_of_towers(speed.training_share, towers)
+        batch *= share_of_towers(speed.measuring_share, towers)
+    return train / spec.training.batch_size * step + measured / INFERENCE_BATCH_SIZE * batch
+
+
+def _precision_on(speed: Speed, spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
+    if spec.training.precision != "auto":
+        return spec.training.precision
+    return "float32" if speed.mixed_training is None else automatic_precision(spec, plan, towers)

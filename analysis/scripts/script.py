@@ -1,0 +1,218 @@
+"""A Python script that trains a job once more with NumPy and Keras alone, and prints its figures beside the job's.
+
+Pure: from facts of a job to text, by the templates beside this file.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import nan, radians
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
+
+from heldout.spec.dataset import ResizeSpec
+from heldout.spec.job import AugmentationSpec, JobSpec, PlateauSchedule
+from heldout.stored.final import FinalView
+
+SPLIT_CODES = {"train": 1, "validation": 2, "test": 3}
+_LINE = 100
+_IMPORTS = ("argparse", "base64", "hashlib", "json", "os", "sys", "zlib")
+_LEAST_ALPHA = 1e-6  # as `worker/training/mixing.py` has it
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a script reads its data file.
+
+    what: the file, in words. template: has the function `read`. imports: names of Python's own modules that it needs.
+    constants: by name a comment and the content, which the script holds compressed.
+    """
+
+    what: str
+    template: str
+    resize: ResizeSpec | None = None
+    imports: tuple[str, ...] = ()
+    needs_pillow: bool = False
+    constants: Mapping[str, tuple[str, bytes]] = field(default_factory=dict)
+
+    @property
+    def code(self) -> str:
+        return TEMPLATES.get_template(self.template).render(reader=self)
+
+
+def of_arrays(what: str) -> Reader:
+    """Reads an .npz of images and labels."""
+    return Reader(what, "read_arrays.py.jinja")
+
+
+def of_table(what: str) -> Reader:
+    """Reads a table of whole numbers: the pixels of an image, then its label."""
+    return Reader(what, "read_table.py.jinja")
+
+
+def of_folders(what: str, names: Sequence[str], labels: NDArray[np.int32], resize: ResizeSpec | None) -> Reader:
+    """Reads image files out of a zip or tar.
+
+    names, labels: (images,) paths in the archive and classes, in the order of the dataset.
+    """
+    return Reader(
+        what,
+        "read_folders.py.jinja",
+        resize,
+        imports=("io", "tarfile", "unicodedata", "zipfile"),
+        needs_pillow=True,
+        constants={
+            "NAMES": ("The path of each image in the archive.", "\n".join(names).encode()),
+            "LABELS": ("The class of each image, as a place in CLASSES.", labels.astype("<u2").tobytes()),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class FirstWeights:
+    """Where a job's first weights come from. source: id of a job or a model; taken: names of the layers."""
+
+    source: str
+    taken: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A training that something else has ended than the rules that the script has.
+
+    epochs: how many whole ones there were. why: in words. by_guard: whether the guard against overfitting did it.
+    """
+
+    epochs: int
+    why: str
+    by_guard: bool = False
+
+
+@dataclass(frozen=True)
+class ScriptFacts:
+    """What a script is made of.
+
+    splits: for each split that the job uses the positions of its images in the dataset, int64.
+    images: how many the dataset has. digests: of the splits that are the dataset's own, as its row has them.
+    shape: (height, width, channels). reader: what the data file is, and how it is read.
+    ended: where something else than the script's own rules has ended the training.
+    """
+
+    job_id: str
+    job_name: str
+    spec: JobSpec
+    classes: Sequence[str]
+    shape: Sequence[int]
+    value_range: Sequence[float]
+    splits: Mapping[str, NDArray[np.int64]]
+    images: int
+    digests: Mapping[str, str]
+    final: FinalView | None
+    reader: Reader
+    initial: FirstWeights | None = None
+    ended: Ended | None = None
+
+
+@dataclass(frozen=True)
+class _Best:
+    """Which epoch is the best one, and what follows.
+
+    figure: `loss` or `accuracy`. patience: epochs without a better one that end the training; None where none do.
+    """
+
+    figure: str
+    min_delta: float
+    patience: int | None
+    is_kept: bool
+
+
+def script_of(facts: ScriptFacts) -> str:
+    """The script."""
+    spec, training = facts.spec, facts.spec.training
+    assert training.seed is not None, "the API completes every spec"
+    seeds = np.random.default_rng([training.seed, 0])  # drawn from as `worker/training/network.py` does
+    augmentation = spec.augmentation or AugmentationSpec()
+    mixes = bool(training.mixup or training.cutmix)
+    return TEMPLATES.get_template("train.py.jinja").render(
+        facts=facts,
+        spec=spec,
+        training=training,
+        network=spec.network,
+        augmentation=augmentation,
+        reader=facts.reader,
+        initial=facts.initial,
+        ended=facts.ended,
+        job_name="".join(each if each.isprintable() and each not in '"\\' else "?" for each in facts.job_name),
+        imports=sorted({*_IMPORTS, *facts.reader.imports}),
+        codes=_codes(facts),
+        figures=_figures(facts.final),
+        next_seed=partial(seeds.integers, 2**31),
+        frozen=tuple(f"block{number}_" for number in range(1, spec.initial.freeze_blocks + 1)) if spec.initial else (),
+        moves=any(getattr(augmentation, name) for name in _MOVES),
+        shades=bool(augmentation.contrast or augmentation.brightness),
+        mixes=mixes,
+        alpha=max(training.mixup or training.cutmix, _LEAST_ALPHA),
+        by_shares=bool(training.label_smoothing) or mixes,
+        averages=training.ema_decay is not None,
+        plateau=isinstance(training.schedule, PlateauSchedule),
+        best=_best_of(spec, facts.ended),
+    )
+
+
+# Changes that bring pixels to other places.
+_MOVES = ("rotation_degrees", "width_shift", "height_shift", "zoom", "horizontal_flip", "vertical_flip")
+
+
+def _codes(facts: ScriptFacts) -> bytes:
+    codes = np.zeros(facts.images, np.uint8)
+    for split, positions in facts.splits.items():
+        codes[positions] = SPLIT_CODES[split]
+    return codes.tobytes()
+
+
+def _figures(final: FinalView | None) -> str:
+    results = {split: getattr(final, split, None) for split in SPLIT_CODES}
+    figures = {
+        split: {"loss": nan if result.loss is None else result.loss, "accuracy": result.accuracy}
+        for split, result in results.items()
+        if result is not None
+    }
+    return repr(figures).replace("nan", 'float("nan")') if figures else ""
+
+
+def _best_of(spec: JobSpec, ended: Ended | None) -> _Best | None:
+    """Whose weights are kept, if not those of the last epoch, and what ends the training."""
+    early = spec.training.early_stopping
+    restores = spec.training.on_overfit == "stop_and_restore"
+    if restores and (early is None or (ended is not None and ended.by_guard)):
+        return _Best("loss", 0.0, None, is_kept=True)
+    if early is None:
+        return None
+    # Where something else has ended it, patience has not run out before.
+    return _Best(early.monitor.removeprefix("validation_"), early.min_delta, early.patience, early.restore_best)
+
+
+def _as_json(value: Sequence[str] | Mapping[str, float]) -> str:
+    return json.dumps(dict(value) if isinstance(value, Mapping) else list(value))
+
+
+def _packed(content: bytes) -> str:
+    """Lines of a text that holds the content compressed."""
+    packed = base64.b64encode(zlib.compress(content, 9)).decode()
+    return "\n".join(f'    "{packed[first : first + _LINE]}"' for first in range(0, len(packed), _LINE))
+
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters |= {"dict": dict, "json": _as_json, "packed": _packed, "radians": radians, "tuple": tuple}

@@ -1,0 +1,51 @@
+"""A study's arms as they are answered. Pure."""
+
+from collections.abc import Mapping
+
+from analysis.studies import wording
+from analysis.studies.figures import difference_view, train_figures, validation_figures
+from analysis.studies.progress import Progress
+from analysis.studies.state import Arm, Purpose, Run, RunKey, StudyState
+from heldout.studies.spec import BASE_ARM
+from heldout.views.study import ArmStatus, ArmView
+
+
+def arm_views(
+    state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run], *, ended: bool
+) -> tuple[ArmView, ...]:
+    """All arms as far as they have come. `ended`: whether the race is decided."""
+    views = []
+    for arm in state.arms:
+        is_base = arm.name == BASE_ARM
+        look = progress.final if is_base else progress.looks.get(arm.name)
+        runs = look.scores[arm.name] if look is not None else ()
+        goes_on = is_base or arm.name in progress.racing
+        status: ArmStatus = "dropped" if not goes_on else "finished" if ended else "racing"
+        keys = (key for key in by_key if key.arm == arm.name and key.purpose is Purpose.RACE)
+        views.append(
+            ArmView(
+                name=arm.name,
+                patch=dict(patch_of(state, progress, arm.name)),
+                status=status,
+                jobs=[by_key[key].job for key in sorted(keys, key=lambda key: key.seed)],
+                seeds=len(runs),
+                train=train_figures(runs) if runs else None,
+                validation=validation_figures(runs, state.folds) if runs else None,
+                difference=None if is_base or look is None else difference_view(look.comparisons[arm.name], look.error),
+                why=_why(arm, progress),
+            )
+        )
+    return tuple(views)
+
+
+def _why(arm: Arm, progress: Progress) -> str | None:
+    """Why it was dropped, and what is to be known of its figures."""
+    said = [progress.why[arm.name]] if arm.name in progress.why else []
+    said += [wording.flattered()] if arm.chooses_alone and arm.name in progress.looks else []
+    return " ".join(said) or None
+
+
+def patch_of(state: StudyState, progress: Progress, name: str) -> Mapping[str, object]:
+    """An arm's patch: of a search, the one that it has chosen, if it has."""
+    chosen = progress.patches.get(name)
+    return next(arm.patch for arm in state.arms if arm.name == name) if chosen is None else chosen

@@ -1,0 +1,188 @@
+"""How sure a mean over images and trainings is, and a difference between two arms. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite, sqrt
+from statistics import NormalDist, median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.statistics.student_t import t_quantile
+
+# How the noise of all arms counts beside an arm's own: with the weight of so many degrees of freedom in its variance,
+# and with so many more degrees of freedom in all. Found by simulation (docs/explanation/studies.md).
+OTHERS_WEIGHT = 2
+OTHERS_DEGREES = 1
+# One image of two answers that differ, half of it each way, so that no difference of accuracies is known exactly.
+PSEUDO_IMAGES = 1.0
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean over images and trainings, and what its uncertainty is made of. Variances are squares of its unit.
+
+    run_variance: of the means of single trainings, with trainings − 1 degrees of freedom; 0 for one training.
+    image_noise: the part of it that comes from the images of one training.
+    lasting_image_noise: variance of the mean that comes from the images, and that more trainings do not lessen.
+    folds: into how many parts train and validation are cut; None where all trainings are measured on the same images.
+    """
+
+    mean: float
+    trainings: int
+    images: int
+    run_variance: float
+    image_noise: float
+    lasting_image_noise: float
+    folds: int | None = None
+
+    @property
+    def degrees(self) -> int:
+        """Degrees of freedom of the variance between trainings."""
+        return self.trainings - 1
+
+
+@dataclass(frozen=True)
+class RunNoise:
+    """A variance between trainings, and with how many degrees of freedom it is known."""
+
+    variance: float
+    degrees: float
+
+
+def crossed(values: NDArray[np.float64], *, binary: bool = False) -> Spread:
+    """The spread of a mean over images that every training is measured on.
+
+    Args:
+        values: (trainings, images), at least 1 × 2.
+        binary: whether they are answers, right or wrong, or differences of such.
+    Source: the two-way layout without replication, e.g. Scheffé 1959, The Analysis of Variance, chapter 4.
+    """
+    trainings, images = values.shape
+    by_training, by_image, mean = values.mean(axis=1), values.mean(axis=0), float(values.mean())
+    mean_square_images = trainings * float(np.sum((by_image - mean) ** 2)) / (images - 1)
+    if trainings > 1:
+        rest = values - by_training[:, None] - by_image[None, :] + mean
+        mean_square_rest = float(np.sum(rest**2)) / ((trainings - 1) * (images - 1))
+    else:
+        mean_square_rest = mean_square_images
+    return Spread(
+        mean,
+        trainings,
+        images,
+        run_variance=float(by_training.var(ddof=1)) if trainings > 1 else 0.0,
+        image_noise=mean_square_rest / images,
+        lasting_image_noise=(mean_square_images - mean_square_rest) / (trainings * images) + _pseudo(binary, images),
+    )
+
+
+def folded(values: Sequence[NDArray[np.float64]], folds: int, *, binary: bool = False) -> Spread:
+    """The spread of a mean over trainings that are each measured on a fold of their own, until all folds were taken.
+
+    Args:
+        values: for each training (images of its fold,), at least 2 each.
+        folds: into how many parts train and validation are cut.
+        binary: whether they are answers, right or wrong, or differences of such.
+    Source: Nadeau and Bengio 2003, Machine Learning 52(3), the corrected resampled t-test.
+    """
+    by_training = np.asarray([float(part.mean()) for part in values])
+    images = sum(len(part) for part in values)
+    return Spread(
+        float(by_training.mean()),
+        len(values),
+        images,
+        run_variance=float(by_training.var(ddof=1)) if len(values) > 1 else 0.0,
+        image_noise=float(np.mean([part.var(ddof=1) / len(part) for part in values])),
+        lasting_image_noise=_pseudo(binary, images),
+        folds=folds,
+    )
+
+
+def _pseudo(binary: bool, images: int) -> float:
+    """Agresti and Min 2005, Statistics in Medicine 24(5): half an image of each kind keeps few differences honest."""
+    return PSEUDO_IMAGES / images**2 if binary else 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, and all that its interval follows from."""
+
+    spread: Spread
+    noise: RunNoise
+
+    @property
+    def mean(self) -> float:
+        """The middle of every interval."""
+        return self.spread.mean
+
+    def interval(self, error: float = 0.05) -> tuple[float, float]:
+        """Bounds that miss the true mean with probability `error`."""
+        half = self.half_width(error)
+        return self.mean - half, self.mean + half
+
+    def half_width(self, error: float) -> float:
+        """Half of that interval: t for what differs between trainings, z for what differs between images."""
+        return self._half(error, self.noise.degrees, self.spread.trainings, self.spread.lasting_image_noise)
+
+    def expected_half_width(self, error: float, trainings: int, image_factor: float = 1.0) -> float:
+        """The same after so many trainings, at least 2, on so many times the images."""
+        degrees = self.noise.degrees * (trainings - 1) / max(self.spread.degrees, 1)
+        # A negative part is luck of these images and trainings, and would not stay.
+        lasting = max(self.spread.lasting_image_noise, 0.0)
+        return self._half(error, degrees, trainings, lasting, image_factor)
+
+    def expected_change(self, trainings: int, error: float = 0.05) -> float:
+        """How far the mean may still move until there are so many trainings, if the images stay."""
+        variance = max(self.noise.variance, 0.0) * max(1 / self.spread.trainings - 1 / trainings, 0.0)
+        return _t(1 - error / 2, self.noise.degrees) * sqrt(variance)
+
+    def _half(self, error: float, degrees: float, trainings: int, lasting: float, image_factor: float = 1.0) -> float:
+        spread, share, image_share = self.spread, 1 / trainings, 1 / trainings
+        if spread.folds is not None:
+            share += 1 / (spread.folds - 1)  # training sets of folds overlap, so trainings depend on each other
+            image_share = 1 / min(trainings, spread.folds)  # images of folds do not, until they are measured again
+        between = max(self.noise.variance - spread.image_noise, 0.0) * share
+        images = (lasting + spread.image_noise * image_share) / image_factor
+        t, z = _t(1 - error / 2, degrees), NormalDist().inv_cdf(1 - error / 2)
+        return sqrt(max(t * t * between + z * z * images, 0.0))
+
+
+# A study asks for the same few quantiles again and again, also in a transaction.
+_t = lru_cache(maxsize=4096)(t_quantile)
+
+
+def own_noise(spread: Spread) -> RunNoise:
+    """The noise between an arm's trainings, from them alone. Of a single training nothing is known: 0."""
+    return RunNoise(spread.run_variance, max(spread.degrees, 1))
+
+
+def shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
+    """For each of several arms that are compared with one base: its noise between trainings, helped by the others'.
+
+    The variances s² of few trainings scatter widely: each becomes (d0 s0² + d s²) / (d0 + d), where s0² is the usual
+    one among all arms. None becomes smaller by that, since then the interval of an arm that is noisier than the others
+    would miss too often. s0² comes from the median, and of two arms from the smaller variance, so that a remedy which
+    ruins some of its trainings does not make the others look noisy.
+
+    Args:
+        spreads: of differences to the same base, in one measure.
+    Source: the form is that of Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3(1); d0 is
+        fixed, since few arms cannot tell it.
+    """
+    known = [spread for spread in spreads if spread.degrees > 0 and isfinite(spread.run_variance)]
+    if len(known) < 2:
+        return [own_noise(spread) for spread in spreads]
+    seen = [spread.run_variance / _median_of_variance(spread.degrees) for spread in known]
+    usual = min(seen) if len(seen) == 2 else median(seen)
+    noises = []
+    for spread in spreads:
+        own = spread.run_variance
+        shared = (OTHERS_WEIGHT * usual + spread.degrees * own) / (OTHERS_WEIGHT + spread.degrees)
+        noises.append(RunNoise(max(shared, own), spread.degrees + OTHERS_DEGREES))
+    return noises
+
+
+def _median_of_variance(degrees: int) -> float:
+    """The median of a variance whose mean is 1 (Wilson and Hilferty 1931, PNAS 17(12))."""
+    return (1 - 2 / (9 * degrees)) ** 3

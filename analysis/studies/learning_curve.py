@@ -1,0 +1,120 @@
+"""A learning curve: the same spec trained on more and more images, and what twice as many should bring. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from analysis.studies import curve_words
+from analysis.studies.figures import train_figures, validation_figures
+from analysis.studies.forecasting import MIN_SIZES, NoForecast, Size, forecast, intervals
+from analysis.studies.planning import curve_keys
+from analysis.studies.state import NextSteps, Run, RunKey, Scores, StudyState
+from heldout.lifecycle.job import TERMINAL, JobStatus
+from heldout.studies.spec import BASE_ARM
+from heldout.views.study import ArmView, CurvePointView, ForecastView
+
+# The forecast is for so many times the images of the largest size.
+FORECAST_TIMES = 2
+
+
+def curve_steps(state: StudyState, runs: Sequence[Run]) -> NextSteps:
+    """Train every size with every seed; at the end, say the errors and what follows from them.
+
+    A size with a training that has failed is left out.
+    """
+    if len(state.sizes) < MIN_SIZES:
+        return NextSteps("failed", error=("too_few_images", curve_words.too_few_images(state.train_images)))
+    keys = {images: curve_keys(state, images) for images in state.sizes}
+    wanted = sum(len(of_size) for of_size in keys.values())
+    if state.max_jobs is not None and wanted > state.max_jobs:
+        detail = f"A curve of {len(keys)} sizes and {state.seeds} seeds takes {wanted} trainings; "
+        return NextSteps("failed", error=("budget_too_small", f"{detail}the budget allows {state.max_jobs}."))
+    by_key = {run.key: run for run in runs}
+    missing = tuple(key for of_size in keys.values() for key in of_size if key not in by_key)
+    measured = {images: scores for images in keys if (scores := _scores(keys[images], by_key))}
+    sizes = _size_views(measured, {images: [by_key[key].job for key in keys[images]] for images in measured})
+    is_over = not missing and all(run.status in TERMINAL for run in runs)
+    arms = (_base_view(state, measured, keys, by_key, ended=is_over),)
+    if not is_over:
+        return NextSteps("running", submit=missing, planned=wanted, arms=arms, sizes=sizes)
+    if not measured:
+        detail = f"No size was trained with all seeds. {curve_words.failed(by_key.values())}"
+        return NextSteps("failed", arms=arms, error=("no_size_trained", detail))
+    view, why = _forecast(state, measured, by_key)
+    return NextSteps("succeeded", planned=wanted, arms=arms, sizes=sizes, forecast=view, no_forecast=why)
+
+
+def _forecast(
+    state: StudyState, measured: Mapping[int, Sequence[Scores]], by_key: Mapping[RunKey, Run]
+) -> tuple[ForecastView | None, str | None]:
+    """The forecast, or why there is none."""
+    if state.sizes[-1] not in measured:
+        return None, f"The largest size was not measured. {curve_words.failed(by_key.values())}"
+    sizes = [_size(images, scores) for images, scores in measured.items()]
+    found = forecast(sizes, FORECAST_TIMES * state.sizes[-1])
+    if isinstance(found, NoForecast):
+        return None, curve_words.no_forecast(found, sizes)
+    now = float(np.mean(sizes[-1].errors))
+    return (
+        ForecastView(
+            images=found.images,
+            error=found.error,
+            interval=found.interval,
+            method=found.method,
+            explanation=curve_words.forecast(found, now),
+        ),
+        None,
+    )
+
+
+def _size(images: int, scores: Sequence[Scores]) -> Size:
+    errors = tuple(1 - float(one.right.mean()) for one in scores)
+    different = len(np.unique(np.concatenate([one.images for one in scores])))
+    return Size(images, errors, min(len(one.images) for one in scores), different)
+
+
+def _size_views(
+    measured: Mapping[int, Sequence[Scores]], jobs: Mapping[int, Sequence[str]]
+) -> tuple[CurvePointView, ...]:
+    sizes = [_size(images, scores) for images, scores in measured.items()]
+    return tuple(
+        CurvePointView(
+            images=size.images,
+            error=float(np.mean(size.errors)),
+            interval=bounds,
+            loss=float(np.mean([one.losses.mean(dtype=np.float64) for one in measured[size.images]])),
+            jobs=list(jobs[size.images]),
+        )
+        for size, bounds in zip(sizes, intervals(sizes) if sizes else (), strict=True)
+    )
+
+
+def _base_view(
+    state: StudyState,
+    measured: Mapping[int, Sequence[Scores]],
+    keys: Mapping[int, Sequence[RunKey]],
+    by_key: Mapping[RunKey, Run],
+    *,
+    ended: bool,
+) -> ArmView:
+    """The spec as it is: trained on all images."""
+    largest = state.sizes[-1]
+    scores = measured.get(largest, ())
+    return ArmView(
+        name=BASE_ARM,
+        patch={},
+        status="finished" if ended else "racing",
+        jobs=[by_key[key].job for key in keys[largest] if key in by_key],
+        seeds=len(scores),
+        train=train_figures(scores) if scores else None,
+        validation=validation_figures(scores, state.folds) if scores else None,
+        difference=None,
+        why=None,
+    )
+
+
+def _scores(keys: Sequence[RunKey], by_key: Mapping[RunKey, Run]) -> tuple[Scores, ...]:
+    """Of a size whose trainings have all succeeded; else nothing."""
+    runs = [by_key[key] for key in keys if key in by_key]
+    found = tuple(run.scores for run in runs if run.scores is not None and run.status is JobStatus.SUCCEEDED)
+    return found if len(found) == len(keys) else ()

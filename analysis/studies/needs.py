@@ -1,0 +1,74 @@
+"""What would make an answer possible: more seeds, or more validation images. Pure."""
+
+from collections.abc import Callable
+from math import ceil
+
+from analysis.studies.comparing import Comparison, GainUnit
+from analysis.studies.standing import DOUBT_ERROR, MEASURES, estimate, mean_benefit, relevant
+from heldout.views.study import NeedsView
+
+# More than these nobody would train or collect: it would not help.
+MOST_SEEDS = 40
+MOST_IMAGES = 100_000
+
+
+def needs_of(comparison: Comparison, unit: GainUnit, error: float, validation_images: int) -> NeedsView:
+    """What would tell whether an arm is a cure, if it differs from the base as much as it seems to.
+
+    Args:
+        comparison: with the base.
+        error: how often an interval may miss that proves a cure.
+        validation_images: of one training.
+    Returns:
+        more seeds alone where they are enough, else more images alone, else both together; nothing where the
+        difference is too small for that.
+    """
+    have = comparison.loss.spread.trainings
+
+    def tells(seeds: int, images: int) -> bool:
+        return would_tell(comparison, unit, error, max(have + seeds, 2), 1 + images / validation_images)
+
+    seeds = _fewest(lambda more: tells(more, 0), MOST_SEEDS)
+    if seeds is not None:
+        return NeedsView(seeds=seeds)
+    images = _fewest(lambda more: tells(0, more), MOST_IMAGES)
+    if images is not None:
+        return NeedsView(images=_rounded(images))
+    images = _fewest(lambda more: tells(MOST_SEEDS // 2, more), MOST_IMAGES)
+    return NeedsView() if images is None else NeedsView(seeds=MOST_SEEDS // 2, images=_rounded(images))
+
+
+def would_tell(comparison: Comparison, unit: GainUnit, error: float, trainings: int, image_factor: float = 1.0) -> bool:
+    """Whether intervals would be narrow enough to prove a benefit in one measure, or too little of it in both.
+
+    Args:
+        error: how often an interval may miss that proves a cure.
+        trainings, image_factor: so many trainings, on so many times the images.
+    """
+    too_little = []
+    for measure in MEASURES:
+        difference, mean = estimate(comparison, measure), mean_benefit(comparison, measure)
+        if difference.expected_half_width(error, trainings, image_factor) < mean:
+            return True
+        doubt = difference.expected_half_width(DOUBT_ERROR, trainings, image_factor)
+        too_little.append(doubt < relevant(measure, unit) - mean)
+    return all(too_little)
+
+
+def _fewest(suffices: Callable[[int], bool], most: int) -> int | None:
+    """The smallest whole number from 1 that suffices, if larger ones always do; None where `most` does not."""
+    low, high = 0, 1
+    while not suffices(high):
+        low, high = high, 2 * high
+        if low >= most:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if suffices(middle) else (middle, high)
+    return high
+
+
+def _rounded(count: int) -> int:
+    """Up to two digits: more would claim too much."""
+    unit: int = 10 ** max(len(str(count)) - 2, 0)
+    return ceil(count / unit) * unit

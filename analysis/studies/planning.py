@@ -1,0 +1,79 @@
+"""Which trainings a study has at each of its looks, and what its budget allows. Pure."""
+
+from collections.abc import Iterable
+from math import ceil
+
+from analysis.studies.state import Arm, Purpose, RunKey, StudyState
+from heldout.studies.spec import BASE_ARM
+
+# Sizes of the looks, in seeds of the first one: of three seeds they are 3, 5 and 8.
+LOOK_GROWTH = (1, 5 / 3, 8 / 3)
+# The error that all looks together may make, spent in advance: by how many looks there can be. Most of it is left for
+# the last one, which knows most; the first one names no winner where there are others.
+LOOK_ERRORS = {1: (0.05,), 2: (0.015, 0.035), 3: (0.005, 0.01, 0.035)}
+# Trainings by which each candidate of a search is judged.
+TUNE_SEEDS = 2
+# The refit of a winner is one training of the budget.
+REFITS = 1
+
+
+def seeds_of_looks(state: StudyState) -> tuple[int, ...]:
+    """How many seeds each look has; only those looks that the budget leaves room for, if a single remedy remains."""
+    sizes = tuple(ceil(growth * state.seeds - 1e-9) for growth in LOOK_GROWTH)
+    if state.max_jobs is None:
+        return sizes
+    room = state.max_jobs - jobs_of_first_look(state) - REFITS
+    return sizes[:1] + tuple(size for size in sizes[1:] if 2 * (size - sizes[0]) <= room)
+
+
+def has_fewer_looks(state: StudyState) -> bool:
+    """Whether the budget leaves room for fewer looks than there would be."""
+    return len(seeds_of_looks(state)) < len(LOOK_GROWTH)
+
+
+def errors_of_looks(state: StudyState) -> tuple[float, ...]:
+    """How often all the intervals of each look together may miss."""
+    return LOOK_ERRORS[len(seeds_of_looks(state))]
+
+
+def jobs_of_first_look(state: StudyState) -> int:
+    """Trainings until all arms can be compared, searches included."""
+    return len(state.arms) * state.seeds + sum(len(tune_keys(state, arm)) for arm in state.arms)
+
+
+def most_jobs(state: StudyState) -> int:
+    """Trainings at most: as many as the last look has if no arm is dropped, and the refit."""
+    if state.kind == "learning_curve":
+        return len(state.sizes) * state.seeds
+    last = seeds_of_looks(state)[-1]
+    jobs = jobs_of_first_look(state) + len(state.arms) * (last - state.seeds) + REFITS
+    return jobs if state.max_jobs is None else min(jobs, state.max_jobs)
+
+
+def comparisons(state: StudyState) -> int:
+    """How many chances there are to name a cure wrongly: two measures of each remedy and each candidate of a search."""
+    return 2 * sum(max(len(arm.candidates), 1) for arm in state.arms if arm.name != BASE_ARM)
+
+
+def race_keys(state: StudyState, arm: str, seeds: Iterable[int]) -> list[RunKey]:
+    """An arm's trainings that are compared with other arms'."""
+    return [_key(state, arm, Purpose.RACE, seed) for seed in seeds]
+
+
+def tune_keys(state: StudyState, arm: Arm) -> list[RunKey]:
+    """Trainings of a search, on seeds that no comparison uses, nor their folds where there are enough; else none."""
+    first = ceil(LOOK_GROWTH[-1] * state.seeds - 1e-9)
+    seeds = range(first, first + TUNE_SEEDS)
+    variants = range(len(arm.candidates))
+    return [_key(state, arm.name, Purpose.TUNE, seed, variant) for variant in variants for seed in seeds]
+
+
+def curve_keys(state: StudyState, images: int) -> list[RunKey]:
+    """The trainings of a learning curve on so many images."""
+    return [_key(state, BASE_ARM, Purpose.RACE, seed, images) for seed in range(state.seeds)]
+
+
+def _key(state: StudyState, arm: str, purpose: Purpose, seed: int, variant: int = 0) -> RunKey:
+    if state.folds is None:
+        return RunKey(arm, purpose, seed, variant=variant)
+    return RunKey(arm, purpose, seed, seed % state.folds, seed // state.folds, variant)

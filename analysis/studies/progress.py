@@ -1,0 +1,235 @@
+"""Follows a study's race from its first look to where a training is missing, or to where it is decided. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from analysis.studies import wording
+from analysis.studies.conclusion import gap_is_smaller
+from analysis.studies.planning import (
+    REFITS,
+    comparisons,
+    errors_of_looks,
+    has_fewer_looks,
+    jobs_of_first_look,
+    race_keys,
+    seeds_of_looks,
+    tune_keys,
+)
+from analysis.studies.racing import DropReason, Look, can_be_settled, cures, drops, leader, look_at
+from analysis.studies.standing import Standing
+from analysis.studies.state import Arm, Purpose, Run, RunKey, Scores, StudyState
+from heldout.lifecycle.job import TERMINAL, JobStatus
+from heldout.studies.spec import BASE_ARM
+
+NO_ROOM = "The budget had no room for more seeds."
+
+
+@dataclass
+class Progress:
+    """How far a race has come.
+
+    racing: arms that go on, the base not among them. why: of each other arm, why it does not go on.
+    looks: the last look that each arm took part in. final: the last one of all.
+    patches: of searches, the chosen ones. spent: trainings of all looks so far.
+    submit: trainings that are missing. waiting: whether others have not ended. error: why the study has failed.
+    ended_early: why there is no further look, where the race was not decided.
+    """
+
+    racing: list[str]
+    why: dict[str, str] = field(default_factory=dict)
+    looks: dict[str, Look] = field(default_factory=dict)
+    patches: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    final: Look | None = None
+    submit: list[RunKey] = field(default_factory=list)
+    waiting: bool = False
+    ended_early: str | None = None
+    error: tuple[str, str] | None = None
+    spent: int = 0
+
+    def drop(self, name: str, why: str) -> None:
+        """End the race of an arm."""
+        if name in self.racing:
+            self.racing.remove(name)
+            self.why[name] = why
+
+
+def follow(state: StudyState, by_key: Mapping[RunKey, Run]) -> Progress:
+    """Go through the looks until a training is missing or the race is decided."""
+    progress = Progress([arm.name for arm in state.arms if arm.name != BASE_ARM])
+    if state.max_jobs is not None and jobs_of_first_look(state) > state.max_jobs:
+        detail = f"The first look takes {jobs_of_first_look(state)} trainings; the budget allows {state.max_jobs}."
+        progress.error = ("budget_too_small", detail)
+        return progress
+    before = 0
+    for seeds, error in zip(seeds_of_looks(state), errors_of_looks(state), strict=True):
+        if before and not _afford(state, progress, by_key, before, seeds):
+            break
+        untuned = [] if before else _tune(state, progress, by_key)
+        if not _train(state, progress, by_key, before, seeds, untuned):
+            break
+        if not progress.racing:
+            break
+        look = _look(state, progress, by_key, before, seeds, error)
+        _drop(progress, look)
+        if not progress.racing or _is_decided(look, progress.racing):
+            break
+        if seeds == look.last_seeds and has_fewer_looks(state):
+            progress.ended_early = NO_ROOM
+        before = seeds
+    return progress
+
+
+def _afford(state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run], before: int, seeds: int) -> bool:
+    """Keep as many arms as the budget allows at one more look, the best first; False where it does not allow one."""
+    new, look = seeds - before, progress.final
+    assert look is not None
+    room = len(progress.racing)
+    if state.max_jobs is not None:
+        room = min(room, (state.max_jobs - REFITS - progress.spent) // new - 1)
+    if state.max_seconds is not None:
+        earlier = [run for key, run in by_key.items() if key.seed < before or key.purpose is Purpose.TUNE]
+        left = state.max_seconds - sum(run.seconds for run in earlier)
+        each = sum(run.seconds for run in earlier) / max(len(earlier), 1)
+        room = min(room, int(left / max(new * each, 1e-9)) - 1)
+    if room < 1:
+        progress.ended_early = NO_ROOM
+        return False
+    kept = [name for name in look.ranked if name in progress.racing][:room]
+    for name in [name for name in progress.racing if name not in kept]:
+        progress.drop(name, "The budget had no room for more of its seeds; others looked better.")
+    return True
+
+
+def _tune(state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run]) -> list[str]:
+    """Choose among the candidates of each search; returns the arms whose search goes on."""
+    untuned = []
+    for arm in state.arms:
+        if not arm.candidates:
+            continue
+        keys = tune_keys(state, arm)
+        missing = [key for key in keys if key not in by_key]
+        progress.spent += len(keys)
+        progress.submit += missing
+        if missing or any(by_key[key].status not in TERMINAL for key in keys):
+            progress.waiting = True
+            untuned.append(arm.name)
+            continue
+        choice = _best_candidate(arm, [by_key[key] for key in keys])
+        if choice is None:
+            progress.drop(arm.name, "All trainings of its search failed.")
+        else:
+            progress.patches[arm.name] = arm.candidates[choice]
+    return untuned
+
+
+def _best_candidate(arm: Arm, runs: Sequence[Run]) -> int | None:
+    """The candidate of the least errors and loss, each as a share of all candidates' mean; None where all failed."""
+    figures: dict[int, tuple[float, float]] = {}
+    for variant in range(len(arm.candidates)):
+        scores = [run.scores for run in runs if run.key.variant == variant]
+        if scores and all(one is not None for one in scores):
+            known = [one for one in scores if one is not None]
+            loss = float(np.mean([one.losses.mean() for one in known]))
+            figures[variant] = loss, float(np.mean([1 - one.right.mean() for one in known]))
+    if not figures:
+        return None
+    mean_loss, mean_errors = (float(np.mean([one[i] for one in figures.values()])) for i in (0, 1))
+    return min(figures, key=lambda v: (figures[v][0] / (mean_loss or 1.0) + figures[v][1] / (mean_errors or 1.0), v))
+
+
+def _train(
+    state: StudyState,
+    progress: Progress,
+    by_key: Mapping[RunKey, Run],
+    before: int,
+    seeds: int,
+    untuned: Sequence[str],
+) -> bool:
+    """Ask for the trainings of a look that are missing; True where all of them are there and done."""
+    for name in (BASE_ARM, *progress.racing):
+        if name in untuned:
+            continue
+        keys = race_keys(state, name, range(seeds))
+        progress.spent += seeds - before
+        there = [by_key[key] for key in keys if key in by_key]
+        # The rest of an arm is cancelled once one of its trainings has failed: that one says why.
+        broken = min(filter(_has_failed, there), key=lambda run: run.status is JobStatus.CANCELLED, default=None)
+        if broken is None:
+            progress.submit += [key for key in keys if key not in by_key]
+        elif name != BASE_ARM:
+            progress.why[name] = wording.failed(broken)
+        elif not before:
+            detail = f"Nothing can be compared with the base. {wording.failed(broken)}"
+            progress.error = ("base_failed", detail)
+            return False
+        else:  # what the look before has found remains
+            progress.why[BASE_ARM] = wording.failed(broken)
+            progress.ended_early = f"More seeds cannot be compared with the base. {wording.failed(broken)}"
+            progress.submit = []
+            return False
+        progress.waiting |= any(run.status not in TERMINAL for run in there)
+    progress.racing = [name for name in progress.racing if name not in progress.why]
+    return not progress.submit and not progress.waiting
+
+
+def _look(
+    state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run], before: int, seeds: int, error: float
+) -> Look:
+    scores = {name: _scores(state, by_key, name, seeds) for name in (BASE_ARM, *progress.racing)}
+    dropped = {
+        name: look.scores[name] for name, look in progress.looks.items() if name not in scores and look.seeds > 1
+    }
+    share = comparisons(state)
+    look = look_at(
+        scores,
+        dropped,
+        state.folds,
+        seeds=seeds,
+        seeds_before=before,
+        errors=(error / share, errors_of_looks(state)[-1] / share),
+        last_seeds=seeds_of_looks(state)[-1],
+    )
+    progress.looks |= dict.fromkeys(progress.racing, look)
+    progress.final = look
+    return look
+
+
+def _drop(progress: Progress, look: Look) -> None:
+    base = look.scores[BASE_ARM]
+    found = drops(look)
+    if len(found) == len(progress.racing):
+        hopeless = [name for name, (reason, _) in found.items() if reason is DropReason.HOPELESS]
+        unsure = [name for name, one in progress.looks.items() if one.judgements[name].standing is Standing.OPEN]
+        # Nothing will be a cure; but more seeds may still tell that nothing helps.
+        if set(unsure) == set(hopeless) and all(can_be_settled(look, name) for name in hopeless):
+            found = {name: one for name, one in found.items() if name not in hopeless}
+    for name, (reason, by) in found.items():
+        comparison = look.comparisons[name]
+        if reason is DropReason.WORSE:
+            smaller = gap_is_smaller(base, look.scores[name])
+            judgement = look.judgements[name]
+            why = wording.worse_than_base(comparison, judgement, look.unit, look.error, gap_is_smaller=smaller)
+        elif reason is DropReason.NO_HELP:
+            why = wording.no_help(look.seeds)
+        elif reason is DropReason.BEATEN:
+            why = wording.beaten(by or "")
+        else:
+            why = wording.hopeless(comparison, look.unit, look.last_seeds)
+        progress.drop(name, why)
+
+
+def _is_decided(look: Look, racing: Sequence[str]) -> bool:
+    """Whether the arm that leads is a cure that fresh seeds have confirmed."""
+    return leader(look, racing) in cures(look, unconfirmed=False)
+
+
+def _scores(state: StudyState, by_key: Mapping[RunKey, Run], name: str, seeds: int) -> tuple[Scores, ...]:
+    found = (by_key[key].scores for key in race_keys(state, name, range(seeds)))
+    return tuple(scores for scores in found if scores is not None)
+
+
+def _has_failed(run: Run) -> bool:
+    """Whether a training has ended and left nothing to compare."""
+    return run.status in TERMINAL and (run.status is not JobStatus.SUCCEEDED or run.scores is None)

@@ -1,0 +1,84 @@
+"""How a remedy stands against the base: a cure, no cure, or open. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from analysis.studies.comparing import Comparison, GainUnit
+from analysis.studies.intervals import Estimate
+
+Measure = Literal["loss", "accuracy"]
+MEASURES: tuple[Measure, ...] = ("accuracy", "loss")
+# The smallest benefits that a study looks for: a remedy that surely gives less does not help.
+RELEVANT_ACCURACY = 0.01
+RELEVANT_SHARE_OF_LOSS = 0.05
+# How often the interval may miss that says that a measure has become worse, or that no benefit is left. A cure must be
+# proven with all the care that many comparisons ask for; to doubt one takes less.
+DOUBT_ERROR = 0.05
+
+
+class Standing(StrEnum):
+    """What can be said of a remedy against the base."""
+
+    CURE = "cure"  # surely better in loss or accuracy, and in neither credibly worse
+    WORSE = "worse"  # credibly worse in one of them
+    NO_HELP = "no_help"  # any benefit is too small to matter
+    OPEN = "open"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A remedy against the base, and the measures that say so."""
+
+    standing: Standing
+    better: tuple[Measure, ...]
+    worse: tuple[Measure, ...]
+
+
+def judge(comparison: Comparison, unit: GainUnit, error: float) -> Judgement:
+    """Judge a remedy.
+
+    Args:
+        comparison: with the base.
+        error: how often one of the intervals that decide may miss: the study's, shared out.
+    """
+    better = tuple(m for m in MEASURES if benefit(comparison, m)(error)[0] > 0)
+    worse = tuple(m for m in MEASURES if benefit(comparison, m)(DOUBT_ERROR)[1] < 0)
+    if worse:
+        return Judgement(Standing.WORSE, better, worse)
+    if better:
+        return Judgement(Standing.CURE, better, worse)
+    most = {m: benefit(comparison, m)(DOUBT_ERROR)[1] for m in MEASURES}
+    helpless = all(most[m] < relevant(m, unit) for m in MEASURES)
+    return Judgement(Standing.NO_HELP if helpless else Standing.OPEN, better, worse)
+
+
+def surely_worse(comparison: Comparison, error: float) -> tuple[Measure, ...]:
+    """The measures that an arm is proven to make worse, with the care that a cure asks for."""
+    return tuple(measure for measure in MEASURES if benefit(comparison, measure)(error)[1] < 0)
+
+
+def estimate(comparison: Comparison, measure: Measure) -> Estimate:
+    """The difference in one measure: the arm's minus the base's."""
+    return comparison.loss if measure == "loss" else comparison.accuracy
+
+
+def mean_benefit(comparison: Comparison, measure: Measure) -> float:
+    """By how much the arm is better in one measure."""
+    return estimate(comparison, measure).mean * (-1 if measure == "loss" else 1)
+
+
+def benefit(comparison: Comparison, measure: Measure) -> Callable[[float], tuple[float, float]]:
+    """The interval of the benefit in one measure, by how often it may miss."""
+
+    def interval(error: float) -> tuple[float, float]:
+        low, high = estimate(comparison, measure).interval(error)
+        return (-high, -low) if measure == "loss" else (low, high)
+
+    return interval
+
+
+def relevant(measure: Measure, unit: GainUnit) -> float:
+    """The smallest benefit that matters."""
+    return RELEVANT_SHARE_OF_LOSS * unit.loss if measure == "loss" else RELEVANT_ACCURACY

@@ -1,0 +1,143 @@
+"""What a study is and what its trainings have shown, as its decisions read it; and the steps that they give."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heldout.lifecycle.job import JobStatus
+from heldout.views.study import ArmView, ConclusionView, CurvePointView, ForecastView
+
+
+class Purpose(StrEnum):
+    """What one of a study's trainings is for."""
+
+    RACE = "race"  # it is compared with those of other arms
+    TUNE = "tune"  # a candidate of a search, which is judged by other seeds
+    REFIT = "refit"  # the winner, trained on train and validation together
+
+
+@dataclass(frozen=True, order=True)
+class RunKey:
+    """Which training of a study: there is one job for each, ever.
+
+    fold, fold_seed: as in the spec's `validation`; None where it has the dataset's own split.
+    variant: which candidate of a search; 0 elsewhere. For a learning curve: the number of training images.
+    """
+
+    arm: str
+    purpose: Purpose
+    seed: int
+    fold: int | None = None
+    fold_seed: int = 0
+    variant: int = 0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the kept weights of one training say of the images that it is validated on.
+
+    losses: (images,) cross-entropy in nats. right: (images,). images: (images,) positions in the dataset, ascending.
+    """
+
+    images: NDArray[np.int32]
+    losses: NDArray[np.float32]
+    right: NDArray[np.bool_]
+    train_loss: float
+    train_accuracy: float
+    train_images: int
+    kept_epoch: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a study; `scores` where it has succeeded."""
+
+    key: RunKey
+    job: str
+    status: JobStatus
+    scores: Scores | None = None
+    seconds: float = 0.0
+    error: str | None = None  # its failure code
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One remedy, or the base, which comes first.
+
+    parts: of a combination `a+b`, the arms that it is compared with besides the base.
+    candidates: of a search, the patches that it chooses among; the arm's own patch follows from the choice.
+    chooses_alone: whether its trainings choose their epochs by validation images, and those of the base do not.
+    """
+
+    name: str
+    patch: Mapping[str, Any]
+    parts: tuple[str, ...] = ()
+    candidates: tuple[Mapping[str, Any], ...] = ()
+    chooses_alone: bool = False
+
+
+@dataclass(frozen=True)
+class TestScores:
+    """What the evaluation of base and winner has found: for each of their jobs, (images,) of the test split."""
+
+    losses: Mapping[str, NDArray[np.float32]]
+    right: Mapping[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """All that is fixed when a study begins, and the evaluation that may have followed.
+
+    seeds: of the first look. folds: into how many parts train and validation are cut; None: the dataset's own split.
+    sizes: of a learning curve, numbers of training images, ascending.
+    max_jobs, max_seconds: its budget. has_test: whether base and winner can meet a test split.
+    """
+
+    kind: Literal["remedies", "learning_curve"]
+    arms: tuple[Arm, ...]
+    seeds: int
+    folds: int | None
+    train_images: int
+    validation_images: int
+    has_test: bool
+    sizes: tuple[int, ...] = ()
+    max_jobs: int | None = None
+    max_seconds: float | None = None
+    tested: TestScores | None = None
+    test_failed: str | None = None  # why there will be no `tested`
+
+
+@dataclass(frozen=True)
+class Refit:
+    """The winner's spec for its last training: its patch, for so many epochs, on train and validation together."""
+
+    arm: str
+    patch: Mapping[str, Any]
+    epochs: int
+
+
+@dataclass(frozen=True)
+class NextSteps:
+    """What is to be done now, and how the study stands. Asked again after it was done, it asks for nothing new.
+
+    submit: trainings that there should be and are not; patches: of arms whose patch follows from a search.
+    planned: trainings in all, as far as is known now.
+    evaluate: the jobs of base and of winner, whose models are to meet the test split; None where not now.
+    """
+
+    status: Literal["running", "succeeded", "failed"]
+    submit: tuple[RunKey, ...] = ()
+    patches: Mapping[str, Mapping[str, Any]] | None = None
+    planned: int = 0
+    evaluate: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    refit: Refit | None = None
+    arms: tuple[ArmView, ...] = ()
+    conclusion: ConclusionView | None = None
+    sizes: tuple[CurvePointView, ...] = ()
+    forecast: ForecastView | None = None
+    no_forecast: str | None = None
+    error: tuple[str, str] | None = None  # code and detail, where it has failed

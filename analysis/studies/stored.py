@@ -1,0 +1,155 @@
+"""A study's fixed plan as JSON, and what its trainings and its evaluation have measured as bytes, and back."""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.studies.state import Arm, Scores, StudyState, TestScores
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """An arm, and what each of its jobs has in its row.
+
+    initial: what its networks start from, as a job's row has it, with `message` and `told` for its first event; None
+        where they start from nothing. backbone: what stands before their blocks, as a job's row has it.
+    file: the copy of those weights, or of the backbone, that belongs to the study, as an artifact's row.
+    """
+
+    arm: Arm
+    parameters: int
+    initial: Mapping[str, Any] | None = None
+    backbone: Mapping[str, Any] | None = None
+    file: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """All that is fixed when a study begins. The fields are those of a `StudyState`, where it has them."""
+
+    kind: Literal["remedies", "learning_curve"]
+    arms: tuple[ArmPlan, ...]
+    seeds: int
+    folds: int | None
+    train_images: int
+    validation_images: int
+    has_test: bool
+    sizes: tuple[int, ...] = ()
+    max_jobs: int | None = None
+    max_seconds: float | None = None
+
+    def state(self, tested: bytes | None = None, test_failed: str | None = None) -> StudyState:
+        """What the decisions read.
+
+        Args:
+            tested: as `pack_tested` gave it.
+        """
+        return StudyState(
+            kind=self.kind,
+            arms=tuple(one.arm for one in self.arms),
+            seeds=self.seeds,
+            folds=self.folds,
+            train_images=self.train_images,
+            validation_images=self.validation_images,
+            has_test=self.has_test,
+            sizes=self.sizes,
+            max_jobs=self.max_jobs,
+            max_seconds=self.max_seconds,
+            tested=None if tested is None else unpack_tested(tested),
+            test_failed=test_failed,
+        )
+
+    def arm(self, name: str) -> ArmPlan:
+        """The arm of this name. Raises StopIteration if there is none."""
+        return next(one for one in self.arms if one.arm.name == name)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the study's row keeps it."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """The same as text."""
+        return json.dumps(self.to_json())
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "StudyPlan":
+        """What `to_json` gave."""
+        arms = tuple(
+            ArmPlan(
+                Arm(
+                    one["arm"]["name"],
+                    one["arm"]["patch"],
+                    tuple(one["arm"]["parts"]),
+                    tuple(one["arm"]["candidates"]),
+                    one["arm"].get("chooses_alone", False),  # studies of earlier releases have none
+                ),
+                one["parameters"],
+                one["initial"],
+                one.get("backbone"),  # studies of earlier releases have none
+                one["file"],
+            )
+            for one in stored["arms"]
+        )
+        return cls(**{**stored, "arms": arms, "sizes": tuple(stored["sizes"])})
+
+
+def pack_scores(scores: Scores) -> bytes:
+    """The scores of one training as a compressed `.npz`; the same scores give the same bytes."""
+    return _packed(
+        {
+            "images": scores.images.astype(np.int32),
+            "losses": scores.losses.astype(np.float32),
+            "right": np.packbits(scores.right),
+            "train": np.array([scores.train_loss, scores.train_accuracy], np.float64),
+            "counts": np.array([scores.train_images, scores.kept_epoch], np.int64),
+        }
+    )
+
+
+def unpack_scores(content: bytes) -> Scores:
+    """What `pack_scores` was given."""
+    with np.load(io.BytesIO(content)) as stored:
+        images = stored["images"]
+        train_loss, train_accuracy = stored["train"].tolist()
+        train_images, kept_epoch = stored["counts"].tolist()
+        return Scores(
+            images=images,
+            losses=stored["losses"],
+            right=_bits(stored["right"], len(images)),
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            train_images=train_images,
+            kept_epoch=kept_epoch,
+        )
+
+
+def pack_tested(tested: TestScores) -> bytes:
+    """What the evaluation of base and winner has found, as a compressed `.npz`."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for job, losses in tested.losses.items():
+        arrays[f"losses/{job}"] = losses.astype(np.float32)
+        arrays[f"right/{job}"] = np.packbits(tested.right[job])
+    return _packed(arrays)
+
+
+def unpack_tested(content: bytes) -> TestScores:
+    """What `pack_tested` was given."""
+    with np.load(io.BytesIO(content)) as stored:
+        jobs = [name.removeprefix("losses/") for name in stored.files if name.startswith("losses/")]
+        losses = {job: stored[f"losses/{job}"] for job in jobs}
+        return TestScores(losses, {job: _bits(stored[f"right/{job}"], len(losses[job])) for job in jobs})
+
+
+def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **dict(arrays))
+    return file.getvalue()
+
+
+def _bits(packed: NDArray[np.uint8], count: int) -> NDArray[np.bool_]:
+    return np.unpackbits(packed, count=count).astype(np.bool_)

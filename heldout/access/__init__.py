@@ -1,0 +1,1 @@
+"""What an owner may do, how much, and what owners are told."""

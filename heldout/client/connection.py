@@ -1,0 +1,315 @@
+"""The HTTP connection of a client: repeats requests where that is safe, raises one of two exceptions on failure.
+
+It is written once, as coroutines; the wire below them (`heldout/client/wires.py`) blocks or waits.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import httpx2
+
+from heldout import __version__
+from heldout.client.failures import ApiProblem, NoService, problem
+from heldout.client.server_sent_events import read_events
+from heldout.client.wires import AwaitingWire, BlockingWire, Wire
+from heldout.errors import FieldError
+
+TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 5.0
+# A service that has never answered is probably not there; one that has answered may be restarting.
+FIRST_RETRY_FOR_S = 1.0
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+UPLOAD_TIMEOUT_S = 600.0
+# A stream of events in which nothing happens sends a comment every 15 seconds.
+STREAM_TIMEOUT_S = 45.0
+EVENT_STREAM = "text/event-stream"
+CHUNK_BYTES = 1024 * 1024
+# Notes on a request: whether its body can be sent only once, and whether the request may be repeated.
+ONE_TIME_BODY = "heldout.one_time_body"
+REPEATABLE = "heldout.repeatable"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address is one of this machine alone."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+class Connection:
+    """One service and one key, as seen by HTTP. It may be shared by threads.
+
+    Args:
+        url, api_key, patience_s: as for `heldout.client.client.Client`.
+        is_blocking: whether its coroutines run to their end in one step, or wait for an event loop.
+        transport: how requests travel; for tests.
+    Raises:
+        NoService: if the address or the key cannot be one.
+    """
+
+    def __init__(self, url: str, api_key: str, patience_s: float, *, is_blocking: bool, transport: Any = None) -> None:
+        if not _is_address(url):
+            raise NoService(f"{url!r} is not an address of a service, such as http://127.0.0.1:8000.")
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise NoService("The API key holds characters that no key has. Copy it again, as `ho_<id>_<secret>`.")
+        self.url = url.rstrip("/")
+        self._patience_s = patience_s
+        self._answered = False
+        secure = url.startswith("https://")
+        self._wire: Wire = (BlockingWire if is_blocking else AwaitingWire)(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {api_key}", "User-Agent": f"heldout/{__version__}"},
+            timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            transport=transport,
+            # Certificates take a while to load. A proxy is never asked for an address of this machine.
+            verify=secure,
+            trust_env=secure or not is_loopback(url),
+        )
+
+    async def pause(self, seconds: float) -> None:
+        await self._wire.pause(seconds)
+
+    async def close(self) -> None:
+        await self._wire.close()
+
+    async def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """The whole answer of a request that succeeded. Options: params, body, form, headers, timeout_s, repeatable.
+
+        GET, and what is `repeatable`, is sent again after any failure of the connection; other requests only where
+        nothing was received by the service or nothing was changed by it.
+        """
+        return await self._answer(self._request(method, path, **options), whole=True)
+
+    async def follow(self, path: str, *, after: int | None) -> AsyncGenerator[bytes]:
+        """The data of each server-sent event at a path, after the event `after`, or else from now on.
+
+        Where the stream ends, the client connects again and continues after the last event, until the service says
+        that nothing will come any more.
+        """
+        params = {"after": "latest" if after is None else after}
+        headers = {"Accept": EVENT_STREAM}
+        while True:
+            request = self._request("GET", path, params=params, headers=headers, timeout_s=STREAM_TIMEOUT_S)
+            response = await self._answer(request, whole=False)
+            try:
+                if response.status_code == 204:
+                    return
+                if not response.headers.get("Content-Type", "").startswith(EVENT_STREAM):
+                    raise NoService(f"What answers at {self.url} sends no events. Is it a Heldout service?")
+                async for event in read_events(self._wire.chunks_of(response)):
+                    if event.id is not None:
+                        headers["Last-Event-ID"] = event.id
+                    if event.data:
+                        yield event.data
+            except (httpx2.TransportError, httpx2.DecodingError):
+                pass  # the next request shows whether the service still answers
+            finally:
+                await self._wire.release(response)
+            await self._wire.pause(FIRST_PAUSE_S)
+
+    async def download(self, path: str, to: Path) -> int:
+        """Write what is at the path to a file, whole or not at all; gives back its size in bytes."""
+        response = await self._answer(self._request("GET", path), whole=False)
+        size = 0
+        try:
+            with _atomic_write(to) as file:
+                async for chunk in self._wire.chunks_of(response):
+                    size += file.write(chunk)
+            return size
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
+            raise self._no_answer(error) from None
+        finally:
+            await self._wire.release(response)
+
+    async def upload_file(
+        self,
+        path: str,
+        file: Path,
+        wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]],
+        *,
+        method: str = "PUT",
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Send a file with its SHA-256; again from its beginning after a failure of the connection."""
+        digest = hashlib.sha256()
+        with file.open("rb") as opened:
+            while chunk := opened.read(CHUNK_BYTES):
+                digest.update(chunk)
+        headers = {
+            **(headers or {}),
+            "Content-Length": str(file.stat().st_size),
+            "Content-Digest": f"sha-256=:{base64.b64encode(digest.digest()).decode()}:",
+        }
+        started = time.monotonic()
+        while True:
+            try:
+                return await self.upload(path, wrap_chunks(_chunks(file)), headers, method=method, params=params)
+            except NoService:
+                if not self._answered or time.monotonic() - started > self._patience_s:
+                    raise
+                await self._wire.pause(FIRST_PAUSE_S)
+
+    async def upload(
+        self,
+        path: str,
+        chunks: Iterable[bytes],
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "PUT",
+        params: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Send chunks, without repeats: an iterator can be read only once."""
+        request = self._wire.build_request(
+            method,
+            path,
+            params=params,
+            content=self._wire.body_of(chunks),
+            headers={"Content-Type": "application/octet-stream", **(headers or {})},
+            # The service answers once everything is in its blob store.
+            timeout=httpx2.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            extensions={REPEATABLE: False, ONE_TIME_BODY: True},
+        )
+        return await self._answer(request, whole=True)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Any = None,
+        body: Mapping[str, Any] | None = None,
+        form: Mapping[str, str | tuple[str, bytes] | list[tuple[str, bytes]]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+        repeatable: bool = False,
+    ) -> httpx2.Request:
+        """form: texts, and files as their name and content, several of one field as a list."""
+        everything = dict(headers or {})
+        if body is not None:
+            everything["Content-Type"] = "application/json"
+        return self._wire.build_request(
+            method,
+            path,
+            params=params,
+            headers=everything,
+            content=None if body is None else json.dumps(body).encode(),
+            data={name: part for name, part in (form or {}).items() if isinstance(part, str)},
+            files=[
+                (name, one)
+                for name, part in (form or {}).items()
+                if not isinstance(part, str)
+                for one in (part if isinstance(part, list) else [part])
+            ],
+            timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+            extensions={REPEATABLE: repeatable or method == "GET"},
+        )
+
+    async def _answer(self, request: httpx2.Request, *, whole: bool) -> httpx2.Response:
+        """The answer, its body read if it is wanted whole, after as many repeats as are safe and worthwhile."""
+        started, pause_s = time.monotonic(), FIRST_PAUSE_S
+        while True:
+            failure: Exception
+            try:
+                response = await self._wire.send(request)
+                self._answered = True
+                if whole or response.status_code >= 400:
+                    await self._wire.read(response)
+                if response.status_code < 400:
+                    return response
+                failure, wait_s = _problem(response), _asked_to_wait(response)
+                if ONE_TIME_BODY in request.extensions:
+                    raise failure
+            except (httpx2.TransportError, httpx2.DecodingError) as error:
+                failure, wait_s = self._no_answer(error), None
+                if ONE_TIME_BODY not in request.extensions and (
+                    request.extensions[REPEATABLE] or isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+                ):
+                    wait_s = pause_s
+                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            patience_s = self._patience_s if self._answered else min(self._patience_s, FIRST_RETRY_FOR_S)
+            if wait_s is None or time.monotonic() + wait_s - started > patience_s:
+                raise failure
+            await self._wire.pause(wait_s)
+
+    def _no_answer(self, error: Exception) -> NoService:
+        why = "it took too long" if isinstance(error, httpx2.TimeoutException) else str(error) or type(error).__name__
+        return NoService(f"No Heldout service answers at {self.url} ({why}).")
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while chunk := opened.read(CHUNK_BYTES):
+            yield chunk
+
+
+def _problem(response: httpx2.Response) -> ApiProblem:
+    """The problem document of an answer; one in its stead where a proxy or another program answered."""
+    document: Any = None
+    with suppress(ValueError):
+        document = response.json()
+    if not isinstance(document, dict) or "code" not in document:
+        title = f"HTTP {response.status_code} {response.reason_phrase}".strip()
+        return ApiProblem("unexpected_answer", response.status_code, title, f"{title} from {response.url}.")
+    return problem(
+        code=str(document["code"]),
+        status=response.status_code,
+        title=str(document.get("title", "")),
+        detail=str(document.get("detail", "")),
+        errors=[
+            FieldError(str(error.get("pointer", "")), str(error.get("detail", "")))
+            for error in document.get("errors") or ()
+        ],
+        document=document,
+    )
+
+
+def _asked_to_wait(response: httpx2.Response) -> float | None:
+    """Seconds after which the same request may be sent again, where the service says so: it has changed nothing."""
+    if response.status_code not in {409, 429, 503}:
+        return None
+    try:
+        return max(0.1, float(response.headers.get("Retry-After", "")))
+    except ValueError:
+        return None
+
+
+@contextmanager
+def _atomic_write(to: Path) -> Iterator[BinaryIO]:
+    """A file beside `to` that takes its place when the block ends well, and vanishes otherwise."""
+    if to.exists() and not to.is_file():  # a pipe or a device is written to, never replaced
+        with to.open("wb") as file:
+            yield file
+        return
+    to = Path(os.path.realpath(to))
+    beside = to.with_name(f".{to.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with beside.open("xb") as whole:
+            yield whole
+            whole.flush()
+            os.fsync(whole.fileno())
+        beside.replace(to)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,96 @@
+"""Where the service is and with which key it is asked: from the environment, or from the files of `heldout up`."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from heldout.client.connection import is_loopback
+from heldout.client.failures import NoService
+
+DEFAULT_HOME = "~/.heldout"
+_START = "Start one with `heldout up`, or set HELDOUT_URL and HELDOUT_API_KEY."
+
+
+@dataclass(frozen=True)
+class ServiceAddress:
+    """An address and a key that belongs to it."""
+
+    url: str
+    api_key: str
+
+
+def locate(home: Path | None = None, environment: Mapping[str, str] | None = None) -> ServiceAddress:
+    """The service of `home` if that is given; else that of HELDOUT_URL and HELDOUT_API_KEY; else that of HELDOUT_HOME.
+
+    A `home` that is named on the command line comes first: it says more clearly what is meant than the environment.
+    An address without a key is completed from the files only if it is this machine's, so that a key stays at home.
+
+    Raises:
+        NoService: if no service runs there; its text says what to do.
+    """
+    environment = os.environ if environment is None else environment
+    url, key = environment.get("HELDOUT_URL"), environment.get("HELDOUT_API_KEY")
+    if home is not None:
+        folder = _expanded(str(home))
+        return ServiceAddress(_url_in(folder), _key_in(folder))
+    folder = _expanded(environment.get("HELDOUT_HOME") or DEFAULT_HOME)
+    if url and not key and not is_loopback(url):
+        raise NoService(f"HELDOUT_URL is {url}; set HELDOUT_API_KEY to a key of that service.")
+    return ServiceAddress(url or _url_in(folder), key or _key_in(folder))
+
+
+def read_service_file(home: Path) -> tuple[str, int] | None:
+    """`url` and `pid` of `service.json`; None if it is not there or not (yet) whole."""
+    try:
+        service = json.loads((home / "service.json").read_text(encoding="utf-8"))
+        return str(service["url"]), int(service["pid"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def read_key_file(home: Path) -> str | None:
+    """The key in `api-key`; None if it cannot be read."""
+    try:
+        return (home / "api-key").read_text(encoding="ascii").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def _url_in(home: Path) -> str:
+    found = read_service_file(home)
+    if found is None:
+        raise NoService(f"No service runs in {home} (there is no service.json). {_START}")
+    url, pid = found
+    if not _is_alive(pid):
+        raise NoService(f"The service of {home} has ended (process {pid}). {_START}")
+    return url
+
+
+def _key_in(home: Path) -> str:
+    key = read_key_file(home)
+    if key is None:
+        raise NoService(f"{home / 'api-key'} holds no key that this user may read. Set HELDOUT_API_KEY.")
+    return key
+
+
+def _is_alive(pid: int) -> bool:
+    if pid < 1:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
+
+
+def _expanded(folder: str) -> Path:
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:  # neither HOME nor an entry in passwd
+        raise NoService(
+            f"This user has no home folder for {folder}. Set HELDOUT_HOME, or HELDOUT_URL and a key."
+        ) from None

@@ -1,0 +1,123 @@
+"""The client's methods for models that were trained anywhere, and their evaluations."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+
+from heldout.client.connection import TIMEOUT_S, Connection
+from heldout.client.dual import dual, dual_iterator
+from heldout.client.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
+from heldout.errors import EvaluationNotFound, ModelNotFound
+from heldout.views.confusion import ConfusionView
+from heldout.views.diagnosis import DiagnosisView
+from heldout.views.evaluation import EvaluationPage, EvaluationView
+from heldout.views.model import ModelPage, ModelView
+
+
+class ModelMethods:
+    """A part of `heldout.Client`, which makes the connection."""
+
+    _connection: Connection
+    _answers: TypedAnswers
+
+    @dual
+    async def upload_model(
+        self,
+        content: Path | str | Iterable[bytes],
+        *,
+        name: str | None = None,
+        wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
+        idempotency_key: str | None = None,
+    ) -> ModelView:
+        """Send a model: a `.keras` file or an ONNX one, or its bytes in pieces. It is `checking` at first.
+
+        A file is sent with its SHA-256, and again from its beginning after a failure of the connection.
+
+        Args:
+            name: what it is called; by default as its file is.
+            wrap_chunks: is given the chunks of a file and yields them again; a progress bar counts them.
+        Raises:
+            OSError: if the file cannot be read.
+        """
+        headers = idempotent(idempotency_key)
+        if isinstance(content, Path | str):
+            file = Path(content)
+            sent = await self._connection.upload_file(
+                "/v1/models", file, wrap_chunks, method="POST", params={"name": name or file.name}, headers=headers
+            )
+        else:
+            params = {} if name is None else {"name": name}
+            sent = await self._connection.upload("/v1/models", content, headers, method="POST", params=params)
+        return self._answers.parsed(ModelView, sent.content)
+
+    @dual_iterator
+    def uploaded_models(self, *, page_size: int = PAGE) -> AsyncIterator[ModelView]:
+        """The owner's models, newest first."""
+        return self._answers.pages(ModelPage, "/v1/models", page_size=page_size)
+
+    @dual
+    async def uploaded_model(self, model_id: str, *, wait_s: int = 0) -> ModelView:
+        """A model and what its file says.
+
+        Args:
+            wait_s: how long the service may wait until the file has been read (0–60).
+        """
+        params = {"wait": str(wait_s)}
+        return await self._answers.read(ModelView, "GET", _model(model_id), params=params, timeout_s=wait_s + TIMEOUT_S)
+
+    @dual
+    async def delete_uploaded_model(self, model_id: str) -> None:
+        await self._connection.send("DELETE", _model(model_id))
+
+    @dual
+    async def evaluate(self, model: str, dataset: str, *, idempotency_key: str | None = None) -> EvaluationView:
+        """Order the measuring of a model on every split of a dataset.
+
+        Args:
+            model: `mod_…`. dataset: a name, name@version, or an id.
+        """
+        body, headers = {"model": model, "dataset": dataset}, idempotent(idempotency_key)
+        return await self._answers.read(
+            EvaluationView, "POST", "/v1/evaluations", body=body, headers=headers, repeatable=True
+        )
+
+    @dual_iterator
+    def evaluations(self, *, model: str | None = None, page_size: int = PAGE) -> AsyncIterator[EvaluationView]:
+        """The owner's evaluations, newest first, or those of one model."""
+        params = [] if model is None else [("model", model)]
+        return self._answers.pages(EvaluationPage, "/v1/evaluations", params, page_size=page_size)
+
+    @dual
+    async def evaluation(self, evaluation_id: str, *, wait_s: int = 0) -> EvaluationView:
+        """An evaluation, now or once it has ended.
+
+        Args:
+            wait_s: how long the service may wait for its end (0–60).
+        """
+        params = {"wait": str(wait_s)}
+        return await self._answers.read(
+            EvaluationView, "GET", _evaluation(evaluation_id), params=params, timeout_s=wait_s + TIMEOUT_S
+        )
+
+    @dual
+    async def evaluation_confusion(self, evaluation_id: str) -> ConfusionView:
+        return await self._answers.read(ConfusionView, "GET", _evaluation(evaluation_id) + "/confusion")
+
+    @dual
+    async def evaluation_diagnosis(self, evaluation_id: str) -> DiagnosisView:
+        return await self._answers.read(DiagnosisView, "GET", _evaluation(evaluation_id) + "/diagnosis")
+
+    @dual
+    async def cancel_evaluation(self, evaluation_id: str) -> EvaluationView:
+        return await self._answers.read(EvaluationView, "POST", _evaluation(evaluation_id) + "/cancel", repeatable=True)
+
+    @dual
+    async def delete_evaluation(self, evaluation_id: str) -> None:
+        await self._connection.send("DELETE", _evaluation(evaluation_id))
+
+
+def _model(model_id: str) -> str:
+    return f"/v1/models/{segment_of(model_id, ModelNotFound(model_id))}"
+
+
+def _evaluation(evaluation_id: str) -> str:
+    return f"/v1/evaluations/{segment_of(evaluation_id, EvaluationNotFound(evaluation_id))}"

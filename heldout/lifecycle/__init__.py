@@ -1,0 +1,1 @@
+"""States: every transition on one screen."""

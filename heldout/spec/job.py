@@ -1,0 +1,308 @@
+"""The job spec: what a client asks for, frozen, bounded and complete."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from heldout.spec.network import BackboneSpec as BackboneSpec
+from heldout.spec.network import BlockSpec as BlockSpec
+from heldout.spec.network import DenseSpec as DenseSpec
+from heldout.spec.network import NetworkSpec as NetworkSpec
+from heldout.spec.network import Pixels as Pixels
+from heldout.spec.part import MAX_SEED as MAX_SEED
+from heldout.spec.part import SpecPart as SpecPart
+from heldout.spec.validation import TrainOnAllSpec as TrainOnAllSpec
+from heldout.spec.validation import Validation
+from heldout.spec.validation import ValidationSpec as ValidationSpec
+
+Fraction = Annotated[float, Field(ge=0, le=0.5)]
+AreaShare = Annotated[float, Field(gt=0, le=1)]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+MAX_PAIRS = 16
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_PAIRS)]
+MAX_NAME_CHARACTERS = 128
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+Priority = Annotated[int, Field(ge=-100, le=100)]
+Device = Literal["auto", "cpu", "gpu"]
+
+
+class AugmentationSpec(SpecPart):
+    """Random changes of the training images, drawn an image at a time; each amount uniformly in ±x."""
+
+    rotation_degrees: float = Field(0.0, ge=0, le=180)
+    width_shift: Fraction = 0.0
+    height_shift: Fraction = 0.0
+    zoom: Fraction = 0.0
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+    fill_mode: Literal["nearest", "constant", "reflect", "wrap"] = "nearest"
+    erasing: float = Field(
+        0.0, ge=0, le=1, description="Probability that a rectangle is filled with the mean of the training images."
+    )
+    erasing_area: tuple[AreaShare, AreaShare] = Field(
+        (0.02, 0.33), strict=False, description="The least and the greatest share of an image that a rectangle takes."
+    )
+
+    @field_validator("erasing_area")
+    @classmethod
+    def _begins_with_the_least(cls, area: tuple[float, float]) -> tuple[float, float]:
+        if area[0] > area[1]:
+            raise ValueError(f"the least share ({area[0]}) comes before the greatest ({area[1]})")
+        return area
+
+
+class OptimizerSpec(SpecPart):
+    """A Keras optimizer; `momentum` belongs to sgd and `weight_decay` to adamw, and is null elsewhere."""
+
+    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adam"
+    learning_rate: float = Field(0.001, gt=0, le=1)
+    momentum: float | None = Field(None, ge=0, lt=1)
+    weight_decay: float | None = Field(None, ge=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        filled = dict(data)
+        if filled.get("name") == "sgd" and filled.get("momentum") is None:
+            filled["momentum"] = 0.0
+        if filled.get("name") == "adamw" and filled.get("weight_decay") is None:
+            filled["weight_decay"] = 0.004  # Keras' own default
+        return filled
+
+    @field_validator("momentum", "weight_decay")
+    @classmethod
+    def _belongs(cls, value: float | None, info: ValidationInfo) -> float | None:
+        name, owner = info.data.get("name"), {"momentum": "sgd", "weight_decay": "adamw"}[str(info.field_name)]
+        if value is not None and name is not None and name != owner:  # a name that was refused is told by itself
+            raise ValueError(f"`{info.field_name}` belongs to {owner}; {name} has none")
+        return value
+
+
+class ConstantSchedule(SpecPart):
+    """The learning rate of the optimizer, throughout."""
+
+    name: Literal["constant"] = "constant"
+
+
+class CosineSchedule(SpecPart):
+    """Linear warm-up, then half a cosine from the learning rate down to zero at the last step."""
+
+    name: Literal["cosine"]
+    warmup_epochs: int = Field(0, ge=0, le=1000)
+
+
+class PlateauSchedule(SpecPart):
+    """Multiplies the learning rate by `factor` after `patience` epochs without a lower validation loss."""
+
+    name: Literal["reduce_on_plateau"]
+    factor: float = Field(0.1, gt=0, lt=1)
+    patience: int = Field(5, ge=1, le=100)
+
+
+Schedule = Annotated[ConstantSchedule | CosineSchedule | PlateauSchedule, Field(discriminator="name")]
+
+
+class EarlyStoppingSpec(SpecPart):
+    """Ends the training after `patience` epochs in which the monitored figure got no better by `min_delta`."""
+
+    monitor: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
+    patience: int = Field(5, ge=1, le=100)
+    min_delta: float = Field(0.0, ge=0, le=1000)
+    restore_best: bool = True
+
+
+ClassWeight = Annotated[float, Field(gt=0, le=1000)]
+# Of a dataset: its classes, the characters of a name, and the bytes of all names together.
+MAX_CLASSES, MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES = 1000, 128, 64 * 1024
+ClassWeights = Annotated[
+    dict[Annotated[str, Field(max_length=MAX_CLASS_CHARACTERS)], ClassWeight], Field(max_length=MAX_CLASSES)
+]
+
+
+class TrainingSpec(SpecPart):
+    """How the network is trained."""
+
+    epochs: int = Field(10, ge=1, le=1000)
+    batch_size: int = Field(32, ge=1, le=1024)
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: Schedule = ConstantSchedule()
+    early_stopping: EarlyStoppingSpec | None = None
+    class_weights: Literal["balanced"] | ClassWeights | None = Field(
+        None, description="`balanced`: images / (classes × images of the class); or a weight for each label."
+    )
+    label_smoothing: Fraction = 0.0
+    mixup: float = Field(
+        0.0, ge=0, le=1, description="Alpha of the Beta distribution by which two images are blended; 0 = off."
+    )
+    cutmix: float = Field(
+        0.0, ge=0, le=1, description="The same, for a rectangle that comes from another image; not with `mixup`."
+    )
+    ema_decay: float | None = Field(
+        None, gt=0, lt=1, description="Keeps and measures the moving average of the weights over all steps."
+    )
+    train_limit: int | None = Field(
+        None, ge=1, le=10**9, description="Train on this many images at most, stratified, after the validation cut."
+    )
+    on_overfit: Literal["none", "warn", "stop", "stop_and_restore"] = "none"
+    precision: Literal["auto", "float32", "mixed"] = Field(
+        "auto", description="`mixed` computes in 16 bits and keeps float32 weights; what `auto` became is written back."
+    )
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Drawn and echoed when absent.")
+
+    @property
+    def chooses_by_validation(self) -> bool:
+        """Whether validation figures decide how the training goes on, or which weights it keeps."""
+        return (
+            self.early_stopping is not None
+            or self.on_overfit in {"stop", "stop_and_restore"}
+            or isinstance(self.schedule, PlateauSchedule)
+        )
+
+    @field_validator("cutmix")
+    @classmethod
+    def _mixes_in_one_way(cls, cutmix: float, info: ValidationInfo) -> float:
+        mixup = info.data.get("mixup")
+        if cutmix and mixup:
+            raise ValueError(f"`mixup` is {mixup} and `cutmix` {cutmix}; set one of them to 0, or leave it out")
+        return cutmix
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _is_constant_by_default(cls, data: Any) -> Any:
+        # A union is told apart by the name, which as any other optional part may be absent or null.
+        return {**data, "name": "constant"} if isinstance(data, dict) and data.get("name") is None else data
+
+    @field_validator("schedule")
+    @classmethod
+    def _warm_up_ends(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
+        epochs = info.data.get("epochs")
+        if isinstance(schedule, CosineSchedule) and epochs is not None and schedule.warmup_epochs >= epochs:
+            raise PydanticCustomError(
+                "value_error",
+                "`warmup_epochs` is {warmup_epochs}; it must be below `epochs` ({epochs})",
+                {"warmup_epochs": schedule.warmup_epochs, "epochs": epochs, "path": ("warmup_epochs",)},
+            )
+        return schedule
+
+
+class InitialSpec(SpecPart):
+    """Weights of another job or of an uploaded model: layers start from them whose shapes agree, by their position."""
+
+    job: str | None = Field(None, max_length=40, description="`job_…`, of the same owner.")
+    model: str | None = Field(None, max_length=40, description="`mod_…`, an uploaded Keras model of the same owner.")
+    freeze_blocks: int = Field(0, ge=0, le=8, description="So many blocks, from the first, are not trained.")
+
+    @model_validator(mode="after")
+    def _names_one(self) -> "InitialSpec":
+        if (self.job is None) == (self.model is None):
+            raise ValueError("name one of `job` and `model`")
+        return self
+
+
+class EvaluationSpec(SpecPart):
+    """When the training and the test split are measured; validation is measured after each epoch."""
+
+    train: Literal["every_epoch", "final"] = Field(
+        "every_epoch", description="`final`: at the end only, so that the epochs have no training figures but `fit`'s."
+    )
+    test: Literal["final", "every_epoch", "never"] = Field("final", description="It never chooses anything.")
+
+
+class LimitsSpec(SpecPart):
+    """Seconds that the job may run and wait, and is kept."""
+
+    max_runtime_s: int = Field(86_400, ge=1, le=604_800)
+    max_pending_s: int | None = Field(None, ge=1, le=604_800)
+    keep_s: int | None = Field(
+        None, ge=60, le=316_224_000, description="After its end the job is kept no longer, with all that it has left."
+    )
+
+
+class ResourcesSpec(SpecPart):
+    """What the job runs on; `auto` is decided at its start and written back."""
+
+    device: Device = "auto"
+    gpus: int = Field(1, ge=1, le=8, description="How many, where the job runs on GPUs; each takes a part of a batch.")
+    # Not Literal[1, 2], which takes true for 1.
+    towers: Literal["auto"] | Annotated[int, Field(ge=1, le=16)] = "auto"
+
+    @property
+    def required_device(self) -> Device:
+        """Which workers may have the job. `auto` with several GPUs asks for them: it never runs on a processor."""
+        return "gpu" if self.gpus > 1 else self.device
+
+    @property
+    def required_gpus(self) -> int:
+        """How many GPUs a worker must have free to begin the job."""
+        return self.gpus if self.required_device == "gpu" else 0
+
+
+class JobSpec(SpecPart):
+    """A training job. What is stored is what ran: defaults, the seed and automatic choices are written back."""
+
+    name: Name | None = Field(None, description="Generated when absent.")
+    dataset: str = Field(
+        min_length=1,
+        max_length=160,
+        description="`mnist5k`, `pets` (newest ready version), `pets@3`, or an id `ds_…`.",
+    )
+    network: NetworkSpec
+    augmentation: AugmentationSpec | None = None
+    training: TrainingSpec = TrainingSpec()
+    initial: InitialSpec | None = None
+    validation: Validation | None = Field(None, description="null: the dataset's own splits.")
+    evaluation: EvaluationSpec = EvaluationSpec()
+    limits: LimitsSpec = LimitsSpec()
+    priority: Priority = 0
+    resources: ResourcesSpec = ResourcesSpec()
+    metadata: Metadata = Field({})
+
+    @field_validator("validation")
+    @classmethod
+    def _validates_what_chooses(cls, validation: Validation | None, info: ValidationInfo) -> Validation | None:
+        training = info.data.get("training")
+        if not isinstance(validation, TrainOnAllSpec) or not isinstance(training, TrainingSpec):
+            return validation
+        if training.chooses_by_validation or training.on_overfit != "none":
+            raise ValueError(
+                "with `use: train` no image validates, so there can be no `early_stopping`, no `reduce_on_plateau` and "
+                "no `on_overfit`"
+            )
+        return validation
+
+    @property
+    def folds(self) -> ValidationSpec | None:
+        """How train and validation are cut anew; None where they are not."""
+        return self.validation if isinstance(self.validation, ValidationSpec) else None
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the job has validation images; False where it trains on them."""
+        return not isinstance(self.validation, TrainOnAllSpec)
+
+    def generated_name(self, dataset: str, job_id: str) -> str:
+        """For example `mnist5k 32-64-128 · 4tz9qk`: the dataset, the filters of the blocks, the end of the job's id."""
+        parts = ["backbone"] if self.network.backbone else []
+        tail = f" {'-'.join([*parts, *(str(block.filters) for block in self.network.blocks)])} · {job_id[-6:]}"
+        return dataset[: MAX_NAME_CHARACTERS - len(tail)] + tail
+
+    def completed(self, *, name: str, seed: int) -> "JobSpec":
+        """This spec with `name` and `training.seed` filled in where they were absent."""
+        training = self.training
+        if training.seed is None:
+            training = training.model_copy(update={"seed": seed})
+        return self.model_copy(update={"name": self.name or name, "training": training})
+
+    def with_choices(
+        self, *, device: Literal["cpu", "gpu"], towers: int, precision: Literal["float32", "mixed"]
+    ) -> "JobSpec":
+        """This spec with what a worker chose at its start in place of every `auto`."""
+        resources = self.resources.model_copy(update={"device": device, "towers": towers})
+        training = self.training.model_copy(update={"precision": precision})
+        return self.model_copy(update={"resources": resources, "training": training})

@@ -1,0 +1,165 @@
+"""The plan of a network: its layers with their shapes, parameters and cost, counted without Keras."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from heldout.errors import NetworkTooDeep
+from heldout.spec.backbone import Backbone, require_fit
+from heldout.spec.job import BlockSpec, NetworkSpec
+
+Shape = tuple[int, ...]
+Image = tuple[int, int, int]
+
+
+# The name of the layer that holds a whole backbone; those that bring images to what it takes begin with it.
+BACKBONE = "backbone"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One Keras layer: its name, output shape without the batch axis, parameters, and FLOPs of one image forward.
+
+    weights: the shape of each of its weights, in Keras' order; of a backbone none.
+    fixed: its parameters that gradients never change.
+    """
+
+    name: str
+    shape: Shape
+    parameters: int
+    flops: int
+    weights: tuple[Shape, ...] = ()
+    fixed: int = 0
+
+    @property
+    def is_before_blocks(self) -> bool:
+        """Whether it is the backbone, or brings images to what that takes."""
+        return self.name.startswith(BACKBONE)
+
+    def is_in_first(self, blocks: int) -> bool:
+        """Whether it belongs to one of the first `blocks` blocks."""
+        return self.name.startswith(tuple(f"block{index + 1}_" for index in range(blocks)))
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """A network as it is built for images of one shape (height, width, channels) and a number of classes."""
+
+    image: Image
+    layers: tuple[Layer, ...]
+    backbone: Backbone | None = None
+
+    @cached_property
+    def parameters(self) -> int:
+        """What `keras.Model.count_params()` gives for it (the averages of batch normalisation included)."""
+        return sum(layer.parameters for layer in self.layers)
+
+    def trainable_parameters(self, frozen_blocks: int = 0) -> int:
+        """Those that are trained where the first blocks are frozen, as Keras counts them."""
+        trained = [layer for layer in self.layers if not layer.is_in_first(frozen_blocks)]
+        return sum(layer.parameters - layer.fixed for layer in trained)
+
+    @property
+    def flops_per_image(self) -> int:
+        """Floating-point operations of one image's forward pass; a multiply-add counts as two."""
+        return sum(layer.flops for layer in self.layers)
+
+
+def plan_network(network: NetworkSpec, image: Image, classes: int, backbone: Backbone | None = None) -> NetworkPlan:
+    """The layers in order, named as the worker names them in Keras.
+
+    Args:
+        image: (height, width, channels) of one image.
+        classes: units of the output layer, at least 2.
+        backbone: what `network.backbone` names.
+    Raises:
+        InvalidSpec: if the backbone does not take such images.
+        NetworkTooDeep: if a block's map shrinks below 1×1; names the block, the layer and the size left.
+    """
+    layers: list[Layer] = []
+    shape: Shape = image
+    if network.backbone is not None:
+        assert backbone is not None, "whoever plans a network looks up its backbone"
+        layers += _backbone_layers(network, image, backbone)
+        shape = backbone.gives
+    for index, block in enumerate(network.blocks):
+        layers += _block_layers(index, block, (shape[0], shape[1], shape[2]))
+        shape = layers[-1].shape
+    layers.append(_head_layer(network, shape))
+    for index, dense in enumerate(network.dense):
+        layers.append(_dense_layer(f"dense{index + 1}", layers[-1].shape[0], dense.units))
+        if dense.dropout:
+            layers.append(Layer(f"dense{index + 1}_dropout", layers[-1].shape, 0, dense.units))
+    layers.append(_dense_layer("output", layers[-1].shape[0], classes))
+    return NetworkPlan(image, tuple(layers), backbone)
+
+
+def _backbone_layers(network: NetworkSpec, image: Image, backbone: Backbone) -> list[Layer]:
+    """The layers that bring images to what the backbone takes, then the backbone as one layer."""
+    require_fit(network, image, backbone)
+    is_trained = network.backbone is not None and network.backbone.trainable
+    (height, width, channels), shape = backbone.takes, image
+    layers = []
+    if (height, width) != image[:2]:
+        shape = (height, width, shape[2])
+        layers.append(Layer(f"{BACKBONE}_size", shape, 0, 8 * prod(shape)))  # each value of four neighbours
+    if channels != shape[2]:
+        shape = backbone.takes
+        layers.append(Layer(f"{BACKBONE}_channels", shape, 0, 0))
+    if backbone.pixels == "caffe":
+        layers.append(Layer(f"{BACKBONE}_order", shape, 0, 0))
+    if backbone.pixels != "unit":
+        layers.append(Layer(f"{BACKBONE}_pixels", shape, 0, 2 * prod(shape)))
+    fixed = backbone.parameters - (backbone.trainable_parameters if is_trained else 0)
+    return [*layers, Layer(BACKBONE, backbone.gives, backbone.parameters, backbone.flops, fixed=fixed)]
+
+
+def _block_layers(index: int, block: BlockSpec, image: Image) -> list[Layer]:
+    height, width, channels = image
+    layers: list[Layer] = []
+    prefix = f"block{index + 1}"
+    size = block.kernel_size
+    for repeat in range(1, block.repeat + 1):
+        if block.padding == "valid":
+            if min(height, width) < size:
+                raise NetworkTooDeep(index, f"the {size}×{size} convolution {repeat}", (height, width), size)
+            height, width = height - size + 1, width - size + 1
+        shape = (height, width, block.filters)
+        weights = size * size * channels * block.filters
+        layers.append(
+            Layer(
+                f"{prefix}_conv{repeat}",
+                shape,
+                weights + block.filters,
+                2 * weights * height * width + prod(shape),
+                ((size, size, channels, block.filters), (block.filters,)),
+            )
+        )
+        if block.batch_norm:
+            averaged = ((block.filters,),) * 4
+            layers.append(
+                Layer(f"{prefix}_norm{repeat}", shape, 4 * block.filters, 2 * prod(shape), averaged, 2 * block.filters)
+            )
+        layers.append(Layer(f"{prefix}_activation{repeat}", shape, 0, prod(shape)))
+        channels = block.filters
+    if block.pool > 1:
+        if min(height, width) < block.pool:
+            raise NetworkTooDeep(index, f"the {block.pool}×{block.pool} pool", (height, width), block.pool)
+        height, width = height // block.pool, width // block.pool
+        shape = (height, width, channels)
+        layers.append(Layer(f"{prefix}_pool", shape, 0, prod(shape) * block.pool**2))
+    if block.dropout:
+        shape = (height, width, channels)
+        layers.append(Layer(f"{prefix}_dropout", shape, 0, prod(shape)))
+    return layers
+
+
+def _head_layer(network: NetworkSpec, shape: Shape) -> Layer:
+    if network.head == "global_average":
+        return Layer("global_average", (shape[2],), 0, prod(shape))
+    return Layer("flatten", (prod(shape),), 0, 0)
+
+
+def _dense_layer(name: str, inputs: int, units: int) -> Layer:
+    weights = ((inputs, units), (units,))
+    return Layer(name, (units,), (inputs + 1) * units, 2 * inputs * units + units, weights)

@@ -1,0 +1,46 @@
+"""Which images validate a job: a part of the spec."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
+
+from heldout.spec.part import MAX_SEED, SpecPart
+
+
+class ValidationSpec(SpecPart):
+    """Train and validation pooled and cut anew into `folds` parts, of which `fold` validates and the rest trains."""
+
+    folds: int = Field(ge=2, le=20)
+    fold: int = Field(0, ge=0, le=19, description="Counts from 0.")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="Another seed cuts other folds.")
+
+    @field_validator("fold")
+    @classmethod
+    def _is_one_of_them(cls, fold: int, info: ValidationInfo) -> int:
+        folds = info.data.get("folds")
+        if folds is not None and fold >= folds:
+            raise ValueError(f"`fold` is {fold}; with {folds} folds it is 0 to {folds - 1}")
+        return fold
+
+
+class TrainOnAllSpec(SpecPart):
+    """Train and validation are trained on together: nothing validates, and nothing can be chosen by it."""
+
+    use: Literal["train"] = Field(description="What the validation images are for.")
+
+
+def _tag_of_validation(data: Any) -> str:
+    is_for_training = isinstance(data, dict) and data.get("use") is not None
+    return "train_on_all" if is_for_training or isinstance(data, TrainOnAllSpec) else "cut_anew"
+
+
+Validation = Annotated[
+    Annotated[ValidationSpec, Tag("cut_anew")] | Annotated[TrainOnAllSpec, Tag("train_on_all")],
+    Discriminator(_tag_of_validation),
+]
+
+
+def trains_on_all(spec: Mapping[str, Any]) -> bool:
+    """Whether a job, whose complete spec is given as JSON, has no validation images."""
+    return (spec.get("validation") or {}).get("use") is not None

@@ -1,0 +1,1 @@
+"""Confidence intervals and the quantiles that they need."""

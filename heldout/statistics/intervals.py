@@ -1,0 +1,151 @@
+"""Confidence intervals of proportions and means, and of their differences."""
+
+from math import sqrt
+from statistics import NormalDist
+
+from heldout.statistics.student_t import t_quantile
+
+# Halvings of [-1, 1] until a bound is known as well as a float can tell it.
+_HALVINGS = 55
+
+
+def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds of an accuracy, as fractions in [0, 1].
+
+    Args:
+        correct: images that were classified rightly, 0 <= correct <= total.
+        total: images that were classified, at least 1.
+        confidence: coverage, in (0, 1).
+    Raises:
+        ValueError: if the counts are impossible.
+    Source: Wilson 1927, JASA 22(158).
+    """
+    if not 0 <= correct <= total or total < 1:
+        raise ValueError(f"Received {correct} correct of {total}; expected 0 <= correct <= total and total >= 1.")
+    share = correct / total
+    centre, spread = _wilson(share, total, confidence)
+    # At 0 and total the exact bounds are 0 and 1; rounding must not push them off.
+    low = 0.0 if correct == 0 else max(0.0, centre - spread)
+    high = 1.0 if correct == total else min(1.0, centre + spread)
+    return low, high
+
+
+def images_needed(share: float, half: float, confidence: float = 0.95) -> int:
+    """The fewest images on which an accuracy of `share` has a Wilson interval of at most ± `half`.
+
+    Args:
+        share: in [0, 1].
+        half: half of the interval's width, in (0, 0.5).
+        confidence: coverage, in (0, 1).
+    Source: Wilson 1927, as `wilson_interval`, of shares that need not be whole counts.
+    """
+    low, high = 0, 1
+    while _wilson(share, high, confidence)[1] > half:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _wilson(share, middle, confidence)[1] > half else (low, middle)
+    return high
+
+
+def _wilson(share: float, total: int, confidence: float) -> tuple[float, float]:
+    """The middle of the interval, and half of its width, which falls with `total`."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    scale = 1 + z * z / total
+    spread = z * sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    return (share + z * z / (2 * total)) / scale, spread / scale
+
+
+def newcombe_interval(first: tuple[int, int], second: tuple[int, int], confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds of the difference of two accuracies that were measured on different images, in [-1, 1].
+
+    Args:
+        first: correct and total images of the accuracy from which the other is taken away.
+        second: correct and total images of the other.
+        confidence: coverage, in (0, 1).
+    Raises:
+        ValueError: if the counts are impossible.
+    Source: Newcombe 1998, Statistics in Medicine 17, method 10 (hybrid score).
+    """
+    low, high = wilson_interval(*first, confidence)
+    other_low, other_high = wilson_interval(*second, confidence)
+    share, other = first[0] / first[1], second[0] / second[1]
+    difference = share - other
+    below = sqrt((share - low) ** 2 + (other_high - other) ** 2)
+    above = sqrt((high - share) ** 2 + (other - other_low) ** 2)
+    return difference - below, difference + above
+
+
+def paired_interval(gained: int, lost: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds of the difference of two accuracies that were measured on the same images, in [-1, 1].
+
+    Args:
+        gained: images that only the first answers rightly.
+        lost: images that only the other answers rightly.
+        count: all images, at least gained + lost, and at least 1.
+        confidence: coverage, in (0, 1).
+    Raises:
+        ValueError: if the counts are impossible.
+    Source: Tango 1998, Statistics in Medicine 17(8) (score interval).
+    """
+    if min(gained, lost) < 0 or gained + lost > count or count < 1:
+        raise ValueError(f"Received {gained} gained and {lost} lost of {count}; expected at most all of 1 or more.")
+    return -_paired_bound(lost, gained, count, confidence), _paired_bound(gained, lost, count, confidence)
+
+
+def _paired_bound(gained: int, lost: int, count: int, confidence: float) -> float:
+    """The largest difference that the counts do not contradict."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    low, high = (gained - lost) / count, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        # The likeliest share of lost images, if the difference were `middle`.
+        b = (2 * count - gained + lost) * middle - gained - lost
+        c = -lost * middle * (1 - middle)
+        share = (sqrt(max(0.0, b * b - 8 * count * c)) - b) / (4 * count)
+        deviation = sqrt(max(0.0, count * (2 * share + middle * (1 - middle))))
+        low, high = (middle, high) if count * middle - gained + lost <= z * deviation else (low, middle)
+    # Rounding must not push the exact bound 1 off.
+    return 1.0 if gained == count else low
+
+
+def mean_interval(mean: float, variance: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds of a mean, such as that of the differences of two losses on the same images.
+
+    Args:
+        mean, variance: of the single values; the variance with divisor count - 1.
+        count: how many values, at least 2.
+        confidence: coverage, in (0, 1).
+    Raises:
+        ValueError: if there are fewer than two values.
+    Source: Student 1908, Biometrika 6(1).
+    """
+    if count < 2:
+        raise ValueError(f"Received {count} values; expected at least 2.")
+    half = t_quantile(0.5 + confidence / 2, count - 1) * sqrt(variance / count)
+    return mean - half, mean + half
+
+
+def welch_interval(
+    first: tuple[float, float, int], second: tuple[float, float, int], confidence: float = 0.95
+) -> tuple[float, float]:
+    """Bounds of the difference of two means of different images, such as of two losses.
+
+    Args:
+        first: mean, variance (divisor count - 1) and count of the values from whose mean the other is taken away.
+        second: the same of the other.
+        confidence: coverage, in (0, 1).
+    Raises:
+        ValueError: if either has fewer than two values.
+    Source: Welch 1947, Biometrika 34(1-2).
+    """
+    if min(first[2], second[2]) < 2:
+        raise ValueError(f"Received {first[2]} and {second[2]} values; expected at least 2 of each.")
+    difference = first[0] - second[0]
+    one, other = (variance / count for _, variance, count in (first, second))
+    if one + other == 0:
+        return difference, difference
+    share = one / (one + other)  # squares of the smallest variances would be 0
+    degrees = 1 / (share**2 / (first[2] - 1) + (1 - share) ** 2 / (second[2] - 1))
+    half = t_quantile(0.5 + confidence / 2, degrees) * sqrt(one + other)
+    return difference - half, difference + half

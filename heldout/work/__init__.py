@@ -1,0 +1,1 @@
+"""Kinds of background work, and the memory that they take."""

@@ -1,0 +1,195 @@
+"""The registry of kinds of background work: what a job of each kind is asked to do, and what sets it apart.
+
+What runs a kind's jobs is in `worker/supervision/runners.py`, what follows their end in `models/store/job_ends.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import Field
+
+from heldout.access.event_types import SubjectObject
+from heldout.mending.changes import VersionChanges
+from heldout.spec.dataset import DatasetSpec
+from heldout.spec.job import MAX_SEED, Device, JobSpec, SpecPart
+from heldout.spec.model_facts import ModelFacts
+from heldout.stored.artifacts import ExportFormat
+from heldout.work.memory import CHECK_BYTES, SUSPECTS_BYTES
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    TRAIN = "train"
+    INGEST = "ingest"  # makes a dataset of an upload
+    DERIVE = "derive"  # makes a version of a dataset from one that is ready
+    RELATE = "relate"  # finds the copies and groups of a dataset that is ready
+    SUSPECT = "suspect"  # finds the images of a dataset that is ready whose label is probably wrong
+    EVALUATE = "evaluate"  # measures the base and the winner of a study on test
+    EXPORT = "export"  # writes the model of a training for another runtime, and proves it there
+    CHECK_MODEL = "check_model"  # reads an uploaded model for the first time
+    MEASURE = "measure"  # measures an uploaded model on every split of a dataset
+
+
+class IngestSpec(SpecPart):
+    """What a worker is told about an upload that it is to make a dataset of. Clients never see it."""
+
+    dataset: DatasetSpec
+    upload: str = Field(description="Key of the uploaded file in the blob store.")
+    max_runtime_s: float = Field(gt=0)
+
+
+class DeriveSpec(SpecPart):
+    """What a worker is told about a version that it is to derive from another one. Clients never see it."""
+
+    dataset: DatasetSpec = Field(description="As for an upload; its splits are cut so if they are cut anew.")
+    base: str = Field(description="Id of the version that it is derived from.")
+    base_name: str = Field(description="`name@version` of that.")
+    base_sha256: str = Field(description="Address of its content.")
+    changes: VersionChanges
+    max_runtime_s: float = Field(gt=0)
+
+
+class RelateSpec(SpecPart):
+    """What a worker is told about a dataset whose copies and groups it is to find. Clients never see it."""
+
+    group_by: str | None = Field(default=None, description="The group rule of the dataset's upload.")
+    max_runtime_s: float = Field(gt=0)
+
+
+class SuspectSpec(SpecPart):
+    """What a worker is told about a dataset whose wrong labels it is to find. Clients never see it."""
+
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    max_runtime_s: float = Field(gt=0)
+
+
+class EvaluateSpec(SpecPart):
+    """What a worker is told about the trainings of a study whose models are to meet the test split, once.
+
+    Clients never see it.
+    """
+
+    base: tuple[str, ...] = Field(min_length=1, strict=False, description="Ids of jobs that have left a model.")
+    winner: tuple[str, ...] = Field(min_length=1, strict=False)
+    max_runtime_s: float = Field(gt=0)
+
+
+class ExportSpec(SpecPart):
+    """What a worker is told about a model that it is to write for another runtime. Clients never see it."""
+
+    job_id: str = Field(
+        description="The training whose model it is, or the evaluation of the study whose ensemble it is."
+    )
+    format: ExportFormat = Field(strict=False)
+    max_runtime_s: float = Field(gt=0)
+
+
+class CheckModelSpec(SpecPart):
+    """What a worker is told about an uploaded model that it is to read. Clients never see it."""
+
+    model: str = Field(description="Its id.")
+    key: str = Field(description="Key of its file in the blob store.")
+    max_runtime_s: float = Field(gt=0)
+
+
+class MeasureSpec(SpecPart):
+    """What a worker is told about an uploaded model that it is to measure. Clients see it as an evaluation."""
+
+    model: str = Field(description="Its id.")
+    model_name: str
+    key: str = Field(description="Key of its file in the blob store.")
+    facts: ModelFacts
+    max_runtime_s: float = Field(gt=0)
+
+
+# Which releases can read the specs of jobs: a worker leaves those of a later version to newer workers. It grows with
+# every change after which an earlier release could not read, or would misread, a spec that this one stores.
+SPEC_VERSION = 1
+
+# What jobs of all kinds are asked to do: one type for each kind.
+WorkSpec = (
+    JobSpec
+    | IngestSpec
+    | DeriveSpec
+    | RelateSpec
+    | SuspectSpec
+    | EvaluateSpec
+    | ExportSpec
+    | CheckModelSpec
+    | MeasureSpec
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of background work."""
+
+    spec: type[WorkSpec]  # what the job is asked to do
+    success_message: str  # of the event of its success
+    devices: frozenset[Device] = frozenset({"cpu"})  # that its jobs may have
+    is_listed: bool = False  # whether clients see its jobs under /v1/jobs
+    events_about: SubjectObject | None = None  # what its events tell owners of; None where no stream has them
+    takes_slot: bool = True  # whether its jobs take one of a worker's slots; others run beside them, one at a time
+    is_check: bool = False  # whether its jobs look at data only: these leave part of the slots to others
+    memory_bytes: int | None = None  # that each of its jobs takes; None where that depends on what it is asked to do
+
+
+KINDS: Mapping[JobKind, Kind] = {
+    JobKind.TRAIN: Kind(
+        spec=JobSpec,
+        devices=frozenset({"auto", "cpu", "gpu"}),
+        is_listed=True,
+        events_about=SubjectObject.JOB,
+        success_message="Trained and measured.",
+    ),
+    JobKind.INGEST: Kind(
+        spec=IngestSpec,
+        is_check=True,
+        memory_bytes=CHECK_BYTES,
+        success_message="Ingested.",
+    ),
+    JobKind.DERIVE: Kind(
+        spec=DeriveSpec,
+        is_check=True,
+        memory_bytes=CHECK_BYTES,
+        success_message="Derived.",
+    ),
+    JobKind.RELATE: Kind(
+        spec=RelateSpec,
+        takes_slot=False,
+        is_check=True,
+        memory_bytes=CHECK_BYTES,
+        success_message="Copies and groups found.",
+    ),
+    JobKind.SUSPECT: Kind(
+        spec=SuspectSpec,
+        is_check=True,
+        memory_bytes=SUSPECTS_BYTES,
+        success_message="Suspected labels found.",
+    ),
+    JobKind.EVALUATE: Kind(
+        spec=EvaluateSpec,
+        success_message="Measured on test.",
+    ),
+    JobKind.EXPORT: Kind(
+        spec=ExportSpec,
+        success_message="Exported and proven.",
+    ),
+    JobKind.CHECK_MODEL: Kind(
+        spec=CheckModelSpec,
+        is_check=True,
+        success_message="Read.",
+    ),
+    JobKind.MEASURE: Kind(
+        spec=MeasureSpec,
+        events_about=SubjectObject.EVALUATION,
+        success_message="Measured on every split.",
+    ),
+}
+
+LISTED_KINDS = tuple(kind for kind, about in KINDS.items() if about.is_listed)
+KINDS_IN_SLOTS = tuple(kind for kind, about in KINDS.items() if about.takes_slot)
+CHECKS_IN_SLOTS = tuple(kind for kind in KINDS_IN_SLOTS if KINDS[kind].is_check)
+KINDS_BESIDE_SLOTS = tuple(kind for kind, about in KINDS.items() if not about.takes_slot)

@@ -1,0 +1,137 @@
+"""What is counted of predictions from anywhere, against scikit-learn and statsmodels."""
+
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+from statsmodels.stats.proportion import confint_proportions_2indep
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+
+from analysis.answers import foreign
+from analysis.answers.diagnosis import diagnosis_of
+from analysis.answers.foreign import evaluation_of
+from analysis.answers.received import GivenSplit, received_answers
+from tests.analysis.answers.made import CLASSES, predicted
+
+SPLITS = {"train": predicted(0.99, 3000, 0), "validation": predicted(0.9, 800, 1), "test": predicted(0.8, 1000, 2)}
+
+
+def given(splits=SPLITS, **beside) -> dict[str, GivenSplit]:
+    """beside: for a split what else it has, such as its hashes."""
+    return {
+        name: GivenSplit(labels, probabilities, **beside.get(name, {}))
+        for name, (labels, probabilities) in splits.items()
+    }
+
+
+def losses_of(split: str) -> np.ndarray:
+    labels, probabilities = SPLITS[split]
+    return -np.log(probabilities.astype(np.float64)[np.arange(len(labels)), labels])
+
+
+def test_counts_confusions_and_losses_are_those_of_scikit_learn():
+    evaluation = evaluation_of(received_answers(given()))
+    for name, (labels, probabilities) in SPLITS.items():
+        figures, answers = evaluation.get(name), probabilities.argmax(axis=1)
+        assert figures.accuracy == accuracy_score(labels, answers)
+        assert np.array_equal(figures.confusion, confusion_matrix(labels, answers, labels=range(CLASSES)))
+        exact = probabilities.astype(np.float64)
+        assert figures.loss == pytest.approx(log_loss(labels, exact / exact.sum(axis=1, keepdims=True)))
+
+
+def test_the_terms_of_the_gap_have_the_intervals_of_statsmodels():
+    gap = diagnosis_of(received_answers(given()), None).gap
+    counts = {
+        name: (int((said.argmax(axis=1) == labels).sum()), len(labels)) for name, (labels, said) in SPLITS.items()
+    }
+    assert [term.code for term in gap.terms] == ["generalisation", "split_difference"]
+    for term, (better, worse) in zip(gap.terms, (("train", "validation"), ("validation", "test")), strict=True):
+        expected = confint_proportions_2indep(*counts[better], *counts[worse], method="newcomb", compare="diff")
+        assert term.accuracy_interval == pytest.approx(expected, abs=1e-9)
+        pair = CompareMeans(DescrStatsW(losses_of(worse)), DescrStatsW(losses_of(better)))
+        assert term.loss_interval == pytest.approx(pair.tconfint_diff(usevar="unequal"), rel=1e-4)
+    assert sum(term.accuracy for term in gap.terms) == pytest.approx(gap.accuracy)
+    assert sum(term.loss for term in gap.terms) == pytest.approx(gap.loss)
+
+
+def test_calibration_is_of_validation_and_of_test_where_there_is_no_other():
+    """The reference bins by the same edges, and weighs each bin by its images."""
+    for splits, name in ((SPLITS, "validation"), ({"test": SPLITS["test"]}, "test")):
+        found = diagnosis_of(received_answers(given(splits)), None).calibration
+        labels, probabilities = SPLITS[name]
+        sure, right = probabilities.max(axis=1).astype(np.float64), probabilities.argmax(axis=1) == labels
+        accurate, confident = calibration_curve(right, sure, n_bins=15)
+        weights = np.histogram(sure, bins=15, range=(0, 1))[0]
+        expected = np.abs(accurate - confident) @ weights[weights > 0] / len(labels)
+        assert found.split == name
+        assert found.error_before == pytest.approx(expected, abs=1e-6)
+        assert found.temperature > 1
+        assert found.error_after < found.error_before
+
+
+def test_answers_alone_give_the_terms_of_accuracy_and_none_of_the_loss():
+    whole = diagnosis_of(received_answers(given()), None)
+    answers = {name: GivenSplit(labels, answers=said.argmax(axis=1)) for name, (labels, said) in SPLITS.items()}
+    alone = diagnosis_of(received_answers(answers), None)
+    for term, other in zip(alone.gap.terms, whole.gap.terms, strict=True):
+        assert (term.code, term.accuracy) == (other.code, other.accuracy)
+        assert term.accuracy_interval == other.accuracy_interval
+        assert np.isnan(term.loss)
+        assert term.loss_interval is None
+    assert alone.calibration is None
+    assert (alone.verdict, alone.explanation) == (whole.verdict, whole.explanation)
+
+
+def test_copies_by_hash_are_left_out_of_the_test_and_named():
+    """200 of the test images were trained on, and the network knows these."""
+    labels, probabilities = SPLITS["test"]
+    known, said = SPLITS["train"]
+    test = np.concatenate([labels[:800], known[:200]]), np.concatenate([probabilities[:800], said[:200]])
+    hashes = {
+        "train": {"hashes": [f"t{place}" for place in range(3000)]},
+        "test": {"hashes": [*(f"e{place}" for place in range(800)), *(f"t{place}" for place in range(200))]},
+    }
+    found = diagnosis_of(received_answers(given(SPLITS | {"test": test}, **hashes)), None)
+    copies = found.gap.term("copies_in_test")
+    right = lambda pair: pair[1].argmax(axis=1) == pair[0]  # noqa: E731
+    assert copies.accuracy == pytest.approx(right(test)[:800].mean() - right(test).mean())
+    assert found.gap.term("split_difference").accuracy == pytest.approx(
+        right(SPLITS["validation"]).mean() - right(test)[:800].mean()
+    )
+    leakage = next(one for one in found.findings if one.code == "leakage")
+    assert leakage.evidence == {"test": {"images": 200, "share": 0.2}}
+    assert "upload" not in leakage.remedies[0].reason
+
+
+@pytest.mark.parametrize("splits", [("train", "validation", "test"), ("train", "test")])
+def test_test_labels_in_another_order_are_found_with_and_without_validation(splits):
+    moved = (SPLITS["test"][0] + 1) % CLASSES, SPLITS["test"][1]
+    found = diagnosis_of(received_answers(given({name: (SPLITS | {"test": moved})[name] for name in splits})), None)
+    assert found.verdict == "label_order_mismatch"
+    before, after = (
+        accuracy_score(labels, SPLITS["test"][1].argmax(axis=1)) for labels in (moved[0], SPLITS["test"][0])
+    )
+    assert found.gap.term("label_order").accuracy == pytest.approx(after - before)
+    assert sum(term.accuracy for term in found.gap.terms) == pytest.approx(found.gap.accuracy)
+    assert "upload" not in found.findings[0].remedies[0].reason
+
+
+def test_a_probability_that_was_rounded_to_0_costs_a_finite_loss_and_is_told():
+    probabilities = np.array([[0.998, 0.002], [1.0, 0.0], [0.0, 1.0]])
+    answers = received_answers({"test": GivenSplit([0, 1, 1], probabilities)})
+    expected = -np.log([0.998, 0.001, 1.0]).mean()
+    assert evaluation_of(answers).get("test").loss == pytest.approx(expected)
+    assert answers.notes == (
+        "1 of 3 labels has a probability of 0, which would make the loss infinite; it was read as 0.001, half of the "
+        "smallest one that there is.",
+    )
+
+
+def test_each_half_of_test_is_counted_under_the_names_that_the_other_half_chose(monkeypatch):
+    swapped = (1, 0, *range(2, CLASSES))
+    chosen = iter([swapped, None])
+    monkeypatch.setattr(foreign, "chosen_renaming", lambda half, known, usual: next(chosen))
+    labels = evaluation_of(received_answers(given())).gap.labels
+    assert labels.renamings == (None, swapped)
+    assert labels.halves[0].change.lost == 0
+    assert labels.halves[1].change.lost > 0

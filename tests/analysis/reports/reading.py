@@ -1,0 +1,64 @@
+"""Reads rendered reports as a browser and a Markdown reader do."""
+
+import re
+from xml.etree import ElementTree
+
+from markdown_it import MarkdownIt
+
+from analysis.reports.build import report_of
+from analysis.reports.contents import document_of
+from analysis.reports.markdown import as_markdown
+from analysis.reports.page import as_page
+from tests.analysis.reports.made_studies import epochs_of
+
+
+def report(study, gaps=()):
+    return report_of(study, epochs_of(study), gaps)
+
+
+def html(study, gaps=()):
+    """The page as a tree; it is well-formed, or this fails."""
+    return ElementTree.fromstring(as_page(document_of(report(study, gaps))))
+
+
+def markdown(study, gaps=()):
+    """The tokens that a Markdown reader makes of it."""
+    text = as_markdown(document_of(report(study, gaps)))
+    return MarkdownIt("commonmark").enable("table").parse(text)
+
+
+def text_of(element):
+    """Its text, without pictures and listings."""
+    if element.tag in {"svg", "style", "pre"}:
+        return ""
+    inner = [text_of(child) + (child.tail or "") for child in element]
+    text = (element.text or "") + "".join(inner)
+    return text if element.tag == "code" else re.sub(r"\s+", " ", f" {text} ")
+
+
+def html_tables(page):
+    """Caption, then cells by row, without the columns of pictures."""
+    return [
+        (
+            text_of(table.find("caption")).strip(),
+            [
+                [text_of(cell).strip() for cell in row if cell.get("class") != "picture"]
+                for row in [table.find("thead/tr"), *table.findall("tbody/tr")]
+            ],
+        )
+        for table in page.iter("table")
+    ]
+
+
+def markdown_tables(tokens):
+    """Cells by row of each table."""
+    tables = []
+    for place, token in enumerate(tokens):
+        if token.type == "table_open":
+            tables.append([])
+        elif token.type == "tr_open":
+            tables[-1].append([])
+        elif token.type in {"th_open", "td_open"}:
+            inline = tokens[place + 1]
+            tables[-1][-1].append("".join(part.content for part in inline.children))
+    return tables

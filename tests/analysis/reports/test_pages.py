@@ -1,0 +1,132 @@
+"""The pages themselves: whole, alone, safe from names, alike in HTML and Markdown, and with pictures that are true."""
+
+import json
+import subprocess
+
+import pytest
+
+from analysis.reports.commands import script_of
+from heldout.remedies import resolve
+from heldout.spec.job import JobSpec
+from heldout.studies.spec import StudySpec
+from tests.analysis.reports import made_studies as made
+from tests.analysis.reports.reading import html, html_tables, markdown, markdown_tables, report, text_of
+
+KINDS = [made.cure, made.nothing_helped, made.cannot_tell, made.running, made.learning_curve]
+
+
+@pytest.mark.parametrize("study", KINDS)
+def test_a_page_needs_nothing_from_anywhere(study):
+    page = html(study(), made.gaps())
+    elements = list(page.iter())
+    assert {one.tag for one in elements}.isdisjoint({"script", "link", "img", "iframe", "object", "image", "use", "a"})
+    attributes = {name for one in elements for name in one.attrib}
+    assert not {name for name in attributes if name in {"src", "href", "style"} or name.startswith("on")}
+    style = page.find("head/style").text
+    assert "url(" not in style
+    assert "@import" not in style
+    assert "prefers-color-scheme: dark" in style
+    assert "@media print" in style
+    assert page.get("lang") == "en"
+    assert "`" not in text_of(page.find("body"))  # code is shown as code
+
+
+@pytest.mark.parametrize("study", KINDS)
+def test_every_picture_has_its_words_or_is_only_an_axis(study):
+    pictures = [one for one in html(study()).iter("svg") if one.get("class") in {"strip", "chart"}]
+    named = [one for one in pictures if one.get("role") == "img"]
+    assert all(one.get("aria-label") == one.find("title").text for one in named)
+    assert all(one.get("aria-hidden") == "true" for one in pictures if one not in named)
+    assert named or study is made.running
+
+
+@pytest.mark.parametrize("study", KINDS)
+def test_markdown_has_the_tables_of_the_page(study):
+    page, text = html_tables(html(study(), made.gaps())), markdown_tables(markdown(study(), made.gaps()))
+    assert len(page) > 1
+    assert text == [rows for _, rows in page]
+
+
+def test_a_bar_lies_where_its_figures_say():
+    table = next(html(made.cure()).iter("table"))
+    for row in table.findall("tbody/tr"):
+        lines = list(row.iter("line"))
+        zero = _percent(next(one for one in lines if one.get("class") == "zero").get("x1"))
+        bar = next(one for one in lines if one.get("class").startswith("bar"))
+        low, high = _percent(bar.get("x1")), _percent(bar.get("x2"))
+        dot = _percent(row.find(".//circle").get("cx"))
+        verdict = row.findall("td")[3].text
+        place = "surely better" if low > zero else "surely worse" if high < zero else "may be chance"
+        assert place == verdict
+        assert dot == pytest.approx((low + high) / 2, abs=0.02)
+        assert 0 < low < high < 100
+
+
+def test_names_are_never_markup():
+    hostile = "</title><script>alert(1)</script>`x` **b** [a](http://b.example) | <img src=x onerror=y>\u202e\nend"
+    study = made.cure()
+    benign = study.model_copy(update={"name": "name"})
+    changed = study.model_copy(
+        update={
+            "name": hostile,
+            "dataset": study.dataset.model_copy(update={"name": hostile}),
+            "arms": [*study.arms[:4], study.arms[4].model_copy(update={"why": hostile.replace("`", "")})],
+        }
+    )
+    assert [one.tag for one in html(changed).iter()] == [one.tag for one in html(benign).iter()]
+    tokens = [(token.type, [part.type for part in token.children or []]) for token in markdown(changed)]
+    assert tokens == [(token.type, [part.type for part in token.children or []]) for token in markdown(benign)]
+    text = "".join(html(changed).itertext())
+    assert "\u202e" not in text
+    assert "\\u202e\\nend" in text
+
+
+@pytest.mark.parametrize("study", [made.cure, made.nothing_helped, made.cannot_tell])
+def test_the_commands_write_the_bodies_that_the_service_takes(study, tmp_path):
+    spec = study().spec.model_copy(update={"name": "'END'\nEND\n$(touch pwned) `touch pwned`"})
+    for command in report(study().model_copy(update={"spec": spec})).commands:
+        stubs = 'curl() { echo "curl $*"; }; heldout() { echo "heldout $*"; };'
+        script = f"HELDOUT_URL=http://x HELDOUT_API_KEY=k; {stubs}\n{script_of(command)}"
+        ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+        if command.file is None:
+            assert ran.stdout.splitlines()[0] == "heldout model job_01k9refit --output model.keras"
+            continue
+        body = json.loads((tmp_path / command.file).read_text(encoding="ascii"))
+        assert body == command.body
+        assert (JobSpec if command.file == "winner.json" else StudySpec).model_validate(body)
+        assert f"--json @{command.file}" in ran.stdout
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_the_study_is_ordered_again_with_the_same_arms():
+    study = made.cure()
+    own = study.arms[2].model_copy(update={"patch": {"training": {"label_smoothing": 0.2}}})
+    for arms, by_name in ((study.arms, True), ([*study.arms[:2], own, *study.arms[3:]], False)):
+        *_, again = report(study.model_copy(update={"arms": arms})).commands
+        body = StudySpec.model_validate(again.body)
+        resolved = resolve(body.remedies, body.spec)
+        assert [(one.name, one.patch) for one in resolved] == [(one.name, one.patch) for one in arms[1:]]
+        assert again.cli == (
+            "heldout cure job_01k8 --remedies dropout,label_smoothing,shift,horizontal_flip --seeds 3 --splits "
+            "resampled --budget-jobs 60"
+            if by_name
+            else None
+        )
+
+
+def _percent(place):
+    return float(place.removesuffix("%"))
+
+
+def test_a_remedy_that_ran_wild_leaves_room_for_the_others_in_the_picture():
+    study = made.cure()
+    wild = study.arms[4].model_copy(
+        update={"difference": study.arms[4].difference.model_validate(made._difference(-0.7, 0.2, 60.0, 50.0))}
+    )
+    page = html(study.model_copy(update={"arms": [*study.arms[:4], wild]}))
+    for table in list(page.iter("table"))[:2]:
+        rows = table.findall("tbody/tr")
+        bars = [row.find(".//line[@class='bar better']") for row in rows]
+        lengths = [abs(float(bar.get("x1")[:-1]) - float(bar.get("x2")[:-1])) for bar in bars if bar is not None]
+        assert min(lengths) > 8
+        assert any("◀" in (text.text or "") for text in rows[-1].iter("text"))

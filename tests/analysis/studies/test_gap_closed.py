@@ -1,0 +1,47 @@
+"""What a study says of the gap: how much of it the winner closes, and what remains."""
+
+import pytest
+
+from analysis.studies.gap_closed import gap_closed
+from heldout.views.study import ArmView, StudyTestView
+from tests.analysis.reports.made_studies import arm, cure
+
+
+def said(base: tuple[float, float], winner: tuple[float, float]) -> str:
+    """Of the training and validation accuracies of both."""
+    arms = (ArmView.model_validate(arm("x", held, 0.1, train=(trained, 0.1))) for trained, held in (base, winner))
+    found = gap_closed(*arms, None)
+    assert found is not None
+    assert (found.to, found.base, found.winner) == (
+        "validation",
+        pytest.approx(base[0] - base[1]),
+        pytest.approx(winner[0] - winner[1]),
+    )
+    return found.explanation
+
+
+def test_what_is_closed_is_parted_into_better_answers_and_lower_training_accuracy():
+    assert said((1.0, 0.9), (0.98, 0.94)) == (
+        "The gap from training to validation is 10.0 points without it and 4.0 with it: 60% is closed, and 4.0 points "
+        "remain. Of the 6.0 points closed, 4.0 are higher validation accuracy and 2.0 lower training accuracy."
+    )
+    assert said((0.9, 0.8), (0.95, 0.92)).endswith("70% is closed, and 3.0 points remain.")
+
+
+def test_a_gap_that_does_not_close_or_is_none_is_said_so():
+    assert said((0.9, 0.8), (0.97, 0.85)).endswith("10.0 points without it and 12.0 with it: it does not close.")
+    assert said((0.8, 0.82), (0.85, 0.86)) == "Without it, there is no gap from training to validation to close."
+    assert said((0.9, 0.8), (0.85, 0.86)).endswith(
+        "100% is closed, and nothing remains. Of the 11.0 points closed, 6.0 are higher validation "
+        "accuracy and 5.0 lower training accuracy."
+    )
+
+
+def test_test_images_come_before_validation_images_and_nothing_is_said_without_figures():
+    study = cure()
+    base, winner = study.arms[:2]
+    found = gap_closed(base, winner, study.conclusion.test)
+    assert (found.to, found.base, found.winner) == ("test", pytest.approx(0.0322), pytest.approx(0.0184))
+    unmeasured = winner.model_copy(update={"train": None})
+    assert gap_closed(base, unmeasured, study.conclusion.test) is None
+    assert isinstance(study.conclusion.test, StudyTestView)

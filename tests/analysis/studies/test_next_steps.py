@@ -1,0 +1,273 @@
+"""What a study does next, on trainings whose truth is known."""
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.studies import state as states
+from analysis.studies.next_steps import next_steps
+from analysis.studies.state import Arm, NextSteps, Purpose, Run, RunKey, Scores
+from benchmarks.studies.simulated import Trainings, World, follow, state_of
+from heldout.lifecycle.job import JobStatus
+from heldout.remedy_words import words_of
+
+ARMS = ("base", "dropout", "l2", "horizontal_flip")
+NOISE = dict.fromkeys((*ARMS, "dropout+l2"), 0.005)
+# Dropout cures, L2 does so by less, and the flip harms.
+CURABLE = World(
+    ARMS,
+    1000,
+    accuracy={"dropout": 0.06, "l2": 0.02, "horizontal_flip": -0.1},
+    loss={"dropout": -0.4, "l2": -0.1, "horizontal_flip": 0.4},
+    seed_noise=NOISE,
+)
+
+
+def arms_of(steps: NextSteps) -> dict[str, tuple[str, int, str | None]]:
+    return {arm.name: (arm.status, arm.seeds, arm.why) for arm in steps.arms}
+
+
+def done(scores: Mapping[RunKey, Scores]) -> list[Run]:
+    return [Run(key, f"job {key}", JobStatus.SUCCEEDED, one) for key, one in scores.items()]
+
+
+def test_a_cure_is_confirmed_on_fresh_seeds_and_the_others_are_dropped_with_why() -> None:
+    steps, runs = follow(state_of(CURABLE, 3), Trainings(CURABLE, 1).scores)
+
+    assert steps.status == "succeeded"
+    assert steps.conclusion is not None
+    assert (steps.conclusion.kind, steps.conclusion.remedy) == ("cure", "dropout")
+    assert arms_of(steps)["base"] == ("finished", 5, None)
+    assert arms_of(steps)["dropout"] == ("finished", 5, None)
+    assert arms_of(steps)["l2"] == ("dropped", 3, '"dropout" is surely better.')
+    status, seeds, why = arms_of(steps)["horizontal_flip"]
+    assert (status, seeds) == ("dropped", 3)
+    assert why is not None
+    assert why.startswith("Worse than the base")
+    assert len(runs) == 4 * 3 + 2 * 2
+    assert "2 fresh seeds" in steps.conclusion.explanation
+
+
+def test_the_words_of_a_conclusion_say_the_figures_of_its_arm() -> None:
+    steps, _ = follow(state_of(CURABLE, 3), Trainings(CURABLE, 1).scores)
+
+    assert steps.conclusion is not None
+    base, winner = steps.arms[0].validation, steps.arms[1].validation
+    difference = steps.arms[1].difference
+    assert base is not None
+    assert winner is not None
+    assert difference is not None
+    text = steps.conclusion.explanation
+    assert difference.accuracy == pytest.approx(winner.accuracy - base.accuracy)  # type: ignore[operator]
+    assert f"accuracy rises by {100 * difference.accuracy:.1f} points" in text  # type: ignore[operator]
+    assert f"from {100 * base.accuracy:.1f}% to {100 * winner.accuracy:.1f}%" in text  # type: ignore[operator]
+    assert f"loss falls by {-100 * difference.loss / base.loss:.1f}%" in text  # type: ignore[operator]
+    low = difference.adjusted_intervals.accuracy[0]  # type: ignore[index]
+    assert f"accuracy rises by at least {100 * low:.1f} points" in text
+
+
+def test_the_order_in_which_trainings_end_changes_nothing_and_nothing_is_asked_twice() -> None:
+    state = state_of(CURABLE, 3)
+    steps, runs = follow(state, Trainings(CURABLE, 1).scores)
+    shuffled = list(runs.values())
+    random.Random(0).shuffle(shuffled)
+
+    again = next_steps(state, shuffled)
+
+    assert again.arms == steps.arms
+    assert again.conclusion == steps.conclusion
+    assert again.submit == ()
+    first = next_steps(state, [])
+    waiting = [Run(key, str(key), JobStatus.QUEUED) for key in first.submit]
+    assert len(waiting) == first.planned == 12
+    assert next_steps(state, waiting).submit == ()
+
+
+def test_a_study_whose_base_fails_has_failed_and_an_arm_that_fails_is_dropped() -> None:
+    state, trainings = state_of(CURABLE, 3), Trainings(CURABLE, 1)
+    runs = done({key: trainings.scores(key) for key in next_steps(state, []).submit})
+
+    def with_failure(arm: str) -> NextSteps:
+        broken = RunKey(arm, Purpose.RACE, 1)
+        return next_steps(
+            state, [Run(r.key, r.job, JobStatus.FAILED, error="diverged") if r.key == broken else r for r in runs]
+        )
+
+    failed = with_failure("base")
+    assert failed.status == "failed"
+    assert failed.error is not None
+    assert failed.error[0] == "base_failed"
+    assert "seed number 2 failed (`diverged`)" in failed.error[1]
+    steps = with_failure("l2")
+    assert steps.status == "running"
+    assert arms_of(steps)["l2"] == ("dropped", 0, "Its training with seed number 2 failed (`diverged`).")
+    assert {key.arm for key in steps.submit} == {"base", "dropout"}
+
+
+def test_base_and_winner_meet_the_test_split_once_and_then_comes_the_refit() -> None:
+    trainings = Trainings(CURABLE, 1)
+    unseen = Trainings(CURABLE, 2)  # other images
+    asked = []
+
+    def tested(jobs: list[str]) -> states.TestScores:
+        asked.append(jobs)
+        scores = {job: unseen.scores(RunKey(job.split("_")[1], Purpose.RACE, int(job.split("_")[3]))) for job in jobs}
+        return states.TestScores({j: s.losses for j, s in scores.items()}, {j: s.right for j, s in scores.items()})
+
+    steps, runs = follow(state_of(CURABLE, 3, has_test=True), trainings.scores, tested)
+
+    [jobs] = asked
+    assert len(jobs) == 10
+    assert steps.conclusion is not None
+    test = steps.conclusion.test
+    assert test is not None
+    rights = [unseen.scores(RunKey("dropout", Purpose.RACE, seed)).right.mean() for seed in range(5)]
+    assert test.winner.accuracy == pytest.approx(np.mean(rights))
+    assert test.winner.count == 1000
+    assert test.difference.accuracy is not None
+    rise = f"accuracy rises by {100 * test.difference.accuracy:.1f} points"
+    assert f"On the 1,000 test images, which nothing was chosen by, {rise}" in steps.conclusion.explanation
+    epochs = [run.scores.kept_epoch for key, run in runs.items() if key.arm == "dropout" and run.scores]
+    assert steps.refit is not None
+    assert (steps.refit.arm, steps.refit.epochs) == ("dropout", np.median(epochs))
+    assert steps.refit.patch == {"training": {"note": "dropout"}}
+
+
+def test_a_smaller_gap_with_worse_validation_results_is_no_cure() -> None:
+    world = World(("base", "smaller"), 2000, accuracy={"smaller": -0.05}, loss={"smaller": 0.3}, seed_noise=NOISE)
+    trainings = Trainings(world, 0)
+
+    def scores(key: RunKey) -> Scores:
+        one = trainings.scores(key)
+        return replace(one, train_accuracy=0.72) if key.arm == "smaller" else one
+
+    steps, _ = follow(state_of(world, 3), scores)
+
+    assert steps.conclusion is not None
+    assert steps.conclusion.kind == "nothing_helped"
+    assert "Its gap to training is smaller, but only because training is worse too" in (steps.arms[1].why or "")
+
+
+def test_a_remedy_is_said_to_harm_only_where_the_interval_says_so_that_decides() -> None:
+    said = set()
+    for harm in (-0.012, -0.02, -0.05):
+        arms = ("base", "smaller", "other")
+        world = World(arms, 2000, accuracy={"smaller": harm}, seed_noise=dict.fromkeys(arms, 0.002))
+        for seed in range(6):
+            steps, _ = follow(state_of(world, 3), Trainings(world, seed).scores)
+            assert steps.conclusion is not None
+            assert steps.conclusion.kind != "cure"
+            for arm in steps.arms[1:]:
+                assert arm.difference is not None
+                bounds = arm.difference.adjusted_intervals
+                assert bounds.accuracy is not None
+                assert bounds.loss is not None
+                is_sure = bounds.accuracy[1] < 0 or bounds.loss[0] > 0
+                assert (f'"{words_of(arm.name)}" makes it worse' in steps.conclusion.explanation) == is_sure
+                assert (arm.why or "").startswith("Worse than the base") == is_sure
+                said |= {word for word in ("Worse", "Probably worse") if (arm.why or "").startswith(word)}
+    assert said == {"Worse", "Probably worse"}
+
+
+@pytest.mark.parametrize(("both", "wins"), [(0.06, "dropout"), (0.2, "dropout+l2")])
+def test_a_combination_wins_over_a_part_that_cures_only_if_it_surely_beats_it(both: float, wins: str) -> None:
+    names = ("base", "dropout", "l2", "dropout+l2")
+    world = replace(
+        CURABLE, arms=names, accuracy={"dropout": 0.06, "dropout+l2": both}, loss={"dropout": -0.4, "dropout+l2": -0.41}
+    )
+    state = state_of(world, 3)
+    arms = (*state.arms[:3], Arm("dropout+l2", {}, parts=("dropout", "l2")))
+    steps, _ = follow(replace(state, arms=arms), Trainings(world, 3).scores)
+
+    assert steps.conclusion is not None
+    assert steps.conclusion.remedy == wins
+    if wins == "dropout+l2":
+        assert 'It is surely better than its part "dropout" alone.' in steps.conclusion.explanation
+
+
+def test_a_search_chooses_on_seeds_on_which_it_is_not_judged() -> None:
+    world = World(("base", "retune"), 600, seed_noise=NOISE)
+    trainings = Trainings(world, 0)
+    better = Trainings(replace(world, accuracy={"retune": 0.1}, loss={"retune": -0.4}), 0)
+    candidates = ({"rate": 1}, {"rate": 2}, {"rate": 3})
+    state = replace(state_of(world, 3), arms=(Arm("base", {}), Arm("retune", {}, candidates=candidates)))
+
+    def scores(key: RunKey) -> Scores:
+        is_tuned = key.arm == "retune" and (key.variant == 1 or key.purpose is Purpose.RACE)
+        return (better if is_tuned else trainings).scores(key)
+
+    steps, runs = follow(state, scores)
+
+    judged = {key.seed for key in runs if key.purpose is Purpose.RACE}
+    tuned = {key.seed for key in runs if key.purpose is Purpose.TUNE}
+    assert judged.isdisjoint(tuned)
+    assert steps.patches == {"retune": {"rate": 2}}
+    assert steps.arms[1].patch == {"rate": 2}
+    assert steps.refit is not None
+    assert steps.refit.patch == {"rate": 2}
+
+
+def test_resampled_trainings_get_a_fold_each_and_search_takes_folds_that_no_comparison_uses() -> None:
+    world = World(("base", "retune"), 60, folds=10)
+    state = replace(state_of(world, 3), arms=(Arm("base", {}), Arm("retune", {}, candidates=({"rate": 1},))))
+
+    def folds(state: states.StudyState, arm: str) -> list[tuple[int, int | None, int]]:
+        return [(key.seed, key.fold, key.fold_seed) for key in next_steps(state, []).submit if key.arm == arm]
+
+    assert folds(state, "base") == [(0, 0, 0), (1, 1, 0), (2, 2, 0)]
+    assert folds(state, "retune") == [(8, 8, 0), (9, 9, 0)]
+    assert folds(replace(state, folds=2), "base") == [(0, 0, 0), (1, 1, 0), (2, 0, 1)]
+
+
+@pytest.mark.parametrize(("budget", "trainings", "kind"), [(13, 12, "cure"), (17, 16, "cure")])
+def test_a_budget_is_kept_with_the_refit(budget: int, trainings: int, kind: str) -> None:
+    steps, runs = follow(state_of(CURABLE, 3, max_jobs=budget), Trainings(CURABLE, 1).scores)
+    assert steps.conclusion is not None
+    assert (steps.conclusion.kind, len(runs)) == (kind, trainings)
+    assert len(runs) + (steps.refit is not None) <= budget
+    confirmed = re.search("2 fresh seeds", steps.conclusion.explanation)
+    assert bool(confirmed) == (trainings == 16)
+
+
+def test_a_budget_of_seconds_ends_the_race_and_one_too_small_for_a_look_is_refused() -> None:
+    steps, runs = follow(state_of(CURABLE, 3, max_seconds=14.0), Trainings(CURABLE, 1).scores)
+    assert steps.status == "succeeded"
+    assert len(runs) == 12
+    refused = next_steps(state_of(CURABLE, 3, max_jobs=11), [])
+    assert refused.status == "failed"
+    assert refused.error == ("budget_too_small", "The first look takes 12 trainings; the budget allows 11.")
+
+
+def test_what_a_study_says_it_needs_is_enough_when_it_is_given() -> None:
+    """An arm that helps by 4 points, seen on too few images: on as many more as the study asks for, it is a cure."""
+    world = World(("base", "dropout"), 200, accuracy={"dropout": 0.04}, seed_noise=NOISE)
+    steps, _ = follow(state_of(world, 3), Trainings(world, 4).scores)
+    assert steps.conclusion is not None
+    assert steps.conclusion.kind == "cannot_tell"
+    needs = steps.conclusion.needs
+    assert needs is not None
+    assert needs.seeds is None
+    assert needs.images is not None
+    assert f"About {needs.images:,} more validation images would probably tell" in steps.conclusion.explanation
+    larger = replace(world, images=200 + needs.images)
+    found = [follow(state_of(larger, 3), Trainings(larger, seed).scores)[0].conclusion for seed in range(12)]
+    assert sum(one is not None and one.kind == "cure" for one in found) >= 6
+
+
+def test_a_base_that_fails_at_a_later_look_leaves_what_the_look_before_has_found() -> None:
+    state, trainings = state_of(CURABLE, 3), Trainings(CURABLE, 1)
+    runs = done({key: trainings.scores(key) for key in next_steps(state, []).submit})
+    runs += done({key: trainings.scores(key) for key in next_steps(state, runs).submit})
+    runs = [Run(r.key, r.job, JobStatus.FAILED) if (r.key.arm, r.key.seed) == ("base", 3) else r for r in runs]
+
+    steps = next_steps(state, runs)
+
+    assert steps.status == "succeeded"
+    assert steps.conclusion is not None
+    assert (steps.arms[0].seeds, steps.conclusion.remedy) == (3, "dropout")
+    assert "No fresh seeds have confirmed it." in steps.conclusion.explanation
+    assert "Its training with seed number 4 failed." in steps.conclusion.explanation

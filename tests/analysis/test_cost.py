@@ -1,0 +1,205 @@
+"""What training takes follows from the work in it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.scheduling.cost import (
+    MIN_FLOPS_A_TOWER,
+    MIN_FLOPS_IN_16_BITS,
+    Speed,
+    automatic_precision,
+    automatic_towers,
+    frozen_work,
+    measuring_work,
+    seconds_per_epoch,
+    share_of_towers,
+    training_work,
+)
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import plan_network
+from heldout.work.memory import training_bytes
+
+IMAGE, CLASSES = (28, 28, 1), 10
+EXAMPLES = Path(__file__).parents[2] / "examples"
+COUNTS = {"train": 3600, "validation": 400, "test": 1000}
+EACH_STEP = Speed(training={"step": 0.01}, measuring={"step": 0.002}, training_share=0.6, measuring_share=0.5)
+
+
+def spec(**parts):
+    network = parts.pop("network", {"blocks": [{"filters": 16}]})
+    return JobSpec.model_validate({"dataset": "mnist5k", "network": network, **parts})
+
+
+def plan(job):
+    return plan_network(job.network, IMAGE, CLASSES)
+
+
+def expected(job, towers=1):
+    return seconds_per_epoch(job, plan(job), COUNTS, EACH_STEP, towers)
+
+
+def test_an_epoch_is_its_steps_and_the_measuring_of_train_and_validation():
+    assert expected(spec()) == pytest.approx(3600 / 32 * 0.01 + 4000 / 64 * 0.002)
+    assert expected(spec(training={"batch_size": 64})) == pytest.approx(3600 / 64 * 0.01 + 4000 / 64 * 0.002)
+    assert expected(spec(), towers=2) == pytest.approx(3600 / 32 * 0.006 + 4000 / 64 * 0.001)
+
+
+def test_splits_count_where_they_are_measured_and_the_limit_where_it_cuts():
+    every = spec(evaluation={"test": "every_epoch"})
+    assert expected(every) - expected(spec()) == pytest.approx(1000 / 64 * 0.002)
+    at_end = spec(evaluation={"train": "final"})
+    assert expected(spec()) - expected(at_end) == pytest.approx(3600 / 64 * 0.002)
+    assert expected(spec(training={"train_limit": 360})) < expected(spec()) / 5
+    assert expected(spec(training={"train_limit": 99999})) == expected(spec())
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("flops", {"network": {"blocks": [{"filters": 32}]}}),
+        ("dropped", {"network": {"blocks": [{"filters": 16, "dropout": 0.2}]}}),
+        ("normed", {"network": {"blocks": [{"filters": 16, "batch_norm": True}]}}),
+        ("curved", {"network": {"blocks": [{"filters": 16, "activation": "gelu"}]}}),
+        ("later_maps", {"network": {"blocks": [{"filters": 16, "repeat": 2}]}}),
+        ("parameters", {"network": {"blocks": [{"filters": 16}], "dense": [{"units": 99}]}}),
+        ("changed", {"augmentation": {"zoom": 0.1}}),
+        ("masked", {"augmentation": {"erasing": 0.5}}),
+        ("masked", {"training": {"mixup": 0.2}}),
+        ("masked", {"training": {"cutmix": 1.0}}),
+        ("averaged", {"training": {"ema_decay": 0.99}}),
+    ],
+)
+def test_every_kind_of_work_is_counted_where_it_is_done(kind, more):
+    changed = spec(**more)
+    assert training_work(changed, plan(changed))[kind] > training_work(spec(), plan(spec()))[kind]
+
+
+def test_erasing_alone_resamples_nothing():
+    erased = spec(augmentation={"erasing": 0.5, "fill_mode": "wrap"})
+    assert training_work(erased, plan(erased))["changed"] == 0
+
+
+def test_blocks_that_are_not_trained_are_computed_forward_alone():
+    blocks = {"blocks": [{"filters": 16}, {"filters": 32}]}
+
+    def work_of(frozen):
+        job = spec(network=blocks, initial={"job": "job_1", "freeze_blocks": frozen})
+        return training_work(job, plan(job)), frozen_work(job, plan(job))
+
+    (whole, nothing), (partly, forward), (output_alone, both) = map(work_of, (0, 1, 2))
+    layers = {layer.name: layer for layer in plan(spec(network=blocks)).layers}
+    first = sum(layer.flops for name, layer in layers.items() if name.startswith("block1"))
+    assert set(nothing.values()) == {0}
+    assert forward["flops"] == 32 * first
+    # Nor does anyone need the gradient of the maps that come out of frozen blocks.
+    dropped = 3 * first + layers["block2_conv1"].flops - layers["block1_conv1"].flops
+    assert whole["flops"] - partly["flops"] == 32 * dropped
+    assert output_alone["flops"] == 2 * 32 * layers["output"].flops
+    for kind in ("layers", "first_maps", "later_maps", "pooled"):
+        assert whole[kind] == partly[kind] + forward[kind] == output_alone[kind] + both[kind]
+    assert whole["parameters"] > partly["parameters"] > output_alone["parameters"] == layers["output"].parameters
+
+
+def test_an_epoch_with_frozen_blocks_takes_their_measured_forward_pass_in_its_precision():
+    large = {"blocks": [{"filters": 64}, {"filters": 128}]}
+    speed = Speed({"flops": 3e-12}, {"flops": 1e-12}, 1.0, 1.0, 2, {"flops": 3e-13}, {"flops": 1e-13})
+
+    def seconds(frozen, precision):
+        initial = {"job": "job_1", "freeze_blocks": frozen}
+        job = spec(network=large, initial=initial, training={"precision": precision})
+        return seconds_per_epoch(job, plan(job), COUNTS, speed, 1)
+
+    assert seconds(2, "float32") < 0.5 * seconds(1, "float32") < 0.5 * seconds(0, "float32")
+    assert seconds(1, "mixed") == pytest.approx(0.1 * seconds(1, "float32"))
+
+
+def test_averaged_weights_and_the_network_that_measures_with_them_take_memory():
+    network = plan(spec())
+    alone, averaged = spec(), spec(training={"ema_decay": 0.9})
+    more = training_bytes(averaged, network, 100, 1) - training_bytes(alone, network, 100, 1)
+    assert more == 8 * network.parameters
+
+
+def test_measuring_is_the_same_work_for_every_size_of_a_batch():
+    small = spec(training={"batch_size": 8})
+    assert measuring_work(small, plan(small)) == measuring_work(spec(), plan(spec()))
+
+
+def test_there_is_a_tower_for_each_core_as_long_as_it_has_enough_to_do():
+    def towers(cores, **more):
+        return automatic_towers(spec(**more), plan(spec(**more)), cores)
+
+    large = {"blocks": [{"filters": 64, "batch_norm": True}, {"filters": 128}]}
+    assert [towers(cores, network=large) for cores in (1, 2, 4, 8, 16)] == [1, 2, 4, 8, 8]  # four images each
+    assert towers(32, network=large, training={"batch_size": 256}) == 16
+    assert towers(8) == plan(spec()).flops_per_image * spec().training.batch_size // MIN_FLOPS_A_TOWER
+    assert towers(8, training={"batch_size": 2}) == 1
+
+
+# Networks with batches of 32 images of 28×28×1, and the processor time of a step in bfloat16 as a share of that in
+# float32, measured with one tower (docs/explanation/performance.md).
+SAME = {"padding": "same"}
+MEASURED = [
+    (({"filters": 16},), 0.95),
+    (({"filters": 16}, {"filters": 32}), 0.62),
+    (({"filters": 24}, {"filters": 48}), 0.61),
+    (({"filters": 16, "activation": "elu"}, {"filters": 32, "activation": "elu"}), 0.79),
+    (({"filters": 16, "activation": "gelu"}, {"filters": 32, "activation": "gelu"}), 1.40),
+    (({"filters": 16, "activation": "silu"}, {"filters": 32, "activation": "silu"}), 1.04),
+    (({"filters": 16, "activation": "tanh"}, {"filters": 32, "activation": "tanh"}), 1.11),
+    (({"filters": 32, "activation": "gelu"}, {"filters": 64, "activation": "gelu"}), 1.17),
+    (({"filters": 64, "activation": "tanh"} | SAME, {"filters": 128, "activation": "tanh"} | SAME), 0.55),
+    (({"filters": 16, "batch_norm": True},), 1.17),
+    (({"filters": 16, "batch_norm": True}, {"filters": 32, "batch_norm": True}), 1.07),
+    (({"filters": 64, "batch_norm": True} | SAME, {"filters": 128, "batch_norm": True} | SAME), 0.84),
+]
+
+
+@pytest.mark.parametrize(("blocks", "share"), MEASURED)
+def test_sixteen_bits_are_chosen_where_they_were_measured_to_be_clearly_faster(blocks, share):
+    job = spec(network={"blocks": list(blocks)})
+    assert automatic_precision(job, plan(job), 1) == ("mixed" if share < 0.9 else "float32")
+
+
+def test_a_batch_must_be_large_enough_for_sixteen_bits_and_towers_normalise_it_at_no_loss():
+    blocks = {"blocks": [{"filters": 16, "batch_norm": True}, {"filters": 32, "batch_norm": True}]}
+
+    def chosen(batch, towers):
+        job = spec(network=blocks, training={"batch_size": batch})
+        return automatic_precision(job, plan(job), towers)
+
+    operations = sum(layer.flops for layer in plan(spec(network=blocks)).layers if "_conv" in layer.name)
+    enough = -(-MIN_FLOPS_IN_16_BITS // operations)
+    assert [chosen(batch, 2) for batch in (1, enough - 1, enough, 256)] == ["float32", "float32", "mixed", "mixed"]
+    assert chosen(256, 1) == "float32"
+
+
+def test_the_reference_specs_are_on_either_side_of_the_rule():
+    def chosen(name):
+        job = JobSpec.model_validate_json((EXAMPLES / f"{name}.json").read_text())
+        return automatic_precision(job, plan(job), 2)
+
+    assert [chosen(name) for name in ("overfit", "regularized", "augmented")] == ["mixed", "mixed", "float32"]
+
+
+def test_an_epoch_takes_what_was_measured_in_its_precision_and_is_unknown_where_nothing_was():
+    large = {"blocks": [{"filters": 64}, {"filters": 128}]}
+    fast = replace(EACH_STEP, mixed_training={"step": 0.001}, mixed_measuring={"step": 0.0})
+
+    def seconds(speed, network, precision):
+        job = spec(network=network, training={"precision": precision})
+        return seconds_per_epoch(job, plan(job), COUNTS, speed, 1)
+
+    float32, small = seconds(fast, large, "float32"), spec().network
+    assert seconds(fast, large, "mixed") == seconds(fast, large, "auto") == pytest.approx(3600 / 32 * 0.001)
+    assert seconds(fast, small, "auto") == seconds(EACH_STEP, large, "auto") == float32
+    assert seconds(EACH_STEP, large, "mixed") is None
+
+
+def test_what_two_towers_do_not_gain_more_towers_do_not_gain_either():
+    assert share_of_towers(0.5, 8) == 0.125
+    assert share_of_towers(0.6, 2) == pytest.approx(0.6)
+    assert share_of_towers(0.6, 8) == pytest.approx(0.2 + 0.8 / 8)
+    assert share_of_towers(1.0, 8) == 1

@@ -1,0 +1,89 @@
+"""Which layers start from another job's weights: by place and shape, and the output only for the same classes."""
+
+from typing import Any
+
+import pytest
+
+from analysis.jobs.initial import Initial, Weights, match
+from heldout.errors import InvalidSpec
+from heldout.lifecycle.model import ModelFormat
+from heldout.spec.job import JobSpec
+from heldout.spec.layers import plan_network
+from heldout.spec.model_facts import ModelFacts, ModelLayer
+
+SOURCE = {"blocks": [{"filters": 4, "batch_norm": True}, {"filters": 8}], "dense": [{"units": 5}]}
+
+
+def spec(network: dict[str, Any], freeze_blocks: int = 0) -> JobSpec:
+    initial = {"job": "job_1", "freeze_blocks": freeze_blocks}
+    return JobSpec.model_validate({"dataset": "dots", "network": network, "initial": initial})
+
+
+def found(network: dict[str, Any], classes: str = "ab", image: int = 16, freeze_blocks: int = 0) -> Initial:
+    known = Weights.of("job_1", plan_network(spec(SOURCE).network, (16, 16, 1), 2), "ab")
+    asked = spec(network, freeze_blocks)
+    plan = plan_network(asked.network, (image, image, 1), len(classes))
+    # It goes through a row of the database.
+    return match(asked, plan, classes, Weights.from_json(Initial(known, (), ()).to_json()))
+
+
+def test_the_same_network_for_the_same_classes_takes_everything() -> None:
+    taken = ("block1_conv1", "block1_norm1", "block2_conv1", "dense1", "output")
+    assert found(SOURCE) == Initial(found(SOURCE).weights, taken, ())
+    assert found({**SOURCE, "blocks": [{**block, "dropout": 0.5} for block in SOURCE["blocks"]]}).taken == taken
+
+
+def test_of_an_uploaded_model_only_shapes_are_kept_that_a_network_could_take() -> None:
+    """Each job that starts from it keeps them."""
+    kernel, odd = ModelLayer(name="a", type="Conv2D", weights=((3, 3, 1, 4), (4,))), ((2,) * 9, (1,))
+    layers = (kernel, ModelLayer(name="b", type="Odd", weights=odd), *[kernel] * 5000)
+    facts = ModelFacts(
+        format=ModelFormat.KERAS, input_shape=(16, 16, 1), output_shape=(2,), parameters=1, layers=layers
+    )
+    known = Weights.of_model("mod_1", facts)
+    assert (known.layers["0000"], known.layers["0001"], len(known.layers)) == (kernel.weights, (), 80)
+    most = JobSpec.model_validate(
+        {
+            "dataset": "dots",
+            "network": {
+                "blocks": [{"filters": 1, "batch_norm": True, "repeat": 4, "kernel_size": 1, "pool": 1}] * 8,
+                "dense": [{"units": 1}] * 4,
+            },
+        }
+    )
+    assert len([one for one in plan_network(most.network, (16, 16, 1), 2).layers if one.weights]) <= len(known.layers)
+
+
+@pytest.mark.parametrize("classes", ["cd", "ba", "abc"])
+def test_the_output_is_new_for_other_classes_and_for_another_order_of_them(classes: str) -> None:
+    assert found(SOURCE, classes).new == ("output",)
+
+
+def test_layers_whose_inputs_have_another_size_are_new() -> None:
+    assert found(SOURCE, image=20).new == ("dense1",)
+    wider = {**SOURCE, "blocks": [SOURCE["blocks"][0], {"filters": 9}]}
+    assert found(wider).new == ("block2_conv1", "dense1")
+    assert not found(wider).is_little
+    assert found({"blocks": [{"filters": 4}, {"filters": 9}], "dense": [{"units": 6}]}).is_little
+
+
+def test_kernels_of_as_many_parameters_but_another_shape_do_not_fit() -> None:
+    """1×1 on nine channels and 3×3 on one have as many."""
+    one = Weights("job_1", {"block1_conv1": ((1, 1, 9, 4), (4,))}, "ab")
+    asked = spec({"blocks": [{"filters": 4}]})
+    with pytest.raises(InvalidSpec, match="No layer fits"):
+        match(asked, plan_network(asked.network, (16, 16, 1), 2), "ab", one)
+
+
+@pytest.mark.parametrize(
+    ("network", "freeze_blocks", "said"),
+    [
+        ({"blocks": [{"filters": 5}]}, 0, "No layer fits"),
+        ({"blocks": [{"filters": 4}, {"filters": 9}]}, 2, "block2_conv1 would be frozen untrained"),
+        ({"blocks": [{"filters": 4, "repeat": 2}]}, 1, "block1_conv2 would be frozen untrained"),
+        ({"blocks": [{"filters": 4}]}, 2, "The network has 1 block;"),
+    ],
+)
+def test_what_cannot_start_from_there_is_refused(network: dict[str, Any], freeze_blocks: int, said: str) -> None:
+    with pytest.raises(InvalidSpec, match=said):
+        found(network, freeze_blocks=freeze_blocks)

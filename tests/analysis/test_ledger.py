@@ -1,0 +1,48 @@
+"""What counts as a selection, and the count in words: figures in a sentence are those beside it."""
+
+import pytest
+
+from analysis.jobs.ledger import SplitReads, explanation_of
+
+TEST_ADVICE = "The more often test results guide your choices, the better they look by luck."
+
+
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [
+        (SplitReads(), "None of your jobs has looked at the 1,000 test labels yet, and you were not shown them."),
+        (SplitReads(1, jobs=1), f"Your job has looked at the 1,000 test labels once. {TEST_ADVICE}"),
+        (SplitReads(14, jobs=3), f"Your 3 jobs have looked at the 1,000 test labels 14 times. {TEST_ADVICE}"),
+        (
+            SplitReads(15, handed_out=1, jobs=3),
+            "Your 3 jobs have looked at the 1,000 test labels 14 times. They were also shown to you once, in a preview "
+            f"of the dataset. {TEST_ADVICE}",
+        ),
+        (
+            SplitReads(2, handed_out=2),
+            "None of your jobs has looked at the 1,000 test labels yet, but they were shown to you twice, in a preview "
+            f"of the dataset. {TEST_ADVICE}",
+        ),
+    ],
+)
+def test_reads_of_test_in_words(counted, said):
+    assert explanation_of("test", 1000, counted) == said
+
+
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [
+        (SplitReads(1, selections=1, jobs=1), "once; it could decide"),
+        (SplitReads(4, selections=4, jobs=1), "4 times; each of these looks could decide"),
+        (SplitReads(20, selections=12, jobs=2), "20 times; 12 of these looks could decide"),
+        (SplitReads(20, selections=1, jobs=2), "20 times; 1 of these looks could decide"),
+    ],
+)
+def test_selections_on_validation_in_words(counted, said):
+    text = explanation_of("validation", 400, counted)
+    assert said in text
+    assert text.endswith("look a little better than they are, because the best of them were picked.")
+
+
+def test_one_image_has_one_label():
+    assert "the 1 test label once" in explanation_of("test", 1, SplitReads(1, jobs=1))
