@@ -20,8 +20,8 @@ from heldout.access.event_types import EVENT_TYPES
 from heldout.access.webhooks import PING, WEBHOOK_EVENTS
 from heldout.cli import host_commands
 from heldout.cli.app import app as client_commands
-from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle import job as lifecycle
+from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.study import StudyStatus
 from heldout.remedies.automatic import BY_VERDICT, USUAL
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
