@@ -32,10 +32,10 @@ docs: ## build the manual, which the service then shows at /manual
 
 demo: setup ## train networks on real digits through the API, say why one is poor on unseen images, and measure what cures it
 	@scripts/web try
-	@exec $(BIN)/python -m heldout.demo $(ARGS)
+	@exec $(BIN)/python -m examples.demo $(ARGS)
 
 demo-stack: setup-dev ## the same demonstration through PostgreSQL, a broker and two Celery workers
-	@exec $(BIN)/python -m heldout.demo --stack $(ARGS)
+	@exec $(BIN)/python -m examples.demo --stack $(ARGS)
 
 up: setup ## run the service on this machine
 	@scripts/web try

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from heldout.errors import OperatorError
 from heldout.service.settings import DEFAULT_HOME, Settings, embedded_settings, unknown_settings
 from host.commands import commands, main
 from host.owners_commands import owners_commands
@@ -18,16 +19,19 @@ commands.add_typer(owners_commands, name="owners")
 def up(
     home: Annotated[Path, typer.Option(envvar="HELDOUT_HOME", help="Folder of all that is kept.")] = DEFAULT_HOME,
     port: Annotated[int | None, typer.Option(min=0, max=65_535, help="0 picks a free one; default 8000.")] = None,
-    stack: Annotated[
-        bool, typer.Option("--stack", help="Run PostgreSQL, a broker and two Celery workers in the home too.")
-    ] = False,
+    stack: Annotated[bool, typer.Option("--stack", hidden=True)] = False,
 ) -> None:
-    """Run the service until it is stopped: API and worker on SQLite, or the whole stack in one home."""
+    """Run the service until it is stopped: API and worker on SQLite, all in one folder."""
     from api.connections.server import freeze_what_stays, limit_allocator
     from api.dashboard import is_built
     from api.http_server import EmbeddedServer
     from host.up import run
 
+    if stack:
+        raise OperatorError(
+            "`heldout up --stack` is no longer there. `docker compose up` runs the API and workers with PostgreSQL and "
+            "Redis; docs/how-to/compose.md says how."
+        )
     for sentence in unknown_settings(os.environ):
         typer.echo(f"heldout: {sentence}", err=True)
 
@@ -37,7 +41,7 @@ def up(
         freeze_what_stays()
         return server
 
-    raise typer.Exit(run(embedded_settings(home, port), make_server, has_dashboard=is_built(), stack=stack))
+    raise typer.Exit(run(embedded_settings(home, port), make_server, has_dashboard=is_built()))
 
 
 @commands.command(hidden=True)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.queueing import mean_wait_s, waits_of
+from examples.demo import TemporaryService
 from heldout.client.client import Client
-from heldout.demo.service import TemporaryService
 from heldout.views.job import JobView
 
 FILE = Path("build/capacity.jsonl")
@@ -55,20 +55,14 @@ def main() -> None:
     missing = [] if any(one.kind == "burst" for one in done) else [("burst", options.burst)]
     missing += [("batch", options.jobs)] * (options.batches - batches)
     if missing:
-        service = TemporaryService()
-        try:
-            service.start()
-            found = service.wait_until_ready()
-            with Client(found.url, found.api_key) as client:
-                _run_all(client, [SPEC] * WARM_UP, [0.0] * WARM_UP)
-                for kind, count in missing:
-                    batch = _measured(client, kind, count, done)
-                    done.append(batch)
-                    with path.open("a") as file:
-                        file.write(json.dumps(asdict(batch)) + "\n")
-                    print(f"{kind} of {count} jobs: {batch.span_s:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True)
-        finally:
-            service.stop(hurry=lambda: False)
+        with TemporaryService() as service, Client(service.url, service.api_key) as client:
+            _run_all(client, [SPEC] * WARM_UP, [0.0] * WARM_UP)
+            for kind, count in missing:
+                batch = _measured(client, kind, count, done)
+                done.append(batch)
+                with path.open("a") as file:
+                    file.write(json.dumps(asdict(batch)) + "\n")
+                print(f"{kind} of {count} jobs: {batch.span_s:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True)
     report(done)
 
 

@@ -11,7 +11,6 @@ from sqlalchemy import text
 
 from heldout.service.database_urls import driver_url
 from heldout.spec.job import JobSpec
-from host.postgres import PostgresServer
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database, Session
@@ -19,6 +18,7 @@ from models.migrations import upgrade
 from models.store import claims
 from models.submit import submit
 from models.tables import JobRow
+from tests.servers import PostgresServer
 
 QUEUED = 800
 MAX_PARAMETERS = 10_000_000
@@ -32,7 +32,7 @@ CPU = ("auto", "cpu")
 
 def main() -> None:
     """Print claims a second for each number of workers; each claims until nothing waits. Then times in a long queue."""
-    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer(Path(folder, "pg")) as server:
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer() as server:
         postgres, sqlite = (
             _database(url, Path(folder)) for url in (driver_url(server.url), f"sqlite:///{folder}/heldout.db")
         )

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import naive
+from examples.demo import TemporaryService
 from heldout.client.client import Client
-from heldout.demo.service import TemporaryService
 from heldout.spec.merge_patch import merged
 from heldout.views.study import StudyView
 
@@ -24,14 +24,8 @@ FIRST_LOOK_TARGET, RACE_TARGET = 0.35, 0.2
 
 def main() -> None:
     """Print seconds of both sides, and their ratios before racing and with it."""
-    service = TemporaryService()
-    try:
-        service.start()
-        found = service.wait_until_ready()
-        with Client(found.url, found.api_key) as client:
-            first_look_s, study = _study(client)
-    finally:
-        service.stop(hurry=lambda: False)
+    with TemporaryService() as service, Client(service.url, service.api_key) as client:
+        first_look_s, study = _study(client)
     if study.status != "succeeded" or study.conclusion is None:
         raise SystemExit(f"The study is {study.status}: {study.error}")
     # After the study, which has the machine for itself.

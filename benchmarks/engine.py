@@ -34,9 +34,10 @@ from benchmarks.engine_tables import (
 from benchmarks.naive import Naive
 from benchmarks.picture import shares_svg
 from benchmarks.service import _until_first_step
+from examples.demo import TemporaryService
 from heldout.client.client import Client
-from heldout.demo.service import TemporaryService, processes_of
 from heldout.spec.job import JobSpec
+from tests.e2e.running import processes_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
@@ -58,15 +59,9 @@ OTHERS: tuple[dict[str, Any], ...] = (
 
 def main() -> None:
     """Print the tables; a whole run writes them into the page, too, and draws the picture beside it."""
-    service = TemporaryService()
     rows = {name: Row() for name in TARGETS}
-    try:
-        service.start()
-        found = service.wait_until_ready()
-        with Client(found.url, found.api_key) as client:
-            text = "\n".join(_measure(client, service, rows))
-    finally:
-        service.stop(hurry=lambda: False)
+    with TemporaryService() as service, Client(service.url, service.api_key) as client:
+        text = "\n".join(_measure(client, service, rows))
     print(text)
     if not QUICK:
         PICTURE.write_text(shares_svg({name: row.shares for name, row in rows.items()}, TARGETS), encoding="utf-8")

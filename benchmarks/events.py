@@ -5,16 +5,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from threading import Event
 
 from api.live.recent_events import KEPT_EVENTS, Channel
 from api.live.source import DatabaseSource
 from benchmarks.serving import OWNER, add_job, prepare
 from heldout.service.database_urls import driver_url
-from host.postgres import PostgresServer
 from models.database import Database
 from models.store import events
+from tests.servers import PostgresServer
 
 WRITERS = 8
 SECONDS = 6.0
@@ -23,7 +22,7 @@ ROUND_S = 0.2
 
 def main() -> None:
     """Print both figures on PostgreSQL, which waits for the disk at each commit. SQLite has one writer at a time."""
-    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer(Path(folder, "pg")) as server:
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer() as server:
         database = Database(driver_url(server.url))
         prepare(database, folder)
         alone = _events_per_s(database, lambda: None)

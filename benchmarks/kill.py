@@ -9,12 +9,11 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.serving import chosen
-from host.broker import RedisServer
-from host.postgres import PostgresServer
 from models.database import Database
 from models.migrations import upgrade
 from tests.e2e.running import until
 from tests.e2e.stack import Stack, long_digits, stack_on
+from tests.servers import PostgresServer, RedisServer
 
 KILLS = int(os.environ.get("BENCH_KILLS", "5"))
 LEASE_S = float(os.environ.get("BENCH_LEASE_S", "12"))
@@ -33,8 +32,8 @@ def main() -> None:
             _on_sqlite(folder)
         if chosen("PostgreSQL"):
             with (
-                PostgresServer(Path(folder, "pg")) as postgres,
-                RedisServer(Path(folder, "redis")) as broker,
+                PostgresServer() as postgres,
+                RedisServer() as broker,
                 stack_on(Path(folder, "celery"), postgres, broker, **SETTINGS) as stack,
             ):
                 _measure("PostgreSQL, Redis and Celery", stack)

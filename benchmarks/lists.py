@@ -3,17 +3,16 @@
 import os
 import tempfile
 import time
-from pathlib import Path
 
 from sqlalchemy import text
 
 from benchmarks.load import load, request
 from benchmarks.serving import add_job, chosen, prepare, service
 from heldout.service.database_urls import driver_url
-from host.postgres import PostgresServer
 from models.database import Database
 from models.store.job_metadata import pair_sha256
 from models.tables import JobRow
+from tests.servers import PostgresServer
 
 FEW, MANY = 1_000, int(os.environ.get("BENCH_JOBS", "1000000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -32,7 +31,7 @@ def main() -> None:
     """Print the median latency of each request on both tables (the best of the rounds), and their ratio."""
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:
         if chosen("PostgreSQL"):
-            with PostgresServer(Path(folder, "pg")) as server:
+            with PostgresServer() as server:
                 _compare("PostgreSQL", _databases_on(server), folder)
         if chosen("SQLite"):
             _compare("SQLite", {count: f"sqlite:///{folder}/{count}.db" for count in (FEW, MANY)}, folder)

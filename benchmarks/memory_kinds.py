@@ -22,8 +22,8 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from examples.demo import TemporaryService
 from heldout.client.client import Client
-from heldout.demo.service import TemporaryService
 from heldout.stored.artifacts import ExportFormat
 from heldout.work.kinds import KINDS, JobKind
 from heldout.work.memory import export_bytes, foreign_bytes, measure_bytes
@@ -90,24 +90,22 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory_kinds", description=__doc__)
     parser.add_argument("--of", nargs="*", choices=["datasets", "exports", "models"], help="Only these.")
     wanted = parser.parse_args(arguments).of or ["datasets", "exports", "models"]
-    service = TemporaryService()
-    try:
-        service.start()
-        found = service.wait_until_ready()
-        with Client(found.url, found.api_key) as client, tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:
-            _wait_for_rest(client)
-            sampler = Sampler(_worker_of(service.folder / "home"))
-            print("| work | measured, MiB | reserved, MiB | reserved of measured |\n|---|---|---|---|", flush=True)
-            photos = _photos(client, sampler, Path(folder))
-            if "datasets" in wanted:
-                _measure_datasets(client, sampler, photos)
-            if "exports" in wanted:
-                _measure_exports(client, sampler)
-            if "models" in wanted:
-                _measure_models(client, sampler, photos, Path(folder))
-            sampler.stop()
-    finally:
-        service.stop(hurry=lambda: False)
+    with (
+        TemporaryService() as service,
+        Client(service.url, service.api_key) as client,
+        tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder,
+    ):
+        _wait_for_rest(client)
+        sampler = Sampler(_worker_of(service.folder / "home"))
+        print("| work | measured, MiB | reserved, MiB | reserved of measured |\n|---|---|---|---|", flush=True)
+        photos = _photos(client, sampler, Path(folder))
+        if "datasets" in wanted:
+            _measure_datasets(client, sampler, photos)
+        if "exports" in wanted:
+            _measure_exports(client, sampler)
+        if "models" in wanted:
+            _measure_models(client, sampler, photos, Path(folder))
+        sampler.stop()
 
 
 def _photos(client: Client, sampler: Sampler, folder: Path) -> str:

@@ -26,8 +26,8 @@ from benchmarks.engine import _ended, _until_calibrated
 from benchmarks.naive import in_process
 from benchmarks.network_kinds import NETWORKS, Network, keras_model
 from benchmarks.network_steps import print_steps
+from examples.demo import TemporaryService
 from heldout.client.client import Client
-from heldout.demo.service import TemporaryService
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_S = 180
@@ -64,19 +64,13 @@ def main(arguments: list[str]) -> None:
     if given.steps:
         print_steps(chosen, given.rounds)
         return
-    service = TemporaryService()
-    try:
-        service.start()
-        found = service.wait_until_ready()
-        with Client(found.url, found.api_key) as client:
-            _ended(client, client.submit(json.loads((ROOT / "examples" / "overfit.json").read_text())).id)
-            _until_calibrated(client)
-            print(f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
-            for number, (name, network) in enumerate(chosen.items(), 1):
-                print(f"{number} of {len(chosen)}: {name}", file=sys.stderr, flush=True)
-                print(_row(name, _measure(client, number, network, given.rounds, given.job)), flush=True)
-    finally:
-        service.stop(hurry=lambda: False)
+    with TemporaryService() as service, Client(service.url, service.api_key) as client:
+        _ended(client, client.submit(json.loads((ROOT / "examples" / "overfit.json").read_text())).id)
+        _until_calibrated(client)
+        print(f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
+        for number, (name, network) in enumerate(chosen.items(), 1):
+            print(f"{number} of {len(chosen)}: {name}", file=sys.stderr, flush=True)
+            print(_row(name, _measure(client, number, network, given.rounds, given.job)), flush=True)
     print(f"\n{given.rounds} rounds; load average at the end {os.getloadavg()[0]:.1f}.")
 
 

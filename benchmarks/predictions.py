@@ -26,8 +26,8 @@ from PIL import Image
 
 from benchmarks.load import Measured, load
 from benchmarks.serving import served
+from examples.demo import TemporaryService
 from heldout.client.client import Client
-from heldout.demo.service import TemporaryService
 from heldout.errors import NotReady
 from models import bundled
 
@@ -42,19 +42,16 @@ COLD_STARTS = 5
 
 def main() -> None:
     """Print a line for each comparison."""
-    service = TemporaryService()
-    try:
-        service.start()
-        found = service.wait_until_ready()
-        with Client(found.url, found.api_key) as client:
+    with TemporaryService() as service:
+        with Client(service.url, service.api_key) as client:
             job_id, model = _trained(client)
         home = service.folder / "home"
         images = bundled.BUNDLED["mnist5k"].read(Path()).images
-        _post(int(found.url.rpartition(":")[2]), job_id, found.api_key, _png(images[0])).raise_for_status()
+        _post(int(service.url.rpartition(":")[2]), job_id, service.api_key, _png(images[0])).raise_for_status()
         print(f"load averages at the start: {' '.join(f'{one:.2f}' for one in os.getloadavg())}")
-        _cold_starts(home, job_id, found.api_key, images)
+        _cold_starts(home, job_id, service.api_key, images)
         with _predicting(home) as port:
-            _batches(port, job_id, found.api_key, model, images[:BATCH])
+            _batches(port, job_id, service.api_key, model, images[:BATCH])
             with (
                 served("benchmarks.bare_prediction:app", [], {}) as bare,
                 _api_before(home, port) as api,
@@ -63,10 +60,8 @@ def main() -> None:
             ):
                 ports = {"direct": port, "to two processes": pair, "through nginx": nginx, "through the API": api}
                 there = {name: one for name, one in ports.items() if one is not None}
-                _single_images(there, bare.port, job_id, found.api_key, images[0])
+                _single_images(there, bare.port, job_id, service.api_key, images[0])
         print(f"load averages at the end: {' '.join(f'{one:.2f}' for one in os.getloadavg())}")
-    finally:
-        service.stop(hurry=lambda: False)
 
 
 def _trained(client: Client) -> tuple[str, bytes]:

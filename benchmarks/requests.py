@@ -12,12 +12,12 @@ from sqlalchemy import create_engine, text
 from benchmarks.load import Measured, load, load_in_turn, request
 from benchmarks.serving import served
 from heldout.service.database_urls import driver_url
-from host.postgres import PostgresServer
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database
 from models.migrations import upgrade
 from models.store import keys
+from tests.servers import PostgresServer
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = (1, 16, 64)
@@ -28,7 +28,7 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 
 def main() -> None:
     """Print, for each kind of request and number of clients, both sides and their ratio."""
-    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer(Path(folder, "pg")) as server:
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer() as server:
         url, blobs = driver_url(server.url), Path(folder, "blobs").as_uri()
         database = Database(url)
         upgrade(database)

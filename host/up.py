@@ -12,19 +12,13 @@ from types import FrameType
 from typing import Protocol
 
 import structlog
-from pydantic import SecretStr
 
 from heldout.errors import DatabaseUnavailable, OperatorError
-from heldout.service.database_urls import driver_url
 from heldout.service.settings import Settings
-from host.broker import RedisServer
-from host.home_lock import locked_home
-from host.homes import POSTGRES_FOLDER, make_home, require_database_of
-from host.kept_servers import KeptServer
+from host.homes import locked_home, make_home, refuse_stack
 from host.log_files import LogFiles
-from host.postgres import PostgresServer
 from host.predictions import PredictionsOnDemand
-from host.workers import celery_workers, local_worker
+from host.workers import WorkerProcess
 from models import logs
 from models.blobs import Blobs
 from models.bundled import register
@@ -35,7 +29,6 @@ from models.store import claims, keys, sessions
 log = structlog.get_logger()
 
 KEY_OWNER = "local"
-STACK_WORKERS = 2
 
 
 class ApiServer(Protocol):
@@ -52,52 +45,30 @@ class ApiServer(Protocol):
 MakeServer = Callable[[Settings, Callable[[], None]], ApiServer]
 
 
-def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = False, stack: bool = False) -> int:
+def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = False) -> int:
     """Serve until SIGINT or SIGTERM; gives the exit status.
 
     Args:
         has_dashboard: print a link by which this machine's owner logs in to it.
-        stack: run PostgreSQL, a broker and two Celery workers in the home, instead of SQLite and one local worker.
     """
     home = settings.home_path
+    refuse_stack(settings)
     make_home(home)
     make_home(home / "logs")
     # From here on a signal ends the service in good order, also before it serves.
     stop = _StopSignals()
     with locked_home(home):
-        require_database_of(home, "postgresql" if stack else "sqlite")
         try:
             logs.configure(settings.log_level, file=home / "logs" / "api.log")
             logs.warn_of_unknown_settings()
             with ExitStack() as servers:
                 listener = servers.enter_context(_listen(settings))
-                if stack:
-                    settings = _with_own_servers(settings, servers)
                 predictions = servers.enter_context(PredictionsOnDemand(settings))
                 settings = settings.model_copy(update={"predict_url": predictions.url})
-                written = (
-                    home / "logs" / "worker.log",
-                    home / "logs" / "predict.log",
-                    home / "postgres" / "server.log",
-                    home / "redis" / "server.log",
-                )
-                servers.enter_context(LogFiles(written))
+                servers.enter_context(LogFiles([home / "logs" / name for name in ("worker.log", "predict.log")]))
                 return _serve(settings, make_server, listener, stop, has_dashboard)
         finally:
             (home / "service.json").unlink(missing_ok=True)
-
-
-def _with_own_servers(settings: Settings, servers: ExitStack) -> Settings:
-    """The settings with a database and a broker of the home's own, which run as long as `servers` is open.
-
-    One that dies is started again: API and workers wait for it as for any database and broker.
-    """
-    home = settings.home_path
-    postgres = servers.enter_context(KeptServer(PostgresServer(home / POSTGRES_FOLDER)))
-    redis = servers.enter_context(KeptServer(RedisServer(home / "redis")))
-    return settings.model_copy(
-        update={"database_url": SecretStr(driver_url(postgres.url)), "redis_url": SecretStr(redis.url)}
-    )
 
 
 def _serve(
@@ -115,10 +86,7 @@ def _serve(
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=name)
 
-    if settings.redis_url is None:
-        workers = [local_worker(workers_name, settings, died)]
-    else:
-        workers = celery_workers(workers_name, STACK_WORKERS, settings, died)
+    worker = WorkerProcess(f"{workers_name}-1", settings, died)
     url = f"http://{settings.host}:{listener.getsockname()[1]}"
 
     def announce() -> None:
@@ -131,14 +99,10 @@ def _serve(
     stop.call(server.ask_to_exit)
     try:
         if not stop.asked:
-            for worker in workers:
-                worker.start()
+            worker.start()
             server.run(sockets=[listener])
     finally:
-        for worker in workers:
-            worker.ask_to_stop()
-        for worker in workers:
-            worker.stop()
+        worker.stop()
         database.dispose()
     return 130 if stop.number == signal.SIGINT else 0
 

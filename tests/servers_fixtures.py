@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,10 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from heldout.service.database_urls import driver_url
-from host.broker import RedisServer
-from host.postgres import PostgresServer
 from models import migrations
 from models.database import Database
 from tests.object_store import S3Server
+from tests.servers import PostgresServer, RedisServer
 
 TEMPLATE = "heldout_template"
 
@@ -24,14 +22,14 @@ TEMPLATE = "heldout_template"
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server of this run, not durable. Whoever stops it starts it again."""
-    with memory_folder() as folder, PostgresServer(folder, durable=False) as server:
+    with PostgresServer(durable=False) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """A Redis-protocol server of this run, not durable. Whoever stops it starts it again."""
-    with memory_folder() as folder, RedisServer(folder, durable=False) as server:
+    with RedisServer(durable=False) as server:
         yield server
 
 
@@ -137,18 +135,6 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database(database_url)
     yield opened
     opened.dispose()
-
-
-@contextmanager
-def memory_folder() -> Iterator[Path]:
-    """A folder in memory where there is room: a new PostgreSQL database is 300 files, half a second on a busy disk."""
-    memory = "/dev/shm"
-    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**30
-    folder = Path(tempfile.mkdtemp(prefix="heldout-test-", dir=memory if roomy else None))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def _migrate(url: str) -> None:

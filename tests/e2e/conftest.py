@@ -15,11 +15,9 @@ from tests.e2e.running import Service, ended
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """A temporary directory of a service's own, with a path that is short enough for sockets."""
+    """A temporary directory of a service's own."""
     with tempfile.TemporaryDirectory(prefix="heldout-test-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # servers of the stack run as another user where the tests are root
-        yield folder
+        yield Path(name)
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ import pytest
 
 from heldout.client.client import Client
 from heldout.views.job import JobView
-from host.runtime_folder import remove_runtime_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 120.0
@@ -188,17 +187,12 @@ class Service:
         return self.process.wait(30)
 
     def close(self) -> None:
-        """Kill what still runs and remove what a killed service leaves outside of its home.
-
-        First the service alone: what it has started then ends by itself, and PostgreSQL leaves no shared memory.
-        """
+        """Kill what still runs: first the service alone, since what it has started then ends by itself."""
         if self.lives():
             below = tree_of(self.pid)
             os.kill(self.pid, signal.SIGKILL)
             until(lambda: not any(map(lives, below)), "the end of all processes", within_s=30)
         self.kill()
-        for link in self.home.glob("*/runtime"):
-            remove_runtime_folder(link.readlink(), link)
 
 
 def command_of(pid: int) -> bytes:

@@ -18,14 +18,13 @@ import redis
 from sqlalchemy import create_engine
 
 from heldout.client.client import Client
-from host.broker import RedisServer
-from host.postgres import PostgresServer
 from models import migrations, wake
 from models.blobs import Blobs
 from models.bundled import register
 from models.database import Database
 from models.store import keys
 from tests.e2e.running import ROOT, children_of, command_of, freeze, lives, tree_of, until
+from tests.servers import PostgresServer, RedisServer
 from tests.servers_fixtures import empty_postgres
 
 OWNER = "me"

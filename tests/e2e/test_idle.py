@@ -18,9 +18,9 @@ MOST_OF_A_CORE = 0.01
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(400)]
 
 
-@pytest.fixture(params=[(), ("--stack",)], ids=["local", "stack"])
-def service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
-    running = Service(tmp_path / "home", *request.param).start()
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    running = Service(tmp_path / "home").start()
     yield running
     running.close()
 

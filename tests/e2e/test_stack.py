@@ -13,11 +13,10 @@ import pytest
 import redis
 from celery import Celery
 
-from host.broker import RedisServer
-from host.postgres import PostgresServer
 from models import wake
 from tests.e2e.running import tree_of, until
 from tests.e2e.stack import SHORT, Stack, all_gone, digits, long_digits, stack_on, submit_promptly
+from tests.servers import PostgresServer, RedisServer
 from tests.worker.ingest.uploads import arrays_of, npz
 
 # As docker-compose.yml says it: a worker that is stopped has this long to give its jobs back.

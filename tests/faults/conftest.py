@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host.broker import RedisServer
-from host.postgres import PostgresServer
 from tests.e2e.running import until
 from tests.e2e.stack import SHORT, Stack, stack_on
 from tests.faults.history import read, violations
+from tests.servers import PostgresServer, RedisServer
 
 Away = Callable[[], AbstractContextManager[None]]
 

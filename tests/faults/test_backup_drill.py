@@ -128,11 +128,10 @@ def test_a_drill_under_load_gives_back_every_job_that_had_ended(
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("arguments", [(), ("--stack",)], ids=["local", "stack"])
-def test_a_home_is_backed_up_while_it_serves_and_while_it_does_not(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_a_home_is_backed_up_while_it_serves_and_while_it_does_not(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HELDOUT_")}
     with ExitStack() as services:
-        service = Service(tmp_path / "home", *arguments, **SHORT)
+        service = Service(tmp_path / "home", **SHORT)
         services.callback(service.close)
         service.start()
         with service.client() as client:
@@ -146,7 +145,7 @@ def test_a_home_is_backed_up_while_it_serves_and_while_it_does_not(tmp_path: Pat
         for name in ("serving", "stopped"):
             home = tmp_path / f"home-of-{name}"
             command(kept, "restore", str(tmp_path / name), "--home", str(home))
-            restored = Service(home, *arguments, **SHORT)
+            restored = Service(home, **SHORT)
             services.callback(restored.close)
             restored.start()
             with restored.client() as client:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from host.broker import RedisServer
-from host.postgres import PostgresServer
 from models.database import Database
 from tests.e2e.running import until
 from tests.e2e.stack import SHORT, Program, Stack, digits, long_digits, stack_on
@@ -16,7 +14,7 @@ from tests.faults.conftest import predictions_of, require_ended_in_order
 from tests.faults.history import read
 from tests.faults.network import Host, NotAllowed, network_of
 from tests.object_store import S3Server
-from tests.servers_fixtures import memory_folder
+from tests.servers import PostgresServer, RedisServer
 
 POSTGRES_PORT, REDIS_PORT = 5432, 6379
 
@@ -65,9 +63,8 @@ def machines(hosts: list[Host], tmp_path: Path) -> Iterator[Machines]:
     hub, *others = hosts
     with (
         hub.inside(),
-        memory_folder() as data,
-        PostgresServer(data / "pg", durable=False, host=hub.address, port=POSTGRES_PORT) as postgres,
-        RedisServer(data / "redis", durable=False, host=hub.address, port=REDIS_PORT) as broker,
+        PostgresServer(durable=False, host=hub.address, port=POSTGRES_PORT) as postgres,
+        RedisServer(durable=False, host=hub.address, port=REDIS_PORT) as broker,
         S3Server(tmp_path / "s3.log", hub.address) as store,
     ):
         url = store.bucket()

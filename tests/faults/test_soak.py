@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from host.broker import RedisServer
 from host.deep_check import check_deep
-from host.postgres import PostgresServer
 from models.blobs import Blobs
 from models.database import Database
 from models.store import keys
@@ -22,6 +20,7 @@ from tests.e2e.running import until
 from tests.e2e.stack import LEASE_S, SHORT, Answer, Stack, stack_on
 from tests.faults.history import read, violations
 from tests.faults.soak import Owner, Watch, growth
+from tests.servers import PostgresServer, RedisServer
 
 OWNERS = 5
 SETTLE_S = 240.0

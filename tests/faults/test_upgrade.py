@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
-from host.broker import RedisServer
-from host.postgres import PostgresServer
 from models import migrations
 from models.database import Database
 from tests.e2e.running import ROOT, until
@@ -19,6 +17,7 @@ from tests.e2e.stack import OWNER, SHORT, TERMINAL, Stack, digits, long_digits
 from tests.faults.conftest import require_ended_in_order
 from tests.faults.history import read
 from tests.faults.marks import CELERY, SQLITE
+from tests.servers import PostgresServer, RedisServer
 from tests.servers_fixtures import empty_postgres
 
 # The earlier release is the last one without this migration.

@@ -1,8 +1,6 @@
 """Databases, brokers, disks and the API that go away and come back: nothing that was accepted is lost or done twice."""
 
-import os
 import shutil
-import signal
 import threading
 import time
 from contextlib import suppress
@@ -13,13 +11,12 @@ import pytest
 import redis
 from celery import Celery
 
-from host.broker import RedisServer
-from host.postgres import PostgresServer
 from models import wake
-from tests.e2e.running import Service, children_of, command_of, ended, tree_of, until
-from tests.e2e.stack import LEASE_S, SHORT, Stack, all_gone, digits, long_digits, submit_promptly
+from tests.e2e.running import until
+from tests.e2e.stack import LEASE_S, Stack, digits, long_digits, submit_promptly
 from tests.faults.conftest import Away, require_ended_in_order
 from tests.faults.marks import CELERY, on
+from tests.servers import PostgresServer, RedisServer
 
 
 @on(always=CELERY)
@@ -269,47 +266,6 @@ def test_a_disk_that_stays_full_fails_the_job_with_the_reason(stack: Stack, smal
     assert (job["status"], job["error"]["code"], job["failures"]) == ("failed", "storage_unavailable", 3)
     filler.unlink()
     require_ended_in_order(stack)
-
-
-@pytest.mark.proof
-def test_a_whole_stack_whose_database_and_broker_are_killed_has_them_again_and_ends_its_jobs(tmp_path: Path) -> None:
-    service = Service(tmp_path / "home", "--stack", **SHORT).start()
-    try:
-        with service.client() as client:
-            running = client.submit(long_digits(100)).id
-            until(lambda: client.get(running).progress.epoch >= 1, "an epoch")
-            for program in (b"/bin/postgres", b"/valkey-server"):
-                [server] = [pid for pid in children_of(service.pid) if program in command_of(pid)]
-                os.kill(server, signal.SIGKILL)
-                until(
-                    lambda program=program, server=server: [
-                        pid for pid in children_of(service.pid) if program in command_of(pid) and pid != server
-                    ],
-                    "another server",
-                )
-                until(lambda: httpx2.get(f"{service.url}/readyz").status_code == 200, "readiness")
-                job_id = client.submit(digits()).id
-                assert ended(client, job_id).status == "succeeded"
-            assert ended(client, running).status == "succeeded"
-            assert client.get(running).attempt == 1
-        assert service.stop() == 0
-    finally:
-        service.close()
-
-
-@pytest.mark.proof
-def test_nothing_is_left_of_a_whole_stack_whose_supervisor_is_killed(tmp_path: Path) -> None:
-    service = Service(tmp_path / "home", "--stack", HELDOUT_LEASE_S="4", HELDOUT_HEARTBEAT_S="0.5").start()
-    until(lambda: len(children_of(service.pid)) >= 4, "PostgreSQL, the broker and two workers")
-    with service.client() as client:
-        job = client.submit(long_digits(300)).id
-        until(lambda: client.get(job).progress.epoch >= 1, "an epoch")
-    below = tree_of(service.pid)
-    assert len(below) > 8
-    service.process.kill()  # type: ignore[union-attr]
-    service.process.wait(10)  # type: ignore[union-attr]
-    all_gone(below, within_s=30)
-    service.close()
 
 
 # --- helpers -------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import update
+from sqlalchemy import Engine, update
 
 from analysis.arrays.dataset import FILES
 from analysis.arrays.relations import relations_key
@@ -309,12 +309,12 @@ def test_a_key_that_a_setting_has_is_in_no_backup(work: Work, settings: Settings
 
 
 def test_a_restore_that_failed_can_be_done_again_into_the_same_home(
-    work: Work, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    work: Work, settings: Settings, target: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs = Blobs(settings.blobs_url)
     held = train(work, blobs)
     back_up(settings, tmp_path / "backup")
-    home = embedded_settings(tmp_path / "home")
+    home = embedded_settings(tmp_path / "home") if settings.database.startswith("sqlite") else target
     key = f"jobs/{held.job_id}/1/model.keras"
     model = tmp_path / "backup" / "blobs" / key
     whole = model.read_bytes()
@@ -342,20 +342,17 @@ def full_dump() -> None:
     raise OperatorError("pg_restore ended with status 1: No space left on device")
 
 
-def test_a_home_with_a_database_of_another_kind_is_left_as_it_is(
-    work: Work, settings: Settings, tmp_path: Path
+def test_a_backup_of_another_kind_of_database_says_what_it_needs(
+    work: Work, settings: Settings, tmp_path: Path, postgres_admin: Engine
 ) -> None:
     back_up(settings, tmp_path / "backup")
-    home = embedded_settings(tmp_path / "home")
-    if settings.database.startswith("sqlite"):
-        other = home.home_path / "postgres" / "data" / "PG_VERSION"
-    else:
-        other = home.home_path / "heldout.db"
-    other.parent.mkdir(parents=True)
-    other.touch()
-    with pytest.raises(OperatorError, match="Choose another home"):
-        restore(home, tmp_path / "backup")
-    assert {path for path in home.home_path.rglob("*") if path.is_file()} == {other, home.home_path / "lock"}
+    with empty_postgres(postgres_admin) as url:
+        home = embedded_settings(tmp_path / "home")
+        other = home.model_copy(update={"database_url": SecretStr(url)})
+        of_sqlite = settings.database.startswith("sqlite")
+        with pytest.raises(OperatorError, match="--home" if of_sqlite else "HELDOUT_DATABASE_URL"):
+            restore(other if of_sqlite else home, tmp_path / "backup")
+    assert not home.home_path.exists()
 
 
 def test_a_backup_that_fails_leaves_nothing(

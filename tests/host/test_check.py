@@ -13,9 +13,9 @@ import redis
 from sqlalchemy import text
 
 from heldout.service.settings import Settings
-from host.broker import RedisServer
 from host.check import report
 from models.database import Database
+from tests.servers import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
 

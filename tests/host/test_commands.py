@@ -9,8 +9,6 @@ import pytest
 import structlog
 
 from api.__main__ import main
-from host.homes import POSTGRES_FOLDER
-from host.postgres import PostgresServer
 from models import logs
 from models.database import Database
 from models.store import audit_log, keys
@@ -52,16 +50,6 @@ def test_a_key_is_made_listed_and_revoked_in_json_too(run, tmp_path):
     assert listed == {name: value for name, value in made.items() if name != "key"}
     assert json.loads(run("keys", "revoke", made["id"], "--json")[1])["revoked"] is True
     assert json.loads(run("keys", "list", "--json")[1])["data"][0]["revoked_at"] is not None
-
-
-def test_the_database_of_a_stacks_home_is_found_while_it_runs_and_while_it_does_not(run_unmade, tmp_path):
-    with PostgresServer(tmp_path / POSTGRES_FOLDER, durable=False):
-        assert run_unmade("migrate")[0] == 0
-        assert run_unmade("keys", "create", "--owner", "zoë")[0] == 0
-    assert [key["owner"] for key in json.loads(run_unmade("keys", "list", "--json")[1])["data"]] == ["zoë"]
-    [owner] = json.loads(run_unmade("owners", "list", "--json")[1])["data"]
-    assert owner["name"] == "zoë"
-    assert not (tmp_path / "heldout.db").exists()
 
 
 def test_a_key_alone_is_what_is_printed(run):

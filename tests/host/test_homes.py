@@ -1,4 +1,4 @@
-"""Which database a home has: commands find that one, make none, and no home gets a second one."""
+"""The database of a home: commands find it, make none, and leave what another release has made."""
 
 import json
 import os
@@ -10,10 +10,8 @@ import pytest
 from alembic import command as alembic_command
 from alembic.config import Config
 
-from heldout.errors import OperatorError
-from host.homes import POSTGRES_FOLDER, database_in
 from models.database import Database
-from models.migrations import FOLDER, migrating, newest, upgrade
+from models.migrations import FOLDER, migrating, newest
 
 ROOT = Path(__file__).resolve().parents[2]
 SQLITE = "heldout.db"
@@ -34,50 +32,23 @@ def command(home: Path, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def put_sqlite(home: Path) -> None:
-    database = Database(f"sqlite:///{home / SQLITE}")
-    upgrade(database)
-    database.dispose()
-
-
-def put_postgres(home: Path) -> None:
-    (home / POSTGRES_FOLDER / "data").mkdir(parents=True)
-    (home / POSTGRES_FOLDER / "data" / "PG_VERSION").write_text("18\n")
-
-
-def test_a_home_says_which_database_it_has(tmp_path: Path) -> None:
-    assert database_in(tmp_path) is None
-    put_postgres(tmp_path)
-    assert database_in(tmp_path) == "postgresql"
-    put_sqlite(tmp_path)
-    with pytest.raises(OperatorError, match="two databases"):
-        database_in(tmp_path)
-    (tmp_path / POSTGRES_FOLDER).rename(tmp_path / "set-aside")
-    assert database_in(tmp_path) == "sqlite"
-
-
-def test_a_service_of_the_other_kind_does_not_start_in_a_home(tmp_path: Path) -> None:
-    local, stack = tmp_path / "local", tmp_path / "stack"
-    local.mkdir()
-    put_sqlite(local)
-    put_postgres(stack)
-    for home, arguments, of in ((local, ["--stack"], "heldout up"), (stack, [], "heldout up --stack")):
-        before = sorted(home.rglob("*"))
-        status, said = command(home, "up", "--port", "0", *arguments)
-        assert (status, f"is that of `{of}`" in said) == (1, True), said
-        assert set(home.rglob("*")) - set(before) <= {home / "lock", home / "logs"}
-
-
 @pytest.mark.parametrize(
-    "words", [("owners", "list"), ("keys", "list"), ("check",), ("check", "--deep", "--collect"), ("backup",)]
+    "words",
+    [("up", "--port", "0"), ("migrate",), ("owners", "list"), ("check", "--deep", "--collect"), ("backup", "copy")],
 )
-def test_no_command_guesses_which_of_two_databases_is_meant(tmp_path: Path, words: tuple[str, ...]) -> None:
-    home = tmp_path / "home"
-    put_postgres(home)
-    put_sqlite(home)
-    status, said = command(home, *words, *([str(tmp_path / "backup")] if words == ("backup",) else []))
-    assert (status, "two databases" in said) == (1, True), said
-    assert not (tmp_path / "backup").exists()
+def test_a_home_of_an_earlier_releases_stack_is_named_and_left_as_it_is(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "postgres" / "data").mkdir(parents=True)
+    (tmp_path / "postgres" / "data" / "PG_VERSION").write_text("18\n")
+    before = sorted(tmp_path.rglob("*"))
+    status, said = command(tmp_path, *words)
+    assert (status, f"{tmp_path / 'postgres'} is a database of `heldout up --stack`" in said) == (1, True), said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_stack_that_is_no_longer_there_names_the_one_that_is(tmp_path: Path) -> None:
+    status, said = command(tmp_path, "up", "--stack", "--port", "0")
+    assert (status, said.count("\n"), "`docker compose up`" in said) == (1, 1, True), said
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("words", [("owners", "list"), ("keys", "create", "--owner", "ann"), ("backup",)])

@@ -12,7 +12,7 @@ import pytest
 import host.predictions
 from heldout.service.settings import embedded_settings
 from host.predictions import PredictionsOnDemand
-from host.process_table import children_of, is_alive, wait_until
+from tests.e2e.running import children_of, command_of, lives, until
 
 PATIENCE_S = 60
 
@@ -28,23 +28,18 @@ def predictions(sqlite_template: Path, tmp_path: Path) -> Iterator[PredictionsOn
 
 def processes() -> list[int]:
     """Processes for predictions that this test has."""
-    found = []
-    for pid in children_of(os.getpid()):
-        command = Path(f"/proc/{pid}/cmdline")
-        if is_alive(pid) and command.exists() and b"predict\0--fd" in command.read_bytes():
-            found.append(pid)
-    return found
+    return [pid for pid in children_of(os.getpid()) if lives(pid) and b"predict\0--fd" in command_of(pid)]
 
 
 def test_a_process_starts_with_a_request_ends_when_nobody_asks_and_is_there_again(predictions):
     assert processes() == []
     assert httpx2.get(f"{predictions.url}/readyz", timeout=PATIENCE_S).json() == {"status": "ok"}
     (first,) = processes()
-    assert wait_until(lambda: not is_alive(first), PATIENCE_S)
+    until(lambda: not lives(first), "its end")
     assert httpx2.get(f"{predictions.url}/readyz", timeout=PATIENCE_S).status_code == 200
     (second,) = processes()
     os.kill(second, signal.SIGKILL)
-    assert wait_until(lambda: not is_alive(second), PATIENCE_S)
+    until(lambda: not lives(second), "its end")
     assert httpx2.get(f"{predictions.url}/readyz", timeout=PATIENCE_S).status_code == 200
 
 
@@ -54,7 +49,7 @@ def test_nothing_runs_after_the_service_has_ended(sqlite_template, tmp_path):
     with PredictionsOnDemand(embedded_settings(tmp_path)) as running:
         httpx2.get(f"{running.url}/livez", timeout=PATIENCE_S)
         (pid,) = processes()
-    assert not is_alive(pid)
+    assert not lives(pid)
 
 
 def test_who_asks_for_a_process_that_dies_at_its_start_is_sent_away(predictions, monkeypatch):

@@ -16,11 +16,11 @@ import pytest
 
 import models.blobs
 from heldout.errors import ArtifactDamaged, DatasetDamaged, StorageUnavailable
-from host.runtime_folder import short_temporary_folder
 from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs
 from models.digests import MAX_BLOCKS, MIN_BLOCK_BYTES, FileDigest, digest_of
 from tests.object_store import S3Server
+from tests.servers import folder_open_to_all
 
 KEY = "jobs/job_1/1/model.keras"
 MIB = 1024 * 1024
@@ -251,7 +251,7 @@ def as_somebody_else() -> Iterator[None]:
 
 @pytest.fixture
 def read_only() -> Iterator[Blobs]:
-    with tempfile.TemporaryDirectory(prefix="heldout-test-", dir=short_temporary_folder()) as name:
+    with tempfile.TemporaryDirectory(prefix="heldout-test-", dir=folder_open_to_all()) as name:
         folder = Path(name)
         blobs = Blobs(folder.as_uri())
         blobs.put(KEY, b"kept")

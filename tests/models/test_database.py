@@ -18,11 +18,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError
 import models.database
 from heldout.errors import DatabaseUnavailable, LeaseLost
 from heldout.lifecycle.job import JobStatus
-from host.postgres import PostgresServer
 from models.database import Database, db_now
 from models.store import claims, health
 from models.tables import JobRow, KeyRow
 from tests.models.work import Work
+from tests.servers import PostgresServer
 
 # --- time ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,311 @@
+"""Train networks on real digits through the API, say why one is poor on unseen images, and measure what cures it.
+
+`make demo` runs it against `heldout up` in a temporary folder; `make demo-stack` against PostgreSQL, a broker and two
+Celery workers.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, points
+from heldout.cli.progress import Follower, display, follow_study, study_display
+from heldout.cli.screen import Table, prepare, say, say_prose, terminal_width
+from heldout.cli.shown_study import show_arms
+from heldout.client.client import ApiProblem, Client, NoService
+from heldout.client.locate import read_key_file, read_service_file
+from heldout.diagnosis.verdict_words import name_of
+from heldout.service.parent_process import launched
+from heldout.statistics.intervals import newcombe_interval
+from heldout.stored.final import FinalView, SplitResult
+from heldout.views.job import JobView
+from heldout.views.study import StudyView
+
+ROOT = Path(__file__).resolve().parent.parent
+SPECS = ("overfit", "regularized", "augmented")
+# The three specs hardly overfit on thousands of digits; this one overfits on 500.
+OVERFITTING = {"name": "memorising", "base": "overfit", "training": {"epochs": 40, "train_limit": 500}}
+# Two remedies that help with few images, both together, and one that harms digits.
+REMEDIES = ("augmentation", "dropout", "dropout+augmentation", "horizontal_flip")
+# Five networks of three seeds, two fresh seeds of the best four, and the model to deploy.
+MAX_JOBS = 24
+# Where `make clean` removes it; the service and what it has stored are gone at the end.
+REPORT = ROOT / "build" / "demo-report.html"
+# Short enough for all jobs side by side on a terminal of 80 columns.
+HEADINGS = ("JOB", "PARAMETERS", "TRAIN", "VALIDATION", "TEST", "LOSSES", "GAP, POINTS", "SECONDS")
+RIGHT = (1, 7)
+POLL_S = 0.25
+STARTS_WITHIN_S = 180.0
+ENDS_WITHIN_S = 15.0
+LOG_LINES = 12
+# Sockets of processes that fork lie below it, and their paths may have about 100 bytes.
+LONGEST_FOLDER = 45
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class ServiceFailed(Exception):
+    """The service did not start or did not last; the text has the last lines of its logs."""
+
+
+class Interrupted(BaseException):
+    """A signal asked for the end."""
+
+
+class TemporaryService:
+    """`heldout up` in a folder of its own, on a free port, with nothing of the caller's settings.
+
+    It leads a process group of its own, so that Ctrl-C reaches only the caller, and it ends with its parent.
+    """
+
+    def __init__(self) -> None:
+        usual = tempfile.gettempdir()
+        parent = usual if len(usual) <= LONGEST_FOLDER else "/tmp"
+        self.folder = Path(parent, f"heldout-demo-{os.urandom(4).hex()}")
+        self.url = self.api_key = ""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(ENDS_WITHIN_S)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        for _ in range(20):  # the last of its processes may still write
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return
+            time.sleep(0.1)
+
+    def _start(self) -> None:
+        home = self.folder / "home"
+        for folder in (self.folder, home, self.folder / "tmp"):
+            folder.mkdir(mode=0o700)
+        command = [sys.executable, "-P", "-m", "api", "up", "--port", "0", "--home", str(home)]
+        with (self.folder / "service.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                launched(command, signal.SIGTERM),
+                cwd=self.folder,
+                env=self._environment(home),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while (found := read_service_file(home)) is None or (key := read_key_file(home)) is None:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                logs = [self.folder / "service.log", *sorted((home / "logs").glob("*.log"))]
+                tails = [line for log in logs for line in log.read_text(errors="replace").splitlines()[-LOG_LINES:]]
+                raise ServiceFailed("\n  ".join(["The service did not start:", *tails]))
+            time.sleep(0.05)
+        self.url, self.api_key = found[0], key
+
+    def _environment(self, home: Path) -> dict[str, str]:
+        """The caller's environment without what would lead the service elsewhere; what it caches goes to the folder."""
+        ambient = {"DATABASE_URL", "REDIS_URL", "PORT", "LOG_LEVEL", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("HELDOUT_") and k not in ambient}
+        return kept | {
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(home),
+            "KERAS_HOME": str(home / "keras"),
+            "XDG_CACHE_HOME": str(home / "cache"),
+            "TMPDIR": str(self.folder / "tmp"),
+            "HELDOUT_DATASETS": str(home / "datasets"),  # only what comes in wheels is needed
+        }
+
+
+@contextmanager
+def serve(*, stack: bool) -> Iterator[tuple[str, str]]:
+    """A service for the block: its URL and a key."""
+    if not stack:
+        service = TemporaryService()
+        say(f"Starting a service in {service.folder}, which is removed at the end …")
+        with service:
+            yield service.url, service.api_key
+        return
+    from tests.e2e.stack import stack_on  # the tests' own: made for harm, and for this
+    from tests.servers import PostgresServer, RedisServer
+
+    with (
+        tempfile.TemporaryDirectory(prefix="heldout-demo-", ignore_cleanup_errors=True) as folder,
+        PostgresServer() as postgres,
+        RedisServer() as broker,
+        stack_on(Path(folder), postgres, broker) as running,
+    ):
+        say(f"Starting an API and two workers in {folder}, which is removed at the end …")
+        running.start(workers=2)
+        yield running.url, running.key
+
+
+def main(*, stack: bool) -> int:
+    """Run it all; gives 0 if every job succeeded, 1 if not, and 128 + the signal's number if one ended it."""
+    prepare()
+    for number in ENDING:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks
+            signal.signal(number, _interrupt)
+    try:
+        with serve(stack=stack) as (url, key), Client(url, key, patience_s=10.0) as client:
+            try:
+                return demonstrate(client)
+            finally:
+                _ignore_signals()
+    except Interrupted as interrupt:
+        print("\nInterrupted: ending the service …", file=sys.stderr, flush=True)
+        return 128 + int(interrupt.args[0])
+    except (ServiceFailed, ApiProblem, NoService, OSError) as failure:
+        print(f"heldout: {failure}", file=sys.stderr, flush=True)
+        return 1
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """End once: what follows is cleaning up, which no signal may cut off."""
+    _ignore_signals()
+    raise Interrupted(number)
+
+
+def _ignore_signals() -> None:
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def demonstrate(client: Client) -> int:
+    """Train the reference specs and one that overfits, compare them, and measure a cure; gives the exit status."""
+    say("Training three networks on the 5,000 MNIST digits of `mnist5k`, and one on 500.")
+    specs = {name: _read_example(name) for name in SPECS}
+    base = specs[str(OVERFITTING["base"])]
+    fourth = base | {"name": OVERFITTING["name"], "training": base["training"] | OVERFITTING["training"]}
+    jobs = _train(client, [*specs.values(), fourth])
+    failed = [job for job in jobs if job.status != "succeeded"]
+    for job in failed:
+        why = f"{job.error.code}: {job.error.detail}" if job.error else job.status
+        say(f"{job.name} did not succeed: {why}", file=sys.stderr)
+    if failed:
+        return 1
+    *compared, last = jobs
+    say("")
+    _print_results([_row_of(client, job) for job in compared])
+    say("")
+    say_prose(
+        "Accuracies and losses (train/validation/test) are those of the kept weights, without dropout and "
+        "augmentation; the gap is train minus test accuracy. In brackets: 95% intervals."
+    )
+    for job in compared:
+        _say_verdict(client, job, f"Verdict on {job.name}:")
+    training = last.spec.training
+    on = f"on {training.train_limit} images for {training.epochs} epochs"
+    say("")
+    _say_verdict(client, last, f"{last.name}: the same network as {OVERFITTING['base']}, {on}. Verdict:")
+    say("")
+    say_prose(f"Measuring what cures {last.name}: trains it anew as it is, and with {', '.join(REMEDIES)} …")
+    ordered = client.order_study({"job": last.id, "remedies": list(REMEDIES), "seeds": 3, "budget": {"jobs": MAX_JOBS}})
+    return _show_cure(client, follow_study(client, ordered.id, study_display()))
+
+
+def _read_example(name: str) -> dict[str, Any]:
+    """A reference spec, in one tower: a machine with several cores would use two, which changes the last digits."""
+    spec: dict[str, Any] = json.loads((ROOT / "examples" / f"{name}.json").read_text("utf-8"))
+    return spec | {"resources": {"towers": 1}}
+
+
+def _train(client: Client, specs: list[dict[str, Any]]) -> list[JobView]:
+    """Submit the specs and show their jobs until all have ended; gives them back as they are then, in order."""
+    jobs = {job.id: job for job in (client.submit(spec) for spec in specs)}
+    with display(max(len(spec["name"]) for spec in specs)) as shown:
+        followers = {job_id: Follower(client, shown) for job_id in jobs}
+        for job_id, job in jobs.items():
+            followers[job_id].show(job)
+        while any(not job.has_ended for job in jobs.values()):
+            time.sleep(POLL_S)
+            for job in sorted(islice(client.jobs(page_size=len(jobs)), len(jobs)), key=lambda job: job.id):
+                if job.version != jobs[job.id].version:
+                    followers[job.id].show(job)
+                    jobs[job.id] = job
+    return list(jobs.values())
+
+
+def _row_of(client: Client, job: JobView) -> tuple[str, ...]:
+    """One job's row under HEADINGS: accuracies as fractions, 95% intervals in brackets."""
+    final = client.metrics(job.id).final
+    assert isinstance(final, FinalView)
+    assert final.validation is not None
+    assert final.test is not None
+    train, test = final.train, final.test
+    low, high = newcombe_interval(*((round(split.accuracy * split.count), split.count) for split in (train, test)))
+    took = duration_s(job)
+    return (
+        job.name,
+        f"{job.parameters:,}",
+        accuracy(train.accuracy),
+        _with_interval(final.validation),
+        _with_interval(test),
+        "/".join(map(loss, (train.loss, final.validation.loss, test.loss))),
+        f"{points(train.accuracy - test.accuracy)} [{points(low)}, {points(high)}]",
+        NONE if took is None else f"{took:.1f}",
+    )
+
+
+def _with_interval(split: SplitResult) -> str:
+    return f"{accuracy(split.accuracy)} {interval(split.interval, digits=3)}"
+
+
+def _print_results(rows: list[tuple[str, ...]]) -> None:
+    """A row for each job where that fits, else a column."""
+    lines = Table(HEADINGS, rows, RIGHT).lines
+    if max(map(len, lines)) > terminal_width():
+        headings, *turned = zip(HEADINGS, *rows, strict=True)
+        lines = Table(headings, turned).lines
+    for line in lines:
+        say(line)
+
+
+def _say_verdict(client: Client, job: JobView, begin: str) -> None:
+    diagnosis = client.diagnosis(job.id)
+    say_prose(f"{begin} {name_of(diagnosis.verdict)}. {diagnosis.explanation}")
+
+
+def _show_cure(client: Client, study: StudyView) -> int:
+    """Print the question, the answer and the differences, and write the report; 0 if the study has succeeded."""
+    say("")
+    if study.status != "succeeded" or study.conclusion is None:
+        why = study.status if study.error is None else f"{study.error.code}: {study.error.detail}"
+        say(f"The study did not succeed: {why}", file=sys.stderr)
+        return 1
+    report = client.study_report(study.id)
+    say_prose(report.question)
+    say_prose(report.answer)
+    say("")
+    show_arms(study)
+    say("")
+    say_prose(study.conclusion.explanation)
+    page = client.study_report_text(study.id, "text/html")
+    with suppress(OSError):  # the folder may be read-only
+        REPORT.parent.mkdir(exist_ok=True)
+        REPORT.write_text(page, encoding="utf-8")
+        say(f"The whole report, with pictures, is one page: {REPORT}")
+    return 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] not in ([], ["--stack"]):
+        sys.exit("usage: python -m examples.demo [--stack]")
+    raise SystemExit(main(stack=bool(sys.argv[1:])))

@@ -1,1 +1,0 @@
-"""The demonstration: networks on real digits through the API, what their gaps mean, and a measured cure of one."""
