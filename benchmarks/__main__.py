@@ -3,9 +3,7 @@
 import sys
 from importlib import import_module
 
-TRAINING = ("service", "engine", "checkpoints", "ingest", "first_batch", "cure")
-SERVING = ("requests", "claims", "streams", "events", "lists", "kill", "predictions")
-ALL = TRAINING + SERVING
+ALL = ("engine", "cure", "requests", "claims", "streams", "lists", "kill", "predictions")
 
 
 def main(names: list[str]) -> None:

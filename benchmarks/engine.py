@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,6 @@ from benchmarks.engine_tables import (
     spread,
 )
 from benchmarks.naive import Naive
-from benchmarks.picture import shares_svg
-from benchmarks.service import _until_first_step
 from examples.demo import TemporaryService
 from heldout.client.client import Client
 from heldout.spec.job import JobSpec
@@ -41,7 +40,6 @@ from tests.e2e.running import processes_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
-PICTURE = PAGE.with_suffix(".svg")
 BEGIN, END = "<!-- figures of `make bench ARGS=engine`: begin -->", "<!-- figures: end -->"
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -58,13 +56,12 @@ OTHERS: tuple[dict[str, Any], ...] = (
 
 
 def main() -> None:
-    """Print the tables; a whole run writes them into the page, too, and draws the picture beside it."""
+    """Print the tables; a whole run writes them into the page, too."""
     rows = {name: Row() for name in TARGETS}
     with TemporaryService() as service, Client(service.url, service.api_key) as client:
         text = "\n".join(_measure(client, service, rows))
     print(text)
     if not QUICK:
-        PICTURE.write_text(shares_svg({name: row.shares for name, row in rows.items()}, TARGETS), encoding="utf-8")
         page = PAGE.read_text(encoding="utf-8")
         before, after = page.partition(BEGIN)[0], page.partition(END)[2]
         PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
@@ -91,12 +88,12 @@ def _measure(client: Client, service: TemporaryService, rows: dict[str, Row]) ->
                 row.ours.append(_through_service(client, folder, spec))
         if (plain := naive.train_with_torch(_spec("A"))) is not None:
             peer.append(plain)
-    waits = [_until_first_step(client, service.folder / "home" / "logs" / "worker.log") for _ in range(STARTS)]
+    waits = [_until_first_step(client, folder / "home" / "logs" / "worker.log") for _ in range(STARTS)]
     yield from conditions()
-    yield f"\n![Each work's share of the time of the naive way]({PICTURE.name})\n"
+    yield ""
     yield from jobs_table(rows)
     yield ""
-    yield from parts_table(rows, waits, _checkpoint_shares())
+    yield from parts_table(rows, waits, {name: _checkpoint_shares(name) for name in ("A", "B", "C augmented")})
     yield ""
     yield from flops_table(rows, _spec)
     if peer:
@@ -143,6 +140,17 @@ def _through_service(client: Client, folder: Path, *specs: dict[str, Any]) -> Se
     finished = max(job.finished_at for job in jobs)
     metrics = [client.metrics(id_) for id_ in ids]
     return Service((finished - started).total_seconds(), cpu, threads[0], jobs, metrics)
+
+
+def _until_first_step(client: Client, log: Path) -> float:
+    """Seconds from the answer to the POST until the worker's log has the first step."""
+    job = client.submit(_spec("A", 1) | {"resources": {"towers": 1}})
+    answered = time.time()
+    _ended(client, job.id)
+    for line in log.read_text(encoding="utf-8").splitlines():
+        if '"first_step"' in line and job.id in line:
+            return datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp() - answered
+    raise SystemExit(f"The log has no first step of {job.id}.")
 
 
 def _until_calibrated(client: Client) -> None:
@@ -198,9 +206,9 @@ def _processor_s(folder: Path) -> float:
     return ticks / TICKS
 
 
-def _checkpoint_shares() -> list[float]:
-    """For each of some epochs of A: the time of writing the state over the time of training."""
-    shares: list[float] = naive.in_process(_time_checkpoints, _spec("A"))
+def _checkpoint_shares(name: str) -> list[float]:
+    """For each of some epochs: the time of writing the state over the time of training."""
+    shares: list[float] = naive.in_process(_time_checkpoints, _spec(name))
     return shares
 
 

@@ -80,7 +80,7 @@ def jobs_table(rows: dict[str, Row]) -> Iterator[str]:
         good, excellent = TARGETS[name]
         ours, theirs = row.ours, row.theirs
         told = ours[-1].jobs[0].engine
-        shape = f"{told['towers']} tower{'s' if told['towers'] > 1 else ''}"
+        shape = f"{told.towers} tower{'s' if told.towers > 1 else ''}"
         yield (
             f"| {name} | {_middle(one.wall_s for one in ours)} (min {min(one.wall_s for one in ours):.2f}) | "
             f"{_middle(one.wall_s for one in theirs)} (min {min(one.wall_s for one in theirs):.2f}) | "
@@ -90,7 +90,7 @@ def jobs_table(rows: dict[str, Row]) -> Iterator[str]:
         )
 
 
-def parts_table(rows: dict[str, Row], waits: list[float], checkpoint_shares: list[float]) -> Iterator[str]:
+def parts_table(rows: dict[str, Row], waits: list[float], checkpoints: dict[str, list[float]]) -> Iterator[str]:
     yield "| part | median (min–max) | good · excellent |"
     yield "|---|---|---|"
     yield f"| POST answered → first step done, warm worker, of {len(waits)} | {spread(waits, ' s')} | 1.0 · 0.7 s |"
@@ -104,7 +104,8 @@ def parts_table(rows: dict[str, Row], waits: list[float], checkpoint_shares: lis
             f"| {letter}: measuring the training and the validation split, share of a naive epoch | "
             f"{spread(shares, '%', 100)} | 19 · 12% |"
         )
-    yield f"| A: a checkpoint, share of the engine's own epoch | {spread(checkpoint_shares, '%', 100)} | 5 · 2% |"
+    for name, shares in checkpoints.items():
+        yield f"| {name}: a checkpoint, share of the engine's own epoch | {spread(shares, '%', 100)} | 5 · 2% |"
 
 
 def flops_table(rows: dict[str, Row], spec_of: Callable[[str], dict[str, Any]]) -> Iterator[str]:
@@ -121,7 +122,7 @@ def flops_table(rows: dict[str, Row], spec_of: Callable[[str], dict[str, Any]]) 
         network = JobSpec.model_validate(spec_of(letter)).network
         step = PASSES * plan_network(network, (28, 28, 1), 10).flops_per_image
         reached = [step * epochs_median(one.metrics[0], "images_per_second") for one in row.ours]
-        cores = row.ours[-1].jobs[0].engine["towers"]
+        cores = row.ours[-1].jobs[0].engine.towers
         middle = statistics.median(reached)
         yield f"| {letter} | {middle / 1e9:.0f} | {100 * middle / peaks.get(cores, peaks[CORES]):.0f}% |"
 

@@ -11,10 +11,10 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from benchmarks.naive import in_fork
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
@@ -60,23 +60,13 @@ def main() -> None:
             body = json.loads((ROOT / "examples" / f"{example}.json").read_text())
             body["training"] |= {"epochs": EPOCHS, "precision": "float32"}
             spec = JobSpec.model_validate(body).completed(name="parts", seed=7)
-            found[name] = [_in_fork(spec, data) for _ in range(ROUNDS)]
+            found[name] = [in_fork(_run, spec, data) for _ in range(ROUNDS)]
     for part in PARTS:
         cells = [[1000 * one[part] for one in found[name]] for name in NETWORKS]
         print(f"| {part} | {' | '.join(f'{statistics.median(cell):.0f} ({min(cell):.0f})' for cell in cells)} |")
 
 
-def _in_fork(spec: Any, data: Path) -> dict[str, float]:
-    forking = get_context("fork")
-    ours, theirs = forking.Pipe()
-    process = forking.Process(target=_run, args=(spec, data, theirs))
-    process.start()
-    took: dict[str, float] = ours.recv()
-    process.join()
-    return took
-
-
-def _run(spec: Any, data: Path, pipe: Connection) -> None:
+def _run(spec: Any, data: Path) -> dict[str, float]:
     """Train in this process; the seconds of each part."""
     from worker.messages import Assignment, EpochDone, Finished
     from worker.training import evaluate, export, finish, runner
@@ -120,7 +110,7 @@ def _run(spec: Any, data: Path, pipe: Connection) -> None:
         done = runner._train(assignment, send, lambda: None)
         took["processor"].append(time.process_time() - began)
     assert isinstance(done, Finished), done
-    pipe.send({part: seconds_of(took) for part, seconds_of in PARTS.items()})
+    return {part: seconds_of(took) for part, seconds_of in PARTS.items()}
 
 
 if __name__ == "__main__":

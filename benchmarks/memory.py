@@ -11,13 +11,12 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from math import prod
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.naive import in_fork
 from benchmarks.network_kinds import LARGE, NETWORKS, PHOTO, SMALL, Network, _blocks
 from heldout.spec.job import JobSpec
 from heldout.work.memory import BASE_BYTES, FLOAT_BYTES, training_bytes
@@ -102,7 +101,7 @@ def _peak_of(network: Network, precision: str) -> Peak:
         save(images, data)
         count, classes, image_bytes = len(images.images), len(images.classes), images.images.nbytes
         del images  # a fork would have them, too
-        measured = _in_fork(spec, data)
+        measured = in_fork(_run, spec, data)
     plan = plan_network(spec.network, network.image, classes)
     outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image)
     amounts = (
@@ -135,19 +134,8 @@ def _image_set(network: Network) -> Any:
     )
 
 
-def _in_fork(spec: JobSpec, data: Path) -> int:
-    """The peak of a training in a process of its own, in bytes."""
-    forking = get_context("fork")
-    ours, theirs = forking.Pipe()
-    process = forking.Process(target=_run, args=(spec, data, theirs))
-    process.start()
-    theirs.close()
-    peak: int = ours.recv()
-    process.join()
-    return peak
-
-
-def _run(spec: JobSpec, data: Path, pipe: Connection) -> None:
+def _run(spec: JobSpec, data: Path) -> int:
+    """The peak of a training in this process, in bytes."""
     from worker.machine.memory import peak_bytes
     from worker.messages import Assignment, Finished
     from worker.training import runner
@@ -160,7 +148,7 @@ def _run(spec: JobSpec, data: Path, pipe: Connection) -> None:
         )
         done = runner._train(assignment, lambda message: None, lambda: None)
     assert isinstance(done, Finished), done
-    pipe.send(peak_bytes(os.getpid()))
+    return peak_bytes(os.getpid())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import resource
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -56,6 +57,19 @@ def in_process(work: Any, argument: Any) -> Any:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_run, args=(work, argument, theirs))
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    finally:
+        process.join()
+
+
+def in_fork(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What `work(*arguments)` gives in a fork of this process, as a worker's training processes are forks of one."""
+    context = get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=lambda: theirs.send(work(*arguments)))
     process.start()
     theirs.close()
     try:

@@ -1,1 +1,0 @@
-"""Trainings with two planted causes of different size: is the larger one the verdict, and are the terms right?"""
