@@ -28,9 +28,9 @@ from worker.training.engine import Engine
 from worker.training.evaluate import Evaluator
 from worker.training.export import PreparedExport
 from worker.training.finish import export_kept
-from worker.training.initial import start_from
 from worker.training.network import build_network, freeze_blocks
 from worker.training.resident import ResidentData
+from worker.training.runner import start_from
 from worker.training.trainer import Trainer
 
 SEEDS = range(5)

@@ -14,12 +14,13 @@ from heldout.service.settings import Settings
 from models import waiting_studies
 from models.blobs import Blobs
 from models.database import Database
-from models.discard import discard_files
 from models.key_uses import KeyUses
 from models.retention import Retention
 from models.store import (
     audit_log,
     claims,
+    discards,
+    file_digests,
     idempotency,
     owners,
     places,
@@ -29,6 +30,7 @@ from models.store import (
     transitions,
     uploads,
 )
+from models.store.discards import DiscardedDataset
 from models.wake import WakeUp
 
 log = structlog.get_logger()
@@ -41,6 +43,37 @@ LATE_AFTER_PAUSES = 1.2
 ROUNDS_PER_TIDY_UP = 3
 # Each pause is drawn between these shares of `reconcile_s`, so that processes do not reconcile at the same moment.
 PAUSE_SHARES = (0.8, 1.2)
+
+
+def discard_files(database: Database, blobs: Blobs) -> None:
+    """Remove the files of some discarded datasets; several processes may do so at once.
+
+    What fails is tried again at the next call.
+
+    Raises:
+        DatabaseUnavailable.
+    """
+    with database.read() as session:
+        found = discards.discarded(session)
+    for dataset in found:
+        try:
+            _discard(database, blobs, dataset)
+        except StorageUnavailable:
+            log.warning("files_not_deleted", dataset_id=dataset.id)
+
+
+def _discard(database: Database, blobs: Blobs, dataset: DiscardedDataset) -> None:
+    with database.write() as session:
+        if discards.is_still_needed(session, dataset.id):
+            return
+        sha256 = discards.release_files(session, dataset)
+        blobs.delete_all(f"uploads/{dataset.id}")
+        if dataset.is_deleted:
+            blobs.delete_all(f"datasets/{dataset.id}")
+            file_digests.forget(session, f"datasets/{dataset.id}")
+        if sha256 is not None:
+            blobs.delete_all(f"datasets/{sha256}")
+            file_digests.forget(session, f"datasets/{sha256}")
 
 
 class Reconciler:

@@ -1,11 +1,21 @@
 """Predictions in a file, whichever of its formats it has."""
 
-from typing import BinaryIO
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+from math import prod
+from typing import Any, BinaryIO
 
-from analysis.answers.npz import read_npz
-from analysis.answers.received import ForeignAnswers
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.answers.received import ForeignAnswers, GivenSplit, received_answers
 from analysis.answers.refusal import PredictionsRefused
 from analysis.answers.table import read_table
+from analysis.arrays.npy_header import read_npy_header
+from heldout.histories.prediction_names import listed, split_and_what, split_of
+from heldout.stored.evaluation import SPLIT_NAMES, SplitName
 
 _ZIP = b"PK"
 _NPY = b"\x93NUMPY"
@@ -29,3 +39,173 @@ def read_predictions(file: BinaryIO, max_bytes: int, classes: int | list[str] | 
             "numpy.savez('predictions.npz', test_labels=…, test_probabilities=…)"
         )
     return read_table(file, classes)
+
+
+_MAX_ARRAYS = 100
+_MAX_DIMENSIONS = 2
+# A packed file can hold a thousand times its size, and each value takes time: so many are read of any file, and so many
+# more of each of its bytes. An array that is not packed has a byte a value at least.
+_MIN_VALUES, _VALUES_PER_BYTE = 400_000, 20
+# Others can be made to take all memory.
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_EXPECTED = (
+    "expected arrays such as `test_labels` with `test_probabilities` or `test_answers`, for train, validation and test"
+)
+
+
+def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = None) -> ForeignAnswers:
+    """Read `<split>_labels` with `<split>_probabilities` or `<split>_answers`, and `<split>_hashes` and `classes`.
+
+    A job's own `predictions.npz` is such a file. Other names that say the same are understood (`y_true_test`), and so
+    are arrays for all images with one that names the `split` of each. What other names hold is not read.
+
+    Args:
+        max_bytes: of all arrays together, decompressed.
+    Raises:
+        PredictionsRefused: if it is none, or holds what `received_answers` refuses.
+    """
+    arrays, names = _arrays_in(file, max_bytes)
+    meant = {name: split_and_what(name) for name in arrays}
+    of_all: dict[str, NDArray[Any]] = {
+        what: arrays[name] for name, (split, what) in meant.items() if split is None and what is not None
+    }
+    if "classes" in of_all and classes is None:
+        classes = _names_in(of_all["classes"])
+    parts = _parted(of_all) if "split" in of_all else _by_name(arrays)
+    if not parts:
+        raise PredictionsRefused(f"the arrays are {listed(names) or 'none'}; {_EXPECTED}")
+    splits: dict[SplitName, GivenSplit] = {}
+    for split, found in parts.items():
+        if "logits" in found and not {"probabilities", "answers"} & found.keys():
+            raise PredictionsRefused(
+                "received outputs before the softmax; apply a softmax to each row, and save that as "
+                f"`{split}_probabilities`",
+                (split, "logits"),
+            )
+        if "labels" not in found:
+            raise PredictionsRefused(f"there is no array `{split}_labels`", (split,))
+        # A file may hold both: the answers follow from the probabilities, unless these are of the answers alone.
+        probabilities, answers = found.get("probabilities"), found.get("answers")
+        if probabilities is not None and answers is not None:
+            probabilities, answers = (probabilities, None) if probabilities.ndim > 1 else (None, answers)
+        splits[split] = GivenSplit(
+            labels=_column(found["labels"]),
+            probabilities=probabilities,
+            answers=None if answers is None else _column(answers),
+            hashes=found.get("hashes"),
+        )
+    return received_answers(splits, classes)
+
+
+def _arrays_in(file: BinaryIO, max_bytes: int) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """The arrays whose names say what they hold, and the names of all."""
+    size = file.seek(0, io.SEEK_END)
+    values = _MIN_VALUES + _VALUES_PER_BYTE * size
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            if len(members) > _MAX_ARRAYS:
+                raise PredictionsRefused(f"there are {len(members):,} arrays; expected at most {_MAX_ARRAYS}")
+            found: dict[str, NDArray[Any]] = {}
+            for member in members:
+                name = member.filename.removesuffix(".npy")
+                if split_and_what(name)[1] is None:
+                    continue
+                found[name] = _array_in(archive, member, max_bytes, values)
+                max_bytes -= found[name].nbytes
+                values -= found[name].size
+            return found, [member.filename.removesuffix(".npy") for member in members]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+        if isinstance(error, PredictionsRefused):
+            raise
+        # Encrypted and damaged archives, and those in parts.
+        raise PredictionsRefused("the file is no .npz that can be read; save it with numpy.savez") from None
+
+
+def _array_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int, max_values: int) -> NDArray[Any]:
+    name = member.filename.removesuffix(".npy")
+    shown = listed([name])
+    if member.compress_type not in _COMPRESSIONS:
+        raise PredictionsRefused(f"the array {shown} is packed in a way that numpy never uses; use numpy.savez")
+    with archive.open(member) as opened:
+        try:
+            shape, is_fortran, dtype = read_npy_header(opened)
+        except ValueError:
+            raise PredictionsRefused(f"the array {shown} has a header that cannot be read; use numpy.savez") from None
+        if dtype.hasobject:
+            raise PredictionsRefused(
+                f"the array {shown} holds Python objects, which are never unpickled; save numbers, or texts of a "
+                "string type (`np.array(names, str)`)"
+            )
+        if dtype.kind not in "biufUS" or len(shape) > _MAX_DIMENSIONS or any(side < 0 for side in shape):
+            raise PredictionsRefused(
+                f"the array {shown} has the type {dtype} and the shape {str(shape)[:80]}; expected numbers or texts "
+                f"in at most {_MAX_DIMENSIONS} dimensions"
+            )
+        size = prod(shape) * dtype.itemsize
+        if size > max_bytes:
+            raise PredictionsRefused(
+                f"the array {shown} has {size:,} bytes, which is too much with the others: float32 and a random part "
+                "of the images are enough"
+            )
+        if prod(shape) > max_values:
+            raise PredictionsRefused(
+                f"the array {shown} has {prod(shape):,} values, which with the others is more than is read of a file "
+                f"that packs as well as this one. Save it with numpy.savez in place of numpy.savez_compressed"
+            )
+        content = opened.read(size + 1)
+    if len(content) != size or not dtype.itemsize:
+        raise PredictionsRefused(f"the array {shown} does not hold what its header says; save it with numpy.savez")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _by_name(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, NDArray[Any]]]:
+    """What there is of each split."""
+    found: dict[SplitName, dict[str, NDArray[Any]]] = {}
+    seen: dict[tuple[str, str], str] = {}
+    for name, array in arrays.items():
+        split, what = split_and_what(name)
+        if split is None or what is None:
+            continue
+        if (split, what) in seen:
+            raise PredictionsRefused(
+                f"{listed([seen[split, what], name])} could both be the {what} of {split}; keep one of them"
+            )
+        seen[split, what] = name
+        found.setdefault(split, {})[what] = array
+    return {split: found[split] for split in SPLIT_NAMES if split in found}
+
+
+def _parted(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, NDArray[Any]]]:
+    """Arrays of all images, parted by the split of each."""
+    named = arrays["split"]
+    if named.ndim != 1:
+        raise PredictionsRefused(f"the array `split` has the shape {named.shape}; expected a name for each image")
+    distinct, places = np.unique(named, return_inverse=True)
+    splits: list[SplitName] = []
+    for value in distinct.tolist():
+        split = split_of(value.decode(errors="replace") if isinstance(value, bytes) else value)
+        if split is None:
+            raise PredictionsRefused(f"the array `split` holds {value!r:.60}; expected train, validation or test")
+        splits.append(split)
+    rows = {
+        split: np.isin(places, [place for place, meant in enumerate(splits) if meant == split]) for split in set(splits)
+    }
+    columns = {name: array for name, array in arrays.items() if name not in ("split", "classes")}
+    for name, array in columns.items():
+        if array.shape[:1] != named.shape:
+            raise PredictionsRefused(f"`{name}` has {len(array):,} rows, and `split` {len(named):,}; expected as many")
+    return {
+        split: {name: array[rows[split]] for name, array in columns.items()} for split in SPLIT_NAMES if split in rows
+    }
+
+
+def _column(array: NDArray[Any]) -> NDArray[Any]:
+    """(images, 1) as (images,)."""
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def _names_in(array: NDArray[Any]) -> list[str]:
+    if array.ndim != 1:
+        raise PredictionsRefused(f"the array `classes` has the shape {array.shape}; expected a name for each class")
+    return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in array.tolist()]

@@ -2,20 +2,86 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from heldout.diagnosis.audited import findings_by_code
+from heldout.diagnosis import remedies
 from heldout.diagnosis.curves import Curves, curves_of
 from heldout.diagnosis.evaluation import Evaluation, LastEpoch, SplitFigures, skill_of
-from heldout.diagnosis.findings import Finding
+from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.gap.budget import Gap, gap_of
 from heldout.diagnosis.history import History
-from heldout.diagnosis.preprocessing import NeededPreprocessing
-from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_KNOWN_SKILL
+from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_CLASS_BALANCE, MIN_KNOWN_SKILL
+from heldout.mending.bodies import Body
+from heldout.mending.offers import offers_of
 from heldout.remedies.change import Spec
 from heldout.statistics.intervals import newcombe_interval
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import Calibration, StoredGap
+from heldout.stored.measurement import Preprocessing
 from heldout.stored.suspects import SplitLabels
+from heldout.words import percent
+
+
+@dataclass(frozen=True)
+class NeededPreprocessing:
+    """A change of pixels under which the model answers surely more training images.
+
+    before, after: its figures on each split without the change and with it.
+    """
+
+    change: Preprocessing
+    before: Mapping[str, SplitFigures]
+    after: Mapping[str, SplitFigures]
+
+    @property
+    def explanation(self) -> str:
+        split = "test" if "test" in self.before else "train"
+        images = "test images" if split == "test" else "training images"
+        low, high = (f"{value:g}" for value in self.change.value_range)
+        before, after = (_figures(figures[split]) for figures in (self.before, self.after))
+        return (
+            f"The model was trained on other pixels than the dataset has, which go from {low} to {high}. It answers "
+            f"best with {self.change.in_words}. Of the {images} it answers {before} correctly with the dataset's "
+            f"pixels as they are, and {after} with these. All other figures here are those with these pixels."
+        )
+
+    @property
+    def advice(self) -> str:
+        return (
+            "Prepare images in the same way wherever the model is used, or make it a part of the model: "
+            f"{self._layers()} in front of its first layer."
+        )
+
+    def _layers(self) -> str:
+        """What does the same in Keras."""
+        factors, offsets = self.change.factor, self.change.offset
+        parts = ["a reversal of the channels"] if self.change.reversed_channels else []
+        if set(factors) != {1.0} or set(offsets) != {0.0}:
+            scale, offset = (_number(factors), _number(offsets))
+            parts.append(f"`Rescaling(scale={scale}, offset={offset})`")
+        return " and ".join(parts)
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        splits = [name for name in self.after if name in self.before]
+        return {
+            "change": self.change.kind,
+            "reversed_channels": self.change.reversed_channels,
+            "factor": list(self.change.factor),
+            "offset": list(self.change.offset),
+            **{f"{name}_accuracy": self.after[name].accuracy for name in splits},
+            **{f"{name}_accuracy_as_given": self.before[name].accuracy for name in splits},
+        }
+
+
+def _figures(figures: SplitFigures) -> str:
+    """`97.5% (loss 0.08)`."""
+    return percent(figures.accuracy) + ("" if figures.loss is None else f" (loss {figures.loss:.3g})")
+
+
+def _number(values: tuple[float, ...]) -> str:
+    """One number where all channels have it."""
+    return f"{values[0]:.6g}" if len(set(values)) == 1 else f"[{', '.join(f'{value:.6g}' for value in values)}]"
 
 
 @dataclass(frozen=True)
@@ -104,3 +170,60 @@ def _knows(figures: SplitFigures | None, classes: int) -> bool | None:
     if figures is None or not classes:
         return None
     return skill_of(figures.accuracy, 1 / classes) >= MIN_KNOWN_SKILL
+
+
+# The audit's code and the diagnosis' code. What else an audit finds does not spoil the comparison of splits.
+CODE_OF_AUDIT: Mapping[str, str] = {
+    "leakage": "leakage",
+    "group_across_splits": "leakage",
+    "label_conflicts": "label_conflicts",
+    "class_imbalance": "class_imbalance",
+    "class_shift": "split_shift",
+    "scale_mismatch": "scale_mismatch",
+    "inverted_values": "scale_mismatch",
+    "channel_order_mismatch": "split_shift",
+    "orientation_mismatch": "split_shift",
+    "label_order_mismatch": "label_order_mismatch",
+    "split_shift": "split_shift",
+    "test_too_small": "test_too_small",
+}
+
+
+def findings_by_code(audit: Sequence[AuditFinding], spec: Spec | None = None) -> dict[str, list[Finding]]:
+    """What explains a training's figures among the findings of its dataset's audit."""
+    found: dict[str, list[Finding]] = {}
+    for one, mend in zip(audit, offers_of(audit), strict=True):
+        code = _code_of(one)
+        if code is not None:
+            found.setdefault(code, []).append(_finding(code, one, spec, mend))
+    return found
+
+
+def _code_of(found: AuditFinding) -> str | None:
+    """A class without training images is the extreme of a rare one; without test images it is not measured."""
+    if found.code == "class_missing":
+        return "class_imbalance" if "train" in found.numbers else "test_too_small"
+    return CODE_OF_AUDIT.get(found.code)
+
+
+def _finding(code: str, found: AuditFinding, spec: Spec | None, mend: Body | None) -> Finding:
+    weights = remedies.balanced_weights(spec) if found.code == "class_imbalance" else ()
+    return Finding(
+        code,
+        _severity(found, spec),
+        found.explanation,
+        {"audit": found.code, **found.numbers},
+        (*weights, remedies.mend_data(found.what_to_do, mend)),
+    )
+
+
+def _severity(found: AuditFinding, spec: Spec | None) -> Severity:
+    """What spoils a dataset need not explain a training: a class that is weighed, or is not very rare."""
+    numbers = found.numbers
+    if found.code == "class_imbalance" and (
+        remedies.weighs_classes(spec) or numbers["smallest"]["count"] >= MIN_CLASS_BALANCE * numbers["largest"]["count"]
+    ):
+        return "info"
+    if found.code == "class_missing" and not {"train", "test"} & set(numbers):
+        return "info"
+    return found.severity

@@ -5,22 +5,26 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from analysis.arrays.dataset import FILES, address_of, load, save_beside, split_digests
 from analysis.arrays.file_names import MEMBERS_FILE
+from analysis.arrays.pictures import tile, tile_size
 from analysis.arrays.relations import FILE_NAME, save_relations, units_of
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import StoredAudit
-from worker.ingest.audit import Audit, IngestedDataset, audit
+from worker.ingest.audit import Audit, audit
 from worker.ingest.audit.copies import find_copies
+from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import scan, with_splits_of
 from worker.ingest.folders import empty
 from worker.ingest.limits import Limits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.preview import write_previews
 from worker.ingest.rejection import Rejection, amount, by_fault, printable
 from worker.ingest.relations import relations_of
 from worker.ingest.report import Report
@@ -219,3 +223,38 @@ def _write_audit(target: Path, report: Report, found: Audit) -> None:
         }
     )
     (target / StoredAudit.file_name).write_bytes(stored.to_bytes())
+
+
+COLUMNS, ROWS = 10, 4
+GAP = 2
+BACKGROUND = (128, 128, 128)
+
+
+def write_previews(folder: Path, dataset: IngestedDataset) -> None:
+    """Write `<class>.png` for each class, numbered from 0: at most 40 images, train first, evenly chosen.
+
+    A class without images has a sheet without tiles.
+    """
+    folder.mkdir()
+    order = np.lexsort((dataset.split_of, dataset.labels))
+    ends = np.cumsum(np.bincount(dataset.labels, minlength=len(dataset.classes)))
+    for label, rows in enumerate(np.split(order, ends[:-1])):
+        chosen = (
+            rows[np.unique(np.linspace(0, len(rows) - 1, COLUMNS * ROWS).round().astype(np.int64))]
+            if len(rows)
+            else rows
+        )
+        contact_sheet(dataset.pixels.take(chosen), dataset.value_range).save(folder / f"{label}.png")
+
+
+def contact_sheet(images: NDArray[Any], value_range: tuple[float, float]) -> Image.Image:
+    """Images (count, height, width, channels) side by side, in rows of ten."""
+    count, height, width, _ = images.shape
+    (tile_width, tile_height), _ = tile_size(height, width)
+    rows = max(1, -(-count // COLUMNS))
+    sheet = Image.new("RGB", (COLUMNS * (tile_width + GAP) + GAP, rows * (tile_height + GAP) + GAP), BACKGROUND)
+    for place, image in enumerate(images):
+        row, column = divmod(place, COLUMNS)
+        at = GAP + column * (tile_width + GAP), GAP + row * (tile_height + GAP)
+        sheet.paste(tile(image, value_range), at)
+    return sheet

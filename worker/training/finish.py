@@ -1,11 +1,15 @@
 """What a training leaves behind at its end: the model, its predictions and scores, and what its gap is made of."""
 
 import traceback
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from analysis.answers.answers import Predictions
 from analysis.arrays.file_names import FileNames
@@ -16,14 +20,14 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap
+from heldout.stored.model_about import ModelAbout
 from worker.messages import Failed, Finished, FromTraining, Stopped, TrainedFile, Warned
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData
 from worker.training.evaluate import final_figures, from_predictions
 from worker.training.export import Predictor, PreparedExport
 from worker.training.gap import measure_gap
-from worker.training.paired import compared
-from worker.training.predictions_file import save_predictions
+from worker.training.position import LossSums
 from worker.training.scores import evaluation_of
 from worker.training.trainer import Trainer
 
@@ -148,3 +152,106 @@ def _cost_of_last_epoch(
     if not np.isfinite(said.losses - kept[split].losses).all():
         return None
     return LastEpochScores(epoch=last, kept_epoch=weights.kept, split=split, **compared(said, kept[split], labels))
+
+
+RESAMPLES = 2000
+_MAX_VALUES_IN_MEMORY = 1_000_000  # values of resamples that are in memory together
+
+
+def compared(one: Predictions, other: Predictions, labels: NDArray[np.int32]) -> dict[str, Any]:
+    """How much worse `one` is than `other` on the same images, of which there must be at least two.
+
+    Args:
+        labels: (count,) positions of classes.
+    Returns:
+        count: images; accuracy: difference (positive where `one` answers fewer rightly), interval, and p, McNemar's
+        exact one, of two sides; loss: difference in nats and interval. Intervals are those of 95% of a bootstrap over
+        the images, seeded.
+    """
+    # Imported here: SciPy takes half a second to import, and few jobs need it.
+    from scipy.stats import binomtest
+
+    right, right_other = (model.probabilities.argmax(axis=1) == labels for model in (one, other))
+    only_one, only_other = int((right & ~right_other).sum()), int((right_other & ~right).sum())
+    differ = only_one + only_other
+    losses = one.losses.astype(np.float64) - other.losses
+    return {
+        "count": len(labels),
+        "accuracy": {
+            **_mean_of(right_other.astype(np.float64) - right),
+            "p": float(binomtest(only_other, differ).pvalue) if differ else 1.0,
+        },
+        "loss": _mean_of(losses),
+    }
+
+
+def _mean_of(differences: NDArray[np.float64]) -> dict[str, Any]:
+    from scipy.stats import bootstrap
+
+    mean = float(differences.mean())
+    if not differences.any():
+        return {"difference": mean, "interval": [0.0, 0.0]}
+    found = bootstrap(
+        (differences,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=max(1, _MAX_VALUES_IN_MEMORY // len(differences)),
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    low, high = found.confidence_interval
+    return {"difference": mean, "interval": [float(low), float(high)]}
+
+
+# Every entry of an array of texts takes as much room as the longest one.
+MAX_NAME_CHARACTERS = 200
+_BLOCK = 4096
+
+
+def save_predictions(
+    path: Path,
+    data: TrainingData,
+    predictions: Mapping[str, Predictions],
+    names: FileNames | None = None,
+    about: ModelAbout | None = None,
+    losses: LossSums | None = None,
+) -> None:
+    """Write the predictions of each split.
+
+    `<split>_indices` (in the dataset), `<split>_labels` and `<split>_probabilities`; `classes`; with `about` one text,
+    `about`, of JSON; with `losses` `train_loss_sums`, the loss of each training image summed over `train_loss_epochs`
+    epochs; and with `names` `<split>_files`, the end of a name that is longer than 200 characters.
+    """
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for name, split in predictions.items():
+        arrays[f"{name}_indices"] = data.source[name]
+        arrays[f"{name}_labels"] = data.labels[data.rows[name]]
+        arrays[f"{name}_probabilities"] = split.probabilities
+    arrays["classes"] = np.array(data.classes)
+    if about is not None:
+        arrays["about"] = np.array(about.to_bytes().decode())
+    if losses is not None:
+        arrays["train_loss_sums"] = losses.sums
+        arrays["train_loss_epochs"] = np.array(losses.epochs)
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    if names is not None:
+        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+            for name in predictions:
+                _add_names(archive, f"{name}_files.npy", names, data.source[name])
+
+
+def _add_names(archive: zipfile.ZipFile, member: str, names: FileNames, rows: NDArray[np.int64]) -> None:
+    """Add an array of the names of images, of which only some are in memory at once."""
+    width = max((len(_shortened(names[row])) for row in rows.tolist()), default=1)
+    dtype = np.dtype(f"<U{max(1, width)}")
+    with archive.open(member, "w", force_zip64=True) as file:
+        npy.write_array_header_1_0(
+            file, {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (len(rows),)}
+        )
+        for first in range(0, len(rows), _BLOCK):
+            block = [_shortened(names[row]) for row in rows[first : first + _BLOCK].tolist()]
+            file.write(np.array(block, dtype).tobytes())
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= MAX_NAME_CHARACTERS else f"…{name[1 - MAX_NAME_CHARACTERS :]}"

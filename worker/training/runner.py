@@ -4,7 +4,7 @@ import platform
 import signal
 import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -30,7 +30,7 @@ from worker.training.engine import Engine, chosen_precision, chosen_towers
 from worker.training.evaluate import evaluator_of
 from worker.training.export import PreparedExport
 from worker.training.finish import export_kept, finish
-from worker.training.initial import start_from
+from worker.training.keras_file import load_model
 from worker.training.network import build_network, freeze_blocks
 from worker.training.refusal import ModelRefused
 from worker.training.replicas import Replicas
@@ -252,3 +252,28 @@ def begin_process() -> None:
     """What every process that works for a supervisor does first: it ends when that says so, and not before."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's interrupt is the supervisor's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def start_from(network: keras.Model, model: Path, layers: Sequence[str]) -> None:
+    """Copy the weights of some layers, by name, from a model file that a training has left.
+
+    Args:
+        model: `.keras`; or `.npz` with the weights of an uploaded model, `<layer>/<weight>`, both counted from 0.
+
+    Raises:
+        ModelRefused: the file is not one that a training has left.
+        ValueError: a layer is not there, or has weights of other shapes.
+    """
+    if model.suffix == ".npz":
+        _start_by_position(network, model, layers)
+        return
+    known = load_model(model)
+    for name in layers:
+        network.get_layer(name).set_weights(known.get_layer(name).get_weights())
+
+
+def _start_by_position(network: keras.Model, weights: Path, layers: Sequence[str]) -> None:
+    with np.load(weights, allow_pickle=False) as arrays:
+        for number, layer in enumerate(one for one in network.layers if one.weights):
+            if layer.name in layers:
+                layer.set_weights([arrays[f"{number}/{place}"] for place in range(len(layer.weights))])

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
 from heldout.diagnosis.course import course_of
+from heldout.diagnosis.curves import onset_of
 from heldout.diagnosis.evaluation import LastEpoch, SplitFigures, from_final
 from heldout.diagnosis.history import from_epochs
 from heldout.diagnosis.noise import noise_of
-from heldout.diagnosis.rise import onset_of
 from heldout.diagnosis.thresholds import MAX_CROSS_ENTROPY, MAX_MILD_RISE
 from heldout.stored.gap import Calibration, StoredGap, Tally
 from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, noisy, turning

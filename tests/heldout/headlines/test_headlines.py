@@ -11,7 +11,7 @@ from heldout.stored.final import GapsView, SplitResult
 from heldout.stored.measurement import Measurement, SplitsResult
 from heldout.views.evaluation import EvaluationView
 from tests.reading import assert_short
-from worker.ingest.audit.codes import FINDINGS
+from worker.ingest.audit.run import FINDINGS
 
 LONG = "a class with a rather long name, as they come from folders"
 

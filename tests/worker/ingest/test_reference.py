@@ -11,7 +11,7 @@ from heldout.lifecycle.job import FailureCode
 from heldout.spec.dataset import ResizeSpec, SplitSpec
 from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
 from tests.worker.ingest.uploads import arrays_of, npz, taken
-from worker.ingest.audit.codes import FINDINGS
+from worker.ingest.audit.run import FINDINGS
 from worker.ingest.images.decoding_cost import (
     BYTES_A_PART,
     FREE_PARTS,

@@ -19,7 +19,7 @@ from heldout.stored.audit import StoredAudit, audit_key
 from heldout.work.kinds import JobKind
 from models.blobs import Blobs
 from models.database import Database
-from models.discard import discard_files
+from models.reconcile import discard_files
 from models.store import datasets, discards, quotas, versions
 from models.tables import DatasetRow
 from tests.models.work import ALICE, Work

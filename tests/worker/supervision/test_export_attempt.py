@@ -48,8 +48,8 @@ from worker.training.export import Predictor, about_model, build_exported
 from worker.training.exports import run
 from worker.training.exports.proof import ExportDiffers, parts_of
 from worker.training.exports.run import exported
+from worker.training.finish import save_predictions
 from worker.training.network import build_network
-from worker.training.predictions_file import save_predictions
 from worker.training.resident import ResidentData
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -16,8 +16,8 @@ from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.training.data import to_unit
 from worker.training.evaluate import Evaluator, Measured, final_figures, finite, from_predictions
 from worker.training.export import Predictor, build_exported
+from worker.training.finish import save_predictions
 from worker.training.position import LossSums
-from worker.training.predictions_file import save_predictions
 
 
 @pytest.fixture(scope="module")

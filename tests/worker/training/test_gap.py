@@ -24,8 +24,8 @@ from tests.worker.training.trainings import Training, small_spec
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData, select
 from worker.training.export import Predictor, build_exported
+from worker.training.finish import save_predictions
 from worker.training.gap import measure_gap
-from worker.training.predictions_file import save_predictions
 from worker.training.resident import ResidentData
 
 

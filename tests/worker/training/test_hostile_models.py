@@ -22,11 +22,11 @@ from tests.worker.training import hostile_models
 from worker.training.exports.run import load_models
 from worker.training.foreign.check import facts_of
 from worker.training.foreign.keras_model import KerasAnswers
-from worker.training.initial import start_from
 from worker.training.keras_config import read_network
 from worker.training.keras_file import build_model, load_model
 from worker.training.keras_parts import LAYERS, MODELS, parts_of
 from worker.training.refusal import ModelRefused
+from worker.training.runner import start_from
 
 ROOT = Path(__file__).parents[3]
 SECRET = "hld_a-key-that-nobody-may-read"

@@ -6,7 +6,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.weightstats import DescrStatsW
 
 from analysis.answers.answers import Predictions
-from worker.training.paired import compared
+from worker.training.finish import compared
 
 COUNT, CLASSES = 1200, 5
 

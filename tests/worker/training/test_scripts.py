@@ -26,8 +26,8 @@ from worker.messages import StopCause
 from worker.training.data import select
 from worker.training.evaluate import Evaluator
 from worker.training.export import build_exported
-from worker.training.initial import start_from
 from worker.training.network import build_network, freeze_blocks
+from worker.training.runner import start_from
 from worker.training.trainer import StopRequested
 
 DATA = Path(sklearn.datasets.__file__).parent / "data" / "digits.csv.gz"

@@ -14,9 +14,9 @@ from heldout.stored.suspects import StoredSuspects
 from worker.messages import Alive, Failed, SuspectAssignment, SuspectsFound
 from worker.training import child
 from worker.training.suspects.estimate import Estimate, estimate
-from worker.training.suspects.folds import make_folds, training_rows
 from worker.training.suspects.pixels import seen_as, small_images
 from worker.training.suspects.planting import plant
+from worker.training.suspects.search import make_folds, training_rows
 
 # --- folds ---------------------------------------------------------------------------------------
 

@@ -1,16 +1,18 @@
-"""The whole audit: which parts run, in which order, and how their findings are put together."""
+"""The whole audit: which parts run, in which order, how their findings are put together, and what their codes mean."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from analysis.arrays.dataset import SPLITS
 from heldout.stored.audit import AuditFinding
-from worker.ingest.audit.codes import require_known
+from heldout.words import rough_percent
 from worker.ingest.audit.copies import Copies
 from worker.ingest.audit.counts import count_findings, per_class
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.duplicates import copy_findings
-from worker.ingest.audit.groups import group_findings
 from worker.ingest.audit.label_order import label_order_findings
 from worker.ingest.audit.scan import SAMPLED_SIDE, Scan
 from worker.ingest.audit.shift import shift_findings
@@ -67,3 +69,65 @@ def _compare(task: tuple[str, IngestedDataset]) -> tuple[list[AuditFinding], dic
     if name == "shift":
         return shift_findings(dataset)
     return label_order_findings(dataset), {}
+
+
+FINDINGS = {
+    "leakage": "Images of one split also appear in another.",
+    "label_conflicts": "Copies of one image have different labels.",
+    "look_alikes": "Images with different labels look alike, and somebody has to say whether they are two things.",
+    "duplicates": "Images occur more than once in a split.",
+    "group_across_splits": "A group of the group rule has images in several splits of the upload.",
+    "class_missing": "A class has no images in a split.",
+    "class_imbalance": "Some classes have many more training images than others.",
+    "class_shift": "Classes are not equally frequent in all splits.",
+    "test_too_small": "The test split is too small to show small differences.",
+    "scale_mismatch": "The pixel values of two splits are on different scales.",
+    "inverted_values": "Light and dark are swapped between two splits.",
+    "channel_order_mismatch": "The colour channels of two splits are in different orders.",
+    "orientation_mismatch": "The images of two splits are turned or mirrored against each other.",
+    "label_order_mismatch": "A split names the classes in another order than train does.",
+    "split_shift": "The images of two splits are not of the same kind.",
+    "blank_images": "Images have one colour throughout.",
+    "narrow_range": "The images use a small part of their value range.",
+    "grey_as_rgb": "All images have three channels that are equal.",
+}
+
+
+def require_known(findings: Iterable[AuditFinding]) -> None:
+    """Raises ValueError if a finding has a code that is not in the list above."""
+    for finding in findings:
+        if finding.code not in FINDINGS:
+            raise ValueError(
+                f"{finding.code!r} is no code of a finding. Say what it means in worker/ingest/audit/run.py."
+            )
+
+
+def group_findings(dataset: IngestedDataset) -> list[AuditFinding]:
+    """A finding if a group has images in several splits."""
+    if dataset.groups is None:
+        return []
+    count = int(np.max(dataset.groups)) + 1
+    per_split = np.stack([np.bincount(dataset.groups[dataset.splits[split]], minlength=count) for split in SPLITS])
+    crossing = np.flatnonzero((per_split > 0).sum(axis=0) > 1)
+    if not len(crossing):
+        return []
+    images = np.flatnonzero(np.isin(dataset.groups, crossing))
+    return [
+        AuditFinding(
+            code="group_across_splits",
+            severity="critical",
+            numbers={
+                "groups": count,
+                "crossing": len(crossing),
+                **{
+                    f"{split}_images": int(of_split[crossing].sum())
+                    for split, of_split in zip(SPLITS, per_split, strict=True)
+                },
+            },
+            explanation=f"{len(crossing):,} of {count:,} groups ({rough_percent(len(crossing) / count)}) have images "
+            "in several splits of the upload. A network that has seen a part of a group in training recognises the "
+            "rest of it: results on held-out images look better than they are.",
+            what_to_do="Have the splits cut anew, whole groups at a time: `splits: {existing: merge}` (`--merge`).",
+            examples=dataset.examples(images),
+        )
+    ]

@@ -11,7 +11,7 @@ from analysis.arrays.relations import relations_key
 from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now
-from models.discard import discard_files
+from models.reconcile import discard_files
 from models.store import claims, ingests, uploads
 from models.store.claims import HeldAttempt
 from models.store.ingests import IngestedContent
