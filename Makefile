@@ -7,7 +7,7 @@ ARGS ?=
 export PYTHON ACCELERATOR
 
 BIN := .venv/bin
-CHECKS := check-lint check-format check-types check-imports check-migrations check-locks check-web check-docs
+CHECKS := check-lint check-format check-types check-imports check-migrations check-locks check-reference check-web check-docs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev web docs reference demo demo-stack up test browser-test proofs compose-test release bench check $(CHECKS) format locks hooks clean
@@ -89,7 +89,11 @@ check-web: setup-dev
 # Strictly: a page, an anchor or a picture that a link does not find ends it.
 check-docs: docs
 
-reference: setup-dev ## write what the reference says of routes, problems, settings, commands, metrics and events
+# What `make reference` writes must be what the code says.
+check-reference: setup-dev
+	@$(BIN)/python scripts/reference.py check
+
+reference: setup-dev ## write what the reference, .env.example and docker-compose.yml say of the code
 	@$(BIN)/python scripts/reference.py
 
 format: setup-dev ## format, and mend what the linter can mend

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from heldout.errors import OperatorError
-from heldout.service.settings import DEFAULT_HOME, Settings, embedded_settings, unknown_settings
+from heldout.service.settings import DEFAULT_HOME, Settings, embedded_settings
+from heldout.service.variables import unknown_settings
 from host.commands import commands, main
 from host.owners_commands import owners_commands
 

@@ -13,7 +13,8 @@ import redis
 
 from heldout.errors import HeldoutError, OperatorError
 from heldout.lifecycle.dataset import DatasetStatus
-from heldout.service.settings import Settings, unknown_settings
+from heldout.service.settings import Settings
+from heldout.service.variables import unknown_settings
 from host.deep_check import check_deep
 from host.homes import require_file
 from host.workers import ROOT

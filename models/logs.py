@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from heldout.service.settings import unknown_settings
+from heldout.service.variables import unknown_settings
 
 log = structlog.get_logger()
 

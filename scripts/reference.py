@@ -1,6 +1,7 @@
-"""Writes what the reference says of the code (`make reference`); `scripts/reference.py check` says what is out of date.
+"""Writes what is said of the code elsewhere (`make reference`); `scripts/reference.py check` says what is out of date.
 
-Two pages keep their own words around a table that is written here; the others are written whole.
+Two pages of the reference and docker-compose.yml keep their own words around what is written here; the other pages and
+`.env.example` are written whole.
 """
 
 import inspect
@@ -26,13 +27,14 @@ from heldout.access.event_types import EVENT_TYPES
 from heldout.access.webhooks import WEBHOOK_EVENTS
 from heldout.cli import host_commands
 from heldout.cli.app import app as client_commands
-from heldout.service.settings import Settings, embedded_settings
+from heldout.service.settings import PREFIX, Settings, embedded_settings
+from scripts.compose import COMPOSE, list_settings, write_env_example
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
 WRITTEN = "<!-- `make reference` writes this page from the code. -->\n"
-BEGIN = re.compile(r"<!-- `make reference` writes [^>]*-->\n")
-END = "<!-- end -->\n"
+BEGIN = re.compile(r" *(<!--|#) `make reference` writes .*\n")
+END = re.compile(r" *(<!--|#) end( -->)?\n")
 # Raised inside the service or on a terminal, never answered to a request.
 NOT_ANSWERED = {"lease_lost", "operator"}
 
@@ -53,10 +55,10 @@ def settings_table() -> str:
 def _settings() -> Iterator[tuple[str, ...]]:
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
-        names = [str(one) for one in alias.choices] if hasattr(alias, "choices") else [f"HELDOUT_{name.upper()}"]
+        names = [str(choice) for choice in alias.choices] if hasattr(alias, "choices") else [PREFIX + name.upper()]
         default = field.default
         shown = "" if default is None else f"`{json.dumps(default) if isinstance(default, tuple) else default}`"
-        yield ", ".join(f"`{one}`" for one in names), shown, field.description or ""
+        yield ", ".join(f"`{variable}`" for variable in names), shown, field.description or ""
 
 
 def kinds_of_errors(kind: type[errors.HeldoutError] = errors.HeldoutError) -> Iterator[type[errors.HeldoutError]]:
@@ -278,32 +280,36 @@ def events_page() -> str:
 
 
 def with_table(page: str, written: str) -> str:
-    """The page with the table between its marks, or from its mark to its end."""
+    """The page with what is written between its marks, or from its mark to its end."""
     begin = BEGIN.search(page)
     assert begin is not None, "the page has no mark"
-    rest = page[page.index(END) :] if END in page else ""
-    return f"{page[: begin.end()]}\n{written}" + (f"\n{rest}" if rest else "")
+    end = END.search(page, begin.end())
+    space = "\n" if begin[1] == "<!--" else ""
+    return f"{page[: begin.end()]}{space}{written}" + (f"{space}{page[end.start() :]}" if end else "")
 
 
-TABLES: dict[str, Callable[[], str]] = {"settings.md": settings_table, "problems.md": problems_table}
-PAGES: dict[str, Callable[[], str]] = {
-    "http-api.md": routes_page,
-    "options.md": commands_page,
-    "metrics.md": metrics_page,
-    "events.md": events_page,
+PARTS: dict[Path, Callable[[], str]] = {
+    REFERENCE / "settings.md": settings_table,
+    REFERENCE / "problems.md": problems_table,
+    COMPOSE: list_settings,
+}
+WHOLE: dict[Path, Callable[[], str]] = {
+    REFERENCE / "http-api.md": routes_page,
+    REFERENCE / "options.md": commands_page,
+    REFERENCE / "metrics.md": metrics_page,
+    REFERENCE / "events.md": events_page,
+    ROOT / ".env.example": write_env_example,
 }
 
 
 def written() -> dict[Path, str]:
-    """Every page that is made here, as it should be."""
-    pages = {
-        REFERENCE / name: with_table((REFERENCE / name).read_text("utf-8"), make()) for name, make in TABLES.items()
-    }
-    return pages | {REFERENCE / name: make() for name, make in PAGES.items()}
+    """Every file that is made here, as it should be."""
+    parts = {path: with_table(path.read_text("utf-8"), make()) for path, make in PARTS.items()}
+    return parts | {path: make() for path, make in WHOLE.items()}
 
 
 def outdated() -> list[str]:
-    """The pages that the code has left behind."""
+    """The files that the code has left behind."""
     return [path.name for path, text in written().items() if not path.exists() or path.read_text("utf-8") != text]
 
 

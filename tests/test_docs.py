@@ -25,7 +25,7 @@ from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.study import StudyStatus
 from heldout.remedies.automatic import BY_VERDICT, USUAL
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
-from heldout.service.settings import Settings, embedded_settings
+from heldout.service.settings import embedded_settings
 from heldout.spec.job import MAX_SEED, JobSpec
 from heldout.spec.layers import plan_network
 from tests.damaged_files import as_markdown
@@ -86,14 +86,6 @@ def test_every_event_that_the_code_names_is_in_the_reference_and_no_other() -> N
 def test_every_code_of_a_failed_job_is_in_the_reference() -> None:
     table = _table("problems.md")
     assert table.keys() >= set(lifecycle.FailureCode) - {lifecycle.FailureCode.CHECKPOINT_DAMAGED}
-
-
-def test_every_setting_is_in_the_reference() -> None:
-    table = _table("settings.md")
-    for name, field in Settings.model_fields.items():
-        alias = field.validation_alias
-        names = [str(choice) for choice in alias.choices] if hasattr(alias, "choices") else [f"HELDOUT_{name.upper()}"]
-        assert set(names) <= table.keys(), f"{names} are missing in settings.md"
 
 
 def _leaves(part: type[BaseModel], path: str = "") -> Iterator[tuple[str, Any]]:

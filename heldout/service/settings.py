@@ -2,13 +2,12 @@
 
 import os
 import re
-from collections.abc import Mapping
-from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
+from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from heldout.access.quotas import Bounds, Quota
@@ -18,31 +17,14 @@ from heldout.service.database_urls import driver_url, is_of_a_database, with_pas
 MIB = 1024**2
 GIB = 1024**3
 PREFIX = "HELDOUT_"
-# Variables that are no settings of the service: the clients' (heldout/client/locate.py) and docker-compose.yml's.
-OTHER_VARIABLES = frozenset(
-    {
-        "HELDOUT_URL",
-        "HELDOUT_API_KEY",
-        "HELDOUT_IMAGE",
-        "HELDOUT_GPU_IMAGE",
-        "HELDOUT_PROXY_IMAGE",
-        "HELDOUT_TLS_PORT",
-        "HELDOUT_REDIRECT_PORT",
-        "HELDOUT_TLS_FOLDER",
-        "HELDOUT_API_MEMORY",
-        "HELDOUT_PREDICT_MEMORY",
-        "HELDOUT_PREDICT_CPUS",
-        "HELDOUT_WORKER_MEMORY",
-        "HELDOUT_GPU_WORKER_MEMORY",
-        "HELDOUT_WORKER_CPUS",
-    }
-)
 DEFAULT_HOME = Path("~/.heldout")
 
 _ONE_RATE = r"[1-9]\d{0,8}/(second|minute|hour|day)"
 RATE = re.compile(f"{_ONE_RATE}(;{_ONE_RATE})*")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+# In Docker Compose the image, the network and the volumes decide these; all others are passed on to the containers.
+OF_THE_IMAGE: JsonDict = {"compose": False}
 
 
 def _also(name: str) -> AliasChoices:
@@ -57,7 +39,9 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
     )
 
-    home: Path = Field(DEFAULT_HOME, description="Folder of the embedded service and of local caches.")
+    home: Path = Field(
+        DEFAULT_HOME, description="Folder of the embedded service and of local caches.", json_schema_extra=OF_THE_IMAGE
+    )
     # Before the URLs, which take them up.
     database_password: SecretStr | None = Field(
         None, description="Password for a database URL that has none; any characters, nothing encoded."
@@ -75,8 +59,15 @@ class Settings(BaseSettings):
     secrets_key: SecretStr | None = Field(
         None, min_length=16, description="Seals webhooks' secrets in the database; default: `secrets-key` in home."
     )
-    host: str = Field("127.0.0.1", description="Address that the API listens on.")
-    port: int = Field(8000, ge=0, le=65_535, validation_alias=_also("PORT"), description="0 picks a free one.")
+    host: str = Field("127.0.0.1", description="Address that the API listens on.", json_schema_extra=OF_THE_IMAGE)
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65_535,
+        validation_alias=_also("PORT"),
+        description="0 picks a free one.",
+        json_schema_extra=OF_THE_IMAGE,
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias=_also("LOG_LEVEL"), description="`DEBUG`, `INFO`, `WARNING` or `ERROR`."
     )
@@ -95,6 +86,7 @@ class Settings(BaseSettings):
         (),
         description="Addresses and networks of proxies, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed, "
         'as JSON: `["127.0.0.1", "172.16.0.0/12"]`. See [TLS](../how-to/tls.md).',
+        examples=[["172.16.0.0/12"]],
     )
     head_timeout_s: Seconds = Field(10, description="Within this a request's headers must be there; else 408.")
     min_body_rate: float = Field(
@@ -105,7 +97,11 @@ class Settings(BaseSettings):
         "(cut off); a pause of 30 s is none.",
     )
     api_metrics_port: int | None = Field(
-        None, ge=1, le=65_535, description="Port of the API's Prometheus metrics; default: `/metrics` at its own port."
+        None,
+        ge=1,
+        le=65_535,
+        description="Port of the API's Prometheus metrics; default: `/metrics` at its own port.",
+        examples=[9091],
     )
 
     predict_url: str | None = Field(
@@ -124,7 +120,10 @@ class Settings(BaseSettings):
         512 * MIB, ge=0, description="Memory that the models of one such process may take; the ones used least go."
     )
     predict_idle_s: float = Field(
-        600, ge=1, description="After so long without a request `heldout up` ends its process for predictions."
+        600,
+        ge=1,
+        description="After so long without a request `heldout up` ends its process for predictions.",
+        json_schema_extra=OF_THE_IMAGE,
     )
 
     lease_s: Seconds = Field(60, description="How long a worker holds a job without renewing it.")
@@ -166,8 +165,15 @@ class Settings(BaseSettings):
         "ends that, and it begins again later.",
     )
 
-    worker_name: str | None = Field(None, max_length=64, description="What this worker is called; default: its host.")
-    stop_with_stdin: bool = Field(False, description="A worker stops when its standard input ends.")
+    worker_name: str | None = Field(
+        None,
+        max_length=64,
+        description="What this worker is called; default: its host.",
+        json_schema_extra=OF_THE_IMAGE,
+    )
+    stop_with_stdin: bool = Field(
+        False, description="A worker stops when its standard input ends.", json_schema_extra=OF_THE_IMAGE
+    )
 
     metrics_port: int | None = Field(None, ge=1, le=65_535, description="Port of a worker's Prometheus metrics.")
 
@@ -191,10 +197,14 @@ class Settings(BaseSettings):
         32 * GIB, ge=0, description="Disk that a worker's copies of datasets may take, where blobs are remote."
     )
     datasets: Path = Field(
-        Path("/usr/share/datasets"), description="Folder in which the operator puts files of bundled datasets."
+        Path("/usr/share/datasets"),
+        description="Folder in which the operator puts files of bundled datasets.",
+        json_schema_extra=OF_THE_IMAGE,
     )
     fetch: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        (), description='Bundled datasets that a worker may download through Keras, as JSON: `["cifar10"]`.'
+        (),
+        description='Bundled datasets that a worker may download through Keras, as JSON: `["cifar10"]`.',
+        examples=[["cifar10"]],
     )
 
     # What one owner may take, where nothing else is set by `heldout owners limit`.
@@ -227,6 +237,7 @@ class Settings(BaseSettings):
         (),
         description="Hosts, addresses and networks that webhooks may lead to though not public, over http too, "
         'as JSON: `["hooks.internal", "10.0.0.0/8"]`.',
+        examples=[["hooks.internal"]],
     )
 
     @field_validator("rate", mode="after")
@@ -309,19 +320,6 @@ class Settings(BaseSettings):
     @property
     def worker_slots(self) -> int:
         return self.slots or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.slots or 1
-
-
-def unknown_settings(environment: Mapping[str, str]) -> list[str]:
-    """A sentence for each `HELDOUT_*` variable that is ignored, with the nearest name of a setting."""
-    settings = sorted(field.upper() for field in Settings.model_fields)
-    known = OTHER_VARIABLES | {PREFIX + setting for setting in settings}
-    sentences = []
-    for name in sorted(environment):
-        if environment[name] and name.upper().startswith(PREFIX) and name.upper() not in known:
-            nearest = get_close_matches(name.upper().removeprefix(PREFIX), settings, n=1)
-            meant = f"; did you mean {PREFIX}{nearest[0]}?" if nearest else "."
-            sentences.append(f"{name} is not a setting and is ignored{meant}")
-    return sentences
 
 
 def embedded_settings(home: Path, port: int | None = None) -> Settings:

@@ -1,8 +1,6 @@
 """Settings that come in parts (a password beside its URL), and variables that are no settings."""
 
-import re
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,7 +9,8 @@ from kombu.utils.url import parse_url
 from sqlalchemy import make_url
 
 from heldout.service.database_urls import with_password
-from heldout.service.settings import Settings, unknown_settings
+from heldout.service.settings import Settings
+from heldout.service.variables import unknown_settings
 
 PASSWORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 
@@ -81,20 +80,6 @@ def test_a_database_is_one_of_those_that_the_service_works_with(monkeypatch, url
 )
 def test_a_variable_that_is_no_setting_is_named_with_the_nearest_setting(name, sentence):
     assert unknown_settings({name: "5", "HELDOUT_SLOTS": "2"}) == [sentence]
-
-
-def test_settings_and_variables_of_clients_and_of_compose_are_known():
-    root = Path(__file__).resolve().parents[2]
-    documented = "".join((root / name).read_text() for name in (".env.example", "docker-compose.yml", "Dockerfile"))
-    names = {
-        *re.findall("HELDOUT_[A-Z_]+", documented),
-        "HELDOUT_URL",
-        "HELDOUT_API_KEY",
-        "HELDOUT_HOME",
-        "heldout_port",
-    }
-    assert len(names) > 25
-    assert unknown_settings(dict.fromkeys(names, "1")) == []
 
 
 def test_an_empty_variable_and_those_of_others_are_no_matter():
