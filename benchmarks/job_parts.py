@@ -29,7 +29,7 @@ PARTS: dict[str, Callable[[dict[str, list[float]]], float]] = {
     "optimising their graph, the first step": lambda took: took["Engine.run"][0],
     "tracing and optimising what measures (in a thread)": lambda took: sum(took["Evaluator._prepare"]),
     "waiting for the graph that measures": lambda took: max(
-        0.0, took["Evaluator.measure"][0] - took["Evaluator.measure"][2]
+        0.0, took["Evaluator.measure_each"][0] - took["Evaluator.measure_each"][2]
     ),
     "making the exported model (in the thread)": lambda took: sum(took["PreparedExport._make"]),
     "waiting for the exported model": lambda took: sum(took["PreparedExport.predictor"]),
@@ -90,7 +90,7 @@ def _run(spec: Any, data: Path) -> dict[str, float]:
     owners: dict[Any, tuple[str, ...]] = {
         runner: ("_train", "load_training_data", "ResidentData", "build_network"),
         runner.Engine: ("__init__", "trace", "run"),
-        evaluate.Evaluator: ("measure", "_prepare"),
+        evaluate.Evaluator: ("measure_each", "_prepare"),
         export.PreparedExport: ("_make", "predictor"),
         export.Predictor: ("predict",),
         finish: ("save_predictions", "evaluation_of", "measure_gap"),
