@@ -52,8 +52,9 @@ MAX_POLL_S = 0.2
 def create_app(settings: Settings) -> FastAPI:
     """An app on the database and blob store of the settings; both may still be out of reach."""
     publisher = publisher_for(settings)
-    database, blobs = Database(settings.database, publisher.publish_all), Blobs(settings.blobs_url)
-    places = SharedPlaces(database, settings.quotas)
+    database = Database(settings.database, publisher.publish if publisher else None, settings.quotas)
+    blobs = Blobs(settings.blobs_url)
+    places = SharedPlaces(database)
     app_context = AppContext(
         settings=settings,
         database=database,
@@ -114,10 +115,11 @@ def from_environment() -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app_context: AppContext = app.state.context
+    publisher = app_context.publisher
     reconciler = Reconciler(
         app_context.database,
         app_context.settings,
-        None if app_context.settings.redis_url is None else app_context.publisher.publish_again,
+        publisher.publish_again if publisher else None,
         key_uses=app_context.key_uses,
     )
     reconciler.start()
@@ -136,5 +138,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await app_context.predictions.close()
     with suppress(DatabaseUnavailable):
         await run_in_threadpool(app_context.key_uses.write, app_context.database)
-    app_context.publisher.close()
+    if publisher is not None:
+        publisher.close()
     app_context.database.dispose()

@@ -3,7 +3,6 @@
 import queue
 import threading
 from collections.abc import Sequence
-from typing import Protocol
 
 import structlog
 from celery import Celery
@@ -19,39 +18,7 @@ log = structlog.get_logger("heldout.api")
 MAX_WAITING_WAKE_UPS = 10_000
 
 
-class Publisher(Protocol):
-    """Something that can wake a worker. It may fail: the reconciler publishes again what nobody took."""
-
-    def publish(self, wake_up: WakeUp) -> None:
-        """Publish a wake-up, perhaps a little later."""
-
-    def publish_all(self, wake_ups: Sequence[WakeUp]) -> None:
-        """Publish several wake-ups, perhaps a little later."""
-
-    def publish_again(self, wake_ups: Sequence[WakeUp]) -> None:
-        """Publish wake-ups that may have been lost."""
-
-    def close(self) -> None:
-        """Stop; what is not published yet is left to the reconcilers."""
-
-
-class NothingToPublish:
-    """The embedded service: its worker looks at the database by itself, some ten times a second."""
-
-    def publish(self, wake_up: WakeUp) -> None:
-        pass
-
-    def publish_all(self, wake_ups: Sequence[WakeUp]) -> None:
-        pass
-
-    def publish_again(self, wake_ups: Sequence[WakeUp]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class CeleryPublisher:
+class Publisher:
     """Publishes from a thread of its own, so that no request waits for a broker."""
 
     def __init__(self, broker_url: str) -> None:
@@ -66,23 +33,23 @@ class CeleryPublisher:
         self._thread = threading.Thread(target=self._publish_all, name="publisher", daemon=True)
         self._thread.start()
 
-    def publish(self, wake_up: WakeUp) -> None:
-        try:
-            self._waiting.put_nowait(wake_up)
-        except queue.Full:
-            log.warning("broker_unavailable", job_id=wake_up.job_id)
-
-    def publish_all(self, wake_ups: Sequence[WakeUp]) -> None:
+    def publish(self, wake_ups: Sequence[WakeUp]) -> None:
+        """Publish wake-ups, a little later. It may fail: the reconciler publishes again what nobody took."""
         for wake_up in wake_ups:
-            self.publish(wake_up)
+            try:
+                self._waiting.put_nowait(wake_up)
+            except queue.Full:
+                log.warning("broker_unavailable", job_id=wake_up.job_id)
 
     def publish_again(self, wake_ups: Sequence[WakeUp]) -> None:
+        """Publish wake-ups that may have been lost."""
         try:
             wake.send_again(self._app, wake_ups)
         except OperationalError:
             log.warning("broker_unavailable", wake_ups=len(wake_ups))
 
     def close(self) -> None:
+        """Stop; what is not published yet is left to the reconcilers."""
         try:
             self._waiting.put_nowait(None)
         except queue.Full:
@@ -100,8 +67,6 @@ class CeleryPublisher:
                 log.exception("wake_up_not_published", job_id=wake_up.job_id)
 
 
-def publisher_for(settings: Settings) -> Publisher:
-    """A publisher to the settings' broker; one that does nothing where they name none."""
-    if settings.redis_url is None:
-        return NothingToPublish()
-    return CeleryPublisher(settings.redis_url.get_secret_value())
+def publisher_for(settings: Settings) -> Publisher | None:
+    """A publisher to the settings' broker; None where they name none: the embedded worker looks at the database."""
+    return None if settings.redis_url is None else Publisher(settings.redis_url.get_secret_value())

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
-from heldout.access.quotas import Bounds, Quota
+from heldout.access.quotas import Quota
 from heldout.errors import DatabaseUnavailable, QuotaExceeded
 from models.database import Database
 from models.store import places
@@ -23,9 +23,8 @@ TAKEN_AT_ONCE = 2
 class SharedPlaces:
     """The places of this process among those of all. For one event loop; `run` keeps them."""
 
-    def __init__(self, database: Database, bounds: Bounds) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._bounds = bounds
         self._held: dict[str, Place] = {}
         self._ended: list[Place] = []
         self._takers = CapacityLimiter(TAKEN_AT_ONCE)
@@ -67,7 +66,7 @@ class SharedPlaces:
     def _take(self, quota: Quota, owner: str) -> Place:
         try:
             with self._database.write() as session:
-                return places.take(session, quota, owner, self._bounds)
+                return places.take(session, quota, owner)
         except QuotaExceeded as error:
             error.headers["Retry-After"] = str(RETRY_AFTER_S)
             raise

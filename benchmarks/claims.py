@@ -16,6 +16,7 @@ from models.blobs import Blobs
 from models.database import Database, Session
 from models.migrations import upgrade
 from models.store import claims
+from models.store.claims import Capacity
 from models.submit import submit
 from models.tables import JobRow
 from tests.servers import PostgresServer
@@ -92,11 +93,14 @@ def _measure_long_queue(database: Database) -> None:
 
     for number in range(SINGLE_CLAIMS):
         worker = f"w{number}"
-        timed("is there one", lambda session: claims.claimable(session, CPU, memory_bytes=2 * NEEDED_BYTES))
-        timed("is there one, none fits", lambda session: claims.claimable(session, CPU, memory_bytes=NEEDED_BYTES // 2))
+        timed("is there one", lambda session: claims.claimable(session, Capacity(CPU, memory_bytes=2 * NEEDED_BYTES)))
+        timed(
+            "is there one, none fits",
+            lambda session: claims.claimable(session, Capacity(CPU, memory_bytes=NEEDED_BYTES // 2)),
+        )
         timed(
             "claim, commit included",
-            lambda session: claims.claim(session, worker, CPU, 60, memory_bytes=2 * NEEDED_BYTES),  # noqa: B023
+            lambda session: claims.claim(session, worker, Capacity(CPU, memory_bytes=2 * NEEDED_BYTES), 60),  # noqa: B023
             writes=True,
         )
     for what, times_ms in took_ms.items():
@@ -114,7 +118,7 @@ def _fill(database: Database, jobs: int = QUEUED) -> None:
 def _claim_all(database: Database, worker: str) -> None:
     while True:
         with database.write() as session:
-            if claims.claim(session, worker, CPU, 60) is None:
+            if claims.claim(session, worker, Capacity(CPU), 60) is None:
                 return
 
 

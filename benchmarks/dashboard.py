@@ -23,6 +23,7 @@ from heldout.words import counted
 from models.database import Database
 from models.specs import training_spec_of
 from models.store import claims, events
+from models.store.claims import Capacity
 from models.tables import JobRow
 
 ENDED, LIVE, EPOCHS = 10_000, 20, 1_000
@@ -55,7 +56,7 @@ class Trainings:
     def begin(self) -> str:
         """Claim the next job that waits; gives its id."""
         with self._database.write() as session:
-            claimed = claims.claim(session, "bench", ["auto", "cpu"], 3600)
+            claimed = claims.claim(session, "bench", Capacity(["auto", "cpu"]), 3600)
             assert claimed is not None
             row = session.get(JobRow, claimed.held.job_id)
             assert row is not None

@@ -58,7 +58,7 @@ def opened_database(settings: Settings, *, may_make: bool = False) -> Iterator["
 
     if not may_make:
         require_file(settings)
-    database = Database(settings.database)
+    database = Database(settings.database, bounds=settings.quotas)
     try:
         if not may_make:
             require_newest(database)

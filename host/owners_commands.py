@@ -52,7 +52,7 @@ def show_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None
     settings = configured_settings(home)
     with opened_database(settings) as database, database.read() as session:
         owner = _known(session, name)
-        quotas = owners.quotas(session, name, settings.quotas)
+        quotas = owners.quotas(session, name)
     if as_json:
         print_json({**_as_json(owner), "quotas": [_quota_as_json(one) for one in quotas]})
         return

@@ -21,6 +21,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from heldout.access.quotas import NO_BOUNDS, Bounds
 from heldout.errors import DatabaseUnavailable
 from models.wake import WakeUp, noted
 
@@ -29,6 +30,8 @@ log = structlog.get_logger()
 # Session is ours to give: other rooms name the type from here and never make one.
 __all__ = ["Database", "Session", "UtcTime", "db_now", "translated"]
 
+# Where a session carries what the settings let an owner take.
+BOUNDS = "bounds"
 # Connections of one process. PostgreSQL allows 100 by default: an API and a worker take at most 2 × 20.
 POOL_SIZE = 10
 POOL_OVERFLOW = 10
@@ -103,10 +106,18 @@ def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
 class Database:
     """Sessions on one database. `read()` and `write()` are the only places that begin and end transactions."""
 
-    def __init__(self, url: str, announce: Callable[[Sequence[WakeUp]], None] | None = None) -> None:
-        """`announce` is given the wake-ups of jobs that a transaction has queued by itself, once it has committed."""
+    def __init__(
+        self, url: str, announce: Callable[[Sequence[WakeUp]], None] | None = None, bounds: Bounds = NO_BOUNDS
+    ) -> None:
+        """The database at a URL.
+
+        Args:
+            announce: is given the wake-ups of the jobs that a transaction has queued, once it has committed.
+            bounds: what an owner may take where nothing else was set for it; sessions carry them.
+        """
         self.engine = _make_engine(url)
-        self._announce = announce
+        self.announce = announce
+        self.bounds = bounds
         # SQLite deadlocks when a reader becomes a writer; a transaction that may write says so from its start.
         self._writer = self.engine.execution_options(writes=True)
 
@@ -117,17 +128,18 @@ class Database:
         On PostgreSQL its statements stand alone, which saves BEGIN and ROLLBACK; under READ COMMITTED each of them
         sees the newest rows in a transaction as well.
         """
-        with translated(), Session(self.engine, autoflush=False) as session:
+        with translated(), Session(self.engine, autoflush=False, info={BOUNDS: self.bounds}) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session that is committed when the block ends well and rolled back otherwise."""
-        with translated(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+        info = {BOUNDS: self.bounds}
+        with translated(), Session(self._writer, expire_on_commit=False, info=info) as session, session.begin():
             yield session
-        if self._announce is not None and (wake_ups := noted(session)):
+        if self.announce is not None and (wake_ups := noted(session)):
             try:
-                self._announce(wake_ups)
+                self.announce(wake_ups)
             except Exception:
                 # What was written is committed; a reconciler announces it again.
                 log.exception("wake_ups_not_published", wake_ups=len(wake_ups))

@@ -11,7 +11,7 @@ from heldout.stored.evaluation import SPLIT_NAMES, StoredEvaluation
 from heldout.stored.measurement import Measurement, SplitsResult
 from models.blobs import Blobs
 from models.database import Session
-from models.store import datasets, model_evaluations
+from models.store import datasets, model_evaluations, quotas
 from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap, unless_lost
 from models.submit import dataset_named
 from models.tables import DatasetRow, JobRow
@@ -19,11 +19,13 @@ from models.usable_models import usable_model
 
 
 def order(session: Session, owner: str, model_id: str, dataset: str) -> tuple[JobRow, DatasetRow]:
-    """Queue an evaluation; the caller wakes a worker after the commit.
+    """Queue an evaluation.
 
     Raises:
+        QuotaExceeded, OwnerSuspended.
         SpecModelNotFound, ModelUnavailable, ModelDoesNotFit, SpecDatasetNotFound, DatasetUnavailable.
     """
+    quotas.require_room(session, owner, *quotas.OF_NEW_JOBS)
     model, facts = usable_model(session, owner, model_id)
     ready = datasets.require_ready(dataset_named(session, owner, dataset))
     if (misfit := facts.misfit(ready.image, len(ready.classes))) is not None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from heldout.access.quotas import Bounds
 from heldout.access.routes import model_route
 from heldout.errors import (
     ArtifactDamaged,
@@ -20,10 +19,9 @@ from heldout.errors import (
 from heldout.lifecycle.job import FailureCode, JobStatus
 from heldout.stored.artifacts import ExportFormat, ExportStatus
 from models.database import Database, Session
-from models.store import accounts, artifacts, exports, jobs, quotas
+from models.store import accounts, artifacts, exports, jobs
 from models.store.keys import Caller
 from models.tables import DatasetRow, ExportRow, JobRow
-from models.wake import WakeUp
 
 
 @dataclass(frozen=True)
@@ -72,14 +70,7 @@ def training_with_model(session: Session, caller: Caller, job_id: str) -> Source
     return Source(job_id, job, dataset)
 
 
-def asked_for(
-    database: Database,
-    quota: Bounds,
-    publish: Callable[[WakeUp], None],
-    caller: Caller,
-    find: Find,
-    format_: ExportFormat,
-) -> OrderedExport:
+def asked_for(database: Database, caller: Caller, find: Find, format_: ExportFormat) -> OrderedExport:
     """The export, which begins here if nobody has asked before.
 
     Raises:
@@ -95,10 +86,7 @@ def asked_for(
             raise DatasetNotFound(source.dataset.name)
         with database.write() as session:
             accounts.note_key(session, caller.key_id)
-            quotas.require_room(session, caller.owner, quota, *quotas.OF_NEW_JOBS)
-            queued = exports.order(session, find(session).job, format_)
-        if queued is not None:
-            publish(WakeUp.for_job(queued.id, queued.gpus))
+            exports.order(session, find(session).job, format_)
     with database.read() as session:
         row = exports.find(session, source.job.id, format_)
         if row is None:

@@ -156,7 +156,7 @@ class Reconciler:
             relate = relations.queue_missing(session)
         # Alone in its transaction, since others take rows of owners last.
         with self._database.write() as session:
-            quotas.release_holds(session, self._settings.quotas)
+            quotas.release_holds(session)
         if relate is not None:
             log.info("copies_not_known", job_id=relate)
         for dataset_id in unsent:
@@ -172,8 +172,7 @@ class Reconciler:
             with self._database.write() as session:
                 study_jobs.take_care(session, study_id)
         if self._blobs is not None:
-            max_parameters, bounds = self._settings.max_parameters, self._settings.quotas
-            waiting_studies.begin_ready(self._database, self._blobs, max_parameters=max_parameters, bounds=bounds)
+            waiting_studies.begin_ready(self._database, self._blobs, max_parameters=self._settings.max_parameters)
 
     def _delete_unneeded(self, blobs: Blobs) -> None:
         with self._database.write() as session:

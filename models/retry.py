@@ -6,7 +6,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis.jobs.retrying import RetrySpec, name_with_remedy, spec_for_more_epochs
-from heldout.access.quotas import NO_BOUNDS, Bounds
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable, StateGone
 from heldout.remedies.arms import outcome_of
 from heldout.remedies.catalogue import REMEDIES
@@ -45,7 +44,6 @@ def retry(
     asked: RetrySpec,
     *,
     max_parameters: int,
-    bounds: Bounds = NO_BOUNDS,
 ) -> Submitted:
     """Queue a job that has ended once more, on the same version of its dataset unless a patch names another one.
 
@@ -79,7 +77,6 @@ def retry(
         dataset=dataset if same_dataset else None,
         retry_of=ended,
         goes_on=goes_on,
-        bounds=bounds,
     )
 
 

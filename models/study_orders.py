@@ -16,7 +16,7 @@ from analysis.studies.planning import most_jobs
 from analysis.studies.runs import automatic_splits, curve_sizes, folds_for, patched, pinned, spec_of_run
 from analysis.studies.state import Arm
 from analysis.studies.stored import ArmPlan, StudyPlan
-from heldout.access.quotas import NO_BOUNDS, Bounds, counted_bytes
+from heldout.access.quotas import counted_bytes
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable
 from heldout.remedies import ResolvedArm, resolve
 from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
@@ -64,7 +64,6 @@ def order(
     asked: StudySpec,
     *,
     max_parameters: int,
-    bounds: Bounds = NO_BOUNDS,
     reading: Session | None = None,
     waiting: StudyRow | None = None,
 ) -> tuple[StudyRow, DatasetRow]:
@@ -73,19 +72,18 @@ def order(
     Args:
         waiting: the row of a study that has waited for its data, which it now becomes, on the dataset that it names.
         reading: examines the arms, which takes a while: on SQLite `session` would keep all other writers waiting.
-        bounds: of what it and its first trainings, which are queued together, take; the owner's own come first.
     Raises:
         QuotaExceeded, OwnerSuspended.
         JobNotFound, DataFirst, FileOfLaterRelease, and what `submit` raises: for an arm with `/remedies/<place>`.
     """
     ordered = _ordered(reading or session, blobs, owner, asked, max_parameters, waiting)
     first = next_steps(ordered.plan.state(), ()).submit
-    # Before files are copied, which a refusal would leave behind.
-    quotas.require_room(session, owner, bounds, *quotas.OF_NEW_JOBS, asked=len(first))
     study_id, base = new_id("std") if waiting is None else waiting.id, ordered.base
     spec = base.spec.model_dump_json()
     spec_bytes = counted_bytes(spec, ordered.plan.as_text())
-    quotas.require_room_for_specs(session, owner, bounds, spec_bytes, *[counted_bytes(spec)] * len(first))
+    all_bytes = (spec_bytes or 0) + (counted_bytes(spec) or 0) * len(first)
+    # Before files are copied, which a refusal would leave behind.
+    quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, asked=len(first), spec_bytes=all_bytes)
     with ExitStack() as copies:
         plan = _with_files(blobs, study_id, ordered, copies)
         values = {

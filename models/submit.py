@@ -1,19 +1,19 @@
-"""Submitting training jobs: examine a spec, complete it, queue it. The caller commits, then publishes the wake-up.
+"""Submitting training jobs: examine a spec, complete it, queue it. The caller commits.
 
 For any transaction: a request's, or one of the reconciler's that submits several jobs at once.
 """
 
 import secrets
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from analysis.jobs.examination import examine
 from analysis.jobs.initial import match
-from heldout.access.quotas import NO_BOUNDS, Bounds, counted_bytes
+from heldout.access.quotas import counted_bytes
 from heldout.errors import DatasetUnavailable, NeedsMoreMemory, SpecDatasetNotFound
 from heldout.spec.job import MAX_SEED, JobSpec
 from heldout.spec.layers import BACKBONE, NetworkPlan
 from heldout.views.estimate import EstimateView, InitialView, LayerView
-from heldout.work.kinds import JobKind
 from heldout.work.memory import WorkerMemory, could_hold, fitting_batch_size
 from models import starts
 from models.backbones import find_backbone
@@ -26,18 +26,16 @@ from models.memory import needed_bytes, needed_without_images, reserved_bytes, w
 from models.starts import GoesOn, Start, copied_files, folder_of
 from models.store import calibrations, datasets, events, gpus, new_jobs, quotas, worker_memory
 from models.store.datasets import ReadyDataset
+from models.store.new_jobs import NewJob
 from models.stored_splits import require_folds, uses_relations
 from models.tables import DatasetRow, JobRow
-from models.wake import WakeUp
 
 
-@dataclass(frozen=True)
-class Submitted:
+class Submitted(NamedTuple):
     """A job that is queued once the caller has committed."""
 
     job: JobRow
     dataset: DatasetRow
-    wake_up: WakeUp  # to be published after the commit, and not at all where there is none
 
 
 def submit(
@@ -50,12 +48,10 @@ def submit(
     dataset: DatasetRow | None = None,
     retry_of: JobRow | None = None,
     goes_on: GoesOn | None = None,
-    bounds: Bounds = NO_BOUNDS,
 ) -> Submitted:
     """Queue a job.
 
     Args:
-        bounds: of bytes of specs; the owner's own come first.
         dataset: the version to train on, where it is not the one that the spec names now.
         retry_of: the job that is done again.
         goes_on: the state from which the job goes on.
@@ -63,37 +59,29 @@ def submit(
         SpecDatasetNotFound, DatasetUnavailable, CopiesNotKnown, NetworkTooDeep, NeedsMoreMemory, TooManyParameters,
         InvalidSpec, NotSupported, StateGone, StorageUnavailable, SpecModelNotFound, ModelUnavailable, QuotaExceeded.
     """
-    quotas.require_room_for_specs(session, owner, bounds, counted_bytes(spec.model_dump_json()))
+    quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, spec_bytes=counted_bytes(spec.model_dump_json()) or 0)
     examined = examined_spec(session, blobs, owner, spec, dataset, max_parameters, retry_of)
     row, job_id = examined.ready.row, new_id("job")
     complete = spec.completed(name=spec.generated_name(row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))
     with copied_files(blobs, folder_of(job_id), replace(examined.start, goes_on=goes_on)) as start:
-        job = new_jobs.add(
-            session,
-            job_id=job_id,
-            kind=JobKind.TRAIN,
+        new_job = NewJob(
+            id=job_id,
+            spec=complete,
             owner=owner,
             name=complete.name or "",
-            spec=complete,
             dataset_id=row.id,
-            priority=complete.priority,
-            device=complete.resources.required_device,
-            gpus=complete.resources.required_gpus,
             memory_bytes=_memory_bytes(row, complete, examined),
-            epochs=complete.training.epochs,
             parameters=examined.plan.parameters,
-            metadata=complete.metadata,
-            max_pending_s=complete.limits.max_pending_s,
-            keep_s=complete.limits.keep_s,
             retry_of=None if retry_of is None else retry_of.id,
             begins=start.begins,
         )
+        job = new_jobs.add(session, new_job)
         starts.add(session, job_id, start)
     if spec.folds is not None and not uses_relations(row.relations_status):
         text = f"The copies in {row.name} could not be found, so images that belong together may lie in several folds."
         events.add(session, job_id, "job.warning", text, level="warning")
     _warn_of_missing_gpus(session, job_id, complete.resources.required_gpus)
-    return Submitted(job, row, WakeUp.for_job(job.id, job.gpus))
+    return Submitted(job, row)
 
 
 def _memory_bytes(dataset: DatasetRow, spec: JobSpec, examined: "ExaminedSpec") -> int | None:

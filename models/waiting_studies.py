@@ -7,14 +7,14 @@ from typing import Any
 
 from analysis.studies.runs import automatic_splits
 from analysis.studies.waiting import ASKED, WAITS_FOR, WaitsFor, describe_wait
-from heldout.access.quotas import NO_BOUNDS, Bounds, counted_bytes
+from heldout.access.quotas import counted_bytes
 from heldout.errors import CopiesNotKnown, DataFirst, HeldoutError, QuotaExceeded, StorageUnavailable
 from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus
 from heldout.mending.changes import VersionSpec
 from heldout.spec.job import JobSpec
 from heldout.studies.spec import BASE_ARM, StudySpec
 from heldout.views.study import ArmView, StudyEstimateView
-from models import study_orders, wake
+from models import study_orders
 from models.blobs import Blobs
 from models.database import Database, Session
 from models.ids import new_id
@@ -23,7 +23,6 @@ from models.store import accounts, events, jobs, quotas, studies, versions
 from models.store.study_steps import fail
 from models.submit import dataset_named
 from models.tables import DatasetRow, JobRow, StudyRow
-from models.wake import WakeUp
 
 
 def order(
@@ -34,7 +33,6 @@ def order(
     *,
     max_parameters: int,
     max_ingest_s: float,
-    bounds: Bounds = NO_BOUNDS,
     reading: Session | None = None,
 ) -> tuple[StudyRow, DatasetRow]:
     """Begin a study, or let it wait for its data. Arguments and errors are those of `study_orders.order`.
@@ -43,9 +41,7 @@ def order(
         max_ingest_s: how long the making of a fixed version may take.
     """
     try:
-        return study_orders.order(
-            session, blobs, owner, asked, max_parameters=max_parameters, bounds=bounds, reading=reading
-        )
+        return study_orders.order(session, blobs, owner, asked, max_parameters=max_parameters, reading=reading)
     except CopiesNotKnown:
         job, dataset = _job_and_dataset(session, owner, asked)
         waits_for: WaitsFor = "copies"
@@ -53,13 +49,10 @@ def order(
         if asked.data != "fix" or refused.request is None:
             raise
         job, faulty = _job_and_dataset(session, owner, asked)
-        quotas.require_room(session, owner, bounds, *quotas.OF_NEW_DATASETS, *quotas.OF_NEW_JOBS)
         changes = VersionSpec.model_validate(refused.request["body"])
-        quotas.require_room_for_specs(session, owner, bounds, counted_bytes(changes.model_dump_json()))
-        dataset, derive = versions.derive(session, owner, faulty.id, changes, max_runtime_s=max_ingest_s)
-        wake.note(session, WakeUp.for_job(derive.id, derive.gpus))
+        dataset = versions.derive(session, owner, faulty.id, changes, max_runtime_s=max_ingest_s)
         waits_for = "fixed_version"
-    return _wait(session, owner, asked, job, dataset, waits_for, bounds)
+    return _wait(session, owner, asked, job, dataset, waits_for)
 
 
 def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, max_parameters: int) -> StudyEstimateView:
@@ -73,18 +66,16 @@ def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, ma
         return found.model_copy(update={"waits_for": WAITS_FOR["copies"].format(found.spec.dataset)})
 
 
-def begin_ready(database: Database, blobs: Blobs, *, max_parameters: int, bounds: Bounds) -> None:
+def begin_ready(database: Database, blobs: Blobs, *, max_parameters: int) -> None:
     """Begin each waiting study whose data have come; one that cannot begin any more fails, and says why."""
     with database.read() as session:
         waiting = studies.waiting(session)
     for study_id in waiting:
         with database.read() as reading, database.write() as session:
-            _begin(session, reading, blobs, study_id, max_parameters, bounds)
+            _begin(session, reading, blobs, study_id, max_parameters)
 
 
-def _begin(
-    session: Session, reading: Session, blobs: Blobs, study_id: str, max_parameters: int, bounds: Bounds
-) -> None:
+def _begin(session: Session, reading: Session, blobs: Blobs, study_id: str, max_parameters: int) -> None:
     study = reading.get(StudyRow, study_id)
     if study is None or not studies.is_waiting(study):
         return
@@ -105,7 +96,6 @@ def _begin(
             study.owner,
             asked.model_copy(update={"data": "as_they_are", "name": study.name}),
             max_parameters=max_parameters,
-            bounds=bounds,
             reading=reading,
             waiting=study,
         )
@@ -135,7 +125,6 @@ def _wait(
     job: JobRow | None,
     dataset: DatasetRow,
     waits_for: WaitsFor,
-    bounds: Bounds,
 ) -> tuple[StudyRow, DatasetRow]:
     """Write the row of a study that begins later, and say in its first event what it waits for."""
     study_id, version = new_id("std"), f"{dataset.name}@{dataset.version}"
@@ -145,7 +134,7 @@ def _wait(
     plan = _plan_of(asked, spec, waits_for, dataset, accounts.key_of(session))
     kept = spec.model_dump_json()
     spec_bytes = counted_bytes(kept, asked.model_dump_json())
-    quotas.require_room_for_specs(session, owner, bounds, spec_bytes)
+    quotas.require_room(session, owner, spec_bytes=spec_bytes or 0)
     studies.add(
         session,
         id=study_id,

@@ -31,9 +31,9 @@ class WakeUp:
         return cls(job_id, GPU_QUEUE if gpus else QUEUE)
 
 
-def note(session: Session, wake_up: WakeUp) -> None:
-    """Keep a wake-up until the session's transaction has committed: `Database.write` then hands it on."""
-    session.info.setdefault(_NOTED, []).append(wake_up)
+def note(session: Session, job_id: str, gpus: int) -> None:
+    """Keep a job's wake-up until the session's transaction has committed: `Database.write` then hands it on."""
+    session.info.setdefault(_NOTED, []).append(WakeUp.for_job(job_id, gpus))
 
 
 def noted(session: Session) -> Sequence[WakeUp]:

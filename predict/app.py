@@ -55,14 +55,15 @@ MAX_BODIES_BYTES = 512 * 1024**2
 def create_app(settings: Settings) -> ASGIApp:
     """An app on the database and blob store of the settings; both may still be out of reach."""
     publisher = publisher_for(settings)
-    database, blobs = Database(settings.database, publisher.publish_all), Blobs(settings.blobs_url)
+    database = Database(settings.database, publisher.publish if publisher else None, settings.quotas)
+    blobs = Blobs(settings.blobs_url)
     threads = max(1, core_count() // settings.predict_processes)
     memory = memory_bytes() // settings.predict_processes
     work = Work(threads)
     rates = Rates(settings)
     service = Service(
         callers=Callers(database, rates),
-        models=ModelCache(database, blobs, settings, publisher.publish, work, threads),
+        models=ModelCache(database, blobs, settings, work, threads),
         bodies=HeldBodies(settings.max_predict_bytes, min(MAX_BODIES_BYTES, memory // 4)),
         work=work,
         room=Room(memory // 3),
@@ -78,7 +79,8 @@ def create_app(settings: Settings) -> ASGIApp:
             await run_in_threadpool(service.callers.write_uses)
         service.work.close()
         await rates.close()
-        publisher.close()
+        if publisher is not None:
+            publisher.close()
         database.dispose()
 
     probes = [

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
 
 from starlette.concurrency import run_in_threadpool
 
@@ -16,7 +15,6 @@ from models.database import Database, Session
 from models.ordered_exports import OrderedExport, Source, asked_for, training_with_model
 from models.store.keys import Caller
 from models.tables import ExportRow
-from models.wake import WakeUp
 from predict import metrics
 from predict.held_out import HeldOutImages
 from predict.model import ServedModel, facts_of
@@ -36,7 +34,6 @@ class ModelCache:
         database: Database,
         blobs: Blobs,
         settings: Settings,
-        publish: Callable[[WakeUp], None],
         work: Work,
         threads: int,
     ) -> None:
@@ -44,7 +41,6 @@ class ModelCache:
         self._database = database
         self._blobs = blobs
         self._settings = settings
-        self._publish = publish
         self._work = work
         self._threads = threads
         self._models: OrderedDict[str, ServedModel] = OrderedDict()
@@ -94,7 +90,7 @@ class ModelCache:
             return training_with_model(session, caller, job_id)
 
         def ask() -> OrderedExport:
-            return asked_for(self._database, self._settings.quotas, self._publish, caller, find, ExportFormat.ONNX)
+            return asked_for(self._database, caller, find, ExportFormat.ONNX)
 
         asked = await run_in_threadpool(ask)
         if self._waiting[caller.owner] >= MAX_WAITING_EACH:

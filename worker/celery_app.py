@@ -75,7 +75,7 @@ def wake(job_id: str) -> None:
         worker.run(claimed)
         if worker.stopping.is_set():
             # The job may be back in the queue, and another worker idle.
-            _announce([WakeUp.for_job(claimed.held.job_id, claimed.gpus)])
+            _announce([WakeUp.for_job(claimed.held.job_id, claimed.needs.gpus)])
 
 
 @signals.setup_logging.connect

@@ -33,7 +33,7 @@ class AppContext:
     database: Database
     blobs: Blobs
     hub: Hub
-    publisher: Publisher
+    publisher: Publisher | None  # None: workers look at the database by themselves, some ten times a second
     places: SharedPlaces
     uploads: Uploads
     readiness: Readiness

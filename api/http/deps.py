@@ -13,7 +13,6 @@ from api.http.context import current_context
 from heldout.errors import EvaluationNotFound, HeldoutError, JobNotFound, ModelNotFound, StudyNotFound
 from models.database import Session
 from models.ids import is_id
-from models.wake import WakeUp
 
 log = structlog.get_logger("heldout.api")
 
@@ -45,15 +44,6 @@ async def _after_commit() -> AfterCommit:
 
 
 AfterCommitDep = Annotated[AfterCommit, Depends(_after_commit)]
-
-Announce = Callable[[WakeUp], None]
-
-
-async def _announce(app_context: AppContextDep, after_commit: AfterCommitDep) -> Announce:
-    return lambda wake_up: after_commit(lambda: app_context.publisher.publish(wake_up))
-
-
-AnnounceDep = Annotated[Announce, Depends(_announce)]
 
 
 class DeleteFiles(Protocol):

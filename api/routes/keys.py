@@ -70,7 +70,7 @@ def make_key(
     scopes = wanted.scopes or [scope for scope in SCOPES if scope in caller.scopes]
 
     def make(secret: str) -> str:
-        quotas.require_room(session, caller.owner, app.settings.quotas, Quota.KEYS)
+        quotas.require_room(session, caller.owner, Quota.KEYS)
         return keys.make(
             session, caller.owner, secret, scopes=scopes, expires_at=wanted.expires_at, made_by=caller.key_id
         )
@@ -100,7 +100,7 @@ def roll_key(
     def make(secret: str) -> str:
         # Without an overlap the new key takes the old one's place.
         more = 1 if rolling.overlap_s else 0
-        quotas.require_room(session, caller.owner, app.settings.quotas, Quota.KEYS, asked=more)
+        quotas.require_room(session, caller.owner, Quota.KEYS, asked=more)
         return keys.roll(session, caller.owner, key_id, secret, overlap_s=rolling.overlap_s, made_by=caller.key_id)
 
     return _made_once(caller, session, response, idempotency_key, f"POST /v1/keys/{key_id}/roll", rolling, make)

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from api.http.app_context import AppContext
-from api.http.deps import AnnounceDep, AppContextDep, SessionDep
+from api.http.deps import AppContextDep, SessionDep
 from api.http.problems import NO_ROOM, problems
 from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
@@ -32,11 +32,10 @@ from heldout.stored.artifacts import ExportFormat
 from heldout.views.export import ExportReportView, ExportView
 from models.blobs import BlobMissing, Blobs
 from models.ordered_exports import Find, OrderedExport, asked_for
-from models.store import exports, quotas
+from models.store import exports
 from models.store.artifacts import Artifact
 from models.store.keys import Caller
 from models.tables import ExportRow
-from models.wake import WakeUp
 
 # What routes of models answer beside what is wrong with a job or a study.
 EXPORT_PROBLEMS = (
@@ -115,7 +114,6 @@ def add_routes(
         asked: Annotated[Asked, Depends(asked_by)],
         session: SessionDep,
         app: AppContextDep,
-        announce: AnnounceDep,
         format_: Format = ExportFormat.KERAS,
     ) -> ExportView:
         # Ask the blob store before `session` writes: SQLite has one writer, and a slow store would hold it up.
@@ -125,10 +123,7 @@ def add_routes(
         source = asked.find(session)
         if source.dataset.sha256 is None:
             raise DatasetNotFound(source.dataset.name)
-        quotas.require_room(session, asked.caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
-        queued = exports.order(session, source.job, format_, again=True, lost_key=lost_key)
-        if queued is not None:
-            announce(WakeUp.for_job(queued.id, queued.gpus))
+        exports.order(session, source.job, format_, again=True, lost_key=lost_key)
         row = exports.find(session, source.job.id, format_)
         assert row is not None, "it was ordered now or before"
         return ExportView(job_id=source.id, format=format_, status=row.status)
@@ -148,7 +143,7 @@ async def _proven(asked: Asked, app: AppContext, format_: ExportFormat, wait_s: 
     """
 
     def ask() -> OrderedExport:
-        return asked_for(app.database, app.settings.quotas, app.publisher.publish, asked.caller, asked.find, format_)
+        return asked_for(app.database, asked.caller, asked.find, format_)
 
     ordered = await run_in_threadpool(ask)
     if not ordered.has_ended and wait_s:

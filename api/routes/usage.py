@@ -55,7 +55,7 @@ def get_usage(
             f"These are {len(buckets):,} buckets; expected at most {MOST_BUCKETS:,}. Ask for fewer days, for "
             "`bucket=day`, or without `group_by`."
         )
-    return usage_view(bucket, group_by, buckets, usage.quotas(session, caller.owner, app.settings.quotas))
+    return usage_view(bucket, group_by, buckets, usage.quotas(session, caller.owner))
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -100,7 +100,7 @@ def make_webhook(
 
     def made() -> WebhookWithSecret:
         _check(webhook.url, app)
-        quotas.require_room(session, caller.owner, app.settings.quotas, Quota.WEBHOOKS)
+        quotas.require_room(session, caller.owner, Quota.WEBHOOKS)
         row = webhooks.add(
             session,
             app.secret_box,

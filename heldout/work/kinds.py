@@ -12,7 +12,7 @@ from pydantic import Field
 from heldout.access.event_types import SubjectObject
 from heldout.mending.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
-from heldout.spec.job import MAX_SEED, Device, JobSpec, SpecPart
+from heldout.spec.job import MAX_SEED, JobSpec, SpecPart
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored.artifacts import ExportFormat
 from heldout.work.memory import CHECK_BYTES, SUSPECTS_BYTES
@@ -32,76 +32,74 @@ class JobKind(StrEnum):
     MEASURE = "measure"  # measures an uploaded model on every split of a dataset
 
 
-class IngestSpec(SpecPart):
-    """What a worker is told about an upload that it is to make a dataset of. Clients never see it."""
+class WorkerSpec(SpecPart):
+    """What a worker is told about work that is no training. Clients never see it."""
+
+    max_runtime_s: float = Field(1800, gt=0)
+
+
+class IngestSpec(WorkerSpec):
+    """An upload that becomes a dataset."""
 
     dataset: DatasetSpec
     upload: str = Field(description="Key of the uploaded file in the blob store.")
-    max_runtime_s: float = Field(gt=0)
 
 
-class DeriveSpec(SpecPart):
-    """What a worker is told about a version that it is to derive from another one. Clients never see it."""
+class DeriveSpec(WorkerSpec):
+    """A version of a dataset that is derived from another one."""
 
     dataset: DatasetSpec = Field(description="As for an upload; its splits are cut so if they are cut anew.")
     base: str = Field(description="Id of the version that it is derived from.")
     base_name: str = Field(description="`name@version` of that.")
     base_sha256: str = Field(description="Address of its content.")
     changes: VersionChanges
-    max_runtime_s: float = Field(gt=0)
 
 
-class RelateSpec(SpecPart):
-    """What a worker is told about a dataset whose copies and groups it is to find. Clients never see it."""
+class RelateSpec(WorkerSpec):
+    """A dataset whose copies and groups are to be found."""
 
     group_by: str | None = Field(default=None, description="The group rule of the dataset's upload.")
-    max_runtime_s: float = Field(gt=0)
 
 
-class SuspectSpec(SpecPart):
-    """What a worker is told about a dataset whose wrong labels it is to find. Clients never see it."""
+class SuspectSpec(WorkerSpec):
+    """A dataset whose wrong labels are to be found."""
 
     seed: int = Field(0, ge=0, le=MAX_SEED)
-    max_runtime_s: float = Field(gt=0)
 
 
-class EvaluateSpec(SpecPart):
-    """What a worker is told about the trainings of a study whose models are to meet the test split, once.
+class EvaluateSpec(WorkerSpec):
+    """The trainings of a study whose models are to meet the test split, once."""
 
-    Clients never see it.
-    """
-
+    max_runtime_s: float = Field(3600, gt=0)
     base: tuple[str, ...] = Field(min_length=1, strict=False, description="Ids of jobs that have left a model.")
     winner: tuple[str, ...] = Field(min_length=1, strict=False)
-    max_runtime_s: float = Field(gt=0)
 
 
-class ExportSpec(SpecPart):
-    """What a worker is told about a model that it is to write for another runtime. Clients never see it."""
+class ExportSpec(WorkerSpec):
+    """A model that is to be written for another runtime."""
 
     job_id: str = Field(
         description="The training whose model it is, or the evaluation of the study whose ensemble it is."
     )
     format: ExportFormat = Field(strict=False)
-    max_runtime_s: float = Field(gt=0)
 
 
-class CheckModelSpec(SpecPart):
-    """What a worker is told about an uploaded model that it is to read. Clients never see it."""
+class CheckModelSpec(WorkerSpec):
+    """An uploaded model that is to be read for the first time: that takes seconds, of a large one some more."""
 
+    max_runtime_s: float = Field(900, gt=0)
     model: str = Field(description="Its id.")
     key: str = Field(description="Key of its file in the blob store.")
-    max_runtime_s: float = Field(gt=0)
 
 
-class MeasureSpec(SpecPart):
-    """What a worker is told about an uploaded model that it is to measure. Clients see it as an evaluation."""
+class MeasureSpec(WorkerSpec):
+    """An uploaded model that is to be measured. Clients see it as an evaluation."""
 
+    max_runtime_s: float = Field(6 * 3600, gt=0)
     model: str = Field(description="Its id.")
     model_name: str
     key: str = Field(description="Key of its file in the blob store.")
     facts: ModelFacts
-    max_runtime_s: float = Field(gt=0)
 
 
 # Which releases can read the specs of jobs: a worker leaves those of a later version to newer workers. It grows with
@@ -128,7 +126,8 @@ class Kind:
 
     spec: type[WorkSpec]  # what the job is asked to do
     success_message: str  # of the event of its success
-    devices: frozenset[Device] = frozenset({"cpu"})  # that its jobs may have
+    priority: int = 0  # of its jobs, where they are not given another one
+    id_prefix: str = "job"  # of its jobs
     is_listed: bool = False  # whether clients see its jobs under /v1/jobs
     events_about: SubjectObject | None = None  # what its events tell owners of; None where no stream has them
     takes_slot: bool = True  # whether its jobs take one of a worker's slots; others run beside them, one at a time
@@ -136,28 +135,33 @@ class Kind:
     memory_bytes: int | None = None  # that each of its jobs takes; None where that depends on what it is asked to do
 
 
+# Above any training's: what such a job holds up is short, and many trainings may wait for it.
+HOLDS_UP_OTHERS = 1000
+
 KINDS: Mapping[JobKind, Kind] = {
     JobKind.TRAIN: Kind(
         spec=JobSpec,
-        devices=frozenset({"auto", "cpu", "gpu"}),
         is_listed=True,
         events_about=SubjectObject.JOB,
         success_message="Trained and measured.",
     ),
     JobKind.INGEST: Kind(
         spec=IngestSpec,
+        priority=HOLDS_UP_OTHERS,
         is_check=True,
         memory_bytes=CHECK_BYTES,
         success_message="Ingested.",
     ),
     JobKind.DERIVE: Kind(
         spec=DeriveSpec,
+        priority=HOLDS_UP_OTHERS,
         is_check=True,
         memory_bytes=CHECK_BYTES,
         success_message="Derived.",
     ),
     JobKind.RELATE: Kind(
         spec=RelateSpec,
+        priority=-1000,  # no training counts it among those before it: it takes no slot
         takes_slot=False,
         is_check=True,
         memory_bytes=CHECK_BYTES,
@@ -165,6 +169,7 @@ KINDS: Mapping[JobKind, Kind] = {
     ),
     JobKind.SUSPECT: Kind(
         spec=SuspectSpec,
+        priority=-200,  # every training that waits comes first
         is_check=True,
         memory_bytes=SUSPECTS_BYTES,
         success_message="Suspected labels found.",
@@ -175,21 +180,30 @@ KINDS: Mapping[JobKind, Kind] = {
     ),
     JobKind.EXPORT: Kind(
         spec=ExportSpec,
+        priority=HOLDS_UP_OTHERS,
         success_message="Exported and proven.",
     ),
     JobKind.CHECK_MODEL: Kind(
         spec=CheckModelSpec,
+        priority=HOLDS_UP_OTHERS,
         is_check=True,
         success_message="Read.",
     ),
     JobKind.MEASURE: Kind(
         spec=MeasureSpec,
+        id_prefix="evl",
         events_about=SubjectObject.EVALUATION,
         success_message="Measured on every split.",
     ),
 }
 
+_KIND_OF = {about.spec: kind for kind, about in KINDS.items()}
 LISTED_KINDS = tuple(kind for kind, about in KINDS.items() if about.is_listed)
 KINDS_IN_SLOTS = tuple(kind for kind, about in KINDS.items() if about.takes_slot)
 CHECKS_IN_SLOTS = tuple(kind for kind in KINDS_IN_SLOTS if KINDS[kind].is_check)
 KINDS_BESIDE_SLOTS = tuple(kind for kind, about in KINDS.items() if not about.takes_slot)
+
+
+def kind_of(spec: WorkSpec) -> JobKind:
+    """The kind of work that is asked for: each has a spec of its own type."""
+    return _KIND_OF[type(spec)]

@@ -13,14 +13,11 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat,
 from heldout.views.export import ExportReportView
 from heldout.work.kinds import EvaluateSpec, ExportSpec, JobKind
 from heldout.work.memory import export_bytes
-from models.ids import new_id
 from models.specs import spec_of, training_spec_of
-from models.store import artifacts, new_jobs, worker_memory
+from models.store import artifacts, new_jobs, quotas, worker_memory
 from models.store.claims import HeldAttempt, complete
-from models.store.uploads import PRIORITY
+from models.store.new_jobs import NewJob
 from models.tables import ExportRow, JobRow
-
-MAX_RUNTIME_S = 1800
 
 
 @dataclass(frozen=True)
@@ -91,42 +88,39 @@ def status_of(session: Session, row: ExportRow) -> JobStatus | None:
 
 def order(
     session: Session, job: JobRow, format_: ExportFormat, *, again: bool = False, lost_key: str | None = None
-) -> JobRow | None:
-    """Queue the job that writes a model for another runtime, for its owner.
-
-    None where one was queued before.
+) -> None:
+    """Queue the job that writes a model for another runtime, for its owner, unless one was queued before.
 
     Args:
         job: the training, or the evaluation that has measured a study's ensemble.
         again: queue one also after one that failed.
         lost_key: of the file that the blob store has lost: queue one also if that is still the one to be handed out.
+    Raises:
+        QuotaExceeded, OwnerSuspended.
     """
+    quotas.require_room(session, job.owner, *quotas.OF_NEW_JOBS)
     # Whoever orders the same at the same moment waits here, and then finds the row.
     session.execute(select(JobRow.id).where(JobRow.id == job.id).with_for_update())
     row = session.get(ExportRow, (job.id, format_), populate_existing=True)
     if row is not None and lost_key is not None and row.key == lost_key and row.status is ExportStatus.STORED:
         row.key = row.size_bytes = row.sha256 = row.report = None
     elif row is not None and not (again and row.status is ExportStatus.FAILED):
-        return None
+        return
     assert job.dataset_id is not None, "only jobs of a deleted dataset have none, and these were refused"
-    queued = new_jobs.add(
-        session,
-        job_id=new_id("job"),
-        kind=JobKind.EXPORT,
+    needed_bytes = export_bytes(format_, _parameters_of(session, job))
+    new_job = NewJob(
+        spec=ExportSpec(job_id=job.id, format=format_),
         owner=job.owner,
         name=f"{shown_id(job)} as {format_}",
-        spec=ExportSpec(job_id=job.id, format=format_, max_runtime_s=MAX_RUNTIME_S),
         dataset_id=job.dataset_id,
-        priority=PRIORITY,
-        device="cpu",
-        memory_bytes=worker_memory.reservable(session, export_bytes(format_, _parameters_of(session, job))),
+        memory_bytes=worker_memory.reservable(session, needed_bytes),
     )
+    queued = new_jobs.add(session, new_job)
     if row is None:
         row = ExportRow(job_id=job.id, format=format_)
         session.add(row)
     row.status, row.export_job_id, row.error = ExportStatus.QUEUED, queued.id, None
     session.flush()
-    return queued
 
 
 def _parameters_of(session: Session, job: JobRow) -> int:

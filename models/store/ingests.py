@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import NO_BOUNDS, Bounds
 from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RelationsStatus
 from heldout.lifecycle.job import JobEvent, JobStatus, StopReason
 from models.digests import FileDigest
@@ -41,7 +40,6 @@ def reserve_content(
     *,
     size_bytes: int = 0,
     beside_bytes: int = 0,
-    bounds: Bounds = NO_BOUNDS,
 ) -> None:
     """Note the content address and the size of a dataset, before its files are stored under it.
 
@@ -56,7 +54,7 @@ def reserve_content(
     """
     # Before other locks, as in requests.
     owner = session.scalar(select(DatasetRow.owner).where(DatasetRow.id == dataset_id))
-    quotas.require_bytes(session, owner or "", bounds, dataset_id, size_bytes + beside_bytes)
+    quotas.require_bytes(session, owner or "", dataset_id, size_bytes + beside_bytes)
     locks.lock(session, "content", sha256)
     require_held(session, held)
     session.execute(

@@ -12,8 +12,9 @@ from heldout.access.quotas import counted_bytes
 from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued, PartOfStudy
 from heldout.lifecycle.job import TERMINAL, JobEvent, JobRequest, JobStatus, shown_status
 from heldout.work.kinds import LISTED_KINDS
+from models import wake
 from models.database import db_now
-from models.store import events, job_metadata, studies
+from models.store import events, job_metadata, quotas, studies
 from models.store.narrowing import Filters, matching_ids
 from models.store.sorting import Sort, order_of, sorted_ids
 from models.store.transitions import move, seconds_since
@@ -154,7 +155,7 @@ def resume(session: Session, owner: str, job_id: str) -> JobRow:
     """Put a paused job back into the queue, behind those that wait. `max_pending_s` counts anew from now.
 
     Raises:
-        JobNotFound, JobNotPaused.
+        JobNotFound, JobNotPaused, QuotaExceeded, OwnerSuspended.
     """
     row = _locked(session, owner, job_id)
     if row.status is not JobStatus.PAUSED:
@@ -171,6 +172,8 @@ def resume(session: Session, owner: str, job_id: str) -> JobRow:
         )
         .execution_options(synchronize_session=False)
     )
+    wake.note(session, row.id, row.gpus)
+    quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, asked=0)
     return _reloaded(session, row)
 
 

@@ -11,37 +11,26 @@ from heldout.lifecycle.job import TERMINAL, JobRequest, JobStatus
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored.measurement import Measurement
 from heldout.work.kinds import JobKind, MeasureSpec
-from models.ids import new_id
 from models.memory import measuring_bytes
 from models.store import artifacts, events, jobs, label_reads, new_jobs, worker_memory
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
+from models.store.new_jobs import NewJob
 from models.tables import DatasetRow, JobRow, ResultRow
 from models.tables_models import ModelRow
 
-MAX_RUNTIME_S = 6 * 3600
-
 
 def queue(session: Session, owner: str, model: ModelRow, facts: ModelFacts, dataset: DatasetRow) -> JobRow:
-    """Queue the measuring of a model that is ready; the caller wakes a worker."""
-    return new_jobs.add(
-        session,
-        job_id=new_id("evl"),
-        kind=JobKind.MEASURE,
-        owner=owner,
-        name=model.name,
-        spec=MeasureSpec(
-            model=model.id,
-            model_name=model.name,
-            key=model.key,
-            facts=facts.model_copy(update={"layers": (), "feature_map": None}),
-            max_runtime_s=MAX_RUNTIME_S,
-        ),
-        dataset_id=dataset.id,
-        priority=0,
-        device="cpu",
-        memory_bytes=measuring_bytes(model.size_bytes, facts, dataset, worker_memory.largest(session)),
+    """Queue the measuring of a model that is ready."""
+    spec = MeasureSpec(
+        model=model.id,
+        model_name=model.name,
+        key=model.key,
+        facts=facts.model_copy(update={"layers": (), "feature_map": None}),
     )
+    needed_bytes = measuring_bytes(model.size_bytes, facts, dataset, worker_memory.largest(session))
+    new_job = NewJob(spec=spec, owner=owner, name=model.name, dataset_id=dataset.id, memory_bytes=needed_bytes)
+    return new_jobs.add(session, new_job)
 
 
 def find(session: Session, owner: str, evaluation_id: str) -> tuple[JobRow, DatasetRow]:

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from heldout.access.quotas import Quota
 from heldout.errors import ModelInUse, ModelNotFound
 from heldout.lifecycle.job import TERMINAL, JobEvent, JobStatus
 from heldout.lifecycle.model import ModelStatus
@@ -13,16 +14,20 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.work.kinds import CheckModelSpec, JobKind
 from heldout.work.memory import foreign_bytes
 from models.database import db_now
-from models.ids import new_id
-from models.store import events, jobs, new_jobs, worker_memory
+from models.store import events, jobs, new_jobs, quotas, worker_memory
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
+from models.store.new_jobs import NewJob
 from models.store.transitions import move
 from models.tables import JobRow
 from models.tables_models import ModelRow
 
-# As that of an ingest: what it holds up is short.
-PRIORITY = 1000
 SHOWN_EVALUATIONS = 5
+
+
+def require_room(session: Session, owner: str, size_bytes: int) -> None:
+    """Refuse a model that the owner has no room for. Raises QuotaExceeded, OwnerSuspended."""
+    quotas.require_room(session, owner, *quotas.OF_NEW_JOBS)
+    quotas.require_room(session, owner, Quota.STORED_BYTES, asked=size_bytes)
 
 
 def add(
@@ -34,21 +39,17 @@ def add(
     key: str,
     sha256: str,
     size_bytes: int,
-    max_runtime_s: float,
-) -> tuple[ModelRow, JobRow]:
-    """A model whose file lies whole under `key`, and the queued job that reads it; the caller wakes a worker."""
-    job = new_jobs.add(
-        session,
-        job_id=new_id("job"),
-        kind=JobKind.CHECK_MODEL,
+) -> ModelRow:
+    """A model whose file lies whole under `key`; a worker is to read it. Raises QuotaExceeded, OwnerSuspended."""
+    require_room(session, owner, size_bytes)
+    new_job = NewJob(
+        spec=CheckModelSpec(model=model_id, key=key),
         owner=owner,
         name=name,
-        spec=CheckModelSpec(model=model_id, key=key, max_runtime_s=max_runtime_s),
         dataset_id=None,
-        priority=PRIORITY,
-        device="cpu",
         memory_bytes=worker_memory.reservable(session, foreign_bytes(size_bytes)),
     )
+    job = new_jobs.add(session, new_job)
     row = session.scalars(
         insert(ModelRow)
         .returning(ModelRow)
@@ -65,7 +66,7 @@ def add(
         )
     ).one()
     events.add(session, model_id, "model.checking", "Its file has come; a worker reads it.")
-    return row, job
+    return row
 
 
 def find(session: Session, owner: str, model_id: str) -> ModelRow:

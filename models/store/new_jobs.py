@@ -1,17 +1,19 @@
 """The one place in which a row of `jobs` is made, for all kinds of work."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from sqlalchemy import Float, Table, bindparam, insert
+from sqlalchemy import Float, Table, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from heldout.access.quotas import counted_bytes
 from heldout.lifecycle.job import JobStatus
-from heldout.spec.job import Device
-from heldout.work.kinds import KINDS, SPEC_VERSION, JobKind, WorkSpec
+from heldout.spec.job import JobSpec
+from heldout.work.kinds import KINDS, SPEC_VERSION, EvaluateSpec, WorkSpec, kind_of
+from models import wake
 from models.database import db_now
+from models.ids import new_id
 from models.store import accounts, events, job_metadata, worker_memory
 from models.tables import JobRow
 
@@ -21,7 +23,7 @@ _INSERT = (
     insert(_TABLE)
     .values(
         pending_until=db_now(bindparam("max_pending_s", type_=Float)),
-        announced_at=db_now(),  # the caller does so after the commit; if it cannot, the reconciler does
+        announced_at=db_now(),  # right after the commit; if that fails, the reconciler does it again
         created_at=db_now(),
         queued_at=db_now(),
     )
@@ -45,80 +47,90 @@ class Begins:
     told: Mapping[str, Any] = field(default_factory=dict)
 
 
-def add(
-    session: Session,
-    *,
-    job_id: str,
-    kind: JobKind,
-    owner: str,
-    name: str,
-    spec: WorkSpec,
-    dataset_id: str | None,
-    priority: int,
-    device: Device,
-    gpus: int = 0,
-    memory_bytes: int | None = None,
-    epochs: int = 0,
-    parameters: int | None = None,
-    metadata: Mapping[str, str] | None = None,
-    max_pending_s: float | None = None,
-    keep_s: float | None = None,
-    retry_of: str | None = None,
-    study_id: str | None = None,
-    key_id: str | None = None,
-    begins: Begins | None = None,
-) -> JobRow:
-    """Queue a job and write its first event; gives its row as stored, which the session does not follow.
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """A job that is to be queued. Its kind is that of its spec, which says for a training where and when it may run.
 
-    Args:
-        dataset_id: that it works on; None where it works on none.
-        begins: what it starts from; None means from nothing.
-        key_id: the API key that counts as its maker, where it is not that of the request (`accounts.note_key`).
-        gpus: how many a worker must have free to begin the job; 0 where a processor does.
-        memory_bytes: how much it is expected to take; a worker must have it free. None: what its kind takes.
-        max_pending_s: seconds after which the job fails if no worker has taken it; None means never.
-        keep_s: seconds after its end after which the job is deleted; None leaves that to the settings.
+    id: drawn where it is not given.
+    dataset_id: that it works on; None where it works on none.
+    memory_bytes: how much it is expected to take; a worker must have it free. None: what its kind takes.
+    priority: None: that of its spec or its kind.
+    key_id: the API key that counts as its maker, where it is not that of the request (`accounts.note_key`).
     """
-    about = KINDS[kind]
-    if not isinstance(spec, about.spec) or device not in about.devices:
-        raise ValueError(f"A job of kind {kind} cannot have a {type(spec).__name__} and the device {device}.")
-    pairs = dict(metadata or {})
+
+    spec: WorkSpec
+    owner: str
+    name: str
+    dataset_id: str | None
+    id: str | None = None
+    memory_bytes: int | None = None
+    priority: int | None = None
+    parameters: int | None = None
+    retry_of: str | None = None
+    study_id: str | None = None
+    key_id: str | None = None
+    begins: Begins = Begins()
+
+
+def add(session: Session, job: NewJob) -> JobRow:
+    """Queue a job, write its first event, and note its wake-up; gives its row, which the session does not follow.
+
+    The caller has asked `quotas.require_room`, unless nobody asked for the job.
+    """
+    spec, kind = job.spec, kind_of(job.spec)
+    about, training = KINDS[kind], spec if isinstance(spec, JobSpec) else None
+    job_id = job.id or new_id(about.id_prefix)
+    priority = job.priority if job.priority is not None else training.priority if training else about.priority
+    memory_bytes = job.memory_bytes or (about.memory_bytes and worker_memory.reservable(session, about.memory_bytes))
+    pairs = dict(training.metadata) if training else {}
     values: dict[str, Any] = {
         "id": job_id,
         "kind": kind,
-        "owner": owner,
-        "name": name,
+        "owner": job.owner,
+        "name": job.name,
         "status": JobStatus.QUEUED,
         "version": 1,
         "spec": spec.model_dump(mode="json"),
         "spec_bytes": counted_bytes(spec.model_dump_json()),
         "spec_version": SPEC_VERSION,
-        "dataset_id": dataset_id,
-        "parameters": parameters,
-        "keep_s": keep_s,
+        "dataset_id": job.dataset_id,
+        "parameters": job.parameters,
+        # A study's trainings go with it.
+        "keep_s": training.limits.keep_s if training and not job.study_id else None,
         "priority": priority,
-        "device": device,
-        "gpus": gpus,
-        "memory_bytes": memory_bytes or (about.memory_bytes and worker_memory.reservable(session, about.memory_bytes)),
-        "retry_of": retry_of,
-        "study_id": study_id,
-        "key_id": key_id or accounts.key_of(session),
+        "device": training.resources.required_device if training else "cpu",
+        "gpus": training.resources.required_gpus if training else 0,
+        "memory_bytes": memory_bytes,
+        "retry_of": job.retry_of,
+        "study_id": job.study_id,
+        "key_id": job.key_id or accounts.key_of(session),
         "attempt": 0,
         "failures": 0,
         "runtime_s": 0.0,
         "charged_s": 0.0,
-        "epochs": epochs,
+        "epoch": job.begins.epoch,
+        "epochs": training.training.epochs if training else 0,
         "last_event": 1,
     }
-    accounts.ensure_owner(session, owner)
-    begins = begins or Begins()
-    values["epoch"] = begins.epoch
+    accounts.ensure_owner(session, job.owner)
+    begins = job.begins
     # JSON's null is another value than the column's, so what is absent stays out.
     values |= {"continues": list(begins.continues)} if begins.continues else {}
     values |= {"initial": dict(begins.initial)} if begins.initial else {}
     values |= {"backbone": dict(begins.backbone)} if begins.backbone else {}
+    max_pending_s = training.limits.max_pending_s if training else None
     stored = session.execute(_INSERT, {**values, "metadata": pairs, "max_pending_s": max_pending_s}).one()
-    job_metadata.add(session, job_id, owner, pairs)
+    job_metadata.add(session, job_id, job.owner, pairs)
     data, message = {"priority": priority, **begins.told}, f"Waiting for a worker. {begins.message}".rstrip()
-    events.add_numbered(session, job_id, 1, "job.queued", message, kind=kind, owner=owner, data=data)
+    events.add_numbered(session, job_id, 1, "job.queued", message, kind=kind, owner=job.owner, data=data)
+    if about.takes_slot:
+        wake.note(session, job_id, values["gpus"])
     return JobRow(**values, user_metadata=pairs, **stored._mapping)
+
+
+def add_evaluation(session: Session, job: NewJob) -> JobRow:
+    """Queue the evaluation of a study. The caller sees to it that a study has one."""
+    assert isinstance(job.spec, EvaluateSpec)
+    # What the largest of these trainings was given: to measure its model takes no more, and they come one by one.
+    most_reserved = select(func.max(JobRow.memory_bytes)).where(JobRow.id.in_([*job.spec.base, *job.spec.winner]))
+    return add(session, replace(job, memory_bytes=session.scalar(most_reserved)))

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, union, update
 from sqlalchemy.orm import Session
 
 from analysis.scheduling.fair_share import used_at
-from heldout.access.quotas import Bounds, Quota
+from heldout.access.quotas import Quota
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.study import StudyStatus
 from models.database import db_now
@@ -57,9 +57,9 @@ def find(session: Session, name: str) -> Owner | None:
     return next((one for one in all_owners(session) if one.name == name), None)
 
 
-def quotas(session: Session, name: str, bounds: Bounds) -> Sequence[QuotaState]:
+def quotas(session: Session, name: str) -> Sequence[QuotaState]:
     """What the owner has, and may have."""
-    return usage.quotas(session, name, bounds)
+    return usage.quotas(session, name)
 
 
 def limit(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import Bounds, Quota
+from heldout.access.quotas import Quota
 from models.database import db_now
 from models.ids import new_id
 from models.store import quotas
@@ -33,13 +33,13 @@ class Place:
     owner: str
 
 
-def take(session: Session, quota: Quota, owner: str, bounds: Bounds) -> Place:
+def take(session: Session, quota: Quota, owner: str) -> Place:
     """A place for one more upload or stream of the owner.
 
     Raises:
         QuotaExceeded, OwnerSuspended.
     """
-    quotas.require_room(session, owner, bounds, quota)
+    quotas.require_room(session, owner, quota)
     place = Place(new_id("plc"), quota, owner)
     session.execute(insert(TABLES[quota]).values(id=place.id, owner=owner, expires_at=db_now(LEASE_S)))
     return place

@@ -4,7 +4,7 @@ A lock of its own for each owner makes the count exact until the commit, near a 
 it: these come last in a transaction (models/store/accounts.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -20,7 +20,7 @@ from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.job import JobStatus
 from heldout.lifecycle.model import ModelStatus
 from heldout.work.kinds import KINDS_IN_SLOTS
-from models.database import UtcTime, db_now
+from models.database import BOUNDS, UtcTime, db_now
 from models.store import accounts, keys, locks
 from models.tables import DatasetRow, JobRow, KeyRow, StudyRow, WebhookRow
 from models.tables_models import ModelRow
@@ -86,24 +86,31 @@ class _Standing:
     used: Mapping[Quota, float]
 
 
-def require_room(session: Session, owner: str, bounds: Bounds, *quotas: Quota, asked: int = 1) -> None:
+def bounds_of(session: Session) -> Bounds:
+    """What the settings let an owner take; the owner's own bounds come first."""
+    bounds: Bounds = session.info[BOUNDS]
+    return bounds
+
+
+def require_room(session: Session, owner: str, *quotas: Quota, asked: int = 1, spec_bytes: int = 0) -> None:
     """Refuse what would be too much, or anything but `OF_READING` of an owner that is suspended.
 
     Near a bound no other transaction passes here for the same owner until this one ends.
 
     Args:
-        bounds: those of the settings; the owner's own come first.
         quotas: that the caller is about to take `asked` more of.
+        spec_bytes: of specs that are stored too, as `counted_bytes` gives them.
     Raises:
         QuotaExceeded, OwnerSuspended.
     """
-    found = _look_up(session, owner, quotas)
-    if any(_is_near(used + asked, bound_of(quota, bounds, found.own)) for quota, used in found.used.items()):
+    more = dict.fromkeys(quotas, asked) | ({Quota.SPEC_BYTES: spec_bytes} if spec_bytes else {})
+    bounds, found = bounds_of(session), _look_up(session, owner, tuple(more))
+    if any(_is_near(used + more[quota], bound_of(quota, bounds, found.own)) for quota, used in found.used.items()):
         locks.lock(session, "quotas", owner)
-        found = _look_up(session, owner, quotas)
+        found = _look_up(session, owner, tuple(more))
     if found.is_known:
         accounts.note_known(session, owner)
-    only_reads = bool(quotas) and OF_READING.issuperset(quotas)
+    only_reads = bool(more) and OF_READING.issuperset(more)
     if found.suspended_at is not None and not only_reads:
         raise OwnerSuspended(owner)
     for quota, used in found.used.items():
@@ -111,28 +118,18 @@ def require_room(session: Session, owner: str, bounds: Bounds, *quotas: Quota, a
         if most is None:
             continue
         # Nobody knows beforehand how many slot-seconds a job takes.
-        if used + asked > most if quota in EXACT else used >= most:
+        if used + more[quota] > most if quota in EXACT else used >= most:
             retry_after_s = _seconds_left_today() if quota is Quota.SLOT_SECONDS else None
-            raise QuotaExceeded(quota.value, COUNTED[quota], used, most, asked=asked, retry_after_s=retry_after_s)
+            raise QuotaExceeded(quota.value, COUNTED[quota], used, most, asked=more[quota], retry_after_s=retry_after_s)
 
 
-def require_room_for_specs(session: Session, owner: str, bounds: Bounds, *spec_bytes: int | None) -> None:
-    """Refuse specs that would take more bytes than their owner has left. spec_bytes: as `counted_bytes` gives them.
-
-    Raises:
-        QuotaExceeded, OwnerSuspended.
-    """
-    if asked := sum(size or 0 for size in spec_bytes):
-        require_room(session, owner, bounds, Quota.SPEC_BYTES, asked=asked)
-
-
-def require_bytes(session: Session, owner: str, bounds: Bounds, dataset_id: str, size_bytes: int) -> None:
+def require_bytes(session: Session, owner: str, dataset_id: str, size_bytes: int) -> None:
     """Refuse content of a dataset that would take more bytes than its owner has left.
 
     Raises:
         QuotaExceeded.
     """
-    most = allowed(session, owner, bounds, Quota.STORED_BYTES)
+    most = allowed(session, owner, Quota.STORED_BYTES)
     if most is None:
         return
     locks.lock(session, "quotas", owner)
@@ -148,8 +145,8 @@ def _is_near(used: float, most: int | None) -> bool:
     return most is not None and used + NEAR > most
 
 
-def _look_up(session: Session, owner: str, quotas: Sequence[Quota]) -> _Standing:
-    row = session.execute(_statement(tuple(quotas)), {"owner": owner, "day": _today()}).one()
+def _look_up(session: Session, owner: str, quotas: tuple[Quota, ...]) -> _Standing:
+    row = session.execute(_statement(quotas), {"owner": owner, "day": _today()}).one()
     return _Standing(row[0] is not None, row[1], row[2], dict(zip(quotas, row[3:], strict=True)))
 
 
@@ -163,9 +160,10 @@ def _statement(quotas: tuple[Quota, ...]) -> Select[Any]:
     return select(*of_owner, *(_USED[quota].scalar_subquery() for quota in quotas))
 
 
-def allowed(session: Session, owner: str, bounds: Bounds, quota: Quota) -> int | None:
+def allowed(session: Session, owner: str, quota: Quota) -> int | None:
     """How much of it the owner may have; None for any amount."""
-    return bound_of(quota, bounds, session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner)))
+    own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
+    return bound_of(quota, bounds_of(session), own)
 
 
 def used_of(session: Session, owner: str, quota: Quota) -> float:
@@ -173,20 +171,21 @@ def used_of(session: Session, owner: str, quota: Quota) -> float:
     return session.scalar(_USED[quota], {"owner": owner, "day": _today()}) or 0
 
 
-def has_free_slot(session: Session, owner: str, own: Mapping[str, Any] | None, bounds: Bounds) -> bool:
+def has_free_slot(session: Session, owner: str, own: Mapping[str, Any] | None) -> bool:
     """Whether the owner has fewer running jobs than it may have. own: its own bounds."""
-    most = bound_of(Quota.RUNNING_JOBS, bounds, own)
+    most = bound_of(Quota.RUNNING_JOBS, bounds_of(session), own)
     return most is None or used_of(session, owner, Quota.RUNNING_JOBS) < most
 
 
-def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None, bounds: Bounds) -> bool:
+def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None) -> bool:
     """Whether one more job of the owner may begin; until this transaction ends, nobody else asks for the same owner.
 
     An owner whose slot-seconds of the day are used up is held until the next one.
     """
+    bounds = bounds_of(session)
     if bound_of(Quota.RUNNING_JOBS, bounds, own) is not None:
         locks.lock(session, "running", owner)
-        if not has_free_slot(session, owner, own, bounds):
+        if not has_free_slot(session, owner, own):
             return False
     of_a_day = bound_of(Quota.SLOT_SECONDS, bounds, own)
     if of_a_day is None or used_of(session, owner, Quota.SLOT_SECONDS) < of_a_day:
@@ -195,11 +194,11 @@ def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None, bound
     return False
 
 
-def release_holds(session: Session, bounds: Bounds) -> None:
+def release_holds(session: Session) -> None:
     """Let owners begin jobs again who were held under settings that allowed less."""
     held = session.scalars(select(OwnerRow).where(OwnerRow.held_until > db_now()).with_for_update(skip_locked=True))
     for row in held:
-        of_a_day = bound_of(Quota.SLOT_SECONDS, bounds, row.quotas)
+        of_a_day = bound_of(Quota.SLOT_SECONDS, bounds_of(session), row.quotas)
         if of_a_day is None or used_of(session, row.owner, Quota.SLOT_SECONDS) < of_a_day:
             row.held_until = None
 

@@ -12,14 +12,11 @@ from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.work.kinds import JobKind, RelateSpec
 from models.digests import FileDigest
-from models.ids import new_id
 from models.store import file_digests, label_reads, new_jobs
 from models.store.claims import HeldAttempt, complete
+from models.store.new_jobs import NewJob
 from models.tables import DatasetRow, JobRow
 
-# Below any training's, so that no training counts it among those before it: it takes no slot.
-PRIORITY = -1000
-MAX_RUNTIME_S = 1800
 # Nobody has ordered the job, and a bundled dataset has no owner. No key has this one.
 NOBODY = ""
 
@@ -43,19 +40,8 @@ def queue(session: Session, dataset_id: str) -> str | None:
     ).one_or_none()
     if queued is None:
         return None
-    job_id = new_id("job")
-    new_jobs.add(
-        session,
-        job_id=job_id,
-        kind=JobKind.RELATE,
-        owner=NOBODY,
-        name=f"{queued.name}@{queued.version}",
-        spec=RelateSpec(group_by=(queued.spec or {}).get("group_by"), max_runtime_s=MAX_RUNTIME_S),
-        dataset_id=dataset_id,
-        priority=PRIORITY,
-        device="cpu",
-    )
-    return job_id
+    spec, name = RelateSpec(group_by=(queued.spec or {}).get("group_by")), f"{queued.name}@{queued.version}"
+    return new_jobs.add(session, NewJob(spec=spec, owner=NOBODY, name=name, dataset_id=dataset_id)).id
 
 
 def queue_missing(session: Session) -> str | None:

@@ -20,13 +20,13 @@ from analysis.scheduling.queueing import (
     remaining_s,
     seconds_until_start,
 )
-from heldout.access.quotas import Bounds, Quota, bound_of
+from heldout.access.quotas import Quota, bound_of
 from heldout.errors import SpecUnreadable
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import JobSpec
 from heldout.work.kinds import KINDS_IN_SLOTS, JobKind
 from models.specs import spec_of
-from models.store import accounts, jobs
+from models.store import accounts, jobs, quotas
 from models.store.calibrations import epoch_s_of, speeds
 from models.store.transitions import now
 from models.tables import DatasetRow, EpochRow, JobRow
@@ -48,12 +48,8 @@ Datasets = Mapping[str | None, DatasetRow]
 _IN_SLOTS = (JobRow.status == JobStatus.QUEUED, JobRow.kind.in_(KINDS_IN_SLOTS), JobRow.gpus == 0)
 
 
-def estimated_start_s(session: Session, row: JobRow, bounds: Bounds) -> float | None:
-    """Seconds until a queued job starts; None where no worker is known of, or nothing that tells how fast it is.
-
-    Args:
-        bounds: what an owner may take where nothing else was set for it.
-    """
+def estimated_start_s(session: Session, row: JobRow) -> float | None:
+    """Seconds until a queued job starts; None where no worker is known of, or nothing that tells how fast it is."""
     if row.status is not JobStatus.QUEUED or row.gpus > 0:
         return None
     known, ended = speeds(session), _ended(session, row.owner)
@@ -80,7 +76,7 @@ def estimated_start_s(session: Session, row: JobRow, bounds: Bounds) -> float | 
             accounts.standing_of(one.row),
             one.jobs,
             durations_s.get(name, usual_s),
-            most_running=bound_of(Quota.RUNNING_JOBS, bounds, one.row.quotas),
+            most_running=bound_of(Quota.RUNNING_JOBS, quotas.bounds_of(session), one.row.quotas),
             held_s=max(0.0, _seconds(at, one.row.held_until)),
         )
         for name, one in owners.items()

@@ -24,18 +24,15 @@ from heldout.spec.job import JobSpec
 from heldout.studies.refit import refit_spec
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView
-from heldout.work.kinds import JobKind
-from models import wake
+from heldout.work.kinds import EvaluateSpec
 from models.database import db_now
-from models.ids import new_id
 from models.memory import reserved_bytes, with_uploaded_weights
 from models.plans import plan_of
-from models.store import artifacts, evaluation_jobs, events, new_jobs, outbox, studies, worker_memory
+from models.store import artifacts, events, new_jobs, outbox, studies, worker_memory
 from models.store.artifacts import Artifact
-from models.store.new_jobs import Begins
+from models.store.new_jobs import Begins, NewJob
 from models.store.studies import RunOfJob
 from models.tables import DatasetRow, JobRow, StudyRow
-from models.wake import WakeUp
 
 log = structlog.get_logger()
 
@@ -158,37 +155,28 @@ def _patch_of(plan: StudyPlan, steps: NextSteps, key: RunKey) -> Mapping[str, An
 
 
 def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, spec: JobSpec) -> None:
-    arm, job_id = plan.arm(key.arm), new_id("job")
+    arm = plan.arm(key.arm)
     told = {"study": study.id, "arm": key.arm, "seed": key.seed}
     begins = Begins(told=told, backbone=arm.backbone)
     if arm.initial is not None:
         kept = {name: part for name, part in arm.initial.items() if name not in {"message", "told"}}
         told_of_initial = {**told, "initial": dict(arm.initial["told"])}
         begins = replace(begins, initial=kept, message=arm.initial["message"], told=told_of_initial)
-    new_jobs.add(
-        session,
-        job_id=job_id,
-        kind=JobKind.TRAIN,
+    new_job = NewJob(
+        spec=spec,
         owner=study.owner,
         name=spec.name or "",
-        spec=spec,
         dataset_id=study.dataset_id,
-        priority=spec.priority,
-        device=spec.resources.required_device,
-        gpus=spec.resources.required_gpus,
         memory_bytes=_memory_bytes(session, study, arm, spec),
-        epochs=spec.training.epochs,
         parameters=arm.parameters,
-        metadata=spec.metadata,
-        max_pending_s=spec.limits.max_pending_s,
         study_id=study.id,
         key_id=studies.key_of(session, study.id),
         begins=begins,
     )
+    job_id = new_jobs.add(session, new_job).id
     studies.add_run(session, study.id, job_id, key)
     if arm.file is not None:
         artifacts.add(session, job_id, 0, [Artifact(**arm.file)])
-    wake.note(session, WakeUp.for_job(job_id, spec.resources.required_gpus))
 
 
 def _memory_bytes(session: Session, study: StudyRow, arm: ArmPlan, spec: JobSpec) -> int | None:
@@ -201,18 +189,16 @@ def _memory_bytes(session: Session, study: StudyRow, arm: ArmPlan, spec: JobSpec
 
 
 def _queue_evaluation(session: Session, study: StudyRow, base: Sequence[str], winner: Sequence[str]) -> None:
-    job = evaluation_jobs.queue(
-        session,
+    new_job = NewJob(
+        spec=EvaluateSpec(base=tuple(base), winner=tuple(winner)),
         owner=study.owner,
-        study_id=study.id,
-        dataset_id=study.dataset_id,
         name=study.name,
-        base=base,
-        winner=winner,
+        dataset_id=study.dataset_id,
         priority=study.priority,
+        study_id=study.id,
+        key_id=studies.key_of(session, study.id),
     )
-    studies.write(session, study.id, evaluation=job.id)
-    wake.note(session, WakeUp.for_job(job.id, job.gpus))
+    studies.write(session, study.id, evaluation=new_jobs.add_evaluation(session, new_job).id)
 
 
 # --- what clients see ------------------------------------------------------------------------------------

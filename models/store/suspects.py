@@ -10,15 +10,11 @@ from heldout.lifecycle.dataset import DatasetStatus, SuspectsStatus
 from heldout.lifecycle.job import JobStatus
 from heldout.work.kinds import JobKind, SuspectSpec
 from models.digests import FileDigest
-from models.ids import new_id
-from models.store import file_digests, new_jobs
+from models.store import file_digests, new_jobs, quotas
 from models.store.claims import HeldAttempt, complete
+from models.store.new_jobs import NewJob
 from models.store.relations import NOBODY
 from models.tables import DatasetRow, JobRow
-
-# Below any training's, so that every training that waits comes first.
-PRIORITY = -200
-MAX_RUNTIME_S = 1800
 
 
 def queue(
@@ -31,7 +27,11 @@ def queue(
     Args:
         again: queue one also after one that failed.
         is_lost: queue one also after one whose result is no longer stored as it was.
+    Raises:
+        QuotaExceeded, OwnerSuspended.
     """
+    if owner != NOBODY:
+        quotas.require_room(session, owner, *quotas.OF_NEW_JOBS)
     repeatable = [SuspectsStatus.FAILED] * again + [SuspectsStatus.STORED] * is_lost
     queued = session.execute(
         update(DatasetRow)
@@ -46,17 +46,8 @@ def queue(
     ).one_or_none()
     if queued is None:
         return None
-    return new_jobs.add(
-        session,
-        job_id=new_id("job"),
-        kind=JobKind.SUSPECT,
-        owner=owner,
-        name=f"{queued.name}@{queued.version}",
-        spec=SuspectSpec(max_runtime_s=MAX_RUNTIME_S),
-        dataset_id=dataset_id,
-        priority=PRIORITY,
-        device="cpu",
-    )
+    name = f"{queued.name}@{queued.version}"
+    return new_jobs.add(session, NewJob(spec=SuspectSpec(), owner=owner, name=name, dataset_id=dataset_id))
 
 
 def queue_unasked(session: Session, dataset_id: str) -> JobRow | None:

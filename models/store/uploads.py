@@ -8,21 +8,21 @@ from sqlalchemy.orm import Session
 from heldout.errors import DatasetIsBundled, DatasetNotFound, UploadFinished
 from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RejectionCode
 from heldout.spec.dataset import DatasetSpec
-from heldout.work.kinds import IngestSpec, JobKind
+from heldout.work.kinds import IngestSpec
 from models.database import db_now
 from models.ids import new_id
-from models.store import datasets, events, locks, new_jobs
+from models.store import datasets, events, locks, new_jobs, quotas
 from models.store.dataset_transitions import move_datasets, reject_datasets, rejection
-from models.tables import DatasetRow, JobRow
+from models.store.new_jobs import NewJob
+from models.tables import DatasetRow
 
-# Above any training's: what it holds up is short, and many trainings may wait for it.
-PRIORITY = 1000
 # How long the upload of an announced dataset may take to come.
 ANNOUNCED_FOR_S = 24 * 3600
 
 
 def announce(session: Session, owner: str, spec: DatasetSpec) -> DatasetRow:
-    """A new version under the spec's name, waiting for its upload."""
+    """A new version under the spec's name, waiting for its upload. Raises QuotaExceeded, OwnerSuspended."""
+    quotas.require_room(session, owner, *quotas.OF_NEW_DATASETS)
     return add_version(session, owner, spec, DatasetStatus.UPLOADING, "Waiting for its upload.")
 
 
@@ -81,15 +81,17 @@ def receive(
     sha256: str,
     max_runtime_s: float,
     size_bytes: int | None = None,
-) -> tuple[DatasetRow, JobRow | None]:
-    """The upload lies whole under `key`: queue its ingest, and give back the dataset and the ingest's job.
+) -> tuple[DatasetRow, bool]:
+    """The upload lies whole under `key`: queue its ingest, and give back the dataset and whether one is needed.
 
-    The same bytes again change nothing: there is no job then, and the caller deletes what it has just stored.
+    The same bytes again change nothing: none is needed then, and the caller deletes what it has just stored.
 
     Raises:
+        QuotaExceeded, OwnerSuspended.
         DatasetNotFound: it was deleted meanwhile.
         UploadFinished: other bytes came before, or these come too late.
     """
+    quotas.require_room(session, owner, *quotas.OF_UPLOADS)
     row = session.scalars(
         select(DatasetRow)
         .where(DatasetRow.id == dataset_id, DatasetRow.owner == owner, DatasetRow.deleted_at.is_(None))
@@ -99,7 +101,7 @@ def receive(
         raise DatasetNotFound(dataset_id)
     if row.status is not DatasetStatus.UPLOADING:
         if row.upload_sha256 == sha256:
-            return datasets.find(session, owner, dataset_id) or row, None
+            return datasets.find(session, owner, dataset_id) or row, False
         raise UploadFinished(row.name, row.version, row.status, came=row.upload_sha256 is not None)
     move_datasets(
         session,
@@ -112,7 +114,16 @@ def receive(
         beside_bytes=size_bytes,
     )
     session.refresh(row)
-    return row, _queue_ingest(session, row, key, max_runtime_s)
+    assert row.owner is not None
+    dataset = DatasetSpec.model_validate(row.spec)
+    new_job = NewJob(
+        spec=IngestSpec(dataset=dataset, upload=key, max_runtime_s=max_runtime_s),
+        owner=row.owner,
+        name=f"{row.name}@{row.version}",
+        dataset_id=row.id,
+    )
+    new_jobs.add(session, new_job)
+    return row, True
 
 
 def reject_unsent(session: Session) -> list[str]:
@@ -129,19 +140,4 @@ def reject_unsent(session: Session) -> list[str]:
         DatasetRow.created_at < db_now(-ANNOUNCED_FOR_S),
         error=rejection(RejectionCode.NEVER_SENT, detail),
         upload_key=literal("uploads/") + DatasetRow.id,
-    )
-
-
-def _queue_ingest(session: Session, dataset: DatasetRow, key: str, max_runtime_s: float) -> JobRow:
-    assert dataset.owner is not None
-    return new_jobs.add(
-        session,
-        job_id=new_id("job"),
-        kind=JobKind.INGEST,
-        owner=dataset.owner,
-        name=f"{dataset.name}@{dataset.version}",
-        spec=IngestSpec(dataset=DatasetSpec.model_validate(dataset.spec), upload=key, max_runtime_s=max_runtime_s),
-        dataset_id=dataset.id,
-        priority=PRIORITY,
-        device="cpu",
     )

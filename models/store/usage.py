@@ -6,10 +6,10 @@ from datetime import datetime
 from sqlalchemy import func, literal, select
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import Bounds, Quota, bound_of
+from heldout.access.quotas import Quota, bound_of
 from heldout.views.usage import Bucket, Group
 from heldout.work.kinds import JobKind
-from models.store.quotas import used_of
+from models.store.quotas import bounds_of, used_of
 from models.tables_owners import OwnerRow, UsageRow
 from models.usage import QuotaState, Used
 
@@ -35,9 +35,10 @@ def buckets(
     return sorted(found.values(), key=lambda one: (one.start, one.key_id or "", one.kind or ""))
 
 
-def quotas(session: Session, owner: str, bounds: Bounds) -> Sequence[QuotaState]:
+def quotas(session: Session, owner: str) -> Sequence[QuotaState]:
     """All quotas of an owner."""
     own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
+    bounds = bounds_of(session)
     return [QuotaState(quota, used_of(session, owner, quota), bound_of(quota, bounds, own)) for quota in Quota]
 
 

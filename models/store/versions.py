@@ -3,22 +3,21 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from heldout.access.quotas import counted_bytes
 from heldout.errors import DatasetNotFound, InvalidSpec
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.mending.changes import ResplitSpec, VersionChanges, VersionSpec
 from heldout.mending.refusals import refusals_of
 from heldout.spec.dataset import DatasetSpec, SplitSpec
-from heldout.work.kinds import DeriveSpec, JobKind
-from models.ids import new_id
-from models.store import datasets, new_jobs
-from models.store.uploads import PRIORITY, add_version
-from models.tables import DatasetRow, JobRow
+from heldout.work.kinds import DeriveSpec
+from models.store import datasets, new_jobs, quotas
+from models.store.new_jobs import NewJob
+from models.store.uploads import add_version
+from models.tables import DatasetRow
 
 
-def derive(
-    session: Session, owner: str, reference: str, spec: VersionSpec, *, max_runtime_s: float
-) -> tuple[DatasetRow, JobRow]:
-    """Queue a new version of a dataset that the owner sees, with changes; gives the version and its job.
+def derive(session: Session, owner: str, reference: str, spec: VersionSpec, *, max_runtime_s: float) -> DatasetRow:
+    """Queue a new version of a dataset that the owner sees, with changes; gives the version.
 
     Of a bundled dataset it is a version of the owner's own dataset of that name. The content that it is made from
     stays until the job has ended, also where the dataset is deleted meanwhile.
@@ -26,7 +25,10 @@ def derive(
     Raises:
         DatasetNotFound, DatasetNotReady.
         InvalidSpec: if the changes do not fit the dataset.
+        QuotaExceeded, OwnerSuspended.
     """
+    spec_bytes = counted_bytes(spec.model_dump_json()) or 0
+    quotas.require_room(session, owner, *quotas.OF_NEW_DATASETS, *quotas.OF_NEW_JOBS, spec_bytes=spec_bytes)
     base = _locked(session, owner, reference)
     changes = spec.changes()
     require_fit(base, changes)
@@ -34,26 +36,17 @@ def derive(
     derived_from = {"dataset": {"id": base.id, "name": base.name, "version": base.version}}
     message = f"A worker will derive it from {base.name}@{base.version}."
     row = add_version(session, owner, dataset, DatasetStatus.CHECKING, message, derived_from, changes.body())
-    job = new_jobs.add(
-        session,
-        job_id=new_id("job"),
-        kind=JobKind.DERIVE,
-        owner=owner,
-        name=f"{row.name}@{row.version}",
-        spec=DeriveSpec(
-            dataset=dataset,
-            base=base.id,
-            base_name=f"{base.name}@{base.version}" + (" (bundled)" if base.owner is None else ""),
-            base_sha256=base.sha256 or "",
-            changes=changes,
-            max_runtime_s=max_runtime_s,
-        ),
-        dataset_id=row.id,
-        priority=PRIORITY,
-        device="cpu",
+    derive = DeriveSpec(
+        dataset=dataset,
+        base=base.id,
+        base_name=f"{base.name}@{base.version}" + (" (bundled)" if base.owner is None else ""),
+        base_sha256=base.sha256 or "",
+        changes=changes,
+        max_runtime_s=max_runtime_s,
     )
+    new_jobs.add(session, NewJob(spec=derive, owner=owner, name=f"{row.name}@{row.version}", dataset_id=row.id))
     session.refresh(row)
-    return row, job
+    return row
 
 
 def require_fit(base: DatasetRow, changes: VersionChanges) -> None:

@@ -27,6 +27,7 @@ from models.database import Database
 from models.job_summary import summary_of
 from models.store import claims, keys
 from models.store.artifacts import Artifact
+from models.store.claims import Capacity
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -174,7 +175,7 @@ class PlayedWorker:
 
     def claim(self) -> claims.HeldAttempt:
         with self.database.write() as session:
-            claimed = claims.claim(session, "worker", ["auto", "cpu", "gpu"], 60)
+            claimed = claims.claim(session, "worker", Capacity(["auto", "cpu", "gpu"]), 60)
         assert claimed is not None, "no job waits"
         return claimed.held
 

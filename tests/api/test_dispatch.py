@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from api.dispatch import CeleryPublisher
+from api.dispatch import Publisher
 from heldout.spec.job import Device
 from models.store import claims
 from models.wake import WakeUp
@@ -28,8 +28,8 @@ def broker(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def publisher(redis_url: str) -> Iterator[CeleryPublisher]:
-    made = CeleryPublisher(redis_url)
+def publisher(redis_url: str) -> Iterator[Publisher]:
+    made = Publisher(redis_url)
     yield made
     made.close()
 
@@ -60,14 +60,14 @@ def queues_of(broker: redis.Redis, job_id: str) -> set[str]:
     ],
 )
 def test_a_wake_up_lies_where_workers_read_it_that_can_claim_the_job(
-    work: Work, publisher: CeleryPublisher, broker: redis.Redis, device: Device, gpus: int, queue: str
+    work: Work, publisher: Publisher, broker: redis.Redis, device: Device, gpus: int, queue: str
 ) -> None:
     job_id = work.submit(resources={"device": device, "gpus": gpus})
     # As the reconciler tells of it, and as its worker does that gives it back.
     work.set(job_id, announced_at=None)
     with work.database.write() as session:
         [again] = claims.wake_ups_to_repeat(session, older_than_s=30)
-    publisher.publish(again)
+    publisher.publish([again])
     until(lambda: queues_of(broker, job_id), "the message", within_s=30)
     assert queues_of(broker, job_id) == {queue}
 
@@ -75,10 +75,10 @@ def test_a_wake_up_lies_where_workers_read_it_that_can_claim_the_job(
     work.set(job_id, status="queued")
     claimed = work.claim(devices=ANY_DEVICE, gpus=2)
     assert claimed is not None
-    assert WakeUp.for_job(claimed.held.job_id, claimed.gpus) == again
+    assert WakeUp.for_job(claimed.held.job_id, claimed.needs.gpus) == again
 
 
-def test_wake_ups_are_repeated_on_empty_queues_alone(publisher: CeleryPublisher, broker: redis.Redis) -> None:
+def test_wake_ups_are_repeated_on_empty_queues_alone(publisher: Publisher, broker: redis.Redis) -> None:
     publisher.publish_again([WakeUp("job_1", "train")])
     publisher.publish_again([WakeUp("job_2", "train"), WakeUp("job_3", "train.gpu"), WakeUp("job_4", "train.gpu")])
     assert queues_of(broker, "job_1") == {"train"}

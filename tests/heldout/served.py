@@ -23,6 +23,7 @@ from models.blobs import Blobs
 from models.database import Database
 from models.store import claims, events, ingests, suspects
 from models.store.artifacts import Artifact
+from models.store.claims import Capacity
 from models.store.ingests import IngestedContent
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -70,7 +71,7 @@ class Service:
     def begin(self, job_id):
         """Claim the job, as a worker would."""
         with self.database.write() as session:
-            claimed = claims.claim(session, "test", ["auto", "cpu"], 60)
+            claimed = claims.claim(session, "test", Capacity(["auto", "cpu"]), 60)
             assert claimed is not None
             assert claimed.held.job_id == job_id
         return claimed.held
@@ -80,7 +81,7 @@ class Service:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             with self.database.write() as session:
-                if (claimed := claims.claim(session, "test", ["auto", "cpu"], 60)) is not None:
+                if (claimed := claims.claim(session, "test", Capacity(["auto", "cpu"]), 60)) is not None:
                     return claimed
             time.sleep(0.05)  # a poll of something real
         raise AssertionError("nothing was queued")
@@ -88,11 +89,11 @@ class Service:
     def accept(self, claimed, *findings, **source):
         """End a check or a derived version well, with an audit of these findings, as a worker would."""
         splits = {name: {"count": 4, "per_class": [2, 2], "sha256": "1" * 64} for name in SPLIT_NAMES}
-        sha256 = hashlib.sha256(claimed.dataset_id.encode()).hexdigest()
+        sha256 = hashlib.sha256(claimed.dataset.id.encode()).hexdigest()
         content = IngestedContent(sha256, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), splits)
         counts = {name: SplitCounts(count=4, per_class=(2, 2)) for name in SPLIT_NAMES}
         audit = StoredAudit(sha256=sha256, splits=counts, statistics={}, findings=findings, checks={}, source=source)
-        self.blobs.put(audit_key(claimed.dataset_id), audit.to_bytes())
+        self.blobs.put(audit_key(claimed.dataset.id), audit.to_bytes())
         rows = np.arange(12)
         with tempfile.TemporaryDirectory() as folder:
             beside = dict(zip(SPLIT_NAMES, np.split(rows, 3), strict=True))
@@ -100,7 +101,7 @@ class Service:
             for name in ("labels.npy", "splits.npz"):
                 self.blobs.put(f"datasets/{sha256}/{name}", Path(folder, name))
         with self.database.write() as session:
-            ingests.mark_ready(session, claimed.held, claimed.dataset_id, content)
+            ingests.mark_ready(session, claimed.held, claimed.dataset.id, content)
 
     def reject(self, claimed, **error):
         """End the check of an upload, as a worker would."""

@@ -162,7 +162,7 @@ def test_a_job_that_ran_goes_on_from_a_state_that_is_there(
     assert (row.status, row.failures) == (JobStatus.QUEUED, 0)
     claimed = there.claim()
     assert claimed is not None
-    assert [one.epoch for one in claimed.checkpoints] == [1]
+    assert [one.epoch for one in claimed.begins.checkpoints] == [1]
 
 
 Circumstance = tuple[Callable[[], object], Callable[[], object]]

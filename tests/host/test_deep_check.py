@@ -204,6 +204,6 @@ def test_what_was_found_of_a_bundled_dataset_is_looked_for_again_where_it_is_los
     assert [fault.key for fault in check().mended] == [key]
     claimed = work.claim_beside_slots()
     assert claimed is not None
-    assert claimed.dataset_id == work.dataset.id
+    assert claimed.dataset.id == work.dataset.id
     with pytest.raises(BlobMissing):
         blobs.read(key)

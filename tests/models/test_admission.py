@@ -7,15 +7,17 @@ from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan, plan_network
 from heldout.spec.model_facts import ModelFacts, ModelLayer
 from heldout.stored.artifacts import ExportFormat
-from heldout.work.kinds import KINDS
+from heldout.work.kinds import KINDS, EvaluateSpec
 from heldout.work.memory import SUSPECTS_BYTES, WorkerMemory, export_bytes, foreign_bytes
 from models.ids import new_id
 from models.memory import needed_bytes, reserved_bytes, with_uploaded_weights
 from models.plans import plan_of
-from models.store import claims, evaluation_jobs, model_evaluations, suspects, worker_memory
+from models.store import claims, model_evaluations, new_jobs, suspects, worker_memory
 from models.store import models as uploaded_models
+from models.store.claims import Capacity
+from models.store.new_jobs import NewJob
 from models.submit import require_memory
-from models.tables import DatasetRow
+from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, CPU, Work
 from worker.machine.memory_budget import MemoryBudget
 
@@ -106,8 +108,9 @@ def test_work_of_every_kind_has_memory_reserved_and_never_more_than_the_largest_
     work.set(first, memory_bytes=3 * GIB)
     work.set(second, memory_bytes=2 * GIB)
     with work.database.write() as session:
-        asked = {"study_id": None, "dataset_id": work.dataset.id, "name": "study", "priority": 0}
-        job = evaluation_jobs.queue(session, owner=ALICE, base=[first], winner=[second], **asked)
+        asked = EvaluateSpec(base=(first,), winner=(second,))
+        new_job = NewJob(spec=asked, owner=ALICE, name="study", dataset_id=work.dataset.id)
+        job = new_jobs.add_evaluation(session, new_job)
     assert work.row(job.id).memory_bytes == 3 * GIB, "as much as the larger training"
 
 
@@ -115,9 +118,10 @@ def test_what_is_reserved_for_an_uploaded_model_follows_the_size_of_its_file(wor
     def reserved(size_bytes: int) -> tuple[int, int]:
         half = ModelLayer(name="dense", type="Dense", weights=((size_bytes // 8, 1),))
         facts = ModelFacts(format="keras", input_shape=(8, 8, 1), output_shape=(3,), parameters=1, layers=(half, half))
-        about = {"key": "models/x", "sha256": "0" * 64, "size_bytes": size_bytes, "max_runtime_s": 60}
+        about = {"key": "models/x", "sha256": "0" * 64, "size_bytes": size_bytes}
         with work.database.write() as session:
-            model, check = uploaded_models.add(session, ALICE, new_id("mod"), "theirs", **about)
+            model = uploaded_models.add(session, ALICE, new_id("mod"), "theirs", **about)
+            check = session.get_one(JobRow, model.check_job)
             dataset = session.get_one(DatasetRow, work.dataset.id)
             measure = model_evaluations.queue(session, ALICE, model, facts, dataset)
         return check.memory_bytes, measure.memory_bytes
@@ -160,8 +164,8 @@ def test_a_job_is_claimed_where_its_memory_is_free_and_others_behind_it_come_fir
 
     def claimed(free_bytes: int) -> str | None:
         with work.database.write() as session:
-            assert claims.claimable(session, CPU, memory_bytes=free_bytes) == (free_bytes >= GIB)
-            found = claims.claim(session, "worker", CPU, 60, memory_bytes=free_bytes)
+            assert claims.claimable(session, Capacity(CPU, memory_bytes=free_bytes)) == (free_bytes >= GIB)
+            found = claims.claim(session, "worker", Capacity(CPU, memory_bytes=free_bytes), 60)
             return None if found is None else found.held.job_id
 
     assert claimed(GIB - 1) is None

@@ -18,6 +18,7 @@ from models import bundled
 from models.blobs import Blobs
 from models.database import Database
 from models.store import claims, datasets
+from models.store.claims import Capacity
 from tests.models.work import ALICE
 
 NOWHERE = Path("/nowhere/at/all")
@@ -354,10 +355,10 @@ def test_a_dataset_that_is_stored_waits_for_a_worker_to_find_its_copies(database
     for _ in range(2):  # starting again queues nothing more
         bundled.register(database, blobs, tmp_path)
     with database.write() as session:
-        claimed = claims.claim(session, "worker", ("cpu",), 60, 0, KINDS_BESIDE_SLOTS)
-        assert claims.claim(session, "worker", ("cpu",), 60, 0, KINDS_BESIDE_SLOTS) is None
+        claimed = claims.claim(session, "worker", Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS), 60)
+        assert claims.claim(session, "worker", Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS), 60) is None
         row = datasets.find(session, ALICE, "digits")
-    assert (claimed.name, claimed.dataset_id, claimed.dataset_sha256) == ("digits@1", row.id, row.sha256)
+    assert (claimed.name, claimed.dataset.id, claimed.dataset.sha256) == ("digits@1", row.id, row.sha256)
     assert row.relations_status == "queued"
 
 

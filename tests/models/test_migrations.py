@@ -17,13 +17,13 @@ from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.spec.dataset import DatasetSpec
 from heldout.views.job import JobView
-from heldout.work.kinds import KINDS_BESIDE_SLOTS, IngestSpec, JobKind
+from heldout.work.kinds import KINDS_BESIDE_SLOTS, IngestSpec
 from models import migrations
 from models.database import Database
-from models.ids import new_id
 from models.store import claims, events, models, new_jobs, owner_events, quotas, relations
-from models.store.claims import Result
+from models.store.claims import Capacity, Result
 from models.store.narrowing import Filters
+from models.store.new_jobs import NewJob
 from models.tables import Base, DatasetRow, DeliveryRow, JobRow, WebhookRow
 from models.tables_models import ModelRow
 from models.views.dataset import dataset_view
@@ -242,17 +242,8 @@ def test_jobs_of_all_kinds_keep_what_they_are_asked_to_do(work: Work):
     """A check of an upload had a made-up training spec before, and GPUs were counted in a job's JSON."""
     check = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60.5)
     with work.database.write() as session:
-        checking = new_jobs.add(
-            session,
-            job_id=new_id("job"),
-            kind=JobKind.INGEST,
-            owner=ALICE,
-            name="pets@1",
-            spec=check,
-            dataset_id=work.dataset.id,
-            priority=1000,
-            device="cpu",
-        ).id
+        new_job = NewJob(spec=check, owner=ALICE, name="pets@1", dataset_id=work.dataset.id)
+        checking = new_jobs.add(session, new_job).id
     asked = [{"gpus": 3}, {"device": "gpu"}, {"device": "cpu"}, {"device": "auto"}]
     ids = [checking, *(work.submit(resources=resources) for resources in asked)]
     work.set(checking, memory_bytes=None)  # which the earlier releases do not keep
@@ -658,7 +649,7 @@ def test_the_release_before_finds_no_jobs_of_a_kind_that_it_does_not_know(at_000
     migrations.upgrade(at_0009)
     with at_0009.write() as session:
         relations.queue_missing(session)
-        assert claims.claim(session, "worker", ("cpu",), 60, 0, KINDS_BESIDE_SLOTS) is not None
+        assert claims.claim(session, "worker", Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS), 60) is not None
     run(at_0009, command.downgrade, "0009")
     for query, rows in OF_BEFORE.items():
         assert contents(at_0009, query) == rows

@@ -14,7 +14,7 @@ from models.blobs import Blobs
 from models.database import db_now
 from models.reconcile import Reconciler
 from models.store import claims
-from models.store.relations import MAX_RUNTIME_S
+from models.store.claims import Capacity
 from models.tables import DatasetRow
 from tests.models.work import ALICE, CPU, add_dataset
 
@@ -76,9 +76,10 @@ def test_an_owner_held_under_a_setting_that_allowed_less_goes_on_under_one_that_
     def begins(day_s: int) -> bool:
         """Whether its next job begins in a service that has been started with such a setting."""
         settings = SETTINGS.model_copy(update={"quota_slot_seconds": day_s})
+        work.database.bounds = settings.quotas
         Reconciler(work.database, settings, blobs=blobs).run_once()
         with work.database.write() as session:
-            return claims.claim(session, "worker", CPU, 60, bounds=settings.quotas) is not None
+            return claims.claim(session, "worker", Capacity(CPU), 60) is not None
 
     assert [begins(day_s) for day_s in (45, 48, 5000)] == [False, False, True]
 
@@ -145,5 +146,5 @@ def test_copies_that_an_earlier_release_has_not_looked_for_are_asked_for_once(wo
     reconciler.run_once()
     reconciler.run_once()
     claimed = work.claim_beside_slots()
-    assert (claimed.spec, claimed.dataset_id) == (RelateSpec(max_runtime_s=MAX_RUNTIME_S), dataset_id)
+    assert (claimed.spec, claimed.dataset.id) == (RelateSpec(), dataset_id)
     assert work.claim_beside_slots() is None

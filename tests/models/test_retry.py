@@ -59,7 +59,7 @@ def test_a_job_goes_on_from_the_last_state_of_another_with_all_its_epochs(work, 
     assert (again.retry_of, again.epochs, again.epoch, again.spec["training"]["epochs"]) == (ended, 4, 2, 4)
     assert again.spec == {**work.row(ended).spec, "training": {**work.row(ended).spec["training"], "epochs": 4}}
     claimed = work.claim()
-    [state] = claimed.checkpoints
+    [state] = claimed.begins.checkpoints
     assert (state.epoch, state.step, blobs.read(state.key)) == (2, 0, b"state 2")
     assert state.key.startswith(f"jobs/{again.id}/")
     assert work.events(again.id)[0].data["continues"] == {"job": ended, "epoch": 2, "step": 0}
@@ -75,7 +75,7 @@ def test_what_happens_to_the_job_before_does_not_touch_the_one_that_goes_on(work
     with work.database.write() as session:
         jobs.remove(session, ALICE, ended)
     blobs.delete_all(f"jobs/{ended}")
-    [state] = work.claim().checkpoints
+    [state] = work.claim().begins.checkpoints
     assert blobs.read(state.key) == b"state 2"
     assert [epoch for _, epoch in work.history(again.id)] == [1, 2]
 

@@ -14,13 +14,14 @@ from heldout.lifecycle.study import StudyStatus
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
-from heldout.work.kinds import KINDS_BESIDE_SLOTS, JobKind
+from heldout.work.kinds import KINDS_BESIDE_SLOTS
 from models.database import Database, Session, db_now
 from models.ids import new_id
 from models.store import claims, datasets, events, jobs, metrics, new_jobs
 from models.store.artifacts import Artifact
-from models.store.claims import Checkpoint, Claimed, HeldAttempt, Result
+from models.store.claims import Capacity, Checkpoint, Claimed, HeldAttempt, Result
 from models.store.narrowing import Filters
+from models.store.new_jobs import NewJob
 from models.store.sorting import Sort
 from models.tables import (
     ArtifactRow,
@@ -83,26 +84,10 @@ class Work:
 
     def submit(self, owner: str = ALICE, *, dataset: DatasetRow | None = None, **changes: Any) -> str:
         """Queue a job whose spec differs from the smallest one by `changes`."""
+        asked, on = spec(**changes), (dataset or self.dataset).id
         with self.database.write() as session:
-            asked, job_id = spec(**changes), new_id("job")
-        with self.database.write() as session:
-            new_jobs.add(
-                session,
-                job_id=job_id,
-                kind=JobKind.TRAIN,
-                owner=owner,
-                name=asked.name,
-                spec=asked,
-                dataset_id=(dataset or self.dataset).id,
-                priority=asked.priority,
-                device=asked.resources.required_device,
-                gpus=asked.resources.required_gpus,
-                epochs=asked.training.epochs,
-                parameters=10,
-                metadata=asked.metadata,
-                max_pending_s=asked.limits.max_pending_s,
-            )
-        return job_id
+            new_job = NewJob(spec=asked, owner=owner, name=asked.name, dataset_id=on, parameters=10)
+            return new_jobs.add(session, new_job).id
 
     def ended_study(self, *job_ids: str) -> str:
         """A study on the dataset that wants nothing more, of which these jobs are the base's trainings."""
@@ -135,11 +120,11 @@ class Work:
         self, worker: str = "worker", *, devices: tuple[str, ...] = CPU, gpus: int = 1, lease_s: float = 60
     ) -> Claimed | None:
         with self.database.write() as session:
-            return claims.claim(session, worker, devices, lease_s, gpus)
+            return claims.claim(session, worker, Capacity(devices, gpus), lease_s)
 
     def claim_beside_slots(self, worker: str = "worker") -> Claimed | None:
         with self.database.write() as session:
-            return claims.claim(session, worker, ("cpu",), 60, 0, KINDS_BESIDE_SLOTS)
+            return claims.claim(session, worker, Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS), 60)
 
     def running(self, *, lease_s: float = 60, **changes: Any) -> HeldAttempt:
         """A job that a worker has just claimed; no other job waits."""
@@ -308,8 +293,8 @@ def claim_until_empty(url: str, worker: str) -> list[str]:
     claimed = []
     while True:
         with database.write() as session:
-            found = claims.claim(session, worker, CPU, 60)
-            waits = claims.claimable(session, CPU)
+            found = claims.claim(session, worker, Capacity(CPU), 60)
+            waits = claims.claimable(session, Capacity(CPU))
         if found is not None:
             claimed.append(found.held.job_id)
         elif not waits:

@@ -122,21 +122,21 @@ class AttemptFiles:
         Args:
             needed: whether the job's folds are cut by them. Another job trains as well without.
         """
-        file, key = folder / FILE_NAME, relations_key(claimed.dataset_id)
+        file, key = folder / FILE_NAME, relations_key(claimed.dataset.id)
         if not needed:
             return file if self.fetch_if_there(key, file) else None
-        if not uses_relations(claimed.relations_status):
+        if not uses_relations(claimed.dataset.relations_status):
             return None
         self.fetch(key, file)
         return file
 
     def fetch_initial(self, claimed: Claimed, folder: Path) -> Path | None:
         """The model whose weights the job starts from, if it does. Raises InitialGone where it is not there."""
-        if claimed.initial is None:
+        if claimed.begins.initial is None:
             return None
         file = folder / "initial.keras"
         try:
-            self.fetch(claimed.initial.key, file)
+            self.fetch(claimed.begins.initial.key, file)
         except BlobMissing as error:
             raise InitialGone("The weights that it starts from are not in the blob store.") from error
         return file

@@ -37,7 +37,7 @@ class ExportAttempt(ProcessAttempt[ExportSpec]):
             format=self.spec.format,
             spec=source.spec,
             dataset=str(dataset),
-            dataset_sha256=self.claimed.dataset_sha256,
+            dataset_sha256=self.claimed.dataset.sha256,
             scratch=str(self.folder),
             card=card,
             models=tuple(self._fetched(key, f"trained-{number}.keras") for number, key in enumerate(source.models)),

@@ -29,7 +29,7 @@ def fetch_initial(
         What `AttemptFiles.fetch_initial` and `weights_of` do.
     """
     file = files.fetch_initial(claimed, folder)
-    is_uploaded = claimed.initial is not None and claimed.initial.is_uploaded
+    is_uploaded = claimed.begins.initial is not None and claimed.begins.initial.is_uploaded
     return file if file is None or not is_uploaded else weights_of(file, folder, lease, watch)
 
 
@@ -60,18 +60,18 @@ def fetch_backbone(
         LeaseLost.
         Interrupted: a client or the worker wants the attempt to end.
     """
-    if claimed.backbone is None:
+    if claimed.begins.backbone is None:
         return None
     file, target = folder / "backbone.keras", folder / "backbone"
     try:
-        files.fetch(claimed.backbone.key, file)
+        files.fetch(claimed.begins.backbone.key, file)
     except BlobMissing as error:
         raise BackboneGone("The file of its backbone is not in the blob store.") from error
     died = _run("backbone", file, target, lease, watch)
     if died is not None:
         raise BackboneGone(f"Its backbone cannot be read from the uploaded model. {died}".rstrip())
     file.unlink()
-    return AssignedBackbone(str(target), claimed.backbone.pixels)
+    return AssignedBackbone(str(target), claimed.begins.backbone.pixels)
 
 
 def _run(

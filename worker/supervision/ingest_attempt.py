@@ -114,7 +114,6 @@ class IngestAttempt(Attempt[IngestSpec | DeriveSpec]):
                     report.sha256,
                     size_bytes=report.size_bytes,
                     beside_bytes=sum(path.stat().st_size for path in own.values()),
-                    bounds=self.settings.quotas,
                 )
             )
         except QuotaExceeded as refused:
@@ -155,7 +154,7 @@ class IngestAttempt(Attempt[IngestSpec | DeriveSpec]):
 
     @property
     def _dataset_id(self) -> str:
-        return self.claimed.dataset_id
+        return self.claimed.dataset.id
 
 
 def _files_in(place: Path) -> list[Path]:

@@ -31,8 +31,8 @@ class MeasureAttempt(ForeignAttempt[MeasureSpec]):
     what = "Measuring the model"
 
     def start(self, model: Path, memory_bytes: int, in_use: ExitStack) -> ForeignProcess:
-        dataset = self.files.open_dataset(self.claimed.dataset_sha256, in_use.enter_context)
-        dataset_id = self.claimed.dataset_id
+        dataset = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
+        dataset_id = self.claimed.dataset.id
         relations, names = self.folder / FILE_NAME, self.folder / MEMBERS_FILE
         has_relations = self.files.fetch_if_there(relations_key(dataset_id), relations)
         has_names = self.files.fetch_if_there(f"datasets/{dataset_id}/{MEMBERS_FILE}", names)

@@ -21,7 +21,7 @@ class MemoryWatch:
     def __init__(self, budget: MemoryBudget, claimed: Claimed) -> None:
         self._budget = budget
         self._held = claimed.held
-        self._reserved_bytes = claimed.memory_bytes or budget.slot_bytes
+        self._reserved_bytes = claimed.needs.memory_bytes or budget.slot_bytes
         self._kills_before = 0
         self._peak_bytes = 0
         self._looked_at = 0.0

@@ -55,7 +55,7 @@ class ProcessAttempt(Attempt[Computed]):
 
     def work(self, in_use: ExitStack) -> None:
         try:
-            dataset = self.files.open_dataset(self.claimed.dataset_sha256, in_use.enter_context)
+            dataset = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
             assignment = self.assignment(dataset)
             self.watch.begin()
             process = TrainingProcess(assignment, self.folder)

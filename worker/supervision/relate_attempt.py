@@ -27,7 +27,7 @@ class RelateAttempt(Attempt[RelateSpec]):
 
     def work(self, in_use: ExitStack) -> None:
         try:
-            self._relate(self.files.open_dataset(self.claimed.dataset_sha256, in_use.enter_context))
+            self._relate(self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context))
         except Rejection as rejection:
             crashed = rejection.code is RejectionCode.CRASHED
             kill = self.watch.kill_of(-signal.SIGKILL) if crashed else None
@@ -41,7 +41,7 @@ class RelateAttempt(Attempt[RelateSpec]):
         limits = Limits(normalised_bytes=self.settings.max_normalised_bytes, wall_s=int(self.spec.max_runtime_s))
         self.watch.begin()
         # Names are needed for groups alone.
-        group_by, dataset_id = self.spec.group_by, self.claimed.dataset_id
+        group_by, dataset_id = self.spec.group_by, self.claimed.dataset.id
         names = None if group_by is None else self.files.fetch_names(dataset_id, self.folder)
         with RelateProcess(content, target, limits, names=names, group_by=group_by) as process:
             try:

@@ -6,11 +6,10 @@ from collections.abc import Collection
 import structlog
 
 from analysis.scheduling.large_jobs import Resources, is_held_up, left_beside
-from heldout.access.quotas import Bounds
 from heldout.work.kinds import JobKind
 from models.database import Database
 from models.store import claims
-from models.store.claims import HeldAttempt, Waiting
+from models.store.claims import Capacity, HeldAttempt, Waiting
 from worker.machine.devices import claimable_devices
 from worker.machine.gpus import Gpus
 from worker.machine.memory_budget import MemoryBudget
@@ -35,7 +34,7 @@ class RoomForLargeJob:
         self._ran_before: frozenset[HeldAttempt] = frozenset()
         self._looked_at: float | None = None
 
-    def left_of(self, free: Resources, kinds: Collection[JobKind], bounds: Bounds) -> Resources | None:
+    def left_of(self, free: Resources, kinds: Collection[JobKind]) -> Resources | None:
         """What may be claimed of what is free; None where nothing may. Looks at the queue from time to time.
 
         Raises:
@@ -46,7 +45,7 @@ class RoomForLargeJob:
             return free
         now = time.monotonic()
         if self._looked_at is None or now - self._looked_at >= LOOK_EVERY_S:
-            self._look(free, kinds, bounds)
+            self._look(free, kinds)
             self._looked_at = now
         return self.left_now(free)
 
@@ -70,17 +69,11 @@ class RoomForLargeJob:
         gpus = sum(len(self._gpus.of(one)) for one in attempts)
         return Resources(sum(taken.get(one, 0) for one in attempts), gpus)
 
-    def _look(self, free: Resources, kinds: Collection[JobKind], bounds: Bounds) -> None:
+    def _look(self, free: Resources, kinds: Collection[JobKind]) -> None:
         total = self._total
         with self._database.read() as session:
-            first = claims.first_in_line(
-                session,
-                claimable_devices(total.gpus),
-                total.gpus,
-                kinds,
-                bounds,
-                memory_bytes=self._memory.most_bytes,
-            )
+            whole = Capacity(claimable_devices(total.gpus), total.gpus, kinds, self._memory.most_bytes)
+            first = claims.first_in_line(session, whole)
         if first is None or not is_held_up(first.needs, free, first.waited_s) or not self._may_make_room(first.job_id):
             self._job = None
             return

@@ -30,7 +30,7 @@ class SuspectAttempt(ProcessAttempt[SuspectSpec]):
         return self.lease.read(claims.training_waits)
 
     def assignment(self, dataset: Path) -> SuspectAssignment:
-        dataset_id = self.claimed.dataset_id
+        dataset_id = self.claimed.dataset.id
         # Without them the search goes on as well: copies are then not kept together, or the images have no names.
         relations, names = self.folder / FILE_NAME, self.folder / MEMBERS_FILE
         has_relations = self.files.fetch_if_there(relations_key(dataset_id), relations)
@@ -47,7 +47,7 @@ class SuspectAttempt(ProcessAttempt[SuspectSpec]):
     def settle(self, message: FromTraining) -> bool:
         if not isinstance(message, SuspectsFound):
             return False
-        dataset_id = self.claimed.dataset_id
+        dataset_id = self.claimed.dataset.id
         self.lease.require()
         digests = self.files.store({suspects_key(dataset_id): Path(message.file)})
         self.lease.settle(lambda session: suspects.mark_stored(session, self.lease.held, dataset_id, digests))

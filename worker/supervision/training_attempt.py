@@ -114,7 +114,7 @@ class TrainingAttempt:
     def _train(self) -> None:
         with ExitStack() as stack:
             try:
-                dataset = self._files.open_dataset(self._claimed.dataset_sha256, stack.enter_context)
+                dataset = self._files.open_dataset(self._claimed.dataset.sha256, stack.enter_context)
                 self._train_on(dataset)
             except InitialGone as gone:
                 self._lease.fail(FailureCode.INITIAL_UNAVAILABLE, str(gone))
@@ -132,7 +132,7 @@ class TrainingAttempt:
                 )
 
     def _train_on(self, dataset: Path) -> None:
-        for checkpoint in (*self._claimed.checkpoints, None):
+        for checkpoint in (*self._claimed.begins.checkpoints, None):
             try:
                 self._follow(dataset, checkpoint)
                 return
@@ -174,7 +174,7 @@ class TrainingAttempt:
         initial = fetch_initial(self._files, claimed, folder, self._lease, self._watch)
         backbone = fetch_backbone(self._files, claimed, folder, self._lease, self._watch)
         names = self._folder / MEMBERS_FILE
-        has_names = self._files.fetch_if_there(members_key(self._claimed.dataset_id), names)
+        has_names = self._files.fetch_if_there(members_key(self._claimed.dataset.id), names)
         device: Device = "gpu" if self._gpus else "cpu"
         capability = min((gpu.capability for gpu in self._gpus), default=None)
         return Assignment(
@@ -195,11 +195,11 @@ class TrainingAttempt:
             resident_bytes=self._memory.resident_bytes([gpu.memory_bytes for gpu in self._gpus]),
             relations=str(relations) if relations else None,
             initial=str(initial) if initial else None,
-            initial_layers=claimed.initial.layers if claimed.initial else (),
+            initial_layers=claimed.begins.initial.layers if claimed.begins.initial else (),
             backbone=backbone,
             names=str(names) if has_names else None,
             for_study=claimed.study_id is not None,
-            dataset_sha256=claimed.dataset_sha256,
+            dataset_sha256=claimed.dataset.sha256,
         )
 
     # --- follow --------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ class TrainingAttempt:
                     device=engine["device"], towers=engine["towers"], precision=engine["precision"]
                 )
                 start_epoch = self._whole_epochs = checkpoint.epoch if checkpoint else 0
-                left = self._claimed.epochs - start_epoch
+                left = self._spec.training.epochs - start_epoch
                 unusable = self._lease.persist(
                     lambda session: claims.record_start(
                         session,
@@ -294,10 +294,10 @@ class TrainingAttempt:
     def _write_epoch(self, done: EpochDone) -> None:
         self._whole_epochs = done.epoch
         self._epoch_seconds.append(done.usual_s)
-        left = self._claimed.epochs - done.epoch
+        left = self._spec.training.epochs - done.epoch
         recent = sorted(self._epoch_seconds[-5:])
         eta_s = round(left * recent[len(recent) // 2], 1)
-        record_epoch(self._lease, done, epochs=self._claimed.epochs, eta_s=eta_s)
+        record_epoch(self._lease, done, epochs=self._spec.training.epochs, eta_s=eta_s)
         if done.checkpoint is not None:
             store_checkpoint(self._lease, Path(done.checkpoint), done.epoch, 0)
 

@@ -18,7 +18,7 @@ from models.disk_metrics import DiskMetrics
 from models.migrations import require_newest
 from models.reconcile import Announce, Reconciler
 from models.store import claims, worker_memory
-from models.store.claims import Claimed
+from models.store.claims import Capacity, Claimed
 from worker.machine.cores import Cores, JobCores
 from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, slots
 from worker.machine.enclosure import keep_capabilities_to_itself
@@ -50,7 +50,7 @@ class Worker:
     def __init__(self, settings: Settings, *, announce: Announce | None = None) -> None:
         self.settings = settings
         self.name = f"{settings.worker_name or host_name()}:{os.getpid()}:{secrets.token_hex(3)}"
-        self.database = Database(settings.database, announce)
+        self.database = Database(settings.database, announce, settings.quotas)
         self.blobs = Blobs(settings.blobs_url)
         gpus = find_gpus()
         self.gpus = Gpus(gpus)
@@ -98,37 +98,31 @@ class Worker:
                 self.memory.claiming() as free_bytes,
                 self.checks.claiming() as kinds,
             ):
-                bounds = self.settings.quotas
-                left = self._room.left_of(Resources(free_bytes, len(free)), kinds, bounds)
+                left = self._room.left_of(Resources(free_bytes, len(free)), kinds)
                 if left is None:
                     return None
-                free, free_bytes = free[: left.gpus], left.memory_bytes
-                devices = claimable_devices(len(free))
+                free = free[: left.gpus]
                 with self.database.read() as session:
                     if claims.training_waits(session):  # perhaps for room that this worker does not have
                         kinds = tuple(kind for kind in kinds if kind is not JobKind.SUSPECT)
-                    if not claims.claimable(session, devices, len(free), kinds, bounds, memory_bytes=free_bytes):
-                        return None
-                with self.database.write() as session:
-                    claimed = claims.claim(
-                        session,
-                        self.name,
-                        devices,
-                        self.settings.lease_s,
-                        len(free),
-                        kinds,
-                        bounds,
-                        memory_bytes=free_bytes,
-                    )
+                claimed = self._take(Capacity(claimable_devices(len(free)), len(free), kinds, left.memory_bytes))
                 if claimed is not None:
-                    self.gpus.take(claimed.held, chosen_gpus(claimed.device, claimed.gpus, free))
-                    self.memory.take(claimed.held, claimed.memory_bytes or 0)
+                    self.gpus.take(claimed.held, chosen_gpus(claimed.needs.device, claimed.needs.gpus, free))
+                    self.memory.take(claimed.held, claimed.needs.memory_bytes or 0)
                     self.checks.begin(claimed)
                     self._room.look_again()
                 return claimed
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=self.name)
             return None
+
+    def _take(self, free: Capacity) -> Claimed | None:
+        """The best job that fits, claimed; the lock to write is only taken where there is one."""
+        with self.database.read() as session:
+            if not claims.claimable(session, free):
+                return None
+        with self.database.write() as session:
+            return claims.claim(session, self.name, free, self.settings.lease_s)
 
     def _report_memory(self) -> None:
         """Say from time to time what this worker has, so that what none could hold is refused when it is submitted."""
@@ -158,16 +152,9 @@ class Worker:
                 left = self._room.left_now(Resources(free_bytes, len(self.gpus.free)))
                 if left is None:
                     return None
-                free = left.memory_bytes
-                with self.database.read() as session:
-                    if not claims.claimable(session, ("cpu",), 0, KINDS_BESIDE_SLOTS, memory_bytes=free):
-                        return None
-                with self.database.write() as session:
-                    claimed = claims.claim(
-                        session, self.name, ("cpu",), self.settings.lease_s, 0, KINDS_BESIDE_SLOTS, memory_bytes=free
-                    )
+                claimed = self._take(Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS, left.memory_bytes))
                 if claimed is not None:
-                    self.memory.take(claimed.held, claimed.memory_bytes or 0)
+                    self.memory.take(claimed.held, claimed.needs.memory_bytes or 0)
                 return claimed
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=self.name)

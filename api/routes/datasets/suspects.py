@@ -28,12 +28,11 @@ from heldout.stored.suspects import StoredSuspects, suspects_key
 from heldout.views.suspects import SuspectsView
 from models.blob_files import reading
 from models.database import Session
-from models.store import accounts, datasets, label_reads, quotas, suspects
+from models.store import accounts, datasets, label_reads, suspects
 from models.store.keys import Caller
 from models.stored_files import read_suspects
 from models.tables import DatasetRow, JobRow
 from models.views.suspects import failed_view, ready_view, waiting_view
-from models.wake import WakeUp
 
 RETRY_AFTER_S = 5
 
@@ -104,10 +103,7 @@ def _asked_for(app: AppContext, caller: Caller, reference: str, *, again: bool) 
     if row.suspects_status is None or is_lost or (again and row.suspects_status is SuspectsStatus.FAILED):
         with app.database.write() as session:
             accounts.note_key(session, caller.key_id)
-            quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
-            queued = suspects.queue(session, caller.owner, row.id, again=again, is_lost=is_lost)
-        if queued is not None:
-            app.publisher.publish(WakeUp.for_job(queued.id, queued.gpus))
+            suspects.queue(session, caller.owner, row.id, again=again, is_lost=is_lost)
         with app.database.read() as session:
             return find_dataset(session, caller.owner, row.id), suspects.newest_job(session, row.id)
     return row, job

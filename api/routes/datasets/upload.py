@@ -47,7 +47,6 @@ from models.database import Session
 from models.store import accounts, discards, idempotency, keys, quotas, uploads
 from models.store.keys import Caller
 from models.views.dataset import dataset_view
-from models.wake import WakeUp
 
 log = structlog.get_logger("heldout.api")
 
@@ -114,7 +113,6 @@ async def create_dataset(
     """Announce the next version under a name; the content follows with PUT, or comes along in a form."""
 
     def added(session: Session, spec: DatasetSpec) -> DatasetView:
-        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_DATASETS)
         return dataset_view(uploads.announce(session, caller.owner, spec))
 
     def announce(spec: DatasetSpec, *, is_all: bool = False) -> DatasetView:
@@ -208,7 +206,7 @@ def _expecting(app: AppContext, owner: str, reference: str) -> str:
     with app.database.read() as session:
         dataset_id = uploads.owned_dataset(session, owner, reference).id
         # Before all is received; it is counted once more with the job that ingests it.
-        quotas.require_room(session, owner, app.settings.quotas, *quotas.OF_UPLOADS)
+        quotas.require_room(session, owner, *quotas.OF_UPLOADS)
     return dataset_id
 
 
@@ -229,8 +227,7 @@ def _queue(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedC
         # Its content may have come for hours.
         keys.require_valid(session, caller.key_id)
         accounts.note_key(session, caller.key_id)
-        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_UPLOADS)
-        row, ingest = uploads.receive(
+        row, is_needed = uploads.receive(
             session,
             caller.owner,
             dataset_id,
@@ -240,8 +237,6 @@ def _queue(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedC
             size_bytes=received.size_bytes,
         )
         view = dataset_view(row)
-        if ingest is not None:
+        if is_needed:
             current_context().note_change(session, view)
-    if ingest is not None:
-        app.publisher.publish(WakeUp.for_job(ingest.id, ingest.gpus))
-    return view, ingest is not None
+    return view, is_needed

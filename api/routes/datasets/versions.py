@@ -3,12 +3,11 @@
 from fastapi import Response
 
 from api.http.auth import CallerDep
-from api.http.deps import AnnounceDep, AppContextDep, SessionDep
+from api.http.deps import AppContextDep, SessionDep
 from api.http.idempotency import IdempotencyKey, once
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from api.routes.datasets.dataset import Reference
-from heldout.access.quotas import counted_bytes
 from heldout.errors import (
     DatasetNotFound,
     DatasetNotReady,
@@ -20,10 +19,9 @@ from heldout.mending.changes import VersionSpec
 from heldout.mending.look_alikes import DifferentSpec
 from heldout.views.dataset import DatasetView
 from heldout.views.mending import DifferentView
-from models.store import differences, quotas, versions
+from models.store import differences, versions
 from models.views.dataset import dataset_view
 from models.views.job import dataset_reference
-from models.wake import WakeUp
 
 router = resource("/v1/datasets", "datasets")
 
@@ -45,18 +43,13 @@ def create_version(
     caller: CallerDep,
     app: AppContextDep,
     session: SessionDep,
-    announce: AnnounceDep,
     idempotency_key: IdempotencyKey = None,
 ) -> DatasetView:
     """Derive a new version from one that is ready, with changes: images left out, labels, classes, pixels, splits."""
 
     def queued() -> DatasetView:
-        bounds = app.settings.quotas
-        quotas.require_room(session, caller.owner, bounds, *quotas.OF_NEW_DATASETS, *quotas.OF_NEW_JOBS)
-        quotas.require_room_for_specs(session, caller.owner, bounds, counted_bytes(spec.model_dump_json()))
-        row, job = versions.derive(session, caller.owner, dataset, spec, max_runtime_s=app.settings.max_ingest_s)
-        announce(WakeUp.for_job(job.id, job.gpus))
-        return dataset_view(row)
+        limit_s = app.settings.max_ingest_s
+        return dataset_view(versions.derive(session, caller.owner, dataset, spec, max_runtime_s=limit_s))
 
     route = f"POST /v1/datasets/{dataset}/versions"
     return once(session, caller.owner, idempotency_key, route, spec, response, queued)

@@ -5,15 +5,14 @@ from typing import Any
 from fastapi import Response
 
 from api.http.auth import CallerDep
-from api.http.deps import AnnounceDep, AppContextDep, JobId, SessionDep
+from api.http.deps import JobId, SessionDep
 from api.http.problems import NO_ROOM, problems
 from api.http.routing import resource
 from api.routes.jobs.job import job_answer
 from heldout.errors import JobFinished, JobNotFound, JobNotPaused, SpecUnreadable
 from heldout.lifecycle.job import JobStatus
 from heldout.views.job import JobView
-from models.store import jobs, quotas
-from models.wake import WakeUp
+from models.store import jobs
 
 router = resource("/v1/jobs/{job_id}", "jobs")
 
@@ -51,16 +50,6 @@ def pause_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: R
     response_description="Back in the queue.",
     responses=problems(JobNotFound, JobNotPaused, SpecUnreadable, *NO_ROOM),
 )
-def resume_job(
-    job_id: JobId,
-    caller: CallerDep,
-    app: AppContextDep,
-    session: SessionDep,
-    announce: AnnounceDep,
-    response: Response,
-) -> JobView:
+def resume_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
     """Put a paused job back into the queue; it continues from its last checkpoint."""
-    job = jobs.resume(session, caller.owner, job_id)
-    quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS, asked=0)
-    announce(WakeUp.for_job(job.id, job.gpus))
-    return job_answer(session, job, response)
+    return job_answer(session, jobs.resume(session, caller.owner, job_id), response)

@@ -24,7 +24,7 @@ def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: Ap
         position=None if ahead is None else ahead + 1,
         ahead=ahead,
         waiting_for=_waiting_for(session, job),
-        estimated_start_s=start_estimates.estimated_start_s(session, job, app.settings.quotas),
+        estimated_start_s=start_estimates.estimated_start_s(session, job),
     )
 
 

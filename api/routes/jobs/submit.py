@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 from analysis.jobs.retrying import RetrySpec
 from api.http.auth import CallerDep
 from api.http.body import refused_patch
-from api.http.deps import AnnounceDep, AppContextDep, JobId, SessionDep
+from api.http.deps import AppContextDep, JobId, SessionDep
 from api.http.idempotency import IdempotencyKey, once
 from api.http.problems import JSON_BODY, NO_ROOM, REFUSED_SPEC, problems
 from api.http.routing import resource
@@ -24,7 +24,6 @@ from heldout.spec.job import JobSpec
 from heldout.views.estimate import EstimateView
 from heldout.views.job import JobView
 from models import retry, submit
-from models.store import quotas
 from models.views.job import job_view
 
 router = resource("/v1/jobs", "jobs")
@@ -46,7 +45,6 @@ def submit_job(
     caller: CallerDep,
     app: AppContextDep,
     session: SessionDep,
-    announce: AnnounceDep,
     idempotency_key: IdempotencyKey = None,
     dry_run: Annotated[bool, Query(description="Check the spec and say what it would cost, without a job.")] = False,
 ) -> Response | JobView:
@@ -57,11 +55,7 @@ def submit_job(
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def queued() -> JobView:
-        bounds = app.settings.quotas
-        quotas.require_room(session, caller.owner, bounds, *quotas.OF_NEW_JOBS)
-        submitted = submit.submit(session, app.blobs, caller.owner, spec, max_parameters=max_parameters, bounds=bounds)
-        announce(submitted.wake_up)
-        return job_view(submitted.job, submitted.dataset)
+        return job_view(*submit.submit(session, app.blobs, caller.owner, spec, max_parameters=max_parameters))
 
     return once(session, caller.owner, idempotency_key, "POST /v1/jobs", spec, response, queued)
 
@@ -88,28 +82,19 @@ def retry_job(
     caller: CallerDep,
     app: AppContextDep,
     session: SessionDep,
-    announce: AnnounceDep,
     asked: RetrySpec = RetrySpec(),  # noqa: B008 - frozen
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Queue a job that has ended once more: as it was, for more epochs from its last state, or with a change."""
 
     def queued() -> JobView:
-        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
         try:
             submitted = retry.retry(
-                session,
-                app.blobs,
-                caller.owner,
-                job_id,
-                asked,
-                max_parameters=app.settings.max_parameters,
-                bounds=app.settings.quotas,
+                session, app.blobs, caller.owner, job_id, asked, max_parameters=app.settings.max_parameters
             )
         except retry.PatchRefused as refused:
             raise refused_patch(refused.pointer, refused.found, refused.content) from None
-        announce(submitted.wake_up)
-        return job_view(submitted.job, submitted.dataset)
+        return job_view(*submitted)
 
     body = asked if asked.model_fields_set else None
     return once(session, caller.owner, idempotency_key, f"POST /v1/jobs/{job_id}/retry", body, response, queued)

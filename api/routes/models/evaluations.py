@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.http import etag
 from api.http.auth import CallerDep
 from api.http.deps import (
-    AnnounceDep,
     AppContextDep,
     DeleteFilesDep,
     EvaluationId,
@@ -44,12 +43,11 @@ from heldout.views.diagnosis import DiagnosisView
 from heldout.views.evaluation import EvaluationPage, EvaluationView
 from models import model_evaluation
 from models.database import Session
-from models.store import model_evaluations, quotas
+from models.store import model_evaluations
 from models.stored_files import json_artifact_of, read_evaluation
 from models.tables import DatasetRow, JobRow
 from models.views.confusion import confusion_view
 from models.views.evaluation import evaluation_view
-from models.wake import WakeUp
 
 router = resource("/v1/evaluations", "models")
 
@@ -80,18 +78,13 @@ def evaluate_model(
     wanted: NewEvaluation,
     caller: CallerDep,
     session: SessionDep,
-    announce: AnnounceDep,
-    app: AppContextDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> EvaluationView:
     """Measure an uploaded model on every split of a dataset, as the kept weights of a job are."""
 
     def ordered() -> EvaluationView:
-        quotas.require_room(session, caller.owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
-        job, dataset = model_evaluation.order(session, caller.owner, wanted.model, wanted.dataset)
-        announce(WakeUp.for_job(job.id, job.gpus))
-        return evaluation_view(job, dataset, None)
+        return evaluation_view(*model_evaluation.order(session, caller.owner, wanted.model, wanted.dataset), None)
 
     return once(session, caller.owner, idempotency_key, "POST /v1/evaluations", wanted, response, ordered)
 

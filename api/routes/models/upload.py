@@ -15,7 +15,6 @@ from api.http.idempotency import REPLAYED, IdempotencyKey, once
 from api.http.problems import NO_ROOM, problems
 from api.http.routing import resource
 from api.http.upload_body import DIGEST, ReceivedContent, file_in_form
-from heldout.access.quotas import Quota
 from heldout.errors import (
     BodyTooLarge,
     DigestMismatch,
@@ -28,17 +27,13 @@ from heldout.errors import (
     UploadTooSlow,
 )
 from heldout.views.model import ModelView
-from models.database import Session
 from models.ids import new_id
-from models.store import accounts, keys, models, quotas
+from models.store import accounts, keys, models
 from models.store.keys import Caller
 from models.views.model import model_view
-from models.wake import WakeUp
 
 router = resource("/v1/models", "models")
 
-# Reading a file takes seconds; a large model on a slow machine some more.
-MAX_CHECK_S = 900
 ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 _FILE = {"type": "string", "format": "binary", "description": "A `.keras` file, or an ONNX one."}
 _BODY: dict[str, Any] = {
@@ -104,7 +99,7 @@ async def upload_model(
     idempotency_key: IdempotencyKey = None,
 ) -> ModelView:
     """Upload a model that was trained anywhere: a `.keras` file of Keras' own layers, or an ONNX one."""
-    await run_in_threadpool(_require_room, app, caller.owner, 0)
+    await run_in_threadpool(_require_room, app, caller.owner)
     model_id = new_id("mod")
     folder, limit_bytes = f"models/{model_id}", app.settings.max_model_bytes
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
@@ -143,14 +138,9 @@ def _name_in_form(fields: dict[str, Any], file_name: str | None) -> str | None:
     return checked
 
 
-def _require_room(app: AppContext, owner: str, size_bytes: int) -> None:
+def _require_room(app: AppContext, owner: str) -> None:
     with app.database.read() as session:
-        _require(session, app, owner, size_bytes)
-
-
-def _require(session: Session, app: AppContext, owner: str, size_bytes: int) -> None:
-    quotas.require_room(session, owner, app.settings.quotas, *quotas.OF_NEW_JOBS)
-    quotas.require_room(session, owner, app.settings.quotas, Quota.STORED_BYTES, asked=size_bytes)
+        models.require_room(session, owner, 0)
 
 
 def _add(
@@ -162,11 +152,8 @@ def _add(
     idempotency_key: str | None,
     response: Response,
 ) -> ModelView:
-    wake_ups = list[WakeUp]()
-
     def added() -> ModelView:
-        _require(session, app, caller.owner, received.size_bytes)
-        row, job = models.add(
+        row = models.add(
             session,
             caller.owner,
             model_id,
@@ -174,9 +161,7 @@ def _add(
             key=received.key,
             sha256=received.sha256,
             size_bytes=received.size_bytes,
-            max_runtime_s=MAX_CHECK_S,
         )
-        wake_ups.append(WakeUp.for_job(job.id, job.gpus))
         return model_view(row)
 
     with app.database.write() as session:
@@ -186,6 +171,4 @@ def _add(
         sent = _Sent(name=name, sha256=received.sha256)
         view = once(session, caller.owner, idempotency_key, "POST /v1/models", sent, response, added)
         current_context().note_change(session, view)
-    for wake_up in wake_ups:
-        app.publisher.publish(wake_up)
     return view

@@ -72,9 +72,8 @@ def order_study(
         return JSONResponse(estimate.model_dump(mode="json"))
 
     def begun() -> StudyView:
-        bounds = app.settings.quotas
         # Before all arms are examined, which takes a while.
-        quotas.require_room(reading, caller.owner, bounds, *quotas.OF_NEW_STUDIES)
+        quotas.require_room(reading, caller.owner, *quotas.OF_NEW_STUDIES)
         ordered = waiting_studies.order(
             session,
             app.blobs,
@@ -82,7 +81,6 @@ def order_study(
             spec,
             max_parameters=max_parameters,
             max_ingest_s=app.settings.max_ingest_s,
-            bounds=bounds,
             reading=reading,
         )
         return study_view(*ordered)

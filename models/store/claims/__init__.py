@@ -9,7 +9,17 @@ from models.store.claims.checkpoint import (
     forget_old_states,
     keys_without_checkpoint,
 )
-from models.store.claims.claiming import Claimed, Waiting, claim, claimable, first_in_line, make_room
+from models.store.claims.claiming import (
+    Claimed,
+    ClaimedDataset,
+    Needs,
+    StartingPoint,
+    Waiting,
+    claim,
+    claimable,
+    first_in_line,
+    make_room,
+)
 from models.store.claims.lease import HeldAttempt, renew, requests, require_held
 from models.store.claims.progress import record_epoch, record_progress, record_start
 from models.store.claims.recover import (
@@ -20,6 +30,7 @@ from models.store.claims.recover import (
     training_waits,
     wake_ups_to_repeat,
 )
+from models.store.claims.search import Capacity
 from models.store.claims.settle import (
     Result,
     complete,
@@ -34,10 +45,14 @@ from models.store.claims.settle import (
 )
 
 __all__ = [
+    "Capacity",
     "Checkpoint",
     "Claimed",
+    "ClaimedDataset",
     "HeldAttempt",
+    "Needs",
     "Result",
+    "StartingPoint",
     "Waiting",
     "add_checkpoint",
     "checkpoints_of",

@@ -1,6 +1,5 @@
 """How a worker gets a job: the best that it can run of the owner whose turn it is (`fair_share`)."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -9,19 +8,18 @@ from sqlalchemy import Float, Integer, String, Table, bindparam, func, insert, o
 from sqlalchemy.orm import Session
 
 from analysis.scheduling.large_jobs import Resources
-from heldout.access.quotas import NO_BOUNDS, Bounds
 from heldout.errors import SpecUnreadable
 from heldout.lifecycle.dataset import RelationsStatus
 from heldout.lifecycle.job import FailureCode, JobEvent, JobStatus, next_status
 from heldout.spec.job import Device, Pixels
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.work.kinds import KINDS_IN_SLOTS, JobKind, WorkSpec
+from heldout.work.kinds import JobKind, WorkSpec, kind_of
 from models.database import db_now
 from models.specs import spec_of
 from models.store import accounts, artifacts, events, outbox
 from models.store.claims.checkpoint import Checkpoint, checkpoints_of
 from models.store.claims.lease import HeldAttempt
-from models.store.claims.search import FoundJob, NextOwner, Search
+from models.store.claims.search import Capacity, FoundJob, NextOwner, Search
 from models.store.claims.settle import fail
 from models.store.quotas import has_free_slot, may_begin
 from models.tables import AttemptRow, JobRow
@@ -45,42 +43,57 @@ class BackboneFile:
 
 
 @dataclass(frozen=True)
+class ClaimedDataset:
+    """The version of a dataset that a job works on; of a job that works on none all is empty."""
+
+    id: str = ""
+    sha256: str = ""
+    relations_status: RelationsStatus | None = None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a job takes of a worker."""
+
+    device: Device = "cpu"
+    gpus: int = 0  # at least
+    memory_bytes: int | None = None  # None where nobody knows
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """What an attempt begins with. checkpoints: to continue from, newest first."""
+
+    checkpoints: tuple[Checkpoint, ...] = ()
+    initial: InitialWeights | None = None
+    backbone: BackboneFile | None = None
+
+
+@dataclass(frozen=True)
 class Claimed:
     """A job that a worker has just claimed, with all that it needs to begin."""
 
     held: HeldAttempt
     name: str
     spec: WorkSpec
-    device: Device
-    gpus: int  # that it needs at least
-    dataset_id: str
-    dataset_sha256: str
-    epochs: int
-    failures: int
-    runtime_s: float  # seconds that earlier attempts ran
-    waited_s: float  # since it was queued
-    checkpoints: tuple[Checkpoint, ...]  # to continue from, newest first
-    relations_status: RelationsStatus | None = None  # of the dataset
-    initial: InitialWeights | None = None
-    backbone: BackboneFile | None = None
+    dataset: ClaimedDataset = ClaimedDataset()
+    needs: Needs = Needs()
+    begins: StartingPoint = StartingPoint()
+    runtime_s: float = 0.0  # seconds that earlier attempts ran
+    waited_s: float = 0.0  # since it was queued
     study_id: str | None = None  # that compares the job with others
-    kind: JobKind = JobKind.TRAIN
-    memory_bytes: int | None = None  # that it is expected to need; None where nobody knows
+
+    @property
+    def kind(self) -> JobKind:
+        """What the job does."""
+        return kind_of(self.spec)
 
 
-def claimable(
-    session: Session,
-    devices: Collection[str],
-    gpus: int = 1,
-    kinds: Collection[JobKind] = KINDS_IN_SLOTS,
-    bounds: Bounds = NO_BOUNDS,
-    *,
-    memory_bytes: int | None = None,
-) -> bool:
+def claimable(session: Session, free: Capacity) -> bool:
     """Whether `claim` would find a job: cheap, takes no lock."""
-    search = Search(session, kinds, devices, gpus, memory_bytes)
+    search = Search(session, free)
     # While nothing waits that fits, nobody is looked through.
-    return search.may_find() and _first_with_free_slot(session, search, bounds) is not None
+    return search.may_find() and _first_with_free_slot(session, search) is not None
 
 
 @dataclass(frozen=True)
@@ -92,18 +105,10 @@ class Waiting:
     waited_s: float
 
 
-def first_in_line(
-    session: Session,
-    devices: Collection[str],
-    gpus: int,
-    kinds: Collection[JobKind],
-    bounds: Bounds,
-    *,
-    memory_bytes: int,
-) -> Waiting | None:
-    """The job that a worker would claim if nothing ran on it. The arguments are those of `claim`; takes no lock."""
-    search = Search(session, kinds, devices, gpus, memory_bytes)
-    owner = _first_with_free_slot(session, search, bounds)
+def first_in_line(session: Session, whole: Capacity) -> Waiting | None:
+    """The job that a worker would claim if nothing ran on it. whole: what the worker has then; takes no lock."""
+    search = Search(session, whole)
+    owner = _first_with_free_slot(session, search)
     found = None if owner is None else search.first_job(owner, lock=False)
     if owner is None or found is None:
         return None
@@ -125,36 +130,19 @@ def make_room(session: Session, job_id: str, worker: str, seconds: float) -> boo
     return noted is not None
 
 
-def claim(
-    session: Session,
-    worker: str,
-    devices: Collection[str],
-    lease_s: float,
-    gpus: int = 1,
-    kinds: Collection[JobKind] = KINDS_IN_SLOTS,
-    bounds: Bounds = NO_BOUNDS,
-    *,
-    memory_bytes: int | None = None,
-) -> Claimed | None:
+def claim(session: Session, worker: str, free: Capacity, lease_s: float) -> Claimed | None:
     """Take a job of the owner whose turn it is: the highest priority, then the oldest. None if there is none.
 
     A job for more GPUs or memory than are free now is left for later, or for another worker; those behind it come
     first then.
     A job whose spec only a newer release can read is left to that release's workers. One that this release should be
     able to read and does not fails, and the next one is taken.
-
-    Args:
-        devices: values of a job's `device` that the worker can serve now.
-        gpus: how many GPUs the worker has free.
-        memory_bytes: how much memory it has free; None: it does not count.
-        kinds: those that it takes now. What only a newer release knows is left to that release's workers.
-        bounds: what an owner may take where nothing else was set for it.
     """
-    search = Search(session, kinds, devices, gpus, memory_bytes)
+    search = Search(session, free)
     passed_over: set[str] = set()
     while (turn := search.next_to_claim(passed_over)) is not None:
         owner, found = turn
-        if found is None or not may_begin(session, owner.name, owner.quotas, bounds):
+        if found is None or not may_begin(session, owner.name, owner.quotas):
             # Others have claimed those that wait a moment ago, or it has as many running jobs as it may have.
             passed_over.add(owner.name)
             continue
@@ -173,11 +161,11 @@ def claim(
     return None
 
 
-def _first_with_free_slot(session: Session, search: Search, bounds: Bounds) -> NextOwner | None:
+def _first_with_free_slot(session: Session, search: Search) -> NextOwner | None:
     """The owner whose turn it is among those that may have one more running job."""
     passed_over: set[str] = set()
     while (owner := search.next_owner(passed_over)) is not None:
-        if has_free_slot(session, owner.name, owner.quotas, bounds):
+        if has_free_slot(session, owner.name, owner.quotas):
             return owner
         passed_over.add(owner.name)
     return None
@@ -252,21 +240,16 @@ def _claimed(session: Session, found: FoundJob, held: HeldAttempt, spec: WorkSpe
         held=held,
         name=job.name,
         spec=spec,
-        device=cast(Device, job.device),
-        gpus=job.gpus,
-        memory_bytes=job.memory_bytes,
-        dataset_id=job.dataset_id or "",
-        dataset_sha256=found.dataset_sha256 or "",
-        relations_status=found.relations_status,
-        epochs=job.epochs,
-        failures=job.failures,
+        dataset=ClaimedDataset(job.dataset_id or "", found.dataset_sha256 or "", found.relations_status),
+        needs=Needs(cast(Device, job.device), job.gpus, job.memory_bytes),
+        begins=StartingPoint(
+            checkpoints_of(session, job.id) if may_have_checkpoints else (),
+            _initial_of(session, job),
+            _backbone_of(session, job),
+        ),
         runtime_s=job.runtime_s,
         waited_s=max(0.0, (at - job.queued_at).total_seconds()),
-        checkpoints=checkpoints_of(session, job.id) if may_have_checkpoints else (),
-        initial=_initial_of(session, job),
-        backbone=_backbone_of(session, job),
         study_id=job.study_id,
-        kind=job.kind,
     )
 
 

@@ -9,9 +9,22 @@ from sqlalchemy.orm import Session
 
 from analysis.scheduling.fair_share import Standing
 from heldout.lifecycle.dataset import RelationsStatus
-from heldout.work.kinds import SPEC_VERSION, JobKind
+from heldout.work.kinds import KINDS_IN_SLOTS, SPEC_VERSION, JobKind
 from models.store.claims.finding import finding_of
 from models.tables import JobRow
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a worker can run now. What only a newer release knows is left to that release's workers.
+
+    devices: values of a job's `device` that it can serve. memory_bytes: that it has free; None: it does not count.
+    """
+
+    devices: Collection[str]
+    gpus: int = 1
+    kinds: Collection[JobKind] = KINDS_IN_SLOTS
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,19 +49,13 @@ class FoundJob:
 class Search:
     """Looks for what a worker can run now, in one transaction."""
 
-    def __init__(
-        self,
-        session: Session,
-        kinds: Collection[JobKind],
-        devices: Collection[str],
-        gpus: int,
-        memory_bytes: int | None,
-    ) -> None:
+    def __init__(self, session: Session, free: Capacity) -> None:
         self._session = session
-        self._finding = finding_of(tuple(kinds), tuple(devices), counts_memory=memory_bytes is not None)
-        self._values = {"gpus": gpus, "spec_version": SPEC_VERSION}
-        if memory_bytes is not None:
-            self._values["free_bytes"] = memory_bytes
+        counts_memory = free.memory_bytes is not None
+        self._finding = finding_of(tuple(free.kinds), tuple(free.devices), counts_memory=counts_memory)
+        self._values = {"gpus": free.gpus, "spec_version": SPEC_VERSION}
+        if free.memory_bytes is not None:
+            self._values["free_bytes"] = free.memory_bytes
 
     def may_find(self) -> bool:
         """Whether a job of these kinds and devices waits that needs no more memory than is free."""

@@ -1,14 +1,13 @@
 """When things are committed, when workers hear of them, and what a database that does not answer does to requests."""
 
 import sqlite3
-from dataclasses import replace
+from collections.abc import Sequence
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from api.app import create_app
-from api.dispatch import NothingToPublish
 from api.http.auth import CallerDep, KeyDep
 from api.http.deps import SessionDep
 from api.http.routing import ResourceRoute
@@ -19,7 +18,7 @@ from models.wake import WakeUp
 from tests.api.support import assert_problem, bearer, sqlite_only, submitted, with_field
 
 
-class Listening(NothingToPublish):
+class Listening:
     """Notes for each message whether its job was committed by then."""
 
     def __init__(self, database: Database) -> None:
@@ -27,18 +26,18 @@ class Listening(NothingToPublish):
         self.heard: list[tuple[WakeUp, bool]] = []
         self.breaks = False
 
-    def publish(self, wake_up: WakeUp) -> None:
+    def publish(self, wake_ups: Sequence[WakeUp]) -> None:
         if self.breaks:
             raise ConnectionError("the broker is away")
         with self.database.read() as session:
-            is_stored = wake_up.job_id in stored_jobs.versions(session, [wake_up.job_id])
-        self.heard.append((wake_up, is_stored))
+            stored = stored_jobs.versions(session, [wake_up.job_id for wake_up in wake_ups])
+        self.heard += [(wake_up, wake_up.job_id in stored) for wake_up in wake_ups]
 
 
 @pytest.fixture
 def publisher(app, database) -> Listening:
     publisher = Listening(database)
-    app.state.context = replace(app.state.context, publisher=publisher)
+    app.state.context.database.announce = publisher.publish
     return publisher
 
 

@@ -14,7 +14,7 @@ from heldout.lifecycle.job import JobRequest, JobStatus, StopReason
 from models.database import db_now
 from models.ids import new_id
 from models.store import claims, events
-from models.store.claims import Checkpoint, HeldAttempt
+from models.store.claims import Capacity, Checkpoint, HeldAttempt
 from models.tables import WebhookRow
 from models.wake import WakeUp
 from tests.models.work import ALICE, CPU, ENGINE, Work, claim_until_empty, result, spec
@@ -45,10 +45,10 @@ def test_a_claim_hands_over_all_that_a_worker_needs_to_begin(work):
     job_id = work.submit(priority=3, training={"epochs": 4, "seed": 9})
     claimed = work.claim("host:1")
     assert claimed.held == HeldAttempt(job_id, 1)
-    assert (claimed.name, claimed.epochs, claimed.device, claimed.gpus) == ("a job", 4, "auto", 0)
+    assert (claimed.name, claimed.kind, claimed.needs.device, claimed.needs.gpus) == ("a job", "train", "auto", 0)
     assert claimed.spec == spec(priority=3, training={"epochs": 4, "seed": 9})
-    assert claimed.dataset_sha256 == work.dataset.sha256
-    assert (claimed.failures, claimed.runtime_s, claimed.checkpoints) == (0, 0.0, ())
+    assert claimed.dataset.sha256 == work.dataset.sha256
+    assert (claimed.runtime_s, claimed.begins.checkpoints) == (0.0, ())
 
 
 def test_a_claim_starts_the_job_and_says_so(work):
@@ -109,8 +109,8 @@ def test_a_job_for_several_gpus_waits_for_a_worker_with_as_many_free(work):
     assert work.claim() is None, "without a device it is one for GPUs all the same"
     assert work.claim(devices=everything, gpus=2).held.job_id == one, "and hides none behind it"
     with work.database.read() as session:
-        assert not claims.claimable(session, everything, 2)
-        assert claims.claimable(session, everything, 3)
+        assert not claims.claimable(session, Capacity(everything, 2))
+        assert claims.claimable(session, Capacity(everything, 3))
     assert work.claim(devices=everything, gpus=2) is None
     assert work.claim(devices=everything, gpus=3).held.job_id == several
 
@@ -132,7 +132,7 @@ def test_where_a_job_has_begun_it_goes_on(work, device):
 def test_whether_a_job_could_be_claimed_is_known_without_claiming(work):
     def claimable() -> bool:
         with work.database.read() as session:
-            return claims.claimable(session, CPU)
+            return claims.claimable(session, Capacity(CPU))
 
     assert not claimable()
     job_id = work.submit(resources={"device": "gpu"})
@@ -393,8 +393,8 @@ def test_the_last_two_checkpoints_are_kept_and_older_keys_given_back(work):
     assert work.checkpoint(held, 2) == [first]
     work.release(held)
     claimed = work.claim()
-    assert [(one.epoch, one.step) for one in claimed.checkpoints] == [(2, 0), (1, 40)]
-    assert first not in {one.key for one in claimed.checkpoints}
+    assert [(one.epoch, one.step) for one in claimed.begins.checkpoints] == [(2, 0), (1, 40)]
+    assert first not in {one.key for one in claimed.begins.checkpoints}
 
 
 def test_a_checkpoint_that_is_written_again_stays_one(work):
@@ -416,7 +416,7 @@ def test_a_new_attempts_checkpoints_come_before_those_that_it_could_not_use(work
     work.set(second.job_id, lease_expires_at=db_now(-1))
     with work.database.write() as session:
         claims.recover_expired_leases(session)
-    assert [(one.epoch, one.key.split("/")[2]) for one in work.claim().checkpoints] == [(1, "2")]
+    assert [(one.epoch, one.key.split("/")[2]) for one in work.claim().begins.checkpoints] == [(1, "2")]
 
 
 def test_checkpoints_up_to_the_start_of_an_attempt_are_kept(work):
@@ -427,7 +427,7 @@ def test_checkpoints_up_to_the_start_of_an_attempt_are_kept(work):
     second = work.claimed_again(first)
     work.begin(second, start_epoch=4)
     work.release(second)
-    assert [one.epoch for one in work.claim().checkpoints] == [4]
+    assert [one.epoch for one in work.claim().begins.checkpoints] == [4]
 
 
 def test_an_ended_jobs_checkpoints_are_forgotten_but_the_last_and_a_running_ones_kept(work):

@@ -270,7 +270,7 @@ def test_a_running_job_is_paused_by_its_worker_and_goes_on_as_a_new_attempt(work
     work.resume(held.job_id)
     again = work.claim()
     assert again.held.attempt == 2
-    assert [one.epoch for one in again.checkpoints] == [2]
+    assert [one.epoch for one in again.begins.checkpoints] == [2]
 
 
 @pytest.mark.parametrize("end", ["failure", "release", "loss"])

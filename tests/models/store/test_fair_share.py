@@ -14,9 +14,9 @@ from heldout.errors import OwnerSuspended, QuotaExceeded
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.work.kinds import JobKind
 from models.database import Database, Session, db_now
-from models.ids import new_id
 from models.store import accounts, claims, new_jobs, owners, quotas, transitions, usage
-from models.store.claims import Claimed
+from models.store.claims import Capacity, Claimed
+from models.store.new_jobs import NewJob
 from models.tables import AttemptRow, JobRow
 from models.tables_owners import OwnerRow
 from models.usage import Used
@@ -133,7 +133,7 @@ def test_what_is_rolled_back_is_not_charged(work):
 
     def claim_and_break() -> None:
         with work.database.write() as session:
-            assert claims.claim(session, "worker", CPU, 60) is not None
+            assert claims.claim(session, "worker", Capacity(CPU), 60) is not None
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -164,9 +164,9 @@ def test_no_job_of_a_suspended_owner_begins_and_nothing_new_is_accepted(work):
         owners.suspend(session, ALICE)
     assert work.claim() is None
     with work.database.read() as session:
-        assert not claims.claimable(session, CPU), "no worker asks in vain for the right to write"
+        assert not claims.claimable(session, Capacity(CPU)), "no worker asks in vain for the right to write"
     with pytest.raises(OwnerSuspended), work.database.write() as session:
-        quotas.require_room(session, ALICE, {})
+        quotas.require_room(session, ALICE)
     work.succeed(held)  # what runs goes on
     with work.database.write() as session:
         assert owners.resume(session, ALICE)
@@ -201,7 +201,7 @@ def test_an_owner_whose_slot_seconds_are_used_up_is_held_until_the_next_day(work
     work.submit()
     limited(work, slot_seconds=45)
     with pytest.raises(QuotaExceeded) as refused, work.database.write() as session:
-        quotas.require_room(session, ALICE, {}, Quota.SLOT_SECONDS)
+        quotas.require_room(session, ALICE, Quota.SLOT_SECONDS)
     assert "allowed 45" in refused.value.detail
     assert 0 < int(refused.value.headers["Retry-After"]) <= 86_400
     assert work.claim() is None
@@ -213,10 +213,12 @@ def test_an_owner_whose_slot_seconds_are_used_up_is_held_until_the_next_day(work
 
 
 def test_submissions_at_once_queue_no_more_jobs_than_an_owner_may_have(work):
+    work.database.bounds = {Quota.QUEUED_JOBS: 3}
+
     def submit(_: int) -> bool:
         try:
             with work.database.write() as session:
-                quotas.require_room(session, ALICE, {Quota.QUEUED_JOBS: 3}, Quota.QUEUED_JOBS)
+                quotas.require_room(session, ALICE, Quota.QUEUED_JOBS)
                 add_job(session, work)
         except QuotaExceeded:
             return False
@@ -227,17 +229,7 @@ def test_submissions_at_once_queue_no_more_jobs_than_an_owner_may_have(work):
 
 
 def add_job(session: Session, work: Work) -> None:
-    new_jobs.add(
-        session,
-        job_id=new_id("job"),
-        kind=JobKind.TRAIN,
-        owner=ALICE,
-        name="a job",
-        spec=spec(),
-        dataset_id=work.dataset.id,
-        priority=0,
-        device="auto",
-    )
+    new_jobs.add(session, NewJob(spec=spec(), owner=ALICE, name="a job", dataset_id=work.dataset.id))
 
 
 def attempts(database: Database) -> int:
@@ -258,7 +250,7 @@ def run_all(url: str, worker: str) -> None:
     database = Database(url)
     while True:
         with database.write() as session:
-            claimed = claims.claim(session, worker, CPU, 60)
+            claimed = claims.claim(session, worker, Capacity(CPU), 60)
         if claimed is None:
             break
         while not has_jobs(database, BOB):

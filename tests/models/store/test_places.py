@@ -19,8 +19,9 @@ def quota(request: pytest.FixtureRequest) -> Quota:
 
 
 def take(database: Database, quota: Quota, owner: str = ALICE) -> Place:
+    database.bounds = ONE
     with database.write() as session:
-        return places.take(session, quota, owner, ONE)
+        return places.take(session, quota, owner)
 
 
 def used(database: Database, quota: Quota, owner: str = ALICE) -> float:

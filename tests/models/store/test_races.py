@@ -12,6 +12,7 @@ from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.spec.dataset import DatasetSpec
 from models.database import db_now
 from models.store import claims, discards, events, ingests, jobs, uploads
+from models.store.claims import Capacity
 from models.store.ingests import IngestedContent
 from tests.models.racing import Other
 from tests.models.work import ALICE, Work, result
@@ -51,7 +52,7 @@ def test_a_success_that_comes_while_a_cancel_is_written_becomes_a_cancel(work: W
 def test_a_cancel_that_comes_while_a_job_is_claimed_reaches_the_worker(work: Work, other):
     job_id = work.submit()
     with work.database.write() as session:
-        claimed = claims.claim(session, "worker", ("auto",), 60)
+        claimed = claims.claim(session, "worker", Capacity(("auto",)), 60)
         cancel = other.submit(work.cancel, job_id)
     assert cancel.result().request == "cancel"
     assert work.stop_as_requested(claimed.held) is JobStatus.CANCELLED

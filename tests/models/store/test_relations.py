@@ -91,7 +91,7 @@ def test_the_job_knows_the_group_rule_of_the_upload(work):
     ruled = stored_before(work, ALICE, spec={"name": "pets", "group_by": "(p1)"})
     assert work.claim_beside_slots() is None
     queue(work, ruled)
-    assert work.claim_beside_slots().spec == RelateSpec(group_by="(p1)", max_runtime_s=relations.MAX_RUNTIME_S)
+    assert work.claim_beside_slots().spec == RelateSpec(group_by="(p1)")
 
 
 def test_nobody_owns_the_job_and_no_stream_tells_of_it(work):

@@ -9,7 +9,7 @@ from sqlalchemy import update
 from heldout.lifecycle.job import JobStatus
 from heldout.work.kinds import SPEC_VERSION
 from models.store import claims
-from models.store.claims import Claimed, claiming, search
+from models.store.claims import Capacity, Claimed, claiming, search
 from models.tables import JobRow
 from tests.models.work import CPU, Work
 
@@ -35,7 +35,7 @@ def submitted_by_the_next_release(work: Work) -> str:
 
 def claimed(work: Work) -> Claimed | None:
     with work.database.read() as session:
-        is_there = claims.claimable(session, CPU)
+        is_there = claims.claimable(session, Capacity(CPU))
     found = work.claim()
     assert is_there == (found is not None)
     return found

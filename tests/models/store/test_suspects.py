@@ -4,10 +4,10 @@ import pytest
 
 from heldout.errors import LeaseLost
 from heldout.lifecycle.job import JobRequest
-from heldout.work.kinds import SuspectSpec
+from heldout.work.kinds import KINDS, JobKind, SuspectSpec
 from models.database import db_now
 from models.store import claims, discards, jobs, suspects
-from models.store.claims import HeldAttempt
+from models.store.claims import Capacity, HeldAttempt
 from models.store.relations import NOBODY
 from models.tables import DatasetRow
 from tests.models.work import ALICE, BOB, Work
@@ -44,7 +44,7 @@ def test_a_dataset_is_searched_once_for_whoever_asks_first(work):
     job = work.row(job_id)
     assert (job.kind, job.owner, job.name, job.device) == ("suspect", BOB, "dots@1", "cpu")
     assert status(work) == "queued"
-    assert work.claim().spec == SuspectSpec(max_runtime_s=suspects.MAX_RUNTIME_S)
+    assert work.claim().spec == SuspectSpec()
 
 
 def test_a_new_version_is_searched_unasked_once_and_whoever_asks_later_gets_no_second_search(work):
@@ -59,7 +59,7 @@ def test_a_new_version_is_searched_unasked_once_and_whoever_asks_later_gets_no_s
     with work.database.write() as session:
         session.get_one(DatasetRow, work.dataset.id).same_as = None
     job = work.row(unasked())
-    assert (job.owner, job.priority) == (NOBODY, suspects.PRIORITY)
+    assert (job.owner, job.priority) == (NOBODY, KINDS[JobKind.SUSPECT].priority)
     assert unasked() is None
     assert queue(work) is None
 
@@ -127,4 +127,4 @@ def test_a_dataset_that_is_deleted_ends_its_search(work):
     assert status(work) == "failed"
     with work.database.read() as session:
         assert not discards.is_still_needed(session, work.dataset.id)
-        assert not claims.claimable(session, ("cpu",))
+        assert not claims.claimable(session, Capacity(("cpu",)))

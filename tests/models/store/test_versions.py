@@ -23,7 +23,8 @@ def work(database) -> Work:
 
 def derive(work: Work, reference: str, spec: VersionSpec = DROP, owner: str = ALICE) -> tuple[DatasetRow, JobRow]:
     with work.database.write() as session:
-        return versions.derive(session, owner, reference, spec, max_runtime_s=60)
+        row = versions.derive(session, owner, reference, spec, max_runtime_s=60)
+        return row, session.scalars(select(JobRow).where(JobRow.dataset_id == row.id)).one()
 
 
 def own(work: Work, name: str = "pets", **columns: object) -> DatasetRow:
@@ -47,7 +48,7 @@ def test_a_derived_version_is_the_next_of_its_name_and_waits_for_a_worker_at_onc
     with work.database.read() as session:
         assert session.get_one(DatasetRow, row.id).changes == {"drop_copies": True}
     claimed = work.claim()
-    assert (claimed.held.job_id, claimed.dataset_id) == (job.id, row.id)
+    assert (claimed.held.job_id, claimed.dataset.id) == (job.id, row.id)
     assert isinstance(claimed.spec, DeriveSpec)
     assert (claimed.spec.base, claimed.spec.base_name) == (base.id, "pets@1")
     assert claimed.spec.changes == VersionChanges(drop_copies=True)

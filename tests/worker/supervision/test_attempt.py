@@ -183,7 +183,7 @@ def test_a_training_gets_the_relations_of_its_dataset_and_leaves_what_its_gap_is
     some = Tally(count=2, correct=1, loss=0.5, loss_variance=0.0)
     gap = StoredGap(kept_epoch=1, epochs=1, train=some, validation=some, test=some).to_bytes()
     save_relations(relations, tmp_path / "relations.npz")
-    blobs.put(relations_key(claimed.dataset_id), tmp_path / "relations.npz")
+    blobs.put(relations_key(claimed.dataset.id), tmp_path / "relations.npz")
 
     def script(assignment: Assignment) -> list[FromTraining]:
         given = load_relations(Path(assignment.relations))
@@ -255,7 +255,7 @@ def test_relations_that_cannot_be_fetched_are_done_without(work: Work, blobs: Bl
         return whole(assignment, 1)
 
     # A folder where the file should be is no blob, and reading it is refused.
-    (tmp_path / "blobs" / relations_key(claimed.dataset_id)).mkdir(parents=True)
+    (tmp_path / "blobs" / relations_key(claimed.dataset.id)).mkdir(parents=True)
     run(claimed, script)
     assert assigned == [None]
 

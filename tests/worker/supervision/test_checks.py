@@ -8,9 +8,9 @@ from pydantic import SecretStr
 from heldout.service.settings import Settings
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import IngestSpec, JobKind
-from models.ids import new_id
 from models.migrations import upgrade
 from models.store import new_jobs, suspects
+from models.store.new_jobs import NewJob
 from models.tables import JobRow
 from tests.models.work import ALICE, Work
 from worker.supervision.worker import Worker
@@ -28,17 +28,8 @@ def worker(tmp_path) -> Iterator[Worker]:
 
 def add_check(work: Work) -> None:
     with work.database.write() as session:
-        new_jobs.add(
-            session,
-            job_id=new_id("job"),
-            kind=JobKind.INGEST,
-            owner=ALICE,
-            name="pets@1",
-            spec=IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/x", max_runtime_s=60),
-            dataset_id=work.dataset.id,
-            priority=1000,
-            device="cpu",
-        )
+        check = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/x", max_runtime_s=60)
+        new_jobs.add(session, NewJob(spec=check, owner=ALICE, name="pets@1", dataset_id=work.dataset.id))
 
 
 def test_checks_take_half_of_the_slots_and_the_next_one_begins_when_one_of_them_ends(worker):

@@ -64,7 +64,7 @@ class Bench:
 
     def derive(self, **changes: Any) -> DatasetRow:
         with self.work.database.write() as session:
-            return versions.derive(session, ALICE, "pets@1", VersionSpec(**changes), max_runtime_s=600)[0]
+            return versions.derive(session, ALICE, "pets@1", VersionSpec(**changes), max_runtime_s=600)
 
     def dataset(self, dataset_id: str) -> DatasetRow:
         with self.work.database.read() as session:
@@ -172,8 +172,8 @@ def test_a_base_whose_files_are_lost_is_said(bench: Bench) -> None:
 
 
 def test_a_version_for_which_its_owner_has_no_bytes_left_is_rejected(bench: Bench) -> None:
-    bench.settings = Settings(home=bench.settings.home, quota_stored_bytes=1000)
     made = bench.derive(exclude=["3.png"])
+    bench.work.database.bounds = {Quota.STORED_BYTES: 1000}
     assert bench.run() == "failed"
     row = bench.dataset(made.id)
     assert (row.status, row.error["code"]) == (DatasetStatus.REJECTED, "quota_exceeded")

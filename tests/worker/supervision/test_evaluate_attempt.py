@@ -18,11 +18,13 @@ from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleFiguresView, EnsembleView
+from heldout.work.kinds import EvaluateSpec
 from models.blobs import Blobs
 from models.database import Database
-from models.store import claims, datasets, evaluation_jobs
+from models.store import claims, datasets, new_jobs
 from models.store.artifacts import Artifact
 from models.store.claims import Result
+from models.store.new_jobs import NewJob
 from models.tables import JobRow, LabelReadRow, StudyRow
 from tests.models.work import ALICE, Work, final_of
 from worker.machine.cores import Cores
@@ -89,15 +91,9 @@ class Bench:
     def queue(self, **jobs: list[str]) -> str:
         asked = {**self.jobs, **jobs}
         with self.work.database.write() as session:
-            return evaluation_jobs.queue(
-                session,
-                owner=ALICE,
-                study_id=self.study_id,
-                dataset_id=self.work.dataset.id,
-                name="test",
-                priority=0,
-                **asked,
-            ).id
+            spec = EvaluateSpec(base=tuple(asked["base"]), winner=tuple(asked["winner"]))
+            about = {"owner": ALICE, "name": "test", "dataset_id": self.work.dataset.id, "study_id": self.study_id}
+            return new_jobs.add_evaluation(session, NewJob(spec=spec, **about)).id
 
     def run(self) -> JobRow:
         """One attempt at the job that waits, to its end."""

@@ -24,11 +24,13 @@ from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.service.settings import Settings
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat, ExportStatus
+from heldout.work.kinds import EvaluateSpec
 from models.blobs import Blobs
 from models.database import Database
 from models.ids import new_id
-from models.store import claims, datasets, evaluation_jobs, exports, jobs
+from models.store import claims, datasets, exports, jobs, new_jobs
 from models.store.claims import Result
+from models.store.new_jobs import NewJob
 from models.stored_files import store_artifact
 from models.tables import ExportRow, JobRow, StudyRow
 from tests.analysis.reports.made_studies import cure
@@ -119,16 +121,9 @@ class Bench:
         """The job that has measured a study's ensemble of these trainings."""
         self.study_id = self.work.ended_study()
         with self.work.database.write() as session:
-            job = evaluation_jobs.queue(
-                session,
-                owner=ALICE,
-                study_id=self.study_id,
-                dataset_id=self.work.dataset.id,
-                name="test",
-                priority=0,
-                base=members,
-                winner=members,
-            )
+            spec = EvaluateSpec(base=tuple(members), winner=tuple(members))
+            about = {"owner": ALICE, "name": "test", "dataset_id": self.work.dataset.id, "study_id": self.study_id}
+            job = new_jobs.add_evaluation(session, NewJob(spec=spec, **about))
         held = self.work.claim().held
         shown = cure().model_dump(mode="json")
         with self.work.database.write() as session:

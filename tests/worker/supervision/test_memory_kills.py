@@ -63,12 +63,13 @@ def queued(work: Work, blobs: Blobs, tmp_path: Path) -> Callable[[str], str]:
         with work.database.write() as session:
             stored = asdict(digest_of(tmp_path / "model"))
             del stored["blocks"]
-            model, job = models.add(session, ALICE, MODEL, "mine", key=KEY, **stored, max_runtime_s=60)
+            model = models.add(session, ALICE, MODEL, "mine", key=KEY, **stored)
         if work_on_it == "measure":
             with work.database.write() as session:
                 models.mark_ready(session, work.claim().held, MODEL, FACTS)
-                job = model_evaluations.queue(session, ALICE, model, FACTS, work.dataset)
-        job_id = job.id
+                job_id = model_evaluations.queue(session, ALICE, model, FACTS, work.dataset).id
+        else:
+            job_id = model.check_job
         if work_on_it == "relate":
             with work.database.write() as session:
                 session.execute(update(DatasetRow).values(relations_status=None))

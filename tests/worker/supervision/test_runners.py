@@ -68,7 +68,7 @@ def ran(monkeypatch) -> list[tuple[str, object, object]]:
 
 
 def run(asked: object) -> None:
-    claimed = Claimed(HeldAttempt("job_1", 1), "a job", asked, "cpu", 0, "ds_1", "0" * 64, 1, 0, 0.0, 0.0, ())
+    claimed = Claimed(HeldAttempt("job_1", 1), "a job", asked)
     parts = {"settings": None, "scratch": None, "memory": None, "gpus": (), "cores": None}
     runners.run_claimed(claimed, "lease", **parts, core_count=2, has_bfloat16=False)
 

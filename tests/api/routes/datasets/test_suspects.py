@@ -12,6 +12,7 @@ from heldout.stored.suspects import (
     suspects_key,
 )
 from models.store import claims, suspects
+from models.store.claims import Capacity
 from models.views.suspects import label_check_view
 from tests.api.routes.datasets.test_ledger import counts, ledger_of
 from tests.api.support import assert_problem, sqlite_only, submitted, with_field
@@ -74,7 +75,7 @@ def test_the_first_request_starts_a_search_and_later_ones_wait_for_it(client, wo
     assert client.get("/v1/jobs").json()["data"] == []
     assert client.get(f"/v1/jobs/{held.job_id}").status_code == 404
     with worker.database.write() as session:
-        assert not claims.claimable(session, ("cpu",))  # nobody has queued a second one
+        assert not claims.claimable(session, Capacity(("cpu",)))  # nobody has queued a second one
 
 
 def test_what_was_found_is_read_page_by_page_and_counted_as_a_look_at_labels(client, worker):

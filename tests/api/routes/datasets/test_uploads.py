@@ -13,7 +13,7 @@ from models.blobs import Blobs
 from models.database import db_now
 from models.reconcile import discard_files
 from models.store import claims, ingests, uploads
-from models.store.claims import HeldAttempt
+from models.store.claims import Capacity, HeldAttempt
 from models.store.ingests import IngestedContent
 from models.tables import DatasetRow
 from tests.api.support import assert_problem, sqlite_only, submitted
@@ -58,7 +58,7 @@ def stored(blobs: Blobs) -> set[str]:
 
 def claimed(database) -> claims.Claimed:
     with database.write() as session:
-        found = claims.claim(session, "worker", ["auto", "cpu"], 60)
+        found = claims.claim(session, "worker", Capacity(["auto", "cpu"]), 60)
     assert found is not None
     return found
 
@@ -67,14 +67,14 @@ def made_ready(database, blobs: Blobs, sha256: str = "a" * 64) -> HeldAttempt:
     """What a worker's check does once it has the report."""
     check = claimed(database)
     with database.write() as session:
-        ingests.reserve_content(session, check.held, check.dataset_id, sha256)
+        ingests.reserve_content(session, check.held, check.dataset.id, sha256)
     blobs.put(f"datasets/{sha256}/images.npy", b"pixels")
-    blobs.put(f"datasets/{check.dataset_id}/audit.json", b"{}")
-    blobs.put(relations_key(check.dataset_id), b"copies and groups")
+    blobs.put(f"datasets/{check.dataset.id}/audit.json", b"{}")
+    blobs.put(relations_key(check.dataset.id), b"copies and groups")
     splits = {name: {"count": 2, "per_class": [1, 1]} for name in ("train", "validation", "test")}
     taken = IngestedContent(sha256, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), splits)
     with database.write() as session:
-        assert ingests.mark_ready(session, check.held, check.dataset_id, taken) == "succeeded"
+        assert ingests.mark_ready(session, check.held, check.dataset.id, taken) == "succeeded"
     return check.held
 
 
@@ -385,7 +385,7 @@ def test_deleting_what_is_being_checked_calls_the_check_off(client, blobs, datab
     for one in (waiting, running):
         assert client.delete(f"/v1/datasets/{one['id']}").status_code == 204
     with database.write() as session:
-        assert claims.claimable(session, ["auto"]) is False
+        assert claims.claimable(session, Capacity(["auto"])) is False
         assert claims.stop_as_requested(session, held) == "cancelled"
     discard_files(database, blobs)
     assert stored(blobs) == set()

@@ -8,6 +8,7 @@ from heldout.mending.look_alikes import make_finding
 from heldout.stored.audit import AuditExample, AuditFinding, SplitCounts, StoredAudit, audit_key
 from models.blobs import Blobs
 from models.store import claims, differences, ingests
+from models.store.claims import Capacity
 from models.store.ingests import IngestedContent
 from tests.api.support import assert_problem, sqlite_only
 
@@ -26,7 +27,7 @@ def pets(client, database, settings) -> dict:
     client.put(f"/v1/datasets/{dataset['id']}/content", content=b"not looked at")
     splits = {name: {"count": 4, "per_class": [2, 2], "sha256": "1" * 64} for name in ("train", "validation", "test")}
     with database.write() as session:
-        claimed = claims.claim(session, "worker", ["cpu"], 60)
+        claimed = claims.claim(session, "worker", Capacity(["cpu"]), 60)
         ingests.reserve_content(session, claimed.held, dataset["id"], "a" * 64)
         content = IngestedContent("a" * 64, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), splits)
         ingests.mark_ready(session, claimed.held, dataset["id"], content)

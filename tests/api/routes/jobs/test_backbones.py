@@ -7,6 +7,7 @@ import pytest
 from heldout.lifecycle.model import ModelFormat
 from heldout.spec.model_facts import FeatureMapFacts, MapLayer, ModelFacts
 from models.store import claims
+from models.store.claims import Capacity
 from tests.api.routes.models.test_models_served import FILE, ready
 from tests.api.support import assert_problem, sqlite_only, submitted, with_field
 
@@ -55,14 +56,15 @@ def test_a_job_has_a_copy_of_its_backbone_and_is_done_again_without_the_model(cl
     assert job["trainable_parameters"] == 70
     assert client.delete(f"/v1/models/{model}").status_code == 204
     with worker.database.write() as session:
-        claimed = claims.claim(session, "worker", ["cpu", "auto"], 60)
-    assert (claimed.backbone.pixels, worker.blobs.read(claimed.backbone.key)) == ("bytes", FILE)
+        claimed = claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60)
+    assert (claimed.begins.backbone.pixels, worker.blobs.read(claimed.begins.backbone.key)) == ("bytes", FILE)
     worker.fail(claimed.held)
     again = client.post(f"/v1/jobs/{job['id']}/retry", json={"patch": {"network": {"backbone": {"trainable": True}}}})
     assert (again.status_code, again.json()["trainable_parameters"]) == (201, 244), again.text
     assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
     with worker.database.write() as session:
-        assert worker.blobs.read(claims.claim(session, "worker", ["cpu", "auto"], 60).backbone.key) == FILE
+        claimed = claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60)
+    assert worker.blobs.read(claimed.begins.backbone.key) == FILE
     assert_problem(client.post("/v1/jobs", json=body), 422, "model_not_found", "/network/backbone/model")
 
 
@@ -83,10 +85,10 @@ def test_a_job_for_more_epochs_has_the_state_and_the_backbone_of_the_one_before(
     assert (again.status_code, again.json()["progress"]["epoch"]) == (201, 1), again.text
     assert client.delete(f"/v1/jobs/{before}").status_code == 204
     with worker.database.write() as session:
-        claimed = claims.claim(session, "worker", ["cpu", "auto"], 60)
+        claimed = claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60)
     assert claimed.spec.network.backbone.trainable
-    assert worker.blobs.read(claimed.backbone.key) == FILE
-    assert [worker.blobs.read(one.key) for one in claimed.checkpoints] == [b"state"]
+    assert worker.blobs.read(claimed.begins.backbone.key) == FILE
+    assert [worker.blobs.read(one.key) for one in claimed.begins.checkpoints] == [b"state"]
 
 
 def test_every_training_of_a_study_has_the_backbone(client, worker, spec):
@@ -98,9 +100,9 @@ def test_every_training_of_a_study_has_the_backbone(client, worker, spec):
     assert (study.status_code, study.json()["splits"]) == (201, "fixed"), study.text
     assert client.delete(f"/v1/models/{model}").status_code == 204
     with worker.database.write() as session:
-        found = [claims.claim(session, "worker", ["cpu", "auto"], 60) for _ in range(4)]
+        found = [claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60) for _ in range(4)]
     assert sorted(one.spec.network.backbone.trainable for one in found) == [False, False, True, True]
-    assert [worker.blobs.read(one.backbone.key) for one in found] == [FILE] * 4
+    assert [worker.blobs.read(one.begins.backbone.key) for one in found] == [FILE] * 4
     only = client.post("/v1/studies?dry_run=true", json=asked | {"remedies": ["larger_network", "dropout"]})
     assert_problem(only, 422, "invalid_spec")
 

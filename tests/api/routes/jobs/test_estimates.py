@@ -9,6 +9,7 @@ from analysis.scheduling.cost import Speed
 from analysis.scheduling.queueing import ASSUMED_AROUND_EPOCHS_S as AROUND_S
 from heldout.access.quotas import Quota
 from models.store import calibrations, claims, owners
+from models.store.claims import Capacity
 from tests.api.support import submitted, with_field
 
 # Half a second for each of the 113 steps of an epoch, and nothing else.
@@ -78,7 +79,7 @@ def test_the_queue_knows_of_quotas(client, worker, spec):
     assert start() is None
     limit(running_jobs="default", slot_seconds=0)
     with worker.database.write() as session:
-        assert claims.claim(session, "worker", ["cpu", "auto"], 60) is None  # by which the owner is held
+        assert claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60) is None  # by which the owner is held
     midnight = (datetime.now(UTC) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     assert start() == pytest.approx((midnight - datetime.now(UTC)).total_seconds(), abs=5)
 

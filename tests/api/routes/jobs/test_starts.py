@@ -9,6 +9,7 @@ from analysis.arrays.relations import Relations, relations_key, save_relations
 from heldout.lifecycle.dataset import RelationsStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.store import artifacts, claims
+from models.store.claims import Capacity
 from models.tables import DatasetRow
 from tests.api.support import assert_problem, sqlite_only, submitted, with_field
 
@@ -171,9 +172,9 @@ def test_a_job_starts_from_a_copy_of_the_weights_and_says_which_layers_it_takes(
     job = submitted(client, body)["id"]
     assert client.delete(f"/v1/jobs/{source}").status_code == 204
     with worker.database.write() as session:
-        claimed = claims.claim(session, "worker", ["cpu", "auto"], 60)
-    assert claimed.initial.layers == tuple(layers(estimate))
-    assert worker.blobs.read(claimed.initial.key).startswith(b"keras")
+        claimed = claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60)
+    assert claimed.begins.initial.layers == tuple(layers(estimate))
+    assert worker.blobs.read(claimed.begins.initial.key).startswith(b"keras")
     started = client.get(f"/v1/jobs/{job}/events").json()["data"][-1]
     assert started["data"]["initial"] | {"model": None} == estimate["initial"]
     worker.fail(claimed.held)

@@ -7,9 +7,11 @@ from functools import partial
 import httpx2
 import pytest
 
+from heldout.work.kinds import EvaluateSpec
 from models import waiting_studies
 from models.secret_box import SecretBox
-from models.store import claims, evaluation_jobs, exports, studies, webhooks
+from models.store import claims, exports, new_jobs, studies, webhooks
+from models.store.new_jobs import NewJob
 from models.tables import StudyRow
 from tests.analysis.reports.made_studies import cure
 from tests.api.routes.exported import FILE, store
@@ -185,8 +187,9 @@ def test_the_ensemble_is_one_model_once_base_and_winner_have_met_test(client, st
     members = study["arms"][1]["jobs"]
     with worker.database.write() as session:
         row = session.get_one(StudyRow, study["id"])
-        given = {"owner": row.owner, "study_id": row.id, "dataset_id": row.dataset_id, "name": "test", "priority": 9}
-        evaluation = evaluation_jobs.queue(session, **given, base=members, winner=members)
+        spec = EvaluateSpec(base=tuple(members), winner=tuple(members))
+        about = {"owner": row.owner, "study_id": row.id, "dataset_id": row.dataset_id, "name": "test", "priority": 9}
+        evaluation = new_jobs.add_evaluation(session, NewJob(spec=spec, **about))
         studies.write(session, row.id, evaluation=evaluation.id)
     held = worker.claim()
     with worker.database.write() as session:
