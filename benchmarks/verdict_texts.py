@@ -15,8 +15,8 @@ from benchmarks.zoo.record import read_set
 from benchmarks.zoo.trainings import open_sets
 from heldout.diagnosis import Evaluation, History, diagnose
 from heldout.diagnosis.evaluation import SplitFigures
-from heldout.diagnosis.verdict_words import VERDICT_NAMES
 from heldout.stored.measurement import Preprocessing
+from heldout.words.labels import VERDICT_NAMES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/explanation/verdicts.md"
 COUNT = 80

@@ -24,12 +24,12 @@ from heldout.cli.screen import Table, prepare, say, say_prose, terminal_width
 from heldout.cli.shown_study import show_arms
 from heldout.client.client import ApiProblem, Client, NoService
 from heldout.client.locate import read_key_file, read_service_file
-from heldout.diagnosis.verdict_words import name_of
 from heldout.service.parent_process import launched
 from heldout.statistics.intervals import newcombe_interval
 from heldout.stored.final import FinalView, SplitResult
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
+from heldout.words.labels import name_of
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = ("overfit", "regularized", "augmented")

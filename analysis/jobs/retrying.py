@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 
 from heldout.errors import FieldError, InvalidSpec
 from heldout.lifecycle.job import StopReason
-from heldout.remedy_words import words_of
 from heldout.spec.job import MAX_NAME_CHARACTERS, CosineSchedule, JobSpec, SpecPart
+from heldout.words.labels import words_of
 
 
 class RetrySpec(SpecPart):

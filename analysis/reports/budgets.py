@@ -3,21 +3,16 @@
 from collections.abc import Callable, Sequence
 
 from analysis.reports.document import Block, Heading, Paragraph, Table
-from analysis.reports.figures import LOSS, OF_100_IMAGES, Unit, signed, signed_range
-from analysis.reports.figures import loss as loss_text
-from heldout.diagnosis.gap.term_words import TERM_MEANINGS, TERM_NAMES
-from heldout.remedy_words import words_of
 from heldout.studies.spec import BASE_ARM
 from heldout.views.diagnosis import TermView
 from heldout.views.study_report import ReportBudgetView, StudyReportView
-from heldout.words import counted, percent
+from heldout.words import LOSS, POINTS, Unit, counted, loss_text, percent, signed, signed_range
+from heldout.words.labels import TERMS, words_of
 
 _TITLE = "What is the gap from training to test made of?"
 _HOW_TO_READ = (
-    "The gap is how many more of 100 images are answered correctly among those that the network was trained on than "
-    "among test images. Each row is one part of it, and the parts add up to the whole gap. A part with plus widens the "
-    "gap; a part with minus narrows it. A part whose range holds 0 may be chance. What counts is the last row: a "
-    "network that is better on test images is better, also where its gap is wider."
+    "Each row is one part of the gap from training to test, and the parts add up to all of it. A part with plus widens "
+    "the gap; one with minus narrows it; one whose range holds 0 may be chance. What counts is the last row."
 )
 Bounds = tuple[float, float] | None
 
@@ -31,7 +26,7 @@ def budget_blocks(report: StudyReportView) -> list[Block]:
         return []
     of = " and ".join(_measured(one) for one in report.gaps)
     blocks: list[Block] = [Heading(_TITLE), Paragraph(f"Measured of {of}. {_HOW_TO_READ}", is_hint=True)]
-    blocks.append(_table("In right answers of 100 images", report.gaps, OF_100_IMAGES, _accuracy, with_meaning=True))
+    blocks.append(_table("In points of accuracy", report.gaps, POINTS, _accuracy, with_meaning=True))
     if any(one.whole.loss is not None for one in report.gaps):
         blocks.append(_table("In loss", report.gaps, LOSS, _loss, with_meaning=False))
     return blocks
@@ -64,11 +59,11 @@ def _table(
     with_meaning: bool,
 ) -> Table:
     """Training, then each part in the order from training to test, then test; a column pair for each network."""
-    codes = [code for code in TERM_NAMES if any(_says_something(_term(one, code)) for one in budgets)]
+    codes = [code for code in TERMS if any(_says_something(_term(one, code)) for one in budgets)]
     is_loss = unit is LOSS
     rows: list[tuple[str, ...]] = [_level_row("training images", budgets, "train", is_loss=is_loss, pad=with_meaning)]
     for code in codes:
-        row = [TERM_NAMES[code]]
+        row = [TERMS[code].name]
         for one in budgets:
             term = _term(one, code)
             value, bounds = (None, None) if term is None else figure(term)
@@ -91,7 +86,7 @@ def _meaning(code: str, budgets: Sequence[ReportBudgetView]) -> str:
     term = _term(first, code)
     if not others and first.job is not None and term is not None:
         return term.explanation
-    return next(meaning for known, meaning in TERM_MEANINGS.items() if known == code)
+    return TERMS[code].meaning
 
 
 def _says_something(term: TermView | None) -> bool:

@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from analysis.reports.changes import changes_of, patched
+from analysis.reports.changes import changes_of, idea_of, patched
 from analysis.reports.commands import commands_of
 from analysis.reports.curves import EpochFigures, curve_of
-from analysis.reports.effects import effect_of, explanation_of
-from analysis.reports.in_short import in_short_of
-from analysis.reports.remedies import idea_of
-from analysis.reports.sentences import answer_of, question_of, tested_of, winner_of
 from heldout.stored.final import GapsView, GapView
 from heldout.views.study import ArmFiguresView, ArmView, StudyView, TestFiguresView
-from heldout.views.study_report import ReportArmView, ReportBudgetView, StudyReportView
+from heldout.views.study_report import QuestionView, ReportArmView, ReportBudgetView, StudyReportView
+from heldout.words.studies import explain_arm
+from heldout.words.study_answers import answer_questions, ask, describe_study
 
 
 def report_of(
@@ -27,14 +25,14 @@ def report_of(
         epochs: of each job of the study, in order; jobs may be missing.
         gaps: of base and winner, where they are known. gaps_missing: why they cannot be read.
     """
-    winner = winner_of(study)
+    winner = study.winner
     winning_spec = None if winner is None else patched(study.spec, winner.patch)
     return StudyReportView(
         object="study_report",
         study=study,
-        question=question_of(study),
-        answer=answer_of(study),
-        in_short=in_short_of(study),
+        question=ask(study),
+        answer=describe_study(study)[0],
+        in_short=[QuestionView(question=asked, answer=told) for asked, told in answer_questions(study)],
         arms=[_arm_of(study, arm, epochs) for arm in study.arms],
         gaps=list(gaps),
         gaps_missing=gaps_missing,
@@ -49,8 +47,8 @@ def _arm_of(study: StudyView, arm: ArmView, epochs: Mapping[str, Sequence[EpochF
         name=arm.name,
         idea=None if is_base else idea_of(arm, study.spec),
         changes=changes_of(study.spec, arm.patch),
-        effect=effect_of(arm.difference),
-        explanation="The network as it is; every remedy is compared with it." if is_base else explanation_of(arm),
+        effect=None if arm.difference is None else arm.difference.effect,
+        explanation="The network as it is; every remedy is compared with it." if is_base else explain_arm(arm),
         gap=_gaps_of(study, arm),
         curve=curve_of(arm.jobs, epochs),
     )
@@ -60,7 +58,10 @@ def _gaps_of(study: StudyView, arm: ArmView) -> GapsView | None:
     """By the arm's means; to test where it was measured there."""
     if arm.train is None or arm.validation is None:
         return None
-    tested = tested_of(study, arm)
+    tested = None
+    if study.conclusion is not None and study.conclusion.test is not None:
+        test_figures = study.conclusion.test
+        tested = test_figures.base if arm is study.arms[0] else test_figures.winner if arm is study.winner else None
     test = None if tested is None else _gap(arm.train, tested)
     return GapsView(validation=_gap(arm.train, arm.validation), test=test)
 

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.reports.document import Block, Document, Facts, Heading, Listing, Paragraph, Table
-from analysis.reports.figures import LOSS, OF_100_IMAGES, signed, signed_range
-from analysis.reports.figures import loss as loss_text
-from heldout.diagnosis.gap.term_words import TERM_NAMES
 from heldout.stored.audit import StoredAudit
 from heldout.stored.final import FinalView, SplitResult
 from heldout.views.diagnosis import CalibrationView, DiagnosisView, GapBudgetView
 from heldout.views.job import JobView
-from heldout.words import counted, percent
+from heldout.words import LOSS, POINTS, counted, loss_text, percent, signed, signed_range
+from heldout.words.labels import TERMS
 
 _SHOWN_CLASSES = 20
 _SPEC_FILE = "spec.json"
@@ -164,18 +162,18 @@ def _gap_blocks(diagnosis: DiagnosisView) -> list[Block]:
 def _gap_table(gap: GapBudgetView) -> Table:
     rows = [
         (
-            TERM_NAMES[term.code],
-            signed(OF_100_IMAGES, term.accuracy, term.accuracy_interval),
-            signed_range(OF_100_IMAGES, term.accuracy, term.accuracy_interval),
+            TERMS[term.code].name,
+            signed(POINTS, term.accuracy, term.accuracy_interval),
+            signed_range(POINTS, term.accuracy, term.accuracy_interval),
             signed(LOSS, term.loss, term.loss_interval),
             signed_range(LOSS, term.loss, term.loss_interval),
         )
         for term in gap.terms
         if not term.is_nothing
     ]
-    whole = signed(OF_100_IMAGES, gap.train.accuracy - gap.test.accuracy)
+    whole = signed(POINTS, gap.train.accuracy - gap.test.accuracy)
     rows.append(("the whole gap", whole, "", "", ""))
-    headings = ("part", "of 100 images", "very likely between", "loss", "very likely between")
+    headings = ("part", "points", "very likely between", "loss", "very likely between")
     return Table("From training to test, part by part", headings, rows, (len(rows) - 1,), range(1, 5))
 
 

@@ -1,4 +1,4 @@
-"""What an arm changes in the base spec, field by field."""
+"""What an arm changes in the base spec, field by field, and whether that is a remedy of the catalogue."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,8 +6,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from heldout.errors import InvalidSpec
+from heldout.remedies.arms import JOINT, outcome_of
+from heldout.remedies.catalogue import REMEDIES
+from heldout.remedies.change import Base, NoChange
 from heldout.spec.job import JobSpec
 from heldout.spec.merge_patch import merged
+from heldout.views.study import ArmView
 
 
 def patched(base: JobSpec, patch: Mapping[str, Any]) -> JobSpec | None:
@@ -36,6 +41,31 @@ def changes_of(base: JobSpec, patch: Mapping[str, Any]) -> list[str]:
         if line not in lines:
             lines.append(line)
     return lines
+
+
+def _is_of_catalogue(arm: ArmView, spec: JobSpec) -> bool:
+    """Whether the arm is what this release means by its name; a client's own patch may bear the same one."""
+    if any(part not in REMEDIES for part in arm.name.split(JOINT)):
+        return False
+    try:
+        outcome = outcome_of(arm.name, Base(spec.model_dump(mode="json"), None))
+    except InvalidSpec:
+        return False
+    return not isinstance(outcome, NoChange) and arm.patch in (outcome.patch, *outcome.candidates)
+
+
+def as_ordered(arm: ArmView, spec: JobSpec) -> str | dict[str, Any]:
+    """The arm in the body that orders a study: by name where that gives the same, else with its patch."""
+    if JOINT in arm.name or _is_of_catalogue(arm, spec):
+        return arm.name
+    return {"name": arm.name, "patch": arm.patch}
+
+
+def idea_of(arm: ArmView, spec: JobSpec) -> str | None:
+    """Why the remedy may help, for someone who has never trained a network."""
+    if not _is_of_catalogue(arm, spec):
+        return None
+    return " ".join(REMEDIES[part].reason for part in arm.name.split(JOINT))
 
 
 def _differences(before: Any, after: Any, given: Any, path: str) -> Iterator[tuple[str, Any, Any]]:

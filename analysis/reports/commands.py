@@ -4,7 +4,7 @@ import json
 import shlex
 from typing import Any
 
-from analysis.reports.remedies import as_ordered
+from analysis.reports.changes import as_ordered
 from heldout.spec.job import JobSpec
 from heldout.studies.spec import BASE_ARM
 from heldout.views.base import as_json

@@ -1,104 +1,69 @@
 """What a report shows, block by block: the answer first, then what it rests on, then how to do it again."""
 
-from collections.abc import Sequence
-
 from analysis.reports.budgets import budget_blocks
 from analysis.reports.commands import WINNER_FILE, script_of
 from analysis.reports.comparisons import arms_in_order, comparison_blocks, gap_blocks, shown_name
 from analysis.reports.courses import course_blocks, size_blocks
 from analysis.reports.document import Block, Document, Facts, Heading, Listing, Paragraph, Table
-from analysis.reports.figures import LOSS, OF_100_IMAGES, duration, listed, signed, signed_range
-from analysis.reports.figures import loss as loss_text
-from analysis.reports.in_short import cost_of
-from analysis.reports.sentences import done_of_planned, tested_of, winner_of
-from heldout.remedy_words import named, words_of
-from heldout.stored.final import GapView
 from heldout.views.study import StudyView, TestFiguresView
 from heldout.views.study_report import StudyReportView
-from heldout.words import NONE, counted, percent
+from heldout.words import LOSS, NONE, POINTS, counted, duration, listed, loss_text, percent, signed, signed_range
+from heldout.words.labels import named, words_of
+from heldout.words.study_answers import say_cost, say_done
 
-WORDS = (
-    ("Unchanged network, base:", "the network as the study's spec has it. Every remedy is compared with it."),
+_TRAINING_WORDS = (
     ("Training images:", "the images that a network learns from."),
-    ("Validation images, unseen images:", "images that it does not learn from. Remedies are chosen by them."),
-    ("Test images:", "images that nothing is chosen by. They are kept for one last look."),
-    ("Remedy:", "a change of the spec that may make the network better on unseen images."),
+    ("Validation images:", "images that it does not learn from. Remedies are chosen by them."),
     (
         "Seed:",
-        "the number that the luck of a training follows from: its first weights, the order of images. The same remedy "
-        "is trained with several seeds, so that luck is not taken for an effect.",
-    ),
-    (
-        "Accuracy, points:",
-        "the share of right answers. A point is one more right answer of 100 images. Figures are rounded, so a "
-        "difference can be 0.1 away from that of the figures beside it.",
-    ),
-    (
-        "Loss:",
-        "how far answers are from being right and certain. It grows most with answers that are wrong and certain.",
-    ),
-    (
-        "Very likely:",
-        "in 95 of 100 cases. For the bars of all remedies: in 95 of 100 studies, all of them at once are right.",
-    ),
-    ("Ensemble:", "all networks of one remedy answer together: their probabilities are averaged."),
-)
-WORDS_OF_LEARNING_CURVES = (
-    ("Training images:", "the images that a network learns from."),
-    ("Validation images, unseen images:", "images that it does not learn from. Errors are counted on them."),
-    (
-        "Seed:",
-        "the number that the luck of a training follows from: its first weights, the order of images. Each number of "
-        "images is trained with several seeds, so that luck is not taken for an effect.",
+        "the number that the luck of a training follows from: its first weights, the order of images. Training with "
+        "several seeds keeps luck from being taken for an effect.",
     ),
     ("Very likely:", "in 95 of 100 cases; of a forecast, in 90 of 100."),
     ("Loss:", "how far answers are from being right and certain. Lower is better."),
+)
+_REMEDY_WORDS = (
+    ("Unchanged network, base:", "the network as the study's spec has it. Every remedy is compared with it."),
+    ("Test images:", "images that nothing is chosen by. They are kept for one last look."),
+    ("Remedy:", "a change of the spec that may make the network better on unseen images."),
+    ("Accuracy, points:", "the share of right answers. A point is 1% of all images. Figures are rounded."),
+    ("Ensemble:", "all networks of one remedy answer together: their probabilities are averaged."),
 )
 
 
 def document_of(report: StudyReportView) -> Document:
     """The same blocks for Markdown and for HTML."""
     study = report.study
-    explanation = None if study.conclusion is None else study.conclusion.explanation
-    details = (study.summary, report.answer if study.headline else "", explanation or "")
-    blocks: list[Block] = [Paragraph(text) for text in details if text]
-    blocks.append(Facts([(one.question, one.answer) for one in report.in_short]))
+    blocks: list[Block] = [Paragraph(study.summary)] if study.summary else []
+    blocks.append(Facts([(asked.question, asked.answer) for asked in report.in_short]))
     if study.kind == "learning_curve":
         blocks += size_blocks(study)
     else:
         blocks += comparison_blocks(report)
         blocks += _test_blocks(study)
         blocks += gap_blocks(report)
-        blocks += _way_blocks(report)
         blocks += budget_blocks(report)
         blocks += course_blocks(report)
         blocks += _change_blocks(report)
-    blocks += [*_cost_blocks(study), *_again_blocks(report), Heading("Words"), Facts(_words_for(study))]
+    words = (*_TRAINING_WORDS, *(_REMEDY_WORDS if study.kind == "remedies" else ()))
+    blocks += [*_cost_blocks(study), *_again_blocks(report), Heading("Words"), Facts(words)]
     return Document(
         title=f"Study {study.name}",
         question=report.question,
         notice=_notice_of(study),
         lead=study.headline or report.answer,
-        has_cure=winner_of(study) is not None,
+        has_cure=study.winner is not None,
         about=_about(study),
         blocks=blocks,
     )
 
 
-def _words_for(study: StudyView) -> Sequence[tuple[str, str]]:
-    return WORDS if study.kind == "remedies" else WORDS_OF_LEARNING_CURVES
-
-
 def _notice_of(study: StudyView) -> str | None:
     if study.status == "running":
-        return (
-            f"This study is still running: {done_of_planned(study)} are done. Figures below can change, and nothing is "
-            "decided."
-        )
-    if study.status == "cancelled":
-        return f"This study was cancelled after {done_of_planned(study)}. Figures below are what was known then."
-    if study.status == "failed":
-        return "This study has failed. Figures below are what was known then."
+        return f"This study is still running: {say_done(study)}. Figures below can change, and nothing is decided."
+    if study.status in ("failed", "cancelled"):
+        why = "" if study.error is None else f"{_plain(study.error.detail)} "
+        return f"{why}Figures below are what was known when it ended."
     return None
 
 
@@ -119,7 +84,7 @@ def _plain(name: str) -> str:
 
 def _test_blocks(study: StudyView) -> list[Block]:
     """Base and winner on test, and as ensembles."""
-    conclusion, winner = study.conclusion, winner_of(study)
+    conclusion, winner = study.conclusion, study.winner
     if conclusion is None or winner is None:
         return []
     blocks: list[Block] = []
@@ -132,8 +97,8 @@ def _test_blocks(study: StudyView) -> list[Block]:
             (
                 f"difference: {words_of(winner.name)} minus unchanged",
                 "",
-                signed(OF_100_IMAGES, difference.accuracy, difference.intervals.accuracy),
-                signed_range(OF_100_IMAGES, difference.accuracy, difference.intervals.accuracy),
+                signed(POINTS, difference.accuracy, difference.intervals.accuracy),
+                signed_range(POINTS, difference.accuracy, difference.intervals.accuracy),
                 signed(LOSS, difference.loss, difference.intervals.loss),
                 signed_range(LOSS, difference.loss, difference.intervals.loss),
             ),
@@ -141,8 +106,7 @@ def _test_blocks(study: StudyView) -> list[Block]:
         blocks += [
             Heading("Does it hold on test images?"),
             Paragraph(
-                "Nothing was chosen by these images. They were looked at once, after the choice. The difference is in "
-                "right answers of 100 images, and in loss.",
+                "Nothing was chosen by these images. They were looked at once, after the choice.",
                 is_hint=True,
             ),
             Table("On test images, means over the trainings", _RESULT_HEADINGS, rows, (1,), range(1, 6)),
@@ -181,25 +145,6 @@ def _test_row(name: str, figures: TestFiguresView) -> tuple[str, ...]:
         loss_text(figures.loss),
         NONE if losses is None else f"{loss_text(losses[0])} to {loss_text(losses[1])}",
     )
-
-
-def _way_blocks(report: StudyReportView) -> list[Block]:
-    """From training over validation to test, for base and winner."""
-    told = {arm.name: arm.gap for arm in report.arms}
-    rows: list[tuple[str, ...]] = []
-    for arm in (report.study.arms[0], *arms_in_order(report)):
-        tested, gaps = tested_of(report.study, arm), told[arm.name]
-        if tested is None or gaps is None or gaps.test is None or arm.train is None or arm.validation is None:
-            continue
-        levels = [percent(one.accuracy) for one in (arm.train, arm.validation, tested)]
-        rows.append((shown_name(report, arm), *levels, _points(gaps.validation), _points(gaps.test)))
-    headings = ("network", "training", "validation", "test", "gap to validation, points", "gap to test, points")
-    caption = "The whole way from training to test"
-    return [Table(caption, headings, rows, [1][: len(rows) - 1], range(1, 6))] if rows else []
-
-
-def _points(gap: GapView | None) -> str:
-    return NONE if gap is None or gap.accuracy is None else f"{100 * gap.accuracy:.1f}"
 
 
 def _change_blocks(report: StudyReportView) -> list[Block]:
@@ -249,7 +194,7 @@ def _cost_blocks(study: StudyView) -> list[Block]:
     )
     return [
         Heading("What did it cost, and how was it measured?"),
-        Paragraph(f"{cost_of(study)}{limited}"),
+        Paragraph(f"{say_cost(study)}{limited}"),
         Paragraph(folds if study.kind == "remedies" else _sizes_told(study)),
         Table(
             "Looks at labels",

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from analysis.reports.charts import Figure, curve_chart, epochs_axis, figures_axis, sizes_chart
 from analysis.reports.comparisons import arms_in_order, shown_name
 from analysis.reports.document import Block, Heading, Panel, Panels, Paragraph, Table
-from analysis.reports.figures import loss as loss_text
 from heldout.markup import Markup, joined
 from heldout.views.study import StudyView
 from heldout.views.study_report import EpochBandView, ReportArmView, StudyReportView
-from heldout.words import NONE, percent
+from heldout.words import NONE, loss_text, percent
 
 # Title, factor from figures to written numbers, and the figures of training and of validation.
 MEASURES: tuple[tuple[str, float, Figure, Figure], ...] = (

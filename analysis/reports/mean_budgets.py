@@ -6,13 +6,13 @@ from statistics import fmean, stdev
 from typing import get_args
 
 from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode, accuracy_of
-from heldout.diagnosis.gap.term_words import TERM_MEANINGS
 from heldout.statistics.intervals import wilson_interval
 from heldout.statistics.student_t import t_quantile
 from heldout.stored.final import SplitResult
 from heldout.stored.gap import Tally
 from heldout.views.diagnosis import GapBudgetView, TermView
 from heldout.views.study_report import ReportBudgetView
+from heldout.words.labels import TERMS
 
 # A term that a training does not have is 0 there, exactly.
 _ABSENT: tuple[float, Bounds | None] = (0.0, (0.0, 0.0))
@@ -46,7 +46,7 @@ def _mean_term(code: TermCode, gaps: Sequence[Gap]) -> TermView:
         loss_interval=loss_interval,
         how="measured",
         finding=None,
-        explanation=TERM_MEANINGS[code],
+        explanation=TERMS[code].meaning,
     )
 
 

@@ -3,9 +3,9 @@
 Their places are in percent of the cell's width, so that they fit a phone as well as paper.
 """
 
-from analysis.reports.effects import Side
 from heldout.markup import Markup, element, joined
 from heldout.pictures.scales import Scale, tick_texts
+from heldout.views.study import Side
 
 MIDDLE = "50%"
 EDGES = 0.0, 100.0

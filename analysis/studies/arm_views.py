@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from analysis.studies import wording
 from analysis.studies.figures import difference_view, train_figures, validation_figures
 from analysis.studies.progress import Progress
 from analysis.studies.state import Arm, Purpose, Run, RunKey, StudyState
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmStatus, ArmView
+from heldout.words.studies import FLATTERED
 
 
 def arm_views(
@@ -41,7 +41,7 @@ def arm_views(
 def _why(arm: Arm, progress: Progress) -> str | None:
     """Why it was dropped, and what is to be known of its figures."""
     said = [progress.why[arm.name]] if arm.name in progress.why else []
-    said += [wording.flattered()] if arm.chooses_alone and arm.name in progress.looks else []
+    said += [FLATTERED] if arm.chooses_alone and arm.name in progress.looks else []
     return " ".join(said) or None
 
 

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 from analysis.studies.comparing import Comparison, answers, losses, mean_of
 from analysis.studies.state import Scores
 from heldout.views.base import view_of
-from heldout.views.study import ArmFiguresView, DifferenceView, IntervalsView, TestFiguresView
+from heldout.views.study import (
+    ArmFiguresView,
+    ArmView,
+    DifferenceView,
+    GapClosedView,
+    IntervalsView,
+    StudyTestView,
+    TestFiguresView,
+)
+from heldout.words.studies import explain_gap_closed
 
 
 def validation_figures(runs: Sequence[Scores], folds: int | None) -> ArmFiguresView:
@@ -43,6 +52,19 @@ def difference_view(comparison: Comparison, error: float) -> DifferenceView:
 def test_figures(runs: Sequence[Scores]) -> TestFiguresView:
     """Means on the test split, over the trainings of an arm."""
     return view_of(TestFiguresView, validation_figures(runs, None), count=len(runs[0].images))
+
+
+def gap_closed(base: ArmView, winner: ArmView, test: StudyTestView | None) -> GapClosedView | None:
+    """From training to test where both were measured there, else to validation; None without figures."""
+    heldout = (base.validation, winner.validation) if test is None else (test.base, test.winner)
+    figures = [None if view is None else view.accuracy for view in (base.train, winner.train, *heldout)]
+    if None in figures:
+        return None
+    trained, trained_with, held, held_with = (float(figure) for figure in figures if figure is not None)
+    before, after = trained - held, trained_with - held_with
+    to = "validation" if test is None else "test"
+    explanation = explain_gap_closed(to, before, after, better=held_with - held, less=trained - trained_with)
+    return GapClosedView(to=to, base=before, winner=after, explanation=explanation)
 
 
 def _within_one(interval: tuple[float, float]) -> tuple[float, float]:

@@ -1,17 +1,19 @@
 """A learning curve: the same spec trained on more and more images, and what twice as many should bring. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from analysis.studies import curve_words
 from analysis.studies.figures import train_figures, validation_figures
 from analysis.studies.forecasting import MIN_SIZES, NoForecast, Size, forecast, intervals
 from analysis.studies.planning import curve_keys
+from analysis.studies.runs import MIN_OF_A_CLASS, MIN_RANGE
 from analysis.studies.state import NextSteps, Run, RunKey, Scores, StudyState
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, CurvePointView, ForecastView
+from heldout.words.curves import describe_forecast, describe_no_forecast, say_too_few_images
+from heldout.words.studies import say_failed
 
 # The forecast is for so many times the images of the largest size.
 FORECAST_TIMES = 2
@@ -23,7 +25,8 @@ def curve_steps(state: StudyState, runs: Sequence[Run]) -> NextSteps:
     A size with a training that has failed is left out.
     """
     if len(state.sizes) < MIN_SIZES:
-        return NextSteps("failed", error=("too_few_images", curve_words.too_few_images(state.train_images)))
+        detail = say_too_few_images(state.train_images, MIN_OF_A_CLASS, MIN_RANGE)
+        return NextSteps("failed", error=("too_few_images", detail))
     keys = {images: curve_keys(state, images) for images in state.sizes}
     wanted = sum(len(of_size) for of_size in keys.values())
     if state.max_jobs is not None and wanted > state.max_jobs:
@@ -38,7 +41,7 @@ def curve_steps(state: StudyState, runs: Sequence[Run]) -> NextSteps:
     if not is_over:
         return NextSteps("running", submit=missing, planned=wanted, arms=arms, sizes=sizes)
     if not measured:
-        detail = f"No size was trained with all seeds. {curve_words.failed(by_key.values())}"
+        detail = f"No size was trained with all seeds. {_say_failed(by_key.values())}"
         return NextSteps("failed", arms=arms, error=("no_size_trained", detail))
     view, why = _forecast(state, measured, by_key)
     return NextSteps("succeeded", planned=wanted, arms=arms, sizes=sizes, forecast=view, no_forecast=why)
@@ -49,11 +52,12 @@ def _forecast(
 ) -> tuple[ForecastView | None, str | None]:
     """The forecast, or why there is none."""
     if state.sizes[-1] not in measured:
-        return None, f"The largest size was not measured. {curve_words.failed(by_key.values())}"
+        return None, f"The largest size was not measured. {_say_failed(by_key.values())}"
     sizes = [_size(images, scores) for images, scores in measured.items()]
     found = forecast(sizes, FORECAST_TIMES * state.sizes[-1])
     if isinstance(found, NoForecast):
-        return None, curve_words.no_forecast(found, sizes)
+        errors = [(size.images, float(np.mean(size.errors))) for size in sizes]
+        return None, describe_no_forecast(found.code, errors, found.images)
     now = float(np.mean(sizes[-1].errors))
     return (
         ForecastView(
@@ -61,10 +65,19 @@ def _forecast(
             error=found.error,
             interval=found.interval,
             method=found.method,
-            explanation=curve_words.forecast(found, now),
+            explanation=describe_forecast(now, found.error, found.interval),
         ),
         None,
     )
+
+
+def _say_failed(runs: Iterable[Run]) -> str:
+    """Which training has failed first, and how."""
+    broken = [run for run in runs if run.status in TERMINAL and run.status is not JobStatus.SUCCEEDED]
+    if not broken:
+        return "Its trainings have left no figures."
+    run = min(broken, key=lambda run: (run.status is JobStatus.CANCELLED, run.key))
+    return say_failed(run.key.seed, run.status, run.error, run.key.variant)
 
 
 def _size(images: int, scores: Sequence[Scores]) -> Size:

@@ -8,14 +8,14 @@ from statistics import median
 
 from analysis.studies.arm_views import arm_views, patch_of
 from analysis.studies.conclusion import Race, conclusion_of_cure, conclusion_without_cure, test_view
-from analysis.studies.gap_closed import gap_closed
+from analysis.studies.figures import gap_closed
 from analysis.studies.learning_curve import curve_steps
 from analysis.studies.planning import REFITS, race_keys
 from analysis.studies.progress import Progress, follow
 from analysis.studies.racing import Look, winner_of
 from analysis.studies.state import NextSteps, Purpose, Refit, Run, RunKey, StudyState
-from heldout.remedy_words import quoted
 from heldout.studies.spec import BASE_ARM
+from heldout.words.labels import quoted
 
 
 def next_steps(state: StudyState, runs: Sequence[Run]) -> NextSteps:
@@ -48,17 +48,17 @@ def _end(state: StudyState, progress: Progress, look: Look, by_key: Mapping[RunK
     winner = winner_of(look, state.arms, progress.racing, unconfirmed=unconfirmed)
     race = Race(progress.looks, look, progress.ended_early)
     arms = arm_views(state, progress, by_key, ended=True)
-    planned = len(by_key)
+    planned, of_arm = len(by_key), {arm.name: arm for arm in arms}
     if winner is None:
-        conclusion = conclusion_without_cure(state, race)
+        conclusion = conclusion_without_cure(state, race, of_arm)
         return NextSteps("succeeded", patches=progress.patches, planned=planned, arms=arms, conclusion=conclusion)
     base_jobs, winner_jobs = (_jobs(state, by_key, name, look.seeds) for name in (BASE_ARM, winner))
     if state.has_test and state.tested is None and state.test_failed is None:
         return NextSteps(
             "running", patches=progress.patches, planned=planned + REFITS, evaluate=(base_jobs, winner_jobs), arms=arms
         )
-    test, of_arm = test_view(base_jobs, winner_jobs, state), {arm.name: arm for arm in arms}
-    conclusion = conclusion_of_cure(state, race, winner, test)
+    test = test_view(base_jobs, winner_jobs, state)
+    conclusion = conclusion_of_cure(state, race, of_arm, winner, test)
     gap = gap_closed(of_arm[BASE_ARM], of_arm[winner], test)
     conclusion = conclusion.model_copy(update={"gap": gap})
     done = next((run for run in by_key.values() if run.key.purpose is Purpose.REFIT), None)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis.studies import wording
 from analysis.studies.conclusion import gap_is_smaller
+from analysis.studies.figures import difference_view
 from analysis.studies.planning import (
     REFITS,
     comparisons,
@@ -18,10 +18,11 @@ from analysis.studies.planning import (
     tune_keys,
 )
 from analysis.studies.racing import DropReason, Look, can_be_settled, cures, drops, leader, look_at
-from analysis.studies.standing import Standing
+from analysis.studies.standing import RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS, Standing
 from analysis.studies.state import Arm, Purpose, Run, RunKey, Scores, StudyState
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.studies.spec import BASE_ARM
+from heldout.words import studies as words
 
 NO_ROOM = "The budget had no room for more seeds."
 
@@ -159,14 +160,14 @@ def _train(
         if broken is None:
             progress.submit += [key for key in keys if key not in by_key]
         elif name != BASE_ARM:
-            progress.why[name] = wording.failed(broken)
+            progress.why[name] = _say_failed(broken)
         elif not before:
-            detail = f"Nothing can be compared with the base. {wording.failed(broken)}"
+            detail = f"Nothing can be compared with the base. {_say_failed(broken)}"
             progress.error = ("base_failed", detail)
             return False
         else:  # what the look before has found remains
-            progress.why[BASE_ARM] = wording.failed(broken)
-            progress.ended_early = f"More seeds cannot be compared with the base. {wording.failed(broken)}"
+            progress.why[BASE_ARM] = _say_failed(broken)
+            progress.ended_early = f"More seeds cannot be compared with the base. {_say_failed(broken)}"
             progress.submit = []
             return False
         progress.waiting |= any(run.status not in TERMINAL for run in there)
@@ -206,17 +207,16 @@ def _drop(progress: Progress, look: Look) -> None:
         if set(unsure) == set(hopeless) and all(can_be_settled(look, name) for name in hopeless):
             found = {name: one for name, one in found.items() if name not in hopeless}
     for name, (reason, by) in found.items():
-        comparison = look.comparisons[name]
+        difference = difference_view(look.comparisons[name], look.error)
         if reason is DropReason.WORSE:
             smaller = gap_is_smaller(base, look.scores[name])
-            judgement = look.judgements[name]
-            why = wording.worse_than_base(comparison, judgement, look.unit, look.error, gap_is_smaller=smaller)
+            why = words.say_worse(difference, look.unit.loss, look.judgements[name].worse, gap_is_smaller=smaller)
         elif reason is DropReason.NO_HELP:
-            why = wording.no_help(look.seeds)
+            why = words.say_no_help(look.seeds, RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS)
         elif reason is DropReason.BEATEN:
-            why = wording.beaten(by or "")
+            why = words.say_beaten(by or "")
         else:
-            why = wording.hopeless(comparison, look.unit, look.last_seeds)
+            why = words.say_hopeless(difference, look.unit.loss, look.last_seeds)
         progress.drop(name, why)
 
 
@@ -228,6 +228,10 @@ def _is_decided(look: Look, racing: Sequence[str]) -> bool:
 def _scores(state: StudyState, by_key: Mapping[RunKey, Run], name: str, seeds: int) -> tuple[Scores, ...]:
     found = (by_key[key].scores for key in race_keys(state, name, range(seeds)))
     return tuple(scores for scores in found if scores is not None)
+
+
+def _say_failed(run: Run) -> str:
+    return words.say_failed(run.key.seed, run.status, run.error)
 
 
 def _has_failed(run: Run) -> bool:

@@ -242,7 +242,7 @@ def show_estimate(estimate: EstimateView) -> None:
 
 
 def _row_of(job: JobView) -> tuple[str, ...]:
-    from heldout.diagnosis.verdict_words import name_of
+    from heldout.words.labels import name_of
 
     progress, summary = job.progress, job.summary
     gap = summary.gap and (summary.gap.test or summary.gap.validation)

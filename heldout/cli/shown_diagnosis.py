@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def show_diagnosis(diagnosis: DiagnosisView) -> None:
     """What is wrong and what to do, then the details: figures, the gap term by term, findings with remedies."""
     from heldout.diagnosis.causes import CAVEATS
-    from heldout.diagnosis.verdict_words import name_of
+    from heldout.words.labels import name_of
 
     if diagnosis.headline:
         say_prose(diagnosis.headline)
@@ -98,11 +98,11 @@ def _calibration(found: CalibrationView) -> str:
 
 def show_gap(gap: GapBudgetView) -> None:
     """From training to test, term by term; without parts of nothing."""
-    from heldout.diagnosis.gap.term_words import TERM_NAMES
+    from heldout.words.labels import TERMS
 
     rows = [
         (
-            TERM_NAMES[term.code],
+            TERMS[term.code].name,
             points(term.accuracy),
             _bounds_in_points(term.accuracy_interval),
             _added(term.loss),

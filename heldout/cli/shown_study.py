@@ -10,23 +10,19 @@ from heldout.cli.figures import NONE, clock, points
 from heldout.cli.figures import loss as loss_text
 from heldout.cli.screen import Table, say, say_prose
 from heldout.pictures.scales import around_zero, reach_of
-from heldout.remedy_words import words_of
 from heldout.words import percent
+from heldout.words.labels import HOW_TO_READ, words_of
+from heldout.words.study_answers import say_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from heldout.views.study import ArmView, StudyEstimateView, StudyTestView, StudyView
+    from heldout.views.study import ArmView, StudyEstimateView, StudyView
 
 PICTURE_WIDTH = 31  # odd, so that 0 has a column of its own
 PICTURE_HEADING = "WORSE".ljust(PICTURE_WIDTH // 2) + "|" + "BETTER".rjust(PICTURE_WIDTH // 2)
 HEADINGS = ("REMEDY", "STATUS", "SEEDS", "ACCURACY", "POINTS", "SURELY", "LOSS", "SURELY", PICTURE_HEADING)
 CURVE_HEADINGS = ("IMAGES", "ERROR", "BETWEEN", "LOSS", "")
-LEGEND = (
-    "ACCURACY on validation images: of the base, then with the remedy, by the same seeds. POINTS of accuracy and LOSS "
-    "are what the remedy changes. They surely lie between the bounds, in 95 of 100 studies all of them at once. A "
-    "remedy helps where both bounds of POINTS are above 0, or both bounds of LOSS below it."
-)
 CURVE_LEGEND = (
     "ERROR: wrong answers on validation images, which surely lies between the bounds (in 95 of 100 cases; of the "
     "forecast in 90). LOSS is their cross-entropy."
@@ -72,7 +68,7 @@ def show_arms(study: StudyView) -> None:
         if arm.why:
             say_prose(f"{words_of(arm.name)}: {arm.why}")
     say("")
-    say_prose(CURVE_LEGEND if study.kind == "learning_curve" else LEGEND)
+    say_prose(CURVE_LEGEND if study.kind == "learning_curve" else HOW_TO_READ)
 
 
 def table_of(study: StudyView) -> Table:
@@ -131,32 +127,15 @@ def show_answer(study: StudyView) -> None:
         return
     say("")
     say_prose(study.conclusion.explanation)
-    if study.conclusion.test is not None:
-        show_test(study.conclusion.test)
     if study.conclusion.gap is not None:
         say_prose(study.conclusion.gap.explanation)
     if (refit := study.conclusion.refit) is not None:
-        say_prose(
-            f"{refit} is the model to deploy. It trains on validation images too, so that none of them says how good "
-            f"it is. Once it has ended (`heldout watch {refit}`), `heldout model {refit} -o FILE` downloads it."
-        )
+        say_prose(say_model(study.conclusion))
+        say(f"`heldout watch {refit}` waits for it; `heldout model {refit} -o FILE` downloads it.")
     if (command := command_of_winner(study)) is not None:
         say(f"To train it once more: {command}")
     say(f"As a picture: heldout plot {study.id}")
     say(f"The whole report, with pictures: heldout studies report {study.id} --html FILE")
-
-
-def show_test(test: StudyTestView) -> None:
-    """Base and winner on the images that nothing was chosen by."""
-    base, winner, difference = test.base.accuracy, test.winner.accuracy, test.difference
-    if base is None or winner is None:
-        return
-    sure = difference.intervals.accuracy
-    surely = "" if sure is None else f", very likely {_between(sure, points)}"
-    say(
-        f"Test ({test.base.count:,} images): accuracy {percent(base)} without it, {percent(winner)} with it: "
-        f"{points(difference.accuracy)} points{surely}; loss {_loss(difference.loss)}"
-    )
 
 
 def command_of_winner(study: StudyView) -> str | None:

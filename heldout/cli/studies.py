@@ -13,8 +13,6 @@ from heldout.cli.figures import NONE, moment
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, print_table, say
 from heldout.cli.shown_study import progress_of, show_study
-from heldout.remedy_words import words_of
-from heldout.words import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,13 +102,6 @@ def _show_studies(found: "Sequence[StudyView]") -> None:
 
 
 def _row_of(study: "StudyView") -> tuple[str, ...]:
-    answer = NONE
-    if study.conclusion is not None:
-        remedy = study.conclusion.remedy
-        answer = study.conclusion.kind.replace("_", " ") if remedy is None else words_of(remedy)
-    elif study.forecast is not None:
-        answer = f"forecast {percent(study.forecast.error)} wrong"
-    elif study.no_forecast is not None:
-        answer = "no forecast"
+    answer = study.headline if study.status == "succeeded" else NONE
     trainings = progress_of(study).partition(" trainings")[0]
     return (study.id, study.name, study.status, trainings, answer, moment(study.created_at))

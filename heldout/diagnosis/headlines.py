@@ -10,8 +10,8 @@ from heldout.diagnosis import headlines_of_data, headlines_of_training
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Cause, Finding
-from heldout.diagnosis.headline_words import Words, of_100
 from heldout.diagnosis.thresholds import MAX_SUMMARY_WORDS
+from heldout.words import Words, of_100
 
 
 def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause]) -> tuple[str, str]:

@@ -5,9 +5,8 @@ from heldout.diagnosis.compared_splits import are_undone
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels
-from heldout.diagnosis.headline_words import Words, of_100, part_of, share_of
 from heldout.diagnosis.undone_pixels import accuracies_of
-from heldout.words import counted, percent, whole_percents
+from heldout.words import Words, counted, of_100, part_of, percent, share_of, whole_percents
 
 
 def describe_other_pixels(facts: Facts, finding: Finding) -> Words:

@@ -2,9 +2,8 @@
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.headline_words import Words, of_100, quote_name
 from heldout.diagnosis.thresholds import MIN_MEMORIZED
-from heldout.words import counted
+from heldout.words import Words, counted, of_100, quote_name
 
 
 def describe_imbalance(facts: Facts, finding: Finding) -> Words:

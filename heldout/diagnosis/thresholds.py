@@ -231,10 +231,6 @@ GUARD_MIN_RISE = 0.05
 MAX_SUMMARY_WORDS = 40
 # Accuracy on training images from which they are said to be memorized. (first)
 MIN_MEMORIZED = 0.98
-# Share of a split's images. Fewer are given as a count, not in percent. (first)
-MIN_SHARE_IN_PERCENT = 0.05
-# Accuracy, by which a share may differ from one half and be called that. (first)
-MAX_BESIDE_HALF = 0.02
 # Probability that a verdict is right, from which it is sure, and likely. (the contract; first)
 MIN_SURE = 0.9
 MIN_LIKELY = 0.7

@@ -7,11 +7,10 @@ from typing import Any
 from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.gap.budget import chosen_pixels
-from heldout.diagnosis.headline_words import part_of
 from heldout.mending.offers import undone_pixels as undone_in_version
 from heldout.statistics.intervals import paired_interval
 from heldout.stored.gap import HeldOutCopies, PixelsUndone, StoredGap
-from heldout.words import percent
+from heldout.words import part_of, percent
 
 # What was changed in the images, in words.
 _CHANGES = {

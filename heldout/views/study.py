@@ -14,6 +14,16 @@ Interval = tuple[float, float] | None
 StudyStatus = Literal["running", "succeeded", "failed", "cancelled"]
 ArmStatus = Literal["racing", "dropped", "finished"]
 ConclusionKind = Literal["cure", "nothing_helped", "cannot_tell"]
+Measure = Literal["accuracy", "loss"]
+Side = Literal["better", "worse", "may_be_chance"]
+Effect = Literal["better", "worse", "mixed", "may_be_chance"]
+
+
+def side_of(bounds: Interval, measure: Measure) -> Side:
+    """On which side of 0 an interval of differences lies. A fall of the loss is what is better."""
+    if bounds is None or bounds[0] <= 0 <= bounds[1]:
+        return "may_be_chance"
+    return "better" if (bounds[0] > 0) == (measure == "accuracy") else "worse"
 
 
 class IntervalsView(View):
@@ -42,6 +52,18 @@ class DifferenceView(View):
         "right in 95 of 100 studies. These decide."
     )
 
+    def side(self, measure: Measure, *, adjusted: bool = True) -> Side:
+        """What the interval of one measure says."""
+        return side_of(getattr(self.adjusted_intervals if adjusted else self.intervals, measure), measure)
+
+    @property
+    def effect(self) -> Effect:
+        """What both measures say together."""
+        sides = {self.side("accuracy"), self.side("loss")}
+        if sides >= {"better", "worse"}:
+            return "mixed"
+        return "better" if "better" in sides else "worse" if "worse" in sides else "may_be_chance"
+
 
 class ArmView(View):
     """One remedy, or the base, with its trainings."""
@@ -55,6 +77,13 @@ class ArmView(View):
     validation: ArmFiguresView | None
     difference: DifferenceView | None = Field(description="null for the base, and until both have been compared.")
     why: str | None = Field(None, description="Why it was dropped, or what is to be known about it.")
+
+    @property
+    def base_loss(self) -> float | None:
+        """Of the base on the same seeds; null where nothing was compared."""
+        if self.difference is None or self.difference.loss is None or self.validation is None:
+            return None
+        return None if self.validation.loss is None else self.validation.loss - self.difference.loss
 
 
 class TestFiguresView(View):
@@ -211,6 +240,16 @@ class StudyView(View):
     def has_ended(self) -> bool:
         """Whether nothing will change any more."""
         return self.status != "running"
+
+    @property
+    def winner(self) -> ArmView | None:
+        """The arm that the conclusion names."""
+        remedy = None if self.conclusion is None else self.conclusion.remedy
+        return next((arm for arm in self.arms if remedy is not None and arm.name == remedy), None)
+
+    def find_arms(self, effect: Effect) -> list[str]:
+        """Names of the arms that have this effect."""
+        return [arm.name for arm in self.arms if arm.difference is not None and arm.difference.effect == effect]
 
 
 class StudyPage(Page[StudyView]):

@@ -19,11 +19,11 @@ from analysis.studies.stored import ArmPlan, StudyPlan
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
 from heldout.lifecycle.study import StudyStatus
-from heldout.remedy_words import named, words_of
 from heldout.spec.job import JobSpec
 from heldout.studies.refit import refit_spec
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView
+from heldout.words.labels import named, words_of
 from heldout.work.kinds import EvaluateSpec
 from models.database import db_now
 from models.memory import reserved_bytes, with_uploaded_weights

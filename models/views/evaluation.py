@@ -1,10 +1,10 @@
 """An evaluation of an uploaded model as its view."""
 
-from heldout.headlines.evaluations import describe_evaluation
 from heldout.lifecycle.job import shown_status
 from heldout.stored.measurement import Measurement
 from heldout.views.base import view_of
 from heldout.views.evaluation import EvaluationView
+from heldout.words.evaluations import describe_evaluation
 from models.tables import DatasetRow, JobRow
 from models.views.job import dataset_reference
 

@@ -4,10 +4,10 @@ from pydantic import ValidationError
 
 from analysis.studies.waiting import describe_wait
 from heldout.errors import SpecUnreadable
-from heldout.headlines.studies import describe_study
 from heldout.spec.json_pointer import pointer_to
 from heldout.views.base import view_of
 from heldout.views.study import StudyView
+from heldout.words.study_answers import describe_study
 from models.tables import DatasetRow, StudyRow
 from models.views.job import dataset_reference
 

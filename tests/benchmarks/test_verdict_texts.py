@@ -5,7 +5,7 @@ from statistics import mean
 import pytest
 
 from benchmarks.verdict_texts import COUNT, PAGE, Text, all_texts, choose, grade_of, page_of
-from heldout.diagnosis.verdict_words import VERDICT_NAMES
+from heldout.words.labels import VERDICT_NAMES
 from tests.reading import assert_short
 
 HIGHEST_GRADE = 9

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
 from heldout.client.client import Client
-from heldout.diagnosis.verdict_words import name_of
+from heldout.words.labels import name_of
 from tests.browser.looks import assert_fit_for_all
 from tests.browser.words import percent, points
 from tests.e2e.running import Service, until

@@ -16,10 +16,10 @@ from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import prepare, print_json, say
 from heldout.cli.shown import show_classes, size_text
 from heldout.client.packing import NothingToPack, files_of, packed, packed_together
-from heldout.headlines.audits import describe_audit
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import AuditFinding, StoredAudit
 from heldout.views.audit import AuditView
+from heldout.words.audits import describe_audit
 from worker.ingest.process.parent import ingest
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report

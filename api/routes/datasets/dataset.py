@@ -25,7 +25,6 @@ from heldout.errors import (
     NoAudit,
     StorageUnavailable,
 )
-from heldout.headlines.audits import describe_audit
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.mending.bodies import Body
 from heldout.mending.changes import VersionChanges
@@ -36,6 +35,7 @@ from heldout.stored.suspects import SuspectsSummary
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from heldout.views.mending import EffectView
+from heldout.words.audits import describe_audit
 from models.blob_files import open_blob, reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session

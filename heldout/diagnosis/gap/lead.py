@@ -15,11 +15,11 @@ from heldout.diagnosis.gap.budget import (
     late_epoch_by_accuracy,
     late_epoch_by_loss,
 )
-from heldout.diagnosis.gap.term_words import TERM_PHRASES
 from heldout.diagnosis.thresholds import MIN_WHOLE_POINTS
 from heldout.statistics.intervals import newcombe_interval
 from heldout.stored.gap import PixelsUndone, StoredGap
 from heldout.words import percent
+from heldout.words.labels import TERMS
 
 # What widens the gap to new images, by the finding that it belongs to.
 _CAUSES: Mapping[str, str] = {
@@ -136,10 +136,10 @@ def _phrase_of(term: Term, value: float, stored: StoredGap, of_loss: bool) -> st
     elif term.code == "pixel_values" and stored.pixels is not None:
         detail = _kind_of_light(stored.pixels) or _PIXELS.get(chosen_pixels(stored.pixels))
     elif term.code == "split_difference" and term.finding == "label_order_mismatch":
-        detail = TERM_PHRASES["label_order"]
+        detail = TERMS["label_order"].phrase
     elif term.code == "generalisation" and value > 0:
         detail = _CAUSES.get(term.finding or "")
-    phrase = TERM_PHRASES[term.code]
+    phrase = TERMS[term.code].phrase
     return phrase if detail is None else f"{phrase} ({detail})"
 
 

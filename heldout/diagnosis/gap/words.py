@@ -15,9 +15,8 @@ from heldout.diagnosis.gap.budget import (
     late_epoch_by_loss,
     levels_of,
 )
-from heldout.diagnosis.headline_words import part_of
 from heldout.stored.gap import HeldOutCopies, StoredGap
-from heldout.words import counted, figure_of, percent
+from heldout.words import counted, figure_of, listed, part_of, percent
 
 
 def explained(gap: Gap, stored: StoredGap) -> Gap:
@@ -96,7 +95,7 @@ def _split_difference(term: Term, levels: Levels, stored: StoredGap) -> str:
     aside += ["the order of labels"] if stored.labels is not None else []
     answers = f"answers {percent(accuracy_of(validation))} and {percent(accuracy_of(test))} of them correctly"
     return "The network was trained on neither validation nor test images. " + (
-        f"{f'Leaving {_listed(aside)} aside, it' if aside else 'It'} {answers}: {_compared(term.accuracy_interval)}."
+        f"{f'Leaving {listed(aside)} aside, it' if aside else 'It'} {answers}: {_compared(term.accuracy_interval)}."
     )
 
 
@@ -137,11 +136,6 @@ def _pixel_values(term: Term, levels: Levels, stored: StoredGap) -> str:
 
 def _loss(value: float) -> str:
     return figure_of(value, is_loss=True)
-
-
-def _listed(things: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(things[:-1]), things[-1]] if len(things) > 1 else things)
 
 
 _SENTENCES: Mapping[TermCode, Callable[[Term, Levels, StoredGap], str]] = {

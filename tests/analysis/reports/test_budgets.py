@@ -55,7 +55,7 @@ def test_trainings_that_differ_widen_an_interval_and_those_that_agree_leave_it_t
 def test_base_and_winner_stand_side_by_side_and_their_columns_add_up():
     gaps = [mean_budget("base", [measured(1), measured(2)]), mean_budget("dropout", [measured(5), measured(6)])]
     shown = [table for table in budget_blocks(report(made.cure(), gaps)) if isinstance(table, Table)]
-    assert [table.caption for table in shown] == ["In right answers of 100 images", "In loss"]
+    assert [table.caption for table in shown] == ["In points of accuracy", "In loss"]
     for table, room in zip(shown, (0.1, 0.001), strict=True):
         for column in (1, 3):
             first, *parts, whole, last = [row[column].replace("−", "-").rstrip(" %") for row in table.rows]
@@ -79,4 +79,4 @@ def test_the_page_shows_the_budget_of_both():
     assert 'Measured of the unchanged network (mean of 2 trainings) and the one with "dropout" (mean of 2' in text_of(
         page
     )
-    assert [caption for caption, _ in html_tables(page)].count("In right answers of 100 images") == 1
+    assert [caption for caption, _ in html_tables(page)].count("In points of accuracy") == 1

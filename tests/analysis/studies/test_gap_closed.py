@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.studies.gap_closed import gap_closed
+from analysis.studies.figures import gap_closed
 from heldout.views.study import ArmView, StudyTestView
 from tests.analysis.reports.made_studies import arm, cure
 

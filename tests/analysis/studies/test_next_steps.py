@@ -13,7 +13,7 @@ from analysis.studies.next_steps import next_steps
 from analysis.studies.state import Arm, NextSteps, Purpose, Run, RunKey, Scores
 from benchmarks.studies.simulated import Trainings, World, follow, state_of
 from heldout.lifecycle.job import JobStatus
-from heldout.remedy_words import words_of
+from heldout.words.labels import words_of
 
 ARMS = ("base", "dropout", "l2", "horizontal_flip")
 NOISE = dict.fromkeys((*ARMS, "dropout+l2"), 0.005)

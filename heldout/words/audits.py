@@ -1,9 +1,9 @@
 """Headline and summary of an audit: its most serious finding, what that does, and what to do about it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from heldout.diagnosis.headline_words import quote_name
+from heldout.words import Words, quote_name
 
 _NAMES = {"train": "training", "validation": "validation", "test": "test"}
 
@@ -24,101 +24,94 @@ class Finding(Protocol):
         """What depends on the code."""
 
 
-class _Words(NamedTuple):
-    """`{split}` and `{class}` are filled in from the numbers of the finding."""
-
-    headline: str
-    effect: str
-    action: str
-
-
-_WORDS: Mapping[str, _Words] = {
-    "leakage": _Words(
+# `{split}`, `{class}` and `{images}` are filled in from the numbers of the finding.
+_WORDS: Mapping[str, Words] = {
+    "leakage": Words(
         "{images} copied from training.",
         "Results on copies look better than they are.",
         "Remove the copies before you train",
     ),
-    "label_conflicts": _Words(
+    "label_conflicts": Words(
         "Some pictures have two labels.",
         "No network gets both right.",
         "Look at the pairs, then keep one label for each",
     ),
-    "look_alikes": _Words(
+    "look_alikes": Words(
         "Some images with different labels look alike.",
         "That is no fault if you can tell them apart.",
         "Look at the pairs and say whether you can",
     ),
-    "duplicates": _Words(
+    "duplicates": Words(
         "Some images occur twice in one split.",
         "Each copy counts as an image of its own.",
         "Keep one of each unless you want the weight",
     ),
-    "group_across_splits": _Words(
+    "group_across_splits": Words(
         "Images of one group are in several splits.",
         "A network recognizes what it has seen of a group, so results look better than they are.",
         "Split the images again, whole groups at a time",
     ),
-    "class_missing": _Words(
+    "class_missing": Words(
         "A split has no images of some class.",
         "That class cannot be learned or measured.",
         "Add images of it, or split all images again",
     ),
-    "class_imbalance": _Words(
+    "class_imbalance": Words(
         "Class {class} has very few training images.",
         "A network can ignore it and still look accurate.",
         "Weight the classes or add images of it",
     ),
-    "class_shift": _Words(
+    "class_shift": Words(
         "The splits contain the classes in different shares.",
         "So their accuracies can differ even if each class is recognized equally well.",
         "Compare the accuracy of each class, or split all images again",
     ),
-    "test_too_small": _Words(
+    "test_too_small": Words(
         "The test set is too small to see small differences.",
         "With so few images, much of a test result is chance.",
         "Add test images or cut a larger share",
     ),
-    "scale_mismatch": _Words(
+    "scale_mismatch": Words(
         "Pixel values of the {split} images are on another scale.",
         "A network sees other numbers there than in training.",
         "Fix the {split} images before you train",
     ),
-    "inverted_values": _Words(
+    "inverted_values": Words(
         "The {split} images are inverted.",
         "Light and dark are swapped compared with the training images.",
         "Fix the {split} images before you train",
     ),
-    "channel_order_mismatch": _Words(
+    "channel_order_mismatch": Words(
         "The color channels of the {split} images are swapped.",
         "Red and blue mean something else there than in training.",
         "Fix the {split} images before you train",
     ),
-    "orientation_mismatch": _Words(
+    "orientation_mismatch": Words(
         "The {split} images are turned or mirrored.",
         "The training images have another orientation.",
         "Turn them back before you train",
     ),
-    "label_order_mismatch": _Words(
+    "label_order_mismatch": Words(
         "The {split} labels are in another order.",
         "They number the classes differently from the training labels.",
         "Rename the classes of the {split} split before you train",
     ),
-    "split_shift": _Words(
+    "split_shift": Words(
         "The {split} images are of another kind.",
         "They were probably collected or prepared in another way.",
         "Look at the examples, then mix the sources or split all images again",
     ),
-    "blank_images": _Words(
+    "blank_images": Words(
         "Some images show nothing.",
         "They have one color throughout, so their labels can only be guessed.",
         "Remove them, and check how these files were written",
     ),
-    "narrow_range": _Words(
+    "narrow_range": Words(
         "The images have very little contrast.",
         "Networks learn slowly from values that are so close together.",
         "Stretch the values over the whole range first",
     ),
-    "grey_as_rgb": _Words(
+    "grey_as_rgb": Words(
         "The images are gray but stored in color.",
         "That takes three times the memory and changes no result.",
         "Upload them again as gray images to save memory",
@@ -147,7 +140,7 @@ def describe_audit(findings: Sequence[Finding]) -> tuple[str, str]:
     }
     others = len(serious) - 1
     more = f", then look at the {others} other finding{'' if others == 1 else 's'}" if others > 0 else ""
-    headline, effect, action = (text.format(**filled) for text in words)
+    headline, effect, action = (text.format(**filled) for text in (words.headline, words.effect, words.action))
     return headline, f"{effect} {action}{more}."
 
 

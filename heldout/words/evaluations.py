@@ -1,7 +1,7 @@
 """Headline and summary of an evaluation: how often the model is right, and what to look at next."""
 
-from heldout.diagnosis.headline_words import of_100
 from heldout.stored.measurement import Measurement
+from heldout.words import of_100
 
 
 def describe_evaluation(status: str, measured: Measurement | None) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from heldout.headlines.studies import describe_study
+from heldout.words.study_answers import answer_questions, describe_study
 from tests.analysis.reports import made_studies as made
 from tests.reading import assert_short
 
@@ -68,3 +68,13 @@ def test_a_study_says_what_helps_by_how_much_and_what_to_do():
     assert describe_study(STUDIES["long name"])[0] == "A combination of remedies helps."
     assert describe_study(STUDIES["curve"])[0] == "More training images would help."
     assert describe_study(STUDIES["unsure curve"])[0] == "More training images may not help."
+
+
+def test_the_questions_of_a_reader_are_answered():
+    answers = dict(answer_questions(CURE))
+    assert answers["What helped, and by how much?"] == CURE.conclusion.explanation
+    assert "looked at once, after the choice" in answers["Were test images used to choose?"]
+    assert "`job_01k9refit`" in answers["What should I do now?"]
+    assert answers["What did it cost?"].startswith("24 trainings, which took 17 minutes of computing in all.")
+    assert dict(answer_questions(STUDIES["no forecast"]))["What will more images bring?"] == "The errors do not fall."
+    assert list(dict(answer_questions(STUDIES["running"]))) == list(answers)

@@ -1,0 +1,168 @@
+"""How figures are written for people: shares in percent with one decimal, losses with four digits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+NONE = "–"
+MOST_DECIMALS = 6
+MINUTE_S, HOUR_S = 60, 3600
+# A share may differ from one half by so much and be called that.
+MAX_BESIDE_HALF = 0.02
+# Of a split's images. Fewer are given as a count, not in percent.
+MIN_SHARE_IN_PERCENT = 0.05
+Interval = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How differences of a figure are written. scale: from the JSON's unit to the written one."""
+
+    scale: float
+    decimals: int
+
+
+POINTS, LOSS = Unit(100, 1), Unit(1, 3)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The text for one thing that is wrong.
+
+    effect: a sentence with figures. action: what to do. then: a shorter imperative, used if the cause comes second.
+    before_next: the action as it reads before `, then …`; None to use `action`, empty if nothing may follow it.
+    """
+
+    headline: str
+    effect: str
+    action: str
+    then: str = ""
+    before_next: str | None = None
+
+
+def counted(count: int, thing: str) -> str:
+    """`1 epoch`, `1,200 epochs`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """`35.5%`; a dash where it is not known."""
+    return NONE if share is None else f"{100 * share:.{digits}f}%"
+
+
+def percent_range(low: float, high: float) -> str:
+    """`35.5–50.4%`."""
+    return f"{100 * low:.1f}–{percent(high)}"
+
+
+def rough_percent(share: float) -> str:
+    """A part of a count: `11%`, `0.6%`; never `0%` or `100%`, unless it is none or all."""
+    shown = 100 * share
+    if 0 < shown < 1:
+        return f"{shown:.1g}%" if shown >= 0.001 else "less than 0.001%"
+    return "more than 99%" if 99 < shown < 100 else percent(share, 0)
+
+
+def whole_percents(*shares: float) -> list[str]:
+    """`46%` and `9%`; with a decimal where two of them would look the same, or one as none or all."""
+    whole = [percent(share, 0) for share in shares]
+    is_rounded_away = any(share not in (0, 1) and round(100 * share) in (0, 100) for share in shares)
+    if is_rounded_away or len(set(whole)) < len(set(shares)):
+        return [percent(share) for share in shares]
+    return whole
+
+
+def of_100(share: float) -> str:
+    """`91 of 100`; never rounded to none or all."""
+    if share in (0, 1):
+        return f"{round(100 * share)} of 100"
+    rounded = round(100 * share)
+    return "more than 99 of 100" if rounded == 100 else "fewer than 1 of 100" if rounded == 0 else f"{rounded} of 100"
+
+
+def share_of(images: int, count: int, name: str) -> str:
+    """`Half of the test images`, `12% of the test images`, `3 of 400 test images`."""
+    share = images / count
+    if images == count:
+        return f"All {name} images"
+    if abs(share - 1 / 2) < MAX_BESIDE_HALF:
+        return f"Half of the {name} images"
+    if share >= MIN_SHARE_IN_PERCENT:
+        return f"{percent(share, 0)} of the {name} images"
+    return f"{images:,} of {count:,} {name} images"
+
+
+def part_of(share: float) -> str:
+    """`a quarter`, `half`, `31%`: what an estimated share is called."""
+    for name, exact in (("a quarter", 1 / 4), ("half", 1 / 2), ("three quarters", 3 / 4)):
+        if abs(share - exact) < MAX_BESIDE_HALF:
+            return name
+    return percent(share, 0)
+
+
+def quote_name(label: object) -> str:
+    text = str(label)
+    return f'"{text}"' if len(text) <= 24 else f'"{text[:23]}…"'
+
+
+def listed(things: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(things[:-1]), things[-1]] if len(things) > 1 else things)
+
+
+def duration(seconds: float) -> str:
+    """`48 seconds`, `14 minutes`, `3.2 hours`."""
+    if round(seconds) < MINUTE_S:
+        return counted(round(seconds), "second")
+    if round(seconds / MINUTE_S) < MINUTE_S:
+        return counted(round(seconds / MINUTE_S), "minute")
+    return f"{seconds / HOUR_S:.1f} hours"
+
+
+def loss_text(value: float | None) -> str:
+    return NONE if value is None else f"{value:.{LOSS.decimals}f}"
+
+
+def signed(unit: Unit, value: float | None, beside: Interval = None) -> str:
+    """`+3.1`, with as many decimals as the interval beside it."""
+    return NONE if value is None else _signed(unit, value, _decimals(unit, value, beside))
+
+
+def signed_range(unit: Unit, value: float | None, bounds: Interval) -> str:
+    """`+1.4 to +4.8`."""
+    if bounds is None:
+        return NONE
+    decimals = _decimals(unit, value, bounds)
+    return f"{_signed(unit, bounds[0], decimals)} to {_signed(unit, bounds[1], decimals)}"
+
+
+def change_of(value: float, *, is_loss: bool) -> str:
+    """A change of a loss, or of a share of wrong answers in points."""
+    return _digits(value, 3) if is_loss else f"{100 * value:.1f} points"
+
+
+def figure_of(value: float, *, is_loss: bool) -> str:
+    """A loss, or a share of wrong answers in percent."""
+    return _digits(value, 4) if is_loss else percent(value)
+
+
+def _decimals(unit: Unit, value: float | None, bounds: Interval) -> int:
+    """As few as the unit has, but so many that nothing but 0 is written as 0: a bound says on which side of 0 it is."""
+    numbers = [unit.scale * number for number in (value, *(bounds or ())) if number]
+    decimals = unit.decimals
+    while decimals < MOST_DECIMALS and any(round(number, decimals) == 0 for number in numbers):
+        decimals += 1
+    return decimals
+
+
+def _signed(unit: Unit, value: float, decimals: int) -> str:
+    text = f"{abs(unit.scale * value):.{decimals}f}"
+    if float(text) == 0:
+        return text
+    return f"{'+' if value > 0 else '−'}{text}"
+
+
+def _digits(value: float, count: int) -> str:
+    """So many significant digits; `0.00001725` rather than `1.725e-05`, unless that would be longer than ten zeros."""
+    text = f"{value:.{count}g}"
+    return format(Decimal(text), "f") if "e-0" in text else text

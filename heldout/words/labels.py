@@ -1,0 +1,140 @@
+"""What remedies, verdicts, terms of the gap and states are called, wherever people read of them.
+
+The dashboard has the same names: `scripts/labels.py` writes them into `web/src/api/labels.ts`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from heldout.words import listed
+
+# Where the name itself, with spaces for underscores, says too little.
+REMEDY_NAMES: Mapping[str, str] = {
+    "l2": "L2 penalty",
+    "ema": "averaged weights",
+    "batch_norm": "batch normalisation",
+    "longer_cosine": "longer training with a cosine",
+    "retune": "tuned learning rate",
+}
+VERDICT_NAMES: Mapping[str, str] = {
+    "healthy": "healthy",
+    "cannot_tell": "cannot tell",
+    "leakage": "copied images",
+    "label_order_mismatch": "labels in another order",
+    "scale_mismatch": "other pixel values",
+    "preprocessing_mismatch": "model expects other pixels",
+    "split_shift": "splits differ",
+    "label_conflicts": "one picture, two labels",
+    "label_noise": "wrong labels",
+    "memorised_noise": "labels that do not fit",
+    "class_imbalance": "class imbalance",
+    "collapsed_class": "unrecognized class",
+    "diverged": "diverged",
+    "overfitting": "overfitting",
+    "underfitting": "underfitting",
+    "not_converged": "ended too early",
+    "too_little_data": "too little data",
+    "overconfidence": "overconfidence",
+    "test_too_small": "test set too small",
+    "metric_artefact": "misleading fit accuracy",
+}
+
+
+class TermLabel(NamedTuple):
+    """What a term of the gap is called alone and within a sentence, and what it means."""
+
+    name: str
+    phrase: str
+    meaning: str
+
+
+TERMS: Mapping[str, TermLabel] = {
+    "late_epochs": TermLabel(
+        "Trained too long",
+        "training too long",
+        "What the epochs after the best one have cost on validation images.",
+    ),
+    "generalisation": TermLabel(
+        "Gap to new images",
+        "the gap to new images",
+        "Validation images, which the network was not trained on, against the training images.",
+    ),
+    "copies_in_validation": TermLabel(
+        "Copies in validation",
+        "copies in validation",
+        "Validation images that are copies of training images make validation look too good.",
+    ),
+    "split_difference": TermLabel(
+        "Different test set",
+        "a different test set",
+        "Test images against validation images: it was trained on neither.",
+    ),
+    "label_order": TermLabel(
+        "Labels in another order",
+        "labels in another order",
+        "The classes of test have other names than those of training.",
+    ),
+    "pixel_values": TermLabel(
+        "Other pixel values",
+        "other pixel values",
+        "Test images have another scale, brightness or order of colors.",
+    ),
+    "copies_in_test": TermLabel(
+        "Copies in test",
+        "copies in test",
+        "Test images that are copies of training images make test look too good.",
+    ),
+}
+STOP_REASONS: Mapping[str, str] = {
+    "completed": "All epochs are done.",
+    "early_stopped": "Early stopping ended it: validation did not get better.",
+    "overfit_guard": "The overfitting guard stopped it.",
+    "deadline": "It reached its time limit.",
+    "cancelled": "It was cancelled.",
+}
+EFFECTS: Mapping[str, str] = {
+    "better": "surely better",
+    "worse": "surely worse",
+    "mixed": "better and worse",
+    "may_be_chance": "may be chance",
+}
+AUDIT_FINDINGS: Mapping[str, str] = {
+    "leakage": "The same images in several splits",
+    "label_conflicts": "One picture with two labels",
+    "look_alikes": "Images with different labels that look alike",
+    "duplicates": "Copies within a split",
+    "narrow_range": "Little contrast",
+    "group_across_splits": "Groups are torn apart",
+    "class_missing": "A class is missing in a split",
+    "class_shift": "Other shares of classes in a split",
+    "label_order_mismatch": "Labels in another order",
+    "inverted_values": "Light and dark are swapped in a split",
+    "channel_order_mismatch": "Colors are swapped in a split",
+}
+
+# Of the differences that a study has measured.
+HOW_TO_READ = (
+    "Ranges are 95% confidence intervals of the difference from the unchanged network. They are adjusted for several "
+    "remedies and two measures: in 95 of 100 studies all of them are right at once. A range wholly on the better side "
+    "of 0 is surely better; one with 0 in it may be chance."
+)
+
+
+def name_of(verdict: str) -> str:
+    """Of a code that this release does not know, the code in words."""
+    return VERDICT_NAMES.get(verdict, verdict.replace("_", " "))
+
+
+def words_of(name: str) -> str:
+    """Of a remedy, a combination, or a client's own patch: `l2+dropout` is `L2 penalty + dropout`."""
+    return " + ".join(REMEDY_NAMES.get(part, part.replace("_", " ")) for part in name.split("+"))
+
+
+def quoted(name: str) -> str:
+    """`"label smoothing"`: a remedy's words within a sentence."""
+    return f'"{words_of(name)}"'
+
+
+def named(names: Sequence[str]) -> str:
+    """`"dropout"`, `"dropout" and "mixup"`, `"dropout", "mixup" and "L2 penalty"`."""
+    return listed([quoted(name) for name in names])

@@ -1,0 +1,172 @@
+"""What is said first of a study: its question, a headline and a summary, and what a reader asks next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from heldout.words import counted, duration, whole_percents
+from heldout.words.labels import named, words_of
+from heldout.words.studies import what_would_tell
+
+if TYPE_CHECKING:
+    from heldout.views.study import ArmView, ConclusionView, StudyView
+
+# A client may have given a patch any name.
+_MOST_WORDS, _MOST_CHARACTERS = 6, 48
+_WAIT = "Wait for the end of the study."
+
+
+def ask(study: StudyView) -> str:
+    """The question that a study answers."""
+    if study.kind == "learning_curve":
+        return "Would more training images make the network better on images that it has not seen?"
+    remedies = _remedies_of(study)
+    which = named(remedies) if len(remedies) == 1 else f"one of {len(remedies)} changes (remedies)"
+    return f"Does {which} make the network better on images that it has not seen?"
+
+
+def describe_study(study: StudyView) -> tuple[str, str]:
+    """The headline and the summary of a study or a learning curve, also while it runs."""
+    if study.status == "failed":
+        return "The study failed.", f"There is no answer. {_say_next(study)}"
+    if study.status == "cancelled":
+        return "The study was cancelled.", f"There is no answer: {say_done(study)}. {_say_next(study)}"
+    if study.conclusion is None and study.waits_for is not None:
+        return "The study has not started.", "It begins by itself when its data are ready. There is nothing to do."
+    if study.status == "running":
+        return "The study is still running.", f"{say_done(study)}. {_WAIT}"
+    if study.kind == "learning_curve":
+        return _describe_curve(study)
+    if study.conclusion is None or study.conclusion.kind == "cannot_tell":
+        return "The study cannot tell what helps.", f"The differences may be chance. {_say_next(study)}"
+    if study.conclusion.kind == "cure":
+        effect = "" if study.winner is None else _effect_of(study.winner)
+        return f"{_name_of(study.conclusion.remedy or '')} helps.", f"{effect} {_say_next(study)}".strip()
+    remedies = _remedies_of(study)
+    headline, each = f"{_name_of(remedies[0])} does not help.", "It"
+    if len(remedies) > 1:
+        headline, each = f"{'Neither' if len(remedies) == 2 else 'None'} of the {len(remedies)} remedies helps.", "Each"
+    return headline, f"{each} makes the network worse or gains too little to matter. {_say_next(study)}"
+
+
+def _describe_curve(study: StudyView) -> tuple[str, str]:
+    forecast, sizes = study.forecast, study.sizes
+    if forecast is None or not sizes:
+        why = "What more images would bring is not known from these trainings."
+        return "The learning curve gives no forecast.", f"{why} {_say_next(study)}"
+    now = sizes[-1]
+    after, before = whole_percents(forecast.error, now.error)
+    effect = (
+        f"With {forecast.images:,} training images about {after} of answers would be wrong, instead of {before} with "
+        f"{now.images:,}."
+    )
+    headline = "More training images would help." if _is_fall_sure(study) else "More training images may not help."
+    return headline, f"{effect} {_say_next(study)}"
+
+
+def _is_fall_sure(study: StudyView) -> bool:
+    forecast, sizes = study.forecast, study.sizes
+    return bool(forecast and sizes and forecast.interval and forecast.interval[1] < sizes[-1].error)
+
+
+def _say_next(study: StudyView) -> str:
+    """What to do now, in a sentence."""
+    if study.status == "running":
+        return _WAIT
+    if study.status != "succeeded":
+        fix = "Fix what the error says and order the study again."
+        return fix if study.status == "failed" else "Order it again if you need one."
+    if study.kind == "learning_curve":
+        if _is_fall_sure(study):
+            return "Collect more training images."
+        return "Try remedies before you collect more."
+    if study.conclusion is None or study.conclusion.kind == "cannot_tell":
+        return what_would_tell(None if study.conclusion is None else study.conclusion.needs)
+    if study.conclusion.kind == "nothing_helped":
+        return "Keep the network, and measure whether more training images would help."
+    return "Train with it from now on." if study.conclusion.refit is None else "Use the final model, trained with it."
+
+
+def say_model(conclusion: ConclusionView) -> str:
+    """What the model to deploy is."""
+    return (
+        f"The final model is `{conclusion.refit}`. It trains on validation images too, so no validation figures say "
+        "how good it is."
+    )
+
+
+def say_done(study: StudyView) -> str:
+    return f"{study.progress.done:,} of {counted(study.progress.jobs, 'training')} are done"
+
+
+def answer_questions(study: StudyView) -> list[tuple[str, str]]:
+    """Questions with their answers, in the order in which they come to mind."""
+    conclusion = study.conclusion
+    asked = []
+    if study.kind == "remedies":
+        asked.append(("What helped, and by how much?", _what_helped(study)))
+        if conclusion is not None and conclusion.gap is not None:
+            asked.append(("How much of the gap is closed?", conclusion.gap.explanation))
+        asked.append(("Were test images used to choose?", _say_test_use(study)))
+    elif forecast := study.no_forecast or (study.forecast and study.forecast.explanation):
+        asked.append(("What will more images bring?", forecast))
+    now = _say_next(study)
+    if conclusion is not None and conclusion.refit is not None:
+        now += f" {say_model(conclusion)}"
+    return [*asked, ("What should I do now?", now), ("What did it cost?", say_cost(study))]
+
+
+def _what_helped(study: StudyView) -> str:
+    if study.conclusion is not None:
+        return study.conclusion.explanation
+    if not any(arm.difference for arm in study.arms):
+        return "Nothing has been compared yet."
+    better = study.find_arms("better")
+    if not better:
+        return "Nothing is surely better than the unchanged network so far."
+    return f"So far surely better than the unchanged network: {named(better)}."
+
+
+def _say_test_use(study: StudyView) -> str:
+    if study.ledger.test_reads:
+        return "No. Everything was chosen by validation images. Test images were looked at once, after the choice."
+    return "No. Remedies are chosen by validation images, and test images were not looked at."
+
+
+def say_cost(study: StudyView) -> str:
+    """Trainings, time, and looks at labels."""
+    ledger = study.ledger
+    return (
+        f"{counted(ledger.jobs, 'training')}, which took {duration(ledger.seconds)} of computing in all. Labels of "
+        f"validation images were looked at {_times(ledger.validation_reads)}, labels of test images "
+        f"{_times(ledger.test_reads)}."
+    )
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count:,} times")
+
+
+def _effect_of(winner: ArmView) -> str:
+    """On validation images: accuracy where that is surely better, else loss."""
+    difference, now = winner.difference, winner.validation
+    if difference is None or now is None:
+        return ""
+    if now.accuracy is not None and difference.accuracy is not None and difference.side("accuracy") == "better":
+        after, before = whole_percents(now.accuracy, now.accuracy - difference.accuracy)
+        return f"Validation accuracy is {after} instead of {before}."
+    if now.loss is not None and winner.base_loss is not None:
+        return f"Validation loss is {now.loss:.3f} instead of {winner.base_loss:.3f}."
+    return ""
+
+
+def _remedies_of(study: StudyView) -> list[str]:
+    return [arm.name for arm in study.arms[1:]] or list(study.remedies)
+
+
+def _name_of(remedy: str) -> str:
+    """Its words, with a capital letter; a long combination is only called one."""
+    words = words_of(remedy)
+    if not words or len(words.split()) > _MOST_WORDS or len(words) > _MOST_CHARACTERS:
+        return "A combination of remedies" if "+" in remedy else "One remedy"
+    return words[0].upper() + words[1:]
