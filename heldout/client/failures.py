@@ -46,7 +46,8 @@ class NoService(Exception):
 
 def _classes() -> dict[tuple[str, int], type[ApiProblem]]:
     """By code and status: an ApiProblem that is of the class of `heldout.errors` too."""
-    kinds = [getattr(expected, name) for name in expected.__all__ if name not in {"FieldError", "HeldoutError"}]
+    known = [kind for kind in vars(expected).values() if isinstance(kind, type) and issubclass(kind, HeldoutError)]
+    kinds = [kind for kind in known if kind is not HeldoutError]
     own = {"__init__": ApiProblem.__init__, "__module__": __name__}
     classes: dict[tuple[str, int], type[ApiProblem]] = {}
     # Several classes share a code where the service says more than the code does: the one with its name stands for it.
