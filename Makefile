@@ -83,7 +83,7 @@ check-migrations: setup-dev
 check-locks: setup-dev
 	@$(BIN)/python scripts/locks.py check
 
-check-web: setup-dev
+check-web: check-reference
 	@scripts/web check
 
 # Strictly: a page, an anchor or a picture that a link does not find ends it.

@@ -29,6 +29,7 @@ from heldout.cli import host_commands
 from heldout.cli.app import app as client_commands
 from heldout.service.settings import PREFIX, Settings, embedded_settings
 from scripts.compose import COMPOSE, list_settings, write_env_example
+from scripts.labels import write_labels
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -299,6 +300,7 @@ WHOLE: dict[Path, Callable[[], str]] = {
     REFERENCE / "metrics.md": metrics_page,
     REFERENCE / "events.md": events_page,
     ROOT / ".env.example": write_env_example,
+    ROOT / "web/src/words/labels.ts": write_labels,
 }
 
 

@@ -1,6 +1,6 @@
 """What remedies, verdicts, terms of the gap and states are called, wherever people read of them.
 
-The dashboard has the same names: `scripts/labels.py` writes them into `web/src/api/labels.ts`.
+The dashboard has the same names: `scripts/labels.py` writes them into `web/src/words/labels.ts`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -91,6 +91,10 @@ STOP_REASONS: Mapping[str, str] = {
     "overfit_guard": "The overfitting guard stopped it.",
     "deadline": "It reached its time limit.",
     "cancelled": "It was cancelled.",
+}
+STUDY_KINDS: Mapping[str, str] = {
+    "remedies": "Which remedy helps?",
+    "learning_curve": "Would more images help?",
 }
 EFFECTS: Mapping[str, str] = {
     "better": "surely better",

@@ -13,9 +13,8 @@ import { DataFirst } from './data_first'
 import { go, inQuery } from '../../parts/router'
 import { Empty, Failed, Loading } from '../../parts/states'
 import { count, duration } from '../../words/format'
-import { KINDS, armWord } from '../../words/studies'
-import { WHAT_IT_DOES } from '../../words/remedies'
-import { remedyWord } from '../../words/verdicts'
+import { STUDY_KINDS, WHAT_IT_DOES } from '../../words/labels'
+import { armWord, remedyWord } from '../../words/verdicts'
 
 const HOUR_S = 3600
 const NONE_CHOSEN = 'Choose at least one remedy.'
@@ -100,7 +99,7 @@ function Form({ job }: { job: Job }) {
             {(['remedies', 'learning_curve'] as const).map((kind) => (
               <label key={kind} class="row">
                 <input type="radio" name="kind" checked={choice.kind === kind} onChange={() => change({ kind })} />
-                {KINDS[kind]}
+                {STUDY_KINDS[kind]}
               </label>
             ))}
           </fieldset>

@@ -10,7 +10,7 @@ import { allInQuery, inQuery, setQuery } from '../../parts/router'
 import { Scroll } from '../../parts/scroll'
 import { Empty, Failed, Loading } from '../../parts/states'
 import { ago, count, duration, moment } from '../../words/format'
-import { KINDS, STUDY_STATUSES, answerWord } from '../../words/studies'
+import { STUDY_KINDS, STUDY_STATUSES } from '../../words/labels'
 
 const PAGE_SIZE = 50
 
@@ -92,7 +92,6 @@ const StudyTable = ({ studies }: { studies: Study[] }) => (
 )
 
 function Row({ study }: { study: Study }) {
-  const answer = answerWord(study)
   return (
     <tr>
       <td class="name">
@@ -101,10 +100,8 @@ function Row({ study }: { study: Study }) {
       <td>
         <Status status={study.status} />
       </td>
-      <td data-label="Question">{KINDS[study.kind]}</td>
-      <td data-label="Answer">
-        {answer ? <span class={`badge ${answer[1]}`}>{answer[0]}</span> : <span class="soft none">–</span>}
-      </td>
+      <td data-label="Question">{STUDY_KINDS[study.kind]}</td>
+      <td data-label="Answer">{study.status === 'succeeded' ? study.headline : <span class="soft none">–</span>}</td>
       <td data-label="Dataset">
         {study.dataset.name}
         <span class="soft">@{study.dataset.version}</span>

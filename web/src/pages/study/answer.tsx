@@ -5,22 +5,19 @@ import type { Study, StudyReport } from '../../api/studies'
 import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
 import { Prose } from '../../parts/prose'
-import { answerWord } from '../../words/studies'
 
 export function AnswerCard({ study, report }: { study: Study; report: StudyReport }) {
-  const answer = answerWord(study)
   return (
     <section class="card answer" aria-label="Answer">
       <header>
-        <h2 class="headline">{study.headline || report.question}</h2>
-        {answer && <span class={`badge ${answer[1]}`}>{answer[0]}</span>}
+        <h2 class="headline">{report.answer}</h2>
       </header>
       {study.summary && <p class="sentence">{study.summary}</p>}
       <details class="details">
         <summary>Details</summary>
         <div>
           <p>
-            <strong>{report.question}</strong> <Prose text={report.answer} />
+            <strong>{report.question}</strong>
           </p>
           <dl class="questions">
             {report.in_short.map((one) => (

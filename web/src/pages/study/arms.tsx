@@ -7,7 +7,8 @@ import { inQuery, setQuery } from '../../parts/router'
 import { Scroll } from '../../parts/scroll'
 import { Segments } from '../../parts/segments'
 import { count, figure, percent, points } from '../../words/format'
-import { EFFECTS, armWord } from '../../words/studies'
+import { EFFECTS, HOW_TO_READ } from '../../words/labels'
+import { EFFECT_TONES, armWord } from '../../words/verdicts'
 
 type Measure = 'accuracy' | 'loss'
 
@@ -41,11 +42,7 @@ export function ArmsCard({ study, report }: { study: Study; report: StudyReport 
           format={measure === 'accuracy' ? (one) => points(one) : (one) => `${one > 0 ? '+' : ''}${figure(one, 3)}`}
         />
       </Scroll>
-      <p class="soft">
-        A dot is the measured difference from the unchanged network on validation images. Its line is where the true one very
-        likely lies: a line that stays on one side of 0 is no chance. The lines are a little longer than usual ones (adjusted),
-        because with several remedies one would look good by luck; in 95 of 100 studies all lines at once are right.
-      </p>
+      <p class="soft">{HOW_TO_READ}</p>
     </section>
   )
 }
@@ -108,12 +105,11 @@ function elsewhere(arm: Arm, effect: string | null | undefined, shown: Measure):
 type SureProps = { arm: Arm; effect: string | null | undefined; measure: Measure }
 
 function Sure({ arm, effect, measure }: SureProps) {
-  const word = effect ? EFFECTS[effect] : undefined
   return (
     <>
-      {word && (
-        <span class={`badge ${word[1]}`}>
-          {word[0]}
+      {effect && (
+        <span class={`badge ${EFFECT_TONES[effect] ?? 'plain'}`}>
+          {EFFECTS[effect]}
           {elsewhere(arm, effect, measure)}
         </span>
       )}

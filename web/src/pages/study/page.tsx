@@ -9,7 +9,7 @@ import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
 import { Failed, Loading } from '../../parts/states'
 import { count, duration, moment } from '../../words/format'
-import { KINDS } from '../../words/studies'
+import { STUDY_KINDS } from '../../words/labels'
 import { Actions } from './actions'
 import { AnswerCard } from './answer'
 import { ArmsCard } from './arms'
@@ -75,7 +75,7 @@ export function OneStudy({ id }: { id: string }) {
 
 const StudyFacts = ({ study }: { study: Study }) => (
   <Facts>
-    <Fact name="Question">{KINDS[study.kind]}</Fact>
+    <Fact name="Question">{STUDY_KINDS[study.kind]}</Fact>
     <Fact name="Dataset">
       <a href={`/datasets/${study.dataset.id}`}>
         {study.dataset.name}@{study.dataset.version}

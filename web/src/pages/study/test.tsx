@@ -4,7 +4,7 @@ import type { Schemas } from '../../api/client'
 import type { Study } from '../../api/studies'
 import { PlainTable } from '../../parts/plain_table'
 import { count, figure, percent, points } from '../../words/format'
-import { armWord } from '../../words/studies'
+import { armWord } from '../../words/verdicts'
 
 type Figures = Schemas['TestFiguresView']
 

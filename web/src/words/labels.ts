@@ -1,0 +1,190 @@
+/** `make reference` writes this file from `heldout/words`. */
+
+export const VERDICTS: Record<string, string> = {
+  "healthy": "healthy",
+  "cannot_tell": "cannot tell",
+  "leakage": "copied images",
+  "label_order_mismatch": "labels in another order",
+  "scale_mismatch": "other pixel values",
+  "preprocessing_mismatch": "model expects other pixels",
+  "split_shift": "splits differ",
+  "label_conflicts": "one picture, two labels",
+  "label_noise": "wrong labels",
+  "memorised_noise": "labels that do not fit",
+  "class_imbalance": "class imbalance",
+  "collapsed_class": "unrecognized class",
+  "diverged": "diverged",
+  "overfitting": "overfitting",
+  "underfitting": "underfitting",
+  "not_converged": "ended too early",
+  "too_little_data": "too little data",
+  "overconfidence": "overconfidence",
+  "test_too_small": "test set too small",
+  "metric_artefact": "misleading fit accuracy"
+}
+
+export const TERMS: Record<string, string> = {
+  "late_epochs": "Trained too long",
+  "generalisation": "Gap to new images",
+  "copies_in_validation": "Copies in validation",
+  "split_difference": "Different test set",
+  "label_order": "Labels in another order",
+  "pixel_values": "Other pixel values",
+  "copies_in_test": "Copies in test"
+}
+
+export const REMEDIES: Record<string, string> = {
+  "l2": "L2 penalty",
+  "ema": "averaged weights",
+  "batch_norm": "batch normalisation",
+  "longer_cosine": "longer training with a cosine",
+  "retune": "tuned learning rate"
+}
+
+export const WHAT_IT_DOES: Record<string, string> = {
+  "augmentation": "Slightly turned, shifted and zoomed copies give the network more varied images. Use them only if they still show the same thing.",
+  "rotation": "Slightly turned copies give the network more varied images.",
+  "shift": "Slightly shifted copies teach the network that the place does not matter.",
+  "zoom": "Slightly zoomed copies teach the network that the size does not matter.",
+  "horizontal_flip": "Mirrored copies double the variety, where a mirrored image still shows the same thing: garments do, digits do not.",
+  "reference_augmentation": "Strongly turned and shifted and mirrored copies: much variety, and too much for a short training.",
+  "erasing": "Hidden parts stop the network from relying on one detail of an image.",
+  "mixup": "Blended images and labels make the network change its answers gradually.",
+  "cutmix": "Images with a part of another one make the network look at all parts.",
+  "dropout": "Randomly switching units off during training stops them from relying on each other.",
+  "l2": "A penalty on large weights stops the network from fitting single training images too closely.",
+  "weight_decay": "Weights that shrink in each step stay only where many images ask for them.",
+  "smaller_network": "Half the filters leave less room for memorising the training images.",
+  "larger_network": "Twice the filters let the network learn more patterns.",
+  "batch_norm": "Normalised activations let training go faster, and add a little helpful noise.",
+  "less_regularisation": "Dropout, penalties, augmentation and mixed images make training harder, and this network has not learned enough yet.",
+  "label_smoothing": "Label smoothing rewards answers that are a little less than certain, which keeps the network modest.",
+  "class_weights": "Class weights make rare classes count as much as frequent ones.",
+  "early_stopping": "Later epochs than the best one only memorise; the best one's weights are kept.",
+  "more_patience": "Validation may get better again after a pause.",
+  "more_epochs": "The network may not have finished learning.",
+  "longer_cosine": "Small steps at the end of a longer training let the weights settle.",
+  "lower_learning_rate": "The training steps were too large: use a tenth of the learning rate.",
+  "retune": "A learning rate and weight decay that were searched for: a badly tuned network makes every remedy look good.",
+  "ema": "An average over many steps is steadier than the weights of the last one.",
+  "transfer": "Layers that have learned from other images need not be learned anew from few."
+}
+
+export const EFFECTS: Record<string, string> = {
+  "better": "surely better",
+  "worse": "surely worse",
+  "mixed": "better and worse",
+  "may_be_chance": "may be chance"
+}
+
+export const HOW_TO_READ: string = "Ranges are 95% confidence intervals of the difference from the unchanged network. They are adjusted for several remedies and two measures: in 95 of 100 studies all of them are right at once. A range wholly on the better side of 0 is surely better; one with 0 in it may be chance."
+
+export const STUDY_KINDS: Record<string, string> = {
+  "remedies": "Which remedy helps?",
+  "learning_curve": "Would more images help?"
+}
+
+export const STUDY_STATUSES: ('running' | 'succeeded' | 'failed' | 'cancelled')[] = [
+  "running",
+  "succeeded",
+  "failed",
+  "cancelled"
+]
+
+export const STATUSES: string[] = [
+  "queued",
+  "running",
+  "paused",
+  "succeeded",
+  "failed",
+  "cancelled"
+]
+
+export const ENDED: ReadonlySet<string> = new Set(["cancelled", "failed", "succeeded"])
+
+export const STOP_REASONS: Record<string, string> = {
+  "completed": "All epochs are done.",
+  "early_stopped": "Early stopping ended it: validation did not get better.",
+  "overfit_guard": "The overfitting guard stopped it.",
+  "deadline": "It reached its time limit.",
+  "cancelled": "It was cancelled."
+}
+
+export const AUDIT_FINDINGS: Record<string, string> = {
+  "leakage": "The same images in several splits",
+  "label_conflicts": "One picture with two labels",
+  "look_alikes": "Images with different labels that look alike",
+  "duplicates": "Copies within a split",
+  "narrow_range": "Little contrast",
+  "group_across_splits": "Groups are torn apart",
+  "class_missing": "A class is missing in a split",
+  "class_shift": "Other shares of classes in a split",
+  "label_order_mismatch": "Labels in another order",
+  "inverted_values": "Light and dark are swapped in a split",
+  "channel_order_mismatch": "Colors are swapped in a split"
+}
+
+export const SPEC_FIELDS: Record<string, string> = {
+  "name": "Name of the job",
+  "network": "Network",
+  "network.backbone": "Begin with an uploaded network (backbone)",
+  "network.backbone.model": "Uploaded model (its id)",
+  "network.backbone.trainable": "Train it along",
+  "network.backbone.pixels": "Pixels that it was trained with",
+  "network.blocks": "Blocks, from the image to the answer",
+  "network.blocks.filters": "Filters (patterns it looks for)",
+  "network.blocks.kernel_size": "Size of a filter (pixels)",
+  "network.blocks.padding": "Edge of the image",
+  "network.blocks.batch_norm": "Batch normalisation",
+  "network.blocks.repeat": "Convolutions in a row",
+  "network.blocks.pool": "Shrink the image by",
+  "network.blocks.dropout": "Dropout (share switched off)",
+  "network.blocks.l2": "L2 penalty of this block",
+  "network.l2": "L2 penalty on large weights",
+  "network.head": "How blocks become an answer",
+  "network.dense": "Dense layers before the answer",
+  "network.dense.units": "Units",
+  "network.dense.dropout": "Dropout (share switched off)",
+  "network.dense.l2": "L2 penalty of this layer",
+  "training": "Training",
+  "training.epochs": "Epochs (times it sees all images)",
+  "training.batch_size": "Images at once",
+  "training.optimizer": "Optimizer",
+  "training.optimizer.name": "Method",
+  "training.optimizer.learning_rate": "Learning rate (size of a step)",
+  "training.schedule": "How the learning rate changes",
+  "training.early_stopping": "Stop early when validation gets no better",
+  "training.early_stopping.monitor": "Judged by",
+  "training.early_stopping.patience": "Epochs to wait",
+  "training.early_stopping.min_delta": "What counts as better",
+  "training.early_stopping.restore_best": "Keep the best epoch",
+  "training.class_weights": "Weights of classes",
+  "training.mixup": "Mixup (blend two images)",
+  "training.cutmix": "Cutmix (paste a part of another image)",
+  "training.ema_decay": "Averaged weights (decay)",
+  "training.train_limit": "Training images at most",
+  "training.on_overfit": "When it overfits",
+  "training.seed": "Seed of chance",
+  "augmentation": "Change training images at random (augmentation)",
+  "augmentation.rotation_degrees": "Turn by up to (degrees)",
+  "augmentation.width_shift": "Shift sideways by up to (share)",
+  "augmentation.height_shift": "Shift up and down by up to (share)",
+  "augmentation.zoom": "Zoom by up to (share)",
+  "augmentation.horizontal_flip": "Mirror left and right",
+  "augmentation.vertical_flip": "Mirror top and bottom",
+  "augmentation.brightness": "Brightness by up to (share)",
+  "augmentation.contrast": "Contrast by up to (share)",
+  "augmentation.fill_mode": "Fill what comes into view with",
+  "augmentation.erasing": "Erase a rectangle (probability)",
+  "augmentation.erasing_area": "Size of that rectangle (shares)",
+  "initial": "Begin with the weights of another job",
+  "validation": "Cut validation images anew",
+  "evaluation": "What is measured, and when",
+  "limits": "Limits of time",
+  "limits.max_runtime_s": "Seconds of training at most",
+  "limits.max_pending_s": "Seconds of waiting at most",
+  "limits.keep_s": "Seconds it is kept after its end at most",
+  "resources": "Machine",
+  "priority": "Priority among your jobs",
+  "metadata": "Notes of your own"
+}
