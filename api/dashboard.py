@@ -3,6 +3,7 @@
 They are read once and kept in memory, packed too: together they are small, and a new build comes with a new start.
 """
 
+import json
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -14,10 +15,8 @@ from api.static_files import ASK_AGAIN, FOR_EVER, StaticFile
 from heldout.errors import RouteNotFound
 
 BUILT = Path(__file__).parent / "static"
-# Addresses of pages; the script in the browser decides what each of them shows.
-_LISTS = ("/jobs", "/datasets", "/studies", "/models", "/evaluations")
-PAGES = ("/", "/login", "/new", "/compare", *_LISTS)
-PAGES_BELOW = tuple(f"{path}/{{rest:path}}" for path in _LISTS)
+# Addresses of pages, as the build has them from web/src/pages.json; the script decides what each of them shows.
+PAGES = "pages.json"
 # No script, style or connection but from here, nothing inline, and in nobody's frame.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -45,7 +44,8 @@ def install(app: FastAPI, built: Path = BUILT, *, has_manual: bool | None = None
         has_manual: whether the pages lead to the manual; by default where it is built.
     """
     files = {str(path.relative_to(built)): _read(path, built) for path in built.rglob("*") if path.is_file()}
-    files.pop("index.html", None)
+    for name in ("index.html", PAGES):
+        files.pop(name, None)
     page = static_files.made(
         _shell(built, manual.is_built() if has_manual is None else has_manual),
         static_files.HTML,
@@ -62,10 +62,19 @@ def install(app: FastAPI, built: Path = BUILT, *, has_manual: bool | None = None
             raise RouteNotFound(request.url.path)
         return file.answer(request)
 
-    for path in PAGES + PAGES_BELOW:
+    for path in _list_addresses(built):
         app.router.add_route(path, serve_page, include_in_schema=False)
     for path in (f"/{ASSETS}{{name}}", *(f"/{name}" for name in files if not name.startswith(ASSETS))):
         app.router.add_route(path, serve_asset, include_in_schema=False)
+
+
+def _list_addresses(built: Path) -> list[str]:
+    """The forms of all pages' addresses, as Starlette writes them; `/` alone where nothing is built."""
+    try:
+        pages = json.loads((built / PAGES).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ["/"]
+    return [str(page["path"]).replace(":id", "{id:path}") for page in pages]
 
 
 def _shell(built: Path, has_manual: bool) -> bytes:

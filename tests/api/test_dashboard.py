@@ -1,5 +1,6 @@
 """The dashboard's files as the API serves them, and the page in their place where nothing was built."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,14 @@ from fastapi.testclient import TestClient
 
 from api import dashboard
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture
 def built(tmp_path: Path) -> Path:
     (tmp_path / "assets").mkdir()
     (tmp_path / "index.html").write_text("<!doctype html><head><title>Heldout</title></head>" + "<p>…</p>" * 100)
+    shutil.copyfile(ROOT / "web/src/pages.json", tmp_path / "pages.json")
     (tmp_path / "assets/index-abc.js").write_text("console.log(1);" * 100)
     (tmp_path / "icon.svg").write_text("<svg/>")
     return tmp_path
@@ -38,7 +42,15 @@ def test_files_are_packed_kept_and_known_again_and_nothing_outside_of_them_is_se
     assert script.headers["content-type"] == "text/javascript; charset=utf-8"
     assert "immutable" in script.headers["cache-control"]
     assert client.get("/icon.svg").headers["content-type"] == "image/svg+xml"
-    for path in ("/index.html", "/assets/none.js", "/assets/../index.html", "/assets/%2e%2e/icon.svg", "/v1", "/jobsx"):
+    for path in (
+        "/index.html",
+        "/pages.json",
+        "/assets/none.js",
+        "/assets/../index.html",
+        "/assets/%2e%2e/icon.svg",
+        "/v1",
+        "/jobsx",
+    ):
         assert client.get(path).status_code != 200, path
     for answer in (page, script):
         assert "script-src 'self';" in answer.headers["content-security-policy"]

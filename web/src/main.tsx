@@ -17,7 +17,8 @@ import { type ComponentType, render } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 
 import { Problem, get, loggedIn } from './api/client'
-import { Jobs } from './pages/jobs/page'
+import PAGES from './pages.json'
+import Jobs from './pages/jobs/page'
 import { LogIn } from './pages/login'
 import { escapeControls } from './parts/escaped'
 import { Layout, owner } from './parts/layout'
@@ -27,27 +28,21 @@ import { Empty, Failed, Loading } from './parts/states'
 type PageProps = { id: string }
 type Load = () => Promise<ComponentType<PageProps>>
 
-/** Pages by the form of their addresses; `:id` is handed to the page. */
-const LATER: [RegExp, Load][] = [
-  [/^\/jobs\/([^/]+)$/, () => import('./pages/job/page').then((one) => one.OneJob)],
-  [/^\/studies$/, () => import('./pages/studies/page').then((one) => one.Studies)],
-  [/^\/studies\/new$/, () => import('./pages/order/page').then((one) => one.OrderStudy)],
-  [/^\/studies\/([^/]+)$/, () => import('./pages/study/page').then((one) => one.OneStudy)],
-  [/^\/datasets$/, () => import('./pages/datasets/page').then((one) => one.Datasets)],
-  [/^\/datasets\/([^/]+)$/, () => import('./pages/dataset/page').then((one) => one.OneDataset)],
-  [/^\/models$/, () => import('./pages/models/page').then((one) => one.Models)],
-  [/^\/models\/([^/]+)$/, () => import('./pages/model/page').then((one) => one.OneModel)],
-  [/^\/evaluations$/, () => import('./pages/evaluations/page').then((one) => one.Evaluations)],
-  [/^\/evaluations\/([^/]+)$/, () => import('./pages/evaluation/page').then((one) => one.OneEvaluation)],
-  [/^\/compare$/, () => import('./pages/compare/page').then((one) => one.Compare)],
-  [/^\/new$/, () => import('./pages/new/page').then((one) => one.NewJob)],
-]
+/** What loads each folder of pages; the jobs, which one sees first, are here from the start. */
+const LOADS = import.meta.glob<ComponentType<PageProps>>(['./pages/*/page.tsx', '!./pages/jobs/page.tsx'], {
+  import: 'default',
+})
+const FORMS = PAGES.map(({ path, page }): [RegExp, string] => [
+  new RegExp(`^${path.replace(':id', '([^/]+)')}$`),
+  `./pages/${page}/page.tsx`,
+])
 
 function Page() {
-  if (path.value === '/' || path.value === '/jobs' || path.value === '/login') return <Jobs />
-  for (const [form, load] of LATER) {
+  for (const [form, file] of FORMS) {
     const found = form.exec(path.value)
-    if (found) return <Later key={path.value} load={load} id={decodeURIComponent(found[1] ?? '')} />
+    if (!found) continue
+    const load = LOADS[file]
+    return load ? <Later key={path.value} load={load} id={decodeURIComponent(found[1] ?? '')} /> : <Jobs />
   }
   return (
     <Empty title="There is no such page">

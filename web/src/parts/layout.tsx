@@ -6,24 +6,13 @@ import { useEffect, useRef } from 'preact/hooks'
 
 import { loggedIn, reachable, request } from '../api/client'
 import { stream } from '../api/live'
+import PAGES from '../pages.json'
 import { Notices, attempt } from './notices'
 import { path } from './router'
 
-const PLACES: [string, string][] = [
-  ['/jobs', 'Jobs'],
-  ['/compare', 'Compare'],
-  ['/studies', 'Studies'],
-  ['/datasets', 'Datasets'],
-  ['/models', 'Models'],
-  ['/new', 'New job'],
-]
-
-/** Pages that have no place of their own. */
-const BELOW: Record<string, string> = { '/evaluations': '/models' }
-
 const isAt = (place: string) => {
   const first = `/${path.value.split('/')[1]}`
-  return (BELOW[first] ?? first) === place
+  return (PAGES.find((page) => page.path === first)?.under ?? first) === place
 }
 
 /** Where the manual is, if the service has one: the page that it serves says so. */
@@ -74,7 +63,7 @@ export const Layout = ({ children }: { children: ComponentChildren }) => (
         <img src="/icon.svg" alt="" width="22" height="22" /> <span class="wide-only">Heldout</span>
       </a>
       <nav aria-label="Pages">
-        {PLACES.map(([to, name]) => (
+        {PAGES.filter((page) => page.name).map(({ path: to, name }) => (
           <a key={to} href={to} class={to === '/new' ? 'wide-only' : undefined} aria-current={isAt(to) ? 'page' : undefined}>
             {name}
           </a>

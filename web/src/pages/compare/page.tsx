@@ -15,7 +15,7 @@ import { groupsOf } from './groups'
 import { isLoading, useTrials } from './loading'
 import { MembersCard } from './members'
 
-export function Compare() {
+export default function Compare() {
   const ids = comparedIds()
   const { asked } = useTrials(ids)
   const areSeedsTogether = inQuery('seeds') !== 'apart'

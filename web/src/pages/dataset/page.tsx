@@ -19,7 +19,7 @@ import { MendDialog } from './mend'
 import { SplitsCard } from './splits'
 import { SuspectsCard } from './suspects'
 
-export function OneDataset({ id }: { id: string }) {
+export default function OneDataset({ id }: { id: string }) {
   const dataset = useLoaded(id, (signal) => getDataset(id, signal))
   useLive((event) => event.subject.object === 'dataset' && event.subject.id === dataset.data?.id, dataset.reload)
   if (!dataset.data) {

@@ -14,7 +14,7 @@ import { Upload } from './upload'
 
 const PAGE_SIZE = 50
 
-export function Datasets() {
+export default function Datasets() {
   const wanted = query({ limit: PAGE_SIZE, after: inQuery('after') })
   const datasets = useLoaded(wanted, (signal) => getDatasets(wanted, signal))
   useLive((event) => event.subject.object === 'dataset', datasets.reload)

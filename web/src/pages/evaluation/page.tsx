@@ -24,7 +24,7 @@ import { duration, moment } from '../../words/format'
 import { ENDED } from '../../words/verdicts'
 import { FiguresCard } from './figures'
 
-export function OneEvaluation({ id }: { id: string }) {
+export default function OneEvaluation({ id }: { id: string }) {
   const evaluation = useLoaded(id, (signal) => getEvaluation(id, signal))
   useLive((event) => event.subject.id === id, evaluation.reload)
   if (!evaluation.data) {

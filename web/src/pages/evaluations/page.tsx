@@ -12,7 +12,7 @@ import { Empty, Failed, Loading } from '../../parts/states'
 
 const PAGE_SIZE = 50
 
-export function Evaluations() {
+export default function Evaluations() {
   const model = inQuery('model')
   const wanted = query({ model, limit: PAGE_SIZE, after: inQuery('after') })
   const evaluations = useLoaded(wanted, (signal) => getEvaluations(wanted, signal))

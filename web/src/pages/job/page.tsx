@@ -22,7 +22,7 @@ import { SpecCard } from './spec'
 const DIAGNOSIS_EVERY_MS = 4000
 const OFTEN = new Set(['job.epoch', 'job.checkpoint'])
 
-export function OneJob({ id }: { id: string }) {
+export default function OneJob({ id }: { id: string }) {
   const job = useLoaded(id, (signal) => getJob(id, signal))
   const metrics = useLoaded(id, (signal) => getMetrics(id, signal))
   const hasStarted = job.data !== undefined && job.data.status !== 'queued'

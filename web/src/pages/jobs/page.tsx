@@ -21,7 +21,7 @@ const PAGE_SIZE = 50
 /** What the address says of studies, as the API asks for it: their trainings would fill the list, and are left out at first. */
 const STUDIES: Record<string, string> = { '': 'none', all: '' }
 
-export function Jobs() {
+export default function Jobs() {
   const after = inQuery('after')
   const filters = {
     status: allInQuery('status'),

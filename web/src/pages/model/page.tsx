@@ -19,7 +19,7 @@ import { MODEL_TONES, formatWord, givesWord, takesWord } from '../../words/model
 
 const SHOWN_EVALUATIONS = 20
 
-export function OneModel({ id }: { id: string }) {
+export default function OneModel({ id }: { id: string }) {
   const model = useLoaded(id, (signal) => getModel(id, signal))
   useLive((event) => event.subject.id === id, model.reload)
   if (!model.data) return model.problem ? <Failed problem={model.problem} retry={model.reload} /> : <Loading what="the model" />

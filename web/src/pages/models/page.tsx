@@ -14,7 +14,7 @@ import { Upload } from './upload'
 
 const PAGE_SIZE = 50
 
-export function Models() {
+export default function Models() {
   const wanted = query({ limit: PAGE_SIZE, after: inQuery('after') })
   const models = useLoaded(wanted, (signal) => getModels(wanted, signal))
   useLive((event) => event.subject.object === 'model', models.reload)

@@ -48,7 +48,7 @@ function withoutEmpty(value: unknown): unknown {
   return Object.fromEntries(kept.map(([name, one]) => [name, withoutEmpty(one)]))
 }
 
-export function NewJob() {
+export default function NewJob() {
   const from = inQuery('from')
   const schema = useLoaded('schema', (signal) =>
     get<{ components: { schemas: Schemas } }>('/openapi.json', { signal }).then((one) => one.components.schemas),

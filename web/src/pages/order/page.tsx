@@ -19,7 +19,7 @@ import { armWord, remedyWord } from '../../words/verdicts'
 const HOUR_S = 3600
 const NONE_CHOSEN = 'Choose at least one remedy.'
 
-export function OrderStudy() {
+export default function OrderStudy() {
   const from = inQuery('job')
   const job = useLoaded(from || null, (signal) => getJob(from, signal))
   if (!from) {

@@ -14,7 +14,7 @@ import { STUDY_KINDS, STUDY_STATUSES } from '../../words/labels'
 
 const PAGE_SIZE = 50
 
-export function Studies() {
+export default function Studies() {
   const statuses = allInQuery('status')
   const wanted = query({ status: statuses, limit: PAGE_SIZE, after: inQuery('after') })
   const studies = useLoaded(wanted, (signal) => getStudies(wanted, signal))

@@ -21,7 +21,7 @@ import { TestCard } from './test'
 const REPORT_EVERY_MS = 5000
 const JOB_ENDS = new Set(['job.succeeded', 'job.failed', 'job.cancelled'])
 
-export function OneStudy({ id }: { id: string }) {
+export default function OneStudy({ id }: { id: string }) {
   const study = useLoaded(id, (signal) => getStudy(id, signal))
   const report = useLoaded(id, (signal) => getReport(id, signal))
   // The ends of its trainings are events of the trainings; any that ends may be one of them.
