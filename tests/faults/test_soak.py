@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from host.deep_check import check_deep
+from host.check import check_deep
 from models.blobs import Blobs
 from models.database import Database
 from models.store import keys

@@ -328,7 +328,7 @@ def test_a_restore_that_failed_can_be_done_again_into_the_same_home(
 
     with monkeypatch.context() as disk:
         disk.setattr("host.restore.shutil.copyfileobj", full)
-        disk.setattr("host.postgres_tools.restore", lambda *_: full_dump())
+        disk.setattr("host.restore.restore_postgres", lambda *_: full_dump())
         with pytest.raises(OperatorError, match="No space left"):
             restore(home, tmp_path / "backup")
     assert not list(home.home_path.glob("*.part"))

@@ -14,8 +14,7 @@ from analysis.arrays.relations import Relations, save_relations
 from heldout.errors import OperatorError
 from heldout.lifecycle.job import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from host import deep_check
-from host.deep_check import DeepCheck, check_deep
+from host.check import DeepCheck, check_deep
 from models.blobs import BlobMissing, Blobs
 from models.bundled import BUNDLED, store
 from models.digests import FileDigest
@@ -163,7 +162,7 @@ def test_only_what_belongs_to_nothing_is_collected_and_nothing_that_may_be_new(
 def test_a_store_of_another_service_is_not_collected(
     work: Work, blobs: Blobs, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deep_check, "FEW_ORPHANS", 3)
+    monkeypatch.setattr("host.check.FEW_ORPHANS", 3)
     for number in range(20):
         blobs.put(f"jobs/job_other/1/{number}", b"x")
     with pytest.raises(OperatorError, match="Nothing was deleted"):

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-import host.predictions
+import host.children
 from heldout.service.settings import embedded_settings
-from host.predictions import PredictionsOnDemand
+from host.children import PredictionsOnDemand
 from tests.e2e.running import children_of, command_of, lives, until
 
 PATIENCE_S = 60
@@ -53,7 +53,7 @@ def test_nothing_runs_after_the_service_has_ended(sqlite_template, tmp_path):
 
 
 def test_who_asks_for_a_process_that_dies_at_its_start_is_sent_away(predictions, monkeypatch):
-    monkeypatch.setattr(host.predictions, "RESTART_PAUSE_S", 0.1)
+    monkeypatch.setattr(host.children, "RESTART_PAUSE_S", 0.1)
     monkeypatch.setenv("HELDOUT_RATE", "no rate")
     with pytest.raises(httpx2.TransportError):
         httpx2.get(f"{predictions.url}/livez", timeout=PATIENCE_S)
