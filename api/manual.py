@@ -11,8 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from api import static_files
-from api.content_policy import policy_of
-from api.static_files import ASK_AGAIN, StaticFile
+from api.static_files import ASK_AGAIN, StaticFile, policy_of
 from heldout.errors import RouteNotFound
 
 BUILT = Path(__file__).parent / "static_manual"

@@ -6,18 +6,19 @@ answered, but bears no valid key. One that does stays until it is answered.
 """
 
 import ipaddress
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
-from api.connections.waiting import Group, Waiting
-
 # Places for connections that find all others taken; only probes are answered there.
 PLACES_FOR_PROBES = 64
 # Whoever has one address of IPv6 usually has all of its network of this size.
 HOST_PREFIX_V6 = 64
+
+# What a client is known by; hashable.
+Group = object
 
 
 class Connection(Protocol):
@@ -107,9 +108,9 @@ class _Room:
         self._per_group = per_group
         self._groups: dict[Connection, Group] = {}
         self._sizes: Counter[Group] = Counter()
-        self._waiting: Waiting[Connection] = Waiting()
+        self._waiting: Waiting = Waiting()
         # Being answered. Whether they bear a valid key is asked when one has to give way.
-        self._answered: Waiting[Connection] = Waiting()
+        self._answered: Waiting = Waiting()
 
     def enter(self, connection: Connection, group: Group) -> bool:
         """Whether the connection has found a place; one that waits may have lost it."""
@@ -138,7 +139,7 @@ class _Room:
             if not self._sizes[group]:
                 del self._sizes[group]
 
-    def _make_room(self, find: Callable[[Waiting[Connection]], Connection | None]) -> bool:
+    def _make_room(self, find: Callable[["Waiting"], Connection | None]) -> bool:
         """Close a connection that waits, or one of a stranger; False where there is none."""
         connection = find(self._waiting)
         while connection is None and (connection := find(self._answered)) is not None and connection.is_known:
@@ -150,3 +151,54 @@ class _Room:
         self.leave(connection)
         connection.give_way()
         return True
+
+
+class Waiting:
+    """Connections that wait, in groups: one for each client, as far as clients can be told apart.
+
+    Each method takes the same time however many wait, since strangers decide how often they are called.
+    """
+
+    def __init__(self) -> None:
+        # The one that has waited longest comes first. OrderedDict finds it at once; a dict passes over what has left.
+        self._groups: dict[Group, OrderedDict[Connection, None]] = {}
+        # Groups by how many of theirs wait; the one that has been that large for longest comes first.
+        self._by_size: dict[int, OrderedDict[Group, None]] = {}
+        self._largest = 0
+
+    def add(self, connection: Connection, group: Group) -> None:
+        members = self._groups.setdefault(group, OrderedDict())
+        if connection not in members:
+            members[connection] = None
+            self._resize(group, len(members) - 1, len(members))
+
+    def discard(self, connection: Connection, group: Group) -> None:
+        members = self._groups.get(group, OrderedDict())
+        if connection in members:
+            del members[connection]
+            self._resize(group, len(members) + 1, len(members))
+            if not members:
+                del self._groups[group]
+
+    def oldest_of(self, group: Group) -> Connection | None:
+        """The connection of a group that has waited longest."""
+        return next(iter(self._groups.get(group, ())), None)
+
+    def oldest_of_largest(self) -> Connection | None:
+        """The same of the group of which most wait; where each has one connection, the longest waiting of all."""
+        if not self._largest:
+            return None
+        return self.oldest_of(next(iter(self._by_size[self._largest])))
+
+    def _resize(self, group: Group, before: int, after: int) -> None:
+        """Note that one connection has come or gone: `after` is `before` plus or minus 1."""
+        if before:
+            same_size = self._by_size[before]
+            del same_size[group]
+            if not same_size:
+                del self._by_size[before]
+                if before == self._largest:
+                    self._largest = after
+        if after:
+            self._by_size.setdefault(after, OrderedDict())[group] = None
+            self._largest = max(self._largest, after)

@@ -7,7 +7,7 @@ little; its turn lasts longer than it does, so that no number of strangers keeps
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.connections.waiting import Group
+from api.connections.places import Group
 from api.http.known import KNOWN
 from api.turns import Turns
 

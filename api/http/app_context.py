@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from anyio import CapacityLimiter
 
 from api.dispatch import Publisher
-from api.http.large_answers import LargeAnswers
-from api.http.large_bodies import LargeBodies
+from api.http.places import LargeAnswers, LargeBodies
 from api.http.rates import Rates
 from api.http.readiness import Readiness
 from api.http.upload_body import Uploads

@@ -28,7 +28,7 @@ MAX_DISCARDED_BYTES = 32 * 1024 * 1024
 MAX_DISCARD_S = 5.0
 # Of a route that needs no key: a log-in is small.
 MAX_OPEN_BODY_BYTES = 4 * 1024
-# What is larger needs a place (`large_bodies.py`).
+# What is larger needs a place (`places.py`).
 LARGE_BODY_BYTES = 64 * 1024
 # Gives the validated value, or what is wrong with it in Pydantic's form, with locations that begin with "body".
 Validate = Callable[[Any], tuple[Any, list[dict[str, Any]]]]

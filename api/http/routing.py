@@ -22,7 +22,7 @@ from api.http.body import MAX_OPEN_BODY_BYTES, JsonRequest
 from api.http.context import Change, Endpoint, RequestContext, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
 from api.http.known import KNOWN
-from api.http.large_answers import Placed, sends_much
+from api.http.places import Placed, sends_much
 from api.http.pointers import EXAMINED_ERRORS
 from api.http.rates import Rates
 from heldout.access.scopes import SAFE_METHODS, NeededScope, scope_of_method

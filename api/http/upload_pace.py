@@ -1,59 +1,13 @@
-"""How many uploads come at once, how fast they must come, and until when."""
+"""How fast uploads must come, and until when."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
 from time import monotonic
 
-from analysis.scheduling.places import has_room
-from heldout.errors import HeldoutError, TooManyUploads, UploadTooSlow
+from heldout.errors import UploadTooSlow
 
 # Over so many seconds of waiting for the client the least rate is measured; a client may be silent no longer.
 WINDOW_S = 20.0
-
-
-class Places:
-    """Of one process, shared by all owners. For one thread: the event loop's."""
-
-    def __init__(self, places: int, per_owner: int, refusal: Callable[[int], HeldoutError] = TooManyUploads) -> None:
-        """refusal: what is raised where there is no room, made of the number of places that the owner has."""
-        self._places = places
-        self._per_owner = per_owner
-        self._refusal = refusal
-        self._taken: Counter[str] = Counter()
-        self._left = asyncio.Event()
-
-    def require_room(self, owner: str) -> None:
-        """Raises the refusal if the owner may not take a place now."""
-        if not self._has_room(owner):
-            raise self._refusal(self._taken[owner])
-
-    async def wait_for_room(self, owner: str, patience_s: float) -> None:
-        """Wait until the owner may take a place. Raises the refusal if that takes too long."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                while not self._has_room(owner):
-                    await self._left.wait()
-        self.require_room(owner)
-
-    @contextmanager
-    def taken_by(self, owner: str) -> Iterator[None]:
-        """Take a place for as long as the block runs. Raises the refusal."""
-        self.require_room(owner)
-        self._taken[owner] += 1
-        try:
-            yield
-        finally:
-            self._taken[owner] -= 1
-            if not self._taken[owner]:
-                del self._taken[owner]
-            # Requests that wait look again; later ones wait for the next place.
-            self._left.set()
-            self._left = asyncio.Event()
-
-    def _has_room(self, owner: str) -> bool:
-        return has_room(self._taken[owner], self._places - self._taken.total(), self._per_owner)
 
 
 class PacedStream:

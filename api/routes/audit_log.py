@@ -6,7 +6,7 @@ from fastapi import Query
 
 from api.http.auth import CallerDep
 from api.http.deps import ReadSessionDep
-from api.http.paging import AskedPage, page_of
+from api.http.parameters import AskedPage, page_of
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import InvalidCursor

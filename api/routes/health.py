@@ -20,9 +20,9 @@ from prometheus_fastapi_instrumentator.metrics import Info
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from api.content_policy import policy_of
 from api.http.deps import AppContextDep
 from api.http.problems import METHODS, problems
+from api.static_files import policy_of
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, HeldoutError, StorageUnavailable
 from heldout.views.health import HealthView
 from models import migrations

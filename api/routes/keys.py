@@ -10,7 +10,7 @@ from api.http.auth import CallerDep
 from api.http.context import current_context
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
 from api.http.idempotency import IdempotencyKey, Memory, once
-from api.http.moments import MomentWithZone
+from api.http.parameters import MomentWithZone
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from heldout.access.quotas import Quota

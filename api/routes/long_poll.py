@@ -1,5 +1,6 @@
-"""The long poll of one job, study or evaluation: its body now, or once it is news."""
+"""The long poll of one job, study or evaluation, its body now, or once it is news; and the entity tags of versions."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -7,17 +8,44 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.http import etag
 from api.http.deps import AppContextDep
 from api.live.hub import ChannelState, Hub
 from api.live.recent_events import Channel
+from heldout.errors import InvalidParameter
 from heldout.views.evaluation import EvaluationView
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
 
 MAX_WAIT_S = 60
+_TAG = re.compile(r'(?:W/)?"([^"]*)"')
+_LIST = re.compile(rf"\s*{_TAG.pattern}\s*(?:,\s*(?:{_TAG.pattern}\s*)?)*")
 
 Subject = TypeVar("Subject", JobView, StudyView, EvaluationView)
+
+
+def write_etag(version: int) -> str:
+    """The strong tag of a version."""
+    return f'"{version}"'
+
+
+def _holds(if_none_match: str, version: int) -> bool:
+    """Whether the If-None-Match header (tags separated by commas, weak ones too, or `*`) holds this version."""
+    return if_none_match.strip() == "*" or str(version) in _TAG.findall(if_none_match)
+
+
+def allows_change(if_match: str, version: int) -> bool:
+    """Whether the If-Match header (`*`, or tags separated by commas) holds this version. A weak tag never does.
+
+    Raises:
+        InvalidParameter: if the header is neither.
+    """
+    if if_match.strip() == "*":
+        return True
+    if not _LIST.fullmatch(if_match):
+        raise InvalidParameter(
+            f'`If-Match`: received {if_match[:100]!r}; expected `*`, or ETags in their quotes, such as "{version}".'
+        )
+    return any(tag[0] == write_etag(version) for tag in _TAG.finditer(if_match))
 
 
 def not_changed(what: str) -> dict[int | str, dict[str, Any]]:
@@ -46,7 +74,7 @@ class LongPoll:
         if self.wait_s and not self._is_news(ChannelState(view.version, has_ended=view.has_ended, last_event=0)):
             await self.hub.wait(channel, self._is_news, self.wait_s)
             view = await run_in_threadpool(find)
-        headers = {"ETag": etag.etag_of(view.version)}
+        headers = {"ETag": write_etag(view.version)}
         if self._knows(view.version):
             return Response(status_code=304, headers=headers)
         self.response.headers.update(headers)
@@ -56,7 +84,7 @@ class LongPoll:
         return state.has_ended if self.if_none_match is None else not self._knows(state.version)
 
     def _knows(self, version: int) -> bool:
-        return self.if_none_match is not None and etag.matches(self.if_none_match, version)
+        return self.if_none_match is not None and _holds(self.if_none_match, version)
 
 
 def long_poll(what: str) -> Any:

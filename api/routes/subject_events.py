@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http.app_context import AppContext
 from api.http.deps import AppContextDep
-from api.http.paging import within_page
+from api.http.parameters import within_page
 from api.http.problems import problems
 from api.live import source, streams
 from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of

@@ -8,7 +8,7 @@ from fastapi import Query
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
-from api.http.moments import Moment
+from api.http.parameters import Moment
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import InvalidParameter

@@ -9,8 +9,8 @@ from analysis.arrays.npy_rows import NpyRows
 from analysis.arrays.pictures import png_of
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
-from api.http.large_answers import sends_much
-from api.http.paging import AskedPage, page_of
+from api.http.parameters import AskedPage, page_of
+from api.http.places import sends_much
 from api.http.problems import problems
 from api.http.routing import resource
 from api.routes.downloads import indices_response

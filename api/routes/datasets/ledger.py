@@ -4,7 +4,7 @@ from typing import Annotated
 
 from api.http.auth import CallerDep
 from api.http.deps import ReadSessionDep
-from api.http.paging import AskedPage, page_of
+from api.http.parameters import AskedPage, page_of
 from api.http.problems import problems
 from api.http.routing import resource
 from api.routes.datasets.dataset import Reference, find_dataset

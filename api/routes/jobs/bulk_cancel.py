@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.http.auth import CallerDep
 from api.http.context import current_context
 from api.http.deps import SessionDep
-from api.http.filters import METADATA_PARAMETER, FiltersDep
+from api.http.parameters import METADATA_PARAMETER, FiltersDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from heldout.errors import HeldoutError, InvalidParameter

@@ -6,17 +6,15 @@ from typing import Annotated
 from fastapi import Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http import etag
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep, KeyDep
 from api.http.context import current_context
 from api.http.deps import AppContextDep, DeleteFilesDep, JobId, ReadSessionDep, SessionDep
-from api.http.filters import METADATA_PARAMETER, FiltersDep
-from api.http.paging import AskedPage, page_of
+from api.http.parameters import METADATA_PARAMETER, AskedPage, FiltersDep, page_of
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from api.live.recent_events import Channel, ChannelKind
-from api.routes.long_poll import LongPoll, long_poll, not_changed
+from api.routes.long_poll import LongPoll, allows_change, long_poll, not_changed, write_etag
 from heldout.errors import (
     ChangedMeanwhile,
     InvalidCursor,
@@ -121,8 +119,8 @@ def change_job(
     """Change a job's name and metadata at any time, its priority while it is queued."""
 
     def require_version(version: int) -> None:
-        if if_match is not None and not etag.allows_change(if_match, version):
-            raise ChangedMeanwhile(job_id, if_match, etag.etag_of(version))
+        if if_match is not None and not allows_change(if_match, version):
+            raise ChangedMeanwhile(job_id, if_match, write_etag(version))
 
     wanted = changes.model_dump(exclude_unset=True)
     return job_answer(
@@ -139,7 +137,7 @@ def delete_job(job_id: JobId, caller: CallerDep, session: SessionDep, delete_fil
 
 def job_answer(session: Session, job: JobRow, response: Response) -> JobView:
     """The job as it is now, its version in the ETag header."""
-    response.headers["ETag"] = etag.etag_of(job.version)
+    response.headers["ETag"] = write_etag(job.version)
     return job_view(job, jobs.dataset_of(session, job))
 
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
-from api.http.large_answers import sends_much
+from api.http.places import sends_much
 from api.http.problems import problems
 from api.http.routing import resource
 from api.routes.downloads import FILE, download, indices_response

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.http import etag
 from api.http.auth import CallerDep
 from api.http.deps import (
     AppContextDep,
@@ -15,11 +14,11 @@ from api.http.deps import (
     SessionDep,
 )
 from api.http.idempotency import IdempotencyKey, once
-from api.http.paging import AskedPage, page_of
+from api.http.parameters import AskedPage, page_of
 from api.http.problems import JSON_BODY, NO_ROOM, problems
 from api.http.routing import resource
 from api.live.recent_events import Channel, ChannelKind
-from api.routes.long_poll import LongPoll, long_poll, not_changed
+from api.routes.long_poll import LongPoll, long_poll, not_changed, write_etag
 from heldout.errors import (
     DatasetUnavailable,
     EvaluationFinished,
@@ -176,7 +175,7 @@ def cancel_evaluation(
     session.expire_all()
     view = _view(session, *model_evaluations.find(session, caller.owner, evaluation_id))
     response.status_code = 200 if view.has_ended else 202
-    response.headers["ETag"] = etag.etag_of(view.version)
+    response.headers["ETag"] = write_etag(view.version)
     return view
 
 

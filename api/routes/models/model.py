@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, DeleteFilesDep, ModelId, ReadSessionDep, SessionDep
-from api.http.paging import AskedPage, page_of
+from api.http.parameters import AskedPage, page_of
 from api.http.problems import problems
 from api.http.routing import resource
 from api.live.recent_events import Channel, ChannelKind

@@ -4,16 +4,15 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 
-from api.http import etag
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.context import current_context
 from api.http.deps import AppContextDep, DeleteFilesDep, ReadSessionDep, SessionDep, StudyId
-from api.http.paging import AskedPage, page_of
+from api.http.parameters import AskedPage, page_of
 from api.http.problems import problems
 from api.http.routing import resource
 from api.live.recent_events import Channel, ChannelKind
-from api.routes.long_poll import LongPoll, long_poll, not_changed
+from api.routes.long_poll import LongPoll, long_poll, not_changed, write_etag
 from heldout.errors import (
     InvalidCursor,
     SpecUnreadable,
@@ -80,7 +79,7 @@ def cancel_study(study_id: StudyId, caller: CallerDep, app: AppContextDep, respo
         study_jobs.cancel_jobs(session, study_id)
     view = _find(app, caller.owner, study_id)
     response.status_code = 200 if view.has_ended else 202
-    response.headers["ETag"] = etag.etag_of(view.version)
+    response.headers["ETag"] = write_etag(view.version)
     return view
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.http.accept import preferred
+from api.routes.studies.report import preferred
 
 OFFERED = ("application/json", "text/markdown", "text/html")
 

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.connections import protocol
-from api.http import large_answers
+from api.http import places
 from api.routes import downloads
 from heldout.service.settings import Settings
 from models.blobs import Blobs
@@ -63,10 +63,10 @@ def test_splits_are_written_while_they_are_sent_and_say_their_length(service, ke
 
 
 def test_an_owner_s_slow_readers_take_its_own_places_alone(service, app, key, database, monkeypatch):
-    monkeypatch.setattr(large_answers, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(places, "PATIENCE_S", 0.5)
     other = bearer(key_for(database, "eve"))
-    with reading_nothing(str(service.base_url).rstrip("/"), key, 2 * large_answers.STREAMS_AT_ONCE_PER_OWNER):
-        wait_until(lambda: streams_of(app) == large_answers.STREAMS_AT_ONCE_PER_OWNER)
+    with reading_nothing(str(service.base_url).rstrip("/"), key, 2 * places.STREAMS_AT_ONCE_PER_OWNER):
+        wait_until(lambda: streams_of(app) == places.STREAMS_AT_ONCE_PER_OWNER)
         refused = service.get(SPLITS)
         assert_problem(refused, 429, "too_many_downloads")
         assert refused.headers["retry-after"] == "5"
@@ -78,10 +78,10 @@ def test_an_owner_s_slow_readers_take_its_own_places_alone(service, app, key, da
 
 
 def test_an_answer_in_memory_has_a_place_too(service, app, key, database, monkeypatch):
-    monkeypatch.setattr(large_answers, "LARGE_ANSWER_BYTES", 100)
+    monkeypatch.setattr(places, "LARGE_ANSWER_BYTES", 100)
     whole = app.state.context.large_answers._whole
     with ExitStack() as held:
-        for _ in range(large_answers.WHOLE_AT_ONCE_PER_OWNER):
+        for _ in range(places.WHOLE_AT_ONCE_PER_OWNER):
             held.enter_context(whole.taken_by("ada"))
         assert_problem(service.get("/v1/datasets"), 429, "too_many_downloads")
         other = bearer(key_for(database, "eve"))

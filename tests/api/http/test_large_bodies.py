@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from api.http import large_bodies
+from api.http import places
 from tests.api.support import assert_problem, bearer, key_for, sqlite_only, wait_until
 
 pytestmark = sqlite_only
@@ -41,8 +41,8 @@ def parked(service: httpx2.Client, key: str, count: int) -> Iterator[list[socket
 
 def until_all_are_taken(app: FastAPI) -> None:
     """Wait until an owner has all of its places: requests of several connections are read in any order."""
-    places = app.state.context.large_bodies._places
-    wait_until(lambda: places._taken.total() == large_bodies.AT_ONCE_PER_OWNER)
+    taken = app.state.context.large_bodies._places._taken
+    wait_until(lambda: taken.total() == places.BODIES_AT_ONCE_PER_OWNER)
 
 
 def ask(service: httpx2.Client, key: str, body: bytes) -> httpx2.Response:
@@ -51,9 +51,9 @@ def ask(service: httpx2.Client, key: str, body: bytes) -> httpx2.Response:
 
 
 def test_an_owner_s_stalled_bodies_take_its_own_places_alone(service, app, key, database, monkeypatch):
-    monkeypatch.setattr(large_bodies, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(places, "PATIENCE_S", 1.0)
     other = key_for(database, "eve")
-    with parked(service, key, 2 * large_bodies.AT_ONCE_PER_OWNER) as connections:
+    with parked(service, key, 2 * places.BODIES_AT_ONCE_PER_OWNER) as connections:
         until_all_are_taken(app)
         for path in ("/v1/jobs", "/v1/datasets"):
             refused = service.post(path, content=LARGE, headers={"Content-Type": "application/json"})
@@ -70,9 +70,9 @@ def test_an_owner_s_stalled_bodies_take_its_own_places_alone(service, app, key, 
 
 
 def test_a_body_waits_for_a_place_and_gets_the_next_one(service, app, key, monkeypatch):
-    monkeypatch.setattr(large_bodies, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(places, "PATIENCE_S", 60.0)
     answers: list[int] = []
-    with parked(service, key, large_bodies.AT_ONCE_PER_OWNER) as connections:
+    with parked(service, key, places.BODIES_AT_ONCE_PER_OWNER) as connections:
         until_all_are_taken(app)
         waiting = threading.Thread(target=lambda: answers.append(ask(service, key, LARGE).status_code))
         waiting.start()
@@ -85,7 +85,7 @@ def test_a_body_waits_for_a_place_and_gets_the_next_one(service, app, key, monke
 
 def test_a_client_that_leaves_gives_its_place_back(service, key):
     for _ in range(2):
-        with parked(service, key, large_bodies.AT_ONCE_PER_OWNER):
+        with parked(service, key, places.BODIES_AT_ONCE_PER_OWNER):
             pass
     assert_problem(ask(service, key, LARGE), 422, "invalid_spec")
 

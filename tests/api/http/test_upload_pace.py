@@ -8,7 +8,8 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from api.http import upload_pace
-from api.http.upload_pace import PacedStream, Places
+from api.http.places import Places
+from api.http.upload_pace import PacedStream
 from heldout.errors import TooManyUploads, UploadTooSlow
 from heldout.service.settings import Settings
 from tests.api.support import assert_problem, bearer, key_for, sqlite_only, stalled, wait_until

@@ -1,15 +1,20 @@
-"""Lists, part by part: their parameters `limit` and `after`, and pages that are bounded in bytes."""
+"""Parameters of queries: parts of lists, which are bounded in bytes, filters of jobs, and moments."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
+from pydantic import AwareDatetime, BeforeValidator
 
-from heldout.errors import InvalidCursor
+from heldout.errors import InvalidCursor, InvalidParameter
 from heldout.views.base import View
+from heldout.views.job import Status
 from heldout.views.page import Page
 from models.ids import is_id
+from models.store.narrowing import Filters
 
 # A page ends before an item that would make it larger, unless that is its only one.
 PAGE_BYTES = 1_000_000
@@ -82,3 +87,63 @@ def page_of(prefix: str) -> Any:
         return AskedPage(limit, after)
 
     return Depends(read)
+
+
+_METADATA = re.compile(r"metadata\[(.*)\]", re.DOTALL)
+
+# For the `openapi_extra` of routes that take FiltersDep.
+METADATA_PARAMETER: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "metadata",
+            "in": "query",
+            "description": "`metadata[key]=value`: jobs that bear this pair; several must all hold.",
+            "style": "deepObject",
+            "explode": True,
+            "schema": {
+                "type": "object",
+                "maxProperties": 16,
+                "propertyNames": {"minLength": 1, "maxLength": 64, "pattern": "^[^\\u0000]*$"},
+                "additionalProperties": {"type": "string", "maxLength": 512, "pattern": "^[^\\u0000]*$"},
+            },
+        }
+    ]
+}
+
+
+async def _metadata(request: Request) -> dict[str, str]:
+    """`metadata[key]=value`, each pair once."""
+    pairs = [
+        (match[1], value) for name, value in request.query_params.multi_items() if (match := _METADATA.fullmatch(name))
+    ]
+    if len(pairs) > 16 or not all(1 <= len(key) <= 64 and len(value) <= 512 for key, value in pairs):
+        raise InvalidParameter("`metadata[key]=value`: 16 pairs, keys of 1 to 64 and values of 512 characters at most.")
+    return dict(pairs)
+
+
+async def _filters(
+    metadata: Annotated[dict[str, str], Depends(_metadata)],
+    status: Annotated[list[Status], Query(description="Repeat it for several.")] = [],  # noqa: B006  (never changed)
+    dataset: Annotated[str | None, Query(max_length=160, description="A name, `name@version` or an id.")] = None,
+    study: Annotated[
+        str | None, Query(max_length=40, description="The study whose trainings they are; `none`: those of no study.")
+    ] = None,
+    search: Annotated[str | None, Query(max_length=128, description="A part of the name, in any case.")] = None,
+) -> Filters:
+    return Filters(statuses=status, dataset=dataset, metadata=metadata, study=study, search=search)
+
+
+FiltersDep = Annotated[Filters, Depends(_filters)]
+
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def _require_text(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE.match(value)):
+        return value
+    raise ValueError("send a moment as RFC 3339 has it, 2026-01-31T12:00:00Z say")
+
+
+Moment = Annotated[datetime, BeforeValidator(_require_text)]
+MomentWithZone = Annotated[AwareDatetime, BeforeValidator(_require_text)]

@@ -1,0 +1,148 @@
+"""Places for what takes memory: large bodies, large answers and uploads, for each owner in turn."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+
+from anyio import CapacityLimiter
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from analysis.scheduling.places import has_room
+from api.http.body import LARGE_BODY_BYTES, discard_body, receive_json
+from api.turns import Turns
+from heldout.errors import HeldoutError, TooManyDownloads, TooManyUploads
+
+LARGE_ANSWER_BYTES = 64 * 1024
+EVENTS = "text/event-stream"
+# Answers that are made while they are sent: files, splits, tables. Each has a megabyte or two at a time.
+STREAMS_AT_ONCE, STREAMS_AT_ONCE_PER_OWNER = 24, 8
+# Answers that are in memory whole, such as pages of lists: most clients take one within milliseconds.
+WHOLE_AT_ONCE, WHOLE_AT_ONCE_PER_OWNER = 48, 16
+# How long a request waits for a place before anything of its answer is made.
+PATIENCE_S = 10.0
+# With `HELDOUT_MAX_BODY_BYTES` of a mebibyte they take some 50 MiB at most.
+BODIES_AT_ONCE = 24
+BODIES_AT_ONCE_PER_OWNER = 8
+# How much is received, and dropped, of a body for which there is no place.
+MAX_REFUSED_BYTES = 64 * 1024
+MAX_REFUSED_S = 1.0
+
+
+class Places:
+    """Of one process, shared by all owners. For one thread: the event loop's."""
+
+    def __init__(self, places: int, per_owner: int, refusal: Callable[[int], HeldoutError] = TooManyUploads) -> None:
+        """refusal: what is raised where there is no room, made of the number of places that the owner has."""
+        self._places = places
+        self._per_owner = per_owner
+        self._refusal = refusal
+        self._taken: Counter[str] = Counter()
+        self._left = asyncio.Event()
+
+    def require_room(self, owner: str) -> None:
+        """Raises the refusal if the owner may not take a place now."""
+        if not self._has_room(owner):
+            raise self._refusal(self._taken[owner])
+
+    async def wait_for_room(self, owner: str, patience_s: float) -> None:
+        """Wait until the owner may take a place. Raises the refusal if that takes too long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while not self._has_room(owner):
+                    await self._left.wait()
+        self.require_room(owner)
+
+    @contextmanager
+    def taken_by(self, owner: str) -> Iterator[None]:
+        """Take a place for as long as the block runs. Raises the refusal."""
+        self.require_room(owner)
+        self._taken[owner] += 1
+        try:
+            yield
+        finally:
+            self._taken[owner] -= 1
+            if not self._taken[owner]:
+                del self._taken[owner]
+            # Requests that wait look again; later ones wait for the next place.
+            self._left.set()
+            self._left = asyncio.Event()
+
+    def _has_room(self, owner: str) -> bool:
+        return has_room(self._taken[owner], self._places - self._taken.total(), self._per_owner)
+
+
+class LargeBodies:
+    """Of one process, shared by all owners. For one thread: the event loop's."""
+
+    def __init__(self) -> None:
+        self._places = Places(BODIES_AT_ONCE, BODIES_AT_ONCE_PER_OWNER)
+        self._parsing = CapacityLimiter(1)
+
+    def parser_of(self, raw: bytes) -> CapacityLimiter | None:
+        """Parsers hold Python's lock for long over a large body: one at a time, so that others have their turn."""
+        return self._parsing if len(raw) > LARGE_BODY_BYTES else None
+
+    @asynccontextmanager
+    async def received(self, request: Request, limit_bytes: int, owner: str) -> AsyncIterator[bytes]:
+        """A body that says it is JSON, whole; a large one has its place while the block runs.
+
+        Raises:
+            TooManyUploads: there is none for this owner; and as `receive_json`.
+        """
+        async with AsyncExitStack() as taken:
+            yield await receive_json(request, limit_bytes, lambda: self._take(taken, request, owner))
+
+    async def _take(self, taken: AsyncExitStack, request: Request, owner: str) -> None:
+        try:
+            await self._places.wait_for_room(owner, PATIENCE_S)
+        except TooManyUploads as error:
+            if not await discard_body(request, MAX_REFUSED_BYTES, MAX_REFUSED_S):
+                error.headers["Connection"] = "close"
+            raise
+        taken.enter_context(self._places.taken_by(owner))
+
+
+class LargeAnswers:
+    """Of one process, shared by all owners. For one thread: the event loop's.
+
+    table_turns: tables are written by one thread, a piece at a time, for each owner in turn. Several threads would keep
+    Python's lock from those that answer other requests.
+    """
+
+    def __init__(self) -> None:
+        self._streams = Places(STREAMS_AT_ONCE, STREAMS_AT_ONCE_PER_OWNER, TooManyDownloads)
+        self._whole = Places(WHOLE_AT_ONCE, WHOLE_AT_ONCE_PER_OWNER, TooManyDownloads)
+        self.table_turns = Turns(at_once=1)
+
+    async def wait_for_place(self, held: ExitStack, owner: str) -> None:
+        """Take a place for a streamed answer. Raises TooManyDownloads where none is free in time."""
+        await self._streams.wait_for_room(owner, PATIENCE_S)
+        held.enter_context(self._streams.taken_by(owner))
+
+    async def take_place_of(self, response: Response, held: ExitStack, owner: str) -> None:
+        """Take a place for an answer, if it is large. Raises TooManyDownloads."""
+        if isinstance(response, StreamingResponse):
+            if response.media_type != EVENTS:  # of streams of events there is a quota
+                await self.wait_for_place(held, owner)
+        elif len(response.body) > LARGE_ANSWER_BYTES:
+            # At once: those that waited would keep their answers in memory.
+            held.enter_context(self._whole.taken_by(owner))
+
+
+async def sends_much() -> None:
+    """A dependency of routes whose answer takes memory or time to make: they wait for its place before it is made."""
+
+
+class Placed(Response):
+    """A response that keeps a place until it is sent, or its client has left."""
+
+    def __init__(self, response: Response, held: ExitStack) -> None:
+        self._response = response
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            await self._response(scope, receive, send)
