@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from analysis.reports.document import Block, Cell, Heading, Paragraph, Picture, Table
-from analysis.reports.strips import axis_strip, interval_strip, way_strip
+from heldout.pictures.kit import axis_strip, interval_strip, way_strip
 from heldout.pictures.scales import Scale, reach_of, scale_of
 from heldout.views.study import ArmView, Interval, Measure
 from heldout.views.study_report import StudyReportView

@@ -1,15 +1,20 @@
 """The part of a report that shows courses: learning curves epoch by epoch, and errors by the number of images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from analysis.reports.charts import Figure, curve_chart, epochs_axis, figures_axis, sizes_chart
 from analysis.reports.comparisons import arms_in_order, shown_name
 from analysis.reports.document import Block, Heading, Panel, Panels, Paragraph, Table
-from heldout.markup import Markup, joined
+from heldout.markup import Markup, element, joined
+from heldout.pictures.kit import Box, Course, CoursePoint, courses_chart, scale_epochs, scale_figures, sizes_chart
 from heldout.views.study import StudyView
-from heldout.views.study_report import EpochBandView, ReportArmView, StudyReportView
+from heldout.views.study_report import BandView, EpochBandView, ReportArmView, StudyReportView
 from heldout.words import NONE, loss_text, percent
 
+# Units of the charts' own, about a pixel each.
+WIDTH, HEIGHT = 320, 150
+BOX = Box(40, WIDTH - 10, 22, HEIGHT - 22)
+
+Figure = Callable[[EpochBandView], BandView | None]
 # Title, factor from figures to written numbers, and the figures of training and of validation.
 MEASURES: tuple[tuple[str, float, Figure, Figure], ...] = (
     ("right answers, %, by epoch", 100.0, lambda point: point.train_accuracy, lambda point: point.validation_accuracy),
@@ -19,22 +24,19 @@ MEASURES: tuple[tuple[str, float, Figure, Figure], ...] = (
 
 def course_blocks(report: StudyReportView) -> list[Block]:
     """A chart of accuracy and one of loss for each arm, on the same scales, and a table."""
-    curves = [arm.curve for arm in report.arms]
-    x = epochs_axis(curves)
-    scales = [figures_axis(curves, (train, validation)) for *_, train, validation in MEASURES]
-    if not any(scales):
-        return []
     told = {arm.name: arm for arm in report.arms}
     arms = [(shown_name(report, arm), told[arm.name]) for arm in (report.study.arms[0], *arms_in_order(report))]
-    panels = []
-    for name, arm in arms:
-        charts = [
-            curve_chart(arm.curve, x, y, train, validation, title=title, factor=factor)
-            for (title, factor, train, validation), y in zip(MEASURES, scales, strict=True)
-            if y is not None and arm.curve
-        ]
-        if charts:
-            panels.append(Panel(name, joined(*charts)))
+    charts: dict[str, list[Markup]] = {name: [] for name, _ in arms}
+    for title, factor, *figures in MEASURES:
+        courses = {name: [_list_points(arm.curve, figure) for figure in figures] for name, arm in arms}
+        of_all = [course for both in courses.values() for course in both]
+        x, y = scale_epochs(of_all, BOX.left, BOX.right), scale_figures(of_all, BOX.bottom, BOX.top)
+        for name, (train, validation) in courses.items():
+            if y is not None and (train or validation):
+                charts[name].append(_chart(title, courses_chart(title, train, validation, BOX, x, y, factor=factor)))
+    panels = [Panel(name, joined(*drawn)) for name, drawn in charts.items() if drawn]
+    if not panels:
+        return []
     return [
         Heading("How did the trainings go?"),
         Paragraph(
@@ -99,7 +101,18 @@ def _no_forecast(study: StudyView) -> str:
 
 
 def _sizes_picture(study: StudyView) -> Markup:
-    return sizes_chart(study.sizes or [], study.forecast, title="wrong answers, %, by training images")
+    title = "wrong answers, %, by training images"
+    return _chart(title, sizes_chart(title, study.sizes or [], study.forecast, BOX))
+
+
+def _list_points(curve: Sequence[EpochBandView], figure: Figure) -> Course:
+    bands = [(point.epoch, band) for point in curve if (band := figure(point)) is not None]
+    return [CoursePoint(epoch, band.mean, band.low, band.high) for epoch, band in bands]
+
+
+def _chart(title: str, content: Markup) -> Markup:
+    view = f"0 0 {WIDTH} {HEIGHT}"
+    return element("svg", element("title", title), content, class_="chart", viewBox=view, role="img", aria_label=title)
 
 
 def _range(bounds: tuple[float, float] | None) -> str:

@@ -4,7 +4,7 @@ from math import sqrt
 from typing import Literal
 
 from heldout.markup import Markup, element
-from heldout.pictures.canvas import HELD_OUT, INK, WORSE, svg, text
+from heldout.pictures.kit import HELD_OUT, INK, WORSE, svg, text
 from heldout.pictures.picture import Picture
 from heldout.views.confusion import ConfusionView
 

@@ -1,8 +1,7 @@
 """The gap between training and test as a waterfall: each term takes its part of the accuracy."""
 
 from heldout.markup import element
-from heldout.pictures.axes import upright_grid
-from heldout.pictures.canvas import BETTER, HELD_OUT, INK, WORSE, svg, text
+from heldout.pictures.kit import BETTER, HELD_OUT, INK, WORSE, svg, text, upright_grid
 from heldout.pictures.picture import Picture
 from heldout.pictures.scales import scale_of, tick_texts
 from heldout.views.diagnosis import DiagnosisView, GapBudgetView

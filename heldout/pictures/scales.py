@@ -1,4 +1,4 @@
-"""Scales of pictures: from figures to places, the round numbers that an axis names, and rows of characters around 0."""
+"""Scales of pictures: from figures to places, the round numbers that an axis names, and rows of characters."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ from math import ceil, floor, log10
 MAX_TICKS = 6
 # Of how far intervals reach from 0: one that reaches farther is cut off.
 MOST_TIMES_THE_MEDIAN = 3
+# Dots of one Braille character, by row and column.
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,28 @@ def around_zero(mean: float | None, bounds: tuple[float, float] | None, reach: f
         cells[0] = "<" if low < -reach else cells[0]
         cells[-1] = ">" if high > reach else cells[-1]
     return "".join(cells).rstrip()
+
+
+def braille(curves: Sequence[Sequence[tuple[float, float]]], x: Scale, y: Scale, width: int, height: int) -> list[str]:
+    """Curves as `height` rows of `width` characters, each of two by four dots.
+
+    Args:
+        x, y: from figures to shares of the width and of the height, 0 to 1; y counts from above.
+    """
+    cells = [[0] * width for _ in range(height)]
+
+    def dot(across: float, down: float) -> None:
+        column = min(max(round(across * (2 * width - 1)), 0), 2 * width - 1)
+        row = min(max(round(down * (4 * height - 1)), 0), 4 * height - 1)
+        cells[row // 4][column // 2] |= _DOTS[row % 4][column % 2]
+
+    for curve in curves:
+        places = [(x.place(across), y.place(value)) for across, value in curve]
+        for (x0, y0), (x1, y1) in zip(places, places[1:] or places, strict=False):
+            steps = max(1, round(2 * width * abs(x1 - x0)), round(4 * height * abs(y1 - y0)))
+            for step in range(steps + 1):
+                dot(x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps)
+    return ["".join(chr(0x2800 + cell) for cell in row) for row in cells]
 
 
 def _sign(value: float, sign: bool) -> str:

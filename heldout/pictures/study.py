@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from heldout.markup import Markup, element, joined
-from heldout.pictures.axes import Box, sizes_chart, upright_grid
-from heldout.pictures.canvas import BETTER, INK, QUIET, WORSE, svg, text
+from heldout.pictures.kit import BETTER, INK, QUIET, WORSE, Box, sizes_chart, svg, text, upright_grid
 from heldout.pictures.picture import Picture
 from heldout.pictures.scales import Scale, around_zero, reach_of, tick_texts
 from heldout.views.study import ArmView, CurvePointView, ForecastView, StudyView
