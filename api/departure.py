@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Self
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 # What is logged and counted where a client does not wait for its answer.
 STATUS_OF_LEFT = 499
 # Most answers are there sooner, and to look costs as much as a tenth of the smallest ones.
 LOOK_AFTER_S = 0.5
-
-
-class ClientLeft(Exception):
-    """Nobody waits for the answer any more."""
 
 
 class Departure:
@@ -37,10 +35,17 @@ class Departure:
         if self._looking is not None:
             self._looking.cancel()
 
+    def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
     def require_client(self) -> None:
-        """Raises ClientLeft. Safe in a thread."""
+        """Raises ClientDisconnect. Safe in a thread."""
         if self.has_left:
-            raise ClientLeft
+            raise ClientDisconnect
 
     def _look(self) -> None:
         self._looking = asyncio.get_running_loop().create_task(self._wait())

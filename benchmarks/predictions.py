@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,15 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.load import Measured, load
+from benchmarks.load import Measured, load, request
 from benchmarks.serving import served
 from examples.demo import TemporaryService
 from heldout.client.client import Client
 from heldout.errors import NotReady
+from heldout.service.settings import embedded_settings
 from models import bundled
+from models.database import Database
+from models.store import keys
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIENTS = (1, 8, 32)
@@ -61,6 +65,7 @@ def main() -> None:
                 ports = {"direct": port, "to two processes": pair, "through nginx": nginx, "through the API": api}
                 there = {name: one for name, one in ports.items() if one is not None}
                 _single_images(there, bare.port, job_id, service.api_key, images[0])
+                _others_while_busy(home, api, job_id, service.api_key, images[0])
         print(f"load averages at the end: {' '.join(f'{one:.2f}' for one in os.getloadavg())}")
 
 
@@ -242,6 +247,23 @@ def _single_images(ports: dict[str, int], bare: int, job_id: str, key: str, imag
             print(
                 f"  {clients:>3} clients  {name:<16} {rate:7.0f}/s  p50 {p50:6.2f} ms  p99 {p99:6.2f} ms  {ratio:.2f}"
             )
+
+
+def _others_while_busy(home: Path, api: int, job_id: str, key: str, image: NDArray[np.uint8]) -> None:
+    """How long another owner waits for a list of jobs while one owner's predictions take all that there is."""
+    database = Database(embedded_settings(home).database)
+    with database.write() as session:
+        listing = request("GET", "/v1/jobs", key=keys.make(session, "other"))
+    database.dispose()
+    ours = _message(f"/v1/jobs/{job_id}/predict", key, _png(image))
+    with ThreadPoolExecutor(1) as thread:
+        for clients in (0, *CLIENTS):
+            busy = thread.submit(load, api, ours, clients=clients, seconds=SECONDS + 1, status=200) if clients else None
+            time.sleep(0.5)
+            found = load(api, listing, clients=1, seconds=SECONDS, status=200)
+            asked = "" if busy is None else f", predictions {busy.result().per_second:.0f}/s"
+            times = f"p50 {found.p50_ms:.1f} ms  p99 {found.p99_ms:.1f} ms"
+            print(f"  GET /v1/jobs of another owner beside {clients:>2} clients: {times}{asked}")
 
 
 def _message(path: str, key: str, body: bytes) -> bytes:

@@ -1,39 +1,65 @@
-"""Probabilities as a client reads them: the classes by their names, the surest first, or «uncertain»."""
+"""Probabilities as a client reads them: the classes by their names, the surest first, or "uncertain"."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import to_json
 
 from analysis.answers.temperature import at_temperature
+from api.http.app_context import AskedPrediction
+from predict.images import OpenedFiles, pixels_of
+from predict.model import ServedModel
+from predict.work import Pieces
 
 UNCERTAIN = "uncertain"
+# Of so many probabilities the answer is written at once.
+CHANCES_AT_ONCE = 10_000
 
 
-def softened(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+def answer_files(opened: OpenedFiles, model: ServedModel, asked: AskedPrediction) -> Pieces[bytes]:
+    """The JSON of `heldout.views.prediction.PredictionsView`. Raises what `pixels_of` and the model do."""
+    stored, names = yield from pixels_of(opened, model)
+    probabilities = yield from model.answer(stored, stored)
+    temperature = model.facts.temperature if asked.calibrated else None
+    said = {
+        "object": "predictions",
+        "job_id": model.facts.job_id,
+        "weights_sha256": model.weights_sha256,
+        "temperature": temperature,
+        "threshold": asked.threshold,
+    }
+    written: list[bytes] = []
+    images = max(1, CHANCES_AT_ONCE // len(model.classes))
+    for first in range(0, len(probabilities), images):
+        yield
+        some: Any = probabilities[first : first + images]
+        if temperature is not None:
+            some = soften(some, temperature)
+        answers = describe(some, model.classes, names[first : first + images], asked)
+        written.append(to_json(answers)[1:-1])
+    return b'%s,"predictions":[%s]}' % (to_json(said)[:-1], b",".join(written))
+
+
+def soften(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
     """(images, classes) probabilities of the same logits divided by `temperature`."""
     smallest = np.finfo(np.float32).tiny
     return np.exp(at_temperature(np.log(np.maximum(probabilities, smallest).astype(np.float64)), temperature))
 
 
-def answers_of(
+def describe(
     probabilities: NDArray[np.float32] | NDArray[np.float64],
     classes: tuple[str, ...],
     names: list[str | None],
-    *,
-    top_k: int,
-    threshold: float | None,
+    asked: AskedPrediction,
 ) -> list[dict[str, Any]]:
     """For each image what `heldout.views.prediction.PredictionView` has, as plain values."""
-    surest = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-    chances = np.take_along_axis(probabilities, surest, axis=1).tolist()
+    surest = np.argsort(-probabilities, axis=1, kind="stable")[:, : asked.top_k]
     found = []
-    for name, places, values in zip(names, surest.tolist(), chances, strict=True):
-        top = [
-            {"label": classes[place], "index": place, "probability": value}
-            for place, value in zip(places, values, strict=True)
-        ]
-        uncertain = threshold is not None and values[0] < threshold
-        answer = UNCERTAIN if uncertain else top[0]["label"]
-        found.append({"name": name, "answer": answer, "uncertain": uncertain, "probability": values[0], "top": top})
+    for name, places, chances in zip(names, surest.tolist(), probabilities.tolist(), strict=True):
+        top = [{"label": classes[place], "index": place, "probability": chances[place]} for place in places]
+        highest = chances[places[0]]
+        uncertain = asked.threshold is not None and highest < asked.threshold
+        answer = UNCERTAIN if uncertain else classes[places[0]]
+        found.append({"name": name, "answer": answer, "uncertain": uncertain, "probability": highest, "top": top})
     return found

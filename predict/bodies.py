@@ -4,11 +4,11 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from time import monotonic, perf_counter
+from time import perf_counter
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, require_length
 from api.turns import Turns
@@ -49,21 +49,25 @@ class HeldBodies:
 
         Raises:
             BodyTooLarge; PredictionsUnavailable: others take all the memory, or the owner more than its share of it;
-            InvalidForm: it ends too early; RequestTimeout.
+            ClientDisconnect, RequestTimeout.
         """
         await require_length(request, self.limit_bytes)
         copies = COPIES_OF_FORM if _is_form(request) else COPIES
         body = bytearray()
         held = 0
         try:
-            async for chunk in _chunks(request):
-                body += chunk
-                if len(body) > self.limit_bytes:
-                    await discard_body(request, MAX_DISCARDED_BYTES - len(body), MAX_DISCARD_S)
-                    raise BodyTooLarge(self.limit_bytes)
-                held += copies * len(chunk)
-                self._held[owner] += copies * len(chunk)
-                self._require_room(owner, held)
+            try:
+                async with asyncio.timeout(MAX_RECEIVE_S):
+                    async for chunk in request.stream():
+                        body += chunk
+                        if len(body) > self.limit_bytes:
+                            await discard_body(request, MAX_DISCARDED_BYTES - len(body), MAX_DISCARD_S)
+                            raise BodyTooLarge(self.limit_bytes)
+                        held += copies * len(chunk)
+                        self._held[owner] += copies * len(chunk)
+                        self._require_room(owner, held)
+            except TimeoutError:
+                raise RequestTimeout(f"The body was not whole after {MAX_RECEIVE_S:g} s. Send fewer images.") from None
             content = bytes(body)
             body.clear()
             yield content
@@ -78,23 +82,6 @@ class HeldBodies:
             raise PredictionsUnavailable("Your other requests take all the memory that you may have for images.")
         if self._held.total() > max(held, self.memory_bytes):
             raise PredictionsUnavailable("Other requests take all the memory that there is for images.")
-
-
-async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    """What comes of the body. Raises InvalidForm: it ends too early; RequestTimeout: it takes too long."""
-    chunks = request.stream()
-    ends = monotonic() + MAX_RECEIVE_S
-    try:
-        while True:
-            async with asyncio.timeout(ends - monotonic()):
-                chunk = await anext(chunks, None)
-            if chunk is None:
-                return
-            yield chunk
-    except ClientDisconnect:
-        raise InvalidForm("The connection ended in the middle of the body.") from None
-    except TimeoutError:
-        raise RequestTimeout(f"The body was not whole after {MAX_RECEIVE_S:g} s. Send fewer images at once.") from None
 
 
 async def files_in(request: Request, body: bytes, turns: Turns, owner: str) -> list[ImageFile]:

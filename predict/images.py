@@ -28,6 +28,10 @@ NPY_MAGIC = b"\x93NUMPY"
 LIMITS = Limits()
 # What decoding takes of memory: by one image, and by all of a request, one after the other, which is some seconds.
 MAX_DECODE_BYTES, MAX_DECODE_BYTES_TOGETHER = 512 * 1024**2, 2 * 1024**3
+# A file of more bytes is opened and decoded in a thread; so is a PNG with parts that unpack to any size.
+SHORT_PNG_BYTES, SHORT_NPY_BYTES = 65_536, 1024**2
+PNG_MAGIC = b"\x89PNG"
+PACKED = (b"zTXt", b"iTXt", b"iCCP")
 # What a pixel takes of it, as measured, and what the kind of image adds.
 BYTES_A_PIXEL, WITH_ALPHA, OF_WEBP, OF_16_BITS = 10, 14, 10, 80
 
@@ -58,6 +62,16 @@ class OpenedFiles:
     images: int = 0
     pixels: int = 0
     memory_bytes: int = 0
+
+
+def is_small(file: ImageFile) -> bool:
+    """Whether its header is read sooner than a thread has begun."""
+    content = file.content
+    if content.startswith(NPY_MAGIC):
+        return len(content) <= SHORT_NPY_BYTES
+    if len(content) > SHORT_PNG_BYTES or not content.startswith(PNG_MAGIC):
+        return False
+    return not any(part in content for part in PACKED)
 
 
 def open_files(files: list[ImageFile], model: ServedModel) -> Pieces[OpenedFiles]:

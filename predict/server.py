@@ -18,7 +18,6 @@ from heldout.service.settings import Settings
 from predict.app import create_app
 from predict.metrics import SHARED_FOLDER, forget_process
 from predict.runtime import load_runtime
-from predict.service import Service
 from worker.machine.parent import when_input_ends
 
 log = structlog.get_logger("heldout.predict")
@@ -32,14 +31,13 @@ class PredictServer(Server):
     """One process. With `idle_s` it ends after so long without a request."""
 
     def __init__(self, settings: Settings, idle_s: float | None) -> None:
-        app = create_app(settings)
         # Most connections come from the API, and so from one address.
         of_the_api = settings.model_copy(update={"max_connections_per_address": settings.max_connections})
         # asyncio accepts so many connections before it does anything else. Processes that share a socket then each get
         # some, where else the first to wake would take all.
-        super().__init__(app, of_the_api, timeout_graceful_shutdown=5, backlog=1)
-        self._service: Service = app.service  # type: ignore[attr-defined]  # `create_app` wraps it
+        super().__init__(create_app(settings), of_the_api, timeout_graceful_shutdown=5, backlog=1)
         self._idle_s = idle_s
+        self._seen_requests, self._asked_at = 0, monotonic()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -47,8 +45,10 @@ class PredictServer(Server):
             listener.listen(BACKLOG)  # asyncio has set it to the one above
 
     async def on_tick(self, counter: int) -> bool:
-        is_idle = self._idle_s is not None and monotonic() - self._service.asked_at > self._idle_s
-        if is_idle and not self.server_state.tasks:
+        requests = self.server_state.total_requests
+        if self.server_state.tasks or requests > self._seen_requests:
+            self._seen_requests, self._asked_at = requests, monotonic()
+        elif self._idle_s is not None and monotonic() - self._asked_at > self._idle_s:
             log.info("idle", seconds=self._idle_s)
             self.should_exit = True
         return await super().on_tick(counter)

@@ -1,51 +1,116 @@
-"""What all routes of one process share, and what a request for predictions goes through before its own route."""
+"""Predictions of one process: whose model is asked, the memory that a request may take, and the answer."""
 
-from dataclasses import dataclass, field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
 
 from api.departure import Departure
+from api.http.app_context import AppContext, AskedPrediction
+from api.http.context import current_context
+from api.remembered import Remembered
 from api.turns import Turns
-from models.store.keys import Caller
-from predict.bodies import HeldBodies
+from heldout.errors import JobNotFound, NoTemperature, OwnerSuspended, PredictionsUnavailable
+from heldout.service.settings import Settings
+from models.blobs import Blobs
+from models.database import Database
+from models.ids import is_id
+from models.store import jobs, owners
+from predict import metrics
+from predict.answers import answer_files
+from predict.bodies import HeldBodies, files_in
 from predict.cache import ModelCache
-from predict.callers import Callers
+from predict.images import is_small, open_files
 from predict.model import ServedModel
 from predict.room import Room
 from predict.work import Pieces, Result, Work, finished
+from worker.machine.cores import core_count
+from worker.machine.memory import memory_bytes
 
-DEFAULT_WAIT_S = 30.0
+# Of a process's part of the memory a quarter is for bodies, and not more than this; a third is for answers.
+MAX_BODIES_BYTES = 512 * 1024**2
+# A file of more pixels is decoded in a thread.
+SHORT_PIXELS = 65_536
 
 
-@dataclass
-class Service:
-    """Made once by `create_app`, and kept as `app.state.service`.
+class PredictionService:
+    """What all requests of one process share.
 
-    room: memory for answers. large_json: whose turn it is to read much JSON. forms: whose turn it is to read a piece of
-    a form. asked_at: when the last request came, monotonic.
+    large_json: whose turn it is to read much JSON. forms: whose turn it is to read a piece of a form.
     """
 
-    callers: Callers
-    models: ModelCache
-    bodies: HeldBodies
-    work: Work
-    room: Room
-    large_json: Turns = field(default_factory=lambda: Turns(1))
-    forms: Turns = field(default_factory=lambda: Turns(1))
-    asked_at: float = 0.0
+    is_here = True
 
-    async def model_for(self, caller: Caller, job_id: str, wait_s: float = DEFAULT_WAIT_S) -> ServedModel:
-        """The model of the caller's job. Raises: what `ModelCache.get` does."""
-        return self.models.loaded(job_id) or await self.models.get(caller, job_id, wait_s=wait_s)
+    def __init__(self, settings: Settings, database: Database, blobs: Blobs) -> None:
+        threads = max(1, core_count() // settings.predict_processes)
+        memory = memory_bytes() // settings.predict_processes
+        self.work = Work(threads)
+        self.bodies = HeldBodies(settings.max_predict_bytes, min(MAX_BODIES_BYTES, memory // 4))
+        self.large_json, self.forms = Turns(1), Turns(1)
+        self._room = Room(memory // 3)
+        self.models = ModelCache(database, blobs, settings, self.work, threads)
+        self._database = database
+        # Owners that are not suspended, and jobs that they have: a suspended owner and a deleted job are refused within
+        # a second.
+        self._admitted: Remembered[tuple[str, str], bool] = Remembered()
+
+    async def predict(self, request: Request, job_id: str, asked: AskedPrediction) -> Response:
+        model = await self.model_of(job_id, asked.wait_s)
+        if asked.calibrated and model.facts.temperature is None:
+            raise model.facts.temperature_lost or NoTemperature(job_id)
+        owner = model.facts.owner
+        async with self.bodies.received(request, owner) as body:
+            files = await files_in(request, body, self.forms, owner)
+            is_short = len(files) == 1 and is_small(files[0])
+            with Departure(request.receive) as departure:
+                opened = await self.work.run(
+                    owner, open_files(files, model), is_short=is_short, before_each=departure.require_client
+                )
+                is_short = is_short and opened.pixels <= SHORT_PIXELS and model.is_short(opened.images)
+                needed = opened.memory_bytes + model.answer_bytes(opened.images)
+                pieces = answer_files(opened, model, asked)
+                content = await self.answered(model, pieces, needed, departure, is_short=is_short)
+        metrics.IMAGES.inc(opened.images)
+        return Response(content, media_type="application/json")
+
+    async def pass_on(self, request: Request) -> Response:
+        raise PredictionsUnavailable("This process answers by itself.")
+
+    async def model_of(self, job_id: str, wait_s: float) -> ServedModel:
+        """The model of the caller's job. Raises OwnerSuspended, JobNotFound, and what `ModelCache.get` does."""
+        caller = current_context().caller
+        admitted = caller.owner, job_id
+        if self._admitted.get(admitted) is None:
+            await run_in_threadpool(self._require_job, *admitted)
+            self._admitted.keep(admitted, True)
+        return await self.models.get(caller, job_id, wait_s=wait_s)
 
     async def answered(
         self, model: ServedModel, pieces: Pieces[Result], memory_bytes: int, departure: Departure, *, is_short: bool
     ) -> Result:
         """The result of `pieces`, which ask the model; they wait for the memory that they need, unless they are short.
 
-        Raises: what `pieces`, `Room.taken` and `HeldOutImages.be_ready` do; ClientLeft between two turns.
+        Raises: what `pieces`, `Room.taken` and `HeldOutImages.be_ready` do; ClientDisconnect between two turns.
         """
         if is_short:
             return finished(pieces)
         owner = model.facts.owner
         await model.held_out.be_ready(lambda read: self.work.read(owner, read()))
-        async with self.room.taken(memory_bytes, owner):
+        async with self._room.taken(memory_bytes, owner):
             return await self.work.run(owner, pieces, is_short=False, before_each=departure.require_client)
+
+    async def close(self) -> None:
+        self.work.close()
+
+    def _require_job(self, owner: str, job_id: str) -> None:
+        with self._database.read() as session:
+            if owners.is_suspended(session, owner):
+                raise OwnerSuspended(owner)
+            if not is_id("job", job_id):
+                raise JobNotFound(job_id[:80])
+            jobs.find(session, owner, job_id)
+
+
+def service_of(context: AppContext) -> PredictionService:
+    """The service of this process."""
+    assert isinstance(context.predictions, PredictionService)
+    return context.predictions

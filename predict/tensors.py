@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.http.body import parse_json
-from heldout.errors import HeldoutError, InvalidTensor, TooManyImages
+from heldout.errors import InvalidTensor, TooManyImages
 from predict.images import Pixels, require_range
 from predict.model import ServedModel
 from predict.runtime import INPUT, OUTPUT
@@ -177,7 +177,3 @@ def _flag(has_parameters: dict[str, Any], name: str, otherwise: bool = False) ->
     if not isinstance(value, bool):
         raise InvalidTensor(f"`{name}`: received {str(value)[:32]!r}; expected true or false.")
     return value
-
-
-def error_body(error: HeldoutError) -> bytes:
-    return json.dumps({"error": error.detail}, ensure_ascii=False).encode()

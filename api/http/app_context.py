@@ -1,8 +1,11 @@
 """The objects that all routes of one app share."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from anyio import CapacityLimiter
+from starlette.requests import Request
+from starlette.responses import Response
 
 from api.dispatch import Publisher
 from api.http.places import LargeAnswers, LargeBodies
@@ -10,7 +13,7 @@ from api.http.rates import Rates
 from api.http.readiness import Readiness
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
-from api.predictions import Predictions
+from api.remembered import Remembered
 from api.shared_places import SharedPlaces
 from api.turns import Turns
 from heldout.service.settings import Settings
@@ -18,10 +21,36 @@ from models.blobs import Blobs
 from models.database import Database
 from models.key_uses import KeyUses
 from models.secret_box import SecretBox
+from models.store.keys import Caller
 
 KEY_LOOKUPS_AT_ONCE = 8
 # Files of predictions that are judged side by side.
 FILES_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class AskedPrediction:
+    """What a request for predictions wants beside its images."""
+
+    top_k: int
+    threshold: float | None
+    calibrated: bool
+    wait_s: float
+
+
+class Predictor(Protocol):
+    """Answers requests for predictions in this process, or passes them on to another one."""
+
+    is_here: bool
+
+    async def predict(self, request: Request, job_id: str, asked: AskedPrediction) -> Response:
+        """What a job says of the images in the request's body. Raises what the route documents."""
+
+    async def pass_on(self, request: Request) -> Response:
+        """The answer of another process. Raises PredictionsUnavailable."""
+
+    async def close(self) -> None:
+        """Give back what it holds."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +68,11 @@ class AppContext:
     rates: Rates
     key_uses: KeyUses
     secret_box: SecretBox
-    predictions: Predictions
+    predictions: Predictor
     # Strangers' keys are looked up too: without a limit they would take all the threads that answer others.
     key_lookups: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEY_LOOKUPS_AT_ONCE))
+    # By their keys, for routes that are asked often.
+    callers: Remembered[str, Caller] = field(default_factory=Remembered)
     large_bodies: LargeBodies = field(default_factory=LargeBodies)
     large_answers: LargeAnswers = field(default_factory=LargeAnswers)
     # New studies are written one at a time: on SQLite several large ones would keep all other writers waiting.

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Depends, Request
-from fastapi.security import HTTPBearer
 
 from api.http import browser
 from api.http.body import discard_body
@@ -17,32 +16,35 @@ from models.store.keys import Caller
 MAX_UNAUTHENTICATED_BODY_BYTES = 64 * 1024
 MAX_UNAUTHENTICATED_BODY_S = 1.0
 
-bearer = HTTPBearer(
-    auto_error=False,
-    scheme_name="key",
-    description="A key `ho_<id>_<secret>`, as `heldout keys create --owner NAME` prints it.",
-)
 
-
-async def key_of(request: Request) -> str:
+def key_of(request: Request) -> str:
     """The key of the Authorization header, or without that header the browser's session; empty if there is none.
 
     Raises:
         CrossSiteRequest: a page of another site makes use of the session.
     """
-    if "authorization" not in request.headers:
+    header = request.headers.get("authorization")
+    if header is None:
         return browser.session_of(request)
-    credentials = await bearer(request)
-    key = "" if credentials is None else credentials.credentials
-    return key if keys.is_well_formed(key) else ""
+    scheme, _, key = header.partition(" ")
+    key = key.strip()
+    return key if scheme.lower() == "bearer" and keys.is_well_formed(key) else ""
 
 
-async def require_valid_key(request: Request, context: RequestContext) -> None:
-    """Raises Unauthenticated if the key is not valid; the body of such a request is not kept."""
+async def require_valid_key(request: Request, context: RequestContext, *, is_remembered: bool = False) -> None:
+    """Raises Unauthenticated if the key is not valid; the body of such a request is not kept.
+
+    Args: is_remembered: whether it is enough that the key was valid a second ago.
+    """
+    if is_remembered and (caller := context.app.callers.get(context.key)) is not None:
+        context.admit(caller)
+        return
     try:
         if not callers.is_well_formed(context.key):
             raise Unauthenticated
         await to_thread.run_sync(lambda: context.caller, limiter=context.app.key_lookups)
+        if is_remembered:
+            context.app.callers.keep(context.key, context.caller)
     except Unauthenticated as error:
         # A client that asked first (Expect: 100-continue) sends nothing once it has the answer.
         asked_first = "expect" in request.headers

@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from heldout.errors import CrossSiteRequest
 from models.store import sessions
 
+SESSION_COOKIE = "heldout_session_"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -60,4 +61,4 @@ def forget_session(request: Request, response: Response) -> None:
 
 def _cookie_name(request: Request) -> str:
     """One for each port: cookies belong to a host, on which several services may run."""
-    return f"heldout_session_{request.url.port or request.url.scheme}"
+    return f"{SESSION_COOKIE}{request.url.port or request.url.scheme}"

@@ -61,6 +61,8 @@ class RequestContext:
         self.change = change
         self._scope = scope
         self.endpoint_called = False
+        # Closed once the answer is sent.
+        self.held = ExitStack()
         self.after_commit: list[Callable[[], None]] = []
         self._sessions = ExitStack()
 
@@ -80,6 +82,7 @@ class RequestContext:
 
     def admit(self, caller: Caller) -> None:
         """Note that the key is valid and used. Raises InsufficientScope if it may not do what the request asks."""
+        self.__dict__["caller"] = caller
         self._state[KNOWN] = True
         self.app.key_uses.note(caller.key_id)
         if self._scope != "any" and self._scope not in caller.scopes:

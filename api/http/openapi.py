@@ -21,6 +21,11 @@ SERVERS = [
     {"url": "/", "description": "The service that served this document."},
     {"url": "http://127.0.0.1:8000", "description": "`heldout up` or `docker compose up` on this machine."},
 ]
+KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key `ho_<id>_<secret>`, as `heldout keys create --owner NAME` prints it.",
+}
 REQUEST_ID = {
     "name": "X-Request-ID",
     "in": "header",
@@ -87,6 +92,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     for path in made["paths"].values():
         for operation in path.values():
             _without_framework_errors(operation)
+    made["components"]["securitySchemes"] = {"key": KEY}
     made["components"]["parameters"] = {"RequestId": REQUEST_ID}
     for spec in (JobSpec, DatasetSpec):
         for name in (spec.__name__, *spec.model_json_schema()["$defs"]):

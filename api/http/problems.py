@@ -8,9 +8,11 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
 
+from api.departure import STATUS_OF_LEFT
 from api.http.body import body_refusal, refused_values
 from api.http.pointers import parameter_detail
 from heldout.errors import (
@@ -23,17 +25,21 @@ from heldout.errors import (
     DatasetDamaged,
     DatasetLost,
     DatasetUnavailable,
+    ExportNotReady,
     HeldoutError,
+    ImageRefused,
     InsufficientScope,
     Internal,
     InvalidJson,
     InvalidParameter,
     InvalidSpec,
+    InvalidTensor,
     MethodNotAllowed,
     ModelDoesNotFit,
     ModelUnavailable,
     NeedsMoreMemory,
     NetworkTooDeep,
+    NotReady,
     NotSupported,
     OwnerSuspended,
     QuotaExceeded,
@@ -42,6 +48,7 @@ from heldout.errors import (
     SpecModelNotFound,
     StorageUnavailable,
     TooManyDownloads,
+    TooManyImages,
     TooManyParameters,
     TooManyRequests,
     TooManyUploads,
@@ -52,6 +59,7 @@ from heldout.views.problem import FieldErrorView, Problem
 from heldout.views.request import ChoiceView, RequestView
 
 MEDIA_TYPE = "application/problem+json"
+OPEN_INFERENCE = "/v2"
 # What any route that takes JSON can answer, and what any that takes a spec can.
 JSON_BODY = (InvalidJson, BodyTooLarge, UnsupportedMediaType, InvalidSpec, TooManyUploads)
 REFUSED_SPEC = (
@@ -74,7 +82,9 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def problem_response(error: HeldoutError, path: str) -> JSONResponse:
-    """The error as it goes over the wire."""
+    """The error as it goes over the wire, in the form of the protocol to which the path belongs."""
+    if path == OPEN_INFERENCE or path.startswith(f"{OPEN_INFERENCE}/"):
+        return JSONResponse({"error": error.detail}, _open_inference_status(error), headers=error.headers)
     problem = Problem(
         type=f"urn:heldout:problem:{error.code}",
         title=error.title,
@@ -88,6 +98,13 @@ def problem_response(error: HeldoutError, path: str) -> JSONResponse:
     )
     content = problem.model_dump(exclude={name for name in ("request", "choices") if not getattr(problem, name)})
     return JSONResponse(content, error.status, headers=error.headers, media_type=MEDIA_TYPE)
+
+
+def _open_inference_status(error: HeldoutError) -> int:
+    """400 for every fault of the request's content, 503 while a model is not there yet."""
+    if isinstance(error, InvalidJson | InvalidSpec | InvalidTensor | ImageRefused | TooManyImages):
+        return 400
+    return 503 if isinstance(error, NotReady | ExportNotReady) else error.status
 
 
 def problems(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:
@@ -123,6 +140,10 @@ def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
     @app.exception_handler(HeldoutError)
     async def expected(request: Request, error: HeldoutError) -> Response:
         return problem_response(error, request.scope["path"])
+
+    @app.exception_handler(ClientDisconnect)
+    async def unheard(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=STATUS_OF_LEFT)
 
     @app.exception_handler(RequestValidationError)
     async def refused(request: Request, error: RequestValidationError) -> Response:

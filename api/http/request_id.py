@@ -1,6 +1,7 @@
 """Gives each request an id: in its response, on its log lines, and as the only detail of a 500."""
 
 import re
+from collections.abc import Callable
 from time import perf_counter
 
 import structlog
@@ -13,6 +14,9 @@ from models.ids import new_id
 
 log = structlog.get_logger("heldout.api")
 
+# Called with the scope, the status and the seconds of each request: status None where nothing was sent.
+Note = Callable[[Scope, int | None, float], None]
+
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 # Probes ask for these every few seconds; they are logged at level debug.
 PROBED_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
@@ -21,11 +25,25 @@ MAX_LOGGED_PATH_CHARACTERS = 200
 MAX_LOGGED_ADDRESS_CHARACTERS = 45  # the longest of IPv6
 
 
-class RequestIdMiddleware:
-    """The outermost middleware: sets the request id, logs one line a request, answers unexpected errors with 500."""
+def log_request(scope: Scope, status: int | None, seconds: float) -> None:
+    """One line a request."""
+    write = log.debug if scope["path"] in PROBED_PATHS else log.info
+    write(
+        "request",
+        method=shortened(scope["method"], MAX_LOGGED_METHOD_CHARACTERS),
+        path=shortened(scope["path"], MAX_LOGGED_PATH_CHARACTERS),
+        status=status,
+        milliseconds=round(1000 * seconds, 1),
+        address=shortened((scope.get("client") or ("",))[0], MAX_LOGGED_ADDRESS_CHARACTERS),
+    )
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class RequestIdMiddleware:
+    """The outermost middleware: sets the request id, notes the end, answers unexpected errors with 500."""
+
+    def __init__(self, app: ASGIApp, note: Note = log_request) -> None:
         self.app = app
+        self._note = note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,21 +63,20 @@ class RequestIdMiddleware:
             await send(message)
 
         began = perf_counter()
-        method = shortened(scope["method"], MAX_LOGGED_METHOD_CHARACTERS)
-        path = shortened(scope["path"], MAX_LOGGED_PATH_CHARACTERS)
-        address = shortened((scope.get("client") or ("",))[0], MAX_LOGGED_ADDRESS_CHARACTERS)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_with_id)
             except Exception:
-                log.exception("request_failed", method=method, path=path)
+                log.exception(
+                    "request_failed",
+                    method=shortened(scope["method"], MAX_LOGGED_METHOD_CHARACTERS),
+                    path=shortened(scope["path"], MAX_LOGGED_PATH_CHARACTERS),
+                )
                 if status is not None:
                     raise  # part of the answer is sent: the server must cut the connection
                 await problem_response(Internal(request_id), scope["path"])(scope, receive, send_with_id)
             finally:
-                write = log.debug if scope["path"] in PROBED_PATHS else log.info
-                milliseconds = round(1000 * (perf_counter() - began), 1)
-                write("request", method=method, path=path, status=status, milliseconds=milliseconds, address=address)
+                self._note(scope, status, perf_counter() - began)
 
 
 def request_id_of(headers: Headers) -> str:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, ExitStack
+from contextlib import AbstractAsyncContextManager
 from functools import cached_property, partial
 from typing import Any
 
@@ -17,37 +17,41 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http.app_context import AppContext
-from api.http.auth import bearer, key_of, require_valid_key, unchecked_key, valid_caller
+from api.http.auth import key_of, require_valid_key, unchecked_key, valid_caller
 from api.http.body import MAX_OPEN_BODY_BYTES, JsonRequest
 from api.http.context import Change, Endpoint, RequestContext, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
 from api.http.known import KNOWN
 from api.http.places import Placed, sends_much
 from api.http.pointers import EXAMINED_ERRORS
-from api.http.rates import Rates
+from api.http.problems import OPEN_INFERENCE
 from heldout.access.scopes import SAFE_METHODS, NeededScope, scope_of_method
 from heldout.errors import HeldoutError, InvalidParameter
 
 
 def resource(
-    prefix: str, tag: str, *, needs_key: bool = True, scope: NeededScope | None = None, has_secrets: bool = False
+    prefix: str,
+    tag: str,
+    *,
+    needs_key: bool = True,
+    scope: NeededScope | None = None,
+    has_secrets: bool = False,
+    is_predicting: bool = False,
 ) -> APIRouter:
     """A router whose routes need a key, take only query parameters that they document, and read JSON strictly.
 
     Args:
         scope: that the key must have; `any`: every key will do; None: `read` for requests that read, else `write`.
         has_secrets: what they answer must not be kept by browsers and proxies.
+        is_predicting: they are asked so often that a valid key is remembered for a second, and what their answers take
+            of memory is bounded elsewhere. They are counted where they are answered.
     """
-    dependencies = [Depends(_require_known_query_parameters)]
-    if needs_key:
-        dependencies.insert(0, Depends(bearer))
-    if has_secrets:
-        dependencies.append(Depends(_keep_nowhere))
+    kind = {"needs_key": needs_key, "scope": scope, "is_predicting": is_predicting}
     return APIRouter(
         prefix=prefix,
         tags=[tag],
-        route_class=type("ResourceRoute", (ResourceRoute,), {"scope": scope}),
-        dependencies=dependencies,
+        route_class=type("ResourceRoute", (ResourceRoute,), kind),
+        dependencies=[Depends(_keep_nowhere)] if has_secrets else [],
     )
 
 
@@ -57,13 +61,16 @@ class ResourceRoute(APIRoute):
     What a request has changed is noted in the audit log by the same commit.
     """
 
+    needs_key = True
     scope: NeededScope | None = None
+    is_predicting = False
 
     def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
+        if self.needs_key:
+            options["openapi_extra"] = {"security": [{"key": []}], **(options.get("openapi_extra") or {})}
         super().__init__(path, called_in_context(endpoint), **options)
         dependencies = {one.call for one in _all_dependencies(self.dependant)}
         self._looks_key_up_itself = unchecked_key in dependencies
-        self._needs_key = bearer in dependencies
         self._sends_much = sends_much in dependencies
         if inspect.iscoroutinefunction(endpoint) and dependencies & NEEDS_A_THREAD:
             raise TypeError(
@@ -79,27 +86,28 @@ class ResourceRoute(APIRoute):
         optional = self.body_field is not None and not self.body_field.field_info.is_required()
 
         async def handle_key_first(request: Request) -> Response:
-            key = await key_of(request) if self._needs_key else ""
+            key = key_of(request) if self.needs_key else ""
             scope = self.scope or scope_of_method(request.method)
             app: AppContext = request.app.state.context
             state, change = request.scope["state"], self._change(request, scope)
-            with ExitStack() as held, request_context(app, key, state, scope, change) as context:
-                if self._needs_key and not self._looks_key_up_itself:
-                    await require_valid_key(request, context)
+            with request_context(app, key, state, scope, change) as context, context.held as held:
+                if self.needs_key and not self._looks_key_up_itself:
+                    await require_valid_key(request, context, is_remembered=self.is_predicting)
                 counted = await self._counted(request, key)
                 try:
+                    self._require_known_query_parameters(request)
                     if self._sends_much:
                         await app.large_answers.wait_for_place(held, context.caller.owner)
-                    response = await handle(
-                        JsonRequest(
+                    if self.body_field is not None:
+                        request = JsonRequest(
                             request,
                             self._validate_body,
                             may_be_absent=optional,
                             received=partial(self._received, context),
                             parser_of=context.app.large_bodies.parser_of,
                         )
-                    )
-                    if self._needs_key and not self._sends_much:
+                    response = await handle(request)
+                    if self.needs_key and not self._sends_much and not self.is_predicting:
                         await app.large_answers.take_place_of(response, held, context.caller.owner)
                 except Exception as error:
                     # A stranger hears of the key, and not of what else is wrong.
@@ -116,7 +124,7 @@ class ResourceRoute(APIRoute):
     def _received(self, context: RequestContext, request: Request) -> AbstractAsyncContextManager[bytes]:
         """The JSON body; without a key a small one at most."""
         limit_bytes, owner = context.app.settings.max_body_bytes, ""
-        if self._needs_key:
+        if self.needs_key:
             owner = context.caller.owner
         else:
             limit_bytes = min(limit_bytes, MAX_OPEN_BODY_BYTES)
@@ -127,14 +135,14 @@ class ResourceRoute(APIRoute):
 
         What strangers make up is not counted: each such key would be kept in memory for the rate's time.
         """
-        if KNOWN not in request.scope["state"]:
+        app: AppContext = request.app.state.context
+        if KNOWN not in request.scope["state"] or (self.is_predicting and not app.predictions.is_here):
             return {}
-        rates: Rates = request.app.state.context.rates
-        return await rates.count(key)
+        return await app.rates.count(key)
 
     def _change(self, request: Request, scope: NeededScope) -> Change | None:
         """What the audit log will say of the request; None where it changes nothing."""
-        if not self._needs_key or scope == "read" or request.method in SAFE_METHODS:
+        if not self.needs_key or scope == "read" or request.method in SAFE_METHODS:
             return None
         named = "/".join(str(part) for part in request.path_params.values())
         return Change(
@@ -158,26 +166,26 @@ class ResourceRoute(APIRoute):
         annotation: Any = self.body_field.field_info.annotation
         return TypeAdapter(annotation)
 
+    def _require_known_query_parameters(self, request: Request) -> None:
+        """Raises InvalidParameter for one that the route does not document, and for NUL in those that it does."""
+        # Clients of the Open Inference Protocol may send any.
+        if not request.scope["query_string"] or self.path.startswith(OPEN_INFERENCE):
+            return
+        known, keyed = self._query_parameters
+        for name, value in request.query_params.multi_items():
+            keyed_name = name.partition("[")[0] if name.endswith("]") else None
+            if name not in known and keyed_name not in keyed:
+                takes = ", ".join(sorted(known | {f"{one}[…]" for one in keyed})) or "none"
+                raise InvalidParameter(f"There is no query parameter {name[:64]!r} here; this route takes {takes}.")
+            if "\0" in name or "\0" in value:
+                raise InvalidParameter(f"`{name[:64]}` must not hold NUL.")
+
     @cached_property
-    def query_parameters(self) -> tuple[frozenset[str], frozenset[str]]:
+    def _query_parameters(self) -> tuple[frozenset[str], frozenset[str]]:
         """Names of query parameters, and names of those that are written `name[key]=value`."""
         known = {field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)}
         extra = (self.openapi_extra or {}).get("parameters", [])
         return frozenset(known), frozenset(one["name"] for one in extra if one.get("style") == "deepObject")
-
-
-async def _require_known_query_parameters(request: Request) -> None:
-    """Refuse query parameters that the route does not document, and NUL in those that it does."""
-    if not request.scope["query_string"]:
-        return
-    known, keyed = request.scope["route"].query_parameters
-    for name, value in request.query_params.multi_items():
-        keyed_name = name.partition("[")[0] if name.endswith("]") else None
-        if name not in known and keyed_name not in keyed:
-            takes = ", ".join(sorted(known | {f"{one}[…]" for one in keyed})) or "none"
-            raise InvalidParameter(f"There is no query parameter {name[:64]!r} here; this route takes {takes}.")
-        if "\0" in name or "\0" in value:
-            raise InvalidParameter(f"`{name[:64]}` must not hold NUL.")
 
 
 async def _keep_nowhere(response: Response) -> None:

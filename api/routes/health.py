@@ -93,20 +93,16 @@ class _JobMetrics(Collector):
         yield wait
 
 
-def install_metrics(
-    app: FastAPI, database: Database, disks: DiskMetrics, *, served_here: bool
-) -> tuple[CollectorRegistry, Callable[[Info], None]]:
-    """Count requests; gives all of this app's metrics, which are served at /metrics where that is asked for, and what
-    counts a request that is answered before it comes to a route."""
+def install_metrics(app: FastAPI, database: Database, disks: DiskMetrics, *, served_here: bool) -> CollectorRegistry:
+    """Count requests; gives all of this app's metrics, which are served at /metrics where that is asked for."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(_JobMetrics(database))
     registry.register(disks)
     instrumentator = Instrumentator(registry=registry, excluded_handlers=["^/metrics$", "^/livez$", "^/readyz$"])
-    count = _count_under_bounded_labels(registry)
-    instrumentator.add(count).instrument(app)
+    instrumentator.add(_count_under_bounded_labels(registry)).instrument(app)
     if not served_here:
-        return registry, count
+        return registry
     # One at a time: each asks the database, and anyone may ask for it.
     scrapes = CapacityLimiter(1)
 
@@ -122,7 +118,7 @@ def install_metrics(
             await to_thread.run_sync(generate_latest, registry, limiter=scrapes), media_type=CONTENT_TYPE_LATEST
         )
 
-    return registry, count
+    return registry
 
 
 def _count_under_bounded_labels(registry: CollectorRegistry) -> Callable[[Info], None]:

@@ -1,16 +1,18 @@
-"""Predictions of jobs' models, and the same models by the Open Inference Protocol. Processes of `predict/` answer."""
+"""Predictions of jobs' models, and the same models by the Open Inference Protocol.
+
+Processes of `predict/` answer; the API passes on what it is asked.
+"""
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
-from api.http.auth import CallerDep
+from api.http.app_context import AskedPrediction
+from api.http.context import current_context
 from api.http.deps import JobId
-from api.http.problems import NO_ROOM, problems
+from api.http.problems import NO_ROOM, OPEN_INFERENCE, problems
 from api.http.routing import resource
-from api.passed_on import HEALTH, MODEL, PREDICT, SERVER, error_response
-from api.predictions import NOBODY
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import (
     BodyTooLarge,
@@ -40,8 +42,10 @@ from heldout.errors import (
 )
 from heldout.views.prediction import PredictionsView
 
-router = resource("", "predictions", scope="read")
-open_inference_router = APIRouter(include_in_schema=False)
+router = resource("", "predictions", scope="read", is_predicting=True)
+# The protocol has a document of its own. Probes ask for the server and its health without a key.
+models_router = resource(f"{OPEN_INFERENCE}/models", "predictions", scope="read", is_predicting=True)
+server_router = resource(OPEN_INFERENCE, "predictions", needs_key=False, is_predicting=True)
 
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _IMAGES: dict[str, Any] = {
@@ -79,15 +83,15 @@ _OF_IMAGES = (
 )
 
 
-# `api/passed_on.py` takes these requests before they come here, unless no process is named that answers them.
-
-
 @router.post(
-    PREDICT, response_model=PredictionsView, openapi_extra=_IMAGES, responses=problems(*_OF_MODELS, *_OF_IMAGES)
+    "/v1/jobs/{job_id}/predict",
+    response_model=PredictionsView,
+    openapi_extra=_IMAGES,
+    responses=problems(*_OF_MODELS, *_OF_IMAGES),
 )
 async def predict(
+    request: Request,
     job_id: JobId,
-    caller: CallerDep,
     top_k: Annotated[int, Query(ge=1, le=1000, description="How many classes of each image are named.")] = 5,
     threshold: Annotated[
         float | None, Query(ge=0, le=1, description="Below this probability the answer is `uncertain`.")
@@ -105,13 +109,13 @@ async def predict(
     They become what the dataset's own images became, by the same rules. The first request orders the model's export to
     ONNX, and waits for it. Test images of the job's dataset are counted in the ledger.
     """
-    raise PredictionsUnavailable(NOBODY)
+    asked = AskedPrediction(top_k=top_k, threshold=threshold, calibrated=calibrated == "true", wait_s=wait)
+    return await current_context().app.predictions.predict(request, job_id, asked)
 
 
-# The protocol has a document of its own.
-@open_inference_router.api_route(SERVER, methods=["GET"])
-@open_inference_router.api_route(HEALTH, methods=["GET"])
-@open_inference_router.api_route(MODEL, methods=["GET", "POST"])
-async def ask_inference_server(request: Request) -> Response:
-    """A job's model by the Open Inference Protocol."""
-    return error_response(PredictionsUnavailable(NOBODY), request.scope["path"])
+@server_router.get("", include_in_schema=False)
+@server_router.get("/health/{what}", include_in_schema=False)
+@models_router.api_route("/{path:path}", methods=["GET", "POST"], include_in_schema=False)
+async def pass_on(request: Request) -> Response:
+    """The server or a job's model, by the Open Inference Protocol."""
+    return await current_context().app.predictions.pass_on(request)

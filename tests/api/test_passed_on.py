@@ -192,6 +192,18 @@ def test_a_large_body_that_is_refused_unread_gets_the_refusal(served, settings):
         assert_problem(client.get(PATH), 405, "method_not_allowed")
 
 
+def test_a_browser_s_session_is_passed_on_and_another_site_s_page_is_refused(served, settings, key):
+    with predicting(settings) as url, served(predict_url=url) as client:
+        client.post("/v1/session", json={"key": key}).raise_for_status()
+        del client.headers["Authorization"]
+        own_page = str(client.base_url).rstrip("/")
+        assert_problem(client.post(PATH, content=b"image", headers={"Origin": own_page}), 404, "job_not_found")
+        assert_problem(client.post(PATH, content=b"image", headers={"Origin": "http://x"}), 403, "cross_site_request")
+        assert client.get("/v2/models/job_x").status_code == 404
+        client.cookies.clear()
+        assert_problem(client.post(PATH, content=b"image", headers={"Origin": own_page}), 401, "unauthenticated")
+
+
 def test_a_path_is_passed_on_as_it_is_and_leads_nowhere_else(served, settings, key):
     with predicting(settings) as url, served(predict_url=url) as client:
         for path in ("/v2/models/../../metrics", "/v2/models/%2e%2e/%2e%2e/metrics", "/v2/models//../metrics"):

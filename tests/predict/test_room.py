@@ -149,7 +149,7 @@ def test_models_of_the_owner_who_has_most_in_memory_are_dropped_first(monkeypatc
 
     async def ask() -> ModelCache:
         work = Work(1)
-        cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=20), None, work, 1)
+        cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=20), work, 1)
         await cache.get(Caller("eve", "key"), "job_of_eve", wait_s=1)
         for number in range(20):
             await cache.get(Caller("ada", "key"), f"job_{number}", wait_s=1)
@@ -260,7 +260,7 @@ def test_a_model_that_many_ask_for_is_loaded_once(monkeypatch):
 
     async def ask() -> None:
         work, caller = Work(1), Caller("ada", "key")
-        cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=10), None, work, 1)
+        cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=10), work, 1)
         await asyncio.gather(*[cache.get(caller, f"job_{number % 2}", wait_s=1) for number in range(40)])
         work.close()
 
