@@ -13,7 +13,7 @@ from heldout.diagnosis.causes import causes_of, caveats_of
 from heldout.diagnosis.confidence import confidences_of
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.facts import facts_of
-from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY, Cause, Diagnosis, Finding, Remedy
+from heldout.diagnosis.findings import CANNOT_TELL, Cause, Diagnosis, Finding, Remedy
 from heldout.diagnosis.gap.lead import lead_of, training_comes_first
 from heldout.diagnosis.gap.words import explained
 from heldout.diagnosis.headlines import describe
@@ -27,7 +27,7 @@ from heldout.diagnosis.restrict import (
     check_splits,
     evaluation_without_test,
 )
-from heldout.diagnosis.unexplained import healthy_in_short, verdict_without_findings
+from heldout.diagnosis.unexplained import verdict_without_findings
 from heldout.diagnosis.verdict_confidence import verdict_confidence
 from heldout.stored.audit import AuditFinding
 from heldout.stored.suspects import SplitLabels
@@ -102,8 +102,6 @@ def diagnose(
         )
         first = f"{training_comes_first(gap)} " if is_bare else ""
         explanation = f"{lead} {first}{explanation}"
-    if verdict == HEALTHY:
-        explanation = f"{healthy_in_short(facts)} {explanation}".strip()
     if measures_training_at_end(spec):
         explanation = f"{explanation} {_TRAINING_AT_END}"
     if gap is None:

@@ -72,26 +72,6 @@ def _held_out(facts: Facts) -> tuple[str, SplitFigures | None]:
     return ("test", facts.test) if facts.test is not None else ("validation", facts.validation)
 
 
-def healthy_in_short(facts: Facts) -> str:
-    """The answer before all figures, for somebody who knows none; empty where the explanation begins with it."""
-    if facts.has_answers_alone:
-        return ""
-    name, heldout = _held_out(facts)
-    if facts.train is None or heldout is None:
-        return "No fault was found."
-    return (
-        f"No fault was found: the network answers {_of_100(heldout)} of 100 {name} images correctly, which it was not "
-        f"trained on, and {_of_100(facts.train)} of 100 training images."
-    )
-
-
-def _of_100(figures: SplitFigures) -> str:
-    """`about 97`, `all`: never rounded to what it is not."""
-    if figures.accuracy in (0, 1):
-        return "all" if figures.accuracy else "none"
-    return f"about {min(99, max(1, round(100 * figures.accuracy)))}"
-
-
 def _trained_on_all(facts: Facts) -> str | None:
     return _NOTHING_VALIDATES if facts.spec is not None and trains_on_all(facts.spec) else None
 

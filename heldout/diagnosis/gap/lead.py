@@ -1,7 +1,6 @@
 """The first sentences of a diagnosis: how many points lie between training and test, and what they are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import floor, log10
 
 from heldout.diagnosis.gap.budget import (
@@ -18,7 +17,7 @@ from heldout.diagnosis.gap.budget import (
 from heldout.diagnosis.thresholds import MIN_WHOLE_POINTS
 from heldout.statistics.intervals import newcombe_interval
 from heldout.stored.gap import PixelsUndone, StoredGap
-from heldout.words import percent
+from heldout.words import listed, percent
 from heldout.words.labels import TERMS
 
 # What widens the gap to new images, by the finding that it belongs to.
@@ -31,7 +30,6 @@ _CAUSES: Mapping[str, str] = {
     "too_little_data": "too few training images",
     "overconfidence": "too much confidence in wrong answers",
 }
-_HIDE = ("copies_in_validation", "label_order", "pixel_values", "copies_in_test")
 # What is wrong with the pixels of test.
 _PIXELS = {
     "scale": "another scale",
@@ -39,26 +37,6 @@ _PIXELS = {
     "channel_order": "swapped color channels",
     "brightness": "another brightness or contrast",
 }
-
-
-@dataclass(frozen=True)
-class Part:
-    """What is said of some terms.
-
-    value: in points, or nats. half: of its interval's width; None where it may be chance. hides: whether it makes test
-    look better than it is, where it narrows the gap.
-    """
-
-    phrase: str
-    value: float
-    half: float | None
-    hides: bool = False
-
-    def with_verb(self, verb: str) -> str:
-        """`a different test set costs`, `copies in test cost`."""
-        is_one = self.phrase.startswith(("a ", "the ", "training "))
-        first, *others = verb.split(" ")
-        return " ".join([self.phrase, f"{first}s" if is_one else first, *others])
 
 
 def lead_of(gap: Gap, stored: StoredGap, *, by_loss: bool) -> str:
@@ -78,16 +56,13 @@ def training_comes_first(gap: Gap) -> str:
 def _about_accuracy(gap: Gap, stored: StoredGap) -> str:
     points = 100 * gap.accuracy
     unit = 1.0 if abs(points) >= MIN_WHOLE_POINTS else 1 / 10
-    parts = _parts([(one, 100 * one.accuracy, _scaled(one.accuracy_interval)) for one in gap.terms], stored, False)
-    train, test = percent(accuracy_of(gap.train)), percent(accuracy_of(gap.test))
-    shown = _Shown.of(points, parts, unit)
-    if not any(part.half is not None for part, _ in shown.parts):
+    parts = _parts([(term, 100 * term.accuracy, term.accuracy_interval) for term in gap.terms], stored, of_loss=False)
+    if not any(is_sure for *_, is_sure in parts):
         return _about_chance(gap)
-    if not shown.hiding and shown.steps > 0 and shown.chance >= 0:
-        return f"Of {shown.whole} points between training and test, {shown.widening()}."
-    side = f"{shown.whole} points {'below' if shown.steps > 0 else 'above'}" if shown.steps else "the same as"
-    start = f"Test accuracy ({test}) is {side} training accuracy ({train})"
-    return f"{start}: {shown.balance() if shown.costs or shown.total > 0 else shown.surplus()}."
+    train, test = percent(accuracy_of(gap.train)), percent(accuracy_of(gap.test))
+    steps = round(points / unit)
+    side = f"{_number(steps * unit, unit)} points {'below' if steps > 0 else 'above'}" if steps else "equal to"
+    return f"Test accuracy ({test}) is {side} training accuracy ({train}){_list(parts, points, unit)}."
 
 
 def _about_chance(gap: Gap) -> str:
@@ -102,29 +77,42 @@ def _about_chance(gap: Gap) -> str:
 
 
 def _about_loss(gap: Gap, stored: StoredGap) -> str:
-    parts = _parts([(one, one.loss, one.loss_interval) for one in gap.terms], stored, True)
-    size = abs(gap.loss) or max(abs(one.loss) for one in gap.terms)
-    shown = _Shown.of(gap.loss, parts, 10 ** (floor(log10(size)) - 1))
-    trained, tested = (f"{loss:.{shown.decimals + 1}f}" for loss in (gap.train.loss, gap.test.loss))
+    parts = _parts([(term, term.loss, term.loss_interval) for term in gap.terms], stored, of_loss=True)
+    unit = 10 ** (floor(log10(abs(gap.loss) or max(abs(term.loss) for term in gap.terms))) - 1)
+    trained, tested = (_number(loss, unit / 10) for loss in (gap.train.loss, gap.test.loss))
     start = f"But the loss is {trained} on training images and {tested} on test images"
-    if shown.hiding or shown.total <= 0:
-        return f"{start}."
-    if shown.chance < 0:
-        return f"{start}: {shown.balance(in_points=False)}."
-    return f"{start}. Of this difference of {shown.whole}, {shown.widening()}."
+    return f"{start}{_list(parts, gap.loss, unit) if gap.loss > 0 else ''}."
 
 
-def _parts(terms: Sequence[tuple[Term, float, Bounds | None]], stored: StoredGap, of_loss: bool) -> list[Part]:
-    """A part for each term that is surely there; all that may be chance is one."""
-    found, chance = [], 0.0
-    for term, value, interval in terms:
-        if includes_0(interval):
-            chance += value
-        else:
-            assert interval is not None
-            half = (interval[1] - interval[0]) / 2
-            found.append(Part(_phrase_of(term, value, stored, of_loss), value, half, term.code in _HIDE))
-    return [*found, Part("unexplained", chance, None)]
+# What is said of some terms, its figure, and whether it is surely there.
+Part = tuple[str, float, bool]
+
+
+def _parts(terms: Sequence[tuple[Term, float, Bounds | None]], stored: StoredGap, *, of_loss: bool) -> list[Part]:
+    """A part for each term that is surely there, the largest first; all that may be chance is one, the last."""
+    sure = [(_phrase_of(term, value, stored, of_loss), value, True) for term, value, at in terms if not includes_0(at)]
+    chance = sum(value for _, value, at in terms if includes_0(at))
+    return [*sorted(sure, key=lambda part: -abs(part[1])), ("that may be chance", chance, False)]
+
+
+def _list(parts: Sequence[Part], whole: float, unit: float) -> str:
+    """`: 49 from the gap to new images, 8 from other pixel values and −2 that may be chance`: they add up as printed.
+
+    What narrows a gap has a minus; where test is answered better than training, what widens it.
+    """
+    steps = apportioned([value / unit for _, value, _ in parts], round(whole / unit))
+    sign = -1 if round(whole / unit) < 0 else 1
+    said = [
+        f"{'' if sign * step > 0 else '−'}{_number(step * unit, unit)} {'from ' if is_sure else ''}{phrase}"
+        for (phrase, _, is_sure), step in zip(parts, steps, strict=True)
+        if step
+    ]
+    return f": {listed(said)}" if said else ""
+
+
+def _number(value: float, unit: float) -> str:
+    """Without a sign, with the decimals of the unit."""
+    return f"{abs(value):.{max(0, -floor(log10(unit)))}f}"
 
 
 def _phrase_of(term: Term, value: float, stored: StoredGap, of_loss: bool) -> str:
@@ -154,112 +142,6 @@ def _kind_of_light(pixels: PixelsUndone) -> str | None:
     return signs.pop() if len(signs) == 1 else None
 
 
-def _scaled(bounds: Bounds | None) -> Bounds | None:
-    return None if bounds is None else (100 * bounds[0], 100 * bounds[1])
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """Figures as they are printed: parts are rounded together, so that they add up to the rounded whole."""
-
-    steps: int
-    parts: list[tuple[Part, int]]
-    unit: float
-
-    @classmethod
-    def of(cls, whole: float, parts: Sequence[Part], unit: float) -> "_Shown":
-        steps = apportioned([part.value / unit for part in parts], round(whole / unit))
-        shown = [(part, count) for part, count in zip(parts, steps, strict=True) if count]
-        return cls(round(whole / unit), sorted(shown, key=lambda pair: (pair[0].half is None, -abs(pair[1]))), unit)
-
-    @property
-    def whole(self) -> str:
-        return self.number(self.steps)
-
-    @property
-    def costs(self) -> list[tuple[Part, int]]:
-        """What surely widens the gap."""
-        return [(part, count) for part, count in self.parts if count > 0 and part.half is not None]
-
-    @property
-    def hiding(self) -> list[tuple[Part, int]]:
-        """What surely narrows the gap."""
-        return [(part, count) for part, count in self.parts if count < 0 and part.half is not None]
-
-    @property
-    def total(self) -> int:
-        """The whole without what narrows it, in units."""
-        return sum(count for _, count in self.parts) - sum(count for _, count in self.hiding)
-
-    @property
-    def chance(self) -> int:
-        """What may be chance, in units."""
-        return next((count for part, count in self.parts if part.half is None), 0)
-
-    def widening(self) -> str:
-        """`49 are the gap to new images and 6 a different test set; ±4 may be chance`. Nothing is below 0."""
-        said = list[str]()
-        for part, count in self.parts:
-            if count > 0:
-                verb = "" if said else " is" if self.number(count) == "1" else " are"
-                said.append(f"{self.number(count)}{verb} {part.phrase}")
-        if len(self.parts) == 1:
-            said = [f"all are {self.parts[0][0].phrase}"]
-        return f"{_listed(said)}{self._uncertainty(self.costs)}"
-
-    def balance(self, *, in_points: bool = True) -> str:
-        """`the gap to new images costs 22 points, but copies in test hide 4; ±3 may be chance`.
-
-        Parts that may be chance and narrow the gap: `but 2 are won back, which may be chance`.
-        """
-        lost = [] if self.costs else [f"chance may cost {self._points(self.chance)}"]
-        for part, count in self.costs:
-            lost.append(
-                f"{part.with_verb('cost')} {self._points(count) if in_points and not lost else self.number(count)}"
-            )
-        if self.costs and self.chance > 0:
-            lost.append(f"{self._these(self.chance)} unexplained")
-        back = [
-            f"{part.with_verb('hide' if part.hides else 'make up for')} {self.number(count)}"
-            for part, count in self.hiding
-        ]
-        if self.chance < 0:
-            back.append(f"{self._these(self.chance)} won back, which may be chance")
-        but = f", but {_listed(back)}" if back else ""
-        is_told = self.chance < 0 or not self.costs
-        return f"{_listed(lost)}{but}{'' if is_told else self._uncertainty([*self.costs, *self.hiding])}"
-
-    def surplus(self) -> str:
-        """`a different test set accounts for 7 of them, and 2 may be chance`. Nothing widens the gap."""
-        said = list[str]()
-        for part, count in self.hiding:
-            of_them = "" if said else " of them"
-            shown = "all" if count == self.steps else self.number(count)
-            said.append(f"{part.with_verb('account for')} {shown}{of_them}")
-        return _listed(said) + (f", and {self.number(self.chance)} may be chance" if self.chance else "")
-
-    def _uncertainty(self, parts: Sequence[tuple[Part, int]]) -> str:
-        """By how much the figure of the least certain part may be chance."""
-        steps = max(1, round(max(part.half or 0.0 for part, _ in parts) / self.unit))
-        return f"; ±{self.number(steps)} may be chance"
-
-    def _these(self, count: int) -> str:
-        """`1 is`, `2.1 are`."""
-        return f"{self.number(count)} {'is' if self.number(count) == '1' else 'are'}"
-
-    def number(self, count: int) -> str:
-        """So many units, without a sign."""
-        return f"{abs(count) * self.unit:.{self.decimals}f}"
-
-    def _points(self, count: int) -> str:
-        """`1 point`, `2 points`, `1.0 points`."""
-        return f"{self.number(count)} {'point' if self.number(count) == '1' else 'points'}"
-
-    @property
-    def decimals(self) -> int:
-        return max(0, -floor(log10(self.unit)))
-
-
 def apportioned(parts: Sequence[float], whole: int) -> list[int]:
     """Parts rounded to whole numbers that add up to `whole`, each up or down (the largest remainders go up)."""
     steps = [floor(part) for part in parts]
@@ -267,8 +149,3 @@ def apportioned(parts: Sequence[float], whole: int) -> list[int]:
     for place in upwards[: max(0, whole - sum(steps))]:
         steps[place] += 1
     return steps
-
-
-def _listed(things: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(things[:-1]), things[-1]] if len(things) > 1 else things)

@@ -29,7 +29,7 @@ def test_predictions_are_judged_by_the_service_as_the_client_has_it(heldout, cli
     shown = heldout("diagnose", str(npz))
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith("The network memorized its 600 training images.\nIt gets 99 of 100")
-    assert "\ntoo_little_data\nOf 14 points between training and test" in shown.stdout
+    assert "\ntoo_little_data\nTest accuracy (" in shown.stdout
     assert "On validation images, probabilities are " in shown.stdout
     found = json.loads(heldout("diagnose", str(npz), "--json").stdout)
     assert found == client.diagnose_predictions(npz).model_dump(mode="json")

@@ -79,7 +79,9 @@ def test_without_validation_the_terms_lead_from_training_to_test():
     assert (term.code, term.accuracy) == ("generalisation", pytest.approx(0.25))
     assert term.loss == pytest.approx(found.gap.loss)
     assert "only answers to validation images can tell" in term.explanation
-    assert found.explanation.startswith("Of 25 points between training and test, all are the gap to new images")
+    assert found.explanation.startswith(
+        "Test accuracy (70.0%) is 25 points below training accuracy (95.0%): 25 from the gap"
+    )
 
 
 def test_few_images_make_a_difference_uncertain():

@@ -67,7 +67,7 @@ def test_the_same_images_prove_a_rise_that_the_noise_of_the_curve_hides():
 def test_a_training_whose_weights_are_from_before_the_rise_was_stopped_in_time_and_is_healthy():
     stopped = diagnose(OVERFIT, None, against(11, 0.03, 0.5))
     assert (stopped.verdict, stopped.findings[0].severity) == ("healthy", "info")
-    told = "No fault was found. The training was stopped in time: the weights of epoch 11 were kept."
+    told = "The training was stopped in time: the weights of epoch 11 were kept."
     assert stopped.explanation.startswith(told)
     # From well after the rise, or where only the gap's own measurement tells which epoch was kept.
     assert diagnose(OVERFIT, None, against(35, 0.03, 0.5)).verdict == "overfitting"

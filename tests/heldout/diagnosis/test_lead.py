@@ -39,8 +39,8 @@ BRIGHTER = Made(answers(0.99, 3340), answers(0.5, 2000, 1), answers(0.42, 2000, 
 
 def test_the_budget_leads_and_its_parts_add_up():
     assert lead(BRIGHTER, OVERFIT) == (
-        "Of 57 points between training and test, 49 are the gap to new images (memorized training images) and 8 other "
-        "pixel values (another brightness or contrast); ±3 may be chance."
+        "Test accuracy (42.0%) is 57 points below training accuracy (99.0%): 49 from the gap to new images (memorized "
+        "training images) and 8 from other pixel values (another brightness or contrast)."
     )
 
 
@@ -55,7 +55,7 @@ def test_the_budget_leads_and_its_parts_add_up():
     ],
 )
 def test_a_test_set_is_called_brighter_if_undoing_that_makes_it_darker(numbers, words):
-    assert f"8 other pixel values ({words});" in shade(BRIGHTER, **numbers).explanation
+    assert f"8 from other pixel values ({words})." in shade(BRIGHTER, **numbers).explanation
     # The same by what happens to the pixels of a test set.
     factor, offset = numbers.get("factor", 1.0), numbers.get("offset", 0.0)
     change = factor * np.arange(256) + offset - np.arange(256)
@@ -63,26 +63,11 @@ def test_a_test_set_is_called_brighter_if_undoing_that_makes_it_darker(numbers, 
     assert ("darker" in words) == bool((change >= 0).all())
 
 
-def test_a_single_part_is_not_repeated():
-    made = Made(answers(0.99, 9000), answers(0.84, 5000, 1), answers(0.84, 5000, 2))
-    assert lead(made, OVERFIT) == (
-        "Of 15 points between training and test, all are the gap to new images (memorized training images); ±1 may be "
-        "chance."
-    )
-
-
-def test_a_small_gap_is_told_with_one_decimal():
-    made = Made(answers(0.99, 9000), answers(0.95, 9000, 1), answers(0.95, 9000, 2))
-    assert lead(made, OVERFIT).startswith(
-        "Of 4.0 points between training and test, all are the gap to new images (memorized"
-    )
-
-
-def test_a_part_that_is_larger_than_the_whole_gap_is_told_with_what_is_won_back():
+def test_a_small_gap_has_one_decimal_and_what_narrows_it_a_minus():
     made = Made(answers(1.0, 9000), answers(0.89, 400, 1), answers(0.911, 1000, 2))
     assert lead(made, OVERFIT) == (
-        "Test accuracy (91.1%) is 8.9 points below training accuracy (100.0%): the gap to new images (memorized "
-        "training images) costs 11.0 points, but 2.1 are won back, which may be chance."
+        "Test accuracy (91.1%) is 8.9 points below training accuracy (100.0%): 11.0 from the gap to new images "
+        "(memorized training images) and −2.1 that may be chance."
     )
 
 
@@ -92,30 +77,14 @@ def test_what_hides_a_part_of_the_gap_is_named_with_how_much_it_hides():
     others = answers(0.8, 700, 3)
     test.right[:300], test.right[300:] = True, others.right
     made = Made(answers(1.0, 9000), answers(0.8, 9000, 1), test, test_copied=copied)
-    assert lead(made, OVERFIT) == (
-        "Test accuracy (86.0%) is 14 points below training accuracy (100.0%): the gap to new images (memorized "
-        "training images) costs 20 points, but copies in test hide 6; ±1 may be chance."
-    )
-    few = replace(made, train=answers(0.82, 400), validation=answers(0.81, 400, 1))
-    assert lead(few).startswith(
-        "Test accuracy (86.0%) is 4.0 points above training accuracy (82.0%): chance may cost 2.0 points, but "
-        "copies in test hide 6.0."
+    assert lead(made, OVERFIT).endswith(
+        "is 14 points below training accuracy (100.0%): 20 from the gap to new images (memorized training images) and "
+        "−6 from copies in test."
     )
     easier = Made(answers(0.9, 9000), answers(0.85, 9000, 1), answers(0.93, 9000, 2))
     assert lead(easier).startswith(
-        "Test accuracy (93.0%) is 3.0 points above training accuracy (90.0%): the gap to new images (too few "
-        "training images) costs 5.0 points, but a different test set makes up for 8.0; ±"
-    )
-
-
-def test_a_test_that_is_better_only_for_its_copies_or_by_chance_has_no_costs():
-    copied = np.arange(1000) < 300
-    test = answers(0.9, 1000, 2)
-    test.right[:300] = True
-    made = Made(answers(0.9, 400), answers(0.9, 400, 1), test, test_copied=copied)
-    test.right[300:] = answers(0.9, 700, 3).right
-    assert lead(made).startswith(
-        "Test accuracy (93.0%) is 3.0 points above training accuracy (90.0%): copies in test account for all of them."
+        "Test accuracy (93.0%) is 3.0 points above training accuracy (90.0%): 8.0 from a different test set and −5.0 "
+        "from the gap to new images (too few training images)."
     )
 
 
@@ -129,11 +98,7 @@ def test_a_test_that_is_better_only_for_its_copies_or_by_chance_has_no_costs():
 )
 def test_a_gap_that_may_be_chance_is_said_to_be(train, test, start):
     made = Made(answers(train, 1000), answers((train + test) / 2, 1000, 1), answers(test, 1000, 2))
-    first, rest = judged(made).explanation.split(" training images. ", maxsplit=1)
-    assert first.startswith("No fault was found: the network answers about 90 of 100 test images correctly"), (
-        "not rounded"
-    )
-    assert rest.startswith(start)
+    assert judged(made).explanation.startswith(start)
 
 
 def test_the_loss_is_told_where_it_gives_the_verdict():
@@ -144,13 +109,13 @@ def test_the_loss_is_told_where_it_gives_the_verdict():
     assert found.gap is not None
     train, test = found.gap.train.loss, found.gap.test.loss
     shown = re.search(
-        rf"But the loss is {NUMBER} on training images and {NUMBER} on test images. Of this difference of {NUMBER}, ",
+        rf"But the loss is {NUMBER} on training images and {NUMBER} on test images: {NUMBER} from training too long",
         found.explanation,
     )
     assert shown is not None
-    assert [float(one) for one in shown.groups()] == pytest.approx([train, test, test - train], rel=0.05)
-    # The three figures agree as they are printed, too.
-    assert float(shown[2]) - float(shown[1]) == pytest.approx(float(shown[3]), rel=0.06)
+    late = found.gap.term("late_epochs")
+    assert late is not None
+    assert [float(one) for one in shown.groups()] == pytest.approx([train, test, late.loss], rel=0.05)
     assert "training too long (the best epoch by loss was 5)" in found.explanation
 
 
@@ -180,21 +145,11 @@ def test_the_shown_parts_add_up_to_what_is_shown(seed, heldout, tested, undone, 
         pixels=answers(undone, 320, seed + 2),
     )  # fmt: skip
     said = judged(made, OVERFIT).explanation
-    budget = re.search(rf"Of {NUMBER}[^,]*, (.*?)(?:; ±|\. )", said)
-    if budget is not None:
-        if "all are" in budget[2]:
-            return
-        parts = [float(one) for one in re.findall(rf"(?:^|, |and ){NUMBER}(?: is| are)? ", budget[2])]
-        assert sum(parts) == pytest.approx(float(budget[1]))
-        return
-    balance = re.search(rf"is (?:{NUMBER} points (below|above)|the same as).*?: (.*? costs? .*?)(?:; ±|\. )", said)
-    if balance is None:
-        return
-    lost, _, back = balance[3].partition(", but ")
-    costs = re.findall(rf"costs? {NUMBER}|and {NUMBER} (?:is|are) unexplained", lost)
-    hidden = re.findall(rf"(?:hides?|makes? up for) {NUMBER}|{NUMBER} (?:is|are) won back", back)
-    total = sum(float(one or other) for one, other in costs) - sum(float(one or other) for one, other in hidden)
-    assert total == pytest.approx(float(balance[1] or 0) * (-1 if balance[2] == "above" else 1))
+    shown = re.search(rf"is (?:{NUMBER} points (?:below|above)|equal to) .*?%\): (.*?)\. ", said)
+    if shown is not None:
+        parts = re.findall(rf"(−?){NUMBER} (?:from|that may)", shown[2])
+        total = sum(-float(size) if minus else float(size) for minus, size in parts)
+        assert total == pytest.approx(float(shown[1] or 0))
 
 
 def test_each_term_says_the_figures_that_it_lies_between():

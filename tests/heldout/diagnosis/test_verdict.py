@@ -63,7 +63,7 @@ def test_45_copies_in_validation_are_no_verdict_on_a_test_whose_labels_are_shift
     assert found.findings[0].code == "label_order_mismatch"
     assert found.findings[0].evidence["renamed"]["a"] == "b"
     assert finding(found, "leakage").severity == "critical"
-    assert found.explanation.startswith("Of 90 points between training and test, 77 are labels in another order")
+    assert "is 90 points below training accuracy (99.0%): 77 from labels in another order" in found.explanation
 
 
 def test_one_pair_among_651_images_is_no_verdict_beside_15_points():
