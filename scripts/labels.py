@@ -7,7 +7,6 @@ from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.study import StudyStatus
 from heldout.remedies.catalogue import REMEDIES
 from heldout.words import labels
-from heldout.words.spec_fields import SPEC_FIELDS
 
 Label = str | list[str] | frozenset[str] | Mapping[str, str]
 HEAD = "/** `make reference` writes this file from `heldout/words`. */\n"
@@ -29,7 +28,7 @@ def write_labels() -> str:
         "ENDED": ("ReadonlySet<string>", TERMINAL),
         "STOP_REASONS": (words, labels.STOP_REASONS),
         "AUDIT_FINDINGS": (words, labels.AUDIT_FINDINGS),
-        "SPEC_FIELDS": (words, SPEC_FIELDS),
+        "SPEC_FIELDS": (words, labels.SPEC_FIELDS),
     }
     return HEAD + "".join(
         f"\nexport const {name}: {kind} = {_as_source(value)}\n" for name, (kind, value) in tables.items()

@@ -26,10 +26,15 @@ def budget_blocks(report: StudyReportView) -> list[Block]:
         return []
     of = " and ".join(_measured(one) for one in report.gaps)
     blocks: list[Block] = [Heading(_TITLE), Paragraph(f"Measured of {of}. {_HOW_TO_READ}", is_hint=True)]
-    blocks.append(_table("In points of accuracy", report.gaps, POINTS, _accuracy, with_meaning=True))
-    if any(one.whole.loss is not None for one in report.gaps):
-        blocks.append(_table("In loss", report.gaps, LOSS, _loss, with_meaning=False))
-    return blocks
+    return [*blocks, *gap_tables(report.gaps)]
+
+
+def gap_tables(gaps: Sequence[ReportBudgetView]) -> list[Block]:
+    """From training to test, part by part: in accuracy, and in loss where it is known."""
+    tables: list[Block] = [_table("In points of accuracy", gaps, POINTS, _accuracy, with_meaning=True)]
+    if any(gap.whole.loss is not None for gap in gaps):
+        tables.append(_table("In loss", gaps, LOSS, _loss, with_meaning=False))
+    return tables
 
 
 def _measured(one: ReportBudgetView) -> str:

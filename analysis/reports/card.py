@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.reports.budgets import gap_tables
 from analysis.reports.document import Block, Document, Facts, Heading, Listing, Paragraph, Table
 from heldout.stored.audit import StoredAudit
 from heldout.stored.final import FinalView, SplitResult
-from heldout.views.diagnosis import CalibrationView, DiagnosisView, GapBudgetView
+from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
-from heldout.words import LOSS, POINTS, counted, loss_text, percent, signed, signed_range
-from heldout.words.labels import TERMS
+from heldout.views.study_report import ReportBudgetView
+from heldout.words import counted, loss_text, percent
+from heldout.words.evaluations import describe_calibration
 
 _SHOWN_CLASSES = 20
 _SPEC_FILE = "spec.json"
@@ -52,7 +54,7 @@ def card_of(facts: CardFacts) -> Document:
         blocks=[
             *_use_blocks(facts),
             *_measured_blocks(facts),
-            *_gap_blocks(facts.diagnosis),
+            *_gap_blocks(job.id, facts.diagnosis),
             *_data_blocks(facts),
             *_again_blocks(facts),
         ],
@@ -84,23 +86,16 @@ def _about(job: JobView) -> str:
     return f"Job `{job.id}` on {_plain(job.dataset.name)}, version {job.dataset.version}{when}."
 
 
-def _calibration(found: CalibrationView) -> str:
-    said = f"on {found.split} images its probabilities are off by {percent(found.error_before)} on average"
-    if found.error_after >= found.error_before:
-        return f"{said}; one temperature does not fix that."
-    return (
-        f"{said}; divided by a temperature of {found.temperature:.2f} before the softmax, by "
-        f"{percent(found.error_after)}."
-    )
-
-
 def _use_blocks(facts: CardFacts) -> list[Block]:
     height, width, channels = facts.shape
     low, high = facts.value_range
     names = [f'"{_plain(name)}"' for name in facts.classes[:_SHOWN_CLASSES]]
     more = len(facts.classes) - len(names)
     calibration = facts.diagnosis.calibration
-    sure = [] if calibration is None else [("How sure it is:", _calibration(calibration))]
+    sure = []
+    if calibration is not None:
+        errors = calibration.error_before, calibration.error_after
+        sure = [("How sure it is:", describe_calibration(calibration.split, calibration.temperature, *errors))]
     return [
         Heading("Intended use"),
         Paragraph(
@@ -146,7 +141,7 @@ def _measured_blocks(facts: CardFacts) -> list[Block]:
     return [heading, Table(caption, headings, rows, (), range(1, 5))]
 
 
-def _gap_blocks(diagnosis: DiagnosisView) -> list[Block]:
+def _gap_blocks(job_id: str, diagnosis: DiagnosisView) -> list[Block]:
     blocks: list[Block] = [
         Heading("Why is it worse on new images?"),
         Paragraph(_plain(f"{diagnosis.headline} {diagnosis.summary}")),
@@ -155,26 +150,8 @@ def _gap_blocks(diagnosis: DiagnosisView) -> list[Block]:
         *(Paragraph(f"Left out, `{one.code}`: {_plain(one.detail)}") for one in diagnosis.left_out),
     ]
     if diagnosis.gap is not None:
-        blocks.append(_gap_table(diagnosis.gap))
+        blocks += gap_tables([ReportBudgetView.of("this model", job_id, diagnosis.gap)])
     return blocks
-
-
-def _gap_table(gap: GapBudgetView) -> Table:
-    rows = [
-        (
-            TERMS[term.code].name,
-            signed(POINTS, term.accuracy, term.accuracy_interval),
-            signed_range(POINTS, term.accuracy, term.accuracy_interval),
-            signed(LOSS, term.loss, term.loss_interval),
-            signed_range(LOSS, term.loss, term.loss_interval),
-        )
-        for term in gap.terms
-        if not term.is_nothing
-    ]
-    whole = signed(POINTS, gap.train.accuracy - gap.test.accuracy)
-    rows.append(("the whole gap", whole, "", "", ""))
-    headings = ("part", "points", "very likely between", "loss", "very likely between")
-    return Table("From training to test, part by part", headings, rows, (len(rows) - 1,), range(1, 5))
 
 
 def _data_blocks(facts: CardFacts) -> list[Block]:

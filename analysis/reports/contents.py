@@ -172,52 +172,37 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
 
 
 def _cost_blocks(study: StudyView) -> list[Block]:
-    ledger, budget = study.ledger, study.budget
+    budget = study.budget
     limits = [
         *([] if budget.jobs is None else [counted(budget.jobs, "training")]),
         *([] if budget.seconds is None else [f"{duration(budget.seconds)} of computing"]),
     ]
-    limited = f" The study's limit was {listed(limits)}." if limits else " The study had no limit."
-    looked = (
-        " The more often images are used to choose, the more the choice suits just these images. That is why looks are "
-        "counted, and why test images are kept for the end."
-    )
-    folds = (
-        f"{counted(study.seeds, 'training')} of each network began it, each with a seed of its own. "
-        + (
-            "Each seed trains on another part of the images and is validated on the rest, so that the choice does not "
-            "depend on one split."
-            if study.splits == "resampled"
-            else "All of them train on the same images and are validated on the same ones."
-        )
-        + " The unchanged network and every remedy have the same seeds and images, so that only the remedy differs."
-    )
     return [
         Heading("What did it cost, and how was it measured?"),
-        Paragraph(f"{say_cost(study)}{limited}"),
-        Paragraph(folds if study.kind == "remedies" else _sizes_told(study)),
-        Table(
-            "Looks at labels",
-            ("labels of", "looks"),
-            (("validation images", f"{ledger.validation_reads:,}"), ("test images", f"{ledger.test_reads:,}")),
-            (),
-            (1,),
+        Paragraph(f"{say_cost(study)} The study had {f'a limit of {listed(limits)}' if limits else 'no limit'}."),
+        Paragraph(_say_how(study)),
+        Paragraph(
+            "The more often images are used to choose, the more the choice suits just these images. That is why looks "
+            "are counted, and why test images are kept for the end."
         ),
-        Paragraph(looked.strip()),
     ]
 
 
-def _sizes_told(study: StudyView) -> str:
-    """How a learning curve was measured."""
-    splits = (
-        "Each seed trains on another part of the images and is validated on the rest, which is the same for every "
-        "number of images."
+def _say_how(study: StudyView) -> str:
+    """How seeds and images were given out."""
+    folds = (
+        "Each seed trains on another part of the images and is validated on the rest."
         if study.splits == "resampled"
         else "All of them are validated on the same images."
     )
+    if study.kind == "learning_curve":
+        return (
+            f"Each number of images was trained {study.seeds} times, each with a seed of its own. A larger number has "
+            f"all images of the smaller ones, and each class its share of them. {folds}"
+        )
     return (
-        f"Each number of images was trained {study.seeds} times, each with a seed of its own. A larger number has all "
-        f"images of the smaller ones, and each class its share of them. {splits}"
+        f"{counted(study.seeds, 'training')} of each network began it, each with a seed of its own. {folds} The "
+        "unchanged network and every remedy have the same seeds and images, so that only the remedy differs."
     )
 
 

@@ -12,8 +12,7 @@ from analysis.studies.state import NextSteps, Run, RunKey, Scores, StudyState
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, CurvePointView, ForecastView
-from heldout.words.curves import describe_forecast, describe_no_forecast, say_too_few_images
-from heldout.words.studies import say_failed
+from heldout.words.studies import describe_forecast, describe_no_forecast, say_failed, say_too_few_images
 
 # The forecast is for so many times the images of the largest size.
 FORECAST_TIMES = 2

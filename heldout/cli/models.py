@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli import figures
 from heldout.cli.command import AsJson, Dataset, Detach, Group, Home, goes_on, print_deleted, print_list, service
 from heldout.cli.figures import NONE, moment
 from heldout.cli.outcome import Exit
 from heldout.cli.screen import print_fields, print_json, print_table, say, say_prose
+from heldout.cli.shown import show_splits
 from heldout.cli.shown_diagnosis import show_diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from heldout.client.client import Client
-    from heldout.stored.final import SplitResult
     from heldout.views.evaluation import EvaluationView
     from heldout.views.model import ModelView
 
@@ -145,16 +144,6 @@ def _show_evaluation(evaluation: EvaluationView) -> None:
     say_prose(evaluation.summary)
     say("")
     say(f"{evaluation.id}  {evaluation.model.name} ({evaluation.model.id}) on {evaluation.dataset.name}")
-    headings = ["SPLIT", "IMAGES", "LOSS", "ACCURACY", "95% INTERVAL"]
-    rows = []
-    for name in ("train", "validation", "test"):
-        result: SplitResult | None = getattr(evaluation.metrics, name)
-        given = None if evaluation.as_given is None else getattr(evaluation.as_given, name)
-        if result is not None:
-            accuracy, interval = figures.accuracy(result.accuracy), figures.interval(result.interval)
-            as_given = [] if given is None else [figures.accuracy(given.accuracy)]
-            rows.append([name, f"{result.count:,}", figures.loss(result.loss), accuracy, interval, *as_given])
     if evaluation.as_given is not None and evaluation.preprocessing is not None:
-        headings.append("AS GIVEN")
         say_prose(f"Measured with {evaluation.preprocessing.in_words}; AS GIVEN is its accuracy without that.")
-    print_table(headings, rows, right=(1, 2, 3, 5))
+    show_splits(evaluation.metrics, evaluation.as_given)

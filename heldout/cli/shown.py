@@ -12,6 +12,7 @@ from heldout.cli.shown_diagnosis import say_what_cures, show_gap
 
 if TYPE_CHECKING:
     from heldout.stored.final import FinalView, SplitResult
+    from heldout.stored.measurement import SplitsResult
     from heldout.views.dataset import DatasetView
     from heldout.views.diagnosis import DiagnosisView
     from heldout.views.estimate import EstimateView
@@ -80,22 +81,24 @@ def show_outcome(job: JobView, final: FinalView | None) -> None:
 
 def show_final(final: FinalView) -> None:
     """The kept weights on each split, and the gaps."""
-    splits: list[tuple[str, SplitResult | None]] = [
-        ("train", final.train),
-        ("validation", final.validation),
-        ("test", final.test),
-    ]
-    rows = [
-        (name, accuracy(split.accuracy), interval(split.interval), loss(split.loss), f"{split.count:,}")
-        for name, split in splits
-        if split is not None
-    ]
-    print_table(("SPLIT", "ACCURACY", "95% INTERVAL", "LOSS", "IMAGES"), rows, right=(1, 3, 4))
+    show_splits(final)
     for held_out in ("validation", "test"):
         gap = final.gap.validation if held_out == "validation" else final.gap.test
         if gap is not None and gap.accuracy is not None and gap.loss is not None:
             accuracy_is, loss_is = _worse(100 * gap.accuracy, ".1f", " points"), _worse(gap.loss, ".3f")
             say(f"gap to {held_out}: accuracy {accuracy_is}, loss {loss_is} than on training images")
+
+
+def show_splits(figures: FinalView | SplitsResult, as_given: SplitsResult | None = None) -> None:
+    """Figures of each split that was measured; as_given: those without what had to be done to the pixels."""
+    headings, rows = ["SPLIT", "ACCURACY", "95% INTERVAL", "LOSS", "IMAGES"], []
+    for name in ("train", "validation", "test"):
+        split: SplitResult | None = getattr(figures, name)
+        if split is not None:
+            row = [name, accuracy(split.accuracy), interval(split.interval), loss(split.loss), f"{split.count:,}"]
+            given: SplitResult | None = getattr(as_given, name, None)
+            rows.append([*row, *([] if given is None else [accuracy(given.accuracy)])])
+    print_table(headings if as_given is None else [*headings, "AS GIVEN"], rows, right=(1, 3, 4, 5))
 
 
 def _worse(gap: float, form: str, unit: str = "") -> str:

@@ -10,12 +10,13 @@ from heldout.cli.screen import print_table, say, say_prose
 from heldout.words import percent
 
 if TYPE_CHECKING:
-    from heldout.views.diagnosis import CalibrationView, CauseView, DiagnosisView, GapBudgetView
+    from heldout.views.diagnosis import CauseView, DiagnosisView, GapBudgetView
 
 
 def show_diagnosis(diagnosis: DiagnosisView) -> None:
     """What is wrong and what to do, then the details: figures, the gap term by term, findings with remedies."""
     from heldout.diagnosis.causes import CAVEATS
+    from heldout.words.evaluations import describe_calibration
     from heldout.words.labels import name_of
 
     if diagnosis.headline:
@@ -40,9 +41,9 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
     if diagnosis.gap is not None:
         say("")
         show_gap(diagnosis.gap)
-    if diagnosis.calibration is not None:
+    if (found := diagnosis.calibration) is not None:
         say("")
-        say_prose(_calibration(diagnosis.calibration))
+        say_prose(describe_calibration(found.split, found.temperature, found.error_before, found.error_after))
     after = {one.code: one.figure_after.explanation for one in diagnosis.causes if one.figure_after is not None}
     for finding in diagnosis.findings:
         say("")
@@ -86,14 +87,6 @@ def _size_of(cause: CauseView) -> str:
     """` (26.0 points)`; nothing where that is not known, or nothing."""
     size = f"{100 * (cause.points or 0):.1f}"
     return "" if float(size) == 0 else f" ({size} points)"
-
-
-def _calibration(found: CalibrationView) -> str:
-    before, after = (f"{100 * error:.1f} points" for error in (found.error_before, found.error_after))
-    said = f"On {found.split} images, probabilities are {before} away from how often the network is right, on average"
-    if found.error_after >= found.error_before:
-        return f"{said}; one temperature does not fix that."
-    return f"{said}; {after} once its outputs are divided by {found.temperature:.2f} (before the softmax)."
 
 
 def show_gap(gap: GapBudgetView) -> None:

@@ -6,12 +6,12 @@ are in the diagnosis' explanation.
 
 from collections.abc import Callable, Mapping, Sequence
 
-from heldout.diagnosis import headlines_of_data, headlines_of_training
+from heldout.diagnosis import headlines_of_data
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Cause, Finding
-from heldout.diagnosis.thresholds import MAX_SUMMARY_WORDS
-from heldout.words import Words, of_100
+from heldout.diagnosis.thresholds import MAX_SUMMARY_WORDS, MIN_MEMORIZED
+from heldout.words import Words, counted, of_100, quote_name
 
 
 def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause]) -> tuple[str, str]:
@@ -32,6 +32,132 @@ def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause])
     return first.headline, both if before and after and len(both.split()) <= MAX_SUMMARY_WORDS else alone
 
 
+def describe_healthy(train: SplitFigures | None, heldout: SplitFigures | None, name: str) -> tuple[str, str]:
+    """For a training in which nothing has to be fixed. name: of the held-out split."""
+    known = "Validation did not get worse again."
+    if train is not None and heldout is not None:
+        known = f"It gets {of_100(heldout.accuracy)} {name} images right, and {of_100(train.accuracy)} training images."
+    return "No fault was found.", f"{known} Nothing has to be fixed; a study can still measure what helps."
+
+
+def describe_imbalance(facts: Facts, finding: Finding) -> Words:
+    smallest, largest = finding.evidence.get("smallest"), finding.evidence.get("largest")
+    action, then = "Weight the classes, or collect more images of that class", "weight the classes"
+    if smallest is None or largest is None:
+        return Words("A class has no training images.", "The network cannot learn it.", "Collect images of it", then)
+    return Words(
+        f"Class {quote_name(smallest['class'])} has only {counted(smallest['count'], 'training image')}.",
+        f"The largest class has {largest['count']:,}, so the network can ignore the small one and still look accurate.",
+        action,
+        then,
+    )
+
+
+def describe_collapsed(facts: Facts, finding: Finding) -> Words:
+    evidence = finding.evidence
+    right = round(evidence["recall"] * evidence["count"]) if "recall" in evidence else 0
+    images = counted(evidence.get("count", 0), f"{evidence.get('split', 'validation')} image")
+    name = quote_name(evidence.get("class", "?"))
+    return Words(
+        f"The network does not recognize class {name}.",
+        f"It gets {right:,} of {images} of that class right, though it knows most others.",
+        "Check the labels of that class and collect more images of it",
+        f"check class {name}",
+    )
+
+
+def describe_diverged(facts: Facts, finding: Finding) -> Words:
+    return Words(
+        "Training diverged.",
+        "The loss went up instead of down: the training steps were too large.",
+        "Lower the learning rate and train again",
+    )
+
+
+def describe_underfitting(facts: Facts, finding: Finding) -> Words:
+    train, spec = facts.train, facts.spec
+    right = "" if train is None else f"It gets only {of_100(train.accuracy)} training images right"
+    epochs = counted(facts.curves.epochs, "epoch")
+    if spec is not None and spec.get("augmentation"):
+        return Words(
+            "It learns too little.",
+            f"{right}: the augmentation is too strong for {epochs}.",
+            "Train longer or augment less",
+        )
+    return Words("It learns too little.", f"{right} after {epochs}.", "Use a larger network or less regularization")
+
+
+def describe_not_converged(facts: Facts, finding: Finding) -> Words:
+    last = facts.last
+    if last is not None and "last_epoch" in finding.evidence:
+        by = f"{-100 * last.accuracy:.1f} points" if last.accuracy < 0 else f"{-last.loss:.2g} of loss"
+        return Words(
+            "The wrong epoch was kept.",
+            f"Epoch {last.epoch}, the last, is {by} better than epoch {last.kept_epoch}, which was kept.",
+            "Give early stopping more patience and train again",
+            "give early stopping more patience",
+        )
+    epochs = facts.curves.epochs
+    return Words(
+        "Training ended too early.",
+        f"The loss was still falling after {counted(epochs, 'epoch')}."
+        if facts.curves.training is not None and facts.curves.training.still_falls
+        else f"After {counted(epochs, 'epoch')} it still knows little of its training images.",
+        f"Train for {2 * epochs:,} epochs" if epochs else "Train longer",
+        "train longer",
+    )
+
+
+def describe_memorized(facts: Facts, finding: Finding) -> Words:
+    """Of `overfitting` and `too_little_data`."""
+    train, validation = facts.train, facts.validation
+    heldout = validation if validation is not None else facts.test
+    count = 0 if train is None else train.count
+    then = "collect more training images" + (f": {count:,} are few for this network" if count else "")
+    action = "Measure what helps: augmentation and dropout usually do"
+    before_next = "Measure whether augmentation and dropout help"
+    if train is None or heldout is None:
+        return Words(
+            "The network trained past its best epoch."
+            if finding.code == "overfitting"
+            else "There are too few training images.",
+            _past_best(facts, "Its training results kept improving while its validation results did not."),
+            action,
+            then,
+            before_next,
+        )
+    effect = f"It gets {of_100(train.accuracy)} training images right but only {of_100(heldout.accuracy)} new ones."
+    if train.accuracy >= MIN_MEMORIZED and heldout.accuracy < train.accuracy:
+        return Words(f"The network memorized its {count:,} training images.", effect, action, then, before_next)
+    if finding.code == "too_little_data":
+        return Words(f"{count:,} training images are too few for this network.", effect, action, then, before_next)
+    return Words("The network trained past its best epoch.", _past_best(facts, effect), action, then, before_next)
+
+
+def _past_best(facts: Facts, otherwise: str) -> str:
+    curves = facts.curves
+    heldout = curves.heldout
+    if heldout is None or not curves.of_loss:
+        return otherwise
+    best, last = heldout.values[heldout.best], heldout.values[-1]
+    return f"The validation loss was {best:.2f} in epoch {curves.best_epoch} and ended at {last:.2f}."
+
+
+def describe_overconfidence(facts: Facts, finding: Finding) -> Words:
+    heldout = facts.curves.heldout
+    effect = "Its answers are as good as before, but its probabilities are not."
+    if heldout is not None and facts.curves.of_loss:
+        effect = (
+            f"Validation loss rose from {heldout.values[heldout.best]:.2f} to {heldout.values[-1]:.2f}, while accuracy "
+            "held."
+        )
+    return Words(
+        "The network is too sure of its wrong answers.",
+        effect,
+        "Keep the most accurate epoch, and calibrate its probabilities before you use them",
+    )
+
+
 WORDS: Mapping[str, Callable[[Facts, Finding], Words]] = {
     "preprocessing_mismatch": headlines_of_data.describe_other_pixels,
     "leakage": headlines_of_data.describe_leakage,
@@ -41,22 +167,14 @@ WORDS: Mapping[str, Callable[[Facts, Finding], Words]] = {
     "label_conflicts": headlines_of_data.describe_conflicts,
     "label_noise": headlines_of_data.describe_noise,
     "memorised_noise": headlines_of_data.describe_memorized_noise,
-    "class_imbalance": headlines_of_training.describe_imbalance,
-    "collapsed_class": headlines_of_training.describe_collapsed,
-    "diverged": headlines_of_training.describe_diverged,
-    "underfitting": headlines_of_training.describe_underfitting,
-    "not_converged": headlines_of_training.describe_not_converged,
-    "overfitting": headlines_of_training.describe_memorized,
-    "too_little_data": headlines_of_training.describe_memorized,
-    "overconfidence": headlines_of_training.describe_overconfidence,
+    "class_imbalance": describe_imbalance,
+    "collapsed_class": describe_collapsed,
+    "diverged": describe_diverged,
+    "underfitting": describe_underfitting,
+    "not_converged": describe_not_converged,
+    "overfitting": describe_memorized,
+    "too_little_data": describe_memorized,
+    "overconfidence": describe_overconfidence,
     "test_too_small": headlines_of_data.describe_few_test_images,
     "metric_artefact": headlines_of_data.describe_artefact,
 }
-
-
-def describe_healthy(train: SplitFigures | None, heldout: SplitFigures | None, name: str) -> tuple[str, str]:
-    """For a training in which nothing has to be fixed. name: of the held-out split."""
-    known = "Validation did not get worse again."
-    if train is not None and heldout is not None:
-        known = f"It gets {of_100(heldout.accuracy)} {name} images right, and {of_100(train.accuracy)} training images."
-    return "No fault was found.", f"{known} Nothing has to be fixed; a study can still measure what helps."

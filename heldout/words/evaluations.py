@@ -1,4 +1,4 @@
-"""Headline and summary of an evaluation: how often the model is right, and what to look at next."""
+"""What is said of a measured model: how often it is right, what to look at next, and how true its probabilities are."""
 
 from heldout.stored.measurement import Measurement
 from heldout.words import of_100
@@ -31,3 +31,12 @@ _UNMEASURED = {
     "failed": ("The evaluation failed.", "There are no figures. Fix what the error says and order it again."),
     "cancelled": ("The evaluation was cancelled.", "There are no figures. Order it again if you need them."),
 }
+
+
+def describe_calibration(split: str, temperature: float, error_before: float, error_after: float) -> str:
+    """How far probabilities are from being true, and after one temperature. error_before, error_after: as fractions."""
+    before, after = (f"{100 * error:.1f} points" for error in (error_before, error_after))
+    said = f"On {split} images, probabilities are {before} away from how often the network is right, on average"
+    if error_after >= error_before:
+        return f"{said}; one temperature does not fix that."
+    return f"{said}; {after} once its outputs are divided by {temperature:.2f} (before the softmax)."

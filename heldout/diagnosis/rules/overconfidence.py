@@ -12,6 +12,7 @@ from heldout.diagnosis.rules import kept_weights
 from heldout.diagnosis.sentences import accuracy_went, best_and_end, stopping_at_best, too_little_to_matter
 from heldout.stored.gap import Calibration
 from heldout.words import percent
+from heldout.words.evaluations import describe_calibration
 
 
 def find(facts: Facts) -> list[Finding]:
@@ -24,7 +25,10 @@ def find(facts: Facts) -> list[Finding]:
         return []
     calibration = facts.calibration
     if calibration is not None and not is_mild:
-        explanation += f" {_told(calibration)}"
+        told = describe_calibration(
+            calibration.split, calibration.temperature, calibration.error_before, calibration.error_after
+        )
+        explanation = f"{explanation} {told}"
     severity: Severity = "info" if is_mild else "warning"
     return [
         Finding(
@@ -51,14 +55,6 @@ def explain(curves: Curves) -> str | None:
 
 _WHY = "The loss rises because the network becomes ever surer of its answers, the wrong ones too."
 _NEXT = "Keep the weights that answer best, and do not rely on the network's probabilities before they are fixed."
-
-
-def _told(calibration: Calibration) -> str:
-    before, after = (f"{100 * error:.1f} points" for error in (calibration.error_before, calibration.error_after))
-    return (
-        f"Its probabilities are {before} away from how often it is right, on average, and {after} once its outputs are "
-        f"divided by {calibration.temperature:.2f} (before the softmax)."
-    )
 
 
 def _remedies(facts: Facts, calibration: Calibration | None) -> tuple[Remedy, ...]:

@@ -43,7 +43,7 @@ def test_every_picture_has_its_words_or_is_only_an_axis(study):
 @pytest.mark.parametrize("study", KINDS)
 def test_markdown_has_the_tables_of_the_page(study):
     page, text = html_tables(html(study(), made.gaps())), markdown_tables(markdown(study(), made.gaps()))
-    assert len(page) > 1
+    assert page
     assert text == [rows for _, rows in page]
 
 

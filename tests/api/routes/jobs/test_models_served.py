@@ -182,7 +182,7 @@ def test_the_card_says_what_the_model_is_for_how_well_it_does_and_how_it_is_made
     assert_problem(stranger.get(f"/v1/jobs/{waiting}/card"), 404, "job_not_found")
 
 
-@pytest.mark.parametrize(("after", "said"), [(0.02, "divided by a temperature of 0.49"), (0.08, "does not fix that")])
+@pytest.mark.parametrize(("after", "said"), [(0.02, "divided by 0.49"), (0.08, "does not fix that")])
 def test_the_card_names_a_temperature_only_where_it_helps(client, worker, spec, after, said):
     job = submitted(client, spec)["id"]
     found = Calibration(temperature=0.49, error_before=0.05, error_after=after, loss_before=0.3, loss_after=0.2)
