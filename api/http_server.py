@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.connections.protocol import LONGEST_TURN_S, TURNS_AT_ONCE
 from api.connections.server import Server
-from api.connections.turns import AT_ONCE, LONGEST_S
 from api.turns import Turns
 from heldout.service.settings import Settings
 
@@ -19,7 +19,7 @@ class ApiServer(Server):
 
     def __init__(self, app: FastAPI, **config: Any) -> None:
         context = app.state.context
-        super().__init__(app, context.settings, context.hub.stop, Turns(AT_ONCE, LONGEST_S), **config)
+        super().__init__(app, context.settings, context.hub.stop, Turns(TURNS_AT_ONCE, LONGEST_TURN_S), **config)
 
 
 class EmbeddedServer(ApiServer):

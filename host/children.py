@@ -1,5 +1,6 @@
 """The children of `heldout up`: its worker and the process for predictions, which are started again when they die."""
 
+import logging
 import os
 import select
 import socket
@@ -8,15 +9,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 import structlog
 
 from heldout.service.parent_process import launched
 from heldout.service.settings import Settings
+from models.logs import MAX_FILE_BYTES, OLD_FILES
 
 log = structlog.get_logger("heldout.up")
 
@@ -102,24 +105,46 @@ class KeptProcess:
     def _run(self) -> int:
         """Start the child unless the block ends, and wait for its end; gives its exit code."""
         output = self.settings.home_path / "logs" / f"{self.name}.log"
-        with self._starting, output.open("ab") as file:
+        # Opened here: where that fails, so does the start.
+        log_file = RotatingFileHandler(output, maxBytes=MAX_FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8")
+        process = None
+        try:
+            process = self._start()
+        finally:
+            if process is None:
+                log_file.close()
+        if process is None:
+            return 0
+        # It reads to the end of all that have inherited the child's output, which may be later than the child's.
+        threading.Thread(target=_write_lines, args=(process.stdout, log_file), daemon=True).start()
+        exit_code = process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+        return exit_code
+
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        with self._starting:
             if self._stopping.is_set():
-                return 0
+                return None
             self._process = subprocess.Popen(
                 launched([sys.executable, *self.arguments]),
                 pass_fds=self.pass_fds,
                 # Its standard input ends with this process too: where there is no Linux, it stops by that.
                 stdin=subprocess.PIPE,
-                stdout=file,
-                stderr=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 env=_make_environment(self.settings) | self.environment,
                 cwd=ROOT,
                 start_new_session=True,
             )
-        exit_code = self._process.wait()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        return exit_code
+            return self._process
+
+
+def _write_lines(output: IO[bytes], file: RotatingFileHandler) -> None:
+    """Write lines to a file, which is set aside before it is too large."""
+    with output, closing(file):
+        for line in output:
+            file.emit(logging.makeLogRecord({"msg": line.decode(errors="backslashreplace").rstrip("\n")}))
 
 
 def _make_environment(settings: Settings) -> dict[str, str]:

@@ -17,7 +17,6 @@ from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.service.settings import Settings
 from host.children import PredictionsOnDemand, keep_worker
 from host.homes import locked_home, make_home, refuse_stack
-from host.log_files import LogFiles
 from models import logs
 from models.blobs import Blobs
 from models.bundled import register
@@ -64,7 +63,6 @@ def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = Fa
                 listener = servers.enter_context(_listen(settings))
                 predictions = servers.enter_context(PredictionsOnDemand(settings))
                 settings = settings.model_copy(update={"predict_url": predictions.url})
-                servers.enter_context(LogFiles([home / "logs" / name for name in ("worker.log", "predict.log")]))
                 return _serve(settings, make_server, listener, stop, has_dashboard)
         finally:
             (home / "service.json").unlink(missing_ok=True)

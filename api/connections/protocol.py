@@ -17,8 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from api.connections.heads import refusal_of
-from api.connections.places import Place, Places
-from api.connections.turns import in_turn
+from api.connections.places import Group, Place, Places
 from api.http.known import KNOWN
 from api.http.problems import problem_response
 from api.http.request_id import PROBED_PATHS
@@ -32,10 +31,13 @@ READ_BYTES = 64 * 1024
 PIECE_BYTES = 64 * 1024
 # A client with so much of an answer still to take is expected to take it at the least rate of bodies.
 BACKLOG_BYTES = 16 * 1024
-
-
 # How long a client may pause within a body, and may take none of an answer that waits for it.
 PATIENCE_S = 30.0
+TURNS_AT_ONCE = 24
+# A turn ends with the start of the answer, or after so long: what waits for its client or for a change is no work.
+LONGEST_TURN_S = 0.2
+# How much longer the turn of a request lasts that bears no valid key: TURNS_AT_ONCE / 0.1 s are 240 of those a second.
+STRANGERS_REST_S = 0.1
 
 
 class Pace:
@@ -277,5 +279,31 @@ def _for_probes_only(app: ASGIApp) -> ASGIApp:
 
         chosen = app if scope["path"] in PROBED_PATHS else problem_response(TooManyConnections(), scope["path"])
         await chosen(scope, receive, send_and_close)
+
+    return answer
+
+
+def in_turn(app: ASGIApp, turns: Turns, group: Group) -> ASGIApp:
+    """The app for the connections of one client, which takes turns with others.
+
+    Requests are read and written by one thread, which those that ask the database must wait for again and again. So
+    only some are under way at once, the others wait, and of those each client's come in turn. One without a valid key
+    takes little; its turn lasts longer than it does, so that no number of strangers keeps that thread busy.
+    """
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        turn = await turns.take(group)
+
+        def end() -> None:
+            turn.end(0 if KNOWN in scope["state"] else STRANGERS_REST_S)
+
+        async def send_and_end(message: Message) -> None:
+            end()
+            await send(message)
+
+        try:
+            await app(scope, receive, send_and_end)
+        finally:
+            end()
 
     return answer

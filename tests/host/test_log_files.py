@@ -3,43 +3,23 @@
 import subprocess
 import sys
 
-from host.log_files import set_aside_if_large
+from heldout.service.settings import embedded_settings
+from host import children
+from host.children import KeptProcess
 from models import logs
+from tests.e2e.running import until
 
 
-def test_a_file_that_a_process_goes_on_writing_to_is_set_aside_with_a_few_old_ones(tmp_path):
-    file = tmp_path / "worker.log"
-    with file.open("ab") as opened:
-        writer = subprocess.Popen(
-            [sys.executable, "-c", "while True: print(input(), flush=True)"],
-            stdin=subprocess.PIPE,
-            stdout=opened,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-    assert writer.stdin is not None
-    with writer, writer.stdin:
-        for number in range(8):
-            line = f"{number}" * 100
-            before = file.stat().st_size
-            writer.stdin.write(f"{line}\n")
-            writer.stdin.flush()
-            while file.stat().st_size <= before:
-                assert writer.poll() is None
-            set_aside_if_large(file, max_bytes=50, old_files=3)
-    assert file.stat().st_size == 0
-    old = sorted(tmp_path.glob("worker.log.*"))
-    assert [path.name for path in old] == ["worker.log.1", "worker.log.2", "worker.log.3"]
-    assert [path.read_text()[:1] for path in old] == ["7", "6", "5"]
-    assert max(path.stat().st_size for path in old) <= 50, "the end of what is too large is kept"
-
-
-def test_a_small_file_and_one_that_is_not_there_are_left_alone(tmp_path):
-    file = tmp_path / "server.log"
-    set_aside_if_large(file)
-    file.write_text("short\n")
-    set_aside_if_large(file)
-    assert [path.name for path in tmp_path.iterdir()] == ["server.log"]
+def test_what_a_child_says_is_set_aside_with_a_few_old_files_while_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(children, "MAX_FILE_BYTES", 1000)
+    (tmp_path / "logs").mkdir()
+    talk = "import time\nfor number in range(200): print(number, 'x' * 60, flush=True)\ntime.sleep(60)"
+    with KeptProcess("worker", ["-c", talk], embedded_settings(tmp_path)):
+        until(lambda: (tmp_path / "logs" / "worker.log").exists(), "the log")
+        until(lambda: "199 x" in (tmp_path / "logs" / "worker.log").read_text(), "the last line")
+    files = sorted((tmp_path / "logs").iterdir())
+    assert [file.name for file in files] == ["worker.log", *(f"worker.log.{n}" for n in range(1, logs.OLD_FILES + 1))]
+    assert max(file.stat().st_size for file in files) <= 1000
 
 
 def test_the_services_own_log_is_bounded_in_lines_fields_and_files(tmp_path):

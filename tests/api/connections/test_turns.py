@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from api.connections import turns
-from api.connections.turns import in_turn
+from api.connections import protocol
+from api.connections.protocol import in_turn
 from api.http.known import KNOWN
 from api.turns import Turn, Turns
 
@@ -148,7 +148,7 @@ def test_a_request_that_is_gone_takes_no_turn_along(is_granted: bool) -> None:
 
 
 def test_a_stranger_rests_after_an_answer_and_an_owner_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "STRANGERS_REST_S", 0.5)
+    monkeypatch.setattr(protocol, "STRANGERS_REST_S", 0.5)
 
     async def app(scope: dict[str, Any], receive: object, send: Callable[[Any], Awaitable[None]]) -> None:
         if scope["bears_key"]:
