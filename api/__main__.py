@@ -23,9 +23,9 @@ def up(
     stack: Annotated[bool, typer.Option("--stack", hidden=True)] = False,
 ) -> None:
     """Run the service until it is stopped: API and worker on SQLite, all in one folder."""
+    from api.app import EmbeddedServer
     from api.connections.server import freeze_what_stays, limit_allocator
     from api.dashboard import is_built
-    from api.http_server import EmbeddedServer
     from host.up import run
 
     if stack:
@@ -48,9 +48,8 @@ def up(
 @commands.command(hidden=True)
 def serve() -> None:
     """Serve the API alone, on the database, broker and blob store that the environment names."""
-    from api.app import from_environment
+    from api.app import ApiServer, from_environment
     from api.connections.server import freeze_what_stays, limit_allocator
-    from api.http_server import ApiServer
     from models.database import Database
     from models.migrations import require_newest
 

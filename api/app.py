@@ -1,16 +1,24 @@
-"""The FastAPI app: its routes and middleware, and the background work that starts and stops with it."""
+"""The FastAPI app: its routes and middleware, the work that starts and stops with it, and its HTTP server."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
+from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import dashboard, manual
+from api.connections.protocol import LONGEST_TURN_S, TURNS_AT_ONCE
+from api.connections.server import Server
 from api.factory import close, make_app, make_context
 from api.http import openapi
 from api.http.app_context import AppContext
-from api.metrics_port import metrics_served_apart
 from api.predictions import PredictProxy
 from api.routes import audit_log, diagnoses, events, health, keys, predictions, session, usage, webhooks
 from api.routes.datasets import dataset, effect, images, ledger, suspects, upload, versions
@@ -22,6 +30,7 @@ from api.routes.models import upload as model_upload
 from api.routes.studies import events as study_events
 from api.routes.studies import exports as study_exports
 from api.routes.studies import order, report, study
+from api.turns import Turns
 from api.webhooks.sender import Sender
 from heldout.service.settings import Settings
 from heldout.service.start import settings_or_exit
@@ -87,3 +96,67 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sender.stop()
     reconciler.stop()
     await close(app_context)
+
+
+MAX_CONNECTIONS = 100
+
+
+@contextmanager
+def metrics_served_apart(registry: CollectorRegistry, settings: Settings) -> Iterator[None]:
+    """Serve the metrics while the block runs; not at all if there is no port for them. Raises OSError."""
+    if settings.api_metrics_port is None:
+        yield
+        return
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.create_server((settings.host, settings.api_metrics_port), family=family)
+    limits = settings.model_copy(
+        update={"max_connections": MAX_CONNECTIONS, "max_connections_per_address": MAX_CONNECTIONS}
+    )
+    server = Server(_app_of(registry), limits, lifespan="off", timeout_graceful_shutdown=1)
+    thread = threading.Thread(target=server.run, args=([listener],), name="metrics")
+    thread.start()
+    try:
+        yield
+    finally:
+        server.ask_to_exit()
+        thread.join()
+
+
+def _app_of(registry: CollectorRegistry) -> ASGIApp:
+    # One at a time: each asks the database.
+    scrapes = CapacityLimiter(1)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            answered = Response(status_code=405, headers={"Allow": "GET, HEAD"})
+        else:
+            content = await to_thread.run_sync(generate_latest, registry, limiter=scrapes)
+            answered = Response(content, media_type=CONTENT_TYPE_LATEST)
+        await answered(scope, receive, send)
+
+    return answer
+
+
+class ApiServer(Server):
+    """The server of an app that `create_app` has made."""
+
+    def __init__(self, app: FastAPI, **config: Any) -> None:
+        context = app.state.context
+        super().__init__(app, context.settings, context.hub.stop, Turns(TURNS_AT_ONCE, LONGEST_TURN_S), **config)
+
+
+class EmbeddedServer(ApiServer):
+    """The server inside `heldout up`: it leaves signals alone, and calls `on_listening` when it listens."""
+
+    def __init__(self, settings: Settings, on_listening: Callable[[], None]) -> None:
+        super().__init__(create_app(settings), timeout_graceful_shutdown=3, timeout_keep_alive=30)
+        self._on_listening = on_listening
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]  # a generator there
+        """Leave signals to `heldout up`, which handles them before and after serving too."""
+        return nullcontext()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if not self.should_exit:
+            self._on_listening()

@@ -9,9 +9,8 @@ from starlette.concurrency import run_in_threadpool
 
 from api.dispatch import publisher_for
 from api.http import openapi, problems
-from api.http.app_context import AppContext, Predictor
+from api.http.app_context import AppContext, Predictor, Readiness
 from api.http.rates import Rates
-from api.http.readiness import Readiness
 from api.http.request_id import Note, RequestIdMiddleware, log_request
 from api.http.upload_body import Uploads
 from api.live.hub import Hub

@@ -18,9 +18,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from api.connections.heads import refusal_of
 from api.connections.places import Group, Place, Places
-from api.http.known import KNOWN
 from api.http.problems import problem_response
-from api.http.request_id import PROBED_PATHS
+from api.http.request_id import KNOWN, PROBED_PATHS
 from api.turns import Turns
 from heldout.errors import HeldoutError, MalformedRequest, RequestTimeout, TooManyConnections
 from models.ids import new_id

@@ -1,27 +1,68 @@
 """The objects that all routes of one app share."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Protocol
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dispatch import Publisher
 from api.http.places import LargeAnswers, LargeBodies
 from api.http.rates import Rates
-from api.http.readiness import Readiness
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
 from api.remembered import Remembered
 from api.shared_places import SharedPlaces
 from api.turns import Turns
+from heldout.errors import HeldoutError
 from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import Database
 from models.key_uses import KeyUses
 from models.secret_box import SecretBox
 from models.store.keys import Caller
+
+# A look costs statements of the database, and a blob that is written, read and deleted.
+LASTS_S = 2.0
+
+
+class Readiness:
+    """The last look, and the next one."""
+
+    def __init__(self, look: Callable[[], None], lasts_s: float = LASTS_S) -> None:
+        """`look` raises what is wrong; it may block."""
+        self._look = look
+        self._lasts_s = lasts_s
+        self._looked_at = float("-inf")
+        self._failure: HeldoutError | None = None
+        self._looking = asyncio.Lock()
+        # A thread of its own: those that answer requests may all be taken.
+        self._thread = CapacityLimiter(1)
+
+    async def require(self) -> None:
+        """Raises what was wrong at the last look, which is a new one where that is too old."""
+        if self._is_old():
+            async with self._looking:
+                if self._is_old():
+                    await self._look_now()
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+
+    def _is_old(self) -> bool:
+        return monotonic() - self._looked_at > self._lasts_s
+
+    async def _look_now(self) -> None:
+        try:
+            await to_thread.run_sync(self._look, limiter=self._thread)
+            self._failure = None
+        except HeldoutError as failure:
+            self._failure = failure
+        self._looked_at = monotonic()
+
 
 KEY_LOOKUPS_AT_ONCE = 8
 # Files of predictions that are judged side by side.

@@ -16,7 +16,7 @@ import structlog
 from starlette.responses import Response
 
 from api.http.app_context import AppContext
-from api.http.known import KNOWN
+from api.http.request_id import KNOWN
 from heldout.access.scopes import NeededScope
 from heldout.errors import InsufficientScope, Unauthenticated
 from models.database import Session

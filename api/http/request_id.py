@@ -17,6 +17,9 @@ log = structlog.get_logger("heldout.api")
 # Called with the scope, the status and the seconds of each request: status None where nothing was sent.
 Note = Callable[[Scope, int | None, float], None]
 
+# Noted in the state of a request whose key has been found valid: its connection is not a stranger's.
+KNOWN = "is_known"
+
 _PLAIN_TOKEN = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 # Probes ask for these every few seconds; they are logged at level debug.
 PROBED_PATHS = frozenset({"/livez", "/readyz", "/metrics"})

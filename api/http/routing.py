@@ -21,10 +21,10 @@ from api.http.auth import key_of, require_valid_key, unchecked_key, valid_caller
 from api.http.body import MAX_OPEN_BODY_BYTES, JsonRequest
 from api.http.context import Change, Endpoint, RequestContext, called_in_context, request_context
 from api.http.deps import NEEDS_A_THREAD
-from api.http.known import KNOWN
 from api.http.places import Placed, sends_much
 from api.http.pointers import EXAMINED_ERRORS
 from api.http.problems import OPEN_INFERENCE
+from api.http.request_id import KNOWN
 from heldout.access.scopes import SAFE_METHODS, NeededScope, scope_of_method
 from heldout.errors import HeldoutError, InvalidParameter
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from api.app import ApiServer
 from api.connections.server import Server
-from api.http_server import ApiServer
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName

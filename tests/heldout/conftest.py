@@ -11,8 +11,7 @@ import threading
 import pytest
 import structlog
 
-from api.app import create_app
-from api.http_server import ApiServer
+from api.app import ApiServer, create_app
 from heldout.cli import main
 from heldout.client.client import Client
 from heldout.service.settings import Settings

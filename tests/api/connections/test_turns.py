@@ -8,7 +8,7 @@ import pytest
 
 from api.connections import protocol
 from api.connections.protocol import in_turn
-from api.http.known import KNOWN
+from api.http.request_id import KNOWN
 from api.turns import Turn, Turns
 
 

@@ -12,8 +12,7 @@ import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
-from api.app import create_app
-from api.metrics_port import MAX_CONNECTIONS
+from api.app import MAX_CONNECTIONS, create_app
 from tests.api.support import sqlite_only, submitted
 
 pytestmark = sqlite_only

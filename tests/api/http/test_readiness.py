@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from api.http.readiness import Readiness
+from api.http.app_context import Readiness
 from heldout.errors import HeldoutError, StorageUnavailable
 
 
