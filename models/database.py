@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -28,18 +29,10 @@ from models.wake import WakeUp, noted
 log = structlog.get_logger()
 
 # Session is ours to give: other rooms name the type from here and never make one.
-__all__ = ["Database", "Session", "UtcTime", "db_now", "translated"]
+__all__ = ["Database", "Limits", "Session", "UtcTime", "db_now", "translated"]
 
 # Where a session carries what the settings let an owner take.
 BOUNDS = "bounds"
-# Connections of one process. PostgreSQL allows 100 by default: an API and a worker take at most 2 × 20.
-POOL_SIZE = 10
-POOL_OVERFLOW = 10
-POOL_TIMEOUT_S = 5
-# A server takes longer than this to be restarted.
-PING_AFTER_S = 0.5
-# How long a SQLite writer waits for another one before it gives up.
-SQLITE_BUSY_MS = 5_000
 SQLITE_STATEMENT_FAULTS = {
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_CONSTRAINT,
@@ -49,12 +42,29 @@ SQLITE_STATEMENT_FAULTS = {
     sqlite3.SQLITE_TOOBIG,
 }
 CONNECT_TIMEOUT_S = 5
-STATEMENT_TIMEOUT_MS = 10_000
-# A process that is stopped inside a transaction holds its rows no longer than this.
-IDLE_IN_TRANSACTION_MS = 15_000
 # A link that is cut answers nothing; without these the kernel waits for it for a quarter of an hour.
 LINK_DEAD_AFTER_S = 20
 KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many connections one process has, and how long it waits.
+
+    Attributes:
+        pool_size, pool_overflow: PostgreSQL allows 100 by default; an API and a worker take at most 2 × 20.
+        ping_after_s: of a connection that was idle. A server takes longer to be restarted.
+        sqlite_busy_ms: how long a SQLite writer waits for another one before it gives up.
+        idle_in_transaction_ms: a process that is stopped inside a transaction holds its rows no longer.
+    """
+
+    pool_size: int = 10
+    pool_overflow: int = 10
+    pool_timeout_s: float = 5
+    ping_after_s: float = 0.5
+    sqlite_busy_ms: int = 5_000
+    statement_timeout_ms: int = 10_000
+    idle_in_transaction_ms: int = 15_000
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -107,7 +117,11 @@ class Database:
     """Sessions on one database. `read()` and `write()` are the only places that begin and end transactions."""
 
     def __init__(
-        self, url: str, announce: Callable[[Sequence[WakeUp]], None] | None = None, bounds: Bounds = NO_BOUNDS
+        self,
+        url: str,
+        announce: Callable[[Sequence[WakeUp]], None] | None = None,
+        bounds: Bounds = NO_BOUNDS,
+        limits: Limits = Limits(),
     ) -> None:
         """The database at a URL.
 
@@ -115,7 +129,7 @@ class Database:
             announce: is given the wake-ups of the jobs that a transaction has queued, once it has committed.
             bounds: what an owner may take where nothing else was set for it; sessions carry them.
         """
-        self.engine = _make_engine(url)
+        self.engine = _make_engine(url, limits)
         self.announce = announce
         self.bounds = bounds
         # SQLite deadlocks when a reader becomes a writer; a transaction that may write says so from its start.
@@ -207,18 +221,21 @@ def _is_table_missing(error: DBAPIError) -> bool:
     return type(error.orig).__name__ == "UndefinedTable"
 
 
-def _make_engine(url: str) -> Engine:
+def _make_engine(url: str, limits: Limits) -> Engine:
     parsed = make_url(url)
+    pool: dict[str, Any] = {
+        "pool_size": limits.pool_size,
+        "max_overflow": limits.pool_overflow,
+        "pool_timeout": limits.pool_timeout_s,
+    }
     if parsed.get_backend_name() == "sqlite":
         _keep_private(parsed.database)
         engine = create_engine(
             parsed,
-            connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False},
-            pool_size=POOL_SIZE,
-            max_overflow=POOL_OVERFLOW,
-            pool_timeout=POOL_TIMEOUT_S,
+            connect_args={"timeout": limits.sqlite_busy_ms / 1000, "check_same_thread": False},
+            **pool,
         )
-        event.listen(engine, "connect", _sqlite_connect)
+        event.listen(engine, "connect", partial(_sqlite_connect, limits.sqlite_busy_ms))
         event.listen(engine, "begin", partial(_begin, "BEGIN IMMEDIATE", "BEGIN"))
         return engine
     engine = create_engine(
@@ -227,19 +244,17 @@ def _make_engine(url: str) -> Engine:
             "connect_timeout": CONNECT_TIMEOUT_S,
             "tcp_user_timeout": LINK_DEAD_AFTER_S * 1000,
             **KEEPALIVES,
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} "
-            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
+            "options": f"-c statement_timeout={limits.statement_timeout_ms} "
+            f"-c idle_in_transaction_session_timeout={limits.idle_in_transaction_ms} "
             "-c default_transaction_read_only=on "
             + " ".join(f"-c tcp_{name}={value}" for name, value in KEEPALIVES.items()),
         },
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_OVERFLOW,
-        pool_timeout=POOL_TIMEOUT_S,
+        **pool,
     )
     event.listen(engine, "connect", _postgresql_connect)
     event.listen(engine, "begin", partial(_begin, "BEGIN READ WRITE", None))
     event.listen(engine, "checkin", _note_idle)
-    event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect))
+    event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect, limits.ping_after_s))
     return engine
 
 
@@ -263,9 +278,11 @@ def _note_idle(connection: Any, record: ConnectionPoolEntry) -> None:
     record.info["idle_since"] = time.monotonic()
 
 
-def _ping_if_idle(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
+def _ping_if_idle(
+    dialect: Dialect, ping_after_s: float, connection: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection
+) -> None:
     """A server that was restarted costs a ping and no failed request; one that was just spoken to is not asked."""
-    if time.monotonic() - record.info.get("idle_since", time.monotonic()) < PING_AFTER_S:
+    if time.monotonic() - record.info.get("idle_since", time.monotonic()) < ping_after_s:
         return
     try:
         dialect.do_ping(connection)
@@ -279,20 +296,20 @@ def _postgresql_connect(connection: Any, record: Any) -> None:
     connection.autocommit = True
 
 
-def _sqlite_connect(connection: Any, record: Any) -> None:
+def _sqlite_connect(busy_ms: int, connection: Any, record: Any) -> None:
     connection.isolation_level = None
-    _write_ahead(connection)
+    _write_ahead(busy_ms, connection)
     for pragma in (
         "synchronous=FULL",  # what was answered 201 survives a power cut
-        f"busy_timeout={SQLITE_BUSY_MS}",
+        f"busy_timeout={busy_ms}",
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _write_ahead(connection: Any) -> None:
+def _write_ahead(busy_ms: int, connection: Any) -> None:
     """Let readers not wait for the writer. Of those that switch a new file at once SQLite lets all but one fail."""
-    ends = time.monotonic() + SQLITE_BUSY_MS / 1000
+    ends = time.monotonic() + busy_ms / 1000
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")

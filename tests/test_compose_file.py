@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.database import POOL_OVERFLOW, POOL_SIZE
+from models.database import Limits
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def test_the_database_has_connections_for_every_process():
     _, _, setting = SERVICES["postgres"]["command"]
     assert setting == "max_connections=${POSTGRES_CONNECTIONS:-200}"
     processes = len(OURS - {"migrate", "predict"}) + int(NAMED["HELDOUT_PREDICT_PROCESSES"])
-    assert processes * (POOL_SIZE + POOL_OVERFLOW) < 200
+    assert processes * (Limits().pool_size + Limits().pool_overflow) < 200
 
 
 def test_services_wait_for_the_migrations():

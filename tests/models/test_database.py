@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -15,10 +16,9 @@ import pytest
 from sqlalchemy import func, insert, make_url, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, InternalError
 
-import models.database
 from heldout.errors import DatabaseUnavailable, LeaseLost
 from heldout.lifecycle.job import JobStatus
-from models.database import Database, db_now
+from models.database import Database, Limits, db_now
 from models.store import claims, health
 from models.tables import JobRow, KeyRow
 from tests.models.work import Work
@@ -161,16 +161,13 @@ def test_an_error_in_a_statement_is_not_taken_for_an_absent_database(database):
 # --- a database that does not answer -------------------------------------------------------------
 
 
-@pytest.fixture
-def short_waits(monkeypatch) -> None:
-    """Waits are short where the test only asks whether they end."""
-    monkeypatch.setattr(models.database, "SQLITE_BUSY_MS", 50)
-    monkeypatch.setattr(models.database, "POOL_TIMEOUT_S", 0.05)
+# Waits are short where a test only asks whether they end.
+SHORT = Limits(sqlite_busy_ms=50, pool_timeout_s=0.05)
 
 
 @pytest.fixture
-def reopened(short_waits, database_url) -> Iterator[Database]:
-    opened = Database(database_url)
+def reopened(database_url) -> Iterator[Database]:
+    opened = Database(database_url, limits=SHORT)
     yield opened
     opened.dispose()
 
@@ -187,8 +184,8 @@ def test_a_migrated_database_serves(database):
         health.check(session)
 
 
-def test_a_sqlite_file_that_another_writer_locks_is_unavailable_for_writers_until_it_is_free(short_waits, sqlite_url):
-    database = Database(sqlite_url)
+def test_a_sqlite_file_that_another_writer_locks_is_unavailable_for_writers_until_it_is_free(sqlite_url):
+    database = Database(sqlite_url, limits=SHORT)
     other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(DatabaseUnavailable), database.write() as session:
@@ -259,10 +256,8 @@ def test_sqlite_is_set_up_to_keep_what_it_acknowledged(sqlite_url):
     database.dispose()
 
 
-def test_more_sessions_than_connections_are_told_so(monkeypatch, short_waits, database_url):
-    monkeypatch.setattr(models.database, "POOL_SIZE", 1)
-    monkeypatch.setattr(models.database, "POOL_OVERFLOW", 0)
-    database = Database(database_url)
+def test_more_sessions_than_connections_are_told_so(database_url):
+    database = Database(database_url, limits=replace(SHORT, pool_size=1, pool_overflow=0))
     with database.read() as session:
         session.execute(select(KeyRow.id))
         with pytest.raises(DatabaseUnavailable):
@@ -349,12 +344,11 @@ def test_a_postgresql_that_goes_away_before_the_commit_is_unavailable(own_server
     database.dispose()
 
 
-def test_a_worker_that_stalls_inside_a_transaction_loses_its_lock_and_then_its_job(monkeypatch, fresh_postgres_url):
+def test_a_worker_that_stalls_inside_a_transaction_loses_its_lock_and_then_its_job(fresh_postgres_url):
     """Stopped between two statements it would hold the job's row for ever: nobody could take the job back."""
     work = Work(Database(fresh_postgres_url))
     held = work.running(lease_s=-1)
-    monkeypatch.setattr(models.database, "IDLE_IN_TRANSACTION_MS", 200)
-    stalled = Database(fresh_postgres_url)
+    stalled = Database(fresh_postgres_url, limits=Limits(idle_in_transaction_ms=200))
 
     def stall() -> None:
         with stalled.write() as session:
@@ -376,9 +370,8 @@ def test_a_worker_that_stalls_inside_a_transaction_loses_its_lock_and_then_its_j
     work.database.dispose()
 
 
-def test_a_statement_that_takes_too_long_is_ended(monkeypatch, fresh_postgres_url):
-    monkeypatch.setattr(models.database, "STATEMENT_TIMEOUT_MS", 50)
-    database = Database(fresh_postgres_url)
+def test_a_statement_that_takes_too_long_is_ended(fresh_postgres_url):
+    database = Database(fresh_postgres_url, limits=Limits(statement_timeout_ms=50))
     with pytest.raises(DatabaseUnavailable), database.read() as session:
         session.execute(text("SELECT pg_sleep(30)"))
     assert count(database) == 0
@@ -429,17 +422,18 @@ def test_a_sqlite_database_survives_its_last_connection_and_needs_no_other_file(
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_a_connection_that_was_cut_while_it_was_idle_costs_no_failed_query(database, monkeypatch):
+def test_a_connection_that_was_cut_while_it_was_idle_costs_no_failed_query(database_url):
     """As after a restart of the server: what lies in the pool is dead, and the next query does not see it."""
+    database = Database(database_url, limits=Limits(ping_after_s=0.0))  # in place of a pause
     with database.read() as session:
         mine = session.scalar(text("SELECT pg_backend_pid()"))
     other = Database(database.engine.url.render_as_string(hide_password=False))
     with other.write() as session:
         assert session.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": mine})
     other.dispose()
-    monkeypatch.setattr(models.database, "PING_AFTER_S", 0.0)  # in place of a pause
     with database.read() as session:
         assert session.scalar(text("SELECT pg_backend_pid()")) != mine
+    database.dispose()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

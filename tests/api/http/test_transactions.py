@@ -109,10 +109,10 @@ def test_an_endpoint_that_looks_the_key_up_itself_cannot_ask_for_the_caller():
 
 
 @sqlite_only
-def test_a_locked_database_is_a_503_and_the_next_request_goes_through(client, settings, spec, monkeypatch, app):
+def test_a_locked_database_is_a_503_and_the_next_request_goes_through(client, settings, spec, app):
     # Five seconds are the service's patience; the test has less.
-    monkeypatch.setattr("models.database.SQLITE_BUSY_MS", 100)
-    app.state.context.database.dispose()
+    engine = app.state.context.database.engine
+    event.listen(engine, "checkout", lambda connection, *_: connection.execute("PRAGMA busy_timeout=100"))
     holder = sqlite3.connect(settings.home / "heldout.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     answer = client.post("/v1/jobs", json=spec)
