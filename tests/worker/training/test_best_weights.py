@@ -71,21 +71,6 @@ def test_each_of_the_best_weights_gives_the_figures_of_its_epoch(images, tmp_pat
     assert len(weights.of_epoch) == 3
 
 
-@pytest.mark.parametrize("epoch", [2, 6, 7])
-def test_a_resumed_training_has_the_same_best_weights(images, tmp_path, epoch):
-    expected = trained(images, tmp_path).trainer.trained_weights()
-    first = interrupted(images, tmp_path, epoch)
-    second = Training(small_spec({"filters": 8}, training=JUMPING), images, tmp_path)
-    second.trainer.resume(first.trainer.write())
-    second.trainer.train()
-    found = second.trainer.trained_weights()
-    assert (found.best_by_loss, found.best_by_accuracy) == (expected.best_by_loss, expected.best_by_accuracy)
-    assert found.of_epoch.keys() == expected.of_epoch.keys()
-    for number, weights in expected.of_epoch.items():
-        for one, other in zip(weights, found.of_epoch[number], strict=True):
-            np.testing.assert_array_equal(one, other)
-
-
 def test_a_checkpoint_holds_no_weights_twice(images, tmp_path):
     """After an epoch the network's own weights are in it, and apart from them each other epoch that is needed."""
     whole = trained(images, tmp_path)

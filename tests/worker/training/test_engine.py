@@ -86,9 +86,7 @@ def differences(one: keras.Model, two: keras.Model) -> float:
 
 
 SPECS = {
-    "overfit": example("overfit"),
     "regularized": example("regularized"),  # with dropout and penalties
-    "sixteen filters": example("augmented").model_copy(update={"augmentation": None}),
     "dense, weighted, smoothed, scheduled": small_spec(
         {"filters": 6, "activation": "gelu", "repeat": 2, "padding": "same"},
         {"filters": 8, "activation": "tanh", "l2": 0.02},
@@ -116,7 +114,6 @@ SPECS = {
     ("name", "policy"),
     [
         *((name, "float32") for name in SPECS),
-        ("overfit", "mixed_bfloat16"),
         ("regularized", "mixed_bfloat16"),
         ("dense, weighted, smoothed, scheduled", "mixed_bfloat16"),
         ("normalised", "mixed_bfloat16"),

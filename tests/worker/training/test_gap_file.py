@@ -64,34 +64,50 @@ def answers(process: Process, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_weights_that_were_kept_are_compared_with_those_of_the_last_epoch(start):
+    """On validation images in one file, and in the other on the test images, which chose nothing."""
     spec = small_spec({"filters": 8}, training=JUMPING | {"early_stopping": {"patience": 10}})
     stopping, going_on = start(spec), start(small_spec({"filters": 8}, training=JUMPING))
-    gap, last = gap_of(stopping.end()), gap_of(going_on.end())
-    assert gap.kept_epoch == best_epochs(stopping)[0] < gap.epochs == 7
+    kept, end = stopping.end(), going_on.end()
+    gap, last = gap_of(kept), gap_of(end)
+    assert gap.kept_epoch == kept.final.epoch == best_epochs(stopping)[0] < gap.epochs == 7
     assert gap.best_by_loss is None
     assert gap.last.loss == pytest.approx(last.validation.loss - gap.validation.loss, abs=1e-9)
     assert gap.last.gained - gap.last.lost == last.validation.correct - gap.validation.correct
     assert last.last is None
+    said, none = (json.loads(one.path_of(ArtifactName.EVALUATION).read_text())["last_epoch"] for one in (kept, end))
+    assert none is None
+    assert (said["split"], said["count"]) == ("test", kept.final.test.count)
+    assert (said["kept_epoch"], said["epoch"]) == (gap.kept_epoch, 7)
+    assert (kept.other_reads, end.other_reads) == ((("test", 7),), ())
+    for figure, sign in (("accuracy", -1), ("loss", 1)):
+        difference = sign * (getattr(end.final.test, figure) - getattr(kept.final.test, figure))
+        assert said[figure]["difference"] == pytest.approx(difference, abs=1e-6)
+        low, high = said[figure]["interval"]
+        assert low <= difference <= high
+        assert low < high
 
 
-def test_the_file_is_the_same_after_a_pause_and_after_a_lost_process(start, dataset):
+def test_a_pause_leaves_no_trace_in_any_figure_or_file(start, dataset):
+    """test_trainer.py interrupts trainings of many kinds, test_starts.py kills their processes."""
     copies = copies_of_training(dataset)
-    spec = small_spec({"filters": 8, "dropout": 0.2}, training=JUMPING)
-    whole = start(spec, relations=copies)
-    expected = whole.end().path_of(ArtifactName.GAP).read_bytes()
+    spec = small_spec({"filters": 8, "dropout": 0.2}, training=JUMPING, evaluation={"test": "every_epoch"})
+    whole, first = start(spec, relations=copies), start(spec, relations=copies)
+    first.until(lambda message: isinstance(message, Progress) and message.epoch == 6)
+    first.pipe.send(Stop(StopCause.PAUSE))
+    second = start(spec, relations=copies, checkpoint=first.end().checkpoint)
+    expected, found = whole.end(), second.end()
     assert max(best_epochs(whole)) < 7
-
-    paused = start(spec, relations=copies)
-    paused.until(lambda message: isinstance(message, Progress) and message.epoch == 6)
-    paused.pipe.send(Stop(StopCause.PAUSE))
-    second = start(spec, relations=copies, checkpoint=paused.end().checkpoint)
-    assert second.end().path_of(ArtifactName.GAP).read_bytes() == expected
-
-    lost = start(spec, relations=copies)
-    done = lost.until(lambda message: isinstance(message, EpochDone) and message.epoch == 5)
-    lost.process.kill()
-    third = start(spec, relations=copies, checkpoint=done.checkpoint)
-    assert third.end().path_of(ArtifactName.GAP).read_bytes() == expected
+    assert found.final == expected.final
+    # The pause may have been heard after its epoch was told.
+    assert first.history + second.history == whole.history
+    for name in (ArtifactName.GAP, ArtifactName.EVALUATION):
+        assert found.path_of(name).read_bytes() == expected.path_of(name).read_bytes()
+    with (
+        np.load(expected.path_of(ArtifactName.PREDICTIONS)) as one,
+        np.load(found.path_of(ArtifactName.PREDICTIONS)) as two,
+    ):
+        for entry in one:
+            np.testing.assert_array_equal(one[entry], two[entry])
 
 
 def copies_of_training(dataset: Path) -> Relations:
@@ -136,9 +152,13 @@ def test_the_gap_of_mixed_precision_is_measured_in_float32(start):
 
 def test_a_test_split_that_is_never_measured_is_in_no_part(start, dataset):
     spec = small_spec(training={"epochs": 1}, evaluation={"test": "never"})
-    gap = gap_of(start(spec, relations=copies_of_training(dataset)).end())
+    finished = start(spec, relations=copies_of_training(dataset)).end()
+    gap = gap_of(finished)
     assert gap == gap.without_test()
     assert gap.validation_copies.copied.count == 10
+    assert (finished.final.test, finished.final.gap.test) == (None, None)
+    with np.load(finished.path_of(ArtifactName.PREDICTIONS)) as stored:
+        assert not [entry for entry in stored if entry.startswith("test")]
 
 
 def test_a_deadline_within_an_epoch_leaves_the_figures_of_the_whole_ones(start):
@@ -147,7 +167,9 @@ def test_a_deadline_within_an_epoch_leaves_the_figures_of_the_whole_ones(start):
     process.pipe.send(Stop(StopCause.DEADLINE))
     finished = process.end()
     gap = gap_of(finished)
-    assert gap.kept_epoch == gap.epochs == finished.final.epoch
+    assert finished.stop_reason == "deadline"
+    assert gap.kept_epoch == gap.epochs == finished.final.epoch == len(process.history)
+    assert finished.final.validation.accuracy == process.history[-1]["validation_accuracy"]
     assert gap.last is None
 
 

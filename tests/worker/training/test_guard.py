@@ -30,6 +30,9 @@ def test_a_warning_is_no_stop():
     state = watched("warn", falling(40, 0.001), turning(40))
     assert state.seen
     assert not state.stopped
+    worse = dict(zip(CURVES, (0.0, 1.0, 9.9, 0.1), strict=True))
+    assert watch_epoch("warn", state, worse).seen == state.seen  # it is told once
+    assert watch_epoch("none", GuardState(), worse) == GuardState()
 
 
 def test_a_plateau_before_anything_is_learned_is_not_the_end():

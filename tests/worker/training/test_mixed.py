@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.worker.training.test_trainer import epochs_told, history, interrupted, same, state
+from tests.worker.training.test_trainer import epochs_told, same
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.training.engine import FitSums
 from worker.training.network import build_network
@@ -42,16 +42,6 @@ def test_it_trains_to_an_accuracy_like_that_of_float32(policy, digits, tmp_path)
         accuracies.append(epochs_told(training)[-1].values["validation_accuracy"])
     assert min(accuracies) > 0.9
     assert accuracies[1] == pytest.approx(accuracies[0], abs=0.03)
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_an_interrupted_training_equals_an_uninterrupted_one_bit_for_bit(policy, digits, tmp_path):
-    images = fewer(digits, 172)
-    whole = Training(SPEC, images, tmp_path, policy=policy)
-    whole.trainer.train()
-    halves = interrupted(SPEC, images, tmp_path, 4, policy=policy)
-    assert history(*halves) == history(whole)
-    assert same(state(halves[1]), state(whole))
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -1,7 +1,7 @@
 """Small trainings for the tests of the training process: specs, datasets, and everything that one engine needs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,9 @@ class Training:
         resident_bytes: int | None = None,
         policy: Policy = "float32",
         devices: Sequence[str] = (),
+        **options: Any,
     ) -> None:
+        """As a runner would; `options` are those of the trainer."""
         self.spec = spec
         self.data: TrainingData = select(images, spec, resident_bytes)
         replicas = Replicas(devices)
@@ -82,6 +84,7 @@ class Training:
         self.engine = Engine(self.network, self.data, self.resident, spec, towers, replicas)
         self.evaluator = evaluator_of(spec, self.network, self.resident, self.engine.weights, policy)
         self.told: list[FromTraining] = []
+        self.heard: Callable[[FromTraining], object] = lambda message: None
         self.requested_stop: Any = lambda: None
         self.trainer = Trainer(
             spec,
@@ -89,9 +92,14 @@ class Training:
             self.engine,
             self.evaluator,
             scratch=scratch,
-            send=self.told.append,
+            send=self.send,
             requested_stop=lambda: self.requested_stop(),
+            **options,
         )
+
+    def send(self, message: FromTraining) -> None:
+        self.told.append(message)
+        self.heard(message)
 
 
 def new_network(spec: JobSpec, images: ImageSet, policy: str = "float32") -> keras.Model:
