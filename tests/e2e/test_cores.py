@@ -43,20 +43,3 @@ def test_two_jobs_have_a_core_each_and_one_alone_has_both_with_the_same_bits(ser
     assert client.get(beside).spec == client.get(alone).spec
     assert history(client, beside) == history(client, alone)
     assert client.metrics(beside).final == client.metrics(alone).final
-
-
-@pytest.mark.proof
-def test_a_resumed_job_keeps_its_towers_and_its_bits(service: Service, client: Client) -> None:
-    whole = client.submit(spec("overfit", epochs=6)).id
-    assert ended(client, whole).engine.towers == 2
-    job = client.submit(spec("overfit", epochs=6)).id
-    after_epoch(client, job, 2)
-    client.pause(job)
-    until(lambda: client.get(job).status == "paused", "the pause")
-    other = client.submit(spec("augmented", **LONG)).id
-    after_epoch(client, other, 1)
-    client.resume(job)
-    assert ended(client, job).engine.towers == 2
-    assert history(client, job) == history(client, whole)
-    client.cancel(other)
-    ended(client, other)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import signal
 import subprocess
@@ -93,17 +92,6 @@ def test_own_images_are_ingested_and_trained_on(client: Client, service: Service
     blobs.put(labels, whole)
 
 
-def test_the_script_of_a_job_on_uploaded_arrays_trains_it_once_more(client: Client, tmp_path: Path) -> None:
-    arrays = {"x_train": DIGITS.images[300:], "y_train": DIGITS.target[300:]}
-    arrays |= {"x_test": DIGITS.images[:300, :, :, None].astype(np.uint8), "y_test": DIGITS.target[:300, None]}
-    np.savez(tmp_path / "digits.npz", **arrays)
-    dataset = pushed(client, tmp_path / "digits.npz", name="arrays")
-    assert (dataset.status, dataset.dtype) == ("ready", "float32"), dataset.error
-    trained = ended(client, client.submit({**SMALL, "dataset": "arrays"}).id)
-    client.download_model(trained.id, tmp_path / "again.py", format="python")
-    assert_trained_again(client, trained.id, tmp_path / "again.py", tmp_path / "digits.npz")
-
-
 SMALL = {
     "network": {"blocks": [{"filters": 8, "padding": "same"}]},
     "training": {"epochs": 2, "batch_size": 32, "seed": 7},
@@ -125,16 +113,6 @@ def test_planted_leaks_are_found_with_the_pictures_that_show_them(client: Client
     assert [(one.reads, one.handed_out) for one in (splits.validation, splits.test)] == [(1, 1), (1, 1)]
 
 
-def test_a_broken_member_is_named_and_nothing_is_kept(client: Client, service: Service, tmp_path: Path) -> None:
-    path = digits_zip(tmp_path / "broken.zip")
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("train/3/broken.png", b"\x89PNG\r\n\x1a\n and then nothing")
-    dataset = pushed(client, path, name="broken")
-    assert dataset.status == "rejected"
-    assert dataset.error.member == "train/3/broken.png"
-    assert not list((service.home / "blobs" / "uploads" / dataset.id).glob("*"))
-
-
 def test_a_worker_that_is_killed_in_an_ingest_is_followed_by_another(
     client: Client, service: Service, tmp_path: Path
 ) -> None:
@@ -149,35 +127,6 @@ def test_a_worker_that_is_killed_in_an_ingest_is_followed_by_another(
     dataset = until(lambda: _settled(client, made.id), "the end of the ingest")
     assert dataset.status == "ready", dataset.error
     assert sum(split.count for _, split in dataset.splits) == 1797
-
-
-@pytest.mark.parametrize("kind", ["npz", "parquet"])
-def test_arrays_and_tables_are_taken_too(client: Client, tmp_path: Path, kind: str) -> None:
-    pixels = (DIGITS.images * 15.9).astype(np.uint8)
-    if kind == "npz":
-        path = tmp_path / "digits.npz"
-        np.savez(path, x=pixels, y=DIGITS.target)
-    else:
-        path = tmp_path / "digits.parquet"
-        _parquet(path, pixels)
-    dataset = pushed(client, path, name=kind)
-    assert dataset.status == "ready", dataset.error
-    assert sum(split.count for _, split in dataset.splits) == 1797
-
-
-def _parquet(path: Path, pixels: np.ndarray) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    images = []
-    for one in pixels:
-        file = io.BytesIO()
-        Image.fromarray(one).save(file, "PNG")
-        images.append({"bytes": file.getvalue(), "path": None})
-    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": [str(n) for n in range(10)]}}
-    table = pa.table({"image": images, "label": pa.array(DIGITS.target)})
-    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    pq.write_table(table, path)
 
 
 def test_deleting_a_dataset_ends_its_ingest_and_leaves_nothing(

@@ -15,7 +15,7 @@ from heldout.views.base import as_json
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from models import bundled
-from tests.e2e.running import Service, assert_trained_again, ended, until
+from tests.e2e.running import Service, ended, until
 from tests.e2e.stack import digits
 from tests.merge_patch import merged
 
@@ -234,7 +234,7 @@ def test_what_is_wrong_with_the_test_is_not_to_be_cured_by_another_training(diag
     assert {remedy.name for remedy in verdict.remedies} == {"mend_data"}
 
 
-def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(client: Client, tmp_path: Path) -> None:
+def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(client: Client) -> None:
     fast = {"epochs": 60, "batch_size": 16, "train_limit": 100, "optimizer": {"name": "adam", "learning_rate": 0.01}}
     guarded = digits(on_overfit="stop_and_restore", **fast)
     guarded["network"] = {"blocks": [{"filters": 16}], "dense": [{"units": 64}]}
@@ -257,5 +257,3 @@ def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(cl
     assert cost["loss_interval"][0] <= cost["loss"] <= cost["loss_interval"][1]
     assert f"weights of epoch {len(losses)} are" in finding.explanation
     assert f"those of epoch {best}: " in finding.explanation
-    client.download_model(job.id, tmp_path / "again.py", format="python")
-    assert_trained_again(client, job.id, tmp_path / "again.py", DIGITS_FILE)

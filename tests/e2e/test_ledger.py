@@ -41,12 +41,6 @@ def test_a_training_reads_validation_with_each_epoch_and_test_once(client: Clien
     assert len(reads(job)) == 3
 
 
-@pytest.mark.parametrize(("test", "epochs"), [("every_epoch", [1, 2]), ("never", [])])
-def test_test_is_read_as_often_as_was_asked(client: Client, reads: Reads, test: str, epochs: list[int]) -> None:
-    job = ended(client, client.submit(digits(epochs=2) | {"evaluation": {"test": test}}).id).id
-    assert reads(job) == [*(("test", epoch, "measured") for epoch in epochs), *validation(2)]
-
-
 def test_early_stopping_selects_and_the_last_weights_are_a_second_look_at_test(client: Client, reads: Reads) -> None:
     job = ended(client, client.submit(digits(epochs=30, early_stopping={"patience": 1, "min_delta": 0.5})).id).id
     metrics = client.metrics(job)
@@ -80,18 +74,3 @@ def test_a_job_that_was_paused_and_one_whose_process_died_read_each_epoch_once(
     os.kill(training, signal.SIGKILL)
     assert ended(client, job).attempt == 3
     assert reads(job) == [("test", 40, "measured"), *validation(40)]
-
-
-def test_the_ledger_says_what_the_rows_say(service: Service, client: Client) -> None:
-    ledger = client.dataset_ledger("digits")
-    with closing(sqlite3.connect(service.home / "heldout.db")) as database:
-        for split in ("validation", "test"):
-            query = (
-                "SELECT count(*), sum(what = 'selected'),"
-                " count(DISTINCT subject_id) FILTER (WHERE subject_object = 'job')"
-                " FROM label_reads WHERE digest = (SELECT splits ->> ? FROM datasets WHERE name = 'digits')"
-            )
-            counted = getattr(ledger.splits, split)
-            [stored] = database.execute(query, (f"$.{split}.sha256",))
-            assert (counted.reads, counted.selections, counted.jobs) == stored
-            assert stored[0] > 0

@@ -17,7 +17,7 @@ from heldout.client.failures import ApiProblem
 from heldout.views.evaluation import EvaluationView
 from heldout.views.model import ModelView
 from models.bundled import BUNDLED
-from tests.e2e.running import ROOT, Service, after_epoch, assert_trained_again, ended, figures_of
+from tests.e2e.running import ROOT, Service, assert_trained_again, ended
 from tests.onnx_files import dense_onnx
 
 DATASET = "digits"
@@ -204,23 +204,6 @@ def test_a_training_starts_from_an_uploaded_model(bare, trained, client, tmp_pat
         client.submit(other)
 
 
-def test_the_script_of_a_cancelled_job_gives_the_weights_that_it_has_kept(digits, client, tmp_path):
-    network = {"blocks": [{"filters": 4}], "dense": [{"units": 8, "dropout": 0.2}]}
-    training = {"epochs": 1000, "ema_decay": 0.9, "on_overfit": "stop_and_restore", "seed": 5}
-    job = client.submit({"dataset": DATASET, "network": network, "training": training})
-    after_epoch(client, job.id, 2)
-    client.cancel(job.id)
-    assert ended(client, job.id).status == "cancelled"
-    client.download_model(job.id, tmp_path / "kept.keras")
-    client.download_model(job.id, tmp_path / "again.py", format="python")
-    assert "it has no figures to compare with" in (tmp_path / "again.py").read_text()
-    kept = keras.saving.load_model(tmp_path / "kept.keras")
-    figures = figures_of(tmp_path / "again.py", DIGITS_FILE)
-    assert set(figures) == {"train", "validation", "test"}
-    for split, (loss, accuracy) in figures.items():
-        assert (loss, accuracy) == pytest.approx(kept.evaluate(*digits[split], verbose=0), abs=0.01)
-
-
 def test_a_training_behind_an_uploaded_backbone_leaves_models_for_any_runtime(trained, digits, client, tmp_path):
     whole = keras.saving.load_model(trained)
     file = tmp_path / "maps.keras"
@@ -248,21 +231,6 @@ def test_a_training_behind_an_uploaded_backbone_leaves_models_for_any_runtime(tr
     client.download_model(job.id, tmp_path / "own.onnx", format="onnx")  # handed out once it answers alike
     with pytest.raises(ApiProblem, match="uploaded backbone"):
         client.download_model(job.id, tmp_path / "own.py", format="python")
-
-
-def test_what_is_no_model_is_rejected_and_its_file_goes(tmp_path, service, client):
-    file = tmp_path / "notes.keras"
-    file.write_bytes(b"nothing of the kind" * 100)
-    model = uploaded(client, file)
-    assert (model.status, model.error.code) == ("rejected", "not_a_model")
-    assert not list((service.home / "blobs" / "models" / model.id).rglob("*.*"))
-    with pytest.raises(ApiProblem) as refused:
-        client.evaluate(model.id, DATASET)
-    assert refused.value.code == "model_unavailable"
-    client.delete_uploaded_model(model.id)
-    with pytest.raises(ApiProblem) as gone:
-        client.uploaded_model(model.id)
-    assert (gone.value.code, gone.value.status) == ("model_not_found", 404)
 
 
 def test_the_command_line_evaluates_a_file(service, trained):

@@ -160,14 +160,6 @@ def test_a_broker_that_is_silent_delays_no_answer_and_loses_no_job(stack: Stack,
         run_once(stack, job_id)
 
 
-def test_jobs_whose_messages_were_wiped_out_still_run(stack: Stack, broker: redis.Redis) -> None:
-    with_workers(stack, 1)
-    jobs = [stack.submit(digits()) for _ in range(4)]
-    broker.flushall()
-    for job_id in jobs:
-        run_once(stack, job_id)
-
-
 def test_a_worker_that_lost_its_broker_in_the_middle_of_a_job_goes_on(stack: Stack, redis_server: RedisServer) -> None:
     with_workers(stack, 1)
     job_id = stack.submit(long_digits(40))

@@ -162,6 +162,7 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
     until(lambda: not any(map(lives, below)), "the end of all processes", within_s=30)
     service.process.wait(30)  # type: ignore[union-attr]
     (service.home / "service.json").unlink(missing_ok=True)
+    left = set(temporary.iterdir())
     with service.start().client() as client:
         # Long before the lease of 60 s has run out.
         until(lambda: client.get(job).attempt == 3, "the attempt after the kill", within_s=30)
@@ -170,6 +171,10 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
         requeued = [event for event in client.events(job) if event.type == "job.requeued"]
         assert requeued[0].data["reason"] == "release"
         assert [epoch.epoch for epoch in client.metrics(job).epochs] == list(range(1, 21))
+    assert left & set(temporary.iterdir()) == set(), "the start after a kill removes what was left"
+    service.stop(signal.SIGINT)
+    assert list(temporary.iterdir()) == []
+    assert list((service.home / "scratch").iterdir()) == []
 
 
 @pytest.mark.proof

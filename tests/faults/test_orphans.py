@@ -73,16 +73,14 @@ def test_a_program_ends_with_its_parent_also_where_that_ends_while_it_starts(tmp
         gone(tmp_path, "a parent of launched programs")
 
 
+@pytest.mark.proof  # tests/e2e/test_supervision.py kills a service once in every run
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kills", [1, pytest.param(PROOF_KILLS, marks=pytest.mark.proof)])
-def test_nothing_outlives_a_service_that_is_killed_at_a_random_moment_and_it_starts_again(
-    folder: Path, kills: int
-) -> None:
-    chance = random.Random(kills)
+def test_nothing_outlives_a_service_that_is_killed_at_a_random_moment_and_it_starts_again(folder: Path) -> None:
+    chance = random.Random(PROOF_KILLS)
     service = Service(folder / "home", TMPDIR=str(folder / "tmp"))
     longest = 0.0
     try:
-        for number in range(kills):
+        for number in range(PROOF_KILLS):
             if number % 6 == 5:  # at the first start of a home, too
                 service = Service(folder / f"home-{number}", TMPDIR=str(folder / "tmp"))
             if number % 3 == 2:
@@ -100,7 +98,7 @@ def test_nothing_outlives_a_service_that_is_killed_at_a_random_moment_and_it_sta
         gone(folder, "the service that was stopped")
     finally:
         service.close()
-    print(f"{kills} kills, nothing left; the last process ended within {longest:.1f} s")
+    print(f"{PROOF_KILLS} kills, nothing left; the last process ended within {longest:.1f} s")
 
 
 @on(SQLITE)

@@ -2,9 +2,7 @@
 
 import os
 import random
-import signal
 import time
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -68,21 +66,6 @@ def interrupted_equals_whole(stack: Stack, wanted: dict[str, Any]) -> None:
     assert predictions_of(stack, job_id) == predictions_of(stack, whole)
     assert job["stop_reason"] == stack.job(whole)["stop_reason"]
     print(f"{job['attempt']} attempts, {job['failures']} failures, stop reason {job['stop_reason']}")
-    require_ended_in_order(stack)
-
-
-@on()
-def test_a_training_that_is_killed_shows_no_trace_of_it(stack: Stack) -> None:
-    [worker] = stack.start(workers=1)
-    whole = stack.submit(long_digits(18))
-    stack.ended(whole)
-    job_id = stack.submit(long_digits(18))
-    stack.after_epoch(job_id, 5)
-    for pid in worker.trainings():
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    assert stack.ended(job_id)["failures"] == 1
-    assert stack.history(job_id) == stack.history(whole)
     require_ended_in_order(stack)
 
 

@@ -9,9 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import redis
-from celery import Celery
 
-from models import wake
 from tests.e2e.running import until
 from tests.e2e.stack import LEASE_S, Stack, digits, long_digits, submit_promptly
 from tests.faults.conftest import Away, require_ended_in_order
@@ -151,21 +149,6 @@ def test_a_broker_that_is_away_loses_no_job_and_starts_none_twice(stack: Stack, 
     else:
         with redis.Redis.from_url(broker.url) as client:
             client.flushall()
-    require_ended_in_order(stack)
-    for job_id in stack.accepted():
-        job = stack.job(job_id)
-        assert (job["status"], job["attempt"]) == ("succeeded", 1)
-
-
-@on(CELERY)
-def test_wake_ups_that_are_delivered_five_times_start_each_job_once(stack: Stack, broker: RedisServer) -> None:
-    stack.start(workers=3)
-    app = Celery("test", broker=broker.url)
-    for _ in range(8):
-        job_id = stack.submit(digits())
-        for _ in range(4):
-            wake.send(app, wake.WakeUp(job_id, wake.QUEUE))
-    app.close()
     require_ended_in_order(stack)
     for job_id in stack.accepted():
         job = stack.job(job_id)
