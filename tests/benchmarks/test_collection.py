@@ -16,6 +16,7 @@ from benchmarks.diagnosis.measures import f1
 from benchmarks.diagnosis.record import CLASSES, Record, read_all
 from benchmarks.diagnosis.trained import train
 from benchmarks.diagnosis.truth import Truth, truths
+from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.facts import facts_of
 from heldout.diagnosis.precedence import RULES
 from heldout.errors import HeldoutError
@@ -65,8 +66,18 @@ def kept() -> dict[str, Record]:
 
 
 @pytest.fixture(scope="module")
-def said(kept) -> dict[str, set[str]]:
-    return {key: score.predicted_codes(record) for key, record in kept.items()}
+def diagnoses(kept) -> dict[str, Diagnosis]:
+    return {key: record.diagnosis() for key, record in kept.items()}
+
+
+@pytest.fixture(scope="module")
+def said(diagnoses) -> dict[str, set[str]]:
+    return {key: score.codes_of(diagnosis) for key, diagnosis in diagnoses.items()}
+
+
+@pytest.fixture(scope="module")
+def said_by_counts(kept) -> dict[str, set[str]]:
+    return {key: score.predicted_codes(record, with_audit=False) for key, record in kept.items()}
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +144,8 @@ def test_each_verdict_is_as_right_as_it_was(said, true, code):
 
 
 @pytest.mark.parametrize("code", FLOORS_OF_COUNTS)
-def test_counts_alone_tell_as_much_as_they_did(kept, true, code):
-    said = {key: score.predicted_codes(record, with_audit=False) for key, record in kept.items()}
-    pairs = score.pairs_of(said, true, code)
+def test_counts_alone_tell_as_much_as_they_did(said_by_counts, true, code):
+    pairs = score.pairs_of(said_by_counts, true, code)
     assert f1(pairs) >= FLOORS_OF_COUNTS[code], Counter(pairs)
 
 
@@ -151,11 +161,10 @@ def test_each_rule_reports_its_own_code(kept):
     assert reported == {code: {code} for code in reported}
 
 
-def test_people_read_plain_words_and_percentages(kept):
+def test_people_read_plain_words_and_percentages(diagnoses):
     """Names of tests, noise, and shares with more digits than people need stay in the evidence."""
     texts = set()
-    for record in kept.values():
-        diagnosis = record.diagnosis()
+    for diagnosis in diagnoses.values():
         texts |= {
             diagnosis.explanation,
             *(one.explanation for one in diagnosis.findings if "audit" not in one.evidence),
@@ -169,15 +178,16 @@ def test_people_read_plain_words_and_percentages(kept):
     assert [text for text in texts if not re.fullmatch(r"[A-Z0-9`].*\.", text)] == []
 
 
-def test_every_remedy_is_another_job_that_the_service_would_accept(kept):
+def test_every_remedy_is_another_job_that_the_service_would_accept(kept, diagnoses):
     offered: Counter[str] = Counter()
     faults: Counter[tuple[str, str, str]] = Counter()
     for record in kept.values():
-        for finding in record.diagnosis().findings:
+        spec = record.drawn.spec
+        for finding in diagnoses[record.drawn.key].findings:
             for remedy in finding.remedies:
                 if remedy.patch is not None:
                     offered[remedy.name] += 1
-                    if fault := fault_of(record.drawn.spec, remedy.patch):
+                    if fault := fault_of(spec, remedy.patch):
                         faults[finding.code, remedy.name, fault] += 1
     assert not faults
     assert offered.keys() >= {"early_stopping", "dropout", "augmentation", "l2", "smaller_network"}
