@@ -36,12 +36,12 @@ def arm(name, accuracy, loss, *, train=(0.9994, 0.0021), seeds=5, status="finish
             "loss": loss,
             "intervals": {"accuracy": (accuracy - 0.02, accuracy + 0.02), "loss": (loss - 0.05, loss + 0.05)},
         },
-        "difference": difference and _difference(*difference),
+        "difference": difference and difference_of(*difference),
         "why": why,
     }
 
 
-def _difference(accuracy, half, loss, loss_half, narrower=0.7):
+def difference_of(accuracy, half, loss, loss_half, narrower=0.7):
     return {
         "accuracy": accuracy,
         "loss": loss,
@@ -107,7 +107,7 @@ def cure():
     test = {
         "base": _test(0.9672, 0.1530),
         "winner": _test(0.9784, 0.0780),
-        "difference": _difference(0.0112, 0.0088, -0.0750, 0.0400),
+        "difference": difference_of(0.0112, 0.0088, -0.0750, 0.0400),
     }
     conclusion = {
         "kind": "cure",

@@ -121,7 +121,7 @@ def _percent(place):
 def test_a_remedy_that_ran_wild_leaves_room_for_the_others_in_the_picture():
     study = made.cure()
     wild = study.arms[4].model_copy(
-        update={"difference": study.arms[4].difference.model_validate(made._difference(-0.7, 0.2, 60.0, 50.0))}
+        update={"difference": study.arms[4].difference.model_validate(made.difference_of(-0.7, 0.2, 60.0, 50.0))}
     )
     page = html(study.model_copy(update={"arms": [*study.arms[:4], wild]}))
     for table in list(page.iter("table"))[:2]:

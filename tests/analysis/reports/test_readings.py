@@ -91,7 +91,7 @@ def test_a_range_that_leaves_zero_out_is_never_written_as_if_it_held_it():
 
 def test_a_remedy_that_changed_nothing_is_said_to_give_the_same():
     study = made.cure()
-    same = study.arms[2].difference.model_validate(made._difference(0.0, 0.0, 0.0, 0.0))
+    same = study.arms[2].difference.model_validate(made.difference_of(0.0, 0.0, 0.0, 0.0))
     arms = [*study.arms[:2], study.arms[2].model_copy(update={"difference": same})]
     [told] = [one.explanation for one in report(study.model_copy(update={"arms": arms})).arms[2:]]
     assert told == "Accuracy stays the same; loss stays the same."

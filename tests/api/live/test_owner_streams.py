@@ -2,18 +2,15 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 
 import httpx2
 import pytest
 
-from api.live import hub as hubs
-from api.live import source, streams
-from api.live.recent_events import KEPT_BYTES, Channel, ChannelKind
-from models.store import keys
+from api.live import source
 from tests.api.live.streaming import STREAM, add_warnings, messages_of
-from tests.api.support import assert_problem, bearer, database_away, key_for, serving, sqlite_only, submitted
+from tests.api.support import assert_problem, sqlite_only, submitted
 
 SOON_S = 10.0  # a shared machine can stall for seconds; a ping comes after 15
 
@@ -183,67 +180,6 @@ def test_eight_writers_and_a_reader_who_comes_back_again_and_again_lose_nothing(
     assert [one.data for one in heard] == [
         one for after in (0, 100) for one in listed(service, after=after, limit=100)["data"]
     ]
-
-
-def test_a_revoked_key_ends_the_owners_stream(service, database, spec, monkeypatch):
-    monkeypatch.setattr(hubs, "REVOKED_KEYS_EVERY_S", 0.1)
-    job = submitted(service, spec)["id"]
-    other = key_for(database, "ada")
-    with httpx2.Client(base_url=service.base_url, headers=bearer(other)) as second, ExitStack() as stack:
-        mine = stack.enter_context(following(service))
-        its = stack.enter_context(following(second))
-        next(mine), next(its)
-        with database.write() as session:
-            keys.revoke(session, other.split("_")[1])
-        assert next(its).comment == "the key was revoked"
-        assert list(its) == []
-        add_warnings(database, job)
-        assert next(mine).event == "job.warning"
-
-
-def test_a_service_that_stops_says_so(app, key, hub, spec):
-    with serving(app) as (url, server), httpx2.Client(base_url=url, headers=bearer(key)) as service:
-        submitted(service, spec)
-        with following(service) as messages:
-            next(messages)
-            server.ask_to_exit()
-            assert next(messages).comment == "the service stops: connect again with Last-Event-ID"
-            assert list(messages) == []
-    assert hub.streams == 0
-    assert hub._followed == {}
-
-
-@sqlite_only
-def test_a_stream_outlives_an_outage_of_the_database(app, settings, key, worker, spec, monkeypatch):
-    monkeypatch.setattr(streams, "PING_S", 0.5)
-    file = settings.home / "heldout.db"
-    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as service:
-        submitted(service, spec)
-        with following(service) as messages:
-            assert next(messages).event == "job.queued"
-            with database_away(app, file):
-                assert [next(messages).comment for _ in range(3)] == ["ping"] * 3
-            worker.fail(worker.claim())
-            heard = []
-            while len(heard) < 2:
-                heard += [one.event for one in [next(messages)] if one.event]
-        assert heard == ["job.started", "job.failed"]
-
-
-def test_a_slow_reader_is_caught_up_from_the_database(app, key, database, hub, spec):
-    with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as service:
-        job = submitted(service, spec)["id"]
-        with ExitStack() as stack:
-            slow = stack.enter_context(following(service))
-            assert next(slow).id == "1"
-            other = stack.enter_context(httpx2.Client(base_url=url, headers=bearer(key)))
-            brisk = stack.enter_context(following(other))
-            assert next(brisk).id == "1"
-            for _ in range(10):
-                add_warnings(database, job, 40, "x" * 8_000)
-                assert {next(brisk).event for _ in range(40)} == {"job.warning"}
-                assert hub._followed[Channel(ChannelKind.OWNER, "ada")]._bytes <= KEPT_BYTES
-            assert [int(next(slow).id) for _ in range(400)] == list(range(2, 402))
 
 
 def test_jobs_are_awaited_while_an_owners_events_cannot_be_numbered(service, database, worker, spec, monkeypatch):

@@ -8,6 +8,9 @@ from models.store import jobs as stored_jobs
 from models.tables import JobRow
 from tests.api.support import ENGINE, assert_problem, sqlite_only, submitted, with_field
 
+# Their SQL is proven on both databases by tests/models/store.
+pytestmark = sqlite_only
+
 
 class At:
     """Brings a fresh job to a state."""
@@ -194,7 +197,6 @@ def test_name_and_metadata_change_at_any_time_and_priority_does_not(client, at, 
     assert client.get(f"/v1/jobs/{job}").json() == changed
 
 
-@sqlite_only
 def test_a_job_never_has_more_pairs_than_are_allowed(client, spec):
     job = submitted(client, with_field(spec, "metadata", {str(number): "x" for number in range(16)}))
     path = f"/v1/jobs/{job['id']}"
@@ -204,7 +206,6 @@ def test_a_job_never_has_more_pairs_than_are_allowed(client, spec):
     assert len(changed["spec"]["metadata"]) == 16
 
 
-@sqlite_only
 def test_a_job_that_has_changed_meanwhile_is_not_changed(client, spec):
     job = submitted(client, spec)
     path, old = f"/v1/jobs/{job['id']}", '"1"'
@@ -226,7 +227,6 @@ def test_a_job_that_has_changed_meanwhile_is_not_changed(client, spec):
     assert_problem(gone, 404, "job_not_found")
 
 
-@sqlite_only
 @pytest.mark.parametrize(
     ("changes", "pointer"),
     [
@@ -248,7 +248,6 @@ def test_only_three_fields_change_and_only_within_their_bounds(client, spec, cha
     assert client.get(f"/v1/jobs/{job['id']}").json() == job
 
 
-@sqlite_only
 def test_no_change_is_no_new_version(client, spec):
     job = submitted(client, spec)
     assert client.patch(f"/v1/jobs/{job['id']}", json={}).json() == job
@@ -258,7 +257,6 @@ def test_the_engine_of_a_running_job_is_shown(client, at):
     assert client.get(f"/v1/jobs/{at('running')}").json()["engine"] == ENGINE
 
 
-@sqlite_only
 def test_what_another_release_noted_of_the_engine_is_shown_too(client, worker, database, spec):
     job = submitted(client, spec)["id"]
     worker.begin(worker.claim(), spec)

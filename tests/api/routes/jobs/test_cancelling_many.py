@@ -5,6 +5,9 @@ import pytest
 from api.routes.jobs import bulk_cancel as cancellations
 from tests.api.support import assert_problem, sqlite_only, submitted, with_field
 
+# Their SQL is proven on both databases by tests/models/store.
+pytestmark = sqlite_only
+
 
 def status_of(client, job: dict) -> str:
     return client.get(f"/v1/jobs/{job['id']}").json()["status"]
@@ -49,7 +52,6 @@ def test_filters_that_name_no_job_cancel_none(client, spec):
     assert status_of(client, job) == "queued"
 
 
-@sqlite_only
 @pytest.mark.parametrize("query", ["", "limit=5", "status=done", "status=", "everything=true", "metadata[]=x"])
 def test_without_a_filter_nothing_is_cancelled(client, spec, query):
     job = submitted(client, spec)
@@ -85,7 +87,6 @@ def test_jobs_are_cancelled_by_name_and_each_is_answered(client, stranger, worke
     assert status_of(stranger, foreign) == "queued"
 
 
-@sqlite_only
 def test_names_and_filters_are_not_mixed_and_names_are_bounded(client, spec):
     job = submitted(client, spec)
     asked = {"ids": [job["id"]]}

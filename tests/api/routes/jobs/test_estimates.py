@@ -10,7 +10,10 @@ from analysis.scheduling.queueing import ASSUMED_AROUND_EPOCHS_S as AROUND_S
 from heldout.access.quotas import Quota
 from models.store import calibrations, claims, owners
 from models.store.claims import Capacity
-from tests.api.support import submitted, with_field
+from tests.api.support import sqlite_only, submitted, with_field
+
+# Their SQL is proven on both databases by tests/models/store.
+pytestmark = sqlite_only
 
 # Half a second for each of the 113 steps of an epoch, and nothing else.
 SPEED = Speed(training={"step": 0.5}, measuring={}, training_share=0.5, measuring_share=1.0)

@@ -4,7 +4,10 @@ import pytest
 from sqlalchemy import update
 
 from models.tables import JobRow
-from tests.api.support import assert_problem, submitted
+from tests.api.support import assert_problem, sqlite_only, submitted
+
+# Their SQL is proven on both databases by tests/models/store.
+pytestmark = sqlite_only
 
 
 @pytest.fixture

@@ -14,6 +14,9 @@ from tests.api.routes.test_audit_log import logged
 from tests.api.routes.test_quotas import limit, refused
 from tests.api.support import FINAL, assert_problem, sqlite_only
 
+# Their SQL is proven on both databases by tests/models/store.
+pytestmark = sqlite_only
+
 FILE = b"not read" * 50
 FACTS = ModelFacts(format=ModelFormat.KERAS, input_shape=(28, 28, 1), output_shape=(10,), parameters=7850)
 MEASURED = Measurement.model_validate(
@@ -164,7 +167,6 @@ def test_a_check_that_does_not_end_well_rejects_its_model(client, worker, end_of
         assert_problem(client.get(f"/v1/models/{model}"), 404, "model_not_found")
 
 
-@sqlite_only
 def test_models_count_among_stored_bytes_and_changes_are_noted(client, worker):
     limit(worker, stored_bytes=2 * len(FILE))
     first, second = uploaded(client), uploaded(client)
@@ -178,7 +180,6 @@ def test_models_count_among_stored_bytes_and_changes_are_noted(client, worker):
     assert second["status"] == "checking"
 
 
-@sqlite_only
 def test_a_too_large_model_is_refused(client, app):
     before = stored(app)
     app.state.context.settings.__dict__["max_model_bytes"] = len(FILE) - 1
@@ -186,7 +187,6 @@ def test_a_too_large_model_is_refused(client, app):
     assert stored(app) == before
 
 
-@sqlite_only
 def test_a_deep_check_knows_the_files_of_models(client, app, worker):
     context = app.state.context
     model = ready(client, worker)
