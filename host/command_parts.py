@@ -5,14 +5,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from heldout.service.settings import Settings, embedded_settings
-
-if TYPE_CHECKING:
-    from models.database import Database
+from host.homes import refuse_stack, require_file
+from models import logs
+from models.database import Database
+from models.migrations import require_newest
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Folder of the embedded service; without it the environment decides.")
@@ -32,9 +33,6 @@ def configured_settings(home: Path | None) -> Settings:
     """Send logs to standard error, since standard output is for answers, and give the settings: the embedded service's
     for a home that was named, else what the environment says.
     """
-    from host.homes import refuse_stack
-    from models import logs
-
     settings = Settings() if home is None else embedded_settings(home)
     refuse_stack(settings)
     logs.configure(settings.log_level)
@@ -44,7 +42,7 @@ def configured_settings(home: Path | None) -> Settings:
 
 
 @contextmanager
-def opened_database(settings: Settings, *, may_make: bool = False) -> Iterator["Database"]:
+def opened_database(settings: Settings, *, may_make: bool = False) -> Iterator[Database]:
     """The settings' database; closed after the block.
 
     Args:
@@ -52,10 +50,6 @@ def opened_database(settings: Settings, *, may_make: bool = False) -> Iterator["
     Raises:
         OperatorError: there is no database yet, or it has tables of another release.
     """
-    from host.homes import require_file
-    from models.database import Database
-    from models.migrations import require_newest
-
     if not may_make:
         require_file(settings)
     database = Database(settings.database, bounds=settings.quotas)
@@ -70,3 +64,11 @@ def opened_database(settings: Settings, *, may_make: bool = False) -> Iterator["
 def print_json(answer: dict[str, Any]) -> None:
     """Print an answer in one line on standard output."""
     typer.echo(json.dumps(answer, ensure_ascii=False))
+
+
+def answer(document: dict[str, Any], text: str, *, as_json: bool, to_stderr: bool = False) -> None:
+    """Print an answer as JSON, or its text where people read it. to_stderr: where the text is no answer but news."""
+    if as_json:
+        print_json(document)
+    else:
+        typer.echo(text, err=to_stderr)

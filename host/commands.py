@@ -4,18 +4,25 @@
 """
 
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from heldout.access.scopes import SCOPES, Scope
 from heldout.errors import DatabaseUnavailable, HeldoutError, OperatorError, StorageUnavailable
-from host.command_parts import AsJson, HomeOption, configured_settings, opened_database, owner_name, print_json
-
-if TYPE_CHECKING:
-    from models.tables import KeyRow
+from host.backup import back_up
+from host.check import report
+from host.command_parts import AsJson, HomeOption, answer, configured_settings, opened_database, owner_name, print_json
+from host.homes import make_home
+from host.restore import restore as fill
+from models.blobs import Blobs
+from models.bundled import register
+from models.migrations import upgrade
+from models.store import audit_log, keys
+from models.tables import KeyRow
 
 # Of the files that a backup could not have, so many are named.
 SHOWN_MISSING = 5
@@ -34,20 +41,17 @@ commands.add_typer(keys_commands, name="keys")
 @commands.command()
 def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
     """Bring the database to this release's tables and store the bundled datasets that are here."""
-    from host.homes import make_home
-    from models.blobs import Blobs
-    from models.bundled import register
-    from models.migrations import upgrade
-
     settings = configured_settings(home)
     make_home(settings.home_path)
     with opened_database(settings, may_make=True) as database:
         revision = upgrade(database)
         added = register(database, Blobs(settings.blobs_url), settings.datasets)
-    if as_json:
-        print_json({"object": "migration", "revision": revision, "datasets_added": sorted(added)})
-    else:
-        typer.echo(f"The database is at revision {revision}. Datasets added: {', '.join(added) or 'none'}.", err=True)
+    answer(
+        {"object": "migration", "revision": revision, "datasets_added": sorted(added)},
+        f"The database is at revision {revision}. Datasets added: {', '.join(added) or 'none'}.",
+        as_json=as_json,
+        to_stderr=True,
+    )
 
 
 def _scopes(names: list[str] | None) -> tuple[Scope, ...]:
@@ -70,18 +74,13 @@ def create_key(
     home: HomeOption = None,
 ) -> None:
     """Make a key and print it, alone, on standard output. It is not shown again."""
-    from models.store import audit_log, keys
-
     wanted = _scopes(scopes)
     with opened_database(configured_settings(home)) as database, database.write() as session:
         expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
         key = keys.make(session, owner, scopes=wanted, expires_at=expires_at)
         shown = _key_as_json(keys.row_of(session, key))
         audit_log.add(session, owner, "keys create", subject=shown["id"])
-    if as_json:
-        print_json({**shown, "key": key})
-    else:
-        typer.echo(key)
+    answer({**shown, "key": key}, key, as_json=as_json)
 
 
 @keys_commands.command("roll")
@@ -92,24 +91,17 @@ def roll_key(
     home: HomeOption = None,
 ) -> None:
     """Make a key in place of another one and print it, alone; the old one works for a while yet."""
-    from models.store import audit_log, keys
-
     with opened_database(configured_settings(home)) as database, database.write() as session:
         owner = keys.owner_of(session, key_id)
         key = keys.roll(session, owner, key_id, overlap_s=3600 * overlap_h)
         shown = _key_as_json(keys.row_of(session, key))
         audit_log.add(session, owner, "keys roll", subject=key_id)
-    if as_json:
-        print_json({**shown, "key": key})
-    else:
-        typer.echo(key)
+    answer({**shown, "key": key}, key, as_json=as_json)
 
 
 @keys_commands.command("list")
 def list_keys(as_json: AsJson = False, home: HomeOption = None) -> None:
     """List keys: id, owner, when made, what they may do, when last used, whether revoked or over."""
-    from models.store import keys
-
     with opened_database(configured_settings(home)) as database, database.read() as session:
         rows = keys.all_of(session)
     if as_json:
@@ -134,16 +126,13 @@ def revoke_key(
     home: HomeOption = None,
 ) -> None:
     """Revoke a key; it stops working at once."""
-    from models.store import audit_log, keys
-
     with opened_database(configured_settings(home)) as database, database.write() as session:
         if not keys.revoke(session, key_id, with_made=with_made):
             raise OperatorError(f"No active key has the id {key_id!r}. `heldout keys list` shows them.")
         audit_log.add(session, keys.owner_of(session, key_id), "keys revoke", subject=key_id)
-    if as_json:
-        print_json({"id": key_id, "object": "key", "revoked": True})
-    else:
-        typer.echo(f"Key {key_id} is revoked.", err=True)
+    answer(
+        {"id": key_id, "object": "key", "revoked": True}, f"Key {key_id} is revoked.", as_json=as_json, to_stderr=True
+    )
 
 
 @commands.command()
@@ -158,8 +147,6 @@ def check(
     home: HomeOption = None,
 ) -> None:
     """Say what works and what is wrong with settings, database, broker, blobs, datasets, TensorFlow and GPU."""
-    from host.check import report
-
     if collect and not deep:
         raise typer.BadParameter("--collect needs --deep: only a comparison of rows and files finds what to delete.")
     works = report(configured_settings(home), typer.echo, as_json=as_json, deep=deep, collect=collect)
@@ -173,10 +160,6 @@ def backup(
     home: HomeOption = None,
 ) -> None:
     """Write the database at one moment, and every file that it names, into a folder; the service goes on meanwhile."""
-    from dataclasses import asdict
-
-    from host.backup import back_up
-
     about = back_up(configured_settings(home), folder.absolute())
     if as_json:
         print_json({"object": "backup", "folder": str(folder.absolute()), **asdict(about)})
@@ -200,18 +183,15 @@ def restore(
     home: HomeOption = None,
 ) -> None:
     """Fill an empty database and a blob store from a backup; no service may run on them."""
-    from dataclasses import asdict
-
-    from host.restore import restore as fill
-
     about = fill(configured_settings(home), folder.absolute())
-    if as_json:
-        print_json({"object": "restored_backup", "folder": str(folder.absolute()), **asdict(about)})
-    else:
-        typer.echo(f"Restored the {about.database} backup of {about.made_at}: {about.files:,} files.")
+    answer(
+        {"object": "restored_backup", "folder": str(folder.absolute()), **asdict(about)},
+        f"Restored the {about.database} backup of {about.made_at}: {about.files:,} files.",
+        as_json=as_json,
+    )
 
 
-def _key_as_json(key: "KeyRow") -> dict[str, Any]:
+def _key_as_json(key: KeyRow) -> dict[str, Any]:
     revoked_at = None if key.revoked_at is None else key.revoked_at.isoformat()
     return {
         "id": key.id,

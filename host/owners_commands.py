@@ -1,19 +1,18 @@
 """`heldout owners`: what owners use, what they may take, and how the operator stops them. Acts on the database."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from analysis.scheduling.fair_share import MAX_WEIGHT, MIN_WEIGHT
 from heldout.access.quotas import COUNTED, Quota
 from heldout.errors import OperatorError, StudyFinished, StudyNotFound
-from host.command_parts import AsJson, HomeOption, configured_settings, opened_database, owner_name, print_json
-
-if TYPE_CHECKING:
-    from models.database import Database, Session
-    from models.store.owners import Owner
-    from models.usage import QuotaState
+from host.command_parts import AsJson, HomeOption, answer, configured_settings, opened_database, owner_name, print_json
+from models.database import Database, Session
+from models.store import audit_log, owners, study_jobs
+from models.store.owners import Owner
+from models.usage import QuotaState
 
 owners_commands = typer.Typer(
     no_args_is_help=True, help="Say what owners use, limit, suspend and resume them, and cancel all that they have."
@@ -29,8 +28,6 @@ _CHANGE = re.compile(r"([a-z_]+)=(\d{1,16}|none|default)")
 @owners_commands.command("list")
 def list_owners(as_json: AsJson = False, home: HomeOption = None) -> None:
     """List owners: weight, what they have used lately, jobs that wait and run, whether suspended."""
-    from models.store import owners
-
     with opened_database(configured_settings(home)) as database, database.read() as session:
         found = owners.all_owners(session)
     if as_json:
@@ -47,8 +44,6 @@ def list_owners(as_json: AsJson = False, home: HomeOption = None) -> None:
 @owners_commands.command("show")
 def show_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Show an owner with all quotas: used, and allowed."""
-    from models.store import owners
-
     settings = configured_settings(home)
     with opened_database(settings) as database, database.read() as session:
         owner = _known(session, name)
@@ -83,8 +78,6 @@ def limit_owner(
     home: HomeOption = None,
 ) -> None:
     """Change an owner's weight and quotas, from the next claim and request on."""
-    from models.store import audit_log, owners
-
     changes = dict(_change(one) for one in set_ or ())
     if weight is None and not changes:
         raise typer.BadParameter("give --weight, or --set QUOTA=N.")
@@ -99,8 +92,6 @@ def limit_owner(
 @owners_commands.command("suspend")
 def suspend_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Accept nothing new of an owner, and begin none of its jobs. What runs goes on; `cancel-all` ends it."""
-    from models.store import audit_log, owners
-
     with opened_database(configured_settings(home)) as database:
         with database.write() as session:
             _known(session, name)
@@ -112,8 +103,6 @@ def suspend_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = N
 @owners_commands.command("resume")
 def resume_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Let a suspended owner go on."""
-    from models.store import audit_log, owners
-
     with opened_database(configured_settings(home)) as database:
         with database.write() as session:
             _known(session, name)
@@ -126,22 +115,20 @@ def resume_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = No
 @owners_commands.command("cancel-all")
 def cancel_all(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Cancel all studies and jobs of an owner, uploads being checked included; workers end what runs."""
-    from models.store import audit_log
-
     with opened_database(configured_settings(home)) as database:
         with database.write() as session:
             _known(session, name)
             audit_log.add(session, name, "owners cancel-all")
         studies, jobs = _cancel_studies(database, name), _cancel_jobs(database, name)
-    if as_json:
-        print_json({"object": "owner", "name": name, "studies_cancelled": studies, "jobs_cancelled": jobs})
-    else:
-        typer.echo(f"Cancelled of {name}: jobs {jobs}, studies {studies}.", err=True)
+    answer(
+        {"object": "owner", "name": name, "studies_cancelled": studies, "jobs_cancelled": jobs},
+        f"Cancelled of {name}: jobs {jobs}, studies {studies}.",
+        as_json=as_json,
+        to_stderr=True,
+    )
 
 
-def _cancel_studies(database: "Database", name: str) -> int:
-    from models.store import owners, study_jobs
-
+def _cancel_studies(database: Database, name: str) -> int:
     with database.read() as session:
         ids = owners.running_studies(session, name)
     count = 0
@@ -157,9 +144,7 @@ def _cancel_studies(database: "Database", name: str) -> int:
     return count
 
 
-def _cancel_jobs(database: "Database", name: str) -> int:
-    from models.store import owners
-
+def _cancel_jobs(database: Database, name: str) -> int:
     total, after = 0, ""
     while True:
         with database.write() as session:
@@ -183,31 +168,26 @@ def _change(text: str) -> tuple[Quota, int | str | None]:
     return quota, None if value == "none" else value
 
 
-def _known(session: "Session", name: str) -> "Owner":
-    from models.store import owners
-
+def _known(session: Session, name: str) -> Owner:
     owner = owners.find(session, name)
     if owner is None:
         raise OperatorError(f"There is no owner {name!r}. `heldout owners list` shows those that have a key or jobs.")
     return owner
 
 
-def _tell(database: "Database", name: str, as_json: bool, what: str) -> None:
+def _tell(database: Database, name: str, as_json: bool, what: str) -> None:
     with database.read() as session:
         owner = _known(session, name)
-    if as_json:
-        print_json(_as_json(owner))
-    else:
-        typer.echo(f"{name} is {what}.", err=True)
+    answer(_as_json(owner), f"{name} is {what}.", as_json=as_json, to_stderr=True)
 
 
-def _state(owner: "Owner") -> str:
+def _state(owner: Owner) -> str:
     if owner.suspended_at is not None:
         return f"suspended since {owner.suspended_at:%Y-%m-%d %H:%M}"
     return "" if owner.held_until is None else f"slot-seconds used up, held until {owner.held_until:%Y-%m-%d %H:%M}"
 
 
-def _as_json(owner: "Owner") -> dict[str, Any]:
+def _as_json(owner: Owner) -> dict[str, Any]:
     moments = {"suspended_at": owner.suspended_at, "held_until": owner.held_until}
     return {
         "object": "owner",
@@ -221,5 +201,5 @@ def _as_json(owner: "Owner") -> dict[str, Any]:
     }
 
 
-def _quota_as_json(state: "QuotaState") -> dict[str, Any]:
+def _quota_as_json(state: QuotaState) -> dict[str, Any]:
     return {"quota": state.quota.value, "used": state.used, "allowed": state.allowed}
