@@ -46,7 +46,7 @@ def upgrade(database: Database) -> str:
 
 
 def _upgrade(database: Database) -> None:
-    config = _config()
+    config = alembic_config()
     with migrating(database) as connection:
         found = MigrationContext.configure(connection).get_current_revision()
         if found is not None and found not in _known():
@@ -102,7 +102,7 @@ def require_known(revision: str) -> None:
 
 
 def _known() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
 
 
 def require_revision(session: Session) -> None:
@@ -119,7 +119,7 @@ def newest() -> str:
 
 @cache
 def _newest_in(_folder: Path) -> str:
-    head = ScriptDirectory.from_config(_config()).get_current_head()
+    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
     assert head is not None
     return head
 
@@ -147,7 +147,7 @@ def current(database: Database) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def _config() -> Config:
+def alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(FOLDER))
     config.set_main_option("path_separator", "os")

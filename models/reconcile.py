@@ -118,10 +118,10 @@ class Reconciler:
 
     def run_once(self) -> None:
         """Do all of it once. Raises DatabaseUnavailable."""
-        self._put_right()
+        self.put_right()
         self._tidy_up()
 
-    def _put_right(self) -> None:
+    def put_right(self) -> None:
         """Settle what clients or workers wait for; one statement where there is no work."""
         if self._key_uses is not None:
             self._key_uses.write(self._database)
@@ -201,7 +201,7 @@ class Reconciler:
         rounds = itertools.count(1)
         while not self._stop.wait(self._settings.reconcile_s * random.uniform(*PAUSE_SHARES)):
             try:
-                self._put_right()
+                self.put_right()
                 if next(rounds) % ROUNDS_PER_TIDY_UP == 0:
                     self._tidy_up()
             except DatabaseUnavailable:

@@ -77,6 +77,11 @@ class Hub:
         """How many are open."""
         return sum(recent.streams for recent in self._followed.values())
 
+    @property
+    def kept_bytes(self) -> int:
+        """What is kept in memory for them."""
+        return sum(recent.kept_bytes for recent in self._followed.values())
+
     async def wait(self, channel: Channel, is_enough: Callable[[ChannelState], bool], timeout_s: float) -> None:
         """Return when `is_enough` holds for a job or a study, it is deleted, the time is over, or the service stops."""
         waiter = _Waiter(channel, is_enough)

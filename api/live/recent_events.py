@@ -48,7 +48,7 @@ class RecentEvents:
         self.streams = 0
         self.changed = asyncio.Event()  # set, and replaced by a new one, whenever something changes
         self._events: deque[EncodedEvent] = deque()
-        self._bytes = 0
+        self.kept_bytes = 0
 
     def after(self, cursor: int) -> Sequence[EncodedEvent] | None:
         """The events above `cursor`; None if some of them are no longer in memory."""
@@ -60,16 +60,16 @@ class RecentEvents:
         """Note that the channel's last event is `last`, and keep events that were read above `read_above(last)`."""
         if self.read_above(last) > self.last:
             self._events.clear()
-            self._bytes = 0
+            self.kept_bytes = 0
             self.floor = self.read_above(last)
         self.last = max(self.last, last)
         for event in events:
             self._events.append(event)
-            self._bytes += len(event.text)
+            self.kept_bytes += len(event.text)
             self.last = max(self.last, event.number)
-        while len(self._events) > KEPT_EVENTS or (self._bytes > KEPT_BYTES and len(self._events) > 1):
+        while len(self._events) > KEPT_EVENTS or (self.kept_bytes > KEPT_BYTES and len(self._events) > 1):
             dropped = self._events.popleft()
-            self._bytes -= len(dropped.text)
+            self.kept_bytes -= len(dropped.text)
             self.floor = dropped.number
         self.is_complete = is_complete
         self.wake_streams()

@@ -113,7 +113,7 @@ class Sender:
         busy_at = monotonic()
         while not self._stop.wait(self._pause_s(monotonic() - busy_at)):
             try:
-                self._seal_secrets()
+                self.seal_secrets()
                 while self.run_once() and not self._stop.is_set():
                     busy_at = monotonic()
                 self._forget_old()
@@ -126,7 +126,7 @@ class Sender:
         """How long until it looks again, after so long without anything due."""
         return self._poll_s if idle_s < IDLE_AFTER_S else max(self._poll_s, IDLE_POLL_S)
 
-    def _seal_secrets(self) -> None:
+    def seal_secrets(self) -> None:
         """Seal what an earlier release has stored in clear, once."""
         if not self._has_sealed:
             with self._database.write() as session:

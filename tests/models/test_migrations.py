@@ -78,7 +78,7 @@ def release(monkeypatch, tmp_path):
 
 
 def run(database: Database, act, *arguments: str) -> None:
-    config = migrations._config()
+    config = migrations.alembic_config()
     with migrations.migrating(database) as connection:
         config.attributes["connection"] = connection
         act(config, *arguments)

@@ -20,7 +20,7 @@ BEFORE = "0011"
 def database(postgres_admin: Engine) -> Iterator[Database]:
     with empty_postgres(postgres_admin) as url:
         made = Database(url)
-        config = migrations._config()
+        config = migrations.alembic_config()
         with migrations.migrating(made) as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, BEFORE)

@@ -185,8 +185,7 @@ def test_who_hangs_up_leaves_nothing_behind(app, key, database, hub, spec):
         for reader in readers:
             reader.close()
         until(lambda: hub.streams == 0, "some are still counted")
-        assert hub._followed == {}
-        assert hub._keys == {}
+        assert hub.kept_bytes == 0
 
 
 def test_a_service_that_stops_ends_its_streams_and_says_so(app, key, spec):
@@ -228,7 +227,7 @@ def test_a_slow_reader_misses_nothing_and_costs_no_memory(app, key, database, wo
                 add_warnings(database, job, 40, "x" * 8_000)
                 assert {next(brisk).event for _ in range(40)} == {"job.warning"}
                 assert unsent_bytes(server) < 64 * 1024 + (source.PAGE + 1) * 8_500
-                assert hub._followed[Channel(ChannelKind.JOB, job)]._bytes <= KEPT_BYTES
+                assert hub.kept_bytes <= KEPT_BYTES
         worker.succeed(held)
         slow.settimeout(20)
         received = bytearray()

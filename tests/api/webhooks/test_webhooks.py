@@ -580,7 +580,7 @@ def test_secrets_are_sealed_in_the_database_those_of_earlier_releases_too(client
         # Rotated by this release before it was sealed.
         session.get_one(WebhookRow, rotated["id"]).previous_secret = rotated["secret"]
     client.post(f"/v1/webhooks/{webhook['id']}/ping")
-    sender._seal_secrets()
+    sender.seal_secrets()
     with database.read() as session:
         assert session.get_one(WebhookRow, webhook["id"]).secret.startswith("sealed_")
         assert session.get_one(WebhookRow, rotated["id"]).previous_secret.startswith("sealed_")
