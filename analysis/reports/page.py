@@ -7,7 +7,6 @@ from analysis.reports.document import (
     Facts,
     Heading,
     Listing,
-    Panel,
     Panels,
     Paragraph,
     Picture,
@@ -65,10 +64,6 @@ def _block(block: Block) -> Markup:
         case Listing():
             listing = element("pre", element("code", *_lines(block.text)), tabindex=0)
             return element("section", element("h3", _text(block.caption)), listing, class_="listing")
-
-
-def _figure(panel: Panel) -> Markup:
-    return element("figure", element("figcaption", panel.title) if panel.title else None, panel.svg)
 
 
 def _table(table: Table) -> Markup:

@@ -7,6 +7,7 @@ from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels
 from heldout.diagnosis.undone_pixels import accuracies_of
 from heldout.words import Words, counted, of_100, part_of, percent, share_of, whole_percents
+from heldout.words.labels import PIXELS
 
 
 def describe_other_pixels(facts: Facts, finding: Finding) -> Words:
@@ -78,15 +79,6 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
     return Words(f"{name} labels are in another order.", effect, f"Rename the {split} classes", fix)
 
 
-# What the images are in which a change of pixels was undone, and what undoing it is called.
-_PIXELS = {
-    "inversion": ("{images} are inverted.", "With light and dark swapped back"),
-    "scale": ("{split} pixel values are on another scale.", "On the scale of the training images"),
-    "channel_order": ("{images} have red and blue swapped.", "With the channels swapped back"),
-    "brightness": ("{images} differ in brightness or contrast.", "As bright as the training images"),
-}
-
-
 def _pixels(facts: Facts, finding: Finding) -> Words | None:
     """What was undone in the pixels of the split that the finding is about; None if nothing was.
 
@@ -95,9 +87,9 @@ def _pixels(facts: Facts, finding: Finding) -> Words | None:
     split = finding.evidence.get("split", "test")
     pixels = None if facts.gap is None or split == "train" else facts.gap.pixels_of(split)
     chosen = "none" if pixels is None else chosen_pixels(pixels)
-    if pixels is None or chosen not in _PIXELS or ("audit" in finding.evidence and not are_undone(pixels)):
+    if pixels is None or chosen not in PIXELS or ("audit" in finding.evidence and not are_undone(pixels)):
         return None
-    headline, undone = _PIXELS[chosen]
+    _, headline, undone = PIXELS[chosen]
     images, these = f"{split.capitalize()} images", f"the {split} images"
     if pixels.share is not None:
         part = part_of(pixels.share)

@@ -85,6 +85,30 @@ TERMS: Mapping[str, TermLabel] = {
         "Test images that are copies of training images make test look too good.",
     ),
 }
+
+
+class PixelLabel(NamedTuple):
+    """What images are called in which a change of pixels was undone, and what undoing it is called."""
+
+    name: str
+    headline: str
+    undone: str
+
+
+PIXELS: Mapping[str, PixelLabel] = {
+    "inversion": PixelLabel("inverted", "{images} are inverted.", "With light and dark swapped back"),
+    "scale": PixelLabel(
+        "another scale", "{split} pixel values are on another scale.", "On the scale of the training images"
+    ),
+    "channel_order": PixelLabel(
+        "swapped color channels", "{images} have red and blue swapped.", "With the channels swapped back"
+    ),
+    "brightness": PixelLabel(
+        "another brightness or contrast",
+        "{images} differ in brightness or contrast.",
+        "As bright as the training images",
+    ),
+}
 STOP_REASONS: Mapping[str, str] = {
     "completed": "All epochs are done.",
     "early_stopped": "Early stopping ended it: validation did not get better.",

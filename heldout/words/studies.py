@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 MEASURES: tuple[Measure, ...] = ("accuracy", "loss")
 # Shares of images: less is no gap, and no change of one.
 LEAST_GAP = 0.0005
-# Of that many harmful remedies the figures are given.
-MOST_HARMFUL = 2
 FLATTERED = (
     "Its epochs are chosen by the validation images that it is compared on, and those of the base are not: it may look "
     "a little better there than it is."
@@ -204,24 +202,12 @@ def _untried(failed: Sequence[str]) -> list[str]:
 
 
 def describe_harm(worse: Sequence[ArmView]) -> list[str]:
-    """A sentence for each remedy that surely harms, and one for those that only seem to. worse: most harm first."""
-    sure = {
-        arm.name: arm for arm in worse if arm.difference is not None and arm.difference.effect in ("worse", "mixed")
-    }
-    texts = []
-    for name, arm in list(sure.items())[:MOST_HARMFUL]:
-        assert arm.difference is not None
-        of_side = {
-            side: [measure for measure in MEASURES if arm.difference.side(measure) == side]
-            for side in ("worse", "better")
-        }
-        worse_by, better_by = (describe_changes(arm.difference, arm.base_loss, of_side[side]) for side in of_side)
-        texts.append(f"{quoted(name)} makes it worse: {worse_by}{f', although {better_by}' if better_by else ''}.")
-    if others := list(sure)[MOST_HARMFUL:]:
-        texts.append(f"{named(others)} {'makes' if len(others) == 1 else 'make'} it worse too.")
-    if doubtful := [arm.name for arm in worse if arm.name not in sure]:
-        seems = "seems" if len(doubtful) == 1 else "seem"
-        texts.append(f"{named(doubtful)} {seems} to make it worse, but not surely.")
+    """The remedies that surely harm, and those that only seem to. worse: most harm first."""
+    sure = [arm.name for arm in worse if arm.difference and arm.difference.effect in ("worse", "mixed")]
+    doubtful = [arm.name for arm in worse if arm.name not in sure]
+    texts = [f"{named(sure)} {'makes' if len(sure) == 1 else 'make'} it worse."] if sure else []
+    if doubtful:
+        texts.append(f"{named(doubtful)} {'seems' if len(doubtful) == 1 else 'seem'} to make it worse, but not surely.")
     return texts
 
 

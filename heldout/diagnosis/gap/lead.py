@@ -18,7 +18,7 @@ from heldout.diagnosis.thresholds import MIN_WHOLE_POINTS
 from heldout.statistics.intervals import newcombe_interval
 from heldout.stored.gap import PixelsUndone, StoredGap
 from heldout.words import listed, percent
-from heldout.words.labels import TERMS
+from heldout.words.labels import PIXELS, TERMS
 
 # What widens the gap to new images, by the finding that it belongs to.
 _CAUSES: Mapping[str, str] = {
@@ -29,13 +29,6 @@ _CAUSES: Mapping[str, str] = {
     "overfitting": "memorized training images",
     "too_little_data": "too few training images",
     "overconfidence": "too much confidence in wrong answers",
-}
-# What is wrong with the pixels of test.
-_PIXELS = {
-    "scale": "another scale",
-    "inversion": "inverted",
-    "channel_order": "swapped color channels",
-    "brightness": "another brightness or contrast",
 }
 
 
@@ -122,7 +115,9 @@ def _phrase_of(term: Term, value: float, stored: StoredGap, of_loss: bool) -> st
         best = late_epoch_by_loss(stored) if of_loss else late_epoch_by_accuracy(stored)
         detail = None if best is None else f"the best epoch by {'loss' if of_loss else 'accuracy'} was {best.epoch}"
     elif term.code == "pixel_values" and stored.pixels is not None:
-        detail = _kind_of_light(stored.pixels) or _PIXELS.get(chosen_pixels(stored.pixels))
+        detail = _kind_of_light(stored.pixels)
+        if detail is None and (label := PIXELS.get(chosen_pixels(stored.pixels))) is not None:
+            detail = label.name
     elif term.code == "split_difference" and term.finding == "label_order_mismatch":
         detail = TERMS["label_order"].phrase
     elif term.code == "generalisation" and value > 0:

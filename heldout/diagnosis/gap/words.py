@@ -17,6 +17,7 @@ from heldout.diagnosis.gap.budget import (
 )
 from heldout.stored.gap import HeldOutCopies, StoredGap
 from heldout.words import counted, figure_of, listed, part_of, percent
+from heldout.words.labels import PIXELS
 
 
 def explained(gap: Gap, stored: StoredGap) -> Gap:
@@ -114,20 +115,12 @@ def _label_order(term: Term, levels: Levels, stored: StoredGap) -> str:
     )
 
 
-_UNDONE = {
-    "scale": "With the pixel values of test on the scale of training",
-    "inversion": "With light and dark swapped in {these}",
-    "channel_order": "With the color channels of {these} in the order of training",
-    "brightness": "With the test images as bright as those of training",
-    "none": "With the pixel values of test as they are",
-}
-
-
 def _pixel_values(term: Term, levels: Levels, stored: StoredGap) -> str:
     assert stored.pixels is not None
-    share = stored.pixels.share
-    these = "the test images" if share is None else f"{part_of(share)} of the test images, which look altered"
-    undone = _UNDONE[chosen_pixels(stored.pixels)].format(these=these)
+    chosen, share = chosen_pixels(stored.pixels), stored.pixels.share
+    undone = PIXELS[chosen].undone if chosen in PIXELS else "With the pixel values of test as they are"
+    if share is not None:
+        undone += f" in {part_of(share)} of the test images, which look altered"
     return (
         f"{undone}, {percent(accuracy_of(levels.pixels_undone))} of the test images are "
         f"answered correctly instead of {percent(accuracy_of(levels.clean_test))}."
