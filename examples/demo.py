@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, points
+from heldout.cli.figures import accuracy, duration_s, interval, loss, points
 from heldout.cli.progress import Follower, display, follow_study, study_display
 from heldout.cli.screen import Table, prepare, say, say_prose, terminal_width
 from heldout.cli.shown_study import show_arms
@@ -29,6 +29,7 @@ from heldout.statistics.intervals import newcombe_interval
 from heldout.stored.final import FinalView, SplitResult
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
+from heldout.words import NONE
 from heldout.words.labels import name_of
 
 ROOT = Path(__file__).resolve().parent.parent

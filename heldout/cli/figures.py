@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from heldout.words import NONE
+
 if TYPE_CHECKING:
     from datetime import datetime
 
     from heldout.views.job import JobView
     from heldout.views.metrics import EpochView
-
-
-NONE = "–"
 
 
 def accuracy(value: float | None) -> str:

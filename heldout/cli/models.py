@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from heldout.cli.command import AsJson, Dataset, Detach, Group, Home, goes_on, print_deleted, print_list, service
-from heldout.cli.figures import NONE, moment
+from heldout.cli.figures import moment
 from heldout.cli.outcome import Exit
 from heldout.cli.screen import print_fields, print_json, print_table, say, say_prose
 from heldout.cli.shown import show_splits
 from heldout.cli.shown_diagnosis import show_diagnosis
+from heldout.words import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +104,7 @@ def _ended(client: Client, evaluation: EvaluationView) -> EvaluationView:
 
 def _show_all(found: Sequence[ModelView]) -> None:
     rows = [
-        (one.id, one.name, one.status.value, sizes(one.input_shape), sizes(one.output_shape), _count(one))
+        (one.id, one.name, one.status.value, sizes(one.input_shape), sizes(one.output_shape), one.parameters)
         for one in found
     ]
     print_table(("ID", "NAME", "STATUS", "TAKES", "GIVES", "PARAMETERS"), rows, right=(5,))
@@ -118,7 +119,7 @@ def _show(model: ModelView) -> None:
         ("written by", model.made_by or NONE),
         ("takes", sizes(model.input_shape)),
         ("gives", sizes(model.output_shape)),
-        ("parameters", _count(model)),
+        ("parameters", NONE if model.parameters is None else f"{model.parameters:,}"),
         ("created", moment(model.created_at)),
         ("error", None if model.error is None else f"{model.error.code}: {model.error.detail}"),
     ]
@@ -132,10 +133,6 @@ def _show(model: ModelView) -> None:
 def sizes(shape: Sequence[int | None] | None) -> str:
     """`28×28×1`; `any` where a size is free."""
     return NONE if shape is None else "×".join("any" if one is None else str(one) for one in shape)
-
-
-def _count(model: ModelView) -> str:
-    return NONE if model.parameters is None else f"{model.parameters:,}"
 
 
 def _show_evaluation(evaluation: EvaluationView) -> None:

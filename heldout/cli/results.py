@@ -62,7 +62,7 @@ def show_scores(confusion: ConfusionView, split: Split) -> None:
         say(f"  image {one.index}{named}: {one.label} classified as {one.answer}, with {one.probability:.4f}")
 
 
-def _row(found: SplitScores, label: int, classes: list[str]) -> tuple[str, ...]:
+def _row(found: SplitScores, label: int, classes: list[str]) -> tuple[str | int, ...]:
     scores: ClassScores = found.per_class[label]
     # Of many classes there is no matrix.
     answers = found.confusion[label] if found.confusion else [0]
@@ -70,7 +70,7 @@ def _row(found: SplitScores, label: int, classes: list[str]) -> tuple[str, ...]:
     most = max(range(len(wrong)), key=wrong.__getitem__)
     return (
         scores.label,
-        f"{scores.count:,}",
+        scores.count,
         accuracy(scores.precision),
         accuracy(scores.recall),
         accuracy(scores.f1),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from heldout.markup import visible
+from heldout.words import NONE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,22 +97,25 @@ def _view_as_json(view: Any) -> dict[str, Any]:
     return as_json(view)
 
 
+Cell = str | int | None
+
+
 @dataclass(frozen=True)
 class Table:
-    """Rows in columns, without lines: easy to read and to cut.
+    """Rows in columns, without lines: easy to read and to cut. None is a dash, and a number has its thousands parted.
 
     right: the indices of right-aligned columns.
     fewest: the last columns are left out where they do not fit the terminal, down to this number; None keeps all.
     """
 
     headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[Cell]]
     right: Sequence[int] = ()
     fewest: int | None = None
 
     @property
     def lines(self) -> list[str]:
-        cells = [[visible(cell) for cell in row] for row in [self.headings, *self.rows]]
+        cells = [[_written(cell) for cell in row] for row in [self.headings, *self.rows]]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         columns, fewest = len(widths), self.fewest or len(widths)
         while columns > fewest and sum(widths[:columns]) + len(BETWEEN) * (columns - 1) > terminal_width():
@@ -126,10 +130,16 @@ class Table:
 
 
 def print_table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), fewest: int | None = None
+    headings: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Sequence[int] = (), fewest: int | None = None
 ) -> None:
     for line in Table(headings, rows, right, fewest).lines:
         say(line)
+
+
+def _written(cell: Cell) -> str:
+    if cell is None:
+        return NONE
+    return f"{cell:,}" if isinstance(cell, int) else visible(cell)
 
 
 def print_fields(fields: Sequence[tuple[str, object]]) -> None:

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from heldout.cli.figures import NONE, accuracy, duration_s, interval, loss, moment, points, seconds
+from heldout.cli.figures import accuracy, duration_s, interval, loss, moment, points, seconds
 from heldout.cli.screen import print_fields, print_table, say
 from heldout.cli.shown_diagnosis import say_what_cures, show_gap
+from heldout.words import NONE
 
 if TYPE_CHECKING:
     from heldout.stored.final import FinalView, SplitResult
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from heldout.views.estimate import EstimateView
     from heldout.views.event import EventView, OwnerEventView
     from heldout.views.job import DatasetReference, JobView
-    from heldout.views.ledger import LabelReadView, LedgerView
-    from heldout.views.metrics import EpochView, MetricsView
+    from heldout.views.ledger import LedgerView
+    from heldout.views.metrics import MetricsView
     from heldout.views.queue import QueueView
 
 
@@ -30,8 +31,18 @@ FEWEST_COLUMNS = 5
 
 def show_jobs(jobs: Sequence[JobView]) -> None:
     """BEST: validation accuracy where its loss was lowest. GAP: in points, to test where that was measured."""
+    from heldout.words.labels import name_of
+
+    rows = []
+    for job in jobs:
+        progress, summary = job.progress, job.summary
+        gap, best = summary.gap and (summary.gap.test or summary.gap.validation), summary.most_accurate or summary.best
+        reached = (accuracy(best.validation_accuracy if best else None), points(gap.accuracy if gap else None))
+        verdict = summary.verdict and name_of(summary.verdict)
+        about = (verdict, _dataset_of(job), moment(job.created_at))
+        rows.append((job.id, job.name, job.status, f"{progress.epoch}/{progress.epochs}", *reached, *about))
     headings = ("ID", "NAME", "STATUS", "EPOCH", "BEST", "GAP", "VERDICT", "DATASET", "CREATED")
-    print_table(headings, [_row_of(job) for job in jobs], right=(3, 4, 5), fewest=FEWEST_COLUMNS)
+    print_table(headings, rows, right=(3, 4, 5), fewest=FEWEST_COLUMNS)
 
 
 def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None = None) -> None:
@@ -95,7 +106,7 @@ def show_splits(figures: FinalView | SplitsResult, as_given: SplitsResult | None
     for name in ("train", "validation", "test"):
         split: SplitResult | None = getattr(figures, name)
         if split is not None:
-            row = [name, accuracy(split.accuracy), interval(split.interval), loss(split.loss), f"{split.count:,}"]
+            row = [name, accuracy(split.accuracy), interval(split.interval), loss(split.loss), split.count]
             given: SplitResult | None = getattr(as_given, name, None)
             rows.append([*row, *([] if given is None else [accuracy(given.accuracy)])])
     print_table(headings if as_given is None else [*headings, "AS GIVEN"], rows, right=(1, 3, 4, 5))
@@ -108,10 +119,19 @@ def _worse(gap: float, form: str, unit: str = "") -> str:
 
 def show_metrics(metrics: MetricsView) -> None:
     headings = ["EPOCH", "TRAIN", "VALIDATION", "TRAIN LOSS", "VALIDATION LOSS", "FIT LOSS", "RATE", "SECONDS"]
-    with_test = any("test_accuracy" in epoch.model_fields_set for epoch in metrics.epochs)
-    if with_test:
+    if any("test_accuracy" in epoch.model_fields_set for epoch in metrics.epochs):
         headings += ["TEST", "TEST LOSS"]
-    print_table(headings, [_row_of_epoch(epoch, with_test) for epoch in metrics.epochs], right=range(len(headings)))
+    rows = []
+    for epoch in metrics.epochs:
+        accuracies, losses = (
+            (epoch.train_accuracy, epoch.validation_accuracy),
+            (epoch.train_loss, epoch.validation_loss),
+        )
+        rate = None if epoch.learning_rate is None else f"{epoch.learning_rate:.3g}"
+        took = None if epoch.seconds is None else f"{epoch.seconds:.1f}"
+        row = (*map(accuracy, accuracies), *map(loss, (*losses, epoch.fit_loss)), rate, took)
+        rows.append((epoch.epoch, *row, accuracy(epoch.test_accuracy), loss(epoch.test_loss))[: len(headings)])
+    print_table(headings, rows, right=range(len(headings)))
     if metrics.epochs and not any(epoch.measures_training for epoch in metrics.epochs):
         say("")
         say("The training split is measured at the end only: evaluation.train is final.")
@@ -152,8 +172,8 @@ def show_datasets(datasets: Sequence[DatasetView]) -> None:
             dataset.name,
             str(dataset.version),
             dataset.status,
-            "×".join(map(str, dataset.shape)) if dataset.shape else "–",
-            str(len(dataset.classes)) if dataset.classes else "–",
+            "×".join(map(str, dataset.shape)) if dataset.shape else None,
+            len(dataset.classes) if dataset.classes else None,
             *(_count(dataset, split) for split in ("train", "validation", "test")),
         )
         for dataset in datasets
@@ -199,23 +219,23 @@ def show_ledger(ledger: LedgerView) -> None:
     say("")
     splits = (("validation", ledger.splits.validation), ("test", ledger.splits.test))
     headings = ("SPLIT", "IMAGES", "LOOKS", "COULD CHOOSE", "LABELS SHOWN", "JOBS")
-    rows = [
-        (name, *(f"{count:,}" for count in (one.images, one.reads, one.selections, one.handed_out, one.jobs)))
-        for name, one in splits
-    ]
+    rows = [(name, split.images, split.reads, split.selections, split.handed_out, split.jobs) for name, split in splits]
     print_table(headings, rows, right=range(1, 6))
     if ledger.entries.data:
         say("")
-        looks = [_row_of_read(one) for one in ledger.entries.data]
+        looks = [
+            (
+                moment(read.created_at),
+                read.split if read.fold is None else f"fold {read.fold}",
+                read.subject.id,
+                read.epoch,
+                read.what.replace("_", " "),
+            )
+            for read in ledger.entries.data
+        ]
         print_table(("WHEN", "SPLIT", "BY", "EPOCH", "WHAT"), looks, right=(3,))
     if ledger.entries.has_more:
         say("There are more looks; --limit shows up to 200.", file=sys.stderr)
-
-
-def _row_of_read(read: LabelReadView) -> tuple[str, ...]:
-    epoch = NONE if read.epoch is None else str(read.epoch)
-    split = read.split if read.fold is None else f"fold {read.fold}"
-    return (moment(read.created_at), split, read.subject.id, epoch, read.what.replace("_", " "))
 
 
 def _size_of(dataset: DatasetView) -> str:
@@ -230,7 +250,7 @@ def size_text(shape: Sequence[int], classes: Sequence[str], counts: Mapping[str,
 
 
 def show_estimate(estimate: EstimateView) -> None:
-    rows = [(layer.name, "×".join(map(str, layer.shape)), f"{layer.parameters:,}") for layer in estimate.layers]
+    rows = [(layer.name, "×".join(map(str, layer.shape)), layer.parameters) for layer in estimate.layers]
     print_table(("LAYER", "SHAPE", "PARAMETERS"), rows, right=(2,))
     say("")
     per_epoch = estimate.seconds_per_epoch
@@ -242,40 +262,6 @@ def show_estimate(estimate: EstimateView) -> None:
             ("an epoch", "not known before a job has run" if per_epoch is None else seconds(per_epoch)),
         ]
     )
-
-
-def _row_of(job: JobView) -> tuple[str, ...]:
-    from heldout.words.labels import name_of
-
-    progress, summary = job.progress, job.summary
-    gap = summary.gap and (summary.gap.test or summary.gap.validation)
-    best = summary.most_accurate or summary.best
-    return (
-        job.id,
-        job.name,
-        job.status,
-        f"{progress.epoch}/{progress.epochs}",
-        accuracy(None if best is None else best.validation_accuracy),
-        points(gap.accuracy if gap else None),
-        NONE if summary.verdict is None else name_of(summary.verdict),
-        _dataset_of(job),
-        moment(job.created_at),
-    )
-
-
-def _row_of_epoch(epoch: EpochView, with_test: bool) -> tuple[str, ...]:
-    rate = epoch.learning_rate
-    row = (
-        str(epoch.epoch),
-        accuracy(epoch.train_accuracy),
-        accuracy(epoch.validation_accuracy),
-        loss(epoch.train_loss),
-        loss(epoch.validation_loss),
-        loss(epoch.fit_loss),
-        NONE if rate is None else f"{rate:.3g}",
-        NONE if epoch.seconds is None else f"{epoch.seconds:.1f}",
-    )
-    return (*row, accuracy(epoch.test_accuracy), loss(epoch.test_loss)) if with_test else row
 
 
 def _dataset_of(job: JobView) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.cli.audits import mend_command
-from heldout.cli.figures import NONE, points
+from heldout.cli.figures import points
 from heldout.cli.screen import print_table, say, say_prose
-from heldout.words import percent
+from heldout.words import NONE, percent
 
 if TYPE_CHECKING:
     from heldout.views.diagnosis import CauseView, DiagnosisView, GapBudgetView

@@ -6,11 +6,11 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from heldout.cli.figures import NONE, clock, points
+from heldout.cli.figures import clock, points
 from heldout.cli.figures import loss as loss_text
 from heldout.cli.screen import Table, say, say_prose
 from heldout.pictures.scales import around_zero, reach_of
-from heldout.words import percent
+from heldout.words import NONE, percent
 from heldout.words.labels import HOW_TO_READ, words_of
 from heldout.words.study_answers import say_model
 

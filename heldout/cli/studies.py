@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from heldout.cli.command import AsJson, Group, Home, StudyId, print_deleted, print_list, service
 from heldout.cli.curing import follow
-from heldout.cli.figures import NONE, moment
+from heldout.cli.figures import moment
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, print_table, say
 from heldout.cli.shown_study import progress_of, show_study
@@ -101,7 +101,7 @@ def _show_studies(found: "Sequence[StudyView]") -> None:
     print_table(HEADINGS, [_row_of(study) for study in found])
 
 
-def _row_of(study: "StudyView") -> tuple[str, ...]:
-    answer = study.headline if study.status == "succeeded" else NONE
+def _row_of(study: "StudyView") -> tuple[str | None, ...]:
+    answer = study.headline if study.status == "succeeded" else None
     trainings = progress_of(study).partition(" trainings")[0]
     return (study.id, study.name, study.status, trainings, answer, moment(study.created_at))

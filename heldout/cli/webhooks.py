@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from heldout.cli.command import AsJson, Group, Home, print_list, service
-from heldout.cli.figures import NONE
 from heldout.cli.outcome import Exit
 from heldout.cli.screen import print_json, print_table, say
 
@@ -29,7 +28,7 @@ def list_webhooks(as_json: AsJson = False, home: Home = None) -> None:
 
 
 def _show(found: "Sequence[WebhookView]") -> None:
-    rows = [(one.id, one.url, "yes" if one.enabled else "no", one.disabled_reason or NONE) for one in found]
+    rows = [(one.id, one.url, "yes" if one.enabled else "no", one.disabled_reason) for one in found]
     print_table(("ID", "URL", "ENABLED", "WHY NOT"), rows)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from heldout.cli.figures import NONE, accuracy, interval, points
+from heldout.cli.figures import accuracy, interval, points
 from heldout.cli.screen import print_table, say
 from heldout.cli.shown import show_outcome
 from heldout.cli.shown_diagnosis import show_diagnosis
@@ -66,20 +66,19 @@ def _show_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> None:
     )
 
 
-def _row_of(job: JobView, final: FinalView | None) -> tuple[str, ...]:
+def _row_of(job: JobView, final: FinalView | None) -> tuple[str | None, ...]:
+    about, verdict = (job.id, job.name, job.status), job.summary.verdict
     if final is None:
-        return (job.id, job.name, job.status, NONE, NONE, NONE, NONE, NONE, job.summary.verdict or NONE)
-    test_gap = final.gap.test.accuracy if final.gap.test is not None else None
+        return (*about, None, None, None, None, None, verdict)
+    validation, test, gap = final.validation, final.test, final.gap.test
     return (
-        job.id,
-        job.name,
-        job.status,
+        *about,
         accuracy(final.train.accuracy),
-        NONE if final.validation is None else accuracy(final.validation.accuracy),
-        NONE if final.test is None else accuracy(final.test.accuracy),
-        NONE if final.test is None else interval(final.test.interval),
-        NONE if test_gap is None else f"{points(test_gap)} points",
-        job.summary.verdict or NONE,
+        None if validation is None else accuracy(validation.accuracy),
+        None if test is None else accuracy(test.accuracy),
+        None if test is None else interval(test.interval),
+        None if gap is None or gap.accuracy is None else f"{points(gap.accuracy)} points",
+        verdict,
     )
 
 
