@@ -27,7 +27,6 @@ _REMEDY_WORDS = (
     ("Test images:", "images that nothing is chosen by. They are kept for one last look."),
     ("Remedy:", "a change of the spec that may make the network better on unseen images."),
     ("Accuracy, points:", "the share of right answers. A point is 1% of all images. Figures are rounded."),
-    ("Ensemble:", "all networks of one remedy answer together: their probabilities are averaged."),
 )
 
 
@@ -87,49 +86,42 @@ def _test_blocks(study: StudyView) -> list[Block]:
     conclusion, winner = study.conclusion, study.winner
     if conclusion is None or winner is None:
         return []
-    blocks: list[Block] = []
+    name, rows = words_of(winner.name), []
     if conclusion.test is not None:
         test = conclusion.test
-        difference = test.difference
-        rows = [
+        measured, bounds = test.difference, test.difference.intervals
+        rows += [
             _test_row("unchanged network", test.base),
-            _test_row(words_of(winner.name), test.winner),
+            _test_row(name, test.winner),
             (
-                f"difference: {words_of(winner.name)} minus unchanged",
+                f"difference: {name} minus unchanged",
                 "",
-                signed(POINTS, difference.accuracy, difference.intervals.accuracy),
-                signed_range(POINTS, difference.accuracy, difference.intervals.accuracy),
-                signed(LOSS, difference.loss, difference.intervals.loss),
-                signed_range(LOSS, difference.loss, difference.intervals.loss),
+                signed(POINTS, measured.accuracy, bounds.accuracy),
+                signed_range(POINTS, measured.accuracy, bounds.accuracy),
+                signed(LOSS, measured.loss, bounds.loss),
+                signed_range(LOSS, measured.loss, bounds.loss),
             ),
-        ]
-        blocks += [
-            Heading("Does it hold on test images?"),
-            Paragraph(
-                "Nothing was chosen by these images. They were looked at once, after the choice.",
-                is_hint=True,
-            ),
-            Table("On test images, means over the trainings", _RESULT_HEADINGS, rows, (1,), range(1, 6)),
         ]
     if study.ensemble is not None:
-        arms = (("unchanged network", study.ensemble.base), (words_of(winner.name), study.ensemble.winner))
-        rows = [
-            _test_row(f"{name}, {figures.members} together, {split}", shown)
-            for name, figures in arms
+        rows += [
+            _test_row(f"{of}, {figures.members} together, {split}", shown)
+            for of, figures in (("unchanged network", study.ensemble.base), (name, study.ensemble.winner))
             for split, shown in (("validation", figures.validation), ("test", figures.test))
             if shown is not None
         ]
-        if rows:
-            blocks += [
-                Heading("And if all networks of one remedy answer together?"),
-                Paragraph(
-                    "An ensemble averages the probabilities of all networks that were trained with the same remedy. It "
-                    "is often better than one of them, and costs as many times the computing when it is used.",
-                    is_hint=True,
-                ),
-                Table("Ensembles", _RESULT_HEADINGS, rows, (), range(1, 6)),
-            ]
-    return blocks
+    if not rows:
+        return []
+    how = "Nothing was chosen by these images. They were looked at once, after the choice."
+    if study.ensemble is not None:
+        how += (
+            " Together: the probabilities of all networks of one remedy are averaged (an ensemble). That is often "
+            "better than one of them, and costs as many times the computing."
+        )
+    return [
+        Heading("Does it hold on test images?"),
+        Paragraph(how, is_hint=True),
+        Table("On test images, means over the trainings", _RESULT_HEADINGS, rows, (1,), range(1, 6)),
+    ]
 
 
 _RESULT_HEADINGS = ("network", "images", "right", "very likely between", "loss", "very likely between")
