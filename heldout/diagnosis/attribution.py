@@ -35,6 +35,7 @@ FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
 }
 # If one of these surely narrows the gap it belongs to none: no finding is about that.
 _ONLY_WIDENING = ("late_epochs", "generalisation", "label_order", "pixel_values")
+_EXACT = ("copies_in_validation", "copies_in_test")
 _OF_CLASSES = ("collapsed_class", "class_imbalance")
 # What may be undone in the pixels: the codes are the audit's, which calls the first a shift, and the others a scale.
 SHIFTS_OF_PIXELS = ("brightness", "channel_order")
@@ -108,17 +109,18 @@ def _explained_by(code: str, gap: Gap) -> Explained | None:
 def _is_small(finding: Finding, gap: Gap) -> bool:
     """Whether a finding surely explains less than half a point, and no loss that matters.
 
-    Images that were trained on can only be answered better for it: of copies in test the lift counts, which is the
-    other side of their term. So it is of faults in validation, beside which test looks good.
+    Faults in validation make test look good: the other side of their term counts. By how much a figure changes without
+    the copies in it is known exactly.
     """
     if finding.explains is None or finding.explains.matters_by_loss:
         return False
     most = 0.0
     for term in gap.terms:
-        if term.finding == finding.code and term.accuracy_interval is not None:
+        if term.finding == finding.code and term.code in _EXACT:
+            most += abs(term.accuracy)
+        elif term.finding == finding.code and term.accuracy_interval is not None:
             low, high = term.accuracy_interval
-            lifts_test = term.code == "copies_in_test" or finding.evidence.get("split") == "validation"
-            most += -low if lifts_test else high
+            most += -low if finding.evidence.get("split") == "validation" else high
     return most < MIN_EXPLAINED
 
 

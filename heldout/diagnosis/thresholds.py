@@ -182,6 +182,9 @@ MIN_CRITICAL_LEAK = 0.01
 
 # Of the intervals of a gap's terms. (convention)
 TERM_CONFIDENCE = 0.95
+# Images of real sets come in families that are answered alike, such as the letters of one font. So many of them tell as
+# much as one independent image, where different images are compared. (the zoo: then intervals hold in 95%)
+IMAGES_OF_FAMILY = 3.0
 # Probability of a false alarm, which all epochs share that are compared with the best one. (the contract)
 MAX_FALSE_ALARMS_OF_EPOCHS = 0.05
 # Accuracy. A finding that surely explains less is an info. (the contract)
@@ -192,8 +195,10 @@ MIN_EXPLAINED_OF_LOSS = 0.04
 MIN_SURE_EFFECT = 0.01
 # Accuracy. An effect of this size matters even if only the weaker interval excludes zero. (the contract)
 MIN_LIKELY_EFFECT = 0.03
-# Confidence of that weaker interval. (the contract)
-LIKELY_CONFIDENCE = 0.8
+# Accuracy. Half an interval that is shorter counts as this long. (no larger test is known better)
+LEAST_HALF_INTERVAL = 0.001
+# Confidence of that weaker interval: its lower bound holds in 80%. (the contract)
+LIKELY_CONFIDENCE = 0.6
 # Share of a split's images. With more copies its figure is not what it seems, whatever they are measured to do. (the
 # contract)
 MIN_COPIED_SHARE = 0.05

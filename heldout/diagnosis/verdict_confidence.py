@@ -9,6 +9,7 @@ from math import log
 from heldout.diagnosis.findings import Cause
 from heldout.diagnosis.gap.budget import Gap
 from heldout.diagnosis.logistic import probability
+from heldout.diagnosis.thresholds import LEAST_HALF_INTERVAL
 from heldout.diagnosis.verdict_fit import FITS_OF_VERDICTS
 
 
@@ -28,7 +29,16 @@ def _validation_images(causes: Sequence[Cause], gap: Gap) -> float | None:
     return None if gap.validation is None else log(gap.validation.count)
 
 
+def _sureness(causes: Sequence[Cause], gap: Gap) -> float:
+    """By how many halves of its interval the effect of the first cause differs from 0; 0 where it has none."""
+    first = causes[0] if causes else None
+    if first is None or first.points is None or first.interval is None:
+        return 0.0
+    return first.points / max(first.points - first.interval[0], LEAST_HALF_INTERVAL)
+
+
 FIGURES: Mapping[str, Callable[[Sequence[Cause], Gap], float | None]] = {
     "causes": _count_causes,
     "validation_images": _validation_images,
+    "sureness": _sureness,
 }

@@ -9,7 +9,7 @@ from heldout.statistics.student_t import t_quantile
 _HALVINGS = 55
 
 
-def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(correct: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
     """Bounds of an accuracy, as fractions in [0, 1].
 
     Args:
@@ -48,7 +48,7 @@ def images_needed(share: float, half: float, confidence: float = 0.95) -> int:
     return high
 
 
-def _wilson(share: float, total: int, confidence: float) -> tuple[float, float]:
+def _wilson(share: float, total: float, confidence: float) -> tuple[float, float]:
     """The middle of the interval, and half of its width, which falls with `total`."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     scale = 1 + z * z / total
@@ -56,7 +56,9 @@ def _wilson(share: float, total: int, confidence: float) -> tuple[float, float]:
     return (share + z * z / (2 * total)) / scale, spread / scale
 
 
-def newcombe_interval(first: tuple[int, int], second: tuple[int, int], confidence: float = 0.95) -> tuple[float, float]:
+def newcombe_interval(
+    first: tuple[float, float], second: tuple[float, float], confidence: float = 0.95
+) -> tuple[float, float]:
     """Bounds of the difference of two accuracies that were measured on different images, in [-1, 1].
 
     Args:
@@ -127,7 +129,7 @@ def mean_interval(mean: float, variance: float, count: int, confidence: float = 
 
 
 def welch_interval(
-    first: tuple[float, float, int], second: tuple[float, float, int], confidence: float = 0.95
+    first: tuple[float, float, float], second: tuple[float, float, float], confidence: float = 0.95
 ) -> tuple[float, float]:
     """Bounds of the difference of two means of different images, such as of two losses.
 

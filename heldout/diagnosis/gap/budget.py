@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Literal
 
-from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS_OF_EPOCHS, TERM_CONFIDENCE
+from heldout.diagnosis.thresholds import IMAGES_OF_FAMILY, MAX_FALSE_ALARMS_OF_EPOCHS, TERM_CONFIDENCE
 from heldout.statistics.intervals import mean_interval, newcombe_interval, paired_interval, welch_interval
 from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap, Tally
 
@@ -210,7 +210,7 @@ def _generalisation(levels: Levels) -> Term:
     return Term(
         "generalisation",
         accuracy_of(levels.train) - accuracy_of(best),
-        newcombe_interval(counts_of(levels.train), counts_of(best)),
+        _between_images(levels.train, best),
         best_loss.loss - levels.train.loss,
         _welch(best_loss, levels.train),
     )
@@ -231,7 +231,7 @@ def _copies(code: TermCode, before: Tally, after: Tally, copies: HeldOutCopies |
         return None
     clean, copied = copies.clean, copies.copied
     share = copied.count / (copied.count + clean.count)
-    lift, loss = newcombe_interval(counts_of(copied), counts_of(clean)), _welch(clean, copied)
+    lift, loss = _between_images(copied, clean), _welch(clean, copied)
     if code == "copies_in_test":
         lift, loss = _mirrored(lift), None if loss is None else _mirrored(loss)
     return Term(
@@ -257,7 +257,7 @@ def _split_difference(stored: StoredGap, levels: Levels) -> Term | None:
     return Term(
         "split_difference",
         accuracy_of(validation) - accuracy_of(test),
-        _hull([newcombe_interval(counts_of(validation), counts_of(one)) for one in tests]),
+        _hull([_between_images(validation, one) for one in tests]),
         test.loss - validation.loss,
         _hull_if_all([_welch(one, validation) for one in tests]),
     )
@@ -302,12 +302,23 @@ def _paired_loss(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bo
     return _mirrored(mean_interval(change.loss, change.loss_variance, change.count, confidence))
 
 
+def _between_images(first: Tally, second: Tally) -> Bounds:
+    """Bounds of the difference of two accuracies on different images."""
+    one, other = ((accuracy_of(tally) * _independent(tally), _independent(tally)) for tally in (first, second))
+    return newcombe_interval(one, other)
+
+
 def _welch(first: Tally, second: Tally) -> Bounds | None:
-    if min(first.count, second.count) < 2 or isnan(first.loss) or isnan(second.loss):
+    """The same of two losses; None where there are too few images."""
+    one, other = ((tally.loss, tally.loss_variance, _independent(tally)) for tally in (first, second))
+    if min(one[2], other[2]) < 2 or isnan(first.loss) or isnan(second.loss):
         return None
-    return welch_interval(
-        (first.loss, first.loss_variance, first.count), (second.loss, second.loss_variance, second.count)
-    )
+    return welch_interval(one, other)
+
+
+def _independent(tally: Tally) -> float:
+    """How many independent images tell as much: images of real sets come in families, which are answered alike."""
+    return max(1.0, tally.count / IMAGES_OF_FAMILY)
 
 
 def _mirrored(bounds: Bounds) -> Bounds:

@@ -39,17 +39,19 @@ def test_counts_confusions_and_losses_are_those_of_scikit_learn():
         assert figures.loss == pytest.approx(log_loss(labels, exact / exact.sum(axis=1, keepdims=True)))
 
 
-def test_the_terms_of_the_gap_have_the_intervals_of_statsmodels():
+def test_the_terms_of_the_gap_have_the_intervals_of_statsmodels_for_images_in_families_of_three():
     gap = diagnosis_of(received_answers(given()), None).gap
     counts = {
-        name: (int((said.argmax(axis=1) == labels).sum()), len(labels)) for name, (labels, said) in SPLITS.items()
+        name: ((said.argmax(axis=1) == labels).sum() / 3, len(labels) / 3) for name, (labels, said) in SPLITS.items()
     }
     assert [term.code for term in gap.terms] == ["generalisation", "split_difference"]
     for term, (better, worse) in zip(gap.terms, (("train", "validation"), ("validation", "test")), strict=True):
         expected = confint_proportions_2indep(*counts[better], *counts[worse], method="newcomb", compare="diff")
         assert term.accuracy_interval == pytest.approx(expected, abs=1e-9)
-        pair = CompareMeans(DescrStatsW(losses_of(worse)), DescrStatsW(losses_of(better)))
-        assert term.loss_interval == pytest.approx(pair.tconfint_diff(usevar="unequal"), rel=1e-4)
+        samples = (losses_of(worse), losses_of(better))
+        pair = CompareMeans(*(DescrStatsW(losses, np.full(len(losses), 1 / 3)) for losses in samples))
+        # Weights change the divisor of the variance, and the bounds by less than a hundredth.
+        assert term.loss_interval == pytest.approx(pair.tconfint_diff(usevar="unequal"), rel=0.01)
     assert sum(term.accuracy for term in gap.terms) == pytest.approx(gap.accuracy)
     assert sum(term.loss for term in gap.terms) == pytest.approx(gap.loss)
 

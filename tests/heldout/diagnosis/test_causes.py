@@ -66,8 +66,8 @@ def test_every_finding_has_words_and_an_effort():
     ("effect", "matters"),
     [
         (Effect(0.02, (0.012, 0.028)), True),  # surely a point, and less than three
-        (Effect(0.05, (-0.01, 0.11)), True),  # three or more, and zero is outside of the 80% interval
-        (Effect(0.05, (-0.05, 0.15)), False),  # zero is inside of it
+        (Effect(0.05, (-0.05, 0.15)), True),  # three or more, and the lower bound that holds in 80% is above zero
+        (Effect(0.05, (-0.08, 0.18)), False),  # that bound is below it
         (Effect(0.02, (-0.001, 0.041)), False),
         (Effect(0.3, None), False),
     ],
