@@ -65,23 +65,24 @@ class KeptProcess:
         # Held while the child starts, so that one which is just starting is stopped as well.
         self._starting = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._keeper = threading.Thread(target=self._keep, name=f"keeper of {self.name}", daemon=True)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._keep, name=f"keeper of {self.name}", daemon=True).start()
+        self._keeper.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Send SIGTERM, by which a worker's jobs go back to the queue; force the end if it does not come."""
         with self._starting:
             self._stopping.set()
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._keeper.join(2 * LOOK_S)
 
     def _keep(self) -> None:
         failures = 0
@@ -115,9 +116,10 @@ class KeptProcess:
                 log_file.close()
         if process is None:
             return 0
-        # It reads to the end of all that have inherited the child's output, which may be later than the child's.
-        threading.Thread(target=_write_lines, args=(process.stdout, log_file), daemon=True).start()
+        writer = threading.Thread(target=_write_lines, args=(process.stdout, log_file), daemon=True)
+        writer.start()
         exit_code = process.wait()
+        writer.join(LOOK_S)  # the last lines; others that have inherited the child's output may end later
         assert process.stdin is not None
         process.stdin.close()
         return exit_code
