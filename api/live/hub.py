@@ -15,8 +15,6 @@ from heldout.errors import HeldoutError
 
 log = structlog.get_logger("heldout.api")
 
-# Streams of a revoked key end within this.
-REVOKED_KEYS_EVERY_S = 5.0
 # Streams that are caught up from the database at a time.
 CATCH_UPS_AT_ONCE = 2
 
@@ -63,6 +61,9 @@ class Hub:
     def __init__(self, source: Source, poll_s: float) -> None:
         self._source = source
         self.poll_s = poll_s
+        # A stream that has sent nothing for so long says that it lives.
+        self.ping_s = 15.0
+        self.keys_every_s = 5.0  # how often it is asked whether a key was revoked
         self.stopped = False
         self.revoked: frozenset[str] = frozenset()
         self._waiters: set[_Waiter] = set()
@@ -188,7 +189,7 @@ class Hub:
                 recent.add(state.last_event, found.get(recent.channel, ()), is_complete=state.has_ended)
 
     async def _check_keys(self) -> None:
-        if not self._keys or monotonic() - self._keys_checked_at < REVOKED_KEYS_EVERY_S:
+        if not self._keys or monotonic() - self._keys_checked_at < self.keys_every_s:
             return
         self._keys_checked_at = monotonic()
         self.revoked = frozenset(await asyncio.to_thread(self._source.revoked, set(self._keys)))

@@ -15,8 +15,6 @@ from heldout.access.quotas import Quota
 from models.store.keys import Caller
 
 MEDIA_TYPE = "text/event-stream"
-# A stream in which nothing happens sends a comment this often.
-PING_S = 15.0
 
 SERVICE_STOPS = format_sse_event(comment="the service stops: connect again with Last-Event-ID")
 KEY_REVOKED = format_sse_event(comment="the key was revoked")
@@ -98,11 +96,11 @@ async def stream_chunks(
             yield format_sse_event(comment=f"the {recent.channel.kind} {end}")
             return
         # A database that did not answer is asked again soon. Otherwise the stream sleeps until its channel changes.
-        sleep_s = hub.poll_s if new is None else max(0.0, last_sent_at + PING_S - monotonic())
+        sleep_s = hub.poll_s if new is None else max(0.0, last_sent_at + hub.ping_s - monotonic())
         with suppress(TimeoutError):
             async with asyncio.timeout(sleep_s):
                 await changed.wait()
-        if monotonic() - last_sent_at >= PING_S:
+        if monotonic() - last_sent_at >= hub.ping_s:
             yield KEEPALIVE_COMMENT
             last_sent_at = monotonic()
 

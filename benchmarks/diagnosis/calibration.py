@@ -51,16 +51,16 @@ class Sample:
     group: int
 
 
-def calibrate(records: Sequence[Record]) -> Iterator[str]:
-    """Fit on all draws but the last, which is sealed; tells the fit as a table."""
+def calibrate(records: Sequence[Record], file: Path = FITTED) -> Iterator[str]:
+    """Fit on all draws but the last, which is sealed, and write it; tells the fit as a table."""
     design = [record for record in records if record.drawn.draw < max(DRAWS)]
     known = truths(records)
     shown = {key: of_history(truth) for key, truth in known.items()}
     with threadpool_limits(1):  # many tiny fits
         of_jobs = fits_of(samples_of(design, known, as_job))
         of_histories = fits_of(samples_of(design, shown, as_history))
-    FITTED.write_text(code_of(of_jobs, of_histories, max(DRAWS) - 1), encoding="utf-8")
-    yield f"Fitted on {len(design)} trainings of draws 1 to {max(DRAWS) - 1}; written to {FITTED.name}."
+    file.write_text(code_of(of_jobs, of_histories, max(DRAWS) - 1), encoding="utf-8")
+    yield f"Fitted on {len(design)} trainings of draws 1 to {max(DRAWS) - 1}; written to {file.name}."
     for title, fits in (("Jobs", of_jobs), ("Histories of other programs", of_histories)):
         yield from ("", f"{title}:", "", "| verdict | right · wrong | log odds | slopes |", "|---|---|---|---|")
         for code, fit in fits.items():

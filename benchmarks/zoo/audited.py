@@ -11,6 +11,7 @@ import numpy as np
 from analysis.arrays.dataset import ImageSet
 from analysis.arrays.relations import Relations
 from benchmarks.diagnosis.trained import audit_with_relations
+from benchmarks.zoo.cuts import Cut
 from benchmarks.zoo.data import image_set, training_cut
 from benchmarks.zoo.faults import plant
 from benchmarks.zoo.record import COLLECTION, ZooRecord, read_set, unpack
@@ -29,10 +30,10 @@ def audit_again(name: str, folder: Path = COLLECTION) -> None:
     written.rename(folder / f"{name}.jsonl.gz")
 
 
-def audited(record: ZooRecord) -> ZooRecord:
-    """The record with what today's audit finds in its images."""
+def audited(record: ZooRecord, cut: Cut | None = None) -> ZooRecord:
+    """The record with what today's audit finds in its images, which are those of its training unless given."""
     training = record.training
-    cut = training_cut(training.dataset, training.images, training.seed)
+    cut = cut or training_cut(training.dataset, training.images, training.seed)
     images = image_set(plant(cut, training.faults, training.seed).data)
     findings, relations = audit_with_relations(images)
     found = replace(record, audit=findings)

@@ -70,8 +70,8 @@ def write_manifest(entries: dict[str, dict[str, Any]]) -> None:
     MANIFEST.write_text(json.dumps(merged, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def load_built(name: str) -> Built:
-    """The built set, compared with the manifest.
+def load_built(name: str, wanted: str | None = None) -> Built:
+    """The built set, compared with the digest that is wanted: by default the manifest's.
 
     Raises:
         NotBuilt: if it is not there, or its digest differs.
@@ -82,7 +82,7 @@ def load_built(name: str) -> Built:
     with np.load(file) as arrays:
         classes = tuple(arrays["classes"].tolist())
         built = Built(arrays["images"], arrays["labels"], classes, arrays["groups"], int(arrays["dropped"]))
-    wanted = read_manifest()[name]["sha256"]
+    wanted = wanted or read_manifest()[name]["sha256"]
     if built.digest() != wanted:
         raise NotBuilt(f"{name} was built as {built.digest()}, and the manifest says {wanted}; build it again")
     return built

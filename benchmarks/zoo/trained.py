@@ -30,14 +30,14 @@ from worker.messages import EpochDone, FromTraining
 JUDGED_EPOCHS = 6  # at most, of the history, besides the last three
 
 
-def train(training: Training) -> ZooRecord:
-    """Train, and intervene.
+def train(training: Training, cut: Cut | None = None) -> ZooRecord:
+    """Train on the training's own cut, or on this one, and intervene.
 
     Raises:
         NotApplicable: if a fault cannot be planted in this training's images.
     """
     keras.backend.clear_session()
-    cut = training_cut(training.dataset, training.images, training.seed)
+    cut = cut or training_cut(training.dataset, training.images, training.seed)
     planted = plant(cut, training.faults, training.seed)
     images = image_set(planted.data)
     audit, relations = audit_with_relations(images)

@@ -75,9 +75,8 @@ def test_each_fitted_code_is_a_verdict_and_each_weight_a_figure():
         assert {weight.figure for fit in fits.values() for weight in fit.weights} <= FIGURES.keys()
 
 
-def test_the_fit_in_the_code_is_the_one_that_the_collection_gives(records, monkeypatch, tmp_path):
-    monkeypatch.setattr(calibration, "FITTED", tmp_path / "fit.py")
-    list(calibration.calibrate(records))
+def test_the_fit_in_the_code_is_the_one_that_the_collection_gives(records, tmp_path):
+    list(calibration.calibrate(records, tmp_path / "fit.py"))
     fitted: dict = {}
     exec((tmp_path / "fit.py").read_text(), fitted)
     for name, kept in (("FITS_OF_JOBS", FITS_OF_JOBS), ("FITS_OF_HISTORIES", FITS_OF_HISTORIES)):

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.zoo import draw, manifest
 from benchmarks.zoo.cuts import Change, Cut, NotApplicable, cut_of
-from benchmarks.zoo.draw import Sealed, drawn_sets, open_set
+from benchmarks.zoo.draw import Sealed, drawn_sets, open_set, sealed_sets
 from benchmarks.zoo.faults import FAULTS, PAIRS, label_order, plant
 from benchmarks.zoo.manifest import read_manifest
 from benchmarks.zoo.packages import PINNED, NotFetched, Package, files_of, package
@@ -230,14 +230,14 @@ def test_half_of_the_first_sets_were_sealed_by_lot() -> None:
         )
 
 
-def test_a_sealed_set_stays_shut_until_it_is_unsealed(monkeypatch: pytest.MonkeyPatch, cut: Cut) -> None:
-    built = Built(cut.images, cut.labels, tuple("abcd"), cut.groups, 0)
-    monkeypatch.setattr(draw, "load_built", lambda name: built)
-    monkeypatch.setattr(draw, "sealed_sets", lambda: ["new"])
-    with pytest.raises(Sealed):
-        open_set("new")
-    assert open_set("new", unseal=True) is built
-    assert open_set(drawn_sets()[0]) is built
+def test_a_sealed_set_stays_shut_until_it_is_unsealed(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setenv("HELDOUT_ZOO", str(tmp_path))
+    for name in sealed_sets():
+        with pytest.raises(Sealed):
+            open_set(name)
+    for name, unseal in ((sealed_sets()[0], True), (drawn_sets()[0], False)):
+        with pytest.raises(manifest.NotBuilt):  # it was looked for
+            open_set(name, unseal=unseal)
 
 
 def test_a_built_set_that_differs_from_the_manifest_is_refused(
@@ -248,11 +248,10 @@ def test_a_built_set_that_differs_from_the_manifest_is_refused(
     arrays = {"images": cut.images, "labels": cut.labels, "groups": cut.groups, "classes": np.array(list("abcd"))}
     np.savez(tmp_path / "built" / "made_up.npz", dropped=0, **arrays)
     built = Built(cut.images, cut.labels, tuple("abcd"), cut.groups, 0)
-    monkeypatch.setattr(manifest, "read_manifest", lambda: {"made_up": {"sha256": built.digest()}})
-    assert np.array_equal(manifest.load_built("made_up").images, cut.images)
+    assert np.array_equal(manifest.load_built("made_up", built.digest()).images, cut.images)
     np.savez(tmp_path / "built" / "made_up.npz", dropped=0, **(arrays | {"images": 255 - cut.images}))
     with pytest.raises(manifest.NotBuilt):
-        manifest.load_built("made_up")
+        manifest.load_built("made_up", built.digest())
     with pytest.raises(NotFetched):
         files_of(Package("pip", "nothing", "1"), "*")
 

@@ -91,9 +91,7 @@ def record(cut) -> ZooRecord:
     training = Training(
         "latin_capitals", 0, "planted", "plain", 160, 12, batch=8, rate=0.01, faults=faults, seed=1
     )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trained, "training_cut", lambda *_: cut)
-        return trained.train(training)
+    return trained.train(training, cut)
 
 
 def test_a_training_keeps_what_the_diagnosis_and_the_truth_need(record, tmp_path):
@@ -123,10 +121,9 @@ def test_the_answers_that_are_kept_are_those_of_the_stored_figures(record, cut):
     assert (again[0].tolist(), again[1].tolist()) == ([0.5, 2.0], [True, False])
 
 
-def test_an_audit_again_finds_the_same_in_the_same_images(record, cut, monkeypatch):
-    monkeypatch.setattr(audited, "training_cut", lambda *_: cut)
+def test_an_audit_again_finds_the_same_in_the_same_images(record, cut):
     forgotten = replace(record, audit=[], gap=record.gap | {"validation_copies": None})
-    again = audited.audited(forgotten)
+    again = audited.audited(forgotten, cut)
     assert again.audit == record.audit
     assert again.gap["validation_copies"]["clean"] == pytest.approx(record.gap["validation_copies"]["clean"], rel=0.01)
     assert again.gap["test_copies"] == record.gap["test_copies"]
@@ -218,8 +215,7 @@ def test_what_is_kept_was_planned_and_is_judged_by_nothing_but_interventions():
 # --- the score ----------------------------------------------------------------------------------------
 
 
-def test_sealed_sets_are_not_scored_before_they_judge(monkeypatch):
-    monkeypatch.setattr(score, "read_set", lambda name: pytest.fail(f"{name} was read"))
+def test_sealed_sets_are_not_scored_before_they_judge():
     with pytest.raises(Sealed):
         list(score.tables(sealed=True))
     with pytest.raises(SystemExit, match="judge once"):

@@ -7,8 +7,7 @@ from contextlib import ExitStack
 import httpx2
 import pytest
 
-from api.live import hub as hubs
-from api.live import source, streams
+from api.live import source
 from api.live.recent_events import KEPT_BYTES, KEPT_EVENTS, Channel, ChannelKind, EncodedEvent, RecentEvents
 from api.live.streams import wants_stream
 from heldout.service.settings import Settings
@@ -142,8 +141,8 @@ def test_nobody_is_streamed_to_before_it_is_known_who_asks(service, database, sp
 
 
 @sqlite_only
-def test_a_quiet_stream_says_that_it_lives(service, spec, monkeypatch):
-    monkeypatch.setattr(streams, "PING_S", 0.3)
+def test_a_quiet_stream_says_that_it_lives(service, hub, spec):
+    hub.ping_s = 0.3
     job = submitted(service, spec)["id"]
     with following(service, job) as messages:
         assert next(messages).event == "job.queued"
@@ -161,8 +160,8 @@ def test_a_stream_of_a_job_that_is_deleted_ends(service, database, hub, spec):
     until(lambda: hub.streams == 0, "the stream is still counted")
 
 
-def test_a_revoked_key_ends_its_streams_and_no_others(service, database, spec, monkeypatch):
-    monkeypatch.setattr(hubs, "REVOKED_KEYS_EVERY_S", 0.1)
+def test_a_revoked_key_ends_its_streams_and_no_others(service, database, hub, spec):
+    hub.keys_every_s = 0.1
     job = submitted(service, spec)["id"]
     other = key_for(database, "ada")
     with httpx2.Client(base_url=service.base_url, headers=bearer(other)) as second, ExitStack() as stack:
@@ -201,8 +200,8 @@ def test_a_service_that_stops_ends_its_streams_and_says_so(app, key, spec):
 
 
 @sqlite_only
-def test_a_stream_outlives_an_outage_of_the_database(app, settings, key, database, worker, spec, monkeypatch):
-    monkeypatch.setattr(streams, "PING_S", 0.5)
+def test_a_stream_outlives_an_outage_of_the_database(app, settings, key, database, worker, hub, spec):
+    hub.ping_s = 0.5
     file = settings.home / "heldout.db"
     with serving(app) as (url, _), httpx2.Client(base_url=url, headers=bearer(key)) as service:
         job = submitted(service, spec)["id"]
