@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from heldout.service.settings import OF_THE_IMAGE, PREFIX, Settings
-from heldout.service.variables import COMPOSE_VARIABLES
+from heldout.service.settings import PREFIX, Settings
+from heldout.service.variables import COMPOSE_VARIABLES, OF_THE_IMAGE
 
 COMPOSE = Path(__file__).resolve().parents[1] / "docker-compose.yml"
 # What docker-compose.yml fills in itself: `${NAME}` with its default, or `:?` where there is none.
@@ -29,12 +29,8 @@ def list_settings() -> str:
 def _passed_on() -> dict[str, FieldInfo]:
     of_compose = {name for names in COMPOSE_VARIABLES.values() for name in names}
     fixed = set(re.findall(r"^ +(HELDOUT_\w+): \S", COMPOSE.read_text("utf-8"), re.MULTILINE))
-    found = {PREFIX + name.upper(): field for name, field in Settings.model_fields.items()}
-    return {
-        name: field
-        for name, field in found.items()
-        if field.json_schema_extra is not OF_THE_IMAGE and name not in fixed | of_compose
-    }
+    found = {PREFIX + name.upper(): field for name, field in Settings.model_fields.items() if name not in OF_THE_IMAGE}
+    return {name: field for name, field in found.items() if name not in fixed | of_compose}
 
 
 def write_env_example() -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
-from pydantic.config import JsonDict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from heldout.access.quotas import Bounds, Quota
@@ -23,8 +22,6 @@ _ONE_RATE = r"[1-9]\d{0,8}/(second|minute|hour|day)"
 RATE = re.compile(f"{_ONE_RATE}(;{_ONE_RATE})*")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-# In Docker Compose the image, the network and the volumes decide these; all others are passed on to the containers.
-OF_THE_IMAGE: JsonDict = {"compose": False}
 
 
 def _also(name: str) -> AliasChoices:
@@ -39,9 +36,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True
     )
 
-    home: Path = Field(
-        DEFAULT_HOME, description="Folder of the embedded service and of local caches.", json_schema_extra=OF_THE_IMAGE
-    )
+    home: Path = Field(DEFAULT_HOME, description="Folder of the embedded service and of local caches.")
     # Before the URLs, which take them up.
     database_password: SecretStr | None = Field(
         None, description="Password for a database URL that has none; any characters, nothing encoded."
@@ -59,15 +54,8 @@ class Settings(BaseSettings):
     secrets_key: SecretStr | None = Field(
         None, min_length=16, description="Seals webhooks' secrets in the database; default: `secrets-key` in home."
     )
-    host: str = Field("127.0.0.1", description="Address that the API listens on.", json_schema_extra=OF_THE_IMAGE)
-    port: int = Field(
-        8000,
-        ge=0,
-        le=65_535,
-        validation_alias=_also("PORT"),
-        description="0 picks a free one.",
-        json_schema_extra=OF_THE_IMAGE,
-    )
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8000, ge=0, le=65_535, validation_alias=_also("PORT"), description="0 picks a free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias=_also("LOG_LEVEL"), description="`DEBUG`, `INFO`, `WARNING` or `ERROR`."
     )
@@ -123,7 +111,6 @@ class Settings(BaseSettings):
         600,
         ge=1,
         description="After so long without a request `heldout up` ends its process for predictions.",
-        json_schema_extra=OF_THE_IMAGE,
     )
 
     lease_s: Seconds = Field(60, description="How long a worker holds a job without renewing it.")
@@ -165,15 +152,8 @@ class Settings(BaseSettings):
         "ends that, and it begins again later.",
     )
 
-    worker_name: str | None = Field(
-        None,
-        max_length=64,
-        description="What this worker is called; default: its host.",
-        json_schema_extra=OF_THE_IMAGE,
-    )
-    stop_with_stdin: bool = Field(
-        False, description="A worker stops when its standard input ends.", json_schema_extra=OF_THE_IMAGE
-    )
+    worker_name: str | None = Field(None, max_length=64, description="What this worker is called; default: its host.")
+    stop_with_stdin: bool = Field(False, description="A worker stops when its standard input ends.")
 
     metrics_port: int | None = Field(None, ge=1, le=65_535, description="Port of a worker's Prometheus metrics.")
 
@@ -199,7 +179,6 @@ class Settings(BaseSettings):
     datasets: Path = Field(
         Path("/usr/share/datasets"),
         description="Folder in which the operator puts files of bundled datasets.",
-        json_schema_extra=OF_THE_IMAGE,
     )
     fetch: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         (),

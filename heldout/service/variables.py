@@ -10,6 +10,8 @@ from heldout.service.settings import PREFIX, Settings
 
 # Read by clients: heldout/client/locate.py.
 CLIENT_VARIABLES = ("HELDOUT_URL", "HELDOUT_API_KEY")
+# In Docker Compose the image, the network and the volumes decide these; all other settings are passed on to containers.
+OF_THE_IMAGE = {"home", "host", "port", "datasets", "worker_name", "stop_with_stdin", "predict_idle_s"}
 # What docker-compose.yml fills in, by the headings of `.env.example`. An empty text stands for the setting's own.
 COMPOSE_VARIABLES: dict[str, dict[str, str]] = {
     "secrets: no defaults; any characters. `openssl rand -base64 24` makes a good one": {
