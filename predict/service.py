@@ -5,9 +5,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.departure import Departure
-from api.http.app_context import AppContext, AskedPrediction
+from api.http.app_context import AppContext, AskedPrediction, Remembered
 from api.http.context import current_context
-from api.remembered import Remembered
 from api.turns import Turns
 from heldout.errors import JobNotFound, NoTemperature, OwnerSuspended, PredictionsUnavailable
 from heldout.service.settings import Settings

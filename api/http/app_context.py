@@ -1,10 +1,11 @@
 """The objects that all routes of one app share."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
@@ -15,7 +16,6 @@ from api.http.places import LargeAnswers, LargeBodies
 from api.http.rates import Rates
 from api.http.upload_body import Uploads
 from api.live.hub import Hub
-from api.remembered import Remembered
 from api.shared_places import SharedPlaces
 from api.turns import Turns
 from heldout.errors import HeldoutError
@@ -25,6 +25,33 @@ from models.database import Database
 from models.key_uses import KeyUses
 from models.secret_box import SecretBox
 from models.store.keys import Caller
+
+# So long a key that was revoked may still be answered.
+REMEMBERED_S = 1.0
+MAX_REMEMBERED = 10_000
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Remembered(Generic[Key, Value]):
+    """Values by their keys, each for a second. For one thread."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, tuple[Value, float]] = {}
+
+    def get(self, key: Key) -> Value | None:
+        """None where it is not known, or not any more."""
+        known = self._known.get(key)
+        return None if known is None or known[1] < time.monotonic() else known[0]
+
+    def keep(self, key: Key, value: Value) -> Value:
+        """Give the value back."""
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        self._known[key] = value, time.monotonic() + REMEMBERED_S
+        return value
+
 
 # A look costs statements of the database, and a blob that is written, read and deleted.
 LASTS_S = 2.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Header, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, TypeAdapter
 
 from api.http.context import current_context
 from heldout.views.dataset import DatasetView
@@ -21,14 +21,11 @@ from models.database import Session
 from models.store import idempotency
 
 Made = TypeVar("Made", JobView, DatasetView, StudyView, ModelView, EvaluationView, WebhookWithSecret, NewKeyView)
-StoredView = JobView | DatasetView | StudyView | ModelView | EvaluationView
-_VIEWS: Mapping[str, type[StoredView]] = {
-    "job": JobView,
-    "dataset": DatasetView,
-    "study": StudyView,
-    "model": ModelView,
-    "evaluation": EvaluationView,
-}
+# What is stored as it was answered.
+_STORED: TypeAdapter[Any] = TypeAdapter(
+    Annotated[JobView | DatasetView | StudyView | ModelView | EvaluationView, Field(discriminator="object")]
+)
+# A key cannot be read alone.
 _ROUTES: Mapping[str, str] = {
     "job": "/v1/jobs",
     "dataset": "/v1/datasets",
@@ -84,10 +81,10 @@ def once(
     kept = idempotency.replay(session, owner, key, request)
     if kept is not None:
         current_context().change = None
-        made = _view_of(kept.body) if memory is None else memory.recall(kept.body)
+        made: Made = _STORED.validate_python(kept.body) if memory is None else memory.recall(kept.body)
         response.status_code = kept.status
         response.headers.update({**kept.headers, REPLAYED: "true"})
-        return made  # type: ignore[return-value]  # as `act` gave it
+        return made
     made = _made(response, act)
     body = made.model_dump(mode="json") if memory is None else memory.remember(made)
     headers = {name: response.headers[name] for name in ("Location",) if name in response.headers}
@@ -95,13 +92,9 @@ def once(
     return made
 
 
-def _view_of(body: Mapping[str, Any]) -> StoredView:
-    return _VIEWS[body["object"]].model_validate(body)
-
-
 def _made(response: Response, act: Callable[[], Made]) -> Made:
     made = act()
-    if made.object in _ROUTES:  # a key cannot be read alone
+    if made.object in _ROUTES:
         response.headers["Location"] = f"{_ROUTES[made.object]}/{made.id}"
     return made
 

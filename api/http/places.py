@@ -1,9 +1,10 @@
-"""Places for what takes memory: large bodies, large answers and uploads, for each owner in turn."""
+"""Places for what takes memory: large bodies, large answers and uploads; and how fast and until when uploads come."""
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from time import monotonic
 
 from anyio import CapacityLimiter
 from starlette.requests import Request
@@ -13,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from analysis.scheduling.places import has_room
 from api.http.body import LARGE_BODY_BYTES, discard_body, receive_json
 from api.turns import Turns
-from heldout.errors import HeldoutError, TooManyDownloads, TooManyUploads
+from heldout.errors import HeldoutError, TooManyDownloads, TooManyUploads, UploadTooSlow
 
 LARGE_ANSWER_BYTES = 64 * 1024
 EVENTS = "text/event-stream"
@@ -146,3 +147,51 @@ class Placed(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._held:
             await self._response(scope, receive, send)
+
+
+# Over so many seconds of waiting for the client the least rate is measured; a client may be silent no longer.
+WINDOW_S = 20.0
+
+
+class PacedStream:
+    """The chunks of a body. Raises UploadTooSlow where they come too slowly, or until the deadline not all have.
+
+    Only the time counts that is spent waiting for the client, except towards the deadline.
+    """
+
+    def __init__(self, stream: AsyncIterator[bytes], min_bytes_per_s: int, max_s: float) -> None:
+        self._stream = stream
+        self._min_bytes_per_s = min_bytes_per_s
+        self._max_s = max_s
+        self._ends = monotonic() + max_s
+        self._waited_s = 0.0
+        self._received = 0
+
+    def __aiter__(self) -> "PacedStream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        began = monotonic()
+        left_s = self._ends - began
+        if left_s <= 0:
+            raise self._too_late()
+        try:
+            async with asyncio.timeout(min(WINDOW_S, left_s)):
+                chunk = await anext(self._stream)
+        except TimeoutError:
+            if left_s <= WINDOW_S:
+                raise self._too_late() from None
+            raise UploadTooSlow(f"Nothing came for {WINDOW_S:g} seconds.") from None
+        self._waited_s += monotonic() - began
+        self._received += len(chunk)
+        if self._waited_s >= WINDOW_S:
+            if self._received < self._min_bytes_per_s * self._waited_s:
+                rate = self._received / self._waited_s
+                raise UploadTooSlow(
+                    f"{rate:,.0f} bytes came a second; this service expects {self._min_bytes_per_s:,} at least."
+                )
+            self._waited_s, self._received = 0.0, 0
+        return chunk
+
+    def _too_late(self) -> UploadTooSlow:
+        return UploadTooSlow(f"The content was not whole after {self._max_s:,.0f} seconds.")

@@ -22,8 +22,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, parse_json, refused_values, require_length
-from api.http.places import Places
-from api.http.upload_pace import PacedStream
+from api.http.places import PacedStream, Places
 from api.shared_places import SharedPlaces
 from heldout.access.quotas import Quota
 from heldout.errors import (

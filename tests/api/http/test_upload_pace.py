@@ -7,9 +7,8 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from api.http import upload_pace
-from api.http.places import Places
-from api.http.upload_pace import PacedStream
+from api.http import places
+from api.http.places import PacedStream, Places
 from heldout.errors import TooManyUploads, UploadTooSlow
 from heldout.service.settings import Settings
 from tests.api.support import assert_problem, bearer, key_for, sqlite_only, stalled, wait_until
@@ -41,13 +40,13 @@ async def taken(stream: PacedStream) -> int:
     ids=["drips", "stalls", "takes too long", "stalls to the end"],
 )
 def test_content_that_comes_too_slowly_is_broken_off(monkeypatch, stream, min_bytes_per_s, max_s, why):
-    monkeypatch.setattr(upload_pace, "WINDOW_S", 0.2)
+    monkeypatch.setattr(places, "WINDOW_S", 0.2)
     with pytest.raises(UploadTooSlow, match=why):
         asyncio.run(taken(PacedStream(stream, min_bytes_per_s, max_s)))
 
 
 def test_content_that_comes_fast_enough_is_taken_whole_however_slowly_it_is_stored(monkeypatch):
-    monkeypatch.setattr(upload_pace, "WINDOW_S", 0.05)
+    monkeypatch.setattr(places, "WINDOW_S", 0.05)
 
     async def stored_slowly() -> int:
         size = 0
@@ -137,7 +136,7 @@ def unnamed_files() -> dict[str, int]:
 
 @sqlite_only
 def test_a_stalled_upload_is_broken_off_and_nothing_of_it_kept(service, key, settings, monkeypatch):
-    monkeypatch.setattr(upload_pace, "WINDOW_S", 0.3)
+    monkeypatch.setattr(places, "WINDOW_S", 0.3)
     path = f"/v1/datasets/{service.post('/v1/datasets', json={'name': 'pets'}).json()['id']}/content"
     with stalled(service, key, "PUT", path, b"start", "application/octet-stream", 10_000) as connection:
         connection.settimeout(10)
