@@ -5,7 +5,7 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import get_args
 
-from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode, accuracy_of
+from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode
 from heldout.statistics.intervals import wilson_interval
 from heldout.statistics.student_t import t_quantile
 from heldout.stored.final import SplitResult
@@ -80,7 +80,7 @@ def _level(tallies: Sequence[Tally]) -> SplitResult:
     bounds = [wilson_interval(tally.correct, tally.count) for tally in tallies]
     return SplitResult(
         loss=fmean(tally.loss for tally in tallies),
-        accuracy=fmean(accuracy_of(tally) for tally in tallies),
+        accuracy=fmean(tally.accuracy for tally in tallies),
         count=round(fmean(tally.count for tally in tallies)),
         interval=(fmean(low for low, _ in bounds), fmean(high for _, high in bounds)),
     )

@@ -14,9 +14,7 @@ from heldout.diagnosis.confidence import confidences_of
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.facts import facts_of
 from heldout.diagnosis.findings import CANNOT_TELL, Cause, Diagnosis, Finding, Remedy
-from heldout.diagnosis.gap.lead import lead_of, training_comes_first
-from heldout.diagnosis.gap.words import explained
-from heldout.diagnosis.headlines import describe
+from heldout.diagnosis.gap.budget import levels_of
 from heldout.diagnosis.history import History, measures_training_at_end
 from heldout.diagnosis.precedence import GRAVITY, findings_of
 from heldout.diagnosis.restrict import (
@@ -31,6 +29,8 @@ from heldout.diagnosis.unexplained import verdict_without_findings
 from heldout.diagnosis.verdict_confidence import verdict_confidence
 from heldout.stored.audit import AuditFinding
 from heldout.stored.suspects import SplitLabels
+from heldout.words.terms import explain_terms, lead_of, training_comes_first
+from heldout.words.verdicts import describe
 
 __all__ = ["ALL_SPLITS", "WITHOUT_TEST", "Cause", "Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
 
@@ -88,11 +88,12 @@ def diagnose(
     else:
         found = verdict_without_findings(facts)
         verdict, explanation, headline, summary = found.verdict, found.explanation, found.headline, found.summary
-    if gap is not None and facts.gap is not None:
-        gap = explained(gap, facts.gap)
+    levels = None if facts.gap is None else levels_of(facts.gap)
+    if gap is not None and facts.gap is not None and levels is not None:
+        gap = explain_terms(gap, levels, facts.gap)
         explains = None if chosen is None else chosen.explains
         is_of_loss = explains is not None and explains.matters_by_loss and causes[0].tier == "loss_only"
-        lead = lead_of(gap, facts.gap, by_loss=is_of_loss)
+        lead = lead_of(gap, levels, facts.gap, by_loss=is_of_loss)
         # A fault of training that does not say itself how little is known, beside larger parts of the gap.
         is_bare = (
             chosen is not None

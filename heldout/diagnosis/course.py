@@ -34,6 +34,11 @@ class Course:
     fall: float
     still_falls: bool
 
+    @property
+    def late(self) -> list[float]:
+        """The values that its end is judged by."""
+        return last_values(self.values)
+
 
 def course_of(values: list[float], *, has_zero: bool = False) -> Course:
     """The course of a loss; at least one value.

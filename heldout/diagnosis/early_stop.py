@@ -2,9 +2,9 @@
 
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.rules import overconfidence, overfitting
-from heldout.diagnosis.sentences import best_and_end, stopping_at_best, training_went
 from heldout.diagnosis.thresholds import GUARD_MIN_RISE, GUARD_PATIENCE_EPOCHS, MIN_EPOCHS, MIN_TRAINING_FALL
 from heldout.words import counted
+from heldout.words.courses import best_and_end, stopping_at_best, training_went
 
 
 def reason_to_warn(curves: Curves) -> str | None:

@@ -6,17 +6,18 @@ from typing import Any
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.curves import Curves, curves_of
+from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.evaluation import Evaluation, LastEpoch, SplitFigures, skill_of
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.gap.budget import Gap, gap_of
+from heldout.diagnosis.gap.budget import Gap, gap_of, levels_of
 from heldout.diagnosis.history import History
 from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_CLASS_BALANCE, MIN_KNOWN_SKILL
 from heldout.mending.bodies import Body
 from heldout.mending.offers import offers_of
 from heldout.remedies.change import Spec
-from heldout.statistics.intervals import newcombe_interval
+from heldout.statistics.intervals import newcombe_interval, paired_interval
 from heldout.stored.audit import AuditFinding
-from heldout.stored.gap import Calibration, StoredGap
+from heldout.stored.gap import Calibration, HeldOutCopies, StoredGap, Tally
 from heldout.stored.measurement import Preprocessing
 from heldout.stored.suspects import SplitLabels
 from heldout.words import percent
@@ -125,6 +126,44 @@ class Facts:
     def has_answers_alone(self) -> bool:
         """Whether that is known, and no course of a training."""
         return self.has_answers and not self.curves.history.epoch_numbers
+
+    @property
+    def most_copied(self) -> tuple[str, HeldOutCopies, Tally] | None:
+        """The held-out split that copies change most: its name, its parts and all of it."""
+        gap = self.gap
+        if gap is None:
+            return None
+        splits = (("test", gap.test_copies, gap.test), ("validation", gap.validation_copies, gap.validation))
+        found = [
+            (name, copies, whole)
+            for name, copies, whole in splits
+            if copies is not None and copies.copied is not None and whole is not None
+        ]
+        return max(found, key=_flattery, default=None)
+
+    def get_renamed(self, finding: Finding, split: str) -> tuple[float, float | None]:
+        """Accuracy with the labels as they are and with the classes renamed, by the finding or by the measured gap."""
+        evidence, gap = finding.evidence, self.gap
+        if f"{split}_accuracy_renamed" in evidence:
+            return float(evidence[f"{split}_accuracy"]), float(evidence[f"{split}_accuracy_renamed"])
+        levels = None if gap is None or gap.labels is None or split != "test" else levels_of(gap)
+        if levels is None:
+            return float(evidence.get(f"{split}_accuracy", 0.0)), None
+        return levels.pixels_undone.accuracy, levels.labels_renamed.accuracy
+
+    def is_undone(self, split: str) -> bool:
+        """Whether the split is answered better with its pixels undone, beyond chance."""
+        pixels = None if self.gap is None else self.gap.pixels_of(split)
+        if pixels is None:
+            return False
+        change = pixels.change
+        interval = paired_interval(change.gained, change.lost, change.count)
+        return Effect((change.gained - change.lost) / change.count, interval).matters
+
+
+def _flattery(split: tuple[str, HeldOutCopies, Tally]) -> float:
+    _, copies, whole = split
+    return 1.0 if copies.clean is None else abs(whole.accuracy - copies.clean.accuracy)
 
 
 def facts_of(

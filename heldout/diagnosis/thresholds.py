@@ -66,11 +66,6 @@ MIN_ACCURACY_COST = 0.005
 
 # --- curves: what is said of their end ---------------------------------------------------------------
 
-# Share of how far a curve rose or fell. A last epoch that lies beside its neighbours by more does not stand for them.
-MAX_SPREAD_OF_ONE_LEVEL = 0.25
-# Share of the scale of a loss. If the noise of single epochs is larger, the loss is said to go up and down.
-# (draws 1-7)
-MIN_BOUNCE = 0.05
 
 # --- diverged ----------------------------------------------------------------------------------------
 
@@ -211,8 +206,6 @@ MIN_LEFT_TO_LEARN = 0.03
 MIN_PART_OF_CLASSES = 0.4
 # Share of the same that wrong training labels must make up, before they explain it. (zoo, open sets)
 MIN_PART_OF_NOISE = 0.25
-# Points. A smaller gap is told with one decimal.
-MIN_WHOLE_POINTS = 10
 
 # --- figures that contradict each other --------------------------------------------------------------
 
@@ -232,10 +225,6 @@ GUARD_MIN_RISE = 0.05
 
 # --- words ---------------------------------------------------------------------------------------------
 
-# Words. A longer summary leaves out what to fix second. (the contract)
-MAX_SUMMARY_WORDS = 40
-# Accuracy on training images from which they are said to be memorized. (first)
-MIN_MEMORIZED = 0.98
 # Probability that a verdict is right, from which it is sure, and likely. (the contract; first)
 MIN_SURE = 0.9
 MIN_LIKELY = 0.7

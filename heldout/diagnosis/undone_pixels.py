@@ -6,10 +6,9 @@ from typing import Any
 
 from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.gap.budget import chosen_pixels
 from heldout.mending.offers import undone_pixels as undone_in_version
 from heldout.statistics.intervals import paired_interval
-from heldout.stored.gap import HeldOutCopies, PixelsUndone, StoredGap
+from heldout.stored.gap import HeldOutCopies, StoredGap
 from heldout.words import part_of, percent
 
 # What was changed in the images, in words.
@@ -49,13 +48,13 @@ def undone_pixels(facts: Facts, choices: Collection[str], split: str = "test") -
     pixels = None if facts.gap is None else facts.gap.pixels_of(split)
     if facts.gap is None or pixels is None:
         return None
-    chosen, change = chosen_pixels(pixels), pixels.change
+    chosen, change = pixels.chosen, pixels.change
     if chosen not in choices:
         return None
     low, high = paired_interval(change.gained, change.lost, change.count)
     if not Effect((change.gained - change.lost) / change.count, (low, high)).matters:
         return None
-    before, after = accuracies_of(pixels)
+    before, after = pixels.accuracies
     aside = without_copies(facts.gap, split)
     advice = "Store the pixel values of all splits in the same way."
     about, then = f"The pixel values of {split} mean something else than those of training", _CHANGES[chosen]
@@ -81,9 +80,3 @@ def undone_pixels(facts: Facts, choices: Collection[str], split: str = "test") -
         advice,
         undone_in_version(split, pixels),
     )
-
-
-def accuracies_of(pixels: PixelsUndone) -> tuple[float, float]:
-    """With the pixels as they are, and undone."""
-    after, change = pixels.tally.correct, pixels.change
-    return (after - change.gained + change.lost) / change.count, after / change.count

@@ -9,7 +9,6 @@ from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.evaluation import SplitFigures, skill_of
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
-from heldout.diagnosis.headlines import describe_healthy
 from heldout.diagnosis.knowledge import (
     accuracies_of,
     chance_at_most,
@@ -18,7 +17,6 @@ from heldout.diagnosis.knowledge import (
     probability_of_label,
 )
 from heldout.diagnosis.rules import kept_weights
-from heldout.diagnosis.sentences import best_and_end, bouncing, end_of, too_little_to_matter
 from heldout.diagnosis.thresholds import (
     MIN_BETTER_ON_TRAINING,
     MIN_CONTRADICTION,
@@ -30,6 +28,8 @@ from heldout.diagnosis.thresholds import (
 from heldout.spec.validation import trains_on_all
 from heldout.statistics.intervals import newcombe_interval
 from heldout.words import counted, figure_of, percent
+from heldout.words.courses import best_and_end, bouncing, end_of, too_little_to_matter
+from heldout.words.verdicts import describe_healthy
 
 _NOTHING_VALIDATES = (
     "The job trained on its validation images too (`validation.use: train`), so no images were left that tell whether "

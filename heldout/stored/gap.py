@@ -22,6 +22,15 @@ class Tally(StoredPart):
     loss: float
     loss_variance: float
 
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.count
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Right answers, and all."""
+        return self.correct, self.count
+
 
 class PairedTally(StoredPart):
     """The same images, answered twice: before and after something was changed.
@@ -83,6 +92,17 @@ class PixelsUndone(StoredPart):
     change: PairedTally
     halves: tuple[UndoneHalf, UndoneHalf] | None = None
     share: float | None = None
+
+    @property
+    def chosen(self) -> str:
+        """What was undone: the first half's choice, or the other's if that is nothing."""
+        return next((choice for choice in self.choices if choice != "none"), "none")
+
+    @property
+    def accuracies(self) -> tuple[float, float]:
+        """With the pixels as they are, and undone."""
+        after, change = self.tally.correct, self.change
+        return (after - change.gained + change.lost) / change.count, after / change.count
 
 
 class LabelsRenamed(StoredPart):

@@ -7,7 +7,7 @@ from pydantic import Field
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.confidence import Certainty, certainty_of
 from heldout.diagnosis.findings import Cause, Effort, FigureAfter, Remedy, Tier
-from heldout.diagnosis.gap.budget import Gap, How, TermCode, accuracy_of
+from heldout.diagnosis.gap.budget import Gap, How, TermCode
 from heldout.markup import table
 from heldout.statistics.intervals import wilson_interval
 from heldout.stored.final import Figure, SplitResult
@@ -84,7 +84,7 @@ class GapBudgetView(View):
 def _split_of(tally: Tally) -> SplitResult:
     return SplitResult(
         loss=tally.loss,
-        accuracy=accuracy_of(tally),
+        accuracy=tally.accuracy,
         count=tally.count,
         interval=wilson_interval(tally.correct, tally.count),
     )

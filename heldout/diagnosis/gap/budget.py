@@ -64,6 +64,7 @@ class Levels:
         copies are not known, or nothing else is left.
     pixels_undone: the clean test after its pixel values were brought back to training's.
     labels_renamed: the same, with its classes renamed.
+    late_by_accuracy, late_by_loss: the best epochs, where later ones surely cost something.
     """
 
     train: Tally
@@ -75,6 +76,8 @@ class Levels:
     pixels_undone: Tally
     clean_test: Tally
     test: Tally
+    late_by_accuracy: BestEpoch | None
+    late_by_loss: BestEpoch | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Gap:
 
     @property
     def accuracy(self) -> float:
-        return accuracy_of(self.train) - accuracy_of(self.test)
+        return self.train.accuracy - self.test.accuracy
 
     @property
     def loss(self) -> float:
@@ -135,26 +138,14 @@ def levels_of(stored: StoredGap) -> Levels | None:
         pixels_undone=pixels_undone,
         clean_test=clean_test,
         test=stored.test,
+        late_by_accuracy=late_by_accuracy,
+        late_by_loss=late_by_loss,
     )
-
-
-def accuracy_of(tally: Tally) -> float:
-    return tally.correct / tally.count
-
-
-def counts_of(tally: Tally) -> tuple[int, int]:
-    """Right answers, and all."""
-    return tally.correct, tally.count
 
 
 def includes_0(bounds: Bounds | None) -> bool:
     """Whether a figure may be 0: where it has no interval, too."""
     return bounds is None or bounds[0] <= 0 <= bounds[1]
-
-
-def chosen_pixels(pixels: PixelsUndone) -> str:
-    """What was undone: the first half's choice, or the other's if that is nothing."""
-    return next((one for one in pixels.choices if one != "none"), "none")
 
 
 def late_epoch_by_accuracy(stored: StoredGap) -> BestEpoch | None:
@@ -197,7 +188,7 @@ def _late_epochs(stored: StoredGap, levels: Levels) -> Term | None:
         return None
     return Term(
         "late_epochs",
-        accuracy_of(levels.best_by_accuracy) - accuracy_of(levels.validation),
+        levels.best_by_accuracy.accuracy - levels.validation.accuracy,
         (0.0, 0.0) if by_accuracy is None else _paired(by_accuracy.change, _confidence_of_epochs(stored)),
         levels.validation.loss - levels.best_by_loss.loss,
         (0.0, 0.0) if by_loss is None else _paired_loss(by_loss.change, _confidence_of_epochs(stored)),
@@ -209,7 +200,7 @@ def _generalisation(levels: Levels) -> Term:
     best, best_loss = levels.best_by_accuracy, levels.best_by_loss
     return Term(
         "generalisation",
-        accuracy_of(levels.train) - accuracy_of(best),
+        levels.train.accuracy - best.accuracy,
         _between_images(levels.train, best),
         best_loss.loss - levels.train.loss,
         _welch(best_loss, levels.train),
@@ -236,7 +227,7 @@ def _copies(code: TermCode, before: Tally, after: Tally, copies: HeldOutCopies |
         lift, loss = _mirrored(lift), None if loss is None else _mirrored(loss)
     return Term(
         code,
-        accuracy_of(before) - accuracy_of(after),
+        before.accuracy - after.accuracy,
         _scaled(lift, share),
         after.loss - before.loss,
         None if loss is None else _scaled(loss, share),
@@ -256,7 +247,7 @@ def _split_difference(stored: StoredGap, levels: Levels) -> Term | None:
     tests = [test, *(half.tally for half in halves)]
     return Term(
         "split_difference",
-        accuracy_of(validation) - accuracy_of(test),
+        validation.accuracy - test.accuracy,
         _hull([_between_images(validation, one) for one in tests]),
         test.loss - validation.loss,
         _hull_if_all([_welch(one, validation) for one in tests]),
@@ -274,7 +265,7 @@ def _undone(code: TermCode, undone: Tally, as_is: Tally, what: LabelsRenamed | P
     changes = [what.change, *(half.change for half in halves)]
     return Term(
         code,
-        accuracy_of(undone) - accuracy_of(as_is),
+        undone.accuracy - as_is.accuracy,
         _hull([_paired(change) for change in changes]),
         as_is.loss - undone.loss,
         _hull_if_all([_paired_loss(change) for change in changes]),
@@ -304,7 +295,7 @@ def _paired_loss(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bo
 
 def _between_images(first: Tally, second: Tally) -> Bounds:
     """Bounds of the difference of two accuracies on different images."""
-    one, other = ((accuracy_of(tally) * _independent(tally), _independent(tally)) for tally in (first, second))
+    one, other = ((tally.accuracy * _independent(tally), _independent(tally)) for tally in (first, second))
     return newcombe_interval(one, other)
 
 

@@ -5,7 +5,6 @@ from math import log
 from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.sentences import end_of
 from heldout.diagnosis.thresholds import (
     MAX_LOSS_OVER_GUESSING,
     MIN_DESCENT_TO_LOSE,
@@ -14,6 +13,7 @@ from heldout.diagnosis.thresholds import (
     MIN_RISE,
     MIN_RISE_SIGMAS,
 )
+from heldout.words.courses import end_of
 
 # In the order in which they are looked at.
 _NAMES = {"fit_loss": "training loss", "train_loss": "training loss", "validation_loss": "validation loss"}

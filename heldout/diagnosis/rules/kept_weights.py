@@ -7,9 +7,9 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.evaluation import LastEpoch
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.sentences import best_and_end
 from heldout.diagnosis.thresholds import MIN_ACCURACY_COST
 from heldout.words import counted
+from heldout.words.courses import best_and_end
 
 
 def stopped_in_time(facts: Facts) -> list[Finding]:

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from heldout.diagnosis import remedies, usual_renamings
-from heldout.diagnosis.compared_splits import are_undone, has_other_pixels, is_known, list_pairs
+from heldout.diagnosis.compared_splits import has_other_pixels, is_known, list_pairs
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.gap.budget import accuracy_of, counts_of, levels_of
+from heldout.diagnosis.gap.budget import levels_of
 from heldout.diagnosis.renaming import best_renaming
 from heldout.diagnosis.thresholds import (
     COMPARISON_CONFIDENCE,
@@ -60,8 +60,8 @@ def worse_than_guessing(facts: Facts) -> str | None:
 def _right_in(facts: Facts, split: str, figures: SplitFigures) -> tuple[int, int]:
     """Correct answers and images, with pixel values undone, because wrong pixels also cause bad answers."""
     pixels = None if facts.gap is None else facts.gap.pixels_of(split)
-    if pixels is not None and are_undone(pixels):
-        return counts_of(pixels.tally)
+    if pixels is not None and facts.is_undone(split):
+        return pixels.tally.counts
     return figures.counts
 
 
@@ -108,7 +108,7 @@ def _measured(facts: Facts) -> list[Finding]:
     low, high = paired_interval(change.gained, change.lost, change.count, COMPARISON_CONFIDENCE)
     if renaming is None or low <= MAX_SELECTION_EFFECT or not is_known(facts, facts.validation):
         return []
-    before, after = accuracy_of(levels.pixels_undone), accuracy_of(levels.labels_renamed)
+    before, after = levels.pixels_undone.accuracy, levels.labels_renamed.accuracy
     evidence = {"difference_interval": [low, high]}
     severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
     mend = offers.renamed_test(labels, tuple(facts.classes))

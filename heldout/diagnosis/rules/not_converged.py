@@ -10,7 +10,6 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.knowledge import has_nothing_left_to_learn
 from heldout.diagnosis.rules import diverged, label_noise
-from heldout.diagnosis.sentences import bouncing
 from heldout.diagnosis.thresholds import (
     MIN_EPOCHS_TO_LEARN,
     MIN_EPOCHS_TO_SETTLE,
@@ -18,6 +17,7 @@ from heldout.diagnosis.thresholds import (
     MIN_MUCH_TO_LEARN,
 )
 from heldout.words import counted, figure_of, percent
+from heldout.words.courses import bouncing
 
 
 def both_losses_fall(facts: Facts) -> list[Finding]:

@@ -9,9 +9,9 @@ from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Remedy, Severity
 from heldout.diagnosis.rules import kept_weights
-from heldout.diagnosis.sentences import accuracy_went, best_and_end, stopping_at_best, too_little_to_matter
 from heldout.stored.gap import Calibration
 from heldout.words import percent
+from heldout.words.courses import accuracy_went, best_and_end, stopping_at_best, too_little_to_matter
 from heldout.words.evaluations import describe_calibration
 
 

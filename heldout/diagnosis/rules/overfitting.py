@@ -9,14 +9,14 @@ from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Remedy, Severity
 from heldout.diagnosis.rules.kept_weights import are_from_before_the_rise, cost_of, only_loss_is_better
-from heldout.diagnosis.sentences import (
+from heldout.diagnosis.thresholds import MAX_LOST_DESCENT_OF_WARNING, MAX_RISE_OF_WARNING
+from heldout.words.courses import (
     accuracy_went,
     best_and_end,
     stopping_at_best,
     too_little_to_matter,
     training_went,
 )
-from heldout.diagnosis.thresholds import MAX_LOST_DESCENT_OF_WARNING, MAX_RISE_OF_WARNING
 
 
 def find(facts: Facts) -> list[Finding]:

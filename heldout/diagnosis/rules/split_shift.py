@@ -6,7 +6,7 @@ from heldout.diagnosis import remedies, usual_renamings
 from heldout.diagnosis.attribution import SHIFTS_OF_PIXELS
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Remedy, Severity
-from heldout.diagnosis.gap.budget import accuracy_of, counts_of, levels_of
+from heldout.diagnosis.gap.budget import levels_of
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_SHIFT, MIN_SURE_GAP
 from heldout.diagnosis.undone_pixels import undone_pixels
 from heldout.mending.offers import RESPLIT
@@ -66,8 +66,8 @@ def in_measured_gap(facts: Facts) -> list[Finding]:
     if levels is None or levels.clean_validation is None:
         return []
     validation, test = levels.clean_validation, levels.labels_renamed
-    low, high = newcombe_interval(counts_of(validation), counts_of(test), COMPARISON_CONFIDENCE)
-    if low <= MAX_SELECTION_EFFECT and newcombe_interval(counts_of(validation), counts_of(test))[0] < MIN_SURE_GAP:
+    low, high = newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
+    if low <= MAX_SELECTION_EFFECT and newcombe_interval(validation.counts, test.counts)[0] < MIN_SURE_GAP:
         return []
     renamed = None if facts.gap.labels is not None else usual_renamings.find_in_test(facts)
     if renamed is not None and low - renamed.gain < MIN_SURE_GAP:
@@ -76,12 +76,12 @@ def in_measured_gap(facts: Facts) -> list[Finding]:
         facts,
         low,
         "The test images are of another kind. Apart from copies, pixel values and the order of labels, the network "
-        f"answers {percent(accuracy_of(test))} of them correctly, and {percent(accuracy_of(validation))} of the "
+        f"answers {percent(test.accuracy)} of them correctly, and {percent(validation.accuracy)} of the "
         "validation images. It was trained on neither, so this is not overfitting.",
         {
-            "validation_accuracy": accuracy_of(validation),
-            "test_accuracy": accuracy_of(test),
-            "difference": accuracy_of(validation) - accuracy_of(test),
+            "validation_accuracy": validation.accuracy,
+            "test_accuracy": test.accuracy,
+            "difference": validation.accuracy - test.accuracy,
             "difference_interval": [low, high],
         },
     )

@@ -11,11 +11,11 @@ from heldout.diagnosis import Diagnosis, History, diagnose
 from heldout.diagnosis.causes import EFFORTS
 from heldout.diagnosis.confidence import certainty_of
 from heldout.diagnosis.effect import Effect
-from heldout.diagnosis.headlines import WORDS
 from heldout.diagnosis.precedence import RULES
 from heldout.stored.audit import AuditFinding
 from heldout.stored.suspects import SplitLabels
 from heldout.views.diagnosis import DiagnosisView
+from heldout.words.verdicts import WORDS
 from tests.heldout.diagnosis.made import FINE, OVERFIT, history, spec
 from tests.heldout.diagnosis.made_gap import Made, answers
 

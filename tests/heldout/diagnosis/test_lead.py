@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heldout.diagnosis import Diagnosis, diagnose
-from heldout.diagnosis.gap.lead import apportioned
 from heldout.stored.gap import PixelsUndone, StoredGap
+from heldout.words.terms import apportioned
 from tests.heldout.diagnosis.made import FINE, OVERFIT, spec
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers
 

@@ -4,9 +4,9 @@ from typing import get_args
 
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
 from heldout.diagnosis.gap.budget import TermCode
-from heldout.diagnosis.headlines import WORDS
 from heldout.diagnosis.precedence import RULES
 from heldout.words.labels import TERMS, VERDICT_NAMES, name_of
+from heldout.words.verdicts import WORDS
 
 
 def test_every_verdict_has_a_name_and_a_headline():

@@ -4,14 +4,22 @@ Each verdict is one entry of `WORDS`. Headlines have at most 12 words, summaries
 are in the diagnosis' explanation.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from __future__ import annotations
 
-from heldout.diagnosis import headlines_of_data
-from heldout.diagnosis.evaluation import SplitFigures
-from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Cause, Finding
-from heldout.diagnosis.thresholds import MAX_SUMMARY_WORDS, MIN_MEMORIZED
-from heldout.words import Words, counted, of_100, quote_name
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from heldout.words import Words, counted, of_100, quote_name, verdicts_of_data
+
+if TYPE_CHECKING:
+    from heldout.diagnosis.evaluation import SplitFigures
+    from heldout.diagnosis.facts import Facts
+    from heldout.diagnosis.findings import Cause, Finding
+
+# A longer summary leaves out what to fix second. (the contract)
+MAX_SUMMARY_WORDS = 40
+# Accuracy on training images from which they are said to be memorized.
+MIN_MEMORIZED = 0.98
 
 
 def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause]) -> tuple[str, str]:
@@ -159,14 +167,14 @@ def describe_overconfidence(facts: Facts, finding: Finding) -> Words:
 
 
 WORDS: Mapping[str, Callable[[Facts, Finding], Words]] = {
-    "preprocessing_mismatch": headlines_of_data.describe_other_pixels,
-    "leakage": headlines_of_data.describe_leakage,
-    "label_order_mismatch": headlines_of_data.describe_label_order,
-    "scale_mismatch": headlines_of_data.describe_scale,
-    "split_shift": headlines_of_data.describe_split_shift,
-    "label_conflicts": headlines_of_data.describe_conflicts,
-    "label_noise": headlines_of_data.describe_noise,
-    "memorised_noise": headlines_of_data.describe_memorized_noise,
+    "preprocessing_mismatch": verdicts_of_data.describe_other_pixels,
+    "leakage": verdicts_of_data.describe_leakage,
+    "label_order_mismatch": verdicts_of_data.describe_label_order,
+    "scale_mismatch": verdicts_of_data.describe_scale,
+    "split_shift": verdicts_of_data.describe_split_shift,
+    "label_conflicts": verdicts_of_data.describe_conflicts,
+    "label_noise": verdicts_of_data.describe_noise,
+    "memorised_noise": verdicts_of_data.describe_memorized_noise,
     "class_imbalance": describe_imbalance,
     "collapsed_class": describe_collapsed,
     "diverged": describe_diverged,
@@ -175,6 +183,6 @@ WORDS: Mapping[str, Callable[[Facts, Finding], Words]] = {
     "overfitting": describe_memorized,
     "too_little_data": describe_memorized,
     "overconfidence": describe_overconfidence,
-    "test_too_small": headlines_of_data.describe_few_test_images,
-    "metric_artefact": headlines_of_data.describe_artefact,
+    "test_too_small": verdicts_of_data.describe_few_test_images,
+    "metric_artefact": verdicts_of_data.describe_artefact,
 }

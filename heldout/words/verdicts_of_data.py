@@ -1,13 +1,15 @@
 """Headlines and summaries for faults in the data and in the figures."""
 
-from heldout.diagnosis.after_fixing import before_and_renamed, most_copied
-from heldout.diagnosis.compared_splits import are_undone
-from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.gap.budget import accuracy_of, chosen_pixels
-from heldout.diagnosis.undone_pixels import accuracies_of
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from heldout.words import Words, counted, of_100, part_of, percent, share_of, whole_percents
 from heldout.words.labels import PIXELS
+
+if TYPE_CHECKING:
+    from heldout.diagnosis.facts import Facts
+    from heldout.diagnosis.findings import Finding
 
 
 def describe_other_pixels(facts: Facts, finding: Finding) -> Words:
@@ -25,7 +27,7 @@ def describe_other_pixels(facts: Facts, finding: Finding) -> Words:
 
 def describe_leakage(facts: Facts, finding: Finding) -> Words:
     action, then = "Remove the copies and measure again", "remove the copies"
-    found = most_copied(facts)
+    found = facts.most_copied
     if found is None:
         figures = {name: finding.evidence.get(f"{name}_accuracy") for name in ("validation", "test")}
         if None in figures.values():
@@ -44,7 +46,7 @@ def describe_leakage(facts: Facts, finding: Finding) -> Words:
         headline = f"One {name} image was copied from training."
     if copies.clean is None:
         return Words(headline, f"So {name} accuracy says nothing about new images.", action, then)
-    clean, served = accuracy_of(copies.clean), accuracy_of(whole)
+    clean, served = copies.clean.accuracy, whole.accuracy
     shown, instead = whole_percents(clean, served)
     effect = f"The true {name} accuracy is about {shown}, not {instead}."
     if round(clean, 3) == round(served, 3):
@@ -57,7 +59,7 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
     split = evidence.get("split", "test")
     name, figures = ("Validation", facts.validation) if split == "validation" else ("Test", facts.test)
     fix = f"rename the {split} classes"
-    before, renamed = before_and_renamed(facts, finding, split)
+    before, renamed = facts.get_renamed(finding, split)
     worse = ""
     if evidence.get("worse_than_guessing") and figures is not None:
         guessing = f"guessing gives {round(100 / max(2, len(facts.classes)))}"
@@ -86,8 +88,8 @@ def _pixels(facts: Facts, finding: Finding) -> Words | None:
     """
     split = finding.evidence.get("split", "test")
     pixels = None if facts.gap is None or split == "train" else facts.gap.pixels_of(split)
-    chosen = "none" if pixels is None else chosen_pixels(pixels)
-    if pixels is None or chosen not in PIXELS or ("audit" in finding.evidence and not are_undone(pixels)):
+    chosen = "none" if pixels is None else pixels.chosen
+    if pixels is None or chosen not in PIXELS or ("audit" in finding.evidence and not facts.is_undone(split)):
         return None
     _, headline, undone = PIXELS[chosen]
     images, these = f"{split.capitalize()} images", f"the {split} images"
@@ -95,7 +97,7 @@ def _pixels(facts: Facts, finding: Finding) -> Words | None:
         part = part_of(pixels.share)
         part = f"about {part}" if part[0].isdigit() else part
         images, these = f"{part[0].upper()}{part[1:]} of the {split} images", "these images"
-    before, after = accuracies_of(pixels)
+    before, after = pixels.accuracies
     shown, instead = whole_percents(after, before)
     return Words(
         headline.format(images=images, split=split.capitalize()),

@@ -1,10 +1,20 @@
 """Sentences about the curves that several findings share. They quote figures of single epochs, never levels."""
 
-from heldout.diagnosis.accuracy import AccuracyChange
-from heldout.diagnosis.course import Course, last_values
-from heldout.diagnosis.curves import Curves
-from heldout.diagnosis.thresholds import MAX_SPREAD_OF_ONE_LEVEL, MIN_BOUNCE
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from heldout.words import counted, figure_of, percent
+
+if TYPE_CHECKING:
+    from heldout.diagnosis.accuracy import AccuracyChange
+    from heldout.diagnosis.course import Course
+    from heldout.diagnosis.curves import Curves
+
+# Share of how far a curve rose or fell. A last epoch that lies beside its neighbours by more does not stand for them.
+MAX_SPREAD_OF_ONE_LEVEL = 0.25
+# Share of the scale of a loss. If the noise of single epochs is larger, the loss is said to go up and down.
+MIN_BOUNCE = 0.05
 
 
 def best_and_end(curves: Curves, heldout: Course) -> str:
@@ -16,7 +26,7 @@ def best_and_end(curves: Curves, heldout: Course) -> str:
 
 def end_of(course: Course, *, is_loss: bool) -> str:
     """`ends at 1.31`; where the last epoch is not like those before it, between which values the last ones lie."""
-    late = last_values(course.values)
+    late = course.late
     is_steady = late in (sorted(late), sorted(late, reverse=True))
     if is_steady or abs(late[-1] - course.last) <= MAX_SPREAD_OF_ONE_LEVEL * max(course.rise, abs(course.fall)):
         return f"ends at {figure_of(late[-1], is_loss=is_loss)}"
@@ -69,9 +79,9 @@ def too_little_to_matter(curves: Curves) -> str:
 
 def bouncing(curves: Curves, heldout: Course) -> str:
     """That single epochs differ much, where they do; else nothing. Begins with a space."""
-    if heldout.noise <= MIN_BOUNCE * heldout.scale or len(heldout.values) < len(last_values(heldout.values)) + 1:
+    if heldout.noise <= MIN_BOUNCE * heldout.scale or len(heldout.values) < len(heldout.late) + 1:
         return ""
-    late = heldout.values[-max(len(last_values(heldout.values)), len(heldout.values) // 4) :]
+    late = heldout.values[-max(len(heldout.late), len(heldout.values) // 4) :]
     if late in (sorted(late), sorted(late, reverse=True)):
         return ""
     low, high = (figure_of(value, is_loss=curves.of_loss) for value in (min(late), max(late)))
