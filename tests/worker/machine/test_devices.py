@@ -1,12 +1,11 @@
 """GPUs are found without TensorFlow, and each has one job at a time."""
 
-import io
 import os
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from types import SimpleNamespace
 
 import pynvml
@@ -26,7 +25,7 @@ from worker.machine.gpus import Gpus
 from worker.machine.memory_budget import MemoryBudget
 from worker.machine.precision import allowed_precision, has_bfloat16_units, policy_of
 from worker.machine.processor import processor_in
-from worker.messages import Assignment, Failed
+from worker.messages import Alive, Assignment, Failed
 from worker.supervision import processes
 from worker.supervision.worker import Worker
 from worker.training import child
@@ -201,13 +200,13 @@ def worker(tmp_path, monkeypatch) -> Iterator[Worker]:
 
 def test_a_gpu_has_one_job_and_the_others_run_on_the_processor_or_wait(worker):
     claimed = [worker.claim() for _ in range(4)]
-    given = [(one.device, worker.gpus.of(one.held)) for one in claimed if one is not None]
+    given = [(one.needs.device, worker.gpus.of(one.held)) for one in claimed if one is not None]
     assert given == [("auto", (ONE,)), ("auto", ()), ("cpu", ())]
     worker.gpus.give_back(claimed[1].held)
     assert worker.claim() is None
     worker.gpus.give_back(claimed[0].held)
     last = worker.claim()
-    assert (last.device, worker.gpus.of(last.held)) == ("gpu", (ONE,))
+    assert (last.needs.device, worker.gpus.of(last.held)) == ("gpu", (ONE,))
 
 
 @pytest.fixture
@@ -233,18 +232,23 @@ def test_a_job_on_a_gpu_starts_from_a_fresh_interpreter_and_others_are_forked(of
     assert asked == ["spawn", "forkserver"]
 
 
+def tell_gpus(assignment: Assignment, pipe: Connection, log: str) -> None:
+    """The training process, which says what it sees in place of training."""
+    import worker.training.runner
+
+    worker.training.runner.run = lambda *_: pipe.send(os.environ["CUDA_VISIBLE_DEVICES"])
+    child.main(assignment, pipe, log)
+
+
 def test_a_training_process_sees_its_own_gpus_alone(of_a_gpu_job, tmp_path, monkeypatch):
-    seen = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all of them")
-    monkeypatch.setenv("TMPDIR", os.environ["TMPDIR"])
-    monkeypatch.setattr(tempfile, "tempdir", tempfile.tempdir)
-    monkeypatch.setattr("worker.training.runner.run", lambda *_: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
-    monkeypatch.setattr(os, "dup2", lambda *_: None)
-    monkeypatch.setattr(child, "open", lambda *_, **__: io.StringIO(), raising=False)
-    monkeypatch.setattr(sys, "stdout", sys.stdout)
-    monkeypatch.setattr(sys, "stderr", sys.stderr)
-    child.main(of_a_gpu_job, SimpleNamespace(send=lambda _: None), str(tmp_path / "log.txt"))
-    assert seen == ["GPU-1a,GPU-2b"]
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=tell_gpus, args=(of_a_gpu_job, theirs, str(tmp_path / "log.txt")))
+    process.start()
+    assert isinstance(ours.recv(), Alive)
+    assert ours.recv() == "GPU-1a,GPU-2b"
+    process.join(30)
 
 
 @pytest.mark.proof
