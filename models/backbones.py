@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass, replace
 
+from heldout.errors import ModelNotFound, ModelUnavailable, SpecModelNotFound
 from heldout.spec.backbone import POINTER, Backbone, backbone_of
 from heldout.spec.job import BackboneSpec
-from heldout.spec.model_facts import MapLayer
+from heldout.spec.model_facts import MapLayer, ModelFacts
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.database import Session
-from models.store import artifacts
+from models.store import artifacts, models
 from models.store.artifacts import Artifact
 from models.tables import JobRow
-from models.usable_models import usable_model
+from models.tables_models import ModelRow
 
 
 @dataclass(frozen=True)
@@ -52,3 +53,21 @@ def _copy_of(session: Session, asked: BackboneSpec, ended: JobRow | None) -> Bac
         return None
     # Where nothing is asked for, what was found out then still holds.
     return BackboneSource(replace(known, pixels=asked.pixels or known.pixels), file)
+
+
+def usable_model(session: Session, owner: str, model_id: str, pointer: str = "/model") -> tuple[ModelRow, ModelFacts]:
+    """The owner's model, and what its file says.
+
+    Args:
+        pointer: where the request names it.
+    Raises:
+        SpecModelNotFound, ModelUnavailable.
+    """
+    try:
+        row = models.find(session, owner, model_id)
+    except ModelNotFound:
+        raise SpecModelNotFound(model_id, pointer) from None
+    facts = models.facts_of(row)
+    if facts is None:
+        raise ModelUnavailable(model_id, row.status.value, pointer)
+    return row, facts

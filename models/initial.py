@@ -9,12 +9,12 @@ from heldout.lifecycle.model import ModelFormat
 from heldout.spec.job import InitialSpec
 from heldout.spec.layers import plan_network
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from models.backbones import usable_model
 from models.database import Session
 from models.specs import training_spec_of
 from models.store import artifacts, jobs
 from models.store.artifacts import Artifact
 from models.tables import JobRow
-from models.usable_models import usable_model
 
 # Of the files that a job has before its first attempt.
 BEFORE_ATTEMPTS = 0

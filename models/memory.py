@@ -41,7 +41,7 @@ def reserved_bytes(
 
     Args:
         largest: the worker that has the most; None where none is known of.
-        plan: of its network, as `models/plans.py` makes it.
+        plan: of its network, as `models/specs.py` makes it.
     """
     images = _images_of(dataset, spec)
     if plan is None or images is None:

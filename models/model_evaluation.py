@@ -9,13 +9,13 @@ from heldout.errors import HeldoutError, ModelDoesNotFit
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.evaluation import SPLIT_NAMES, StoredEvaluation
 from heldout.stored.measurement import Measurement, SplitsResult
+from models.backbones import usable_model
 from models.blobs import Blobs
 from models.database import Session
 from models.store import datasets, model_evaluations, quotas
 from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap, unless_lost
 from models.submit import dataset_named
 from models.tables import DatasetRow, JobRow
-from models.usable_models import usable_model
 
 
 def order(session: Session, owner: str, model_id: str, dataset: str) -> tuple[JobRow, DatasetRow]:

@@ -55,8 +55,7 @@ from heldout.errors import (
     Unauthenticated,
     UnsupportedMediaType,
 )
-from heldout.views.problem import FieldErrorView, Problem
-from heldout.views.request import ChoiceView, RequestView
+from heldout.views.problem import ChoiceView, FieldErrorView, Problem, RequestView
 
 MEDIA_TYPE = "application/problem+json"
 OPEN_INFERENCE = "/v2"

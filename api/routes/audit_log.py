@@ -10,8 +10,8 @@ from api.http.parameters import AskedPage, page_of
 from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import InvalidCursor
-from heldout.views.audit_log import AuditEntryView, AuditLogPage
 from heldout.views.base import view_of
+from heldout.views.key import AuditEntryView, AuditLogPage
 from models.store import audit_log
 from models.tables import AuditRow
 

@@ -24,7 +24,7 @@ from api.http.deps import AppContextDep
 from api.http.problems import METHODS, problems
 from api.static_files import policy_of
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, HeldoutError, StorageUnavailable
-from heldout.views.health import HealthView
+from heldout.views.usage import HealthView
 from models import migrations
 from models.blobs import Blobs
 from models.database import Database

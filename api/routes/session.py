@@ -10,7 +10,7 @@ from api.http.deps import ReadSessionDep, SessionDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from heldout.errors import Unauthenticated
-from heldout.views.session import SessionView
+from heldout.views.key import SessionView
 from models.database import Session
 from models.store import audit_log, keys, sessions
 from models.store.keys import Caller

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from heldout.views.diagnosis import DiagnosisView
     from heldout.views.estimate import EstimateView
     from heldout.views.event import EventView, OwnerEventView
-    from heldout.views.job import DatasetReference, JobView
+    from heldout.views.job import DatasetReference, JobView, QueueView
     from heldout.views.ledger import LedgerView
     from heldout.views.metrics import MetricsView
-    from heldout.views.queue import QueueView
 
 
 SHOWN_CLASSES = 20

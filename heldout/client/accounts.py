@@ -9,12 +9,9 @@ from heldout.client.connection import Connection
 from heldout.client.dual import dual, dual_iterator
 from heldout.client.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
 from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
-from heldout.views.audit_log import AuditEntryView, AuditLogPage
 from heldout.views.base import rfc3339
-from heldout.views.health import HealthView
-from heldout.views.key import KeyPage, KeyView, NewKeyView
-from heldout.views.session import SessionView
-from heldout.views.usage import Bucket, Group, UsageView
+from heldout.views.key import AuditEntryView, AuditLogPage, KeyPage, KeyView, NewKeyView, SessionView
+from heldout.views.usage import Bucket, Group, HealthView, UsageView
 from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
 
 

@@ -10,8 +10,7 @@ from heldout.client.typed_answers import PAGE, TypedAnswers, idempotent, segment
 from heldout.errors import DatasetNotFound
 from heldout.mending.changes import VersionChanges
 from heldout.views.audit import AuditView
-from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
-from heldout.views.dataset_images import DatasetImagePage
+from heldout.views.dataset import DatasetImagePage, DatasetPage, DatasetView, IndicesView
 from heldout.views.ledger import LedgerView
 from heldout.views.mending import DifferentView, EffectView
 from heldout.views.suspects import SuspectsView

@@ -13,17 +13,14 @@ from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ExportFormatName, ModelFormatName, PredictionsFormat
 from heldout.stored.evaluation import SplitName
 from heldout.views.base import as_json
-from heldout.views.cancellation import CancellationView
-from heldout.views.confusion import CellView, ConfusionView
+from heldout.views.confusion import CellView, ConfusionView, MemorizedPage
 from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
 from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
 from heldout.views.export import ExportList, ExportReportView, ExportView, ListedExportView
-from heldout.views.job import JobPage, JobView, ListedJobView
-from heldout.views.memorized import MemorizedPage
+from heldout.views.job import CancellationView, JobPage, JobView, ListedJobView, QueueView
 from heldout.views.metrics import MetricsView
-from heldout.views.queue import QueueView
 
 Sort = Literal["created", "name", "best", "gap"]
 Spec = Mapping[str, Any] | JobSpec

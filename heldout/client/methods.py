@@ -10,8 +10,7 @@ from heldout.client.datasets import DatasetMethods
 from heldout.client.diagnoses import DiagnosisMethods
 from heldout.client.jobs import JobMethods
 from heldout.client.locate import ServiceAddress, locate
-from heldout.client.models import ModelMethods
-from heldout.client.predictions import PredictionMethods
+from heldout.client.models import ModelMethods, PredictionMethods
 from heldout.client.studies import StudyMethods
 from heldout.client.typed_answers import TypedAnswers
 

@@ -6,9 +6,10 @@ from pydantic import Field
 
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.markup import table
+from heldout.stored.evaluation import SplitName
 from heldout.views.base import Time, View
 from heldout.views.job import DatasetReference
-from heldout.views.page import Page
+from heldout.views.page import NumberedPage, Page
 
 
 class SplitView(View):
@@ -85,3 +86,19 @@ class IndicesView(View):
 
 class DatasetPage(Page[DatasetView]):
     """Part of the datasets that the caller sees, newest first; `next` is the `after` of the following part."""
+
+
+class DatasetImageView(View):
+    """One image: its place, what it shows, and the route of its thumbnail."""
+
+    index: int = Field(description="Its position in the dataset.")
+    split: SplitName
+    label: str = Field(description="A name in `classes`.")
+    member: str | None = Field(description="Its name in the upload; null where it has none.")
+    thumbnail: str
+
+
+class DatasetImagePage(NumberedPage[DatasetImageView]):
+    """Part of a split's images, in the source's order; `next` is the `after` of the following part."""
+
+    count: int = Field(description="Images of the split, or of one class of it, in all.")

@@ -13,7 +13,7 @@ from heldout.statistics.intervals import wilson_interval
 from heldout.stored.final import Figure, SplitResult
 from heldout.stored.gap import HeldOutName, Tally
 from heldout.views.base import View, view_of
-from heldout.views.request import RequestView
+from heldout.views.problem import RequestView
 from heldout.words import whole_percents
 
 # What is written as 0.0 points, or as a loss of 0.000.

@@ -1,4 +1,4 @@
-"""A training job."""
+"""A training job, its place in the queue, and what became of jobs that were cancelled together."""
 
 from typing import Literal
 
@@ -134,3 +134,48 @@ class ListedJobView(JobView):
 
 class JobPage(Page[ListedJobView]):
     """Part of the caller's jobs, newest first; `next` is the `after` of the following part."""
+
+
+MAX_CANCELLED_AT_ONCE = 1000
+MAX_NAMED_AT_ONCE = 200  # as many as a page of the list
+
+
+class NamedCancellationView(View):
+    """What has become of one of the jobs that the request names."""
+
+    id: str
+    status: Literal["cancelled", "cancelling"] | None = Field(description="null where it cannot be cancelled.")
+    code: str | None = Field(description="Why not: `job_not_found`, `job_finished`.")
+
+
+class CancellationView(View):
+    """How many jobs one request has reached."""
+
+    object: Literal["cancellation"]
+    cancelled: int = Field(description="Were waiting, and are cancelled.")
+    cancelling: int = Field(description="Are running; their workers were asked to cancel them.")
+    has_more: bool = Field(description=f"One request reaches {MAX_CANCELLED_AT_ONCE} jobs; repeat it for the others.")
+    jobs: list[NamedCancellationView] = Field(
+        [], description="Each of the `ids` of the request, in their order; absent without them."
+    )
+
+
+WaitsFor = Literal["worker", "gpu", "memory", "backoff"]
+
+
+class QueueView(View):
+    """Where the job waits; all null when it is not queued."""
+
+    object: Literal["queue"]
+    position: int | None = Field(description="Among the jobs of the same owner, from 1.")
+    ahead: int | None = Field(
+        description="Jobs of the same owner that start before it; between owners the fair share decides."
+    )
+    waiting_for: WaitsFor | None = Field(
+        description="`memory`: the workers have too little of it left, whether or not they have a free slot. `worker`: "
+        "a free slot, or a worker of a release that can read the job's spec. `backoff`: a moment, after a failure."
+    )
+    estimated_start_s: float | None = Field(
+        description="Estimated from the jobs that run, those that start before it, also of others, and the owner's "
+        "quotas; null where no estimate exists."
+    )

@@ -1,4 +1,4 @@
-"""API keys."""
+"""API keys, the sessions that browsers begin with one, and the audit log of what was done with them."""
 
 from typing import Literal
 
@@ -30,3 +30,29 @@ class NewKeyView(KeyView):
 
 class KeyPage(Page[KeyView]):
     """Part of the owner's keys, oldest first; `next` is the `after` of the following part."""
+
+
+class SessionView(View):
+    """The owner whose jobs a browser, or the bearer of a key, sees."""
+
+    object: Literal["session"]
+    owner: str
+    key_id: str = Field(description="The key that it stands for: it ends when that is revoked.")
+    expires_at: Time | None = Field(description="Null where the request bears the key itself.")
+
+
+class AuditEntryView(View):
+    """Somebody changed something of this owner."""
+
+    id: str
+    object: Literal["audit_entry"]
+    action: str = Field(description="What was done: an operation's name in the OpenAPI document, or a command.")
+    subject: str | None = Field(description="To what: an id, or a name.")
+    key_id: str | None = Field(description="By which key; null: by the operator, with a command.")
+    address: str | None = Field(description="From which network address; null: from the service's own machine.")
+    request_id: str | None = Field(description="As in `X-Request-ID`, and in the service's log.")
+    created_at: Time
+
+
+class AuditLogPage(Page[AuditEntryView]):
+    """Part of the audit log, newest first; `next` is the `after` of the following part."""

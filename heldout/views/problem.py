@@ -1,9 +1,26 @@
 """Why a request was not carried out."""
 
+from typing import Any
+
 from pydantic import Field
 
 from heldout.views.base import View
-from heldout.views.request import ChoiceView, RequestView
+
+
+class RequestView(View):
+    """A request that carries a remedy out; `body` is JSON."""
+
+    method: str
+    path: str
+    body: dict[str, Any]
+
+
+class ChoiceView(View):
+    """One way on after a refusal."""
+
+    name: str = Field(description="`show_images`, `fix` or `as_they_are`.")
+    title: str = Field(description="For a button.")
+    request: RequestView
 
 
 class FieldErrorView(View):

@@ -1,4 +1,4 @@
-"""What an owner has used of the service, and what it may take."""
+"""What an owner has used of the service, and what it may take; and whether the service is well."""
 
 from typing import Literal
 
@@ -38,3 +38,9 @@ class UsageView(View):
     group_by: Group | None
     data: list[UsageBucket]
     quotas: list[QuotaView]
+
+
+class HealthView(View):
+    """The service answers."""
+
+    status: Literal["ok"]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from analysis.scheduling.cost import Speed, automatic_towers, seconds_per_epoch
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan
-from models.plans import plan_of
+from models.specs import plan_of
 from models.split_counts import counts_of
 from models.store.transitions import now
 from models.tables import CalibrationRow, DatasetRow, JobRow

@@ -21,9 +21,8 @@ from models.ids import new_id
 from models.tables import DatasetRow, DeliveryRow, JobRow, ResultRow, StudyRow, WebhookRow
 from models.tables_models import ModelRow
 from models.views.dataset import dataset_view
-from models.views.evaluation import evaluation_view
+from models.views.evaluation import evaluation_view, model_view
 from models.views.job import job_view
-from models.views.model import model_view
 from models.views.study import study_view
 from models.views.webhook import webhook_view
 

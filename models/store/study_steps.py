@@ -27,7 +27,7 @@ from heldout.words.labels import named, words_of
 from heldout.work.kinds import EvaluateSpec
 from models.database import db_now
 from models.memory import reserved_bytes, with_uploaded_weights
-from models.plans import plan_of
+from models.specs import plan_of
 from models.store import artifacts, events, new_jobs, outbox, studies, worker_memory
 from models.store.artifacts import Artifact
 from models.store.new_jobs import Begins, NewJob

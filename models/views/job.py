@@ -6,8 +6,7 @@ from heldout.lifecycle.job import shown_status
 from heldout.spec.job import JobSpec
 from heldout.views.base import view_of
 from heldout.views.job import DatasetReference, JobCurveView, JobView, ListedJobView, Progress
-from models.plans import plan_of
-from models.specs import training_spec_of
+from models.specs import plan_of, training_spec_of
 from models.tables import DatasetRow, JobRow
 
 # Columns with the name of a field of the view, and those that its other fields are made of.

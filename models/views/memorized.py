@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from heldout.views.base import view_of
-from heldout.views.memorized import MemorizedImageView, MemorizedPage
+from heldout.views.confusion import MemorizedImageView, MemorizedPage
 from models.memorized import HardImages
 from models.views.dataset import thumbnail_of
 

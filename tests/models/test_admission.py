@@ -11,7 +11,7 @@ from heldout.work.kinds import KINDS, EvaluateSpec
 from heldout.work.memory import SUSPECTS_BYTES, WorkerMemory, export_bytes, foreign_bytes
 from models.ids import new_id
 from models.memory import needed_bytes, reserved_bytes, with_uploaded_weights
-from models.plans import plan_of
+from models.specs import plan_of
 from models.store import claims, model_evaluations, new_jobs, suspects, worker_memory
 from models.store import models as uploaded_models
 from models.store.claims import Capacity

@@ -9,8 +9,7 @@ from analysis.arrays.dataset import FILES, load
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.mending.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
-from worker.ingest.folders import empty
-from worker.ingest.limits import Limits
+from worker.ingest.limits import Limits, empty
 from worker.ingest.pipeline import Progress, ingest
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection

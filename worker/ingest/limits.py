@@ -1,6 +1,8 @@
-"""The bounds of an ingest; a rejection names the limit that an upload passes."""
+"""The bounds of an ingest, which a rejection names, and folders that are emptied within them."""
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 MIB = 1024**2
 GIB = 1024**3
@@ -21,3 +23,12 @@ class Limits:
     memory_bytes: int = GIB  # of each process: private memory, not what is mapped from files
     wall_s: int = 3_600
     processes: int = 2  # that decode; 1 decodes in the ingest's own process
+
+
+def empty(folder: Path) -> None:
+    """Remove all that is in a folder."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

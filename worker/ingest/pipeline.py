@@ -22,8 +22,7 @@ from worker.ingest.audit import Audit, audit
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import scan, with_splits_of
-from worker.ingest.folders import empty
-from worker.ingest.limits import Limits
+from worker.ingest.limits import Limits, empty
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection, amount, by_fault, printable
 from worker.ingest.relations import relations_of

@@ -5,19 +5,20 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Predictions
+from analysis.answers.scores import scores_of
 from analysis.arrays.file_names import FileNames
 from analysis.arrays.relations import Relations
 from analysis.studies.state import Scores
 from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.stored.evaluation import LastEpochScores, StoredEvaluation
+from heldout.stored.evaluation import LastEpochScores, SplitName, StoredEvaluation
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap
 from heldout.stored.model_about import ModelAbout
@@ -28,7 +29,6 @@ from worker.training.evaluate import final_figures, from_predictions
 from worker.training.export import Predictor, PreparedExport
 from worker.training.gap import measure_gap
 from worker.training.position import LossSums
-from worker.training.scores import evaluation_of
 from worker.training.trainer import Trainer
 
 # A job that is out of time is killed some minutes later. Its pixels are tried only if that takes no longer than this.
@@ -255,3 +255,26 @@ def _add_names(archive: zipfile.ZipFile, member: str, names: FileNames, rows: ND
 
 def _shortened(name: str) -> str:
     return name if len(name) <= MAX_NAME_CHARACTERS else f"…{name[1 - MAX_NAME_CHARACTERS :]}"
+
+
+def evaluation_of(
+    data: TrainingData,
+    probabilities: Mapping[str, NDArray[np.float32]],
+    last_epoch: LastEpochScores | None = None,
+    names: FileNames | None = None,
+) -> StoredEvaluation:
+    """Scores of each split of the dataset.
+
+    Args:
+        probabilities: for each split (images, classes), in the order of its rows.
+        last_epoch: what the last epoch's weights cost beside the kept ones.
+        names: what the images were called, if they had names.
+    """
+    return StoredEvaluation(
+        classes=tuple(data.classes),
+        splits={
+            cast(SplitName, split): scores_of(said, data.labels[data.rows[split]], data.source[split], names)
+            for split, said in probabilities.items()
+        },
+        last_epoch=last_epoch,
+    )

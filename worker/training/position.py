@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.training.best_weights import BestEpochs
+from worker.training.best_weights import BestEpochs, StoppingState
 from worker.training.engine import FitSums
 from worker.training.guard import ALL_CURVES, GuardState
 from worker.training.schedule import PlateauState
-from worker.training.stopping import StoppingState
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from worker.training.best_weights import (
     TrainedWeights,
     Weights,
     from_older_release,
+    judge_epoch,
+    kept_epoch,
     weights_as_arrays,
     weights_from_arrays,
 )
@@ -27,7 +29,6 @@ from worker.training.guard import GuardState, explanation_of, watch_epoch
 from worker.training.pace import Pace, SteadySteps
 from worker.training.position import LossSums, Position
 from worker.training.schedule import PlateauState, epoch_rates, lower_on_plateau, reported_rate
-from worker.training.stopping import judge_epoch, kept_epoch
 
 # How much of a long epoch can be lost with its worker.
 CHECKPOINT_EVERY_S = 300.0

@@ -12,7 +12,7 @@ from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, InvalidParameter, StorageUnavailable
 from heldout.stored.evaluation import SplitName
 from heldout.views.base import view_of
-from heldout.views.dataset_images import DatasetImagePage, DatasetImageView
+from heldout.views.dataset import DatasetImagePage, DatasetImageView
 from models.blobs import BlobMissing
 from models.dataset_images import images_of_split
 from models.store import datasets, label_reads

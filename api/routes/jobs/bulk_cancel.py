@@ -13,7 +13,7 @@ from api.http.parameters import METADATA_PARAMETER, FiltersDep
 from api.http.problems import JSON_BODY, problems
 from api.http.routing import resource
 from heldout.errors import HeldoutError, InvalidParameter
-from heldout.views.cancellation import (
+from heldout.views.job import (
     MAX_CANCELLED_AT_ONCE,
     MAX_NAMED_AT_ONCE,
     CancellationView,

@@ -19,9 +19,8 @@ from heldout.errors import (
 )
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import SplitName
-from heldout.views.confusion import CellView, ConfusionView, Mistake
+from heldout.views.confusion import CellView, ConfusionView, MemorizedPage, Mistake
 from heldout.views.diagnosis import DiagnosisView
-from heldout.views.memorized import MemorizedPage
 from models.answered_images import images_of_cell
 from models.blobs import BlobMissing
 from models.job_diagnosis import diagnosis_of

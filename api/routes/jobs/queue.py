@@ -6,7 +6,7 @@ from api.http.problems import problems
 from api.http.routing import resource
 from heldout.errors import JobNotFound
 from heldout.lifecycle.job import JobStatus
-from heldout.views.queue import QueueView, WaitsFor
+from heldout.views.job import QueueView, WaitsFor
 from models.database import Session
 from models.store import jobs, start_estimates, worker_memory
 from models.tables import JobRow

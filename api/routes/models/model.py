@@ -16,7 +16,7 @@ from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import InvalidCursor, ModelInUse, ModelNotFound
 from heldout.views.model import ModelPage, ModelView
 from models.store import models
-from models.views.model import model_view
+from models.views.evaluation import model_view
 
 router = resource("/v1/models", "models")
 

@@ -30,7 +30,7 @@ from heldout.views.model import ModelView
 from models.ids import new_id
 from models.store import accounts, keys, models
 from models.store.keys import Caller
-from models.views.model import model_view
+from models.views.evaluation import model_view
 
 router = resource("/v1/models", "models")
 

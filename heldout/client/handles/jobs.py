@@ -13,11 +13,10 @@ from heldout.client.methods import Methods
 
 if TYPE_CHECKING:
     from heldout.pictures.picture import Picture
-    from heldout.views.confusion import ConfusionView
+    from heldout.views.confusion import ConfusionView, MemorizedPage
     from heldout.views.diagnosis import DiagnosisView
     from heldout.views.event import EventView
     from heldout.views.job import JobView
-    from heldout.views.memorized import MemorizedPage
     from heldout.views.metrics import EpochView, MetricsView
     from heldout.views.prediction import PredictionsView
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import small_spec
+from worker.training.best_weights import StoppingState, judge_epoch, kept_epoch
 from worker.training.schedule import PlateauState, cosine_rate, epoch_rates, lower_on_plateau, reported_rate
-from worker.training.stopping import StoppingState, judge_epoch, kept_epoch
 
 LOSSES = st.lists(st.sampled_from([0.5, 0.49995, 0.4998, 0.45, 0.4, 0.6, 1.0]), min_size=1, max_size=25)
 

@@ -17,8 +17,7 @@ from heldout.lifecycle.dataset import RejectionCode
 from heldout.mending.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.derive import derive
-from worker.ingest.folders import empty
-from worker.ingest.limits import GIB, Limits
+from worker.ingest.limits import GIB, Limits, empty
 from worker.ingest.pipeline import run
 from worker.ingest.pool import ProcessPool
 from worker.ingest.process.messages import Message, Progress, Related, encoded

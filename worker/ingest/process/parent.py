@@ -13,8 +13,7 @@ from typing import Any, Literal, NoReturn
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import DeriveSpec
-from worker.ingest.folders import empty
-from worker.ingest.limits import MIB, Limits
+from worker.ingest.limits import MIB, Limits, empty
 from worker.ingest.process.messages import Progress, Related, decoded
 from worker.ingest.rejection import Rejection, amount
 from worker.ingest.report import Report

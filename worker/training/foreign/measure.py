@@ -22,6 +22,7 @@ from heldout.stored.gap import StoredGap
 from heldout.stored.measurement import Measurement, Preprocessing, SplitsResult
 from worker.training.data import TrainingData, taken
 from worker.training.evaluate import final_figures, from_predictions
+from worker.training.finish import evaluation_of
 from worker.training.foreign import preprocessing
 from worker.training.foreign.keras_model import KerasAnswers
 from worker.training.foreign.onnx_model import OnnxAnswers
@@ -29,7 +30,6 @@ from worker.training.gap import measure_test, related_images
 from worker.training.pixel_change import PixelChange, changed_pixels
 from worker.training.refusal import ModelRefused
 from worker.training.resident import BatchSource, ResidentData
-from worker.training.scores import evaluation_of
 from worker.training.streamed import StreamedData
 from worker.training.undone_pixels import evenly
 
