@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from heldout.studies.fairness import chooses_alone
 from pydantic import ValidationError
 
 from analysis.studies.next_steps import next_steps
@@ -23,6 +22,7 @@ from heldout.remedies import ResolvedArm, resolve
 from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
 from heldout.spec.json_pointer import pointer_to
 from heldout.spec.validation import TrainOnAllSpec, ValidationSpec
+from heldout.studies.fairness import chooses_alone
 from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec, find_pointer_to
 from heldout.views.study import StudyEstimateView
 from models.blobs import Blobs
