@@ -11,7 +11,7 @@ from heldout.diagnosis.after_fixing import figure_after
 from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Cause, Effort, Finding, Tier
+from heldout.diagnosis.findings import Cause, Finding, Tier
 from heldout.diagnosis.gap.budget import Gap, Term
 from heldout.diagnosis.precedence import GRAVITY
 from heldout.diagnosis.thresholds import (
@@ -22,36 +22,11 @@ from heldout.diagnosis.thresholds import (
     MIN_SHIFT_OF_IMAGES,
     MIN_SURE_EFFECT,
 )
+from heldout.verdicts import FINDING_KINDS
 
 TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other")
 # Findings that make figures misleading without explaining a gap. They are listed beside the verdict.
-CAVEATS: Mapping[str, str] = {
-    "leakage": "Some images are in two splits, so that results on held-out images can look better than they are.",
-    "label_conflicts": "Copies of one image have different labels, so that even a perfect network gets some wrong.",
-    "test_too_small": "There are too few test images, in all or of a class: test accuracy is only roughly known.",
-    "metric_artefact": "The training accuracy that `fit` prints is lower than the real one: do not compare with it.",
-}
-# The least effort that fixes each cause.
-EFFORTS: Mapping[str, Effort] = {
-    "preprocessing_mismatch": "no_training",
-    "leakage": "new_version",
-    "label_order_mismatch": "new_version",
-    "scale_mismatch": "new_version",
-    "split_shift": "new_version",
-    "label_conflicts": "new_version",
-    "label_noise": "new_labels",
-    "memorised_noise": "new_labels",
-    "class_imbalance": "one_training",
-    "collapsed_class": "one_training",
-    "diverged": "one_training",
-    "underfitting": "one_training",
-    "not_converged": "one_training",
-    "overfitting": "several_trainings",
-    "too_little_data": "several_trainings",
-    "overconfidence": "no_training",
-    "test_too_small": "new_images",
-    "metric_artefact": "nothing",
-}
+CAVEATS = {code: kind.caveat for code, kind in FINDING_KINDS.items() if kind.caveat}
 # Broken training: the order in which to fix it.
 _ORDER_OF_TRAINING = (
     "diverged",
@@ -128,7 +103,7 @@ def _cause(placed: _Placed, facts: Facts, gap: Gap | None) -> Cause:
         loss=None if explains is None else explains.loss,
         loss_interval=None if explains is None else explains.loss_interval,
         what_to_do=finding.remedies[0].reason if finding.remedies else CAVEATS.get(finding.code, ""),
-        effort=EFFORTS[finding.code],
+        effort=FINDING_KINDS[finding.code].effort,
         figure_after=figure_after(finding, facts, gap),
     )
 

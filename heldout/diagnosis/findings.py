@@ -6,6 +6,7 @@ from typing import Any, Literal
 from heldout.diagnosis.gap.budget import Bounds, Gap
 from heldout.errors import HeldoutError
 from heldout.stored.gap import Calibration
+from heldout.verdicts import Effort
 
 Severity = Literal["info", "warning", "critical"]
 
@@ -59,9 +60,6 @@ class Finding:
 
 
 Tier = Literal["figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other"]
-Effort = Literal[
-    "nothing", "no_training", "new_version", "one_training", "several_trainings", "new_labels", "new_images"
-]
 
 
 @dataclass(frozen=True)

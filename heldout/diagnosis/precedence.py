@@ -29,6 +29,7 @@ from heldout.diagnosis.rules import (
     too_little_data,
     underfitting,
 )
+from heldout.verdicts import require_every_kind
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ RULES = (
     Rule("test_too_small", few_test_images.find),
     Rule("metric_artefact", metric_artefact.find),
 )
+require_every_kind({rule.code for rule in RULES}, "rules")
 GRAVITY = ("critical", "warning", "info")
 
 

@@ -1,52 +1,23 @@
 """Which remedies `auto` takes, from what training and validation have shown. Pure.
 
-The lists follow the order in which remedies helped on a collection of trainings (docs/explanation/diagnosis.md).
 Nothing here knows what an image shows: `horizontal_flip` is tried on digits too, and the study shows that it harms.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from heldout.errors import InvalidSpec
 from heldout.remedies.arms import outcome_of
 from heldout.remedies.change import Base, Change
+from heldout.verdicts import FINDING_KINDS
 
 MIN_ARMS, MAX_ARMS = 4, 8
 # Where nothing is known to be wrong, or nothing is known.
 USUAL = ("augmentation", "dropout", "dropout+augmentation", "horizontal_flip", "label_smoothing", "longer_cosine")
 # Always the last: a remedy beside a badly tuned base looks better than it is.
 TUNING = "retune"
-BY_VERDICT: Mapping[str, tuple[str, ...]] = {
-    "overfitting": (
-        "augmentation",
-        "dropout",
-        "dropout+augmentation",
-        "early_stopping",
-        "horizontal_flip",
-        "weight_decay",
-    ),
-    # The loss does not rise, so stopping early keeps nothing better.
-    "too_little_data": (
-        "augmentation",
-        "dropout",
-        "dropout+augmentation",
-        "horizontal_flip",
-        "mixup",
-        "weight_decay",
-    ),
-    "overconfidence": ("label_smoothing", "augmentation", "dropout", "mixup", "early_stopping", "ema"),
-    # Wrong labels are learned last, and by networks with room for them.
-    "label_noise": ("early_stopping", "label_smoothing", "dropout", "mixup", "smaller_network", "ema"),
-    "memorised_noise": ("early_stopping", "label_smoothing", "dropout", "mixup", "smaller_network"),
-    "class_imbalance": ("class_weights", "augmentation", "dropout", "label_smoothing"),
-    "collapsed_class": ("class_weights", "augmentation", "label_smoothing", "longer_cosine"),
-    "underfitting": ("larger_network", "less_regularisation", "batch_norm", "longer_cosine", "more_epochs"),
-    "not_converged": ("longer_cosine", "more_epochs", "more_patience", "batch_norm", "ema"),
-    "diverged": ("lower_learning_rate", "batch_norm", "longer_cosine"),
-}
-
-
-# What a study can cure. Where a training diverges there is no base to compare with; shuffled labels teach nothing.
-CURABLE = frozenset(BY_VERDICT) - {"diverged", "memorised_noise"}
+BY_VERDICT = {code: kind.remedies for code, kind in FINDING_KINDS.items() if kind.remedies}
+# What a study can cure.
+CURABLE = frozenset(code for code in BY_VERDICT if FINDING_KINDS[code].is_curable)
 
 
 def automatic(base: Base, verdict: str | None = None, findings: Sequence[str] = ()) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ from pydantic import Field
 
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.confidence import Certainty, certainty_of
-from heldout.diagnosis.findings import Cause, Effort, FigureAfter, Remedy, Tier
+from heldout.diagnosis.findings import Cause, FigureAfter, Remedy, Tier
 from heldout.diagnosis.gap.budget import Gap, How, TermCode
 from heldout.markup import table
 from heldout.statistics.intervals import wilson_interval
 from heldout.stored.final import Figure, SplitResult
 from heldout.stored.gap import HeldOutName, Tally
+from heldout.verdicts import Effort
 from heldout.views.base import View, view_of
 from heldout.views.problem import RequestView
 from heldout.words import whole_percents

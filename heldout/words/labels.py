@@ -6,6 +6,7 @@ The dashboard has the same names: `scripts/labels.py` writes them into `web/src/
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from heldout.verdicts import FINDING_KINDS
 from heldout.words import listed
 
 # Where the name itself, with spaces for underscores, says too little.
@@ -19,24 +20,7 @@ REMEDY_NAMES: Mapping[str, str] = {
 VERDICT_NAMES: Mapping[str, str] = {
     "healthy": "healthy",
     "cannot_tell": "cannot tell",
-    "leakage": "copied images",
-    "label_order_mismatch": "labels in another order",
-    "scale_mismatch": "other pixel values",
-    "preprocessing_mismatch": "model expects other pixels",
-    "split_shift": "splits differ",
-    "label_conflicts": "one picture, two labels",
-    "label_noise": "wrong labels",
-    "memorised_noise": "labels that do not fit",
-    "class_imbalance": "class imbalance",
-    "collapsed_class": "unrecognized class",
-    "diverged": "diverged",
-    "overfitting": "overfitting",
-    "underfitting": "underfitting",
-    "not_converged": "ended too early",
-    "too_little_data": "too little data",
-    "overconfidence": "overconfidence",
-    "test_too_small": "test set too small",
-    "metric_artefact": "misleading fit accuracy",
+    **{code: kind.name for code, kind in FINDING_KINDS.items()},
 }
 
 

@@ -8,6 +8,7 @@ from math import floor, log10
 from typing import TYPE_CHECKING
 
 from heldout.statistics.intervals import newcombe_interval
+from heldout.verdicts import FINDING_KINDS
 from heldout.words import counted, figure_of, listed, part_of, percent
 from heldout.words.labels import PIXELS, TERMS
 
@@ -17,16 +18,6 @@ if TYPE_CHECKING:
 
 # A smaller gap is told with one decimal.
 MIN_WHOLE_POINTS = 10
-# What widens the gap to new images, by the finding that it belongs to.
-_CAUSES: Mapping[str, str] = {
-    "memorised_noise": "memorized labels",
-    "label_noise": "wrong training labels",
-    "collapsed_class": "a class that the network does not know",
-    "class_imbalance": "classes with few or no training images",
-    "overfitting": "memorized training images",
-    "too_little_data": "too few training images",
-    "overconfidence": "too much confidence in wrong answers",
-}
 
 
 def lead_of(gap: Gap, levels: Levels, stored: StoredGap, *, by_loss: bool) -> str:
@@ -126,7 +117,8 @@ def _phrase_of(term: Term, value: float, levels: Levels, stored: StoredGap, of_l
     elif term.code == "split_difference" and term.finding == "label_order_mismatch":
         detail = TERMS["label_order"].phrase
     elif term.code == "generalisation" and value > 0:
-        detail = _CAUSES.get(term.finding or "")
+        kind = FINDING_KINDS.get(term.finding or "")
+        detail = None if kind is None else kind.part
     phrase = TERMS[term.code].phrase
     return phrase if detail is None else f"{phrase} ({detail})"
 

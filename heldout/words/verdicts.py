@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from heldout.verdicts import require_every_kind
 from heldout.words import Words, counted, of_100, quote_name, verdicts_of_data
 
 if TYPE_CHECKING:
@@ -186,3 +187,4 @@ WORDS: Mapping[str, Callable[[Facts, Finding], Words]] = {
     "test_too_small": verdicts_of_data.describe_few_test_images,
     "metric_artefact": verdicts_of_data.describe_artefact,
 }
+require_every_kind(WORDS, "sentences about findings")

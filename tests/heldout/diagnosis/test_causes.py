@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 
 from heldout.diagnosis import Diagnosis, History, diagnose
-from heldout.diagnosis.causes import EFFORTS
 from heldout.diagnosis.confidence import certainty_of
 from heldout.diagnosis.effect import Effect
-from heldout.diagnosis.precedence import RULES
 from heldout.stored.audit import AuditFinding
 from heldout.stored.suspects import SplitLabels
+from heldout.verdicts import FINDING_KINDS, require_every_kind
 from heldout.views.diagnosis import DiagnosisView
-from heldout.words.verdicts import WORDS
 from tests.heldout.diagnosis.made import FINE, OVERFIT, history, spec
 from tests.heldout.diagnosis.made_gap import Made, answers
 
@@ -54,9 +52,10 @@ def codes(diagnosis: Diagnosis) -> list[str]:
     return [cause.code for cause in diagnosis.causes]
 
 
-def test_every_finding_has_words_and_an_effort():
-    every = {rule.code for rule in RULES}
-    assert set(WORDS) == set(EFFORTS) == every
+def test_a_finding_without_a_rule_or_words_is_refused_when_they_are_imported():
+    require_every_kind(FINDING_KINDS, "rules")
+    with pytest.raises(TypeError, match=r"rules: nothing for \['leakage'\], and no findings are called \['leaks'\]"):
+        require_every_kind({*FINDING_KINDS, "leaks"} - {"leakage"}, "rules")
 
 
 # --- effects ---------------------------------------------------------------------------------------------

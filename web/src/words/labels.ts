@@ -3,10 +3,10 @@
 export const VERDICTS: Record<string, string> = {
   "healthy": "healthy",
   "cannot_tell": "cannot tell",
+  "preprocessing_mismatch": "model expects other pixels",
   "leakage": "copied images",
   "label_order_mismatch": "labels in another order",
   "scale_mismatch": "other pixel values",
-  "preprocessing_mismatch": "model expects other pixels",
   "split_shift": "splits differ",
   "label_conflicts": "one picture, two labels",
   "label_noise": "wrong labels",

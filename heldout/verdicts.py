@@ -1,0 +1,140 @@
+"""Every finding that a diagnosis can name: what it is called, what it costs to fix, and which remedies may cure it.
+
+One entry each. The rule that makes it is in `heldout/diagnosis/rules/`, the sentences about it are in `heldout/words/`.
+Both are checked against this list when they are imported.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+# The least effort that fixes a cause.
+Effort = Literal[
+    "nothing", "no_training", "new_version", "one_training", "several_trainings", "new_labels", "new_images"
+]
+
+
+@dataclass(frozen=True)
+class FindingKind:
+    """What is known of a finding before any is made.
+
+    name: what it is called wherever people read of it.
+    effort: the least that fixes it.
+    remedies: what a study tries, in this order: that in which remedies helped on a collection of trainings
+        (docs/explanation/diagnosis.md).
+    is_curable: whether a study can compare remedies for it.
+    part: what it is called as a part of the gap to new images; None where it is none.
+    caveat: why figures mislead, where it does not explain a gap.
+    """
+
+    name: str
+    effort: Effort
+    remedies: tuple[str, ...] = ()
+    is_curable: bool = True
+    part: str | None = None
+    caveat: str | None = None
+
+
+FINDING_KINDS: Mapping[str, FindingKind] = {
+    "preprocessing_mismatch": FindingKind("model expects other pixels", "no_training"),
+    "leakage": FindingKind(
+        "copied images",
+        "new_version",
+        caveat="Some images are in two splits, so that results on held-out images can look better than they are.",
+    ),
+    "label_order_mismatch": FindingKind("labels in another order", "new_version"),
+    "scale_mismatch": FindingKind("other pixel values", "new_version"),
+    "split_shift": FindingKind("splits differ", "new_version"),
+    "label_conflicts": FindingKind(
+        "one picture, two labels",
+        "new_version",
+        caveat="Copies of one image have different labels, so that even a perfect network gets some wrong.",
+    ),
+    # Wrong labels are learned last, and by networks with room for them.
+    "label_noise": FindingKind(
+        "wrong labels",
+        "new_labels",
+        remedies=("early_stopping", "label_smoothing", "dropout", "mixup", "smaller_network", "ema"),
+        part="wrong training labels",
+    ),
+    # Shuffled labels teach nothing.
+    "memorised_noise": FindingKind(
+        "labels that do not fit",
+        "new_labels",
+        remedies=("early_stopping", "label_smoothing", "dropout", "mixup", "smaller_network"),
+        is_curable=False,
+        part="memorized labels",
+    ),
+    "class_imbalance": FindingKind(
+        "class imbalance",
+        "one_training",
+        remedies=("class_weights", "augmentation", "dropout", "label_smoothing"),
+        part="classes with few or no training images",
+    ),
+    "collapsed_class": FindingKind(
+        "unrecognized class",
+        "one_training",
+        remedies=("class_weights", "augmentation", "label_smoothing", "longer_cosine"),
+        part="a class that the network does not know",
+    ),
+    # There is no base to compare with.
+    "diverged": FindingKind(
+        "diverged",
+        "one_training",
+        remedies=("lower_learning_rate", "batch_norm", "longer_cosine"),
+        is_curable=False,
+    ),
+    "overfitting": FindingKind(
+        "overfitting",
+        "several_trainings",
+        remedies=(
+            "augmentation",
+            "dropout",
+            "dropout+augmentation",
+            "early_stopping",
+            "horizontal_flip",
+            "weight_decay",
+        ),
+        part="memorized training images",
+    ),
+    "underfitting": FindingKind(
+        "underfitting",
+        "one_training",
+        remedies=("larger_network", "less_regularisation", "batch_norm", "longer_cosine", "more_epochs"),
+    ),
+    "not_converged": FindingKind(
+        "ended too early",
+        "one_training",
+        remedies=("longer_cosine", "more_epochs", "more_patience", "batch_norm", "ema"),
+    ),
+    # The loss does not rise, so stopping early keeps nothing better.
+    "too_little_data": FindingKind(
+        "too little data",
+        "several_trainings",
+        remedies=("augmentation", "dropout", "dropout+augmentation", "horizontal_flip", "mixup", "weight_decay"),
+        part="too few training images",
+    ),
+    "overconfidence": FindingKind(
+        "overconfidence",
+        "no_training",
+        remedies=("label_smoothing", "augmentation", "dropout", "mixup", "early_stopping", "ema"),
+        part="too much confidence in wrong answers",
+    ),
+    "test_too_small": FindingKind(
+        "test set too small",
+        "new_images",
+        caveat="There are too few test images, in all or of a class: test accuracy is only roughly known.",
+    ),
+    "metric_artefact": FindingKind(
+        "misleading fit accuracy",
+        "nothing",
+        caveat="The training accuracy that `fit` prints is lower than the real one: do not compare with it.",
+    ),
+}
+
+
+def require_every_kind(codes: Iterable[str], what: str) -> None:
+    """Raise TypeError, when a module is imported, unless it has something for every finding and nothing else."""
+    missing, unknown = FINDING_KINDS.keys() - codes, set(codes) - FINDING_KINDS.keys()
+    if missing or unknown:
+        raise TypeError(f"{what}: nothing for {sorted(missing)}, and no findings are called {sorted(unknown)}")
