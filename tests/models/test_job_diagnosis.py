@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from heldout.diagnosis import WITHOUT_TEST, Diagnosis
 from heldout.diagnosis.findings import NOT_STARTED
-from heldout.errors import DataFirst, FileOfLaterRelease
+from heldout.errors import DataFirst
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.mending.changes import VersionSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -301,21 +301,6 @@ def test_a_result_of_an_older_release_has_no_gap(stored: Stored, is_lost: bool):
     found = stored.diagnosis(held)
     assert found.gap is None
     assert all(one.explains is None for one in found.findings)
-
-
-@sqlite_only
-@pytest.mark.parametrize("which", ["audit", "evaluation", "gap"])
-def test_a_file_of_a_later_release_is_refused_and_not_misread(stored: Stored, which: str):
-    held = stored.trained()
-    later = {"format": 2}
-    result = stored.result(
-        held, evaluation=later if which == "evaluation" else EVALUATION, gap=later if which == "gap" else GAP
-    )
-    if which == "audit":
-        stored.audit(later)
-    stored.succeed(held, result)
-    with pytest.raises(FileOfLaterRelease, match=f"{which}.json is stored in version 2"):
-        stored.diagnosis(held)
 
 
 # --- without the test split --------------------------------------------------------------------------

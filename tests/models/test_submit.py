@@ -6,16 +6,15 @@ import pytest
 from sqlalchemy import event, select
 
 from analysis.jobs.retrying import RetrySpec
-from heldout.errors import DatasetUnavailable, InvalidSpec, JobNotFinished, SpecDatasetNotFound, TooManyParameters
+from heldout.errors import InvalidSpec
 from heldout.lifecycle.job import JobStatus
-from heldout.spec import layers
 from heldout.spec.job import JobSpec
 from models import retry, submit
 from models.blobs import Blobs
 from models.database import Database
 from models.tables import EventRow, JobRow
-from models.wake import WakeUp, noted
-from tests.models.work import ALICE, BOB, Work, add_dataset
+from models.wake import WakeUp
+from tests.models.work import ALICE, Work
 
 MAX_PARAMETERS = 1_000_000
 NO_FILES = Blobs("memory:///")
@@ -99,11 +98,6 @@ def test_a_spec_is_completed_and_the_rest_of_it_kept(work):
     assert (row.kind, row.device, row.gpus, row.dataset_id) == ("train", "auto", 0, work.dataset.id)
 
 
-def test_a_name_and_a_seed_that_were_given_stay(work):
-    row = work.row(submitted(work, spec(name="mine", training={"seed": 5})).job.id)
-    assert (row.name, row.spec["name"], row.spec["training"]["seed"]) == ("mine", "mine", 5)
-
-
 def test_what_is_handed_back_is_what_is_stored(work):
     handed = submitted(work, spec(metadata={"team": "a"})).job
     row = work.row(handed.id)
@@ -114,37 +108,6 @@ def test_what_is_handed_back_is_what_is_stored(work):
     }
 
 
-@pytest.mark.parametrize(
-    ("changes", "refusal"),
-    [
-        ({"dataset": "nobody's"}, SpecDatasetNotFound),
-        ({"dataset": "checked"}, DatasetUnavailable),
-        ({"network": {"blocks": [{"filters": 1000}], "dense": [{"units": 4000}]}}, TooManyParameters),
-        ({"resources": {"device": "cpu", "gpus": 2}}, InvalidSpec),
-        (UNKNOWN_CLASS, InvalidSpec),
-    ],
-)
-def test_what_cannot_be_trained_is_refused_and_not_stored(work, changes, refusal):
-    add_dataset(work.database, "checked", ALICE, status="checking")
-    with pytest.raises(refusal):
-        submitted(work, spec(**changes))
-    assert stored_ids(work.database) == set()
-
-
-def test_a_job_that_has_ended_is_submitted_again_on_its_version_of_the_dataset(work):
-    held = work.running(priority=3)
-    with work.database.write() as session, pytest.raises(JobNotFinished):
-        retry.retry(session, NO_FILES, ALICE, held.job_id, RetrySpec(), max_parameters=MAX_PARAMETERS)
-    work.fail(held, "diverged")
-    with work.database.write() as session:
-        again = retry.retry(session, NO_FILES, ALICE, held.job_id, RetrySpec(), max_parameters=MAX_PARAMETERS)
-    row, ended = work.row(again.job.id), work.row(held.job_id)
-    assert (row.retry_of, row.spec, row.dataset_id) == (ended.id, ended.spec, ended.dataset_id)
-    assert (row.status, row.attempt, row.failures) == (JobStatus.QUEUED, 0, 0)
-    assert noted(session) == [WakeUp(row.id, "train")]
-    assert ended.status is JobStatus.FAILED
-
-
 def test_a_job_whose_stored_spec_cannot_be_read_is_not_submitted_again(work):
     held = work.running()
     work.fail(held, "diverged")
@@ -152,15 +115,6 @@ def test_a_job_whose_stored_spec_cannot_be_read_is_not_submitted_again(work):
     with work.database.write() as session, pytest.raises(InvalidSpec, match="/from_a_newer_release"):
         retry.retry(session, NO_FILES, ALICE, held.job_id, RetrySpec(), max_parameters=MAX_PARAMETERS)
     assert stored_ids(work.database) == {held.job_id}
-
-
-def test_an_estimate_stores_nothing_and_counts_as_a_submission_does(work):
-    with work.database.write() as session:
-        found = submit.estimate(session, NO_FILES, ALICE, spec(), max_parameters=MAX_PARAMETERS)
-    assert stored_ids(work.database) == set()
-    assert found.seconds_per_epoch is None, "no machine was measured"
-    assert found.parameters == work.row(submitted(work, spec()).job.id).parameters
-    assert found.memory_bytes > found.parameters
 
 
 def test_a_submission_takes_six_statements_the_first_of_an_owner_for_its_row(work):
@@ -173,14 +127,3 @@ def test_a_submission_takes_six_statements_the_first_of_an_owner_for_its_row(wor
             tables = [statement.split("INTO ")[-1].split()[0] for statement in counted if "INSERT" in statement]
             assert len([statement for statement in counted if not statement.startswith("BEGIN")]) == 6
             assert tables == [*expected, "events"]
-
-
-def test_the_plan_of_a_network_is_made_once(work, monkeypatch):
-    made: list[object] = []
-    real = layers._block_layers
-    monkeypatch.setattr(layers, "_block_layers", lambda *args: made.append(args) or real(*args))
-    submitted(work, spec())
-    assert len(made) == 1
-    with work.database.read() as session:
-        submit.estimate(session, NO_FILES, BOB, spec(), max_parameters=MAX_PARAMETERS)
-    assert len(made) == 2
