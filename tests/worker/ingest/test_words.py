@@ -18,13 +18,11 @@ from tests.worker.ingest.uploads import encoded, noise, npz, pictures, rejection
 from worker.ingest.rejection import Rejection
 
 PNG = encoded(noise())
+# Colors and titles of terminals, a turned direction, lines of one's own, and what nobody sees.
+INVISIBLE = "c\u200ba\x85t\udcff".encode("utf-8", "replace").decode()
 NAMES = {
-    "plain": "cat",
-    "escape": "cat\x1b[31m\x1b]0;x\x07",
-    "right to left": "‮gnp.tac‬",
-    "lines": "cat\nheldout: all is well\r\n",
+    "commands": f"cat\x1b[31m\x1b]0;x\x07 \u202egnp.tac\u202c \nheldout: all is well\r\n {INVISIBLE}",
     "long": "x" * 5000,
-    "invisible": "c​a\x85t\udcff".encode("utf-8", "replace").decode(),
 }
 OF_LIBRARIES = re.compile(
     r"errno|error|exception|zlib|pillow|\bpil\b|pyarrow|arrow|thrift|magic bytes|0x[0-9a-f]{4}|<_?io|object at|"
