@@ -26,7 +26,7 @@ from heldout.client.client import ApiProblem, Client, NoService
 from heldout.client.locate import read_key_file, read_service_file
 from heldout.service.parent_process import launched
 from heldout.statistics.intervals import newcombe_interval
-from heldout.stored.final import FinalView, SplitResult
+from heldout.stored.final import FinalView
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
 from heldout.words import NONE
@@ -257,16 +257,11 @@ def _row_of(client: Client, job: JobView) -> tuple[str, ...]:
         job.name,
         f"{job.parameters:,}",
         accuracy(train.accuracy),
-        _with_interval(final.validation),
-        _with_interval(test),
+        *(f"{accuracy(split.accuracy)} {interval(split.interval, digits=3)}" for split in (final.validation, test)),
         "/".join(map(loss, (train.loss, final.validation.loss, test.loss))),
         f"{points(train.accuracy - test.accuracy)} [{points(low)}, {points(high)}]",
         NONE if took is None else f"{took:.1f}",
     )
-
-
-def _with_interval(split: SplitResult) -> str:
-    return f"{accuracy(split.accuracy)} {interval(split.interval, digits=3)}"
 
 
 def _print_results(rows: list[tuple[str, ...]]) -> None:

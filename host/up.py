@@ -90,7 +90,8 @@ def _serve(
     def announce() -> None:
         _announce_address(settings.home_path, url)
         if has_dashboard:
-            link = _make_log_in_link(database, key_id)
+            with database.write() as session:
+                link = sessions.make_link(session, key_id)
             print(f"Dashboard: {url}/login#{link} (logs you in once, within 15 minutes)", flush=True)
 
     server = make_server(settings, announce)
@@ -134,12 +135,6 @@ class _StopSignals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = self.number or number
         self._then()
-
-
-def _make_log_in_link(database: Database, key_id: str) -> str:
-    """What follows the `#` of an address that logs this machine's owner in, once and soon."""
-    with database.write() as session:
-        return sessions.make_link(session, key_id)
 
 
 def _announce_address(home: Path, url: str) -> None:
