@@ -20,7 +20,6 @@ from typing import ClassVar, Self
 import psycopg
 import redis
 
-from heldout.service.parent_process import launched
 from tests.e2e.running import children_of
 
 LOOPBACK = "127.0.0.1"
@@ -129,7 +128,7 @@ class ChildServer(ABC):
     def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                launched(command, self.kill_signal, self._user),
+                [*self._as_its_user(), *command],
                 cwd=self.folder,
                 # Nothing of ours: PGDATA, PGPORT and the like would change what the programs do.
                 env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
@@ -161,6 +160,11 @@ class ChildServer(ABC):
                     os.kill(pid, signal.SIGKILL)
             self._process.kill()
             self._process.wait()
+
+    def _as_its_user(self) -> list[str]:
+        """The program before the server's: the server gets `kill_signal` when the thread that started it ends."""
+        to_nobody = [f"--reuid={self._user[0]}", f"--regid={self._user[1]}", "--clear-groups"]
+        return ["setpriv", *(to_nobody if os.geteuid() == 0 else []), f"--pdeathsig={self.kill_signal.name}"]
 
     def _hand_over(self, path: Path) -> None:
         if os.geteuid() == 0:

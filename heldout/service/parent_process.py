@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-_NO_USER = "-"
 
 
 def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
@@ -29,7 +28,7 @@ def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
         os._exit(1)
 
 
-def launched(command: Sequence[str], number: int = signal.SIGKILL, user: tuple[int, int] | None = None) -> list[str]:
+def launched(command: Sequence[str], number: int = signal.SIGKILL) -> list[str]:
     """The command line that runs a program as a child which ends with the thread that starts it.
 
     A child of fork() in a process with threads must not run Python, so a process of its own takes the last steps.
@@ -37,21 +36,13 @@ def launched(command: Sequence[str], number: int = signal.SIGKILL, user: tuple[i
     Args:
         command: the program's path and its arguments.
         number: the signal that it gets when that thread ends.
-        user: the user and the group as which it runs, where we are root.
     """
-    owner = _NO_USER if user is None else f"{user[0]}:{user[1]}"
     # -I -S: nothing of the environment changes what the launcher does, and it starts quickly.
-    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(number)), owner, *command]
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(number)), *command]
 
 
 def _launch() -> None:
-    parent, number, owner, program, *arguments = sys.argv[1:]
-    if owner != _NO_USER and os.geteuid() == 0:
-        uid, _, gid = owner.partition(":")
-        os.setgroups([])
-        os.setgid(int(gid))
-        os.setuid(int(uid))
-    # After the user is changed, which would undo it.
+    parent, number, program, *arguments = sys.argv[1:]
     end_with_parent(int(parent), int(number))
     os.execv(program, [program, *arguments])
 
