@@ -67,6 +67,6 @@ class Publisher:
                 log.exception("wake_up_not_published", job_id=wake_up.job_id)
 
 
-def publisher_for(settings: Settings) -> Publisher | None:
+def make_publisher(settings: Settings) -> Publisher | None:
     """A publisher to the settings' broker; None where they name none: the embedded worker looks at the database."""
     return None if settings.redis_url is None else Publisher(settings.redis_url.get_secret_value())

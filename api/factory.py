@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import APIRouter, FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from api.dispatch import publisher_for
+from api.dispatch import make_publisher
 from api.http import openapi, problems
 from api.http.app_context import AppContext, Predictor, Readiness
 from api.http.rates import Rates
@@ -31,7 +31,7 @@ MAX_POLL_S = 0.2
 
 def make_context(settings: Settings, make_predictor: Callable[[Database, Blobs], Predictor]) -> AppContext:
     """Database and blob store may still be out of reach."""
-    publisher = publisher_for(settings)
+    publisher = make_publisher(settings)
     database = Database(settings.database, publisher.publish if publisher else None, settings.quotas)
     blobs = Blobs(settings.blobs_url)
     places = SharedPlaces(database)

@@ -11,7 +11,7 @@ from heldout.access.quotas import Quota
 from heldout.errors import DatabaseUnavailable, QuotaExceeded
 from models.database import Database
 from models.store import places
-from models.store.places import Place
+from models.store.places import SharedPlace
 
 RENEW_EVERY_S = places.LEASE_S / 3
 # When a client may try again for which there was no place: nobody knows when an upload or a stream will end.
@@ -25,8 +25,8 @@ class SharedPlaces:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._held: dict[str, Place] = {}
-        self._ended: list[Place] = []
+        self._held: dict[str, SharedPlace] = {}
+        self._ended: list[SharedPlace] = []
         self._takers = CapacityLimiter(TAKEN_AT_ONCE)
         self._giving_back = asyncio.Lock()
 
@@ -54,7 +54,7 @@ class SharedPlaces:
                 with suppress(DatabaseUnavailable):  # they are renewed once it is back
                     await run_sync(self._renew, list(self._held.values()))
 
-    async def _give_back(self, place: Place) -> None:
+    async def _give_back(self, place: SharedPlace) -> None:
         """Those that end while others are given back go together: a service that stops ends all streams at once."""
         self._ended.append(place)
         async with self._giving_back:
@@ -63,7 +63,7 @@ class SharedPlaces:
                 with suppress(DatabaseUnavailable):  # nobody renews them, so they end by themselves
                     await run_sync(self._delete, ended)
 
-    def _take(self, quota: Quota, owner: str) -> Place:
+    def _take(self, quota: Quota, owner: str) -> SharedPlace:
         try:
             with self._database.write() as session:
                 return places.take(session, quota, owner)
@@ -71,10 +71,10 @@ class SharedPlaces:
             error.headers["Retry-After"] = str(RETRY_AFTER_S)
             raise
 
-    def _renew(self, held: list[Place]) -> None:
+    def _renew(self, held: list[SharedPlace]) -> None:
         with self._database.write() as session:
             places.renew(session, held)
 
-    def _delete(self, ended: list[Place]) -> None:
+    def _delete(self, ended: list[SharedPlace]) -> None:
         with self._database.write() as session:
             places.give_back(session, ended)

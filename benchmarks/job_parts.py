@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.naive import in_fork
+from worker.messages import AssignedDataset, AssignedMachine
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
@@ -104,8 +105,8 @@ def _run(spec: Any, data: Path) -> dict[str, float]:
             took["second epoch"].append(message.values["seconds"] + message.values["evaluation_seconds"])
 
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as scratch:
-        cores = len(os.sched_getaffinity(0))
-        assignment = Assignment("job_parts", 1, spec, str(data), scratch, None, "cpu", 1, "auto", cores)
+        machine = AssignedMachine(towers="auto", cores=len(os.sched_getaffinity(0)))
+        assignment = Assignment("job_parts", spec, AssignedDataset(str(data)), scratch, machine)
         began = time.process_time()
         done = runner._train(assignment, send, lambda: None)
         took["processor"].append(time.process_time() - began)

@@ -10,7 +10,7 @@ from benchmarks.load import load, request
 from benchmarks.serving import add_job, chosen, prepare, service
 from heldout.service.database_urls import driver_url
 from models.database import Database
-from models.store.job_metadata import pair_sha256
+from models.store.listing import pair_sha256
 from models.tables import JobRow
 from tests.servers import PostgresServer
 

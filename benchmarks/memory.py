@@ -137,15 +137,13 @@ def _image_set(network: Network) -> Any:
 def _run(spec: JobSpec, data: Path) -> int:
     """The peak of a training in this process, in bytes."""
     from worker.machine.memory import peak_bytes
-    from worker.messages import Assignment, Finished
+    from worker.messages import AssignedDataset, AssignedMachine, Assignment, Finished
     from worker.training import runner
 
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as scratch:
-        cores = len(os.sched_getaffinity(0))
-        precision = spec.training.precision
-        assignment = Assignment(
-            "job_memory", 1, spec, str(data), scratch, None, "cpu", 1, "auto", cores, precision=precision
-        )
+        cores, precision = len(os.sched_getaffinity(0)), spec.training.precision
+        machine = AssignedMachine(precision=precision, towers="auto", cores=cores)
+        assignment = Assignment("job_memory", spec, AssignedDataset(str(data)), scratch, machine)
         done = runner._train(assignment, lambda message: None, lambda: None)
     assert isinstance(done, Finished), done
     return peak_bytes(os.getpid())

@@ -85,8 +85,8 @@ def engine_of(network: Network, mixed: bool, towers: int | None = None) -> Made:
     import tensorflow as tf
 
     from analysis.arrays.dataset import ImageSet
-    from worker.machine.cores import usable_cores
-    from worker.machine.precision import policy_of
+    from worker.machine.cores import find_usable_cores
+    from worker.machine.processor import get_policy
     from worker.training.data import select
     from worker.training.engine import Engine, chosen_towers
     from worker.training.network import build_network
@@ -98,10 +98,10 @@ def engine_of(network: Network, mixed: bool, towers: int | None = None) -> Made:
     images = ImageSet(pixels, labels, splits, tuple(map(str, range(CLASSES))), (0, 255))
     training = {"seed": 1, "batch_size": network.batch_size}
     spec = JobSpec.model_validate({"dataset": "none", "network": network.network, "training": training})
-    towers = towers or chosen_towers("auto", len(usable_cores()) or 1, spec, network.image, CLASSES)
+    towers = towers or chosen_towers("auto", len(find_usable_cores()) or 1, spec, network.image, CLASSES)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(towers)
-    policy = policy_of("mixed" if mixed else "float32", "cpu")
+    policy = get_policy("mixed" if mixed else "float32", "cpu")
     model = build_network(spec.network, network.image, CLASSES, 1, policy)
     data = select(images, spec, None)
     source = ResidentData(data)

@@ -16,7 +16,7 @@ from benchmarks.network_kinds import CLASSES, Network
 from benchmarks.network_steps import engine_of
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
-from worker.machine.processor import this_processor
+from worker.machine.processor import get_processor
 
 HEADINGS = ("network", "operations of the convolutions, million", "step", "measuring", "`auto` with units")
 UNITS = {"amx_bf16", "avx512_bf16", "bf16"}
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--towers", type=int, default=1)
     given = parser.parse_args()
-    units = ", ".join(sorted(UNITS & this_processor().flags))
+    units = ", ".join(sorted(UNITS & get_processor().flags))
     print(f"Units for bfloat16: {units or 'none'}.\n")
     print(f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
     for name, network in KINDS.items():
@@ -101,13 +101,13 @@ def _facts(network: Network, towers: int) -> tuple[int, str]:
 
 
 def _seconds(task: tuple[Network, bool, int]) -> Seconds:
-    from worker.machine.precision import policy_of
+    from worker.machine.processor import get_policy
     from worker.training.engine import FitSums
     from worker.training.evaluate import evaluator_of
 
     network, mixed, towers = task
     made = engine_of(network, mixed, towers)
-    policy = policy_of("mixed" if mixed else "float32", "cpu")
+    policy = get_policy("mixed" if mixed else "float32", "cpu")
     evaluator = evaluator_of(made.spec, made.model, made.source, made.engine.weights, policy)
     rows = made.data.rows["train"][:MEASURED_IMAGES]
 

@@ -14,7 +14,7 @@ from models.blobs import BlobMissing, Blobs, StoredBlob
 from models.database import Database
 from models.digests import DATASET_FILES, FileDigest
 from models.store import file_digests, named_blobs
-from models.store.named_blobs import NamedBlob, Places, StoredContent
+from models.store.named_blobs import KnownFolders, NamedBlob, StoredContent
 
 # A file is stored a moment before the row that names it is committed; while the database is away that moment is longer.
 YOUNG = timedelta(hours=1)
@@ -83,7 +83,7 @@ def compare(database: Database, blobs: Blobs, *, young: timedelta = YOUNG) -> Bl
     return found
 
 
-def is_orphan(key: str, places: Places) -> bool:
+def is_orphan(key: str, places: KnownFolders) -> bool:
     """Whether a file that no row names belongs to nothing that is there."""
     room, _, rest = key.partition("/")
     place, separator, _ = rest.partition("/")

@@ -24,7 +24,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from heldout.access.quotas import NO_BOUNDS, Bounds
 from heldout.errors import DatabaseUnavailable
-from models.wake import WakeUp, noted
+from models.wake import WakeUp, get_noted
 
 log = structlog.get_logger()
 
@@ -147,11 +147,14 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session that is committed when the block ends well and rolled back otherwise."""
-        info = {BOUNDS: self.bounds}
-        with translated(), Session(self._writer, expire_on_commit=False, info=info) as session, session.begin():
+        """A session that is committed when the block ends well and rolled back otherwise.
+
+        Objects that it has loaded do not follow its UPDATE and DELETE statements.
+        """
+        about: dict[str, Any] = {"info": {BOUNDS: self.bounds}, "execution_options": {"synchronize_session": False}}
+        with translated(), Session(self._writer, expire_on_commit=False, **about) as session, session.begin():
             yield session
-        if self.announce is not None and (wake_ups := noted(session)):
+        if self.announce is not None and (wake_ups := get_noted(session)):
             try:
                 self.announce(wake_ups)
             except Exception:

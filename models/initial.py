@@ -21,14 +21,14 @@ BEFORE_ATTEMPTS = 0
 
 
 @dataclass(frozen=True)
-class Source:
+class InitialSource:
     """Weights that a job can start from, and the file that holds them."""
 
     weights: Weights
     file: Artifact
 
 
-def find_source(session: Session, owner: str, asked: InitialSpec, ended: JobRow | None = None) -> Source:
+def find_source(session: Session, owner: str, asked: InitialSpec, ended: JobRow | None = None) -> InitialSource:
     """The weights that a spec names.
 
     Args:
@@ -41,7 +41,7 @@ def find_source(session: Session, owner: str, asked: InitialSpec, ended: JobRow 
     if ended is not None and (ended.initial or {}).get(kind) == getattr(asked, kind):
         own = artifacts.find(session, ended.id, ArtifactName.INITIAL, ArtifactFormat.KERAS)
         if own is not None:
-            return Source(Weights.from_json(ended.initial or {}), own)
+            return InitialSource(Weights.from_json(ended.initial or {}), own)
     if asked.job is None:
         return _of_model(session, owner, asked.model or "")
     try:
@@ -59,17 +59,17 @@ def find_source(session: Session, owner: str, asked: InitialSpec, ended: JobRow 
     if spec.network.backbone is not None:
         raise refused(f"Job {row.id} has a backbone, behind which its layers stand; other networks have none of them.")
     plan = plan_network(spec.network, (height, width, channels), len(dataset.classes))
-    return Source(Weights.of(row.id, plan, dataset.classes), file)
+    return InitialSource(Weights.of(row.id, plan, dataset.classes), file)
 
 
-def _of_model(session: Session, owner: str, model_id: str) -> Source:
+def _of_model(session: Session, owner: str, model_id: str) -> InitialSource:
     row, facts = usable_model(session, owner, model_id, "/initial/model")
     if facts.format is not ModelFormat.KERAS:
         raise refused(
             f"Model {model_id} is an ONNX file, whose weights belong to no layers. Upload a .keras one.", "model"
         )
     file = Artifact(ArtifactName.INITIAL, ArtifactFormat.KERAS, row.key, row.size_bytes, row.sha256)
-    return Source(Weights.of_model(row.id, facts), file)
+    return InitialSource(Weights.of_model(row.id, facts), file)
 
 
 def refused(detail: str, kind: str = "job") -> InvalidSpec:

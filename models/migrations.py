@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, OperatorError
 from models.database import Database, Session, translated
-from models.store.locks import lock_number
+from models.store.statements import lock_number
 
 log = structlog.get_logger()
 

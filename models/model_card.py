@@ -17,7 +17,7 @@ from models.views.job import job_view
 from models.views.study import study_view
 
 
-def model_card_of(session: Session, blobs: Blobs, job_id: str) -> str:
+def collect_model_card(session: Session, blobs: Blobs, job_id: str) -> str:
     """The card of a job, whoever owns it; of an evaluation the report of its study, whose ensemble it has measured.
 
     Raises:

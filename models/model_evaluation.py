@@ -14,7 +14,7 @@ from models.blobs import Blobs
 from models.database import Session
 from models.store import datasets, model_evaluations, quotas
 from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap, unless_lost
-from models.submit import dataset_named
+from models.submit import find_named_dataset
 from models.tables import DatasetRow, JobRow
 
 
@@ -27,7 +27,7 @@ def order(session: Session, owner: str, model_id: str, dataset: str) -> tuple[Jo
     """
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS)
     model, facts = usable_model(session, owner, model_id)
-    ready = datasets.require_ready(dataset_named(session, owner, dataset))
+    ready = datasets.require_ready(find_named_dataset(session, owner, dataset))
     if (misfit := facts.misfit(ready.image, len(ready.classes))) is not None:
         raise ModelDoesNotFit(misfit)
     return model_evaluations.queue(session, owner, model, facts, ready.row), ready.row

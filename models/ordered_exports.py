@@ -25,7 +25,7 @@ from models.tables import DatasetRow, ExportRow, JobRow
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """What has left a model: a training, or the evaluation of a study for its ensemble. id: as clients know it."""
 
     id: str
@@ -34,7 +34,7 @@ class Source:
 
 
 # Finds it, or raises why there is no model.
-Find = Callable[[Session], Source]
+Find = Callable[[Session], ModelSource]
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,19 @@ class OrderedExport:
         if self.row.status is ExportStatus.QUEUED:
             raise ExportNotReady(self.source_id, self.row.format, self.status or JobStatus.QUEUED)
         if self.row.status is ExportStatus.FAILED:
-            raise failure_of(self.row, self.source_id)
+            raise explain_failure(self.row, self.source_id)
         return self.row
 
 
-def training_with_model(session: Session, caller: Caller, job_id: str) -> Source:
+def find_training_with_model(session: Session, caller: Caller, job_id: str) -> ModelSource:
     """The caller's job, which has a model. Raises JobNotFound, NotReady, NoModel."""
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
     if artifacts.model_of(session, job) is None:
         raise artifacts.not_there(job, "model")
-    return Source(job_id, job, dataset)
+    return ModelSource(job_id, job, dataset)
 
 
-def asked_for(database: Database, caller: Caller, find: Find, format_: ExportFormat) -> OrderedExport:
+def find_or_order(database: Database, caller: Caller, find: Find, format_: ExportFormat) -> OrderedExport:
     """The export, which begins here if nobody has asked before.
 
     Raises:
@@ -94,7 +94,7 @@ def asked_for(database: Database, caller: Caller, find: Find, format_: ExportFor
         return OrderedExport(source.id, row, exports.status_of(session, row))
 
 
-def failure_of(row: ExportRow, source_id: str) -> HeldoutError:
+def explain_failure(row: ExportRow, source_id: str) -> HeldoutError:
     """Why an export that has failed is not handed out."""
     error = row.error or {}
     code, why = error.get("code"), str(error.get("detail", ""))

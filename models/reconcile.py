@@ -126,7 +126,7 @@ class Reconciler:
         if self._key_uses is not None:
             self._key_uses.write(self._database)
         with self._database.read() as session:
-            now, has_work = claims.now_and_has_work(session)
+            now, has_work = claims.find_work(session)
         if not has_work:
             self._require_no_gap(now)
             return
@@ -142,7 +142,7 @@ class Reconciler:
             log.warning("job_expired", job_id=job_id)
         if self._announce is not None:
             with self._database.write() as session:
-                wake_ups = claims.wake_ups_to_repeat(session, older_than_s=2 * self._settings.reconcile_s)
+                wake_ups = claims.take_wake_ups_to_repeat(session, older_than_s=2 * self._settings.reconcile_s)
             if wake_ups:
                 self._announce(wake_ups)
 

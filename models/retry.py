@@ -81,7 +81,7 @@ def retry(
 
 
 def _last_state(session: Session, ended: JobRow) -> claims.Checkpoint:
-    state = next(iter(claims.checkpoints_of(session, ended.id)), None)
+    state = next(iter(claims.get_checkpoints(session, ended.id)), None)
     if state is None:
         raise StateGone(ended.id)
     return state

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from sqlalchemy import insert
 
 from analysis.jobs.initial import Initial
-from heldout.errors import FieldError, InvalidSpec, StateGone
+from heldout.errors import FieldError, HeldoutError, InvalidSpec, StateGone
 from heldout.spec.backbone import POINTER
 from heldout.stored.artifacts import ArtifactName
 from models.backbones import BackboneSource
 from models.blobs import BlobMissing, Blobs
 from models.database import Session, db_now
-from models.initial import BEFORE_ATTEMPTS, Source, refused
+from models.initial import BEFORE_ATTEMPTS, InitialSource, refused
 from models.store import artifacts, events, metrics
 from models.store.claims import Checkpoint
 from models.store.new_jobs import Begins
@@ -35,7 +35,7 @@ class GoesOn:
 class Start:
     """What a job starts from: weights of another job, an uploaded backbone, the state of a job, or nothing."""
 
-    source: Source | None = None
+    source: InitialSource | None = None
     initial: Initial | None = None
     backbone: BackboneSource | None = None
     goes_on: GoesOn | None = None
@@ -63,7 +63,7 @@ class Start:
 
 
 @contextmanager
-def copied_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
+def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
     """Copies of the files for a new job, which are deleted again if the block fails.
 
     Args:
@@ -73,35 +73,28 @@ def copied_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
         StorageUnavailable.
     """
     made = list[str]()
+
+    def copied(key: str, name: str, gone: HeldoutError) -> str:
+        made.append(f"{folder}/{name}")
+        try:
+            blobs.copy(key, made[-1])
+        except BlobMissing as error:
+            raise gone from error
+        return made[-1]
+
     try:
-        if start.source is not None:
-            key = f"{folder}/initial.keras"
-            made.append(key)
-            try:
-                blobs.copy(start.source.file.key, key)
-            except BlobMissing as error:
-                raise refused(
-                    f"The weights of {start.source.weights.source} are not there any more.", start.source.weights.kind
-                ) from error
-            file = replace(start.source.file, name=ArtifactName.INITIAL, key=key)
-            start = replace(start, source=replace(start.source, file=file))
-        if start.backbone is not None:
-            key = f"{folder}/backbone.keras"
-            made.append(key)
-            try:
-                blobs.copy(start.backbone.file.key, key)
-            except BlobMissing as error:
-                raise _backbone_gone(start.backbone.backbone.model) from error
-            start = replace(start, backbone=replace(start.backbone, file=replace(start.backbone.file, key=key)))
-        if start.goes_on is not None:
-            state = start.goes_on.state
-            key = f"{folder}/checkpoint-{state.epoch:05d}-{state.step:08d}.ckpt"
-            made.append(key)
-            try:
-                blobs.copy(state.key, key)
-            except BlobMissing as error:
-                raise StateGone(start.goes_on.ended.id) from error
-            start = replace(start, goes_on=replace(start.goes_on, state=replace(state, key=key)))
+        if (source := start.source) is not None:
+            detail = f"The weights of {source.weights.source} are not there any more."
+            key = copied(source.file.key, "initial.keras", refused(detail, source.weights.kind))
+            file = replace(source.file, name=ArtifactName.INITIAL, key=key)
+            start = replace(start, source=replace(source, file=file))
+        if (backbone := start.backbone) is not None:
+            key = copied(backbone.file.key, "backbone.keras", _backbone_gone(backbone.backbone.model))
+            start = replace(start, backbone=replace(backbone, file=replace(backbone.file, key=key)))
+        if (goes_on := start.goes_on) is not None:
+            state, name = goes_on.state, f"checkpoint-{goes_on.state.epoch:05d}-{goes_on.state.step:08d}.ckpt"
+            key = copied(state.key, name, StateGone(goes_on.ended.id))
+            start = replace(start, goes_on=replace(goes_on, state=replace(state, key=key)))
         yield start
     except BaseException:
         for key in made:
@@ -114,12 +107,12 @@ def _backbone_gone(model: str) -> InvalidSpec:
     return InvalidSpec(f"{POINTER}/model: {detail}", errors=[FieldError(f"{POINTER}/model", detail)])
 
 
-def folder_of(job_id: str) -> str:
+def get_folder_of_start(job_id: str) -> str:
     """Where the files of a job lie that it has before its first attempt."""
     return f"jobs/{job_id}/{BEFORE_ATTEMPTS}"
 
 
-def add(session: Session, job_id: str, start: Start) -> None:
+def add_start(session: Session, job_id: str, start: Start) -> None:
     """Write what a new job, whose row is written, starts from."""
     if start.source is not None and start.initial is not None:
         artifacts.add(session, job_id, BEFORE_ATTEMPTS, [start.source.file])

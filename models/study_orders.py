@@ -30,12 +30,12 @@ from models.database import Session
 from models.ids import new_id
 from models.specs import training_spec_of
 from models.split_counts import counts_of
-from models.starts import copied_files
+from models.starts import copy_files
 from models.store import calibrations, jobs, quotas, studies
 from models.store.study_steps import begin
 from models.stored_splits import require_folds
 from models.study_base import automatic_remedies, located, refused, require_mended, wanted_splits
-from models.submit import ExaminedSpec, dataset_named, examined_spec
+from models.submit import ExaminedSpec, examine_spec, find_named_dataset
 from models.tables import DatasetRow, JobRow, StudyRow
 
 MIN_PRIORITY = -100
@@ -228,7 +228,7 @@ def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str 
         assert asked.spec is not None
         spec = asked.spec
         with located("/spec"):
-            dataset = dataset_named(session, owner, spec.dataset)
+            dataset = find_named_dataset(session, owner, spec.dataset)
     dataset = dataset if on is None else session.get_one(DatasetRow, on)
     if isinstance(spec.validation, TrainOnAllSpec):
         where = "/job" if job is not None else "/spec/validation"
@@ -306,7 +306,7 @@ def _examined(
             first = error.errors(include_url=False)[0]
             where = pointer_to(first["loc"])
             raise InvalidSpec(f"{where}: {first['msg']}", errors=[FieldError(where, first["msg"])]) from error
-        found = found or examined_spec(session, blobs, owner, spec, base.dataset, max_parameters, base.job)
+        found = found or examine_spec(session, blobs, owner, spec, base.dataset, max_parameters, base.job)
     assert found is not None
     return found
 
@@ -325,7 +325,7 @@ def _with_files(blobs: Blobs, study_id: str, ordered: _Ordered, copies: ExitStac
     arms = []
     for place, one in enumerate(ordered.plan.arms):
         start = ordered.examined[one.arm.name].start
-        start = copies.enter_context(copied_files(blobs, f"studies/{study_id}/{place}", start))
+        start = copies.enter_context(copy_files(blobs, f"studies/{study_id}/{place}", start))
         source = start.source or start.backbone  # a spec has one of them at most
         arms.append(replace(one, file=None if source is None else asdict(source.file)))
     return replace(ordered.plan, arms=tuple(arms))

@@ -23,8 +23,8 @@ from models.database import Session
 from models.ids import new_id
 from models.initial import find_source
 from models.memory import needed_bytes, needed_without_images, reserved_bytes, with_uploaded_weights
-from models.starts import GoesOn, Start, copied_files, folder_of
-from models.store import calibrations, datasets, events, gpus, new_jobs, quotas, worker_memory
+from models.starts import GoesOn, Start, copy_files, get_folder_of_start
+from models.store import calibrations, datasets, events, new_jobs, quotas, workers
 from models.store.datasets import ReadyDataset
 from models.store.new_jobs import NewJob
 from models.stored_splits import require_folds, uses_relations
@@ -60,10 +60,10 @@ def submit(
         InvalidSpec, NotSupported, StateGone, StorageUnavailable, SpecModelNotFound, ModelUnavailable, QuotaExceeded.
     """
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, spec_bytes=counted_bytes(spec.model_dump_json()) or 0)
-    examined = examined_spec(session, blobs, owner, spec, dataset, max_parameters, retry_of)
+    examined = examine_spec(session, blobs, owner, spec, dataset, max_parameters, retry_of)
     row, job_id = examined.ready.row, new_id("job")
     complete = spec.completed(name=spec.generated_name(row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))
-    with copied_files(blobs, folder_of(job_id), replace(examined.start, goes_on=goes_on)) as start:
+    with copy_files(blobs, get_folder_of_start(job_id), replace(examined.start, goes_on=goes_on)) as start:
         new_job = NewJob(
             id=job_id,
             spec=complete,
@@ -76,7 +76,7 @@ def submit(
             begins=start.begins,
         )
         job = new_jobs.add(session, new_job)
-        starts.add(session, job_id, start)
+        starts.add_start(session, job_id, start)
     if spec.folds is not None and not uses_relations(row.relations_status):
         text = f"The copies in {row.name} could not be found, so images that belong together may lie in several folds."
         events.add(session, job_id, "job.warning", text, level="warning")
@@ -97,7 +97,7 @@ def _memory_bytes(dataset: DatasetRow, spec: JobSpec, examined: "ExaminedSpec") 
 def _warn_of_missing_gpus(session: Session, job_id: str, needed: int) -> None:
     if not needed:
         return
-    most = gpus.most_on_one_worker(session)
+    most = workers.find_most_gpus(session)
     if most >= needed:
         return
     has = "No worker that runs now has a GPU" if not most else f"No worker that runs now has more than {most} GPUs"
@@ -107,7 +107,7 @@ def _warn_of_missing_gpus(session: Session, job_id: str, needed: int) -> None:
 
 def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_parameters: int) -> EstimateView:
     """What the spec would take, without queueing it. Raises what `submit` raises."""
-    examined = examined_spec(session, blobs, owner, spec, None, max_parameters, None)
+    examined = examine_spec(session, blobs, owner, spec, None, max_parameters, None)
     plan, initial = examined.plan, examined.start.initial
     return EstimateView(
         object="estimate",
@@ -127,7 +127,7 @@ def _layers_of(examined: "ExaminedSpec") -> list[LayerView]:
     source, found = examined.start.backbone, list[LayerView]()
     for layer in examined.plan.layers:
         if layer.name == BACKBONE and source is not None:
-            inside = [(f"{BACKBONE}/{one.name}", one.shape, one.parameters) for one in source.layers]
+            inside = [(f"{BACKBONE}/{inner.name}", inner.shape, inner.parameters) for inner in source.layers]
         else:
             inside = [(layer.name, layer.shape, layer.parameters)]
         found += [LayerView(name=name, shape=list(shape), parameters=count) for name, shape, count in inside]
@@ -144,7 +144,7 @@ class ExaminedSpec:
     largest_worker: WorkerMemory | None = None  # None where no worker is known of
 
 
-def examined_spec(
+def examine_spec(
     session: Session,
     blobs: Blobs,
     owner: str,
@@ -160,7 +160,7 @@ def examined_spec(
     Raises:
         What `submit` raises.
     """
-    ready = datasets.require_ready(dataset or dataset_named(session, owner, spec.dataset))
+    ready = datasets.require_ready(dataset or find_named_dataset(session, owner, spec.dataset))
     asked = spec.network.backbone
     backbone = None if asked is None else find_backbone(session, owner, asked, ended)
     plan = examine(
@@ -178,7 +178,7 @@ def examined_spec(
     return ExaminedSpec(ready, plan, Start(source, match(spec, plan, ready.classes, source.weights)), largest)
 
 
-def dataset_named(session: Session, owner: str, reference: str) -> DatasetRow:
+def find_named_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
     """The dataset that a spec names. Raises SpecDatasetNotFound, DatasetUnavailable."""
     row = datasets.find(session, owner, reference)
     if row is not None:
@@ -197,7 +197,7 @@ def require_memory(session: Session, dataset: DatasetRow, spec: JobSpec, plan: N
     Raises:
         NeedsMoreMemory: says with which batch size it would fit.
     """
-    largest, needed = worker_memory.largest(session), needed_without_images(dataset, spec, plan)
+    largest, needed = workers.largest(session), needed_without_images(dataset, spec, plan)
     if largest is None or spec.resources.required_gpus or could_hold(largest.total_bytes, needed):
         return largest
     fitting = fitting_batch_size(spec, lambda other: needed_without_images(dataset, other, plan), largest.total_bytes)

@@ -21,7 +21,7 @@ from models.ids import new_id
 from models.specs import training_spec_of
 from models.store import accounts, events, jobs, quotas, studies, versions
 from models.store.study_steps import fail
-from models.submit import dataset_named
+from models.submit import find_named_dataset
 from models.tables import DatasetRow, JobRow, StudyRow
 
 
@@ -115,7 +115,7 @@ def _job_and_dataset(session: Session, owner: str, asked: StudySpec) -> tuple[Jo
     if asked.job is not None:
         return jobs.find_with_dataset(session, owner, asked.job)
     assert asked.spec is not None
-    return None, dataset_named(session, owner, asked.spec.dataset)
+    return None, find_named_dataset(session, owner, asked.spec.dataset)
 
 
 def _wait(

@@ -36,7 +36,7 @@ def note(session: Session, job_id: str, gpus: int) -> None:
     session.info.setdefault(_NOTED, []).append(WakeUp.for_job(job_id, gpus))
 
 
-def noted(session: Session) -> Sequence[WakeUp]:
+def get_noted(session: Session) -> Sequence[WakeUp]:
     """The wake-ups that were noted."""
     wake_ups: list[WakeUp] = session.info.get(_NOTED, [])
     return wake_ups

@@ -12,7 +12,7 @@ from heldout.service.settings import Settings
 from heldout.stored.artifacts import ExportFormat
 from models.blobs import BlobMissing, Blobs
 from models.database import Database, Session
-from models.ordered_exports import OrderedExport, Source, asked_for, training_with_model
+from models.ordered_exports import ModelSource, OrderedExport, find_or_order, find_training_with_model
 from models.store.keys import Caller
 from models.tables import ExportRow
 from predict import metrics
@@ -86,11 +86,11 @@ class ModelCache:
         """The row of the proven ONNX file."""
         deadline = time.monotonic() + wait_s
 
-        def find(session: Session) -> Source:
-            return training_with_model(session, caller, job_id)
+        def find(session: Session) -> ModelSource:
+            return find_training_with_model(session, caller, job_id)
 
         def ask() -> OrderedExport:
-            return asked_for(self._database, caller, find, ExportFormat.ONNX)
+            return find_or_order(self._database, caller, find, ExportFormat.ONNX)
 
         asked = await run_in_threadpool(ask)
         if self._waiting[caller.owner] >= MAX_WAITING_EACH:

@@ -18,7 +18,7 @@ from heldout.service.settings import Settings
 from predict.app import create_app
 from predict.metrics import SHARED_FOLDER, forget_process
 from predict.runtime import load_runtime
-from worker.machine.parent import when_input_ends
+from worker.machine.parent import call_when_input_ends
 
 log = structlog.get_logger("heldout.predict")
 
@@ -60,7 +60,7 @@ def serve(settings: Settings, listener: socket.socket, *, idle_s: float | None) 
     server = PredictServer(settings, idle_s)
     freeze_what_stays()
     if settings.stop_with_stdin:
-        when_input_ends(server.ask_to_exit)
+        call_when_input_ends(server.ask_to_exit)
     server.run(sockets=[listener])
 
 

@@ -22,7 +22,7 @@ from predict.images import is_small, open_files
 from predict.model import ServedModel
 from predict.room import Room
 from predict.work import Pieces, Result, Work, finished
-from worker.machine.cores import core_count
+from worker.machine.cores import count_cores
 from worker.machine.memory import memory_bytes
 
 # Of a process's part of the memory a quarter is for bodies, and not more than this; a third is for answers.
@@ -40,7 +40,7 @@ class PredictionService:
     is_here = True
 
     def __init__(self, settings: Settings, database: Database, blobs: Blobs) -> None:
-        threads = max(1, core_count() // settings.predict_processes)
+        threads = max(1, count_cores() // settings.predict_processes)
         memory = memory_bytes() // settings.predict_processes
         self.work = Work(threads)
         self.bodies = HeldBodies(settings.max_predict_bytes, min(MAX_BODIES_BYTES, memory // 4))

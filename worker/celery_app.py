@@ -20,7 +20,7 @@ from models import logs
 from models import wake as wake_up
 from models.wake import WakeUp
 from worker.machine.devices import find_gpus, slots
-from worker.machine.parent import when_input_ends
+from worker.machine.parent import call_when_input_ends
 from worker.supervision.worker import Worker
 
 log = structlog.get_logger()
@@ -96,7 +96,7 @@ def _start(**_: Any) -> None:
     _worker = Worker(settings, announce=_announce)
     if settings.stop_with_stdin:
         # Celery's own handler stops the worker in good order.
-        when_input_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        call_when_input_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     try:
         _worker.start()
     except OperatorError as error:

@@ -8,7 +8,7 @@ from heldout.errors import OperatorError
 from heldout.service.start import settings_or_exit
 from models import logs
 from models.store.claims import Claimed
-from worker.machine.parent import when_input_ends
+from worker.machine.parent import call_when_input_ends
 from worker.supervision.worker import Worker
 
 # How often an idle worker looks for news: most of the time that a job waits for a free worker.
@@ -26,7 +26,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stopping.set())
     if settings.stop_with_stdin:
-        when_input_ends(worker.stopping.set)
+        call_when_input_ends(worker.stopping.set)
     try:
         worker.start()
     except OperatorError as error:
@@ -56,7 +56,7 @@ def drive(worker: Worker) -> None:
             continue
         thread = threading.Thread(target=_run, args=(worker, claimed, free), name=claimed.held.job_id)
         thread.start()
-        running = {one for one in running if one.is_alive()} | {thread}
+        running = {other for other in running if other.is_alive()} | {thread}
     changes.close()
     for thread in running:
         thread.join()

@@ -25,46 +25,63 @@ class AssignedBackbone:
 
 
 @dataclass(frozen=True)
+class AssignedDataset:
+    """The files of a dataset, as a process finds them. relations, names: None where they are not known."""
+
+    folder: str  # in the internal format (analysis/arrays/dataset.py)
+    sha256: str = ""
+    relations: str | None = None  # file of its relations (analysis/arrays/relations.py)
+    names: str | None = None  # file with the name of each image in the upload (analysis/arrays/file_names.py)
+
+
+@dataclass(frozen=True)
+class AssignedMachine:
+    """What a training may compute with."""
+
+    device: Literal["cpu", "gpu"] = "cpu"
+    gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
+    precision: Literal["auto", "float32", "mixed"] = "float32"  # auto: mixed where the network is large enough to gain
+    threads: int = 1  # intra-op threads
+    towers: int | Literal["auto"] = 1  # auto: as many as make its steps faster
+    cores: int = 1  # that the worker may use
+    resident_bytes: int | None = None  # larger images are read from their file
+
+
+@dataclass(frozen=True)
+class AssignedStart:
+    """What a training starts from: files in its scratch folder."""
+
+    checkpoint: str | None = None  # to continue from
+    initial: str | None = None  # a model file, whose weights it takes
+    initial_layers: tuple[str, ...] = ()  # the layers that take them, by name
+    backbone: AssignedBackbone | None = None
+
+
+@dataclass(frozen=True)
 class Assignment:
     """All that a training process needs. It gets no credentials: it reads arrays and writes to `scratch`."""
 
     job_id: str
-    attempt: int
     spec: JobSpec  # completed: no default and no seed is left open
-    dataset: str  # folder in the internal format (analysis/arrays/dataset.py)
+    dataset: AssignedDataset
     scratch: str  # folder of this attempt, made and removed by the supervisor
-    checkpoint: str | None  # a checkpoint file to continue from, in `scratch`
-    device: Literal["cpu", "gpu"]
-    threads: int  # intra-op threads
-    towers: int | Literal["auto"]  # auto: as many as make its steps faster
-    cores: int  # that the worker may use
-    precision: Literal["auto", "float32", "mixed"] = "float32"  # auto: mixed where the network is large enough to gain
-    gpus: tuple[str, ...] = ()  # NVIDIA's ids of those that the job has
-    resident_bytes: int | None = None  # larger images are read from their file
-    initial: str | None = None  # a model file in `scratch`, whose weights the training starts from
-    initial_layers: tuple[str, ...] = ()  # the layers that take them, by name
-    backbone: AssignedBackbone | None = None
-    relations: str | None = None  # file of the dataset's relations in `scratch`; None: not known
-    names: str | None = None  # file of the images' names in `scratch`; None: they have none
+    machine: AssignedMachine = AssignedMachine()
+    start: AssignedStart = AssignedStart()
     for_study: bool = False  # whether a study compares the job with others
-    dataset_sha256: str = ""  # which the model's file says
 
 
 @dataclass(frozen=True)
 class SuspectAssignment:
     """All that the process needs which finds wrong labels of a dataset. It writes to `scratch`."""
 
-    dataset: str  # folder in the internal format (analysis/arrays/dataset.py)
+    dataset: AssignedDataset
     scratch: str  # folder of this attempt, made and removed by the supervisor
-    relations: str | None  # file of the dataset's relations (analysis/arrays/relations.py); None: not known
-    names: str | None  # file with the name of each image in the upload, one a line; None: it has none
     seed: int
     threads: int  # networks that are trained at the same time
-    device: Literal["cpu"] = "cpu"
 
 
 @dataclass(frozen=True)
-class StoredModel:
+class AssignedModel:
     """The model of one of a study's jobs, as a file."""
 
     job_id: str
@@ -76,13 +93,11 @@ class StoredModel:
 class EvaluateAssignment:
     """All that the process needs which measures the models of a study. It writes nothing but its log."""
 
-    dataset: str  # folder in the internal format (analysis/arrays/dataset.py)
-    base: tuple[StoredModel, ...]  # all of one network
-    winner: tuple[StoredModel, ...]  # all of one network
+    dataset: AssignedDataset
+    base: tuple[AssignedModel, ...]  # all of one network
+    winner: tuple[AssignedModel, ...]  # all of one network
     with_validation: bool  # whether all of them have the dataset's own validation split
     resident_bytes: int | None  # larger images are read from their file
-    relations: str | None = None  # file of the dataset's relations in `scratch`; None: not known
-    device: Literal["cpu"] = "cpu"
 
 
 @dataclass(frozen=True)
@@ -95,14 +110,11 @@ class ExportAssignment:
     source_id: str  # the training, or the study whose ensemble it is
     format: ExportFormat
     spec: JobSpec  # of the training, or of one of them: it says what the test images are
-    dataset: str  # folder in the internal format (analysis/arrays/dataset.py)
-    dataset_sha256: str
+    dataset: AssignedDataset
     scratch: str  # folder of this attempt, made and removed by the supervisor
     card: str  # the model card, in Markdown
     models: tuple[str, ...]  # the trainings' `.keras` files, in `scratch`
     predictions: tuple[str, ...]  # their `predictions.npz`, in `scratch`; none where one is missing
-    relations: str | None = None  # file of the dataset's relations in `scratch`; None: not known
-    device: Literal["cpu"] = "cpu"
 
 
 AnyAssignment = Assignment | SuspectAssignment | EvaluateAssignment | ExportAssignment
@@ -133,7 +145,7 @@ class FirstStep:
 
 
 @dataclass(frozen=True)
-class Progress:
+class StepsDone:
     """Steps done within an epoch (counted from 1); sent about twice a second."""
 
     epoch: int
@@ -203,7 +215,7 @@ class Finished:
 
     def path_of(self, name: ArtifactName) -> Path:
         """Where the file of that name lies."""
-        return next(one.path for one in self.files if one.name is name)
+        return next(file.path for file in self.files if file.name is name)
 
 
 @dataclass(frozen=True)
@@ -287,7 +299,7 @@ FromTraining = (
     Alive
     | Started
     | FirstStep
-    | Progress
+    | StepsDone
     | EpochDone
     | CheckpointWritten
     | Overfits

@@ -72,6 +72,6 @@ def charge_at_end(charged_s: float, elapsed_s: float) -> float:
     return elapsed_s - max(CLAIM_CHARGE_S, charged_s)
 
 
-def checks_at_once(slots: int) -> int:
+def count_checks_at_once(slots: int) -> int:
     """How many checks a worker with so many slots runs at once."""
     return max(1, int(slots * MAX_SHARE_OF_CHECKS))

@@ -14,7 +14,7 @@ from heldout.views.base import View
 from heldout.views.job import Status
 from heldout.views.page import Page
 from models.ids import is_id
-from models.store.narrowing import Filters
+from models.store.listing import Filters
 
 # A page ends before an item that would make it larger, unless that is its only one.
 PAGE_BYTES = 1_000_000

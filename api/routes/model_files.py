@@ -31,7 +31,7 @@ from heldout.errors import (
 from heldout.stored.artifacts import ExportFormat
 from heldout.views.export import ExportReportView, ExportView
 from models.blobs import BlobMissing, Blobs
-from models.ordered_exports import Find, OrderedExport, asked_for
+from models.ordered_exports import Find, OrderedExport, find_or_order
 from models.store import exports
 from models.store.artifacts import Artifact
 from models.store.keys import Caller
@@ -143,7 +143,7 @@ async def _proven(asked: Asked, app: AppContext, format_: ExportFormat, wait_s: 
     """
 
     def ask() -> OrderedExport:
-        return asked_for(app.database, asked.caller, asked.find, format_)
+        return find_or_order(app.database, asked.caller, asked.find, format_)
 
     ordered = await run_in_threadpool(ask)
     if not ordered.has_ended and wait_s:

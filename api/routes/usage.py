@@ -14,7 +14,7 @@ from api.http.routing import resource
 from heldout.errors import InvalidParameter
 from heldout.views.base import view_of
 from heldout.views.usage import Bucket, Group, QuotaView, UsageBucket, UsageView
-from models.store import usage
+from models.store import owners
 from models.usage import QuotaState, Used
 
 router = resource("/v1/usage", "usage")
@@ -49,13 +49,13 @@ def get_usage(
         raise InvalidParameter(
             f"`from` and `to` are {(end - begin).days} days apart; with `bucket={bucket}` at most {MOST_DAYS[bucket]}."
         )
-    buckets = usage.buckets(session, caller.owner, begin, end, bucket=bucket, group_by=group_by)
+    buckets = owners.buckets(session, caller.owner, begin, end, bucket=bucket, group_by=group_by)
     if len(buckets) > MOST_BUCKETS:
         raise InvalidParameter(
             f"These are {len(buckets):,} buckets; expected at most {MOST_BUCKETS:,}. Ask for fewer days, for "
             "`bucket=day`, or without `group_by`."
         )
-    return usage_view(bucket, group_by, buckets, usage.quotas(session, caller.owner))
+    return usage_view(bucket, group_by, buckets, owners.quotas(session, caller.owner))
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -19,8 +19,8 @@ from heldout.service.settings import Settings
 from heldout.views.base import rfc3339
 from models.database import Database, Session
 from models.secret_box import SecretBox
-from models.store import delivery_ends, outbox, transitions, webhooks
-from models.store.outbox import ClaimedDelivery, Room
+from models.store import outbox, transitions, webhooks
+from models.store.outbox import ClaimedDelivery, SenderRoom
 
 log = structlog.get_logger("heldout.api")
 
@@ -82,7 +82,7 @@ class Sender:
     def run_once(self) -> int:
         """Start attempts at due deliveries up to the limits; return how many. Raises DatabaseUnavailable."""
         with self._changed:
-            room = Room(
+            room = SenderRoom(
                 free=ATTEMPTS_AT_ONCE - self._in_flight.total(),
                 per_webhook=ATTEMPTS_AT_ONCE_PER_WEBHOOK,
                 per_owner=ATTEMPTS_AT_ONCE_PER_OWNER,
@@ -171,7 +171,7 @@ class Sender:
 
     def _settle(self, due: ClaimedDelivery, answer: Answer) -> None:
         with self._database.write() as session:
-            status = delivery_ends.settle(
+            status = webhooks.settle(
                 session,
                 due,
                 self._clock(session),

@@ -1,11 +1,12 @@
 """The registry of kinds of background work: what a job of each kind is asked to do, and what sets it apart.
 
-What runs a kind's jobs is in `worker/supervision/runners.py`, what follows their end in `models/store/job_ends.py`.
+What runs a kind's jobs is in `worker/supervision/runners.py`, what follows their end in `models/store/transitions.py`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from pydantic import Field
 
@@ -139,61 +140,20 @@ class Kind:
 HOLDS_UP_OTHERS = 1000
 
 KINDS: Mapping[JobKind, Kind] = {
-    JobKind.TRAIN: Kind(
-        spec=JobSpec,
-        is_listed=True,
-        events_about=SubjectObject.JOB,
-        success_message="Trained and measured.",
-    ),
-    JobKind.INGEST: Kind(
-        spec=IngestSpec,
-        priority=HOLDS_UP_OTHERS,
-        is_check=True,
-        memory_bytes=CHECK_BYTES,
-        success_message="Ingested.",
-    ),
-    JobKind.DERIVE: Kind(
-        spec=DeriveSpec,
-        priority=HOLDS_UP_OTHERS,
-        is_check=True,
-        memory_bytes=CHECK_BYTES,
-        success_message="Derived.",
-    ),
+    JobKind.TRAIN: Kind(JobSpec, "Trained and measured.", is_listed=True, events_about=SubjectObject.JOB),
+    JobKind.INGEST: Kind(IngestSpec, "Ingested.", HOLDS_UP_OTHERS, is_check=True, memory_bytes=CHECK_BYTES),
+    JobKind.DERIVE: Kind(DeriveSpec, "Derived.", HOLDS_UP_OTHERS, is_check=True, memory_bytes=CHECK_BYTES),
+    # No training counts it among those before it: it takes no slot.
     JobKind.RELATE: Kind(
-        spec=RelateSpec,
-        priority=-1000,  # no training counts it among those before it: it takes no slot
-        takes_slot=False,
-        is_check=True,
-        memory_bytes=CHECK_BYTES,
-        success_message="Copies and groups found.",
+        RelateSpec, "Copies and groups found.", -1000, takes_slot=False, is_check=True, memory_bytes=CHECK_BYTES
     ),
-    JobKind.SUSPECT: Kind(
-        spec=SuspectSpec,
-        priority=-200,  # every training that waits comes first
-        is_check=True,
-        memory_bytes=SUSPECTS_BYTES,
-        success_message="Suspected labels found.",
-    ),
-    JobKind.EVALUATE: Kind(
-        spec=EvaluateSpec,
-        success_message="Measured on test.",
-    ),
-    JobKind.EXPORT: Kind(
-        spec=ExportSpec,
-        priority=HOLDS_UP_OTHERS,
-        success_message="Exported and proven.",
-    ),
-    JobKind.CHECK_MODEL: Kind(
-        spec=CheckModelSpec,
-        priority=HOLDS_UP_OTHERS,
-        is_check=True,
-        success_message="Read.",
-    ),
+    # Every training that waits comes first.
+    JobKind.SUSPECT: Kind(SuspectSpec, "Suspected labels found.", -200, is_check=True, memory_bytes=SUSPECTS_BYTES),
+    JobKind.EVALUATE: Kind(EvaluateSpec, "Measured on test."),
+    JobKind.EXPORT: Kind(ExportSpec, "Exported and proven.", HOLDS_UP_OTHERS),
+    JobKind.CHECK_MODEL: Kind(CheckModelSpec, "Read.", HOLDS_UP_OTHERS, is_check=True),
     JobKind.MEASURE: Kind(
-        spec=MeasureSpec,
-        id_prefix="evl",
-        events_about=SubjectObject.EVALUATION,
-        success_message="Measured on every split.",
+        MeasureSpec, "Measured on every split.", id_prefix="evl", events_about=SubjectObject.EVALUATION
     ),
 }
 
@@ -202,6 +162,16 @@ LISTED_KINDS = tuple(kind for kind, about in KINDS.items() if about.is_listed)
 KINDS_IN_SLOTS = tuple(kind for kind, about in KINDS.items() if about.takes_slot)
 CHECKS_IN_SLOTS = tuple(kind for kind in KINDS_IN_SLOTS if KINDS[kind].is_check)
 KINDS_BESIDE_SLOTS = tuple(kind for kind, about in KINDS.items() if not about.takes_slot)
+
+
+T = TypeVar("T")
+
+
+def require_all_kinds(entries: Mapping[JobKind, T]) -> Mapping[JobKind, T]:
+    """A registry of something that every kind has. Raises TypeError where one lacks it."""
+    if missing := KINDS.keys() - entries.keys():
+        raise TypeError(f"There is no entry for the kinds {', '.join(sorted(missing))}.")
+    return entries
 
 
 def kind_of(spec: WorkSpec) -> JobKind:

@@ -24,7 +24,7 @@ from analysis.scheduling.fair_share import (
 )
 from heldout.work.kinds import KINDS, JobKind
 from models.database import db_now
-from models.store.upserts import upsert
+from models.store.statements import upsert
 from models.tables import JobRow
 from models.tables_owners import OwnerRow, UsageRow
 
@@ -86,12 +86,7 @@ def charge_running(session: Session, job: JobRow, elapsed_s: float) -> None:
         slots = slots_of(job.gpus)
         turn_s = charge_while_running(job.charged_s, elapsed_s) * slots
         _note(session, job, turn_s=turn_s, slot_s=(elapsed_s - job.charged_s) * slots)
-        session.execute(
-            update(JobRow)
-            .where(JobRow.id == job.id)
-            .values(charged_s=elapsed_s)
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(update(JobRow).where(JobRow.id == job.id).values(charged_s=elapsed_s))
 
 
 def charge_end(session: Session, job: JobRow, elapsed_s: float) -> None:
@@ -147,7 +142,7 @@ def _write_charge(session: Session, owner: str, charge: _Charge) -> None:
             _add_usage(session, about, {"jobs": jobs, "slot_s": slot_s})
     if charge.held_until is not None:
         hold = update(OwnerRow).where(OwnerRow.owner == owner).values(held_until=charge.held_until)
-        session.execute(hold.execution_options(synchronize_session=False))
+        session.execute(hold)
 
 
 _OWNERS = cast(Table, OwnerRow.__table__)
@@ -208,7 +203,6 @@ def write_standing(session: Session, owner: str, standing: Standing) -> None:
             used_at_s=standing.at_s,
             turn=turn_of(standing),
         )
-        .execution_options(synchronize_session=False)
     )
 
 

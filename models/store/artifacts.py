@@ -31,8 +31,8 @@ class Artifact:
 
 def add(session: Session, job_id: str, attempt: int, artifacts: Sequence[Artifact]) -> None:
     """Note the files that an attempt has stored; the caller has locked the job's row."""
-    for one in artifacts:
-        session.execute(insert(ArtifactRow).values(job_id=job_id, attempt=attempt, **asdict(one)))
+    for artifact in artifacts:
+        session.execute(insert(ArtifactRow).values(job_id=job_id, attempt=attempt, **asdict(artifact)))
 
 
 def find(
@@ -52,11 +52,7 @@ def find(
 def forget_of_earlier_attempts(session: Session, job_id: str, attempt: int) -> list[str]:
     """Remove the rows of files that attempts before this one have left, such as a pause. Gives their keys."""
     earlier = (ArtifactRow.job_id == job_id, ArtifactRow.attempt > 0, ArtifactRow.attempt < attempt)
-    return list(
-        session.scalars(
-            delete(ArtifactRow).where(*earlier).returning(ArtifactRow.key).execution_options(synchronize_session=False)
-        )
-    )
+    return list(session.scalars(delete(ArtifactRow).where(*earlier).returning(ArtifactRow.key)))
 
 
 def model_of(session: Session, job: JobRow) -> Artifact | None:

@@ -68,4 +68,4 @@ def page(
 def forget_old(session: Session, keep_s: float) -> None:
     """Remove some of the entries that are older than `keep_s` seconds, which is a day at least."""
     old = select(AuditRow.id).where(AuditRow.created_at < db_now(-keep_s)).limit(FORGOTTEN_AT_ONCE)
-    session.execute(delete(AuditRow).where(AuditRow.id.in_(old)).execution_options(synchronize_session=False))
+    session.execute(delete(AuditRow).where(AuditRow.id.in_(old)))

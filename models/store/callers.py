@@ -1,9 +1,13 @@
-"""Who sends a request, by what it bears: an API key, or the session of a browser."""
+"""Who sends a request, by what it bears: an API key, or the session of a browser; and the job that it asks for."""
 
+from sqlalchemy import and_, bindparam, select
 from sqlalchemy.orm import Session
 
+from heldout.work.kinds import LISTED_KINDS
 from models.store import keys, sessions
 from models.store.keys import Caller
+from models.tables import DatasetRow, JobRow
+from models.views.job import JOB_VIEW_ONLY
 
 
 def caller_of(session: Session, credential: str) -> Caller | None:
@@ -16,3 +20,42 @@ def caller_of(session: Session, credential: str) -> Caller | None:
 def is_well_formed(credential: str) -> bool:
     """Whether it has the form of a key or of a session; what has not need not be looked up."""
     return keys.is_well_formed(credential) or sessions.is_well_formed(credential)
+
+
+# Built once: clients that wait for a job ask again and again.
+_OF_KEY_AND_ID = (
+    select(*keys.CALLER_COLUMNS, JobRow, DatasetRow)
+    .select_from(keys.KEY_TABLE)
+    .outerjoin(
+        JobRow,
+        and_(JobRow.owner == keys.KEY_TABLE.c.owner, JobRow.kind.in_(LISTED_KINDS), JobRow.id == bindparam("job_id")),
+    )
+    .outerjoin(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+    .where(keys.KEY_TABLE.c.id == bindparam("key_id"))
+    .options(*JOB_VIEW_ONLY)
+)
+_OF_OWNER_AND_ID = (
+    select(JobRow, DatasetRow)
+    .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+    .where(JobRow.owner == bindparam("owner"), JobRow.kind.in_(LISTED_KINDS), JobRow.id == bindparam("job_id"))
+    .options(*JOB_VIEW_ONLY)
+)
+
+
+def find_with_key(session: Session, key: str, job_id: str) -> tuple[Caller | None, tuple[JobRow, DatasetRow] | None]:
+    """The owner of a key or a session, as `caller_of` gives it, and that owner's training job with its dataset.
+
+    The rows hold only what `job_view` needs.
+    """
+    if sessions.is_well_formed(key):
+        owner = sessions.caller_of(session, key)
+        if owner is None:
+            return None, None
+        row = session.execute(_OF_OWNER_AND_ID, {"owner": owner.owner, "job_id": job_id}).one_or_none()
+        return owner, None if row is None else (row.JobRow, row.DatasetRow)
+    key_id, secret = keys.parts_of(key)
+    found = session.execute(_OF_KEY_AND_ID, {"key_id": key_id, "job_id": job_id}).one_or_none() if secret else None
+    caller = keys.caller_if_valid(key_id, secret, found)
+    if caller is None or found is None or found.JobRow is None:
+        return caller, None
+    return caller, (found.JobRow, found.DatasetRow)

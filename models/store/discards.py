@@ -8,11 +8,10 @@ from sqlalchemy.orm import Session
 
 from heldout.errors import DatasetInUse, DatasetNotFound
 from heldout.lifecycle.dataset import DatasetStatus
-from heldout.lifecycle.job import TERMINAL, JobEvent, JobRequest, JobStatus
+from heldout.lifecycle.job import TERMINAL
 from heldout.work.kinds import LISTED_KINDS
 from models.database import db_now
-from models.store import events, locks, studies
-from models.store.transitions import move
+from models.store import events, jobs, statements, studies
 from models.store.uploads import owned_dataset
 from models.tables import DatasetRow, JobRow
 
@@ -48,10 +47,9 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
         .where(or_(DatasetRow.id == row.id, DatasetRow.same_as == row.id), DatasetRow.deleted_at.is_(None))
         .values(deleted_at=db_now())
         .returning(DatasetRow.id)
-        .execution_options(synchronize_session=False)
     ).all()
     for job in _own_jobs_of(session, row.id):
-        _cancel(session, job)
+        jobs.cancel_locked(session, job)
     for dataset_id in sorted(deleted):
         events.add(session, dataset_id, "dataset.deleted", "Deleted.")
     return row
@@ -99,12 +97,11 @@ def release_files(session: Session, one: DiscardedDataset) -> str | None:
     The caller deletes the files before it commits: this transaction keeps others from storing the same content.
     """
     if one.sha256 is not None:
-        locks.lock(session, "content", one.sha256)
+        statements.lock(session, "content", one.sha256)
     session.execute(
         update(DatasetRow)
         .where(DatasetRow.id == one.id)
         .values(upload_key=None, **({} if one.sha256 is None else {"sha256": None}))
-        .execution_options(synchronize_session=False)
     )
     if one.sha256 is None:
         return None
@@ -120,19 +117,6 @@ def is_still_needed(session: Session, dataset_id: str) -> bool:
         DatasetRow.derived_from["dataset"]["id"].as_string() == dataset_id,
     )
     return session.scalar(open_jobs.limit(1)) is not None or session.scalar(derived.limit(1)) is not None
-
-
-def _cancel(session: Session, job: JobRow) -> None:
-    """Cancel a job, or ask its worker to."""
-    if job.status is not JobStatus.RUNNING:
-        move(session, job, JobEvent.CANCEL)
-        return
-    session.execute(
-        update(JobRow)
-        .where(JobRow.id == job.id, JobRow.attempt == job.attempt)
-        .values(request=JobRequest.CANCEL, version=JobRow.version + 1)
-        .execution_options(synchronize_session=False)
-    )
 
 
 def _own_jobs_of(session: Session, dataset_id: str) -> Sequence[JobRow]:

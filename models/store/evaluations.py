@@ -35,7 +35,7 @@ class TrainedModel:
         return self.spec.validation is not None
 
 
-def models_of(session: Session, job_ids: Iterable[str]) -> dict[str, TrainedModel]:
+def find_models(session: Session, job_ids: Iterable[str]) -> dict[str, TrainedModel]:
     """The models of those jobs that have succeeded and still have one. Raises SpecUnreadable."""
     found = {}
     for job in session.scalars(select(JobRow).where(JobRow.id.in_(list(job_ids)))):

@@ -112,7 +112,7 @@ def remove_all(session: Session, owner: str, subject_ids: Sequence[str]) -> None
     owner_events.lock_order(session, owner)
     for start in range(0, len(subject_ids), SUBJECTS_PER_QUERY):
         of_them = EventRow.subject_id.in_(subject_ids[start : start + SUBJECTS_PER_QUERY])
-        session.execute(delete(EventRow).where(of_them).execution_options(synchronize_session=False))
+        session.execute(delete(EventRow).where(of_them))
 
 
 class _Drawn(NamedTuple):
@@ -129,7 +129,6 @@ def _next_of_job(session: Session, job_id: str) -> _Drawn:
         .where(JobRow.id == job_id)
         .values(last_event=JobRow.last_event + 1)
         .returning(JobRow.last_event, JobRow.owner, JobRow.kind)
-        .execution_options(synchronize_session=False)
     ).one()
     return _of_job(number, owner, kind)
 
@@ -158,7 +157,6 @@ def _next_of(about: SubjectObject) -> Callable[[Session, str], _Drawn]:
             .where(table.id == subject_id)
             .values(last_event=table.last_event + 1)
             .returning(table.last_event, table.owner)
-            .execution_options(synchronize_session=False)
         ).one()
         return _Drawn(number, owner, about)
 

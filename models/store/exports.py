@@ -14,7 +14,7 @@ from heldout.views.export import ExportReportView
 from heldout.work.kinds import EvaluateSpec, ExportSpec, JobKind
 from heldout.work.memory import export_bytes
 from models.specs import spec_of, training_spec_of
-from models.store import artifacts, new_jobs, quotas, worker_memory
+from models.store import artifacts, new_jobs, quotas, workers
 from models.store.claims import HeldAttempt, complete
 from models.store.new_jobs import NewJob
 from models.tables import ExportRow, JobRow
@@ -36,7 +36,7 @@ class ExportSource:
     spec: JobSpec
 
 
-def source_of(session: Session, job_id: str) -> ExportSource | None:
+def find_export_source(session: Session, job_id: str) -> ExportSource | None:
     """What there is to export; None where a model is gone.
 
     Args:
@@ -46,20 +46,20 @@ def source_of(session: Session, job_id: str) -> ExportSource | None:
     """
     row = _required(session, job_id)
     asked = spec_of(row)
-    jobs = [_required(session, one) for one in asked.winner] if isinstance(asked, EvaluateSpec) else [row]
+    jobs = [_required(session, job_id) for job_id in asked.winner] if isinstance(asked, EvaluateSpec) else [row]
     models = [artifacts.model_of(session, job) for job in jobs]
     predictions = [artifacts.find(session, job.id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ) for job in jobs]
     if None in models:
         return None
     return ExportSource(
-        id=shown_id(row),
+        id=get_shown_id(row),
         models=tuple(model.key for model in models if model is not None),
-        predictions=() if None in predictions else tuple(one.key for one in predictions if one is not None),
+        predictions=() if None in predictions else tuple(file.key for file in predictions if file is not None),
         spec=training_spec_of(jobs[0]),
     )
 
 
-def shown_id(job: JobRow) -> str:
+def get_shown_id(job: JobRow) -> str:
     """Of what has left the model, as clients know it: the training, or the study of an evaluation."""
     return job.id if job.study_id is None or job.kind is not JobKind.EVALUATE else job.study_id
 
@@ -111,9 +111,9 @@ def order(
     new_job = NewJob(
         spec=ExportSpec(job_id=job.id, format=format_),
         owner=job.owner,
-        name=f"{shown_id(job)} as {format_}",
+        name=f"{get_shown_id(job)} as {format_}",
         dataset_id=job.dataset_id,
-        memory_bytes=worker_memory.reservable(session, needed_bytes),
+        memory_bytes=workers.reservable(session, needed_bytes),
     )
     queued = new_jobs.add(session, new_job)
     if row is None:
@@ -126,8 +126,8 @@ def order(
 def _parameters_of(session: Session, job: JobRow) -> int:
     """Those of all networks that go into the file."""
     asked = spec_of(job)
-    jobs = [_required(session, one) for one in asked.winner] if isinstance(asked, EvaluateSpec) else [job]
-    return sum(one.parameters or 0 for one in jobs)
+    jobs = [_required(session, job_id) for job_id in asked.winner] if isinstance(asked, EvaluateSpec) else [job]
+    return sum(job.parameters or 0 for job in jobs)
 
 
 def mark_stored(
@@ -160,7 +160,6 @@ def mark_stored(
                 size_bytes=report.size_bytes,
                 sha256=report.sha256,
             )
-            .execution_options(synchronize_session=False)
         )
     return status
 

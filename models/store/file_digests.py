@@ -6,7 +6,7 @@ from sqlalchemy import delete, select, union_all
 from sqlalchemy.orm import Session
 
 from models.digests import FileDigest
-from models.store.upserts import upsert
+from models.store.statements import upsert
 from models.tables import ArtifactRow, DatasetRow, ExportRow, FileDigestRow
 from models.tables_models import ModelRow
 
@@ -43,17 +43,13 @@ def note(session: Session, digests: Mapping[str, FileDigest]) -> None:
         statement.on_conflict_do_update(
             index_elements=["key"], set_={name: statement.excluded[name] for name in columns}
         ),
-        [{"key": key, **{name: getattr(one, name) for name in columns}} for key, one in digests.items()],
+        [{"key": key, **{name: getattr(digest, name) for name in columns}} for key, digest in digests.items()],
     )
 
 
 def forget(session: Session, folder: str) -> None:
     """The files of a folder are deleted."""
-    session.execute(
-        delete(FileDigestRow)
-        .where(FileDigestRow.key.startswith(f"{folder}/", autoescape=True))
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(delete(FileDigestRow).where(FileDigestRow.key.startswith(f"{folder}/", autoescape=True)))
 
 
 def of_datasets(session: Session) -> dict[str, FileDigest]:

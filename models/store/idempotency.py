@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from models.database import db_now
-from models.store import locks
+from models.store import statements
 from models.tables import IdempotencyRow
 
 ANSWER_KEPT_S = 24 * 3600
@@ -20,7 +20,7 @@ def replay(session: Session, owner: str, key: str, request_sha256: str) -> Idemp
         IdempotencyKeyReused: the key came with another request.
         IdempotencyKeyInFlight: another transaction is answering it right now (SQLite waits for it instead).
     """
-    if not locks.try_lock(session, "idempotency", owner, key):
+    if not statements.try_lock(session, "idempotency", owner, key):
         raise IdempotencyKeyInFlight
     session.execute(
         delete(IdempotencyRow).where(

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RelationsStatus
 from heldout.lifecycle.job import JobEvent, JobStatus, StopReason
 from models.digests import FileDigest
-from models.store import file_digests, locks, quotas
+from models.store import file_digests, quotas, statements
 from models.store.claims import HeldAttempt, require_held
-from models.store.dataset_transitions import move_datasets
+from models.store.datasets import move_datasets
 from models.store.transitions import move
 from models.tables import DatasetRow, JobRow
 
@@ -55,13 +55,12 @@ def reserve_content(
     # Before other locks, as in requests.
     owner = session.scalar(select(DatasetRow.owner).where(DatasetRow.id == dataset_id))
     quotas.require_bytes(session, owner or "", dataset_id, size_bytes + beside_bytes)
-    locks.lock(session, "content", sha256)
+    statements.lock(session, "content", sha256)
     require_held(session, held)
     session.execute(
         update(DatasetRow)
         .where(DatasetRow.id == dataset_id)
         .values(sha256=sha256, size_bytes=size_bytes, beside_bytes=beside_bytes)
-        .execution_options(synchronize_session=False)
     )
 
 
@@ -91,7 +90,7 @@ def mark_ready(
     if ended is not None:
         return ended
     job = require_held(session, held)
-    locks.lock(session, "dataset", job.owner, job.name.partition("@")[0])  # the same content, twice at once
+    statements.lock(session, "dataset", job.owner, job.name.partition("@")[0])  # the same content, twice at once
     status = move(session, job, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
     if status is not JobStatus.SUCCEEDED:
         return status

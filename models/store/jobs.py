@@ -14,9 +14,8 @@ from heldout.lifecycle.job import TERMINAL, JobEvent, JobRequest, JobStatus, sho
 from heldout.work.kinds import LISTED_KINDS
 from models import wake
 from models.database import db_now
-from models.store import events, job_metadata, quotas, studies
-from models.store.narrowing import Filters, matching_ids
-from models.store.sorting import Sort, order_of, sorted_ids
+from models.store import events, listing, quotas, studies
+from models.store.listing import Filters, Sort, matching_ids, order_of, sorted_ids
 from models.store.transitions import move, seconds_since
 from models.tables import DatasetRow, JobRow
 from models.views.job import JOB_VIEW_ONLY
@@ -170,7 +169,6 @@ def resume(session: Session, owner: str, job_id: str) -> JobRow:
             announced_at=db_now(),
             pending_until=None if max_pending_s is None else db_now(max_pending_s),
         )
-        .execution_options(synchronize_session=False)
     )
     wake.note(session, row.id, row.gpus)
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, asked=0)
@@ -202,7 +200,7 @@ def change(
         return row
     columns = dict(changes)
     if "metadata" in changes:
-        columns["metadata"] = job_metadata.merged(row.user_metadata, changes["metadata"])
+        columns["metadata"] = listing.merge_metadata(row.user_metadata, changes["metadata"])
     spec = {**row.spec, **columns}
     session.execute(
         update(JobRow)
@@ -213,10 +211,9 @@ def change(
             spec_bytes=counted_bytes(json.dumps(spec, ensure_ascii=False, separators=(",", ":"))),
             version=JobRow.version + 1,
         )
-        .execution_options(synchronize_session=False)
     )
     if "metadata" in changes:
-        job_metadata.replace(session, job_id, owner, columns["metadata"])
+        listing.replace_metadata(session, job_id, owner, columns["metadata"])
     return _reloaded(session, row)
 
 
@@ -232,7 +229,7 @@ def remove(session: Session, owner: str, job_id: str) -> None:
     if row.study_id is not None:
         raise PartOfStudy(job_id, row.study_id)
     events.remove_all(session, owner, [job_id])
-    session.execute(delete(JobRow).where(JobRow.id == job_id).execution_options(synchronize_session=False))
+    session.execute(delete(JobRow).where(JobRow.id == job_id))
 
 
 def require_finished(row: JobRow) -> None:
@@ -336,6 +333,5 @@ def _request(session: Session, row: JobRow, request: JobRequest, event: str, mes
         update(JobRow)
         .where(JobRow.id == row.id, JobRow.status == JobStatus.RUNNING, JobRow.attempt == row.attempt)
         .values(request=request, version=JobRow.version + 1)
-        .execution_options(synchronize_session=False)
     )
     events.add(session, row.id, event, message, data={"attempt": row.attempt})

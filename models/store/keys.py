@@ -128,7 +128,6 @@ def roll(
         update(KeyRow)
         .where(KeyRow.id == key_id, or_(KeyRow.expires_at.is_(None), KeyRow.expires_at > ends))
         .values(expires_at=ends)
-        .execution_options(synchronize_session=False)
     )
     return text
 
@@ -181,7 +180,6 @@ def note_uses(session: Session, ages_s: Mapping[str, float]) -> None:
             update(KeyRow)
             .where(KeyRow.id == key_id, or_(KeyRow.last_used_at.is_(None), KeyRow.last_used_at < used_at))
             .values(last_used_at=used_at)
-            .execution_options(synchronize_session=False)
         )
 
 
@@ -232,6 +230,7 @@ def revoke(session: Session, key_id: str, *, with_made: bool = False) -> bool:
         .where(KeyRow.id.in_(key_ids), KeyRow.revoked_at.is_(None))
         .values(revoked_at=db_now())
         .returning(KeyRow.id)
+        .execution_options(synchronize_session="auto")
     ).all()
     if with_made:
         webhooks.disable_made_by(session, key_ids)

@@ -4,7 +4,7 @@ A split is known by the SHA-256 of its images and labels, so that versions of a 
 their count. While a dataset has no such digest, its content address and the split's name stand in for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from sqlalchemy import (
@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session, aliased
 from analysis.jobs.ledger import HELD_OUT, NO_EPOCH, ReadKind, SplitReads, who_trained
 from models.database import db_now
 from models.ids import new_id
-from models.store.upserts import INSERT_OF, upsert
+from models.store.statements import INSERT_OF, upsert
 from models.tables import DatasetRow, JobRow, LabelReadRow
 
 # Versions that one was made from are followed so far back.
@@ -109,42 +109,21 @@ def is_handed_out(session: Session, owner: str, dataset: DatasetRow) -> bool:
 
 def add_handed_out(session: Session, owner: str, dataset: DatasetRow) -> None:
     """Note that the owner is shown held-out labels of the dataset itself, without any weights."""
-    rows = [
-        {
-            "id": new_id("read"),
-            "owner": owner,
-            "digest": _digest(dataset, split),
-            "subject_object": "dataset",
-            "subject_id": dataset.id,
-            "epoch": NO_EPOCH,
-            "split": split,
-            "what": ReadKind.HANDED_OUT,
-            "dataset_id": dataset.id,
-        }
-        for split in held_out_splits(dataset)
-    ]
-    if rows:
-        insert = upsert(session, _TABLE)
-        session.execute(insert.values(created_at=db_now()).on_conflict_do_nothing(), rows)
+    about = {"subject_object": "dataset", "subject_id": dataset.id, "what": ReadKind.HANDED_OUT}
+    _add_without_weights(session, owner, dataset, held_out_splits(dataset), about)
 
 
 def add_for_model(session: Session, owner: str, model_id: str, dataset_id: str, splits: Sequence[str]) -> None:
     """Note that an uploaded model met the labels of held-out splits; the same model once more adds nothing."""
-    dataset = session.get_one(DatasetRow, dataset_id)
-    rows = [
-        {
-            "id": new_id("read"),
-            "owner": owner,
-            "digest": _digest(dataset, split),
-            "subject_object": "model",
-            "subject_id": model_id,
-            "epoch": NO_EPOCH,
-            "split": split,
-            "what": ReadKind.MEASURED,
-            "dataset_id": dataset.id,
-        }
-        for split in splits
-    ]
+    about = {"subject_object": "model", "subject_id": model_id, "what": ReadKind.MEASURED}
+    _add_without_weights(session, owner, session.get_one(DatasetRow, dataset_id), splits, about)
+
+
+def _add_without_weights(
+    session: Session, owner: str, dataset: DatasetRow, splits: Sequence[str], about: Mapping[str, str]
+) -> None:
+    shared = {"owner": owner, "epoch": NO_EPOCH, "dataset_id": dataset.id, **about}
+    rows = [{"id": new_id("read"), "digest": _digest(dataset, split), "split": split, **shared} for split in splits]
     if rows:
         insert = upsert(session, _TABLE)
         session.execute(insert.values(created_at=db_now()).on_conflict_do_nothing(), rows)
@@ -180,7 +159,7 @@ def earlier_reads(session: Session, owner: str, dataset: DatasetRow) -> dict[str
         version = before
         for split in HELD_OUT:
             of_split[split] |= {
-                one for name in (HELD_OUT if was_cut_anew else (split,)) for one in _digests(version, name)
+                digest for name in (HELD_OUT if was_cut_anew else (split,)) for digest in _digests(version, name)
             }
     counts = {}
     for split, digests in of_split.items():
@@ -243,7 +222,7 @@ def give_digests(session: Session, dataset: DatasetRow) -> None:
             update(LabelReadRow).where(*under_stand_in, ~is_known).values(digest=digest),
             delete(LabelReadRow).where(*under_stand_in),
         ):
-            session.execute(change.execution_options(synchronize_session=False))
+            session.execute(change)
 
 
 def _of_folds(owner: str, dataset: DatasetRow) -> tuple[ColumnElement[bool], ...]:

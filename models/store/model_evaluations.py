@@ -12,7 +12,7 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.stored.measurement import Measurement
 from heldout.work.kinds import JobKind, MeasureSpec
 from models.memory import measuring_bytes
-from models.store import artifacts, events, jobs, label_reads, new_jobs, worker_memory
+from models.store import artifacts, events, jobs, label_reads, new_jobs, workers
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.store.new_jobs import NewJob
@@ -28,7 +28,7 @@ def queue(session: Session, owner: str, model: ModelRow, facts: ModelFacts, data
         key=model.key,
         facts=facts.model_copy(update={"layers": (), "feature_map": None}),
     )
-    needed_bytes = measuring_bytes(model.size_bytes, facts, dataset, worker_memory.largest(session))
+    needed_bytes = measuring_bytes(model.size_bytes, facts, dataset, workers.largest(session))
     new_job = NewJob(spec=spec, owner=owner, name=model.name, dataset_id=dataset.id, memory_bytes=needed_bytes)
     return new_jobs.add(session, new_job)
 
@@ -89,7 +89,7 @@ def remove(session: Session, owner: str, evaluation_id: str) -> None:
     if row.status not in TERMINAL:
         raise EvaluationNotFinished(evaluation_id, row.status)
     events.remove_all(session, owner, [evaluation_id])
-    session.execute(delete(JobRow).where(JobRow.id == evaluation_id).execution_options(synchronize_session=False))
+    session.execute(delete(JobRow).where(JobRow.id == evaluation_id))
 
 
 def end(session: Session, held: HeldAttempt, measured: Measurement, files: Sequence[Artifact]) -> JobStatus:

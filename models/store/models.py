@@ -14,7 +14,7 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.work.kinds import CheckModelSpec, JobKind
 from heldout.work.memory import foreign_bytes
 from models.database import db_now
-from models.store import events, jobs, new_jobs, quotas, worker_memory
+from models.store import events, jobs, new_jobs, quotas, workers
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.store.new_jobs import NewJob
 from models.store.transitions import move
@@ -47,7 +47,7 @@ def add(
         owner=owner,
         name=name,
         dataset_id=None,
-        memory_bytes=worker_memory.reservable(session, foreign_bytes(size_bytes)),
+        memory_bytes=workers.reservable(session, foreign_bytes(size_bytes)),
     )
     job = new_jobs.add(session, new_job)
     row = session.scalars(
@@ -121,7 +121,7 @@ def remove(session: Session, owner: str, model_id: str) -> None:
     if needed_by:
         raise ModelInUse(model_id, needed_by)
     events.add(session, model_id, "model.deleted", "Deleted.")
-    session.execute(delete(ModelRow).where(ModelRow.id == model_id).execution_options(synchronize_session=False))
+    session.execute(delete(ModelRow).where(ModelRow.id == model_id))
     for job in checks:
         jobs.cancel_locked(session, job)
 
@@ -136,7 +136,6 @@ def mark_ready(session: Session, held: HeldAttempt, model_id: str, facts: ModelF
             .where(ModelRow.id == model_id, ModelRow.status == ModelStatus.CHECKING)
             .values(status=ModelStatus.READY, facts=about, layers=layers)
             .returning(ModelRow.id)
-            .execution_options(synchronize_session=False)
         )
         if is_read is not None:
             events.add(session, model_id, "model.ready", "It can be evaluated, and trainings can start from it.")

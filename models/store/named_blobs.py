@@ -44,7 +44,7 @@ class StoredContent:
 
 
 @dataclass(frozen=True)
-class Places:
+class KnownFolders:
     """Folders below which a file belongs to something, also where no row names the file itself."""
 
     open_jobs: frozenset[str]  # which may just store what their rows name a moment later
@@ -82,7 +82,7 @@ def named(session: Session) -> Iterator[NamedBlob]:
 
 def keys(session: Session) -> set[str]:
     """Of every file that a row names, the contents of datasets included."""
-    return {one.key for one in named(session)} | {key for content in contents(session) for key in content.keys}
+    return {blob.key for blob in named(session)} | {key for content in contents(session) for key in content.keys}
 
 
 def unnamed_of_job(session: Session, job_id: str, keys: Collection[str]) -> list[str]:
@@ -126,14 +126,14 @@ def contents(session: Session) -> list[StoredContent]:
     return list(found.values())
 
 
-def places(session: Session) -> Places:
+def places(session: Session) -> KnownFolders:
     """The folders of all that is there."""
     here = DatasetRow.deleted_at.is_(None)
     needs_upload = (DatasetRow.status.in_([DatasetStatus.UPLOADING, DatasetStatus.CHECKING]), here)
-    return Places(
+    return KnownFolders(
         open_jobs=frozenset(session.scalars(select(JobRow.id).where(JobRow.status.not_in(TERMINAL)))),
         studies=frozenset(session.scalars(select(StudyRow.id))),
         datasets=frozenset(session.scalars(select(DatasetRow.id).where(here))),
-        contents=frozenset(one for one in session.scalars(select(DatasetRow.sha256)) if one is not None),
+        contents=frozenset(sha256 for sha256 in session.scalars(select(DatasetRow.sha256)) if sha256 is not None),
         uploading=frozenset(session.scalars(select(DatasetRow.id).where(*needs_upload))),
     )

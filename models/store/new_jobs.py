@@ -14,7 +14,7 @@ from heldout.work.kinds import KINDS, SPEC_VERSION, EvaluateSpec, WorkSpec, kind
 from models import wake
 from models.database import db_now
 from models.ids import new_id
-from models.store import accounts, events, job_metadata, worker_memory
+from models.store import accounts, events, listing, workers
 from models.tables import JobRow
 
 # Built once, since each submission executes it. `pending_until` is null where `max_pending_s` is.
@@ -81,7 +81,7 @@ def add(session: Session, job: NewJob) -> JobRow:
     about, training = KINDS[kind], spec if isinstance(spec, JobSpec) else None
     job_id = job.id or new_id(about.id_prefix)
     priority = job.priority if job.priority is not None else training.priority if training else about.priority
-    memory_bytes = job.memory_bytes or (about.memory_bytes and worker_memory.reservable(session, about.memory_bytes))
+    memory_bytes = job.memory_bytes or (about.memory_bytes and workers.reservable(session, about.memory_bytes))
     pairs = dict(training.metadata) if training else {}
     values: dict[str, Any] = {
         "id": job_id,
@@ -120,7 +120,7 @@ def add(session: Session, job: NewJob) -> JobRow:
     values |= {"backbone": dict(begins.backbone)} if begins.backbone else {}
     max_pending_s = training.limits.max_pending_s if training else None
     stored = session.execute(_INSERT, {**values, "metadata": pairs, "max_pending_s": max_pending_s}).one()
-    job_metadata.add(session, job_id, job.owner, pairs)
+    listing.add_metadata(session, job_id, job.owner, pairs)
     data, message = {"priority": priority, **begins.told}, f"Waiting for a worker. {begins.message}".rstrip()
     events.add_numbered(session, job_id, 1, "job.queued", message, kind=kind, owner=job.owner, data=data)
     if about.takes_slot:

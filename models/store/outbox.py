@@ -78,7 +78,7 @@ def add(session: Session, owner: str, subject_object: SubjectObject, subject_id:
         _insert(session, webhook_id, type_, subject_object, subject_id, payload)
 
 
-def may_be_told(owner: ColumnElement[str]) -> ColumnElement[bool]:
+def has_webhook(owner: ColumnElement[str]) -> ColumnElement[bool]:
     """Whether an owner has any webhook: for statements that already touch a row of the owner's."""
     return select(_WEBHOOKS.c.id).where(_WEBHOOKS.c.owner == owner, _WEBHOOKS.c.enabled).exists()
 
@@ -138,7 +138,7 @@ def any_due(session: Session, now: datetime | None = None) -> bool:
 
 
 @dataclass(frozen=True)
-class Room:
+class SenderRoom:
     """What a sender may have under way at once, and what it has.
 
     free: places for more. per_webhook, per_owner: places that one may have at most, so that slow receivers hold up
@@ -152,10 +152,10 @@ class Room:
     of_owners: Mapping[str, int] = field(default_factory=dict)
 
 
-def claim(session: Session, now: datetime, room: Room, *, lease_s: float) -> list[ClaimedDelivery]:
+def claim(session: Session, now: datetime, room: SenderRoom, *, lease_s: float) -> list[ClaimedDelivery]:
     """Claim due deliveries as far as there is room, the longest overdue first; nobody else sends them in the lease."""
     full = [webhook_id for webhook_id, count in room.of_webhooks.items() if count >= room.per_webhook]
-    full_owners = [one for one, count in room.of_owners.items() if not has_room(count, room.free, room.per_owner)]
+    full_owners = [owner for owner, count in room.of_owners.items() if not has_room(count, room.free, room.per_owner)]
     candidates = session.execute(
         select(DeliveryRow.id, DeliveryRow.fence, WebhookRow.id, WebhookRow.owner, WebhookRow.failures)
         .join(WebhookRow)
@@ -181,7 +181,6 @@ def claim(session: Session, now: datetime, room: Room, *, lease_s: float) -> lis
             .where(DeliveryRow.id == delivery_id, DeliveryRow.fence == fence, *_due_at(now))
             .values(fence=fence + 1, leased_until=now + timedelta(seconds=lease_s))
             .returning(DeliveryRow.id)
-            .execution_options(synchronize_session=False)
         )
         if claimed is not None:
             taken.append(delivery_id)
@@ -233,7 +232,6 @@ def send_again(session: Session, webhook: WebhookRow, delivery_id: str) -> Deliv
         .where(DeliveryRow.id == delivery_id)
         # An attempt that is under way keeps its lease, and its end is not taken for that of this request.
         .values(status=PENDING, attempts=0, fence=DeliveryRow.fence + 1, due_at=db_now(), finished_at=None)
-        .execution_options(synchronize_session=False)
     )
     session.refresh(row)
     return row
@@ -245,7 +243,6 @@ def give_up(session: Session, webhook_id: str) -> None:
         update(DeliveryRow)
         .where(DeliveryRow.webhook_id == webhook_id, DeliveryRow.status == PENDING)
         .values(status=FAILED, due_at=None, leased_until=None, finished_at=db_now())
-        .execution_options(synchronize_session=False)
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import BigInteger, String, column, func, insert, select, update, values
 from sqlalchemy.orm import Session
 
-from models.store import locks
+from models.store import statements
 from models.tables import EventRow, OwnerStreamRow
 
 # Events that get their numbers in one transaction.
@@ -35,7 +35,7 @@ def number(session: Session, owner: str, *, wait: bool = True) -> bool:
     """
     if wait:
         lock_order(session, owner)
-    elif not locks.try_lock(session, *_order_of(owner)):
+    elif not statements.try_lock(session, *_order_of(owner)):
         return False
     last = last_numbers(session, [owner]).get(owner)
     # The order of writing keeps each subject's events in order: they were written under the lock of its row.
@@ -51,9 +51,8 @@ def number(session: Session, owner: str, *, wait: bool = True) -> bool:
         .where(EventRow.position == waiting.c.position)
         .values(owner_number=(last or 0) + waiting.c.place)
         .returning(EventRow.owner_number)
-        .execution_options(synchronize_session=False)
     ).all()
-    new_last = max((one for one in numbered if one is not None), default=None)
+    new_last = max((position for position in numbered if position is not None), default=None)
     if new_last is not None:
         change = insert(OwnerStreamRow) if last is None else update(OwnerStreamRow).where(OwnerStreamRow.owner == owner)
         session.execute(change.values(owner=owner, last_number=new_last))
@@ -65,7 +64,7 @@ def lock_order(session: Session, owner: str) -> None:
 
     It is the last lock that a transaction takes, so that no two transactions wait for each other.
     """
-    locks.lock(session, *_order_of(owner))
+    statements.lock(session, *_order_of(owner))
 
 
 def last_numbers(session: Session, owners: Collection[str]) -> Mapping[str, int]:

@@ -1,21 +1,24 @@
-"""What the operator does to owners: look, limit, suspend, cancel all that they have."""
+"""What owners have used, hour by hour, and what the operator does to them: look, limit, suspend, cancel all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import func, select, union, update
+from sqlalchemy import func, literal, select, union, update
 from sqlalchemy.orm import Session
 
 from analysis.scheduling.fair_share import used_at
-from heldout.access.quotas import Quota
+from heldout.access.quotas import Quota, bound_of
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.study import StudyStatus
+from heldout.views.usage import Bucket, Group
+from heldout.work.kinds import JobKind
 from models.database import db_now
-from models.store import accounts, jobs, studies, usage
+from models.store import accounts, jobs, studies
+from models.store.quotas import bounds_of, used_of
 from models.tables import JobRow, KeyRow, StudyRow
-from models.tables_owners import OwnerRow
-from models.usage import QuotaState
+from models.tables_owners import OwnerRow, UsageRow
+from models.usage import QuotaState, Used
 
 # Jobs that are cancelled in one transaction.
 CANCELLED_AT_ONCE = 200
@@ -54,12 +57,7 @@ def all_owners(session: Session) -> Sequence[Owner]:
 
 def find(session: Session, name: str) -> Owner | None:
     """The owner of that name."""
-    return next((one for one in all_owners(session) if one.name == name), None)
-
-
-def quotas(session: Session, name: str) -> Sequence[QuotaState]:
-    """What the owner has, and may have."""
-    return usage.quotas(session, name)
+    return next((owner for owner in all_owners(session) if owner.name == name), None)
 
 
 def limit(
@@ -135,6 +133,38 @@ def _owner(name: str, row: OwnerRow | None, counts: Mapping[tuple[str, JobStatus
 
 
 def _write(session: Session, name: str, **values: object) -> None:
-    session.execute(
-        update(OwnerRow).where(OwnerRow.owner == name).values(**values).execution_options(synchronize_session=False)
+    session.execute(update(OwnerRow).where(OwnerRow.owner == name).values(**values))
+
+
+def buckets(
+    session: Session, owner: str, begin: datetime, end: datetime, *, bucket: Bucket, group_by: Group | None
+) -> Sequence[Used]:
+    """What the owner has used from the bucket of `begin` to before `end`, both in UTC; empty buckets are absent."""
+    key_id = UsageRow.key_id if group_by == "key" else literal("")
+    kind = UsageRow.kind if group_by == "kind" else literal(None)
+    hours = session.execute(
+        select(UsageRow.hour, key_id, kind, func.sum(UsageRow.jobs), func.sum(UsageRow.slot_s))
+        .where(UsageRow.owner == owner, UsageRow.hour >= _start(begin, bucket), UsageRow.hour < end)
+        .group_by(UsageRow.hour, *([] if group_by is None else [key_id if group_by == "key" else kind]))
+        .order_by(UsageRow.hour)
     )
+    found: dict[tuple[datetime, str, JobKind | None], Used] = {}
+    for hour, of_key, of_kind, count, slot_s in hours:
+        start = _start(hour, bucket)
+        used = found.setdefault((start, of_key, of_kind), Used(start, of_key or None, of_kind, 0, 0.0))
+        used.jobs += count
+        used.slot_s += slot_s
+    return sorted(found.values(), key=lambda one: (one.start, one.key_id or "", one.kind or ""))
+
+
+def quotas(session: Session, owner: str) -> Sequence[QuotaState]:
+    """All quotas of an owner."""
+    own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
+    bounds = bounds_of(session)
+    return [QuotaState(quota, used_of(session, owner, quota), bound_of(quota, bounds, own)) for quota in Quota]
+
+
+def _start(moment: datetime, bucket: Bucket) -> datetime:
+    """The beginning of the hour or day of that moment."""
+    hour = moment.replace(minute=0, second=0, microsecond=0)
+    return hour if bucket == "hour" else hour.replace(hour=0)

@@ -12,7 +12,7 @@ from heldout.access.quotas import Quota
 from models.database import db_now
 from models.ids import new_id
 from models.store import quotas
-from models.store.upserts import upsert
+from models.store.statements import upsert
 from models.tables_owners import StreamPlaceRow, UploadPlaceRow
 
 # The places of a process that died count no longer than this.
@@ -25,7 +25,7 @@ TABLES: Mapping[Quota, type[UploadPlaceRow | StreamPlaceRow]] = {
 
 
 @dataclass(frozen=True)
-class Place:
+class SharedPlace:
     """Counts for its owner from `take` to `give_back`, or until nobody has renewed it for `LEASE_S` seconds."""
 
     id: str
@@ -33,19 +33,19 @@ class Place:
     owner: str
 
 
-def take(session: Session, quota: Quota, owner: str) -> Place:
+def take(session: Session, quota: Quota, owner: str) -> SharedPlace:
     """A place for one more upload or stream of the owner.
 
     Raises:
         QuotaExceeded, OwnerSuspended.
     """
     quotas.require_room(session, owner, quota)
-    place = Place(new_id("plc"), quota, owner)
+    place = SharedPlace(new_id("plc"), quota, owner)
     session.execute(insert(TABLES[quota]).values(id=place.id, owner=owner, expires_at=db_now(LEASE_S)))
     return place
 
 
-def renew(session: Session, places: Collection[Place]) -> None:
+def renew(session: Session, places: Collection[SharedPlace]) -> None:
     """Keep places for `LEASE_S` seconds more, also those that were taken for dead while the database was away."""
     for quota, table in TABLES.items():
         rows = [{"id": place.id, "owner": place.owner} for place in places if place.quota is quota]
@@ -55,15 +55,15 @@ def renew(session: Session, places: Collection[Place]) -> None:
             session.execute(kept.on_conflict_do_update(index_elements=["id"], set_=until), rows)
 
 
-def give_back(session: Session, places: Collection[Place]) -> None:
+def give_back(session: Session, places: Collection[SharedPlace]) -> None:
     """These uploads and streams have ended."""
     for quota, table in TABLES.items():
         ids = [place.id for place in places if place.quota is quota]
         if ids:
-            session.execute(delete(table).where(table.id.in_(ids)).execution_options(synchronize_session=False))
+            session.execute(delete(table).where(table.id.in_(ids)))
 
 
 def forget_expired(session: Session) -> None:
     """Delete places of processes that have died; they count no more already."""
     for table in TABLES.values():
-        session.execute(delete(table).where(table.expires_at <= db_now()).execution_options(synchronize_session=False))
+        session.execute(delete(table).where(table.expires_at <= db_now()))

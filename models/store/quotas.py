@@ -21,7 +21,7 @@ from heldout.lifecycle.job import JobStatus
 from heldout.lifecycle.model import ModelStatus
 from heldout.work.kinds import KINDS_IN_SLOTS
 from models.database import BOUNDS, UtcTime, db_now
-from models.store import accounts, keys, locks
+from models.store import accounts, keys, statements
 from models.tables import DatasetRow, JobRow, KeyRow, StudyRow, WebhookRow
 from models.tables_models import ModelRow
 from models.tables_owners import OwnerRow, StreamPlaceRow, UploadPlaceRow, UsageRow
@@ -106,7 +106,7 @@ def require_room(session: Session, owner: str, *quotas: Quota, asked: int = 1, s
     more = dict.fromkeys(quotas, asked) | ({Quota.SPEC_BYTES: spec_bytes} if spec_bytes else {})
     bounds, found = bounds_of(session), _look_up(session, owner, tuple(more))
     if any(_is_near(used + more[quota], bound_of(quota, bounds, found.own)) for quota, used in found.used.items()):
-        locks.lock(session, "quotas", owner)
+        statements.lock(session, "quotas", owner)
         found = _look_up(session, owner, tuple(more))
     if found.is_known:
         accounts.note_known(session, owner)
@@ -132,7 +132,7 @@ def require_bytes(session: Session, owner: str, dataset_id: str, size_bytes: int
     most = allowed(session, owner, Quota.STORED_BYTES)
     if most is None:
         return
-    locks.lock(session, "quotas", owner)
+    statements.lock(session, "quotas", owner)
     others = _bytes_of(_DATASET_BYTES, *_DATASETS, DatasetRow.id != dataset_id)
     of_all = select(others + _bytes_of(ModelRow.size_bytes, *_MODELS))
     used = session.scalar(of_all, {"owner": owner}) or 0
@@ -184,7 +184,7 @@ def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None) -> bo
     """
     bounds = bounds_of(session)
     if bound_of(Quota.RUNNING_JOBS, bounds, own) is not None:
-        locks.lock(session, "running", owner)
+        statements.lock(session, "running", owner)
         if not has_free_slot(session, owner, own):
             return False
     of_a_day = bound_of(Quota.SLOT_SECONDS, bounds, own)

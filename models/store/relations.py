@@ -36,7 +36,6 @@ def queue(session: Session, dataset_id: str) -> str | None:
         )
         .values(relations_status=RelationsStatus.QUEUED)
         .returning(DatasetRow.name, DatasetRow.version, DatasetRow.spec)
-        .execution_options(synchronize_session=False)
     ).one_or_none()
     if queued is None:
         return None
@@ -75,12 +74,7 @@ def queue_lost_of_bundled(session: Session, keys: Collection[str]) -> list[str]:
     lost = {relations_key(id_): id_ for id_ in session.scalars(select(DatasetRow.id).where(*stored))}
     found = [key for key in keys if key in lost]
     for key in found:
-        session.execute(
-            update(DatasetRow)
-            .where(DatasetRow.id == lost[key])
-            .values(relations_status=None)
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(update(DatasetRow).where(DatasetRow.id == lost[key]).values(relations_status=None))
         queue(session, lost[key])
     return found
 
@@ -114,7 +108,6 @@ def mark_stored(
                 relations_status=RelationsStatus.STORED,
                 splits={split: {**about, "sha256": digests[split]} for split, about in splits.items()},
             )
-            .execution_options(synchronize_session=False)
         )
         label_reads.give_digests(session, session.get_one(DatasetRow, dataset_id, populate_existing=True))
     return status

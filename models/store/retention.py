@@ -81,7 +81,7 @@ def remove_jobs(session: Session, owner: str, job_ids: Collection[str], older_th
     ).all()
     if removed:
         events.remove_all(session, owner, removed)
-        session.execute(delete(JobRow).where(JobRow.id.in_(removed)).execution_options(synchronize_session=False))
+        session.execute(delete(JobRow).where(JobRow.id.in_(removed)))
     return list(removed)
 
 
@@ -132,9 +132,7 @@ def remove_events(session: Session, owner: str, positions: Collection[int]) -> N
     """Delete events of an owner's stream, in which they leave gaps."""
     if owner:
         owner_events.lock_order(session, owner)
-    session.execute(
-        delete(EventRow).where(EventRow.position.in_(positions)).execution_options(synchronize_session=False)
-    )
+    session.execute(delete(EventRow).where(EventRow.position.in_(positions)))
 
 
 def _has_ended(older_than_s: float | None) -> ColumnElement[bool]:

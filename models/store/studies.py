@@ -92,12 +92,7 @@ def lock_of_jobs(session: Session, jobs: Collection[JobRow]) -> None:
 
 def write(session: Session, study_id: str, **values: Any) -> None:
     """Change columns of a study that is held. Each change of what clients see is a new version."""
-    session.execute(
-        update(StudyRow)
-        .where(StudyRow.id == study_id)
-        .values(**values, version=StudyRow.version + 1)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(update(StudyRow).where(StudyRow.id == study_id).values(**values, version=StudyRow.version + 1))
 
 
 def key_of(session: Session, study_id: str) -> str | None:
@@ -120,8 +115,8 @@ def remove(session: Session, owner: str, study_id: str) -> list[str]:
     of_study = JobRow.study_id == study_id
     jobs = list(session.scalars(select(JobRow.id).where(of_study).order_by(JobRow.id).with_for_update()))
     events.remove_all(session, owner, [study_id, *jobs])
-    session.execute(delete(JobRow).where(of_study).execution_options(synchronize_session=False))
-    session.execute(delete(StudyRow).where(StudyRow.id == study_id).execution_options(synchronize_session=False))
+    session.execute(delete(JobRow).where(of_study))
+    session.execute(delete(StudyRow).where(StudyRow.id == study_id))
     return jobs
 
 
@@ -177,12 +172,7 @@ def add_run(session: Session, study_id: str, job_id: str, key: RunKey) -> None:
 
 def add_scores(session: Session, job_id: str, scores: Scores) -> None:
     """Keep what the kept weights of a study's training say of its validation images, before it ends."""
-    session.execute(
-        update(StudyRunRow)
-        .where(StudyRunRow.job_id == job_id)
-        .values(scores=pack_scores(scores))
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(update(StudyRunRow).where(StudyRunRow.job_id == job_id).values(scores=pack_scores(scores)))
 
 
 def runs_of(session: Session, study_id: str) -> list[Run]:

@@ -28,7 +28,7 @@ from heldout.work.kinds import EvaluateSpec
 from models.database import db_now
 from models.memory import reserved_bytes, with_uploaded_weights
 from models.specs import plan_of
-from models.store import artifacts, events, new_jobs, outbox, studies, worker_memory
+from models.store import artifacts, events, new_jobs, outbox, studies, workers
 from models.store.artifacts import Artifact
 from models.store.new_jobs import Begins, NewJob
 from models.store.studies import RunOfJob
@@ -180,7 +180,7 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
 
 
 def _memory_bytes(session: Session, study: StudyRow, arm: ArmPlan, spec: JobSpec) -> int | None:
-    largest, dataset = worker_memory.largest(session), session.get_one(DatasetRow, study.dataset_id)
+    largest, dataset = workers.largest(session), session.get_one(DatasetRow, study.dataset_id)
     reserved = reserved_bytes(dataset, spec, largest, plan_of(dataset, spec, arm.backbone))
     has_upload = arm.backbone is not None or "model" in (arm.initial or {})
     if arm.file is None or not has_upload:
@@ -206,7 +206,7 @@ def _queue_evaluation(session: Session, study: StudyRow, base: Sequence[str], wi
 
 def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
     """Write how the study stands; end it once nothing of it runs any more, but for the refit of its winner."""
-    waiting = [one for one in studies.open_jobs(session, study.id) if one.purpose != Purpose.REFIT]
+    waiting = [run for run in studies.open_jobs(session, study.id) if run.purpose != Purpose.REFIT]
     dropped = {arm.name for arm in steps.arms if arm.status == "dropped"}
     is_over = steps.status != "running"
     found = {
@@ -219,7 +219,7 @@ def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
         "planned": steps.planned,
         "reads": studies.reads(session, study.id),
         # Jobs that would change nothing any more; the reconciler cancels them.
-        "unneeded": [one.job_id for one in waiting if is_over or one.arm in dropped],
+        "unneeded": [run.job_id for run in waiting if is_over or run.arm in dropped],
     }
     _tell_of_dropped(session, study, steps.arms)
     if not is_over or waiting:

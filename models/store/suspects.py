@@ -42,7 +42,6 @@ def queue(
         )
         .values(suspects_status=SuspectsStatus.QUEUED)
         .returning(DatasetRow.name, DatasetRow.version)
-        .execution_options(synchronize_session=False)
     ).one_or_none()
     if queued is None:
         return None
@@ -82,9 +81,6 @@ def mark_stored(
     if status is JobStatus.SUCCEEDED:
         file_digests.note(session, digests)
         session.execute(
-            update(DatasetRow)
-            .where(DatasetRow.id == dataset_id)
-            .values(suspects_status=SuspectsStatus.STORED)
-            .execution_options(synchronize_session=False)
+            update(DatasetRow).where(DatasetRow.id == dataset_id).values(suspects_status=SuspectsStatus.STORED)
         )
     return status

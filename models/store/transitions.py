@@ -1,5 +1,6 @@
-"""The one function that changes a job's status."""
+"""The one function that changes a job's status, and what follows the end of a job of each kind."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -7,13 +8,18 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
+from heldout.lifecycle.dataset import RelationsStatus, SuspectsStatus
 from heldout.lifecycle.job import TERMINAL, JobEvent, JobStatus, StopReason, event_after_request, next_status
-from heldout.work.kinds import KINDS, JobKind
+from heldout.lifecycle.model import ModelRejectionCode, ModelStatus
+from heldout.stored.artifacts import ExportStatus
+from heldout.work.kinds import KINDS, JobKind, require_all_kinds
 from models.database import db_now
-from models.store import accounts, events
-from models.store.job_ends import AFTER_END
-from models.store.sorting import summary_columns
-from models.tables import JobRow
+from models.store import accounts, events, metrics, studies
+from models.store.datasets import reject_ingested
+from models.store.listing import get_summary_columns
+from models.store.study_steps import advance
+from models.tables import DatasetRow, ExportRow, JobRow
+from models.tables_models import ModelRow
 
 
 def move(
@@ -60,11 +66,10 @@ def move(
             available_at=db_now(backoff_s) if status is JobStatus.QUEUED and backoff_s else None,
             announced_at=None,
             finished_at=db_now() if is_final else None,
-            **({} if is_final else summary_columns(None)),
+            **({} if is_final else get_summary_columns(None)),
             version=JobRow.version + 1,
         )
         .returning(JobRow.id)
-        .execution_options(synchronize_session=False)
     ).scalar_one_or_none()
     if moved is None:
         raise LeaseLost(row.id, row.attempt)
@@ -123,3 +128,89 @@ def now(session: Session) -> datetime:
 def seconds_since(session: Session, moment: datetime | None) -> float:
     """Seconds by the database's clock; 0 for None."""
     return 0.0 if moment is None else max(0.0, (now(session) - moment).total_seconds())
+
+
+Error = dict[str, Any]
+
+
+def _after_training(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """A training that ends without its worker (lost, or cancelled while paused) has a summary of its epochs too."""
+    summary = metrics.best_epochs_of(session, job.id)
+    if summary.best is not None:
+        without = update(JobRow).where(JobRow.id == job.id, JobRow.summary.is_(None))
+        session.execute(without.values(**get_summary_columns(summary)))
+    if job.study_id is not None:
+        advance(session, job.study_id, job, status)
+
+
+def _after_evaluation(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """A study whose winner could not be measured on test is answered without."""
+    if job.study_id is None:
+        return
+    if status is not JobStatus.SUCCEEDED:
+        studies.note_test_failed(session, job.study_id, "It was cancelled." if error is None else error["detail"])
+    advance(session, job.study_id, job, status)
+
+
+def _reject_dataset(session: Session, job: JobRow, error: Error | None) -> None:
+    """Reject the dataset that a job was to make; otherwise it would stay in `checking` for ever."""
+    reject_ingested(session, job.dataset_id, error)
+
+
+def _give_up_relations(session: Session, job: JobRow, error: Error | None) -> None:
+    """A dataset whose copies could not be found is used without them: nobody queues the job again."""
+    waits = (DatasetRow.id == job.dataset_id, DatasetRow.relations_status == RelationsStatus.QUEUED)
+    session.execute(update(DatasetRow).where(*waits).values(relations_status=RelationsStatus.FAILED))
+
+
+def _give_up_suspects(session: Session, job: JobRow, error: Error | None) -> None:
+    """Whoever asked for the suspected labels hears that there are none, and may ask again."""
+    waits = (DatasetRow.id == job.dataset_id, DatasetRow.suspects_status == SuspectsStatus.QUEUED)
+    session.execute(update(DatasetRow).where(*waits).values(suspects_status=SuspectsStatus.FAILED))
+
+
+def _give_up_export(session: Session, job: JobRow, error: Error | None) -> None:
+    """Whoever asked for the model hears why there is none, and may order it again."""
+    why = error or {"code": "cancelled", "detail": "Its export was cancelled."}
+    waits = (ExportRow.export_job_id == job.id, ExportRow.job_id == job.spec["job_id"])
+    session.execute(update(ExportRow).where(*waits).values(status=ExportStatus.FAILED, error=why))
+
+
+def _reject_model(session: Session, job: JobRow, error: Error | None) -> None:
+    """Reject the model that a job was to read; otherwise it would stay in `checking` for ever."""
+    why = error or {"code": ModelRejectionCode.CANCELLED.value, "detail": "The check was cancelled."}
+    said, model_id = {"code": why["code"], "detail": why["detail"]}, job.spec["model"]
+    is_checked = (ModelRow.id == model_id, ModelRow.status == ModelStatus.CHECKING)
+    reject = update(ModelRow).where(*is_checked).values(status=ModelStatus.REJECTED, error=said)
+    if session.scalar(reject.returning(ModelRow.id)) is not None:
+        events.add(session, model_id, "model.rejected", said["detail"], level="error", data={"error": said})
+
+
+AfterEnd = Callable[[Session, JobRow, JobStatus, Error | None], None]
+
+
+def _unless_succeeded(give_up: Callable[[Session, JobRow, Error | None], None]) -> AfterEnd:
+    def after_end(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+        if status is not JobStatus.SUCCEEDED:
+            give_up(session, job, error)
+
+    return after_end
+
+
+def _do_nothing(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+    """Nothing else waits for its end."""
+
+
+AFTER_END: Mapping[JobKind, AfterEnd] = require_all_kinds(
+    {
+        JobKind.TRAIN: _after_training,
+        JobKind.INGEST: _unless_succeeded(_reject_dataset),
+        JobKind.DERIVE: _unless_succeeded(_reject_dataset),
+        JobKind.RELATE: _unless_succeeded(_give_up_relations),
+        JobKind.SUSPECT: _unless_succeeded(_give_up_suspects),
+        JobKind.EVALUATE: _after_evaluation,
+        JobKind.EXPORT: _unless_succeeded(_give_up_export),
+        JobKind.CHECK_MODEL: _unless_succeeded(_reject_model),
+        JobKind.MEASURE: _do_nothing,
+    }
+)

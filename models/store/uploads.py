@@ -11,8 +11,8 @@ from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import IngestSpec
 from models.database import db_now
 from models.ids import new_id
-from models.store import datasets, events, locks, new_jobs, quotas
-from models.store.dataset_transitions import move_datasets, reject_datasets, rejection
+from models.store import datasets, events, new_jobs, quotas, statements
+from models.store.datasets import move_datasets, reject_datasets, rejection
 from models.store.new_jobs import NewJob
 from models.tables import DatasetRow
 
@@ -36,7 +36,7 @@ def add_version(
     changes: dict[str, Any] | None = None,
 ) -> DatasetRow:
     """The row of a new version under the spec's name, and its first event, which says `message`."""
-    locks.lock(session, "dataset", owner, spec.name)  # two versions at once must not get one number
+    statements.lock(session, "dataset", owner, spec.name)  # two versions at once must not get one number
     newest = select(func.max(DatasetRow.version)).where(DatasetRow.owner == owner, DatasetRow.name == spec.name)
     row = session.scalars(
         insert(DatasetRow)

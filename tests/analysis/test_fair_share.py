@@ -18,7 +18,7 @@ from analysis.scheduling.fair_share import (
     charge_at_end,
     charge_while_running,
     charged,
-    checks_at_once,
+    count_checks_at_once,
     slots_of,
     turn_of,
     used_at,
@@ -268,7 +268,7 @@ def test_a_job_is_charged_what_it_took_however_often_it_was_renewed(elapsed_s, r
 
 def test_a_gpu_is_a_slot_and_checks_leave_half_of_the_slots():
     assert [slots_of(gpus) for gpus in (0, 1, 4)] == [1, 1, 4]
-    assert [checks_at_once(slots) for slots in (1, 2, 3, 8)] == [1, 1, 1, 4]
+    assert [count_checks_at_once(slots) for slots in (1, 2, 3, 8)] == [1, 1, 1, 4]
 
 
 def test_what_was_used_an_hour_ago_counts_half_and_half_a_day_ago_hardly():

@@ -66,7 +66,7 @@ def test_a_wake_up_lies_where_workers_read_it_that_can_claim_the_job(
     # As the reconciler tells of it, and as its worker does that gives it back.
     work.set(job_id, announced_at=None)
     with work.database.write() as session:
-        [again] = claims.wake_ups_to_repeat(session, older_than_s=30)
+        [again] = claims.take_wake_ups_to_repeat(session, older_than_s=30)
     publisher.publish([again])
     until(lambda: queues_of(broker, job_id), "the message", within_s=30)
     assert queues_of(broker, job_id) == {queue}

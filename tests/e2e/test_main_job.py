@@ -13,8 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from heldout.client.client import ApiProblem, Client
 from heldout.views.job import JobView, Progress
 from tests.e2e.running import Service, ended, event_types, history, spec
-from worker.machine.precision import has_bfloat16_units
-from worker.machine.processor import this_processor
+from worker.machine.processor import get_processor, has_bfloat16_units
 
 Jobs = dict[str, JobView]
 
@@ -51,7 +50,7 @@ def test_a_reference_job_succeeds_with_its_known_size(jobs: Jobs, name: str, par
     assert job.engine.device == job.spec.resources.device == "cpu"
     assert job.spec.resources.towers == job.engine.towers
     is_large = name != "augmented"
-    precision = "mixed" if is_large and has_bfloat16_units(this_processor()) else "float32"
+    precision = "mixed" if is_large and has_bfloat16_units(get_processor()) else "float32"
     assert job.spec.training.precision == job.engine.precision == precision
 
 

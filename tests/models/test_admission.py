@@ -12,14 +12,14 @@ from heldout.work.memory import SUSPECTS_BYTES, WorkerMemory, export_bytes, fore
 from models.ids import new_id
 from models.memory import needed_bytes, reserved_bytes, with_uploaded_weights
 from models.specs import plan_of
-from models.store import claims, model_evaluations, new_jobs, suspects, worker_memory
+from models.store import claims, model_evaluations, new_jobs, suspects, workers
 from models.store import models as uploaded_models
 from models.store.claims import Capacity
 from models.store.new_jobs import NewJob
 from models.submit import require_memory
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, CPU, Work
-from worker.machine.memory_budget import MemoryBudget
+from worker.machine.shares import MemoryBudget
 
 GIB = 2**30
 PHOTOS = DatasetRow(
@@ -42,7 +42,7 @@ def check(work: Work, asked: JobSpec) -> None:
 
 def report(work: Work, worker: str, memory_bytes: int) -> None:
     with work.database.write() as session:
-        worker_memory.report(session, worker, WorkerMemory(memory_bytes))
+        workers.report(session, worker, WorkerMemory(memory_bytes))
 
 
 def planned(spec: JobSpec) -> NetworkPlan:
@@ -145,7 +145,7 @@ def test_a_training_from_an_uploaded_model_has_room_to_take_the_weights_out_of_i
 def test_a_job_waits_for_memory_where_no_worker_has_enough_left(work):
     def is_short(needed_bytes: int) -> bool:
         with work.database.read() as session:
-            return worker_memory.is_short(session, needed_bytes)
+            return workers.is_short(session, needed_bytes)
 
     assert not is_short(64 * GIB), "no worker is known of"
     report(work, "worker", 8 * GIB)
@@ -175,12 +175,10 @@ def test_a_job_is_claimed_where_its_memory_is_free_and_others_behind_it_come_fir
 
 def test_a_worker_gives_its_memory_to_jobs_and_gets_it_back():
     budget = MemoryBudget(8 * GIB)
-    with budget.claiming() as free:
-        assert free == 10 * GIB, "alone a job may take what it could hold if the estimate is too high"
+    assert budget.free_bytes == 10 * GIB, "alone a job may take what it could hold if the estimate is too high"
     for held, memory_bytes, left in (("a", 5 * GIB, 3 * GIB), ("b", 3 * GIB, 0)):
         budget.take(held, memory_bytes)
-        with budget.claiming() as free:
-            assert free == left
+        assert budget.free_bytes == left
     assert not budget.is_alone("a")
     budget.give_back("b")
     assert budget.is_alone("a")

@@ -22,7 +22,7 @@ from models import migrations
 from models.database import Database
 from models.store import claims, events, models, new_jobs, owner_events, quotas, relations
 from models.store.claims import Capacity, Result
-from models.store.narrowing import Filters
+from models.store.listing import Filters
 from models.store.new_jobs import NewJob
 from models.tables import Base, DatasetRow, DeliveryRow, JobRow, WebhookRow
 from models.tables_models import ModelRow

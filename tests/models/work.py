@@ -20,9 +20,8 @@ from models.ids import new_id
 from models.store import claims, datasets, events, jobs, metrics, new_jobs
 from models.store.artifacts import Artifact
 from models.store.claims import Capacity, Checkpoint, Claimed, HeldAttempt, Result
-from models.store.narrowing import Filters
+from models.store.listing import Filters, Sort
 from models.store.new_jobs import NewJob
-from models.store.sorting import Sort
 from models.tables import (
     ArtifactRow,
     AttemptRow,

@@ -281,5 +281,5 @@ def test_a_batch_is_answered_in_the_event_loop_only_if_all_of_it_is_short():
 def test_a_container_s_limit_counts_as_cores(tmp_path, monkeypatch, limit, count):
     (tmp_path / "cpu.max").write_text(f"{limit}\n")
     monkeypatch.setattr(cores, "_CGROUP_LIMIT_FILE", tmp_path / "cpu.max")
-    monkeypatch.setattr(cores, "usable_cores", lambda: (0, 1, 2, 3))
-    assert cores.core_count() == count
+    monkeypatch.setattr(cores, "find_usable_cores", lambda: (0, 1, 2, 3))
+    assert cores.count_cores() == count

@@ -35,7 +35,7 @@ def _do_nothing() -> None:
 
 
 @contextmanager
-def dataset_on_disk(
+def hold_dataset(
     blobs: Blobs, sha256: str, cache: Path, cap_bytes: int, watch: Callable[[], object] = _do_nothing
 ) -> Iterator[Path]:
     """A folder that holds the dataset in the internal format while the block runs, to be mapped and never written.
@@ -89,7 +89,7 @@ def dataset_on_disk(
 def _is_whole(folder: Path, sha256: str, watch: Callable[[], object]) -> bool:
     """Whether the files in the folder are what has this address. Each version of them is read once by a process."""
     stats = [(folder / name).stat() for name in FILES]
-    version = (sha256, *((one.st_ino, one.st_size, one.st_mtime_ns) for one in stats))
+    version = (sha256, *((file.st_ino, file.st_size, file.st_mtime_ns) for file in stats))
     if version not in _known_whole:
         try:
             if stored_address(lambda name: (folder / name).open("rb"), watch) != sha256:

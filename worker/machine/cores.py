@@ -16,7 +16,7 @@ _CGROUP_LIMIT_FILE = "/sys/fs/cgroup/cpu.max"
 Towers = int | Literal["auto"]
 
 
-def allowed_towers(requested: Towers, device: Device) -> Towers:
+def limit_towers(requested: Towers, device: Device) -> Towers:
     """How many towers a job may have on this kind of device: `auto` remains where cores compute side by side."""
     return 1 if requested == "auto" and device == "gpu" else requested
 
@@ -51,6 +51,7 @@ class JobCores:
     def __init__(self, cores: "Cores", demand: int) -> None:
         self.pid: int | None = None
         self.demand = demand
+        self.count = cores.count  # of the worker
         self._cores = cores
 
     def pin_process(self, pid: int, demand: int) -> None:
@@ -66,7 +67,7 @@ class Cores:
     """
 
     def __init__(self) -> None:
-        self._cores = usable_cores()
+        self._cores = find_usable_cores()
         self._jobs: list[JobCores] = []
         self._lock = threading.Lock()
         self.count = len(self._cores)
@@ -104,14 +105,14 @@ class Cores:
                     pin_process(job.pid, cores)
 
 
-def usable_cores() -> tuple[int, ...]:
+def find_usable_cores() -> tuple[int, ...]:
     """The cores on which this process may run; empty where the operating system does not say."""
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
-def core_count() -> int:
+def count_cores() -> int:
     """How many cores' worth of time this process gets: fewer than it may use where its container has a limit."""
-    count = len(usable_cores()) or os.cpu_count() or 1
+    count = len(find_usable_cores()) or os.cpu_count() or 1
     with suppress(OSError, ValueError):  # "max" where there is none
         quota, period = Path(_CGROUP_LIMIT_FILE).read_text().split()
         count = min(count, math.ceil(int(quota) / int(period)))

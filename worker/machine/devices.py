@@ -36,7 +36,7 @@ def find_gpus() -> tuple[Gpu, ...]:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError:
         return ()
-    return visible(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return select_visible(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def is_cuda_build() -> bool:
@@ -46,7 +46,7 @@ def is_cuda_build() -> bool:
     return True
 
 
-def visible(found: Sequence[Gpu], named: str | None) -> tuple[Gpu, ...]:
+def select_visible(found: Sequence[Gpu], named: str | None) -> tuple[Gpu, ...]:
     """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order.
 
     It names them by their number, as `nvidia-smi` counts them, or by the beginning of their id; what comes after a name
@@ -66,12 +66,12 @@ def visible(found: Sequence[Gpu], named: str | None) -> tuple[Gpu, ...]:
     return tuple(seen)
 
 
-def claimable_devices(gpus: int) -> tuple[str, ...]:
+def list_claimable_devices(gpus: int) -> tuple[str, ...]:
     """The values of a job's `device` that a worker may claim that has so many GPUs free."""
     return ("auto", "cpu", "gpu") if gpus else ("auto", "cpu")
 
 
-def chosen_gpus(device: JobDevice, gpus: int, free: Sequence[Gpu]) -> tuple[Gpu, ...]:
+def choose_gpus(device: JobDevice, gpus: int, free: Sequence[Gpu]) -> tuple[Gpu, ...]:
     """The GPUs that a job gets of those that are free; with none it runs on the processor.
 
     Args:
@@ -86,7 +86,7 @@ def slots(wanted: int | None, gpus: int, cores: int) -> int:
     return wanted or gpus or cores
 
 
-def host_name() -> str:
+def get_host_name() -> str:
     return socket.gethostname()
 
 

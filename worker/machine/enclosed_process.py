@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from analysis.arrays.dataset import FILES
 from heldout.service.parent_process import launched
-from worker.machine.enclosure import FIRST_USER, GROUP, ROOT, USERS, reason_not_to_switch
+from worker.machine.enclosure import FIRST_USER, GROUP, ROOT, USERS, explain_no_switch
 
 # With LANG and TMPDIR these are all that it knows of the worker's environment; our own constants come on top.
 INHERITED_VARIABLES = ("PATH", "PYTHONPATH", "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH")
@@ -74,7 +74,7 @@ class EnclosedProcess:
         target.mkdir(parents=True, exist_ok=True)
         self._scratch = Path(tempfile.mkdtemp(prefix=".reading-", dir=target.resolve().parent))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `kill`
-        self._user = None if reason_not_to_switch() else FIRST_USER + secrets.randbelow(USERS)
+        self._user = None if explain_no_switch() else FIRST_USER + secrets.randbelow(USERS)
         opened: list[int] = []
         try:
             seen, readable = self._hand_over(inputs, opened)

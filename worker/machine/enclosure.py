@@ -7,6 +7,7 @@ before it reads anything. `python -m worker.machine.enclosure` says what can be 
 import ctypes
 import json
 import os
+import resource
 import site
 import sys
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from worker.machine import landlock, system_calls
+from worker.machine import kernel_doors
 from worker.machine.memory import be_first_in_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,8 +75,8 @@ class Doors:
             return True, f"{text}: only Linux has these; run the service by Docker Compose for files of strangers"
         if self.cannot_switch:
             missing.append(f"no own user, since {self.cannot_switch}")
-        if self.landlock < landlock.SCOPES_SINCE:
-            missing.append(f"Landlock {landlock.SCOPES_SINCE} needs Linux 6.12, with `landlock` in its `lsm=`")
+        if self.landlock < kernel_doors.SCOPES_SINCE:
+            missing.append(f"Landlock {kernel_doors.SCOPES_SINCE} needs Linux 6.12, with `landlock` in its `lsm=`")
         if not self.has_filter:
             missing.append("seccomp needs the library libseccomp2")
         return not self.is_open, "; ".join([text, *missing])
@@ -90,10 +91,10 @@ def find_doors() -> Doors:
     """What this machine has, for this process and those that it starts."""
     if sys.platform != "linux":
         return Doors(sys.platform, "only Linux is known well enough", 0, has_filter=False)
-    return Doors("linux", reason_not_to_switch(), landlock.find_version(), system_calls.find_library() is not None)
+    return Doors("linux", explain_no_switch(), kernel_doors.find_version(), kernel_doors.find_library() is not None)
 
 
-def reason_not_to_switch() -> str:
+def explain_no_switch() -> str:
     """Why this process cannot start others as other users; empty where it can."""
     if sys.platform != "linux":
         return "only Linux is known well enough"
@@ -126,6 +127,13 @@ def begin() -> tuple[dict[str, Any], FileIO]:
     return assignment, pipe
 
 
+def tell(pipe: FileIO, message: dict[str, Any]) -> None:
+    """In the process: send a message, one line of JSON."""
+    data = memoryview(json.dumps(message, allow_nan=False).encode() + b"\n")
+    while data:
+        data = data[pipe.write(data) :]
+
+
 def enclose(readable: Iterable[str], writable: Iterable[str], doors: Doors | None = None) -> None:
     """In the process, for good: leave it these files and folders, no network, no programs, no rights.
 
@@ -137,19 +145,19 @@ def enclose(readable: Iterable[str], writable: Iterable[str], doors: Doors | Non
     """
     if sys.platform != "linux":
         return
-    version = landlock.find_version() if doors is None else doors.landlock
-    library = system_calls.find_library() if doors is None or doors.has_filter else None
+    version = kernel_doors.find_version() if doors is None else doors.landlock
+    library = kernel_doors.find_library() if doors is None or doors.has_filter else None
     if len(os.listdir("/proc/self/task")) > 1:
         raise RuntimeError("A process must be enclosed before it starts threads.")
     _give_up_capabilities()
     for name in _PACKAGES_OF_OURS:
         import_module(name)  # the folder that holds them cannot be listed later
     if version:
-        landlock.restrict(
+        kernel_doors.restrict(
             [*map(Path, readable), *_code(), *map(Path, _SYSTEM)], [*map(Path, writable), Path(os.devnull)], version
         )
     if library is not None:
-        system_calls.refuse(library, os.getppid())
+        kernel_doors.refuse(library, os.getppid())
 
 
 def _code() -> list[Path]:
@@ -175,3 +183,26 @@ def _give_up_capabilities() -> None:
 
 if __name__ == "__main__":
     print(json.dumps(find_doors().describe()))
+
+
+GIB = 1024**3
+
+
+def bound(memory_bytes: int, wall_s: int, file_bytes: int = GIB, address_bytes: int | None = None) -> None:
+    """Bound this process and those that it starts: private memory, processor time, files, no core dumps.
+
+    Args:
+        address_bytes: a bound on addresses too, for systems that do not count private memory.
+    """
+    _lower(resource.RLIMIT_DATA, memory_bytes)
+    if address_bytes is not None:
+        _lower(resource.RLIMIT_AS, address_bytes)
+    _lower(resource.RLIMIT_CPU, wall_s, 5)  # at the first bound it hears of it, at the second it is killed
+    _lower(resource.RLIMIT_FSIZE, file_bytes)
+    _lower(resource.RLIMIT_CORE, 0)
+
+
+def _lower(which: int, most: int, grace: int = 0) -> None:
+    _, hard = resource.getrlimit(which)
+    limit = most + grace if hard == resource.RLIM_INFINITY else min(most + grace, hard)
+    resource.setrlimit(which, (min(most, limit), limit))

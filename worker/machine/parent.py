@@ -16,7 +16,7 @@ END_WITHIN_S = 20.0
 SUPERVISOR_VARIABLE = "HELDOUT_SUPERVISOR_PID"
 
 
-def when_input_ends(then: Callable[[], object]) -> None:
+def call_when_input_ends(then: Callable[[], object]) -> None:
     """Once standard input has ended, call `then` from a thread of its own, and end this process if it does not end."""
     threading.Thread(target=_wait, args=(then,), name="parent", daemon=True).start()
 

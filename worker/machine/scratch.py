@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from worker.machine.devices import host_name
+from worker.machine.devices import get_host_name
 
 # The longest path of a socket, in bytes, that every system takes; Linux takes four more.
 MAX_SOCKET_PATH_BYTES = 103
@@ -20,7 +20,7 @@ class Scratch:
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         _remove_abandoned(root)
-        self.folder = Path(tempfile.mkdtemp(prefix=f"worker-{host_name()}-", dir=root))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"worker-{get_host_name()}-", dir=root))
         # Touched regularly while the worker runs, so that a container's health check can see that it does.
         self.sign_of_life = self.folder / "alive"
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

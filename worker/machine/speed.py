@@ -59,7 +59,7 @@ SPECS: list[tuple[JobSpec, Image]] = [
 TWO_TOWER_SPECS = (2, 4, 5, 6)
 
 
-def speed_of(
+def fit_speed(
     times: Sequence[Times], split: Sequence[Times] | None, cores: int = 1, mixed: Sequence[Times] | None = None
 ) -> Speed:
     """The speed that explains the measured times of `SPECS`.
@@ -75,7 +75,7 @@ def speed_of(
     def fitted_to(seconds: Sequence[Times]) -> tuple[dict[str, float], dict[str, float]]:
         trained = [(training_work(spec, plans[n]), seconds[n][0]) for n, (spec, _) in enumerate(SPECS)]
         measured = [(measuring_work(spec, plans[n]), seconds[n][1]) for n, (spec, _) in enumerate(SPECS)]
-        return fitted(trained), fitted(measured)
+        return fit_seconds(trained), fit_seconds(measured)
 
     speed = Speed(*fitted_to(times), cores=cores)
     if mixed is not None:
@@ -91,7 +91,7 @@ def speed_of(
     return replace(speed, training_share=shares[0], measuring_share=shares[1])
 
 
-def fitted(samples: Sequence[tuple[Work, float]]) -> dict[str, float]:
+def fit_seconds(samples: Sequence[tuple[Work, float]]) -> dict[str, float]:
     """Seconds for a unit of each kind of work, none below zero, that explain the samples with small relative errors."""
     from scipy.optimize import nnls  # the supervisor needs it once in its life
 

@@ -1,71 +1,108 @@
-"""What all attempts share but those of a training: one process does the work, and stopping means killing it.
-
-A training (`training_attempt.py`) also reports its progress and stops cleanly, so that the next attempt can resume.
-"""
+"""One attempt at a job of any kind: fetch what it needs, start a process, follow it, settle the job by what it says."""
 
 import shutil
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
 
 from heldout.errors import LeaseLost, StorageUnavailable
 from heldout.errors.lost import Damaged
 from heldout.lifecycle.job import FailureCode
 from heldout.service.settings import Settings
+from heldout.spec.job import JobSpec
+from heldout.work.kinds import EvaluateSpec, ExportSpec, SuspectSpec, WorkerSpec, WorkSpec
 from heldout.work.memory import MemoryKill
 from models.blobs import BlobMissing
+from models.store import claims
 from models.store.claims import Claimed
 from worker.machine.cores import JobCores
-from worker.machine.memory_budget import MemoryBudget
+from worker.machine.devices import Gpu
 from worker.machine.scratch import Scratch
-from worker.messages import StopCause
-from worker.supervision.attempt_files import AttemptFiles, Interrupted
+from worker.machine.shares import MemoryBudget
+from worker.messages import AnyAssignment, AssignedDataset, Failed, FromTraining, StopCause
+from worker.supervision.attempt_files import AttemptFiles, CannotBegin, Interrupted
 from worker.supervision.lease import AttemptLease
-from worker.supervision.memory_watch import MemoryWatch, settle_kill
+from worker.supervision.memory_watch import MemoryWatch, describe_cause, describe_memory
+from worker.supervision.processes import ProcessDied, TrainingProcess
 
-Asked = TypeVar("Asked")  # the spec of the kind of work
+log = structlog.get_logger()
+
+Asked = TypeVar("Asked", bound=WorkSpec)  # the spec of the kind of work
+Computed = TypeVar("Computed", bound=JobSpec | SuspectSpec | EvaluateSpec | ExportSpec)
+
+
+class Child(Protocol):
+    """A process that does the work of an attempt."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def receive(self, timeout_s: float) -> Any | None:
+        """The next thing that it says, or None after `timeout_s` without. Raises ProcessDied."""
+
+    def kill(self) -> None:
+        """End the process at once; does nothing to one that has ended."""
+
+    def last_lines(self) -> list[str]:
+        """The end of what it printed."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What an attempt may use of its worker."""
+
+    settings: Settings
+    scratch: Scratch
+    memory: MemoryBudget
+    cores: JobCores
+    gpus: Sequence[Gpu] = ()
+    has_bfloat16: bool = False
 
 
 class Attempt(ABC, Generic[Asked]):
-    """Runs in one thread of the worker."""
+    """Runs in one thread of the worker. Everything that it writes names the attempt that it holds."""
 
     # What is done, as people read it: `The search for wrong labels`.
     what: str
     # What its owner can do where that takes too much memory.
     remedy = ""
+    # How many cores its process computes on; None leaves it wherever the others leave time.
+    threads: int | None = None
 
-    def __init__(
-        self,
-        claimed: Claimed,
-        spec: Asked,
-        lease: AttemptLease,
-        *,
-        settings: Settings,
-        scratch: Scratch,
-        memory: MemoryBudget,
-        cores: JobCores,
-    ) -> None:
+    def __init__(self, claimed: Claimed, spec: Asked, lease: AttemptLease, means: Means) -> None:
         self.claimed = claimed
         self.spec = spec
         self.lease = lease
-        self.settings = settings
-        self.memory = memory
-        self.cores = cores
-        self.files = AttemptFiles(lease, settings)
-        self.watch = MemoryWatch(memory, claimed)
+        self.means = means
+        self.settings = means.settings
+        self.memory = means.memory
+        self.files = AttemptFiles(lease, means.settings)
+        self.watch = MemoryWatch(means.memory, claimed)
         self.folder = Path()  # of this attempt alone
         self.began = time.monotonic()
-        self._scratch = scratch
 
     @abstractmethod
-    def work(self, in_use: ExitStack) -> None:
-        """Do the work and settle the job. What it reads stays in use as long as `in_use` does.
+    def start(self, in_use: ExitStack) -> Child:
+        """Fetch what the process needs and start it. What it reads stays in use as long as `in_use` does.
 
         Raises:
-            Interrupted, and what `AttemptFiles` does.
+            CannotBegin, ProcessDied, and what `AttemptFiles` does.
         """
+
+    @abstractmethod
+    def settle(self, said: Any, process: Child) -> bool:
+        """Act on what the process has said; True once that has settled the job. Raises ProcessDied where it is none."""
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether the job has run as long as it may."""
+        return isinstance(self.spec, WorkerSpec) and time.monotonic() - self.began >= self.spec.max_runtime_s
 
     def gives_way(self) -> bool:
         """Whether something else comes first: the job is queued again, and no failure is counted."""
@@ -73,7 +110,7 @@ class Attempt(ABC, Generic[Asked]):
 
     def settle_missing(self) -> None:
         """End the job where a file that it needs is not in the blob store."""
-        self.lease.fail(FailureCode.DATASET_UNAVAILABLE, "The dataset is not in the blob store.")
+        self.lease.fail(FailureCode.DATASET_UNAVAILABLE, "The dataset's images are not in the blob store.")
 
     def settle_damaged(self, damaged: Damaged) -> None:
         """End the job where a file that it needs is damaged."""
@@ -84,27 +121,67 @@ class Attempt(ABC, Generic[Asked]):
         self.lease.fail(FailureCode.DEADLINE, f"{self.what} took longer than it may.")
 
     def settle_kill(self, kill: MemoryKill) -> None:
-        """End the job, or queue it again, after the kernel has killed its process because memory ran out."""
-        settle_kill(self.lease, kill, self.memory.total_bytes, what=self.what, remedy=self.remedy)
+        """Fail a job that took more memory than was reserved for it; queue any other again, and count no failure."""
+        if kill.is_cause:
+            self.lease.fail(FailureCode.OUT_OF_MEMORY, describe_cause(kill, self.what, self.remedy))
+            return
+        detail = f"{self.what} was killed because memory ran out, by another job's fault. {describe_memory(kill)}"
+        next_bytes = kill.next_reservation(self.memory.total_bytes)
+        self.lease.settle(lambda session: claims.give_way(session, self.lease.held, detail, memory_bytes=next_bytes))
+
+    def settle_died(self, died: ProcessDied, last_lines: list[str]) -> None:
+        """End the job whose process ended without saying why, or said what is not understood."""
+        log.warning("process_died", lines=last_lines)
+        self.lease.fail(FailureCode.PROCESS_DIED, str(died))
 
     def run(self) -> None:
         """Do the work. When this returns the job is settled, or another worker has it; it never raises."""
         with self.lease as lease, ExitStack() as in_use:
-            self.folder = self._scratch.attempt(lease.held.job_id, lease.held.attempt)
+            self.folder = self.means.scratch.attempt(lease.held.job_id, lease.held.attempt)
             in_use.callback(shutil.rmtree, self.folder, ignore_errors=True)
             try:
                 self.work(in_use)
             except Interrupted as interrupted:
                 self._stop(interrupted.requested)
+            except CannotBegin as missing:
+                lease.fail(missing.code, missing.detail)
             except BlobMissing:
                 self.settle_missing()
             except Damaged as damaged:
                 self.settle_damaged(damaged)
             except StorageUnavailable:
-                lease.fail(FailureCode.STORAGE_UNAVAILABLE, "The blob store does not answer or is full.")
+                detail = "The blob store does not answer, or this worker's disk is full."
+                lease.fail(FailureCode.STORAGE_UNAVAILABLE, detail)
 
-    def look_after(self, pid: int, *, out_of_time: bool = False) -> None:
+    def work(self, in_use: ExitStack) -> None:
+        """Do the work and settle the job. Raises Interrupted, CannotBegin, and what `AttemptFiles` does."""
+        self.follow(lambda: self.start(in_use))
+
+    def follow(self, start: Callable[[], Child]) -> None:
+        """Start a process and follow it until the job is settled."""
+        process = None
+        self.watch.begin()
+        try:
+            process = start()
+            if self.threads is not None:
+                self.means.cores.pin_process(process.pid, self.threads)
+            while True:
+                self.look_after(process)
+                said = process.receive(0.1)
+                if said is not None and self.settle(said, process):
+                    return
+        except ProcessDied as died:
+            self._settle_dead(died, [] if process is None else process.last_lines())
+        finally:
+            if process is not None:
+                process.kill()
+
+    def look_after(self, process: Child) -> None:
         """Between two messages of the process. Raises Interrupted where it is to stop."""
+        self.look_after_pid(process.pid, out_of_time=self.is_out_of_time)
+
+    def look_after_pid(self, pid: int, *, out_of_time: bool = False) -> None:
+        """Between two messages of any process. Raises Interrupted where the attempt is to stop."""
         self.lease.require()
         requested = self.lease.requested_stop(out_of_time=out_of_time)
         if requested is None and self.gives_way():
@@ -113,17 +190,16 @@ class Attempt(ABC, Generic[Asked]):
             raise Interrupted(requested)
         self.watch.look(pid)
 
-    def settle_dead(self, died: Exception, exit_code: int | None) -> None:
-        """End the job after its process. exit_code: None where that lives, but says what is not understood."""
+    def _settle_dead(self, died: ProcessDied, last_lines: list[str]) -> None:
         if self.lease.is_lost:
             raise LeaseLost(self.lease.held.job_id, self.lease.held.attempt) from died
         # A signal to our whole group ends the process a moment before we hear of it ourselves.
         if self.lease.stopping.wait(0.5):
             self.lease.release()
-        elif exit_code is not None and (kill := self.watch.kill_of(exit_code)) is not None:
+        elif (kill := self.watch.kill_of(died.exit_code)) is not None:
             self.settle_kill(kill)
         else:
-            self.lease.fail(FailureCode.PROCESS_DIED, str(died))
+            self.settle_died(died, last_lines)
 
     def _stop(self, requested: StopCause) -> None:
         if requested is StopCause.RELEASE:
@@ -132,3 +208,37 @@ class Attempt(ABC, Generic[Asked]):
             self.settle_late()
         else:
             self.lease.stop_as_requested()
+
+
+class ComputedAttempt(Attempt[Computed]):
+    """A process of the training's own room computes it; to stop it, it is killed."""
+
+    @abstractmethod
+    def assignment(self, in_use: ExitStack) -> AnyAssignment:
+        """What the process is to do. Fetches into `folder` what it needs. Raises CannotBegin, and what `files` does."""
+
+    def start(self, in_use: ExitStack) -> TrainingProcess:
+        return TrainingProcess(self.assignment(in_use), self.folder)
+
+    @abstractmethod
+    def end(self, said: FromTraining) -> bool:
+        """End the job by what the process says; False where that is no result."""
+
+    def settle(self, said: FromTraining, process: Child) -> bool:
+        if isinstance(said, Failed):
+            log.warning("process_failed", code=str(said.code), lines=process.last_lines())
+            self.lease.fail(said.code, said.detail)
+            return True
+        return self.end(said)
+
+    def dataset(self, in_use: ExitStack, *, needs_relations: bool = False, with_names: bool = False) -> AssignedDataset:
+        """The files of the job's dataset. Raises what `AttemptFiles` does."""
+        content = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
+        relations = self.files.fetch_relations(self.claimed, self.folder, needed=needs_relations)
+        names = self.files.fetch_names_if_there(self.claimed, self.folder) if with_names else None
+        return AssignedDataset(
+            folder=str(content),
+            sha256=self.claimed.dataset.sha256,
+            relations=None if relations is None else str(relations),
+            names=None if names is None else str(names),
+        )

@@ -12,13 +12,14 @@ from analysis.arrays.file_names import MEMBERS_FILE, members_key
 from analysis.arrays.relations import FILE_NAME, relations_key
 from heldout.errors import DatasetDamaged, StorageUnavailable
 from heldout.errors.lost import Damaged
+from heldout.lifecycle.job import FailureCode
 from heldout.service.settings import Settings
 from models.blobs import BlobMissing
 from models.digests import FileDigest, damaged, describe, digest_of
 from models.store import file_digests
 from models.store.claims import Claimed
 from models.stored_splits import uses_relations
-from worker.machine.cache import dataset_on_disk
+from worker.machine.cache import hold_dataset
 from worker.messages import StopCause
 from worker.supervision.lease import AttemptLease
 
@@ -36,12 +37,13 @@ class Interrupted(Exception):
         self.requested = requested
 
 
-class InitialGone(Exception):
-    """The weights that a job starts from cannot be had; its text is shown to the owner."""
+class CannotBegin(Exception):
+    """Something is missing without which the process need not be started; another attempt would lack it too."""
 
-
-class BackboneGone(Exception):
-    """The uploaded model before a job's blocks cannot be had; its text is shown to the owner."""
+    def __init__(self, code: FailureCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
 
 
 class AttemptFiles:
@@ -61,7 +63,7 @@ class AttemptFiles:
         cache, cap_bytes = self._settings.home_path / "datasets", self._settings.cache_bytes
 
         def fetch() -> Path:
-            return enter(dataset_on_disk(self._lease.blobs, sha256, cache, cap_bytes, self._check_stop))
+            return enter(hold_dataset(self._lease.blobs, sha256, cache, cap_bytes, self._check_stop))
 
         keys = [f"datasets/{sha256}/{name}" for name in FILES]
         known = self._lease.read(lambda session: {key: file_digests.find(session, key) for key in keys})
@@ -130,16 +132,10 @@ class AttemptFiles:
         self.fetch(key, file)
         return file
 
-    def fetch_initial(self, claimed: Claimed, folder: Path) -> Path | None:
-        """The model whose weights the job starts from, if it does. Raises InitialGone where it is not there."""
-        if claimed.begins.initial is None:
-            return None
-        file = folder / "initial.keras"
-        try:
-            self.fetch(claimed.begins.initial.key, file)
-        except BlobMissing as error:
-            raise InitialGone("The weights that it starts from are not in the blob store.") from error
-        return file
+    def fetch_names_if_there(self, claimed: Claimed, folder: Path) -> Path | None:
+        """What the images of the dataset are called, where that is known: another job does as well without."""
+        file = folder / MEMBERS_FILE
+        return file if self.fetch_if_there(members_key(claimed.dataset.id), file) else None
 
     def retried(self, use_store: Callable[[], T]) -> T:
         """Do something with the blob store, again and again while it is away."""

@@ -12,9 +12,9 @@ from heldout.errors import DatabaseUnavailable
 from models.database import Database
 from models.store import calibrations
 from worker.machine.cores import Cores
-from worker.machine.devices import host_name
-from worker.machine.processor import this_processor
-from worker.machine.speed import Times, speed_of
+from worker.machine.devices import get_host_name
+from worker.machine.processor import get_processor
+from worker.machine.speed import Times, fit_speed
 from worker.supervision.processes import MeasuringProcess, ProcessDied
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ class Calibrator:
             self._thread.join(10)
 
     def _run(self) -> None:
-        facts = calibration_facts(self._cores.count, has_bfloat16=self._has_bfloat16)
+        facts = collect_calibration_facts(self._cores.count, has_bfloat16=self._has_bfloat16)
         while not self._stopping.wait(IDLE_BEFORE_START_S):
             if not self._cores.are_idle:
                 continue
@@ -65,17 +65,17 @@ class Calibrator:
 
     def _is_known(self, facts: dict[str, Any]) -> bool:
         with self._database.read() as session:
-            return calibrations.facts_of(session, host_name(), "cpu") == facts
+            return calibrations.facts_of(session, get_host_name(), "cpu") == facts
 
     def _measure(self, facts: dict[str, Any]) -> None:
-        speed = speed_of(
+        speed = fit_speed(
             self._times(1),
             self._times(2) if self._cores.count > 1 else None,
             self._cores.count,
             self._times(1, "mixed") if self._has_bfloat16 else None,
         )
         with self._database.write() as session:
-            calibrations.keep(session, host=host_name(), device="cpu", facts=facts, speed=asdict(speed))
+            calibrations.keep(session, host=get_host_name(), device="cpu", facts=facts, speed=asdict(speed))
         log.info("calibrated", training_share=round(speed.training_share, 3))
 
     def _times(self, towers: Literal[1, 2], precision: Precision = "float32") -> list[Times]:
@@ -89,11 +89,11 @@ class Calibrator:
             process.kill()
 
 
-def calibration_facts(cores: int, *, has_bfloat16: bool) -> dict[str, Any]:
+def collect_calibration_facts(cores: int, *, has_bfloat16: bool) -> dict[str, Any]:
     """The conditions of a calibration: where one of these differs, the machine is measured again."""
     return {
         "measured": 4,  # increase when other networks or other kinds of work are measured
-        "processor": this_processor().model,
+        "processor": get_processor().model,
         "cores": cores,
         "has_bfloat16": has_bfloat16,
         "tensorflow": _version("tensorflow-cpu") or _version("tensorflow"),

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from worker.machine.enclosed_process import EnclosedProcess, LineTooLong, ProcessEnded
+from worker.machine.enclosure import GIB
+from worker.supervision.processes import ProcessDied
 
 SET_VARIABLES = {
     "KERAS_BACKEND": "tensorflow",
@@ -19,12 +21,15 @@ SET_VARIABLES = {
 }
 
 
-class ForeignProcessDied(Exception):
-    """The process gave no answer that is understood. exit_code: None where it said something else and did not end."""
+# Of TensorFlow, Keras and onnxruntime themselves.
+_PROGRAMS_BYTES = 3 * GIB
+# Times the file's size: as it is read, as its weights, and as what is computed with them.
+_COPIES = 6
 
-    def __init__(self, detail: str, exit_code: int | None = None) -> None:
-        super().__init__(detail)
-        self.exit_code = exit_code
+
+def get_model_memory_bytes(model: Path) -> int:
+    """The private memory that a process may have for a model's file and the programs that read it."""
+    return _PROGRAMS_BYTES + _COPIES * model.stat().st_size
 
 
 class ForeignProcess(EnclosedProcess):
@@ -54,15 +59,15 @@ class ForeignProcess(EnclosedProcess):
         """Its one answer, or None after `timeout_s` without it. Once it has answered it is ended: `target` stays.
 
         Raises:
-            ForeignProcessDied: it ended without one, or says what is not understood.
+            ProcessDied: it ended without one, or says what is not understood.
         """
         try:
             line = self.read_line(timeout_s)
         except ProcessEnded as ended:
             likely = ", perhaps because memory or time ran out" if ended.exit_code < 0 else ""
-            raise ForeignProcessDied(f"The process that read the model {ended}{likely}.", ended.exit_code) from None
+            raise ProcessDied(ended.exit_code, f"The process that read the model {ended}{likely}.") from None
         except LineTooLong:
-            raise ForeignProcessDied("The process that read the model said too much.") from None
+            raise ProcessDied(None, "The process that read the model said too much.") from None
         if line is None:
             return None
         self.kill()
@@ -71,5 +76,5 @@ class ForeignProcess(EnclosedProcess):
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict) or len(answer) != 1:
-            raise ForeignProcessDied("The process that read the model said what is not understood.")
+            raise ProcessDied(None, "The process that read the model said what is not understood.")
         return answer

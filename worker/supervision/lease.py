@@ -33,7 +33,7 @@ class Abandoned(Exception):
     """The worker stops while the database does not answer: the lease will run out by itself."""
 
 
-def stop_request_of(request: JobRequest | None, *, stopping: bool, out_of_time: bool) -> StopCause | None:
+def choose_stop(request: JobRequest | None, *, stopping: bool, out_of_time: bool) -> StopCause | None:
     """How a running attempt is to stop now, if at all; a client's request comes first."""
     if request is JobRequest.CANCEL:
         return StopCause.CANCEL
@@ -97,7 +97,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
     def requested_stop(self, *, out_of_time: bool) -> StopCause | None:
         """How a client, the worker or the clock wants the attempt to stop; None where nobody does."""
         request = self._keeper.request_for(self.held)
-        return stop_request_of(request, stopping=self.stopping.is_set(), out_of_time=out_of_time)
+        return choose_stop(request, stopping=self.stopping.is_set(), out_of_time=out_of_time)
 
     # --- writing -------------------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             status = self.persist(settled)
         except LeaseLost:
             # Perhaps by our own commit that was not acknowledged: then the checkpoints it dropped can be deleted.
-            self.forget(self.persist(lambda session: claims.keys_without_checkpoint(session, keys)))
+            self.forget(self.persist(lambda session: claims.find_keys_without_checkpoint(session, keys)))
             raise
         self.forget(keys)
         if status in TERMINAL and self.held.attempt > 1:
@@ -160,7 +160,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         folder = f"jobs/{self.held.job_id}"
         kept = (f"{folder}/{BEFORE_ATTEMPTS}/", f"{folder}/{self.held.attempt}/")
         try:
-            keys = [one.key for one in self.blobs.stored(folder) if not one.key.startswith(kept)]
+            keys = [blob.key for blob in self.blobs.stored(folder) if not blob.key.startswith(kept)]
             self.forget(self.read(lambda session: named_blobs.unnamed_of_job(session, self.held.job_id, keys)))
         except (StorageUnavailable, Abandoned):
             log.warning("files_not_deleted", folder=folder)  # `heldout check --deep --collect` finds them

@@ -1,4 +1,4 @@
-"""Keeps the leases of a worker's jobs and notices what clients ask of them: one thread, one query for all."""
+"""What a worker keeps up while it lives: the leases of its jobs, and the word that it has GPUs. A thread for each."""
 
 import threading
 import time
@@ -12,8 +12,9 @@ from heldout.errors import DatabaseUnavailable
 from heldout.lifecycle.job import JobRequest
 from heldout.service.settings import Settings
 from models.database import Database
-from models.store import claims
+from models.store import claims, workers
 from models.store.claims import HeldAttempt
+from worker.machine.devices import get_host_name
 
 log = structlog.get_logger()
 
@@ -97,13 +98,54 @@ class LeaseKeeper:
     def _note_requests(self, held: set[HeldAttempt], requests: Mapping[HeldAttempt, JobRequest | None]) -> None:
         self._note_lost(held - set(requests))
         with self._lock:
-            for one, request in requests.items():
-                if one in self._held:
-                    self._held[one] = request
+            for attempt, request in requests.items():
+                if attempt in self._held:
+                    self._held[attempt] = request
 
     def _note_lost(self, lost: set[HeldAttempt]) -> None:
         with self._lock:
             # A job that its thread has let go of meanwhile is not lost: it has ended.
-            for one in lost & set(self._held):
-                self._lost.add(one)
-                log.warning("lease_lost", job_id=one.job_id, attempt=one.attempt)
+            for attempt in lost & set(self._held):
+                self._lost.add(attempt)
+                log.warning("lease_lost", job_id=attempt.job_id, attempt=attempt.attempt)
+
+
+# Well below the time after which a worker is taken to be gone.
+TELL_EVERY_S = 30.0
+
+
+class GpuPresence:
+    """A thread that says so again and again; a worker without GPUs has none, and says nothing."""
+
+    def __init__(self, database: Database, count: int) -> None:
+        self._database = database
+        self._count = count
+        self._host = get_host_name()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="gpu presence", daemon=True)
+
+    def start(self) -> None:
+        if self._count:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Say that the worker ends; the service finds out by itself where the database does not answer."""
+        if not self._thread.is_alive():
+            return
+        self._stop.set()
+        self._thread.join(10)
+        try:
+            with self._database.write() as session:
+                workers.forget_gpus(session, self._host)
+        except DatabaseUnavailable:
+            log.warning("database_unavailable", thread="gpu presence")
+
+    def _run(self) -> None:
+        while True:
+            try:
+                with self._database.write() as session:
+                    workers.note_gpus(session, self._host, self._count)
+            except DatabaseUnavailable:
+                log.warning("database_unavailable", thread="gpu presence")
+            if self._stop.wait(TELL_EVERY_S):
+                return

@@ -1,15 +1,12 @@
-"""What the process of an attempt has of memory, and how the attempt ends where the kernel kills it for that."""
+"""What the process of an attempt has of memory, and whether the kernel has killed it for that."""
 
 import signal
 import time
 
-from heldout.lifecycle.job import FailureCode
 from heldout.work.memory import MemoryKill
-from models.store import claims
 from models.store.claims import Claimed
 from worker.machine.memory import memory_kills, peak_bytes
-from worker.machine.memory_budget import MemoryBudget
-from worker.supervision.lease import AttemptLease
+from worker.machine.shares import MemoryBudget
 
 # How often a process is asked how much memory it has had. What comes between is not known once it is dead.
 LOOK_EVERY_S = 0.1
@@ -46,29 +43,13 @@ class MemoryWatch:
         return MemoryKill(self._peak_bytes, self._reserved_bytes, is_alone=self._is_alone)
 
 
-def settle_kill(
-    lease: AttemptLease,
-    kill: MemoryKill,
-    total_bytes: int,
-    *,
-    what: str = "The training",
-    remedy: str = "Use a smaller batch_size or fewer filters.",
-) -> None:
-    """Fail the job that took more memory than was reserved for it; queue any other again, and count no failure."""
-    if kill.is_cause:
-        lease.fail(FailureCode.OUT_OF_MEMORY, told_of_cause(kill, what, remedy))
-        return
-    detail = f"{what} was killed because memory ran out, by another job's fault. {_took(kill)}"
-    next_bytes = kill.next_reservation(total_bytes)
-    lease.settle(lambda session: claims.give_way(session, lease.held, detail, memory_bytes=next_bytes))
+def describe_cause(kill: MemoryKill, what: str, remedy: str) -> str:
+    """What the owner of a job reads that took more memory than was reserved for it."""
+    return f"{what} was killed because memory ran out. {describe_memory(kill)} {remedy}".rstrip()
 
 
-def told_of_cause(kill: MemoryKill, what: str, remedy: str) -> str:
-    """What the owner of a job is told that took more memory than was reserved for it."""
-    return f"{what} was killed because memory ran out. {_took(kill)} {remedy}".rstrip()
-
-
-def _took(kill: MemoryKill) -> str:
+def describe_memory(kill: MemoryKill) -> str:
+    """How much memory the process had, and how much was reserved for it."""
     return f"It had {_amount(kill.peak_bytes)} when last seen; {_amount(kill.reserved_bytes)} were reserved for it."
 
 

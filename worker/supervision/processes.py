@@ -6,17 +6,17 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import current_process, forkserver, get_context
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 from analysis.scheduling.cost import Precision
 from worker.ingest.rejection import escape
 from worker.machine.parent import SUPERVISOR_VARIABLE
-from worker.messages import Alive, AnyAssignment, FromTraining, Stop
+from worker.messages import Alive, AnyAssignment, Assignment, Stop
 from worker.training import child
 
 _FOLDERS = re.compile(r"(?:/[\w.@+~-]+)+/(?=[\w.@+~-])")
@@ -35,10 +35,13 @@ SECRET_NAME_PREFIXES = ("DATABASE_", "REDIS_", "API_KEY", "SECRETS_", "AWS_", "P
 
 
 class ProcessDied(Exception):
-    """The training process ended without saying why."""
+    """A process ended without saying why; exit_code: None where it lives, but says what is not understood."""
 
-    def __init__(self, exit_code: int | None) -> None:
+    def __init__(self, exit_code: int | None, detail: str | None = None) -> None:
         self.exit_code = exit_code
+        if detail is not None:
+            super().__init__(detail)
+            return
         if exit_code is not None and exit_code < 0:
             name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else str(-exit_code)
             why = f"was ended by {name}" + (", perhaps because memory ran out" if -exit_code == signal.SIGKILL else "")
@@ -70,97 +73,29 @@ def warm_up(socket_folder: Path | None = None) -> None:
         process.kill()
 
 
-class TrainingProcess:
-    """One attempt's process and the pipe to it."""
+class PipedProcess:
+    """A process of ours and the pipe to it."""
 
-    def __init__(self, assignment: AnyAssignment, scratch: Path) -> None:
-        self._log = scratch / "log.txt"
-        # Forking is not proven on a GPU: its jobs start from a fresh interpreter.
-        fork = assignment.device != "gpu"
-        self._start(assignment, fork=fork)
-        if not self._answers(FORK_READY_TIMEOUT_S if fork else SPAWN_READY_TIMEOUT_S):
-            self.kill()
-            self._start(assignment, fork=False)
-            if not self._answers(SPAWN_READY_TIMEOUT_S):
-                self.kill()
-                raise ProcessDied(self._process.exitcode)
-
-    def _start(self, assignment: AnyAssignment, *, fork: bool) -> None:
+    def _start(self, target: Callable[..., None], arguments: tuple[Any, ...], *, fork: bool) -> None:
+        """Start it; `target` gets the other end of the pipe first."""
         how = get_context("forkserver") if fork else get_context("spawn")
         self._pipe, theirs = how.Pipe()
         # daemon: a supervisor that ends in good order takes its processes with it.
-        self._process = how.Process(target=child.main, args=(assignment, theirs, str(self._log)), daemon=True)
+        self._process = how.Process(target=target, args=(theirs, *arguments), daemon=True)
         with _START_LOCK, _without_secrets(), _without_main():
             self._process.start()
         theirs.close()
-
-    def _answers(self, timeout_s: float) -> bool:
-        try:
-            return self._pipe.poll(timeout_s) and isinstance(self._pipe.recv(), Alive)
-        except (EOFError, OSError):
-            return False
 
     @property
     def pid(self) -> int:
         assert self._process.pid is not None
         return self._process.pid
 
-    def receive(self, timeout_s: float) -> FromTraining | None:
+    def receive(self, timeout_s: float) -> Any | None:
         """The next message, or None after `timeout_s` without one.
 
         Raises:
             ProcessDied: if the process has ended without another message.
-        """
-        try:
-            if not self._pipe.poll(timeout_s):
-                return None
-            message: FromTraining = self._pipe.recv()
-            return message
-        except (EOFError, OSError):
-            self._process.join(5)
-            raise ProcessDied(self._process.exitcode) from None
-
-    def stop(self, why: Stop) -> None:
-        """Ask the process to stop at its next half second."""
-        with suppress(OSError):
-            self._pipe.send(why)
-
-    def kill(self) -> None:
-        """End the process at once; does nothing to one that has ended."""
-        self._process.kill()
-        self._process.join(10)
-        self._pipe.close()
-
-    def last_lines(self, count: int = 20) -> list[str]:
-        """The end of what the process printed."""
-        try:
-            with self._log.open(encoding="utf-8", errors="replace") as file:
-                return [line.rstrip("\n")[:500] for line in deque(file, count)]
-        except OSError:
-            return []
-
-
-def without_folders(lines: list[str]) -> list[str]:
-    """What a process printed, for the owner of its job: of paths on this machine only the last part is left."""
-    return [escape(_FOLDERS.sub("…/", line)) for line in lines]
-
-
-class MeasuringProcess:
-    """The process that measures how fast this machine trains."""
-
-    def __init__(self, towers: Literal[1, 2], precision: Precision) -> None:
-        forking = get_context("forkserver")
-        self._pipe, theirs = forking.Pipe()
-        self._process = forking.Process(target=child.measure, args=(theirs, towers, precision), daemon=True)
-        with _START_LOCK, _without_secrets(), _without_main():
-            self._process.start()
-        theirs.close()
-
-    def receive(self, timeout_s: float) -> list[tuple[float, float]] | None:
-        """Seconds of a step and of a batch of each network, or None after `timeout_s` without them.
-
-        Raises:
-            ProcessDied: if the process has ended without them.
         """
         try:
             return self._pipe.recv() if self._pipe.poll(timeout_s) else None
@@ -173,6 +108,59 @@ class MeasuringProcess:
         self._process.kill()
         self._process.join(10)
         self._pipe.close()
+
+
+class TrainingProcess(PipedProcess):
+    """One attempt's process."""
+
+    def __init__(self, assignment: AnyAssignment, scratch: Path) -> None:
+        self._log = scratch / "log.txt"
+        given = (assignment, str(self._log))
+        # Forking is not proven on a GPU: its jobs start from a fresh interpreter.
+        fork = not isinstance(assignment, Assignment) or assignment.machine.device != "gpu"
+        self._start(child.main, given, fork=fork)
+        if not self._answers(FORK_READY_TIMEOUT_S if fork else SPAWN_READY_TIMEOUT_S):
+            self.kill()
+            self._start(child.main, given, fork=False)
+            if not self._answers(SPAWN_READY_TIMEOUT_S):
+                self.kill()
+                raise ProcessDied(self._process.exitcode)
+
+    def _answers(self, timeout_s: float) -> bool:
+        try:
+            return self._pipe.poll(timeout_s) and isinstance(self._pipe.recv(), Alive)
+        except (EOFError, OSError):
+            return False
+
+    def stop(self, why: Stop) -> None:
+        """Ask the process to stop at its next half second."""
+        with suppress(OSError):
+            self._pipe.send(why)
+
+    def last_lines(self, count: int = 20) -> list[str]:
+        """The end of what the process printed."""
+        try:
+            with self._log.open(encoding="utf-8", errors="replace") as file:
+                return [line.rstrip("\n")[:500] for line in deque(file, count)]
+        except OSError:
+            return []
+
+
+def hide_folders(lines: list[str]) -> list[str]:
+    """What a process printed, for the owner of its job: of paths on this machine only the last part is left."""
+    return [escape(_FOLDERS.sub("…/", line)) for line in lines]
+
+
+class MeasuringProcess(PipedProcess):
+    """The process that measures how fast this machine trains."""
+
+    def __init__(self, towers: Literal[1, 2], precision: Precision) -> None:
+        self._start(child.measure, (towers, precision), fork=True)
+
+    def receive(self, timeout_s: float) -> list[tuple[float, float]] | None:
+        """Seconds of a step and of a batch of each network, or None after `timeout_s` without them."""
+        times: list[tuple[float, float]] | None = super().receive(timeout_s)
+        return times
 
 
 def _is_secret(name: str) -> bool:

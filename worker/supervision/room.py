@@ -9,10 +9,9 @@ from analysis.scheduling.large_jobs import Resources, is_held_up, left_beside
 from heldout.work.kinds import JobKind
 from models.database import Database
 from models.store import claims
-from models.store.claims import Capacity, HeldAttempt, Waiting
-from worker.machine.devices import claimable_devices
-from worker.machine.gpus import Gpus
-from worker.machine.memory_budget import MemoryBudget
+from models.store.claims import Capacity, HeldAttempt, WaitingJob
+from worker.machine.devices import list_claimable_devices
+from worker.machine.shares import Gpus, MemoryBudget
 
 log = structlog.get_logger()
 
@@ -30,7 +29,7 @@ class RoomForLargeJob:
         self._worker = worker
         self._memory = memory
         self._gpus = gpus
-        self._job: Waiting | None = None
+        self._job: WaitingJob | None = None
         self._ran_before: frozenset[HeldAttempt] = frozenset()
         self._looked_at: float | None = None
 
@@ -66,14 +65,14 @@ class RoomForLargeJob:
 
     def _taken(self, attempts: Collection[HeldAttempt]) -> Resources:
         taken = self._memory.taken
-        gpus = sum(len(self._gpus.of(one)) for one in attempts)
-        return Resources(sum(taken.get(one, 0) for one in attempts), gpus)
+        gpus = sum(len(self._gpus.of(attempt)) for attempt in attempts)
+        return Resources(sum(taken.get(attempt, 0) for attempt in attempts), gpus)
 
     def _look(self, free: Resources, kinds: Collection[JobKind]) -> None:
         total = self._total
         with self._database.read() as session:
-            whole = Capacity(claimable_devices(total.gpus), total.gpus, kinds, self._memory.most_bytes)
-            first = claims.first_in_line(session, whole)
+            whole = Capacity(list_claimable_devices(total.gpus), total.gpus, kinds, self._memory.most_bytes)
+            first = claims.find_first_in_line(session, whole)
         if first is None or not is_held_up(first.needs, free, first.waited_s) or not self._may_make_room(first.job_id):
             self._job = None
             return

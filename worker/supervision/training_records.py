@@ -83,7 +83,7 @@ def store_checkpoint(lease: AttemptLease, file: Path, epoch: int, step: int) -> 
     replaced: set[str] = set()
 
     def add(session: Session) -> None:
-        is_new = bool(claims.keys_without_checkpoint(session, [checkpoint.key]))
+        is_new = bool(claims.find_keys_without_checkpoint(session, [checkpoint.key]))
         replaced.update(claims.add_checkpoint(session, lease.held, checkpoint))
         if not is_new:
             return
@@ -98,6 +98,6 @@ def store_checkpoint(lease: AttemptLease, file: Path, epoch: int, step: int) -> 
     try:
         lease.persist(add)
     except LeaseLost:
-        lease.forget(lease.persist(lambda session: claims.keys_without_checkpoint(session, [checkpoint.key])))
+        lease.forget(lease.persist(lambda session: claims.find_keys_without_checkpoint(session, [checkpoint.key])))
         raise
     lease.forget(replaced)

@@ -2,13 +2,20 @@
 
 import os
 import secrets
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 
 from analysis.scheduling.large_jobs import Resources
 from heldout.errors import DatabaseUnavailable
+from heldout.lifecycle.dataset import DatasetStatus
+from heldout.service.parent_process import launched
 from heldout.service.settings import Settings
 from heldout.work.kinds import KINDS_BESIDE_SLOTS, JobKind
 from heldout.work.memory import WorkerMemory
@@ -17,31 +24,29 @@ from models.database import Database
 from models.disk_metrics import DiskMetrics
 from models.migrations import require_newest
 from models.reconcile import Announce, Reconciler
-from models.store import claims, worker_memory
+from models.store import claims, datasets, workers
 from models.store.claims import Capacity, Claimed
 from worker.machine.cores import Cores, JobCores
-from worker.machine.devices import chosen_gpus, claimable_devices, find_gpus, host_name, slots
+from worker.machine.devices import choose_gpus, find_gpus, get_host_name, list_claimable_devices, slots
 from worker.machine.enclosure import keep_capabilities_to_itself
-from worker.machine.fetch import fetch_missing
-from worker.machine.gpus import Gpus
 from worker.machine.memory import memory_bytes
-from worker.machine.memory_budget import MemoryBudget
-from worker.machine.precision import has_bfloat16_units
-from worker.machine.processor import this_processor
+from worker.machine.processor import get_processor, has_bfloat16_units
 from worker.machine.scratch import Scratch
+from worker.machine.shares import ChecksInSlots, Gpus, MemoryBudget
 from worker.supervision import metrics, processes
-from worker.supervision.beside import JobsBesideSlots
+from worker.supervision.attempt import Means
 from worker.supervision.calibration import Calibrator
-from worker.supervision.checks import ChecksInSlots
-from worker.supervision.gpu_presence import GpuPresence
 from worker.supervision.lease import AttemptLease
-from worker.supervision.lease_keeper import LeaseKeeper
+from worker.supervision.lease_keeper import GpuPresence, LeaseKeeper
 from worker.supervision.room import RoomForLargeJob
 from worker.supervision.runners import run_claimed
 
 log = structlog.get_logger()
 
 REPORT_MEMORY_EVERY_S = 3600.0
+DOWNLOAD_TIMEOUT_S = 1800
+# Nobody waits for jobs beside the slots, so they are asked for less often than others.
+BESIDE_POLL_INTERVAL_S = 5.0
 
 
 class Worker:
@@ -49,7 +54,7 @@ class Worker:
 
     def __init__(self, settings: Settings, *, announce: Announce | None = None) -> None:
         self.settings = settings
-        self.name = f"{settings.worker_name or host_name()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self.name = f"{settings.worker_name or get_host_name()}:{os.getpid()}:{secrets.token_hex(3)}"
         self.database = Database(settings.database, announce, settings.quotas)
         self.blobs = Blobs(settings.blobs_url)
         gpus = find_gpus()
@@ -60,14 +65,15 @@ class Worker:
         self.checks = ChecksInSlots(self.slots)
         self._room = RoomForLargeJob(self.database, self.name, self.memory, self.gpus)
         self.cores = Cores()
-        self.has_bfloat16 = has_bfloat16_units(this_processor())
+        self.has_bfloat16 = has_bfloat16_units(get_processor())
         self.scratch = Scratch(settings.home_path / "scratch")
         self.keeper = LeaseKeeper(self.database, settings, self.name, self.scratch.sign_of_life)
         self.stopping = threading.Event()
         self._reconciler = Reconciler(self.database, settings, announce, self.blobs)
         self._calibrator = Calibrator(self.database, self.cores, self.stopping, has_bfloat16=self.has_bfloat16)
         self._gpu_presence = GpuPresence(self.database, len(gpus))
-        self._beside = JobsBesideSlots(self._claim_beside, self._run_beside, self.stopping)
+        self._beside = threading.Thread(target=self._run_beside_slots, name="beside-slots", daemon=True)
+        self._one_at_a_time = threading.Lock()
 
     def start(self) -> None:
         """Import TensorFlow in the server that forks, then begin to keep leases and to reconcile.
@@ -91,30 +97,39 @@ class Worker:
 
     def claim(self) -> Claimed | None:
         """Take the best job that waits for a slot; None if none fits, or the database does not answer."""
-        try:
+        with self._claiming():
             self._report_memory()
-            with (
-                self.gpus.claiming() as free,
-                self.memory.claiming() as free_bytes,
-                self.checks.claiming() as kinds,
-            ):
-                left = self._room.left_of(Resources(free_bytes, len(free)), kinds)
-                if left is None:
-                    return None
-                free = free[: left.gpus]
-                with self.database.read() as session:
-                    if claims.training_waits(session):  # perhaps for room that this worker does not have
-                        kinds = tuple(kind for kind in kinds if kind is not JobKind.SUSPECT)
-                claimed = self._take(Capacity(claimable_devices(len(free)), len(free), kinds, left.memory_bytes))
-                if claimed is not None:
-                    self.gpus.take(claimed.held, chosen_gpus(claimed.needs.device, claimed.needs.gpus, free))
-                    self.memory.take(claimed.held, claimed.needs.memory_bytes or 0)
-                    self.checks.begin(claimed)
-                    self._room.look_again()
-                return claimed
+            free, kinds = self.gpus.free, self.checks.kinds
+            left = self._room.left_of(Resources(self.memory.free_bytes, len(free)), kinds)
+            if left is None:
+                return None
+            with self.database.read() as session:
+                if claims.is_training_waiting(session):  # perhaps for room that this worker does not have
+                    kinds = tuple(kind for kind in kinds if kind is not JobKind.SUSPECT)
+            free = free[: left.gpus]
+            claimed = self._take(Capacity(list_claimable_devices(len(free)), len(free), kinds, left.memory_bytes))
+            if claimed is not None:
+                self.gpus.take(claimed.held, choose_gpus(claimed.needs.device, claimed.needs.gpus, free))
+                self.checks.begin(claimed)
+                self._room.look_again()
+            return claimed
+        return None
+
+    def _claim_beside(self) -> Claimed | None:
+        """Take the best job that needs no slot."""
+        with self._claiming():
+            left = self._room.left_now(Resources(self.memory.free_bytes, len(self.gpus.free)))
+            return None if left is None else self._take(Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS, left.memory_bytes))
+        return None
+
+    @contextmanager
+    def _claiming(self) -> Iterator[None]:
+        """No other thread of the worker claims while the block runs; it ends where the database does not answer."""
+        try:
+            with self._one_at_a_time:
+                yield
         except DatabaseUnavailable:
             log.warning("database_unavailable", worker=self.name)
-            return None
 
     def _take(self, free: Capacity) -> Claimed | None:
         """The best job that fits, claimed; the lock to write is only taken where there is one."""
@@ -122,76 +137,84 @@ class Worker:
             if not claims.claimable(session, free):
                 return None
         with self.database.write() as session:
-            return claims.claim(session, self.name, free, self.settings.lease_s)
+            claimed = claims.claim(session, self.name, free, self.settings.lease_s)
+        if claimed is not None:
+            self.memory.take(claimed.held, claimed.needs.memory_bytes or 0)
+        return claimed
 
     def _report_memory(self) -> None:
         """Say from time to time what this worker has, so that what none could hold is refused when it is submitted."""
         now = time.monotonic()
         if self._reported_at is None or now - self._reported_at > REPORT_MEMORY_EVERY_S:
             with self.database.write() as session:
-                worker_memory.report(
-                    session, self.name, WorkerMemory(self.memory.total_bytes, self.memory.resident_bytes())
-                )
+                workers.report(session, self.name, WorkerMemory(self.memory.total_bytes, self.memory.resident_bytes()))
             self._reported_at = now
 
     def run(self, claimed: Claimed) -> None:
         """Run a claimed job to the end of its attempt, in this thread; never raises."""
         metrics.WAIT.observe(claimed.waited_s)
         with metrics.RUNNING.track_inprogress(), self.cores.for_job() as cores:
-            try:
-                self._run_attempt(claimed, cores)
-            finally:
-                self.gpus.give_back(claimed.held)
-                self.checks.end(claimed)
-                self.memory.give_back(claimed.held)
+            self._run_attempt(claimed, cores)
 
-    def _claim_beside(self) -> Claimed | None:
-        """Take the best job that needs no slot."""
-        try:
-            with self.memory.claiming() as free_bytes:
-                left = self._room.left_now(Resources(free_bytes, len(self.gpus.free)))
-                if left is None:
-                    return None
-                claimed = self._take(Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS, left.memory_bytes))
-                if claimed is not None:
-                    self.memory.take(claimed.held, claimed.needs.memory_bytes or 0)
-                return claimed
-        except DatabaseUnavailable:
-            log.warning("database_unavailable", worker=self.name)
-            return None
-
-    def _run_beside(self, claimed: Claimed) -> None:
-        with self.cores.for_job(demand=0) as cores:
+    def _run_beside_slots(self) -> None:
+        """Run jobs that take no slot, one at a time: they hold up no training and are held up by none."""
+        while not self.stopping.is_set():
             try:
-                self._run_attempt(claimed, cores)
-            finally:
-                self.memory.give_back(claimed.held)
+                if (claimed := self._claim_beside()) is not None:
+                    with self.cores.for_job(demand=0) as cores:
+                        self._run_attempt(claimed, cores)
+                    continue
+            except Exception:
+                log.exception("job_beside_slots_failed")
+            self.stopping.wait(BESIDE_POLL_INTERVAL_S)
 
     def _run_attempt(self, claimed: Claimed, cores: JobCores) -> None:
+        gpus = self.gpus.of(claimed.held)
+        means = Means(self.settings, self.scratch, self.memory, cores, gpus, has_bfloat16=self.has_bfloat16)
         lease = AttemptLease(
             claimed.held, database=self.database, blobs=self.blobs, keeper=self.keeper, stopping=self.stopping
         )
-        with structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt):
-            run_claimed(
-                claimed,
-                lease,
-                settings=self.settings,
-                scratch=self.scratch,
-                memory=self.memory,
-                gpus=self.gpus.of(claimed.held),
-                cores=cores,
-                core_count=self.cores.count,
-                has_bfloat16=self.has_bfloat16,
-            )
+        try:
+            with structlog.contextvars.bound_contextvars(job_id=claimed.held.job_id, attempt=claimed.held.attempt):
+                run_claimed(claimed, lease, means)
+        finally:
+            self.gpus.give_back(claimed.held)
+            self.checks.end(claimed)
+            self.memory.give_back(claimed.held)
 
     def close(self) -> None:
         """Stop the threads and remove the scratch folder; the jobs have been released by then."""
         self.stopping.set()
         self._calibrator.stop()
         self._gpu_presence.stop()
-        self._beside.stop()
+        if self._beside.is_alive():
+            self._beside.join()  # until its job is settled
         self._reconciler.stop()
         self.keeper.stop()
         self.scratch.close()
         self.database.dispose()
         log.info("worker_stopped", worker=self.name)
+
+
+def fetch_missing(settings: Settings, database: Database) -> None:
+    """Fetch what `HELDOUT_FETCH` names and nobody has stored; each in a process of its own, which may load Keras."""
+    try:
+        with database.read() as session:
+            present = {row.name for row in datasets.bundled(session) if row.status is DatasetStatus.READY}
+    except DatabaseUnavailable:
+        log.warning("database_unavailable", thread="fetch")
+        return
+    for name in settings.fetch:
+        if name in present:
+            continue
+        try:
+            done = subprocess.run(
+                launched([sys.executable, "-m", "worker.training.download", name]),
+                stdin=subprocess.DEVNULL,
+                timeout=DOWNLOAD_TIMEOUT_S,
+                cwd=Path(__file__).resolve().parents[2],
+                check=False,
+            )
+            log.info("dataset_fetched" if done.returncode == 0 else "dataset_not_fetched", dataset=name)
+        except subprocess.TimeoutExpired:
+            log.warning("dataset_not_fetched", dataset=name, after_s=DOWNLOAD_TIMEOUT_S)

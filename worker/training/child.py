@@ -12,7 +12,7 @@ from worker.machine.parent import end_with_supervisor
 from worker.messages import Alive, AnyAssignment, EvaluateAssignment, ExportAssignment, SuspectAssignment
 
 
-def main(assignment: AnyAssignment, pipe: Connection, log: str) -> None:
+def main(pipe: Connection, assignment: AnyAssignment, log: str) -> None:
     """Send what is printed to the file `log`, say that the process lives, then do what is assigned.
 
     The folder of `log` is the attempt's own and goes with it. Temporary files are made there, too: Keras makes some for
@@ -47,9 +47,9 @@ def main(assignment: AnyAssignment, pipe: Connection, log: str) -> None:
 
         export_model(assignment, pipe)
         return
-    if assignment.gpus:
+    if assignment.machine.gpus:
         # Read by CUDA when TensorFlow first looks for devices: no other job's GPU is touched.
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.gpus)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(assignment.machine.gpus)
     import worker.training.preload  # noqa: F401 - a process that was not forked chooses the backend of Keras here
     from worker.training.runner import run
 

@@ -16,7 +16,7 @@ from analysis.scheduling.cost import INFERENCE_BATCH_SIZE
 from heldout.spec.job import JobSpec
 from heldout.statistics.intervals import wilson_interval
 from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
-from worker.machine.precision import Policy
+from worker.machine.processor import Policy
 from worker.training.backbone import UploadedBackbone
 from worker.training.best_weights import Weights
 from worker.training.network import build_network

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.scheduling.cost import INFERENCE_BATCH_SIZE, Precision
 from heldout.spec.job import JobSpec
-from worker.machine.precision import Policy, policy_of
+from worker.machine.processor import Policy, get_policy
 from worker.machine.speed import CLASSES, SPECS, TWO_TOWER_SPECS
 from worker.training.data import TrainingData
 from worker.training.engine import Engine, FitSums
@@ -30,7 +30,7 @@ def measure(pipe: Connection, towers: Literal[1, 2], precision: Precision) -> No
     tf.config.threading.set_inter_op_parallelism_threads(towers)
     tf.config.set_visible_devices([], "GPU")
     numbers = TWO_TOWER_SPECS if towers == 2 else range(len(SPECS))
-    pipe.send([_seconds(*SPECS[number], towers, policy_of(precision, "cpu")) for number in numbers])
+    pipe.send([_seconds(*SPECS[number], towers, get_policy(precision, "cpu")) for number in numbers])
 
 
 def _seconds(spec: JobSpec, image: tuple[int, int, int], towers: int, policy: Policy) -> tuple[float, float]:

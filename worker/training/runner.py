@@ -20,9 +20,8 @@ from analysis.arrays.relations import load_relations
 from analysis.scheduling.cost import Precision
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import FailureCode, StopReason
-from worker.machine.precision import policy_of
-from worker.machine.processor import this_processor
-from worker.messages import Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
+from worker.machine.processor import get_policy, get_processor
+from worker.messages import AssignedMachine, Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
 from worker.training.backbone import UploadedBackbone
 from worker.training.checkpoint import CheckpointDamaged, describe_fault
 from worker.training.data import load_training_data, own_digests
@@ -94,7 +93,7 @@ def _final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTr
         return Failed(FailureCode(error.code), error.detail)
     except (MemoryError, tf.errors.ResourceExhaustedError):
         traceback.print_exc()
-        where = "the GPU's" if assignment.device == "gpu" else "this machine's"
+        where = "the GPU's" if assignment.machine.device == "gpu" else "this machine's"
         return Failed(
             FailureCode.OUT_OF_MEMORY,
             f"The training does not fit into {where} memory. Use a smaller batch_size or fewer filters.",
@@ -109,32 +108,32 @@ def _final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTr
 def _train(
     assignment: Assignment, send: Callable[[FromTraining], None], requested_stop: Callable[[], StopCause | None]
 ) -> FromTraining:
-    spec = assignment.spec
+    spec, machine = assignment.spec, assignment.machine
     assert spec.training.seed is not None, "the API completes every spec"
     scratch = Path(assignment.scratch)
-    relations = load_relations(Path(assignment.relations)) if assignment.relations else None
-    data = load_training_data(Path(assignment.dataset), spec, assignment.resident_bytes, relations)
-    towers = chosen_towers(assignment.towers, assignment.cores, spec, data.image, len(data.classes))
-    devices = _configure(assignment, towers)
-    precision = chosen_precision(assignment.precision, spec, data.image, len(data.classes), towers)
-    policy = policy_of(precision, assignment.device)
-    backbone = None if assignment.backbone is None else UploadedBackbone.read(assignment.backbone)
+    relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
+    data = load_training_data(Path(assignment.dataset.folder), spec, machine.resident_bytes, relations)
+    towers = chosen_towers(machine.towers, machine.cores, spec, data.image, len(data.classes))
+    devices = _configure(machine, towers)
+    precision = chosen_precision(machine.precision, spec, data.image, len(data.classes), towers)
+    policy = get_policy(precision, machine.device)
+    backbone = None if assignment.start.backbone is None else UploadedBackbone.read(assignment.start.backbone)
     replicas = Replicas(devices)
     with replicas.scope():
         network = build_network(
             spec.network, data.image, len(data.classes), spec.training.seed, policy, backbone=backbone
         )
         freeze_blocks(network, spec.initial.freeze_blocks if spec.initial else 0)
-    if assignment.initial is not None:
+    if assignment.start.initial is not None:
         try:
-            start_from(network, Path(assignment.initial), assignment.initial_layers)
+            start_from(network, Path(assignment.start.initial), assignment.start.initial_layers)
         except ModelRefused as refused:
             return Failed(FailureCode.INITIAL_UNAVAILABLE, refused.detail)
     images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data, devices)
     data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has them, or reads the file
     engine = Engine(network, data, images, spec, towers, replicas)
-    facts = _engine_facts(assignment, towers, precision)
-    send(Started(facts, own_digests(Path(assignment.dataset), spec, data)))
+    facts = _engine_facts(machine, towers, precision)
+    send(Started(facts, own_digests(Path(assignment.dataset.folder), spec, data)))
     evaluator = evaluator_of(spec, network, images, engine.weights, policy, backbone)
     beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
     exported = PreparedExport(
@@ -143,7 +142,7 @@ def _train(
         images,
         beside,
         job_id=assignment.job_id,
-        dataset_sha256=assignment.dataset_sha256,
+        dataset_sha256=assignment.dataset.sha256,
         backbone=backbone,
     )
 
@@ -162,8 +161,8 @@ def _train(
         facts=_facts_of_bits(facts),
         after_tracing=prepare_beside,
     )
-    if assignment.checkpoint is not None:
-        trainer.resume(Path(assignment.checkpoint))
+    if assignment.start.checkpoint is not None:
+        trainer.resume(Path(assignment.start.checkpoint))
     reason: StopReason
     try:
         trainer.train()
@@ -186,7 +185,7 @@ def _train(
         data,
         scratch=scratch,
         relations=relations,
-        names_file=Path(assignment.names) if assignment.names else None,
+        names_file=Path(assignment.dataset.names) if assignment.dataset.names else None,
         send=send,
         for_study=assignment.for_study,
         is_cancelled=lambda: requested_stop() is StopCause.CANCEL,
@@ -205,23 +204,23 @@ def _stopped(trainer: Trainer, send: Callable[[FromTraining], None]) -> Stopped:
     return Stopped(str(file), epoch=trainer.position.epoch - 1, step=trainer.position.step)
 
 
-def _configure(assignment: Assignment, towers: int) -> tuple[str, ...]:
+def _configure(machine: AssignedMachine, towers: int) -> tuple[str, ...]:
     """Threads and devices, before TensorFlow runs anything; the names of the GPUs on which the job trains.
 
     Raises:
         GpuUnavailable: if TensorFlow does not find the GPUs that the job was given.
     """
-    tf.config.threading.set_intra_op_parallelism_threads(assignment.threads)
+    tf.config.threading.set_intra_op_parallelism_threads(machine.threads)
     # Towers run side by side; with several threads, the two gradients of a convolution do. Replicas wait for each
     # other's gradients, so that none may wait for another's thread.
-    side_by_side = max(towers, 2 if assignment.threads > 1 or assignment.gpus else 1)
-    tf.config.threading.set_inter_op_parallelism_threads(side_by_side * max(1, len(assignment.gpus)))
-    if assignment.device == "cpu":
+    side_by_side = max(towers, 2 if machine.threads > 1 or machine.gpus else 1)
+    tf.config.threading.set_inter_op_parallelism_threads(side_by_side * max(1, len(machine.gpus)))
+    if machine.device == "cpu":
         tf.config.set_visible_devices([], "GPU")
         return ()
     found = tf.config.list_physical_devices("GPU")
-    if len(found) != len(assignment.gpus):
-        raise GpuUnavailable(len(found), len(assignment.gpus))
+    if len(found) != len(machine.gpus):
+        raise GpuUnavailable(len(found), len(machine.gpus))
     for gpu in found:
         tf.config.experimental.set_memory_growth(gpu, True)
     # Newer GPUs would round float32 to 10 bits, and the model give other figures elsewhere than those that are served.
@@ -229,10 +228,10 @@ def _configure(assignment: Assignment, towers: int) -> tuple[str, ...]:
     return tuple(f"GPU:{number}" for number in range(len(found)))
 
 
-def _engine_facts(assignment: Assignment, towers: int, precision: Precision) -> dict[str, Any]:
+def _engine_facts(machine: AssignedMachine, towers: int, precision: Precision) -> dict[str, Any]:
     return {
-        "device": assignment.device,
-        "threads": assignment.threads,
+        "device": machine.device,
+        "threads": machine.threads,
         "towers": towers,
         "precision": precision,
         "python": platform.python_version(),
@@ -245,7 +244,7 @@ def _engine_facts(assignment: Assignment, towers: int, precision: Precision) -> 
 def _facts_of_bits(engine: dict[str, Any]) -> dict[str, Any]:
     """What decides the last digits of a training, beside its spec, its seed and its dataset."""
     shared = {name: engine[name] for name in ("device", "threads", "towers", "tensorflow", "keras")}
-    return shared | {"numpy": np.__version__, "processor": this_processor().model}
+    return shared | {"numpy": np.__version__, "processor": get_processor().model}
 
 
 def begin_process() -> None:

@@ -21,7 +21,7 @@ from analysis.studies.state import TestScores
 from heldout.spec.job import JobSpec
 from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleFiguresView, EnsembleView
-from worker.messages import EvaluateAssignment, Evaluated, StoredModel
+from worker.messages import AssignedModel, EvaluateAssignment, Evaluated
 from worker.training.data import TrainingData, taken
 from worker.training.export import Predictor
 from worker.training.gap import measure_test, related_images
@@ -41,12 +41,12 @@ def measured(assignment: EvaluateAssignment) -> Evaluated:
 
     Ensembles answer test, and validation where all models share it.
     """
-    images = load(Path(assignment.dataset))
+    images = load(Path(assignment.dataset.folder))
     data = taken(
         images, {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}, assignment.resident_bytes
     )
     source: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data)
-    relations = load_relations(Path(assignment.relations)) if assignment.relations else None
+    relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
     shared = [name for name in ["test"] + ["validation"] * assignment.with_validation if len(data.rows[name])]
     losses: dict[str, NDArray[np.float32]] = {}
     right: dict[str, NDArray[np.bool_]] = {}
@@ -71,8 +71,8 @@ def measured(assignment: EvaluateAssignment) -> Evaluated:
 
 
 def _predictors(
-    models: Sequence[StoredModel], data: TrainingData, source: BatchSource
-) -> Iterator[tuple[StoredModel, Predictor]]:
+    models: Sequence[AssignedModel], data: TrainingData, source: BatchSource
+) -> Iterator[tuple[AssignedModel, Predictor]]:
     """Each of the models, which have one network, ready to be asked until the next one is taken."""
     model = load_model(Path(models[0].file))
     predictor = Predictor(model, source, data.value_range)

@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.spec.job import JobSpec
-from worker.messages import CheckpointWritten, EpochDone, FirstStep, FromTraining, Overfits, Progress, StopCause, Warned
+from worker.messages import (
+    CheckpointWritten,
+    EpochDone,
+    FirstStep,
+    FromTraining,
+    Overfits,
+    StepsDone,
+    StopCause,
+    Warned,
+)
 from worker.training.best_weights import (
     TrainedWeights,
     Weights,
@@ -225,7 +234,7 @@ class Trainer:
             if not self._first_step_sent:
                 self._send(FirstStep())
                 self._first_step_sent = True
-            self._send(Progress(epoch, last, steps))
+            self._send(StepsDone(epoch, last, steps))
             self._check_stop()
             if last < steps and perf_counter() - self._written_at >= self._checkpoint_every_s:
                 self._write_within_epoch(epoch)

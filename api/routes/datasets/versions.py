@@ -19,7 +19,7 @@ from heldout.mending.changes import VersionSpec
 from heldout.mending.look_alikes import DifferentSpec
 from heldout.views.dataset import DatasetView
 from heldout.views.mending import DifferentView
-from models.store import differences, versions
+from models.store import versions
 from models.views.dataset import dataset_view
 from models.views.job import dataset_reference
 
@@ -62,5 +62,5 @@ def create_version(
 )
 def note_different(dataset: Reference, spec: DifferentSpec, caller: CallerDep, session: SessionDep) -> DifferentView:
     """Answer that images which look alike are different. Versions derived from this one remember it."""
-    noted = differences.note(session, caller.owner, dataset, spec)
+    noted = versions.note_different(session, caller.owner, dataset, spec)
     return DifferentView(object="different", dataset=dataset_reference(noted), pairs=list(noted.different or ()))

@@ -32,7 +32,7 @@ from heldout.stored.artifacts import SCRIPT, ExportFormat
 from heldout.views.export import ExportErrorView, ExportList, ExportReportView, ListedExportView
 from heldout.views.study_report import MARKDOWN
 from models.model_card import model_card
-from models.ordered_exports import failure_of, training_with_model
+from models.ordered_exports import explain_failure, find_training_with_model
 from models.plain_script import plain_script
 from models.store import artifacts, exports
 from models.tables import ExportRow
@@ -56,7 +56,7 @@ FormatOrScript = Annotated[
 
 
 async def _asked(job_id: JobId, caller: CallerDep) -> Asked:
-    return Asked(job_id, caller, lambda session: training_with_model(session, caller, job_id))
+    return Asked(job_id, caller, lambda session: find_training_with_model(session, caller, job_id))
 
 
 @router.get("/model", response_class=StreamingResponse, responses=model_files.model_responses(*_NO_MODEL, *_OF_SCRIPTS))
@@ -93,14 +93,14 @@ model_files.add_routes(
 @router.get("/exports", responses=problems(*_NO_MODEL))
 def list_exports(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> ExportList:
     """How far the job's model is in each format, with the report of its proof. Orders nothing."""
-    training_with_model(session, caller, job_id)
+    find_training_with_model(session, caller, job_id)
     return export_list(job_id, exports.of_job(session, job_id))
 
 
 @router.get("/card", response_class=Response, responses=_CARD)
 def get_model_card(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> Response:
     """What the model is for, how well it does, on what data, what its gap is made of, and how it is made again."""
-    source = training_with_model(session, caller, job_id)
+    source = find_training_with_model(session, caller, job_id)
     card = model_card(session, app.blobs, source.job, source.dataset)
     return Response(card, media_type=f"{MARKDOWN}; charset=utf-8")
 
@@ -111,7 +111,7 @@ def _trained(app: AppContext, asked: Asked) -> StreamingResponse:
         model = artifacts.model_of(session, asked.find(session).job)
         row = exports.find(session, asked.id, ExportFormat.KERAS)
     if row is not None and (row.error or {}).get("code") == FailureCode.EXPORT_DIFFERS:
-        raise failure_of(row, asked.id)
+        raise explain_failure(row, asked.id)
     if row is not None and row.key is not None:
         return model_files.sent(app, asked.id, ExportFormat.KERAS, row, lost=ExportLost(asked.id, ExportFormat.KERAS))
     assert model is not None, "a source has a model"

@@ -28,8 +28,8 @@ from heldout.errors import (
 from heldout.spec.job import MAX_PAIRS, MetadataKey, MetadataValue, Name, Priority
 from heldout.views.job import JobPage, JobView, ListedJobView
 from models.database import Session
-from models.store import job_lookup, jobs, metrics
-from models.store.sorting import Sort
+from models.store import callers, jobs, metrics
+from models.store.listing import Sort
 from models.tables import JobRow
 from models.views.job import job_view, listed_job_view
 
@@ -144,7 +144,7 @@ def job_answer(session: Session, job: JobRow, response: Response) -> JobView:
 def _find(app: AppContext, key: str, job_id: str) -> JobView:
     """The job of the key's owner. Raises Unauthenticated, JobNotFound."""
     with app.database.read() as session:
-        caller, found = job_lookup.find_with_key(session, key, job_id)
+        caller, found = callers.find_with_key(session, key, job_id)
         if caller is None:
             raise Unauthenticated
         current_context().admit(caller)

@@ -8,7 +8,7 @@ from heldout.errors import JobNotFound
 from heldout.lifecycle.job import JobStatus
 from heldout.views.job import QueueView, WaitsFor
 from models.database import Session
-from models.store import jobs, start_estimates, worker_memory
+from models.store import jobs, start_estimates, workers
 from models.tables import JobRow
 
 router = resource("/v1/jobs/{job_id}", "jobs")
@@ -33,6 +33,6 @@ def _waiting_for(session: Session, job: JobRow) -> WaitsFor | None:
         return None
     if jobs.waits_for_backoff(session, job):
         return "backoff"
-    if job.memory_bytes is not None and worker_memory.is_short(session, job.memory_bytes):
+    if job.memory_bytes is not None and workers.is_short(session, job.memory_bytes):
         return "memory"
     return "gpu" if job.device == "gpu" else "worker"

@@ -14,7 +14,7 @@ from heldout.errors import EnsembleNotReady, NoEnsemble, StudyNotFound
 from heldout.lifecycle.study import StudyStatus
 from heldout.stored.artifacts import ExportFormat
 from models.database import Session
-from models.ordered_exports import Source
+from models.ordered_exports import ModelSource
 from models.store import studies
 from models.store.keys import Caller
 from models.tables import JobRow
@@ -53,10 +53,10 @@ model_files.add_routes(
 )
 
 
-def _study_with_ensemble(session: Session, caller: Caller, study_id: str) -> Source:
+def _study_with_ensemble(session: Session, caller: Caller, study_id: str) -> ModelSource:
     """The job that has measured the study's ensemble. Raises StudyNotFound, EnsembleNotReady, NoEnsemble."""
     study, dataset = studies.find(session, caller.owner, study_id)
     job = None if study.evaluation is None else session.get(JobRow, study.evaluation)
     if job is not None and study.found.get("ensemble") is not None:
-        return Source(study_id, job, dataset)
+        return ModelSource(study_id, job, dataset)
     raise EnsembleNotReady(study_id) if study.status is StudyStatus.RUNNING else NoEnsemble(study_id, study.status)

@@ -17,9 +17,9 @@ from heldout.work.kinds import JobKind, WorkSpec, kind_of
 from models.database import db_now
 from models.specs import spec_of
 from models.store import accounts, artifacts, events, outbox
-from models.store.claims.checkpoint import Checkpoint, checkpoints_of
+from models.store.claims.finding import Capacity, FoundJob, NextOwner, Search
 from models.store.claims.lease import HeldAttempt
-from models.store.claims.search import Capacity, FoundJob, NextOwner, Search
+from models.store.claims.progress import Checkpoint, get_checkpoints
 from models.store.claims.settle import fail
 from models.store.quotas import has_free_slot, may_begin
 from models.tables import AttemptRow, JobRow
@@ -97,7 +97,7 @@ def claimable(session: Session, free: Capacity) -> bool:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingJob:
     """A job whose turn it is, what it needs, and how long it waits."""
 
     job_id: str
@@ -105,7 +105,7 @@ class Waiting:
     waited_s: float
 
 
-def first_in_line(session: Session, whole: Capacity) -> Waiting | None:
+def find_first_in_line(session: Session, whole: Capacity) -> WaitingJob | None:
     """The job that a worker would claim if nothing ran on it. whole: what the worker has then; takes no lock."""
     search = Search(session, whole)
     owner = _first_with_free_slot(session, search)
@@ -114,7 +114,7 @@ def first_in_line(session: Session, whole: Capacity) -> Waiting | None:
         return None
     job = found.row
     waited_s = (owner.at - job.queued_at).total_seconds()
-    return Waiting(job.id, Resources(job.memory_bytes or 0, job.gpus), waited_s)
+    return WaitingJob(job.id, Resources(job.memory_bytes or 0, job.gpus), waited_s)
 
 
 def make_room(session: Session, job_id: str, worker: str, seconds: float) -> bool:
@@ -125,7 +125,6 @@ def make_room(session: Session, job_id: str, worker: str, seconds: float) -> boo
         .where(JobRow.id == job_id, JobRow.status == JobStatus.QUEUED, is_free)
         .values(room_on=worker, room_until=db_now(seconds))
         .returning(JobRow.id)
-        .execution_options(synchronize_session=False)
     )
     return noted is not None
 
@@ -196,7 +195,7 @@ _TAKE = (
         version=_JOBS.c.version + 1,
         last_event=_JOBS.c.last_event + 1,
     )
-    .returning(_JOBS.c.last_event, outbox.may_be_told(_JOBS.c.owner))
+    .returning(_JOBS.c.last_event, outbox.has_webhook(_JOBS.c.owner))
 )
 _BEGIN = insert(_ATTEMPTS).values(
     job_id=bindparam("job_id", type_=String), attempt=_NUMBER, worker=_ON, started_at=db_now()
@@ -243,7 +242,7 @@ def _claimed(session: Session, found: FoundJob, held: HeldAttempt, spec: WorkSpe
         dataset=ClaimedDataset(job.dataset_id or "", found.dataset_sha256 or "", found.relations_status),
         needs=Needs(cast(Device, job.device), job.gpus, job.memory_bytes),
         begins=StartingPoint(
-            checkpoints_of(session, job.id) if may_have_checkpoints else (),
+            get_checkpoints(session, job.id) if may_have_checkpoints else (),
             _initial_of(session, job),
             _backbone_of(session, job),
         ),

@@ -38,21 +38,20 @@ def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s:
     """Prolong the leases of attempts that still hold their jobs, and charge their owners; gives those attempts."""
     still_held = set()
     # In one order everywhere, so that two transactions never wait for each other.
-    for one in sorted(held, key=lambda h: h.job_id):
+    for attempt in sorted(held, key=lambda h: h.job_id):
         renewed = session.execute(
             update(JobRow)
-            .where(*is_held_by(one))
+            .where(*is_held_by(attempt))
             .values(lease_expires_at=db_now(lease_s), worker=worker)
             .returning(JobRow.charged_s, JobRow.attempt_started_at, JobRow.lease_expires_at)
-            .execution_options(synchronize_session=False)
         ).one_or_none()
         if renewed is None:
             continue
-        still_held.add(one)
+        still_held.add(attempt)
         charged_s, began, expires = renewed
         elapsed_s = 0.0 if began is None or expires is None else (expires - began).total_seconds() - lease_s
         if accounts.is_charge_due(charged_s, elapsed_s):
-            accounts.charge_running(session, session.get_one(JobRow, one.job_id), elapsed_s)
+            accounts.charge_running(session, session.get_one(JobRow, attempt.job_id), elapsed_s)
     return still_held
 
 
@@ -60,21 +59,17 @@ def requests(session: Session, held: Collection[HeldAttempt]) -> Mapping[HeldAtt
     """What clients asked of the jobs of these attempts. An attempt that no longer holds its job is absent."""
     rows = session.execute(
         select(JobRow.id, JobRow.attempt, JobRow.request).where(
-            JobRow.id.in_([one.job_id for one in held]), JobRow.status == JobStatus.RUNNING
+            JobRow.id.in_([attempt.job_id for attempt in held]), JobRow.status == JobStatus.RUNNING
         )
     )
     found = {HeldAttempt(id_, attempt): request for id_, attempt, request in rows}
-    return {one: found[one] for one in held if one in found}
+    return {attempt: found[attempt] for attempt in held if attempt in found}
 
 
 def write_held(session: Session, held: HeldAttempt, **values: Any) -> None:
     """Change columns of the running row. Raises LeaseLost if this attempt no longer holds it."""
     written = session.execute(
-        update(JobRow)
-        .where(*is_held_by(held))
-        .values(**values)
-        .returning(JobRow.id)
-        .execution_options(synchronize_session=False)
+        update(JobRow).where(*is_held_by(held)).values(**values).returning(JobRow.id)
     ).scalar_one_or_none()
     if written is None:
         raise LeaseLost(held.job_id, held.attempt)

@@ -1,8 +1,9 @@
 """Recovers jobs of workers that were lost, jobs that wait too long, and jobs whose wake-up was never sent."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import or_, select, text, update
+from sqlalchemy import ColumnElement, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from heldout.lifecycle.job import FailureCode, JobEvent, JobStatus, after_failure
@@ -15,19 +16,19 @@ from models.tables import JobRow, StudyRow
 from models.wake import WakeUp
 
 
-def now_and_has_work(session: Session) -> tuple[datetime, bool]:
+def find_work(session: Session) -> tuple[datetime, bool]:
     """The database's clock, and whether any job waits or runs or any study goes on."""
     # As texts, so that the indices of only those rows are used; there may be a million others.
-    queued, running = (select(JobRow.id).where(text(f"jobs.status = '{one}'")) for one in ("queued", "running"))
+    queued, running = (select(JobRow.id).where(text(f"jobs.status = '{status}'")) for status in ("queued", "running"))
     studies_running = select(StudyRow.id).where(text("studies.status = 'running'"))
     row = session.execute(select(db_now(), or_(queued.exists(), running.exists(), studies_running.exists()))).one()
     return row[0], bool(row[1])
 
 
-def training_waits(session: Session) -> bool:
+def is_training_waiting(session: Session) -> bool:
     """Whether a training could begin now if a worker had room for it."""
     is_due = or_(JobRow.available_at.is_(None), JobRow.available_at <= db_now())
-    # As a text, as in `now_and_has_work`.
+    # As a text, as in `find_work`.
     waiting = select(JobRow.id).where(text("jobs.status = 'queued'"), JobRow.kind == JobKind.TRAIN, is_due)
     return bool(session.scalar(select(waiting.exists())))
 
@@ -37,14 +38,7 @@ def recover_expired_leases(session: Session, limit: int = 100) -> list[tuple[str
 
     Their workers may still run: the attempt of the next claim fences them.
     """
-    rows = session.scalars(
-        select(JobRow)
-        .where(JobRow.status == JobStatus.RUNNING, JobRow.lease_expires_at < db_now())
-        .order_by(JobRow.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
-    studies.lock_of_jobs(session, rows)
+    rows = _locked(session, JobRow.status == JobStatus.RUNNING, JobRow.lease_expires_at < db_now(), limit=limit)
     return [(row.id, _lose(session, row, "The worker's lease ran out.", counts_as_failure=True)) for row in rows]
 
 
@@ -57,27 +51,15 @@ def recover_from_dead_workers(
         name_prefix: how the names of these workers begin.
         counts_as_failure: whether the job may have been the cause of the death.
     """
-    rows = session.scalars(
-        select(JobRow)
-        .where(JobRow.status == JobStatus.RUNNING, JobRow.worker.startswith(name_prefix, autoescape=True))
-        .order_by(JobRow.id)
-        .with_for_update(skip_locked=True)
-    ).all()
-    studies.lock_of_jobs(session, rows)
+    is_theirs = JobRow.worker.startswith(name_prefix, autoescape=True)
+    rows = _locked(session, JobRow.status == JobStatus.RUNNING, is_theirs)
     detail = "The worker died." if counts_as_failure else "The service was restarted."
     return [(row.id, _lose(session, row, detail, counts_as_failure=counts_as_failure)) for row in rows]
 
 
-def expire_pending(session: Session, limit: int = 100) -> list[str]:
+def expire_pending(session: Session) -> list[str]:
     """Fail queued jobs that have waited longer than their `max_pending_s`; gives their ids."""
-    expired = session.scalars(
-        select(JobRow)
-        .where(JobRow.status == JobStatus.QUEUED, JobRow.pending_until < db_now())
-        .order_by(JobRow.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
-    studies.lock_of_jobs(session, expired)
+    expired = _locked(session, JobRow.status == JobStatus.QUEUED, JobRow.pending_until < db_now(), limit=100)
     for row in expired:
         error = {
             "code": FailureCode.PENDING_TOO_LONG,
@@ -87,7 +69,15 @@ def expire_pending(session: Session, limit: int = 100) -> list[str]:
     return [row.id for row in expired]
 
 
-def wake_ups_to_repeat(session: Session, older_than_s: float, limit: int = 1000) -> list[WakeUp]:
+def _locked(session: Session, *conditions: ColumnElement[bool], limit: int | None = None) -> Sequence[JobRow]:
+    """Jobs that nobody else has locked, and their studies, locked in one order."""
+    query = select(JobRow).where(*conditions).order_by(JobRow.id).limit(limit)
+    rows = session.scalars(query.with_for_update(skip_locked=True)).all()
+    studies.lock_of_jobs(session, rows)
+    return rows
+
+
+def take_wake_ups_to_repeat(session: Session, older_than_s: float, limit: int = 1000) -> list[WakeUp]:
     """Wake-ups for jobs that are ready, take a slot, and were last announced more than `older_than_s` ago, or never.
 
     They count as announced from now on: the caller publishes them after the commit.
@@ -104,12 +94,7 @@ def wake_ups_to_repeat(session: Session, older_than_s: float, limit: int = 1000)
         .with_for_update(skip_locked=True)
     ).all()
     if rows:
-        session.execute(
-            update(JobRow)
-            .where(JobRow.id.in_([row.id for row in rows]))
-            .values(announced_at=db_now())
-            .execution_options(synchronize_session=False)
-        )
+        session.execute(update(JobRow).where(JobRow.id.in_([row.id for row in rows])).values(announced_at=db_now()))
     return [WakeUp.for_job(row.id, row.gpus) for row in rows]
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
@@ -26,7 +25,7 @@ from heldout.views.job import SummaryView
 from models.store import artifacts, label_reads, studies
 from models.store.artifacts import Artifact
 from models.store.claims.lease import HeldAttempt, is_held_by, require_held, write_held
-from models.store.sorting import summary_columns
+from models.store.listing import get_summary_columns
 from models.store.transitions import move
 from models.tables import JobRow, ResultRow
 
@@ -47,12 +46,7 @@ class Result:
 
 def note_summary(session: Session, held: HeldAttempt, summary: SummaryView | None) -> None:
     """Write how the training went, in the transaction that ends it: a job that does not end then keeps none."""
-    session.execute(
-        update(JobRow)
-        .where(*is_held_by(held))
-        .values(**summary_columns(summary))
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(update(JobRow).where(*is_held_by(held)).values(**get_summary_columns(summary)))
 
 
 def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason: StopReason) -> JobStatus:
@@ -65,7 +59,7 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
     if result.scores is not None:
         # Before its end, which has its study look at them.
         studies.add_scores(session, held.job_id, result.scores)
-    status = _settle(session, held, JobEvent.SUCCEED, stop_reason=stop_reason)
+    status = move(session, require_held(session, held), JobEvent.SUCCEED, stop_reason=stop_reason)
     if status is JobStatus.SUCCEEDED:
         session.execute(
             insert(ResultRow).values(
@@ -75,13 +69,13 @@ def succeed(session: Session, held: HeldAttempt, *, result: Result, stop_reason:
         artifacts.add(session, held.job_id, held.attempt, result.artifacts)
         _note_reads(session, held.job_id, result)
     elif status is JobStatus.CANCELLED:
-        artifacts.add(session, held.job_id, held.attempt, kept_when_cancelled(result.artifacts))
+        artifacts.add(session, held.job_id, held.attempt, select_kept_when_cancelled(result.artifacts))
     return status
 
 
-def kept_when_cancelled(files: Sequence[Artifact]) -> list[Artifact]:
+def select_kept_when_cancelled(files: Sequence[Artifact]) -> list[Artifact]:
     """Of a training's files those that stay where it was cancelled while they were made: nobody asked how it did."""
-    return [one for one in files if one.name is ArtifactName.MODEL]
+    return [file for file in files if file.name is ArtifactName.MODEL]
 
 
 def complete(session: Session, held: HeldAttempt) -> JobStatus:
@@ -94,7 +88,7 @@ def complete(session: Session, held: HeldAttempt) -> JobStatus:
     """
     if has_succeeded(session, held):
         return JobStatus.SUCCEEDED
-    return _settle(session, held, JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
+    return move(session, require_held(session, held), JobEvent.SUCCEED, stop_reason=StopReason.COMPLETED)
 
 
 def has_succeeded(session: Session, held: HeldAttempt) -> bool:
@@ -112,15 +106,16 @@ def _note_reads(session: Session, job_id: str, result: Result) -> None:
 
 def fail(session: Session, held: HeldAttempt, *, code: FailureCode | RejectionCode, detail: str) -> JobStatus:
     """Count a failed attempt. The job is queued again with a backoff, or has failed where that would not help."""
-    failures = require_held(session, held).failures + 1
+    row = require_held(session, held)
+    failures = row.failures + 1
     decision = after_failure(failures, code)
     error = {"code": code, "detail": detail}
-    return _settle(session, held, decision.event, error=error, failures=failures, backoff_s=decision.backoff_s)
+    return move(session, row, decision.event, error=error, failures=failures, backoff_s=decision.backoff_s)
 
 
 def release(session: Session, held: HeldAttempt) -> JobStatus:
     """Give a job back because its worker stops; no failure is counted."""
-    return _settle(session, held, JobEvent.RELEASE)
+    return move(session, require_held(session, held), JobEvent.RELEASE)
 
 
 def give_way(session: Session, held: HeldAttempt, detail: str, *, memory_bytes: int) -> JobStatus:
@@ -131,7 +126,7 @@ def give_way(session: Session, held: HeldAttempt, detail: str, *, memory_bytes: 
     """
     write_held(session, held, memory_bytes=memory_bytes)
     error = {"code": FailureCode.OUT_OF_MEMORY, "detail": detail}
-    return _settle(session, held, JobEvent.LOSE, error=error, backoff_s=FIRST_BACKOFF_S)
+    return move(session, require_held(session, held), JobEvent.LOSE, error=error, backoff_s=FIRST_BACKOFF_S)
 
 
 def stop_as_requested(session: Session, held: HeldAttempt, files: Sequence[Artifact] = ()) -> JobStatus:
@@ -142,22 +137,8 @@ def stop_as_requested(session: Session, held: HeldAttempt, files: Sequence[Artif
     Raises:
         LeaseLost: nobody asked for either.
     """
-    request = require_held(session, held).request
-    if request is None:
+    row = require_held(session, held)
+    if row.request is None:
         raise LeaseLost(held.job_id, held.attempt)
     artifacts.add(session, held.job_id, held.attempt, files)
-    return _settle(session, held, JobEvent.CANCEL if request is JobRequest.CANCEL else JobEvent.PAUSE)
-
-
-def _settle(
-    session: Session,
-    held: HeldAttempt,
-    event: JobEvent,
-    *,
-    stop_reason: StopReason | None = None,
-    error: dict[str, Any] | None = None,
-    failures: int | None = None,
-    backoff_s: float = 0.0,
-) -> JobStatus:
-    row = require_held(session, held)
-    return move(session, row, event, stop_reason=stop_reason, error=error, failures=failures, backoff_s=backoff_s)
+    return move(session, row, JobEvent.CANCEL if row.request is JobRequest.CANCEL else JobEvent.PAUSE)

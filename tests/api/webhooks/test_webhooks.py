@@ -13,8 +13,8 @@ from standardwebhooks import WebhookVerificationError
 
 from api.webhooks.sender import LEASE_S, Sender
 from heldout.access.webhooks import OLD_SECRET_SIGNS_FOR_S, WEBHOOK_EVENTS
-from models.store import delivery_ends, events, ingests, models, outbox, transitions, uploads
-from models.store.outbox import Room
+from models.store import events, ingests, models, outbox, transitions, uploads, webhooks
+from models.store.outbox import SenderRoom
 from models.tables import DeliveryRow, WebhookRow
 from tests.api.routes.models.test_models_served import end, ordered, ready, uploaded
 from tests.api.support import assert_problem, bearer, serving, sqlite_only, submitted, with_field
@@ -434,12 +434,12 @@ def test_a_sender_that_dies_leaves_its_message_to_another(client, receiver, data
     webhook = made(client, receiver)
     cancelled(client, spec)
     with database.write() as session:
-        [due] = outbox.claim(session, clock(session), Room(free=8, per_webhook=2, per_owner=8), lease_s=LEASE_S)
+        [due] = outbox.claim(session, clock(session), SenderRoom(free=8, per_webhook=2, per_owner=8), lease_s=LEASE_S)
     assert sent(sender) == 0
     clock.ahead_s = LEASE_S + 1
     assert sent(sender) == 1
     with database.write() as session:
-        late = delivery_ends.settle(session, due, clock(session), status=500, error=None, milliseconds=1)
+        late = webhooks.settle(session, due, clock(session), status=500, error=None, milliseconds=1)
     assert late is None, "the first claim no longer counts"
     assert [one["status"] for one in deliveries(client, webhook)[0]["attempts"]] == [204]
 

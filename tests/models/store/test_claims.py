@@ -494,7 +494,7 @@ def test_a_paused_job_does_not_expire_and_waits_anew_after_it_is_resumed(work):
 def test_workers_are_told_again_of_jobs_whose_message_may_be_gone(work):
     def unannounced(older_than_s: float) -> list[WakeUp]:
         with work.database.write() as session:
-            return claims.wake_ups_to_repeat(session, older_than_s)
+            return claims.take_wake_ups_to_repeat(session, older_than_s)
 
     queued = work.submit()
     gpu = work.submit(resources={"device": "gpu"})
@@ -514,4 +514,4 @@ def test_a_job_that_comes_back_is_announced_at_once(work):
     work.set(held.job_id, announced_at=db_now())
     work.release(held)
     with work.database.write() as session:
-        assert claims.wake_ups_to_repeat(session, 3600) == [WakeUp(held.job_id, "train")]
+        assert claims.take_wake_ups_to_repeat(session, 3600) == [WakeUp(held.job_id, "train")]

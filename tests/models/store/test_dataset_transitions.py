@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, ImpossibleDatasetTransition, RejectionCode
-from models.store.dataset_transitions import move_datasets, reject_ingested, rejection
+from models.store.datasets import move_datasets, reject_ingested, rejection
 from models.tables import DatasetRow, EventRow
 from tests.models.work import ALICE, add_dataset
 

@@ -14,7 +14,7 @@ from heldout.errors import OwnerSuspended, QuotaExceeded
 from heldout.lifecycle.job import JobStatus, StopReason
 from heldout.work.kinds import JobKind
 from models.database import Database, Session, db_now
-from models.store import accounts, claims, new_jobs, owners, quotas, transitions, usage
+from models.store import accounts, claims, new_jobs, owners, quotas, transitions
 from models.store.claims import Capacity, Claimed
 from models.store.new_jobs import NewJob
 from models.tables import AttemptRow, JobRow
@@ -43,7 +43,7 @@ def usage_of(work: Work, owner: str = ALICE, **options) -> list[Used]:
     with work.database.read() as session:
         at = transitions.now(session)
         return list(
-            usage.buckets(session, owner, at - DAY, at + DAY, **{"bucket": "hour", "group_by": None, **options})
+            owners.buckets(session, owner, at - DAY, at + DAY, **{"bucket": "hour", "group_by": None, **options})
         )
 
 

@@ -6,7 +6,7 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.inspection import inspect
 from sqlalchemy.orm import load_only
 
-from models.store import claims, job_lookup, jobs, keys
+from models.store import callers, claims, jobs, keys
 from models.tables import DatasetRow, JobRow
 from models.views.job import DATASET_COLUMNS, JOB_COLUMNS, job_view
 from tests.models.work import ALICE, BOB
@@ -33,7 +33,7 @@ def test_one_statement_finds_the_job_of_a_key_with_all_that_its_view_needs(datab
     statements = []
     with database.read() as session:
         event.listen(session.get_bind(), "before_cursor_execute", lambda *about: statements.append(about[2]))
-        caller, found = job_lookup.find_with_key(session, key, failed)
+        caller, found = callers.find_with_key(session, key, failed)
         view = job_view(*found)
     assert [sql for sql in statements if sql.startswith("SELECT")] == statements[-1:]
     assert (caller.owner, view.id, view.error.code, view.progress.epoch) == (ALICE, failed, "diverged", 1)
@@ -43,7 +43,7 @@ def test_one_statement_finds_the_job_of_a_key_with_all_that_its_view_needs(datab
 
 def test_nothing_is_loaded_that_the_view_does_not_need(database, failed, key):
     with database.read() as session:
-        _, (job, dataset) = job_lookup.find_with_key(session, key, failed)
+        _, (job, dataset) = callers.find_with_key(session, key, failed)
         loaded = set(inspect(job).dict) - {"_sa_instance_state"}, set(inspect(dataset).dict) - {"_sa_instance_state"}
         assert loaded == (set(JOB_COLUMNS), set(DATASET_COLUMNS))
         with pytest.raises(InvalidRequestError, match="user_metadata"):
@@ -64,7 +64,7 @@ def test_a_view_cannot_be_made_where_a_column_that_it_needs_was_not_loaded(datab
 def test_another_owner_s_job_is_not_there(work, database, key):
     job_id = work.submit(BOB)
     with database.read() as session:
-        caller, found = job_lookup.find_with_key(session, key, job_id)
+        caller, found = callers.find_with_key(session, key, job_id)
     assert (caller.owner, found) == (ALICE, None)
 
 
@@ -72,4 +72,4 @@ def test_another_owner_s_job_is_not_there(work, database, key):
 def test_an_unknown_key_finds_nothing(work, database, key):
     job_id = work.submit()
     with database.read() as session:
-        assert job_lookup.find_with_key(session, key, job_id) == (None, None)
+        assert callers.find_with_key(session, key, job_id) == (None, None)

@@ -13,7 +13,7 @@ from heldout.work.kinds import KINDS, LISTED_KINDS, IngestSpec, JobKind, WorkSpe
 from models.specs import spec_of
 from models.store import claims, jobs, new_jobs
 from models.store.claims import Capacity
-from models.store.narrowing import Filters
+from models.store.listing import Filters
 from models.store.new_jobs import NewJob
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work, add_dataset, page_of_jobs, spec

@@ -8,7 +8,7 @@ from heldout.errors import JobNotFound
 from heldout.lifecycle.job import SHOWN_STATUSES, JobStatus
 from models.database import db_now
 from models.store import jobs
-from models.store.narrowing import Filters
+from models.store.listing import Filters
 from models.tables import DatasetRow
 from tests.models.work import ALICE, BOB, Work, add_dataset, page_of_jobs
 

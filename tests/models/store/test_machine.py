@@ -20,7 +20,7 @@ from heldout.errors import JobFinished, JobNotFinished, JobNotPaused, LeaseLost
 from heldout.lifecycle.job import JobEvent, JobStatus
 from models.database import Database, db_now
 from models.store import claims, jobs, transitions
-from models.store.claims import HeldAttempt, finding, lease, recover, search, settle
+from models.store.claims import HeldAttempt, finding, lease, recover, settle
 from models.tables import AttemptRow, EventRow, JobRow, ResultRow
 from tests.models.work import ALICE, Work
 
@@ -354,7 +354,7 @@ def test_the_machine_catches_an_end_that_ignores_a_cancel(monkeypatch, sqlite_ur
 
 def test_the_machine_catches_a_claim_that_ignores_the_queue(monkeypatch, sqlite_url):
     monkeypatch.setattr(finding, "IS_READY", (JobRow.status.in_([JobStatus.QUEUED, JobStatus.PAUSED]),))
-    monkeypatch.setattr(search, "finding_of", finding.finding_of.__wrapped__)  # builds its statements anew
+    monkeypatch.setattr(finding, "build_statements", finding.build_statements.__wrapped__)  # builds its statements anew
     assert_caught(sqlite_url)
 
 

@@ -7,7 +7,7 @@ from heldout.access.quotas import Quota
 from heldout.errors import QuotaExceeded
 from models.database import Database, db_now
 from models.store import places, quotas
-from models.store.places import TABLES, Place
+from models.store.places import TABLES, SharedPlace
 from tests.models.work import ALICE, BOB
 
 ONE = {Quota.UPLOADS: 1, Quota.STREAMS: 1}
@@ -18,7 +18,7 @@ def quota(request: pytest.FixtureRequest) -> Quota:
     return request.param
 
 
-def take(database: Database, quota: Quota, owner: str = ALICE) -> Place:
+def take(database: Database, quota: Quota, owner: str = ALICE) -> SharedPlace:
     database.bounds = ONE
     with database.write() as session:
         return places.take(session, quota, owner)
@@ -67,7 +67,7 @@ def test_a_place_that_is_renewed_counts_again_after_an_outage(database, quota, i
 
 
 def test_a_thousand_places_are_renewed_and_given_back_at_once(database):
-    held = [Place(f"plc_{number}", Quota.STREAMS, ALICE) for number in range(1000)]
+    held = [SharedPlace(f"plc_{number}", Quota.STREAMS, ALICE) for number in range(1000)]
     with database.write() as session:
         places.renew(session, held)
     assert used(database, Quota.STREAMS) == 1000

@@ -119,7 +119,7 @@ def test_workers_are_not_woken_for_it(work):
     training = work.submit()
     work.set(training, announced_at=None)
     with work.database.write() as session:
-        assert [one.job_id for one in claims.wake_ups_to_repeat(session, older_than_s=0)] == [training]
+        assert [one.job_id for one in claims.take_wake_ups_to_repeat(session, older_than_s=0)] == [training]
 
 
 NOT_ASKED_FOR = [

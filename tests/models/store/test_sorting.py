@@ -9,8 +9,7 @@ from heldout.errors import InvalidCursor
 from heldout.stored.final import GapsView, GapView
 from heldout.views.job import BestEpochView, SummaryView
 from models.store import jobs
-from models.store.narrowing import Filters
-from models.store.sorting import Sort, summary_columns
+from models.store.listing import Filters, Sort, get_summary_columns
 from models.tables import JobRow
 from tests.models.work import ALICE, BOB, page_of_jobs
 
@@ -35,7 +34,7 @@ def listed(work, database):
         job_id = work.submit(name=draw.choice(["Pets 1", "pets 2", "100%_done", "cars"]), metadata=metadata)
         figures = [draw.choice([None, 0.25, 0.5, 0.75]) for _ in range(3)]
         with database.write() as session:
-            session.execute(update(JobRow).where(JobRow.id == job_id).values(**summary_columns(summary(*figures))))
+            session.execute(update(JobRow).where(JobRow.id == job_id).values(**get_summary_columns(summary(*figures))))
             name = session.get_one(JobRow, job_id).name
         best, to_test, to_validation = figures
         found[job_id] = (name, best, to_validation if to_test is None else to_test)

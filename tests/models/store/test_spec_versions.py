@@ -9,7 +9,7 @@ from sqlalchemy import update
 from heldout.lifecycle.job import JobStatus
 from heldout.work.kinds import SPEC_VERSION
 from models.store import claims
-from models.store.claims import Capacity, Claimed, claiming, search
+from models.store.claims import Capacity, Claimed, claiming, finding
 from models.tables import JobRow
 from tests.models.work import CPU, Work
 
@@ -20,7 +20,7 @@ NEXT = SPEC_VERSION + 1
 def release(spec_version: int) -> Iterator[None]:
     """What a worker does in here, one of a release does that can read specs up to this version."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "SPEC_VERSION", spec_version)
+        patch.setattr(finding, "SPEC_VERSION", spec_version)
         yield
 
 

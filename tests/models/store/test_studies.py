@@ -21,7 +21,7 @@ from models.database import Database
 from models.reconcile import Reconciler
 from models.store import claims, discards, evaluations, jobs, studies, study_jobs
 from models.store.claims import Claimed, Result
-from models.store.narrowing import Filters
+from models.store.listing import Filters
 from models.store.study_steps import advance
 from models.tables import DatasetRow, JobRow, StudyRunRow
 from models.views.study import study_view
@@ -73,7 +73,7 @@ class Bench:
         jobs_of = (*claimed.spec.base, *claimed.spec.winner)
         losses = {job: scores_of("base" if job in claimed.spec.base else "dropout", 50) for job in jobs_of}
         tested = state.TestScores({j: s.losses for j, s in losses.items()}, {j: s.right for j, s in losses.items()})
-        models = evaluations.models_of(session, jobs_of)
+        models = evaluations.find_models(session, jobs_of)
         evaluations.end(session, claimed.held, tested=tested, ensemble=None, gaps={}, models=models)
 
     def run(self, study_id: str) -> StudyView:

@@ -9,7 +9,7 @@ from heldout.mending.changes import VersionChanges, VersionSpec
 from heldout.work.kinds import DeriveSpec, JobKind
 from models.database import db_now
 from models.store import discards, ingests, versions
-from models.store.dataset_transitions import rejection
+from models.store.datasets import rejection
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, BOB, Work, add_dataset
 

@@ -22,7 +22,7 @@ from heldout.errors import DatasetDamaged, StorageUnavailable
 from models.blobs import RANGE_BYTES, BlobMissing, Blobs
 from tests.e2e.running import ROOT, until
 from tests.object_store import S3Server
-from worker.machine.cache import dataset_on_disk, evict
+from worker.machine.cache import evict, hold_dataset
 
 ROOMY = 10**12
 SIDE = 20  # 400 images are 160 kB, and nothing beside them is a tenth of that
@@ -33,9 +33,9 @@ import sys
 from pathlib import Path
 from analysis.arrays.dataset import load
 from models.blobs import Blobs
-from worker.machine.cache import dataset_on_disk
+from worker.machine.cache import hold_dataset
 url, sha256, cache, cap = sys.argv[1:]
-with dataset_on_disk(Blobs(url), sha256, Path(cache), int(cap)) as folder:
+with hold_dataset(Blobs(url), sha256, Path(cache), int(cap)) as folder:
     print(int(load(folder).images.sum()), flush=True)
     sys.stdin.read()
     print(int(load(folder).images.sum()), flush=True)
@@ -91,7 +91,7 @@ def there(cache: Path) -> set[str]:
 
 
 def use(blobs: Blobs, sha256: str, cache: Path, cap: int = ROOMY) -> ImageSet:
-    with dataset_on_disk(blobs, sha256, cache, cap) as folder:
+    with hold_dataset(blobs, sha256, cache, cap) as folder:
         return arrays.load(folder)
 
 
@@ -126,7 +126,7 @@ def test_a_copy_is_what_was_stored_and_is_fetched_once(blobs, cache, tmp_path):
 def test_a_local_store_is_used_where_it_lies(cache, tmp_path):
     local = Counting((tmp_path / "blobs").as_uri())
     sha256 = stored(local, tmp_path, 7)
-    with dataset_on_disk(local, sha256, cache, ROOMY) as folder:
+    with hold_dataset(local, sha256, cache, ROOMY) as folder:
         assert folder == tmp_path / "blobs" / "datasets" / sha256
     assert local.fetched == []
     assert not cache.exists()
@@ -177,7 +177,7 @@ def test_the_cache_stays_below_its_cap_and_the_longest_unused_goes_first(blobs, 
 def test_a_use_that_has_just_ended_is_a_recent_one(blobs, cache, tmp_path):
     long, short, new = (stored(blobs, tmp_path, value) for value in range(3))
     cap = int(2.5 * size_of(tmp_path / "source-0"))
-    with dataset_on_disk(blobs, long, cache, cap):
+    with hold_dataset(blobs, long, cache, cap):
         use(blobs, short, cache, cap)
     use(blobs, new, cache, cap)
     assert there(cache) == {long, new}
@@ -217,7 +217,7 @@ def test_different_datasets_that_come_at_once_count_together(blobs, cache, tmp_p
 
     def fetch(sha256: str) -> None:
         together.wait()
-        with dataset_on_disk(blobs, sha256, cache, cap):
+        with hold_dataset(blobs, sha256, cache, cap):
             together.wait()
 
     with ThreadPoolExecutor(4) as threads:
@@ -235,7 +235,7 @@ def test_workers_that_use_and_evict_at_random_never_lose_what_they_use(blobs, ca
         uses, chance = 0, np.random.default_rng(seed)
         while time.monotonic() < ends_at:
             sha256 = addresses[chance.integers(4)]
-            with dataset_on_disk(blobs, sha256, cache, cap) as folder:
+            with hold_dataset(blobs, sha256, cache, cap) as folder:
                 time.sleep(chance.uniform(0, 0.01))
                 images = arrays.load(folder)
                 assert arrays.content_address(images) == sha256
@@ -274,7 +274,7 @@ def test_a_copy_that_is_removed_while_a_worker_reaches_for_it_is_made_anew(
     sha256 = stored(blobs, tmp_path, 7)
     use(blobs, sha256, cache)
     before_lock_is_taken(cache / sha256 / "lock", lambda: shutil.rmtree(cache / sha256))
-    with dataset_on_disk(blobs, sha256, cache, ROOMY) as folder:
+    with hold_dataset(blobs, sha256, cache, ROOMY) as folder:
         evict(cache, 0)
         assert arrays.content_address(arrays.load(folder)) == sha256
     evict(cache, 0)
@@ -308,7 +308,7 @@ def test_a_fetch_that_fails_leaves_nothing_and_the_next_one_succeeds(blobs, cach
     sha256 = stored(blobs, tmp_path, 7)
     about = blobs.read(f"datasets/{sha256}/about.json")
     blobs.delete(f"datasets/{sha256}/about.json")
-    with pytest.raises(BlobMissing), dataset_on_disk(blobs, sha256, cache, ROOMY):
+    with pytest.raises(BlobMissing), hold_dataset(blobs, sha256, cache, ROOMY):
         pass
     assert there(cache) == set()
     blobs.put(f"datasets/{sha256}/about.json", about)
@@ -329,7 +329,7 @@ def test_a_store_that_goes_away_within_a_file_leaves_nothing(
             frozen.append(True)
             s3_server.pause()
 
-    with pytest.raises(StorageUnavailable), dataset_on_disk(blobs, sha256, cache, ROOMY, freeze):
+    with pytest.raises(StorageUnavailable), hold_dataset(blobs, sha256, cache, ROOMY, freeze):
         pass
     assert there(cache) == set()
     s3_server.resume()
@@ -350,14 +350,14 @@ def test_a_fetch_that_nobody_wants_any_more_ends_and_so_does_the_wait_for_it(blo
         raise Cancelled
 
     with ThreadPoolExecutor(1) as threads:
-        running = threads.submit(lambda: dataset_on_disk(blobs, sha256, cache, ROOMY, first).__enter__())
+        running = threads.submit(lambda: hold_dataset(blobs, sha256, cache, ROOMY, first).__enter__())
         fetching.wait(30)
-        with pytest.raises(Cancelled), dataset_on_disk(blobs, sha256, cache, ROOMY, second):
+        with pytest.raises(Cancelled), hold_dataset(blobs, sha256, cache, ROOMY, second):
             pass
         cancelled.set()
         assert running.result() == cache / sha256
     other = stored(blobs, tmp_path, 8)
-    with pytest.raises(Cancelled), dataset_on_disk(blobs, other, cache, ROOMY, second):
+    with pytest.raises(Cancelled), hold_dataset(blobs, other, cache, ROOMY, second):
         pass
     assert there(cache) == {sha256}
 

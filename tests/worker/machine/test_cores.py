@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from tests.worker.training.trainings import example, small_spec
-from worker.machine.cores import Cores, allowed_towers, divide_cores, usable_cores
+from worker.machine.cores import Cores, divide_cores, find_usable_cores, limit_towers
 from worker.training.engine import chosen_towers
 
 MNIST = ((28, 28, 1), 10)
@@ -60,17 +60,17 @@ def test_where_the_system_tells_no_cores_nothing_is_divided():
 
 
 def test_towers_are_chosen_for_cores_and_not_for_gpus():
-    assert allowed_towers("auto", "cpu") == "auto"
-    assert allowed_towers("auto", "gpu") == 1
+    assert limit_towers("auto", "cpu") == "auto"
+    assert limit_towers("auto", "gpu") == 1
 
 
 @pytest.mark.parametrize("requested", [1, 2, 16])
 def test_towers_that_the_spec_names_are_kept_on_every_machine(requested):
-    assert {allowed_towers(requested, device) for device in ("cpu", "gpu")} == {requested}
+    assert {limit_towers(requested, device) for device in ("cpu", "gpu")} == {requested}
 
 
 @linux
-@pytest.mark.skipif(len(usable_cores()) < 2, reason="needs two cores")
+@pytest.mark.skipif(len(find_usable_cores()) < 2, reason="needs two cores")
 def test_a_running_process_moves_over_and_back_with_all_of_its_threads():
     code = "import threading; [threading.Thread(target=input).start() for _ in range(3)]; print(flush=True); input()"
     cores = Cores()
@@ -78,14 +78,14 @@ def test_a_running_process_moves_over_and_back_with_all_of_its_threads():
         process.stdout.readline()
         with cores.for_job() as first:
             first.pin_process(process.pid, 2)
-            assert spread_of(process.pid) == [len(usable_cores())] * 4
-            others = [cores.for_job() for _ in usable_cores()[1:]]
+            assert spread_of(process.pid) == [len(find_usable_cores())] * 4
+            others = [cores.for_job() for _ in find_usable_cores()[1:]]
             for other in others:
                 other.__enter__()
             assert spread_of(process.pid) == [1] * 4
             for other in others:
                 other.__exit__(None, None, None)
-            assert spread_of(process.pid) == [len(usable_cores())] * 4
+            assert spread_of(process.pid) == [len(find_usable_cores())] * 4
         process.kill()
 
 

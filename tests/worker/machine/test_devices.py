@@ -1,8 +1,8 @@
 """GPUs are found without TensorFlow, and each has one job at a time."""
 
 import os
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -20,12 +20,10 @@ from models.store.claims import HeldAttempt
 from tests.models.work import Work
 from tests.worker.training.trainings import small_spec
 from worker.machine import devices
-from worker.machine.devices import Gpu, chosen_gpus, claimable_devices, find_gpus, slots, visible
-from worker.machine.gpus import Gpus
-from worker.machine.memory_budget import MemoryBudget
-from worker.machine.precision import allowed_precision, has_bfloat16_units, policy_of
-from worker.machine.processor import processor_in
-from worker.messages import Alive, Assignment, Failed
+from worker.machine.devices import Gpu, choose_gpus, find_gpus, list_claimable_devices, select_visible, slots
+from worker.machine.processor import get_policy, has_bfloat16_units, limit_precision, parse_processor
+from worker.machine.shares import Gpus, MemoryBudget
+from worker.messages import Alive, AssignedDataset, AssignedMachine, Assignment, Failed
 from worker.supervision import processes
 from worker.supervision.worker import Worker
 from worker.training import child
@@ -105,7 +103,7 @@ def test_a_worker_can_be_given_some_of_the_machines_gpus(monkeypatch):
     ],
 )
 def test_cuda_visible_devices_is_understood_as_cuda_does(named, seen):
-    assert visible([ONE, TWO, THREE], named) == seen
+    assert select_visible([ONE, TWO, THREE], named) == seen
 
 
 @pytest.mark.parametrize(
@@ -121,12 +119,12 @@ def test_cuda_visible_devices_is_understood_as_cuda_does(named, seen):
 )
 def test_a_job_gets_as_many_gpus_as_it_asked_for(asked, free, given):
     resources = ResourcesSpec(**asked)
-    assert chosen_gpus(resources.required_device, resources.required_gpus, free) == given
+    assert choose_gpus(resources.required_device, resources.required_gpus, free) == given
 
 
 def test_a_worker_whose_gpus_are_taken_leaves_gpu_jobs_to_others():
-    assert set(claimable_devices(0)) == {"auto", "cpu"}
-    assert set(claimable_devices(1)) == {"auto", "cpu", "gpu"}
+    assert set(list_claimable_devices(0)) == {"auto", "cpu"}
+    assert set(list_claimable_devices(1)) == {"auto", "cpu", "gpu"}
     needs = {
         (device, gpus): (asked.required_device, asked.required_gpus)
         for device in ("auto", "cpu", "gpu")
@@ -151,32 +149,13 @@ def test_a_worker_has_a_slot_for_each_gpu_and_without_gpus_for_each_core():
 
 def test_a_gpu_is_not_given_twice_and_comes_back_when_its_job_ends():
     gpus = Gpus([ONE, TWO])
-    with gpus.claiming() as free:
-        assert free == (ONE, TWO)
-        gpus.take(FIRST, free[:1])
-    with gpus.claiming() as free:
-        assert free == (TWO,)
-        gpus.take(SECOND, free)
+    assert gpus.free == (ONE, TWO)
+    gpus.take(FIRST, gpus.free[:1])
+    assert gpus.free == (TWO,)
+    gpus.take(SECOND, gpus.free)
     assert (gpus.of(FIRST), gpus.of(SECOND), gpus.free) == ((ONE,), (TWO,), ())
     gpus.give_back(FIRST)
     assert (gpus.of(FIRST), gpus.free) == ((), (ONE,))
-
-
-def test_two_slots_never_count_the_same_gpu_as_free():
-    gpus, seen = Gpus([ONE]), []
-
-    def second() -> None:
-        with gpus.claiming() as free:
-            seen.append(free)
-
-    with gpus.claiming() as free:
-        other = threading.Thread(target=second)
-        other.start()
-        other.join(0.05)
-        assert seen == []
-        gpus.take(FIRST, free)
-    other.join(10)
-    assert seen == [()]
 
 
 def test_images_fill_no_more_than_their_share_of_the_smallest_memory():
@@ -198,6 +177,13 @@ def worker(tmp_path, monkeypatch) -> Iterator[Worker]:
     worker.database.dispose()
 
 
+def test_two_slots_that_claim_at_once_never_count_the_same_gpu_as_free(worker):
+    with ThreadPoolExecutor(4) as pool:
+        claimed = [claim for claim in pool.map(lambda _: worker.claim(), range(4)) if claim is not None]
+    assert len(claimed) == 3
+    assert sorted(len(worker.gpus.of(claim.held)) for claim in claimed) == [0, 0, 1]
+
+
 def test_a_gpu_has_one_job_and_the_others_run_on_the_processor_or_wait(worker):
     claimed = [worker.claim() for _ in range(4)]
     given = [(one.needs.device, worker.gpus.of(one.held)) for one in claimed if one is not None]
@@ -214,7 +200,7 @@ def of_a_gpu_job(tmp_path) -> Assignment:
     spec = small_spec()
     gpus = ("GPU-1a", "GPU-2b")
     here = str(tmp_path)
-    return Assignment("job_1", 1, spec, here, here, None, "gpu", threads=1, towers=1, cores=1, gpus=gpus)
+    return Assignment("job_1", spec, AssignedDataset(here), here, AssignedMachine("gpu", gpus))
 
 
 def test_a_job_on_a_gpu_starts_from_a_fresh_interpreter_and_others_are_forked(of_a_gpu_job, tmp_path, monkeypatch):
@@ -226,25 +212,25 @@ def test_a_job_on_a_gpu_starts_from_a_fresh_interpreter_and_others_are_forked(of
         raise InterruptedError
 
     monkeypatch.setattr(processes, "get_context", recorded)
-    for assignment in (of_a_gpu_job, replace(of_a_gpu_job, device="cpu", gpus=())):
+    for assignment in (of_a_gpu_job, replace(of_a_gpu_job, machine=AssignedMachine())):
         with pytest.raises(InterruptedError):
             processes.TrainingProcess(assignment, tmp_path)
     assert asked == ["spawn", "forkserver"]
 
 
-def tell_gpus(assignment: Assignment, pipe: Connection, log: str) -> None:
+def tell_gpus(pipe: Connection, assignment: Assignment, log: str) -> None:
     """The training process, which says what it sees in place of training."""
     import worker.training.runner
 
     worker.training.runner.run = lambda *_: pipe.send(os.environ["CUDA_VISIBLE_DEVICES"])
-    child.main(assignment, pipe, log)
+    child.main(pipe, assignment, log)
 
 
 def test_a_training_process_sees_its_own_gpus_alone(of_a_gpu_job, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all of them")
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=tell_gpus, args=(of_a_gpu_job, theirs, str(tmp_path / "log.txt")))
+    process = context.Process(target=tell_gpus, args=(theirs, of_a_gpu_job, str(tmp_path / "log.txt")))
     process.start()
     assert isinstance(ours.recv(), Alive)
     assert ours.recv() == "GPU-1a,GPU-2b"
@@ -282,7 +268,7 @@ def test_mixed_precision_is_taken_on_gpus_that_are_made_for_it_and_where_it_is_a
     asked, device, capability, allowed
 ):
     for has_bfloat16 in (True, False):
-        assert allowed_precision(asked, device, capability, has_bfloat16=has_bfloat16) == allowed
+        assert limit_precision(asked, device, capability, has_bfloat16=has_bfloat16) == allowed
 
 
 @pytest.mark.parametrize(
@@ -298,11 +284,11 @@ def test_mixed_precision_is_taken_on_gpus_that_are_made_for_it_and_where_it_is_a
     ],
 )
 def test_on_processors_the_size_of_the_network_decides_where_there_are_units_for_bfloat16(cpuinfo, allowed):
-    has_bfloat16 = has_bfloat16_units(processor_in(cpuinfo))
-    assert allowed_precision("auto", "cpu", None, has_bfloat16=has_bfloat16) == allowed
-    assert (policy_of("mixed", "cpu"), policy_of("mixed", "gpu")) == ("mixed_bfloat16", "mixed_float16")
+    has_bfloat16 = has_bfloat16_units(parse_processor(cpuinfo))
+    assert limit_precision("auto", "cpu", None, has_bfloat16=has_bfloat16) == allowed
+    assert (get_policy("mixed", "cpu"), get_policy("mixed", "gpu")) == ("mixed_bfloat16", "mixed_float16")
 
 
 def test_the_choices_start_from_what_a_spec_says():
     resources = small_spec().resources
-    assert chosen_gpus(resources.required_device, resources.required_gpus, (ONE, TWO)) == (ONE,)
+    assert choose_gpus(resources.required_device, resources.required_gpus, (ONE, TWO)) == (ONE,)

@@ -124,7 +124,7 @@ def test_each_way_out_is_closed_by_what_the_machine_has(
     doors = HERE
     if USER in missing:
         doors = replace(doors, cannot_switch="of this test")
-        monkeypatch.setattr(enclosed_process, "reason_not_to_switch", lambda: "of this test")
+        monkeypatch.setattr(enclosed_process, "explain_no_switch", lambda: "of this test")
     if LANDLOCK in missing:
         doors = replace(doors, landlock=0)
     if FILTER in missing:

@@ -11,9 +11,9 @@ from models.database import Database
 from models.migrations import upgrade
 from models.store import calibrations
 from worker.machine.cores import Cores
-from worker.machine.speed import CLASSES, SPECS, TWO_TOWER_SPECS, speed_of
+from worker.machine.speed import CLASSES, SPECS, TWO_TOWER_SPECS, fit_speed
 from worker.supervision import calibration, processes
-from worker.supervision.calibration import Calibrator, calibration_facts
+from worker.supervision.calibration import Calibrator, collect_calibration_facts
 
 TRUE = Speed(
     training={
@@ -45,13 +45,13 @@ def exact_times():
 
 def test_a_speed_is_found_again_from_the_times_that_follow_from_it():
     times = exact_times()
-    found = speed_of(times, None)
+    found = fit_speed(times, None)
     for (spec, image), (step, batch) in zip(SPECS, times, strict=True):
         assert seconds_of(training_work(spec, plan(spec, image)), found.training) == pytest.approx(step, rel=1e-6)
         assert seconds_of(measuring_work(spec, plan(spec, image)), found.measuring) == pytest.approx(batch, rel=1e-6)
     assert (found.training_share, found.measuring_share) == (1, 1)
     assert (found.mixed_training, found.mixed_measuring) == (None, None)
-    twice = speed_of([(2 * step, 2 * batch) for step, batch in times], None, mixed=times)
+    twice = fit_speed([(2 * step, 2 * batch) for step, batch in times], None, mixed=times)
     assert (twice.mixed_training, twice.mixed_measuring) == (found.training, found.measuring)
     assert Speed.from_json(asdict(twice)) == twice
 
@@ -59,7 +59,7 @@ def test_a_speed_is_found_again_from_the_times_that_follow_from_it():
 def test_two_towers_take_their_measured_share_and_never_more_than_one():
     times = exact_times()
     faster = [(0.6 * times[number][0], 1.5 * times[number][1]) for number in TWO_TOWER_SPECS]
-    found = speed_of(times, faster)
+    found = fit_speed(times, faster)
     assert (found.training_share, found.measuring_share) == (pytest.approx(0.6), 1)
 
 
@@ -97,7 +97,7 @@ def measuring(monkeypatch):
     Measuring.started, Measuring.finished = [], threading.Event()
     monkeypatch.setattr(calibration, "MeasuringProcess", Measuring)
     monkeypatch.setattr(calibration, "IDLE_BEFORE_START_S", 0.01)
-    monkeypatch.setattr("worker.machine.cores.usable_cores", lambda: (0,))
+    monkeypatch.setattr("worker.machine.cores.find_usable_cores", lambda: (0,))
     return Measuring
 
 
@@ -114,7 +114,7 @@ def test_an_idle_worker_measures_once_and_keeps_it(database, measuring):
         calibrator.stop()
     assert len(measuring.started) == 1
     assert measuring.started[0].killed
-    assert known(database) == [speed_of(exact_times(), None)]
+    assert known(database) == [fit_speed(exact_times(), None)]
 
 
 def test_sixteen_bits_are_measured_where_the_processor_has_units_for_them(database, measuring):
@@ -123,21 +123,21 @@ def test_sixteen_bits_are_measured_where_the_processor_has_units_for_them(databa
     calibrator.start()
     calibrator.stop()
     assert [one.precision for one in measuring.started] == ["float32", "mixed"]
-    assert known(database) == [speed_of(exact_times(), None, mixed=exact_times())]
+    assert known(database) == [fit_speed(exact_times(), None, mixed=exact_times())]
 
 
 def test_what_was_measured_under_other_facts_is_measured_again(database, measuring):
     with database.write() as session:
         old = asdict(TRUE)
-        calibrations.keep(session, host=calibration.host_name(), device="cpu", facts={"measured": 0}, speed=old)
+        calibrations.keep(session, host=calibration.get_host_name(), device="cpu", facts={"measured": 0}, speed=old)
     measuring.finished.set()
     calibrator = Calibrator(database, Cores(), threading.Event())
     calibrator.start()
     calibrator.stop()
-    assert known(database) == [speed_of(exact_times(), None)]
-    facts = calibration_facts(1, has_bfloat16=False)
+    assert known(database) == [fit_speed(exact_times(), None)]
+    facts = collect_calibration_facts(1, has_bfloat16=False)
     with database.read() as session:
-        assert calibrations.facts_of(session, calibration.host_name(), "cpu") == facts
+        assert calibrations.facts_of(session, calibration.get_host_name(), "cpu") == facts
 
 
 def test_a_job_that_comes_ends_the_measuring_which_begins_anew_afterwards(database, measuring):

@@ -30,8 +30,8 @@ from models.store.studies import runs_of
 from models.tables import ArtifactRow, DatasetRow, JobRow
 from tests.models.work import ENGINE, Work, dots, final_of
 from worker.machine.cores import Cores
-from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
+from worker.machine.shares import MemoryBudget
 from worker.messages import (
     Assignment,
     CheckpointWritten,
@@ -44,8 +44,9 @@ from worker.messages import (
     Stopped,
     TrainedFile,
 )
+from worker.supervision import attempt as attempts
 from worker.supervision import lease as holds
-from worker.supervision import training_attempt as attempts
+from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.processes import ProcessDied
@@ -72,7 +73,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Runs a claimed job by a script, on the test's database or another one."""
     scratch = Scratch(tmp_path / "scratch")
     save(dots(), tmp_path)
-    monkeypatch.setattr("worker.machine.cores.usable_cores", lambda: (0, 1))
+    monkeypatch.setattr("worker.machine.cores.find_usable_cores", lambda: (0, 1))
     monkeypatch.setattr("worker.machine.cores.pin_process", lambda *_: None)
     cores = Cores()
 
@@ -103,7 +104,7 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 return []
 
         monkeypatch.setattr(attempts, "TrainingProcess", Scripted)
-        monkeypatch.setattr("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(tmp_path))
+        monkeypatch.setattr("worker.supervision.attempt_files.hold_dataset", lambda *_: nullcontext(tmp_path))
         monkeypatch.setattr(holds, "RETRY_INTERVAL_S", 0.0)
         database = database or work.database
         settings = Settings(home=tmp_path / "home")
@@ -115,17 +116,8 @@ def run(work: Work, blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             stopping=stopping or threading.Event(),
         )
         with cores.for_job() as job_cores:
-            run_claimed(
-                claimed,
-                hold,
-                settings=settings,
-                scratch=scratch,
-                memory=memory or MemoryBudget(16 * GIB),
-                gpus=(),
-                cores=job_cores,
-                core_count=cores.count,
-                has_bfloat16=has_bfloat16,
-            )
+            memory = memory or MemoryBudget(16 * GIB)
+            run_claimed(claimed, hold, Means(settings, scratch, memory, job_cores, has_bfloat16=has_bfloat16))
 
     yield run
     scratch.close()
@@ -156,12 +148,12 @@ def test_a_job_is_assigned_the_same_towers_alone_as_beside_jobs_that_run_and_wai
     assigned = []
 
     def beside(assignment: Assignment) -> list[FromTraining]:
-        assigned.append(assignment.towers)
+        assigned.append(assignment.machine.towers)
         return whole(assignment, 1)
 
     def first(assignment: Assignment) -> list[FromTraining]:
         """While this job runs, the same spec is claimed and runs beside it, and a third job waits."""
-        assigned.append(assignment.towers)
+        assigned.append(assignment.machine.towers)
         work.submit()
         work.submit()
         run(work.claim(), beside)
@@ -186,7 +178,7 @@ def test_a_training_gets_the_relations_of_its_dataset_and_leaves_what_its_gap_is
     blobs.put(relations_key(claimed.dataset.id), tmp_path / "relations.npz")
 
     def script(assignment: Assignment) -> list[FromTraining]:
-        given = load_relations(Path(assignment.relations))
+        given = load_relations(Path(assignment.dataset.relations))
         np.testing.assert_array_equal(given.copy_of, relations.copy_of)
         *before, finished = whole(assignment, 1)
         Path(assignment.scratch, "gap.json").write_bytes(gap)
@@ -237,7 +229,7 @@ def test_a_training_whose_datasets_relations_are_not_known_runs_without_them(wor
     assigned = []
 
     def script(assignment: Assignment) -> list[FromTraining]:
-        assigned.append(assignment.relations)
+        assigned.append(assignment.dataset.relations)
         return whole(assignment, 1)
 
     run(work.claim(), script)
@@ -251,7 +243,7 @@ def test_relations_that_cannot_be_fetched_are_done_without(work: Work, blobs: Bl
     assigned = []
 
     def script(assignment: Assignment) -> list[FromTraining]:
-        assigned.append(assignment.relations)
+        assigned.append(assignment.dataset.relations)
         return whole(assignment, 1)
 
     # A folder where the file should be is no blob, and reading it is refused.
@@ -273,7 +265,7 @@ def test_folds_are_cut_by_what_was_known_when_they_were_accepted_whatever_lies_i
     assigned = []
 
     def script(assignment: Assignment) -> list[FromTraining]:
-        assigned.append(assignment.relations is not None)
+        assigned.append(assignment.dataset.relations is not None)
         return whole(assignment, 1)
 
     ends = []
@@ -300,7 +292,7 @@ def test_a_job_whose_initial_weights_are_gone_says_so_and_does_not_train_without
     assigned = []
 
     def script(assignment: Assignment) -> list[FromTraining]:
-        assigned.append((Path(assignment.initial).read_bytes(), assignment.initial_layers))
+        assigned.append((Path(assignment.start.initial).read_bytes(), assignment.start.initial_layers))
         return [Failed("process_died", "It broke.")]
 
     blobs.put(key, b"weights")
@@ -377,7 +369,7 @@ def test_a_job_that_resumes_without_units_for_its_precision_says_so_and_keeps_it
     assigned = []
 
     def script(assignment: Assignment) -> list[FromTraining]:
-        assigned.append(assignment.precision)
+        assigned.append(assignment.machine.precision)
         _, *rest = whole(assignment, 2, 3)
         return [Started({**ENGINE, "towers": 1, "precision": "mixed"}), *rest]
 
@@ -412,8 +404,8 @@ def test_a_damaged_checkpoint_is_told_of_and_the_one_before_it_continued_from(
     tried = []
 
     def script(assignment: Assignment) -> list[FromTraining]:
-        assert assignment.checkpoint is not None
-        tried.append(Path(assignment.checkpoint).read_bytes())
+        assert assignment.start.checkpoint is not None
+        tried.append(Path(assignment.start.checkpoint).read_bytes())
         if tried[-1] == b"nonsense":
             return [Started(dict(ENGINE, towers=1)), Failed("checkpoint_damaged", "It does not match its checksum.")]
         return whole(assignment, 2, 3)

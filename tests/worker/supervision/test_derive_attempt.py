@@ -23,13 +23,14 @@ from models.reconcile import discard_files
 from models.store import datasets, discards, quotas, versions
 from models.tables import DatasetRow
 from tests.models.work import ALICE, Work
-from worker.ingest.process.messages import Progress, Related
+from worker.ingest.process.messages import IngestProgress, Related
 from worker.ingest.process.parent import DeriveProcess
 from worker.ingest.report import Report
 from worker.machine.cores import Cores
-from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
-from worker.supervision import ingest_attempt
+from worker.machine.shares import MemoryBudget
+from worker.supervision import ingest_attempts
+from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.runners import run_claimed
@@ -87,17 +88,7 @@ class Bench:
             claimed.held, database=self.work.database, blobs=self.blobs, keeper=keeper, stopping=threading.Event()
         )
         with Cores().for_job() as cores:
-            run_claimed(
-                claimed,
-                lease,
-                settings=self.settings,
-                scratch=self.scratch,
-                memory=MemoryBudget(2**30),
-                gpus=(),
-                cores=cores,
-                core_count=1,
-                has_bfloat16=False,
-            )
+            run_claimed(claimed, lease, Means(self.settings, self.scratch, MemoryBudget(2**30), cores))
         self.work.set(claimed.held.job_id, available_at=None)  # the next attempt need not be waited for
         return self.work.row(claimed.held.job_id).status
 
@@ -112,7 +103,7 @@ def bench(database: Database, tmp_path: Path):
 class Killed(DeriveProcess):
     """Is killed by somebody, once it has begun."""
 
-    def receive(self, timeout_s: float) -> Progress | Report | Related | None:
+    def receive(self, timeout_s: float) -> IngestProgress | Report | Related | None:
         message = super().receive(timeout_s)
         os.kill(self.pid, signal.SIGKILL)
         return message
@@ -121,7 +112,7 @@ class Killed(DeriveProcess):
 def test_a_version_whose_process_is_killed_is_made_by_the_next_attempt(bench: Bench, monkeypatch) -> None:
     made = bench.derive(exclude=["3.png"], relabel={"4": "dog"})
     with monkeypatch.context() as killing:
-        killing.setattr(ingest_attempt, "DeriveProcess", Killed)
+        killing.setattr(ingest_attempts, "DeriveProcess", Killed)
         assert bench.run() == "queued"
     assert bench.dataset(made.id).status is DatasetStatus.CHECKING
     assert bench.run() == "succeeded"

@@ -28,10 +28,11 @@ from models.store.new_jobs import NewJob
 from models.tables import JobRow, LabelReadRow, StudyRow
 from tests.models.work import ALICE, Work, final_of
 from worker.machine.cores import Cores
-from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
+from worker.machine.shares import MemoryBudget
 from worker.messages import EvaluateAssignment, Evaluated, FromTraining
-from worker.supervision import process_attempt
+from worker.supervision import attempt
+from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.processes import ProcessDied
@@ -102,15 +103,8 @@ class Bench:
         lease = AttemptLease(
             claimed.held, database=self.work.database, blobs=self.blobs, keeper=keeper, stopping=threading.Event()
         )
-        given = {
-            "settings": self.settings,
-            "scratch": self.scratch,
-            "gpus": (),
-            "core_count": 1,
-            "memory": MemoryBudget(2**30),
-        }
         with Cores().for_job() as cores:
-            run_claimed(claimed, lease, cores=cores, has_bfloat16=False, **given)
+            run_claimed(claimed, lease, Means(self.settings, self.scratch, MemoryBudget(2**30), cores))
         self.work.set(claimed.held.job_id, available_at=None)  # the next attempt need not be waited for
         return self.work.row(claimed.held.job_id)
 
@@ -153,7 +147,10 @@ def scripted(bench: Bench, monkeypatch) -> Callable[[Callable[[EvaluateAssignmen
             def kill(self) -> None:
                 pass
 
-        monkeypatch.setattr(process_attempt, "TrainingProcess", Scripted)
+            def last_lines(self) -> list[str]:
+                return []
+
+        monkeypatch.setattr(attempt, "TrainingProcess", Scripted)
         monkeypatch.setattr("worker.machine.cores.pin_process", lambda *_: None)
         return assigned
 

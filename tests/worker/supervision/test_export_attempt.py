@@ -38,10 +38,11 @@ from tests.damaged_files import damage
 from tests.models.work import ALICE, Work, final_of
 from tests.worker.training.trainings import fewer
 from worker.machine.cores import Cores
-from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
-from worker.messages import ExportAssignment, Exported, Failed, FromTraining
-from worker.supervision import process_attempt
+from worker.machine.shares import MemoryBudget
+from worker.messages import AssignedDataset, ExportAssignment, Exported, Failed, FromTraining
+from worker.supervision import attempt
+from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.runners import run_claimed
@@ -149,15 +150,8 @@ class Bench:
         lease = AttemptLease(
             claimed.held, database=self.work.database, blobs=self.blobs, keeper=keeper, stopping=threading.Event()
         )
-        given = {
-            "settings": self.settings,
-            "scratch": self.scratch,
-            "gpus": (),
-            "core_count": 1,
-            "memory": MemoryBudget(2**30),
-        }
         with Cores().for_job() as cores:
-            run_claimed(claimed, lease, cores=cores, has_bfloat16=False, **given)
+            run_claimed(claimed, lease, Means(self.settings, self.scratch, MemoryBudget(2**30), cores))
         return self.work.row(claimed.held.job_id)
 
     def content(self, row: ExportRow) -> bytes:
@@ -174,8 +168,7 @@ class Bench:
             source_id=self.job_id,
             format=ExportFormat.SAVED_MODEL,
             spec=JobSpec.model_validate({"dataset": "digits", "network": NETWORK}),
-            dataset=str(self.folder / "digits"),
-            dataset_sha256=self.sha256,
+            dataset=AssignedDataset(str(self.folder / "digits"), self.sha256),
             scratch=str(scratch),
             card="# Model card",
             models=(str(self.folder / "model.keras"),),
@@ -215,7 +208,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[ExportAssig
             def last_lines(self) -> list[str]:
                 return []
 
-        monkeypatch.setattr(process_attempt, "TrainingProcess", Scripted)
+        monkeypatch.setattr(attempt, "TrainingProcess", Scripted)
         monkeypatch.setattr("worker.machine.cores.pin_process", lambda *_: None)
 
     return scripted

@@ -5,16 +5,16 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from models.store import calibrations, gpus
+from models.store import calibrations, workers
 from models.store.transitions import now
 from models.tables import CalibrationRow
 from tests.heldout.served import until
-from worker.supervision.gpu_presence import GpuPresence
+from worker.supervision.lease_keeper import GpuPresence
 
 
 def most(database):
     with database.read() as session:
-        return gpus.most_on_one_worker(session)
+        return workers.find_most_gpus(session)
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def test_a_worker_s_gpus_are_known_of_until_it_stops(database, started):
 
 def test_a_worker_that_has_said_nothing_for_long_is_gone(database):
     with database.write() as session:
-        gpus.note(session, "dead", 4)
-        gpus.note(session, "alive", 1)
-        old = now(session) - timedelta(seconds=gpus.SEEN_S + 1)
+        workers.note_gpus(session, "dead", 4)
+        workers.note_gpus(session, "alive", 1)
+        old = now(session) - timedelta(seconds=workers.GPUS_SEEN_S + 1)
         session.execute(update(CalibrationRow).where(CalibrationRow.host == "dead").values(measured_at=old))
     assert most(database) == 1
 

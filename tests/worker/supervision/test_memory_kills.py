@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -21,19 +21,21 @@ from models.blobs import Blobs
 from models.database import Database
 from models.digests import digest_of
 from models.store import model_evaluations, models, relations
-from models.store.claims import Claimed, HeldAttempt
+from models.store.claims import Claimed, HeldAttempt, StartingPoint
+from models.store.claims.claiming import InitialWeights
 from models.tables import DatasetRow, JobRow
 from models.tables_models import ModelRow
 from tests.models.work import ALICE, Work, dots
 from worker.machine.cores import Cores
-from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
-from worker.supervision.foreign_weights import weights_of
+from worker.machine.shares import MemoryBudget
+from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
-from worker.supervision.memory_watch import MemoryWatch
 from worker.supervision.processes import ProcessDied
 from worker.supervision.runners import run_claimed
+from worker.supervision.starting_files import fetch_initial
+from worker.supervision.training_attempt import TrainingAttempt
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -116,25 +118,15 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 @pytest.fixture
 def run_killed(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lease_of, kill_at):
     """Claims and runs the job that waits, and has its process killed."""
-    monkeypatch.setattr("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(tmp_path))
+    monkeypatch.setattr("worker.supervision.attempt_files.hold_dataset", lambda *_: nullcontext(tmp_path))
     scratch = Scratch(tmp_path / "scratch")
 
     def run_killed(memory: MemoryBudget, *, peak_bytes: int) -> None:
         kill_at(peak_bytes)
         claimed = work.claim() or work.claim_beside_slots()
-        cores = Cores()
-        with cores.for_job() as job_cores:
-            run_claimed(
-                claimed,
-                lease_of(claimed),
-                settings=Settings(home=tmp_path / "home"),
-                scratch=scratch,
-                memory=memory,
-                gpus=(),
-                cores=job_cores,
-                core_count=cores.count,
-                has_bfloat16=False,
-            )
+        with Cores().for_job() as cores:
+            means = Means(Settings(home=tmp_path / "home"), scratch, memory, cores)
+            run_claimed(claimed, lease_of(claimed), means)
 
     yield run_killed
     scratch.close()
@@ -184,13 +176,20 @@ def test_a_bystander_of_a_kill_for_memory_is_queued_again_and_its_model_stays(
 
 
 def test_weights_that_a_training_starts_from_are_not_called_unreadable_where_memory_ran_out(
-    work: Work, tmp_path: Path, lease_of, kill_at
+    work: Work, blobs: Blobs, tmp_path: Path, lease_of, kill_at
 ) -> None:
     (tmp_path / "model").write_bytes(b"a file that nobody gets to read")
     work.set(work.submit(), memory_bytes=2 * GIB)
     claimed = work.claim()
-    watch = MemoryWatch(MemoryBudget(8 * GIB), claimed)
+    blobs.put("initial", tmp_path / "model")
+    started = replace(claimed, begins=StartingPoint(initial=InitialWeights("initial", (), is_uploaded=True)))
+    scratch = Scratch(tmp_path / "scratch")
     kill_at(3 * GIB)
-    with lease_of(claimed) as lease, pytest.raises(ProcessDied) as died:
-        weights_of(tmp_path / "model", tmp_path, lease, watch)
-    assert watch.kill_of(died.value.exit_code) == MemoryKill(3 * GIB, 2 * GIB, is_alone=True)
+    with Cores().for_job() as cores, lease_of(claimed) as lease:
+        means = Means(Settings(home=tmp_path / "home"), scratch, MemoryBudget(8 * GIB), cores)
+        attempt = TrainingAttempt(started, started.spec, lease, means)
+        attempt.folder = tmp_path
+        with pytest.raises(ProcessDied) as died:
+            fetch_initial(attempt)
+    scratch.close()
+    assert attempt.watch.kill_of(died.value.exit_code) == MemoryKill(3 * GIB, 2 * GIB, is_alone=True)

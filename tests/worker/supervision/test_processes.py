@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from heldout.lifecycle.job import JobRequest
-from worker.supervision.lease import stop_request_of
-from worker.supervision.processes import ProcessDied, _is_secret, without_folders
+from worker.supervision.lease import choose_stop
+from worker.supervision.processes import ProcessDied, _is_secret, hide_folders
 
 ALL = list(itertools.product([None, *JobRequest], [False, True], [False, True]))
 
@@ -15,7 +15,7 @@ ALL = list(itertools.product([None, *JobRequest], [False, True], [False, True]))
 def test_what_a_client_asked_comes_before_anything_else(
     request_: JobRequest | None, stopping: bool, out_of_time: bool
 ) -> None:
-    wanted = stop_request_of(request_, stopping=stopping, out_of_time=out_of_time)
+    wanted = choose_stop(request_, stopping=stopping, out_of_time=out_of_time)
     if request_ is not None:
         assert wanted == request_.value
     elif out_of_time:
@@ -37,7 +37,7 @@ def test_the_last_lines_of_a_process_name_no_folder_of_the_machine() -> None:
         "FileNotFoundError: [Errno 2] No such file or directory: '/home/ada/.heldout/datasets/7/images.npy'",
         "loss: 0.5/epoch \x1b[31m",
     ]
-    shown = without_folders(said)
+    shown = hide_folders(said)
     assert shown[0] == '  File "…/runner.py", line 7, in run'
     assert shown[1].endswith("'…/images.npy'")
     assert shown[2] == "loss: 0.5/epoch \\x1b[31m"

@@ -19,13 +19,15 @@ from models.store import file_digests, suspects
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work, dots
 from worker.machine.cores import Cores
-from worker.machine.memory_budget import MemoryBudget
 from worker.machine.scratch import Scratch
+from worker.machine.shares import MemoryBudget
 from worker.messages import Failed, FromTraining, SuspectAssignment, SuspectsFound
-from worker.supervision import process_attempt, suspect_attempt
+from worker.supervision import attempt as attempts
+from worker.supervision.attempt import Means
 from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.processes import ProcessDied
+from worker.supervision.runners import run_claimed
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -62,8 +64,8 @@ class Search:
                 return []
 
         patch = self._monkeypatch.setattr
-        patch(process_attempt, "TrainingProcess", Scripted)
-        patch("worker.supervision.attempt_files.dataset_on_disk", lambda *_: nullcontext(self.folder))
+        patch(attempts, "TrainingProcess", Scripted)
+        patch("worker.supervision.attempt_files.hold_dataset", lambda *_: nullcontext(self.folder))
         patch("worker.machine.cores.pin_process", lambda *_: None)
         settings = Settings(home=self.folder / "home", poll_s=0.05)
         claimed = self.work.claim()
@@ -74,15 +76,7 @@ class Search:
         )
         keeper.start()
         with Cores().for_job() as cores:
-            suspect_attempt.SuspectAttempt(
-                claimed,
-                claimed.spec,
-                lease,
-                settings=settings,
-                scratch=scratch,
-                memory=MemoryBudget(2**30),
-                cores=cores,
-            ).run()
+            run_claimed(claimed, lease, Means(settings, scratch, MemoryBudget(2**30), cores))
         keeper.stop()
         assert self.killed
         assert not list((self.folder / "scratch").rglob("members.txt"))
@@ -117,7 +111,8 @@ def test_what_the_process_found_is_stored_with_the_names_that_it_was_given(searc
 
     def found(assignment: SuspectAssignment) -> FromTraining:
         file = Path(assignment.scratch) / "suspects.json"
-        file.write_text(json.dumps({"names": Path(assignment.names).read_text(), "relations": assignment.relations}))
+        given = assignment.dataset
+        file.write_text(json.dumps({"names": Path(given.names).read_text(), "relations": given.relations}))
         return SuspectsFound(str(file))
 
     search.run(found)

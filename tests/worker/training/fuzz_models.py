@@ -14,7 +14,7 @@ from typing import Any
 
 import worker.training.preload  # noqa: F401
 from tests.worker.training.hostile_models import OUTSIDE, REACHING, part, plain
-from worker.machine.bounds import GIB, bound
+from worker.machine.enclosure import GIB, bound
 from worker.training.keras_config import ARGUMENTS, read_network
 from worker.training.keras_file import build_model
 from worker.training.keras_parts import ACTIVATIONS, DTYPES, INITIALIZERS, LAYERS, parts_of

@@ -11,7 +11,15 @@ import pytest
 from analysis.arrays.dataset import ImageSet, save
 from analysis.arrays.relations import FILE_NAME, Relations, save_relations
 from heldout.spec.job import JobSpec
-from worker.messages import AssignedBackbone, Assignment, EpochDone, FromTraining
+from worker.messages import (
+    AssignedBackbone,
+    AssignedDataset,
+    AssignedMachine,
+    AssignedStart,
+    Assignment,
+    EpochDone,
+    FromTraining,
+)
 from worker.training import child
 
 TIMINGS = {"seconds", "evaluation_seconds", "images_per_second"}
@@ -43,27 +51,19 @@ class Process:
             save_relations(relations, self.scratch / FILE_NAME)
         self.assignment = Assignment(
             job_id="job_1",
-            attempt=1,
             spec=spec,
-            dataset=str(dataset),
+            dataset=AssignedDataset(
+                str(dataset), relations=None if relations is None else str(self.scratch / FILE_NAME)
+            ),
             scratch=str(self.scratch),
-            checkpoint=checkpoint,
-            device="cpu",
-            threads=1,
-            towers=towers,
-            cores=2,
-            precision=precision,
-            resident_bytes=resident_bytes,
-            relations=None if relations is None else str(self.scratch / FILE_NAME),
-            initial=None if initial is None else str(initial),
-            initial_layers=initial_layers,
-            backbone=backbone,
+            machine=AssignedMachine(towers=towers, cores=2, precision=precision, resident_bytes=resident_bytes),
+            start=AssignedStart(checkpoint, None if initial is None else str(initial), initial_layers, backbone),
             for_study=for_study,
         )
         forking = multiprocessing.get_context("forkserver")
         self.pipe, theirs = forking.Pipe()
         self.log = self.scratch / "log.txt"
-        self.process = forking.Process(target=target, args=(self.assignment, theirs, str(self.log)), daemon=True)
+        self.process = forking.Process(target=target, args=(theirs, self.assignment, str(self.log)), daemon=True)
         self.process.start()
         theirs.close()
         self.said: list[FromTraining] = []

@@ -15,7 +15,7 @@ from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.backbones import known, read_again, small_backbone, taken_apart
 from tests.worker.training.processes import folder_of
 from tests.worker.training.trainings import fewer, small_spec
-from worker.messages import EpochDone, Finished, Progress
+from worker.messages import EpochDone, Finished, StepsDone
 from worker.training.backbone import resized
 from worker.training.data import select, to_unit
 from worker.training.engine import build_loss, build_optimizer, epoch_order
@@ -165,7 +165,7 @@ def test_an_interrupted_training_behind_a_backbone_goes_on_bit_for_bit(start, fi
     expected = whole.end()
     lost = start(spec, backbone=backbone)
     done = lost.until(lambda message: isinstance(message, EpochDone) and message.epoch == 1)
-    lost.until(lambda message: isinstance(message, Progress))
+    lost.until(lambda message: isinstance(message, StepsDone))
     lost.process.kill()
     second = start(spec, backbone=backbone, checkpoint=done.checkpoint)
     assert second.end().final == expected.final

@@ -14,9 +14,9 @@ from worker.messages import Assignment
 from worker.training import child
 
 
-def making_a_folder(assignment: Assignment, pipe: Connection, log: str) -> None:
+def making_a_folder(pipe: Connection, assignment: Assignment, log: str) -> None:
     worker.training.runner.run = lambda _, pipe: pipe.send((tempfile.mkdtemp(), os.environ["TMPDIR"]))
-    child.main(assignment, pipe, log)
+    child.main(pipe, assignment, log)
 
 
 @pytest.mark.usefixtures("forking")

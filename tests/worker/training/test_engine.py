@@ -11,7 +11,7 @@ import pytest
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import Training, example, fewer, small_spec
-from worker.machine.precision import Policy
+from worker.machine.processor import Policy
 from worker.training.data import to_unit
 from worker.training.engine import FitSums, build_loss, build_optimizer, epoch_order
 from worker.training.network import build_network

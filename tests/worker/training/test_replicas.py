@@ -11,7 +11,7 @@ from analysis.arrays.dataset import ImageSet
 from heldout.stored.artifacts import ArtifactName
 from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import fewer, small_spec
-from worker.messages import Assignment, Progress, Stop, StopCause, Stopped
+from worker.messages import Assignment, StepsDone, Stop, StopCause, Stopped
 from worker.training import child
 from worker.training.replicas import part_of
 
@@ -25,22 +25,22 @@ SPEC = small_spec(
 )
 
 
-def on_two(assignment: Assignment, pipe: Connection, log: str) -> None:
-    _on_virtual_devices(2, assignment, pipe, log)
+def on_two(pipe: Connection, assignment: Assignment, log: str) -> None:
+    _on_virtual_devices(2, pipe, assignment, log)
 
 
-def on_three(assignment: Assignment, pipe: Connection, log: str) -> None:
-    _on_virtual_devices(3, assignment, pipe, log)
+def on_three(pipe: Connection, assignment: Assignment, log: str) -> None:
+    _on_virtual_devices(3, pipe, assignment, log)
 
 
-def _on_virtual_devices(count: int, assignment: Assignment, pipe: Connection, log: str) -> None:
+def _on_virtual_devices(count: int, pipe: Connection, assignment: Assignment, log: str) -> None:
     """The training process, with parts of the processor where it would have found its GPUs."""
     import worker.training.runner
 
     parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
     worker.training.runner._configure = lambda *_: tuple(f"CPU:{number}" for number in range(count))
-    child.main(assignment, pipe, log)
+    child.main(pipe, assignment, log)
 
 
 REMEDIED = SPEC.model_validate(
@@ -87,7 +87,7 @@ def test_parts_of_other_sizes_count_as_much_as_they_hold_also_where_images_are_s
 def test_a_training_on_two_devices_is_continued_exactly(start):
     spec = small_spec({"filters": 4, "dropout": 0.3}, training={"epochs": 2})
     whole, first = start(spec, target=on_two), start(spec, target=on_two)
-    first.until(lambda message: isinstance(message, Progress) and message.epoch == 2)
+    first.until(lambda message: isinstance(message, StepsDone) and message.epoch == 2)
     first.pipe.send(Stop(StopCause.PAUSE))
     stopped, expected = first.end(), whole.end()
     assert isinstance(stopped, Stopped)

@@ -21,8 +21,8 @@ from worker.messages import (
     Failed,
     Finished,
     FirstStep,
-    Progress,
     Started,
+    StepsDone,
     Stop,
     StopCause,
     Stopped,
@@ -62,7 +62,7 @@ def test_a_model_that_was_trained_in_mixed_precision_is_a_plain_one_with_the_ser
 def test_a_process_says_what_it_does_in_the_agreed_order(start):
     process = start(small_spec(training={"epochs": 2}), towers=2)
     finished = process.end()
-    kinds = [type(message) for message in process.said if not isinstance(message, Progress)]
+    kinds = [type(message) for message in process.said if not isinstance(message, StepsDone)]
     assert kinds == [Alive, Started, FirstStep, EpochDone, EpochDone, Finished]
     engine = process.said[1].engine
     assert set(engine) == {"device", "threads", "towers", "precision", "python", "tensorflow", "keras", "host"}

@@ -15,7 +15,7 @@ from heldout.stored.artifacts import ArtifactName
 from heldout.stored.gap import StoredGap
 from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import fewer, small_spec
-from worker.messages import EpochDone, Finished, Progress, Started, Stop, StopCause, Stopped
+from worker.messages import EpochDone, Finished, Started, StepsDone, Stop, StopCause, Stopped
 from worker.training.network import build_network, freeze_blocks
 
 pytestmark = pytest.mark.usefixtures("forking")
@@ -46,7 +46,7 @@ def test_a_training_for_more_epochs_equals_one_that_had_them_from_the_start(star
     last = next(said.checkpoint for said in reversed(short.said) if isinstance(said, EpochDone))
     lost = start(spec(5), checkpoint=last, precision="mixed")
     done = lost.until(lambda message: isinstance(message, EpochDone) and message.epoch == 3)
-    lost.until(lambda message: isinstance(message, Progress))
+    lost.until(lambda message: isinstance(message, StepsDone))
     lost.process.kill()
     second = start(spec(5), checkpoint=done.checkpoint, precision="mixed")
     assert second.end().final == expected.final

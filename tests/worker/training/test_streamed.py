@@ -15,7 +15,7 @@ from tests.worker.training.test_engine import differences
 from tests.worker.training.test_trainer import history
 from tests.worker.training.trainings import Training, fewer, small_spec
 from worker.machine.memory import memory_bytes
-from worker.machine.memory_budget import MemoryBudget
+from worker.machine.shares import MemoryBudget
 from worker.training.data import load_training_data
 from worker.training.engine import FitSums, epoch_order
 from worker.training.image_file import ImageFile

@@ -11,7 +11,7 @@ import pytest
 from analysis.arrays.dataset import ImageSet, save
 from analysis.arrays.relations import FILE_NAME, Relations, save_relations
 from heldout.stored.suspects import StoredSuspects
-from worker.messages import Alive, Failed, SuspectAssignment, SuspectsFound
+from worker.messages import Alive, AssignedDataset, Failed, SuspectAssignment, SuspectsFound
 from worker.training import child
 from worker.training.suspects.estimate import Estimate, estimate
 from worker.training.suspects.pixels import seen_as, small_images
@@ -223,12 +223,13 @@ def test_a_real_search_finds_planted_labels_and_names_their_files(digits, tmp_pa
 
 def searched(folder: Path) -> StoredSuspects:
     """What a process, forked as the supervisor does it, leaves behind."""
-    assignment = SuspectAssignment(
-        str(folder / "dataset"), str(folder), str(folder / FILE_NAME), str(folder / "members.txt"), seed=0, threads=2
+    dataset = AssignedDataset(
+        str(folder / "dataset"), relations=str(folder / FILE_NAME), names=str(folder / "members.txt")
     )
+    assignment = SuspectAssignment(dataset, str(folder), seed=0, threads=2)
     forking = multiprocessing.get_context("forkserver")
     pipe, theirs = forking.Pipe()
-    process = forking.Process(target=child.main, args=(assignment, theirs, str(folder / "log.txt")), daemon=True)
+    process = forking.Process(target=child.main, args=(theirs, assignment, str(folder / "log.txt")), daemon=True)
     process.start()
     theirs.close()
     try:

@@ -12,7 +12,7 @@ import pytest
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import Training, example, fewer, small_spec
-from worker.messages import CheckpointWritten, EpochDone, FirstStep, Overfits, Progress, StopCause, Warned
+from worker.messages import CheckpointWritten, EpochDone, FirstStep, Overfits, StepsDone, StopCause, Warned
 from worker.training.checkpoint import CheckpointDamaged
 from worker.training.trainer import Diverged, StopRequested
 
@@ -308,8 +308,8 @@ def test_the_messages_of_a_training_come_in_order(digits, tmp_path):
     assert kinds[0] is FirstStep
     assert kinds.count(FirstStep) == 1
     assert kinds[-1] is EpochDone
-    progress = [message for message in training.told if isinstance(message, Progress)]
-    assert progress[0] == Progress(1, 1, 5)
+    progress = [message for message in training.told if isinstance(message, StepsDone)]
+    assert progress[0] == StepsDone(1, 1, 5)
     assert [(message.epoch, message.step) for message in progress if message.step == 5] == [(1, 5), (2, 5)]
     assert [done.epoch for done in epochs_told(training)] == [1, 2]
 
@@ -351,7 +351,7 @@ def test_seconds_are_those_of_all_training_calls_and_of_no_measurement(digits, t
     resumed.trainer.train()
     for done in epochs_told(resumed):
         calls = [
-            said for said in training.told + resumed.told if isinstance(said, Progress) and said.epoch == done.epoch
+            said for said in training.told + resumed.told if isinstance(said, StepsDone) and said.epoch == done.epoch
         ]
         assert done.values["seconds"] == len(calls)
         assert done.values["evaluation_seconds"] == 1

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
-from worker.machine.precision import Policy
+from worker.machine.processor import Policy
 from worker.messages import FromTraining
 from worker.training.data import TrainingData, select
 from worker.training.engine import Engine

@@ -4,7 +4,6 @@ It is bounded and enclosed before it reads anything, and has no credentials.
 """
 
 import os
-import resource
 import sys
 import time
 import traceback
@@ -20,10 +19,10 @@ from worker.ingest.derive import derive
 from worker.ingest.limits import GIB, Limits, empty
 from worker.ingest.pipeline import run
 from worker.ingest.pool import ProcessPool
-from worker.ingest.process.messages import Message, Progress, Related, encoded
+from worker.ingest.process.messages import IngestProgress, Message, Related, encode
 from worker.ingest.rejection import Rejection
 from worker.ingest.relations import relate
-from worker.machine.enclosure import begin, enclose
+from worker.machine.enclosure import begin, bound, enclose, tell
 
 PROGRESS_EVERY_S = 0.5
 # Nobody waits for copies that are searched for in the background: a process that trains comes first.
@@ -37,7 +36,10 @@ def main() -> None:
     """
     assignment, pipe = begin()
     limits = Limits(**assignment["limits"])
-    bound(limits)
+    # Files that are mapped come on top of private memory.
+    address_bytes = limits.memory_bytes + limits.normalised_bytes + 4 * GIB
+    file_bytes = max(limits.normalised_bytes, limits.unpacked_bytes) + GIB
+    bound(limits.memory_bytes, limits.wall_s, file_bytes, address_bytes)
     warnings.simplefilter("ignore")  # a hostile upload could fill the log with them
     if sys.argv[1] == "relate":
         os.nice(BACKGROUND_NICENESS)
@@ -54,7 +56,7 @@ def _answer(assignment: dict[str, Any], limits: Limits, pool: ProcessPool, pipe:
         nonlocal said
         if done == 0 or done == of or time.monotonic() - said >= PROGRESS_EVERY_S:
             said = time.monotonic()
-            pipe.write(encoded(Progress(stage, done, of)))
+            tell(pipe, encode(IngestProgress(stage, done, of)))
 
     answer: Message
     try:
@@ -90,25 +92,7 @@ def _answer(assignment: dict[str, Any], limits: Limits, pool: ProcessPool, pipe:
             RejectionCode.INTERNAL,
             "The ingest broke on our side. Upload again; if it happens again, tell the operator.",
         )
-    data = memoryview(encoded(answer))
-    while data:
-        data = data[pipe.write(data) :]
-
-
-def bound(limits: Limits) -> None:
-    """Bound this process and those that it starts: memory, processor time, the size of files, no core dumps."""
-    _lower(resource.RLIMIT_DATA, limits.memory_bytes)
-    # A bound on addresses too, for systems that do not count data; files that are mapped come on top.
-    _lower(resource.RLIMIT_AS, limits.memory_bytes + limits.normalised_bytes + 4 * GIB)
-    _lower(resource.RLIMIT_CPU, limits.wall_s, 5)  # at the first bound it hears of it, at the second it is killed
-    _lower(resource.RLIMIT_FSIZE, max(limits.normalised_bytes, limits.unpacked_bytes) + GIB)
-    _lower(resource.RLIMIT_CORE, 0)
-
-
-def _lower(which: int, bound: int, grace: int = 0) -> None:
-    _, hard = resource.getrlimit(which)
-    most = bound + grace if hard == resource.RLIM_INFINITY else min(bound + grace, hard)
-    resource.setrlimit(which, (min(bound, most), most))
+    tell(pipe, encode(answer))
 
 
 if __name__ == "__main__":

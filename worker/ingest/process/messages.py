@@ -13,7 +13,7 @@ from worker.ingest.report import Report
 
 
 @dataclass(frozen=True)
-class Progress:
+class IngestProgress:
     """How far the ingest is: `opening`, `decoding`, `auditing`, `finishing`; images done, of so many."""
 
     stage: str
@@ -28,24 +28,21 @@ class Related:
     digests: dict[str, str]
 
 
-Message = Progress | Report | Related | Rejection
+Message = IngestProgress | Report | Related | Rejection
 
 
-def encoded(message: Message) -> bytes:
-    """One line."""
-    content: dict[str, Any]
-    if isinstance(message, Progress):
-        content = {"progress": [message.stage, message.done, message.of]}
-    elif isinstance(message, Report):
-        content = {"report": message.as_json()}
-    elif isinstance(message, Related):
-        content = {"related": message.digests}
-    else:
-        content = {"rejection": message.as_json()}
-    return json.dumps(content, allow_nan=False).encode() + b"\n"
+def encode(message: Message) -> dict[str, Any]:
+    """As JSON has it."""
+    if isinstance(message, IngestProgress):
+        return {"progress": [message.stage, message.done, message.of]}
+    if isinstance(message, Report):
+        return {"report": message.as_json()}
+    if isinstance(message, Related):
+        return {"related": message.digests}
+    return {"rejection": message.as_json()}
 
 
-def decoded(line: bytes) -> Message:
+def decode(line: bytes) -> Message:
     """The message of one line.
 
     Raises:
@@ -55,7 +52,7 @@ def decoded(line: bytes) -> Message:
         [(kind, content)] = json.loads(line).items()
         if kind == "progress":
             stage, done, of = content
-            return Progress(str(stage), int(done), int(of))
+            return IngestProgress(str(stage), int(done), int(of))
         if kind == "report":
             return Report.from_json(content)
         if kind == "related":

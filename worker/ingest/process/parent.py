@@ -14,7 +14,7 @@ from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import DeriveSpec
 from worker.ingest.limits import MIB, Limits, empty
-from worker.ingest.process.messages import Progress, Related, decoded
+from worker.ingest.process.messages import IngestProgress, Related, decode
 from worker.ingest.rejection import Rejection, amount
 from worker.ingest.report import Report
 from worker.machine.enclosed_process import EnclosedProcess, LineTooLong, ProcessEnded
@@ -47,7 +47,7 @@ class BoundedProcess(EnclosedProcess):
         whole = {**assignment, "limits": asdict(limits)}
         super().__init__("worker.ingest.process.child", work, whole, inputs, target, SET_VARIABLES)
 
-    def receive(self, timeout_s: float) -> Progress | Report | Related | None:
+    def receive(self, timeout_s: float) -> IngestProgress | Report | Related | None:
         """The next message, or None after `timeout_s` without one. A Report or Related is the last one.
 
         Raises:
@@ -74,14 +74,14 @@ class BoundedProcess(EnclosedProcess):
         if not self._is_done:
             empty(self.target)
 
-    def _answer(self, line: bytes) -> Progress | Report | Related:
+    def _answer(self, line: bytes) -> IngestProgress | Report | Related:
         try:
-            message = decoded(line)
+            message = decode(line)
         except ValueError:
             self._fail(_crashed("sent a message that is not understood"))
         if isinstance(message, Rejection):
             self._fail(message)
-        if not isinstance(message, Progress):
+        if not isinstance(message, IngestProgress):
             self._is_done = True
             self.kill()
         return message
@@ -147,7 +147,7 @@ def ingest(
     spec: DatasetSpec,
     target: Path,
     limits: Limits = Limits(),  # noqa: B008 - frozen
-    progress: Callable[[Progress], None] = lambda progress: None,
+    progress: Callable[[IngestProgress], None] = lambda progress: None,
 ) -> Report:
     """What `run` does, in a process of its own. Raises Rejection, also where that process dies or is too slow."""
     with IngestProcess(source, spec, target, limits) as process:
@@ -155,7 +155,7 @@ def ingest(
             message = process.receive(60)
             if isinstance(message, Report):
                 return message
-            if isinstance(message, Progress):
+            if isinstance(message, IngestProgress):
                 progress(message)
 
 

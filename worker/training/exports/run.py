@@ -101,13 +101,13 @@ def exported(assignment: ExportAssignment) -> Exported:
         PackagesMissing, ExportDiffers, and whatever a converter or a runtime does.
     """
     require_packages(assignment.format)
-    scratch, dataset, writer = Path(assignment.scratch), Path(assignment.dataset), WRITERS[assignment.format]
+    scratch, dataset, writer = Path(assignment.scratch), Path(assignment.dataset.folder), WRITERS[assignment.format]
     images = load(dataset)
     model = load_models([Path(file) for file in assignment.models])
-    about = about_model(model, assignment.source_id, assignment.dataset_sha256, images.classes, images.value_range)
+    about = about_model(model, assignment.source_id, assignment.dataset.sha256, images.classes, images.value_range)
     stored = stored_answers([Path(file) for file in assignment.predictions])
     if stored is None:
-        relations = load_relations(Path(assignment.relations)) if assignment.relations else None
+        relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
         split, positions = split_without_answers(images, assignment.spec, relations)
     else:
         split, positions = stored.split, stored.positions

@@ -3,14 +3,12 @@
 It is bounded and enclosed before it reads anything. What it says is JSON: the model's file is a stranger's.
 """
 
-import json
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-from worker.machine.bounds import bound
-from worker.machine.enclosure import begin, enclose
+from worker.machine.enclosure import begin, bound, enclose, tell
 
 
 def main() -> None:
@@ -18,10 +16,7 @@ def main() -> None:
     assignment, pipe = begin()
     bound(assignment["memory_bytes"], assignment["wall_s"])
     enclose(assignment["readable"], assignment["writable"])
-    answer = _answer(sys.argv[1], assignment)
-    data = memoryview(json.dumps(answer, allow_nan=False).encode() + b"\n")
-    while data:
-        data = data[pipe.write(data) :]
+    tell(pipe, _answer(sys.argv[1], assignment))
 
 
 def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:

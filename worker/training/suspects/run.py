@@ -27,14 +27,15 @@ def run(assignment: SuspectAssignment, pipe: Connection) -> None:
 
 
 def _found(assignment: SuspectAssignment) -> SuspectsFound:
-    images = load(Path(assignment.dataset))
+    images = load(Path(assignment.dataset.folder))
     count = len(images.labels)
-    if assignment.relations is None:
+    if assignment.dataset.relations is None:
         units = np.arange(count, dtype=np.int32)
     else:
-        units = load_relations(Path(assignment.relations)).units()
+        units = load_relations(Path(assignment.dataset.relations)).units()
     found = find_suspects(images, units, assignment.seed)
-    names = None if assignment.names is None else Path(assignment.names).read_text(encoding="utf-8").split("\n")[:-1]
+    listed = assignment.dataset.names
+    names = None if listed is None else Path(listed).read_text(encoding="utf-8").split("\n")[:-1]
     file = Path(assignment.scratch) / StoredSuspects.file_name
     names = names if names is not None and len(names) == count else None
     file.write_bytes(stored(found, images, names, assignment.seed).to_bytes())

@@ -7,7 +7,7 @@ from analysis.arrays.dataset import save_beside
 from heldout.mending.look_alikes import make_finding
 from heldout.stored.audit import AuditExample, AuditFinding, SplitCounts, StoredAudit, audit_key
 from models.blobs import Blobs
-from models.store import claims, differences, ingests
+from models.store import claims, ingests, versions
 from models.store.claims import Capacity
 from models.store.ingests import IngestedContent
 from tests.api.support import assert_problem, sqlite_only
@@ -162,7 +162,7 @@ def test_look_alikes_that_were_told_apart_are_asked_about_no_more(client, settin
     assert forgotten.json()["pairs"] == [[1, 9]]
     assert [one["numbers"]["pairs"] for one in asked()] == [2]
     with database.read() as session:
-        assert differences.find(session, pets["id"]) == [(1, 9)]
+        assert versions.find_different(session, pets["id"]) == [(1, 9)]
 
 
 def test_only_pairs_of_images_that_are_there_can_be_told_apart(client, stranger, pets):

@@ -11,7 +11,7 @@ from api.app import create_app
 from heldout.service.settings import Settings
 from models.database import Database
 from models.migrations import upgrade
-from models.store import gpus
+from models.store import workers
 from tests.api.support import EXAMPLES, assert_problem, bearer, key_for, sqlite_only, submitted, with_field
 
 
@@ -278,7 +278,7 @@ def test_many_requests_with_one_key_at_once_make_one_job(service, spec):
 @pytest.mark.parametrize(("needed", "is_warned"), [(1, False), (2, True)])
 def test_a_job_that_needs_more_gpus_than_any_worker_has_is_warned_of_at_once(client, spec, database, needed, is_warned):
     with database.write() as session:
-        gpus.note(session, "machine", 1)
+        workers.note_gpus(session, "machine", 1)
     job = submitted(client, spec | {"resources": {"device": "gpu", "gpus": needed}})
     warnings = [one for one in client.get(f"/v1/jobs/{job['id']}/events").json()["data"] if one["level"] == "warning"]
     assert [one["data"] for one in warnings] == [{"needed_gpus": 2, "most_gpus": 1}] * is_warned

@@ -200,7 +200,7 @@ def test_the_ensemble_is_one_model_once_base_and_winner_have_met_test(client, st
     assert f"The model of {study['id']} is ordered as onnx" in problem["detail"]
     held = worker.claim()
     with worker.database.write() as session:
-        assert exports.source_of(session, evaluation.id) is None, "nobody has trained its members"
+        assert exports.find_export_source(session, evaluation.id) is None, "nobody has trained its members"
         claims.fail(session, held, code="export_failed", detail="A member is gone.")
     problem = assert_problem(client.get(f"{route}?format=onnx"), 409, "export_failed")
     assert f"POST {route}?format=onnx" in problem["detail"]

@@ -1,5 +1,6 @@
 """The process that ingests an upload is bounded, holds no secrets, dies with its parent, and says how it ended."""
 
+import json
 import os
 import signal
 import subprocess
@@ -17,8 +18,8 @@ from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.test_hostile import chunk, png
 from tests.worker.ingest.uploads import MIB, SPEC, arrays_of, encoded, noise, npz, pictures, taken, zipped
 from worker.ingest.limits import Limits
-from worker.ingest.process.messages import Progress, decoded
-from worker.ingest.process.messages import encoded as line_of
+from worker.ingest.process.messages import IngestProgress, decode
+from worker.ingest.process.messages import encode as encode_message
 from worker.ingest.process.parent import IngestProcess, ingest
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report
@@ -76,20 +77,20 @@ def all_of(process: IngestProcess) -> None:
 def test_the_process_gives_what_run_gives_and_tells_how_far_it_is(tmp_path):
     path = zipped(tmp_path / "a.zip", pictures(40))
     expected, _ = taken(path)
-    heard: list[Progress] = []
+    heard: list[IngestProgress] = []
     report = ingest(path, SPEC, tmp_path / "target", TWO, heard.append)
     assert report == expected
     assert [progress.stage for progress in heard] == sorted(
         (progress.stage for progress in heard), key=["opening", "decoding", "auditing", "finishing"].index
     )
-    assert Progress("decoding", 80, 80) in heard
+    assert IngestProgress("decoding", 80, 80) in heard
 
 
 def test_messages_come_back_as_they_were(tmp_path):
     report, _ = taken(npz(tmp_path / "a.npz", **arrays_of(40)))
-    for message in (report, Progress("decoding", 3, 7)):
-        assert decoded(line_of(message)) == message
-    rejection = decoded(line_of(Rejection(RejectionCode.BAD_LABELS, "…", "é\n")))
+    for message in (report, IngestProgress("decoding", 3, 7)):
+        assert decode(json.dumps(encode_message(message)).encode()) == message
+    rejection = decode(json.dumps(encode_message(Rejection(RejectionCode.BAD_LABELS, "…", "é\n"))).encode())
     assert isinstance(rejection, Rejection)
     assert rejection.as_json() == {"code": "bad_labels", "detail": "…", "member": "é\\n"}
 
@@ -99,7 +100,7 @@ def test_messages_come_back_as_they_were(tmp_path):
 )
 def test_what_is_no_message_is_noticed(line):
     with pytest.raises(ValueError):  # noqa: PT011 - whatever the text
-        decoded(line)
+        decode(line)
 
 
 def test_the_process_never_imports_tensorflow_or_a_database():
@@ -223,7 +224,7 @@ def test_the_process_ends_with_its_parent(tmp_path, large):
 
 
 def test_words_that_are_no_message_end_the_process(tmp_path, large, monkeypatch):
-    monkeypatch.setattr("worker.ingest.process.parent.decoded", lambda line: decoded(b"gibberish"))
+    monkeypatch.setattr("worker.ingest.process.parent.decode", lambda line: decode(b"gibberish"))
     with IngestProcess(large, SPEC, tmp_path / "target", TWO) as process, pytest.raises(Rejection) as caught:
         process.receive(60)
     assert caught.value.code == "crashed"

@@ -1,4 +1,4 @@
-"""What workers have of memory for their jobs, as each of them says from time to time."""
+"""What workers have, as each of them says from time to time: memory for their jobs, and GPUs."""
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from heldout.lifecycle.job import JobStatus
 from heldout.work.memory import WorkerMemory, could_hold
 from models.database import db_now
-from models.tables import JobRow, WorkerMemoryRow
+from models.tables import CalibrationRow, JobRow, WorkerMemoryRow
 
 # Workers that have said nothing for so long do not count.
 KNOWN_FOR_S = 24 * 3600
@@ -21,7 +21,6 @@ def report(session: Session, worker: str, memory: WorkerMemory) -> None:
         .where(WorkerMemoryRow.worker == worker)
         .values(**values)
         .returning(WorkerMemoryRow.worker)
-        .execution_options(synchronize_session=False)
     )
     if reported is None:
         session.execute(insert(WorkerMemoryRow).values(worker=worker, **values))
@@ -60,3 +59,30 @@ def is_short(session: Session, needed_bytes: int) -> bool:
     if left:
         return needed_bytes > max(left)
     return bool(workers) and not could_hold(max(total for total, _ in workers), needed_bytes)
+
+
+GPU = "gpu"
+# A worker that has said nothing for so long is taken to be gone.
+GPUS_SEEN_S = 120.0
+
+
+def note_gpus(session: Session, host: str, count: int) -> None:
+    """A worker on this machine has so many GPUs, and lives."""
+    at = session.scalar(select(db_now()))
+    session.merge(CalibrationRow(host=host, device=GPU, facts={"gpus": count}, speed={}, measured_at=at))
+    session.flush()
+
+
+def forget_gpus(session: Session, host: str) -> None:
+    """The worker of this machine ends."""
+    session.execute(delete(CalibrationRow).where(CalibrationRow.host == host, CalibrationRow.device == GPU))
+
+
+def find_most_gpus(session: Session) -> int:
+    """How many GPUs a job can have at most: those of the living worker that has most of them; 0 without any."""
+    facts = session.scalars(
+        select(CalibrationRow.facts).where(
+            CalibrationRow.device == GPU, CalibrationRow.measured_at > db_now(-GPUS_SEEN_S)
+        )
+    )
+    return max((int(worker["gpus"]) for worker in facts), default=0)

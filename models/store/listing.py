@@ -1,16 +1,20 @@
-"""Filters for lists of jobs, written so that an index answers each query in the list's order."""
+"""Which jobs a list shows, and in which order: written so that an index answers each query."""
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, false, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, false, insert, null, or_, select, union_all
 from sqlalchemy.orm import Session, aliased
 
+from heldout.errors import FieldError, InvalidCursor, InvalidSpec
 from heldout.lifecycle.job import SHOWN_REQUESTS, JobStatus
+from heldout.spec.job import MAX_PAIRS
+from heldout.views.job import SummaryView
 from heldout.work.kinds import LISTED_KINDS
 from models.store.datasets import version_in
-from models.store.job_metadata import pair_sha256
 from models.tables import DatasetRow, JobMetadataRow, JobRow
 
 # A dataset with at most so many versions gets one query for each of them, one with more gets one query for all.
@@ -66,7 +70,7 @@ def matching_ids(
         .limit(limit)
         .subquery()
         for kind in LISTED_KINDS
-        for status in ([[one] for one in statuses] or [[]])
+        for status in ([[condition] for condition in statuses] or [[]])
         for dataset in _alternatives(datasets)
     ]
     if len(parts) == 1:
@@ -176,3 +180,91 @@ def _is_shown_as(status: str) -> Any:
     if status == JobStatus.RUNNING:
         return and_(JobRow.status == JobStatus.RUNNING, JobRow.request.is_(None))
     return JobRow.status == JobStatus(status)
+
+
+def add_metadata(session: Session, job_id: str, owner: str, metadata: Mapping[str, str]) -> None:
+    """Write the rows of a new job."""
+    rows = [{"owner": owner, "pair_sha256": pair_sha256(*pair), "job_id": job_id} for pair in metadata.items()]
+    if rows:
+        session.execute(insert(JobMetadataRow), rows)
+
+
+def replace_metadata(session: Session, job_id: str, owner: str, metadata: Mapping[str, str]) -> None:
+    """Write the rows of a job whose metadata has changed, in place of the old ones."""
+    session.execute(delete(JobMetadataRow).where(JobMetadataRow.job_id == job_id))
+    add_metadata(session, job_id, owner, metadata)
+
+
+def merge_metadata(metadata: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """The metadata after a merge; what is null in `changes` is removed. Raises InvalidSpec if too many are left."""
+    both = {key: value for key, value in {**metadata, **changes}.items() if value is not None}
+    if len(both) > MAX_PAIRS:
+        detail = f'The job would have {len(both)} pairs; it can have {MAX_PAIRS}. Remove some with `{{"key": null}}`.'
+        raise InvalidSpec(detail, errors=[FieldError("/metadata", detail)])
+    return both
+
+
+def pair_sha256(key: str, value: str) -> str:
+    """A digest that no two pairs share; neither text can hold NUL."""
+    return hashlib.sha256(f"{key}\0{value}".encode()).hexdigest()
+
+
+# Below every accuracy and every gap: jobs without one come last, with no need for a rule about nulls.
+NO_BEST, NO_GAP = -1.0, -2.0
+
+
+class Sort(StrEnum):
+    """What a list of jobs is sorted by: the newest, the best and the widest gap first; names from A to Z."""
+
+    CREATED = "created"
+    NAME = "name"
+    BEST = "best"
+    GAP = "gap"
+
+
+_COLUMNS: dict[Sort, Any] = {Sort.NAME: JobRow.name, Sort.BEST: JobRow.sort_best, Sort.GAP: JobRow.sort_gap}
+
+
+def get_summary_columns(summary: SummaryView | None) -> Mapping[str, Any]:
+    """The columns of a job that hold its summary, and what lists sort by."""
+    most_accurate = None if summary is None else summary.most_accurate or summary.best
+    best = None if most_accurate is None else most_accurate.validation_accuracy
+    gaps = None if summary is None else summary.gap
+    gap = None if gaps is None else gaps.test or gaps.validation
+    return {
+        "summary": null() if summary is None else summary.model_dump(mode="json"),
+        "sort_best": NO_BEST if best is None else best,
+        "sort_gap": NO_GAP if gap is None or gap.accuracy is None else gap.accuracy,
+    }
+
+
+def sorted_ids(
+    session: Session, owner: str, filters: Filters, sort: Sort, *, limit: int, after: str | None
+) -> Select[str]:
+    """The ids of the first `limit` of the owner's jobs that fit the filters and come after the job `after`.
+
+    Raises:
+        InvalidCursor: the owner has no such job any more, so its place in the order is not known.
+    """
+    column = _COLUMNS[sort]
+    conditions = conditions_of(session, owner, filters)
+    if after is not None:
+        conditions.append(_is_after(session, owner, column, after, ascending=sort is Sort.NAME))
+    return select(JobRow.id).where(*conditions).order_by(*order_of(sort)).limit(limit)
+
+
+def order_of(sort: Sort) -> tuple[Any, ...]:
+    """The columns of ORDER BY."""
+    if sort is Sort.CREATED:
+        return (JobRow.id.desc(),)
+    column = _COLUMNS[sort]
+    return (column, JobRow.id) if sort is Sort.NAME else (column.desc(), JobRow.id.desc())
+
+
+def _is_after(session: Session, owner: str, column: Any, job_id: str, *, ascending: bool) -> ColumnElement[bool]:
+    value = session.scalar(select(column).where(JobRow.id == job_id, JobRow.owner == owner))
+    if value is None:
+        raise InvalidCursor("The job that ended the page before is gone. Begin again without `after`.")
+    if ascending:
+        return or_(column > value, and_(column == value, JobRow.id > job_id))
+    return or_(column < value, and_(column == value, JobRow.id < job_id))

@@ -1,0 +1,179 @@
+"""Attempts at what one process of the training's room computes in one go: evaluations, exports, suspected labels."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from heldout.errors import FileOfLaterRelease, JobNotFound, SpecUnreadable
+from heldout.lifecycle.job import FailureCode
+from heldout.stored.suspects import suspects_key
+from heldout.work.kinds import EvaluateSpec, ExportSpec, SuspectSpec
+from models.blobs import BlobMissing
+from models.model_card import collect_model_card
+from models.store import claims, evaluations, exports, suspects
+from models.store.evaluations import TrainedModel
+from models.store.exports import ExportSource
+from worker.messages import (
+    AssignedModel,
+    EvaluateAssignment,
+    Evaluated,
+    ExportAssignment,
+    Exported,
+    FromTraining,
+    SuspectAssignment,
+    SuspectsFound,
+)
+from worker.supervision.attempt import ComputedAttempt
+from worker.supervision.attempt_files import CannotBegin
+
+# How often a search looks whether a training waits.
+LOOK_EVERY_S = 1.0
+
+
+class ModelGone(CannotBegin):
+    """A job has no stored model."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(FailureCode.MODEL_UNAVAILABLE, f"The model of {job_id} is no longer stored.")
+
+
+class EvaluateAttempt(ComputedAttempt[EvaluateSpec]):
+    """An attempt at measuring base and winner of a study on test."""
+
+    what = "Measuring on test"
+    threads = 1
+    _models: Mapping[str, TrainedModel]  # by job, known once it has its assignment
+
+    def assignment(self, in_use: ExitStack) -> EvaluateAssignment:
+        spec = self.spec
+        try:
+            self._models = self.lease.read(lambda session: evaluations.find_models(session, [*spec.base, *spec.winner]))
+        except SpecUnreadable as error:
+            raise CannotBegin(FailureCode.INTERNAL, error.detail) from error
+        has_folds = any(model.spec.folds is not None for model in self._models.values())
+        return EvaluateAssignment(
+            dataset=self.dataset(in_use, needs_relations=has_folds),
+            base=self._fetched(spec.base),
+            winner=self._fetched(spec.winner),
+            # With folds each model has images of its own, and an ensemble none that all of its members were not
+            # trained on.
+            with_validation=not any(model.has_own_validation for model in self._models.values()),
+            resident_bytes=self.memory.resident_bytes(),
+        )
+
+    def _fetched(self, jobs: Sequence[str]) -> tuple[AssignedModel, ...]:
+        found = []
+        for job_id in jobs:
+            if job_id not in self._models:
+                raise ModelGone(job_id)
+            file = self.folder / f"{job_id}.keras"
+            try:
+                self.files.fetch(self._models[job_id].key, file)
+            except BlobMissing as missing:
+                raise ModelGone(job_id) from missing
+            found.append(AssignedModel(job_id, str(file), self._models[job_id].spec))
+        return tuple(found)
+
+    def end(self, said: FromTraining) -> bool:
+        if not isinstance(said, Evaluated):
+            return False
+        self.lease.settle(
+            lambda session: evaluations.end(
+                session,
+                self.lease.held,
+                tested=said.tested,
+                ensemble=said.ensemble,
+                gaps=said.gaps,
+                models=self._models,
+            )
+        )
+        return True
+
+
+class ExportAttempt(ComputedAttempt[ExportSpec]):
+    """An attempt at an export of a training's model, or of a study's ensemble."""
+
+    what = "The export"
+    threads = 1
+
+    def assignment(self, in_use: ExitStack) -> ExportAssignment:
+        job_id = self.spec.job_id
+        try:
+            source = self.lease.read(lambda session: exports.find_export_source(session, job_id))
+            card = self.lease.read(lambda session: collect_model_card(session, self.lease.blobs, job_id))
+        except (SpecUnreadable, FileOfLaterRelease) as error:
+            raise CannotBegin(FailureCode.INTERNAL, error.detail) from error
+        except JobNotFound as error:
+            raise CannotBegin(FailureCode.MODEL_UNAVAILABLE, error.detail) from error
+        if source is None:
+            raise ModelGone(job_id)
+        needs_relations = not source.predictions and source.spec.folds is not None
+        return ExportAssignment(
+            source_id=source.id,
+            format=self.spec.format,
+            spec=source.spec,
+            dataset=self.dataset(in_use, needs_relations=needs_relations),
+            scratch=str(self.folder),
+            card=card,
+            models=tuple(self._fetched(key, f"trained-{number}.keras") for number, key in enumerate(source.models)),
+            predictions=self._predictions(source),
+        )
+
+    def _fetched(self, key: str, name: str) -> str:
+        try:
+            self.files.fetch(key, self.folder / name)
+        except BlobMissing as missing:
+            raise ModelGone(self.spec.job_id) from missing
+        return str(self.folder / name)
+
+    def _predictions(self, source: ExportSource) -> tuple[str, ...]:
+        try:
+            return tuple(
+                self._fetched(key, f"predictions-{number}.npz") for number, key in enumerate(source.predictions)
+            )
+        except ModelGone as missing:
+            detail = f"The predictions of {source.id}, with which it is compared, are no longer stored."
+            raise CannotBegin(FailureCode.EXPORT_FAILED, detail) from missing
+
+    def end(self, said: FromTraining) -> bool:
+        if not isinstance(said, Exported):
+            return False
+        held, job_id = self.lease.held, self.spec.job_id
+        self.lease.require()
+        # Among the training's own files: they go together. No two attempts write the same one.
+        key = f"jobs/{job_id}/exports/{held.job_id}-{held.attempt}{self.spec.format.facts.suffix}"
+        self.lease.blobs.put(key, Path(said.file))
+        self.lease.settle(lambda session: exports.mark_stored(session, held, job_id, said.report, key=key))
+        if not self.lease.read(lambda session: exports.is_named(session, key)):
+            self.lease.forget([key])  # the training was deleted, or the export cancelled
+        return True
+
+
+class SuspectAttempt(ComputedAttempt[SuspectSpec]):
+    """An attempt at a search for wrong labels. A training that waits ends it, wherever it could run."""
+
+    what = "The search for wrong labels"
+    # At most so many of its networks are trained at a time, however many cores there are.
+    threads = 2
+    _looked_at = 0.0
+
+    def gives_way(self) -> bool:
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+            return False
+        self._looked_at = time.monotonic()
+        return self.lease.read(claims.is_training_waiting)
+
+    def assignment(self, in_use: ExitStack) -> SuspectAssignment:
+        # Without relations and names the search goes on as well.
+        dataset = self.dataset(in_use, with_names=True)
+        return SuspectAssignment(dataset, str(self.folder), self.spec.seed, self.threads)
+
+    def end(self, said: FromTraining) -> bool:
+        if not isinstance(said, SuspectsFound):
+            return False
+        dataset_id = self.claimed.dataset.id
+        self.lease.require()
+        digests = self.files.store({suspects_key(dataset_id): Path(said.file)})
+        self.lease.settle(lambda session: suspects.mark_stored(session, self.lease.held, dataset_id, digests))
+        return True

@@ -1,0 +1,170 @@
+"""Attempts at an uploaded model: a bounded process reads the file of a stranger, to check it or to measure it."""
+
+from abc import abstractmethod
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from heldout.lifecycle.job import FailureCode
+from heldout.lifecycle.model import ModelRejectionCode
+from heldout.spec.model_facts import ModelFacts
+from heldout.stored.artifacts import ArtifactFormat, ArtifactName
+from heldout.stored.evaluation import StoredEvaluation
+from heldout.stored.gap import StoredGap
+from heldout.stored.measurement import Measurement
+from heldout.work.kinds import CheckModelSpec, MeasureSpec
+from heldout.work.memory import MemoryKill
+from models.store import model_evaluations, models
+from models.store.artifacts import Artifact
+from models.stored_files import store_artifact
+from worker.machine.enclosure import GIB
+from worker.supervision.attempt import Attempt, Child
+from worker.supervision.foreign_process import ForeignProcess, get_model_memory_bytes
+from worker.supervision.memory_watch import describe_cause
+from worker.supervision.processes import ProcessDied
+
+log = structlog.get_logger()
+
+# What a measurement writes, and who checks that it is such a file before it is stored.
+FILES = ((ArtifactName.EVALUATION, StoredEvaluation), (ArtifactName.GAP, StoredGap))
+# Images in memory are there twice for a moment: as they are read, and as TensorFlow has them.
+_COPIES_OF_IMAGES = 2
+
+OfModel = TypeVar("OfModel", bound=CheckModelSpec | MeasureSpec)
+
+
+class ForeignAttempt(Attempt[OfModel]):
+    """A bounded process reads the file of a stranger."""
+
+    remedy = "Upload a smaller model."
+    threads = 1
+
+    @abstractmethod
+    def process(self, model: Path, in_use: ExitStack) -> ForeignProcess:
+        """Start the process on the model's file. Raises what `AttemptFiles` does."""
+
+    @abstractmethod
+    def end(self, kind: str, content: Any) -> None:
+        """End the job by the answer of the process. Raises ValueError where that is none."""
+
+    @property
+    def written(self) -> Path:
+        """What the process may write."""
+        return self.folder / "written"
+
+    def start(self, in_use: ExitStack) -> ForeignProcess:
+        model = self.folder / "file.keras"
+        self.files.fetch(self.spec.key, model)
+        return self.process(model, in_use)
+
+    def settle(self, said: dict[str, Any], process: Child) -> bool:
+        [(kind, content)] = said.items()
+        if kind == "internal":
+            log.warning("model_process_failed", error=str(content)[:80], lines=process.last_lines())
+            self.lease.fail(FailureCode.INTERNAL, "Reading the model broke on our side.")
+            return True
+        try:
+            self.end(kind, content)
+        except ValueError as error:
+            raise ProcessDied(None, "The process that read the model said what is not understood.") from error
+        return True
+
+
+class CheckModelAttempt(ForeignAttempt[CheckModelSpec]):
+    """An attempt at the first reading of an uploaded model."""
+
+    what = "The check of the model"
+
+    def process(self, model: Path, in_use: ExitStack) -> ForeignProcess:
+        return ForeignProcess(
+            "check",
+            {},
+            {"model": model},
+            self.written,
+            memory_bytes=get_model_memory_bytes(model),
+            wall_s=int(self.spec.max_runtime_s),
+        )
+
+    def end(self, kind: str, content: Any) -> None:
+        if kind == "facts":
+            facts = ModelFacts.model_validate(content)
+            self.lease.settle(lambda session: models.mark_ready(session, self.lease.held, self.spec.model, facts))
+        elif kind == "refused":
+            self._reject(ModelRejectionCode(content["code"]), str(content["detail"])[:2000])
+        elif kind == "out_of_memory":
+            detail = f"{self.what} needs more memory than it may use. {self.remedy}"
+            self._reject(ModelRejectionCode.OUT_OF_MEMORY, detail)
+        else:
+            raise ValueError(kind)
+
+    def settle_missing(self) -> None:
+        self._reject(ModelRejectionCode.UPLOAD_MISSING, "The file is not in the blob store. Upload it again.")
+
+    def settle_late(self) -> None:
+        detail = f"The check took longer than the limit of {self.spec.max_runtime_s:.0f} s. Upload a smaller model."
+        self._reject(ModelRejectionCode.TIMED_OUT, detail)
+
+    def settle_kill(self, kill: MemoryKill) -> None:
+        if kill.is_cause:
+            self._reject(ModelRejectionCode.OUT_OF_MEMORY, describe_cause(kill, self.what, self.remedy))
+        else:
+            super().settle_kill(kill)
+
+    def _reject(self, code: ModelRejectionCode, detail: str) -> None:
+        log.info("model_rejected", model_id=self.spec.model, code=code.value)
+        error = {"code": code.value, "detail": detail}
+        self.lease.settle(lambda session: models.reject(session, self.lease.held, error))
+        self.lease.forget([self.spec.key])
+
+
+class MeasureAttempt(ForeignAttempt[MeasureSpec]):
+    """An attempt at the evaluation of an uploaded model."""
+
+    what = "Measuring the model"
+
+    def process(self, model: Path, in_use: ExitStack) -> ForeignProcess:
+        dataset = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
+        resident = self.memory.resident_bytes()
+        images_bytes = min((dataset / "images.npy").stat().st_size, resident)
+        return ForeignProcess(
+            "measure",
+            {"facts": self.spec.facts.model_dump(mode="json"), "resident_bytes": resident},
+            {
+                "model": model,
+                "dataset": dataset,
+                "relations": self.files.fetch_relations(self.claimed, self.folder, needed=False),
+                "names": self.files.fetch_names_if_there(self.claimed, self.folder),
+            },
+            self.written,
+            memory_bytes=get_model_memory_bytes(model) + GIB + _COPIES_OF_IMAGES * images_bytes,
+            wall_s=int(self.spec.max_runtime_s),
+        )
+
+    def end(self, kind: str, content: Any) -> None:
+        if kind == "measured":
+            measured = Measurement.model_validate(content)
+            files = self._stored_files()
+            self.lease.settle(lambda session: model_evaluations.end(session, self.lease.held, measured, files))
+        elif kind == "refused":
+            self.lease.fail(FailureCode.MODEL_UNAVAILABLE, str(content["detail"])[:2000])
+        elif kind == "out_of_memory":
+            self.lease.fail(FailureCode.OUT_OF_MEMORY, "The model and the images do not fit into this worker's memory.")
+        else:
+            raise ValueError(kind)
+
+    def _stored_files(self) -> list[Artifact]:
+        self.lease.require()
+        found = []
+        for name, kind in FILES:
+            file = self.written / kind.file_name
+            if file.exists():
+                kind.from_bytes(file.read_bytes())  # whoever read the model may have written anything
+                key = self.lease.key(kind.file_name)
+                found.append(store_artifact(self.lease.blobs, key, file, name, ArtifactFormat.JSON))
+        return found
+
+    def settle_missing(self) -> None:
+        detail = "The model or the dataset is not in the blob store any more. Upload it again."
+        self.lease.fail(FailureCode.MODEL_UNAVAILABLE, detail)

@@ -1,0 +1,216 @@
+"""Attempts at data: an upload, a derived version, the copies in a dataset. A bounded process reads them."""
+
+import signal
+import time
+from abc import abstractmethod
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar, assert_never
+
+import structlog
+
+from analysis.arrays.dataset import FILES
+from analysis.arrays.file_names import MEMBERS_FILE
+from analysis.arrays.relations import FILE_NAME as RELATIONS_FILE
+from analysis.arrays.relations import relations_key
+from heldout.errors import QuotaExceeded
+from heldout.errors.lost import Damaged
+from heldout.lifecycle.dataset import RejectionCode
+from heldout.lifecycle.job import JobStatus
+from heldout.stored.audit import StoredAudit
+from heldout.work.kinds import DeriveSpec, IngestSpec, RelateSpec
+from heldout.work.memory import MemoryKill
+from models.database import Session
+from models.store import file_digests, ingests, relations, suspects, versions
+from models.store.ingests import IngestedContent
+from worker.ingest.limits import Limits
+from worker.ingest.process.messages import Related
+from worker.ingest.process.parent import BoundedProcess, DeriveProcess, IngestProcess, RelateProcess
+from worker.ingest.rejection import Rejection
+from worker.ingest.report import Report
+from worker.supervision.attempt import Attempt, Child
+
+log = structlog.get_logger()
+
+# Kept for this dataset alone, not by content: they tell the names of the owner's files, or come from its group rule.
+OWN_FILES = (StoredAudit.file_name, MEMBERS_FILE, RELATIONS_FILE, "preview")
+
+OfData = TypeVar("OfData", bound=IngestSpec | DeriveSpec | RelateSpec)
+
+
+class BoundedAttempt(Attempt[OfData]):
+    """Its process has a limit of time of its own, and says by a Rejection why it made nothing."""
+
+    _process: BoundedProcess
+
+    @abstractmethod
+    def process(self, target: Path, limits: Limits, in_use: ExitStack) -> BoundedProcess:
+        """Start the process that writes `target`. Raises what `AttemptFiles` does."""
+
+    @abstractmethod
+    def settle_rejected(self, rejection: Rejection, kill: MemoryKill | None) -> None:
+        """End the job whose process has made nothing. kill: how it was killed for memory, if it was."""
+
+    @property
+    def is_out_of_time(self) -> bool:
+        return False
+
+    @property
+    def target(self) -> Path:
+        """What the process writes."""
+        return self.folder / "made"
+
+    def start(self, in_use: ExitStack) -> BoundedProcess:
+        limits = Limits(
+            upload_bytes=self.settings.max_upload_bytes,
+            normalised_bytes=self.settings.max_normalised_bytes,
+            wall_s=int(self.spec.max_runtime_s),
+        )
+        self._process = self.process(self.target, limits, in_use)
+        return self._process
+
+    def work(self, in_use: ExitStack) -> None:
+        try:
+            super().work(in_use)
+        except Rejection as rejection:
+            crashed = rejection.code is RejectionCode.CRASHED
+            self.settle_rejected(rejection, self.watch.kill_of(-signal.SIGKILL) if crashed else None)
+
+
+class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
+    """Makes a dataset of an upload, or of another version."""
+
+    what = "The ingest"
+
+    def settle_rejected(self, rejection: Rejection, kill: MemoryKill | None) -> None:
+        if kill is not None and not kill.is_cause:
+            self.settle_kill(kill)
+        elif rejection.is_retryable:
+            self.lease.fail(rejection.code, rejection.detail)
+        else:
+            self._reject(rejection)
+
+    def settle_missing(self) -> None:
+        if isinstance(self.spec, IngestSpec):
+            detail = "The upload is not in the blob store. Upload it again."
+            self._reject(Rejection(RejectionCode.UPLOAD_MISSING, detail))
+        else:
+            detail = f"The images of {self.spec.base_name} are not in the blob store any more. Upload them again."
+            self._reject(Rejection(RejectionCode.BASE_MISSING, detail))
+
+    def settle_damaged(self, damaged: Damaged) -> None:
+        self._reject(Rejection(RejectionCode.DATASET_DAMAGED, damaged.detail))
+
+    def process(self, target: Path, limits: Limits, in_use: ExitStack) -> BoundedProcess:
+        match self.spec:
+            case IngestSpec() as spec:
+                return IngestProcess(self._upload(spec.upload), spec.dataset, target, limits)
+            case DeriveSpec() as spec:
+                content = self.files.open_dataset(spec.base_sha256, in_use.enter_context)
+                names = self.files.fetch_names(spec.base, self.folder)
+                different = self.lease.read(lambda session: versions.find_different(session, spec.base))
+                return DeriveProcess(content, names, spec, target, limits, different)
+            case unknown:
+                assert_never(unknown)
+
+    def _upload(self, key: str) -> Path:
+        """The upload as a file: the blob itself where blobs are local, else a copy."""
+        expected = self.lease.read(lambda session: file_digests.find(session, key))
+        if expected is not None:
+            self.lease.blobs.require_whole(key, expected)
+        in_place = self.lease.blobs.local_folder(key)
+        if in_place is not None:
+            return in_place
+        copy = self.folder / "upload"
+        self.lease.blobs.fetch(key, copy, watch=self.lease.require)
+        return copy
+
+    def settle(self, said: Any, process: Child) -> bool:
+        if not isinstance(said, Report):
+            return False
+        began, dataset_id = time.monotonic(), self.claimed.dataset.id
+        own = {path.relative_to(self.target): path for name in OWN_FILES for path in _files_in(self.target / name)}
+        try:
+            self.lease.persist(
+                lambda session: ingests.reserve_content(
+                    session,
+                    self.lease.held,
+                    dataset_id,
+                    said.sha256,
+                    size_bytes=said.size_bytes,
+                    beside_bytes=sum(path.stat().st_size for path in own.values()),
+                )
+            )
+        except QuotaExceeded as refused:
+            raise Rejection(RejectionCode.QUOTA_EXCEEDED, refused.detail) from refused
+        files = {f"datasets/{said.sha256}/{name}": self.target / name for name in FILES}
+        files |= {f"datasets/{dataset_id}/{path.as_posix()}": file for path, file in own.items()}
+        digests = self.files.store(files)
+        ingested = IngestedContent(
+            sha256=said.sha256,
+            size_bytes=said.size_bytes,
+            shape=said.shape,
+            dtype=said.dtype,
+            value_range=said.range,
+            classes=said.classes,
+            splits=said.splits,
+            different=said.different,
+        )
+
+        def settled(session: Session) -> JobStatus:
+            status = ingests.mark_ready(session, self.lease.held, dataset_id, ingested, digests)
+            if status is JobStatus.SUCCEEDED and self.settings.check_labels:
+                suspects.queue_unasked(session, dataset_id)
+            return status
+
+        if self.lease.settle(settled) is JobStatus.SUCCEEDED:
+            self._forget_upload()
+            log.info("dataset_ready", dataset_id=dataset_id, stored_s=round(time.monotonic() - began, 3))
+        return True
+
+    def _reject(self, rejection: Rejection) -> None:
+        log.info("dataset_rejected", dataset_id=self.claimed.dataset.id, code=rejection.code.value)
+        self.lease.settle(lambda session: ingests.reject(session, self.lease.held, rejection.as_json()))
+        self._forget_upload()
+
+    def _forget_upload(self) -> None:
+        if isinstance(self.spec, IngestSpec):
+            self.lease.forget([self.spec.upload])
+
+
+class RelateAttempt(BoundedAttempt[RelateSpec]):
+    """Finds the copies and groups of a stored dataset, which is in use meanwhile."""
+
+    what = "The search for copies"
+
+    def process(self, target: Path, limits: Limits, in_use: ExitStack) -> BoundedProcess:
+        content = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
+        # Names are needed for groups alone.
+        group_by = self.spec.group_by
+        names = None if group_by is None else self.files.fetch_names(self.claimed.dataset.id, self.folder)
+        return RelateProcess(content, target, limits, names=names, group_by=group_by)
+
+    def settle_rejected(self, rejection: Rejection, kill: MemoryKill | None) -> None:
+        log.warning("copies_not_found", code=rejection.code.value, lines=self._process.last_lines())
+        if kill is not None:
+            self.settle_kill(kill)
+        else:
+            self.lease.fail(rejection.code, rejection.detail)
+
+    def settle(self, said: Any, process: Child) -> bool:
+        if not isinstance(said, Related):
+            return False
+        dataset_id = self.claimed.dataset.id
+        self.lease.require()
+        files = self.files.store({relations_key(dataset_id): self.target / RELATIONS_FILE})
+        status = self.lease.settle(
+            lambda session: relations.mark_stored(session, self.lease.held, dataset_id, said.digests, files)
+        )
+        if status is JobStatus.SUCCEEDED:
+            log.info("relations_stored", dataset_id=dataset_id)
+        return True
+
+
+def _files_in(place: Path) -> list[Path]:
+    """The file itself, or those in the folder."""
+    return [path for path in sorted([place, *place.rglob("*")]) if path.is_file()]

@@ -1,0 +1,78 @@
+"""The files that a training starts from, fetched; of an uploaded model a bounded process takes out what is needed."""
+
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from heldout.lifecycle.job import FailureCode
+from models.blobs import BlobMissing
+from worker.messages import AssignedBackbone
+from worker.supervision.attempt import Attempt
+from worker.supervision.attempt_files import CannotBegin
+from worker.supervision.foreign_process import ForeignProcess, get_model_memory_bytes
+from worker.supervision.processes import ProcessDied
+
+MAX_S = 900
+WEIGHTS_FILE = "initial.npz"
+
+
+def fetch_initial(attempt: Attempt[Any]) -> Path | None:
+    """The file whose weights the job starts from, if it does: of an uploaded model a file that nobody needs to trust.
+
+    Raises:
+        CannotBegin: the file is not there, or gives no weights.
+        ProcessDied: the process that reads it was killed because memory ran out.
+        Interrupted, and what `AttemptFiles` does.
+    """
+    initial = attempt.claimed.begins.initial
+    if initial is None:
+        return None
+    file, target = attempt.folder / "initial.keras", attempt.folder / "initial"
+    try:
+        attempt.files.fetch(initial.key, file)
+    except BlobMissing as error:
+        detail = "The weights that it starts from are not in the blob store."
+        raise CannotBegin(FailureCode.INITIAL_UNAVAILABLE, detail) from error
+    if not initial.is_uploaded:
+        return file
+    if (refusal := _take_out(attempt, "weights", file, target)) is not None:
+        detail = f"The weights that it starts from cannot be read from the uploaded model. {refusal}".rstrip()
+        raise CannotBegin(FailureCode.INITIAL_UNAVAILABLE, detail)
+    return target / WEIGHTS_FILE
+
+
+def fetch_backbone(attempt: Attempt[Any]) -> AssignedBackbone | None:
+    """The uploaded model before the job's blocks, if it has one, as layers and weights. Raises as `fetch_initial`."""
+    backbone = attempt.claimed.begins.backbone
+    if backbone is None:
+        return None
+    file, target = attempt.folder / "backbone.keras", attempt.folder / "backbone"
+    try:
+        attempt.files.fetch(backbone.key, file)
+    except BlobMissing as error:
+        detail = "The file of its backbone is not in the blob store."
+        raise CannotBegin(FailureCode.BACKBONE_UNAVAILABLE, detail) from error
+    if (refusal := _take_out(attempt, "backbone", file, target)) is not None:
+        detail = f"Its backbone cannot be read from the uploaded model. {refusal}".rstrip()
+        raise CannotBegin(FailureCode.BACKBONE_UNAVAILABLE, detail)
+    file.unlink()
+    return AssignedBackbone(str(target), backbone.pixels)
+
+
+def _take_out(attempt: Attempt[Any], work: Literal["weights", "backbone"], model: Path, target: Path) -> str | None:
+    """Have the bounded process write `target`; gives why it could not, and None where it did."""
+    ends_at, memory_bytes = time.monotonic() + MAX_S, get_model_memory_bytes(model)
+    assignment, inputs = {"file": WEIGHTS_FILE}, {"model": model}
+    attempt.watch.begin()
+    with ForeignProcess(work, assignment, inputs, target, memory_bytes=memory_bytes, wall_s=MAX_S) as process:
+        while time.monotonic() < ends_at:
+            attempt.look_after_pid(process.pid)
+            try:
+                answer = process.receive(0.1)
+            except ProcessDied as died:
+                if attempt.watch.kill_of(died.exit_code) is not None:
+                    raise ProcessDied(died.exit_code) from died
+                return str(died)
+            if answer is not None:
+                return None if work in answer else str(answer.get("refused", {}).get("detail", ""))[:2000]
+    return "It took too long."
