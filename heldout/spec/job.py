@@ -1,5 +1,6 @@
 """The job spec: what a client asks for, frozen, bounded and complete."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -55,10 +56,15 @@ class AugmentationSpec(SpecPart):
         return area
 
 
+OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
+# By name the class of `keras.optimizers`.
+OPTIMIZERS: Mapping[OptimizerName, str] = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
+
+
 class OptimizerSpec(SpecPart):
     """A Keras optimizer; `momentum` belongs to sgd and `weight_decay` to adamw, and is null elsewhere."""
 
-    name: Literal["sgd", "adam", "adamw", "rmsprop"] = "adam"
+    name: OptimizerName = "adam"
     learning_rate: float = Field(0.001, gt=0, le=1)
     momentum: float | None = Field(None, ge=0, lt=1)
     weight_decay: float | None = Field(None, ge=0, le=1)
@@ -74,6 +80,16 @@ class OptimizerSpec(SpecPart):
         if filled.get("name") == "adamw" and filled.get("weight_decay") is None:
             filled["weight_decay"] = 0.004  # Keras' own default
         return filled
+
+    @property
+    def keras_class(self) -> str:
+        return OPTIMIZERS[self.name]
+
+    @property
+    def keras_arguments(self) -> dict[str, float]:
+        """What the class is given beside the learning rate."""
+        given = {"momentum": self.momentum, "weight_decay": self.weight_decay}
+        return {name: value for name, value in given.items() if value is not None}
 
     @field_validator("momentum", "weight_decay")
     @classmethod

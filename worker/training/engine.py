@@ -60,15 +60,7 @@ def build_optimizer(spec: OptimizerSpec, *, scaled: bool = False) -> keras.optim
     """
     if scaled:
         return keras.optimizers.LossScaleOptimizer(build_optimizer(spec))
-    match spec.name:
-        case "sgd":
-            return keras.optimizers.SGD(spec.learning_rate, momentum=spec.momentum)
-        case "adam":
-            return keras.optimizers.Adam(spec.learning_rate)
-        case "adamw":
-            return keras.optimizers.AdamW(spec.learning_rate, weight_decay=spec.weight_decay)
-        case "rmsprop":
-            return keras.optimizers.RMSprop(spec.learning_rate)
+    return getattr(keras.optimizers, spec.keras_class)(spec.learning_rate, **spec.keras_arguments)
 
 
 def build_loss(label_smoothing: float, *, shares: bool = False) -> keras.losses.Loss:
