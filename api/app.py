@@ -19,6 +19,8 @@ from api.connections.server import Server
 from api.factory import close, make_app, make_context
 from api.http import openapi
 from api.http.app_context import AppContext
+from api.http.request_id import Outcome, log_request
+from api.http.request_metrics import RequestMetrics
 from api.predictions import PredictProxy
 from api.routes import audit_log, diagnoses, events, health, keys, predictions, session, usage, webhooks
 from api.routes.datasets import dataset, effect, images, ledger, suspects, upload, versions
@@ -42,17 +44,23 @@ from models.reconcile import Reconciler
 def create_app(settings: Settings) -> FastAPI:
     """An app on the database and blob store of the settings; both may still be out of reach."""
     context = make_context(settings, lambda database, blobs: PredictProxy(settings.predict_url))
+    registry = health.make_registry(context.database, DiskMetrics(settings.home_path, context.blobs))
+    requests = RequestMetrics(registry)
+
+    def note(scope: Scope, outcome: Outcome) -> None:
+        log_request(scope, outcome)
+        requests.count(scope, outcome)
 
     def add_more(app: FastAPI) -> None:
-        disks = DiskMetrics(settings.home_path, context.blobs)
-        app.state.metrics = health.install_metrics(
-            app, context.database, disks, served_here=settings.api_metrics_port is None
-        )
+        app.state.metrics = registry
+        if settings.api_metrics_port is None:
+            health.serve_metrics(app, registry)
         health.install_docs(app)
         dashboard.install(app)
         manual.install(app)
 
-    of_jobs = (submit, job, control, bulk_cancel, results, job_exports, predictions, diagnosis, job_events, queue)
+    # Those that are asked most come first: a request is compared with one route after the other.
+    of_jobs = (predictions, submit, job, control, bulk_cancel, results, job_exports, diagnosis, job_events, queue)
     of_datasets = (dataset, images, ledger, suspects, upload, versions, effect)
     of_studies = (order, study, report, study_exports, study_events)
     of_models = (model_upload, model, evaluations)
@@ -60,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     parts = (*of_jobs, *of_datasets, *of_studies, *of_models, events, diagnoses, *of_owners, session, health)
     passed_on = (predictions.models_router, predictions.server_router)
     routers = [*(part.router for part in parts), session.log_in_router, *passed_on]
-    app = make_app(context, routers, _lifespan, add_more=add_more)
+    app = make_app(context, routers, _lifespan, add_more=add_more, note=note)
     openapi.install(app)
     return app
 

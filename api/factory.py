@@ -62,7 +62,7 @@ def make_app(
     """An app that answers the routers' requests, and every failure with a problem.
 
     Args:
-        add_more: adds routes without a router, and middleware.
+        add_more: adds routes without a router.
         note: called with the end of each request.
     """
     app = FastAPI(

@@ -14,7 +14,7 @@ from starlette.types import Scope
 from api.factory import close, make_app, make_context
 from api.http.app_context import AppContext
 from api.http.deps import AppContextDep
-from api.http.request_id import log_request
+from api.http.request_id import Outcome, log_request
 from api.routes import health, predictions
 from heldout.errors import DatabaseUnavailable
 from heldout.service.settings import Settings
@@ -38,13 +38,13 @@ def create_app(settings: Settings) -> FastAPI:
     return make_app(context, [*routers, health.router, metrics_router], _lifespan, note=note_request)
 
 
-def note_request(scope: Scope, status: int | None, seconds: float) -> None:
+def note_request(scope: Scope, outcome: Outcome) -> None:
     """Count a request for predictions; a line in the log for each would take as long as the smallest ones."""
     if scope["method"] == "POST" and scope["path"].endswith(ANSWERING):
-        metrics.REQUESTS.labels(f"{(status or 500) // 100}xx").inc()
-        metrics.SECONDS.observe(seconds)
-    if status is None or status >= 400:
-        log_request(scope, status, seconds)
+        metrics.REQUESTS.labels(f"{(outcome.status or 500) // 100}xx").inc()
+        metrics.SECONDS.observe(outcome.seconds)
+    if outcome.status is None or outcome.status >= 400:
+        log_request(scope, outcome)
 
 
 @metrics_router.get("/metrics")

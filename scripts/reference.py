@@ -99,7 +99,7 @@ def routes_page() -> str:
         "\nParameters and answers, from the service's own OpenAPI document. [Routes](routes.md) says in a line each "
         "what they are for, [problems](problems.md) what each code means.\n",
     ]
-    by_tag: dict[str, list[str]] = {}
+    by_tag: dict[str, list[str]] = {"jobs": []}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             by_tag.setdefault(operation["tags"][0], []).append(_route(document, method.upper(), path, operation))

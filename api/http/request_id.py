@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter
 
 import structlog
@@ -14,9 +15,6 @@ from models.ids import new_id
 
 log = structlog.get_logger("heldout.api")
 
-# Called with the scope, the status and the seconds of each request: status None where nothing was sent.
-Note = Callable[[Scope, int | None, float], None]
-
 # Noted in the state of a request whose key has been found valid: its connection is not a stranger's.
 KNOWN = "is_known"
 
@@ -28,15 +26,32 @@ MAX_LOGGED_PATH_CHARACTERS = 200
 MAX_LOGGED_ADDRESS_CHARACTERS = 45  # the longest of IPv6
 
 
-def log_request(scope: Scope, status: int | None, seconds: float) -> None:
+@dataclass(slots=True)
+class Outcome:
+    """Of one request. status: None where nothing was sent. size_bytes: of the answer, as its head says.
+
+    head_s, seconds: from the request to its answer's head, and to its end.
+    """
+
+    status: int | None = None
+    size_bytes: int = 0
+    head_s: float = 0.0
+    seconds: float = 0.0
+
+
+# Called with the end of each request.
+Note = Callable[[Scope, Outcome], None]
+
+
+def log_request(scope: Scope, outcome: Outcome) -> None:
     """One line a request."""
     write = log.debug if scope["path"] in PROBED_PATHS else log.info
     write(
         "request",
         method=shortened(scope["method"], MAX_LOGGED_METHOD_CHARACTERS),
         path=shortened(scope["path"], MAX_LOGGED_PATH_CHARACTERS),
-        status=status,
-        milliseconds=round(1000 * seconds, 1),
+        status=outcome.status,
+        milliseconds=round(1000 * outcome.seconds, 1),
         address=shortened((scope.get("client") or ("",))[0], MAX_LOGGED_ADDRESS_CHARACTERS),
     )
 
@@ -54,18 +69,17 @@ class RequestIdMiddleware:
             return
         scope.setdefault("state", {})
         request_id = request_id_of(Headers(scope=scope))
-        status: int | None = None
+        outcome, began = Outcome(), perf_counter()
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
                 headers = MutableHeaders(scope=message)
+                outcome.status, outcome.head_s = message["status"], perf_counter() - began
+                outcome.size_bytes = int(headers.get("content-length", 0))
                 headers["X-Request-ID"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
             await send(message)
 
-        began = perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_with_id)
@@ -75,11 +89,12 @@ class RequestIdMiddleware:
                     method=shortened(scope["method"], MAX_LOGGED_METHOD_CHARACTERS),
                     path=shortened(scope["path"], MAX_LOGGED_PATH_CHARACTERS),
                 )
-                if status is not None:
+                if outcome.status is not None:
                     raise  # part of the answer is sent: the server must cut the connection
                 await problem_response(Internal(request_id), scope["path"])(scope, receive, send_with_id)
             finally:
-                self._note(scope, status, perf_counter() - began)
+                outcome.seconds = perf_counter() - began
+                self._note(scope, outcome)
 
 
 def request_id_of(headers: Headers) -> str:

@@ -1,6 +1,6 @@
 """Health checks, Prometheus metrics and the documentation page; open without a key."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,13 +15,11 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_fastapi_instrumentator import Instrumentator, metrics
-from prometheus_fastapi_instrumentator.metrics import Info
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from api.http.deps import AppContextDep
-from api.http.problems import METHODS, problems
+from api.http.problems import problems
 from api.static_files import policy_of
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, HeldoutError, StorageUnavailable
 from heldout.views.usage import HealthView
@@ -32,10 +30,6 @@ from models.disk_metrics import DiskMetrics
 from models.store import health, jobs
 
 router = APIRouter(tags=["service"])
-
-# Labels shared by all methods that no route takes, and by all paths that no route serves.
-OTHER_METHOD = "OTHER"
-UNMATCHED_PATH = "unmatched"
 
 
 @router.head("/livez", include_in_schema=False)
@@ -93,16 +87,16 @@ class _JobMetrics(Collector):
         yield wait
 
 
-def install_metrics(app: FastAPI, database: Database, disks: DiskMetrics, *, served_here: bool) -> CollectorRegistry:
-    """Count requests; gives all of this app's metrics, which are served at /metrics where that is asked for."""
+def make_registry(database: Database, disks: DiskMetrics) -> CollectorRegistry:
+    """What is known of the process, of jobs and of disks."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(_JobMetrics(database))
     registry.register(disks)
-    instrumentator = Instrumentator(registry=registry, excluded_handlers=["^/metrics$", "^/livez$", "^/readyz$"])
-    instrumentator.add(_count_under_bounded_labels(registry)).instrument(app)
-    if not served_here:
-        return registry
+    return registry
+
+
+def serve_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
     # One at a time: each asks the database, and anyone may ask for it.
     scrapes = CapacityLimiter(1)
 
@@ -117,24 +111,6 @@ def install_metrics(app: FastAPI, database: Database, disks: DiskMetrics, *, ser
         return Response(
             await to_thread.run_sync(generate_latest, registry, limiter=scrapes), media_type=CONTENT_TYPE_LATEST
         )
-
-    return registry
-
-
-def _count_under_bounded_labels(registry: CollectorRegistry) -> Callable[[Info], None]:
-    """Count a request under labels that clients cannot invent: each label is kept in memory until the process ends."""
-    # The time that a stream is open says nothing about how fast the service is.
-    count = metrics.default(registry=registry, should_exclude_streaming_duration=True)
-    assert count is not None, "the registry already has metrics of requests"
-
-    def count_request(info: Info) -> None:
-        if info.method not in METHODS:
-            info.method = OTHER_METHOD
-        if info.modified_handler == "none":
-            info.modified_handler = UNMATCHED_PATH
-        count(info)
-
-    return count_request
 
 
 def install_docs(app: FastAPI) -> None:
