@@ -14,7 +14,7 @@ from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.study_report import ReportBudgetView
 from heldout.words import counted, loss_text, percent
-from heldout.words.evaluations import describe_calibration
+from heldout.words.data_and_models import describe_calibration
 
 _SHOWN_CLASSES = 20
 _SPEC_FILE = "spec.json"

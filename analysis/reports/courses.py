@@ -70,34 +70,27 @@ def size_blocks(study: StudyView) -> list[Block]:
     if study.forecast is not None:
         one = study.forecast
         rows.append((f"{one.images:,} images", percent(one.error), _range(one.interval), NONE, "forecast"))
-    blocks: list[Block] = [
+    forecast = "The hollow dot is a forecast, no measurement."
+    if study.forecast is None:
+        forecast = f"There is no forecast: {(study.no_forecast or 'it is not known yet').rstrip('.')}."
+    return [
         heading,
         Paragraph(
-            "Each dot is the share of unseen images that are answered wrongly, by networks that were trained on so "
+            "Each dot is the share of validation images that are answered wrongly, by networks that were trained on so "
             "many images; the upright line is where the true share very likely lies. The distance to the right is "
-            "the same for every doubling. "
-            + (
-                "The hollow dot is a forecast, no measurement."
-                if study.forecast is not None
-                else f"There is no forecast: {_no_forecast(study)}."
-            ),
+            f"the same for every doubling. {forecast}",
             is_hint=True,
-            in_markdown="" if study.forecast is not None else f"There is no forecast: {_no_forecast(study)}.",
+            in_markdown="" if study.forecast is not None else forecast,
         ),
         Panels([Panel("", _sizes_picture(study))]),
         Table(
-            "Wrong answers on unseen images",
+            "Wrong answers on validation images",
             ("trained on", "wrong answers", "very likely between", "loss", "how"),
             rows,
             (),
             (1, 2, 3),
         ),
     ]
-    return blocks
-
-
-def _no_forecast(study: StudyView) -> str:
-    return (study.no_forecast or "it is not known yet").rstrip(".")
 
 
 def _sizes_picture(study: StudyView) -> Markup:

@@ -11,6 +11,7 @@ from heldout.statistics.student_t import t_quantile
 from heldout.stored.final import SplitResult
 from heldout.stored.gap import Tally
 from heldout.views.diagnosis import GapBudgetView, TermView
+from heldout.views.study import Measure
 from heldout.views.study_report import ReportBudgetView
 from heldout.words.labels import TERMS
 
@@ -36,8 +37,8 @@ def mean_budget(arm: str, gaps: Sequence[Gap]) -> ReportBudgetView:
 
 def _mean_term(code: TermCode, gaps: Sequence[Gap]) -> TermView:
     terms = [gap.term(code) for gap in gaps]
-    accuracy, accuracy_interval = _mean([_accuracy(term) for term in terms])
-    loss, loss_interval = _mean([_loss(term) for term in terms])
+    accuracy, accuracy_interval = _mean(_figures(terms, "accuracy"))
+    loss, loss_interval = _mean(_figures(terms, "loss"))
     return TermView(
         code=code,
         accuracy=accuracy,
@@ -50,12 +51,10 @@ def _mean_term(code: TermCode, gaps: Sequence[Gap]) -> TermView:
     )
 
 
-def _accuracy(term: Term | None) -> tuple[float, Bounds | None]:
-    return _ABSENT if term is None else (term.accuracy, term.accuracy_interval)
-
-
-def _loss(term: Term | None) -> tuple[float, Bounds | None]:
-    return _ABSENT if term is None else (term.loss, term.loss_interval)
+def _figures(terms: Sequence[Term | None], measure: Measure) -> list[tuple[float, Bounds | None]]:
+    return [
+        _ABSENT if term is None else (getattr(term, measure), getattr(term, f"{measure}_interval")) for term in terms
+    ]
 
 
 def _mean(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def show_diagnosis(diagnosis: DiagnosisView) -> None:
     """What is wrong and what to do, then the details: figures, the gap term by term, findings with remedies."""
     from heldout.diagnosis.causes import CAVEATS
-    from heldout.words.evaluations import describe_calibration
+    from heldout.words.data_and_models import describe_calibration
     from heldout.words.labels import name_of
 
     if diagnosis.headline:

@@ -10,14 +10,8 @@ from heldout.mending.offers import undone_pixels as undone_in_version
 from heldout.statistics.intervals import paired_interval
 from heldout.stored.gap import HeldOutCopies, StoredGap
 from heldout.words import part_of, percent
+from heldout.words.labels import PIXELS
 
-# What was changed in the images, in words.
-_CHANGES = {
-    "scale": "with their pixel values on the scale of the training images",
-    "inversion": "once light and dark are swapped",
-    "channel_order": "once their color channels are in the order of the training images",
-    "brightness": "with the brightness and contrast of the training images",
-}
 # What is wrong with some of the images.
 _ALTERED = {"inversion": "light and dark swapped", "channel_order": "red and blue swapped"}
 
@@ -57,7 +51,9 @@ def undone_pixels(facts: Facts, choices: Collection[str], split: str = "test") -
     before, after = pixels.accuracies
     aside = without_copies(facts.gap, split)
     advice = "Store the pixel values of all splits in the same way."
-    about, then = f"The pixel values of {split} mean something else than those of training", _CHANGES[chosen]
+    undone = PIXELS[chosen].undone
+    about = f"The pixel values of {split} mean something else than those of training"
+    then = f"{undone[0].lower()}{undone[1:]}"
     evidence: dict[str, Any] = {
         "split": split,
         f"{split}_accuracy": before,

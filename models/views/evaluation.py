@@ -6,7 +6,7 @@ from heldout.stored.measurement import Measurement
 from heldout.views.base import view_of
 from heldout.views.evaluation import EvaluationView
 from heldout.views.model import ModelView
-from heldout.words.evaluations import describe_evaluation
+from heldout.words.data_and_models import describe_evaluation
 from models.tables import DatasetRow, JobRow
 from models.tables_models import ModelRow
 from models.views.job import dataset_reference

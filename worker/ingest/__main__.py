@@ -19,7 +19,7 @@ from heldout.client.packing import NothingToPack, files_of, packed, packed_toget
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import AuditFinding, StoredAudit
 from heldout.views.audit import AuditView
-from heldout.words.audits import describe_audit
+from heldout.words.data_and_models import describe_audit
 from worker.ingest.process.parent import ingest
 from worker.ingest.rejection import Rejection
 from worker.ingest.report import Report

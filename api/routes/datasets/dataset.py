@@ -35,7 +35,7 @@ from heldout.stored.suspects import SuspectsSummary
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from heldout.views.mending import EffectView
-from heldout.words.audits import describe_audit
+from heldout.words.data_and_models import describe_audit
 from models.blob_files import open_blob, reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session

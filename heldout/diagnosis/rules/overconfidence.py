@@ -12,7 +12,7 @@ from heldout.diagnosis.rules import kept_weights
 from heldout.stored.gap import Calibration
 from heldout.words import percent
 from heldout.words.courses import accuracy_went, best_and_end, stopping_at_best, too_little_to_matter
-from heldout.words.evaluations import describe_calibration
+from heldout.words.data_and_models import describe_calibration
 
 
 def find(facts: Facts) -> list[Finding]:

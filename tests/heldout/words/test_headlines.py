@@ -8,8 +8,7 @@ from heldout.stored.audit import AuditFinding, Severity
 from heldout.stored.final import GapsView, SplitResult
 from heldout.stored.measurement import Measurement, SplitsResult
 from heldout.views.evaluation import EvaluationView
-from heldout.words.audits import CODES, describe_audit
-from heldout.words.evaluations import describe_evaluation
+from heldout.words.data_and_models import CODES, describe_audit, describe_evaluation
 from tests.reading import assert_short
 from worker.ingest.audit.run import FINDINGS
 

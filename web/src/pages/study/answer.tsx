@@ -20,7 +20,7 @@ export function AnswerCard({ study, report }: { study: Study; report: StudyRepor
             <strong>{report.question}</strong>
           </p>
           <dl class="questions">
-            {report.in_short.map((one) => (
+            {report.in_short.slice(0, -1).map((one) => (
               <div key={one.question}>
                 <dt>{one.question}</dt>
                 <dd>

@@ -66,7 +66,12 @@ export default function OneStudy({ id }: { id: string }) {
       )}
       {data.kind === 'learning_curve' ? <LearningCard study={data} /> : <ArmsCard study={data} report={report.data} />}
       <TestCard study={data} />
-      <Ledger study={data} />
+      {report.data && (
+        <section class="card" aria-label="What it has cost">
+          <h2>What it has cost</h2>
+          <p>{report.data.in_short.at(-1)?.answer}</p>
+        </section>
+      )}
       {report.data && report.data.commands.length > 0 && <CommandsCard report={report.data} />}
       <EventsCard of={id} load={getStudyEvents} />
     </>
@@ -106,22 +111,4 @@ const ProgressLine = ({ study: { progress } }: { study: Study }) => (
       {progress.eta_s !== null && <span class="soft"> · {duration(progress.eta_s)} left</span>}
     </span>
   </div>
-)
-
-const Ledger = ({ study: { ledger } }: { study: Study }) => (
-  <section class="card" aria-label="What it has cost">
-    <h2>What it has cost</h2>
-    <Facts>
-      <Fact name="Trainings">{count(ledger.jobs)}</Fact>
-      <Fact name="Their time together">{duration(ledger.seconds)}</Fact>
-      <Fact name="Looks at validation labels">{count(ledger.validation_reads)}</Fact>
-      <Fact name="Looks at test labels">
-        {ledger.test_reads ? `${count(ledger.test_reads)}, once by each training that was measured there` : 'none'}
-      </Fact>
-    </Facts>
-    <p class="soft">
-      Each look at labels makes the figures on these images a little less honest. A study looks at test labels only after the choice: once
-      with each training of the unchanged network and of the winner.
-    </p>
-  </section>
 )
