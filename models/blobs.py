@@ -49,8 +49,12 @@ class StoredBlob:
 class Blobs:
     """Keys are relative paths (`datasets/<sha256>/…`, `jobs/<id>/<attempt>/…`); a put is whole or not at all."""
 
-    def __init__(self, url: str) -> None:
-        """Raises StorageUnavailable if the folder cannot be made."""
+    def __init__(self, url: str, retry_s: float = RETRY_S) -> None:
+        """Raises StorageUnavailable if the folder cannot be made.
+
+        Args:
+            retry_s: how long a request to a remote store is repeated.
+        """
         parsed = urlparse(url)
         self._known_whole: set[tuple[object, ...]] = set()
         self._root: Path | None = None
@@ -61,7 +65,7 @@ class Blobs:
                 self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._store = LocalStore(self._root)
             else:
-                self._store = from_url(url, **_remote_options(parsed.scheme))
+                self._store = from_url(url, **_remote_options(parsed.scheme, retry_s))
 
     def put(self, key: str, source: Path | bytes) -> None:
         """Store a file or bytes under `key`, over what was there. Raises FileNotFoundError if the file is gone."""
@@ -281,8 +285,8 @@ def _require_same(key: str, expected: FileDigest, size: int, sha256: str) -> Non
         raise damaged(key, f"Its SHA-256 begins with {sha256[:8]}; expected {expected.sha256[:8]}.")
 
 
-def _remote_options(scheme: str) -> dict[str, Any]:
+def _remote_options(scheme: str, retry_s: float) -> dict[str, Any]:
     """Options of a remote store; by default the library would retry for three minutes, too long for a request."""
     if scheme == "memory":
         return {}
-    return {"retry_config": {"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_S)}}
+    return {"retry_config": {"max_retries": 5, "retry_timeout": timedelta(seconds=retry_s)}}

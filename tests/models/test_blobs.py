@@ -321,8 +321,7 @@ def test_a_remote_store_that_nobody_serves_is_unavailable(monkeypatch):
         "AWS_REGION": "here",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(models.blobs, "RETRY_S", 0.2)
-    blobs = Blobs("s3://bucket/prefix")
+    blobs = Blobs("s3://bucket/prefix", retry_s=0.2)
     for ask in (lambda: blobs.put(KEY, b"x"), lambda: blobs.read(KEY), blobs.check, lambda: blobs.delete_all("jobs")):
         with pytest.raises(StorageUnavailable) as caught:
             ask()
@@ -366,8 +365,7 @@ def test_a_stream_that_breaks_leaves_no_part_in_the_bucket(s3_url, s3_server):
 def blobs_with_short_timeouts(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Blobs:
     """Waits a second for each request rather than half a minute."""
     monkeypatch.setenv("AWS_TIMEOUT", "1s")
-    monkeypatch.setattr(models.blobs, "RETRY_S", 0.6)
-    return Blobs(s3_url)
+    return Blobs(s3_url, retry_s=0.6)
 
 
 def test_a_remote_store_that_stops_answering_is_unavailable_in_time(

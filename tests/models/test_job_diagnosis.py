@@ -32,7 +32,8 @@ from models.study_base import automatic_remedies, require_mended
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work, add_dataset
 
-sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+# What is read is proven on both databases by tests/models/store.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 LOSSES = [2.0, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
 TURNED = [2.0, 1.1, 0.7, 0.5, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8]
@@ -224,7 +225,6 @@ def test_curves_counts_audit_and_spec_all_enter(stored: Stored):
     assert "last_epoch" in overfitting.evidence
 
 
-@sqlite_only
 def test_training_that_was_measured_at_the_end_alone_is_judged_by_what_fit_reports_and_the_diagnosis_says_so(
     stored: Stored,
 ):
@@ -237,7 +237,6 @@ def test_training_that_was_measured_at_the_end_alone_is_judged_by_what_fit_repor
     assert "overfitting" in codes_of(ended)
 
 
-@sqlite_only
 def test_a_result_that_is_not_stored_yet_is_judged_as_it_will_be(stored: Stored):
     held = stored.trained()
     result = stored.result(held)
@@ -247,7 +246,6 @@ def test_a_result_that_is_not_stored_yet_is_judged_as_it_will_be(stored: Stored)
     assert stored.diagnosis(held) == before
 
 
-@sqlite_only
 def test_a_job_that_trains_on_its_validation_images_has_not_diverged_and_has_no_best_epoch(stored: Stored):
     stored.audit({**AUDIT, "findings": []})
     with stored.work.database.read() as session:
@@ -266,7 +264,6 @@ def test_a_job_that_trains_on_its_validation_images_has_not_diverged_and_has_no_
     assert (summary.best, summary.gap.validation, summary.gap.test) == (None, None, None)
 
 
-@sqlite_only
 def test_a_result_of_an_early_release_is_judged_without_counts_by_class(stored: Stored):
     held = stored.trained()
     stored.succeed(held, stored.result(held, evaluation=None))
@@ -288,7 +285,6 @@ def test_the_gap_is_said_once_a_training_is_about_to_succeed_and_ever_after(stor
     assert found.explanation.startswith("Test accuracy (45.0%) is 54 points below training accuracy (99.0%)")
 
 
-@sqlite_only
 @pytest.mark.parametrize("is_lost", [False, True], ids=["never stored", "lost"])
 def test_a_result_of_an_older_release_has_no_gap(stored: Stored, is_lost: bool):
     held = stored.trained()
@@ -352,7 +348,6 @@ def without_test(stored: Stored, draw: random.Random | None) -> bytes:
     return repr((remedies, stored.diagnosis(held, splits=WITHOUT_TEST))).encode()
 
 
-@sqlite_only
 def test_without_the_test_split_nothing_of_it_changes_a_byte_of_the_diagnosis(stored: Stored):
     expected = without_test(stored, None)
     assert b"leakage" in expected
@@ -363,7 +358,6 @@ def test_without_the_test_split_nothing_of_it_changes_a_byte_of_the_diagnosis(st
         assert without_test(stored, random.Random(seed)) == expected
 
 
-@sqlite_only
 def test_without_the_test_split_validation_still_matters(stored: Stored):
     """So that the test above would see it if figures were ignored altogether."""
     held = stored.trained()
@@ -396,7 +390,6 @@ def refusal(stored: Stored, audit: list[dict[str, Any]], gap: dict[str, Any] | N
     return None
 
 
-@sqlite_only
 def test_a_study_begins_only_on_data_that_are_in_order(stored: Stored):
     leak = finding("leakage", validation_in_train=COPIES)
     order = finding("label_order_mismatch", split="test", renamed={"cat": "dog", "dog": "cat"})
@@ -421,7 +414,6 @@ def test_a_study_begins_only_on_data_that_are_in_order(stored: Stored):
     VersionSpec.model_validate(refused.request["body"])
 
 
-@sqlite_only
 def test_what_only_a_training_has_measured_is_mended_first_too(stored: Stored):
     undone = pixels_undone(200) | {"parameters": [{"factor": 0.5}, {"factor": 0.5}]}
     refused = refusal(stored, [], GAP | {"pixels": undone, "validation_copies": None, "test_copies": None})
@@ -433,14 +425,12 @@ def test_what_only_a_training_has_measured_is_mended_first_too(stored: Stored):
     assert "/diagnosis says what to fix" in unknown.detail
 
 
-@sqlite_only
 def test_a_study_begins_where_no_mending_would_change_its_answer(stored: Stored):
     few = finding("leakage", validation_in_train={**COPIES, "share": 0.001}) | {"severity": "warning"}
     other_images = finding("split_shift", split="test", distance=0.9)
     assert refusal(stored, [few, other_images, finding("class_imbalance", **IMBALANCE)]) is None
 
 
-@sqlite_only
 def test_a_study_is_refused_only_for_faults_whose_cost_is_sure_once_it_was_measured(stored: Stored):
     leak = finding("leakage", test_in_train=COPIES)
     costly = refusal(stored, [leak], GAP)
@@ -472,7 +462,6 @@ def test_a_summary_says_best_epoch_gap_and_verdict_as_the_routes_do(stored: Stor
     assert diagnosis.best_epoch == 5
 
 
-@sqlite_only
 def test_a_job_that_fails_has_a_summary_of_its_epochs(stored: Stored):
     held = stored.trained()
     assert as_json(stored.summary(held)) == {
@@ -483,7 +472,6 @@ def test_a_job_that_fails_has_a_summary_of_its_epochs(stored: Stored):
     }
 
 
-@sqlite_only
 def test_a_diagnosis_that_breaks_leaves_the_verdict_unknown(stored: Stored):
     held = stored.trained()
     result = stored.result(held)
@@ -494,7 +482,6 @@ def test_a_diagnosis_that_breaks_leaves_the_verdict_unknown(stored: Stored):
     assert (summary.verdict, summary.best.epoch, as_json(summary.gap)) == (None, 5, FINAL["gap"])
 
 
-@sqlite_only
 @pytest.mark.parametrize("damaged", [b"{", b"[]"])
 def test_without_an_audit_that_was_stored_a_diagnosis_says_so_and_a_summary_has_no_verdict(
     stored: Stored, damaged: bytes
@@ -516,7 +503,6 @@ def test_without_an_audit_that_was_stored_a_diagnosis_says_so_and_a_summary_has_
     assert stored.summary(held, result).verdict is None
 
 
-@sqlite_only
 def test_a_job_without_an_epoch_has_nothing_to_sum_up(work: Work, tmp_path):
     held = work.running()
     with work.database.read() as session:
@@ -543,7 +529,6 @@ def fail(session, held: HeldAttempt) -> JobStatus:
     return claims.fail(session, held, code="diverged", detail="NaN")
 
 
-@sqlite_only
 def test_a_job_that_waits_for_its_first_epoch_is_not_judged(stored: Stored):
     job_id = stored.work.submit()
     with stored.work.database.read() as session:

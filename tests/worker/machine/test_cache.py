@@ -50,8 +50,8 @@ def blobs(s3_url: str) -> "Counting":
 class Counting(Blobs):
     """Remembers what was fetched."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, **options: float) -> None:
+        super().__init__(url, **options)
         self.fetched: list[str] = []
 
     def chunks(self, key: str) -> Iterator[bytes]:
@@ -319,8 +319,7 @@ def test_a_store_that_goes_away_within_a_file_leaves_nothing(
     s3_url, s3_server: S3Server, cache, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("AWS_TIMEOUT", "500ms")
-    monkeypatch.setattr("models.blobs.RETRY_S", 0.2)
-    blobs = Counting(s3_url)
+    blobs = Counting(s3_url, retry_s=0.2)
     sha256 = stored(blobs, tmp_path, 7, count=2 * RANGE_BYTES // SIDE**2)
     frozen = []
 

@@ -20,7 +20,6 @@ from heldout.spec.dataset import ResizeSpec
 from heldout.spec.job import JobSpec, OptimizerSpec
 from heldout.statistics.intervals import wilson_interval
 from heldout.stored.final import FinalView, GapsView, SplitResult
-from tests.worker.training import trainings
 from tests.worker.training.trainings import Training, small_spec
 from worker.messages import StopCause
 from worker.training.data import select
@@ -81,14 +80,13 @@ class ScriptedJob:
     initial: the file from which it starts, if it starts from one; then its time is over after two epochs.
     """
 
-    def __init__(self, spec: JobSpec, images: ImageSet, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, spec: JobSpec, images: ImageSet, folder: Path) -> None:
         self.initial: Path | None = None
         if spec.initial is not None:
             self.initial = folder / "initial.keras"
-            monkeypatch.setattr(trainings, "new_network", self.started_network)
             data = select(images, spec)
             build_exported(spec.network, data, build_network(spec.network, data.image, 10, 99)).save(self.initial)
-        training = Training(spec, images)
+        training = Training(spec, images, network=None if spec.initial is None else self.started_network(spec, images))
         if spec.initial is not None:
             training.requested_stop = lambda: StopCause.DEADLINE if training.trainer.position.epoch > 2 else None
         with suppress(StopRequested):
@@ -105,8 +103,8 @@ class ScriptedJob:
         )
         self.facts = facts_of(training, images, self.final)
 
-    def started_network(self, spec: JobSpec, images: ImageSet, policy: str = "float32") -> keras.Model:
-        network = build_network(spec.network, images.shape, len(images.classes), spec.training.seed, policy)
+    def started_network(self, spec: JobSpec, images: ImageSet) -> keras.Model:
+        network = build_network(spec.network, images.shape, len(images.classes), spec.training.seed)
         start_from(network, self.initial, TAKEN)
         freeze_blocks(network, spec.initial.freeze_blocks)
         return network
@@ -139,9 +137,9 @@ def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_the_script_gives_the_figures_of_the_job_from_the_same_data_file(
-    name: str, digits: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, digits: ImageSet, tmp_path: Path
 ) -> None:
-    job = ScriptedJob(SPECS[name], digits, tmp_path, monkeypatch)
+    job = ScriptedJob(SPECS[name], digits, tmp_path)
     script, model = tmp_path / "job_1.py", tmp_path / "again.keras"
     script.write_text(script_of(job.facts))
     assert "heldout" not in script.read_text().lower()

@@ -71,14 +71,15 @@ class Training:
         resident_bytes: int | None = None,
         policy: Policy = "float32",
         devices: Sequence[str] = (),
+        network: keras.Model | None = None,
         **options: Any,
     ) -> None:
-        """As a runner would; `options` are those of the trainer."""
+        """With a new network unless one is given; `options` are those of the trainer."""
         self.spec = spec
         self.data: TrainingData = select(images, spec, resident_bytes)
         replicas = Replicas(devices)
         with replicas.scope():
-            self.network: keras.Model = new_network(spec, images, policy)
+            self.network: keras.Model = network or new_network(spec, images, policy)
         streamed = self.data.is_streamed
         self.resident: BatchSource = StreamedData(self.data) if streamed else ResidentData(self.data, devices)
         self.engine = Engine(self.network, self.data, self.resident, spec, towers, replicas)
