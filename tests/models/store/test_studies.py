@@ -315,8 +315,6 @@ def test_a_remedy_that_alone_chooses_its_epochs_by_validation_is_said_to_look_be
     kept = {"name": "dropout", "patch": {"training": {"early_stopping": {"monitor": "validation_loss", "patience": 3}}}}
     alone = bench.run(bench.order(remedies=[kept, "l2"]))
     assert [("chosen by the validation images" in (arm.why or "")) for arm in alone.arms] == [False, True, False]
-    assert "test, which has chosen nothing, is the fairer judge" in alone.conclusion.explanation
     base = spec(training={"early_stopping": {"monitor": "validation_loss", "patience": 3}}).model_dump(mode="json")
     both = bench.run(bench.order(spec=base))
     assert not any("chosen by the validation images" in (arm.why or "") for arm in both.arms)
-    assert "fairer judge" not in both.conclusion.explanation
