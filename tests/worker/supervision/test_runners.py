@@ -1,4 +1,4 @@
-"""A claimed job is run by what its kind says; mypy's `assert_never` finds a kind that nothing runs."""
+"""A claimed job is run by what its kind says, which no kind can lack, and queueing one wakes a worker."""
 
 from typing import get_args
 
@@ -10,6 +10,7 @@ from heldout.spec.dataset import DatasetSpec
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored import artifacts
 from heldout.work.kinds import (
+    KINDS,
     CheckModelSpec,
     DeriveSpec,
     EvaluateSpec,
@@ -20,8 +21,12 @@ from heldout.work.kinds import (
     SuspectSpec,
     WorkSpec,
     kind_of,
+    require_all_kinds,
 )
-from tests.models.work import spec
+from models.store import new_jobs
+from models.store.new_jobs import NewJob
+from models.wake import WakeUp
+from tests.models.work import ALICE, Work, spec
 from worker.supervision.runners import ATTEMPTS
 
 CHECK = IngestSpec(dataset=DatasetSpec(name="pets"), upload="uploads/ds_1/pets.zip", max_runtime_s=60)
@@ -57,3 +62,19 @@ def test_every_kind_is_run():
 @pytest.mark.parametrize(("asked", "attempt"), RUN_BY)
 def test_a_job_is_run_by_what_its_kind_says(asked, attempt):
     assert ATTEMPTS[kind_of(asked)].__name__ == attempt
+
+
+def test_a_registry_that_lacks_a_kind_cannot_be_made():
+    with pytest.raises(TypeError, match="no entry for the kinds export, train"):
+        require_all_kinds({kind: None for kind in ATTEMPTS if kind not in {"train", "export"}})
+
+
+@pytest.mark.parametrize("asked", [asked for asked, _ in RUN_BY], ids=lambda asked: kind_of(asked))
+def test_a_job_that_is_queued_wakes_a_worker_unless_it_takes_no_slot(database, asked):
+    """Whoever queues it: no endpoint has to."""
+    work, heard = Work(database), list[WakeUp]()
+    database.announce = heard.extend
+    with database.write() as session:
+        job = new_jobs.add(session, NewJob(spec=asked, owner=ALICE, name="a job", dataset_id=work.dataset.id))
+        assert heard == [], "not before the commit"
+    assert heard == ([WakeUp(job.id, "train")] if KINDS[kind_of(asked)].takes_slot else [])
