@@ -1,5 +1,6 @@
 """Attempts at an uploaded model: a bounded process reads the file of a stranger, to check it or to measure it."""
 
+import time
 from abc import abstractmethod
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,7 +58,9 @@ class ForeignAttempt(Attempt[OfModel]):
     def start(self, in_use: ExitStack) -> ForeignProcess:
         model = self.folder / "file.keras"
         self.files.fetch(self.spec.key, model)
-        return self.process(model, in_use)
+        process = self.process(model, in_use)
+        self.began = time.monotonic()  # the limit is the process's: fetching may take as long as it does
+        return process
 
     def settle(self, said: dict[str, Any], process: Child) -> bool:
         [(kind, content)] = said.items()
