@@ -36,7 +36,7 @@ CHECK_BYTES = 2**30
 # What the networks of a search for wrong labels take: they see small copies of the images.
 SUSPECTS_BYTES = 3 * 2**28
 # What the process takes that reads an uploaded model, without what is in its file; what it may take at most is bounded
-# in worker/supervision/foreign_attempt.py. `python -m benchmarks.memory_kinds` measures it.
+# in worker/supervision/foreign_process.py. `python -m benchmarks.memory_kinds` measures it.
 FOREIGN_BASE_BYTES = 650 * 2**20
 # Copies of the file: as it is read, and as the model's weights; and of its largest layer while that gets its weights.
 FILE_COPIES = 2.0
