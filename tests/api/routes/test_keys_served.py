@@ -13,6 +13,9 @@ from models.store import keys, owners
 from models.tables import KeyRow
 from tests.api.support import assert_problem, bearer, key_for, sqlite_only, submitted
 
+# Their SQL is proven on both databases by tests/models/store.
+pytestmark = sqlite_only
+
 FIELDS = ["id", "object", "scopes", "made_by", "created_at", "expires_at", "last_used_at", "revoked_at"]
 
 
@@ -65,13 +68,11 @@ def test_another_owners_keys_are_neither_seen_nor_revoked(client, stranger, key)
     assert client.get("/v1/jobs").status_code == 200
 
 
-@sqlite_only
 @pytest.mark.parametrize("key_id", ["x", "%00", "e" * 5000, "%ff"])
 def test_ids_that_are_no_keys_are_not_found(client, key_id):
     assert_problem(client.delete(f"/v1/keys/{key_id}"), 404, "key_not_found")
 
 
-@sqlite_only
 @pytest.mark.parametrize(
     "header",
     [
@@ -96,19 +97,16 @@ def test_whatever_is_no_key_is_refused(client, key, header):
         assert_problem(answer, 401, "unauthenticated")
 
 
-@sqlite_only
 @pytest.mark.parametrize("path", ["/v1/jobs?colour=red", "/v1/jobs?limit=0", "/v1/jobs/x", "/v1/jobs?after=x"])
 def test_a_stranger_hears_of_the_key_before_anything_else(client, path):
     assert_problem(client.get(path, headers=bearer("none")), 401, "unauthenticated")
     assert client.get(path).status_code in {400, 404}
 
 
-@sqlite_only
 def test_the_scheme_may_be_written_in_any_case(client, key):
     assert client.get("/v1/jobs", headers={"Authorization": f"bearer {key}"}).status_code == 200
 
 
-@sqlite_only
 def test_every_route_but_the_open_ones_needs_a_key(client):
     document = client.get("/openapi.json").json()
     for path, operations in document["paths"].items():
@@ -139,7 +137,6 @@ def scoped(client, *scopes: str, **wanted) -> dict:
     return answer.json()
 
 
-@sqlite_only
 def test_a_key_does_what_its_scopes_say_and_nothing_else(client, spec):
     job = submitted(client, spec)["id"]
     history = {"history": {"loss": [1.0, 0.5], "val_loss": [1.0, 0.7]}}
@@ -160,7 +157,6 @@ def test_a_key_does_what_its_scopes_say_and_nothing_else(client, spec):
                     assert repr(needed) in problem["detail"]
 
 
-@sqlite_only
 def test_a_log_in_may_do_what_its_key_may(client, app, spec):
     reader = scoped(client, "read")["key"]
     browser = TestClient(app, headers={"Origin": "http://testserver"})

@@ -7,7 +7,10 @@ from sqlalchemy import event, text
 from models.database import db_now
 from models.ids import new_id
 from models.tables import DatasetRow
-from tests.api.support import EPOCH, FINAL, assert_problem, submitted, with_field
+from tests.api.support import EPOCH, FINAL, assert_problem, sqlite_only, submitted, with_field
+
+# Their SQL is proven on both databases by tests/models/store.
+pytestmark = sqlite_only
 
 SPLIT = {"count": 20, "per_class": [10, 10]}
 
