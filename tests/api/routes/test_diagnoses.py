@@ -73,7 +73,7 @@ def test_the_gap_of_an_ended_job_is_told_term_by_term(client, job, worker):
     assert generalisation == {
         "code": "generalisation",
         "accuracy": pytest.approx(0.09),
-        "accuracy_interval": pytest.approx(newcombe_interval((990, 1000), (360, 400))),
+        "accuracy_interval": pytest.approx(newcombe_interval((990 / 3, 1000 / 3), (360 / 3, 400 / 3))),
         "loss": pytest.approx(0.09),
         "loss_interval": generalisation["loss_interval"],
         "how": "measured",
