@@ -78,7 +78,7 @@ def diagnose(
     ]
     gap = None if facts.budget is None else attributed(facts.budget, facts, findings)
     if gap is not None:
-        findings = weighed(without_explained(findings, gap), gap)
+        findings = weighed(without_explained(findings, gap), gap, facts)
     causes, of_causes = causes_of(facts, findings, gap)
     chosen = None
     if causes:

@@ -35,7 +35,7 @@ FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
 }
 # If one of these surely narrows the gap it belongs to none: no finding is about that.
 _ONLY_WIDENING = ("late_epochs", "generalisation", "label_order", "pixel_values")
-_EXACT = ("copies_in_validation", "copies_in_test")
+_OF_COPIES = ("copies_in_validation", "copies_in_test")
 _OF_CLASSES = ("collapsed_class", "class_imbalance")
 # What may be undone in the pixels: the codes are the audit's, which calls the first a shift, and the others a scale.
 SHIFTS_OF_PIXELS = ("brightness", "channel_order")
@@ -60,7 +60,7 @@ def without_explained(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
     return [one for one in findings if not (is_explained and one.code == "too_little_data")]
 
 
-def weighed(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
+def weighed(findings: Sequence[Finding], gap: Gap, facts: Facts) -> list[Finding]:
     """The findings with what they explain; infos where that surely is too little to matter.
 
     Of several findings of one code the first has the terms.
@@ -68,7 +68,7 @@ def weighed(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
     found, seen = list[Finding](), set[str]()
     for one in findings:
         with_terms = replace(one, explains=_explained_by(one.code, gap))
-        if _is_small(with_terms, gap):
+        if _is_small(with_terms, gap, facts):
             with_terms = replace(with_terms, severity="info")
         found.append(replace(with_terms, explains=None) if one.code in seen else with_terms)
         seen.add(one.code)
@@ -106,22 +106,30 @@ def _explained_by(code: str, gap: Gap) -> Explained | None:
     return Explained(accuracy, accuracy_interval, loss, loss_interval, matters_by_loss)
 
 
-def _is_small(finding: Finding, gap: Gap) -> bool:
+def _is_small(finding: Finding, gap: Gap, facts: Facts) -> bool:
     """Whether a finding surely explains less than half a point, and no loss that matters.
 
-    Faults in validation make test look good: the other side of their term counts. By how much a figure changes without
-    the copies in it is known exactly.
+    Faults in validation make test look good: the other side of their term counts.
     """
     if finding.explains is None or finding.explains.matters_by_loss:
         return False
     most = 0.0
     for term in gap.terms:
-        if term.finding == finding.code and term.code in _EXACT:
-            most += abs(term.accuracy)
+        if term.finding == finding.code and term.code in _OF_COPIES:
+            most += max(abs(term.accuracy), _largest_lift(term, facts))
         elif term.finding == finding.code and term.accuracy_interval is not None:
             low, high = term.accuracy_interval
             most += -low if finding.evidence.get("split") == "validation" else high
     return most < MIN_EXPLAINED
+
+
+def _largest_lift(term: Term, facts: Facts) -> float:
+    """How much a split's accuracy would fall without copies that are all answered correctly."""
+    assert facts.gap is not None
+    copies = facts.gap.test_copies if term.code == "copies_in_test" else facts.gap.validation_copies
+    if copies is None or copies.clean is None or copies.copied is None:
+        return 0.0
+    return (1 - copies.clean.accuracy) * copies.copied.count / (copies.copied.count + copies.clean.count)
 
 
 def _finding_of(term: Term, facts: Facts, findings: Sequence[Finding]) -> str | None:
