@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from heldout.errors import OperatorError
-from heldout.service.settings import DEFAULT_HOME, Settings, embedded_settings
-from heldout.service.variables import unknown_settings
+from heldout.service.settings import DEFAULT_HOME, Settings, make_embedded_settings
+from heldout.service.variables import list_unknown_settings
 from host.commands import commands, main
 from host.owners_commands import owners_commands
 
@@ -33,7 +33,7 @@ def up(
             "`heldout up --stack` is no longer there. `docker compose up` runs the API and workers with PostgreSQL and "
             "Redis; docs/how-to/compose.md says how."
         )
-    for sentence in unknown_settings(os.environ):
+    for sentence in list_unknown_settings(os.environ):
         typer.echo(f"heldout: {sentence}", err=True)
 
     def make_server(settings: Settings, on_listening: Callable[[], None]) -> EmbeddedServer:
@@ -42,7 +42,7 @@ def up(
         freeze_what_stays()
         return server
 
-    raise typer.Exit(run(embedded_settings(home, port), make_server, has_dashboard=is_built()))
+    raise typer.Exit(run(make_embedded_settings(home, port), make_server, has_dashboard=is_built()))
 
 
 @commands.command(hidden=True)

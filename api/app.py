@@ -35,7 +35,7 @@ from api.routes.studies import order, report, study
 from api.turns import Turns
 from api.webhooks.sender import Sender
 from heldout.service.settings import Settings
-from heldout.service.start import settings_or_exit
+from heldout.service.start import read_settings_or_exit
 from models import logs
 from models.disk_metrics import DiskMetrics
 from models.reconcile import Reconciler
@@ -75,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """For `uvicorn --factory api.app:from_environment`."""
-    settings = settings_or_exit()
+    settings = read_settings_or_exit()
     logs.configure(settings.log_level)
     logs.warn_of_unknown_settings()
     return create_app(settings)
@@ -95,7 +95,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sender = Sender(app_context.database, app_context.settings)
     sender.start()
     loops = asyncio.gather(app_context.hub.run(), app_context.places.run())
-    with metrics_served_apart(app.state.metrics, app_context.settings):
+    with serve_metrics_apart(app.state.metrics, app_context.settings):
         yield
     app_context.hub.stop()
     loops.cancel()
@@ -110,7 +110,7 @@ MAX_CONNECTIONS = 100
 
 
 @contextmanager
-def metrics_served_apart(registry: CollectorRegistry, settings: Settings) -> Iterator[None]:
+def serve_metrics_apart(registry: CollectorRegistry, settings: Settings) -> Iterator[None]:
     """Serve the metrics while the block runs; not at all if there is no port for them. Raises OSError."""
     if settings.api_metrics_port is None:
         yield
@@ -120,7 +120,7 @@ def metrics_served_apart(registry: CollectorRegistry, settings: Settings) -> Ite
     limits = settings.model_copy(
         update={"max_connections": MAX_CONNECTIONS, "max_connections_per_address": MAX_CONNECTIONS}
     )
-    server = Server(_app_of(registry), limits, lifespan="off", timeout_graceful_shutdown=1)
+    server = Server(_make_app(registry), limits, lifespan="off", timeout_graceful_shutdown=1)
     thread = threading.Thread(target=server.run, args=([listener],), name="metrics")
     thread.start()
     try:
@@ -130,7 +130,7 @@ def metrics_served_apart(registry: CollectorRegistry, settings: Settings) -> Ite
         thread.join()
 
 
-def _app_of(registry: CollectorRegistry) -> ASGIApp:
+def _make_app(registry: CollectorRegistry) -> ASGIApp:
     # One at a time: each asks the database.
     scrapes = CapacityLimiter(1)
 

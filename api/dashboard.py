@@ -46,8 +46,8 @@ def install(app: FastAPI, built: Path = BUILT, *, has_manual: bool | None = None
     files = {str(path.relative_to(built)): _read(path, built) for path in built.rglob("*") if path.is_file()}
     for name in ("index.html", PAGES):
         files.pop(name, None)
-    page = static_files.made(
-        _shell(built, manual.is_built() if has_manual is None else has_manual),
+    page = static_files.make_static_file(
+        _build_shell(built, manual.is_built() if has_manual is None else has_manual),
         static_files.HTML,
         caching=ASK_AGAIN,
         policy=POLICY,
@@ -77,7 +77,7 @@ def _list_addresses(built: Path) -> list[str]:
     return [str(page["path"]).replace(":id", "{id:path}") for page in pages]
 
 
-def _shell(built: Path, has_manual: bool) -> bytes:
+def _build_shell(built: Path, has_manual: bool) -> bytes:
     """The page that every address has."""
     try:
         shell = (built / "index.html").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ STATUS_OF_LEFT = 499
 LOOK_AFTER_S = 0.5
 
 
-class Departure:
+class DisconnectWatcher:
     """Whether the client of one request has left."""
 
     def __init__(self, receive: Receive, on_leave: Callable[[], object] = lambda: None) -> None:

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.dispatch import make_publisher
 from api.http import openapi, problems
-from api.http.app_context import AppContext, Predictor, Readiness
+from api.http.app_context import AppContext, PredictionServer, Readiness
 from api.http.rates import Rates
 from api.http.request_id import Note, RequestIdMiddleware, log_request
 from api.http.upload_body import Uploads
@@ -29,7 +29,7 @@ from models.secret_box import SecretBox
 MAX_POLL_S = 0.2
 
 
-def make_context(settings: Settings, make_predictor: Callable[[Database, Blobs], Predictor]) -> AppContext:
+def make_context(settings: Settings, make_predictor: Callable[[Database, Blobs], PredictionServer]) -> AppContext:
     """Database and blob store may still be out of reach."""
     publisher = make_publisher(settings)
     database = Database(settings.database, publisher.publish if publisher else None, settings.quotas)
@@ -74,7 +74,7 @@ def make_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=openapi.operation_id,
+        generate_unique_id_function=openapi.get_operation_id,
     )
     app.state.context = context
     for router in routers:

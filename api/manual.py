@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from api import static_files
-from api.static_files import ASK_AGAIN, StaticFile, policy_of
+from api.static_files import ASK_AGAIN, StaticFile, build_policy
 from heldout.errors import RouteNotFound
 
 BUILT = Path(__file__).parent / "static_manual"
@@ -35,15 +35,17 @@ def install(app: FastAPI, built: Path = BUILT) -> None:
     is_there = is_built(built)
 
     @cache
-    def file_of(name: str) -> StaticFile:
+    def make_file(name: str) -> StaticFile:
         path = paths[name]
-        policy = policy_of(path.read_text(encoding="utf-8") if path.suffix == ".html" else "", more=WORKERS)
+        policy = build_policy(path.read_text(encoding="utf-8") if path.suffix == ".html" else "", more=WORKERS)
         return static_files.read(path, caching=ASK_AGAIN, policy=policy)
 
     def serve_root(request: Request) -> Response:
         if is_there:
             return RedirectResponse("manual/")  # relative, so that it holds behind a proxy that adds a prefix
-        page = static_files.made(NOT_BUILT.encode(), static_files.HTML, caching=ASK_AGAIN, policy=policy_of(NOT_BUILT))
+        page = static_files.make_static_file(
+            NOT_BUILT.encode(), static_files.HTML, caching=ASK_AGAIN, policy=build_policy(NOT_BUILT)
+        )
         return page.answer(request)
 
     def serve_file(request: Request) -> Response:
@@ -52,7 +54,7 @@ def install(app: FastAPI, built: Path = BUILT) -> None:
             return RedirectResponse("../manual")
         if name not in paths:
             raise RouteNotFound(request.url.path)
-        return file_of(name).answer(request)
+        return make_file(name).answer(request)
 
     app.router.add_route(ROOT, serve_root, include_in_schema=False)
     app.router.add_route(f"{ROOT}/{{name:path}}", serve_file, include_in_schema=False)

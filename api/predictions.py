@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from structlog.contextvars import get_contextvars
 
-from api.departure import Departure
+from api.departure import DisconnectWatcher
 from api.http.browser import SESSION_COOKIE
-from api.http.context import current_context
+from api.http.context import get_current_context
 from api.turns import Turns
 from heldout.errors import PredictionsUnavailable
 from models.store import keys
@@ -66,7 +66,7 @@ class PredictProxy:
         import aiohttp
         import yarl
 
-        context, chunks, beginning, is_whole = current_context(), request.stream(), bytearray(), True
+        context, chunks, beginning, is_whole = get_current_context(), request.stream(), bytearray(), True
         if request.method != "GET":
             async for chunk in chunks:
                 beginning += chunk
@@ -82,7 +82,7 @@ class PredictProxy:
         path, query = request.scope["raw_path"].decode("ascii"), request.scope["query_string"].decode("ascii")
         url = yarl.URL(f"{self._url}{path}{'?' if query else ''}{query}", encoded=True)
         limit = asyncio.timeout(None)
-        departure = Departure(request.receive, lambda: limit.reschedule(0))
+        departure = DisconnectWatcher(request.receive, lambda: limit.reschedule(0))
 
         async def body() -> AsyncIterator[bytes]:
             yield bytes(beginning)
@@ -97,7 +97,7 @@ class PredictProxy:
                 answer = await self._session.request(
                     request.method,
                     url,
-                    headers=_headers(request),
+                    headers=_build_headers(request),
                     data=bytes(beginning) if is_whole else body(),
                     # What is refused by its head is refused before its body is sent.
                     expect100=not is_whole,
@@ -137,13 +137,13 @@ class PredictProxy:
         )
 
 
-def _headers(request: Request) -> dict[str, str]:
+def _build_headers(request: Request) -> dict[str, str]:
     """What is passed on of the head. A browser's session goes on as if a page of the process itself had sent it."""
     names = {b"accept", *(OF_BODIES if request.method != "GET" else ())}
     # aiohttp writes UTF-8.
     headers = {name.decode(): value.decode(errors="replace") for name, value in request.headers.raw if name in names}
     headers["X-Request-ID"] = str(get_contextvars().get("request_id", ""))
-    key = current_context().key
+    key = get_current_context().key
     if not key or keys.is_well_formed(key):
         return headers | {"Authorization": f"Bearer {key}"}
     return headers | {"Host": "predict", "Origin": "http://predict", "Cookie": f"{SESSION_COOKIE}http={key}"}

@@ -41,10 +41,10 @@ def read(path: Path, *, caching: str, policy: str) -> StaticFile:
     media_type = guess_type(path.name)[0] or "application/octet-stream"
     if media_type.startswith("text/"):
         media_type += "; charset=utf-8"
-    return made(path.read_bytes(), media_type, caching=caching, policy=policy)
+    return make_static_file(path.read_bytes(), media_type, caching=caching, policy=policy)
 
 
-def made(content: bytes, media_type: str, *, caching: str, policy: str) -> StaticFile:
+def make_static_file(content: bytes, media_type: str, *, caching: str, policy: str) -> StaticFile:
     packed = gzip.compress(content, mtime=0)
     headers = {
         **_HEADERS,
@@ -60,12 +60,14 @@ def made(content: bytes, media_type: str, *, caching: str, policy: str) -> Stati
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
-def policy_of(page: str, *, more: str = "") -> str:
+def build_policy(page: str, *, more: str = "") -> str:
     """Its service's own files, the scripts within the page, and styles within elements; nothing from elsewhere.
 
     Args: page is HTML; more are further directives.
     """
-    digests = " ".join(f"'sha256-{b64encode(sha256(one.encode()).digest()).decode()}'" for one in _SCRIPT.findall(page))
+    digests = " ".join(
+        f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in _SCRIPT.findall(page)
+    )
     return (
         f"default-src 'none'; script-src 'self' {digests}; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         f"connect-src 'self'; {more}base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

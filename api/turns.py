@@ -34,7 +34,7 @@ class Turns:
         else:
             granted: Future[None] = asyncio.get_running_loop().create_future()
             self._queues.setdefault(group, deque()).append(granted)
-            await self._until(granted, group)
+            await self._wait_until(granted, group)
         return Turn(self, group, self._longest_s)
 
     async def take_again(self, group: Hashable) -> None:
@@ -42,9 +42,9 @@ class Turns:
         granted: Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(group, deque()).appendleft(granted)
         self.pass_on(group)
-        await self._until(granted, group)
+        await self._wait_until(granted, group)
 
-    async def _until(self, granted: Future[None], group: Hashable) -> None:
+    async def _wait_until(self, granted: Future[None], group: Hashable) -> None:
         try:
             await granted
         except asyncio.CancelledError:

@@ -200,7 +200,7 @@ def show(found: Found) -> None:
 def _above(values: Sequence[float], others: Iterable[float]) -> str:
     if values is others:
         return ""
-    return f"{sum(one > other for one, other in zip(values, others, strict=True))} of {len(values)}"
+    return f"{sum(value > other for value, other in zip(values, others, strict=True))} of {len(values)}"
 
 
 if __name__ == "__main__":

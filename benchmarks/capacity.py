@@ -137,7 +137,7 @@ def report(done: list[Batch]) -> None:
     slots = max(one.slots for one in done)
     lengths = [one for batch in batches for one in batch.lengths_s]
     waits = [one for batch in batches for one in batch.waits_s]
-    played = [one for batch in batches for one in waits_of(batch.arrivals_s, batch.lengths_s, slots)]
+    played = [wait for batch in batches for wait in waits_of(batch.arrivals_s, batch.lengths_s, slots)]
     arrivals_per_s = len(waits) / sum(batch.arrivals_s[-1] for batch in batches)
     mean, spread = statistics.mean(lengths), statistics.variance(lengths) / statistics.mean(lengths) ** 2
     print(f"{len(waits)} jobs, {arrivals_per_s:.2f} a second, {slots} slots, {mean:.2f} s long (spread {spread:.2f})")

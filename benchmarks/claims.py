@@ -9,7 +9,7 @@ from statistics import median, quantiles
 
 from sqlalchemy import text
 
-from heldout.service.database_urls import driver_url
+from heldout.service.database_urls import make_driver_url
 from heldout.spec.job import JobSpec
 from models import bundled
 from models.blobs import Blobs
@@ -35,7 +35,7 @@ def main() -> None:
     """Print claims a second for each number of workers; each claims until nothing waits. Then times in a long queue."""
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer() as server:
         postgres, sqlite = (
-            _database(url, Path(folder)) for url in (driver_url(server.url), f"sqlite:///{folder}/heldout.db")
+            _database(url, Path(folder)) for url in (make_driver_url(server.url), f"sqlite:///{folder}/heldout.db")
         )
         print(f"{'workers':>8} {'claims/s':>9}   ({QUEUED} queued jobs, threads of one process)")
         for workers in WORKERS:
@@ -93,10 +93,13 @@ def _measure_long_queue(database: Database) -> None:
 
     for number in range(SINGLE_CLAIMS):
         worker = f"w{number}"
-        timed("is there one", lambda session: claims.claimable(session, Capacity(CPU, memory_bytes=2 * NEEDED_BYTES)))
+        timed(
+            "is there one",
+            lambda session: claims.is_any_claimable(session, Capacity(CPU, memory_bytes=2 * NEEDED_BYTES)),
+        )
         timed(
             "is there one, none fits",
-            lambda session: claims.claimable(session, Capacity(CPU, memory_bytes=NEEDED_BYTES // 2)),
+            lambda session: claims.is_any_claimable(session, Capacity(CPU, memory_bytes=NEEDED_BYTES // 2)),
         )
         timed(
             "claim, commit included",

@@ -23,7 +23,7 @@ from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
-from worker.ingest.relations import relations_of
+from worker.ingest.relations import build_relations
 
 Images = NDArray[np.uint8]
 
@@ -71,8 +71,8 @@ def score(images: Images, change: Callable[[Images, np.random.Generator], Images
     count, random = len(images), np.random.default_rng(0)
     changed = np.stack([change(image, random) for image in images])
     found = found_in(np.concatenate([images, changed]))
-    cluster = relations_of(found, None).copy_of
-    known = relations_of(alone, None).copy_of
+    cluster = build_relations(found, None).copy_of
+    known = build_relations(alone, None).copy_of
     others = {tuple(sorted(pair)) for pair in (found.near % count).tolist() if known[pair[0]] != known[pair[1]]}
     return float(np.mean(cluster[:count] == cluster[count:])), sorted(others)
 

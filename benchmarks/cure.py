@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks import naive
 from examples.demo import TemporaryService
 from heldout.client.client import Client
-from heldout.spec.merge_patch import merged
+from heldout.spec.merge_patch import merge
 from heldout.views.study import StudyView
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,7 +67,7 @@ def _specs(study: StudyView) -> list[dict[str, Any]]:
     """The first look's trainings, as a script would have them."""
     base = study.spec.model_dump(mode="json") | {"dataset": _base()["dataset"]}  # without the pinned version
     seeds = [{"training": {"seed": seed}} for seed in range(SEEDS)]
-    return [merged(merged(base, arm.patch), seed) for arm in study.arms for seed in seeds]
+    return [merge(merge(base, arm.patch), seed) for arm in study.arms for seed in seeds]
 
 
 def _seconds(study: StudyView) -> float:

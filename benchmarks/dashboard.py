@@ -19,9 +19,9 @@ from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, sync_
 from benchmarks.lists import fill
 from benchmarks.serving import add_job, prepare, service
 from heldout.spec.job import JobSpec
-from heldout.words import counted
+from heldout.words import pluralize
 from models.database import Database
-from models.specs import training_spec_of
+from models.specs import read_training_spec
 from models.store import claims, events
 from models.store.claims import Capacity
 from models.tables import JobRow
@@ -60,7 +60,7 @@ class Trainings:
             assert claimed is not None
             row = session.get(JobRow, claimed.held.job_id)
             assert row is not None
-            spec: JobSpec = training_spec_of(row)
+            spec: JobSpec = read_training_spec(row)
             claims.record_start(session, claimed.held, engine={"device": "cpu"}, spec=spec, start_epoch=0)
         self._epoch[claimed.held] = 0
         return claimed.held.job_id
@@ -254,7 +254,7 @@ def _hour(
     began = time.monotonic()
     _turn(page, step, asked, HOUR_OF_ROUNDS)
     print(
-        f"an hour of {counted(jobs, 'job')}, {name}: {before:.1f} MB of heap before, {_heap_mb(tools):.1f} MB after "
+        f"an hour of {pluralize(jobs, 'job')}, {name}: {before:.1f} MB of heap before, {_heap_mb(tools):.1f} MB after "
         f"{HOUR_OF_ROUNDS * jobs:,} epochs, played in {time.monotonic() - began:.0f} s",
         flush=True,
     )

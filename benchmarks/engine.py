@@ -78,9 +78,9 @@ def _measure(client: Client, service: TemporaryService, rows: dict[str, Row]) ->
             print(f"round {number} of {ROUNDS}: {name}", file=sys.stderr, flush=True)
             spec = _spec(work)
             if name.startswith("two"):
-                one, other = naive.train(spec), naive.train(spec)
-                threads = max(one.threads, other.threads)
-                both = Naive(one.wall_s + other.wall_s, one.cpu_s + other.cpu_s, threads, one.epoch_s)
+                first, second = naive.train(spec), naive.train(spec)
+                threads = max(first.threads, second.threads)
+                both = Naive(first.wall_s + second.wall_s, first.cpu_s + second.cpu_s, threads, first.epoch_s)
                 row.theirs.append(both)
                 row.ours.append(_through_service(client, folder, spec, spec))
             else:
@@ -97,7 +97,9 @@ def _measure(client: Client, service: TemporaryService, rows: dict[str, Row]) ->
     yield ""
     yield from flops_table(rows, _spec)
     if peer:
-        shares = [one.wall_s / other.wall_s for one, other in zip(rows["A, one job alone"].ours, peer, strict=True)]
+        shares = [
+            first.wall_s / second.wall_s for first, second in zip(rows["A, one job alone"].ours, peer, strict=True)
+        ]
         yield f"\nA plain PyTorch loop for A, in the same rounds: the engine's share of its time is {spread(shares)}."
     else:
         yield "\nPyTorch is not installed here: no plain PyTorch loop was measured."

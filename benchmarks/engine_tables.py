@@ -53,11 +53,11 @@ class Row:
 
     @property
     def shares(self) -> list[float]:
-        return [one.wall_s / other.wall_s for one, other in zip(self.ours, self.theirs, strict=True)]
+        return [first.wall_s / second.wall_s for first, second in zip(self.ours, self.theirs, strict=True)]
 
     @property
     def cpu_shares(self) -> list[float]:
-        return [one.cpu_s / other.cpu_s for one, other in zip(self.ours, self.theirs, strict=True)]
+        return [first.cpu_s / second.cpu_s for first, second in zip(self.ours, self.theirs, strict=True)]
 
 
 def conditions() -> Iterator[str]:

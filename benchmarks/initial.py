@@ -21,7 +21,7 @@ from analysis.jobs.initial import Initial, Weights, match
 from heldout.service.settings import Settings
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan, plan_network
-from heldout.statistics.student_t import t_quantile
+from heldout.statistics.student_t import compute_t_quantile
 from models.bundled import BUNDLED
 from worker.training.data import select
 from worker.training.engine import Engine
@@ -66,8 +66,8 @@ def show(found: dict[str, list[float]]) -> None:
     print("| arm | test accuracy | more than from scratch |\n|---|---|---|")
     base = found["from scratch"]
     for arm, values in found.items():
-        more = [one - other for one, other in zip(values, base, strict=True)]
-        half = t_quantile(0.975, len(more) - 1) * stdev(more) / len(more) ** 0.5
+        more = [value - other for value, other in zip(values, base, strict=True)]
+        half = compute_t_quantile(0.975, len(more) - 1) * stdev(more) / len(more) ** 0.5
         low, high = mean(more) - half, mean(more) + half
         difference = "" if values is base else f"{mean(more):+.3f} ({low:+.3f} to {high:+.3f})"
         print(f"| {arm} | {mean(values):.3f} ± {stdev(values):.3f} | {difference} |")
@@ -90,7 +90,7 @@ def trained(
     trainer = Trainer(spec, data, engine, evaluator, scratch=scratch, send=lambda message: None)
     trainer.train()
     with ThreadPoolExecutor(1) as thread:
-        export_kept(trainer.trained_weights(), PreparedExport(spec.network, data, source, thread), scratch)
+        export_kept(trainer.get_trained_weights(), PreparedExport(spec.network, data, source, thread), scratch)
     return evaluator.measure(data.rows["test"]).accuracy
 
 

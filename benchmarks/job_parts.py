@@ -60,7 +60,7 @@ def main() -> None:
         for name, example in NETWORKS.items():
             body = json.loads((ROOT / "examples" / f"{example}.json").read_text())
             body["training"] |= {"epochs": EPOCHS, "precision": "float32"}
-            spec = JobSpec.model_validate(body).completed(name="parts", seed=7)
+            spec = JobSpec.model_validate(body).complete(name="parts", seed=7)
             found[name] = [in_fork(_run, spec, data) for _ in range(ROUNDS)]
     for part in PARTS:
         cells = [[1000 * one[part] for one in found[name]] for name in NETWORKS]

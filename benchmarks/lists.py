@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from benchmarks.load import load, request
 from benchmarks.serving import add_job, chosen, prepare, service
-from heldout.service.database_urls import driver_url
+from heldout.service.database_urls import make_driver_url
 from models.database import Database
-from models.store.listing import pair_sha256
+from models.store.listing import compute_pair_sha256
 from models.tables import JobRow
 from tests.servers import PostgresServer
 
@@ -40,10 +40,10 @@ def main() -> None:
 def _databases_on(server: PostgresServer) -> dict[int, str]:
     urls = {}
     for count in (FEW, MANY):
-        with Database(driver_url(server.url)).engine.connect() as connection:
+        with Database(make_driver_url(server.url)).engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
             connection.execute(text(f"CREATE DATABASE jobs_{count}"))
-        urls[count] = driver_url(server.url).rpartition("/")[0] + f"/jobs_{count}"
+        urls[count] = make_driver_url(server.url).rpartition("/")[0] + f"/jobs_{count}"
     return urls
 
 
@@ -120,7 +120,7 @@ def fill(database: Database, count: int) -> None:
                 {"low": low, "high": min(count, low + 19_999), "template": template},
             )
     with database.write() as session:
-        bears = {"pair": pair_sha256("sweep", "all"), "none": "{}"}
+        bears = {"pair": compute_pair_sha256("sweep", "all"), "none": "{}"}
         compared = "metadata <> cast(:none AS jsonb)" if postgres else "metadata <> :none"
         session.execute(text(f"INSERT INTO job_metadata SELECT owner, :pair, id FROM jobs WHERE {compared}"), bears)
     for _ in range(5):

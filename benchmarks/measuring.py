@@ -59,7 +59,7 @@ def distances(condition: Condition, network: NetworkSpec, epochs: int = EPOCHS) 
     """Train in bfloat16, and measure train and validation after each epoch as a job does and in float32."""
     from worker.training.data import select
     from worker.training.engine import Engine, FitSums
-    from worker.training.evaluate import evaluator_of, from_predictions
+    from worker.training.evaluate import make_evaluator, measure_predictions
     from worker.training.export import Predictor, build_exported
     from worker.training.network import build_network
     from worker.training.resident import ResidentData
@@ -70,7 +70,7 @@ def distances(condition: Condition, network: NetworkSpec, epochs: int = EPOCHS) 
     trained = build_network(network, images.shape, len(images.classes), condition.seed, "mixed_bfloat16")
     source = ResidentData(data)
     engine = Engine(trained, data, source, spec)
-    evaluator = evaluator_of(spec, trained, source, engine.weights, "mixed_bfloat16")
+    evaluator = make_evaluator(spec, trained, source, engine.weights, "mixed_bfloat16")
     predictor = Predictor(build_exported(network, data, trained), source, data.value_range)
     rates = np.full(engine.steps_per_epoch, condition.rate, np.float32)
     found = []
@@ -81,7 +81,7 @@ def distances(condition: Condition, network: NetworkSpec, epochs: int = EPOCHS) 
         for split in ("train", "validation"):
             rows = data.rows[split]
             ours, said = evaluator.measure(rows), predictor.predict(rows)
-            exact = from_predictions(said.losses, said.probabilities, data.labels[rows])
+            exact = measure_predictions(said.losses, said.probabilities, data.labels[rows])
             off = abs(ours.accuracy - exact.accuracy)
             error = np.sqrt(exact.accuracy * (1 - exact.accuracy) / exact.count)
             loss = abs(ours.loss - exact.loss) / _standard_error(said.losses)

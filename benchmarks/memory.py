@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.naive import in_fork
 from benchmarks.network_kinds import LARGE, NETWORKS, PHOTO, SMALL, Network, _blocks
 from heldout.spec.job import JobSpec
-from heldout.work.memory import BASE_BYTES, FLOAT_BYTES, training_bytes
+from heldout.work.memory import BASE_BYTES, FLOAT_BYTES, estimate_training_bytes
 
 MIB = 2**20
 EPOCHS = 1
@@ -93,7 +93,7 @@ def _peak_of(network: Network, precision: str) -> Peak:
 
     body: dict[str, Any] = {"dataset": "digits", "network": network.network}
     body["training"] = {"epochs": EPOCHS, "batch_size": network.batch_size, "precision": precision}
-    spec = JobSpec.model_validate(body).completed(name="memory", seed=7)
+    spec = JobSpec.model_validate(body).complete(name="memory", seed=7)
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:
         data = Path(folder, "data")
         data.mkdir()
@@ -110,7 +110,7 @@ def _peak_of(network: Network, precision: str) -> Peak:
         float(FLOAT_BYTES * plan.parameters),
         float(FLOAT_BYTES * spec.training.batch_size * outputs),
     )
-    return Peak(training_bytes(spec, plan, count, 1), measured, amounts)
+    return Peak(estimate_training_bytes(spec, plan, count, 1), measured, amounts)
 
 
 def _image_set(network: Network) -> Any:
@@ -136,7 +136,7 @@ def _image_set(network: Network) -> Any:
 
 def _run(spec: JobSpec, data: Path) -> int:
     """The peak of a training in this process, in bytes."""
-    from worker.machine.memory import peak_bytes
+    from worker.machine.memory import read_peak_bytes
     from worker.messages import AssignedDataset, AssignedMachine, Assignment, Finished
     from worker.training import runner
 
@@ -146,7 +146,7 @@ def _run(spec: JobSpec, data: Path) -> int:
         assignment = Assignment("job_memory", spec, AssignedDataset(str(data)), scratch, machine)
         done = runner._train(assignment, lambda message: None, lambda: None)
     assert isinstance(done, Finished), done
-    return peak_bytes(os.getpid())
+    return read_peak_bytes(os.getpid())
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from examples.demo import TemporaryService
 from heldout.client.client import Client
 from heldout.stored.artifacts import ExportFormat
 from heldout.work.kinds import KINDS, JobKind
-from heldout.work.memory import export_bytes, foreign_bytes, measure_bytes
+from heldout.work.memory import estimate_foreign_bytes, export_bytes, measure_bytes
 from models import bundled
 
 MIB = 2**20
@@ -63,7 +63,7 @@ class Sampler:
     @contextmanager
     def phase(self, what: str, reserved: int) -> Iterator[None]:
         """Print what a phase took at most."""
-        self._known = {one.pid for one in self._root.children(recursive=True)}
+        self._known = {child.pid for child in self._root.children(recursive=True)}
         self._peak = 0
         yield
         share = f"{100 * reserved / self._peak:.0f}%" if self._peak else "–"
@@ -72,10 +72,10 @@ class Sampler:
     def _look(self) -> None:
         while not self._stop.wait(LOOK_EVERY_S):
             total = 0
-            for one in self._root.children(recursive=True):
-                if one.pid not in self._known:
+            for child in self._root.children(recursive=True):
+                if child.pid not in self._known:
                     try:
-                        total += one.memory_info().rss
+                        total += child.memory_info().rss
                     except psutil.Error:
                         continue
             self._peak = max(self._peak, total)
@@ -154,7 +154,7 @@ def _measure_models(client: Client, sampler: Sampler, photos: str, folder: Path)
         shape = (8, 8, 1) if on == "digits" else PHOTO
         # A check does not know the largest layer yet, and reserves more.
         largest = 4 * 4096**2 if "MB" in name else 0
-        with sampler.phase(f"check of a model, {name}", foreign_bytes(size, largest)):
+        with sampler.phase(f"check of a model, {name}", estimate_foreign_bytes(size, largest)):
             model = client.upload_model(file)
             while not model.has_ended:
                 model = client.uploaded_model(model.id, wait_s=30)
@@ -172,9 +172,9 @@ def _reserved(kind: JobKind) -> int:
 
 def _worker_of(home: Path) -> int:
     up = int(json.loads((home / "service.json").read_text())["pid"])
-    for one in psutil.Process(up).children():
-        if "worker.local" in one.cmdline():
-            return one.pid
+    for child in psutil.Process(up).children():
+        if "worker.local" in child.cmdline():
+            return child.pid
     raise SystemExit("The service has no worker.")
 
 

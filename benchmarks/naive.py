@@ -113,13 +113,13 @@ def _processor_s() -> float:
 
 
 def _pixels(spec: dict[str, Any]) -> Any:
-    from analysis.arrays.job_splits import stratified
+    from analysis.arrays.job_splits import choose_stratified
     from models.bundled import BUNDLED
 
     images = BUNDLED[spec["dataset"]].read(Path())
     high = images.value_range[1]
     train, validation = images.splits["train"], images.splits["validation"]
-    train = train[stratified(images.labels[train], spec["training"].get("train_limit"))]
+    train = train[choose_stratified(images.labels[train], spec["training"].get("train_limit"))]
     return [(images.images[rows].astype("float32") / high, images.labels[rows]) for rows in (train, validation)]
 
 

@@ -88,7 +88,7 @@ def engine_of(network: Network, mixed: bool, towers: int | None = None) -> Made:
     from worker.machine.cores import find_usable_cores
     from worker.machine.processor import get_policy
     from worker.training.data import select
-    from worker.training.engine import Engine, chosen_towers
+    from worker.training.engine import Engine, choose_towers
     from worker.training.network import build_network
     from worker.training.resident import ResidentData
 
@@ -98,7 +98,7 @@ def engine_of(network: Network, mixed: bool, towers: int | None = None) -> Made:
     images = ImageSet(pixels, labels, splits, tuple(map(str, range(CLASSES))), (0, 255))
     training = {"seed": 1, "batch_size": network.batch_size}
     spec = JobSpec.model_validate({"dataset": "none", "network": network.network, "training": training})
-    towers = towers or chosen_towers("auto", len(find_usable_cores()) or 1, spec, network.image, CLASSES)
+    towers = towers or choose_towers("auto", len(find_usable_cores()) or 1, spec, network.image, CLASSES)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(towers)
     policy = get_policy("mixed" if mixed else "float32", "cpu")

@@ -120,7 +120,7 @@ def _row(name: str, times: Times) -> str:
 
 def _share(seconds: list[float], of: list[float]) -> str:
     """The median over rounds, and its extremes."""
-    shares = [one / other for one, other in zip(seconds, of, strict=True)]
+    shares = [second / other for second, other in zip(seconds, of, strict=True)]
     return f"{statistics.median(shares):.2f} ({min(shares):.2f}–{max(shares):.2f})"
 
 

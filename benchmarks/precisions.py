@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.scheduling.cost import automatic_precision
+from analysis.scheduling.cost import choose_auto_precision
 from benchmarks.naive import in_process
 from benchmarks.network_kinds import CLASSES, Network
 from benchmarks.network_steps import engine_of
@@ -97,18 +97,18 @@ def _facts(network: Network, towers: int) -> tuple[int, str]:
     spec = JobSpec.model_validate({"dataset": "none", "network": network.network, "training": training})
     plan = plan_network(spec.network, network.image, CLASSES)
     operations = network.batch_size * sum(layer.flops for layer in plan.layers if "_conv" in layer.name)
-    return operations, automatic_precision(spec, plan, towers)
+    return operations, choose_auto_precision(spec, plan, towers)
 
 
 def _seconds(task: tuple[Network, bool, int]) -> Seconds:
     from worker.machine.processor import get_policy
     from worker.training.engine import FitSums
-    from worker.training.evaluate import evaluator_of
+    from worker.training.evaluate import make_evaluator
 
     network, mixed, towers = task
     made = engine_of(network, mixed, towers)
     policy = get_policy("mixed" if mixed else "float32", "cpu")
-    evaluator = evaluator_of(made.spec, made.model, made.source, made.engine.weights, policy)
+    evaluator = make_evaluator(made.spec, made.model, made.source, made.engine.weights, policy)
     rows = made.data.rows["train"][:MEASURED_IMAGES]
 
     def train(number: int) -> None:

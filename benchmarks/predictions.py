@@ -30,7 +30,7 @@ from benchmarks.serving import served
 from examples.demo import TemporaryService
 from heldout.client.client import Client
 from heldout.errors import NotReady
-from heldout.service.settings import embedded_settings
+from heldout.service.settings import make_embedded_settings
 from models import bundled
 from models.database import Database
 from models.store import keys
@@ -251,7 +251,7 @@ def _single_images(ports: dict[str, int], bare: int, job_id: str, key: str, imag
 
 def _others_while_busy(home: Path, api: int, job_id: str, key: str, image: NDArray[np.uint8]) -> None:
     """How long another owner waits for a list of jobs while one owner's predictions take all that there is."""
-    database = Database(embedded_settings(home).database)
+    database = Database(make_embedded_settings(home).database)
     with database.write() as session:
         listing = request("GET", "/v1/jobs", key=keys.make(session, "other"))
     database.dispose()

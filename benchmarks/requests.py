@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 
 from benchmarks.load import Measured, load, load_in_turn, request
 from benchmarks.serving import served
-from heldout.service.database_urls import driver_url
+from heldout.service.database_urls import make_driver_url
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database
@@ -29,7 +29,7 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 def main() -> None:
     """Print, for each kind of request and number of clients, both sides and their ratio."""
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer() as server:
-        url, blobs = driver_url(server.url), Path(folder, "blobs").as_uri()
+        url, blobs = make_driver_url(server.url), Path(folder, "blobs").as_uri()
         database = Database(url)
         upgrade(database)
         bundled.register(database, Blobs(blobs), Path(folder))

@@ -9,7 +9,7 @@ import time
 from sqlalchemy import text
 
 from benchmarks.serving import Served, add_job, prepare, service
-from heldout.service.database_urls import driver_url
+from heldout.service.database_urls import make_driver_url
 from models.database import Database
 from models.store import events
 from tests.servers import PostgresServer
@@ -23,7 +23,7 @@ PAUSE_S = 1.0
 def main() -> None:
     """Print both figures on PostgreSQL and on SQLite."""
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder, PostgresServer() as server:
-        for name, url in (("PostgreSQL", driver_url(server.url)), ("SQLite", f"sqlite:///{folder}/heldout.db")):
+        for name, url in (("PostgreSQL", make_driver_url(server.url)), ("SQLite", f"sqlite:///{folder}/heldout.db")):
             database = Database(url)
             key = prepare(database, folder)
             ids = [add_job(database) for _ in range(JOBS)]

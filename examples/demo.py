@@ -18,19 +18,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from heldout.cli.figures import accuracy, duration_s, interval, loss, points
-from heldout.cli.progress import Follower, display, follow_study, study_display
-from heldout.cli.screen import Table, prepare, say, say_prose, terminal_width
+from heldout.cli.figures import compute_duration_s, format_accuracy, format_interval, format_loss, format_points
+from heldout.cli.progress import Follower, display, follow_study, make_study_display
+from heldout.cli.screen import Table, get_terminal_width, prepare, say, say_prose
 from heldout.cli.shown_study import show_arms
 from heldout.client.client import ApiProblem, Client, NoService
 from heldout.client.locate import read_key_file, read_service_file
-from heldout.service.parent_process import launched
-from heldout.statistics.intervals import newcombe_interval
+from heldout.service.parent_process import build_launch_command
+from heldout.statistics.intervals import compute_newcombe_interval
 from heldout.stored.final import FinalView
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
 from heldout.words import NONE
-from heldout.words.labels import name_of
+from heldout.words.labels import get_verdict_name
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECS = ("overfit", "regularized", "augmented")
@@ -104,7 +104,7 @@ class TemporaryService:
         command = [sys.executable, "-P", "-m", "api", "up", "--port", "0", "--home", str(home)]
         with (self.folder / "service.log").open("wb") as log:
             self._process = subprocess.Popen(
-                launched(command, signal.SIGTERM),
+                build_launch_command(command, signal.SIGTERM),
                 cwd=self.folder,
                 env=self._environment(home),
                 stdin=subprocess.DEVNULL,
@@ -219,7 +219,7 @@ def demonstrate(client: Client) -> int:
     say("")
     say_prose(f"Measuring what cures {last.name}: trains it anew as it is, and with {', '.join(REMEDIES)} …")
     ordered = client.order_study({"job": last.id, "remedies": list(REMEDIES), "seeds": 3, "budget": {"jobs": MAX_JOBS}})
-    return _show_cure(client, follow_study(client, ordered.id, study_display()))
+    return _show_cure(client, follow_study(client, ordered.id, make_study_display()))
 
 
 def _read_example(name: str) -> dict[str, Any]:
@@ -251,15 +251,20 @@ def _row_of(client: Client, job: JobView) -> tuple[str, ...]:
     assert final.validation is not None
     assert final.test is not None
     train, test = final.train, final.test
-    low, high = newcombe_interval(*((round(split.accuracy * split.count), split.count) for split in (train, test)))
-    took = duration_s(job)
+    low, high = compute_newcombe_interval(
+        *((round(split.accuracy * split.count), split.count) for split in (train, test))
+    )
+    took = compute_duration_s(job)
     return (
         job.name,
         f"{job.parameters:,}",
-        accuracy(train.accuracy),
-        *(f"{accuracy(split.accuracy)} {interval(split.interval, digits=3)}" for split in (final.validation, test)),
-        "/".join(map(loss, (train.loss, final.validation.loss, test.loss))),
-        f"{points(train.accuracy - test.accuracy)} [{points(low)}, {points(high)}]",
+        format_accuracy(train.accuracy),
+        *(
+            f"{format_accuracy(split.accuracy)} {format_interval(split.interval, digits=3)}"
+            for split in (final.validation, test)
+        ),
+        "/".join(map(format_loss, (train.loss, final.validation.loss, test.loss))),
+        f"{format_points(train.accuracy - test.accuracy)} [{format_points(low)}, {format_points(high)}]",
         NONE if took is None else f"{took:.1f}",
     )
 
@@ -267,7 +272,7 @@ def _row_of(client: Client, job: JobView) -> tuple[str, ...]:
 def _print_results(rows: list[tuple[str, ...]]) -> None:
     """A row for each job where that fits, else a column."""
     lines = Table(HEADINGS, rows, RIGHT).lines
-    if max(map(len, lines)) > terminal_width():
+    if max(map(len, lines)) > get_terminal_width():
         headings, *turned = zip(HEADINGS, *rows, strict=True)
         lines = Table(headings, turned).lines
     for line in lines:
@@ -276,7 +281,7 @@ def _print_results(rows: list[tuple[str, ...]]) -> None:
 
 def _say_verdict(client: Client, job: JobView, begin: str) -> None:
     diagnosis = client.diagnosis(job.id)
-    say_prose(f"{begin} {name_of(diagnosis.verdict)}. {diagnosis.explanation}")
+    say_prose(f"{begin} {get_verdict_name(diagnosis.verdict)}. {diagnosis.explanation}")
 
 
 def _show_cure(client: Client, study: StudyView) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from heldout.client.foreign_values import plain_history
+from heldout.client.foreign_values import simplify_history
 from heldout.diagnosis import Evaluation
 from heldout.histories.documents import read_document
 from heldout.histories.verdict import diagnose_read
@@ -47,7 +47,7 @@ class Diagnose(keras.callbacks.Callback):
             print("heldout: no epoch has ended, so there is nothing to judge.")
             return
         try:
-            self.verdict = self._judged()
+            self.verdict = self._judge()
         # A training that took hours never ends with an error because its figures cannot be judged.
         except Exception as error:  # noqa: BLE001
             print(f"heldout: the training could not be judged: {error}")
@@ -57,8 +57,8 @@ class Diagnose(keras.callbacks.Callback):
             for remedy in finding.remedies:
                 print(f"  {remedy.name}: {remedy.reason}")
 
-    def _judged(self) -> DiagnosisView:
-        read = read_document(plain_history(self._curves))
+    def _judge(self) -> DiagnosisView:
+        read = read_document(simplify_history(self._curves))
         evaluation = None if self._names is None else Evaluation({}, tuple(self._names))
         return DiagnosisView.of(diagnose_read(read, evaluation))
 
@@ -89,14 +89,14 @@ class Report(Diagnose):
         given = {"train": train, "validation": validation, "test": test}
         self._splits = {name: split for name, split in given.items() if split is not None}
 
-    def _judged(self) -> DiagnosisView:
+    def _judge(self) -> DiagnosisView:
         names = self._names
         if not self._splits:
             return self._client.diagnose(self._curves, classes=names)
-        answers = {name: self._answers_to(*split) for name, split in self._splits.items()}
+        answers = {name: self._collect_answers(*split) for name, split in self._splits.items()}
         return self._client.diagnose_predictions(answers, history=self._curves, classes=names)
 
-    def _answers_to(self, images: Any, labels: Any) -> dict[str, Any]:
+    def _collect_answers(self, images: Any, labels: Any) -> dict[str, Any]:
         """Labels as positions, (n,), and probabilities, (n, classes)."""
         outputs = np.asarray(self.model.predict(images, batch_size=BATCH, verbose=0), np.float64)
         if outputs.shape[-1] == 1:  # one output for two classes

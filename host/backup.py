@@ -11,7 +11,7 @@ from pathlib import Path
 
 from heldout import __version__
 from heldout.errors import OperatorError
-from heldout.service.database_urls import sqlite_file
+from heldout.service.database_urls import get_sqlite_file
 from heldout.service.settings import Settings
 from host.backup_files import (
     BLOBS,
@@ -29,9 +29,9 @@ from host.homes import require_file
 from models.blob_check import is_orphan
 from models.blobs import BlobMissing, Blobs, StoredBlob
 from models.database import Database, Session
-from models.migrations import current, newest
+from models.migrations import get_current, get_newest
 from models.secret_box import KEY_FILE
-from models.snapshot import copy_sqlite, postgresql_snapshot
+from models.snapshot import copy_sqlite, open_postgresql_snapshot
 from models.store import named_blobs
 
 COPIES_AT_ONCE = 4
@@ -54,15 +54,15 @@ def back_up(settings: Settings, folder: Path) -> About:
     require_file(settings)
     kind = read_kind(settings.database)
     blobs = Blobs(settings.blobs_url)
-    with _partial(folder) as made:
+    with _make_partial(folder) as made:
         database = Database(settings.database)
         try:
-            revision = current(database)
+            revision = get_current(database)
             if revision is None:
                 raise OperatorError("The database has no tables: there is nothing to back up.")
-            if revision != newest():
+            if revision != get_newest():
                 raise OperatorError(
-                    f"The database is at revision {revision}, this release knows {newest()}. "
+                    f"The database is at revision {revision}, this release knows {get_newest()}. "
                     "Back up with the release that the service runs."
                 )
             files = _Files(blobs, made / BLOBS)
@@ -71,11 +71,11 @@ def back_up(settings: Settings, folder: Path) -> About:
             database_file = made / DATABASE_FILES[kind]
             for _ in range(MOMENTS):
                 database_file.unlink(missing_ok=True)
-                with _at_one_moment(settings, database, database_file) as session:
+                with _dump_at_one_moment(settings, database, database_file) as session:
                     wanted = _Wanted(session)
                 missing = files.copy(wanted)
                 with database.read() as session:
-                    if missing <= named_blobs.keys(session):
+                    if missing <= named_blobs.list_keys(session):
                         break  # there are none, or they are lost: the rows of now name them too
         finally:
             database.dispose()
@@ -108,7 +108,7 @@ def _copy_secrets_key(settings: Settings, folder: Path) -> str | None:
 
 
 @contextmanager
-def _partial(folder: Path) -> Iterator[Path]:
+def _make_partial(folder: Path) -> Iterator[Path]:
     """A folder beside `folder`, which becomes it at the end of the block, or is removed if the block fails."""
     partial = folder.with_name(f"{folder.name}.partial")
     try:
@@ -131,9 +131,9 @@ def _partial(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _at_one_moment(settings: Settings, database: Database, file: Path) -> Iterator[Session]:
+def _dump_at_one_moment(settings: Settings, database: Database, file: Path) -> Iterator[Session]:
     """Write the database into `file`; gives a session that sees exactly what is in it."""
-    source = sqlite_file(settings.database)
+    source = get_sqlite_file(settings.database)
     if source is not None:
         copy_sqlite(source, file)
         copy = Database(f"sqlite:///{file}")
@@ -143,7 +143,7 @@ def _at_one_moment(settings: Settings, database: Database, file: Path) -> Iterat
         finally:
             copy.dispose()
     else:
-        with postgresql_snapshot(database) as (session, snapshot):
+        with open_postgresql_snapshot(database) as (session, snapshot):
             dump_postgres(settings.database, file, snapshot)
             yield session
 
@@ -152,8 +152,8 @@ class _Wanted:
     """Which files belong to the rows that a session sees."""
 
     def __init__(self, session: Session) -> None:
-        self._places = named_blobs.places(session)
-        self.named = named_blobs.keys(session)
+        self._places = named_blobs.get_places(session)
+        self.named = named_blobs.list_keys(session)
 
     def __contains__(self, key: str) -> bool:
         # Of a job only what rows name: the rest is what it will never read again.

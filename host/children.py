@@ -17,7 +17,7 @@ from typing import IO, Self
 
 import structlog
 
-from heldout.service.parent_process import launched
+from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from models.logs import MAX_FILE_BYTES, OLD_FILES
 
@@ -129,7 +129,7 @@ class KeptProcess:
             if self._stopping.is_set():
                 return None
             self._process = subprocess.Popen(
-                launched([sys.executable, *self.arguments]),
+                build_launch_command([sys.executable, *self.arguments]),
                 pass_fds=self.pass_fds,
                 # Its standard input ends with this process too: where there is no Linux, it stops by that.
                 stdin=subprocess.PIPE,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from heldout.service.settings import Settings, embedded_settings
+from heldout.service.settings import Settings, make_embedded_settings
 from host.homes import refuse_stack, require_file
 from models import logs
 from models.database import Database
@@ -22,18 +22,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing el
 MAX_OWNER_CHARACTERS = 128
 
 
-def owner_name(name: str) -> str:
+def check_owner_name(name: str) -> str:
     """A name that an owner may have. Raises typer.BadParameter."""
     if not (name.isprintable() and name.strip() and len(name) <= MAX_OWNER_CHARACTERS):
         raise typer.BadParameter(f"expected 1 to {MAX_OWNER_CHARACTERS} printable characters.")
     return name
 
 
-def configured_settings(home: Path | None) -> Settings:
+def configure_settings(home: Path | None) -> Settings:
     """Send logs to standard error, since standard output is for answers, and give the settings: the embedded service's
     for a home that was named, else what the environment says.
     """
-    settings = Settings() if home is None else embedded_settings(home)
+    settings = Settings() if home is None else make_embedded_settings(home)
     refuse_stack(settings)
     logs.configure(settings.log_level)
     # It would log each look at a database's revision.
@@ -42,7 +42,7 @@ def configured_settings(home: Path | None) -> Settings:
 
 
 @contextmanager
-def opened_database(settings: Settings, *, may_make: bool = False) -> Iterator[Database]:
+def open_database(settings: Settings, *, may_make: bool = False) -> Iterator[Database]:
     """The settings' database; closed after the block.
 
     Args:

@@ -15,7 +15,15 @@ from heldout.access.scopes import SCOPES, Scope
 from heldout.errors import DatabaseUnavailable, HeldoutError, OperatorError, StorageUnavailable
 from host.backup import back_up
 from host.check import report
-from host.command_parts import AsJson, HomeOption, answer, configured_settings, opened_database, owner_name, print_json
+from host.command_parts import (
+    AsJson,
+    HomeOption,
+    answer,
+    check_owner_name,
+    configure_settings,
+    open_database,
+    print_json,
+)
 from host.homes import make_home
 from host.restore import restore as fill
 from models.blobs import Blobs
@@ -41,9 +49,9 @@ commands.add_typer(keys_commands, name="keys")
 @commands.command()
 def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
     """Bring the database to this release's tables and store the bundled datasets that are here."""
-    settings = configured_settings(home)
+    settings = configure_settings(home)
     make_home(settings.home_path)
-    with opened_database(settings, may_make=True) as database:
+    with open_database(settings, may_make=True) as database:
         revision = upgrade(database)
         added = register(database, Blobs(settings.blobs_url), settings.datasets)
     answer(
@@ -54,7 +62,7 @@ def migrate(as_json: AsJson = False, home: HomeOption = None) -> None:
     )
 
 
-def _scopes(names: list[str] | None) -> tuple[Scope, ...]:
+def _parse_scopes(names: list[str] | None) -> tuple[Scope, ...]:
     unknown = [name for name in names or () if name not in SCOPES]
     if unknown:
         raise typer.BadParameter(f"{unknown[0]!r} is no scope; use {', '.join(SCOPES)}.", param_hint="--scope")
@@ -64,7 +72,7 @@ def _scopes(names: list[str] | None) -> tuple[Scope, ...]:
 @keys_commands.command("create")
 def create_key(
     owner: Annotated[
-        str, typer.Option(callback=owner_name, metavar="NAME", help="Whose jobs and datasets the key opens.")
+        str, typer.Option(callback=check_owner_name, metavar="NAME", help="Whose jobs and datasets the key opens.")
     ],
     scopes: Annotated[
         list[str] | None, typer.Option("--scope", help="What it may do: read, write, admin. Repeatable; default: all.")
@@ -74,11 +82,11 @@ def create_key(
     home: HomeOption = None,
 ) -> None:
     """Make a key and print it, alone, on standard output. It is not shown again."""
-    wanted = _scopes(scopes)
-    with opened_database(configured_settings(home)) as database, database.write() as session:
+    wanted = _parse_scopes(scopes)
+    with open_database(configure_settings(home)) as database, database.write() as session:
         expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
         key = keys.make(session, owner, scopes=wanted, expires_at=expires_at)
-        shown = _key_as_json(keys.row_of(session, key))
+        shown = _dump_key(keys.get_row(session, key))
         audit_log.add(session, owner, "keys create", subject=shown["id"])
     answer({**shown, "key": key}, key, as_json=as_json)
 
@@ -91,10 +99,10 @@ def roll_key(
     home: HomeOption = None,
 ) -> None:
     """Make a key in place of another one and print it, alone; the old one works for a while yet."""
-    with opened_database(configured_settings(home)) as database, database.write() as session:
-        owner = keys.owner_of(session, key_id)
+    with open_database(configure_settings(home)) as database, database.write() as session:
+        owner = keys.get_owner(session, key_id)
         key = keys.roll(session, owner, key_id, overlap_s=3600 * overlap_h)
-        shown = _key_as_json(keys.row_of(session, key))
+        shown = _dump_key(keys.get_row(session, key))
         audit_log.add(session, owner, "keys roll", subject=key_id)
     answer({**shown, "key": key}, key, as_json=as_json)
 
@@ -102,10 +110,10 @@ def roll_key(
 @keys_commands.command("list")
 def list_keys(as_json: AsJson = False, home: HomeOption = None) -> None:
     """List keys: id, owner, when made, what they may do, when last used, whether revoked or over."""
-    with opened_database(configured_settings(home)) as database, database.read() as session:
-        rows = keys.all_of(session)
+    with open_database(configure_settings(home)) as database, database.read() as session:
+        rows = keys.list_all(session)
     if as_json:
-        print_json({"object": "list", "data": [_key_as_json(row) for row in rows], "has_more": False})
+        print_json({"object": "list", "data": [_dump_key(row) for row in rows], "has_more": False})
         return
     for row in rows:
         state = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else "active"
@@ -126,10 +134,10 @@ def revoke_key(
     home: HomeOption = None,
 ) -> None:
     """Revoke a key; it stops working at once."""
-    with opened_database(configured_settings(home)) as database, database.write() as session:
+    with open_database(configure_settings(home)) as database, database.write() as session:
         if not keys.revoke(session, key_id, with_made=with_made):
             raise OperatorError(f"No active key has the id {key_id!r}. `heldout keys list` shows them.")
-        audit_log.add(session, keys.owner_of(session, key_id), "keys revoke", subject=key_id)
+        audit_log.add(session, keys.get_owner(session, key_id), "keys revoke", subject=key_id)
     answer(
         {"id": key_id, "object": "key", "revoked": True}, f"Key {key_id} is revoked.", as_json=as_json, to_stderr=True
     )
@@ -149,7 +157,7 @@ def check(
     """Say what works and what is wrong with settings, database, broker, blobs, datasets, TensorFlow and GPU."""
     if collect and not deep:
         raise typer.BadParameter("--collect needs --deep: only a comparison of rows and files finds what to delete.")
-    works = report(configured_settings(home), typer.echo, as_json=as_json, deep=deep, collect=collect)
+    works = report(configure_settings(home), typer.echo, as_json=as_json, deep=deep, collect=collect)
     raise typer.Exit(0 if works else 1)
 
 
@@ -160,7 +168,7 @@ def backup(
     home: HomeOption = None,
 ) -> None:
     """Write the database at one moment, and every file that it names, into a folder; the service goes on meanwhile."""
-    about = back_up(configured_settings(home), folder.absolute())
+    about = back_up(configure_settings(home), folder.absolute())
     if as_json:
         print_json({"object": "backup", "folder": str(folder.absolute()), **asdict(about)})
         return
@@ -183,7 +191,7 @@ def restore(
     home: HomeOption = None,
 ) -> None:
     """Fill an empty database and a blob store from a backup; no service may run on them."""
-    about = fill(configured_settings(home), folder.absolute())
+    about = fill(configure_settings(home), folder.absolute())
     answer(
         {"object": "restored_backup", "folder": str(folder.absolute()), **asdict(about)},
         f"Restored the {about.database} backup of {about.made_at}: {about.files:,} files.",
@@ -191,7 +199,7 @@ def restore(
     )
 
 
-def _key_as_json(key: KeyRow) -> dict[str, Any]:
+def _dump_key(key: KeyRow) -> dict[str, Any]:
     revoked_at = None if key.revoked_at is None else key.revoked_at.isoformat()
     return {
         "id": key.id,
@@ -221,9 +229,9 @@ def main() -> None:
     except HeldoutError as error:
         sys.exit(_print_error(error.detail))
     except ValueError as error:  # settings: pydantic's ValidationError is one
-        from heldout.service.start import told
+        from heldout.service.start import describe_error
 
-        sys.exit(_print_error(told(error)))
+        sys.exit(_print_error(describe_error(error)))
 
 
 def _print_error(text: str) -> int:

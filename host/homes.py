@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from heldout.errors import OperatorError
-from heldout.service.database_urls import sqlite_file
+from heldout.service.database_urls import get_sqlite_file
 from heldout.service.settings import Settings
 
 
@@ -20,7 +20,7 @@ def make_home(home: Path) -> None:
 
 
 @contextmanager
-def locked_home(home: Path) -> Iterator[None]:
+def lock_home(home: Path) -> Iterator[None]:
     """Hold the home's lock during the block; it ends with this process in any case.
 
     Raises:
@@ -54,6 +54,6 @@ def refuse_stack(settings: Settings) -> None:
 
 def require_file(settings: Settings) -> None:
     """Raises OperatorError if a SQLite database has no file yet: to look into it would make one."""
-    file = sqlite_file(settings.database)
+    file = get_sqlite_file(settings.database)
     if file is not None and not file.exists():
         raise OperatorError(f"There is no database at {file}. `heldout up` or `heldout migrate` makes one.")

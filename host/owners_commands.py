@@ -8,7 +8,15 @@ import typer
 from analysis.scheduling.fair_share import MAX_WEIGHT, MIN_WEIGHT
 from heldout.access.quotas import COUNTED, Quota
 from heldout.errors import OperatorError, StudyFinished, StudyNotFound
-from host.command_parts import AsJson, HomeOption, answer, configured_settings, opened_database, owner_name, print_json
+from host.command_parts import (
+    AsJson,
+    HomeOption,
+    answer,
+    check_owner_name,
+    configure_settings,
+    open_database,
+    print_json,
+)
 from models.database import Database, Session
 from models.store import audit_log, owners, study_jobs
 from models.store.owners import Owner
@@ -19,7 +27,8 @@ owners_commands = typer.Typer(
 )
 
 OwnerName = Annotated[
-    str, typer.Argument(callback=owner_name, metavar="NAME", help="As `owners list` shows it.", show_default=False)
+    str,
+    typer.Argument(callback=check_owner_name, metavar="NAME", help="As `owners list` shows it.", show_default=False),
 ]
 MAX_BOUND = 2**53
 _CHANGE = re.compile(r"([a-z_]+)=(\d{1,16}|none|default)")
@@ -28,35 +37,37 @@ _CHANGE = re.compile(r"([a-z_]+)=(\d{1,16}|none|default)")
 @owners_commands.command("list")
 def list_owners(as_json: AsJson = False, home: HomeOption = None) -> None:
     """List owners: weight, what they have used lately, jobs that wait and run, whether suspended."""
-    with opened_database(configured_settings(home)) as database, database.read() as session:
-        found = owners.all_owners(session)
+    with open_database(configure_settings(home)) as database, database.read() as session:
+        found = owners.list_owners(session)
     if as_json:
-        print_json({"object": "list", "data": [_as_json(one) for one in found], "has_more": False})
+        print_json({"object": "list", "data": [_dump_owner(found_owner) for found_owner in found], "has_more": False})
         return
-    for one in found:
-        state = _state(one)
+    for found_owner in found:
+        state = _describe_state(found_owner)
         typer.echo(
-            f"{one.name}  weight {one.weight:g}  used lately {one.used_slot_s:,.0f} slot-seconds"
-            f"  {one.queued} waiting  {one.running} running{f'  {state}' if state else ''}"
+            f"{found_owner.name}  weight {found_owner.weight:g}  used lately {found_owner.used_slot_s:,.0f} "
+            f"slot-seconds  {found_owner.queued} waiting  {found_owner.running} running{f'  {state}' if state else ''}"
         )
 
 
 @owners_commands.command("show")
 def show_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Show an owner with all quotas: used, and allowed."""
-    settings = configured_settings(home)
-    with opened_database(settings) as database, database.read() as session:
-        owner = _known(session, name)
-        quotas = owners.quotas(session, name)
+    settings = configure_settings(home)
+    with open_database(settings) as database, database.read() as session:
+        owner = _get_known_owner(session, name)
+        quotas = owners.list_quotas(session, name)
     if as_json:
-        print_json({**_as_json(owner), "quotas": [_quota_as_json(one) for one in quotas]})
+        print_json({**_dump_owner(owner), "quotas": [_dump_quota(quota) for quota in quotas]})
         return
-    typer.echo(f"{owner.name}: weight {owner.weight:g}{f', {_state(owner)}' if _state(owner) else ''}")
+    typer.echo(
+        f"{owner.name}: weight {owner.weight:g}{f', {_describe_state(owner)}' if _describe_state(owner) else ''}"
+    )
     typer.echo(f"  used lately: {owner.used_slot_s:,.0f} slot-seconds")
-    for one in quotas:
-        allowed = "no bound" if one.allowed is None else f"{one.allowed:,}"
-        own = " (own)" if one.quota in owner.own_quotas else ""
-        typer.echo(f"  {one.quota.value}: {one.used:,.0f} of {allowed}{own} - {COUNTED[one.quota]}")
+    for quota in quotas:
+        allowed = "no bound" if quota.allowed is None else f"{quota.allowed:,}"
+        own = " (own)" if quota.quota in owner.own_quotas else ""
+        typer.echo(f"  {quota.quota.value}: {quota.used:,.0f} of {allowed}{own} - {COUNTED[quota.quota]}")
 
 
 @owners_commands.command("limit")
@@ -78,12 +89,12 @@ def limit_owner(
     home: HomeOption = None,
 ) -> None:
     """Change an owner's weight and quotas, from the next claim and request on."""
-    changes = dict(_change(one) for one in set_ or ())
+    changes = dict(_change(setting) for setting in set_ or ())
     if weight is None and not changes:
         raise typer.BadParameter("give --weight, or --set QUOTA=N.")
-    with opened_database(configured_settings(home)) as database:
+    with open_database(configure_settings(home)) as database:
         with database.write() as session:
-            _known(session, name)
+            _get_known_owner(session, name)
             owners.limit(session, name, weight=weight, changes=changes)
             audit_log.add(session, name, "owners limit")
         _tell(database, name, as_json, "limited")
@@ -92,9 +103,9 @@ def limit_owner(
 @owners_commands.command("suspend")
 def suspend_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Accept nothing new of an owner, and begin none of its jobs. What runs goes on; `cancel-all` ends it."""
-    with opened_database(configured_settings(home)) as database:
+    with open_database(configure_settings(home)) as database:
         with database.write() as session:
-            _known(session, name)
+            _get_known_owner(session, name)
             owners.suspend(session, name)
             audit_log.add(session, name, "owners suspend")
         _tell(database, name, as_json, "suspended")
@@ -103,9 +114,9 @@ def suspend_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = N
 @owners_commands.command("resume")
 def resume_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Let a suspended owner go on."""
-    with opened_database(configured_settings(home)) as database:
+    with open_database(configure_settings(home)) as database:
         with database.write() as session:
-            _known(session, name)
+            _get_known_owner(session, name)
             if not owners.resume(session, name):
                 raise OperatorError(f"{name} is not suspended.")
             audit_log.add(session, name, "owners resume")
@@ -115,9 +126,9 @@ def resume_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = No
 @owners_commands.command("cancel-all")
 def cancel_all(name: OwnerName, as_json: AsJson = False, home: HomeOption = None) -> None:
     """Cancel all studies and jobs of an owner, uploads being checked included; workers end what runs."""
-    with opened_database(configured_settings(home)) as database:
+    with open_database(configure_settings(home)) as database:
         with database.write() as session:
-            _known(session, name)
+            _get_known_owner(session, name)
             audit_log.add(session, name, "owners cancel-all")
         studies, jobs = _cancel_studies(database, name), _cancel_jobs(database, name)
     answer(
@@ -130,7 +141,7 @@ def cancel_all(name: OwnerName, as_json: AsJson = False, home: HomeOption = None
 
 def _cancel_studies(database: Database, name: str) -> int:
     with database.read() as session:
-        ids = owners.running_studies(session, name)
+        ids = owners.list_running_studies(session, name)
     count = 0
     for study_id in ids:
         try:
@@ -168,7 +179,7 @@ def _change(text: str) -> tuple[Quota, int | str | None]:
     return quota, None if value == "none" else value
 
 
-def _known(session: Session, name: str) -> Owner:
+def _get_known_owner(session: Session, name: str) -> Owner:
     owner = owners.find(session, name)
     if owner is None:
         raise OperatorError(f"There is no owner {name!r}. `heldout owners list` shows those that have a key or jobs.")
@@ -177,17 +188,17 @@ def _known(session: Session, name: str) -> Owner:
 
 def _tell(database: Database, name: str, as_json: bool, what: str) -> None:
     with database.read() as session:
-        owner = _known(session, name)
-    answer(_as_json(owner), f"{name} is {what}.", as_json=as_json, to_stderr=True)
+        owner = _get_known_owner(session, name)
+    answer(_dump_owner(owner), f"{name} is {what}.", as_json=as_json, to_stderr=True)
 
 
-def _state(owner: Owner) -> str:
+def _describe_state(owner: Owner) -> str:
     if owner.suspended_at is not None:
         return f"suspended since {owner.suspended_at:%Y-%m-%d %H:%M}"
     return "" if owner.held_until is None else f"slot-seconds used up, held until {owner.held_until:%Y-%m-%d %H:%M}"
 
 
-def _as_json(owner: Owner) -> dict[str, Any]:
+def _dump_owner(owner: Owner) -> dict[str, Any]:
     moments = {"suspended_at": owner.suspended_at, "held_until": owner.held_until}
     return {
         "object": "owner",
@@ -201,5 +212,5 @@ def _as_json(owner: Owner) -> dict[str, Any]:
     }
 
 
-def _quota_as_json(state: QuotaState) -> dict[str, Any]:
+def _dump_quota(state: QuotaState) -> dict[str, Any]:
     return {"quota": state.quota.value, "used": state.used, "allowed": state.allowed}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from heldout.errors import OperatorError
-from heldout.service.database_urls import sqlite_file
+from heldout.service.database_urls import get_sqlite_file
 from heldout.service.settings import Settings
 from host.backup_files import (
     BLOBS,
@@ -19,10 +19,10 @@ from host.backup_files import (
     read_listed,
     restore_postgres,
 )
-from host.homes import is_of_home, locked_home, make_home
+from host.homes import is_of_home, lock_home, make_home
 from models.blobs import Blobs
 from models.database import Database
-from models.migrations import current, require_known, upgrade
+from models.migrations import get_current, require_known, upgrade
 from models.secret_box import KEY_FILE
 from models.store import claims
 
@@ -44,7 +44,7 @@ def restore(settings: Settings, folder: Path) -> About:
         raise OperatorError(
             f"The backup is of {about.database}, and the database that the settings name is not. Name {wanted}."
         )
-    with _locked_target(settings):
+    with _lock_target(settings):
         if _has_tables(settings):
             raise OperatorError("The database is not empty. Restore into a new home, or into an empty database.")
         _require_whole(folder, about)
@@ -68,24 +68,24 @@ def restore(settings: Settings, folder: Path) -> About:
 
 
 @contextmanager
-def _locked_target(settings: Settings) -> Iterator[None]:
+def _lock_target(settings: Settings) -> Iterator[None]:
     """Lock the home that is filled: no service may run in it."""
     if not is_of_home(settings):
         yield
         return
     make_home(settings.home_path)
-    with locked_home(settings.home_path):
+    with lock_home(settings.home_path):
         yield
 
 
 def _has_tables(settings: Settings) -> bool:
-    file = sqlite_file(settings.database)
+    file = get_sqlite_file(settings.database)
     # Looking into a SQLite file makes it.
     if file is not None and not file.exists():
         return False
     database = Database(settings.database)
     try:
-        return current(database) is not None
+        return get_current(database) is not None
     finally:
         database.dispose()
 
@@ -132,7 +132,7 @@ def _is_whole(file: Path, sha256: str) -> bool:
 
 
 def _fill(settings: Settings, file: Path) -> None:
-    target = sqlite_file(settings.database)
+    target = get_sqlite_file(settings.database)
     if target is None:
         restore_postgres(settings.database, file)
     else:

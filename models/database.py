@@ -29,7 +29,7 @@ from models.wake import WakeUp, get_noted
 log = structlog.get_logger()
 
 # Session is ours to give: other rooms name the type from here and never make one.
-__all__ = ["Database", "Limits", "Session", "UtcTime", "db_now", "translated"]
+__all__ = ["Database", "Limits", "Session", "UtcTime", "db_now", "translate_errors"]
 
 # Where a session carries what the settings let an owner take.
 BOUNDS = "bounds"
@@ -101,13 +101,13 @@ class db_now(FunctionElement[datetime]):  # noqa: N801  (reads as the SQL functi
 
 
 @compiles(db_now, "sqlite")
-def _sqlite_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
+def _compile_sqlite_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     seconds = "".join(f", ({compiler.process(clause, **kw)}) || ' seconds'" for clause in element.clauses)
     return f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now'{seconds})"
 
 
 @compiles(db_now, "postgresql")
-def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
+def _compile_postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     # clock_timestamp() moves within a transaction, as SQLite's clock does; rounded to what SQLite keeps.
     seconds = "".join(f" + make_interval(secs => {compiler.process(clause, **kw)})" for clause in element.clauses)
     return f"date_trunc('milliseconds', clock_timestamp(){seconds})"
@@ -142,7 +142,7 @@ class Database:
         On PostgreSQL its statements stand alone, which saves BEGIN and ROLLBACK; under READ COMMITTED each of them
         sees the newest rows in a transaction as well.
         """
-        with translated(), Session(self.engine, autoflush=False, info={BOUNDS: self.bounds}) as session:
+        with translate_errors(), Session(self.engine, autoflush=False, info={BOUNDS: self.bounds}) as session:
             yield session
 
     @contextmanager
@@ -152,7 +152,7 @@ class Database:
         Objects that it has loaded do not follow its UPDATE and DELETE statements.
         """
         about: dict[str, Any] = {"info": {BOUNDS: self.bounds}, "execution_options": {"synchronize_session": False}}
-        with translated(), Session(self._writer, expire_on_commit=False, **about) as session, session.begin():
+        with translate_errors(), Session(self._writer, expire_on_commit=False, **about) as session, session.begin():
             yield session
         if self.announce is not None and (wake_ups := get_noted(session)):
             try:
@@ -199,19 +199,19 @@ class ChangeWatch:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn a database that does not answer, is locked or lacks its tables into DatabaseUnavailable."""
     try:
         yield
     except PoolTimeout as error:
         raise DatabaseUnavailable from error
     except DBAPIError as error:
-        if _cannot_serve(error):
+        if _is_database_at_fault(error):
             raise DatabaseUnavailable from error
         raise
 
 
-def _cannot_serve(error: DBAPIError) -> bool:
+def _is_database_at_fault(error: DBAPIError) -> bool:
     """Whether the database is what is wrong, and not the statement."""
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None:
@@ -238,7 +238,7 @@ def _make_engine(url: str, limits: Limits) -> Engine:
             connect_args={"timeout": limits.sqlite_busy_ms / 1000, "check_same_thread": False},
             **pool,
         )
-        event.listen(engine, "connect", partial(_sqlite_connect, limits.sqlite_busy_ms))
+        event.listen(engine, "connect", partial(_set_up_sqlite, limits.sqlite_busy_ms))
         event.listen(engine, "begin", partial(_begin, "BEGIN IMMEDIATE", "BEGIN"))
         return engine
     engine = create_engine(
@@ -254,7 +254,7 @@ def _make_engine(url: str, limits: Limits) -> Engine:
         },
         **pool,
     )
-    event.listen(engine, "connect", _postgresql_connect)
+    event.listen(engine, "connect", _set_up_postgresql)
     event.listen(engine, "begin", partial(_begin, "BEGIN READ WRITE", None))
     event.listen(engine, "checkin", _note_idle)
     event.listen(engine, "checkout", partial(_ping_if_idle, engine.dialect, limits.ping_after_s))
@@ -295,11 +295,11 @@ def _ping_if_idle(
 
 
 # The drivers must not begin transactions by themselves: `_begin` does, and chooses the kind.
-def _postgresql_connect(connection: Any, record: Any) -> None:
+def _set_up_postgresql(connection: Any, record: Any) -> None:
     connection.autocommit = True
 
 
-def _sqlite_connect(busy_ms: int, connection: Any, record: Any) -> None:
+def _set_up_sqlite(busy_ms: int, connection: Any, record: Any) -> None:
     connection.isolation_level = None
     _write_ahead(busy_ms, connection)
     for pragma in (

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from analysis.arrays.file_names import FileNames, members_key, names_of
+from analysis.arrays.file_names import FileNames, make_members_key, read_names
 from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
@@ -20,7 +20,7 @@ class ListedImage:
     member: str | None
 
 
-def images_of_split(
+def list_split_images(
     session: Session, blobs: Blobs, dataset_id: str, sha256: str, split: str, label: int | None, after: int, limit: int
 ) -> tuple[list[ListedImage], int]:
     """`limit` images of a split after the first `after`, and how many there are in all.
@@ -34,13 +34,13 @@ def images_of_split(
     if label is not None:
         indices = indices[labels[indices] == label]
     chosen = indices[after : after + limit].tolist()
-    names = names_at(session, blobs, dataset_id, chosen)
+    names = read_names_at(session, blobs, dataset_id, chosen)
     return [ListedImage(index, int(labels[index]), names.get(index)) for index in chosen], len(indices)
 
 
-def positions_of(session: Session, blobs: Blobs, dataset_id: str, names: Collection[str]) -> dict[str, int]:
-    """Where the images of these names are, as far as there are such images. Raises what `images_of_split` does."""
-    key, wanted = members_key(dataset_id), set(names)
+def find_positions(session: Session, blobs: Blobs, dataset_id: str, names: Collection[str]) -> dict[str, int]:
+    """Where the images of these names are, as far as there are such images. Raises what `list_split_images` does."""
+    key, wanted = make_members_key(dataset_id), set(names)
     if not wanted:
         return {}
     try:
@@ -52,13 +52,13 @@ def positions_of(session: Session, blobs: Blobs, dataset_id: str, names: Collect
     return {name: index for index in range(len(listed)) if (name := listed[index]) in wanted}
 
 
-def names_at(session: Session, blobs: Blobs, dataset_id: str, indices: Collection[int]) -> dict[int, str]:
-    """The names of the images at these positions, as far as they have any. Raises what `images_of_split` does."""
-    key = members_key(dataset_id)
+def read_names_at(session: Session, blobs: Blobs, dataset_id: str, indices: Collection[int]) -> dict[int, str]:
+    """The names of the images at these positions, as far as they have any. Raises what `list_split_images` does."""
+    key = make_members_key(dataset_id)
     try:
         require_whole(session, blobs, key)
         with open_blob(blobs, key) as file:
-            return names_of(file, indices)
+            return read_names(file, indices)
     except BlobMissing:
         if file_digests.find(session, key) is not None:
             raise

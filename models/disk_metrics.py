@@ -14,7 +14,7 @@ class DiskMetrics(Collector):
     """Looks at each scrape how much room the home has, and the blob store where it is a folder."""
 
     def __init__(self, home: Path, blobs: Blobs) -> None:
-        self._folders = {"home": home, "blobs": blobs.local_folder("")}
+        self._folders = {"home": home, "blobs": blobs.get_local_folder("")}
 
     def describe(self) -> Iterator[Metric]:
         return iter(())  # so that registering does not look

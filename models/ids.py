@@ -3,7 +3,7 @@
 from ulid import ULID
 
 
-def new_id(prefix: str) -> str:
+def make_id(prefix: str) -> str:
     """For example `job_01jd…`: the prefix, then a ULID in lower case."""
     return f"{prefix}_{str(ULID()).lower()}"
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from analysis.jobs.initial import Weights
 from heldout.errors import FieldError, InvalidSpec, JobNotFound, SpecUnreadable
-from heldout.lifecycle.job import TERMINAL, shown_status
+from heldout.lifecycle.job import TERMINAL, get_shown_status
 from heldout.lifecycle.model import ModelFormat
 from heldout.spec.job import InitialSpec
 from heldout.spec.layers import plan_network
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from models.backbones import usable_model
+from models.backbones import get_usable_model
 from models.database import Session
-from models.specs import training_spec_of
+from models.specs import read_training_spec
 from models.store import artifacts, jobs
 from models.store.artifacts import Artifact
 from models.tables import JobRow
@@ -43,35 +43,37 @@ def find_source(session: Session, owner: str, asked: InitialSpec, ended: JobRow 
         if own is not None:
             return InitialSource(Weights.from_json(ended.initial or {}), own)
     if asked.job is None:
-        return _of_model(session, owner, asked.model or "")
+        return _get_model_source(session, owner, asked.model or "")
     try:
         row, dataset = jobs.find_with_dataset(session, owner, asked.job)
-        spec = training_spec_of(row)
+        spec = read_training_spec(row)
     except (JobNotFound, SpecUnreadable) as error:
-        raise refused(error.detail) from error
+        raise make_refusal(error.detail) from error
     if row.status not in TERMINAL:
-        status = shown_status(row.status, row.request)
-        raise refused(f"Job {row.id} is {status}. Its weights can be taken once it has ended.")
-    file = artifacts.model_of(session, row)
+        status = get_shown_status(row.status, row.request)
+        raise make_refusal(f"Job {row.id} is {status}. Its weights can be taken once it has ended.")
+    file = artifacts.find_model(session, row)
     if file is None or dataset.shape is None or dataset.classes is None:
-        raise refused(f"Job {row.id} is {row.status.value} and has left no model to start from.")
+        raise make_refusal(f"Job {row.id} is {row.status.value} and has left no model to start from.")
     height, width, channels = dataset.shape
     if spec.network.backbone is not None:
-        raise refused(f"Job {row.id} has a backbone, behind which its layers stand; other networks have none of them.")
+        raise make_refusal(
+            f"Job {row.id} has a backbone, behind which its layers stand; other networks have none of them."
+        )
     plan = plan_network(spec.network, (height, width, channels), len(dataset.classes))
     return InitialSource(Weights.of(row.id, plan, dataset.classes), file)
 
 
-def _of_model(session: Session, owner: str, model_id: str) -> InitialSource:
-    row, facts = usable_model(session, owner, model_id, "/initial/model")
+def _get_model_source(session: Session, owner: str, model_id: str) -> InitialSource:
+    row, facts = get_usable_model(session, owner, model_id, "/initial/model")
     if facts.format is not ModelFormat.KERAS:
-        raise refused(
+        raise make_refusal(
             f"Model {model_id} is an ONNX file, whose weights belong to no layers. Upload a .keras one.", "model"
         )
     file = Artifact(ArtifactName.INITIAL, ArtifactFormat.KERAS, row.key, row.size_bytes, row.sha256)
     return InitialSource(Weights.of_model(row.id, facts), file)
 
 
-def refused(detail: str, kind: str = "job") -> InvalidSpec:
+def make_refusal(detail: str, kind: str = "job") -> InvalidSpec:
     """A refusal of the job or the model that `initial` names. kind: `job` or `model`."""
     return InvalidSpec(f"/initial/{kind}: {detail}", errors=[FieldError(f"/initial/{kind}", detail)])

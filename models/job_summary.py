@@ -7,7 +7,7 @@ from heldout.views.job import SummaryView
 from heldout.work.kinds import JobKind
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import whole_diagnosis_of
+from models.job_diagnosis import diagnose_job_wholly
 from models.store import metrics
 from models.store.claims import Result
 from models.tables import JobRow
@@ -15,7 +15,7 @@ from models.tables import JobRow
 log = structlog.get_logger()
 
 
-def summary_of(session: Session, blobs: Blobs, job_id: str, result: Result | None = None) -> SummaryView | None:
+def summarize_job(session: Session, blobs: Blobs, job_id: str, result: Result | None = None) -> SummaryView | None:
     """The summary of a training that is about to end: the best epoch, the gaps, the verdict. None of other jobs.
 
     Whatever goes wrong with the diagnosis, the job ends as it would: its verdict is null then.
@@ -28,17 +28,17 @@ def summary_of(session: Session, blobs: Blobs, job_id: str, result: Result | Non
     job = session.get(JobRow, job_id)
     if job is None or job.kind is not JobKind.TRAIN:
         return None
-    return metrics.best_epochs_of(session, job_id).model_copy(
+    return metrics.get_best_epochs(session, job_id).model_copy(
         update={
             "gap": None if result is None else result.final.gap,
-            "verdict": _verdict(session, blobs, job, result),
+            "verdict": _get_verdict(session, blobs, job, result),
         }
     )
 
 
-def _verdict(session: Session, blobs: Blobs, job: JobRow, result: Result | None) -> str | None:
+def _get_verdict(session: Session, blobs: Blobs, job: JobRow, result: Result | None) -> str | None:
     try:
-        return whole_diagnosis_of(session, blobs, job, result=result).verdict
+        return diagnose_job_wholly(session, blobs, job, result=result).verdict
     except DatabaseUnavailable:
         raise
     except Exception as error:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from heldout.service.variables import unknown_settings
+from heldout.service.variables import list_unknown_settings
 
 log = structlog.get_logger()
 
@@ -90,11 +90,11 @@ def configure(level: str = "INFO", stream: TextIO | None = None, file: Path | No
 
 def warn_of_unknown_settings() -> None:
     """Log which `HELDOUT_*` variables of this process are ignored."""
-    for sentence in unknown_settings(os.environ):
+    for sentence in list_unknown_settings(os.environ):
         log.warning("unknown_setting", detail=sentence)
 
 
-def without_secrets(text: str) -> str:
+def hide_secrets(text: str) -> str:
     """The text with keys, bearer tokens and passwords in URLs replaced by asterisks."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
@@ -107,11 +107,11 @@ def _cut(logger: object, method: str, fields: MutableMapping[str, Any]) -> Mutab
         limit = MAX_EXCEPTION_CHARACTERS if name == "exception" else MAX_FIELD_CHARACTERS
         if not isinstance(value, str) or len(value) <= limit:
             continue
-        text = without_secrets(value)  # before it is cut, since half a secret does not look like one
+        text = hide_secrets(value)  # before it is cut, since half a secret does not look like one
         fields[name] = f"…{text[1 - limit :]}" if name == "exception" else f"{text[: limit - 1]}…"
     return fields
 
 
 class _WithoutSecrets(structlog.stdlib.ProcessorFormatter):
     def format(self, record: logging.LogRecord) -> str:
-        return without_secrets(super().format(record))
+        return hide_secrets(super().format(record))

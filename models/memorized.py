@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.npy_rows import NpyRows
 from models.answered_images import ROWS_AT_ONCE
-from models.blob_files import open_zipped, reading
+from models.blob_files import guard_reading, open_zipped
 from models.blobs import Blobs
 from models.digests import FileDigest
 
@@ -35,7 +35,7 @@ class HardImages:
     epochs: int
 
 
-def hardest_images(
+def list_hardest_images(
     blobs: Blobs, key: str, label: int | None, after: int, limit: int, expected: FileDigest | None = None
 ) -> HardImages | None:
     """`limit` training images after the first `after`, those with the largest sums of losses first.
@@ -49,26 +49,26 @@ def hardest_images(
     Raises:
         BlobMissing, ArtifactDamaged, StorageUnavailable.
     """
-    with reading(key), ExitStack() as stack:
+    with guard_reading(key), ExitStack() as stack:
         members = set(stack.enter_context(open_zipped(blobs, key, expected)).namelist())
         if "train_loss_sums.npy" not in members:
             return None
 
-        def blocks(what: str) -> Iterator[NDArray[Any]]:
+        def iterate_blocks(what: str) -> Iterator[NDArray[Any]]:
             # Each has the archive open for itself: what is read ahead of one array is no use to another.
             archive = stack.enter_context(open_zipped(blobs, key))
             return NpyRows(stack.enter_context(archive.open(f"train_{what}.npy"))).blocks(ROWS_AT_ONCE)
 
-        def whole(what: str) -> NDArray[Any]:
-            return np.concatenate(list(blocks(what)))
+        def read_whole(what: str) -> NDArray[Any]:
+            return np.concatenate(list(iterate_blocks(what)))
 
         with open_zipped(blobs, key) as archive, archive.open("train_loss_epochs.npy") as file:
             epochs = int(np.lib.format.read_array(file, allow_pickle=False))
-        sums, labels, indices = whole("loss_sums"), whole("labels"), whole("indices")
+        sums, labels, indices = read_whole("loss_sums"), read_whole("labels"), read_whole("indices")
         rows = np.arange(len(sums)) if label is None else np.flatnonzero(labels == label)
         wanted = rows[np.argsort(-sums[rows], kind="stable")][after : after + limit]
-        answers = _values_at(wanted, (said.argmax(axis=1) for said in blocks("probabilities")))
-        names = _values_at(wanted, blocks("files")) if "train_files.npy" in members else {}
+        answers = _read_values_at(wanted, (said.argmax(axis=1) for said in iterate_blocks("probabilities")))
+        names = _read_values_at(wanted, iterate_blocks("files")) if "train_files.npy" in members else {}
         images = [
             HardImage(int(indices[row]), names.get(row) or None, int(labels[row]), answers[row], float(sums[row]))
             for row in wanted.tolist()
@@ -76,7 +76,7 @@ def hardest_images(
         return HardImages(images, len(rows), epochs)
 
 
-def _values_at(rows: NDArray[np.int64], blocks: Iterator[NDArray[Any]]) -> dict[int, Any]:
+def _read_values_at(rows: NDArray[np.int64], blocks: Iterator[NDArray[Any]]) -> dict[int, Any]:
     """The value of each of `rows` in an array that comes in blocks; no block after the last row is read."""
     found: dict[int, Any] = {}
     first = 0

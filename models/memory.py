@@ -8,31 +8,31 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.work.memory import (
     FLOAT_BYTES,
     WorkerMemory,
-    foreign_bytes,
-    gpu_training_bytes,
+    estimate_foreign_bytes,
+    estimate_gpu_training_bytes,
+    estimate_training_bytes,
     measure_bytes,
-    training_bytes,
 )
-from models.split_counts import counts_of
+from models.split_counts import count_splits
 from models.tables import DatasetRow
 
 PIXEL_BYTES = {"uint8": 1, "float32": 4}
 
 
-def needed_bytes(dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan) -> int | None:
+def estimate_needed_bytes(dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan) -> int | None:
     """What a training on a processor takes at most; None where the dataset is not known well enough."""
-    images = _images_of(dataset, spec)
+    images = _count_images(dataset, spec)
     if images is None:
         return None
-    return training_bytes(spec, plan, images, _pixel_bytes(dataset))
+    return estimate_training_bytes(spec, plan, images, _count_pixel_bytes(dataset))
 
 
-def needed_without_images(dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan) -> int:
+def estimate_without_images(dataset: DatasetRow, spec: JobSpec, plan: NetworkPlan) -> int:
     """The same where the images are read from their file, as a worker does whose memory they would fill."""
-    return training_bytes(spec, plan, 0, _pixel_bytes(dataset))
+    return estimate_training_bytes(spec, plan, 0, _count_pixel_bytes(dataset))
 
 
-def reserved_bytes(
+def compute_reserved_bytes(
     dataset: DatasetRow, spec: JobSpec, largest: WorkerMemory | None, plan: NetworkPlan | None
 ) -> int | None:
     """What a worker must have free for the training: never more than the largest worker could hold.
@@ -43,45 +43,49 @@ def reserved_bytes(
         largest: the worker that has the most; None where none is known of.
         plan: of its network, as `models/specs.py` makes it.
     """
-    images = _images_of(dataset, spec)
+    images = _count_images(dataset, spec)
     if plan is None or images is None:
         return None
-    pixel_bytes = _pixel_bytes(dataset)
+    pixel_bytes = _count_pixel_bytes(dataset)
     if largest is not None and images * prod(plan.image) * pixel_bytes > largest.most_resident_bytes:
         images = 0
-    needed = (gpu_training_bytes if spec.resources.required_gpus else training_bytes)(spec, plan, images, pixel_bytes)
-    return needed if largest is None else largest.at_most(needed)
+    needed = (estimate_gpu_training_bytes if spec.resources.required_gpus else estimate_training_bytes)(
+        spec, plan, images, pixel_bytes
+    )
+    return needed if largest is None else largest.cap(needed)
 
 
-def with_uploaded_weights(reserved: int | None, file_bytes: int, largest: WorkerMemory | None) -> int | None:
+def add_uploaded_weights(reserved: int | None, file_bytes: int, largest: WorkerMemory | None) -> int | None:
     """The same for a training with an uploaded model, out of which a process before it takes weights or a backbone.
 
     Args:
         reserved: for the training alone.
     """
-    needed = foreign_bytes(file_bytes)
-    return None if reserved is None else max(reserved, needed if largest is None else largest.at_most(needed))
+    needed = estimate_foreign_bytes(file_bytes)
+    return None if reserved is None else max(reserved, needed if largest is None else largest.cap(needed))
 
 
-def measuring_bytes(file_bytes: int, facts: ModelFacts, dataset: DatasetRow, largest: WorkerMemory | None) -> int:
+def estimate_measuring_bytes(
+    file_bytes: int, facts: ModelFacts, dataset: DatasetRow, largest: WorkerMemory | None
+) -> int:
     """What a worker must have free to measure an uploaded model on all images of a dataset."""
     layers = [FLOAT_BYTES * sum(prod(shape) for shape in layer.weights) for layer in facts.layers]
     largest_layer = max(layers, default=None)  # an ONNX file has no layers
     count = sum(about["count"] for about in (dataset.splits or {}).values())
     image = tuple(dataset.shape or ())
-    images_bytes = count * prod(image) * _pixel_bytes(dataset)
+    images_bytes = count * prod(image) * _count_pixel_bytes(dataset)
     if largest is None:
         return measure_bytes(file_bytes, largest_layer, image, images_bytes)
     resident_bytes = min(images_bytes, largest.most_resident_bytes)
-    return largest.at_most(measure_bytes(file_bytes, largest_layer, image, resident_bytes))
+    return largest.cap(measure_bytes(file_bytes, largest_layer, image, resident_bytes))
 
 
-def _images_of(dataset: DatasetRow, spec: JobSpec) -> int | None:
-    counts = counts_of(dataset, spec)
+def _count_images(dataset: DatasetRow, spec: JobSpec) -> int | None:
+    counts = count_splits(dataset, spec)
     if counts is None:
         return None
     return counts["train"] + counts["validation"] + (0 if spec.evaluation.test == "never" else counts["test"])
 
 
-def _pixel_bytes(dataset: DatasetRow) -> int:
+def _count_pixel_bytes(dataset: DatasetRow) -> int:
     return PIXEL_BYTES.get(dataset.dtype or "", 4)

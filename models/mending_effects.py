@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
-from analysis.arrays.relations import load_relations, relations_key, superfluous_copies
+from analysis.arrays.relations import find_superfluous_copies, load_relations, make_relations_key
 from heldout.errors import DatasetLost
 from heldout.lifecycle.dataset import RelationsStatus
-from heldout.mending.changes import VersionChanges, index_in
+from heldout.mending.changes import VersionChanges, parse_index
 from heldout.views.mending import EffectView, ExampleView, SplitImagesView
-from models.blob_files import reading
+from models.blob_files import guard_reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.dataset_images import names_at, positions_of
+from models.dataset_images import find_positions, read_names_at
 from models.stored_files import read_file, read_labels, read_splits
 from models.tables import DatasetRow
-from models.views.dataset import thumbnail_of
+from models.views.dataset import get_thumbnail_route
 
 Rows = NDArray[np.int64]
 SHOWN_FIRST = ("test", "validation", "train")
@@ -28,7 +28,7 @@ ADJECTIVES = {"train": "training", "validation": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
-class Effect:
+class MendingEffect:
     """removed, changed: (images,) positions, none in both. is_complete: False where copies are not known yet."""
 
     removed: Rows
@@ -37,7 +37,9 @@ class Effect:
     is_complete: bool
 
 
-def effect_view(session: Session, blobs: Blobs, row: DatasetRow, changes: VersionChanges, shown: int) -> EffectView:
+def build_effect_view(
+    session: Session, blobs: Blobs, row: DatasetRow, changes: VersionChanges, shown: int
+) -> EffectView:
     """What a change would do to a version that is ready, with up to `shown` images that it removes, and changes.
 
     Raises:
@@ -45,21 +47,23 @@ def effect_view(session: Session, blobs: Blobs, row: DatasetRow, changes: Versio
     """
     try:
         labels, splits = read_labels(session, blobs, row.sha256 or ""), read_splits(session, blobs, row.sha256 or "")
-        copy_of = _copies(session, blobs, row) if changes.drop_copies else None
-        positions = positions_of(session, blobs, row.id, named_images(changes))
-        effect = effect_of(changes, labels, splits, row.classes or (), copy_of, positions)
+        copy_of = _read_copies(session, blobs, row) if changes.drop_copies else None
+        positions = find_positions(session, blobs, row.id, list_named_images(changes))
+        effect = compute_effect(changes, labels, splits, row.classes or (), copy_of, positions)
         first = [order_for_show(rows, splits, shown) for rows in (effect.removed, effect.changed)]
-        names = names_at(session, blobs, row.id, [index for images in first for _, index in images])
+        names = read_names_at(session, blobs, row.id, [index for images in first for _, index in images])
     except BlobMissing as error:
         raise DatasetLost(row.name) from error
     removed, changed = (
         [
-            ExampleView(split=split, index=index, member=names.get(index, ""), thumbnail=thumbnail_of(row.id, index))
+            ExampleView(
+                split=split, index=index, member=names.get(index, ""), thumbnail=get_thumbnail_route(row.id, index)
+            )
             for split, index in images
         ]
         for images in first
     )
-    removes, changes_ = (_counts(rows, splits) for rows in (effect.removed, effect.changed))
+    removes, changes_ = (_count_by_split(rows, splits) for rows in (effect.removed, effect.changed))
     return EffectView(
         summary=describe(effect, removes, changes_, {split: len(splits[split]) for split in SPLITS}),
         removes=SplitImagesView(**removes),
@@ -71,14 +75,14 @@ def effect_view(session: Session, blobs: Blobs, row: DatasetRow, changes: Versio
     )
 
 
-def effect_of(
+def compute_effect(
     changes: VersionChanges,
     labels: NDArray[np.int32],
     splits: Mapping[str, Rows],
     classes: Sequence[str],
     copy_of: NDArray[np.int32] | None,
     positions: Mapping[str, int],
-) -> Effect:
+) -> MendingEffect:
     """What a worker would do with the images, in the same order.
 
     Args:
@@ -92,20 +96,20 @@ def effect_of(
         split_of[splits[split]] = code
     label_of = {name: label for label, name in enumerate(classes)}
     is_left, has_other_pixels, given = np.ones(count, bool), np.zeros(count, bool), labels.copy()
-    is_left[_rows(changes.exclude, positions, count)] = False
+    is_left[_find_rows(changes.exclude, positions, count)] = False
     for code, split in enumerate(SPLITS):
-        meant = changes.of_split(split)
+        meant = changes.get_for_split(split)
         to = np.array([label_of[meant.get(name, name)] for name in classes], np.int32)
         given[split_of == code] = to[given[split_of == code]]
     for image, label in changes.relabel.items():
-        given[_rows([image], positions, count)] = label_of[label]
-    renamed = changes.of_all_splits()
+        given[_find_rows([image], positions, count)] = label_of[label]
+    renamed = changes.get_for_all_splits()
     left = list(dict.fromkeys(renamed.get(name, name) for name in classes))
     merged = np.array([left.index(renamed.get(name, name)) for name in classes], np.int32)[given]
     # A class under another name is no change of an image; one that is merged into another is.
     is_merged = np.array([name in renamed and renamed[name] in label_of for name in classes], bool)
     changed = (given != labels) | is_merged[given]
-    pixels = changes.pixel_values.of_splits() if changes.pixel_values else {}
+    pixels = changes.pixel_values.group_by_split() if changes.pixel_values else {}
     for split in pixels:
         has_other_pixels |= split_of == SPLITS.index(split)
     is_complete = True
@@ -115,13 +119,15 @@ def effect_of(
         if copy_of is not None:
             rows = np.flatnonzero(is_left)
             _, clusters = np.unique(copy_of[rows], return_inverse=True)
-            gone = superfluous_copies(clusters.astype(np.int32), merged[rows], split_of[rows])
+            gone = find_superfluous_copies(clusters.astype(np.int32), merged[rows], split_of[rows])
             is_left[rows[np.concatenate(gone)]] = False
     changed = (changed | has_other_pixels) & is_left
-    return Effect(np.flatnonzero(~is_left), np.flatnonzero(changed), bool(changes.resplit), is_complete)
+    return MendingEffect(np.flatnonzero(~is_left), np.flatnonzero(changed), bool(changes.resplit), is_complete)
 
 
-def describe(effect: Effect, removes: Mapping[str, int], changes: Mapping[str, int], of: Mapping[str, int]) -> str:
+def describe(
+    effect: MendingEffect, removes: Mapping[str, int], changes: Mapping[str, int], of: Mapping[str, int]
+) -> str:
     """The effect in words; the numbers are images of each split."""
     said = []
     for verb, counts in (("Removes", removes), ("Changes", changes)):
@@ -145,28 +151,28 @@ def order_for_show(rows: Rows, splits: Mapping[str, Rows], most: int) -> list[tu
     return chosen[:most]
 
 
-def named_images(changes: VersionChanges) -> list[str]:
+def list_named_images(changes: VersionChanges) -> list[str]:
     """The images that the changes name by file name."""
     images: Collection[Any] = (*changes.exclude, *changes.relabel)
-    return [str(image) for image in images if index_in(image) is None]
+    return [str(image) for image in images if parse_index(image) is None]
 
 
-def _rows(images: Collection[int | str], positions: Mapping[str, int], count: int) -> list[int]:
-    found = [index_in(image) if index_in(image) is not None else positions.get(str(image)) for image in images]
+def _find_rows(images: Collection[int | str], positions: Mapping[str, int], count: int) -> list[int]:
+    found = [parse_index(image) if parse_index(image) is not None else positions.get(str(image)) for image in images]
     return [row for row in found if row is not None and row < count]
 
 
-def _copies(session: Session, blobs: Blobs, row: DatasetRow) -> NDArray[np.int32] | None:
+def _read_copies(session: Session, blobs: Blobs, row: DatasetRow) -> NDArray[np.int32] | None:
     if row.relations_status is not RelationsStatus.STORED:
         return None
-    key = relations_key(row.id)
+    key = make_relations_key(row.id)
     try:
         content = read_file(session, blobs, key)
     except BlobMissing:
         return None  # the worker that makes the version searches again
-    with reading(key):
+    with guard_reading(key):
         return load_relations(io.BytesIO(content)).copy_of
 
 
-def _counts(rows: Rows, splits: Mapping[str, Rows]) -> dict[str, int]:
+def _count_by_split(rows: Rows, splits: Mapping[str, Rows]) -> dict[str, int]:
     return {split: int(np.isin(splits[split], rows).sum()) for split in SPLITS}

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import OperationalError
 
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, OperatorError
-from models.database import Database, Session, translated
+from models.database import Database, Session, translate_errors
 from models.store.statements import lock_number
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ def upgrade(database: Database) -> str:
         DatabaseUnavailable: if the database does not answer.
         OperatorError: if a later release has brought it further than this one knows.
     """
-    with translated():
+    with translate_errors():
         for tries_left in reversed(range(MOST_TRIES)):
             try:
                 _upgrade(database)
@@ -42,16 +42,16 @@ def upgrade(database: Database) -> str:
                 if not tries_left or type(error.orig).__name__ != "DeadlockDetected":
                     raise
                 log.warning("migration_repeated", tries_left=tries_left)
-    return newest()
+    return get_newest()
 
 
 def _upgrade(database: Database) -> None:
-    config = alembic_config()
+    config = make_alembic_config()
     with migrating(database) as connection:
         found = MigrationContext.configure(connection).get_current_revision()
-        if found is not None and found not in _known():
+        if found is not None and found not in _list_known():
             raise OperatorError(
-                f"The database is at revision {found}, which is later than this release's {newest()}. "
+                f"The database is at revision {found}, which is later than this release's {get_newest()}. "
                 "Run the release that made it, or restore a back-up."
             )
         config.attributes["connection"] = connection
@@ -94,32 +94,32 @@ def _migrating_sqlite(connection: Connection) -> Iterator[Connection]:
 
 def require_known(revision: str) -> None:
     """Raises OperatorError if a later release than this one has made tables of this revision."""
-    if revision not in _known():
+    if revision not in _list_known():
         raise OperatorError(
-            f"The backup is of revision {revision}, which is later than this release's {newest()}. Restore it with the "
-            "release that made it."
+            f"The backup is of revision {revision}, which is later than this release's {get_newest()}. Restore it with "
+            "the release that made it."
         )
 
 
-def _known() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+def _list_known() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(make_alembic_config()).walk_revisions()}
 
 
 def require_revision(session: Session) -> None:
     """Raises DatabaseMismatched unless the tables are this release's, DatabaseUnavailable if there are none."""
     found = session.scalar(_REVISION)
-    if found != newest():
-        raise DatabaseMismatched(found, newest())
+    if found != get_newest():
+        raise DatabaseMismatched(found, get_newest())
 
 
-def newest() -> str:
+def get_newest() -> str:
     """The revision that this release needs."""
-    return _newest_in(FOLDER)
+    return _find_newest_in(FOLDER)
 
 
 @cache
-def _newest_in(_folder: Path) -> str:
-    head = ScriptDirectory.from_config(alembic_config()).get_current_head()
+def _find_newest_in(_folder: Path) -> str:
+    head = ScriptDirectory.from_config(make_alembic_config()).get_current_head()
     assert head is not None
     return head
 
@@ -131,23 +131,23 @@ def require_newest(database: Database) -> None:
         OperatorError: if the database is at another revision.
     """
     try:
-        found = current(database)
+        found = get_current(database)
     except DatabaseUnavailable:
         return
-    if found != newest():
+    if found != get_newest():
         raise OperatorError(
-            f"The database is at revision {found or 'none'}, this release needs {newest()}. "
+            f"The database is at revision {found or 'none'}, this release needs {get_newest()}. "
             "Run `heldout migrate` with the newest release that uses this database."
         )
 
 
-def current(database: Database) -> str | None:
+def get_current(database: Database) -> str | None:
     """The revision that the database is at; None for an empty one. Raises DatabaseUnavailable."""
-    with translated(), database.engine.connect() as connection:
+    with translate_errors(), database.engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def alembic_config() -> Config:
+def make_alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(FOLDER))
     config.set_main_option("path_separator", "os")

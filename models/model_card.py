@@ -1,49 +1,49 @@
 """Collects what is stored about a job, for its model card."""
 
-from analysis.reports.card import CardFacts, card_of
-from analysis.reports.contents import document_of
-from analysis.reports.markdown import as_markdown
+from analysis.reports.card import CardFacts, build_card
+from analysis.reports.contents import build_document
+from analysis.reports.markdown import render_markdown
 from heldout.errors import JobNotFound
 from heldout.views.diagnosis import DiagnosisView
 from heldout.work.kinds import JobKind
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import diagnosis_of
+from models.job_diagnosis import diagnose_job
 from models.store import metrics
-from models.stored_files import read_audit, unless_lost
-from models.study_report import study_report
+from models.stored_files import read_audit, read_unless_lost
+from models.study_report import build_study_report
 from models.tables import DatasetRow, JobRow, StudyRow
-from models.views.job import job_view
-from models.views.study import study_view
+from models.views.job import build_job_view
+from models.views.study import build_study_view
 
 
 def collect_model_card(session: Session, blobs: Blobs, job_id: str) -> str:
     """The card of a job, whoever owns it; of an evaluation the report of its study, whose ensemble it has measured.
 
     Raises:
-        JobNotFound, and what `model_card` does.
+        JobNotFound, and what `build_model_card` does.
     """
     job = session.get(JobRow, job_id)
     if job is None:
         raise JobNotFound(job_id)
     dataset = session.get_one(DatasetRow, job.dataset_id)
     if job.kind is not JobKind.EVALUATE:
-        return model_card(session, blobs, job, dataset)
+        return build_model_card(session, blobs, job, dataset)
     study = session.get_one(StudyRow, job.study_id)
-    return as_markdown(document_of(study_report(session, blobs, study, study_view(study, dataset))))
+    return render_markdown(build_document(build_study_report(session, blobs, study, build_study_view(study, dataset))))
 
 
-def model_card(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow) -> str:
+def build_model_card(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow) -> str:
     """The card of a job that has a model, in Markdown.
 
     Raises:
         SpecUnreadable, StorageUnavailable, FileOfLaterRelease.
     """
     facts = CardFacts(
-        job=job_view(job, dataset),
-        final=metrics.final_of(session, job.id),
-        diagnosis=DiagnosisView.of(diagnosis_of(session, blobs, job), dataset_id=dataset.id),
-        audit=unless_lost([], lambda: read_audit(session, blobs, dataset)),  # the diagnosis says why
+        job=build_job_view(job, dataset),
+        final=metrics.get_final(session, job.id),
+        diagnosis=DiagnosisView.of(diagnose_job(session, blobs, job), dataset_id=dataset.id),
+        audit=read_unless_lost([], lambda: read_audit(session, blobs, dataset)),  # the diagnosis says why
         classes=dataset.classes or (),
         shape=dataset.shape or (0, 0, 0),
         value_range=dataset.value_range or (0, 0),
@@ -51,4 +51,4 @@ def model_card(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow)
         dataset_sha256=dataset.sha256,
         is_bundled=dataset.owner is None,
     )
-    return as_markdown(card_of(facts))
+    return render_markdown(build_card(facts))

@@ -9,11 +9,11 @@ from heldout.errors import HeldoutError, ModelDoesNotFit
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.evaluation import SPLIT_NAMES, StoredEvaluation
 from heldout.stored.measurement import Measurement, SplitsResult
-from models.backbones import usable_model
+from models.backbones import get_usable_model
 from models.blobs import Blobs
 from models.database import Session
 from models.store import datasets, model_evaluations, quotas
-from models.stored_files import json_artifact_of, read_audit, read_evaluation, read_gap, unless_lost
+from models.stored_files import find_json_artifact, read_audit, read_evaluation, read_gap, read_unless_lost
 from models.submit import find_named_dataset
 from models.tables import DatasetRow, JobRow
 
@@ -26,14 +26,14 @@ def order(session: Session, owner: str, model_id: str, dataset: str) -> tuple[Jo
         SpecModelNotFound, ModelUnavailable, ModelDoesNotFit, SpecDatasetNotFound, DatasetUnavailable.
     """
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS)
-    model, facts = usable_model(session, owner, model_id)
+    model, facts = get_usable_model(session, owner, model_id)
     ready = datasets.require_ready(find_named_dataset(session, owner, dataset))
-    if (misfit := facts.misfit(ready.image, len(ready.classes))) is not None:
+    if (misfit := facts.explain_misfit(ready.image, len(ready.classes))) is not None:
         raise ModelDoesNotFit(misfit)
     return model_evaluations.queue(session, owner, model, facts, ready.row), ready.row
 
 
-def diagnosis_of(
+def diagnose_evaluation(
     session: Session, blobs: Blobs, evaluation: JobRow, dataset: DatasetRow, measured: Measurement
 ) -> Diagnosis:
     """Judge an evaluation by its figures and by its dataset's audit. Files that are lost or damaged are left out.
@@ -43,24 +43,24 @@ def diagnosis_of(
     """
     left_out: list[HeldoutError] = []
     files = {
-        name: json_artifact_of(session, evaluation.id, name) for name in (ArtifactName.EVALUATION, ArtifactName.GAP)
+        name: find_json_artifact(session, evaluation.id, name) for name in (ArtifactName.EVALUATION, ArtifactName.GAP)
     }
-    audit = unless_lost(left_out, lambda: read_audit(session, blobs, dataset))
-    scores = unless_lost(left_out, lambda: read_evaluation(blobs, files[ArtifactName.EVALUATION]))
-    gap = unless_lost(left_out, lambda: read_gap(blobs, files[ArtifactName.GAP]))
+    audit = read_unless_lost(left_out, lambda: read_audit(session, blobs, dataset))
+    scores = read_unless_lost(left_out, lambda: read_evaluation(blobs, files[ArtifactName.EVALUATION]))
+    gap = read_unless_lost(left_out, lambda: read_gap(blobs, files[ArtifactName.GAP]))
     known = Evaluation(
-        _figures(measured.metrics, scores),
+        _collect_figures(measured.metrics, scores),
         tuple(dataset.classes or ()),
         gap=gap,
         calibration=None if gap is None else gap.calibration,
         preprocessing=measured.preprocessing,
-        as_given={} if measured.as_given is None else _figures(measured.as_given, None),
+        as_given={} if measured.as_given is None else _collect_figures(measured.as_given, None),
     )
     found = diagnose(History(), None if audit is None else audit.findings, known)
     return replace(found, left_out=tuple(left_out))
 
 
-def _figures(measured: SplitsResult, scores: StoredEvaluation | None) -> dict[str, SplitFigures]:
+def _collect_figures(measured: SplitsResult, scores: StoredEvaluation | None) -> dict[str, SplitFigures]:
     found: dict[str, SplitFigures] = {}
     for name in SPLIT_NAMES:
         figures = getattr(measured, name)

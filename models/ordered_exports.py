@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from heldout.access.routes import model_route
+from heldout.access.routes import get_model_route
 from heldout.errors import (
     ArtifactDamaged,
     DatasetDamaged,
@@ -65,8 +65,8 @@ class OrderedExport:
 def find_training_with_model(session: Session, caller: Caller, job_id: str) -> ModelSource:
     """The caller's job, which has a model. Raises JobNotFound, NotReady, NoModel."""
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
-    if artifacts.model_of(session, job) is None:
-        raise artifacts.not_there(job, "model")
+    if artifacts.find_model(session, job) is None:
+        raise artifacts.make_not_there(job, "model")
     return ModelSource(job_id, job, dataset)
 
 
@@ -91,7 +91,7 @@ def find_or_order(database: Database, caller: Caller, find: Find, format_: Expor
         row = exports.find(session, source.job.id, format_)
         if row is None:
             raise JobNotFound(source.id)  # deleted meanwhile
-        return OrderedExport(source.id, row, exports.status_of(session, row))
+        return OrderedExport(source.id, row, exports.get_status(session, row))
 
 
 def explain_failure(row: ExportRow, source_id: str) -> HeldoutError:
@@ -101,7 +101,7 @@ def explain_failure(row: ExportRow, source_id: str) -> HeldoutError:
     if code == FailureCode.MODEL_UNAVAILABLE:
         return ModelLost(source_id, wanted_as=row.format)
     if code in {FailureCode.DATASET_DAMAGED, FailureCode.ARTIFACT_DAMAGED}:
-        then = f"Once it is restored, POST {model_route(source_id)}?format={row.format} exports it."
+        then = f"Once it is restored, POST {get_model_route(source_id)}?format={row.format} exports it."
         return (DatasetDamaged if code == FailureCode.DATASET_DAMAGED else ArtifactDamaged)(f"{why} {then}")
     if code == FailureCode.NOT_SUPPORTED:
         return ExportNotSupported(source_id, row.format, why)

@@ -3,17 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.arrays.file_names import FileNames, members_key
+from analysis.arrays.file_names import FileNames, make_members_key
 from analysis.scripts.script import (
     SPLIT_CODES,
     Ended,
     FirstWeights,
     Reader,
     ScriptFacts,
-    of_arrays,
-    of_folders,
-    of_table,
-    script_of,
+    make_array_reader,
+    make_folder_reader,
+    make_table_reader,
+    render_script,
 )
 from heldout.errors import DatasetLost, NotSupported
 from heldout.lifecycle.job import StopReason
@@ -21,10 +21,10 @@ from heldout.spec.dataset import DatasetSpec
 from heldout.spec.job import JobSpec
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.specs import training_spec_of
+from models.specs import read_training_spec
 from models.store import metrics
 from models.stored_files import read_audit, read_file, read_labels
-from models.stored_splits import stored_splits_of
+from models.stored_splits import read_stored_splits
 from models.tables import DatasetRow, JobRow
 
 # How audits call the uploads that a script reads.
@@ -41,25 +41,25 @@ _ENDS = {
 }
 
 
-def plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow) -> str:
+def build_plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRow) -> str:
     """The script of a job whose dataset is there.
 
     Raises:
         NotSupported: the job has a backbone, or its data is not a file that a script of plain Keras reads.
         DatasetLost, DatasetDamaged, SpecUnreadable, StorageUnavailable, FileOfLaterRelease.
     """
-    spec = training_spec_of(job)
+    spec = read_training_spec(job)
     if spec.network.backbone is not None:
         raise NotSupported(
             "/network/backbone",
             "A script of plain Keras builds its network from the spec, and the weights of an uploaded backbone are in "
             "none. Take the model itself, as `keras` or in another format: it has the backbone in it.",
         )
-    labels = _labels(session, blobs, dataset)
-    own = stored_splits_of(session, blobs, dataset, spec)
+    labels = _read_labels(session, blobs, dataset)
+    own = read_stored_splits(session, blobs, dataset, spec)
     stored = dataset.splits or {}
     used = {name: rows for name, rows in own.items() if len(rows) and _is_used(spec, name)}
-    return script_of(
+    return render_script(
         ScriptFacts(
             job_id=job.id,
             job_name=job.name,
@@ -75,10 +75,10 @@ def plain_script(session: Session, blobs: Blobs, job: JobRow, dataset: DatasetRo
                 # A fold, or a part of the training images, is another split than the dataset's.
                 if spec.folds is None and len(rows) == stored.get(name, {}).get("count") and "sha256" in stored[name]
             },
-            final=metrics.final_of(session, job.id),
-            reader=_reader(session, blobs, dataset, labels),
-            initial=_initial(job),
-            ended=_ended(session, job),
+            final=metrics.get_final(session, job.id),
+            reader=_choose_reader(session, blobs, dataset, labels),
+            initial=_get_first_weights(job),
+            ended=_describe_end(session, job),
         )
     )
 
@@ -88,39 +88,39 @@ def _is_used(spec: JobSpec, split: str) -> bool:
     return split != "test" or spec.evaluation.test != "never"
 
 
-def _initial(job: JobRow) -> FirstWeights | None:
+def _get_first_weights(job: JobRow) -> FirstWeights | None:
     if job.initial is None:
         return None
     return FirstWeights(job.initial.get("job") or job.initial["model"], job.initial["taken"])
 
 
-def _ended(session: Session, job: JobRow) -> Ended | None:
+def _describe_end(session: Session, job: JobRow) -> Ended | None:
     reason = StopReason(job.stop_reason or StopReason.COMPLETED)
     if reason not in _ENDS:
         return None
-    measured = metrics.epochs_of(session, job.id)
+    measured = metrics.list_epochs(session, job.id)
     # One that goes on from another job has none of the epochs before.
     epochs = measured[-1].epoch if measured else job.epoch
     return Ended(epochs, _ENDS[reason], by_guard=reason is StopReason.OVERFIT_GUARD)
 
 
-def _reader(session: Session, blobs: Blobs, dataset: DatasetRow, labels: NDArray[np.int32]) -> Reader:
+def _choose_reader(session: Session, blobs: Blobs, dataset: DatasetRow, labels: NDArray[np.int32]) -> Reader:
     """How the script reads what the dataset was made from. Raises NotSupported, DatasetLost."""
     if dataset.owner is None:
         table = TABLES.get(dataset.name)
-        return of_arrays(f"Keras' {dataset.name}.npz") if table is None else of_table(table)
+        return make_array_reader(f"Keras' {dataset.name}.npz") if table is None else make_table_reader(table)
     audit = read_audit(session, blobs, dataset)
     kind = "a file of another kind" if audit is None else str(audit.source.get("format", "a file of another kind"))
     asked = DatasetSpec.model_validate(dataset.spec)
     if kind == ARRAYS and asked.resize is None and asked.colour == "auto":
-        return of_arrays("the .npz file that was uploaded")
+        return make_array_reader("the .npz file that was uploaded")
     if kind.startswith(FOLDERS) and dataset.dtype == "uint8":
         try:
-            names = FileNames(read_file(session, blobs, members_key(dataset.id)))
+            names = FileNames(read_file(session, blobs, make_members_key(dataset.id)))
         except BlobMissing as error:
             raise DatasetLost(dataset.name) from error
         what = f"the {kind.removeprefix(FOLDERS)} of images that was uploaded"
-        return of_folders(what, [names[row] for row in range(len(names))], labels, asked.resize)
+        return make_folder_reader(what, [names[row] for row in range(len(names))], labels, asked.resize)
     changed = ", of another size or colour" if kind == ARRAYS else ""
     raise NotSupported(
         "/dataset",
@@ -130,7 +130,7 @@ def _reader(session: Session, blobs: Blobs, dataset: DatasetRow, labels: NDArray
     )
 
 
-def _labels(session: Session, blobs: Blobs, dataset: DatasetRow) -> NDArray[np.int32]:
+def _read_labels(session: Session, blobs: Blobs, dataset: DatasetRow) -> NDArray[np.int32]:
     try:
         return read_labels(session, blobs, dataset.sha256 or "")
     except BlobMissing as error:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
 from analysis.arrays.npy_rows import NpyRows
-from models.blob_files import open_zipped, reading
+from models.blob_files import guard_reading, open_zipped
 from models.blobs import Blobs
 from models.digests import FileDigest
 
@@ -20,7 +20,7 @@ VALUES_AT_ONCE = 5000
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def csv_chunks(blobs: Blobs, key: str, classes: Sequence[str], expected: FileDigest | None = None) -> Iterator[bytes]:
+def iterate_csv(blobs: Blobs, key: str, classes: Sequence[str], expected: FileDigest | None = None) -> Iterator[bytes]:
     """The table in pieces, UTF-8: `split,index,file,label,answer,correct,probability,p_<class>…`.
 
     `file` is empty where the images have no names. The first piece comes before anything is sent.
@@ -32,15 +32,15 @@ def csv_chunks(blobs: Blobs, key: str, classes: Sequence[str], expected: FileDig
         BlobMissing: before the first piece.
         ArtifactDamaged, StorageUnavailable: at any piece; where `expected` is known ArtifactDamaged before the first.
     """
-    with reading(key):
+    with guard_reading(key):
         with open_zipped(blobs, key, expected) as archive:
             members = set(archive.namelist())
             if "classes.npy" in members:
                 with archive.open("classes.npy") as member:
                     classes = [name for block in NpyRows(member).blocks(VALUES_AT_ONCE) for name in block.tolist()]
         heads = ("split", "index", "file", "label", "answer", "correct", "probability")
-        yield _lines([[*heads, *(f"p_{name}" for name in classes)]])
-        shown = [_harmless(name) for name in classes]
+        yield _write_lines([[*heads, *(f"p_{name}" for name in classes)]])
+        shown = [_make_harmless(name) for name in classes]
         for split in SPLITS:
             if f"{split}_indices.npy" in members:
                 yield from _split_chunks(blobs, key, split, shown, has_files=f"{split}_files.npy" in members)
@@ -50,18 +50,20 @@ def _split_chunks(blobs: Blobs, key: str, split: str, classes: Sequence[str], *,
     rows_at_once = max(1, VALUES_AT_ONCE // max(1, len(classes)))
     with ExitStack() as stack:
 
-        def blocks(what: str) -> Iterator[NDArray[Any]]:
+        def iterate_blocks(what: str) -> Iterator[NDArray[Any]]:
             # Each has the archive open for itself: what is read ahead of one array is no use to another.
             archive = stack.enter_context(open_zipped(blobs, key))
             return NpyRows(stack.enter_context(archive.open(f"{split}_{what}.npy"))).blocks(rows_at_once)
 
-        files = blocks("files") if has_files else None
-        for indices, labels, said in zip(blocks("indices"), blocks("labels"), blocks("probabilities"), strict=True):
-            names = [""] * len(indices) if files is None else [_harmless(name) for name in next(files).tolist()]
+        files = iterate_blocks("files") if has_files else None
+        for indices, labels, said in zip(
+            iterate_blocks("indices"), iterate_blocks("labels"), iterate_blocks("probabilities"), strict=True
+        ):
+            names = [""] * len(indices) if files is None else [_make_harmless(name) for name in next(files).tolist()]
             answers = said.argmax(axis=1)
             texts = said.astype(str)  # the shortest that gives the same float32 again
             rows = zip(indices.tolist(), names, labels.tolist(), answers.tolist(), texts.tolist(), strict=True)
-            yield _lines(
+            yield _write_lines(
                 [split, index, name, classes[label], classes[answer], _WORDS[label == answer], row[answer], *row]
                 for index, name, label, answer, row in rows
             )
@@ -70,13 +72,13 @@ def _split_chunks(blobs: Blobs, key: str, split: str, classes: Sequence[str], *,
 _WORDS = {True: "true", False: "false"}
 
 
-def _lines(rows: Iterable[Sequence[object]]) -> bytes:
+def _write_lines(rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode("utf-8", "replace")
 
 
-def _harmless(text: str) -> str:
+def _make_harmless(text: str) -> str:
     """The text, behind an apostrophe where a spreadsheet would compute it. A number is none."""
     if not text.startswith(FORMULA_STARTS):
         return text

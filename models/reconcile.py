@@ -54,7 +54,7 @@ def discard_files(database: Database, blobs: Blobs) -> None:
         DatabaseUnavailable.
     """
     with database.read() as session:
-        found = discards.discarded(session)
+        found = discards.list_discarded(session)
     for dataset in found:
         try:
             _discard(database, blobs, dataset)
@@ -132,7 +132,7 @@ class Reconciler:
             return
         with self._database.write() as session:
             lost = claims.recover_expired_leases(session) if time.monotonic() >= self._leases_count_after else []
-            self._require_no_gap(transitions.now(session))
+            self._require_no_gap(transitions.get_now(session))
             expired = claims.expire_pending(session)
             owners.add_missing(session)
         self._take_care_of_studies()
@@ -167,7 +167,7 @@ class Reconciler:
     def _take_care_of_studies(self) -> None:
         """Go on with studies for which no end of a job did, and cancel jobs that they do not need any more."""
         with self._database.read() as session:
-            study_ids = study_jobs.needs_care(session)
+            study_ids = study_jobs.list_needing_care(session)
         for study_id in study_ids:
             with self._database.write() as session:
                 study_jobs.take_care(session, study_id)

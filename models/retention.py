@@ -49,7 +49,7 @@ class Retention:
 
     def _remove_jobs(self, older_than_s: float) -> None:
         with self._database.read() as session:
-            found = retention.old_jobs(session, older_than_s, self._after_job)
+            found = retention.list_old_jobs(session, older_than_s, self._after_job)
         self._remove(found.by_owner, older_than_s)
         self._after_job = found.last or ""
         if found.last is None:
@@ -57,7 +57,7 @@ class Retention:
 
     def _remove_jobs_with_own_end(self) -> None:
         with self._database.read() as session:
-            found = retention.jobs_with_own_end(session)
+            found = retention.list_jobs_past_end(session)
         self._remove(found, None)
         if not found:
             self._own_ends_again_at = time.monotonic() + self._pause_s
@@ -74,7 +74,7 @@ class Retention:
 
     def _remove_studies(self, older_than_s: float) -> None:
         with self._database.read() as session:
-            found = retention.old_studies(session, older_than_s)
+            found = retention.list_old_studies(session, older_than_s)
         for owner, study_id in found:
             # Another process, or its owner, may be faster.
             with suppress(StudyNotFound, StudyNotFinished):
@@ -86,7 +86,7 @@ class Retention:
 
     def _remove_events(self, older_than_s: float) -> None:
         with self._database.read() as session:
-            found = retention.old_events(session, older_than_s, self._after_event)
+            found = retention.list_old_events(session, older_than_s, self._after_event)
         for owner, positions in found.by_owner.items():
             with self._database.write() as session:
                 retention.remove_events(session, owner, positions)

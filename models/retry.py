@@ -5,20 +5,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.jobs.retrying import RetrySpec, name_with_remedy, spec_for_more_epochs
+from analysis.jobs.retrying import RetrySpec, add_remedy_to_name, extend_spec
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable, StateGone
-from heldout.remedies.arms import outcome_of
+from heldout.remedies.arms import resolve_remedy
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merged
+from heldout.spec.merge_patch import merge
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import diagnosis_of
-from models.specs import training_spec_of
+from models.job_diagnosis import diagnose_job
+from models.specs import read_training_spec
 from models.starts import GoesOn
 from models.store import claims, jobs
-from models.study_base import base_of
+from models.study_base import make_base
 from models.submit import Submitted, submit
 from models.tables import DatasetRow, JobRow
 
@@ -53,20 +53,20 @@ def retry(
     ended, dataset = jobs.find_with_dataset(session, owner, job_id)
     jobs.require_finished(ended)
     try:
-        spec = training_spec_of(ended)
+        spec = read_training_spec(ended)
     except SpecUnreadable as error:
         raise InvalidSpec(error.detail) from error
     goes_on = None
     same_dataset = True
     if asked.epochs is not None:
-        goes_on = GoesOn(ended, _last_state(session, ended))
-        spec = spec_for_more_epochs(spec, ended.stop_reason, goes_on.state.epoch, asked.epochs)
+        goes_on = GoesOn(ended, _get_last_state(session, ended))
+        spec = extend_spec(spec, ended.stop_reason, goes_on.state.epoch, asked.epochs)
     elif asked.remedy is not None:
-        spec = _patched(spec, _patch_of(session, blobs, ended, dataset, spec, asked.remedy), "/remedy")
-        spec = spec.model_copy(update={"name": name_with_remedy(ended.name, asked.remedy)})
+        spec = _apply_patch(spec, _find_patch(session, blobs, ended, dataset, spec, asked.remedy), "/remedy")
+        spec = spec.model_copy(update={"name": add_remedy_to_name(ended.name, asked.remedy)})
     elif asked.patch is not None:
         before = spec.dataset
-        spec = _patched(spec, asked.patch, "/patch")
+        spec = _apply_patch(spec, asked.patch, "/patch")
         same_dataset = spec.dataset == before
     return submit(
         session,
@@ -80,38 +80,38 @@ def retry(
     )
 
 
-def _last_state(session: Session, ended: JobRow) -> claims.Checkpoint:
+def _get_last_state(session: Session, ended: JobRow) -> claims.Checkpoint:
     state = next(iter(claims.get_checkpoints(session, ended.id)), None)
     if state is None:
         raise StateGone(ended.id)
     return state
 
 
-def _patch_of(
+def _find_patch(
     session: Session, blobs: Blobs, ended: JobRow, dataset: DatasetRow, spec: JobSpec, name: str
 ) -> dict[str, Any]:
     """What a remedy changes: as the job's diagnosis offers it, which knows the epochs of the job, else by its name."""
-    found = [remedy for finding in diagnosis_of(session, blobs, ended).findings for remedy in finding.remedies]
+    found = [remedy for finding in diagnose_job(session, blobs, ended).findings for remedy in finding.remedies]
     patches = {remedy.name: remedy.patch for remedy in reversed(found) if remedy.patch is not None}
     if name in patches:
         return patches[name]
     if name not in REMEDIES and name in {remedy.name for remedy in found}:
-        raise _refused("/remedy", f"{name!r} is advice that no change of a spec can follow.")
-    outcome = outcome_of(name, base_of(dataset, spec))
+        raise _make_refusal("/remedy", f"{name!r} is advice that no change of a spec can follow.")
+    outcome = resolve_remedy(name, make_base(dataset, spec))
     if isinstance(outcome, NoChange):
-        raise _refused("/remedy", f"{name!r} would change nothing. {outcome.why}")
+        raise _make_refusal("/remedy", f"{name!r} would change nothing. {outcome.why}")
     if outcome.candidates:
-        raise _refused("/remedy", f"{name!r} is a search among several trainings, which a study makes.")
+        raise _make_refusal("/remedy", f"{name!r} is a search among several trainings, which a study makes.")
     return outcome.patch
 
 
-def _patched(spec: JobSpec, patch: dict[str, Any], pointer: str) -> JobSpec:
-    content = merged(spec.model_dump(mode="json"), patch)
+def _apply_patch(spec: JobSpec, patch: dict[str, Any], pointer: str) -> JobSpec:
+    content = merge(spec.model_dump(mode="json"), patch)
     try:
         return JobSpec.model_validate(content)
     except ValidationError as error:
         raise PatchRefused(pointer, error.errors(include_url=False), content) from error
 
 
-def _refused(pointer: str, detail: str) -> InvalidSpec:
+def _make_refusal(pointer: str, detail: str) -> InvalidSpec:
     return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

@@ -30,7 +30,9 @@ class SecretBox:
     def of(cls, settings: Settings) -> "SecretBox":
         """The box of this service."""
         given = settings.secrets_key
-        return cls(partial(_key_in, settings.home_path / KEY_FILE) if given is None else given.get_secret_value)
+        return cls(
+            partial(_read_or_make_key, settings.home_path / KEY_FILE) if given is None else given.get_secret_value
+        )
 
     @cached_property
     def _fernet(self) -> Fernet:
@@ -63,7 +65,7 @@ def is_sealed(text: str) -> bool:
     return text.startswith(PREFIX)
 
 
-def _key_in(file: Path) -> str:
+def _read_or_make_key(file: Path) -> str:
     """The key in the file, which is made once and readable by its owner alone."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     unfinished = file.with_name(f"{file.name}.{os.getpid()}.partial")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from models.database import Database, Session, translated
+from models.database import Database, Session, translate_errors
 
 
 def copy_sqlite(file: Path, copy: Path) -> None:
@@ -19,13 +19,13 @@ def copy_sqlite(file: Path, copy: Path) -> None:
 
 
 @contextmanager
-def postgresql_snapshot(database: Database) -> Iterator[tuple[Session, str]]:
+def open_postgresql_snapshot(database: Database) -> Iterator[tuple[Session, str]]:
     """A session on PostgreSQL that sees one moment, and that moment's name for `pg_dump --snapshot`.
 
     Raises:
         DatabaseUnavailable.
     """
-    with translated(), database.engine.connect() as connection:
+    with translate_errors(), database.engine.connect() as connection:
         connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
             for timeout in ("statement_timeout", "idle_in_transaction_session_timeout"):

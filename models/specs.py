@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from heldout.errors import SpecUnreadable
 from heldout.spec.backbone import Backbone
 from heldout.spec.job import JobSpec
-from heldout.spec.json_pointer import pointer_to
+from heldout.spec.json_pointer import make_pointer
 from heldout.spec.layers import NetworkPlan, plan_network
 from heldout.work.kinds import KINDS, WorkSpec
 from models.tables import DatasetRow, JobRow
@@ -16,12 +16,12 @@ from models.tables import DatasetRow, JobRow
 Spec = TypeVar("Spec", bound=BaseModel)
 
 
-def spec_of(job: JobRow) -> WorkSpec:
+def read_spec(job: JobRow) -> WorkSpec:
     """What the job is asked to do. Raises SpecUnreadable."""
     return _read(job, KINDS[job.kind].spec)
 
 
-def training_spec_of(job: JobRow) -> JobSpec:
+def read_training_spec(job: JobRow) -> JobSpec:
     """What a training is asked to do. Raises SpecUnreadable."""
     return _read(job, JobSpec)
 
@@ -31,7 +31,7 @@ def _read(job: JobRow, kind: type[Spec]) -> Spec:
         return kind.model_validate(job.spec)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise SpecUnreadable(job.id, f"{pointer_to(first['loc'])}: {first['msg']}") from error
+        raise SpecUnreadable(job.id, f"{make_pointer(first['loc'])}: {first['msg']}") from error
 
 
 def plan_of(dataset: DatasetRow, spec: JobSpec, backbone: Mapping[str, Any] | None) -> NetworkPlan | None:

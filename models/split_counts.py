@@ -4,7 +4,7 @@ from heldout.spec.job import JobSpec
 from models.tables import DatasetRow
 
 
-def counts_of(dataset: DatasetRow, spec: JobSpec) -> dict[str, int] | None:
+def count_splits(dataset: DatasetRow, spec: JobSpec) -> dict[str, int] | None:
     """Images of each split before `train_limit`; None where the dataset has no splits yet.
 
     Of folds it is about right: they keep classes even, and copies together.

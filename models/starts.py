@@ -16,7 +16,7 @@ from heldout.stored.artifacts import ArtifactName
 from models.backbones import BackboneSource
 from models.blobs import BlobMissing, Blobs
 from models.database import Session, db_now
-from models.initial import BEFORE_ATTEMPTS, InitialSource, refused
+from models.initial import BEFORE_ATTEMPTS, InitialSource, make_refusal
 from models.store import artifacts, events, metrics
 from models.store.claims import Checkpoint
 from models.store.new_jobs import Begins
@@ -85,11 +85,11 @@ def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
     try:
         if (source := start.source) is not None:
             detail = f"The weights of {source.weights.source} are not there any more."
-            key = copied(source.file.key, "initial.keras", refused(detail, source.weights.kind))
+            key = copied(source.file.key, "initial.keras", make_refusal(detail, source.weights.kind))
             file = replace(source.file, name=ArtifactName.INITIAL, key=key)
             start = replace(start, source=replace(source, file=file))
         if (backbone := start.backbone) is not None:
-            key = copied(backbone.file.key, "backbone.keras", _backbone_gone(backbone.backbone.model))
+            key = copied(backbone.file.key, "backbone.keras", _make_backbone_gone(backbone.backbone.model))
             start = replace(start, backbone=replace(backbone, file=replace(backbone.file, key=key)))
         if (goes_on := start.goes_on) is not None:
             state, name = goes_on.state, f"checkpoint-{goes_on.state.epoch:05d}-{goes_on.state.step:08d}.ckpt"
@@ -102,7 +102,7 @@ def copy_files(blobs: Blobs, folder: str, start: Start) -> Iterator[Start]:
         raise
 
 
-def _backbone_gone(model: str) -> InvalidSpec:
+def _make_backbone_gone(model: str) -> InvalidSpec:
     detail = f"The file of {model} is not there any more. Upload it again."
     return InvalidSpec(f"{POINTER}/model: {detail}", errors=[FieldError(f"{POINTER}/model", detail)])
 
@@ -139,7 +139,7 @@ def _add_state(session: Session, job_id: str, goes_on: GoesOn) -> None:
     figures = [column.key for column in EpochRow.__mapper__.column_attrs if column.key not in attempt]
     done = [
         {**attempt, **{name: getattr(row, name) for name in figures}}
-        for row in metrics.epochs_of(session, goes_on.ended.id)
+        for row in metrics.list_epochs(session, goes_on.ended.id)
         if row.epoch <= state.epoch
     ]
     if done:

@@ -16,11 +16,11 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import StoredAudit, audit_key
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
-from heldout.stored.suspects import SplitLabels, SuspectsSummary, suspects_key
-from models.blob_files import reading
+from heldout.stored.suspects import SplitLabels, SuspectsSummary, make_suspects_key
+from models.blob_files import guard_reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.digests import describe, digest_of
+from models.digests import compute_file_digest, describe
 from models.store import artifacts, file_digests
 from models.store.artifacts import Artifact
 from models.tables import DatasetRow
@@ -50,7 +50,7 @@ def read_labels(session: Session, blobs: Blobs, sha256: str) -> NDArray[np.int32
     """The labels of a content. Raises what `read_file` does."""
     key = f"datasets/{sha256}/labels.npy"
     content = read_file(session, blobs, key)
-    with reading(key):
+    with guard_reading(key):
         labels: NDArray[np.int32] = np.load(io.BytesIO(content))
         return labels
 
@@ -59,7 +59,7 @@ def read_splits(session: Session, blobs: Blobs, sha256: str) -> dict[str, NDArra
     """The positions of the images of each split of a content. Raises what `read_file` does."""
     key = f"datasets/{sha256}/splits.npz"
     content = read_file(session, blobs, key)
-    with reading(key), np.load(io.BytesIO(content)) as arrays:
+    with guard_reading(key), np.load(io.BytesIO(content)) as arrays:
         return {split: arrays[split] for split in SPLITS}
 
 
@@ -70,7 +70,7 @@ def store_artifact(blobs: Blobs, key: str, file: Path, name: ArtifactName, forma
         StorageUnavailable.
     """
     blobs.put(key, file)
-    digest = digest_of(file)
+    digest = compute_file_digest(file)
     return Artifact(name, format_, key, digest.size_bytes, digest.sha256)
 
 
@@ -91,7 +91,7 @@ def read_audit(session: Session, blobs: Blobs, dataset: DatasetRow) -> StoredAud
         if dataset.deleted_at is not None or file_digests.find(session, key) is None:
             return None
         raise DatasetLost(dataset.name) from error
-    with reading(key):
+    with guard_reading(key):
         return StoredAudit.from_bytes(content)
 
 
@@ -105,18 +105,18 @@ def read_suspects(session: Session, blobs: Blobs, dataset: DatasetRow, as_: type
     """
     if dataset.suspects_status is not SuspectsStatus.STORED:
         return None
-    key = suspects_key(dataset.id)
+    key = make_suspects_key(dataset.id)
     try:
         content = read_file(session, blobs, key)
     except BlobMissing as error:
         if dataset.deleted_at is not None:
             return None
         raise DatasetLost(dataset.name) from error
-    with reading(key):
+    with guard_reading(key):
         return as_.from_bytes(content)
 
 
-def wrong_labels_of(session: Session, blobs: Blobs, dataset: DatasetRow) -> Mapping[str, SplitLabels]:
+def read_wrong_labels(session: Session, blobs: Blobs, dataset: DatasetRow) -> Mapping[str, SplitLabels]:
     """How many labels of each split are wrong; empty unless a search can tell. Raises what `read_suspects` does."""
     found = read_suspects(session, blobs, dataset, SuspectsSummary)
     return found.splits if found is not None and found.can_tell else {}
@@ -140,7 +140,7 @@ def read_gap(blobs: Blobs, artifact: Artifact | None) -> StoredGap | None:
     return _read(blobs, artifact, StoredGap.from_bytes)
 
 
-def unless_lost(left_out: list[HeldoutError], read: Callable[[], Read]) -> Read | None:
+def read_unless_lost(left_out: list[HeldoutError], read: Callable[[], Read]) -> Read | None:
     """What `read` gives; None where the file is lost or damaged, with the reason in `left_out`."""
     try:
         return read()
@@ -149,7 +149,7 @@ def unless_lost(left_out: list[HeldoutError], read: Callable[[], Read]) -> Read 
         return None
 
 
-def json_artifact_of(session: Session, job_id: str, name: ArtifactName) -> Artifact | None:
+def find_json_artifact(session: Session, job_id: str, name: ArtifactName) -> Artifact | None:
     """A job's JSON file, such as that of its scores."""
     return artifacts.find(session, job_id, name, ArtifactFormat.JSON)
 
@@ -161,5 +161,5 @@ def _read(blobs: Blobs, artifact: Artifact | None, parse: Callable[[bytes], Stor
         content = blobs.read(artifact.key, artifact.digest)
     except BlobMissing as error:
         raise ArtifactLost(describe(artifact.key), artifact.key.split("/")[1]) from error
-    with reading(artifact.key):
+    with guard_reading(artifact.key):
         return parse(content)

@@ -5,27 +5,27 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.arrays.folds import class_that_lacks_a_fold
-from analysis.arrays.job_splits import Positions, fold_of_each, splits_of
-from analysis.arrays.relations import Relations, load_relations, relations_key, units_of
+from analysis.arrays.folds import find_class_lacking_fold
+from analysis.arrays.job_splits import Positions, assign_job_folds, compute_job_splits
+from analysis.arrays.relations import Relations, find_units, load_relations, make_relations_key
 from heldout.errors import CopiesNotKnown, DatasetLost, FieldError, InvalidSpec
 from heldout.lifecycle.dataset import RelationsStatus
 from heldout.spec.job import JobSpec
-from models.blob_files import reading
+from models.blob_files import guard_reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
 from models.stored_files import read_file, read_labels, read_splits
 from models.tables import DatasetRow
 
 
-def stored_splits_of(session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> dict[str, Positions]:
-    """What `splits_of` gives for a ready dataset, from its small files in the blob store.
+def read_stored_splits(session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> dict[str, Positions]:
+    """What `compute_job_splits` gives for a ready dataset, from its small files in the blob store.
 
     Raises:
         DatasetLost, DatasetDamaged, StorageUnavailable.
     """
-    labels, splits, relations = _stored(session, blobs, dataset, spec)
-    return splits_of(labels, splits, spec, relations)
+    labels, splits, relations = _read_stored(session, blobs, dataset, spec)
+    return compute_job_splits(labels, splits, spec, relations)
 
 
 def require_folds(session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec) -> None:
@@ -40,14 +40,14 @@ def require_folds(session: Session, blobs: Blobs, dataset: DatasetRow, spec: Job
         return
     if dataset.relations_status not in {RelationsStatus.STORED, RelationsStatus.FAILED}:
         raise CopiesNotKnown(dataset.name)
-    labels, splits, relations = _stored(session, blobs, dataset, spec)
+    labels, splits, relations = _read_stored(session, blobs, dataset, spec)
     pool, folds = np.concatenate([splits["train"], splits["validation"]]), spec.folds.folds
-    lacking = class_that_lacks_a_fold(labels, pool, fold_of_each(labels, pool, spec.folds, relations), folds)
+    lacking = find_class_lacking_fold(labels, pool, assign_job_folds(labels, pool, spec.folds, relations), folds)
     if lacking is None:
         return
     name = (dataset.classes or ())[lacking]
     of_class = pool[labels[pool] == lacking]
-    units = None if relations is None else units_of(relations)
+    units = None if relations is None else find_units(relations)
     alone = len(of_class) if units is None else len(np.unique(units[of_class]))
     together = "" if alone == len(of_class) else f" in {alone:,} sets that belong together (copies and groups)"
     detail = (
@@ -62,16 +62,16 @@ def uses_relations(dataset_status: RelationsStatus | None) -> bool:
     return dataset_status is RelationsStatus.STORED
 
 
-def _stored(
+def _read_stored(
     session: Session, blobs: Blobs, dataset: DatasetRow, spec: JobSpec
 ) -> tuple[NDArray[np.int32], dict[str, Positions], Relations | None]:
-    sha256, key = dataset.sha256 or "", relations_key(dataset.id)
+    sha256, key = dataset.sha256 or "", make_relations_key(dataset.id)
     try:
         labels, splits = read_labels(session, blobs, sha256), read_splits(session, blobs, sha256)
         relations = None
         if spec.folds is not None and uses_relations(dataset.relations_status):
             content = read_file(session, blobs, key)
-            with reading(key):
+            with guard_reading(key):
                 relations = load_relations(io.BytesIO(content))
     except BlobMissing as error:
         raise DatasetLost(dataset.name) from error

@@ -7,14 +7,14 @@ from typing import Literal
 from heldout.diagnosis import WITHOUT_TEST
 from heldout.diagnosis.data_first import mend_of, mended_first
 from heldout.errors import DataFirst, FieldError, InvalidSpec
-from heldout.remedies.automatic import automatic
-from heldout.remedies.change import Base
+from heldout.remedies.automatic import choose_remedies
+from heldout.remedies.change import RemedyBase
 from heldout.spec.job import JobSpec
 from heldout.studies.spec import NamedPatch, StudySpec
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import whole_diagnosis_of
-from models.split_counts import counts_of
+from models.job_diagnosis import diagnose_job_wholly
+from models.split_counts import count_splits
 from models.tables import DatasetRow, JobRow
 
 
@@ -28,28 +28,28 @@ def require_mended(session: Session, blobs: Blobs, job: JobRow, asked: StudySpec
     Raises:
         DataFirst, StorageUnavailable, FileOfLaterRelease.
     """
-    found = mended_first(whole_diagnosis_of(session, blobs, job))
+    found = mended_first(diagnose_job_wholly(session, blobs, job))
     if not found:
         return
     dataset = session.get_one(DatasetRow, job.dataset_id)
-    faults = [(one.code, one.explanation) for one in found]
+    faults = [(finding.code, finding.explanation) for finding in found]
     order = {"job": job.id} if asked is None else asked.model_dump(mode="json", exclude_defaults=True)
     raise DataFirst(job.id, dataset.id, faults, mend_of(found), order)
 
 
-def wanted_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", "resampled"]:
+def resolve_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", "resampled"]:
     """What is asked for; `fixed` where a choice is left and an arm starts from weights of another job or model.
 
     Those may have been trained on any image, also on those that validate in a fold.
     """
-    own = [one for one in asked.remedies if isinstance(one, NamedPatch)]
+    own = [remedy for remedy in asked.remedies if isinstance(remedy, NamedPatch)]
     has_backbone = spec.network.backbone is not None or any(
-        (one.patch.get("network") or {}).get("backbone") is not None for one in own
+        (remedy.patch.get("network") or {}).get("backbone") is not None for remedy in own
     )
-    if not has_backbone and spec.initial is None and all(one.patch.get("initial") is None for one in own):
+    if not has_backbone and spec.initial is None and all(remedy.patch.get("initial") is None for remedy in own):
         return asked.splits
     if asked.splits == "resampled":
-        raise refused(
+        raise make_refusal(
             "/splits",
             "`resampled` cuts train and validation anew, and the weights that `initial` or `network.backbone` names "
             "may have been trained on images that would then validate. Ask for `fixed`.",
@@ -57,7 +57,7 @@ def wanted_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", "
     return "fixed"
 
 
-def automatic_remedies(
+def pick_remedies(
     session: Session, blobs: Blobs, spec: JobSpec, job: JobRow | None, *, train_images: int
 ) -> tuple[str, ...]:
     """The names of the remedies that `auto` stands for, from training and validation alone.
@@ -68,31 +68,36 @@ def automatic_remedies(
     Raises:
         StorageUnavailable, FileOfLaterRelease.
     """
-    base = Base(spec.model_dump(mode="json"), train_images)
+    base = RemedyBase(spec.model_dump(mode="json"), train_images)
     if job is None:
-        return automatic(base)
-    diagnosis = whole_diagnosis_of(session, blobs, job, splits=WITHOUT_TEST)
-    return automatic(base, diagnosis.verdict, [one.code for one in diagnosis.findings if one.severity != "info"])
+        return choose_remedies(base)
+    diagnosis = diagnose_job_wholly(session, blobs, job, splits=WITHOUT_TEST)
+    return choose_remedies(
+        base, diagnosis.verdict, [finding.code for finding in diagnosis.findings if finding.severity != "info"]
+    )
 
 
-def base_of(dataset: DatasetRow, spec: JobSpec) -> Base:
+def make_base(dataset: DatasetRow, spec: JobSpec) -> RemedyBase:
     """What remedies read of a spec that trains on this dataset."""
-    counts = counts_of(dataset, spec)
-    return Base(spec.model_dump(mode="json"), None if counts is None else counts["train"])
+    counts = count_splits(dataset, spec)
+    return RemedyBase(spec.model_dump(mode="json"), None if counts is None else counts["train"])
 
 
 @contextmanager
-def located(pointer: str) -> Iterator[None]:
+def locate_refusal(pointer: str) -> Iterator[None]:
     """Say of a refused spec where the request has it."""
     try:
         yield
     except InvalidSpec as error:
         within = pointer == "/spec"
-        found = [FieldError(pointer + one.pointer if within else pointer, one.detail) for one in error.errors]
+        found = [
+            FieldError(pointer + field_error.pointer if within else pointer, field_error.detail)
+            for field_error in error.errors
+        ]
         error.errors = tuple(found)
         error.detail = error.detail if within else f"{pointer}: the spec would not be valid. {error.detail}"
         raise
 
 
-def refused(pointer: str, detail: str) -> InvalidSpec:
+def make_refusal(pointer: str, detail: str) -> InvalidSpec:
     return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

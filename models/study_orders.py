@@ -11,30 +11,30 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from analysis.studies.next_steps import next_steps
-from analysis.studies.planning import most_jobs
-from analysis.studies.runs import automatic_splits, curve_sizes, folds_for, patched, pinned, spec_of_run
+from analysis.studies.next_steps import decide_next_steps
+from analysis.studies.planning import count_most_jobs
+from analysis.studies.runs import apply_patch, choose_folds, choose_sizes, choose_splits, make_spec, pin_spec
 from analysis.studies.state import Arm
 from analysis.studies.stored import ArmPlan, StudyPlan
-from heldout.access.quotas import counted_bytes
+from heldout.access.quotas import count_bytes
 from heldout.errors import FieldError, InvalidSpec, SpecUnreadable
 from heldout.remedies import ResolvedArm, resolve
 from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
-from heldout.spec.json_pointer import pointer_to
+from heldout.spec.json_pointer import make_pointer
 from heldout.spec.validation import TrainOnAllSpec, ValidationSpec
 from heldout.studies.fairness import chooses_alone
 from heldout.studies.spec import BASE_ARM, NamedPatch, StudySpec, find_pointer_to
 from heldout.views.study import StudyEstimateView
 from models.blobs import Blobs
 from models.database import Session
-from models.ids import new_id
-from models.specs import training_spec_of
-from models.split_counts import counts_of
+from models.ids import make_id
+from models.specs import read_training_spec
+from models.split_counts import count_splits
 from models.starts import copy_files
 from models.store import calibrations, jobs, quotas, studies
 from models.store.study_steps import begin
 from models.stored_splits import require_folds
-from models.study_base import automatic_remedies, located, refused, require_mended, wanted_splits
+from models.study_base import locate_refusal, make_refusal, pick_remedies, require_mended, resolve_splits
 from models.submit import ExaminedSpec, examine_spec, find_named_dataset
 from models.tables import DatasetRow, JobRow, StudyRow
 
@@ -76,20 +76,20 @@ def order(
         QuotaExceeded, OwnerSuspended.
         JobNotFound, DataFirst, FileOfLaterRelease, and what `submit` raises: for an arm with `/remedies/<place>`.
     """
-    ordered = _ordered(reading or session, blobs, owner, asked, max_parameters, waiting)
-    first = next_steps(ordered.plan.state(), ()).submit
-    study_id, base = new_id("std") if waiting is None else waiting.id, ordered.base
+    ordered = _make_ordered(reading or session, blobs, owner, asked, max_parameters, waiting)
+    first = decide_next_steps(ordered.plan.state(), ()).submit
+    study_id, base = make_id("std") if waiting is None else waiting.id, ordered.base
     spec = base.spec.model_dump_json()
-    spec_bytes = counted_bytes(spec, ordered.plan.as_text())
-    all_bytes = (spec_bytes or 0) + (counted_bytes(spec) or 0) * len(first)
+    spec_bytes = count_bytes(spec, ordered.plan.to_text())
+    all_bytes = (spec_bytes or 0) + (count_bytes(spec) or 0) * len(first)
     # Before files are copied, which a refusal would leave behind.
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, asked=len(first), spec_bytes=all_bytes)
     with ExitStack() as copies:
-        plan = _with_files(blobs, study_id, ordered, copies)
+        plan = _copy_files(blobs, study_id, ordered, copies)
         values = {
             "spec": base.spec.model_dump(mode="json"),
             "spec_bytes": spec_bytes,
-            "remedies": [one.arm.name for one in plan.arms[1:]],
+            "remedies": [planned.arm.name for planned in plan.arms[1:]],
             "plan": plan.to_json(),
             "found": {},
             "priority": base.spec.priority,
@@ -99,7 +99,7 @@ def order(
                 session,
                 id=study_id,
                 owner=owner,
-                name=asked.name or generated_name(base.dataset, base.job, study_id),
+                name=asked.name or generate_name(base.dataset, base.job, study_id),
                 kind=asked.kind,
                 dataset_id=base.dataset.id,
                 base_job=None if base.job is None else base.job.id,
@@ -120,19 +120,19 @@ def estimate(
     Args:
         copies_known: False while they are being looked for: then nothing asks whether folds can be cut.
     """
-    ordered = _ordered(session, blobs, owner, asked, max_parameters, copies_known=copies_known)
+    ordered = _make_ordered(session, blobs, owner, asked, max_parameters, copies_known=copies_known)
     plan, base = ordered.plan, ordered.base
     state = plan.state()
-    steps = next_steps(state, ())
+    steps = decide_next_steps(state, ())
     first = steps.submit
-    known = calibrations.speeds(session)
+    known = calibrations.list_speeds(session)
     seconds: float | None = 0.0
     for key in first:
         arm = plan.arm(key.arm).arm
         patch = arm.candidates[key.variant] if arm.candidates else arm.patch
-        spec = spec_of_run(base.spec, patch, key, folds=plan.folds, study_name="")
+        spec = make_spec(base.spec, patch, key, folds=plan.folds, study_name="")
         network = ordered.examined[key.arm].plan
-        epoch_s = calibrations.expected_epoch_s(known, spec, network, base.dataset, alone=False)
+        epoch_s = calibrations.estimate_epoch_s(known, spec, network, base.dataset, alone=False)
         if seconds is not None:
             seconds = None if epoch_s is None else seconds + epoch_s * spec.training.epochs + BESIDE_EPOCHS_S
     if seconds is not None:
@@ -142,12 +142,12 @@ def estimate(
     return StudyEstimateView(
         object="study_estimate",
         spec=base.spec,
-        remedies=[one.arm.name for one in plan.arms[1:]],
+        remedies=[planned.arm.name for planned in plan.arms[1:]],
         splits="fixed" if plan.folds is None else "resampled",
         seeds=plan.seeds,
         sizes=list(plan.sizes) or None,
         jobs=steps.planned,
-        max_jobs=most_jobs(state),
+        max_jobs=count_most_jobs(state),
         seconds=None if seconds is None else round(seconds / min(side_by_side, max(1, len(first))), 1),
     )
 
@@ -164,7 +164,7 @@ class _Ordered:
     examined: Mapping[str, ExaminedSpec]
 
 
-def _ordered(
+def _make_ordered(
     session: Session,
     blobs: Blobs,
     owner: str,
@@ -174,25 +174,25 @@ def _ordered(
     *,
     copies_known: bool = True,
 ) -> _Ordered:
-    base = _base(session, blobs, owner, asked, None if waiting is None else waiting.dataset_id, copies_known)
+    base = _find_base(session, blobs, owner, asked, None if waiting is None else waiting.dataset_id, copies_known)
     checked = base if copies_known else replace(base, spec=base.spec.model_copy(update={"validation": None}))
-    arms = [ResolvedArm(BASE_ARM, {}, ""), *_remedies(session, blobs, base, asked)]
+    arms = [ResolvedArm(BASE_ARM, {}, ""), *_resolve_remedies(session, blobs, base, asked)]
     examined = {}
     for arm in arms:
-        with located(find_pointer_to(asked, arm.name)):
-            examined[arm.name] = _examined(session, blobs, owner, checked, arm, max_parameters)
+        with locate_refusal(find_pointer_to(asked, arm.name)):
+            examined[arm.name] = _examine_arm(session, blobs, owner, checked, arm, max_parameters)
     limit = base.spec.training.train_limit
     train_images = base.train_images if limit is None else min(base.train_images, limit)
     test = (base.dataset.splits or {}).get("test", {}).get("count", 0)
     plan = StudyPlan(
         kind=asked.kind,
-        arms=tuple(_arm_plan(base.spec, arm, examined[arm.name]) for arm in arms),
+        arms=tuple(_make_arm_plan(base.spec, arm, examined[arm.name]) for arm in arms),
         seeds=asked.seeds,
         folds=base.folds,
         train_images=train_images,
         validation_images=base.validation_images,
         has_test=test > 0,
-        sizes=curve_sizes(train_images, len(base.dataset.classes or ())) if asked.kind == "learning_curve" else (),
+        sizes=choose_sizes(train_images, len(base.dataset.classes or ())) if asked.kind == "learning_curve" else (),
         max_jobs=asked.budget.jobs,
         max_seconds=asked.budget.seconds,
     )
@@ -202,38 +202,42 @@ def _ordered(
 
 def _require_a_beginning(plan: StudyPlan) -> None:
     """Refuse a study that would fail before its first training, and a plan that is too large to keep."""
-    size = len(plan.as_text())
+    size = len(plan.to_text())
     if size > MAX_PLAN_BYTES:
         detail = f"The patches of its arms take {size:,} bytes as JSON; expected at most {MAX_PLAN_BYTES:,}."
-        raise refused("/remedies", f"{detail} Ask for fewer remedies at once, or for shorter patches.")
-    first = next_steps(plan.state(), ())
+        raise make_refusal("/remedies", f"{detail} Ask for fewer remedies at once, or for shorter patches.")
+    first = decide_next_steps(plan.state(), ())
     if first.error is None:
         return
     code, detail = first.error
-    raise refused("/budget/jobs" if code == "budget_too_small" else "/kind", detail)
+    raise make_refusal("/budget/jobs" if code == "budget_too_small" else "/kind", detail)
 
 
-def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str | None, copies_known: bool) -> _Base:
+def _find_base(
+    session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str | None, copies_known: bool
+) -> _Base:
     """on: the id of the dataset, where it is not the one that the job or the spec names."""
     job = None
     if asked.job is not None:
         job, dataset = jobs.find_with_dataset(session, owner, asked.job)
         try:
-            spec = training_spec_of(job)
+            spec = read_training_spec(job)
         except SpecUnreadable as error:
-            raise refused("/job", error.detail) from error
+            raise make_refusal("/job", error.detail) from error
         if asked.data != "as_they_are":
             require_mended(session, blobs, job, asked)
     else:
         assert asked.spec is not None
         spec = asked.spec
-        with located("/spec"):
+        with locate_refusal("/spec"):
             dataset = find_named_dataset(session, owner, spec.dataset)
     dataset = dataset if on is None else session.get_one(DatasetRow, on)
     if isinstance(spec.validation, TrainOnAllSpec):
         where = "/job" if job is not None else "/spec/validation"
-        raise refused(where, "It trains on the validation images too, so there is nothing to compare its remedies by.")
-    spec = pinned(spec.completed(name="", seed=secrets.randbelow(MAX_SEED + 1)))
+        raise make_refusal(
+            where, "It trains on the validation images too, so there is nothing to compare its remedies by."
+        )
+    spec = pin_spec(spec.complete(name="", seed=secrets.randbelow(MAX_SEED + 1)))
     priority = asked.priority if asked.priority is not None else max(MIN_PRIORITY, spec.priority - 1)
     spec = spec.model_copy(
         update={
@@ -243,21 +247,21 @@ def _base(session: Session, blobs: Blobs, owner: str, asked: StudySpec, on: str 
             "metadata": dict(asked.metadata),
         }
     )
-    return _split(session, blobs, _Base(spec, dataset, job, 0, 0, None), wanted_splits(spec, asked), copies_known)
+    return _split(session, blobs, _Base(spec, dataset, job, 0, 0, None), resolve_splits(spec, asked), copies_known)
 
 
 def _split(
     session: Session, blobs: Blobs, base: _Base, wanted: Literal["auto", "fixed", "resampled"], copies_known: bool
 ) -> _Base:
     """The base with its numbers of images, and with folds where each seed gets one of its own."""
-    counts = counts_of(base.dataset, base.spec.model_copy(update={"validation": None})) or {}
+    counts = count_splits(base.dataset, base.spec.model_copy(update={"validation": None})) or {}
     train, validation = counts.get("train", 0), counts.get("validation", 0)
     own = base.spec.folds
-    if wanted == "fixed" or (wanted == "auto" and automatic_splits(validation, has_folds=own is not None) == "fixed"):
+    if wanted == "fixed" or (wanted == "auto" and choose_splits(validation, has_folds=own is not None) == "fixed"):
         if own is not None:
-            return _with_folds(base, train + validation, own.folds, None)
+            return _set_folds(base, train + validation, own.folds, None)
         return replace(base, train_images=train, validation_images=validation)
-    folds = folds_for(train, validation) if own is None else own.folds
+    folds = choose_folds(train, validation) if own is None else own.folds
     spec = base.spec.model_copy(update={"validation": ValidationSpec(folds=folds)})
     try:
         if copies_known:
@@ -265,12 +269,12 @@ def _split(
     except InvalidSpec as error:
         if wanted == "auto" and own is None:
             return _split(session, blobs, base, "fixed", copies_known)  # some class has too few images for folds
-        raise refused("/splits", error.errors[0].detail) from error
+        raise make_refusal("/splits", error.errors[0].detail) from error
     spec = base.spec.model_copy(update={"validation": None})
-    return _with_folds(replace(base, spec=spec), train + validation, folds, folds)
+    return _set_folds(replace(base, spec=spec), train + validation, folds, folds)
 
 
-def _with_folds(base: _Base, images: int, parts: int, folds: int | None) -> _Base:
+def _set_folds(base: _Base, images: int, parts: int, folds: int | None) -> _Base:
     """parts: into how many the images are cut. folds: the same, where each seed gets one of its own."""
     validation = images // parts
     return replace(base, train_images=images - validation, validation_images=validation, folds=folds)
@@ -279,59 +283,61 @@ def _with_folds(base: _Base, images: int, parts: int, folds: int | None) -> _Bas
 # --- arms --------------------------------------------------------------------------------------------------
 
 
-def _remedies(session: Session, blobs: Blobs, base: _Base, asked: StudySpec) -> Sequence[ResolvedArm]:
+def _resolve_remedies(session: Session, blobs: Blobs, base: _Base, asked: StudySpec) -> Sequence[ResolvedArm]:
     if asked.kind == "learning_curve":
         if asked.remedies != "auto":
-            raise refused("/remedies", "A learning curve compares numbers of images, not remedies. Leave them out.")
+            raise make_refusal(
+                "/remedies", "A learning curve compares numbers of images, not remedies. Leave them out."
+            )
         return ()
     # What a job on other data has shown says nothing of these.
     judged = base.job if base.job is not None and base.job.dataset_id == base.dataset.id else None
     wanted: Sequence[str | NamedPatch] = (
-        automatic_remedies(session, blobs, base.spec, judged, train_images=base.train_images)
+        pick_remedies(session, blobs, base.spec, judged, train_images=base.train_images)
         if asked.remedies == "auto"
         else asked.remedies
     )
     return resolve(wanted, base.spec, train_images=base.train_images)
 
 
-def _examined(
+def _examine_arm(
     session: Session, blobs: Blobs, owner: str, base: _Base, arm: ResolvedArm, max_parameters: int
 ) -> ExaminedSpec:
     """The arm's network, after all of its specs were found valid."""
     found = None
     for patch in arm.candidates or (arm.patch,):
         try:
-            spec = patched(base.spec, patch)
+            spec = apply_patch(base.spec, patch)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = pointer_to(first["loc"])
+            where = make_pointer(first["loc"])
             raise InvalidSpec(f"{where}: {first['msg']}", errors=[FieldError(where, first["msg"])]) from error
         found = found or examine_spec(session, blobs, owner, spec, base.dataset, max_parameters, base.job)
     assert found is not None
     return found
 
 
-def _arm_plan(base: JobSpec, arm: ResolvedArm, examined: ExaminedSpec) -> ArmPlan:
+def _make_arm_plan(base: JobSpec, arm: ResolvedArm, examined: ExaminedSpec) -> ArmPlan:
     initial, begins = None, examined.start.begins
     if begins.initial is not None:
         initial = {**begins.initial, "message": begins.message, "told": begins.told["initial"]}
-    alone = any(chooses_alone(base, patched(base, patch)) for patch in arm.candidates or (arm.patch,))
+    alone = any(chooses_alone(base, apply_patch(base, patch)) for patch in arm.candidates or (arm.patch,))
     planned = Arm(arm.name, arm.patch, tuple(arm.parts), tuple(arm.candidates), alone)
     return ArmPlan(planned, examined.plan.parameters, initial, begins.backbone)
 
 
-def _with_files(blobs: Blobs, study_id: str, ordered: _Ordered, copies: ExitStack) -> StudyPlan:
+def _copy_files(blobs: Blobs, study_id: str, ordered: _Ordered, copies: ExitStack) -> StudyPlan:
     """The plan with copies of the weights that its arms start from: nothing can take them away from the study."""
     arms = []
-    for place, one in enumerate(ordered.plan.arms):
-        start = ordered.examined[one.arm.name].start
+    for place, arm in enumerate(ordered.plan.arms):
+        start = ordered.examined[arm.arm.name].start
         start = copies.enter_context(copy_files(blobs, f"studies/{study_id}/{place}", start))
         source = start.source or start.backbone  # a spec has one of them at most
-        arms.append(replace(one, file=None if source is None else asdict(source.file)))
+        arms.append(replace(arm, file=None if source is None else asdict(source.file)))
     return replace(ordered.plan, arms=tuple(arms))
 
 
-def generated_name(dataset: DatasetRow, job: JobRow | None, study_id: str) -> str:
+def generate_name(dataset: DatasetRow, job: JobRow | None, study_id: str) -> str:
     """`Study of ` the job; without one for example `Study of mnist5k · 4tz9qk`, with the end of the study's id."""
     of = f"{dataset.name} · {study_id[-6:]}" if job is None else job.name
     return f"Study of {of}"[:MAX_NAME_CHARACTERS]

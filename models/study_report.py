@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.reports.build import report_of
-from analysis.reports.mean_budgets import mean_budget
-from heldout.diagnosis.gap.budget import Gap, gap_of
+from analysis.reports.mean_budgets import compute_mean_budget
+from heldout.diagnosis.gap.budget import Gap, compute_gap
 from heldout.errors import (
     ArtifactDamaged,
     ArtifactLost,
@@ -22,21 +22,21 @@ from heldout.views.study import StudyView
 from heldout.views.study_report import ReportBudgetView, StudyReportView
 from models.blobs import Blobs
 from models.database import Session
-from models.job_diagnosis import whole_diagnosis_of
+from models.job_diagnosis import diagnose_job_wholly
 from models.store import metrics
-from models.stored_files import json_artifact_of, read_gap
+from models.stored_files import find_json_artifact, read_gap
 from models.tables import JobRow, StudyRow
 
 
-def study_report(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) -> StudyReportView:
+def build_study_report(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) -> StudyReportView:
     """The report of a study as it stands: without gaps, and saying why, where their files cannot be read.
 
     Args:
         row: of the study, and `study` its view.
     """
-    curves = metrics.curves_of(session, [job for arm in study.arms for job in arm.jobs])
+    curves = metrics.get_curves(session, [job for arm in study.arms for job in arm.jobs])
     try:
-        gaps = _gaps_of(session, blobs, row, study)
+        gaps = _list_gaps(session, blobs, row, study)
     except (
         StorageUnavailable,
         FileOfLaterRelease,
@@ -49,7 +49,7 @@ def study_report(session: Session, blobs: Blobs, row: StudyRow, study: StudyView
     return report_of(study, curves, gaps)
 
 
-def _gaps_of(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) -> list[ReportBudgetView]:
+def _list_gaps(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) -> list[ReportBudgetView]:
     """Of base and winner once they have met test; before that of the job whose spec is the base, if it was tested."""
     on_test: Mapping[str, Any] = row.found.get("gaps_on_test") or {}
     winner = None if study.conclusion is None else study.conclusion.remedy
@@ -57,22 +57,22 @@ def _gaps_of(session: Session, blobs: Blobs, row: StudyRow, study: StudyView) ->
     for arm in study.arms:
         if arm.name in (BASE_ARM, winner):
             measured = {job: GapOnTest.model_validate(on_test[job]) for job in arm.jobs if job in on_test}
-            gaps = [_gap_of_job(session, blobs, job, gap) for job, gap in measured.items()]
+            gaps = [_read_job_gap(session, blobs, job, gap) for job, gap in measured.items()]
             known = [gap for gap in gaps if gap is not None]
             if known:
-                budgets.append(mean_budget(arm.name, known))
-    return budgets or _gap_of_base_job(session, blobs, row)
+                budgets.append(compute_mean_budget(arm.name, known))
+    return budgets or _list_base_job_gap(session, blobs, row)
 
 
-def _gap_of_job(session: Session, blobs: Blobs, job: str, on_test: GapOnTest) -> Gap | None:
+def _read_job_gap(session: Session, blobs: Blobs, job: str, on_test: GapOnTest) -> Gap | None:
     """Of one training of a study: what its own end has measured, with what was measured on test later."""
-    stored = read_gap(blobs, json_artifact_of(session, job, ArtifactName.GAP))
-    return None if stored is None else gap_of(stored.with_test(on_test))
+    stored = read_gap(blobs, find_json_artifact(session, job, ArtifactName.GAP))
+    return None if stored is None else compute_gap(stored.add_test(on_test))
 
 
-def _gap_of_base_job(session: Session, blobs: Blobs, row: StudyRow) -> list[ReportBudgetView]:
+def _list_base_job_gap(session: Session, blobs: Blobs, row: StudyRow) -> list[ReportBudgetView]:
     job = None if row.base_job is None else session.get(JobRow, row.base_job)
     if job is None or job.owner != row.owner:
         return []
-    gap = DiagnosisView.of(whole_diagnosis_of(session, blobs, job)).gap
+    gap = DiagnosisView.of(diagnose_job_wholly(session, blobs, job)).gap
     return [] if gap is None else [ReportBudgetView.of(BASE_ARM, job.id, gap)]

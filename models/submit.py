@@ -9,20 +9,20 @@ from typing import NamedTuple
 
 from analysis.jobs.examination import examine
 from analysis.jobs.initial import match
-from heldout.access.quotas import counted_bytes
+from heldout.access.quotas import count_bytes
 from heldout.errors import DatasetUnavailable, NeedsMoreMemory, SpecDatasetNotFound
 from heldout.spec.job import MAX_SEED, JobSpec
 from heldout.spec.layers import BACKBONE, NetworkPlan
 from heldout.views.estimate import EstimateView, InitialView, LayerView
-from heldout.work.memory import WorkerMemory, could_hold, fitting_batch_size
+from heldout.work.memory import WorkerMemory, could_hold, find_fitting_batch_size
 from models import starts
 from models.backbones import find_backbone
 from models.blobs import Blobs
 from models.bundled import BUNDLED
 from models.database import Session
-from models.ids import new_id
+from models.ids import make_id
 from models.initial import find_source
-from models.memory import needed_bytes, needed_without_images, reserved_bytes, with_uploaded_weights
+from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes, estimate_without_images
 from models.starts import GoesOn, Start, copy_files, get_folder_of_start
 from models.store import calibrations, datasets, events, new_jobs, quotas, workers
 from models.store.datasets import ReadyDataset
@@ -59,10 +59,10 @@ def submit(
         SpecDatasetNotFound, DatasetUnavailable, CopiesNotKnown, NetworkTooDeep, NeedsMoreMemory, TooManyParameters,
         InvalidSpec, NotSupported, StateGone, StorageUnavailable, SpecModelNotFound, ModelUnavailable, QuotaExceeded.
     """
-    quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, spec_bytes=counted_bytes(spec.model_dump_json()) or 0)
+    quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, spec_bytes=count_bytes(spec.model_dump_json()) or 0)
     examined = examine_spec(session, blobs, owner, spec, dataset, max_parameters, retry_of)
-    row, job_id = examined.ready.row, new_id("job")
-    complete = spec.completed(name=spec.generated_name(row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))
+    row, job_id = examined.ready.row, make_id("job")
+    complete = spec.complete(name=spec.generate_name(row.name, job_id), seed=secrets.randbelow(MAX_SEED + 1))
     with copy_files(blobs, get_folder_of_start(job_id), replace(examined.start, goes_on=goes_on)) as start:
         new_job = NewJob(
             id=job_id,
@@ -70,7 +70,7 @@ def submit(
             owner=owner,
             name=complete.name or "",
             dataset_id=row.id,
-            memory_bytes=_memory_bytes(row, complete, examined),
+            memory_bytes=_reserve_memory_bytes(row, complete, examined),
             parameters=examined.plan.parameters,
             retry_of=None if retry_of is None else retry_of.id,
             begins=start.begins,
@@ -84,13 +84,13 @@ def submit(
     return Submitted(job, row)
 
 
-def _memory_bytes(dataset: DatasetRow, spec: JobSpec, examined: "ExaminedSpec") -> int | None:
+def _reserve_memory_bytes(dataset: DatasetRow, spec: JobSpec, examined: "ExaminedSpec") -> int | None:
     largest, start = examined.largest_worker, examined.start
-    reserved = reserved_bytes(dataset, spec, largest, examined.plan)
+    reserved = compute_reserved_bytes(dataset, spec, largest, examined.plan)
     if start.backbone is not None:
-        return with_uploaded_weights(reserved, start.backbone.file.size_bytes or 0, largest)
+        return add_uploaded_weights(reserved, start.backbone.file.size_bytes or 0, largest)
     if start.source is not None and start.source.weights.is_of_model:
-        return with_uploaded_weights(reserved, start.source.file.size_bytes or 0, largest)
+        return add_uploaded_weights(reserved, start.source.file.size_bytes or 0, largest)
     return reserved
 
 
@@ -114,15 +114,17 @@ def estimate(session: Session, blobs: Blobs, owner: str, spec: JobSpec, *, max_p
         spec=spec,
         parameters=plan.parameters,
         trainable_parameters=plan.trainable_parameters(spec.initial.freeze_blocks if spec.initial else 0),
-        layers=_layers_of(examined),
+        layers=_list_layers(examined),
         initial=None if initial is None else InitialView.model_validate(initial.told),
         flops_per_image=plan.flops_per_image,
-        memory_bytes=needed_bytes(examined.ready.row, spec, plan) or 0,
-        seconds_per_epoch=calibrations.expected_epoch_s(calibrations.speeds(session), spec, plan, examined.ready.row),
+        memory_bytes=estimate_needed_bytes(examined.ready.row, spec, plan) or 0,
+        seconds_per_epoch=calibrations.estimate_epoch_s(
+            calibrations.list_speeds(session), spec, plan, examined.ready.row
+        ),
     )
 
 
-def _layers_of(examined: "ExaminedSpec") -> list[LayerView]:
+def _list_layers(examined: "ExaminedSpec") -> list[LayerView]:
     """The layers of the network; those of a backbone one by one."""
     source, found = examined.start.backbone, list[LayerView]()
     for layer in examined.plan.layers:
@@ -197,8 +199,10 @@ def require_memory(session: Session, dataset: DatasetRow, spec: JobSpec, plan: N
     Raises:
         NeedsMoreMemory: says with which batch size it would fit.
     """
-    largest, needed = workers.largest(session), needed_without_images(dataset, spec, plan)
+    largest, needed = workers.find_largest(session), estimate_without_images(dataset, spec, plan)
     if largest is None or spec.resources.required_gpus or could_hold(largest.total_bytes, needed):
         return largest
-    fitting = fitting_batch_size(spec, lambda other: needed_without_images(dataset, other, plan), largest.total_bytes)
+    fitting = find_fitting_batch_size(
+        spec, lambda other: estimate_without_images(dataset, other, plan), largest.total_bytes
+    )
     raise NeedsMoreMemory(needed, largest.total_bytes, fitting)

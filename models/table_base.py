@@ -19,7 +19,7 @@ from models.database import UtcTime
 Json = JSON().with_variant(JSONB(), "postgresql")
 
 
-def named_text(kind: type[StrEnum]) -> Enum:
+def make_named_text(kind: type[StrEnum]) -> Enum:
     """Kept as text by value, so that a new member needs no migration."""
     return Enum(
         kind,
@@ -44,16 +44,16 @@ class Base(DeclarativeBase):
         datetime: UtcTime(),
         dict[str, Any]: Json,
         list[Any]: Json,
-        JobKind: named_text(JobKind),
-        JobStatus: named_text(JobStatus),
-        JobRequest: named_text(JobRequest),
-        ReadKind: named_text(ReadKind),
-        DatasetStatus: named_text(DatasetStatus),
-        RelationsStatus: named_text(RelationsStatus),
-        SuspectsStatus: named_text(SuspectsStatus),
-        ArtifactName: named_text(ArtifactName),
-        ArtifactFormat: named_text(ArtifactFormat),
-        ExportFormat: named_text(ExportFormat),
-        ExportStatus: named_text(ExportStatus),
-        StudyStatus: named_text(StudyStatus),
+        JobKind: make_named_text(JobKind),
+        JobStatus: make_named_text(JobStatus),
+        JobRequest: make_named_text(JobRequest),
+        ReadKind: make_named_text(ReadKind),
+        DatasetStatus: make_named_text(DatasetStatus),
+        RelationsStatus: make_named_text(RelationsStatus),
+        SuspectsStatus: make_named_text(SuspectsStatus),
+        ArtifactName: make_named_text(ArtifactName),
+        ArtifactFormat: make_named_text(ArtifactFormat),
+        ExportFormat: make_named_text(ExportFormat),
+        ExportStatus: make_named_text(ExportStatus),
+        StudyStatus: make_named_text(StudyStatus),
     }

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from heldout.lifecycle.model import ModelStatus
-from models.table_base import Base, named_text
+from models.table_base import Base, make_named_text
 
 
 class ModelRow(Base):
@@ -19,7 +19,7 @@ class ModelRow(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(128))
     name: Mapped[str] = mapped_column(String(128))
-    status: Mapped[ModelStatus] = mapped_column(named_text(ModelStatus))
+    status: Mapped[ModelStatus] = mapped_column(make_named_text(ModelStatus))
     key: Mapped[str] = mapped_column(String(256))  # of its file in the blob store, until it is rejected
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))

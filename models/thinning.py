@@ -7,17 +7,17 @@ from typing import Protocol, TypeVar
 MIN_POINTS = 10
 
 
-class Measured(Protocol):
+class MeasuredEpoch(Protocol):
     """What thinning looks at: the validation loss, or the training loss where there is none."""
 
     train_loss: float | None
     validation_loss: float | None
 
 
-Epoch = TypeVar("Epoch", bound=Measured)
+Epoch = TypeVar("Epoch", bound=MeasuredEpoch)
 
 
-def thinned(epochs: Sequence[Epoch], points: int) -> list[Epoch]:
+def thin_out(epochs: Sequence[Epoch], points: int) -> list[Epoch]:
     """At most `points` of the epochs, in order: first, last and best, and of each stretch the lowest and the highest.
 
     Args:
@@ -25,7 +25,7 @@ def thinned(epochs: Sequence[Epoch], points: int) -> list[Epoch]:
     """
     if len(epochs) <= points:
         return list(epochs)
-    heights = [_height(one) for one in epochs]
+    heights = [_get_height(epoch) for epoch in epochs]
     places = range(len(epochs))
     kept = {0, len(epochs) - 1, min(places, key=heights.__getitem__)}
     stretches = (points - len(kept)) // 2
@@ -35,7 +35,7 @@ def thinned(epochs: Sequence[Epoch], points: int) -> list[Epoch]:
     return [epochs[place] for place in sorted(kept)]
 
 
-def _height(epoch: Measured) -> float:
+def _get_height(epoch: MeasuredEpoch) -> float:
     """A loss that is not known is a peak: a training that diverges is seen."""
     loss = epoch.train_loss if epoch.validation_loss is None else epoch.validation_loss
     return loss if loss is not None and isfinite(loss) else float("inf")

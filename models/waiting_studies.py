@@ -5,9 +5,9 @@ Such a study has a row at once, and its trainings begin when the reconciler find
 
 from typing import Any
 
-from analysis.studies.runs import automatic_splits
+from analysis.studies.runs import choose_splits
 from analysis.studies.waiting import ASKED, WAITS_FOR, WaitsFor, describe_wait
-from heldout.access.quotas import counted_bytes
+from heldout.access.quotas import count_bytes
 from heldout.errors import CopiesNotKnown, DataFirst, HeldoutError, QuotaExceeded, StorageUnavailable
 from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus
 from heldout.mending.changes import VersionSpec
@@ -17,8 +17,8 @@ from heldout.views.study import ArmView, StudyEstimateView
 from models import study_orders
 from models.blobs import Blobs
 from models.database import Database, Session
-from models.ids import new_id
-from models.specs import training_spec_of
+from models.ids import make_id
+from models.specs import read_training_spec
 from models.store import accounts, events, jobs, quotas, studies, versions
 from models.store.study_steps import fail
 from models.submit import find_named_dataset
@@ -43,12 +43,12 @@ def order(
     try:
         return study_orders.order(session, blobs, owner, asked, max_parameters=max_parameters, reading=reading)
     except CopiesNotKnown:
-        job, dataset = _job_and_dataset(session, owner, asked)
+        job, dataset = _find_job_and_dataset(session, owner, asked)
         waits_for: WaitsFor = "copies"
     except DataFirst as refused:
         if asked.data != "fix" or refused.request is None:
             raise
-        job, faulty = _job_and_dataset(session, owner, asked)
+        job, faulty = _find_job_and_dataset(session, owner, asked)
         changes = VersionSpec.model_validate(refused.request["body"])
         dataset = versions.derive(session, owner, faulty.id, changes, max_runtime_s=max_ingest_s)
         waits_for = "fixed_version"
@@ -69,7 +69,7 @@ def estimate(session: Session, blobs: Blobs, owner: str, asked: StudySpec, *, ma
 def begin_ready(database: Database, blobs: Blobs, *, max_parameters: int) -> None:
     """Begin each waiting study whose data have come; one that cannot begin any more fails, and says why."""
     with database.read() as session:
-        waiting = studies.waiting(session)
+        waiting = studies.list_waiting(session)
     for study_id in waiting:
         with database.read() as reading, database.write() as session:
             _begin(session, reading, blobs, study_id, max_parameters)
@@ -111,7 +111,7 @@ def _are_ready(dataset: DatasetRow, waits_for: WaitsFor) -> bool:
     return dataset.status is DatasetStatus.READY and (known or waits_for == "fixed_version")
 
 
-def _job_and_dataset(session: Session, owner: str, asked: StudySpec) -> tuple[JobRow | None, DatasetRow]:
+def _find_job_and_dataset(session: Session, owner: str, asked: StudySpec) -> tuple[JobRow | None, DatasetRow]:
     if asked.job is not None:
         return jobs.find_with_dataset(session, owner, asked.job)
     assert asked.spec is not None
@@ -127,19 +127,19 @@ def _wait(
     waits_for: WaitsFor,
 ) -> tuple[StudyRow, DatasetRow]:
     """Write the row of a study that begins later, and say in its first event what it waits for."""
-    study_id, version = new_id("std"), f"{dataset.name}@{dataset.version}"
-    spec = training_spec_of(job) if job is not None else asked.spec
+    study_id, version = make_id("std"), f"{dataset.name}@{dataset.version}"
+    spec = read_training_spec(job) if job is not None else asked.spec
     assert spec is not None
     spec = spec.model_copy(update={"name": None, "dataset": version})
-    plan = _plan_of(asked, spec, waits_for, dataset, accounts.key_of(session))
+    plan = _plan_of(asked, spec, waits_for, dataset, accounts.get_request_key(session))
     kept = spec.model_dump_json()
-    spec_bytes = counted_bytes(kept, asked.model_dump_json())
+    spec_bytes = count_bytes(kept, asked.model_dump_json())
     quotas.require_room(session, owner, spec_bytes=spec_bytes or 0)
     studies.add(
         session,
         id=study_id,
         owner=owner,
-        name=asked.name or study_orders.generated_name(dataset, job, study_id),
+        name=asked.name or study_orders.generate_name(dataset, job, study_id),
         kind=asked.kind,
         spec=spec.model_dump(mode="json"),
         spec_bytes=spec_bytes,
@@ -147,7 +147,7 @@ def _wait(
         base_job=asked.job,
         remedies=[],
         plan=plan,
-        found=_nothing_found(),
+        found=_make_nothing_found(),
         user_metadata=dict(asked.metadata),
         priority=0 if asked.priority is None else asked.priority,
     )
@@ -161,7 +161,7 @@ def _plan_of(
 ) -> dict[str, Any]:
     """What stands in place of a plan: all that was asked for."""
     validation = (dataset.splits or {}).get("validation", {}).get("count", 0)
-    splits = automatic_splits(validation, has_folds=spec.folds is not None) if asked.splits == "auto" else asked.splits
+    splits = choose_splits(validation, has_folds=spec.folds is not None) if asked.splits == "auto" else asked.splits
     return {
         ASKED: asked.model_dump(mode="json"),
         "waits_for": waits_for,
@@ -174,7 +174,7 @@ def _plan_of(
     }
 
 
-def _nothing_found() -> dict[str, Any]:
+def _make_nothing_found() -> dict[str, Any]:
     base = ArmView(
         name=BASE_ARM, patch={}, status="racing", jobs=[], seeds=0, train=None, validation=None, difference=None
     )

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Sequence
 
 from heldout.errors import OperatorError
-from heldout.service.start import settings_or_exit
+from heldout.service.start import read_settings_or_exit
 from models import logs
 
 
@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fd", type=int, help="Answer in this process, on the socket with this file descriptor.")
     parser.add_argument("--idle", type=float, metavar="S", help="End after so many seconds without a request.")
     asked = parser.parse_args(arguments)
-    settings = settings_or_exit()
+    settings = read_settings_or_exit()
     logs.configure(settings.log_level)
     from predict.server import listen, serve, serve_by_processes
 

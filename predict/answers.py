@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
-from analysis.answers.temperature import at_temperature
+from analysis.answers.temperature import apply_temperature
 from api.http.app_context import AskedPrediction
-from predict.images import OpenedFiles, pixels_of
+from predict.images import OpenedFiles, read_pixels
 from predict.model import ServedModel
 from predict.work import Pieces
 
@@ -18,8 +18,8 @@ CHANCES_AT_ONCE = 10_000
 
 
 def answer_files(opened: OpenedFiles, model: ServedModel, asked: AskedPrediction) -> Pieces[bytes]:
-    """The JSON of `heldout.views.prediction.PredictionsView`. Raises what `pixels_of` and the model do."""
-    stored, names = yield from pixels_of(opened, model)
+    """The JSON of `heldout.views.prediction.PredictionsView`. Raises what `read_pixels` and the model do."""
+    stored, names = yield from read_pixels(opened, model)
     probabilities = yield from model.answer(stored, stored)
     temperature = model.facts.temperature if asked.calibrated else None
     said = {
@@ -44,7 +44,7 @@ def answer_files(opened: OpenedFiles, model: ServedModel, asked: AskedPrediction
 def soften(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
     """(images, classes) probabilities of the same logits divided by `temperature`."""
     smallest = np.finfo(np.float32).tiny
-    return np.exp(at_temperature(np.log(np.maximum(probabilities, smallest).astype(np.float64)), temperature))
+    return np.exp(apply_temperature(np.log(np.maximum(probabilities, smallest).astype(np.float64)), temperature))
 
 
 def describe(

@@ -19,7 +19,7 @@ from api.routes import health, predictions
 from heldout.errors import DatabaseUnavailable
 from heldout.service.settings import Settings
 from predict import metrics, open_inference
-from predict.service import PredictionService, service_of
+from predict.service import PredictionService, get_service
 
 WRITE_USES_S = 60.0
 # Ends of the paths of requests that a model answers.
@@ -50,8 +50,8 @@ def note_request(scope: Scope, outcome: Outcome) -> None:
 @metrics_router.get("/metrics")
 async def scrape(context: AppContextDep) -> Response:
     """Prometheus metrics of all processes that share the socket."""
-    service_of(context).models.measure()
-    return Response(await to_thread.run_sync(metrics.scraped, limiter=_scrapes), media_type=CONTENT_TYPE_LATEST)
+    get_service(context).models.measure()
+    return Response(await to_thread.run_sync(metrics.render_metrics, limiter=_scrapes), media_type=CONTENT_TYPE_LATEST)
 
 
 @asynccontextmanager

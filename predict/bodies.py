@@ -20,7 +20,7 @@ from heldout.errors import (
     RequestTimeout,
     UnsupportedMediaType,
 )
-from predict.images import ImageFile
+from predict.images import SentFile
 
 FIELD = "images"
 MAX_FILES = 1024
@@ -84,7 +84,7 @@ class HeldBodies:
             raise PredictionsUnavailable("Other requests take all the memory that there is for images.")
 
 
-async def files_in(request: Request, body: bytes, turns: Turns, owner: str) -> list[ImageFile]:
+async def read_files(request: Request, body: bytes, turns: Turns, owner: str) -> list[SentFile]:
     """The images' files: those of a form's fields `images`, or the body itself, whatever its media type says.
 
     Args: turns in which pieces of forms are read.
@@ -93,14 +93,14 @@ async def files_in(request: Request, body: bytes, turns: Turns, owner: str) -> l
     """
     kind = request.headers.get("content-type", "").lower()
     if _is_form(request):
-        files = await _files_in_form(request, body, turns, owner)
+        files = await _read_form_files(request, body, turns, owner)
     elif kind.startswith("application/json"):
         raise UnsupportedMediaType(
             kind[:100],
             "an image file, an .npy, or a form with them; numbers in JSON go to POST /v2/models/{id}/infer",
         )
     else:
-        files = [ImageFile(body)] if body else []
+        files = [SentFile(body)] if body else []
     if not files:
         raise NoImages
     return files
@@ -110,9 +110,9 @@ def _is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
-async def _files_in_form(request: Request, body: bytes, turns: Turns, owner: str) -> list[ImageFile]:
+async def _read_form_files(request: Request, body: bytes, turns: Turns, owner: str) -> list[SentFile]:
     try:
-        async with aclosing(_in_pieces(body, turns, owner)) as pieces:
+        async with aclosing(_iterate_pieces(body, turns, owner)) as pieces:
             parser = MultiPartParser(request.headers, pieces, max_files=MAX_FILES, max_fields=1)
             parser.spool_max_size = len(body) + 1  # in memory, where the body is too
             form = await parser.parse()
@@ -133,13 +133,13 @@ async def _files_in_form(request: Request, body: bytes, turns: Turns, owner: str
                 )
             # Some charsets decode to what UTF-8 cannot say.
             file_name = (value.filename or "").encode("utf-8", "replace").decode()
-            files.append(ImageFile(await value.read(), file_name or None))
+            files.append(SentFile(await value.read(), file_name or None))
     finally:
         await form.close()
     return files
 
 
-async def _in_pieces(body: bytes, turns: Turns, owner: str) -> AsyncGenerator[bytes]:
+async def _iterate_pieces(body: bytes, turns: Turns, owner: str) -> AsyncGenerator[bytes]:
     """Raises InvalidForm if the parser takes much longer than a form of files needs."""
     spent_s = 0.0
     async with turns.taken(owner) as turn:

@@ -17,9 +17,9 @@ from models.store.keys import Caller
 from models.tables import ExportRow
 from predict import metrics
 from predict.held_out import HeldOutImages
-from predict.model import ServedModel, facts_of
-from predict.runtime import Network
-from predict.work import Work
+from predict.model import ServedModel, get_facts
+from predict.runtime import OnnxNetwork
+from predict.work import WorkThreads
 
 POLL_S = 0.2
 # So many requests of one owner wait for exports; more are answered at once that theirs is not there yet.
@@ -34,7 +34,7 @@ class ModelCache:
         database: Database,
         blobs: Blobs,
         settings: Settings,
-        work: Work,
+        work: WorkThreads,
         threads: int,
     ) -> None:
         """threads: with which each model computes."""
@@ -49,7 +49,7 @@ class ModelCache:
         self._loading = Turns(2, per_group=1)
         self._waiting: Counter[str] = Counter()
 
-    def loaded(self, job_id: str) -> ServedModel | None:
+    def get_loaded(self, job_id: str) -> ServedModel | None:
         """The model, if it is in memory."""
         model = self._models.get(job_id)
         if model is not None:
@@ -64,11 +64,11 @@ class ModelCache:
             ExportNotReady: its export has not ended after `wait_s`. ExportDiffers, ExportFailed, ExportNotSupported.
             ModelLost, ExportLost, ArtifactDamaged, StorageUnavailable, DatabaseUnavailable.
         """
-        if (model := self.loaded(job_id)) is not None:
+        if (model := self.get_loaded(job_id)) is not None:
             return model
-        row = await self._exported(caller, job_id, wait_s)
+        row = await self._get_export(caller, job_id, wait_s)
         async with self._loading.taken(caller.owner):
-            if (model := self.loaded(job_id)) is not None:
+            if (model := self.get_loaded(job_id)) is not None:
                 return model
             model = await self._work.load(caller.owner, lambda: self._load(caller, job_id, row))
             self._models[job_id] = model
@@ -82,7 +82,7 @@ class ModelCache:
         metrics.MODELS.set(len(self._models))
         metrics.MODELS_BYTES.set(self._size_bytes)
 
-    async def _exported(self, caller: Caller, job_id: str, wait_s: float) -> ExportRow:
+    async def _get_export(self, caller: Caller, job_id: str, wait_s: float) -> ExportRow:
         """The row of the proven ONNX file."""
         deadline = time.monotonic() + wait_s
 
@@ -112,9 +112,9 @@ class ModelCache:
         except BlobMissing as error:
             raise ExportLost(job_id, ExportFormat.ONNX) from error
         with self._database.read() as session:
-            facts = facts_of(session, self._blobs, caller.owner, job_id)
+            facts = get_facts(session, self._blobs, caller.owner, job_id)
         try:
-            network = Network(content, self._threads)
+            network = OnnxNetwork(content, self._threads)
         except Exception as error:
             raise ExportFailed(job_id, ExportFormat.ONNX, "onnxruntime cannot read the stored file.") from error
         held_out = HeldOutImages(self._database, self._blobs, job_id, facts.epoch, facts.dataset_sha256)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.npy_rows import NpyRows
 from heldout.errors import DatasetDamaged
-from models.blob_files import open_blob, reading
+from models.blob_files import guard_reading, open_blob
 from models.blobs import BlobMissing, Blobs
 from models.database import Database
 from models.digests import FileDigest
@@ -69,7 +69,7 @@ class HeldOutImages:
         if self.is_counted:
             return
         assert self._digests is not None, "be_ready comes first"
-        if any(_digest(image) in self._digests for image in pixels):
+        if any(_compute_digest(image) in self._digests for image in pixels):
             with self._database.write() as session:
                 label_reads.add_for_job(session, self._job_id, "test", self._epoch)
             self.is_counted = True
@@ -83,18 +83,18 @@ class HeldOutImages:
                     return
                 test = read_splits(session, self._blobs, self._sha256 or "")["test"]
                 expected = file_digests.find(session, key)
-            self._digests = yield from self._of_images(set(test.tolist()), key, expected)
+            self._digests = yield from self._read_images(set(test.tolist()), key, expected)
         except (BlobMissing, DatasetDamaged):
             self._count_unless_deleted()
 
-    def _of_images(
+    def _read_images(
         self, rows: set[int], key: str, expected: FileDigest | None
     ) -> Generator[None, None, frozenset[bytes]]:
         found, first = set[bytes](), 0
-        with reading(key), open_blob(self._blobs, key, BUFFER_BYTES, expected) as file:
+        with guard_reading(key), open_blob(self._blobs, key, BUFFER_BYTES, expected) as file:
             images = NpyRows(file)
             for block in images.blocks(max(1, BUFFER_BYTES // images.row_bytes)):
-                found |= {_digest(image) for row, image in enumerate(block, first) if row in rows}
+                found |= {_compute_digest(image) for row, image in enumerate(block, first) if row in rows}
                 first += len(block)
                 yield
         return frozenset(found)
@@ -111,5 +111,5 @@ class HeldOutImages:
         self._digests = frozenset()
 
 
-def _digest(image: NDArray[Any]) -> bytes:
+def _compute_digest(image: NDArray[Any]) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=DIGEST_BYTES).digest()

@@ -18,14 +18,14 @@ from analysis.arrays.npy_header import read_npy_header
 from heldout.errors import ImageRefused, TooManyImages, WrongChannels, WrongDtype, WrongRange, WrongSize
 from predict.model import ServedModel
 from predict.work import Pieces
-from worker.ingest.images.blocks import USUAL_RANGES, coloured_block, resized_block
+from worker.ingest.images.blocks import USUAL_RANGES, convert_block_channels, resize_block
 from worker.ingest.images.decode import ColourFound, DepthFound, OtherSize, TargetShape, decode, open_image
 from worker.ingest.images.deep import WHITE, is_deep
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 from worker.ingest.rejection import Rejection
 
 NPY_MAGIC = b"\x93NUMPY"
-LIMITS = Limits()
+LIMITS = IngestLimits()
 # What decoding takes of memory: by one image, and by all of a request, one after the other, which is some seconds.
 MAX_DECODE_BYTES, MAX_DECODE_BYTES_TOGETHER = 512 * 1024**2, 2 * 1024**3
 # A file of more bytes is opened and decoded in a thread; so is a PNG with parts that unpack to any size.
@@ -43,7 +43,7 @@ Pixels = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class ImageFile:
+class SentFile:
     """A file that a client has sent: an image, or an `.npy` of one or several. name: None where it has none."""
 
     content: bytes
@@ -58,13 +58,13 @@ class OpenedFiles:
     them to the model's size takes beside the result.
     """
 
-    files: list[tuple[ImageFile, OpenedImage | Pixels]]
+    files: list[tuple[SentFile, OpenedImage | Pixels]]
     images: int = 0
     pixels: int = 0
     memory_bytes: int = 0
 
 
-def is_small(file: ImageFile) -> bool:
+def is_small(file: SentFile) -> bool:
     """Whether its header is read sooner than a thread has begun."""
     content = file.content
     if content.startswith(NPY_MAGIC):
@@ -74,7 +74,7 @@ def is_small(file: ImageFile) -> bool:
     return not any(part in content for part in PACKED)
 
 
-def open_files(files: list[ImageFile], model: ServedModel) -> Pieces[OpenedFiles]:
+def open_files(files: list[SentFile], model: ServedModel) -> Pieces[OpenedFiles]:
     """Raises ImageRefused, WrongSize, WrongChannels, WrongDtype, TooManyImages."""
     if len(files) > model.max_images:
         raise TooManyImages(len(files), model.max_images)
@@ -84,17 +84,17 @@ def open_files(files: list[ImageFile], model: ServedModel) -> Pieces[OpenedFiles
         yield
         content: OpenedImage | Pixels
         if file.content.startswith(NPY_MAGIC):
-            content = _images_in(file, opened.images, model)
+            content = _load_array(file, opened.images, model)
             count, pixels = len(content), prod(content.shape[:3])
             if content.dtype != model.facts.dtype or content.shape[1:] != model.shape:
                 of_arrays += 2 * np.dtype(np.float32).itemsize * content.size
         else:
-            content = _opened_image(file, opened.images, model)
+            content = _open_image(file, opened.images, model)
             count, pixels = 1, content.width * content.height
             decode_bytes = _decode_bytes(file, content)
             of_largest_image, of_images = max(of_largest_image, decode_bytes), of_images + decode_bytes
             if decode_bytes > MAX_DECODE_BYTES or of_images > MAX_DECODE_BYTES_TOGETHER:
-                raise _too_much_to_decode(opened.images, file.name, content.size, decode_bytes)
+                raise _make_too_much_to_decode(opened.images, file.name, content.size, decode_bytes)
         opened.files.append((file, content))
         opened.images += count
         opened.pixels += pixels
@@ -104,7 +104,7 @@ def open_files(files: list[ImageFile], model: ServedModel) -> Pieces[OpenedFiles
     return opened
 
 
-def pixels_of(opened: OpenedFiles, model: ServedModel) -> Pieces[tuple[Pixels, list[str | None]]]:
+def read_pixels(opened: OpenedFiles, model: ServedModel) -> Pieces[tuple[Pixels, list[str | None]]]:
     """All images in order, (images, height, width, channels) of the dataset's type, and the name of each one's file.
 
     Raises:
@@ -115,13 +115,13 @@ def pixels_of(opened: OpenedFiles, model: ServedModel) -> Pieces[tuple[Pixels, l
     for file, content in opened.files:
         if isinstance(content, OpenedImage):
             yield
-            blocks.append(_from_image(file, content, len(names), model)[np.newaxis])
+            blocks.append(_read_image(file, content, len(names), model)[np.newaxis])
             names.append(file.name)
             continue
         images = max(1, PIXELS_AT_ONCE // prod(content.shape[1:3]))
         for first in range(0, len(content), images):
             yield
-            blocks.append(_from_array(file, content[first : first + images], len(names), model))
+            blocks.append(_read_array(file, content[first : first + images], len(names), model))
             names += [file.name] * len(blocks[-1])
     return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), names
 
@@ -149,18 +149,18 @@ def require_range(pixels: Pixels, first: int, name: str | None, model: ServedMod
 
 
 def _is_bound(model: ServedModel) -> bool:
-    return model.facts.dtype == np.uint8 or model.range in USUAL_RANGES or _white_of(model) is not None
+    return model.facts.dtype == np.uint8 or model.range in USUAL_RANGES or _get_white(model) is not None
 
 
-def _white_of(model: ServedModel) -> float | None:
+def _get_white(model: ServedModel) -> float | None:
     """The value of white in a dataset of whole numbers that are stored as float32; None for other datasets."""
     low, high = model.range
     return high if low == 0 and high >= 255 and (int(high) + 1).bit_count() == 1 else None
 
 
-def _opened_image(file: ImageFile, index: int, model: ServedModel) -> OpenedImage:
+def _open_image(file: SentFile, index: int, model: ServedModel) -> OpenedImage:
     """Raises ImageRefused, WrongDtype, WrongSize."""
-    if model.facts.dtype == np.float32 and _white_of(model) is None:
+    if model.facts.dtype == np.float32 and _get_white(model) is None:
         low, high = model.range
         raise WrongDtype(
             index,
@@ -174,11 +174,11 @@ def _opened_image(file: ImageFile, index: int, model: ServedModel) -> OpenedImag
         raise ImageRefused(index, file.name, rejection.detail) from None
     # Which side is which its orientation says, and that is read with the pixels.
     if model.facts.resize is None and sorted(image.size) != sorted(model.shape[:2]):
-        raise _other_size(index, file.name, (image.height, image.width), model)
+        raise _make_wrong_size(index, file.name, (image.height, image.width), model)
     return image
 
 
-def _decode_bytes(file: ImageFile, image: OpenedImage) -> int:
+def _decode_bytes(file: SentFile, image: OpenedImage) -> int:
     """About the most memory that it takes to decode the image."""
     a_pixel = BYTES_A_PIXEL
     if is_deep(file.content):
@@ -190,7 +190,7 @@ def _decode_bytes(file: ImageFile, image: OpenedImage) -> int:
     return a_pixel * image.width * image.height
 
 
-def _too_much_to_decode(index: int, name: str | None, size: tuple[int, int], decode_bytes: int) -> ImageRefused:
+def _make_too_much_to_decode(index: int, name: str | None, size: tuple[int, int], decode_bytes: int) -> ImageRefused:
     received = f"Received {size[0]:,}×{size[1]:,} pixels, which take {decode_bytes >> 20:,} MiB to decode"
     if decode_bytes > MAX_DECODE_BYTES:
         advice = f"at most {MAX_DECODE_BYTES >> 20:,} are there. Make it smaller, or save it without transparency"
@@ -203,9 +203,9 @@ def _too_much_to_decode(index: int, name: str | None, size: tuple[int, int], dec
     )
 
 
-def _from_image(file: ImageFile, opened: OpenedImage, index: int, model: ServedModel) -> Pixels:
+def _read_image(file: SentFile, opened: OpenedImage, index: int, model: ServedModel) -> Pixels:
     facts, (height, width, channels) = model.facts, model.shape
-    white = _white_of(model)
+    white = _get_white(model)
     bits: Literal[8, 16] = 8 if facts.dtype == np.uint8 else 16
     rule = None if facts.resize is None else facts.resize.rule
     wanted = TargetShape(height, width, 1 if channels == 1 else 3, rule, bits)
@@ -222,7 +222,7 @@ def _from_image(file: ImageFile, opened: OpenedImage, index: int, model: ServedM
     except Rejection as rejection:
         raise ImageRefused(index, file.name, rejection.detail) from None
     except OtherSize as other:
-        raise _other_size(index, file.name, other.size, model) from None
+        raise _make_wrong_size(index, file.name, other.size, model) from None
     except ColourFound:
         raise WrongChannels(
             index, file.name, "Received an image with colours; the dataset's are grey. Send it in grey."
@@ -238,7 +238,7 @@ def _from_image(file: ImageFile, opened: OpenedImage, index: int, model: ServedM
     return pixels
 
 
-def _from_array(file: ImageFile, block: Pixels, first: int, model: ServedModel) -> Pixels:
+def _read_array(file: SentFile, block: Pixels, first: int, model: ServedModel) -> Pixels:
     if model.facts.dtype == np.float32 and block.dtype in (np.float64, np.uint16, np.uint8):
         with np.errstate(over="ignore"):  # what is no float32 becomes infinite, and is refused as that
             block = block.astype(np.float32)
@@ -256,14 +256,14 @@ def _from_array(file: ImageFile, block: Pixels, first: int, model: ServedModel) 
             first, file.name, f"Received {block.shape[3]} channels; the dataset's images have {channels}."
         )
     if block.shape[1:3] != (height, width) and model.facts.resize is None:
-        raise _other_size(first, file.name, (block.shape[1], block.shape[2]), model)
+        raise _make_wrong_size(first, file.name, (block.shape[1], block.shape[2]), model)
     require_range(block, first, file.name, model)
-    return resized_block(coloured_block(block, channels), model.facts.resize, model.range[0]).astype(
+    return resize_block(convert_block_channels(block, channels), model.facts.resize, model.range[0]).astype(
         model.facts.dtype, copy=False
     )
 
 
-def _images_in(file: ImageFile, first: int, model: ServedModel) -> NDArray[Any]:
+def _load_array(file: SentFile, first: int, model: ServedModel) -> NDArray[Any]:
     """(images, height, width, channels) of an `.npy`; of one image, or of grey ones, it may have fewer axes."""
     opened = BytesIO(file.content)
     try:
@@ -286,7 +286,7 @@ def _images_in(file: ImageFile, first: int, model: ServedModel) -> NDArray[Any]:
         raise ImageRefused(
             first, file.name, f"Received an .npy that {what}. Save numpy.ascontiguousarray(images) with numpy.save."
         )
-    full = _with_all_axes(shape)
+    full = _add_missing_axes(shape)
     if full is None or full[3] not in (1, 3):
         raise WrongChannels(
             first,
@@ -300,7 +300,7 @@ def _images_in(file: ImageFile, first: int, model: ServedModel) -> NDArray[Any]:
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _with_all_axes(shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
+def _add_missing_axes(shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
     match shape:
         case (count, height, width, channels):
             return count, height, width, channels
@@ -313,7 +313,7 @@ def _with_all_axes(shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
     return None
 
 
-def _other_size(index: int, name: str | None, size: tuple[int, int], model: ServedModel) -> WrongSize:
+def _make_wrong_size(index: int, name: str | None, size: tuple[int, int], model: ServedModel) -> WrongSize:
     height, width, _ = model.shape
     return WrongSize(
         index,

@@ -25,7 +25,7 @@ MODELS_BYTES = Gauge(
 LOADS = Counter("heldout_predict_loads", "Models that were loaded into memory.")
 
 
-def scraped() -> bytes:
+def render_metrics() -> bytes:
     """What a scrape is answered."""
     if SHARED_FOLDER not in os.environ:
         return generate_latest(REGISTRY)

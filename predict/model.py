@@ -17,11 +17,11 @@ from heldout.spec.layers import plan_network
 from heldout.stored.artifacts import ArtifactName
 from models.blobs import Blobs
 from models.database import Session
-from models.specs import training_spec_of
+from models.specs import read_training_spec
 from models.store import jobs, metrics
-from models.stored_files import json_artifact_of, read_gap, unless_lost
+from models.stored_files import find_json_artifact, read_gap, read_unless_lost
 from predict.held_out import HeldOutImages
-from predict.runtime import Network
+from predict.runtime import OnnxNetwork
 from predict.work import Pieces
 
 MAX_IMAGES = 1024
@@ -40,7 +40,7 @@ TEST = SPLITS[2]
 
 
 @dataclass(frozen=True)
-class Facts:
+class ServedFacts:
     """What the database knows of a job's model and of its dataset.
 
     owner: of the job; nobody else is answered. dtype: of the dataset's stored pixels, `uint8` or `float32`. resize: how
@@ -63,21 +63,21 @@ class Facts:
     temperature_lost: HeldoutError | None = None
 
 
-def facts_of(session: Session, blobs: Blobs, owner: str, job_id: str) -> Facts:
+def get_facts(session: Session, blobs: Blobs, owner: str, job_id: str) -> ServedFacts:
     """Raises JobNotFound, StorageUnavailable, FileOfLaterRelease."""
     job, dataset = jobs.find_with_dataset(session, owner, job_id)
     spec = DatasetSpec(name="bundled") if dataset.spec is None else DatasetSpec.model_validate(dataset.spec)
-    final = metrics.final_of(session, job_id)
+    final = metrics.get_final(session, job_id)
     left_out: list[HeldoutError] = []
-    gap = unless_lost(left_out, lambda: read_gap(blobs, json_artifact_of(session, job_id, ArtifactName.GAP)))
+    gap = read_unless_lost(left_out, lambda: read_gap(blobs, find_json_artifact(session, job_id, ArtifactName.GAP)))
     values = None
     try:
         height, width, channels = dataset.shape or (0, 0, 0)
-        plan = plan_network(training_spec_of(job).network, (height, width, channels), len(dataset.classes or ()))
+        plan = plan_network(read_training_spec(job).network, (height, width, channels), len(dataset.classes or ()))
         values = sum(sorted(int(np.prod(layer.shape)) for layer in plan.layers)[-2:])
     except HeldoutError:
         pass  # a network of another release answers too
-    return Facts(
+    return ServedFacts(
         job_id=job_id,
         owner=owner,
         dataset=f"{dataset.name}@{dataset.version}",
@@ -95,7 +95,7 @@ def facts_of(session: Session, blobs: Blobs, owner: str, job_id: str) -> Facts:
 class ServedModel:
     """One model in memory. What the file says of itself counts: classes, shape and range."""
 
-    def __init__(self, network: Network, facts: Facts, file_bytes: int, held_out: HeldOutImages) -> None:
+    def __init__(self, network: OnnxNetwork, facts: ServedFacts, file_bytes: int, held_out: HeldOutImages) -> None:
         self.network = network
         self.facts = facts
         self.held_out = held_out
@@ -152,7 +152,7 @@ class ServedModel:
         first = 0
         while first < len(pixels):
             began = time.perf_counter()
-            some = pixels[first : first + self._images_in_a_piece()]
+            some = pixels[first : first + self._count_images_a_piece()]
             found.append(self.network.probabilities(some.astype(np.float32, copy=False)))
             seconds = (time.perf_counter() - began) / len(some)
             self._pace_s = seconds if self._pace_s == float("inf") else 0.9 * self._pace_s + 0.1 * seconds
@@ -173,6 +173,6 @@ class ServedModel:
             yield
         return np.concatenate(found)
 
-    def _images_in_a_piece(self) -> int:
+    def _count_images_a_piece(self) -> int:
         """How many images the network computes at once, so that it takes neither long nor much memory."""
         return max(1, min(MAX_PIECE_BYTES // self._image_bytes, int(PIECE_S / self._pace_s)))

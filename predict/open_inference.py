@@ -6,17 +6,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from api.departure import Departure
-from api.http.context import current_context
+from api.departure import DisconnectWatcher
+from api.http.context import get_current_context
 from api.http.problems import OPEN_INFERENCE
-from api.http.routing import resource
+from api.http.routing import make_router
 from heldout import __version__
 from heldout.errors import JobNotFound
 from predict import metrics
 from predict.model import ServedModel
 from predict.runtime import INPUT, OUTPUT
-from predict.service import service_of
-from predict.tensors import JSON_LENGTH, InferenceRequest, json_bytes, read_request, write_answer
+from predict.service import get_service
+from predict.tensors import JSON_LENGTH, InferenceRequest, count_json_bytes, read_request, write_answer
 from predict.work import Pieces
 
 DEFAULT_WAIT_S = 30.0
@@ -27,8 +27,8 @@ LARGE_JSON_BYTES = 65_536
 SHORT_BYTES = 1024**2
 
 
-server_router = resource(OPEN_INFERENCE, "predictions", needs_key=False)
-models_router = resource(f"{OPEN_INFERENCE}/models/{{job_id}}", "predictions", scope="read", is_predicting=True)
+server_router = make_router(OPEN_INFERENCE, "predictions", needs_key=False)
+models_router = make_router(f"{OPEN_INFERENCE}/models/{{job_id}}", "predictions", scope="read", is_predicting=True)
 
 
 @server_router.get("")
@@ -49,7 +49,7 @@ async def report_ready() -> JSONResponse:
 @models_router.get("")
 @models_router.get("/versions/{version}")
 async def describe_model(request: Request) -> JSONResponse:
-    model = await _model_of(request)
+    model = await _get_model(request)
     return JSONResponse(
         {
             "name": model.facts.job_id,
@@ -71,25 +71,25 @@ async def describe_model(request: Request) -> JSONResponse:
 @models_router.get("/versions/{version}/ready")
 async def report_model_ready(request: Request) -> JSONResponse:
     """Whether the model answers at once. One that was never exported is ordered by the question."""
-    model = await _model_of(request, wait_s=0.0)
+    model = await _get_model(request, wait_s=0.0)
     return JSONResponse({"name": model.facts.job_id, "ready": True})
 
 
 @models_router.post("/infer")
 @models_router.post("/versions/{version}/infer")
 async def infer(request: Request) -> Response:
-    service, model = service_of(current_context().app), await _model_of(request)
+    service, model = get_service(get_current_context().app), await _get_model(request)
     owner = model.facts.owner
     async with service.bodies.received(request, owner) as body:
-        count = json_bytes(body, request.headers.get(JSON_LENGTH))
+        count = count_json_bytes(body, request.headers.get(JSON_LENGTH))
         is_small = count <= SHORT_JSON_BYTES and len(body) <= SHORT_BYTES
         async with service.large_json.taken(owner) if count > LARGE_JSON_BYTES else nullcontext():
             asked = await service.work.run(owner, read_request(body, count, model), is_short=is_small)
         images = len(asked.pixels)
-        with Departure(request.receive) as departure:
+        with DisconnectWatcher(request.receive) as departure:
             content, headers = await service.answered(
                 model,
-                _inferred(asked, model),
+                _infer(asked, model),
                 model.answer_bytes(images),
                 departure,
                 is_short=is_small and model.is_short(images),
@@ -98,12 +98,12 @@ async def infer(request: Request) -> Response:
     return Response(content, headers=headers)
 
 
-def _inferred(asked: InferenceRequest, model: ServedModel) -> Pieces[tuple[bytes, dict[str, str]]]:
-    probabilities = yield from model.answer(_as_stored(asked.pixels, model), asked.pixels)
+def _infer(asked: InferenceRequest, model: ServedModel) -> Pieces[tuple[bytes, dict[str, str]]]:
+    probabilities = yield from model.answer(_convert_to_stored(asked.pixels, model), asked.pixels)
     return (yield from write_answer(asked, model, probabilities))
 
 
-def _as_stored(pixels: Any, model: ServedModel) -> Any:
+def _convert_to_stored(pixels: Any, model: ServedModel) -> Any:
     """The images as the dataset would store them; what is between two of its values is no image of it."""
     if pixels.dtype == model.facts.dtype:
         return pixels
@@ -111,8 +111,8 @@ def _as_stored(pixels: Any, model: ServedModel) -> Any:
     return rounded[(rounded == pixels).all(axis=(1, 2, 3))]
 
 
-async def _model_of(request: Request, wait_s: float = DEFAULT_WAIT_S) -> ServedModel:
+async def _get_model(request: Request, wait_s: float = DEFAULT_WAIT_S) -> ServedModel:
     job_id = request.path_params["job_id"]
     if request.path_params.get("version", VERSION) != VERSION:
         raise JobNotFound(job_id)
-    return await service_of(current_context().app).model_of(job_id, wait_s)
+    return await get_service(get_current_context().app).model_of(job_id, wait_s)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.arrays.onnx_tensors import tensors_of
+from analysis.arrays.onnx_tensors import iterate_tensors
 
 INPUT, OUTPUT = "pixels", "probabilities"  # what the export calls them
 
@@ -20,7 +20,7 @@ def load_runtime() -> Any:
     return onnxruntime
 
 
-class Network:
+class OnnxNetwork:
     """A model that was exported to ONNX, ready to answer.
 
     properties: what the file says of itself, as texts.
@@ -28,7 +28,7 @@ class Network:
 
     def __init__(self, content: bytes, threads: int) -> None:
         """Raises whatever onnxruntime does where it cannot read the file; ValueError where the file names others."""
-        for _ in tensors_of(content):
+        for _ in iterate_tensors(content):
             pass
         onnxruntime = load_runtime()
         options = onnxruntime.SessionOptions()

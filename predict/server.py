@@ -13,7 +13,7 @@ import structlog
 
 from api.connections.server import Server, freeze_what_stays
 from heldout.errors import OperatorError
-from heldout.service.parent_process import launched
+from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from predict.app import create_app
 from predict.metrics import SHARED_FOLDER, forget_process
@@ -97,7 +97,7 @@ def serve_by_processes(listener: socket.socket, count: int) -> None:
 def _keep(listener: socket.socket, stopping: threading.Event, metrics_folder: str) -> None:
     while not stopping.is_set():
         try:
-            process = _started(listener, metrics_folder)
+            process = _start_process(listener, metrics_folder)
         except OSError as error:  # no free file or memory at the moment
             log.error("process_not_started", error=str(error))
             stopping.wait(RESTART_PAUSE_S)
@@ -119,9 +119,9 @@ def _keep(listener: socket.socket, stopping: threading.Event, metrics_folder: st
         forget_process(process.pid, metrics_folder)
 
 
-def _started(listener: socket.socket, metrics_folder: str) -> subprocess.Popen[bytes]:
+def _start_process(listener: socket.socket, metrics_folder: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        launched([sys.executable, "-m", "predict", "--fd", str(listener.fileno())]),
+        build_launch_command([sys.executable, "-m", "predict", "--fd", str(listener.fileno())]),
         pass_fds=[listener.fileno()],
         # Its standard input ends with this process too: where there is no Linux, it stops by that.
         stdin=subprocess.PIPE,

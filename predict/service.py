@@ -4,9 +4,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.departure import Departure
+from api.departure import DisconnectWatcher
 from api.http.app_context import AppContext, AskedPrediction, Remembered
-from api.http.context import current_context
+from api.http.context import get_current_context
 from api.turns import Turns
 from heldout.errors import JobNotFound, NoTemperature, OwnerSuspended, PredictionsUnavailable
 from heldout.service.settings import Settings
@@ -16,14 +16,14 @@ from models.ids import is_id
 from models.store import jobs, owners
 from predict import metrics
 from predict.answers import answer_files
-from predict.bodies import HeldBodies, files_in
+from predict.bodies import HeldBodies, read_files
 from predict.cache import ModelCache
 from predict.images import is_small, open_files
 from predict.model import ServedModel
 from predict.room import Room
-from predict.work import Pieces, Result, Work, finished
+from predict.work import Pieces, Result, WorkThreads, finish_pieces
 from worker.machine.cores import count_cores
-from worker.machine.memory import memory_bytes
+from worker.machine.memory import get_memory_bytes
 
 # Of a process's part of the memory a quarter is for bodies, and not more than this; a third is for answers.
 MAX_BODIES_BYTES = 512 * 1024**2
@@ -41,8 +41,8 @@ class PredictionService:
 
     def __init__(self, settings: Settings, database: Database, blobs: Blobs) -> None:
         threads = max(1, count_cores() // settings.predict_processes)
-        memory = memory_bytes() // settings.predict_processes
-        self.work = Work(threads)
+        memory = get_memory_bytes() // settings.predict_processes
+        self.work = WorkThreads(threads)
         self.bodies = HeldBodies(settings.max_predict_bytes, min(MAX_BODIES_BYTES, memory // 4))
         self.large_json, self.forms = Turns(1), Turns(1)
         self._room = Room(memory // 3)
@@ -58,9 +58,9 @@ class PredictionService:
             raise model.facts.temperature_lost or NoTemperature(job_id)
         owner = model.facts.owner
         async with self.bodies.received(request, owner) as body:
-            files = await files_in(request, body, self.forms, owner)
+            files = await read_files(request, body, self.forms, owner)
             is_short = len(files) == 1 and is_small(files[0])
-            with Departure(request.receive) as departure:
+            with DisconnectWatcher(request.receive) as departure:
                 opened = await self.work.run(
                     owner, open_files(files, model), is_short=is_short, before_each=departure.require_client
                 )
@@ -76,7 +76,7 @@ class PredictionService:
 
     async def model_of(self, job_id: str, wait_s: float) -> ServedModel:
         """The model of the caller's job. Raises OwnerSuspended, JobNotFound, and what `ModelCache.get` does."""
-        caller = current_context().caller
+        caller = get_current_context().caller
         admitted = caller.owner, job_id
         if self._admitted.get(admitted) is None:
             await run_in_threadpool(self._require_job, *admitted)
@@ -84,14 +84,20 @@ class PredictionService:
         return await self.models.get(caller, job_id, wait_s=wait_s)
 
     async def answered(
-        self, model: ServedModel, pieces: Pieces[Result], memory_bytes: int, departure: Departure, *, is_short: bool
+        self,
+        model: ServedModel,
+        pieces: Pieces[Result],
+        memory_bytes: int,
+        departure: DisconnectWatcher,
+        *,
+        is_short: bool,
     ) -> Result:
         """The result of `pieces`, which ask the model; they wait for the memory that they need, unless they are short.
 
         Raises: what `pieces`, `Room.taken` and `HeldOutImages.be_ready` do; ClientDisconnect between two turns.
         """
         if is_short:
-            return finished(pieces)
+            return finish_pieces(pieces)
         owner = model.facts.owner
         await model.held_out.be_ready(lambda read: self.work.read(owner, read()))
         async with self._room.taken(memory_bytes, owner):
@@ -109,7 +115,7 @@ class PredictionService:
             jobs.find(session, owner, job_id)
 
 
-def service_of(context: AppContext) -> PredictionService:
+def get_service(context: AppContext) -> PredictionService:
     """The service of this process."""
     assert isinstance(context.predictions, PredictionService)
     return context.predictions

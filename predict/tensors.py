@@ -34,7 +34,7 @@ class InferenceRequest:
     is_binary: bool
 
 
-def json_bytes(body: bytes, json_length: str | None) -> int:
+def count_json_bytes(body: bytes, json_length: str | None) -> int:
     """How many bytes of the body are JSON. Raises InvalidTensor: more than there are, or than are read.
 
     Args: json_length: the header that says so; None where all of it is.
@@ -61,7 +61,7 @@ def read_request(body: bytes, json_bytes: int, model: ServedModel) -> Pieces[Inf
         raise InvalidTensor(f"Expected an object with `inputs`, a list of one tensor called {INPUT!r}.")
     (tensor,) = request["inputs"]
     yield
-    pixels = _pixels(tensor, body[json_bytes:], model)
+    pixels = _parse_pixels(tensor, body[json_bytes:], model)
     yield
     require_range(pixels, 0, None, model)
     given = request.get("id")
@@ -93,7 +93,7 @@ def write_answer(
     return head + binary, headers
 
 
-def _pixels(tensor: Any, binary: bytes, model: ServedModel) -> Pixels:
+def _parse_pixels(tensor: Any, binary: bytes, model: ServedModel) -> Pixels:
     """(images, height, width, channels) float32, or uint8 as it was sent."""
     if not isinstance(tensor, dict) or tensor.get("name") != INPUT:
         received = tensor.get("name") if isinstance(tensor, dict) else tensor
@@ -117,7 +117,7 @@ def _pixels(tensor: Any, binary: bytes, model: ServedModel) -> Pixels:
     parameters = tensor.get("parameters") or {}
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     if size is None and not binary:
-        return _from_numbers(tensor.get("data"), dtype, shape, count)
+        return _parse_numbers(tensor.get("data"), dtype, shape, count)
     if type(size) is not int or size != len(binary) or size != count * dtype.itemsize or "data" in tensor:
         raise InvalidTensor(
             f"{INPUT}: received binary_data_size {str(size)[:32]} and {len(binary):,} bytes after the JSON; this shape "
@@ -126,9 +126,9 @@ def _pixels(tensor: Any, binary: bytes, model: ServedModel) -> Pixels:
     return np.frombuffer(binary, dtype).reshape(shape)
 
 
-def _from_numbers(data: Any, dtype: np.dtype[Any], shape: list[int], count: int) -> Pixels:
+def _parse_numbers(data: Any, dtype: np.dtype[Any], shape: list[int], count: int) -> Pixels:
     try:
-        numbers = _as_floats(data)
+        numbers = _convert_to_floats(data)
     except (ValueError, TypeError, OverflowError):
         raise InvalidTensor(f"{INPUT}: `data` is no list of numbers, flat or nested as its shape is.") from None
     if np.isnan(numbers).any():  # JSON has no NaN
@@ -144,7 +144,7 @@ def _from_numbers(data: Any, dtype: np.dtype[Any], shape: list[int], count: int)
     return pixels
 
 
-def _as_floats(data: Any) -> NDArray[np.float64]:
+def _convert_to_floats(data: Any) -> NDArray[np.float64]:
     """NaN for `null`. Raises ValueError, TypeError, OverflowError: other values, or lists that differ in length."""
     # As objects: numpy would take texts and booleans for numbers, and make all texts as wide as the longest one.
     given = np.array(data, object)
@@ -159,15 +159,15 @@ def _wants_binary(request: dict[str, Any]) -> bool:
     outputs = request.get("outputs") or []
     if not isinstance(outputs, list):
         raise InvalidTensor("`outputs`: expected a list.")
-    for one in outputs:
-        if not isinstance(one, dict) or one.get("name") != OUTPUT:
-            received = one.get("name") if isinstance(one, dict) else one
+    for output in outputs:
+        if not isinstance(output, dict) or output.get("name") != OUTPUT:
+            received = output.get("name") if isinstance(output, dict) else output
             raise InvalidTensor(f"Received an output called {str(received)[:64]!r}; expected {OUTPUT!r}.")
-        if isinstance(one.get("parameters"), dict) and "classification" in one["parameters"]:
+        if isinstance(output.get("parameters"), dict) and "classification" in output["parameters"]:
             raise InvalidTensor(
                 "The extension `classification` is not supported; POST /v1/jobs/{id}/predict?top_k=… names classes."
             )
-        wanted = _flag(one, "binary_data", wanted)
+        wanted = _flag(output, "binary_data", wanted)
     return wanted
 
 

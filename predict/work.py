@@ -18,7 +18,7 @@ Pieces = Generator[None, None, Result]
 TURN_S = 0.02
 
 
-class Work:
+class WorkThreads:
     """The threads of one process. One more each loads models and reads test images, while answers go on."""
 
     def __init__(self, threads: int) -> None:
@@ -36,12 +36,12 @@ class Work:
             before_each: called before each turn; what it raises ends the work.
         """
         if is_short:
-            return finished(pieces)
+            return finish_pieces(pieces)
         return await self._answering.run(owner, pieces, before_each)
 
     async def load(self, owner: str, work: Callable[[], Result]) -> Result:
         """The result, in one piece."""
-        return await self._loading.run(owner, _in_one_piece(work), lambda: None)
+        return await self._loading.run(owner, _do_in_one_piece(work), lambda: None)
 
     async def read(self, owner: str, pieces: Pieces[Result]) -> Result:
         """The result, which may take minutes."""
@@ -63,7 +63,7 @@ class _Threads:
         async with self._turns.taken(owner) as turn:
             while True:
                 before_each()
-                ended = await asyncio.get_running_loop().run_in_executor(self._pool, _turn_of, pieces)
+                ended = await asyncio.get_running_loop().run_in_executor(self._pool, _take_turn, pieces)
                 if ended is not None:
                     return ended[0]
                 await turn.give_way()
@@ -72,7 +72,7 @@ class _Threads:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def finished(pieces: Pieces[Result]) -> Result:
+def finish_pieces(pieces: Pieces[Result]) -> Result:
     """The result of all pieces."""
     while True:
         try:
@@ -82,7 +82,7 @@ def finished(pieces: Pieces[Result]) -> Result:
             return result
 
 
-def _turn_of(pieces: Pieces[Result]) -> tuple[Result] | None:
+def _take_turn(pieces: Pieces[Result]) -> tuple[Result] | None:
     """Work on some of the pieces; the result after the last one."""
     ends = perf_counter() + TURN_S
     try:
@@ -94,6 +94,6 @@ def _turn_of(pieces: Pieces[Result]) -> tuple[Result] | None:
     return None
 
 
-def _in_one_piece(work: Callable[[], Result]) -> Pieces[Result]:
+def _do_in_one_piece(work: Callable[[], Result]) -> Pieces[Result]:
     return work()
     yield

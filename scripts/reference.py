@@ -27,7 +27,7 @@ from heldout.access.event_types import EVENT_TYPES
 from heldout.access.webhooks import WEBHOOK_EVENTS
 from heldout.cli import host_commands
 from heldout.cli.app import app as client_commands
-from heldout.service.settings import PREFIX, Settings, embedded_settings
+from heldout.service.settings import PREFIX, Settings, make_embedded_settings
 from scripts.compose import COMPOSE, list_settings, write_env_example
 from scripts.labels import write_labels
 
@@ -43,7 +43,7 @@ NOT_ANSWERED = {"lease_lost", "operator"}
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table in Markdown; bars within its cells are escaped."""
     lines = [head, tuple("---" for _ in head), *rows]
-    return "".join("| " + " | ".join(one.replace("|", "\\|") for one in line) + " |\n" for line in lines)
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 # --- settings and problems -----------------------------------------------------------------------
@@ -80,7 +80,11 @@ def problems_table() -> str:
 def _problem(code: str, kinds: list[type[errors.HeldoutError]]) -> tuple[str, ...]:
     several = len({kind.status for kind in kinds}) > 1
     said = [f"{kind.status}: {_words(kind)}" if several else _words(kind) for kind in kinds]
-    return f"`{code}`", ", ".join(str(one) for one in sorted({kind.status for kind in kinds})), " ".join(said)
+    return (
+        f"`{code}`",
+        ", ".join(str(status_code) for status_code in sorted({kind.status for kind in kinds})),
+        " ".join(said),
+    )
 
 
 def _words(kind: type) -> str:
@@ -92,7 +96,7 @@ def _words(kind: type) -> str:
 
 def routes_page() -> str:
     with tempfile.TemporaryDirectory() as home:
-        document = create_app(embedded_settings(Path(home))).openapi()
+        document = create_app(make_embedded_settings(Path(home))).openapi()
     parts = [
         "# Every route in full\n\n",
         WRITTEN,
@@ -112,10 +116,13 @@ def _route(document: dict[str, Any], method: str, path: str, operation: dict[str
     text = f"\n### `{method} {path}`\n\n{operation.get('description', '').strip()}\n"
     body = operation.get("requestBody", {}).get("content", {})
     if body:
-        text += "\nBody: " + ", ".join(f"`{one}`" for one in body) + ".\n"
-    parameters = [_resolved(document, one) for one in operation.get("parameters", [])]
+        text += "\nBody: " + ", ".join(f"`{media_type}`" for media_type in body) + ".\n"
+    parameters = [_resolved(document, parameter) for parameter in operation.get("parameters", [])]
     if parameters:
-        rows = ((f"`{one['name']}`", one["in"], _kind(document, one), one.get("description", "")) for one in parameters)
+        rows = (
+            (f"`{parameter['name']}`", parameter["in"], _kind(document, parameter), parameter.get("description", ""))
+            for parameter in parameters
+        )
         text += "\n" + table(("parameter", "in", "takes", "meaning"), rows)
     answers = ", ".join(sorted(status for status in operation["responses"] if status < "400"))
     text += f"\nAnswers {answers}. Problems: {', '.join(_codes(operation))}.\n"
@@ -127,7 +134,7 @@ def _codes(operation: dict[str, Any]) -> list[str]:
     for _, answer in sorted(operation["responses"].items()):
         for content in answer.get("content", {}).values():
             found += content.get("schema", {}).get("properties", {}).get("code", {}).get("enum", [])
-    return [f"`{one}`" for one in found]
+    return [f"`{code}`" for code in found]
 
 
 def _resolved(document: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
@@ -140,16 +147,18 @@ def _resolved(document: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
 
 def _kind(document: dict[str, Any], parameter: dict[str, Any]) -> str:
     schema = parameter.get("schema", {})
-    shown = " or ".join(dict.fromkeys(filter(None, (_type(document, one) for one in schema.get("anyOf", [schema])))))
+    shown = " or ".join(
+        dict.fromkeys(filter(None, (_type(document, option) for option in schema.get("anyOf", [schema]))))
+    )
     if schema.get("default") not in (None, []):
         shown += f"; {json.dumps(schema['default'])} by default"
     return shown + ("; required" if parameter.get("required") and parameter["in"] != "path" else "")
 
 
 def _type(document: dict[str, Any], schema: dict[str, Any]) -> str:
-    schema = {**_resolved(document, schema), **{name: one for name, one in schema.items() if name != "$ref"}}
+    schema = {**_resolved(document, schema), **{name: part for name, part in schema.items() if name != "$ref"}}
     if "enum" in schema:
-        return ", ".join(f"`{one}`" for one in schema["enum"])
+        return ", ".join(f"`{choice}`" for choice in schema["enum"])
     kind = schema.get("type", "")
     if kind == "array":
         return _type(document, schema["items"])
@@ -170,14 +179,20 @@ def commands_page() -> str:
         "\nWhat `heldout COMMAND --help` prints. [Commands](commands.md) says in a line each what they are for.\n",
     ]
     ours = [
-        one
-        for one in _commands(get_command(client_commands), "heldout")
-        if one[0].split()[1] not in host_commands.COMMANDS
+        described
+        for described in _commands(get_command(client_commands), "heldout")
+        if described[0].split()[1] not in host_commands.COMMANDS
     ]
-    servers = [one for one in _commands(get_command(server_commands), "heldout") if one[0] != "heldout serve"]
+    servers = [
+        described for described in _commands(get_command(server_commands), "heldout") if described[0] != "heldout serve"
+    ]
     for words, command in ours + servers:
         parts.append(f"\n## `{words}`\n\n{(command.help or '').strip()}\n")
-        rows = [_option(one) for one in command.params if one.name != "help" and not getattr(one, "hidden", False)]
+        rows = [
+            _option(parameter)
+            for parameter in command.params
+            if parameter.name != "help" and not getattr(parameter, "hidden", False)
+        ]
         if rows:
             parts.append("\n" + table(("argument or option", "takes", "default", "meaning"), rows))
     return "".join(parts)
@@ -185,11 +200,11 @@ def commands_page() -> str:
 
 def _commands(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
     """Each command that does something: its words, and itself."""
-    for name, one in group.commands.items():
-        if not isinstance(one, TyperGroup) or one.invoke_without_command:
-            yield " ".join((*before, name)), one
-        if isinstance(one, TyperGroup):
-            yield from _commands(one, *before, name)
+    for name, part in group.commands.items():
+        if not isinstance(part, TyperGroup) or part.invoke_without_command:
+            yield " ".join((*before, name)), part
+        if isinstance(part, TyperGroup):
+            yield from _commands(part, *before, name)
 
 
 def _option(parameter: Any) -> tuple[str, ...]:
@@ -199,7 +214,7 @@ def _option(parameter: Any) -> tuple[str, ...]:
     default = parameter.default
     is_said = isinstance(default, (str, int, float, Path)) and default is not False and default != ""
     return (
-        ", ".join(f"`{one}`" for one in names),
+        ", ".join(f"`{name}`" for name in names),
         f"{kind}, repeatable" if getattr(parameter, "multiple", False) else kind,
         "required" if parameter.required else f"`{default}`" if is_said else "",
         " ".join((getattr(parameter, "help", "") or "").split()),
@@ -211,7 +226,7 @@ def _annotated(parameter: Any) -> str:
     while get_origin(annotation) in (list, tuple, Union, UnionType):
         annotation = get_args(annotation)[0]
     choices = get_args(annotation) or (tuple(annotation) if issubclass(annotation, Enum) else ())
-    return ", ".join(f"`{one}`" for one in choices) or getattr(annotation, "__name__", str(annotation)).lower()
+    return ", ".join(f"`{choice}`" for choice in choices) or getattr(annotation, "__name__", str(annotation)).lower()
 
 
 # --- metrics and events --------------------------------------------------------------------------
@@ -222,7 +237,7 @@ def metrics_page() -> str:
     from worker.supervision import metrics as of_workers
 
     with tempfile.TemporaryDirectory() as home:
-        of_api: CollectorRegistry = create_app(embedded_settings(Path(home))).state.metrics
+        of_api: CollectorRegistry = create_app(make_embedded_settings(Path(home))).state.metrics
         api = table(("metric", "kind", "labels", "meaning"), _metrics(of_api.collect()))
     worker, predict = (_own_metrics(module) for module in (of_workers, of_predict))
     return (
@@ -240,7 +255,12 @@ def metrics_page() -> str:
 
 def _own_metrics(module: ModuleType) -> str:
     """Those that a module makes, and those of any process in Python."""
-    own = [family for one in vars(module).values() if isinstance(one, MetricWrapperBase) for family in one.collect()]
+    own = [
+        family
+        for metric in vars(module).values()
+        if isinstance(metric, MetricWrapperBase)
+        for family in metric.collect()
+    ]
     of_any = [family for family in REGISTRY.collect() if not family.name.startswith("heldout_")]
     return table(("metric", "kind", "labels", "meaning"), _metrics(own + of_any))
 
@@ -262,9 +282,9 @@ LABELS = {
 
 def _metrics(families: Iterable[Any]) -> list[tuple[str, ...]]:
     found = {}
-    for one in families:
-        name = f"{one.name}_total" if one.type == "counter" else one.name
-        found[name] = (f"`{name}`", one.type, LABELS.get(one.name, ""), " ".join(one.documentation.split()))
+    for family in families:
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        found[name] = (f"`{name}`", family.type, LABELS.get(family.name, ""), " ".join(family.documentation.split()))
     return [found[name] for name in sorted(found)]
 
 

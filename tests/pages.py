@@ -26,7 +26,7 @@ class Block:
         found: list[tuple[str, str]] = []
         for part in re.split(r"^\$ ", self.text, flags=re.MULTILINE)[1:]:
             lines = part.splitlines(keepends=True)
-            last = next(number for number, one in enumerate(lines) if not one.rstrip("\n").endswith("\\"))
+            last = next(number for number, line in enumerate(lines) if not line.rstrip("\n").endswith("\\"))
             found.append(("".join(lines[: last + 1]).strip(), "".join(lines[last + 1 :])))
         return found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from heldout.service.database_urls import driver_url
+from heldout.service.database_urls import make_driver_url
 from models import migrations
 from models.database import Database
 from tests.object_store import S3Server
@@ -53,7 +53,7 @@ def s3_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
 def postgres_url(request: pytest.FixtureRequest) -> str:
     """A PostgreSQL database whose user may create others: TEST_DATABASE_URL, or that of this run's own server."""
     given = os.environ.get("TEST_DATABASE_URL")
-    return driver_url(given) if given else request.getfixturevalue("postgres_server").url
+    return make_driver_url(given) if given else request.getfixturevalue("postgres_server").url
 
 
 @pytest.fixture(scope="session")

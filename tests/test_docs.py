@@ -38,7 +38,7 @@ def _table(page: str) -> dict[str, list[str]]:
     named: dict[str, list[str]] = {}
     for first, rest in rows:
         for name in re.findall(r"`([^`]+)`", first):
-            named.setdefault(name, [one.strip() for one in rest.split("|")])
+            named.setdefault(name, [part.strip() for part in rest.split("|")])
     return named
 
 
@@ -75,7 +75,7 @@ def _leaves(part: type[BaseModel], path: str = "") -> Iterator[tuple[str, Any]]:
     """Each field of a spec by its path, with its default."""
     for name, field in part.model_fields.items():
         here, default = f"{path}{name}", field.get_default()
-        parts = [one for one in _models_in(field.annotation) if not one.__name__.endswith("Schedule")]
+        parts = [model for model in _models_in(field.annotation) if not model.__name__.endswith("Schedule")]
         for inner in parts:
             yield from _leaves(inner, f"{here}[]." if get_origin(field.annotation) is tuple else f"{here}.")
         if not parts or default is None or get_origin(field.annotation) is tuple:
@@ -167,11 +167,11 @@ def test_every_remedy_and_what_auto_takes_is_in_the_reference() -> None:
 def _words(group: Any, *before: str) -> Iterator[str]:
     """Each command that does something, in words."""
     assert isinstance(group, TyperGroup)
-    for name, one in group.commands.items():
-        if not isinstance(one, TyperGroup) or one.invoke_without_command:
+    for name, command in group.commands.items():
+        if not isinstance(command, TyperGroup) or command.invoke_without_command:
             yield " ".join((*before, name))
-        if isinstance(one, TyperGroup):
-            yield from _words(one, *before, name)
+        if isinstance(command, TyperGroup):
+            yield from _words(command, *before, name)
 
 
 @pytest.mark.parametrize("example", ["overfit", "regularized", "augmented"])

@@ -106,7 +106,9 @@ def test_the_dashboard_s_packages_are_pinned_by_digest_and_come_from_no_named_ad
         packages = {name: one for name, one in json.loads(text)["packages"].items() if name}
         assert len(packages) > 10
         assert all(
-            one.get("integrity", "").startswith("sha512-") for one in packages.values() if not one.get("inBundle")
+            package.get("integrity", "").startswith("sha512-")
+            for package in packages.values()
+            if not package.get("inBundle")
         )
         assert "resolved" not in text
         assert "//" not in (folder / ".npmrc").read_text()

@@ -15,17 +15,17 @@ from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from heldout.errors import OperatorError
-from heldout.service.start import settings_or_exit
+from heldout.service.start import read_settings_or_exit
 from models import logs
 from models import wake as wake_up
 from models.wake import WakeUp
-from worker.machine.devices import find_gpus, slots
+from worker.machine.devices import choose_slots, find_gpus
 from worker.machine.parent import call_when_input_ends
 from worker.supervision.worker import Worker
 
 log = structlog.get_logger()
 
-settings = settings_or_exit()
+settings = read_settings_or_exit()
 if settings.redis_url is None:
     raise SystemExit("heldout: HELDOUT_REDIS_URL (or REDIS_URL) is not set; a Celery worker needs its broker.")
 
@@ -40,7 +40,7 @@ app.conf.update(
     task_queues=[Queue(wake_up.QUEUE)] + ([Queue(wake_up.GPU_QUEUE)] if _GPUS else []),
     task_default_queue=wake_up.QUEUE,
     worker_pool="threads",
-    worker_concurrency=slots(settings.slots, _GPUS, settings.worker_slots),
+    worker_concurrency=choose_slots(settings.slots, _GPUS, settings.worker_slots),
     worker_prefetch_multiplier=1,
     # A worker with all slots busy leaves messages to the others.
     worker_disable_prefetch=True,

@@ -5,7 +5,7 @@ import threading
 import time
 
 from heldout.errors import OperatorError
-from heldout.service.start import settings_or_exit
+from heldout.service.start import read_settings_or_exit
 from models import logs
 from models.store.claims import Claimed
 from worker.machine.parent import call_when_input_ends
@@ -19,7 +19,7 @@ IDLE_POLL_INTERVAL_S = 1.0
 
 def main() -> None:
     """Run jobs until SIGTERM, or until the process that started us ends."""
-    settings = settings_or_exit()
+    settings = read_settings_or_exit()
     logs.configure(settings.log_level)
     logs.warn_of_unknown_settings()
     worker = Worker(settings)

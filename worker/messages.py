@@ -213,7 +213,7 @@ class Finished:
     other_reads: tuple[tuple[str, int], ...] = ()
     scores: Scores | None = None
 
-    def path_of(self, name: ArtifactName) -> Path:
+    def get_path(self, name: ArtifactName) -> Path:
         """Where the file of that name lies."""
         return next(file.path for file in self.files if file.name is name)
 

@@ -61,7 +61,7 @@ class Answers:
         probabilities = None if self.probabilities is None else self.probabilities[images]
         return Answers(self.labels[images], probabilities, self.losses[images], self.classes[images])
 
-    def replaced(self, images: NDArray[np.bool_], others: "Answers") -> "Answers":
+    def replace_some(self, images: NDArray[np.bool_], others: "Answers") -> "Answers":
         """With other answers to some of the images: all probabilities are known."""
         assert self.probabilities is not None
         assert others.probabilities is not None
@@ -97,11 +97,11 @@ class Answers:
             count=len(self),
             correct=int(self.right.sum()),
             loss=float(self.losses.mean()),
-            loss_variance=_variance(self.losses),
+            loss_variance=_compute_variance(self.losses),
         )
 
 
-def joined(*parts: Answers) -> Answers:
+def join_answers(*parts: Answers) -> Answers:
     """The answers of several sets of images, one after another."""
     probabilities = [part.probabilities for part in parts if part.probabilities is not None]
     return Answers(
@@ -112,7 +112,7 @@ def joined(*parts: Answers) -> Answers:
     )
 
 
-def paired(before: Answers, after: Answers) -> PairedTally | None:
+def tally_pairs(before: Answers, after: Answers) -> PairedTally | None:
     """What changed between two answers to the same images.
 
     None without images, and where a loss is not finite though probabilities are known.
@@ -125,11 +125,11 @@ def paired(before: Answers, after: Answers) -> PairedTally | None:
         gained=int((after.right & ~before.right).sum()),
         lost=int((before.right & ~after.right).sum()),
         loss=float(changes.mean()),
-        loss_variance=_variance(changes),
+        loss_variance=_compute_variance(changes),
     )
 
 
-def surely_better(before: Answers, after: Answers, *, max_p: float) -> bool:
+def is_surely_better(before: Answers, after: Answers, *, max_p: float) -> bool:
     """Whether the same images are surely answered better after than before.
 
     By more right answers (exact McNemar test of one side), or by a lower loss where no right answers seem to be lost.
@@ -148,12 +148,12 @@ def surely_better(before: Answers, after: Answers, *, max_p: float) -> bool:
     return bool(falls.mean() > norm.isf(max_p) * falls.std(ddof=1) / len(falls) ** 0.5)
 
 
-def halves_of(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_into_halves(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions of the images in two halves, each class alike in both up to one image; the same at every call."""
     order = np.random.default_rng(0).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
     return np.sort(by_class[::2]), np.sort(by_class[1::2])
 
 
-def _variance(values: NDArray[np.float64]) -> float:
+def _compute_variance(values: NDArray[np.float64]) -> float:
     return float(values.var(ddof=1)) if len(values) > 1 else 0.0

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from analysis.answers.foreign import evaluation_of
+from analysis.answers.foreign import build_evaluation
 from analysis.answers.received import ForeignAnswers
 from heldout.diagnosis import Diagnosis, Evaluation
 from heldout.diagnosis.evaluation import SplitFigures
@@ -15,7 +15,7 @@ _MAX_LOSS_DIFFERENCE = 0.001
 _MAX_ACCURACY_DIFFERENCE = 0.0005
 
 
-def diagnosis_of(answers: ForeignAnswers | None, read: ReadHistory | None, classes: int = 0) -> Diagnosis:
+def diagnose_answers(answers: ForeignAnswers | None, read: ReadHistory | None, classes: int = 0) -> Diagnosis:
     """Judge what is known: curves, answers, or both.
 
     Args:
@@ -24,8 +24,8 @@ def diagnosis_of(answers: ForeignAnswers | None, read: ReadHistory | None, class
     read = read or ReadHistory(History())
     if answers is None:
         return diagnose_read(read, Evaluation({}, tuple(map(str, range(classes)))) if classes else None)
-    evaluation, numbers, notes = evaluation_of(answers), read.history.epoch_numbers, list(answers.notes)
-    if (epoch := epoch_of(read.history, evaluation.get("validation"))) is not None:
+    evaluation, numbers, notes = build_evaluation(answers), read.history.epoch_numbers, list(answers.notes)
+    if (epoch := find_epoch(read.history, evaluation.get("validation"))) is not None:
         gap = evaluation.gap
         if gap is not None:
             kept = gap.model_copy(update={"kept_epoch": epoch, "epochs": numbers[-1]})
@@ -34,7 +34,7 @@ def diagnosis_of(answers: ForeignAnswers | None, read: ReadHistory | None, class
     return diagnose_read(read, evaluation, notes)
 
 
-def epoch_of(history: History, validation: SplitFigures | None) -> int | None:
+def find_epoch(history: History, validation: SplitFigures | None) -> int | None:
     """The number of the one epoch that some answers are of: whose validation accuracy and loss are these.
 
     None where none or several are.

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Predictions
-from heldout.statistics.intervals import mean_interval, wilson_interval
+from heldout.statistics.intervals import compute_mean_interval, compute_wilson_interval
 from heldout.views.study import IntervalsView, TestFiguresView
 
 
@@ -50,7 +50,7 @@ class Ensemble:
             accuracy=correct / count,
             count=count,
             intervals=IntervalsView(
-                loss=mean_interval(loss, float(losses.var(ddof=1)), count) if is_known else None,
-                accuracy=wilson_interval(correct, count),
+                loss=compute_mean_interval(loss, float(losses.var(ddof=1)), count) if is_known else None,
+                accuracy=compute_wilson_interval(correct, count),
             ),
         )

@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.received import ForeignAnswers, GivenSplit, received_answers
+from analysis.answers.received import ForeignAnswers, GivenSplit, receive_answers
 from analysis.answers.refusal import PredictionsRefused
 from analysis.answers.table import read_table
 from analysis.arrays.npy_header import read_npy_header
-from heldout.histories.prediction_names import listed, split_and_what, split_of
+from heldout.histories.prediction_names import list_first, split_and_what, split_of
 from heldout.stored.evaluation import SPLIT_NAMES, SplitName
 
 _ZIP = b"PK"
@@ -62,18 +62,18 @@ def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = N
     Args:
         max_bytes: of all arrays together, decompressed.
     Raises:
-        PredictionsRefused: if it is none, or holds what `received_answers` refuses.
+        PredictionsRefused: if it is none, or holds what `receive_answers` refuses.
     """
-    arrays, names = _arrays_in(file, max_bytes)
+    arrays, names = _read_arrays(file, max_bytes)
     meant = {name: split_and_what(name) for name in arrays}
     of_all: dict[str, NDArray[Any]] = {
         what: arrays[name] for name, (split, what) in meant.items() if split is None and what is not None
     }
     if "classes" in of_all and classes is None:
-        classes = _names_in(of_all["classes"])
-    parts = _parted(of_all) if "split" in of_all else _by_name(arrays)
+        classes = _read_names(of_all["classes"])
+    parts = _divide_by_split(of_all) if "split" in of_all else _group_by_split(arrays)
     if not parts:
-        raise PredictionsRefused(f"the arrays are {listed(names) or 'none'}; {_EXPECTED}")
+        raise PredictionsRefused(f"the arrays are {list_first(names) or 'none'}; {_EXPECTED}")
     splits: dict[SplitName, GivenSplit] = {}
     for split, found in parts.items():
         if "logits" in found and not {"probabilities", "answers"} & found.keys():
@@ -89,15 +89,15 @@ def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = N
         if probabilities is not None and answers is not None:
             probabilities, answers = (probabilities, None) if probabilities.ndim > 1 else (None, answers)
         splits[split] = GivenSplit(
-            labels=_column(found["labels"]),
+            labels=_flatten_column(found["labels"]),
             probabilities=probabilities,
-            answers=None if answers is None else _column(answers),
+            answers=None if answers is None else _flatten_column(answers),
             hashes=found.get("hashes"),
         )
-    return received_answers(splits, classes)
+    return receive_answers(splits, classes)
 
 
-def _arrays_in(file: BinaryIO, max_bytes: int) -> tuple[dict[str, NDArray[Any]], list[str]]:
+def _read_arrays(file: BinaryIO, max_bytes: int) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """The arrays whose names say what they hold, and the names of all."""
     size = file.seek(0, io.SEEK_END)
     values = _MIN_VALUES + _VALUES_PER_BYTE * size
@@ -111,7 +111,7 @@ def _arrays_in(file: BinaryIO, max_bytes: int) -> tuple[dict[str, NDArray[Any]],
                 name = member.filename.removesuffix(".npy")
                 if split_and_what(name)[1] is None:
                     continue
-                found[name] = _array_in(archive, member, max_bytes, values)
+                found[name] = _read_array(archive, member, max_bytes, values)
                 max_bytes -= found[name].nbytes
                 values -= found[name].size
             return found, [member.filename.removesuffix(".npy") for member in members]
@@ -122,9 +122,9 @@ def _arrays_in(file: BinaryIO, max_bytes: int) -> tuple[dict[str, NDArray[Any]],
         raise PredictionsRefused("the file is no .npz that can be read; save it with numpy.savez") from None
 
 
-def _array_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int, max_values: int) -> NDArray[Any]:
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int, max_values: int) -> NDArray[Any]:
     name = member.filename.removesuffix(".npy")
-    shown = listed([name])
+    shown = list_first([name])
     if member.compress_type not in _COMPRESSIONS:
         raise PredictionsRefused(f"the array {shown} is packed in a way that numpy never uses; use numpy.savez")
     with archive.open(member) as opened:
@@ -159,7 +159,7 @@ def _array_in(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int,
     return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
-def _by_name(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, NDArray[Any]]]:
+def _group_by_split(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, NDArray[Any]]]:
     """What there is of each split."""
     found: dict[SplitName, dict[str, NDArray[Any]]] = {}
     seen: dict[tuple[str, str], str] = {}
@@ -169,14 +169,14 @@ def _by_name(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, ND
             continue
         if (split, what) in seen:
             raise PredictionsRefused(
-                f"{listed([seen[split, what], name])} could both be the {what} of {split}; keep one of them"
+                f"{list_first([seen[split, what], name])} could both be the {what} of {split}; keep one of them"
             )
         seen[split, what] = name
         found.setdefault(split, {})[what] = array
     return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
-def _parted(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, NDArray[Any]]]:
+def _divide_by_split(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, NDArray[Any]]]:
     """Arrays of all images, parted by the split of each."""
     named = arrays["split"]
     if named.ndim != 1:
@@ -200,12 +200,12 @@ def _parted(arrays: Mapping[str, NDArray[Any]]) -> dict[SplitName, dict[str, NDA
     }
 
 
-def _column(array: NDArray[Any]) -> NDArray[Any]:
+def _flatten_column(array: NDArray[Any]) -> NDArray[Any]:
     """(images, 1) as (images,)."""
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
-def _names_in(array: NDArray[Any]) -> list[str]:
+def _read_names(array: NDArray[Any]) -> list[str]:
     if array.ndim != 1:
         raise PredictionsRefused(f"the array `classes` has the shape {array.shape}; expected a name for each class")
     return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in array.tolist()]

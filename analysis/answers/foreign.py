@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers, halves_of
+from analysis.answers.answers import Answers, split_into_halves
 from analysis.answers.received import ForeignAnswers
-from analysis.answers.renamed_labels import chosen_renaming, confusion_of
-from analysis.answers.temperature import calibration_of
-from analysis.answers.undone import copies_of, labels_renamed
+from analysis.answers.renamed_labels import choose_renaming, count_confusion
+from analysis.answers.temperature import measure_calibration
+from analysis.answers.undone import compare_renamed_labels, divide_by_copies
 from heldout.diagnosis import Evaluation
 from heldout.diagnosis.evaluation import SplitFigures
-from heldout.diagnosis.renaming import usual_renamings
+from heldout.diagnosis.renaming import list_usual_renamings
 from heldout.stored.evaluation import SplitName
 from heldout.stored.gap import Calibration, HeldOutName, LabelsRenamed, StoredGap
 
@@ -21,9 +21,9 @@ from heldout.stored.gap import Calibration, HeldOutName, LabelsRenamed, StoredGa
 MAX_CALIBRATED_VALUES = 400_000
 
 
-def evaluation_of(answers: ForeignAnswers) -> Evaluation:
+def build_evaluation(answers: ForeignAnswers) -> Evaluation:
     """The answers as a diagnosis takes them; of which epoch they are is not known."""
-    confusions = {name: confusion_of(said, len(answers.classes)) for name, said in answers.splits.items()}
+    confusions = {name: count_confusion(said, len(answers.classes)) for name, said in answers.splits.items()}
     figures: dict[str, SplitFigures] = {
         name: SplitFigures(
             accuracy=float(said.right.mean()),
@@ -33,10 +33,12 @@ def evaluation_of(answers: ForeignAnswers) -> Evaluation:
         )
         for name, said in answers.splits.items()
     }
-    return Evaluation(figures, answers.classes, gap=_gap(answers, confusions), calibration=_calibration(answers))
+    return Evaluation(
+        figures, answers.classes, gap=_compute_gap(answers, confusions), calibration=_compute_calibration(answers)
+    )
 
 
-def _gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np.int64]]) -> StoredGap | None:
+def _compute_gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np.int64]]) -> StoredGap | None:
     """None without answers to training and to test images."""
     splits = answers.splits
     train, test, validation = (splits.get(name) for name in ("train", "test", "validation"))
@@ -45,7 +47,7 @@ def _gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np.int64]]
     of_train, of_test = train.tally(), test.tally()
     assert of_train is not None
     assert of_test is not None
-    copied = _copied(answers, "test")
+    copied = _find_copied(answers, "test")
     clean = test if copied is None or copied.all() else test.of(~copied)
     return StoredGap(
         kept_epoch=0,
@@ -53,14 +55,16 @@ def _gap(answers: ForeignAnswers, confusions: dict[SplitName, NDArray[np.int64]]
         train=of_train,
         validation=None if validation is None else validation.tally(),
         test=of_test,
-        validation_copies=None if validation is None else copies_of(validation, _copied(answers, "validation")),
-        test_copies=copies_of(test, copied),
+        validation_copies=None
+        if validation is None
+        else divide_by_copies(validation, _find_copied(answers, "validation")),
+        test_copies=divide_by_copies(test, copied),
         # Where there are no validation images, training's labels mean what they say, too.
-        labels=_renamed(clean, confusions["train" if validation is None else "validation"], answers.classes),
+        labels=_compare_renamed(clean, confusions["train" if validation is None else "validation"], answers.classes),
     )
 
 
-def _copied(answers: ForeignAnswers, split: SplitName) -> NDArray[np.bool_] | None:
+def _find_copied(answers: ForeignAnswers, split: SplitName) -> NDArray[np.bool_] | None:
     """(images,) whether an image of the split was trained on; None where the hashes of one of them are not known."""
     if "train" not in answers.hashes or split not in answers.hashes:
         return None
@@ -70,21 +74,23 @@ def _copied(answers: ForeignAnswers, split: SplitName) -> NDArray[np.bool_] | No
         is_comparable &= (train.dtype.kind == "S") == (asked.dtype.kind == "S")
         return np.isin(asked, train) if is_comparable else np.zeros(len(asked), np.bool_)
     trained = set(train)
-    return np.array([one in trained for one in asked], np.bool_)
+    return np.array([digest in trained for digest in asked], np.bool_)
 
 
-def _renamed(test: Answers, known: NDArray[np.int64], classes: Sequence[str]) -> LabelsRenamed | None:
+def _compare_renamed(test: Answers, known: NDArray[np.int64], classes: Sequence[str]) -> LabelsRenamed | None:
     """Each half of the test images under the renaming that was chosen on the other; None where none was chosen."""
-    halves = [test.of(half) for half in halves_of(test.labels)]
+    halves = [test.of(half) for half in split_into_halves(test.labels)]
     if not all(map(len, halves)):
         return None
-    two, one = (chosen_renaming(half, known, usual_renamings(classes)) for half in halves)
-    if one is None and two is None:
+    for_second, for_first = (choose_renaming(half, known, list_usual_renamings(classes)) for half in halves)
+    if for_first is None and for_second is None:
         return None
-    return labels_renamed((one, two), halves, [halves[0].under(one), halves[1].under(two)])
+    return compare_renamed_labels(
+        (for_first, for_second), halves, [halves[0].under(for_first), halves[1].under(for_second)]
+    )
 
 
-def _calibration(answers: ForeignAnswers) -> Calibration | None:
+def _compute_calibration(answers: ForeignAnswers) -> Calibration | None:
     """Of the validation images, or of the test images where there are none."""
     name: HeldOutName = "validation" if "validation" in answers.splits else "test"
     said = answers.splits.get(name)
@@ -93,4 +99,4 @@ def _calibration(answers: ForeignAnswers) -> Calibration | None:
     most = MAX_CALIBRATED_VALUES // len(answers.classes)
     if len(said) > most:
         said = said.of(np.random.default_rng(0).permutation(len(said))[:most])
-    return calibration_of(said.log_probabilities(), said.labels, halves_of(said.labels), name)
+    return measure_calibration(said.log_probabilities(), said.labels, split_into_halves(said.labels), name)

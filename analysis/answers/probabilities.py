@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Answers
 from analysis.answers.refusal import Path, PredictionsRefused
 from heldout.stored.evaluation import SplitName
-from heldout.words import counted
+from heldout.words import pluralize
 
 # By how much a row may miss 1: ten classes that are written with two decimals miss it by 0.01, and seldom by more.
 MAX_MISSED_SUM = 0.02
 _PERCENT = 100.0
 
 
-def checked_probabilities(given: Sequence[Any] | NDArray[Any], path: Path) -> NDArray[np.float64]:
+def check_probabilities(given: Sequence[Any] | NDArray[Any], path: Path) -> NDArray[np.float64]:
     """(images, classes) probabilities, each row of which sums to 1.
 
     One number an image is the probability of the second of two classes.
@@ -25,7 +25,7 @@ def checked_probabilities(given: Sequence[Any] | NDArray[Any], path: Path) -> ND
     Raises:
         PredictionsRefused: with the first row that is to blame.
     """
-    rows = given.astype(np.float64) if isinstance(given, np.ndarray) else _array_of(given, path)
+    rows = given.astype(np.float64) if isinstance(given, np.ndarray) else _make_array(given, path)
     if rows.ndim == 2 and rows.shape[1] == 1:
         rows = rows[:, 0]
     if rows.ndim == 1:
@@ -35,20 +35,20 @@ def checked_probabilities(given: Sequence[Any] | NDArray[Any], path: Path) -> ND
     bad = ~np.isfinite(rows).all(axis=1)
     if bad.any():
         row = int(np.argmax(bad))
-        raise PredictionsRefused(f"received {_shown(rows[row])}; expected finite numbers", (*path, row))
+        raise PredictionsRefused(f"received {_format_values(rows[row])}; expected finite numbers", (*path, row))
     # Rounding may put a softmax a little below 0 or above 1.
     outside = (rows < -MAX_MISSED_SUM).any(axis=1) | (rows > 1 + MAX_MISSED_SUM).any(axis=1)
     sums = rows.sum(axis=1)
     wrong = outside | (np.abs(sums - 1) > MAX_MISSED_SUM)
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise PredictionsRefused(_reason(rows, row), (*path, row))
+        raise PredictionsRefused(_explain_refusal(rows, row), (*path, row))
     np.maximum(rows, 0, out=rows)  # it is our own
     rows /= rows.sum(axis=1, keepdims=True)
     return rows
 
 
-def without_zeros(
+def replace_zeros(
     probabilities: Mapping[SplitName, NDArray[np.float64]], labels: Mapping[SplitName, NDArray[np.int32]]
 ) -> tuple[dict[SplitName, Answers], tuple[str, ...]]:
     """The answers, in which a probability of 0 is half of the smallest one that there is, and what to tell of that.
@@ -63,37 +63,37 @@ def without_zeros(
         of_label = rows[np.arange(len(rows)), labels[name]]
         zeros, images = zeros + int((of_label < least).sum()), images + len(rows)
         losses = -np.log(np.maximum(of_label, least))
-        found[name] = Answers(labels[name], _at_least(least, rows), losses, rows.argmax(axis=1).astype(np.int64))
+        found[name] = Answers(labels[name], _clip_from_below(least, rows), losses, rows.argmax(axis=1).astype(np.int64))
     if not zeros:
         return found, ()
     told = (
-        f"{zeros:,} of {counted(images, 'label')} {'has' if zeros == 1 else 'have'} a probability of 0, which would "
+        f"{zeros:,} of {pluralize(images, 'label')} {'has' if zeros == 1 else 'have'} a probability of 0, which would "
         f"make the loss infinite; it was read as {least:.2g}, half of the smallest one that there is."
     )
     return found, (told,)
 
 
-def _at_least(least: float, rows: NDArray[np.float64]) -> NDArray[np.float32]:
+def _clip_from_below(least: float, rows: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.maximum(rows, least, out=np.empty(rows.shape, np.float32), casting="same_kind")
 
 
-def _array_of(given: Sequence[Any], path: Path) -> NDArray[np.float64]:
+def _make_array(given: Sequence[Any], path: Path) -> NDArray[np.float64]:
     """An array of rows of numbers, or of numbers."""
     width = len(given[0]) if len(given) and isinstance(given[0], list | tuple) else None
     for row, values in enumerate(given):
         length = len(values) if isinstance(values, list | tuple) else None
         if length != width:
             raise PredictionsRefused(
-                f"received {short(values)}; expected {'a number' if width is None else counted(width, 'number')}, as "
+                f"received {short(values)}; expected {'a number' if width is None else pluralize(width, 'number')}, as "
                 "in the first row",
                 (*path, row),
             )
     return np.array(given, np.float64)
 
 
-def _reason(rows: NDArray[np.float64], row: int) -> str:
+def _explain_refusal(rows: NDArray[np.float64], row: int) -> str:
     values = rows[row]
-    seen, total = _shown(values), float(values.sum())
+    seen, total = _format_values(values), float(values.sum())
     if (values <= 0).all() and abs(float(np.exp(values).sum()) - 1) <= MAX_MISSED_SUM:
         return f"received {seen}, which are logarithms of probabilities; send `exp` of them"
     if (values >= 0).all() and abs(total - _PERCENT) <= _PERCENT * MAX_MISSED_SUM:
@@ -109,5 +109,5 @@ def _reason(rows: NDArray[np.float64], row: int) -> str:
     )
 
 
-def _shown(values: NDArray[np.float64]) -> str:
+def _format_values(values: NDArray[np.float64]) -> str:
     return "[" + ", ".join(f"{value:.4g}" for value in values[:6]) + (", …]" if len(values) > 6 else "]")

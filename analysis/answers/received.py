@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Answers
-from analysis.answers.probabilities import checked_probabilities, without_zeros
+from analysis.answers.probabilities import check_probabilities, replace_zeros
 from analysis.answers.refusal import Path, PredictionsRefused
 from heldout.stored.evaluation import SplitName
 
@@ -46,7 +46,7 @@ class ForeignAnswers:
     notes: tuple[str, ...] = field(default=())
 
 
-def received_answers(
+def receive_answers(
     splits: Mapping[SplitName, GivenSplit], classes: int | Sequence[str] | None = None
 ) -> ForeignAnswers:
     """Check what was sent, and turn names of classes into positions.
@@ -67,10 +67,10 @@ def received_answers(
     for name, split in splits.items():
         _check_form(name, split)
         if split.probabilities is not None:
-            probabilities[name] = checked_probabilities(split.probabilities, (name, "probabilities"))
+            probabilities[name] = check_probabilities(split.probabilities, (name, "probabilities"))
             _check_length(len(probabilities[name]), len(split.labels), (name, "probabilities"))
-    columns = _columns(probabilities)
-    names = _names(splits, classes, columns)
+    columns = _count_columns(probabilities)
+    names = _get_class_names(splits, classes, columns)
     count = len(names)
     images = sum(len(split.labels) for split in splits.values())
     if images * count > MAX_VALUES:
@@ -79,19 +79,19 @@ def received_answers(
             "classes: send a random part of the images"
         )
     places = {class_name: place for place, class_name in enumerate(names)}
-    labels = {name: _positions(split.labels, (name, "labels"), places) for name, split in splits.items()}
-    known, notes = without_zeros(probabilities, labels)
+    labels = {name: _find_positions(split.labels, (name, "labels"), places) for name, split in splits.items()}
+    known, notes = replace_zeros(probabilities, labels)
     answered = {
         name: known[name]
         if name in known
-        else Answers.without_probabilities(labels[name], _positions(split.answers, (name, "answers"), places))
+        else Answers.without_probabilities(labels[name], _find_positions(split.answers, (name, "answers"), places))
         for name, split in splits.items()
     }
     return ForeignAnswers(
         classes=names,
         splits=answered,
         hashes={
-            name: _hashes(split.hashes, len(split.labels), (name, "hashes"))
+            name: _check_hashes(split.hashes, len(split.labels), (name, "hashes"))
             for name, split in splits.items()
             if split.hashes is not None
         },
@@ -119,7 +119,7 @@ def _check_length(length: int, images: int, path: Path) -> None:
         raise PredictionsRefused(f"received {length:,} of them for {images:,} labels; expected one an image", path)
 
 
-def _columns(probabilities: Mapping[SplitName, NDArray[np.float64]]) -> int | None:
+def _count_columns(probabilities: Mapping[SplitName, NDArray[np.float64]]) -> int | None:
     """How many classes the probabilities are of; None where there are only answers."""
     first: tuple[SplitName, int] | None = None
     for name, rows in probabilities.items():
@@ -133,7 +133,7 @@ def _columns(probabilities: Mapping[SplitName, NDArray[np.float64]]) -> int | No
     return None if first is None else first[1]
 
 
-def _names(
+def _get_class_names(
     splits: Mapping[SplitName, GivenSplit], classes: int | Sequence[str] | None, columns: int | None
 ) -> tuple[str, ...]:
     """The classes' names, or their numbers as text."""
@@ -147,11 +147,11 @@ def _names(
         _check_count(count, columns)
         return tuple(map(str, range(count)))
     found = [column for split in splits.values() for column in (split.labels, split.answers) if column is not None]
-    seen = {one for column in found for one in _distinct(column)}
-    if any(isinstance(one, str) and not one.isdecimal() for one in seen):
+    seen = {value for column in found for value in _collect_distinct(column)}
+    if any(isinstance(value, str) and not value.isdecimal() for value in seen):
         _check_count(len(seen), None)
         return tuple(sorted(map(str, seen)))
-    numbers = [_number(one) for one in seen]
+    numbers = [_parse_number(value) for value in seen]
     # What is no number of a class is refused where it stands.
     count = max((number for number in numbers if number is not None and number < MAX_CLASSES), default=1) + 1
     _check_count(count, None)
@@ -171,21 +171,25 @@ def _check_count(count: int, columns: int | None) -> None:
         )
 
 
-def _distinct(column: Column) -> set[Any]:
-    return {one for block in _blocks(np.unique(column) if isinstance(column, np.ndarray) else column) for one in block}
+def _collect_distinct(column: Column) -> set[Any]:
+    return {
+        value
+        for block in _iterate_blocks(np.unique(column) if isinstance(column, np.ndarray) else column)
+        for value in block
+    }
 
 
-def _blocks(column: Column) -> Iterator[Sequence[Any]]:
+def _iterate_blocks(column: Column) -> Iterator[Sequence[Any]]:
     """The column's values as Python's own, some at a time: as such they take ten times the memory of an array."""
     if not isinstance(column, np.ndarray):
         yield column
         return
     for first in range(0, len(column), BLOCK):
         values = column[first : first + BLOCK].tolist()
-        yield [one.decode("utf-8", "replace") for one in values] if column.dtype.kind == "S" else values
+        yield [value.decode("utf-8", "replace") for value in values] if column.dtype.kind == "S" else values
 
 
-def _number(value: Any) -> int | None:
+def _parse_number(value: Any) -> int | None:
     """The whole number that a value means, written as text or as a float, too."""
     if isinstance(value, bool):
         return int(value)
@@ -199,7 +203,7 @@ def _number(value: Any) -> int | None:
     return None
 
 
-def _positions(column: Column | None, path: Path, places: Mapping[str, int]) -> NDArray[Any]:
+def _find_positions(column: Column | None, path: Path, places: Mapping[str, int]) -> NDArray[Any]:
     """(images,) the position of each class, of names or of numbers from 0."""
     assert column is not None
     found: NDArray[Any]
@@ -207,27 +211,29 @@ def _positions(column: Column | None, path: Path, places: Mapping[str, int]) -> 
         is_class = (column >= 0) & (column < len(places)) & (np.floor(column) == column)
         if not is_class.all():
             row = int(np.argmin(is_class))
-            raise PredictionsRefused(_expected(column[row].item(), _number(column[row].item()), places), (*path, row))
+            raise PredictionsRefused(
+                _describe_expected(column[row].item(), _parse_number(column[row].item()), places), (*path, row)
+            )
         found = column.astype(np.int64)
     else:
-        found = np.fromiter(_places_in(column, path, places), np.int64, len(column))
+        found = np.fromiter(_iterate_positions(column, path, places), np.int64, len(column))
     return found.astype(np.int32) if path[-1] == "labels" else found
 
 
-def _places_in(column: Column, path: Path, places: Mapping[str, int]) -> Iterator[int]:
+def _iterate_positions(column: Column, path: Path, places: Mapping[str, int]) -> Iterator[int]:
     known: dict[Any, int] = {}
-    for row, value in enumerate(chain.from_iterable(_blocks(column))):
+    for row, value in enumerate(chain.from_iterable(_iterate_blocks(column))):
         place = known.get(value) if isinstance(value, str | int | float) else None
         if place is None:
             place = places.get(value) if isinstance(value, str) else None
-            number = _number(value) if place is None else None
+            number = _parse_number(value) if place is None else None
             if place is None and (number is None or not 0 <= number < len(places)):
-                raise PredictionsRefused(_expected(value, number, places), (*path, row))
+                raise PredictionsRefused(_describe_expected(value, number, places), (*path, row))
             place = known[value] = number if place is None else place  # type: ignore[assignment]
         yield place  # type: ignore[misc]
 
 
-def _expected(value: Any, number: int | None, places: Mapping[str, int]) -> str:
+def _describe_expected(value: Any, number: int | None, places: Mapping[str, int]) -> str:
     shown = short(value)
     are_numbers = all(name == str(place) for name, place in places.items())
     if are_numbers and isinstance(value, str) and number is None:
@@ -241,7 +247,7 @@ def _expected(value: Any, number: int | None, places: Mapping[str, int]) -> str:
     return f"received {shown}; expected {whole}" + ("" if are_numbers else f", or one of {short(list(places))}")
 
 
-def _hashes(column: Column, images: int, path: Path) -> Column:
+def _check_hashes(column: Column, images: int, path: Path) -> Column:
     if isinstance(column, np.ndarray) and column.ndim != 1:
         raise PredictionsRefused(f"received an array of the shape {column.shape}; expected a text an image", path)
     _check_length(len(column), images, path)

@@ -4,18 +4,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.file_names import FileNames
-from heldout.stored.evaluation import ClassScores, Mistake, SplitScores
+from heldout.stored.evaluation import StoredClassScores, StoredMistake, StoredSplitScores
 
 CALIBRATION_BINS = 15
 MAX_MISTAKES = 20
 
 
-def scores_of(
+def compute_scores(
     probabilities: NDArray[np.float32],
     labels: NDArray[np.int32],
     indices: NDArray[np.int64],
     names: FileNames | None = None,
-) -> SplitScores:
+) -> StoredSplitScores:
     """Scores of one split.
 
     Args:
@@ -31,12 +31,12 @@ def scores_of(
     confidence = probabilities[np.arange(len(answers)), answers].astype(np.float64)
     wrong = np.flatnonzero(answers != labels)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:MAX_MISTAKES]
-    return SplitScores(
+    return StoredSplitScores(
         confusion=confusion.tolist(),
-        per_class=_per_class(confusion),
-        calibration_error=calibration_error(confidence, answers == labels),
+        per_class=_score_classes(confusion),
+        calibration_error=compute_calibration_error(confidence, answers == labels),
         mistakes=tuple(
-            Mistake(
+            StoredMistake(
                 index=int(indices[row]),
                 member=None if names is None else names[int(indices[row])],
                 label=int(labels[row]),
@@ -48,24 +48,24 @@ def scores_of(
     )
 
 
-def _per_class(confusion: NDArray[np.int64]) -> tuple[ClassScores, ...]:
+def _score_classes(confusion: NDArray[np.int64]) -> tuple[StoredClassScores, ...]:
     right, answered, labelled = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
     return tuple(
-        ClassScores(
+        StoredClassScores(
             count=int(labelled[place]),
-            precision=_share(right[place], answered[place]),
-            recall=_share(right[place], labelled[place]),
-            f1=_share(2 * right[place], answered[place] + labelled[place]),
+            precision=_compute_share(right[place], answered[place]),
+            recall=_compute_share(right[place], labelled[place]),
+            f1=_compute_share(2 * right[place], answered[place] + labelled[place]),
         )
         for place in range(len(confusion))
     )
 
 
-def _share(part: int, whole: int) -> float | None:
+def _compute_share(part: int, whole: int) -> float | None:
     return float(part / whole) if whole else None
 
 
-def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float | None:
+def compute_calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float | None:
     """Expected calibration error of answers by their (count,) probabilities; None without answers.
 
     Source: Guo et al. 2017, On Calibration of Modern Neural Networks."""

@@ -12,10 +12,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.received import MAX_CLASSES, MAX_VALUES, ForeignAnswers, GivenSplit, received_answers
+from analysis.answers.received import MAX_CLASSES, MAX_VALUES, ForeignAnswers, GivenSplit, receive_answers
 from analysis.answers.refusal import PredictionsRefused
-from heldout.histories.numbers import number_in
-from heldout.histories.prediction_names import class_of_column, listed, split_and_what, split_of
+from heldout.histories.numbers import parse_number
+from heldout.histories.prediction_names import get_column_class, list_first, split_and_what, split_of
 from heldout.histories.tables import SEPARATORS
 from heldout.stored.evaluation import SPLIT_NAMES, SplitName
 
@@ -34,9 +34,9 @@ def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> Foreig
     One column `probability` without `answer` is that of the second of two classes. Other columns are passed over.
 
     Raises:
-        PredictionsRefused: if it is no such table, or holds what `received_answers` refuses.
+        PredictionsRefused: if it is no such table, or holds what `receive_answers` refuses.
     """
-    first = _first_line(file)
+    first = _read_first_line(file)
     file.seek(0)
     # Line by line: all lines of a large file at once would take ten times its size.
     text = TextIOWrapper(file, "utf-8-sig", newline=None)
@@ -51,10 +51,10 @@ def read_table(file: BinaryIO, classes: int | list[str] | None = None) -> Foreig
         raise PredictionsRefused("the table cannot be read: a cell is too long, or its quotes are broken") from None
     finally:
         text.detach()
-    return received_answers(columns.splits(), columns.classes or classes)
+    return receive_answers(columns.splits(), columns.classes or classes)
 
 
-def _first_line(file: BinaryIO) -> str:
+def _read_first_line(file: BinaryIO) -> str:
     """The first line of a file that is text throughout. Raises PredictionsRefused."""
     decoder = getincrementaldecoder("utf-8-sig")()
     first, at = "", 0
@@ -90,10 +90,10 @@ class _Columns:
         if len(names) > _MAX_COLUMNS:
             raise PredictionsRefused(f"the table has {len(names):,} columns; expected at most {_MAX_COLUMNS:,}")
         whats = {what: place for place, name in enumerate(names) if (what := split_and_what(name)[1]) is not None}
-        of_class = [(place, name) for place, column in enumerate(names) if (name := class_of_column(column))]
+        of_class = [(place, name) for place, column in enumerate(names) if (name := get_column_class(column))]
         missing = [name for name in ("split", "labels") if name not in whats]
         if missing or not (of_class or {"probabilities", "answers"} & whats.keys()):
-            raise PredictionsRefused(f"the columns are {listed(names) or 'none'}; {_EXPECTED}")
+            raise PredictionsRefused(f"the columns are {list_first(names) or 'none'}; {_EXPECTED}")
         self.classes = [name for _, name in of_class]
         self._names = names
         self._split, self._label = whats["split"], whats["labels"]
@@ -121,11 +121,11 @@ class _Columns:
                 f"line {line:,} has the split {short(cells[self._split])}; expected train, validation or test"
             )
         found = self._cells.setdefault(split, _Cells())
-        found.labels.append(self._class_in(cells[self._label]))
+        found.labels.append(self._get_class(cells[self._label]))
         if self._answer is not None:
-            found.answers.append(self._class_in(cells[self._answer]))
+            found.answers.append(self._get_class(cells[self._answer]))
         else:
-            found.probabilities.extend(self._number(cells[place], line) for place in self._probabilities)
+            found.probabilities.extend(self._parse_number(cells[place], line) for place in self._probabilities)
         if self._hash is not None:
             found.hashes.append(cells[self._hash].strip())
 
@@ -134,20 +134,20 @@ class _Columns:
             split: GivenSplit(
                 labels=cells.labels,
                 answers=None if self._answer is None else cells.answers,
-                probabilities=None if self._answer is not None else self._rows_of(cells),
+                probabilities=None if self._answer is not None else self._parse_rows(cells),
                 hashes=None if self._hash is None else cells.hashes,
             )
             for split in SPLIT_NAMES
             if (cells := self._cells.get(split)) is not None
         }
 
-    def _rows_of(self, cells: "_Cells") -> NDArray[np.float64]:
+    def _parse_rows(self, cells: "_Cells") -> NDArray[np.float64]:
         """(images, columns)"""
         return np.frombuffer(cells.probabilities, np.float64).reshape(-1, len(self._probabilities))
 
-    def _class_in(self, cell: str) -> str:
+    def _get_class(self, cell: str) -> str:
         """The class's name, one object for all the lines that name it."""
-        name = _plain(cell)
+        name = _strip_apostrophe(cell)
         known = self._known.get(name)
         if known is None:
             if len(self._known) == MAX_NAMES:
@@ -155,14 +155,14 @@ class _Columns:
             known = self._known[name] = name
         return known
 
-    def _number(self, cell: str, line: int) -> float:
-        number = number_in(cell)
+    def _parse_number(self, cell: str, line: int) -> float:
+        number = parse_number(cell)
         if number is None:
             raise PredictionsRefused(f"line {line:,} has the probability {short(cell)}; expected a number")
         return number
 
 
-def _plain(cell: str) -> str:
+def _strip_apostrophe(cell: str) -> str:
     """Without the apostrophe that keeps a spreadsheet from computing it, as in a job's own table."""
     text = cell.strip()
     return text[1:] if text[:1] == "'" and text[1:2] in {"=", "+", "-", "@"} else text

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.scores import calibration_error
+from analysis.answers.scores import compute_calibration_error
 from heldout.stored.gap import Calibration, HeldOutName
 
 # Validation images. Fewer fit a temperature to their own noise.
@@ -12,7 +12,7 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 _BISECTIONS = 40  # the temperature is then known to 1e-11 of itself
 
 
-def calibration_of(
+def measure_calibration(
     log_probabilities: NDArray[np.float64],
     labels: NDArray[np.int32],
     halves: tuple[NDArray[np.int64], ...],
@@ -29,19 +29,19 @@ def calibration_of(
         return None
     after = np.empty_like(log_probabilities)
     for fitted_on, measured in (halves, halves[::-1]):
-        temperature = fitted_temperature(log_probabilities[fitted_on], labels[fitted_on])
-        after[measured] = at_temperature(log_probabilities[measured], temperature)
+        temperature = fit_temperature(log_probabilities[fitted_on], labels[fitted_on])
+        after[measured] = apply_temperature(log_probabilities[measured], temperature)
     return Calibration(
         split=split,
-        temperature=fitted_temperature(log_probabilities, labels),
-        error_before=_error(log_probabilities, labels),
-        error_after=_error(after, labels),
-        loss_before=_loss(log_probabilities, labels),
-        loss_after=_loss(after, labels),
+        temperature=fit_temperature(log_probabilities, labels),
+        error_before=_compute_error(log_probabilities, labels),
+        error_after=_compute_error(after, labels),
+        loss_before=_compute_loss(log_probabilities, labels),
+        loss_after=_compute_loss(after, labels),
     )
 
 
-def fitted_temperature(log_probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> float:
+def fit_temperature(log_probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> float:
     """The temperature that makes the log loss smallest, within the bounds.
 
     Where all answers are right, that would be the lowest one, and the network made certain of new images, too. So one
@@ -62,7 +62,7 @@ def fitted_temperature(log_probabilities: NDArray[np.float64], labels: NDArray[n
     low, high = np.log(1 / MAX_TEMPERATURE), np.log(1 / MIN_TEMPERATURE)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        probabilities = np.exp(at_temperature(log_probabilities, float(np.exp(-middle))))
+        probabilities = np.exp(apply_temperature(log_probabilities, float(np.exp(-middle))))
         if weights @ (probabilities * log_probabilities).sum(axis=1) < wanted:
             low = middle
         else:
@@ -70,7 +70,7 @@ def fitted_temperature(log_probabilities: NDArray[np.float64], labels: NDArray[n
     return float(np.exp(-(low + high) / 2))
 
 
-def at_temperature(log_probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+def apply_temperature(log_probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """(count, classes) log probabilities of the same logits divided by `temperature`."""
     scaled = log_probabilities / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
@@ -78,10 +78,10 @@ def at_temperature(log_probabilities: NDArray[np.float64], temperature: float) -
     return scaled
 
 
-def _loss(log_probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> float:
+def _compute_loss(log_probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> float:
     return float(-log_probabilities[np.arange(len(labels)), labels].mean())
 
 
-def _error(log_probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> float:
+def _compute_error(log_probabilities: NDArray[np.float64], labels: NDArray[np.int32]) -> float:
     confidence = np.exp(log_probabilities.max(axis=1))
-    return calibration_error(confidence, log_probabilities.argmax(axis=1) == labels) or 0.0
+    return compute_calibration_error(confidence, log_probabilities.argmax(axis=1) == labels) or 0.0

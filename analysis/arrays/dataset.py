@@ -49,16 +49,16 @@ class ImageSet:
         return counts
 
 
-def content_address(images: ImageSet) -> str:
+def compute_content_address(images: ImageSet) -> str:
     """SHA-256 of all that training can see: pixels, labels, splits, class names and range."""
     pixels = images.images
     blocks = (pixels[first : first + BLOCK_IMAGES] for first in range(0, len(pixels), BLOCK_IMAGES))
-    return address_of(
+    return compute_address(
         pixels.dtype, pixels.shape, blocks, images.labels, images.splits, images.classes, images.value_range
     )
 
 
-def address_of(
+def compute_address(
     dtype: np.dtype[Any],
     shape: tuple[int, ...],
     blocks: Iterable[NDArray[Any]],
@@ -70,7 +70,7 @@ def address_of(
     """The content address of images that come in blocks, in order; `shape` is that of all of them together."""
     digest = hashlib.sha256()
     digest.update(json.dumps([dtype.str, shape]).encode())
-    digest.update(_about(classes, value_range))
+    digest.update(_encode_metadata(classes, value_range))
     for block in blocks:
         digest.update(np.ascontiguousarray(block).data)
     digest.update(np.ascontiguousarray(labels).data)
@@ -81,7 +81,7 @@ def address_of(
     return digest.hexdigest()
 
 
-def stored_address(
+def read_content_address(
     open_file: Callable[[str], AbstractContextManager[BinaryIO]], watch: Callable[[], object] = lambda: None
 ) -> str:
     """The content address of the four files of the internal format, which are read in blocks.
@@ -113,7 +113,7 @@ def stored_address(
         file.seek(first)
         at_once = max(1, min(BLOCK_IMAGES, BLOCK_BYTES // max(1, rows.row_bytes)))
         blocks = (block for block in rows.blocks(at_once) if not watch())
-        return address_of(rows.dtype, rows.shape, blocks, labels, splits, classes, (low, high))
+        return compute_address(rows.dtype, rows.shape, blocks, labels, splits, classes, (low, high))
 
 
 def split_digests(images: ImageSet) -> dict[str, str]:
@@ -122,10 +122,10 @@ def split_digests(images: ImageSet) -> dict[str, str]:
     Two versions of a dataset whose test images and labels are the same have the same digest for test, whatever else
     they hold and whatever their classes are called.
     """
-    return {split: digest_of(images, images.splits[split]) for split in SPLITS}
+    return {split: compute_digest(images, images.splits[split]) for split in SPLITS}
 
 
-def digest_of(images: ImageSet, rows: NDArray[np.int64]) -> str:
+def compute_digest(images: ImageSet, rows: NDArray[np.int64]) -> str:
     """The SHA-256 of the images and labels in `rows`, in order."""
     pixels = images.images
     digest = hashlib.sha256(json.dumps([pixels.dtype.str, images.shape]).encode())
@@ -154,7 +154,7 @@ def save_beside(
     np.save(folder / "labels.npy", np.ascontiguousarray(labels, dtype=np.int32))
     indices: dict[str, Any] = {split: np.asarray(splits[split], np.int64) for split in SPLITS}
     np.savez(folder / "splits.npz", **indices)
-    (folder / "about.json").write_bytes(_about(classes, value_range))
+    (folder / "about.json").write_bytes(_encode_metadata(classes, value_range))
 
 
 def load(folder: Path) -> ImageSet:
@@ -173,5 +173,5 @@ def load(folder: Path) -> ImageSet:
     )
 
 
-def _about(classes: tuple[str, ...], value_range: tuple[float, float]) -> bytes:
+def _encode_metadata(classes: tuple[str, ...], value_range: tuple[float, float]) -> bytes:
     return json.dumps({"classes": classes, "range": value_range}).encode()

@@ -11,12 +11,12 @@ _NEWLINE = ord("\n")
 _CHUNK_BYTES = 1024 * 1024
 
 
-def members_key(dataset_id: str) -> str:
+def make_members_key(dataset_id: str) -> str:
     """Where the names are stored. They belong to the dataset, not to its content: owners share that."""
     return f"datasets/{dataset_id}/{MEMBERS_FILE}"
 
 
-def names_of(file: BinaryIO, indices: Collection[int]) -> dict[int, str]:
+def read_names(file: BinaryIO, indices: Collection[int]) -> dict[int, str]:
     """The names of the images at these positions, without all others in memory."""
     wanted, found, first, rest = sorted(indices), dict[int, str](), 0, b""
     while wanted and (chunk := file.read(_CHUNK_BYTES)):

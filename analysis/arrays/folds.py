@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def folds_of(
+def assign_folds(
     labels: NDArray[np.int32], pool: NDArray[np.int64], units: NDArray[np.int64] | None, *, folds: int, seed: int
 ) -> NDArray[np.int64]:
     """(pool,) the fold of each image, from 0. It depends on these arguments alone, and not on the order of `pool`.
@@ -31,8 +31,8 @@ def folds_of(
     fold_of: dict[int, int] = {}
     several = [(Counter(labels[unit].tolist()), unit) for unit in members.values() if len(unit) > 1]
     # A stable sort: equal units stay in shuffled order.
-    for counts, images in sorted(several, key=lambda one: _weight(one[0], in_pool), reverse=True):
-        fold = _emptiest(counts, held, in_pool)
+    for counts, images in sorted(several, key=lambda entry: _weigh_unit(entry[0], in_pool), reverse=True):
+        fold = _find_emptiest_fold(counts, held, in_pool)
         fold_of |= dict.fromkeys(images, fold)
         for label, count in counts.items():
             held[fold][label] += count
@@ -48,26 +48,26 @@ def folds_of(
             count, size, fold = waiting[0]
             heapq.heapreplace(waiting, (count + 1, size + 1, fold))
             fold_of[image] = fold
-        sizes = [size for _, size, _ in sorted(waiting, key=lambda one: one[2])]
+        sizes = [size for _, size, _ in sorted(waiting, key=lambda entry: entry[2])]
     return np.asarray([fold_of[image] for image in pool.tolist()], np.int64)
 
 
-def _weight(unit: Counter[int], in_pool: list[int]) -> float:
+def _weigh_unit(unit: Counter[int], in_pool: list[int]) -> float:
     """How much of its classes a unit has: those that have much of one are the hardest to place."""
     return sum((count / in_pool[label]) ** 2 for label, count in sorted(unit.items()))
 
 
-def _emptiest(unit: Counter[int], held: list[list[int]], in_pool: list[int]) -> int:
+def _find_emptiest_fold(unit: Counter[int], held: list[list[int]], in_pool: list[int]) -> int:
     """The fold to which a unit adds least to the sum of squared shares of classes; of equal ones the smaller one."""
 
-    def growth(fold: int) -> tuple[float, int, int]:
+    def measure_growth(fold: int) -> tuple[float, int, int]:
         shares = sum(held[fold][label] * count / in_pool[label] ** 2 for label, count in sorted(unit.items()))
         return shares, sum(held[fold]), fold
 
-    return min(range(len(held)), key=growth)
+    return min(range(len(held)), key=measure_growth)
 
 
-def class_that_lacks_a_fold(
+def find_class_lacking_fold(
     labels: NDArray[np.int32], pool: NDArray[np.int64], fold_of: NDArray[np.int64], folds: int
 ) -> int | None:
     """A class of the pool of which some fold has no image; None where every fold has all of them."""

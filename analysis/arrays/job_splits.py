@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
-from analysis.arrays.folds import folds_of
-from analysis.arrays.relations import Relations, units_of
+from analysis.arrays.folds import assign_folds
+from analysis.arrays.relations import Relations, find_units
 from heldout.spec.job import JobSpec, ValidationSpec
 
 Positions = NDArray[np.int64]
 
 
-def splits_of(
+def compute_job_splits(
     labels: NDArray[np.int32], splits: Mapping[str, Positions], spec: JobSpec, relations: Relations | None
 ) -> dict[str, Positions]:
     """The positions of the images of each of a job's own splits, ascending; the same wherever and whenever asked.
@@ -29,13 +29,13 @@ def splits_of(
         pool = np.sort(np.concatenate([own["train"], own["validation"]]))
         validates = np.zeros(len(pool), bool)
         if spec.folds is not None:
-            validates = fold_of_each(labels, pool, spec.folds, relations) == spec.folds.fold
+            validates = assign_job_folds(labels, pool, spec.folds, relations) == spec.folds.fold
         own |= {"train": pool[~validates], "validation": pool[validates]}
-    own["train"] = own["train"][stratified(labels[own["train"]], spec.training.train_limit)]
+    own["train"] = own["train"][choose_stratified(labels[own["train"]], spec.training.train_limit)]
     return own
 
 
-def stratified(labels: NDArray[np.int32], limit: int | None) -> NDArray[np.int64]:
+def choose_stratified(labels: NDArray[np.int32], limit: int | None) -> NDArray[np.int64]:
     """Which of the images to keep so that at most `limit` remain, each class with its share; ascending.
 
     Shares are rounded by largest remainder. The choice depends on the labels alone, not on a job's seed,
@@ -54,9 +54,9 @@ def stratified(labels: NDArray[np.int32], limit: int | None) -> NDArray[np.int64
     return np.sort(np.concatenate(kept))
 
 
-def fold_of_each(
+def assign_job_folds(
     labels: NDArray[np.int32], pool: Positions, validation: ValidationSpec, relations: Relations | None
 ) -> NDArray[np.int64]:
     """(pool,) the fold of each image of the pool."""
-    units = None if relations is None else units_of(relations)
-    return folds_of(labels, pool, units, folds=validation.folds, seed=validation.seed)
+    units = None if relations is None else find_units(relations)
+    return assign_folds(labels, pool, units, folds=validation.folds, seed=validation.seed)

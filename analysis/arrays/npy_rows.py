@@ -32,13 +32,13 @@ class NpyRows:
     def one(self, index: int) -> NDArray[Any]:
         """One row. The file must be one that can seek, and have been read no further than to here."""
         self._file.seek(index * self.row_bytes, 1)
-        row: NDArray[Any] = self._rows(self._file.read(self.row_bytes))[0]
+        row: NDArray[Any] = self._parse_rows(self._file.read(self.row_bytes))[0]
         return row
 
     def blocks(self, rows: int) -> Iterator[NDArray[Any]]:
         """All rows, so many at a time."""
         for first in range(0, len(self), rows):
-            yield self._rows(self._file.read(min(rows, len(self) - first) * self.row_bytes))
+            yield self._parse_rows(self._file.read(min(rows, len(self) - first) * self.row_bytes))
 
-    def _rows(self, data: bytes) -> NDArray[Any]:
+    def _parse_rows(self, data: bytes) -> NDArray[Any]:
         return np.frombuffer(data, self.dtype).reshape(-1, *self.shape[1:])

@@ -5,7 +5,7 @@ onnxruntime opens whatever file a tensor names. Source: onnx.proto of ONNX.
 
 from collections.abc import Iterator
 
-from heldout.histories.protobuf import fields_of
+from heldout.histories.protobuf import iterate_fields
 
 # Which fields of its messages hold messages that lead to tensors.
 _MESSAGES: dict[str, dict[int, str]] = {
@@ -27,7 +27,7 @@ class TensorElsewhere(ValueError):
     """The values of a tensor are in another file."""
 
 
-def tensors_of(model: bytes) -> Iterator[tuple[tuple[str, int], bytes]]:
+def iterate_tensors(model: bytes) -> Iterator[tuple[tuple[str, int], bytes]]:
     """All tensors of a model, also inside nodes, functions and sparse arrays, with the field that each stands in.
 
     Raises:
@@ -37,7 +37,7 @@ def tensors_of(model: bytes) -> Iterator[tuple[tuple[str, int], bytes]]:
     left = [("model", ("", 0), model)]
     while left:
         kind, field, message = left.pop()
-        fields = list(fields_of(message))
+        fields = list(iterate_fields(message))
         if kind == "tensor":
             if any(number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value) for number, value in fields):
                 raise TensorElsewhere

@@ -11,7 +11,7 @@ TILE = 64  # pixels of the longer side on a contact sheet, about
 ALONE = 192  # pixels of the longer side of an image that is shown alone, at most
 
 
-def tile(image: NDArray[Any], value_range: tuple[float, float], side: int = TILE) -> Image.Image:
+def draw_tile(image: NDArray[Any], value_range: tuple[float, float], side: int = TILE) -> Image.Image:
     """An image (height, width, channels) as a picture whose longer side has about `side` pixels.
 
     A smaller one is enlarged by a whole factor, so that its pixels are seen as they are.
@@ -20,11 +20,11 @@ def tile(image: NDArray[Any], value_range: tuple[float, float], side: int = TILE
     low, high = value_range
     shades = ((image.astype(np.float32) - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
     picture = Image.fromarray(shades[..., 0] if channels == 1 else shades)
-    size, is_enlarged = tile_size(height, width, side)
+    size, is_enlarged = compute_tile_size(height, width, side)
     return picture.resize(size, Image.Resampling.NEAREST if is_enlarged else Image.Resampling.BILINEAR)
 
 
-def tile_size(height: int, width: int, side: int = TILE) -> tuple[tuple[int, int], bool]:
+def compute_tile_size(height: int, width: int, side: int = TILE) -> tuple[tuple[int, int], bool]:
     """(width, height) of a tile, and whether it is the image's pixels enlarged."""
     factor = side / max(height, width)
     if factor >= 1:
@@ -32,8 +32,8 @@ def tile_size(height: int, width: int, side: int = TILE) -> tuple[tuple[int, int
     return (max(1, round(width * factor)), max(1, round(height * factor))), False
 
 
-def png_of(image: NDArray[Any], value_range: tuple[float, float]) -> bytes:
+def encode_png(image: NDArray[Any], value_range: tuple[float, float]) -> bytes:
     """An image that is shown alone, as a PNG."""
     content = io.BytesIO()
-    tile(image, value_range, ALONE).save(content, "PNG")
+    draw_tile(image, value_range, ALONE).save(content, "PNG")
     return content.getvalue()

@@ -42,7 +42,7 @@ class Relations:
             if np.array_equal(units, before):
                 return units
 
-    def related_to(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def find_related(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(images,) whether an image has a copy or a member of its group among the images at `rows`."""
         related = np.isin(self.copy_of, self.copy_of[rows])
         if self.group is not None:
@@ -50,7 +50,7 @@ class Relations:
         return related
 
 
-def units_of(relations: Relations) -> NDArray[np.int64] | None:
+def find_units(relations: Relations) -> NDArray[np.int64] | None:
     """(images,) a number for each unit of images that belong together, by copies, groups or a chain of both.
 
     None where each image is alone.
@@ -59,7 +59,7 @@ def units_of(relations: Relations) -> NDArray[np.int64] | None:
     return None if np.array_equal(units, np.arange(len(units))) else units.astype(np.int64)
 
 
-def superfluous_copies(
+def find_superfluous_copies(
     copy_of: NDArray[np.int32], labels: NDArray[np.int32], split_of: NDArray[np.int8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of copies that do not stay where one of each cluster does, and rows of clusters with different labels.
@@ -82,7 +82,7 @@ def superfluous_copies(
     return np.sort(ordered[~is_first]), conflicting
 
 
-def relations_key(dataset_id: str) -> str:
+def make_relations_key(dataset_id: str) -> str:
     """Where the relations of a dataset are stored. They belong to the dataset, not to its content: groups do."""
     return f"datasets/{dataset_id}/{FILE_NAME}"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from heldout.errors import FieldError, InvalidSpec, TooManyParameters
 from heldout.spec.backbone import Backbone
 from heldout.spec.job import JobSpec
-from heldout.spec.json_pointer import pointer_to
+from heldout.spec.json_pointer import make_pointer
 from heldout.spec.layers import Image, NetworkPlan, plan_network
 
 SHOWN_CLASSES = 20
@@ -40,7 +40,7 @@ def _require_known_classes(spec: JobSpec, classes: Sequence[str]) -> None:
     if unknown:
         shown = ", ".join(map(repr, classes[:SHOWN_CLASSES])) + (", …" if len(classes) > SHOWN_CLASSES else "")
         detail = f"The dataset has no such class; it has {shown}."
-        places = [pointer_to(("training", "class_weights", name)) for name in unknown[:SHOWN_CLASSES]]
+        places = [make_pointer(("training", "class_weights", name)) for name in unknown[:SHOWN_CLASSES]]
         errors = [FieldError(place, detail) for place in places]
         raise InvalidSpec(f"{errors[0].pointer}: {detail}", errors=errors)
 
@@ -50,11 +50,11 @@ def _require_batches_that_can_be_split(spec: JobSpec) -> None:
     resources = spec.resources
     normalises = any(block.batch_norm for block in spec.network.blocks)
     if resources.gpus > 1 and normalises:
-        raise _refused(
+        raise _make_refusal(
             "/resources/gpus", "Batch normalisation needs whole batches, but each GPU gets a part of one; use 1."
         )
     if resources.gpus > 1 and resources.device == "cpu":
-        raise _refused("/resources/gpus", "Several GPUs were asked for on `device: cpu`; use `gpu`, `auto`, or 1.")
+        raise _make_refusal("/resources/gpus", "Several GPUs were asked for on `device: cpu`; use `gpu`, `auto`, or 1.")
 
 
 def _require_a_whole_backbone(spec: JobSpec) -> None:
@@ -62,20 +62,22 @@ def _require_a_whole_backbone(spec: JobSpec) -> None:
     if spec.network.backbone is None:
         return
     if spec.resources.gpus > 1:
-        raise _refused("/resources/gpus", "A backbone takes whole batches, but each GPU gets a part of one; use 1.")
+        raise _make_refusal(
+            "/resources/gpus", "A backbone takes whole batches, but each GPU gets a part of one; use 1."
+        )
     if spec.resources.towers not in ("auto", 1):
-        raise _refused("/resources/towers", "A backbone takes whole batches; use `auto`, which is 1, or 1.")
+        raise _make_refusal("/resources/towers", "A backbone takes whole batches; use `auto`, which is 1, or 1.")
     if spec.training.precision == "mixed":
-        raise _refused(
+        raise _make_refusal(
             "/training/precision",
             "A job with a backbone computes in float32. Use `float32`, or `auto`, which is float32 here.",
         )
     if spec.initial is not None:
-        raise _refused(
+        raise _make_refusal(
             "/initial",
             "The network starts from its backbone, and takes no weights of another one. Leave `initial` out.",
         )
 
 
-def _refused(pointer: str, detail: str) -> InvalidSpec:
+def _make_refusal(pointer: str, detail: str) -> InvalidSpec:
     return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

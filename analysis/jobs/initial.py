@@ -8,7 +8,7 @@ from heldout.errors import FieldError, InvalidSpec
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import NetworkPlan, Shape
 from heldout.spec.model_facts import ModelFacts
-from heldout.words import counted
+from heldout.words import pluralize
 
 OUTPUT = "output"
 # Layers with weights that a spec's network has at most, the weights of one, and their dimensions.
@@ -43,7 +43,7 @@ class Weights:
     def of_model(cls, model: str, facts: ModelFacts) -> "Weights":
         """Without what no network of a spec could take: each job that starts from the model keeps these shapes."""
         could_fit = [layer.weights if _could_fit(layer.weights) else () for layer in facts.layers[:MAX_LAYERS]]
-        return cls(model, {place_of(number): shapes for number, shapes in enumerate(could_fit)}, ())
+        return cls(model, {describe_place(number): shapes for number, shapes in enumerate(could_fit)}, ())
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Weights":
@@ -84,7 +84,7 @@ def _could_fit(shapes: Sequence[Shape]) -> bool:
     return len(shapes) <= MAX_WEIGHTS and all(len(shape) <= MAX_DIMENSIONS for shape in shapes)
 
 
-def place_of(number: int) -> str:
+def describe_place(number: int) -> str:
     """How the layer with weights of that number, from 0, is called where its own name means nothing."""
     return f"{number:04}"
 
@@ -103,13 +103,13 @@ def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Wei
     fits = {
         layer.name
         for number, layer in enumerate(own)
-        if tuple(weights.layers.get(place_of(number) if weights.is_of_model else layer.name, ())) == layer.weights
+        if tuple(weights.layers.get(describe_place(number) if weights.is_of_model else layer.name, ())) == layer.weights
         and (layer.name != OUTPUT or weights.is_of_model or tuple(classes) == tuple(weights.classes))
     }
     taken = tuple(layer.name for layer in own if layer.name in fits)
     new = tuple(layer.name for layer in own if layer.name not in fits)
     if not taken:
-        raise _refused(
+        raise _make_refusal(
             "/initial",
             "No layer fits: at no place does this network have weights of the same shapes as that of "
             f"{weights.source}. Use the same `filters` and `kernel_size`, from the first block on, and images with as "
@@ -117,11 +117,11 @@ def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Wei
         )
     frozen = spec.initial.freeze_blocks
     if frozen > len(spec.network.blocks):
-        has = counted(len(spec.network.blocks), "block")
-        raise _refused("/initial/freeze_blocks", f"The network has {has}; {frozen} cannot be frozen.")
+        has = pluralize(len(spec.network.blocks), "block")
+        raise _make_refusal("/initial/freeze_blocks", f"The network has {has}; {frozen} cannot be frozen.")
     unfit = [layer.name for layer in own if layer.is_in_first(frozen) and layer.name not in fits]
     if unfit:
-        raise _refused(
+        raise _make_refusal(
             "/initial/freeze_blocks",
             f"{unfit[0]} would be frozen untrained: {weights.source} has no weights of its shapes at that place. "
             "Freeze fewer blocks, or make the block as it is there.",
@@ -129,5 +129,5 @@ def match(spec: JobSpec, plan: NetworkPlan, classes: Sequence[str], weights: Wei
     return Initial(weights, taken, new)
 
 
-def _refused(pointer: str, detail: str) -> InvalidSpec:
+def _make_refusal(pointer: str, detail: str) -> InvalidSpec:
     return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

@@ -35,7 +35,7 @@ class SplitReads:
     models: int = 0
 
 
-def validation_read_of(training: TrainingSpec) -> ReadKind:
+def get_validation_read(training: TrainingSpec) -> ReadKind:
     """How an epoch of such a training reads validation labels.
 
     It is a selection where the figure decides how the job goes on or which weights it keeps: with early stopping, with
@@ -44,16 +44,16 @@ def validation_read_of(training: TrainingSpec) -> ReadKind:
     return ReadKind.SELECTED if training.chooses_by_validation else ReadKind.MEASURED
 
 
-def who_trained(job: str, continues: Sequence[Mapping[str, Any]], epoch: int) -> str:
+def find_training_job(job: str, continues: Sequence[Mapping[str, Any]], epoch: int) -> str:
     """The job whose weights are those after `epoch` of `job`.
 
     Args:
         continues: the jobs that it goes on from, oldest first, each with the last epoch that is its own.
     """
-    return next((one["job"] for one in continues if epoch <= one["epoch"]), job)
+    return next((start["job"] for start in continues if epoch <= start["epoch"]), job)
 
 
-def explanation_of(split: str, images: int, counted: SplitReads, earlier: int = 0) -> str:
+def explain_reads(split: str, images: int, counted: SplitReads, earlier: int = 0) -> str:
     """The count of one split in plain words.
 
     Args:
@@ -61,38 +61,40 @@ def explanation_of(split: str, images: int, counted: SplitReads, earlier: int = 
         images: how many the split has.
         earlier: looks in the versions that this one was made from.
     """
-    said = _explanation(split, images, counted)
+    said = _explain_split(split, images, counted)
     if not earlier:
         return said
-    return f"{said} In the versions that this one was made from, {split} labels were looked at {_times(earlier)}."
-
-
-def _explanation(split: str, images: int, counted: SplitReads) -> str:
-    labels = f"{images:,} {split} {'label' if images == 1 else 'labels'}"
-    if not counted.reads:
-        return f"None of your jobs has looked at the {labels} yet, and you were not shown them."
-    return f"{_looks(labels, counted)} {_advice(split, counted)}"
-
-
-def explanation_of_folds(reads: int) -> str:
-    """The looks of jobs with folds in plain words."""
     return (
-        f"Beside these, jobs with folds looked {_times(reads)} at validation images of their own, which are cut from "
-        "training and validation images together."
+        f"{said} In the versions that this one was made from, {split} labels were looked at {_describe_times(earlier)}."
     )
 
 
-def _looks(labels: str, counted: SplitReads) -> str:
+def _explain_split(split: str, images: int, counted: SplitReads) -> str:
+    labels = f"{images:,} {split} {'label' if images == 1 else 'labels'}"
+    if not counted.reads:
+        return f"None of your jobs has looked at the {labels} yet, and you were not shown them."
+    return f"{_describe_looks(labels, counted)} {_give_advice(split, counted)}"
+
+
+def explain_fold_reads(reads: int) -> str:
+    """The looks of jobs with folds in plain words."""
+    return (
+        f"Beside these, jobs with folds looked {_describe_times(reads)} at validation images of their own, which are "
+        "cut from training and validation images together."
+    )
+
+
+def _describe_looks(labels: str, counted: SplitReads) -> str:
     looks = counted.reads - counted.handed_out
-    shown = f"shown to you {_times(counted.handed_out)}, in a preview of the dataset."
+    shown = f"shown to you {_describe_times(counted.handed_out)}, in a preview of the dataset."
     if not looks:
         return f"None of your jobs has looked at the {labels} yet, but they were {shown}"
-    who = _lookers(counted)
-    text = f"{who} looked at the {labels} {_times(looks)}{_choices(looks, counted.selections)}."
+    who = _describe_lookers(counted)
+    text = f"{who} looked at the {labels} {_describe_times(looks)}{_describe_choices(looks, counted.selections)}."
     return f"{text} They were also {shown}" if counted.handed_out else text
 
 
-def _lookers(counted: SplitReads) -> str:
+def _describe_lookers(counted: SplitReads) -> str:
     """`Your 3 jobs and uploaded model have`."""
     jobs = "job" if counted.jobs == 1 else f"{counted.jobs:,} jobs"
     models = "uploaded model" if counted.models == 1 else f"{counted.models:,} uploaded models"
@@ -103,14 +105,14 @@ def _lookers(counted: SplitReads) -> str:
     return f"Your {jobs} and {models} have"
 
 
-def _choices(looks: int, selections: int) -> str:
+def _describe_choices(looks: int, selections: int) -> str:
     if not selections:
         return ""
     which = "it" if looks == 1 else "each of these looks" if selections == looks else f"{selections:,} of these looks"
     return f"; {which} could decide how a training went on or which epoch was kept"
 
 
-def _advice(split: str, counted: SplitReads) -> str:
+def _give_advice(split: str, counted: SplitReads) -> str:
     if split == "test":
         return "The more often test results guide your choices, the better they look by luck."
     if counted.selections:
@@ -118,5 +120,5 @@ def _advice(split: str, counted: SplitReads) -> str:
     return "The more often validation results guide your choices, the better they look by luck."
 
 
-def _times(count: int) -> str:
+def _describe_times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count:,} times")

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from heldout.errors import FieldError, InvalidSpec
 from heldout.lifecycle.job import StopReason
 from heldout.spec.job import MAX_NAME_CHARACTERS, CosineSchedule, JobSpec, SpecPart
-from heldout.words.labels import words_of
+from heldout.words.labels import describe_remedy
 
 
 class RetrySpec(SpecPart):
@@ -32,13 +32,13 @@ class RetrySpec(SpecPart):
         return self
 
 
-def name_with_remedy(name: str, remedy: str) -> str:
+def add_remedy_to_name(name: str, remedy: str) -> str:
     """`mine + dropout`: the name of a job that tries a remedy on the job `name`; a long name loses its end."""
-    tail = f" + {words_of(remedy)}"
+    tail = f" + {describe_remedy(remedy)}"
     return name[: MAX_NAME_CHARACTERS - len(tail)].rstrip() + tail
 
 
-def spec_for_more_epochs(spec: JobSpec, stop_reason: str | None, done: int, epochs: int) -> JobSpec:
+def extend_spec(spec: JobSpec, stop_reason: str | None, done: int, epochs: int) -> JobSpec:
     """The spec with so many epochs, where going on gives the bits of a training that had them from the start.
 
     Args:
@@ -47,15 +47,15 @@ def spec_for_more_epochs(spec: JobSpec, stop_reason: str | None, done: int, epoc
         InvalidSpec: there is nothing to go on with, or the learning rates so far depended on the number of epochs.
     """
     if epochs <= done:
-        raise _refused(f"{done:,} epochs are done already, so going on takes more: {done + 1:,} or above.")
+        raise _make_refusal(f"{done:,} epochs are done already, so going on takes more: {done + 1:,} or above.")
     if stop_reason in {StopReason.EARLY_STOPPED, StopReason.OVERFIT_GUARD}:
         what = "early stopping" if stop_reason == StopReason.EARLY_STOPPED else "the guard against overfitting"
-        raise _refused(
+        raise _make_refusal(
             f"The job was ended by {what} after epoch {done:,}, and would be at once again. To train on without it, "
             'retry with {"patch": {"training": {"early_stopping": null, "on_overfit": "none", "epochs": …}}}.'
         )
     if isinstance(spec.training.schedule, CosineSchedule) and epochs != spec.training.epochs:
-        raise _refused(
+        raise _make_refusal(
             f"Under the cosine schedule every learning rate so far followed from {spec.training.epochs:,} epochs in "
             f"all, so going on is possible up to {spec.training.epochs:,} only. To train anew for {epochs:,}, retry "
             f'with {{"patch": {{"training": {{"epochs": {epochs}}}}}}}.'
@@ -63,5 +63,5 @@ def spec_for_more_epochs(spec: JobSpec, stop_reason: str | None, done: int, epoc
     return spec.model_copy(update={"training": spec.training.model_copy(update={"epochs": epochs})})
 
 
-def _refused(detail: str) -> InvalidSpec:
+def _make_refusal(detail: str) -> InvalidSpec:
     return InvalidSpec(f"/epochs: {detail}", errors=[FieldError("/epochs", detail)])

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from analysis.reports.document import Block, Heading, Paragraph, Table
+from analysis.reports.document import Block, Heading, Paragraph, ReportTable
 from heldout.stored.final import SplitResult
 from heldout.studies.spec import BASE_ARM
 from heldout.views.diagnosis import TermView
 from heldout.views.study import Measure
 from heldout.views.study_report import ReportBudgetView, StudyReportView
-from heldout.words import LOSS, POINTS, counted, loss_text, percent, signed, signed_range
-from heldout.words.labels import TERMS, words_of
+from heldout.words import LOSS, POINTS, format_loss, format_signed, format_signed_range, percent, pluralize
+from heldout.words.labels import TERMS, describe_remedy
 
 _TITLE = "What is the gap from training to test made of?"
 _HOW_TO_READ = (
@@ -18,67 +18,67 @@ _HOW_TO_READ = (
 )
 
 
-def budget_blocks(report: StudyReportView) -> list[Block]:
+def build_budget_blocks(report: StudyReportView) -> list[Block]:
     """Where the points between training and test go: of base and winner, else of the base's own job."""
     if report.gaps_missing is not None:
         detail = f"This part is missing, because what was measured cannot be read now. {report.gaps_missing}"
         return [Heading(_TITLE), Paragraph(detail)]
     if not report.gaps:
         return []
-    of = " and ".join(_measured(one) for one in report.gaps)
+    of = " and ".join(_describe_measured(budget) for budget in report.gaps)
     blocks: list[Block] = [Heading(_TITLE), Paragraph(f"Measured of {of}. {_HOW_TO_READ}", is_hint=True)]
-    return [*blocks, *gap_tables(report.gaps)]
+    return [*blocks, *build_gap_tables(report.gaps)]
 
 
-def gap_tables(gaps: Sequence[ReportBudgetView]) -> list[Block]:
+def build_gap_tables(gaps: Sequence[ReportBudgetView]) -> list[Block]:
     """From training to test, part by part: in accuracy, and in loss where it is known."""
-    tables: list[Block] = [_table("In points of accuracy", gaps, "accuracy")]
+    tables: list[Block] = [_build_table("In points of accuracy", gaps, "accuracy")]
     if any(gap.whole.loss is not None for gap in gaps):
-        tables.append(_table("In loss", gaps, "loss"))
+        tables.append(_build_table("In loss", gaps, "loss"))
     return tables
 
 
-def _measured(one: ReportBudgetView) -> str:
-    if one.job is not None:
-        return f"the unchanged network (`{one.job}`)"
-    return f"{_name(one)} (mean of {counted(one.trainings, 'training')})"
+def _describe_measured(budget: ReportBudgetView) -> str:
+    if budget.job is not None:
+        return f"the unchanged network (`{budget.job}`)"
+    return f"{_name_budget(budget)} (mean of {pluralize(budget.trainings, 'training')})"
 
 
-def _name(one: ReportBudgetView) -> str:
-    return "the unchanged network" if one.arm == BASE_ARM else f'the one with "{words_of(one.arm)}"'
+def _name_budget(budget: ReportBudgetView) -> str:
+    return "the unchanged network" if budget.arm == BASE_ARM else f'the one with "{describe_remedy(budget.arm)}"'
 
 
-def _table(caption: str, budgets: Sequence[ReportBudgetView], measure: Measure) -> Table:
+def _build_table(caption: str, budgets: Sequence[ReportBudgetView], measure: Measure) -> ReportTable:
     """Training, then each part in the order from training to test, then test; a column pair for each network.
 
     That of accuracy says what each part is, too.
     """
     unit, is_loss = (LOSS, True) if measure == "loss" else (POINTS, False)
-    rows = [_level_row("training images", [budget.gap.train for budget in budgets], is_loss=is_loss)]
-    for code in (code for code in TERMS if any(_says_something(_term(budget, code)) for budget in budgets)):
+    rows = [_build_level_row("training images", [budget.gap.train for budget in budgets], is_loss=is_loss)]
+    for code in (code for code in TERMS if any(_says_something(_find_term(budget, code)) for budget in budgets)):
         row = [TERMS[code].name]
         for budget in budgets:
-            term = _term(budget, code)
+            term = _find_term(budget, code)
             value, bounds = (
                 (None, None) if term is None else (getattr(term, measure), getattr(term, f"{measure}_interval"))
             )
-            row += [signed(unit, value, bounds), signed_range(unit, value, bounds)]
-        rows.append([*row, _meaning(code, budgets)])
-    wholes = [signed(unit, getattr(budget.whole, measure)) for budget in budgets]
+            row += [format_signed(unit, value, bounds), format_signed_range(unit, value, bounds)]
+        rows.append([*row, _explain_meaning(code, budgets)])
+    wholes = [format_signed(unit, getattr(budget.whole, measure)) for budget in budgets]
     rows.append(["the whole gap", *(cell for whole in wholes for cell in (whole, "")), ""])
-    rows.append(_level_row("test images", [budget.gap.test for budget in budgets], is_loss=is_loss))
-    names = ["unchanged" if budget.arm == BASE_ARM else words_of(budget.arm) for budget in budgets]
+    rows.append(_build_level_row("test images", [budget.gap.test for budget in budgets], is_loss=is_loss))
+    names = ["unchanged" if budget.arm == BASE_ARM else describe_remedy(budget.arm) for budget in budgets]
     headings = ["part", *(heading for name in names for heading in (name, "very likely between")), "what it is"]
     last = -1 if is_loss else len(headings)
-    return Table(
+    return ReportTable(
         caption, headings[:last], [row[:last] for row in rows], (len(rows) - 2,), range(1, 1 + 2 * len(budgets))
     )
 
 
-def _meaning(code: str, budgets: Sequence[ReportBudgetView]) -> str:
+def _explain_meaning(code: str, budgets: Sequence[ReportBudgetView]) -> str:
     """What the term means; of a single training, with its figures."""
     [first, *others] = budgets
-    term = _term(first, code)
+    term = _find_term(first, code)
     if not others and first.job is not None and term is not None:
         return term.explanation
     return TERMS[code].meaning
@@ -88,11 +88,11 @@ def _says_something(term: TermView | None) -> bool:
     return term is not None and not term.is_nothing
 
 
-def _term(one: ReportBudgetView, code: str) -> TermView | None:
-    return next((term for term in one.gap.terms if term.code == code), None)
+def _find_term(budget: ReportBudgetView, code: str) -> TermView | None:
+    return next((term for term in budget.gap.terms if term.code == code), None)
 
 
-def _level_row(name: str, levels: Sequence[SplitResult], *, is_loss: bool) -> list[str]:
+def _build_level_row(name: str, levels: Sequence[SplitResult], *, is_loss: bool) -> list[str]:
     """What the gap begins and ends with."""
-    shown = [loss_text(level.loss) if is_loss else percent(level.accuracy) for level in levels]
+    shown = [format_loss(level.loss) if is_loss else percent(level.accuracy) for level in levels]
     return [name, *(cell for level in shown for cell in (level, "")), ""]

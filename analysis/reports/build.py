@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from analysis.reports.changes import changes_of, idea_of, patched
-from analysis.reports.commands import commands_of
-from analysis.reports.curves import EpochFigures, curve_of
+from analysis.reports.changes import apply_patch, describe_changes, explain_idea
+from analysis.reports.commands import build_commands
+from analysis.reports.curves import EpochFigures, build_curve
 from heldout.stored.final import GapsView, GapView
 from heldout.views.study import ArmFiguresView, ArmView, StudyView, TestFiguresView
 from heldout.views.study_report import QuestionView, ReportArmView, ReportBudgetView, StudyReportView
@@ -26,35 +26,35 @@ def report_of(
         gaps: of base and winner, where they are known. gaps_missing: why they cannot be read.
     """
     winner = study.winner
-    winning_spec = None if winner is None else patched(study.spec, winner.patch)
+    winning_spec = None if winner is None else apply_patch(study.spec, winner.patch)
     return StudyReportView(
         object="study_report",
         study=study,
         question=ask(study),
         answer=describe_study(study)[0],
         in_short=[QuestionView(question=asked, answer=told) for asked, told in answer_questions(study)],
-        arms=[_arm_of(study, arm, epochs) for arm in study.arms],
+        arms=[_build_arm(study, arm, epochs) for arm in study.arms],
         gaps=list(gaps),
         gaps_missing=gaps_missing,
         winning_spec=winning_spec,
-        commands=commands_of(study, winning_spec),
+        commands=build_commands(study, winning_spec),
     )
 
 
-def _arm_of(study: StudyView, arm: ArmView, epochs: Mapping[str, Sequence[EpochFigures]]) -> ReportArmView:
+def _build_arm(study: StudyView, arm: ArmView, epochs: Mapping[str, Sequence[EpochFigures]]) -> ReportArmView:
     is_base = arm is study.arms[0]
     return ReportArmView(
         name=arm.name,
-        idea=None if is_base else idea_of(arm, study.spec),
-        changes=changes_of(study.spec, arm.patch),
+        idea=None if is_base else explain_idea(arm, study.spec),
+        changes=describe_changes(study.spec, arm.patch),
         effect=None if arm.difference is None else arm.difference.effect,
         explanation="The network as it is; every remedy is compared with it." if is_base else explain_arm(arm),
-        gap=_gaps_of(study, arm),
-        curve=curve_of(arm.jobs, epochs),
+        gap=_build_gaps(study, arm),
+        curve=build_curve(arm.jobs, epochs),
     )
 
 
-def _gaps_of(study: StudyView, arm: ArmView) -> GapsView | None:
+def _build_gaps(study: StudyView, arm: ArmView) -> GapsView | None:
     """By the arm's means; to test where it was measured there."""
     if arm.train is None or arm.validation is None:
         return None
@@ -62,13 +62,13 @@ def _gaps_of(study: StudyView, arm: ArmView) -> GapsView | None:
     if study.conclusion is not None and study.conclusion.test is not None:
         test_figures = study.conclusion.test
         tested = test_figures.base if arm is study.arms[0] else test_figures.winner if arm is study.winner else None
-    test = None if tested is None else _gap(arm.train, tested)
-    return GapsView(validation=_gap(arm.train, arm.validation), test=test)
+    test = None if tested is None else _build_gap(arm.train, tested)
+    return GapsView(validation=_build_gap(arm.train, arm.validation), test=test)
 
 
-def _gap(train: ArmFiguresView, held_out: ArmFiguresView | TestFiguresView) -> GapView:
-    return GapView(accuracy=_less(train.accuracy, held_out.accuracy), loss=_less(held_out.loss, train.loss))
+def _build_gap(train: ArmFiguresView, held_out: ArmFiguresView | TestFiguresView) -> GapView:
+    return GapView(accuracy=_subtract(train.accuracy, held_out.accuracy), loss=_subtract(held_out.loss, train.loss))
 
 
-def _less(value: float | None, other: float | None) -> float | None:
+def _subtract(value: float | None, other: float | None) -> float | None:
     return None if value is None or other is None else value - other

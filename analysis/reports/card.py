@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.reports.budgets import gap_tables
-from analysis.reports.document import Block, Document, Facts, Heading, Listing, Paragraph, Table
+from analysis.reports.budgets import build_gap_tables
+from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable
 from heldout.stored.audit import StoredAudit
 from heldout.stored.final import FinalView, SplitResult
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.study_report import ReportBudgetView
-from heldout.words import counted, loss_text, percent
+from heldout.words import format_loss, percent, pluralize
 from heldout.words.data_and_models import describe_calibration
 
 _SHOWN_CLASSES = 20
@@ -42,28 +42,28 @@ class CardFacts:
     is_bundled: bool
 
 
-def card_of(facts: CardFacts) -> Document:
+def build_card(facts: CardFacts) -> Document:
     job = facts.job
     return Document(
-        title=f"Model card of {_plain(job.name)}",
-        question=f"Model card: {_plain(job.name)}",
+        title=f"Model card of {_strip_code(job.name)}",
+        question=f"Model card: {_strip_code(job.name)}",
         notice=None,
-        lead=_lead(facts),
+        lead=_compose_lead(facts),
         has_cure=False,
-        about=_about(job),
+        about=_describe_job(job),
         blocks=[
             *_use_blocks(facts),
-            *_measured_blocks(facts),
-            *_gap_blocks(job.id, facts.diagnosis),
-            *_data_blocks(facts),
-            *_again_blocks(facts),
+            *_build_measured_blocks(facts),
+            *_build_gap_blocks(job.id, facts.diagnosis),
+            *_build_data_blocks(facts),
+            *_build_again_blocks(facts),
         ],
     )
 
 
-def _lead(facts: CardFacts) -> str:
-    what = f"An image classifier for {counted(len(facts.classes), 'class')}".replace("classs", "classes")
-    measured = None if facts.final is None else _best_measured(facts.final)
+def _compose_lead(facts: CardFacts) -> str:
+    what = f"An image classifier for {pluralize(len(facts.classes), 'class')}".replace("classs", "classes")
+    measured = None if facts.final is None else _find_best_measured(facts.final)
     if measured is None:
         return f"{what}. How often it is right was not measured."
     split, result = measured
@@ -74,22 +74,22 @@ def _lead(facts: CardFacts) -> str:
     )
 
 
-def _best_measured(final: FinalView) -> tuple[str, SplitResult] | None:
+def _find_best_measured(final: FinalView) -> tuple[str, SplitResult] | None:
     """What says most about images that the network has never seen."""
     if final.test is not None:
         return "test", final.test
     return None if final.validation is None else ("validation", final.validation)
 
 
-def _about(job: JobView) -> str:
+def _describe_job(job: JobView) -> str:
     when = "" if job.finished_at is None else f", finished on {job.finished_at:%Y-%m-%d %H:%M} UTC"
-    return f"Job `{job.id}` on {_plain(job.dataset.name)}, version {job.dataset.version}{when}."
+    return f"Job `{job.id}` on {_strip_code(job.dataset.name)}, version {job.dataset.version}{when}."
 
 
 def _use_blocks(facts: CardFacts) -> list[Block]:
     height, width, channels = facts.shape
     low, high = facts.value_range
-    names = [f'"{_plain(name)}"' for name in facts.classes[:_SHOWN_CLASSES]]
+    names = [f'"{_strip_code(name)}"' for name in facts.classes[:_SHOWN_CLASSES]]
     more = len(facts.classes) - len(names)
     calibration = facts.diagnosis.calibration
     sure = []
@@ -104,7 +104,7 @@ def _use_blocks(facts: CardFacts) -> list[Block]:
             "below hold for images drawn as the test images were; of others nothing was measured. Where a wrong answer "
             "harms somebody, measure it on images of that use first."
         ),
-        Facts(
+        Definitions(
             [
                 (
                     "Takes:",
@@ -120,7 +120,7 @@ def _use_blocks(facts: CardFacts) -> list[Block]:
     ]
 
 
-def _measured_blocks(facts: CardFacts) -> list[Block]:
+def _build_measured_blocks(facts: CardFacts) -> list[Block]:
     heading = Heading("How well does it do?")
     final = facts.final
     if final is None:
@@ -128,39 +128,40 @@ def _measured_blocks(facts: CardFacts) -> list[Block]:
     rows = [
         (
             name,
-            f"{one.count:,}",
-            percent(one.accuracy),
-            f"{percent(one.interval[0])} to {percent(one.interval[1])}",
-            loss_text(one.loss),
+            f"{result.count:,}",
+            percent(result.accuracy),
+            f"{percent(result.interval[0])} to {percent(result.interval[1])}",
+            format_loss(result.loss),
         )
-        for name, one in (("training", final.train), ("validation", final.validation), ("test", final.test))
-        if one is not None
+        for name, result in (("training", final.train), ("validation", final.validation), ("test", final.test))
+        if result is not None
     ]
     headings = ("images", "count", "right", "very likely between", "loss")
     caption = f"The weights of epoch {final.epoch}, with 95% intervals (Wilson)"
-    return [heading, Table(caption, headings, rows, (), range(1, 5))]
+    return [heading, ReportTable(caption, headings, rows, (), range(1, 5))]
 
 
-def _gap_blocks(job_id: str, diagnosis: DiagnosisView) -> list[Block]:
+def _build_gap_blocks(job_id: str, diagnosis: DiagnosisView) -> list[Block]:
     blocks: list[Block] = [
         Heading("Why is it worse on new images?"),
-        Paragraph(_plain(f"{diagnosis.headline} {diagnosis.summary}")),
-        Paragraph(f"Verdict `{diagnosis.verdict}`: {_plain(diagnosis.explanation)}"),
-        *(Paragraph(one.figure_after.explanation) for one in diagnosis.causes if one.figure_after is not None),
-        *(Paragraph(f"Left out, `{one.code}`: {_plain(one.detail)}") for one in diagnosis.left_out),
+        Paragraph(_strip_code(f"{diagnosis.headline} {diagnosis.summary}")),
+        Paragraph(f"Verdict `{diagnosis.verdict}`: {_strip_code(diagnosis.explanation)}"),
+        *(Paragraph(cause.figure_after.explanation) for cause in diagnosis.causes if cause.figure_after is not None),
+        *(Paragraph(f"Left out, `{problem.code}`: {_strip_code(problem.detail)}") for problem in diagnosis.left_out),
     ]
     if diagnosis.gap is not None:
-        blocks += gap_tables([ReportBudgetView.of("this model", job_id, diagnosis.gap)])
+        blocks += build_gap_tables([ReportBudgetView.of("this model", job_id, diagnosis.gap)])
     return blocks
 
 
-def _data_blocks(facts: CardFacts) -> list[Block]:
+def _build_data_blocks(facts: CardFacts) -> list[Block]:
     rows = [
-        (split, f"{about['count']:,}", _spread(about.get("per_class", ()))) for split, about in facts.splits.items()
+        (split, f"{about['count']:,}", _describe_spread(about.get("per_class", ())))
+        for split, about in facts.splits.items()
     ]
     blocks: list[Block] = [
         Heading("What data is it made from?"),
-        Table("Images of the dataset", ("split", "images", "of a class"), rows, (), (1,)),
+        ReportTable("Images of the dataset", ("split", "images", "of a class"), rows, (), (1,)),
     ]
     if facts.dataset_sha256 is not None:
         blocks.append(Paragraph(f"Digest of its content (SHA-256): `{facts.dataset_sha256}`."))
@@ -169,15 +170,17 @@ def _data_blocks(facts: CardFacts) -> list[Block]:
         return [*blocks, Paragraph(f"{why}, so what is wrong with its images is not said here.")]
     if not facts.audit.findings:
         return [*blocks, Paragraph("Its audit found nothing.")]
-    found = [(f"{one.code} ({one.severity}):", _plain(one.explanation)) for one in facts.audit.findings]
-    return [*blocks, Paragraph("What its audit found:"), Facts(found)]
+    found = [
+        (f"{finding.code} ({finding.severity}):", _strip_code(finding.explanation)) for finding in facts.audit.findings
+    ]
+    return [*blocks, Paragraph("What its audit found:"), Definitions(found)]
 
 
-def _spread(per_class: Sequence[int]) -> str:
+def _describe_spread(per_class: Sequence[int]) -> str:
     return f"{min(per_class):,} to {max(per_class):,}" if per_class else ""
 
 
-def _again_blocks(facts: CardFacts) -> list[Block]:
+def _build_again_blocks(facts: CardFacts) -> list[Block]:
     job, engine = facts.job, facts.job.engine
     made_by = (
         ""
@@ -199,6 +202,6 @@ def _again_blocks(facts: CardFacts) -> list[Block]:
     ]
 
 
-def _plain(text: str) -> str:
+def _strip_code(text: str) -> str:
     """A text that anyone may have written, without what would make code of it."""
     return text.replace("`", "'")

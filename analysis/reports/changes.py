@@ -7,37 +7,41 @@ from typing import Any
 from pydantic import ValidationError
 
 from heldout.errors import InvalidSpec
-from heldout.remedies.arms import JOINT, outcome_of
+from heldout.remedies.arms import JOINT, resolve_remedy
 from heldout.remedies.catalogue import REMEDIES
-from heldout.remedies.change import Base, NoChange
+from heldout.remedies.change import NoChange, RemedyBase
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merged
+from heldout.spec.merge_patch import merge
 from heldout.views.study import ArmView
 
 
-def patched(base: JobSpec, patch: Mapping[str, Any]) -> JobSpec | None:
+def apply_patch(base: JobSpec, patch: Mapping[str, Any]) -> JobSpec | None:
     """The base spec under a merge patch; None where the patch makes no spec of it."""
     try:
-        return JobSpec.model_validate(merged(base.model_dump(mode="json"), patch))
+        return JobSpec.model_validate(merge(base.model_dump(mode="json"), patch))
     except ValidationError:
         return None
 
 
-def changes_of(base: JobSpec, patch: Mapping[str, Any]) -> list[str]:
+def describe_changes(base: JobSpec, patch: Mapping[str, Any]) -> list[str]:
     """`training.label_smoothing: 0 → 0.1`; a change that all blocks of the network share is said once."""
     before = base.model_dump(mode="json")
-    changed = patched(base, patch)
-    after = merged(before, patch) if changed is None else changed.model_dump(mode="json")
+    changed = apply_patch(base, patch)
+    after = merge(before, patch) if changed is None else changed.model_dump(mode="json")
     given = after if changed is None else changed.model_dump(mode="json", exclude_defaults=True)
     blocks = len(before["network"]["blocks"])
-    found = list(_differences(before, after, given, ""))
+    found = list(_iterate_differences(before, after, given, ""))
     lines: list[str] = []
     for path, *values in found:
-        shared = _path_in_all_blocks(path)
+        shared = _generalize_path(path)
         if shared is not None and blocks > 1:
-            alike = [one for one, *others in found if _path_in_all_blocks(one) == shared and others == values]
+            alike = [
+                changed_path
+                for changed_path, *others in found
+                if _generalize_path(changed_path) == shared and others == values
+            ]
             path = shared if len(alike) == blocks else path
-        line = f"{path}: {' → '.join(map(_written, values))}"
+        line = f"{path}: {' → '.join(map(_format_value, values))}"
         if line not in lines:
             lines.append(line)
     return lines
@@ -48,42 +52,42 @@ def _is_of_catalogue(arm: ArmView, spec: JobSpec) -> bool:
     if any(part not in REMEDIES for part in arm.name.split(JOINT)):
         return False
     try:
-        outcome = outcome_of(arm.name, Base(spec.model_dump(mode="json"), None))
+        outcome = resolve_remedy(arm.name, RemedyBase(spec.model_dump(mode="json"), None))
     except InvalidSpec:
         return False
     return not isinstance(outcome, NoChange) and arm.patch in (outcome.patch, *outcome.candidates)
 
 
-def as_ordered(arm: ArmView, spec: JobSpec) -> str | dict[str, Any]:
+def make_arm_order(arm: ArmView, spec: JobSpec) -> str | dict[str, Any]:
     """The arm in the body that orders a study: by name where that gives the same, else with its patch."""
     if JOINT in arm.name or _is_of_catalogue(arm, spec):
         return arm.name
     return {"name": arm.name, "patch": arm.patch}
 
 
-def idea_of(arm: ArmView, spec: JobSpec) -> str | None:
+def explain_idea(arm: ArmView, spec: JobSpec) -> str | None:
     """Why the remedy may help, for someone who has never trained a network."""
     if not _is_of_catalogue(arm, spec):
         return None
     return " ".join(REMEDIES[part].reason for part in arm.name.split(JOINT))
 
 
-def _differences(before: Any, after: Any, given: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+def _iterate_differences(before: Any, after: Any, given: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
     """Paths whose values differ, with both values. given: `after` without what is default; None where all of it is."""
     if isinstance(before, dict) and isinstance(after, dict):
         named = given if isinstance(given, dict) else {}
         for name in [*before, *(name for name in after if name not in before)]:
             inner = f"{path}.{name}" if path else name
-            yield from _differences(before.get(name), after.get(name), named.get(name), inner)
+            yield from _iterate_differences(before.get(name), after.get(name), named.get(name), inner)
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         places = given if isinstance(given, list) else [None] * len(after)
         for place, values in enumerate(zip(before, after, places, strict=True)):
-            yield from _differences(*values, f"{path}[{place}]")
+            yield from _iterate_differences(*values, f"{path}[{place}]")
     elif before != after:
         yield path, before, given or after  # an object of defaults alone is said whole
 
 
-def _path_in_all_blocks(path: str) -> str | None:
+def _generalize_path(path: str) -> str | None:
     """`network.blocks[1].dropout` as `network.blocks[all].dropout`; None for other paths."""
     start = "network.blocks["
     if not path.startswith(start):
@@ -92,7 +96,7 @@ def _path_in_all_blocks(path: str) -> str | None:
     return f"{start}all]{rest}"
 
 
-def _written(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(value, ensure_ascii=False)

@@ -4,10 +4,10 @@ import json
 import shlex
 from typing import Any
 
-from analysis.reports.changes import as_ordered
+from analysis.reports.changes import make_arm_order
 from heldout.spec.job import JobSpec
 from heldout.studies.spec import BASE_ARM
-from heldout.views.base import as_json
+from heldout.views.base import dump_json
 from heldout.views.study import BudgetView, StudyView
 from heldout.views.study_report import CommandView
 
@@ -17,13 +17,13 @@ LINE_OF_JSON = 160
 MAX_SEEDS = 20  # of a study's first look
 
 
-def commands_of(study: StudyView, winning_spec: JobSpec | None) -> list[CommandView]:
+def build_commands(study: StudyView, winning_spec: JobSpec | None) -> list[CommandView]:
     """What follows from the answer, then the study itself. Bodies are whole, so that a later release means the same."""
     return [
         *([] if study.conclusion is None or study.conclusion.refit is None else [_download(study.conclusion.refit)]),
         *([] if winning_spec is None else [_train(winning_spec)]),
-        *_next_studies(study),
-        _order("Do the whole study again", STUDY_FILE, _body_of(study), _whole(study)),
+        *_suggest_next_studies(study),
+        _order("Do the whole study again", STUDY_FILE, _build_body(study), _build_order_command(study)),
     ]
 
 
@@ -41,47 +41,47 @@ def _train(spec: JobSpec) -> CommandView:
     return CommandView(
         what="Train with the chosen remedy",
         file=WINNER_FILE,
-        body=as_json(spec),
+        body=dump_json(spec),
         cli=f"heldout train {WINNER_FILE}",
-        curl=_post("/v1/jobs", WINNER_FILE),
+        curl=_build_post_command("/v1/jobs", WINNER_FILE),
     )
 
 
-def _next_studies(study: StudyView) -> list[CommandView]:
+def _suggest_next_studies(study: StudyView) -> list[CommandView]:
     """What would answer the question, or the one that comes after it."""
     conclusion = study.conclusion
     if conclusion is None or conclusion.kind == "cure":
         return []
     if conclusion.kind == "nothing_helped":
-        body = {"kind": "learning_curve", **_base_of(study)}
+        body = {"kind": "learning_curve", **_build_base(study)}
         cli = None if study.job is None else f"heldout curve {study.job}"
         return [_order("Measure whether more training images would help", IMAGES_FILE, body, cli)]
     if conclusion.needs is None or conclusion.needs.seeds is None or conclusion.needs.images is not None:
         return []  # where images are needed too, more seeds alone would not tell
     seeds = min(max(arm.seeds for arm in study.arms) + conclusion.needs.seeds, MAX_SEEDS)
-    body = _base_of(study) | {"remedies": _remedies_of(study), "seeds": seeds, "splits": study.splits}
+    body = _build_base(study) | {"remedies": _list_remedies(study), "seeds": seeds, "splits": study.splits}
     what = f"Measure more: the same study with {seeds} seeds"
-    return [_order(what, MORE_FILE, body, _cure(study, seeds))]
+    return [_order(what, MORE_FILE, body, _build_cure_command(study, seeds))]
 
 
 def _order(what: str, file: str, body: dict[str, Any], cli: str | None = None) -> CommandView:
-    return CommandView(what=what, file=file, body=body, cli=cli, curl=_post("/v1/studies", file))
+    return CommandView(what=what, file=file, body=body, cli=cli, curl=_build_post_command("/v1/studies", file))
 
 
-def _whole(study: StudyView) -> str | None:
+def _build_order_command(study: StudyView) -> str | None:
     """The command that orders the same study; None where only a body can say what is asked for."""
     if study.kind == "remedies":
-        return _cure(study, study.seeds, study.budget)
+        return _build_cure_command(study, study.seeds, study.budget)
     limit = "" if study.budget.jobs is None else f" --budget-jobs {study.budget.jobs}"
     return (
         None if study.job is None else f"heldout curve {study.job} --seeds {study.seeds} --splits {study.splits}{limit}"
     )
 
 
-def _cure(study: StudyView, seeds: int, budget: BudgetView | None = None) -> str | None:
+def _build_cure_command(study: StudyView, seeds: int, budget: BudgetView | None = None) -> str | None:
     """The command that orders the study of the same job; None where only a body can say what is asked for."""
-    remedies = _remedies_of(study)
-    if study.job is None or not all(isinstance(one, str) for one in remedies):
+    remedies = _list_remedies(study)
+    if study.job is None or not all(isinstance(remedy, str) for remedy in remedies):
         return None
     words = ["heldout", "cure", study.job, "--remedies", ",".join(remedies), "--seeds", f"{seeds}"]
     words += ["--splits", study.splits]
@@ -92,48 +92,48 @@ def _cure(study: StudyView, seeds: int, budget: BudgetView | None = None) -> str
     return shlex.join(words)
 
 
-def script_of(command: CommandView) -> str:
+def render_script(command: CommandView) -> str:
     """Lines for a shell: the file, then both commands. The shell reads nothing in it, and no JSON can end it."""
-    lines = [] if command.file is None else [f"cat > {command.file} <<'END'", json_text(command.body), "END"]
+    lines = [] if command.file is None else [f"cat > {command.file} <<'END'", format_json(command.body), "END"]
     if command.cli is None:
         return "\n".join([*lines, command.curl])
     return "\n".join([*lines, command.cli, "# or, without heldout's command line:", command.curl])
 
 
-def _body_of(study: StudyView) -> dict[str, Any]:
+def _build_body(study: StudyView) -> dict[str, Any]:
     """The body that orders the same study, whatever has become of its base job."""
     body: dict[str, Any] = {
         "kind": study.kind,
-        "spec": as_json(study.spec),
+        "spec": dump_json(study.spec),
         "seeds": study.seeds,
         "splits": study.splits,
-        "budget": as_json(study.budget),
+        "budget": dump_json(study.budget),
     }
     if study.kind == "remedies":
-        body |= {"remedies": _remedies_of(study)}
+        body |= {"remedies": _list_remedies(study)}
     return body
 
 
-def _base_of(study: StudyView) -> dict[str, Any]:
-    return {"spec": as_json(study.spec)} if study.job is None else {"job": study.job}
+def _build_base(study: StudyView) -> dict[str, Any]:
+    return {"spec": dump_json(study.spec)} if study.job is None else {"job": study.job}
 
 
-def _remedies_of(study: StudyView) -> list[Any]:
-    return [as_ordered(arm, study.spec) for arm in study.arms if arm.name != BASE_ARM] or list(study.remedies)
+def _list_remedies(study: StudyView) -> list[Any]:
+    return [make_arm_order(arm, study.spec) for arm in study.arms if arm.name != BASE_ARM] or list(study.remedies)
 
 
-def _post(path: str, file: str) -> str:
+def _build_post_command(path: str, file: str) -> str:
     return f'curl -s "$HELDOUT_URL{path}" -H "Authorization: Bearer $HELDOUT_API_KEY" --json @{file}'
 
 
-def json_text(value: Any, indent: int = 0) -> str:
+def format_json(value: Any, indent: int = 0) -> str:
     """JSON for people: what fits in a line is on one line. In ASCII, with two spaces a level."""
     line = json.dumps(value)
     if len(line) + indent <= LINE_OF_JSON or not isinstance(value, dict | list) or not value:
         return line
     inner = " " * (indent + 2)
     if isinstance(value, dict):
-        parts = [f"{inner}{json.dumps(key)}: {json_text(part, indent + 2)}" for key, part in value.items()]
+        parts = [f"{inner}{json.dumps(key)}: {format_json(part, indent + 2)}" for key, part in value.items()]
         return "{\n" + ",\n".join(parts) + "\n" + " " * indent + "}"
-    parts = [inner + json_text(part, indent + 2) for part in value]
+    parts = [inner + format_json(part, indent + 2) for part in value]
     return "[\n" + ",\n".join(parts) + "\n" + " " * indent + "]"

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from analysis.reports.document import Block, Cell, Heading, Paragraph, Picture, Table
-from heldout.pictures.kit import axis_strip, interval_strip, way_strip
-from heldout.pictures.scales import Scale, reach_of, scale_of
+from analysis.reports.document import Block, Cell, Heading, Paragraph, ReportTable, TablePicture
+from heldout.pictures.kit import draw_axis_strip, draw_interval_strip, draw_way_strip
+from heldout.pictures.scales import Scale, choose_scale, reach_of
 from heldout.views.study import ArmView, Interval, Measure
 from heldout.views.study_report import StudyReportView
-from heldout.words import LOSS, NONE, POINTS, Unit, loss_text, percent, signed, signed_range
-from heldout.words.labels import EFFECTS, HOW_TO_READ, words_of
+from heldout.words import LOSS, NONE, POINTS, Unit, format_loss, format_signed, format_signed_range, percent
+from heldout.words.labels import EFFECTS, HOW_TO_READ, describe_remedy
 
 HOW_TO_READ_PICTURES = (
     "In the pictures, the line at 0 is the unchanged network, the dot is what was measured, and the bar is its range. "
@@ -20,16 +20,16 @@ MEASURES: dict[Measure, tuple[str, str, Unit]] = {
 }
 
 
-def comparison_blocks(report: StudyReportView) -> list[Block]:
-    compared = [arm for arm in arms_in_order(report) if arm.difference is not None]
+def build_comparison_blocks(report: StudyReportView) -> list[Block]:
+    compared = [arm for arm in sort_arms(report) if arm.difference is not None]
     blocks: list[Block] = [Heading("What helped, and by how much?")]
     if not compared:
         return [*blocks, Paragraph("Nothing has been compared yet.")]
     blocks.append(Paragraph(HOW_TO_READ_PICTURES, is_hint=True, in_markdown=HOW_TO_READ))
-    return blocks + [_table(report, compared, measure) for measure in MEASURES]
+    return blocks + [_build_table(report, compared, measure) for measure in MEASURES]
 
 
-def arms_in_order(report: StudyReportView) -> list[ArmView]:
+def sort_arms(report: StudyReportView) -> list[ArmView]:
     """The winner, then the others with the most right answers first; not yet compared ones last."""
 
     def place(arm: ArmView) -> tuple[bool, float]:
@@ -39,28 +39,28 @@ def arms_in_order(report: StudyReportView) -> list[ArmView]:
     return sorted(report.study.arms[1:], key=place)
 
 
-def shown_name(report: StudyReportView, arm: ArmView) -> str:
+def format_arm_name(report: StudyReportView, arm: ArmView) -> str:
     """`unchanged network`, `label smoothing (chosen)`."""
     if arm is report.study.arms[0]:
         return "unchanged network"
     if arm is report.study.winner:
-        return f"{words_of(arm.name)} (chosen)"
+        return f"{describe_remedy(arm.name)} (chosen)"
     if arm.status == "dropped":
-        return f"{words_of(arm.name)} (dropped)"
-    return words_of(arm.name)
+        return f"{describe_remedy(arm.name)} (dropped)"
+    return describe_remedy(arm.name)
 
 
-def gap_blocks(report: StudyReportView) -> list[Block]:
+def build_gap_blocks(report: StudyReportView) -> list[Block]:
     """From training to validation, for each arm."""
     shown = [
         (arm, arm.train, arm.validation)
-        for arm in (report.study.arms[0], *arms_in_order(report))
+        for arm in (report.study.arms[0], *sort_arms(report))
         if arm.train is not None and arm.validation is not None
     ]
-    accuracies = [one.accuracy for _, *both in shown for one in both if one.accuracy is not None]
+    accuracies = [figures.accuracy for _, *both in shown for figures in both if figures.accuracy is not None]
     if not accuracies:
         return []
-    scale = scale_of([*accuracies, 1.0], 4, 96)
+    scale = choose_scale([*accuracies, 1.0], 4, 96)
     rows = []
     for arm, train, validation in shown:
         picture: Cell = ""
@@ -68,21 +68,21 @@ def gap_blocks(report: StudyReportView) -> list[Block]:
         if train.accuracy is not None and validation.accuracy is not None:
             gap = f"{100 * (train.accuracy - validation.accuracy):.1f}"
             said = f"From {percent(train.accuracy)} in training to {percent(validation.accuracy)} in validation"
-            picture = Picture(way_strip(scale, train.accuracy, validation.accuracy, alternative=said))
+            picture = TablePicture(draw_way_strip(scale, train.accuracy, validation.accuracy, alternative=said))
         rows.append(
             (
-                shown_name(report, arm),
+                format_arm_name(report, arm),
                 picture,
                 percent(train.accuracy),
                 percent(validation.accuracy),
                 gap,
-                loss_text(train.loss),
-                loss_text(validation.loss),
+                format_loss(train.loss),
+                format_loss(validation.loss),
             )
         )
     headings = (
         "remedy",
-        Picture(axis_strip(scale, "fewer right", "more right", factor=100), "training and validation"),
+        TablePicture(draw_axis_strip(scale, "fewer right", "more right", factor=100), "training and validation"),
         "training",
         "validation",
         "gap, points",
@@ -99,53 +99,57 @@ def gap_blocks(report: StudyReportView) -> list[Block]:
             in_markdown="A smaller gap is good only where validation got better; a network that merely learns less has "
             "a small gap too.",
         ),
-        Table("Means over the trainings of each remedy", headings, rows, _marked(report, shown), range(2, 7)),
+        ReportTable(
+            "Means over the trainings of each remedy", headings, rows, _find_marked(report, shown), range(2, 7)
+        ),
     ]
 
 
-def _table(report: StudyReportView, arms: Sequence[ArmView], measure: Measure) -> Table:
+def _build_table(report: StudyReportView, arms: Sequence[ArmView], measure: Measure) -> ReportTable:
     caption, column, unit = MEASURES[measure]
-    scale = _scale(arms, measure)
+    scale = _choose_scale(arms, measure)
     rows = []
     for arm in arms:
         assert arm.difference is not None
-        (value, bounds), side = _figures_of(arm, measure), arm.difference.side(measure)
-        told, told_range = signed(unit, value, bounds), signed_range(unit, value, bounds)
+        (value, bounds), side = _get_figures(arm, measure), arm.difference.side(measure)
+        told, told_range = format_signed(unit, value, bounds), format_signed_range(unit, value, bounds)
         picture: Cell = ""
         if value is not None and scale is not None:
             alternative = f"Measured {told}, very likely {told_range}, {EFFECTS[side]}"
-            picture = Picture(interval_strip(scale, value, bounds, side, alternative=alternative))
-        rows.append((shown_name(report, arm), picture, told, told_range, EFFECTS[side], f"{arm.seeds:,}"))
-    axis: Cell = "" if scale is None else _axis(scale, measure)
-    return Table(
+            picture = TablePicture(draw_interval_strip(scale, value, bounds, side, alternative=alternative))
+        rows.append((format_arm_name(report, arm), picture, told, told_range, EFFECTS[side], f"{arm.seeds:,}"))
+    axis: Cell = "" if scale is None else _draw_axis(scale, measure)
+    return ReportTable(
         caption,
         ("remedy", axis, column, "very likely between", "verdict", "trainings"),
         rows,
-        _marked(report, [(arm,) for arm in arms]),
+        _find_marked(report, [(arm,) for arm in arms]),
         (2, 3, 5),
     )
 
 
-def _axis(scale: Scale, measure: Measure) -> Picture:
-    return Picture(axis_strip(scale, "← worse", "better →", factor=MEASURES[measure][2].scale, sign=True), "picture")
+def _draw_axis(scale: Scale, measure: Measure) -> TablePicture:
+    return TablePicture(
+        draw_axis_strip(scale, "← worse", "better →", factor=MEASURES[measure][2].scale, sign=True), "picture"
+    )
 
 
-def _scale(arms: Sequence[ArmView], measure: Measure) -> Scale | None:
+def _choose_scale(arms: Sequence[ArmView], measure: Measure) -> Scale | None:
     """Better is on the right, and 0 always within. An arm that ran wild leaves room for the others."""
-    known = [(value, bounds) for value, bounds in (_figures_of(arm, measure) for arm in arms) if value is not None]
+    known = [(value, bounds) for value, bounds in (_get_figures(arm, measure) for arm in arms) if value is not None]
     if not known:
         return None
     most = reach_of(known)
     shown = [min(max(end, -most), most) for value, bounds in known for end in (value, *(bounds or ()))]
-    return scale_of([0.0, *shown], *((2.0, 98.0) if measure == "accuracy" else (98.0, 2.0)))
+    return choose_scale([0.0, *shown], *((2.0, 98.0) if measure == "accuracy" else (98.0, 2.0)))
 
 
-def _figures_of(arm: ArmView, measure: Measure) -> tuple[float | None, Interval]:
+def _get_figures(arm: ArmView, measure: Measure) -> tuple[float | None, Interval]:
     """The difference from the base in one measure, with its adjusted interval."""
     assert arm.difference is not None
     return getattr(arm.difference, measure), getattr(arm.difference.adjusted_intervals, measure)
 
 
-def _marked(report: StudyReportView, shown: Sequence[Sequence[object]]) -> list[int]:
+def _find_marked(report: StudyReportView, shown: Sequence[Sequence[object]]) -> list[int]:
     winner = report.study.winner
     return [place for place, (arm, *_) in enumerate(shown) if arm is winner]

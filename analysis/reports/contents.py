@@ -1,14 +1,25 @@
 """What a report shows, block by block: the answer first, then what it rests on, then how to do it again."""
 
-from analysis.reports.budgets import budget_blocks
-from analysis.reports.commands import WINNER_FILE, script_of
-from analysis.reports.comparisons import arms_in_order, comparison_blocks, gap_blocks, shown_name
-from analysis.reports.courses import course_blocks, size_blocks
-from analysis.reports.document import Block, Document, Facts, Heading, Listing, Paragraph, Table
+from analysis.reports.budgets import build_budget_blocks
+from analysis.reports.commands import WINNER_FILE, render_script
+from analysis.reports.comparisons import build_comparison_blocks, build_gap_blocks, format_arm_name, sort_arms
+from analysis.reports.courses import build_course_blocks, build_size_blocks
+from analysis.reports.document import Block, Definitions, Document, Heading, Listing, Paragraph, ReportTable
 from heldout.views.study import StudyView, TestFiguresView
 from heldout.views.study_report import StudyReportView
-from heldout.words import LOSS, NONE, POINTS, counted, duration, listed, loss_text, percent, signed, signed_range
-from heldout.words.labels import named, words_of
+from heldout.words import (
+    LOSS,
+    NONE,
+    POINTS,
+    format_duration,
+    format_loss,
+    format_signed,
+    format_signed_range,
+    join_with_and,
+    percent,
+    pluralize,
+)
+from heldout.words.labels import describe_remedy, join_remedies
 from heldout.words.study_answers import say_cost, say_done
 
 _TRAINING_WORDS = (
@@ -30,53 +41,53 @@ _REMEDY_WORDS = (
 )
 
 
-def document_of(report: StudyReportView) -> Document:
+def build_document(report: StudyReportView) -> Document:
     """The same blocks for Markdown and for HTML."""
     study = report.study
     blocks: list[Block] = [Paragraph(study.summary)] if study.summary else []
-    blocks.append(Facts([(asked.question, asked.answer) for asked in report.in_short]))
+    blocks.append(Definitions([(asked.question, asked.answer) for asked in report.in_short]))
     if study.kind == "learning_curve":
-        blocks += size_blocks(study)
+        blocks += build_size_blocks(study)
     else:
-        blocks += comparison_blocks(report)
+        blocks += build_comparison_blocks(report)
         blocks += _test_blocks(study)
-        blocks += gap_blocks(report)
-        blocks += budget_blocks(report)
-        blocks += course_blocks(report)
+        blocks += build_gap_blocks(report)
+        blocks += build_budget_blocks(report)
+        blocks += build_course_blocks(report)
         blocks += _change_blocks(report)
     words = (*_TRAINING_WORDS, *(_REMEDY_WORDS if study.kind == "remedies" else ()))
-    blocks += [*_cost_blocks(study), *_again_blocks(report), Heading("Words"), Facts(words)]
+    blocks += [*_build_cost_blocks(study), *_build_again_blocks(report), Heading("Words"), Definitions(words)]
     return Document(
         title=f"Study {study.name}",
         question=report.question,
-        notice=_notice_of(study),
+        notice=_compose_notice(study),
         lead=study.headline or report.answer,
         has_cure=study.winner is not None,
-        about=_about(study),
+        about=_describe_study(study),
         blocks=blocks,
     )
 
 
-def _notice_of(study: StudyView) -> str | None:
+def _compose_notice(study: StudyView) -> str | None:
     if study.status == "running":
         return f"This study is still running: {say_done(study)}. Figures below can change, and nothing is decided."
     if study.status in ("failed", "cancelled"):
-        why = "" if study.error is None else f"{_plain(study.error.detail)} "
+        why = "" if study.error is None else f"{_strip_code(study.error.detail)} "
         return f"{why}Figures below are what was known when it ended."
     return None
 
 
-def _about(study: StudyView) -> str:
+def _describe_study(study: StudyView) -> str:
     base = "" if study.job is None else f", begun from `{study.job}`"
     when = study.finished_at or study.created_at
     did = "finished" if study.finished_at else "ordered"
     return (
-        f'Study "{_plain(study.name)}" (`{study.id}`) on {_plain(study.dataset.name)}, version '
+        f'Study "{_strip_code(study.name)}" (`{study.id}`) on {_strip_code(study.dataset.name)}, version '
         f"{study.dataset.version}{base}; {did} on {when:%Y-%m-%d %H:%M} UTC."
     )
 
 
-def _plain(name: str) -> str:
+def _strip_code(name: str) -> str:
     """A name that anyone may have given, without what would make code of it."""
     return name.replace("`", "'")
 
@@ -86,7 +97,7 @@ def _test_blocks(study: StudyView) -> list[Block]:
     conclusion, winner = study.conclusion, study.winner
     if conclusion is None or winner is None:
         return []
-    name, rows = words_of(winner.name), []
+    name, rows = describe_remedy(winner.name), []
     if conclusion.test is not None:
         test = conclusion.test
         measured, bounds = test.difference, test.difference.intervals
@@ -96,10 +107,10 @@ def _test_blocks(study: StudyView) -> list[Block]:
             (
                 f"difference: {name} minus unchanged",
                 "",
-                signed(POINTS, measured.accuracy, bounds.accuracy),
-                signed_range(POINTS, measured.accuracy, bounds.accuracy),
-                signed(LOSS, measured.loss, bounds.loss),
-                signed_range(LOSS, measured.loss, bounds.loss),
+                format_signed(POINTS, measured.accuracy, bounds.accuracy),
+                format_signed_range(POINTS, measured.accuracy, bounds.accuracy),
+                format_signed(LOSS, measured.loss, bounds.loss),
+                format_signed_range(LOSS, measured.loss, bounds.loss),
             ),
         ]
     if study.ensemble is not None:
@@ -120,7 +131,7 @@ def _test_blocks(study: StudyView) -> list[Block]:
     return [
         Heading("Does it hold on test images?"),
         Paragraph(how, is_hint=True),
-        Table("On test images, means over the trainings", _RESULT_HEADINGS, rows, (1,), range(1, 6)),
+        ReportTable("On test images, means over the trainings", _RESULT_HEADINGS, rows, (1,), range(1, 6)),
     ]
 
 
@@ -134,8 +145,8 @@ def _test_row(name: str, figures: TestFiguresView) -> tuple[str, ...]:
         f"{figures.count:,}",
         percent(figures.accuracy),
         NONE if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}",
-        loss_text(figures.loss),
-        NONE if losses is None else f"{loss_text(losses[0])} to {loss_text(losses[1])}",
+        format_loss(figures.loss),
+        NONE if losses is None else f"{format_loss(losses[0])} to {format_loss(losses[1])}",
     )
 
 
@@ -143,35 +154,37 @@ def _change_blocks(report: StudyReportView) -> list[Block]:
     """What each arm sets, what came of it, and why it was dropped."""
     told = {arm.name: arm for arm in report.arms}
     rows = []
-    for arm in (report.study.arms[0], *arms_in_order(report)):
+    for arm in (report.study.arms[0], *sort_arms(report)):
         shown = told[arm.name]
         came_of_it = [shown.explanation, *([] if arm.why is None else [arm.why])]
         changes = "; ".join(shown.changes) or "nothing"
-        rows.append((shown_name(report, arm), shown.idea or NONE, changes, " ".join(came_of_it)))
+        rows.append((format_arm_name(report, arm), shown.idea or NONE, changes, " ".join(came_of_it)))
     dropped = [arm.name for arm in report.study.arms if arm.status == "dropped"]
     said = (
-        f"Not trained any more once it was clear that they would not win: {named(dropped)}."
+        f"Not trained any more once it was clear that they would not win: {join_remedies(dropped)}."
         if dropped
         else "All remedies were trained to the end."
     )
     return [
         Heading("What did each remedy change, and what came of it?"),
         Paragraph(said),
-        Table(
+        ReportTable(
             "Fields of the spec that each remedy changes, and the result", ("remedy", "idea", "changes", "result"), rows
         ),
     ]
 
 
-def _cost_blocks(study: StudyView) -> list[Block]:
+def _build_cost_blocks(study: StudyView) -> list[Block]:
     budget = study.budget
     limits = [
-        *([] if budget.jobs is None else [counted(budget.jobs, "training")]),
-        *([] if budget.seconds is None else [f"{duration(budget.seconds)} of computing"]),
+        *([] if budget.jobs is None else [pluralize(budget.jobs, "training")]),
+        *([] if budget.seconds is None else [f"{format_duration(budget.seconds)} of computing"]),
     ]
     return [
         Heading("What did it cost, and how was it measured?"),
-        Paragraph(f"{say_cost(study)} The study had {f'a limit of {listed(limits)}' if limits else 'no limit'}."),
+        Paragraph(
+            f"{say_cost(study)} The study had {f'a limit of {join_with_and(limits)}' if limits else 'no limit'}."
+        ),
         Paragraph(_say_how(study)),
         Paragraph(
             "The more often images are used to choose, the more the choice suits just these images. That is why looks "
@@ -193,13 +206,13 @@ def _say_how(study: StudyView) -> str:
             f"all images of the smaller ones, and each class its share of them. {folds}"
         )
     return (
-        f"{counted(study.seeds, 'training')} of each network began it, each with a seed of its own. {folds} The "
+        f"{pluralize(study.seeds, 'training')} of each network began it, each with a seed of its own. {folds} The "
         "unchanged network and every remedy have the same seeds and images, so that only the remedy differs."
     )
 
 
-def _again_blocks(report: StudyReportView) -> list[Block]:
+def _build_again_blocks(report: StudyReportView) -> list[Block]:
     blocks: list[Block] = [Heading("How do I do it again?")]
     if report.winning_spec is not None:
         blocks.append(Paragraph(f"{WINNER_FILE} is the chosen spec, whole, with all its defaults."))
-    return blocks + [Listing(command.what, script_of(command), "sh") for command in report.commands]
+    return blocks + [Listing(command.what, render_script(command), "sh") for command in report.commands]

@@ -19,7 +19,7 @@ class EpochFigures(NamedTuple):
     validation_loss: float | None
 
 
-def curve_of(jobs: Sequence[str], epochs: Mapping[str, Sequence[EpochFigures]]) -> list[EpochBandView]:
+def build_curve(jobs: Sequence[str], epochs: Mapping[str, Sequence[EpochFigures]]) -> list[EpochBandView]:
     """The bands of these trainings.
 
     Args:
@@ -30,10 +30,10 @@ def curve_of(jobs: Sequence[str], epochs: Mapping[str, Sequence[EpochFigures]]) 
         for figures in epochs.get(job, ()):
             by_epoch.setdefault(figures.epoch, []).append(figures)
     numbers = sorted(by_epoch)
-    return [_point(number, by_epoch[number]) for number in _thinned(numbers)]
+    return [_build_point(number, by_epoch[number]) for number in _thin_out(numbers)]
 
 
-def _thinned(numbers: Sequence[int]) -> list[int]:
+def _thin_out(numbers: Sequence[int]) -> list[int]:
     """At most MAX_POINTS of them, evenly spread, with the first and the last."""
     if len(numbers) <= MAX_POINTS:
         return list(numbers)
@@ -42,18 +42,18 @@ def _thinned(numbers: Sequence[int]) -> list[int]:
     return [numbers[place] for place in places]
 
 
-def _point(epoch: int, figures: Sequence[EpochFigures]) -> EpochBandView:
+def _build_point(epoch: int, figures: Sequence[EpochFigures]) -> EpochBandView:
     return EpochBandView(
         epoch=epoch,
         trainings=len(figures),
-        train_accuracy=_band(one.train_accuracy for one in figures),
-        validation_accuracy=_band(one.validation_accuracy for one in figures),
-        train_loss=_band(one.train_loss for one in figures),
-        validation_loss=_band(one.validation_loss for one in figures),
+        train_accuracy=_build_band(measured.train_accuracy for measured in figures),
+        validation_accuracy=_build_band(measured.validation_accuracy for measured in figures),
+        train_loss=_build_band(measured.train_loss for measured in figures),
+        validation_loss=_build_band(measured.validation_loss for measured in figures),
     )
 
 
-def _band(values: Iterable[float | None]) -> BandView | None:
+def _build_band(values: Iterable[float | None]) -> BandView | None:
     known = [value for value in values if value is not None and isfinite(value)]
     if not known:
         return None

@@ -12,7 +12,7 @@ from heldout.markup import Markup
 _CODE = re.compile(r"`([^`]+)`")
 
 
-def parts_of(text: str) -> Iterator[tuple[str, bool]]:
+def split_code(text: str) -> Iterator[tuple[str, bool]]:
     """The parts of a text, and whether each is code."""
     for place, part in enumerate(_CODE.split(text)):
         if part:
@@ -34,25 +34,25 @@ class Paragraph:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Definitions:
     """Questions or words, each with what is said of it."""
 
     pairs: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Picture:
+class TablePicture:
     """A picture in a cell of a table, whose other cells say the same in figures. name: of its column, in a heading."""
 
     svg: Markup
     name: str = ""
 
 
-Cell = str | Picture
+Cell = str | TablePicture
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """rows: cells in the order of the headings. marked: places of rows that stand out.
 
     numbers: places of columns that hold numbers.
@@ -89,7 +89,7 @@ class Listing:
     language: str
 
 
-Block = Heading | Paragraph | Facts | Table | Panels | Listing
+Block = Heading | Paragraph | Definitions | ReportTable | Panels | Listing
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,17 @@ import re
 
 from analysis.reports.document import (
     Block,
+    Definitions,
     Document,
-    Facts,
     Heading,
     Listing,
     Panels,
     Paragraph,
-    Picture,
-    Table,
-    parts_of,
+    ReportTable,
+    TablePicture,
+    split_code,
 )
-from heldout.markup import visible
+from heldout.markup import make_visible
 
 # What begins markup anywhere in a text. Underscores inside words do not.
 _SPECIAL = re.compile(r"[\\`*{}\[\]<>#|~&!$]|(?<![^\W_])_|_(?![^\W_])")
@@ -23,58 +23,58 @@ _LINK = re.compile(r":(?=//)|(?<=\bwww)\.|@", re.IGNORECASE)
 FENCE = "```"
 
 
-def as_markdown(document: Document) -> str:
-    parts = [f"# {_text(document.question)}"]
+def render_markdown(document: Document) -> str:
+    parts = [f"# {_render_text(document.question)}"]
     if document.notice is not None:
-        parts.append(f"> {_text(document.notice)}")
-    parts += [f"**{_text(document.lead)}**", _text(document.about)]
-    parts += [written for block in document.blocks if (written := _block(block))]
+        parts.append(f"> {_render_text(document.notice)}")
+    parts += [f"**{_render_text(document.lead)}**", _render_text(document.about)]
+    parts += [written for block in document.blocks if (written := _render_block(block))]
     return "\n\n".join(parts) + "\n"
 
 
-def _block(block: Block) -> str:
+def _render_block(block: Block) -> str:
     match block:
         case Heading():
-            return f"## {_text(block.text)}"
+            return f"## {_render_text(block.text)}"
         case Paragraph():
-            return _text(block.text if block.in_markdown is None else block.in_markdown)
-        case Facts():
-            return "\n".join(f"- **{_text(name)}** {_text(said)}" for name, said in block.pairs)
-        case Table():
-            return _table(block)
+            return _render_text(block.text if block.in_markdown is None else block.in_markdown)
+        case Definitions():
+            return "\n".join(f"- **{_render_text(name)}** {_render_text(said)}" for name, said in block.pairs)
+        case ReportTable():
+            return _render_table(block)
         case Listing():
-            return f"{_text(block.caption)}:\n\n{FENCE}{block.language}\n{_code(block.text)}\n{FENCE}"
+            return f"{_render_text(block.caption)}:\n\n{FENCE}{block.language}\n{_render_code(block.text)}\n{FENCE}"
         case Panels():
             return ""
 
 
-def _table(table: Table) -> str:
+def _render_table(table: ReportTable) -> str:
     """The columns that are no pictures."""
-    kept = [place for place, heading in enumerate(table.headings) if not isinstance(heading, Picture)]
+    kept = [place for place, heading in enumerate(table.headings) if not isinstance(heading, TablePicture)]
     rules = ["---:" if place in table.numbers else "---" for place in kept]
-    rows = [[_cell(str(table.headings[place])) for place in kept], rules]
+    rows = [[_render_cell(str(table.headings[place])) for place in kept], rules]
     for number, row in enumerate(table.rows):
-        cells = [_cell(str(row[place])) for place in kept]
+        cells = [_render_cell(str(row[place])) for place in kept]
         rows.append([f"**{cell}**" if cell else "" for cell in cells] if number in table.marked else cells)
     lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"{_text(table.caption)}\n\n{lines}"
+    return f"{_render_text(table.caption)}\n\n{lines}"
 
 
-def _cell(text: str) -> str:
+def _render_cell(text: str) -> str:
     """A bar would end the cell even in code."""
-    return re.sub(r"(?<!\\)\|", r"\|", _text(text))
+    return re.sub(r"(?<!\\)\|", r"\|", _render_text(text))
 
 
-def _text(text: str) -> str:
+def _render_text(text: str) -> str:
     """Text that means itself: no markup but code, no link, one line."""
-    return "".join(f"`{visible(part)}`" if is_code else _escaped(part) for part, is_code in parts_of(text))
+    return "".join(f"`{make_visible(part)}`" if is_code else _escape(part) for part, is_code in split_code(text))
 
 
-def _escaped(text: str) -> str:
-    escaped = _SPECIAL.sub(lambda found: "\\" + found[0], visible(text))
+def _escape(text: str) -> str:
+    escaped = _SPECIAL.sub(lambda found: "\\" + found[0], make_visible(text))
     return _LINK.sub(lambda found: "\\" + found[0], escaped)
 
 
-def _code(text: str) -> str:
+def _render_code(text: str) -> str:
     """Lines of a listing; JSON in them is ASCII, so no line can end the listing."""
-    return "\n".join(map(visible, text.split("\n")))
+    return "\n".join(map(make_visible, text.split("\n")))

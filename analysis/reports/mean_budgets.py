@@ -6,8 +6,8 @@ from statistics import fmean, stdev
 from typing import get_args
 
 from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode
-from heldout.statistics.intervals import wilson_interval
-from heldout.statistics.student_t import t_quantile
+from heldout.statistics.intervals import compute_wilson_interval
+from heldout.statistics.student_t import compute_t_quantile
 from heldout.stored.final import SplitResult
 from heldout.stored.gap import Tally
 from heldout.views.diagnosis import GapBudgetView, TermView
@@ -19,7 +19,7 @@ from heldout.words.labels import TERMS
 _ABSENT: tuple[float, Bounds | None] = (0.0, (0.0, 0.0))
 
 
-def mean_budget(arm: str, gaps: Sequence[Gap]) -> ReportBudgetView:
+def compute_mean_budget(arm: str, gaps: Sequence[Gap]) -> ReportBudgetView:
     """Means of the terms over an arm's trainings: they add up as those of each training do.
 
     Args:
@@ -27,18 +27,20 @@ def mean_budget(arm: str, gaps: Sequence[Gap]) -> ReportBudgetView:
     """
     validations = [gap.validation for gap in gaps if gap.validation is not None]
     view = GapBudgetView(
-        train=_level([gap.train for gap in gaps]),
-        validation=_level(validations) if len(validations) == len(gaps) else None,
-        test=_level([gap.test for gap in gaps]),
-        terms=[_mean_term(code, gaps) for code in get_args(TermCode) if any(gap.term(code) for gap in gaps)],
+        train=_compute_level([gap.train for gap in gaps]),
+        validation=_compute_level(validations) if len(validations) == len(gaps) else None,
+        test=_compute_level([gap.test for gap in gaps]),
+        terms=[
+            _compute_mean_term(code, gaps) for code in get_args(TermCode) if any(gap.find_term(code) for gap in gaps)
+        ],
     )
     return ReportBudgetView.of(arm, None, view, trainings=len(gaps))
 
 
-def _mean_term(code: TermCode, gaps: Sequence[Gap]) -> TermView:
-    terms = [gap.term(code) for gap in gaps]
-    accuracy, accuracy_interval = _mean(_figures(terms, "accuracy"))
-    loss, loss_interval = _mean(_figures(terms, "loss"))
+def _compute_mean_term(code: TermCode, gaps: Sequence[Gap]) -> TermView:
+    terms = [gap.find_term(code) for gap in gaps]
+    accuracy, accuracy_interval = _compute_mean(_collect_figures(terms, "accuracy"))
+    loss, loss_interval = _compute_mean(_collect_figures(terms, "loss"))
     return TermView(
         code=code,
         accuracy=accuracy,
@@ -51,13 +53,13 @@ def _mean_term(code: TermCode, gaps: Sequence[Gap]) -> TermView:
     )
 
 
-def _figures(terms: Sequence[Term | None], measure: Measure) -> list[tuple[float, Bounds | None]]:
+def _collect_figures(terms: Sequence[Term | None], measure: Measure) -> list[tuple[float, Bounds | None]]:
     return [
         _ABSENT if term is None else (getattr(term, measure), getattr(term, f"{measure}_interval")) for term in terms
     ]
 
 
-def _mean(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:
+def _compute_mean(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:
     """The mean of one term's figures, and a 95% interval that is rather too wide than too narrow.
 
     All trainings are measured on the same test images, which more trainings do not make more: so the reach of the
@@ -69,14 +71,14 @@ def _mean(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds |
         return mean, None
     between = 0.0
     if len(values) > 1:
-        between = t_quantile(0.975, len(values) - 1) * stdev(values) / sqrt(len(values))
+        between = compute_t_quantile(0.975, len(values) - 1) * stdev(values) / sqrt(len(values))
     low, high = (fmean(bounds[side] for bounds in known) for side in (0, 1))
     return mean, (mean - sqrt((mean - low) ** 2 + between**2), mean + sqrt((high - mean) ** 2 + between**2))
 
 
-def _level(tallies: Sequence[Tally]) -> SplitResult:
+def _compute_level(tallies: Sequence[Tally]) -> SplitResult:
     """Means; the interval is that of images alone."""
-    bounds = [wilson_interval(tally.correct, tally.count) for tally in tallies]
+    bounds = [compute_wilson_interval(tally.correct, tally.count) for tally in tallies]
     return SplitResult(
         loss=fmean(tally.loss for tally in tallies),
         accuracy=fmean(tally.accuracy for tally in tallies),

@@ -3,115 +3,117 @@
 from analysis.reports.document import (
     Block,
     Cell,
+    Definitions,
     Document,
-    Facts,
     Heading,
     Listing,
     Panels,
     Paragraph,
-    Picture,
-    Table,
-    parts_of,
+    ReportTable,
+    TablePicture,
+    split_code,
 )
 from analysis.reports.style import STYLE
-from heldout.markup import Markup, element, joined
+from heldout.markup import Markup, join_children, tag
 
 # Even a browser that finds markup where there should be none loads nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def as_page(document: Document) -> str:
+def render_page(document: Document) -> str:
     """The whole file, well-formed as XML too."""
-    head = element(
+    head = tag(
         "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", document.title),
-        element("style", STYLE),
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", document.title),
+        tag("style", STYLE),
     )
-    notice = None if document.notice is None else element("p", _text(document.notice), class_="notice", role="status")
-    top = element(
+    notice = (
+        None if document.notice is None else tag("p", _render_text(document.notice), class_="notice", role="status")
+    )
+    top = tag(
         "header",
-        element("p", "Heldout: report of a study", class_="kind"),
-        element("h1", _text(document.question)),
+        tag("p", "Heldout: report of a study", class_="kind"),
+        tag("h1", _render_text(document.question)),
         notice,
-        element("p", _text(document.lead), class_="lead found" if document.has_cure else "lead"),
-        element("p", _text(document.about), class_="about"),
+        tag("p", _render_text(document.lead), class_="lead found" if document.has_cure else "lead"),
+        tag("p", _render_text(document.about), class_="about"),
     )
-    body = element("body", element("main", top, [_block(block) for block in document.blocks]))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    body = tag("body", tag("main", top, [_render_block(block) for block in document.blocks]))
+    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _block(block: Block) -> Markup:
+def _render_block(block: Block) -> Markup:
     match block:
         case Heading():
-            return element("h2", block.text)
+            return tag("h2", block.text)
         case Paragraph():
-            return element("p", _text(block.text), class_="hint" if block.is_hint else None)
-        case Facts():
-            pairs = [element("div", element("dt", name), element("dd", _text(said))) for name, said in block.pairs]
-            return element("dl", pairs)
-        case Table():
-            return _table(block)
+            return tag("p", _render_text(block.text), class_="hint" if block.is_hint else None)
+        case Definitions():
+            pairs = [tag("div", tag("dt", name), tag("dd", _render_text(said))) for name, said in block.pairs]
+            return tag("dl", pairs)
+        case ReportTable():
+            return _render_table(block)
         case Panels():
             figures = [
-                element("figure", element("figcaption", one.title) if one.title else None, one.svg)
-                for one in block.panels
+                tag("figure", tag("figcaption", panel.title) if panel.title else None, panel.svg)
+                for panel in block.panels
             ]
-            return element("div", figures, class_="panels")
+            return tag("div", figures, class_="panels")
         case Listing():
-            listing = element("pre", element("code", *_lines(block.text)), tabindex=0)
-            return element("section", element("h3", _text(block.caption)), listing, class_="listing")
+            listing = tag("pre", tag("code", *_render_lines(block.text)), tabindex=0)
+            return tag("section", tag("h3", _render_text(block.caption)), listing, class_="listing")
 
 
-def _table(table: Table) -> Markup:
+def _render_table(table: ReportTable) -> Markup:
     """On a narrow screen each row becomes a card (see the style), so every cell knows its heading."""
-    names = [one.name if isinstance(one, Picture) else one for one in table.headings]
+    names = [heading.name if isinstance(heading, TablePicture) else heading for heading in table.headings]
     heads = [
-        element("th", _shown(one), scope="col", role="columnheader", class_=_class_of(table, place, one))
-        for place, one in enumerate(table.headings)
+        tag("th", _render_cell(heading), scope="col", role="columnheader", class_=_choose_class(table, place, heading))
+        for place, heading in enumerate(table.headings)
     ]
     rows = []
     for number, row in enumerate(table.rows):
         cells = [
-            element(
+            tag(
                 "th" if place == 0 else "td",
-                _shown(cell),
+                _render_cell(cell),
                 scope="row" if place == 0 else None,
                 role="rowheader" if place == 0 else "cell",
                 data_name=names[place],
-                class_=_class_of(table, place, table.headings[place]),
+                class_=_choose_class(table, place, table.headings[place]),
             )
             for place, cell in enumerate(row)
         ]
-        rows.append(element("tr", cells, role="row", class_="marked" if number in table.marked else None))
-    return element(
+        rows.append(tag("tr", cells, role="row", class_="marked" if number in table.marked else None))
+    return tag(
         "table",
-        element("caption", _text(table.caption)),
-        element("thead", element("tr", heads, role="row"), role="rowgroup"),
-        element("tbody", rows, role="rowgroup"),
+        tag("caption", _render_text(table.caption)),
+        tag("thead", tag("tr", heads, role="row"), role="rowgroup"),
+        tag("tbody", rows, role="rowgroup"),
         role="table",
     )
 
 
-def _shown(cell: Cell) -> Markup:
-    if isinstance(cell, Picture):
-        return joined(cell.svg, element("span", cell.name, class_="unseen") if cell.name else None)
-    return _text(cell)
+def _render_cell(cell: Cell) -> Markup:
+    if isinstance(cell, TablePicture):
+        return join_children(cell.svg, tag("span", cell.name, class_="unseen") if cell.name else None)
+    return _render_text(cell)
 
 
-def _class_of(table: Table, place: int, heading: Cell) -> str | None:
-    if isinstance(heading, Picture):
+def _choose_class(table: ReportTable, place: int, heading: Cell) -> str | None:
+    if isinstance(heading, TablePicture):
         return "picture"
     return "number" if place in table.numbers else None
 
 
-def _text(text: str) -> Markup:
-    return joined(element("code", part) if is_code else part for part, is_code in parts_of(text))
+def _render_text(text: str) -> Markup:
+    return join_children(tag("code", part) if is_code else part for part, is_code in split_code(text))
 
 
-def _lines(text: str) -> list[Markup]:
+def _render_lines(text: str) -> list[Markup]:
     """Lines of a listing: only their ends are not escaped."""
-    return [Markup(joined(line) + "\n") for line in text.split("\n")]
+    return [Markup(join_children(line) + "\n") for line in text.split("\n")]

@@ -53,7 +53,7 @@ class Speed:
         return cls(**stored)
 
 
-def automatic_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
+def choose_auto_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
     """How many towers a job has that may choose: one for each core, as long as more of them make its steps faster."""
     if spec.network.backbone is not None:  # batch normalisation inside it needs whole batches
         return 1
@@ -62,7 +62,7 @@ def automatic_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
     return max(1, min(cores, MAX_TOWERS, by_work, batch // MIN_IMAGES_A_TOWER))
 
 
-def automatic_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
+def choose_auto_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
     """In which floats a job computes that may choose, on a processor with units for bfloat16."""
     if spec.network.backbone is not None:  # its layers compute in the floats that they were trained in
         return "float32"
@@ -78,7 +78,7 @@ def automatic_precision(spec: JobSpec, plan: NetworkPlan, towers: int) -> Precis
     return "mixed" if spec.training.batch_size * gained >= MIN_FLOPS_IN_16_BITS else "float32"
 
 
-def share_of_towers(of_two: float, towers: int) -> float:
+def compute_tower_share(of_two: float, towers: int) -> float:
     """The share of one tower's time that several take, each on a core of its own, where two take `of_two`.
 
     What two towers do not gain is taken as work that no core can share (Amdahl's law).
@@ -87,28 +87,28 @@ def share_of_towers(of_two: float, towers: int) -> float:
     return alone + (1 - alone) / towers
 
 
-def training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
+def count_training_work(spec: JobSpec, plan: NetworkPlan) -> Work:
     """The work of one whole gradient step, without the forward pass of blocks and backbones that are not trained."""
-    batch, (_, trained) = spec.training.batch_size, _frozen_and_trained(spec, plan)
-    work = _forward_work(spec, plan, trained, batch)
+    batch, (_, trained) = spec.training.batch_size, _divide_layers(spec, plan)
+    work = _count_forward_work(spec, plan, trained, batch)
     # Backward costs twice the forward pass; nobody needs the gradient with respect to what goes into the first layer.
     first = next(layer for layer in trained if layer.parameters)
     work["flops"] = 3 * work["flops"] - (0 if first.name == BACKBONE else batch * first.flops)
     work["parameters"] = sum(layer.parameters for layer in trained)
     work["dropped"] = batch * sum(prod(layer.shape) for layer in plan.layers if layer.name.endswith("_dropout"))
     work["changed"] = batch * prod(plan.image) if _resamples_or_shades(spec.augmentation) else 0
-    work["masked"] = batch * prod(plan.image) * _masks(spec)
+    work["masked"] = batch * prod(plan.image) * _count_masks(spec)
     work["averaged"] = plan.parameters if spec.training.ema_decay is not None else 0
     return work
 
 
-def frozen_work(spec: JobSpec, plan: NetworkPlan) -> Work:
+def count_frozen_work(spec: JobSpec, plan: NetworkPlan) -> Work:
     """The work of what is not trained in one gradient step: its forward pass, as in inference mode."""
-    frozen, _ = _frozen_and_trained(spec, plan)
-    return _forward_work(spec, plan, frozen, spec.training.batch_size) | {"step": 0.0}
+    frozen, _ = _divide_layers(spec, plan)
+    return _count_forward_work(spec, plan, frozen, spec.training.batch_size) | {"step": 0.0}
 
 
-def _frozen_and_trained(spec: JobSpec, plan: NetworkPlan) -> tuple[Sequence[Layer], Sequence[Layer]]:
+def _divide_layers(spec: JobSpec, plan: NetworkPlan) -> tuple[Sequence[Layer], Sequence[Layer]]:
     blocks = spec.initial.freeze_blocks if spec.initial else 0
     is_frozen = spec.network.backbone is not None and not spec.network.backbone.trainable
     count = sum(layer.is_in_first(blocks) or (is_frozen and layer.is_before_blocks) for layer in plan.layers)
@@ -120,19 +120,19 @@ def _resamples_or_shades(augmentation: AugmentationSpec | None) -> bool:
     return augmentation is not None and any(augmentation.model_dump(exclude=other).values())
 
 
-def _masks(spec: JobSpec) -> int:
+def _count_masks(spec: JobSpec) -> int:
     """How often each pixel is chosen or blended; a mixed image also has to be gathered."""
     erases = spec.augmentation is not None and spec.augmentation.erasing > 0
     mixes = bool(spec.training.mixup or spec.training.cutmix)
     return erases + 2 * mixes
 
 
-def measuring_work(spec: JobSpec, plan: NetworkPlan) -> Work:
+def count_measuring_work(spec: JobSpec, plan: NetworkPlan) -> Work:
     """The work of one batch in inference mode."""
-    return _forward_work(spec, plan, plan.layers, INFERENCE_BATCH_SIZE)
+    return _count_forward_work(spec, plan, plan.layers, INFERENCE_BATCH_SIZE)
 
 
-def _forward_work(spec: JobSpec, plan: NetworkPlan, layers: Sequence[Layer], batch: int) -> Work:
+def _count_forward_work(spec: JobSpec, plan: NetworkPlan, layers: Sequence[Layer], batch: int) -> Work:
     is_cheap = all(block.activation == _CHEAP_ACTIVATION for block in spec.network.blocks)
     convolved = [layer for layer in layers if "_conv" in layer.name]
     is_first = layers[:1] == plan.layers[:1] and plan.backbone is None
@@ -154,12 +154,12 @@ def _forward_work(spec: JobSpec, plan: NetworkPlan, layers: Sequence[Layer], bat
     }
 
 
-def seconds_of(work: Work, seconds_a_unit: Mapping[str, float]) -> float:
+def compute_seconds(work: Work, seconds_a_unit: Mapping[str, float]) -> float:
     """The time of some work."""
     return sum(amount * seconds_a_unit.get(kind, 0.0) for kind, amount in work.items())
 
 
-def seconds_per_epoch(
+def estimate_epoch_seconds(
     spec: JobSpec, plan: NetworkPlan, counts: Mapping[str, int], speed: Speed, towers: int
 ) -> float | None:
     """The expected time of one epoch: training, and measuring the splits in inference mode.
@@ -171,7 +171,7 @@ def seconds_per_epoch(
     """
     training: Mapping[str, float] | None = speed.training
     measuring: Mapping[str, float] | None = speed.measuring
-    if _precision_on(speed, spec, plan, towers) == "mixed":
+    if _choose_precision_on(speed, spec, plan, towers) == "mixed":
         training, measuring = speed.mixed_training, speed.mixed_measuring
     if training is None or measuring is None:
         return None
@@ -180,15 +180,17 @@ def seconds_per_epoch(
     measured = counts["validation"]
     measured += train if spec.evaluation.train == "every_epoch" else 0
     measured += counts["test"] if spec.evaluation.test == "every_epoch" else 0
-    step = seconds_of(training_work(spec, plan), training) + seconds_of(frozen_work(spec, plan), measuring)
-    batch = seconds_of(measuring_work(spec, plan), measuring)
+    step = compute_seconds(count_training_work(spec, plan), training) + compute_seconds(
+        count_frozen_work(spec, plan), measuring
+    )
+    batch = compute_seconds(count_measuring_work(spec, plan), measuring)
     if towers > 1:
-        step *= share_of_towers(speed.training_share, towers)
-        batch *= share_of_towers(speed.measuring_share, towers)
+        step *= compute_tower_share(speed.training_share, towers)
+        batch *= compute_tower_share(speed.measuring_share, towers)
     return train / spec.training.batch_size * step + measured / INFERENCE_BATCH_SIZE * batch
 
 
-def _precision_on(speed: Speed, spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
+def _choose_precision_on(speed: Speed, spec: JobSpec, plan: NetworkPlan, towers: int) -> Precision:
     if spec.training.precision != "auto":
         return spec.training.precision
-    return "float32" if speed.mixed_training is None else automatic_precision(spec, plan, towers)
+    return "float32" if speed.mixed_training is None else choose_auto_precision(spec, plan, towers)

@@ -24,7 +24,7 @@ MAX_SHARE_OF_CHECKS = 0.5
 
 
 @dataclass(frozen=True)
-class Standing:
+class OwnerStanding:
     """What an owner has used lately, in slot-seconds as they counted at the moment `at_s`, in seconds since 1970.
 
     weight: the share of the slots that the owner has beside others; 2 is twice that of 1.
@@ -35,19 +35,19 @@ class Standing:
     at_s: float = 0.0
 
 
-def used_at(standing: Standing, now_s: float) -> float:
+def compute_used(standing: OwnerStanding, now_s: float) -> float:
     """Slot-seconds as they count at that moment."""
     # A clock that was set back does not make them more.
     return float(standing.used_slot_s * 2.0 ** (-max(0.0, now_s - standing.at_s) / HALF_LIFE_S))
 
 
-def charged(standing: Standing, slot_s: float, now_s: float) -> Standing:
+def add_charge(standing: OwnerStanding, slot_s: float, now_s: float) -> OwnerStanding:
     """The standing with slot-seconds added; negative ones are given back."""
-    used = max(0.0, used_at(standing, now_s) + slot_s)
+    used = max(0.0, compute_used(standing, now_s) + slot_s)
     return replace(standing, used_slot_s=used, at_s=max(now_s, standing.at_s))
 
 
-def turn_of(standing: Standing) -> float:
+def compute_turn(standing: OwnerStanding) -> float:
     """What owners are sorted by, smallest first.
 
     It does not change while nothing is charged, since all decay alike: `used / weight · 2^(at / half-life)`, of which
@@ -57,7 +57,7 @@ def turn_of(standing: Standing) -> float:
     return FIRST_TURN if used < NEGLIGIBLE_SLOT_S else log2(used) + standing.at_s / HALF_LIFE_S
 
 
-def slots_of(gpus: int) -> int:
+def count_slots(gpus: int) -> int:
     """How many slots a job counts as: those of the GPUs that it needs, and one without any."""
     return max(1, gpus)
 

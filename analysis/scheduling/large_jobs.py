@@ -28,7 +28,9 @@ def is_held_up(needed: Resources, free: Resources, waited_s: float) -> bool:
     return waited_s >= PATIENCE_S and not free.holds(needed)
 
 
-def left_beside(needed: Resources, total: Resources, free: Resources, begun_since: Resources) -> Resources | None:
+def compute_left_beside(
+    needed: Resources, total: Resources, free: Resources, begun_since: Resources
+) -> Resources | None:
     """What a smaller job may take now without holding up the large one; None where none may begin.
 
     What ran before will end. What begins while room is made has to fit beside the large job, all of it together.

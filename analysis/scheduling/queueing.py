@@ -7,7 +7,7 @@ from functools import cached_property
 from heapq import heapify, heappop, heappush, heapreplace
 from statistics import mean, median
 
-from analysis.scheduling.fair_share import CLAIM_CHARGE_S, Standing, charged, turn_of
+from analysis.scheduling.fair_share import CLAIM_CHARGE_S, OwnerStanding, add_charge, compute_turn
 
 # Seconds of a training outside its epochs, half before the first and half after the last, where none has ended yet.
 ASSUMED_AROUND_EPOCHS_S = 2.0
@@ -31,7 +31,7 @@ class EndedJob:
 
 
 @dataclass(frozen=True)
-class Pace:
+class TrainingPace:
     """How trainings here differ from what their epochs should take alone.
 
     around_epochs_s: seconds that a training takes outside its epochs. slowness: seconds for each expected one of an
@@ -47,19 +47,19 @@ class Pace:
         return self.runtime_s if epochs_s is None else self.around_epochs_s + self.slowness * epochs_s
 
 
-def pace_of(ended: Sequence[EndedJob]) -> Pace:
+def compute_pace(ended: Sequence[EndedJob]) -> TrainingPace:
     """The middle of some trainings that have ended; what is assumed without any."""
     if not ended:
-        return Pace()
-    ratios = [one.epochs_s / one.expected_s for one in ended if one.expected_s and one.epochs_s]
-    return Pace(
-        around_epochs_s=median(max(0.0, one.taken_s - one.epochs_s) for one in ended),
+        return TrainingPace()
+    ratios = [job.epochs_s / job.expected_s for job in ended if job.expected_s and job.epochs_s]
+    return TrainingPace(
+        around_epochs_s=median(max(0.0, job.taken_s - job.epochs_s) for job in ended),
         slowness=median(ratios) if ratios else 1.0,
-        runtime_s=median(one.taken_s for one in ended),
+        runtime_s=median(job.taken_s for job in ended),
     )
 
 
-def remaining_s(pace: Pace, epochs_s: float | None, elapsed_s: float, eta_s: float | None) -> float:
+def estimate_remaining_s(pace: TrainingPace, epochs_s: float | None, elapsed_s: float, eta_s: float | None) -> float:
     """Seconds that a running job has left.
 
     Args:
@@ -71,7 +71,7 @@ def remaining_s(pace: Pace, epochs_s: float | None, elapsed_s: float, eta_s: flo
     return max(0.0, pace.duration_s(epochs_s) - elapsed_s)
 
 
-def most_at_once(spans: Iterable[tuple[float, float]]) -> int:
+def count_most_at_once(spans: Iterable[tuple[float, float]]) -> int:
     """How many of these spans, from a beginning to an end, hold one moment."""
     # Of one moment ends come first: a slot's next job may begin just then.
     steps = sorted(step for begin, end in spans for step in ((begin, 1), (end, -1)))
@@ -93,7 +93,7 @@ class OwnersQueue:
         held_s: seconds until any of them may begin: its slot-seconds of the day are used up.
     """
 
-    standing: Standing
+    standing: OwnerStanding
     jobs: int
     durations_s: Sequence[float] = ()
     most_running: int | None = None
@@ -118,7 +118,7 @@ class RunningJob:
     charged_s: float = 0.0
 
 
-def seconds_until_start(
+def estimate_seconds_until_start(
     running: Sequence[RunningJob], owner: str, queues: Mapping[str, OwnersQueue], *, slots: int = 0, now_s: float = 0.0
 ) -> float | None:
     """Seconds until a job starts in one of the slots that workers have.
@@ -146,7 +146,7 @@ def seconds_until_start(
         heappush(ends_of[job.owner], job.ends_s)
         if job.owner in queues:
             not_charged_s = job.ends_s - job.begins_s - max(CLAIM_CHARGE_S, job.charged_s)
-            standings[job.owner] = charged(standings[job.owner], not_charged_s, now_s)
+            standings[job.owner] = add_charge(standings[job.owner], not_charged_s, now_s)
     # Owners by the moment from which their next job may begin, and those of them that need not wait for it, by turn.
     later: list[tuple[float, str]] = []
     turns: list[tuple[float, str]] = []
@@ -169,7 +169,7 @@ def seconds_until_start(
         at_s = free_at[0]
         while later and later[0][0] <= at_s:
             _, name = heappop(later)
-            heappush(turns, (turn_of(standings[name]), name))
+            heappush(turns, (compute_turn(standings[name]), name))
         _, name = heappop(turns)
         if name == owner and claimed[name] == own.jobs:
             return at_s
@@ -177,6 +177,6 @@ def seconds_until_start(
         heapreplace(free_at, at_s + duration_s)
         heappush(ends_of[name], at_s + duration_s)
         claimed[name] += 1
-        standings[name] = charged(standings[name], duration_s, now_s + at_s)
+        standings[name] = add_charge(standings[name], duration_s, now_s + at_s)
         queue_up(name)
     return max(own.held_s, at_s * (own.jobs + 1) / (claimed[owner] + 1))

@@ -46,17 +46,17 @@ class Reader:
         return TEMPLATES.get_template(self.template).render(reader=self)
 
 
-def of_arrays(what: str) -> Reader:
+def make_array_reader(what: str) -> Reader:
     """Reads an .npz of images and labels."""
     return Reader(what, "read_arrays.py.jinja")
 
 
-def of_table(what: str) -> Reader:
+def make_table_reader(what: str) -> Reader:
     """Reads a table of whole numbers: the pixels of an image, then its label."""
     return Reader(what, "read_table.py.jinja")
 
 
-def of_folders(what: str, names: Sequence[str], labels: NDArray[np.int32], resize: ResizeSpec | None) -> Reader:
+def make_folder_reader(what: str, names: Sequence[str], labels: NDArray[np.int32], resize: ResizeSpec | None) -> Reader:
     """Reads image files out of a zip or tar.
 
     names, labels: (images,) paths in the archive and classes, in the order of the dataset.
@@ -132,7 +132,7 @@ class _Best:
     is_kept: bool
 
 
-def script_of(facts: ScriptFacts) -> str:
+def render_script(facts: ScriptFacts) -> str:
     """The script."""
     spec, training = facts.spec, facts.spec.training
     assert training.seed is not None, "the API completes every spec"
@@ -150,8 +150,8 @@ def script_of(facts: ScriptFacts) -> str:
         ended=facts.ended,
         job_name="".join(each if each.isprintable() and each not in '"\\' else "?" for each in facts.job_name),
         imports=sorted({*_IMPORTS, *facts.reader.imports}),
-        codes=_codes(facts),
-        figures=_figures(facts.final),
+        codes=_encode_splits(facts),
+        figures=_format_figures(facts.final),
         next_seed=partial(seeds.integers, 2**31),
         frozen=tuple(f"block{number}_" for number in range(1, spec.initial.freeze_blocks + 1)) if spec.initial else (),
         moves=any(getattr(augmentation, name) for name in _MOVES),
@@ -161,7 +161,7 @@ def script_of(facts: ScriptFacts) -> str:
         by_shares=bool(training.label_smoothing) or mixes,
         averages=training.ema_decay is not None,
         plateau=isinstance(training.schedule, PlateauSchedule),
-        best=_best_of(spec, facts.ended),
+        best=_describe_best(spec, facts.ended),
     )
 
 
@@ -169,14 +169,14 @@ def script_of(facts: ScriptFacts) -> str:
 _MOVES = ("rotation_degrees", "width_shift", "height_shift", "zoom", "horizontal_flip", "vertical_flip")
 
 
-def _codes(facts: ScriptFacts) -> bytes:
+def _encode_splits(facts: ScriptFacts) -> bytes:
     codes = np.zeros(facts.images, np.uint8)
     for split, positions in facts.splits.items():
         codes[positions] = SPLIT_CODES[split]
     return codes.tobytes()
 
 
-def _figures(final: FinalView | None) -> str:
+def _format_figures(final: FinalView | None) -> str:
     results = {split: getattr(final, split, None) for split in SPLIT_CODES}
     figures = {
         split: {"loss": nan if result.loss is None else result.loss, "accuracy": result.accuracy}
@@ -186,7 +186,7 @@ def _figures(final: FinalView | None) -> str:
     return repr(figures).replace("nan", 'float("nan")') if figures else ""
 
 
-def _best_of(spec: JobSpec, ended: Ended | None) -> _Best | None:
+def _describe_best(spec: JobSpec, ended: Ended | None) -> _Best | None:
     """Whose weights are kept, if not those of the last epoch, and what ends the training."""
     early = spec.training.early_stopping
     restores = spec.training.on_overfit == "stop_and_restore"
@@ -198,11 +198,11 @@ def _best_of(spec: JobSpec, ended: Ended | None) -> _Best | None:
     return _Best(early.monitor.removeprefix("validation_"), early.min_delta, early.patience, early.restore_best)
 
 
-def _as_json(value: Sequence[str] | Mapping[str, float]) -> str:
+def _dump_json(value: Sequence[str] | Mapping[str, float]) -> str:
     return json.dumps(dict(value) if isinstance(value, Mapping) else list(value))
 
 
-def _packed(content: bytes) -> str:
+def _pack_lines(content: bytes) -> str:
     """Lines of a text that holds the content compressed."""
     packed = base64.b64encode(zlib.compress(content, 9)).decode()
     return "\n".join(f'    "{packed[first : first + _LINE]}"' for first in range(0, len(packed), _LINE))
@@ -215,4 +215,4 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-TEMPLATES.filters |= {"dict": dict, "json": _as_json, "packed": _packed, "radians": radians, "tuple": tuple}
+TEMPLATES.filters |= {"dict": dict, "json": _dump_json, "packed": _pack_lines, "radians": radians, "tuple": tuple}

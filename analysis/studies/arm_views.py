@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 
-from analysis.studies.figures import difference_view, train_figures, validation_figures
-from analysis.studies.progress import Progress
-from analysis.studies.state import Arm, Purpose, Run, RunKey, StudyState
+from analysis.studies.figures import build_difference_view, compute_validation_figures, train_figures
+from analysis.studies.progress import RaceProgress
+from analysis.studies.state import Arm, Purpose, RunKey, StudyRun, StudyState
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmStatus, ArmView
 from heldout.words.studies import FLATTERED
 
 
-def arm_views(
-    state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run], *, ended: bool
+def build_arm_views(
+    state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun], *, ended: bool
 ) -> tuple[ArmView, ...]:
     """All arms as far as they have come. `ended`: whether the race is decided."""
     views = []
@@ -25,27 +25,29 @@ def arm_views(
         views.append(
             ArmView(
                 name=arm.name,
-                patch=dict(patch_of(state, progress, arm.name)),
+                patch=dict(get_patch(state, progress, arm.name)),
                 status=status,
                 jobs=[by_key[key].job for key in sorted(keys, key=lambda key: key.seed)],
                 seeds=len(runs),
                 train=train_figures(runs) if runs else None,
-                validation=validation_figures(runs, state.folds) if runs else None,
-                difference=None if is_base or look is None else difference_view(look.comparisons[arm.name], look.error),
-                why=_why(arm, progress),
+                validation=compute_validation_figures(runs, state.folds) if runs else None,
+                difference=None
+                if is_base or look is None
+                else build_difference_view(look.comparisons[arm.name], look.error),
+                why=_explain_drop(arm, progress),
             )
         )
     return tuple(views)
 
 
-def _why(arm: Arm, progress: Progress) -> str | None:
+def _explain_drop(arm: Arm, progress: RaceProgress) -> str | None:
     """Why it was dropped, and what is to be known of its figures."""
     said = [progress.why[arm.name]] if arm.name in progress.why else []
     said += [FLATTERED] if arm.chooses_alone and arm.name in progress.looks else []
     return " ".join(said) or None
 
 
-def patch_of(state: StudyState, progress: Progress, name: str) -> Mapping[str, object]:
+def get_patch(state: StudyState, progress: RaceProgress, name: str) -> Mapping[str, object]:
     """An arm's patch: of a search, the one that it has chosen, if it has."""
     chosen = progress.patches.get(name)
     return next(arm.patch for arm in state.arms if arm.name == name) if chosen is None else chosen

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.studies.intervals import Estimate, Spread, crossed, folded, own_noise, shared_noise
+from analysis.studies.intervals import (
+    MeanEstimate,
+    Spread,
+    compute_crossed_spread,
+    compute_folded_spread,
+    estimate_own_noise,
+    estimate_shared_noise,
+)
 from analysis.studies.state import Scores
 
 # One training of one arm: what it says of each of its images.
@@ -21,9 +28,9 @@ class Comparison:
     gain: in how much of the base's errors and of its loss the arm saves, the mean of both shares; better is more.
     """
 
-    loss: Estimate
-    accuracy: Estimate
-    gain: Estimate
+    loss: MeanEstimate
+    accuracy: MeanEstimate
+    gain: MeanEstimate
 
 
 @dataclass(frozen=True)
@@ -34,34 +41,34 @@ class GainUnit:
     errors: float
 
 
-def losses(scores: Scores) -> Values:
+def compute_losses(scores: Scores) -> Values:
     """(images,) cross-entropy in nats."""
     return scores.losses.astype(np.float64)
 
 
-def answers(scores: Scores) -> Values:
+def score_answers(scores: Scores) -> Values:
     """(images,) 1 where the answer is right, else 0."""
     return scores.right.astype(np.float64)
 
 
-def gain_unit(base: Sequence[Scores]) -> GainUnit:
+def compute_gain_unit(base: Sequence[Scores]) -> GainUnit:
     """The unit of a study's gains. Where the base makes no errors, it is as if it made one."""
-    loss = float(np.mean([losses(one).mean() for one in base]))
-    errors = float(np.mean([1 - answers(one).mean() for one in base]))
+    loss = float(np.mean([compute_losses(run).mean() for run in base]))
+    errors = float(np.mean([1 - score_answers(run).mean() for run in base]))
     return GainUnit(max(loss, 1e-6), max(errors, 1 / len(base[0].images)))
 
 
-def gains(unit: GainUnit) -> Reading:
+def make_gain_reading(unit: GainUnit) -> Reading:
     """A reading that rises with each error and each nat that is saved."""
-    return lambda scores: (answers(scores) / unit.errors - losses(scores) / unit.loss) / 2
+    return lambda scores: (score_answers(scores) / unit.errors - compute_losses(scores) / unit.loss) / 2
 
 
-def spread_of(runs: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool) -> Spread:
+def compute_spread(runs: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool) -> Spread:
     """The spread of an arm's own mean. `folds`: as in the study's state."""
-    return _spread([reading(one) for one in runs], folds, binary=binary)
+    return _measure_spread([reading(run) for run in runs], folds, binary=binary)
 
 
-def spread_of_difference(
+def compute_difference_spread(
     runs: Sequence[Scores], others: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool = False
 ) -> Spread:
     """The spread of an arm's mean minus another's.
@@ -71,11 +78,11 @@ def spread_of_difference(
     Raises:
         ValueError: if a pair was not measured on the same images.
     """
-    for number, (one, other) in enumerate(zip(runs, others, strict=True)):
-        if not np.array_equal(one.images, other.images):
+    for number, (first, second) in enumerate(zip(runs, others, strict=True)):
+        if not np.array_equal(first.images, second.images):
             raise ValueError(f"Training {number} of two arms was measured on other images; expected the same ones.")
     pairs = zip(runs, others, strict=True)
-    return _spread([reading(one) - reading(other) for one, other in pairs], folds, binary=binary)
+    return _measure_spread([reading(first) - reading(second) for first, second in pairs], folds, binary=binary)
 
 
 def compare(
@@ -88,22 +95,26 @@ def compare(
         reference: the other's, at least as many.
     """
     names = list(arms)
-    readings: tuple[tuple[Reading, bool], ...] = ((losses, False), (answers, True), (gains(unit), False))
+    readings: tuple[tuple[Reading, bool], ...] = (
+        (compute_losses, False),
+        (score_answers, True),
+        (make_gain_reading(unit), False),
+    )
     estimates = []
     for reading, binary in readings:
         pairs = [(arms[name], reference[: len(arms[name])]) for name in names]
-        spreads = [spread_of_difference(*pair, reading, folds, binary=binary) for pair in pairs]
-        estimates.append([Estimate(*pair) for pair in zip(spreads, shared_noise(spreads), strict=True)])
+        spreads = [compute_difference_spread(*pair, reading, folds, binary=binary) for pair in pairs]
+        estimates.append([MeanEstimate(*pair) for pair in zip(spreads, estimate_shared_noise(spreads), strict=True)])
     return {name: Comparison(*of_arm) for name, of_arm in zip(names, zip(*estimates, strict=True), strict=True)}
 
 
-def mean_of(runs: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool = False) -> Estimate:
+def estimate_mean(runs: Sequence[Scores], reading: Reading, folds: int | None, *, binary: bool = False) -> MeanEstimate:
     """An arm's own mean, from its own trainings alone."""
-    spread = spread_of(runs, reading, folds, binary=binary)
-    return Estimate(spread, own_noise(spread))
+    spread = compute_spread(runs, reading, folds, binary=binary)
+    return MeanEstimate(spread, estimate_own_noise(spread))
 
 
-def _spread(values: Sequence[Values], folds: int | None, *, binary: bool) -> Spread:
+def _measure_spread(values: Sequence[Values], folds: int | None, *, binary: bool) -> Spread:
     if folds is None:
-        return crossed(np.stack(values), binary=binary)
-    return folded(values, folds, binary=binary)
+        return compute_crossed_spread(np.stack(values), binary=binary)
+    return compute_folded_spread(values, folds, binary=binary)

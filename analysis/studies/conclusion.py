@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.studies.comparing import Comparison, compare, gain_unit
-from analysis.studies.figures import difference_view, test_figures
-from analysis.studies.needs import needs_of
-from analysis.studies.racing import Look, cures, is_confirmed, surely_better
-from analysis.studies.standing import Standing
+from analysis.studies.comparing import Comparison, compare, compute_gain_unit
+from analysis.studies.figures import build_difference_view, test_figures
+from analysis.studies.needs import estimate_needs
+from analysis.studies.racing import Look, is_confirmed, list_cures, list_surely_better
+from analysis.studies.standing import RemedyStanding
 from analysis.studies.state import Scores, StudyState
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, ConclusionView, StudyTestView
@@ -33,13 +33,13 @@ class Race:
     ended_early: str | None
 
 
-def conclusion_of_cure(
+def conclude_cure(
     state: StudyState, race: Race, arms: Mapping[str, ArmView], winner: str, test: StudyTestView | None
 ) -> ConclusionView:
     """The answer when one arm has won. arms: as they are answered."""
     look, arm = race.final, next(arm for arm in state.arms if arm.name == winner)
-    beaten = surely_better(look, winner, arm.parts) if arm.parts else []
-    also = [name for name in cures(look, unconfirmed=True) if name != winner]
+    beaten = list_surely_better(look, winner, arm.parts) if arm.parts else []
+    also = [name for name in list_cures(look, unconfirmed=True) if name != winner]
     explanation = words.explain_cure(
         arms[winner],
         fresh_seeds=look.seeds - look.seeds_before if is_confirmed(look, winner) else 0,
@@ -56,23 +56,25 @@ def conclusion_of_cure(
     return ConclusionView(kind="cure", remedy=winner, explanation=explanation, test=test)
 
 
-def conclusion_without_cure(state: StudyState, race: Race, arms: Mapping[str, ArmView]) -> ConclusionView:
+def conclude_without_cure(state: StudyState, race: Race, arms: Mapping[str, ArmView]) -> ConclusionView:
     """The answer when no arm has won. arms: as they are answered."""
     standings = {name: look.judgements[name].standing for name, look in race.looks.items()}
     gains = {name: look.comparisons[name].gain.mean for name, look in race.looks.items()}
-    open_arms = [name for name, standing in standings.items() if standing in (Standing.OPEN, Standing.CURE)]
+    open_arms = [name for name, standing in standings.items() if standing in (RemedyStanding.OPEN, RemedyStanding.CURE)]
     remedies = [arm.name for arm in state.arms if arm.name != BASE_ARM]
-    worse = sorted((name for name, standing in standings.items() if standing is Standing.WORSE), key=gains.__getitem__)
+    worse = sorted(
+        (name for name, standing in standings.items() if standing is RemedyStanding.WORSE), key=gains.__getitem__
+    )
     harm = words.describe_harm([arms[name] for name in worse])
     failed = [name for name in remedies if name not in standings]
     if not open_arms:
-        small = [name for name, standing in standings.items() if standing is Standing.NO_HELP]
+        small = [name for name, standing in standings.items() if standing is RemedyStanding.NO_HELP]
         explanation = words.explain_nothing(remedies, small, harm, failed)
         return ConclusionView(kind="nothing_helped", remedy=None, explanation=explanation)
     best = max(open_arms, key=lambda name: (gains[name], name))
     look = race.looks[best]
-    needs = needs_of(look.comparisons[best], look.unit, look.last_error, state.validation_images)
-    if standings[best] is Standing.CURE:
+    needs = estimate_needs(look.comparisons[best], look.unit, look.last_error, state.validation_images)
+    if standings[best] is RemedyStanding.CURE:
         doubt = ", but fresh seeds do not confirm it" if look.seeds_before else ", but no fresh seeds have confirmed it"
     else:
         images = f"{state.validation_images:,} validation images{' each' if state.folds else ''}"
@@ -89,12 +91,12 @@ def test_view(base_jobs: Sequence[str], winner_jobs: Sequence[str], state: Study
     base, winner = (_test_scores(jobs, state) for jobs in (base_jobs, winner_jobs))
     comparison = _compare_on_test(base, winner)
     return StudyTestView(
-        base=test_figures(base), winner=test_figures(winner), difference=difference_view(comparison, TEST_ERROR)
+        base=test_figures(base), winner=test_figures(winner), difference=build_difference_view(comparison, TEST_ERROR)
     )
 
 
 def _compare_on_test(base: Sequence[Scores], winner: Sequence[Scores]) -> Comparison:
-    return compare({"winner": winner}, base, gain_unit(base), None)["winner"]
+    return compare({"winner": winner}, base, compute_gain_unit(base), None)["winner"]
 
 
 def _test_scores(jobs: Sequence[str], state: StudyState) -> list[Scores]:
@@ -113,13 +115,13 @@ def _test_scores(jobs: Sequence[str], state: StudyState) -> list[Scores]:
     ]
 
 
-def gap_is_smaller(base: Sequence[Scores], runs: Sequence[Scores]) -> bool:
+def is_gap_smaller(base: Sequence[Scores], runs: Sequence[Scores]) -> bool:
     """Whether an arm's accuracy falls less from training to validation than the base's, and is lower in training."""
 
-    def gap(one: Sequence[Scores]) -> float:
-        return float(np.mean([s.train_accuracy - float(s.right.mean()) for s in one]))
+    def compute_gap(scores: Sequence[Scores]) -> float:
+        return float(np.mean([s.train_accuracy - float(s.right.mean()) for s in scores]))
 
-    def training(one: Sequence[Scores]) -> float:
-        return float(np.mean([s.train_accuracy for s in one]))
+    def compute_training(scores: Sequence[Scores]) -> float:
+        return float(np.mean([s.train_accuracy for s in scores]))
 
-    return gap(runs) < gap(base) and training(runs) < training(base)
+    return compute_gap(runs) < compute_gap(base) and compute_training(runs) < compute_training(base)

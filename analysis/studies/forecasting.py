@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.statistics.student_t import t_quantile
+from heldout.statistics.student_t import compute_t_quantile
 
 Method = Literal["power_law", "local"]
 
@@ -96,19 +96,19 @@ def forecast(sizes: Sequence[Size], images: int) -> Forecast | NoForecast:
         return NoForecast("too_short")
     if not any(sizes[-1].errors):
         return NoForecast("no_errors")
-    curve = _curve_of(sizes)
-    rise = _rise(curve)
+    curve = _fit_curve(sizes)
+    rise = _find_rise(curve)
     if rise is not None:
         return NoForecast("not_monotone", (sizes[rise[0]].images, sizes[rise[1]].images))
     if not _falls(curve):
         return NoForecast("too_flat")
     if not _falls(curve.until(len(sizes) - 1)):
         return NoForecast("one_step")
-    method = better_method(curve)
+    method = choose_method(curve)
     target = log(images) / log(2)
     expected = METHODS[method](curve, target)
     doublings = target - curve.doublings[-1]
-    chosen_images = _counted(exp(curve.logs[-1]), sizes[-1].different)
+    chosen_images = _compute_counting_variance(exp(curve.logs[-1]), sizes[-1].different)
     half = NormalDist().inv_cdf((1 + COVERED) / 2) * sqrt(
         (DOUBLING_MISFIT * doublings) ** 2
         + (FALL_MISFIT * (float(curve.logs[-1]) - expected)) ** 2
@@ -119,48 +119,48 @@ def forecast(sizes: Sequence[Size], images: int) -> Forecast | NoForecast:
     return Forecast(images, exp(expected), (low, high), method)
 
 
-def intervals(sizes: Sequence[Size], error: float = 0.05) -> list[tuple[float, float]]:
+def compute_intervals(sizes: Sequence[Size], error: float = 0.05) -> list[tuple[float, float]]:
     """For each size the bounds that miss its true error with probability `error`."""
-    curve, trainings = _curve_of(sizes), len(sizes[0].errors)
-    t, z = t_quantile(1 - error / 2, _degrees(trainings)), NormalDist().inv_cdf(1 - error / 2)
+    curve, trainings = _fit_curve(sizes), len(sizes[0].errors)
+    t, z = compute_t_quantile(1 - error / 2, _count_degrees(trainings)), NormalDist().inv_cdf(1 - error / 2)
     bounds = []
     for size, middle, noise in zip(sizes, curve.logs, curve.noise, strict=True):
-        half = sqrt((t * noise) ** 2 + z * z * _counted(exp(middle), size.different))
+        half = sqrt((t * noise) ** 2 + z * z * _compute_counting_variance(exp(middle), size.different))
         bounds.append((0.0 if not any(size.errors) else exp(middle - half), min(1.0, exp(middle + half))))
     return bounds
 
 
-def _curve_of(sizes: Sequence[Size]) -> _Curve:
+def _fit_curve(sizes: Sequence[Size]) -> _Curve:
     """Noise is what differs between trainings of a size; the three of one size are helped by those of the others."""
-    shares = np.array([[_not_zero(error, size.asked) for error in size.errors] for size in sizes])
+    shares = np.array([[_avoid_zero(error, size.asked) for error in size.errors] for size in sizes])
     means, (count, trainings) = shares.mean(axis=1), shares.shape
-    counted = np.array([_counted(mean, size.asked) for mean, size in zip(means, sizes, strict=True)])
+    counted = np.array([_compute_counting_variance(mean, size.asked) for mean, size in zip(means, sizes, strict=True)])
     logs = np.log(shares)
     # The images of a seed are the same at every size: what its errors have in common is no noise of the curve.
     rest = logs - logs.mean(axis=1, keepdims=True) - logs.mean(axis=0) + logs.mean()
     own = np.sum(rest**2, axis=1) / (trainings - 1) * count / max(count - 1, 1)
     others = max(float(np.median(own - OWN_IMAGES * counted)), 0.0)
     others = (USUAL_NOISE**2 + count * others) / (1 + count) + OWN_IMAGES * counted
-    variance = (OTHERS_DEGREES * others + (trainings - 1) * own) / _degrees(trainings)
+    variance = (OTHERS_DEGREES * others + (trainings - 1) * own) / _count_degrees(trainings)
     return _Curve(np.log2([size.images for size in sizes]), np.log(means), np.sqrt(variance / trainings))
 
 
-def _degrees(trainings: int) -> int:
+def _count_degrees(trainings: int) -> int:
     """With how many degrees of freedom the noise of a size is known."""
     return OTHERS_DEGREES + trainings - 1
 
 
-def _counted(share: float, images: int) -> float:
+def _compute_counting_variance(share: float, images: int) -> float:
     """The variance of the logarithm of a share that is counted on so many images."""
     return (1 - share) / (share * images)
 
 
-def _not_zero(error: float, asked: int) -> float:
+def _avoid_zero(error: float, asked: int) -> float:
     """An error that has a logarithm: half an image more, of one more."""
     return (error * asked + 0.5) / (asked + 1)
 
 
-def _rise(curve: _Curve) -> tuple[int, int] | None:
+def _find_rise(curve: _Curve) -> tuple[int, int] | None:
     """The two sizes between which the error rises most surely; None where it may be luck."""
     count = len(curve.logs)
     rises = {
@@ -180,7 +180,7 @@ def _falls(curve: _Curve) -> bool:
 # --- both methods ------------------------------------------------------------------------------------------
 
 
-def better_method(curve: _Curve) -> Method:
+def choose_method(curve: _Curve) -> Method:
     """The one that would have forecast the last sizes better from those before them; the power law if in doubt."""
     missed: dict[Method, float] = dict.fromkeys(METHODS, 0.0)
     for count in range(3, len(curve.logs)):
@@ -190,7 +190,7 @@ def better_method(curve: _Curve) -> Method:
     return "local" if missed["local"] < CLEARLY_LESS * missed["power_law"] else "power_law"
 
 
-def power_law(curve: _Curve, target: float) -> float:
+def forecast_by_power_law(curve: _Curve, target: float) -> float:
     """The logarithm of a·N^−b + c that fits all sizes best; c is at most a part of the last error."""
     errors = np.exp(curve.logs)
     # Deviations as shares of the error; a size that is noisy counts less.
@@ -199,7 +199,7 @@ def power_law(curve: _Curve, target: float) -> float:
     least, found = np.inf, float(curve.logs[-1])
     for exponent in EXPONENTS:
         falling = np.exp2(-exponent * steps)
-        scale, floor = _fitted(falling * weights, weights, errors * weights, most=MOST_FLOOR * float(errors[-1]))
+        scale, floor = _fit(falling * weights, weights, errors * weights, most=MOST_FLOOR * float(errors[-1]))
         missed = float(np.sum(((scale * falling + floor - errors) * weights) ** 2))
         if missed < least:
             at_target = scale * 2.0 ** (-exponent * (target - float(curve.doublings[-1]))) + floor
@@ -207,7 +207,7 @@ def power_law(curve: _Curve, target: float) -> float:
     return found
 
 
-def local(curve: _Curve, target: float) -> float:
+def forecast_locally(curve: _Curve, target: float) -> float:
     """A straight line through the last sizes above all, which goes on a little less steeply; it never rises."""
     steps = curve.doublings - curve.doublings[-1]
     recent = RECENT ** np.arange(len(steps))[::-1]
@@ -215,10 +215,13 @@ def local(curve: _Curve, target: float) -> float:
     return float(level) + KEPT_SLOPE * min(0.0, float(slope)) * (target - float(curve.doublings[-1]))
 
 
-METHODS: dict[Method, Callable[[_Curve, float], float]] = {"local": local, "power_law": power_law}
+METHODS: dict[Method, Callable[[_Curve, float], float]] = {
+    "local": forecast_locally,
+    "power_law": forecast_by_power_law,
+}
 
 
-def _fitted(
+def _fit(
     first: NDArray[np.float64], second: NDArray[np.float64], wanted: NDArray[np.float64], most: float
 ) -> tuple[float, float]:
     """Least squares of two terms; the amount of the second is from 0 to `most`."""

@@ -9,7 +9,7 @@ from statistics import NormalDist, median
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.statistics.student_t import t_quantile
+from heldout.statistics.student_t import compute_t_quantile
 
 # How the noise of all arms counts beside an arm's own: with the weight of so many degrees of freedom in its variance,
 # and with so many more degrees of freedom in all. Found by simulation (docs/explanation/studies.md).
@@ -51,7 +51,7 @@ class RunNoise:
     degrees: float
 
 
-def crossed(values: NDArray[np.float64], *, binary: bool = False) -> Spread:
+def compute_crossed_spread(values: NDArray[np.float64], *, binary: bool = False) -> Spread:
     """The spread of a mean over images that every training is measured on.
 
     Args:
@@ -73,11 +73,12 @@ def crossed(values: NDArray[np.float64], *, binary: bool = False) -> Spread:
         images,
         run_variance=float(by_training.var(ddof=1)) if trainings > 1 else 0.0,
         image_noise=mean_square_rest / images,
-        lasting_image_noise=(mean_square_images - mean_square_rest) / (trainings * images) + _pseudo(binary, images),
+        lasting_image_noise=(mean_square_images - mean_square_rest) / (trainings * images)
+        + _count_pseudo_images(binary, images),
     )
 
 
-def folded(values: Sequence[NDArray[np.float64]], folds: int, *, binary: bool = False) -> Spread:
+def compute_folded_spread(values: Sequence[NDArray[np.float64]], folds: int, *, binary: bool = False) -> Spread:
     """The spread of a mean over trainings that are each measured on a fold of their own, until all folds were taken.
 
     Args:
@@ -94,18 +95,18 @@ def folded(values: Sequence[NDArray[np.float64]], folds: int, *, binary: bool = 
         images,
         run_variance=float(by_training.var(ddof=1)) if len(values) > 1 else 0.0,
         image_noise=float(np.mean([part.var(ddof=1) / len(part) for part in values])),
-        lasting_image_noise=_pseudo(binary, images),
+        lasting_image_noise=_count_pseudo_images(binary, images),
         folds=folds,
     )
 
 
-def _pseudo(binary: bool, images: int) -> float:
+def _count_pseudo_images(binary: bool, images: int) -> float:
     """Agresti and Min 2005, Statistics in Medicine 24(5): half an image of each kind keeps few differences honest."""
     return PSEUDO_IMAGES / images**2 if binary else 0.0
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanEstimate:
     """A mean, and all that its interval follows from."""
 
     spread: Spread
@@ -118,26 +119,28 @@ class Estimate:
 
     def interval(self, error: float = 0.05) -> tuple[float, float]:
         """Bounds that miss the true mean with probability `error`."""
-        half = self.half_width(error)
+        half = self.compute_half_width(error)
         return self.mean - half, self.mean + half
 
-    def half_width(self, error: float) -> float:
+    def compute_half_width(self, error: float) -> float:
         """Half of that interval: t for what differs between trainings, z for what differs between images."""
-        return self._half(error, self.noise.degrees, self.spread.trainings, self.spread.lasting_image_noise)
+        return self._compute_half(error, self.noise.degrees, self.spread.trainings, self.spread.lasting_image_noise)
 
-    def expected_half_width(self, error: float, trainings: int, image_factor: float = 1.0) -> float:
+    def compute_expected_half_width(self, error: float, trainings: int, image_factor: float = 1.0) -> float:
         """The same after so many trainings, at least 2, on so many times the images."""
         degrees = self.noise.degrees * (trainings - 1) / max(self.spread.degrees, 1)
         # A negative part is luck of these images and trainings, and would not stay.
         lasting = max(self.spread.lasting_image_noise, 0.0)
-        return self._half(error, degrees, trainings, lasting, image_factor)
+        return self._compute_half(error, degrees, trainings, lasting, image_factor)
 
-    def expected_change(self, trainings: int, error: float = 0.05) -> float:
+    def compute_expected_change(self, trainings: int, error: float = 0.05) -> float:
         """How far the mean may still move until there are so many trainings, if the images stay."""
         variance = max(self.noise.variance, 0.0) * max(1 / self.spread.trainings - 1 / trainings, 0.0)
         return _t(1 - error / 2, self.noise.degrees) * sqrt(variance)
 
-    def _half(self, error: float, degrees: float, trainings: int, lasting: float, image_factor: float = 1.0) -> float:
+    def _compute_half(
+        self, error: float, degrees: float, trainings: int, lasting: float, image_factor: float = 1.0
+    ) -> float:
         spread, share, image_share = self.spread, 1 / trainings, 1 / trainings
         if spread.folds is not None:
             share += 1 / (spread.folds - 1)  # training sets of folds overlap, so trainings depend on each other
@@ -149,15 +152,15 @@ class Estimate:
 
 
 # A study asks for the same few quantiles again and again, also in a transaction.
-_t = lru_cache(maxsize=4096)(t_quantile)
+_t = lru_cache(maxsize=4096)(compute_t_quantile)
 
 
-def own_noise(spread: Spread) -> RunNoise:
+def estimate_own_noise(spread: Spread) -> RunNoise:
     """The noise between an arm's trainings, from them alone. Of a single training nothing is known: 0."""
     return RunNoise(spread.run_variance, max(spread.degrees, 1))
 
 
-def shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
+def estimate_shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
     """For each of several arms that are compared with one base: its noise between trainings, helped by the others'.
 
     The variances s² of few trainings scatter widely: each becomes (d0 s0² + d s²) / (d0 + d), where s0² is the usual
@@ -172,8 +175,8 @@ def shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
     """
     known = [spread for spread in spreads if spread.degrees > 0 and isfinite(spread.run_variance)]
     if len(known) < 2:
-        return [own_noise(spread) for spread in spreads]
-    seen = [spread.run_variance / _median_of_variance(spread.degrees) for spread in known]
+        return [estimate_own_noise(spread) for spread in spreads]
+    seen = [spread.run_variance / _compute_variance_median(spread.degrees) for spread in known]
     usual = min(seen) if len(seen) == 2 else median(seen)
     noises = []
     for spread in spreads:
@@ -183,6 +186,6 @@ def shared_noise(spreads: Sequence[Spread]) -> list[RunNoise]:
     return noises
 
 
-def _median_of_variance(degrees: int) -> float:
+def _compute_variance_median(degrees: int) -> float:
     """The median of a variance whose mean is 1 (Wilson and Hilferty 1931, PNAS 17(12))."""
     return (1 - 2 / (9 * degrees)) ** 3

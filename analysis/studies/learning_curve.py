@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from analysis.studies.figures import train_figures, validation_figures
-from analysis.studies.forecasting import MIN_SIZES, NoForecast, Size, forecast, intervals
-from analysis.studies.planning import curve_keys
+from analysis.studies.figures import compute_validation_figures, train_figures
+from analysis.studies.forecasting import MIN_SIZES, NoForecast, Size, compute_intervals, forecast
+from analysis.studies.planning import list_curve_keys
 from analysis.studies.runs import MIN_OF_A_CLASS, MIN_RANGE
-from analysis.studies.state import NextSteps, Run, RunKey, Scores, StudyState
+from analysis.studies.state import NextSteps, RunKey, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView, CurvePointView, ForecastView
@@ -18,7 +18,7 @@ from heldout.words.studies import describe_forecast, describe_no_forecast, say_f
 FORECAST_TIMES = 2
 
 
-def curve_steps(state: StudyState, runs: Sequence[Run]) -> NextSteps:
+def plan_curve_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
     """Train every size with every seed; at the end, say the errors and what follows from them.
 
     A size with a training that has failed is left out.
@@ -26,33 +26,33 @@ def curve_steps(state: StudyState, runs: Sequence[Run]) -> NextSteps:
     if len(state.sizes) < MIN_SIZES:
         detail = say_too_few_images(state.train_images, MIN_OF_A_CLASS, MIN_RANGE)
         return NextSteps("failed", error=("too_few_images", detail))
-    keys = {images: curve_keys(state, images) for images in state.sizes}
+    keys = {images: list_curve_keys(state, images) for images in state.sizes}
     wanted = sum(len(of_size) for of_size in keys.values())
     if state.max_jobs is not None and wanted > state.max_jobs:
         detail = f"A curve of {len(keys)} sizes and {state.seeds} seeds takes {wanted} trainings; "
         return NextSteps("failed", error=("budget_too_small", f"{detail}the budget allows {state.max_jobs}."))
     by_key = {run.key: run for run in runs}
     missing = tuple(key for of_size in keys.values() for key in of_size if key not in by_key)
-    measured = {images: scores for images in keys if (scores := _scores(keys[images], by_key))}
-    sizes = _size_views(measured, {images: [by_key[key].job for key in keys[images]] for images in measured})
+    measured = {images: scores for images in keys if (scores := _collect_scores(keys[images], by_key))}
+    sizes = _build_size_views(measured, {images: [by_key[key].job for key in keys[images]] for images in measured})
     is_over = not missing and all(run.status in TERMINAL for run in runs)
-    arms = (_base_view(state, measured, keys, by_key, ended=is_over),)
+    arms = (_build_base_view(state, measured, keys, by_key, ended=is_over),)
     if not is_over:
         return NextSteps("running", submit=missing, planned=wanted, arms=arms, sizes=sizes)
     if not measured:
         detail = f"No size was trained with all seeds. {_say_failed(by_key.values())}"
         return NextSteps("failed", arms=arms, error=("no_size_trained", detail))
-    view, why = _forecast(state, measured, by_key)
+    view, why = _make_forecast(state, measured, by_key)
     return NextSteps("succeeded", planned=wanted, arms=arms, sizes=sizes, forecast=view, no_forecast=why)
 
 
-def _forecast(
-    state: StudyState, measured: Mapping[int, Sequence[Scores]], by_key: Mapping[RunKey, Run]
+def _make_forecast(
+    state: StudyState, measured: Mapping[int, Sequence[Scores]], by_key: Mapping[RunKey, StudyRun]
 ) -> tuple[ForecastView | None, str | None]:
     """The forecast, or why there is none."""
     if state.sizes[-1] not in measured:
         return None, f"The largest size was not measured. {_say_failed(by_key.values())}"
-    sizes = [_size(images, scores) for images, scores in measured.items()]
+    sizes = [_summarize_size(images, scores) for images, scores in measured.items()]
     found = forecast(sizes, FORECAST_TIMES * state.sizes[-1])
     if isinstance(found, NoForecast):
         errors = [(size.images, float(np.mean(size.errors))) for size in sizes]
@@ -70,7 +70,7 @@ def _forecast(
     )
 
 
-def _say_failed(runs: Iterable[Run]) -> str:
+def _say_failed(runs: Iterable[StudyRun]) -> str:
     """Which training has failed first, and how."""
     broken = [run for run in runs if run.status in TERMINAL and run.status is not JobStatus.SUCCEEDED]
     if not broken:
@@ -79,33 +79,33 @@ def _say_failed(runs: Iterable[Run]) -> str:
     return say_failed(run.key.seed, run.status, run.error, run.key.variant)
 
 
-def _size(images: int, scores: Sequence[Scores]) -> Size:
-    errors = tuple(1 - float(one.right.mean()) for one in scores)
-    different = len(np.unique(np.concatenate([one.images for one in scores])))
-    return Size(images, errors, min(len(one.images) for one in scores), different)
+def _summarize_size(images: int, scores: Sequence[Scores]) -> Size:
+    errors = tuple(1 - float(run.right.mean()) for run in scores)
+    different = len(np.unique(np.concatenate([run.images for run in scores])))
+    return Size(images, errors, min(len(run.images) for run in scores), different)
 
 
-def _size_views(
+def _build_size_views(
     measured: Mapping[int, Sequence[Scores]], jobs: Mapping[int, Sequence[str]]
 ) -> tuple[CurvePointView, ...]:
-    sizes = [_size(images, scores) for images, scores in measured.items()]
+    sizes = [_summarize_size(images, scores) for images, scores in measured.items()]
     return tuple(
         CurvePointView(
             images=size.images,
             error=float(np.mean(size.errors)),
             interval=bounds,
-            loss=float(np.mean([one.losses.mean(dtype=np.float64) for one in measured[size.images]])),
+            loss=float(np.mean([run.losses.mean(dtype=np.float64) for run in measured[size.images]])),
             jobs=list(jobs[size.images]),
         )
-        for size, bounds in zip(sizes, intervals(sizes) if sizes else (), strict=True)
+        for size, bounds in zip(sizes, compute_intervals(sizes) if sizes else (), strict=True)
     )
 
 
-def _base_view(
+def _build_base_view(
     state: StudyState,
     measured: Mapping[int, Sequence[Scores]],
     keys: Mapping[int, Sequence[RunKey]],
-    by_key: Mapping[RunKey, Run],
+    by_key: Mapping[RunKey, StudyRun],
     *,
     ended: bool,
 ) -> ArmView:
@@ -119,13 +119,13 @@ def _base_view(
         jobs=[by_key[key].job for key in keys[largest] if key in by_key],
         seeds=len(scores),
         train=train_figures(scores) if scores else None,
-        validation=validation_figures(scores, state.folds) if scores else None,
+        validation=compute_validation_figures(scores, state.folds) if scores else None,
         difference=None,
         why=None,
     )
 
 
-def _scores(keys: Sequence[RunKey], by_key: Mapping[RunKey, Run]) -> tuple[Scores, ...]:
+def _collect_scores(keys: Sequence[RunKey], by_key: Mapping[RunKey, StudyRun]) -> tuple[Scores, ...]:
     """Of a size whose trainings have all succeeded; else nothing."""
     runs = [by_key[key] for key in keys if key in by_key]
     found = tuple(run.scores for run in runs if run.scores is not None and run.status is JobStatus.SUCCEEDED)

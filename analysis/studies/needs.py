@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import ceil
 
 from analysis.studies.comparing import Comparison, GainUnit
-from analysis.studies.standing import DOUBT_ERROR, MEASURES, estimate, mean_benefit, relevant
+from analysis.studies.standing import DOUBT_ERROR, MEASURES, compute_mean_benefit, estimate, get_relevant_benefit
 from heldout.views.study import NeedsView
 
 # More than these nobody would train or collect: it would not help.
@@ -12,7 +12,7 @@ MOST_SEEDS = 40
 MOST_IMAGES = 100_000
 
 
-def needs_of(comparison: Comparison, unit: GainUnit, error: float, validation_images: int) -> NeedsView:
+def estimate_needs(comparison: Comparison, unit: GainUnit, error: float, validation_images: int) -> NeedsView:
     """What would tell whether an arm is a cure, if it differs from the base as much as it seems to.
 
     Args:
@@ -28,14 +28,14 @@ def needs_of(comparison: Comparison, unit: GainUnit, error: float, validation_im
     def tells(seeds: int, images: int) -> bool:
         return would_tell(comparison, unit, error, max(have + seeds, 2), 1 + images / validation_images)
 
-    seeds = _fewest(lambda more: tells(more, 0), MOST_SEEDS)
+    seeds = _find_fewest(lambda more: tells(more, 0), MOST_SEEDS)
     if seeds is not None:
         return NeedsView(seeds=seeds)
-    images = _fewest(lambda more: tells(0, more), MOST_IMAGES)
+    images = _find_fewest(lambda more: tells(0, more), MOST_IMAGES)
     if images is not None:
-        return NeedsView(images=_rounded(images))
-    images = _fewest(lambda more: tells(MOST_SEEDS // 2, more), MOST_IMAGES)
-    return NeedsView() if images is None else NeedsView(seeds=MOST_SEEDS // 2, images=_rounded(images))
+        return NeedsView(images=_round_count(images))
+    images = _find_fewest(lambda more: tells(MOST_SEEDS // 2, more), MOST_IMAGES)
+    return NeedsView() if images is None else NeedsView(seeds=MOST_SEEDS // 2, images=_round_count(images))
 
 
 def would_tell(comparison: Comparison, unit: GainUnit, error: float, trainings: int, image_factor: float = 1.0) -> bool:
@@ -47,15 +47,15 @@ def would_tell(comparison: Comparison, unit: GainUnit, error: float, trainings: 
     """
     too_little = []
     for measure in MEASURES:
-        difference, mean = estimate(comparison, measure), mean_benefit(comparison, measure)
-        if difference.expected_half_width(error, trainings, image_factor) < mean:
+        difference, mean = estimate(comparison, measure), compute_mean_benefit(comparison, measure)
+        if difference.compute_expected_half_width(error, trainings, image_factor) < mean:
             return True
-        doubt = difference.expected_half_width(DOUBT_ERROR, trainings, image_factor)
-        too_little.append(doubt < relevant(measure, unit) - mean)
+        doubt = difference.compute_expected_half_width(DOUBT_ERROR, trainings, image_factor)
+        too_little.append(doubt < get_relevant_benefit(measure, unit) - mean)
     return all(too_little)
 
 
-def _fewest(suffices: Callable[[int], bool], most: int) -> int | None:
+def _find_fewest(suffices: Callable[[int], bool], most: int) -> int | None:
     """The smallest whole number from 1 that suffices, if larger ones always do; None where `most` does not."""
     low, high = 0, 1
     while not suffices(high):
@@ -68,7 +68,7 @@ def _fewest(suffices: Callable[[int], bool], most: int) -> int | None:
     return high
 
 
-def _rounded(count: int) -> int:
+def _round_count(count: int) -> int:
     """Up to two digits: more would claim too much."""
     unit: int = 10 ** max(len(str(count)) - 2, 0)
     return ceil(count / unit) * unit

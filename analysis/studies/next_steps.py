@@ -6,19 +6,19 @@ Nothing is remembered between calls: looks, drops and choices follow from the tr
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from analysis.studies.arm_views import arm_views, patch_of
-from analysis.studies.conclusion import Race, conclusion_of_cure, conclusion_without_cure, test_view
-from analysis.studies.figures import gap_closed
-from analysis.studies.learning_curve import curve_steps
-from analysis.studies.planning import REFITS, race_keys
-from analysis.studies.progress import Progress, follow
-from analysis.studies.racing import Look, winner_of
-from analysis.studies.state import NextSteps, Purpose, Refit, Run, RunKey, StudyState
+from analysis.studies.arm_views import build_arm_views, get_patch
+from analysis.studies.conclusion import Race, conclude_cure, conclude_without_cure, test_view
+from analysis.studies.figures import compute_gap_closed
+from analysis.studies.learning_curve import plan_curve_steps
+from analysis.studies.planning import REFITS, list_race_keys
+from analysis.studies.progress import RaceProgress, follow
+from analysis.studies.racing import Look, find_winner
+from analysis.studies.state import NextSteps, Purpose, Refit, RunKey, StudyRun, StudyState
 from heldout.studies.spec import BASE_ARM
-from heldout.words.labels import quoted
+from heldout.words.labels import quote_remedy
 
 
-def next_steps(state: StudyState, runs: Sequence[Run]) -> NextSteps:
+def decide_next_steps(state: StudyState, runs: Sequence[StudyRun]) -> NextSteps:
     """Decide what is to be done now.
 
     Args:
@@ -28,46 +28,46 @@ def next_steps(state: StudyState, runs: Sequence[Run]) -> NextSteps:
         steps that ask for nothing new when asked again after they were done. `refit` comes with the conclusion.
     """
     if state.kind == "learning_curve":
-        return curve_steps(state, runs)
+        return plan_curve_steps(state, runs)
     by_key = {run.key: run for run in runs}
     progress = follow(state, by_key)
     if progress.error is not None:
-        return NextSteps("failed", arms=arm_views(state, progress, by_key, ended=True), error=progress.error)
+        return NextSteps("failed", arms=build_arm_views(state, progress, by_key, ended=True), error=progress.error)
     if progress.submit or progress.waiting:
-        return _running(state, progress, by_key)
+        return _keep_running(state, progress, by_key)
     if progress.final is None:
-        detail = " ".join(f"{quoted(name)}: {why}" for name, why in progress.why.items())
+        detail = " ".join(f"{quote_remedy(name)}: {why}" for name, why in progress.why.items())
         error = ("no_remedy_trained", f"No remedy could be compared with the base. {detail}")
-        return NextSteps("failed", arms=arm_views(state, progress, by_key, ended=True), error=error)
-    return _end(state, progress, progress.final, by_key)
+        return NextSteps("failed", arms=build_arm_views(state, progress, by_key, ended=True), error=error)
+    return _end_race(state, progress, progress.final, by_key)
 
 
-def _end(state: StudyState, progress: Progress, look: Look, by_key: Mapping[RunKey, Run]) -> NextSteps:
+def _end_race(state: StudyState, progress: RaceProgress, look: Look, by_key: Mapping[RunKey, StudyRun]) -> NextSteps:
     """The race is decided: the test split once, then the answer."""
     unconfirmed = progress.ended_early is not None and not look.seeds_before
-    winner = winner_of(look, state.arms, progress.racing, unconfirmed=unconfirmed)
+    winner = find_winner(look, state.arms, progress.racing, unconfirmed=unconfirmed)
     race = Race(progress.looks, look, progress.ended_early)
-    arms = arm_views(state, progress, by_key, ended=True)
+    arms = build_arm_views(state, progress, by_key, ended=True)
     planned, of_arm = len(by_key), {arm.name: arm for arm in arms}
     if winner is None:
-        conclusion = conclusion_without_cure(state, race, of_arm)
+        conclusion = conclude_without_cure(state, race, of_arm)
         return NextSteps("succeeded", patches=progress.patches, planned=planned, arms=arms, conclusion=conclusion)
-    base_jobs, winner_jobs = (_jobs(state, by_key, name, look.seeds) for name in (BASE_ARM, winner))
+    base_jobs, winner_jobs = (_list_jobs(state, by_key, name, look.seeds) for name in (BASE_ARM, winner))
     if state.has_test and state.tested is None and state.test_failed is None:
         return NextSteps(
             "running", patches=progress.patches, planned=planned + REFITS, evaluate=(base_jobs, winner_jobs), arms=arms
         )
     test = test_view(base_jobs, winner_jobs, state)
-    conclusion = conclusion_of_cure(state, race, of_arm, winner, test)
-    gap = gap_closed(of_arm[BASE_ARM], of_arm[winner], test)
+    conclusion = conclude_cure(state, race, of_arm, winner, test)
+    gap = compute_gap_closed(of_arm[BASE_ARM], of_arm[winner], test)
     conclusion = conclusion.model_copy(update={"gap": gap})
     done = next((run for run in by_key.values() if run.key.purpose is Purpose.REFIT), None)
     if done is not None:
         conclusion = conclusion.model_copy(update={"refit": done.job})
     refit = None
     if done is None and (state.max_jobs is None or len(by_key) < state.max_jobs):
-        epochs = int(median(one.kept_epoch for one in look.scores[winner]) + 0.5)
-        refit = Refit(winner, patch_of(state, progress, winner), epochs)
+        epochs = int(median(run.kept_epoch for run in look.scores[winner]) + 0.5)
+        refit = Refit(winner, get_patch(state, progress, winner), epochs)
     return NextSteps(
         "succeeded",
         patches=progress.patches,
@@ -78,20 +78,20 @@ def _end(state: StudyState, progress: Progress, look: Look, by_key: Mapping[RunK
     )
 
 
-def _running(state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run]) -> NextSteps:
+def _keep_running(state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun]) -> NextSteps:
     planned = {*by_key, *progress.submit}
     if not progress.looks:
         for arm in state.arms:
             if arm.name not in progress.why:
-                planned |= {*race_keys(state, arm.name, range(state.seeds))}
+                planned |= {*list_race_keys(state, arm.name, range(state.seeds))}
     return NextSteps(
         "running",
         submit=tuple(progress.submit),
         patches=progress.patches,
         planned=len(planned),
-        arms=arm_views(state, progress, by_key, ended=False),
+        arms=build_arm_views(state, progress, by_key, ended=False),
     )
 
 
-def _jobs(state: StudyState, by_key: Mapping[RunKey, Run], name: str, seeds: int) -> tuple[str, ...]:
-    return tuple(by_key[key].job for key in race_keys(state, name, range(seeds)))
+def _list_jobs(state: StudyState, by_key: Mapping[RunKey, StudyRun], name: str, seeds: int) -> tuple[str, ...]:
+    return tuple(by_key[key].job for key in list_race_keys(state, name, range(seeds)))

@@ -17,47 +17,47 @@ TUNE_SEEDS = 2
 REFITS = 1
 
 
-def seeds_of_looks(state: StudyState) -> tuple[int, ...]:
+def plan_look_seeds(state: StudyState) -> tuple[int, ...]:
     """How many seeds each look has; only those looks that the budget leaves room for, if a single remedy remains."""
     sizes = tuple(ceil(growth * state.seeds - 1e-9) for growth in LOOK_GROWTH)
     if state.max_jobs is None:
         return sizes
-    room = state.max_jobs - jobs_of_first_look(state) - REFITS
+    room = state.max_jobs - count_first_look_jobs(state) - REFITS
     return sizes[:1] + tuple(size for size in sizes[1:] if 2 * (size - sizes[0]) <= room)
 
 
 def has_fewer_looks(state: StudyState) -> bool:
     """Whether the budget leaves room for fewer looks than there would be."""
-    return len(seeds_of_looks(state)) < len(LOOK_GROWTH)
+    return len(plan_look_seeds(state)) < len(LOOK_GROWTH)
 
 
-def errors_of_looks(state: StudyState) -> tuple[float, ...]:
+def plan_look_errors(state: StudyState) -> tuple[float, ...]:
     """How often all the intervals of each look together may miss."""
-    return LOOK_ERRORS[len(seeds_of_looks(state))]
+    return LOOK_ERRORS[len(plan_look_seeds(state))]
 
 
-def jobs_of_first_look(state: StudyState) -> int:
+def count_first_look_jobs(state: StudyState) -> int:
     """Trainings until all arms can be compared, searches included."""
     return len(state.arms) * state.seeds + sum(len(tune_keys(state, arm)) for arm in state.arms)
 
 
-def most_jobs(state: StudyState) -> int:
+def count_most_jobs(state: StudyState) -> int:
     """Trainings at most: as many as the last look has if no arm is dropped, and the refit."""
     if state.kind == "learning_curve":
         return len(state.sizes) * state.seeds
-    last = seeds_of_looks(state)[-1]
-    jobs = jobs_of_first_look(state) + len(state.arms) * (last - state.seeds) + REFITS
+    last = plan_look_seeds(state)[-1]
+    jobs = count_first_look_jobs(state) + len(state.arms) * (last - state.seeds) + REFITS
     return jobs if state.max_jobs is None else min(jobs, state.max_jobs)
 
 
-def comparisons(state: StudyState) -> int:
+def count_comparisons(state: StudyState) -> int:
     """How many chances there are to name a cure wrongly: two measures of each remedy and each candidate of a search."""
     return 2 * sum(max(len(arm.candidates), 1) for arm in state.arms if arm.name != BASE_ARM)
 
 
-def race_keys(state: StudyState, arm: str, seeds: Iterable[int]) -> list[RunKey]:
+def list_race_keys(state: StudyState, arm: str, seeds: Iterable[int]) -> list[RunKey]:
     """An arm's trainings that are compared with other arms'."""
-    return [_key(state, arm, Purpose.RACE, seed) for seed in seeds]
+    return [_make_key(state, arm, Purpose.RACE, seed) for seed in seeds]
 
 
 def tune_keys(state: StudyState, arm: Arm) -> list[RunKey]:
@@ -65,15 +65,15 @@ def tune_keys(state: StudyState, arm: Arm) -> list[RunKey]:
     first = ceil(LOOK_GROWTH[-1] * state.seeds - 1e-9)
     seeds = range(first, first + TUNE_SEEDS)
     variants = range(len(arm.candidates))
-    return [_key(state, arm.name, Purpose.TUNE, seed, variant) for variant in variants for seed in seeds]
+    return [_make_key(state, arm.name, Purpose.TUNE, seed, variant) for variant in variants for seed in seeds]
 
 
-def curve_keys(state: StudyState, images: int) -> list[RunKey]:
+def list_curve_keys(state: StudyState, images: int) -> list[RunKey]:
     """The trainings of a learning curve on so many images."""
-    return [_key(state, BASE_ARM, Purpose.RACE, seed, images) for seed in range(state.seeds)]
+    return [_make_key(state, BASE_ARM, Purpose.RACE, seed, images) for seed in range(state.seeds)]
 
 
-def _key(state: StudyState, arm: str, purpose: Purpose, seed: int, variant: int = 0) -> RunKey:
+def _make_key(state: StudyState, arm: str, purpose: Purpose, seed: int, variant: int = 0) -> RunKey:
     if state.folds is None:
         return RunKey(arm, purpose, seed, variant=variant)
     return RunKey(arm, purpose, seed, seed % state.folds, seed // state.folds, variant)

@@ -5,21 +5,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis.studies.conclusion import gap_is_smaller
-from analysis.studies.figures import difference_view
+from analysis.studies.conclusion import is_gap_smaller
+from analysis.studies.figures import build_difference_view
 from analysis.studies.planning import (
     REFITS,
-    comparisons,
-    errors_of_looks,
+    count_comparisons,
+    count_first_look_jobs,
     has_fewer_looks,
-    jobs_of_first_look,
-    race_keys,
-    seeds_of_looks,
+    list_race_keys,
+    plan_look_errors,
+    plan_look_seeds,
     tune_keys,
 )
-from analysis.studies.racing import DropReason, Look, can_be_settled, cures, drops, leader, look_at
-from analysis.studies.standing import RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS, Standing
-from analysis.studies.state import Arm, Purpose, Run, RunKey, Scores, StudyState
+from analysis.studies.racing import DropReason, Look, can_be_settled, find_drops, find_leader, list_cures, look_at
+from analysis.studies.standing import RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS, RemedyStanding
+from analysis.studies.state import Arm, Purpose, RunKey, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.studies.spec import BASE_ARM
 from heldout.words import studies as words
@@ -28,7 +28,7 @@ NO_ROOM = "The budget had no room for more seeds."
 
 
 @dataclass
-class Progress:
+class RaceProgress:
     """How far a race has come.
 
     racing: arms that go on, the base not among them. why: of each other arm, why it does not go on.
@@ -56,15 +56,15 @@ class Progress:
             self.why[name] = why
 
 
-def follow(state: StudyState, by_key: Mapping[RunKey, Run]) -> Progress:
+def follow(state: StudyState, by_key: Mapping[RunKey, StudyRun]) -> RaceProgress:
     """Go through the looks until a training is missing or the race is decided."""
-    progress = Progress([arm.name for arm in state.arms if arm.name != BASE_ARM])
-    if state.max_jobs is not None and jobs_of_first_look(state) > state.max_jobs:
-        detail = f"The first look takes {jobs_of_first_look(state)} trainings; the budget allows {state.max_jobs}."
+    progress = RaceProgress([arm.name for arm in state.arms if arm.name != BASE_ARM])
+    if state.max_jobs is not None and count_first_look_jobs(state) > state.max_jobs:
+        detail = f"The first look takes {count_first_look_jobs(state)} trainings; the budget allows {state.max_jobs}."
         progress.error = ("budget_too_small", detail)
         return progress
     before = 0
-    for seeds, error in zip(seeds_of_looks(state), errors_of_looks(state), strict=True):
+    for seeds, error in zip(plan_look_seeds(state), plan_look_errors(state), strict=True):
         if before and not _afford(state, progress, by_key, before, seeds):
             break
         untuned = [] if before else _tune(state, progress, by_key)
@@ -82,7 +82,9 @@ def follow(state: StudyState, by_key: Mapping[RunKey, Run]) -> Progress:
     return progress
 
 
-def _afford(state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run], before: int, seeds: int) -> bool:
+def _afford(
+    state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun], before: int, seeds: int
+) -> bool:
     """Keep as many arms as the budget allows at one more look, the best first; False where it does not allow one."""
     new, look = seeds - before, progress.final
     assert look is not None
@@ -103,7 +105,7 @@ def _afford(state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run],
     return True
 
 
-def _tune(state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run]) -> list[str]:
+def _tune(state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun]) -> list[str]:
     """Choose among the candidates of each search; returns the arms whose search goes on."""
     untuned = []
     for arm in state.arms:
@@ -117,7 +119,7 @@ def _tune(state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run]) -
             progress.waiting = True
             untuned.append(arm.name)
             continue
-        choice = _best_candidate(arm, [by_key[key] for key in keys])
+        choice = _find_best_candidate(arm, [by_key[key] for key in keys])
         if choice is None:
             progress.drop(arm.name, "All trainings of its search failed.")
         else:
@@ -125,25 +127,25 @@ def _tune(state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run]) -
     return untuned
 
 
-def _best_candidate(arm: Arm, runs: Sequence[Run]) -> int | None:
+def _find_best_candidate(arm: Arm, runs: Sequence[StudyRun]) -> int | None:
     """The candidate of the least errors and loss, each as a share of all candidates' mean; None where all failed."""
     figures: dict[int, tuple[float, float]] = {}
     for variant in range(len(arm.candidates)):
         scores = [run.scores for run in runs if run.key.variant == variant]
-        if scores and all(one is not None for one in scores):
-            known = [one for one in scores if one is not None]
-            loss = float(np.mean([one.losses.mean() for one in known]))
-            figures[variant] = loss, float(np.mean([1 - one.right.mean() for one in known]))
+        if scores and all(run is not None for run in scores):
+            known = [run for run in scores if run is not None]
+            loss = float(np.mean([run.losses.mean() for run in known]))
+            figures[variant] = loss, float(np.mean([1 - run.right.mean() for run in known]))
     if not figures:
         return None
-    mean_loss, mean_errors = (float(np.mean([one[i] for one in figures.values()])) for i in (0, 1))
+    mean_loss, mean_errors = (float(np.mean([pair[i] for pair in figures.values()])) for i in (0, 1))
     return min(figures, key=lambda v: (figures[v][0] / (mean_loss or 1.0) + figures[v][1] / (mean_errors or 1.0), v))
 
 
 def _train(
     state: StudyState,
-    progress: Progress,
-    by_key: Mapping[RunKey, Run],
+    progress: RaceProgress,
+    by_key: Mapping[RunKey, StudyRun],
     before: int,
     seeds: int,
     untuned: Sequence[str],
@@ -152,7 +154,7 @@ def _train(
     for name in (BASE_ARM, *progress.racing):
         if name in untuned:
             continue
-        keys = race_keys(state, name, range(seeds))
+        keys = list_race_keys(state, name, range(seeds))
         progress.spent += seeds - before
         there = [by_key[key] for key in keys if key in by_key]
         # The rest of an arm is cancelled once one of its trainings has failed: that one says why.
@@ -176,40 +178,44 @@ def _train(
 
 
 def _look(
-    state: StudyState, progress: Progress, by_key: Mapping[RunKey, Run], before: int, seeds: int, error: float
+    state: StudyState, progress: RaceProgress, by_key: Mapping[RunKey, StudyRun], before: int, seeds: int, error: float
 ) -> Look:
-    scores = {name: _scores(state, by_key, name, seeds) for name in (BASE_ARM, *progress.racing)}
+    scores = {name: _collect_scores(state, by_key, name, seeds) for name in (BASE_ARM, *progress.racing)}
     dropped = {
         name: look.scores[name] for name, look in progress.looks.items() if name not in scores and look.seeds > 1
     }
-    share = comparisons(state)
+    share = count_comparisons(state)
     look = look_at(
         scores,
         dropped,
         state.folds,
         seeds=seeds,
         seeds_before=before,
-        errors=(error / share, errors_of_looks(state)[-1] / share),
-        last_seeds=seeds_of_looks(state)[-1],
+        errors=(error / share, plan_look_errors(state)[-1] / share),
+        last_seeds=plan_look_seeds(state)[-1],
     )
     progress.looks |= dict.fromkeys(progress.racing, look)
     progress.final = look
     return look
 
 
-def _drop(progress: Progress, look: Look) -> None:
+def _drop(progress: RaceProgress, look: Look) -> None:
     base = look.scores[BASE_ARM]
-    found = drops(look)
+    found = find_drops(look)
     if len(found) == len(progress.racing):
         hopeless = [name for name, (reason, _) in found.items() if reason is DropReason.HOPELESS]
-        unsure = [name for name, one in progress.looks.items() if one.judgements[name].standing is Standing.OPEN]
+        unsure = [
+            name
+            for name, last_look in progress.looks.items()
+            if last_look.judgements[name].standing is RemedyStanding.OPEN
+        ]
         # Nothing will be a cure; but more seeds may still tell that nothing helps.
         if set(unsure) == set(hopeless) and all(can_be_settled(look, name) for name in hopeless):
-            found = {name: one for name, one in found.items() if name not in hopeless}
+            found = {name: drop for name, drop in found.items() if name not in hopeless}
     for name, (reason, by) in found.items():
-        difference = difference_view(look.comparisons[name], look.error)
+        difference = build_difference_view(look.comparisons[name], look.error)
         if reason is DropReason.WORSE:
-            smaller = gap_is_smaller(base, look.scores[name])
+            smaller = is_gap_smaller(base, look.scores[name])
             why = words.say_worse(difference, look.unit.loss, look.judgements[name].worse, gap_is_smaller=smaller)
         elif reason is DropReason.NO_HELP:
             why = words.say_no_help(look.seeds, RELEVANT_ACCURACY, RELEVANT_SHARE_OF_LOSS)
@@ -222,18 +228,18 @@ def _drop(progress: Progress, look: Look) -> None:
 
 def _is_decided(look: Look, racing: Sequence[str]) -> bool:
     """Whether the arm that leads is a cure that fresh seeds have confirmed."""
-    return leader(look, racing) in cures(look, unconfirmed=False)
+    return find_leader(look, racing) in list_cures(look, unconfirmed=False)
 
 
-def _scores(state: StudyState, by_key: Mapping[RunKey, Run], name: str, seeds: int) -> tuple[Scores, ...]:
-    found = (by_key[key].scores for key in race_keys(state, name, range(seeds)))
+def _collect_scores(state: StudyState, by_key: Mapping[RunKey, StudyRun], name: str, seeds: int) -> tuple[Scores, ...]:
+    found = (by_key[key].scores for key in list_race_keys(state, name, range(seeds)))
     return tuple(scores for scores in found if scores is not None)
 
 
-def _say_failed(run: Run) -> str:
+def _say_failed(run: StudyRun) -> str:
     return words.say_failed(run.key.seed, run.status, run.error)
 
 
-def _has_failed(run: Run) -> bool:
+def _has_failed(run: StudyRun) -> bool:
     """Whether a training has ended and left nothing to compare."""
     return run.status in TERMINAL and (run.status is not JobStatus.SUCCEEDED or run.scores is None)

@@ -4,9 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from analysis.studies.comparing import Comparison, GainUnit, compare, gain_unit
+from analysis.studies.comparing import Comparison, GainUnit, compare, compute_gain_unit
 from analysis.studies.needs import would_tell
-from analysis.studies.standing import MEASURES, Judgement, Standing, estimate, judge, mean_benefit, surely_worse
+from analysis.studies.standing import (
+    MEASURES,
+    Judgement,
+    RemedyStanding,
+    compute_mean_benefit,
+    estimate,
+    judge,
+    list_worse_measures,
+)
 from analysis.studies.state import Arm, Scores
 from heldout.studies.spec import BASE_ARM
 
@@ -65,7 +73,7 @@ def look_at(
         errors: how often each of the intervals may miss that decide at this look, and at the last one.
     """
     base = scores[BASE_ARM]
-    unit = gain_unit(base)
+    unit = compute_gain_unit(base)
     others = {name: runs for name, runs in scores.items() if name != BASE_ARM}
     compared = compare(others | {name: runs for name, runs in dropped.items() if len(runs) > 1}, base, unit, folds)
     comparisons = {name: compared[name] for name in others}
@@ -85,7 +93,7 @@ def look_at(
     )
 
 
-def surely_better(look: Look, name: str, others: Sequence[str]) -> list[str]:
+def list_surely_better(look: Look, name: str, others: Sequence[str]) -> list[str]:
     """Those of some arms that one arm surely beats: by its gain, paired with each of them on the seeds of both."""
     scores = {**look.dropped, **look.scores}
     against = {other: scores[other] for other in others if other != name and other in scores}
@@ -99,8 +107,10 @@ def can_become_a_cure(look: Look, name: str) -> bool:
     """Whether the last look could still find that an arm cures, in the better of the cases that seeds leave open."""
     for measure in MEASURES:
         difference = estimate(look.comparisons[name], measure)
-        best = mean_benefit(look.comparisons[name], measure) + difference.expected_change(look.last_seeds)
-        if best > HOPE * difference.expected_half_width(look.last_error, look.last_seeds):
+        best = compute_mean_benefit(look.comparisons[name], measure) + difference.compute_expected_change(
+            look.last_seeds
+        )
+        if best > HOPE * difference.compute_expected_half_width(look.last_error, look.last_seeds):
             return True
     return False
 
@@ -119,28 +129,28 @@ def is_confirmed(look: Look, name: str) -> bool:
     fresh = {name: look.scores[name][look.seeds_before :]}
     base = look.scores[BASE_ARM][look.seeds_before :]
     comparison = compare(fresh, base, look.unit, look.folds)[name]
-    return all(mean_benefit(comparison, measure) > 0 for measure in look.judgements[name].better)
+    return all(compute_mean_benefit(comparison, measure) > 0 for measure in look.judgements[name].better)
 
 
-def cures(look: Look, *, unconfirmed: bool) -> list[str]:
+def list_cures(look: Look, *, unconfirmed: bool) -> list[str]:
     """The arms that are cures, the greatest gain first. `unconfirmed`: also those that no fresh seed has confirmed."""
     return [
         name
         for name in look.ranked
-        if look.judgements[name].standing is Standing.CURE and (unconfirmed or is_confirmed(look, name))
+        if look.judgements[name].standing is RemedyStanding.CURE and (unconfirmed or is_confirmed(look, name))
     ]
 
 
-def winner_of(look: Look, arms: Sequence[Arm], racing: Sequence[str], *, unconfirmed: bool) -> str | None:
+def find_winner(look: Look, arms: Sequence[Arm], racing: Sequence[str], *, unconfirmed: bool) -> str | None:
     """The cure of the greatest gain among the arms that race to the end.
 
     A combination that does not surely beat a part that is a cure by itself gives way to it.
     """
-    found = [name for name in cures(look, unconfirmed=unconfirmed) if name in racing]
+    found = [name for name in list_cures(look, unconfirmed=unconfirmed) if name in racing]
     parts = {arm.name: arm.parts for arm in arms}
     for name in found:
         rivals = [part for part in parts[name] if part in found]
-        if len(surely_better(look, name, rivals)) == len(rivals):
+        if len(list_surely_better(look, name, rivals)) == len(rivals):
             return name
     return None
 
@@ -154,25 +164,25 @@ class DropReason(StrEnum):
     HOPELESS = "hopeless"  # more seeds would not make it a cure
 
 
-def drops(look: Look) -> dict[str, tuple[DropReason, str | None]]:
+def find_drops(look: Look) -> dict[str, tuple[DropReason, str | None]]:
     """The arms that will not win, each with why, and the arm that beats it where one does."""
     found: dict[str, tuple[DropReason, str | None]] = {}
     for name in look.ranked:
         standing = look.judgements[name].standing
-        if standing is Standing.NO_HELP:
+        if standing is RemedyStanding.NO_HELP:
             found[name] = DropReason.NO_HELP, None
-        elif surely_worse(look.comparisons[name], look.error):
+        elif list_worse_measures(look.comparisons[name], look.error):
             found[name] = DropReason.WORSE, None
-        elif standing is not Standing.CURE and not can_become_a_cure(look, name):
-            found[name] = DropReason.WORSE if standing is Standing.WORSE else DropReason.HOPELESS, None
+        elif standing is not RemedyStanding.CURE and not can_become_a_cure(look, name):
+            found[name] = DropReason.WORSE if standing is RemedyStanding.WORSE else DropReason.HOPELESS, None
     racing = [name for name in look.ranked if name not in found]
-    first = leader(look, racing)
+    first = find_leader(look, racing)
     if first is not None and look.comparisons[first].gain.mean > 0:
-        found |= dict.fromkeys(surely_better(look, first, racing), (DropReason.BEATEN, first))
+        found |= dict.fromkeys(list_surely_better(look, first, racing), (DropReason.BEATEN, first))
     return found
 
 
-def leader(look: Look, racing: Sequence[str]) -> str | None:
+def find_leader(look: Look, racing: Sequence[str]) -> str | None:
     """The arm of the greatest gain among those that race and make nothing worse."""
     names = (name for name in look.ranked if name in racing)
-    return next((name for name in names if look.judgements[name].standing is not Standing.WORSE), None)
+    return next((name for name in names if look.judgements[name].standing is not RemedyStanding.WORSE), None)

@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.studies.state import Purpose, RunKey
 from heldout.spec.job import MAX_NAME_CHARACTERS, MAX_SEED, JobSpec
-from heldout.spec.merge_patch import merged
+from heldout.spec.merge_patch import merge
 from heldout.spec.validation import ValidationSpec
 
 # Below so many validation images, each seed gets a fold of its own unless the client says otherwise.
@@ -21,7 +21,7 @@ MIN_OF_A_CLASS = 4
 MIN_RANGE = 4
 
 
-def pinned(spec: JobSpec) -> JobSpec:
+def pin_spec(spec: JobSpec) -> JobSpec:
     """The spec with what is the same for every training of a study, so that they can be compared.
 
     Nothing may be chosen by the test split, and the same seed gives the same bits on workers of any size.
@@ -35,12 +35,12 @@ def pinned(spec: JobSpec) -> JobSpec:
     )
 
 
-def patched(base: JobSpec, patch: Mapping[str, Any]) -> JobSpec:
+def apply_patch(base: JobSpec, patch: Mapping[str, Any]) -> JobSpec:
     """The base under an arm's merge patch. Raises pydantic's ValidationError."""
-    return JobSpec.model_validate(merged(base.model_dump(mode="json"), patch))
+    return JobSpec.model_validate(merge(base.model_dump(mode="json"), patch))
 
 
-def spec_of_run(base: JobSpec, patch: Mapping[str, Any], key: RunKey, *, folds: int | None, study_name: str) -> JobSpec:
+def make_spec(base: JobSpec, patch: Mapping[str, Any], key: RunKey, *, folds: int | None, study_name: str) -> JobSpec:
     """What the training with this key is asked to do.
 
     Args:
@@ -48,13 +48,13 @@ def spec_of_run(base: JobSpec, patch: Mapping[str, Any], key: RunKey, *, folds: 
         patch: of its arm; of a candidate, that one's.
         folds: into how many parts training and validation images are cut; None: the base's own validation.
     """
-    spec = patched(base, patch)
+    spec = apply_patch(base, patch)
     assert base.training.seed is not None, "a study completes the spec of its base"
-    training: dict[str, Any] = {"seed": training_seed(base.training.seed, key.seed)}
+    training: dict[str, Any] = {"seed": derive_training_seed(base.training.seed, key.seed)}
     if key.variant and key.purpose is Purpose.RACE:
         training["train_limit"] = key.variant  # a point of a learning curve
     changes: dict[str, Any] = {
-        "name": name_of(study_name, key),
+        "name": name_run(study_name, key),
         "training": spec.training.model_copy(update=training),
     }
     if key.fold is not None and folds is not None:
@@ -62,7 +62,7 @@ def spec_of_run(base: JobSpec, patch: Mapping[str, Any], key: RunKey, *, folds: 
     return spec.model_copy(update=changes)
 
 
-def training_seed(base_seed: int, number: int) -> int:
+def derive_training_seed(base_seed: int, number: int) -> int:
     """`training.seed` of a study's seed with this number, from 0: the same for every arm, and never the base's own.
 
     The base was looked at with its own seed before the study, perhaps because its results were poor by chance.
@@ -76,7 +76,7 @@ def training_seed(base_seed: int, number: int) -> int:
     return drawn[number]
 
 
-def name_of(study_name: str, key: RunKey) -> str:
+def name_run(study_name: str, key: RunKey) -> str:
     """For example `dropout · seed 2 · digits study`: what tells a study's jobs apart comes first, for narrow lists."""
     what = {Purpose.RACE: f"seed {key.seed}", Purpose.TUNE: f"try {key.variant}, seed {key.seed}"}
     head = f"{key.arm} · {what.get(key.purpose, key.purpose.value)} · "
@@ -85,19 +85,19 @@ def name_of(study_name: str, key: RunKey) -> str:
     return (head + study_name)[:MAX_NAME_CHARACTERS]
 
 
-def automatic_splits(validation_images: int, *, has_folds: bool) -> Literal["fixed", "resampled"]:
+def choose_splits(validation_images: int, *, has_folds: bool) -> Literal["fixed", "resampled"]:
     """`resampled` where the validation images are few, or the base has folds already; else `fixed`."""
     return "resampled" if has_folds or validation_images < FEW_VALIDATION_IMAGES else "fixed"
 
 
-def folds_for(train_images: int, validation_images: int) -> int:
+def choose_folds(train_images: int, validation_images: int) -> int:
     """Into how many parts to cut both together, so that a part is about as large as the validation split was."""
     if not validation_images:
         return MAX_FOLDS
     return max(MIN_FOLDS, min(MAX_FOLDS, round((train_images + validation_images) / validation_images)))
 
 
-def curve_sizes(train_images: int, classes: int) -> tuple[int, ...]:
+def choose_sizes(train_images: int, classes: int) -> tuple[int, ...]:
     """Numbers of training images of a learning curve, ascending; none where there are too few images for one."""
     smallest = max(MIN_OF_A_CLASS * classes, round(train_images * CURVE_SHARE), 1)
     if train_images < MIN_RANGE * smallest:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Literal
 
 from analysis.studies.comparing import Comparison, GainUnit
-from analysis.studies.intervals import Estimate
+from analysis.studies.intervals import MeanEstimate
 
 Measure = Literal["loss", "accuracy"]
 MEASURES: tuple[Measure, ...] = ("accuracy", "loss")
@@ -18,7 +18,7 @@ RELEVANT_SHARE_OF_LOSS = 0.05
 DOUBT_ERROR = 0.05
 
 
-class Standing(StrEnum):
+class RemedyStanding(StrEnum):
     """What can be said of a remedy against the base."""
 
     CURE = "cure"  # surely better in loss or accuracy, and in neither credibly worse
@@ -31,7 +31,7 @@ class Standing(StrEnum):
 class Judgement:
     """A remedy against the base, and the measures that say so."""
 
-    standing: Standing
+    standing: RemedyStanding
     better: tuple[Measure, ...]
     worse: tuple[Measure, ...]
 
@@ -43,42 +43,42 @@ def judge(comparison: Comparison, unit: GainUnit, error: float) -> Judgement:
         comparison: with the base.
         error: how often one of the intervals that decide may miss: the study's, shared out.
     """
-    better = tuple(m for m in MEASURES if benefit(comparison, m)(error)[0] > 0)
-    worse = tuple(m for m in MEASURES if benefit(comparison, m)(DOUBT_ERROR)[1] < 0)
+    better = tuple(m for m in MEASURES if get_benefit_interval(comparison, m)(error)[0] > 0)
+    worse = tuple(m for m in MEASURES if get_benefit_interval(comparison, m)(DOUBT_ERROR)[1] < 0)
     if worse:
-        return Judgement(Standing.WORSE, better, worse)
+        return Judgement(RemedyStanding.WORSE, better, worse)
     if better:
-        return Judgement(Standing.CURE, better, worse)
-    most = {m: benefit(comparison, m)(DOUBT_ERROR)[1] for m in MEASURES}
-    helpless = all(most[m] < relevant(m, unit) for m in MEASURES)
-    return Judgement(Standing.NO_HELP if helpless else Standing.OPEN, better, worse)
+        return Judgement(RemedyStanding.CURE, better, worse)
+    most = {m: get_benefit_interval(comparison, m)(DOUBT_ERROR)[1] for m in MEASURES}
+    helpless = all(most[m] < get_relevant_benefit(m, unit) for m in MEASURES)
+    return Judgement(RemedyStanding.NO_HELP if helpless else RemedyStanding.OPEN, better, worse)
 
 
-def surely_worse(comparison: Comparison, error: float) -> tuple[Measure, ...]:
+def list_worse_measures(comparison: Comparison, error: float) -> tuple[Measure, ...]:
     """The measures that an arm is proven to make worse, with the care that a cure asks for."""
-    return tuple(measure for measure in MEASURES if benefit(comparison, measure)(error)[1] < 0)
+    return tuple(measure for measure in MEASURES if get_benefit_interval(comparison, measure)(error)[1] < 0)
 
 
-def estimate(comparison: Comparison, measure: Measure) -> Estimate:
+def estimate(comparison: Comparison, measure: Measure) -> MeanEstimate:
     """The difference in one measure: the arm's minus the base's."""
     return comparison.loss if measure == "loss" else comparison.accuracy
 
 
-def mean_benefit(comparison: Comparison, measure: Measure) -> float:
+def compute_mean_benefit(comparison: Comparison, measure: Measure) -> float:
     """By how much the arm is better in one measure."""
     return estimate(comparison, measure).mean * (-1 if measure == "loss" else 1)
 
 
-def benefit(comparison: Comparison, measure: Measure) -> Callable[[float], tuple[float, float]]:
+def get_benefit_interval(comparison: Comparison, measure: Measure) -> Callable[[float], tuple[float, float]]:
     """The interval of the benefit in one measure, by how often it may miss."""
 
-    def interval(error: float) -> tuple[float, float]:
+    def compute_interval(error: float) -> tuple[float, float]:
         low, high = estimate(comparison, measure).interval(error)
         return (-high, -low) if measure == "loss" else (low, high)
 
-    return interval
+    return compute_interval
 
 
-def relevant(measure: Measure, unit: GainUnit) -> float:
+def get_relevant_benefit(measure: Measure, unit: GainUnit) -> float:
     """The smallest benefit that matters."""
     return RELEVANT_SHARE_OF_LOSS * unit.loss if measure == "loss" else RELEVANT_ACCURACY

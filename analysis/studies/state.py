@@ -53,7 +53,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Run:
+class StudyRun:
     """One training of a study; `scores` where it has succeeded."""
 
     key: RunKey

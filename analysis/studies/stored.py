@@ -51,7 +51,7 @@ class StudyPlan:
         """
         return StudyState(
             kind=self.kind,
-            arms=tuple(one.arm for one in self.arms),
+            arms=tuple(arm.arm for arm in self.arms),
             seeds=self.seeds,
             folds=self.folds,
             train_images=self.train_images,
@@ -66,13 +66,13 @@ class StudyPlan:
 
     def arm(self, name: str) -> ArmPlan:
         """The arm of this name. Raises StopIteration if there is none."""
-        return next(one for one in self.arms if one.arm.name == name)
+        return next(arm for arm in self.arms if arm.arm.name == name)
 
     def to_json(self) -> dict[str, Any]:
         """As the study's row keeps it."""
         return asdict(self)
 
-    def as_text(self) -> str:
+    def to_text(self) -> str:
         """The same as text."""
         return json.dumps(self.to_json())
 
@@ -82,25 +82,25 @@ class StudyPlan:
         arms = tuple(
             ArmPlan(
                 Arm(
-                    one["arm"]["name"],
-                    one["arm"]["patch"],
-                    tuple(one["arm"]["parts"]),
-                    tuple(one["arm"]["candidates"]),
-                    one["arm"].get("chooses_alone", False),  # studies of earlier releases have none
+                    arm["arm"]["name"],
+                    arm["arm"]["patch"],
+                    tuple(arm["arm"]["parts"]),
+                    tuple(arm["arm"]["candidates"]),
+                    arm["arm"].get("chooses_alone", False),  # studies of earlier releases have none
                 ),
-                one["parameters"],
-                one["initial"],
-                one.get("backbone"),  # studies of earlier releases have none
-                one["file"],
+                arm["parameters"],
+                arm["initial"],
+                arm.get("backbone"),  # studies of earlier releases have none
+                arm["file"],
             )
-            for one in stored["arms"]
+            for arm in stored["arms"]
         )
         return cls(**{**stored, "arms": arms, "sizes": tuple(stored["sizes"])})
 
 
 def pack_scores(scores: Scores) -> bytes:
     """The scores of one training as a compressed `.npz`; the same scores give the same bytes."""
-    return _packed(
+    return _pack_arrays(
         {
             "images": scores.images.astype(np.int32),
             "losses": scores.losses.astype(np.float32),
@@ -120,7 +120,7 @@ def unpack_scores(content: bytes) -> Scores:
         return Scores(
             images=images,
             losses=stored["losses"],
-            right=_bits(stored["right"], len(images)),
+            right=_unpack_bits(stored["right"], len(images)),
             train_loss=train_loss,
             train_accuracy=train_accuracy,
             train_images=train_images,
@@ -134,7 +134,7 @@ def pack_tested(tested: TestScores) -> bytes:
     for job, losses in tested.losses.items():
         arrays[f"losses/{job}"] = losses.astype(np.float32)
         arrays[f"right/{job}"] = np.packbits(tested.right[job])
-    return _packed(arrays)
+    return _pack_arrays(arrays)
 
 
 def unpack_tested(content: bytes) -> TestScores:
@@ -142,14 +142,14 @@ def unpack_tested(content: bytes) -> TestScores:
     with np.load(io.BytesIO(content)) as stored:
         jobs = [name.removeprefix("losses/") for name in stored.files if name.startswith("losses/")]
         losses = {job: stored[f"losses/{job}"] for job in jobs}
-        return TestScores(losses, {job: _bits(stored[f"right/{job}"], len(losses[job])) for job in jobs})
+        return TestScores(losses, {job: _unpack_bits(stored[f"right/{job}"], len(losses[job])) for job in jobs})
 
 
-def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def _pack_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **dict(arrays))
     return file.getvalue()
 
 
-def _bits(packed: NDArray[np.uint8], count: int) -> NDArray[np.bool_]:
+def _unpack_bits(packed: NDArray[np.uint8], count: int) -> NDArray[np.bool_]:
     return np.unpackbits(packed, count=count).astype(np.bool_)

@@ -19,7 +19,7 @@ SINGLE = (b"authorization", b"content-length", b"content-type", b"host", b"trans
 _END = re.compile(rb"\n\r?\n")
 
 
-def refusal_of(received: bytes) -> HeldoutError | None:
+def find_refusal(received: bytes) -> HeldoutError | None:
     """Why a request is refused by its head; None where nothing speaks against it.
 
     Args:
@@ -28,7 +28,7 @@ def refusal_of(received: bytes) -> HeldoutError | None:
     line_end = received.find(b"\n", 0, MAX_REQUEST_LINE_BYTES)
     if line_end < 0:
         return TargetTooLong(MAX_TARGET_BYTES) if len(received) >= MAX_REQUEST_LINE_BYTES else None
-    if len(_target_of(received[:line_end])) > MAX_TARGET_BYTES:
+    if len(_parse_target(received[:line_end])) > MAX_TARGET_BYTES:
         return TargetTooLong(MAX_TARGET_BYTES)
     if not received[:line_end].rstrip(b"\r").endswith((b" HTTP/1.1", b" HTTP/1.0")):
         return MalformedRequest("The first line is not that of a request in HTTP/1.1: `GET /livez HTTP/1.1`, say.")
@@ -39,14 +39,14 @@ def refusal_of(received: bytes) -> HeldoutError | None:
     if head.count(b"\n") != head.count(b"\r\n"):
         return MalformedRequest("A line of the head ends in LF alone. End each in CR LF.")
     is_old = received[:line_end].endswith(b"1.0\r")
-    return _refusal_of_headers(received[line_end + 1 : end.start()].split(b"\n"), is_old=is_old)
+    return _find_header_refusal(received[line_end + 1 : end.start()].split(b"\n"), is_old=is_old)
 
 
-def _target_of(request_line: bytes) -> bytes:
+def _parse_target(request_line: bytes) -> bytes:
     return request_line.partition(b" ")[2].rpartition(b" ")[0]
 
 
-def _refusal_of_headers(lines: list[bytes], *, is_old: bool) -> HeldoutError | None:
+def _find_header_refusal(lines: list[bytes], *, is_old: bool) -> HeldoutError | None:
     if len(lines) > MAX_HEADERS:
         return HeadersTooLarge(MAX_HEAD_BYTES, MAX_HEADERS)
     if any(line[:1] in (b" ", b"\t") for line in lines):

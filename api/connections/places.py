@@ -21,7 +21,7 @@ HOST_PREFIX_V6 = 64
 Group = object
 
 
-class Connection(Protocol):
+class TrackedConnection(Protocol):
     """What the bookkeeping needs of a connection."""
 
     address: str
@@ -43,7 +43,7 @@ class Place(Enum):
 
 
 @dataclass(frozen=True)
-class Limits:
+class ConnectionLimits:
     """Numbers of connections."""
 
     in_all: int
@@ -52,15 +52,15 @@ class Limits:
     proxies: tuple[str, ...] = ()
 
 
-class Places:
+class ConnectionPlaces:
     """The open connections. A new one waits for its first request."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._proxies = tuple(ipaddress.ip_network(one, strict=False) for one in limits.proxies)
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in limits.proxies)
         self._full = _Room(limits.in_all, limits.per_address)
         self._for_probes = _Room(PLACES_FOR_PROBES, PLACES_FOR_PROBES)
 
-    def enter(self, connection: Connection) -> Place:
+    def enter(self, connection: TrackedConnection) -> Place:
         """Give a new connection a place, if need be that of one that waits."""
         group = self.group_of(connection)
         if self._full.enter(connection, group):
@@ -69,7 +69,7 @@ class Places:
             return Place.PROBES_ONLY
         return Place.NONE
 
-    def group_of(self, connection: Connection) -> Group:
+    def group_of(self, connection: TrackedConnection) -> Group:
         """What the client is known by: its address, of IPv6 the network that one host has for itself.
 
         Clients behind a proxy cannot be told apart: each connection counts as a client of its own.
@@ -84,17 +84,17 @@ class Places:
             return ipaddress.ip_network((int(address), HOST_PREFIX_V6), strict=False)
         return connection.address
 
-    def has_asked(self, connection: Connection) -> None:
+    def has_asked(self, connection: TrackedConnection) -> None:
         """Let a connection stay until it is answered, if it bears a valid key: a request of it has been read."""
         for room in (self._full, self._for_probes):
             room.set_waiting(connection, waits=False)
 
-    def is_answered(self, connection: Connection) -> None:
+    def is_answered(self, connection: TrackedConnection) -> None:
         """Put a connection behind all others that wait."""
         for room in (self._full, self._for_probes):
             room.set_waiting(connection, waits=True)
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: TrackedConnection) -> None:
         """Forget a connection; one that has no place is none of ours."""
         for room in (self._full, self._for_probes):
             room.leave(connection)
@@ -106,31 +106,31 @@ class _Room:
     def __init__(self, places: int, per_group: int) -> None:
         self._places = places
         self._per_group = per_group
-        self._groups: dict[Connection, Group] = {}
+        self._groups: dict[TrackedConnection, Group] = {}
         self._sizes: Counter[Group] = Counter()
         self._waiting: Waiting = Waiting()
         # Being answered. Whether they bear a valid key is asked when one has to give way.
         self._answered: Waiting = Waiting()
 
-    def enter(self, connection: Connection, group: Group) -> bool:
+    def enter(self, connection: TrackedConnection, group: Group) -> bool:
         """Whether the connection has found a place; one that waits may have lost it."""
         if self._sizes[group] >= self._per_group:
-            has_room = self._make_room(lambda among: among.oldest_of(group))
+            has_room = self._make_room(lambda among: among.find_oldest(group))
         else:
-            has_room = len(self._groups) < self._places or self._make_room(Waiting.oldest_of_largest)
+            has_room = len(self._groups) < self._places or self._make_room(Waiting.find_oldest_of_largest)
         if has_room:
             self._groups[connection] = group
             self._sizes[group] += 1
             self._waiting.add(connection, group)
         return has_room
 
-    def set_waiting(self, connection: Connection, *, waits: bool) -> None:
+    def set_waiting(self, connection: TrackedConnection, *, waits: bool) -> None:
         group = self._groups.get(connection)
         if group is not None:
             (self._answered if waits else self._waiting).discard(connection, group)
             (self._waiting if waits else self._answered).add(connection, group)
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: TrackedConnection) -> None:
         group = self._groups.pop(connection, None)
         if group is not None:
             self._waiting.discard(connection, group)
@@ -139,7 +139,7 @@ class _Room:
             if not self._sizes[group]:
                 del self._sizes[group]
 
-    def _make_room(self, find: Callable[["Waiting"], Connection | None]) -> bool:
+    def _make_room(self, find: Callable[["Waiting"], TrackedConnection | None]) -> bool:
         """Close a connection that waits, or one of a stranger; False where there is none."""
         connection = find(self._waiting)
         while connection is None and (connection := find(self._answered)) is not None and connection.is_known:
@@ -161,18 +161,18 @@ class Waiting:
 
     def __init__(self) -> None:
         # The one that has waited longest comes first. OrderedDict finds it at once; a dict passes over what has left.
-        self._groups: dict[Group, OrderedDict[Connection, None]] = {}
+        self._groups: dict[Group, OrderedDict[TrackedConnection, None]] = {}
         # Groups by how many of theirs wait; the one that has been that large for longest comes first.
         self._by_size: dict[int, OrderedDict[Group, None]] = {}
         self._largest = 0
 
-    def add(self, connection: Connection, group: Group) -> None:
+    def add(self, connection: TrackedConnection, group: Group) -> None:
         members = self._groups.setdefault(group, OrderedDict())
         if connection not in members:
             members[connection] = None
             self._resize(group, len(members) - 1, len(members))
 
-    def discard(self, connection: Connection, group: Group) -> None:
+    def discard(self, connection: TrackedConnection, group: Group) -> None:
         members = self._groups.get(group, OrderedDict())
         if connection in members:
             del members[connection]
@@ -180,15 +180,15 @@ class Waiting:
             if not members:
                 del self._groups[group]
 
-    def oldest_of(self, group: Group) -> Connection | None:
+    def find_oldest(self, group: Group) -> TrackedConnection | None:
         """The connection of a group that has waited longest."""
         return next(iter(self._groups.get(group, ())), None)
 
-    def oldest_of_largest(self) -> Connection | None:
+    def find_oldest_of_largest(self) -> TrackedConnection | None:
         """The same of the group of which most wait; where each has one connection, the longest waiting of all."""
         if not self._largest:
             return None
-        return self.oldest_of(next(iter(self._by_size[self._largest])))
+        return self.find_oldest(next(iter(self._by_size[self._largest])))
 
     def _resize(self, group: Group, before: int, after: int) -> None:
         """Note that one connection has come or gone: `after` is `before` plus or minus 1."""

@@ -16,13 +16,13 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from api.connections.heads import refusal_of
-from api.connections.places import Group, Place, Places
-from api.http.problems import problem_response
+from api.connections.heads import find_refusal
+from api.connections.places import ConnectionPlaces, Group, Place
+from api.http.problems import make_problem_response
 from api.http.request_id import KNOWN, PROBED_PATHS
 from api.turns import Turns
 from heldout.errors import HeldoutError, MalformedRequest, RequestTimeout, TooManyConnections
-from models.ids import new_id
+from models.ids import make_id
 
 MAX_UNSENT_BYTES = 128 * 1024
 READ_BYTES = 64 * 1024
@@ -39,7 +39,7 @@ LONGEST_TURN_S = 0.2
 STRANGERS_REST_S = 0.1
 
 
-class Pace:
+class ReceivePace:
     """A least rate over any stretch of a body: a client that was quick before may pause no longer than another one."""
 
     def __init__(self, bytes_per_s: float, patience_s: float = PATIENCE_S) -> None:
@@ -70,7 +70,9 @@ class Deadlines:
 class GuardedProtocol(H11Protocol):
     """One connection. `check` is called each second, by the server."""
 
-    def __init__(self, *uvicorns: Any, places: Places, turns: Turns | None, deadlines: Deadlines, **named: Any) -> None:
+    def __init__(
+        self, *uvicorns: Any, places: ConnectionPlaces, turns: Turns | None, deadlines: Deadlines, **named: Any
+    ) -> None:
         super().__init__(*uvicorns, **named)
         self.conn = _StrictConnection(h11.SERVER)
         self.address = ""
@@ -81,9 +83,9 @@ class GuardedProtocol(H11Protocol):
         self._checked_at = 0.0
         self._received_bytes = 0  # since the last check
         self._paced_cycle: RequestResponseCycle | None = None
-        self._pace = Pace(deadlines.min_body_rate)
+        self._pace = ReceivePace(deadlines.min_body_rate)
         self._written_bytes = 0  # of answers, since the last check
-        self._taking_pace = Pace(deadlines.min_body_rate)
+        self._taking_pace = ReceivePace(deadlines.min_body_rate)
         self._unsent_bytes = 0
         self._sent_at = 0.0  # when the other side last took something, or had nothing to take
 
@@ -100,12 +102,12 @@ class GuardedProtocol(H11Protocol):
         self._head_began_at = self._checked_at = self._sent_at = self.loop.time()
         place = self._places.enter(self)
         if place is Place.PROBES_ONLY:
-            self.app = _for_probes_only(self.app)
+            self.app = _restrict_to_probes(self.app)
         elif place is Place.NONE:
             transport.abort()
-        self.app = self._in_pieces(self.app)
+        self.app = self._send_in_pieces(self.app)
         if self._turns is not None:
-            self.app = in_turn(self.app, self._turns, self._places.group_of(self))
+            self.app = wrap_in_turns(self.app, self._turns, self._places.group_of(self))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._places.leave(self)
@@ -167,7 +169,7 @@ class GuardedProtocol(H11Protocol):
 
     def _is_too_slow(self, received_bytes: int, waited_s: float) -> bool:
         if self._paced_cycle is not self.cycle:
-            self._paced_cycle, self._pace = self.cycle, Pace(self._deadlines.min_body_rate)
+            self._paced_cycle, self._pace = self.cycle, ReceivePace(self._deadlines.min_body_rate)
         elif not self.flow.read_paused:  # else it is us who are slow
             self._pace.note(received_bytes, waited_s)
         return self._pace.is_too_slow
@@ -176,18 +178,18 @@ class GuardedProtocol(H11Protocol):
         """Whether an answer waits for the other side, which has long taken none of it, or less than the least rate."""
         unsent_bytes = self.transport.get_write_buffer_size()
         if unsent_bytes:
-            unsent_bytes += self._unacknowledged_bytes()
+            unsent_bytes += self._count_unacknowledged_bytes()
         if unsent_bytes == 0 or unsent_bytes < self._unsent_bytes:
             self._sent_at = now
         taken_bytes = max(0, self._unsent_bytes + self._written_bytes - unsent_bytes)
         if min(unsent_bytes, self._unsent_bytes) < BACKLOG_BYTES:
-            self._taking_pace = Pace(self._deadlines.min_body_rate)
+            self._taking_pace = ReceivePace(self._deadlines.min_body_rate)
         else:
             self._taking_pace.note(taken_bytes, waited_s)
         self._unsent_bytes, self._written_bytes = unsent_bytes, 0
         return now - self._sent_at > PATIENCE_S or self._taking_pace.is_too_slow
 
-    def _in_pieces(self, app: ASGIApp) -> ASGIApp:
+    def _send_in_pieces(self, app: ASGIApp) -> ASGIApp:
         """The app, of whose answers the connection never holds more than a piece or two.
 
         An answer that the app has whole in memory, perhaps for many clients, would else be copied for each.
@@ -208,7 +210,7 @@ class GuardedProtocol(H11Protocol):
 
         return answer
 
-    def _unacknowledged_bytes(self) -> int:
+    def _count_unacknowledged_bytes(self) -> int:
         """What the operating system holds of an answer; its buffers are large, so that a slow client's seem to rest."""
         with suppress(OSError, AttributeError):
             found = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, b"\0" * 4)
@@ -231,16 +233,16 @@ class GuardedProtocol(H11Protocol):
             return
         is_asked = not self.is_waiting or bool(self.conn.trailing_data[0])
         if is_asked and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self.transport.write(self._encoded(error))
+            self.transport.write(self._encode_error(error))
         self.transport.close()
         if not self.is_waiting:
             # The app hears that its client is gone, and sends nothing after our answer.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
 
-    def _encoded(self, error: HeldoutError) -> bytes:
-        answer = problem_response(error, "" if self.is_waiting else self.scope["path"])
-        answer.headers["X-Request-ID"] = new_id("req")
+    def _encode_error(self, error: HeldoutError) -> bytes:
+        answer = make_problem_response(error, "" if self.is_waiting else self.scope["path"])
+        answer.headers["X-Request-ID"] = make_id("req")
         answer.headers["X-Content-Type-Options"] = "nosniff"
         events: list[h11.Event] = [
             h11.Response(
@@ -262,12 +264,12 @@ class _StrictConnection(h11.Connection):
     """h11's reading of a connection, which sees no head that we refuse."""
 
     def next_event(self) -> Any:
-        if self.their_state is h11.IDLE and (refusal := refusal_of(self.trailing_data[0])) is not None:
+        if self.their_state is h11.IDLE and (refusal := find_refusal(self.trailing_data[0])) is not None:
             raise _HeadRefused(refusal)
         return super().next_event()
 
 
-def _for_probes_only(app: ASGIApp) -> ASGIApp:
+def _restrict_to_probes(app: ASGIApp) -> ASGIApp:
     """The app for a connection that found all places taken: it answers one request, a probe's."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -276,13 +278,13 @@ def _for_probes_only(app: ASGIApp) -> ASGIApp:
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
-        chosen = app if scope["path"] in PROBED_PATHS else problem_response(TooManyConnections(), scope["path"])
+        chosen = app if scope["path"] in PROBED_PATHS else make_problem_response(TooManyConnections(), scope["path"])
         await chosen(scope, receive, send_and_close)
 
     return answer
 
 
-def in_turn(app: ASGIApp, turns: Turns, group: Group) -> ASGIApp:
+def wrap_in_turns(app: ASGIApp, turns: Turns, group: Group) -> ASGIApp:
     """The app for the connections of one client, which takes turns with others.
 
     Requests are read and written by one thread, which those that ask the database must wait for again and again. So

@@ -15,7 +15,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from api.connections.places import PLACES_FOR_PROBES, Limits, Places
+from api.connections.places import PLACES_FOR_PROBES, ConnectionLimits, ConnectionPlaces
 from api.connections.protocol import Deadlines, GuardedProtocol
 from api.turns import Turns
 from heldout.service.settings import Settings
@@ -50,7 +50,9 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=partial(GuardedProtocol, places=Places(_limits(settings)), turns=turns, deadlines=deadlines),  # type: ignore[arg-type]
+                http=partial(
+                    GuardedProtocol, places=ConnectionPlaces(_choose_limits(settings)), turns=turns, deadlines=deadlines
+                ),  # type: ignore[arg-type]
                 ws="none",
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=list(settings.trusted_proxies),
@@ -111,7 +113,7 @@ def freeze_what_stays() -> None:
     gc.freeze()
 
 
-def _limits(settings: Settings) -> Limits:
+def _choose_limits(settings: Settings) -> ConnectionLimits:
     """The limits of the settings, or those of the system: without a free file the process could accept nobody."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = settings.max_connections + PLACES_FOR_PROBES + OTHER_OPEN_FILES
@@ -121,7 +123,7 @@ def _limits(settings: Settings) -> Limits:
     in_all = settings.max_connections - (needed - allowed)
     if in_all < settings.max_connections:
         log.warning("fewer_connections", wanted=settings.max_connections, allowed=in_all, open_files=allowed)
-    return Limits(max(1, in_all), settings.max_connections_per_address, settings.trusted_proxies)
+    return ConnectionLimits(max(1, in_all), settings.max_connections_per_address, settings.trusted_proxies)
 
 
 def limit_allocator() -> None:

@@ -106,7 +106,7 @@ class AskedPrediction:
     wait_s: float
 
 
-class Predictor(Protocol):
+class PredictionServer(Protocol):
     """Answers requests for predictions in this process, or passes them on to another one."""
 
     is_here: bool
@@ -136,7 +136,7 @@ class AppContext:
     rates: Rates
     key_uses: KeyUses
     secret_box: SecretBox
-    predictions: Predictor
+    predictions: PredictionServer
     # Strangers' keys are looked up too: without a limit they would take all the threads that answer others.
     key_lookups: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEY_LOOKUPS_AT_ONCE))
     # By their keys, for routes that are asked often.

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 
 from api.http import browser
 from api.http.body import discard_body
-from api.http.context import RequestContext, current_context
+from api.http.context import RequestContext, get_current_context
 from heldout.errors import Unauthenticated
 from models.store import callers, keys
 from models.store.keys import Caller
@@ -17,7 +17,7 @@ MAX_UNAUTHENTICATED_BODY_BYTES = 64 * 1024
 MAX_UNAUTHENTICATED_BODY_S = 1.0
 
 
-def key_of(request: Request) -> str:
+def get_key(request: Request) -> str:
     """The key of the Authorization header, or without that header the browser's session; empty if there is none.
 
     Raises:
@@ -25,7 +25,7 @@ def key_of(request: Request) -> str:
     """
     header = request.headers.get("authorization")
     if header is None:
-        return browser.session_of(request)
+        return browser.get_session_token(request)
     scheme, _, key = header.partition(" ")
     key = key.strip()
     return key if scheme.lower() == "bearer" and keys.is_well_formed(key) else ""
@@ -53,14 +53,14 @@ async def require_valid_key(request: Request, context: RequestContext, *, is_rem
         raise
 
 
-async def valid_caller() -> Caller:
-    return current_context().caller
+async def require_valid_caller() -> Caller:
+    return get_current_context().caller
 
 
-async def unchecked_key() -> str:
-    return current_context().key
+async def get_unchecked_key() -> str:
+    return get_current_context().key
 
 
-CallerDep = Annotated[Caller, Depends(valid_caller)]
+CallerDep = Annotated[Caller, Depends(require_valid_caller)]
 # For an endpoint that looks the key up itself, in one statement with something else.
-KeyDep = Annotated[str, Depends(unchecked_key)]
+KeyDep = Annotated[str, Depends(get_unchecked_key)]

@@ -10,7 +10,7 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
-from api.http.pointers import field_errors
+from api.http.pointers import list_field_errors
 from heldout.errors import (
     BodyTooLarge,
     FieldError,
@@ -19,7 +19,7 @@ from heldout.errors import (
     InvalidSpec,
     UnsupportedMediaType,
 )
-from heldout.spec.json_pointer import pointer_to
+from heldout.spec.json_pointer import make_pointer
 
 MAX_DEPTH = 64
 # How much of a body that is too large is received, and dropped, so that a client which sends before it reads gets
@@ -87,7 +87,7 @@ def _has_body(request: Request) -> bool:
     return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
 
 
-def body_refusal(request: Request) -> HeldoutError | None:
+def get_body_refusal(request: Request) -> HeldoutError | None:
     """What was wrong with the body of a JsonRequest."""
     refusal: HeldoutError | None = getattr(request.state, "body_refusal", None)
     return refusal
@@ -136,20 +136,20 @@ def parse_json(raw: bytes) -> Any:
         InvalidSpec: a text holds what no database keeps (NUL, half a surrogate pair); says where.
     """
     try:
-        value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_without_repeats)
+        value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeats)
     except UnicodeDecodeError as error:
         raise InvalidJson(f"The body is not UTF-8: byte {error.start} is 0x{raw[error.start]:02x}.") from None
     except json.JSONDecodeError as error:
         raise InvalidJson(f"{error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}.") from None
     except RecursionError:
-        raise _too_deep() from None
+        raise _make_too_deep() from None
     except ValueError:
         # Python reads no whole number of more than 4,300 digits.
         raise InvalidJson("The body holds a number with too many digits.") from None
     # Each level takes a bracket, and only an escape brings in what cannot be stored: most bodies need neither look.
     if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _is_too_deep(value):
-        raise _too_deep()
-    if b"\\u" in raw and (bad := list(_bad_texts(value))):
+        raise _make_too_deep()
+    if b"\\u" in raw and (bad := list(_find_bad_texts(value))):
         errors = [FieldError(pointer, "Texts must not hold NUL or half a surrogate pair.") for pointer in bad[:20]]
         raise InvalidSpec(f"{errors[0].pointer}: {errors[0].detail}", errors=errors)
     return value
@@ -178,19 +178,19 @@ async def discard_body(request: Request, max_bytes: int, max_seconds: float) -> 
     return False
 
 
-def refused_values(found: Sequence[Mapping[str, Any]], content: Any) -> InvalidSpec:
+def make_values_refusal(found: Sequence[Mapping[str, Any]], content: Any) -> InvalidSpec:
     """The validator's findings on the content of a body, whose locations begin with "body", as one refusal."""
-    errors = field_errors(found, content)
+    errors = list_field_errors(found, content)
     first = f"{errors[0].pointer or 'The body'}: {errors[0].detail}"
     return InvalidSpec(
         first if len(errors) == 1 else f"{len(errors)} values are refused. The first is {first}", errors=errors
     )
 
 
-def refused_patch(pointer: str, found: Sequence[Mapping[str, Any]], content: Any) -> InvalidSpec:
+def make_patch_refusal(pointer: str, found: Sequence[Mapping[str, Any]], content: Any) -> InvalidSpec:
     """The validator's findings on what a merge patch at `pointer` of the body has made, as one refusal."""
-    located = [{**one, "loc": ("body", *one["loc"])} for one in found]
-    errors = [FieldError(f"{pointer}{one.pointer}", one.detail) for one in field_errors(located, content)]
+    located = [{**error, "loc": ("body", *error["loc"])} for error in found]
+    errors = [FieldError(f"{pointer}{error.pointer}", error.detail) for error in list_field_errors(located, content)]
     return InvalidSpec(f"The changed spec is refused. {errors[0].pointer}: {errors[0].detail}", errors=errors)
 
 
@@ -198,15 +198,15 @@ def _parse_and_validate(raw: bytes, validate: Validate) -> Any:
     content = parse_json(raw)
     value, found = validate(content)
     if found:
-        raise refused_values(found, content)
+        raise make_values_refusal(found, content)
     return value
 
 
-def _no_constant(name: str) -> Any:
+def _refuse_constant(name: str) -> Any:
     raise InvalidJson(f"{name} is not JSON; use a finite number or null.")
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()
@@ -222,35 +222,35 @@ def _is_too_deep(value: Any) -> bool:
     for _ in range(MAX_DEPTH):
         level = [
             inner
-            for one in level
-            if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
         ]
-    return any(isinstance(one, dict | list) for one in level)
+    return any(isinstance(item, dict | list) for item in level)
 
 
-def _bad_texts(value: Any) -> Iterator[str]:
+def _find_bad_texts(value: Any) -> Iterator[str]:
     """Pointers to the names and texts that cannot be stored."""
     waiting: list[tuple[Any, tuple[str | int, ...]]] = [(value, ())]
     while waiting:
-        one, path = waiting.pop()
-        if isinstance(one, str) and not _storable(one):
-            yield pointer_to(path)
-        elif isinstance(one, dict):
-            for name in one:
-                if not _storable(name):
-                    yield pointer_to((*path, name))
-            waiting += [(inner, (*path, name)) for name, inner in one.items()]
-        elif isinstance(one, list):
-            waiting += [(inner, (*path, index)) for index, inner in enumerate(one)]
+        item, path = waiting.pop()
+        if isinstance(item, str) and not _is_storable(item):
+            yield make_pointer(path)
+        elif isinstance(item, dict):
+            for name in item:
+                if not _is_storable(name):
+                    yield make_pointer((*path, name))
+            waiting += [(inner, (*path, name)) for name, inner in item.items()]
+        elif isinstance(item, list):
+            waiting += [(inner, (*path, index)) for index, inner in enumerate(item)]
 
 
-def _storable(text: str) -> bool:
+def _is_storable(text: str) -> bool:
     try:
         return b"\0" not in text.encode("utf-8")
     except UnicodeEncodeError:
         return False
 
 
-def _too_deep() -> InvalidJson:
+def _make_too_deep() -> InvalidJson:
     return InvalidJson(f"The body is nested more than {MAX_DEPTH} levels deep.")

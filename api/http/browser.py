@@ -15,13 +15,13 @@ SESSION_COOKIE = "heldout_session_"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def session_of(request: Request) -> str:
+def get_session_token(request: Request) -> str:
     """The session's token; empty where there is no cookie.
 
     Raises:
         CrossSiteRequest: another site's page sends this, or something that does not say whose page it is.
     """
-    token = request.cookies.get(_cookie_name(request), "")
+    token = request.cookies.get(_get_cookie_name(request), "")
     if not sessions.is_well_formed(token):
         return ""
     if request.method not in SAFE_METHODS and "origin" not in request.headers:
@@ -44,7 +44,7 @@ def require_own_page(request: Request) -> None:
 def keep_session(request: Request, response: Response, token: str, expires_at: datetime) -> None:
     """Have the browser keep the session, out of reach of scripts and of other sites."""
     response.set_cookie(
-        _cookie_name(request),
+        _get_cookie_name(request),
         token,
         expires=expires_at,
         path="/",
@@ -56,9 +56,9 @@ def keep_session(request: Request, response: Response, token: str, expires_at: d
 
 def forget_session(request: Request, response: Response) -> None:
     """Have the browser drop the cookie."""
-    response.delete_cookie(_cookie_name(request), path="/", httponly=True, samesite="strict")
+    response.delete_cookie(_get_cookie_name(request), path="/", httponly=True, samesite="strict")
 
 
-def _cookie_name(request: Request) -> str:
+def _get_cookie_name(request: Request) -> str:
     """One for each port: cookies belong to a host, on which several services may run."""
     return f"{SESSION_COOKIE}{request.url.port or request.url.scheme}"

@@ -29,7 +29,7 @@ Endpoint = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Change:
+class AuditedChange:
     """What the audit log says of a request that changes something; subject: what its path names."""
 
     action: str
@@ -53,7 +53,7 @@ class RequestContext:
         key: str,
         state: MutableMapping[str, Any],
         scope: NeededScope = "read",
-        change: Change | None = None,
+        change: AuditedChange | None = None,
     ) -> None:
         self.app = app_context
         self._state = state
@@ -74,7 +74,7 @@ class RequestContext:
         must not wait for SQLite's write lock.
         """
         with self.app.database.read() as session:
-            caller = callers.caller_of(session, self.key)
+            caller = callers.find_caller(session, self.key)
         if caller is None:
             raise Unauthenticated
         self.admit(caller)
@@ -151,14 +151,14 @@ class RequestContext:
 _current: ContextVar[RequestContext] = ContextVar("heldout_request_context")
 
 
-def current_context() -> RequestContext:
+def get_current_context() -> RequestContext:
     """The context of the request that this task or thread serves."""
     return _current.get()
 
 
 @contextmanager
 def request_context(
-    app_context: AppContext, key: str, state: MutableMapping[str, Any], scope: NeededScope, change: Change | None
+    app_context: AppContext, key: str, state: MutableMapping[str, Any], scope: NeededScope, change: AuditedChange | None
 ) -> Iterator[RequestContext]:
     """A new context, which is the current one while the block runs."""
     context = RequestContext(app_context, key, state, scope, change)
@@ -170,18 +170,18 @@ def request_context(
         context.close()
 
 
-def called_in_context(endpoint: Endpoint) -> Endpoint:
+def wrap_in_context(endpoint: Endpoint) -> Endpoint:
     """The endpoint with its commit: a synchronous one ends with that of its sessions, in its own thread."""
 
     @wraps(endpoint)
     def call(**values: Any) -> Any:
-        context = current_context()
+        context = get_current_context()
         context.endpoint_called = True
         return context.call(lambda: endpoint(**values))
 
     @wraps(endpoint)
     async def call_async(**values: Any) -> Any:
-        context = current_context()
+        context = get_current_context()
         context.endpoint_called = True
         return await endpoint(**values)
 

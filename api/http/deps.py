@@ -9,7 +9,7 @@ from fastapi import Depends, Path, Request
 from pydantic import AfterValidator
 
 from api.http.app_context import AppContext
-from api.http.context import current_context
+from api.http.context import get_current_context
 from heldout.errors import EvaluationNotFound, HeldoutError, JobNotFound, ModelNotFound, StudyNotFound
 from models.database import Session
 from models.ids import is_id
@@ -17,20 +17,20 @@ from models.ids import is_id
 log = structlog.get_logger("heldout.api")
 
 
-async def _app_context(request: Request) -> AppContext:
+async def _get_app_context(request: Request) -> AppContext:
     app_context: AppContext = request.app.state.context
     return app_context
 
 
-AppContextDep = Annotated[AppContext, Depends(_app_context)]
+AppContextDep = Annotated[AppContext, Depends(_get_app_context)]
 
 
 async def _write_session() -> Session:
-    return current_context().write_session
+    return get_current_context().write_session
 
 
 async def _read_session() -> Session:
-    return current_context().read_session
+    return get_current_context().read_session
 
 
 SessionDep = Annotated[Session, Depends(_write_session)]
@@ -39,11 +39,11 @@ ReadSessionDep = Annotated[Session, Depends(_read_session)]
 AfterCommit = Callable[[Callable[[], None]], None]
 
 
-async def _after_commit() -> AfterCommit:
-    return current_context().after_commit.append
+async def _get_after_commit() -> AfterCommit:
+    return get_current_context().after_commit.append
 
 
-AfterCommitDep = Annotated[AfterCommit, Depends(_after_commit)]
+AfterCommitDep = Annotated[AfterCommit, Depends(_get_after_commit)]
 
 
 class DeleteFiles(Protocol):
@@ -69,10 +69,10 @@ async def _delete_files(app_context: AppContextDep, after_commit: AfterCommitDep
 DeleteFilesDep = Annotated[DeleteFiles, Depends(_delete_files)]
 
 # What only an endpoint in a worker thread can have: nobody would commit or close it after an `async` one.
-NEEDS_A_THREAD = frozenset({_write_session, _read_session, _after_commit})
+NEEDS_A_THREAD = frozenset({_write_session, _read_session, _get_after_commit})
 
 
-def _form_of_id(prefix: str, missing: Callable[[str], HeldoutError]) -> AfterValidator:
+def _check_id_form(prefix: str, missing: Callable[[str], HeldoutError]) -> AfterValidator:
     """Refuses what cannot be an id, as one that is not there, without asking the database."""
 
     def require(text: str) -> str:
@@ -83,9 +83,9 @@ def _form_of_id(prefix: str, missing: Callable[[str], HeldoutError]) -> AfterVal
     return AfterValidator(require)
 
 
-JobId = Annotated[str, Path(description="An id of a job, `job_…`."), _form_of_id("job", JobNotFound)]
-StudyId = Annotated[str, Path(description="An id of a study, `std_…`."), _form_of_id("std", StudyNotFound)]
-ModelId = Annotated[str, Path(description="An id of a model, `mod_…`."), _form_of_id("mod", ModelNotFound)]
+JobId = Annotated[str, Path(description="An id of a job, `job_…`."), _check_id_form("job", JobNotFound)]
+StudyId = Annotated[str, Path(description="An id of a study, `std_…`."), _check_id_form("std", StudyNotFound)]
+ModelId = Annotated[str, Path(description="An id of a model, `mod_…`."), _check_id_form("mod", ModelNotFound)]
 EvaluationId = Annotated[
-    str, Path(description="An id of an evaluation, `evl_…`."), _form_of_id("evl", EvaluationNotFound)
+    str, Path(description="An id of an evaluation, `evl_…`."), _check_id_form("evl", EvaluationNotFound)
 ]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Header, Response
 from pydantic import BaseModel, Field, TypeAdapter
 
-from api.http.context import current_context
+from api.http.context import get_current_context
 from heldout.views.dataset import DatasetView
 from heldout.views.evaluation import EvaluationView
 from heldout.views.job import JobView
@@ -57,7 +57,7 @@ class Memory(Generic[Made]):
     recall: Callable[[Mapping[str, Any]], Made]
 
 
-def once(
+def make_once(
     session: Session,
     owner: str,
     key: str | None,
@@ -76,30 +76,30 @@ def once(
         IdempotencyKeyReused, IdempotencyKeyInFlight, and what `memory` raises where it cannot recall.
     """
     if key is None:
-        return _made(response, act)
-    request = _fingerprint(route, spec)
+        return _make_new(response, act)
+    request = _compute_fingerprint(route, spec)
     kept = idempotency.replay(session, owner, key, request)
     if kept is not None:
-        current_context().change = None
+        get_current_context().change = None
         made: Made = _STORED.validate_python(kept.body) if memory is None else memory.recall(kept.body)
         response.status_code = kept.status
         response.headers.update({**kept.headers, REPLAYED: "true"})
         return made
-    made = _made(response, act)
+    made = _make_new(response, act)
     body = made.model_dump(mode="json") if memory is None else memory.remember(made)
     headers = {name: response.headers[name] for name in ("Location",) if name in response.headers}
     idempotency.keep(session, owner, key, request, status=201, body=body, headers=headers)
     return made
 
 
-def _made(response: Response, act: Callable[[], Made]) -> Made:
+def _make_new(response: Response, act: Callable[[], Made]) -> Made:
     made = act()
     if made.object in _ROUTES:
         response.headers["Location"] = f"{_ROUTES[made.object]}/{made.id}"
     return made
 
 
-def _fingerprint(route: str, spec: BaseModel | None) -> str:
+def _compute_fingerprint(route: str, spec: BaseModel | None) -> str:
     """SHA-256 of the route and of the body as canonical JSON."""
     body = None if spec is None else spec.model_dump(mode="json", exclude_unset=True)
     canonical = json.dumps([route, body], sort_keys=True, separators=(",", ":"))

@@ -50,7 +50,7 @@ def install(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         with making:  # it takes long: threads that ask at once must not each make their own
             if app.openapi_schema is None:
-                app.openapi_schema = document(app)
+                app.openapi_schema = build_document(app)
                 encoded.append(bytes(JSONResponse(app.openapi_schema).body))
             return app.openapi_schema
 
@@ -66,12 +66,12 @@ def install(app: FastAPI) -> None:
         return Response(encoded[0], media_type="application/json")
 
 
-def operation_id(route: APIRoute) -> str:
+def get_operation_id(route: APIRoute) -> str:
     """Short names, which generated clients use: that of the function."""
     return route.name
 
 
-def document(app: FastAPI) -> dict[str, Any]:
+def build_document(app: FastAPI) -> dict[str, Any]:
     """The document of the app's routes and of what it posts to webhooks."""
     made = get_openapi(
         title=app.title,
@@ -91,17 +91,17 @@ def document(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     for path in made["paths"].values():
         for operation in path.values():
-            _without_framework_errors(operation)
+            _drop_framework_errors(operation)
     made["components"]["securitySchemes"] = {"key": KEY}
     made["components"]["parameters"] = {"RequestId": REQUEST_ID}
     for spec in (JobSpec, DatasetSpec):
         for name in (spec.__name__, *spec.model_json_schema()["$defs"]):
-            _optional_may_be_null(schemas[name])
-    made["webhooks"] = {event: {"post": _webhook(event)} for event in WEBHOOK_EVENTS}
+            _let_optional_be_null(schemas[name])
+    made["webhooks"] = {event: {"post": _describe_webhook(event)} for event in WEBHOOK_EVENTS}
     return made
 
 
-def _without_framework_errors(operation: dict[str, Any]) -> None:
+def _drop_framework_errors(operation: dict[str, Any]) -> None:
     """The framework's own 422: this API answers with a problem instead."""
     responses = operation["responses"]
     refused = responses.get("422", {}).get("content", {})
@@ -109,7 +109,7 @@ def _without_framework_errors(operation: dict[str, Any]) -> None:
         del responses["422"]
 
 
-def _optional_may_be_null(schema: dict[str, Any]) -> None:
+def _let_optional_be_null(schema: dict[str, Any]) -> None:
     """Let optional parts of a spec be null, which means absent.
 
     Defaults that are objects or lists go: generators refuse them, and the parts of an object have their own.
@@ -123,7 +123,7 @@ def _optional_may_be_null(schema: dict[str, Any]) -> None:
         schema["properties"][name] = {"anyOf": [field, {"type": "null"}], **notes}
 
 
-def _webhook(event: str) -> dict[str, Any]:
+def _describe_webhook(event: str) -> dict[str, Any]:
     """What is posted to an owner's address when this happens."""
     return {
         "operationId": f"on_{event.replace('.', '_')}",

@@ -32,7 +32,7 @@ class AskedPage:
     limit: int
     after: str | None
 
-    def filled(
+    def fill(
         self, page: type[PageType], ids: Sequence[str], views: Callable[[Sequence[str]], Iterable[View]]
     ) -> PageType:
         """The page of the items with these ids, which may have fewer items than asked for where these are large.
@@ -46,7 +46,7 @@ class AskedPage:
         for start in range(0, len(wanted), ROWS_AT_ONCE):
             block = wanted[start : start + ROWS_AT_ONCE]
             for item in views(block):
-                size += size_of(item)
+                size += measure_size(item)
                 if data and size > PAGE_BYTES:
                     return page(object="list", data=data, has_more=True, next=data[-1].id)
                 data.append(item)
@@ -55,22 +55,22 @@ class AskedPage:
         return page(object="list", data=data, has_more=has_more, next=last if has_more else None)
 
 
-def size_of(item: View) -> int:
+def measure_size(item: View) -> int:
     """The bytes of an item, as JSON."""
     return len(item.model_dump_json().encode())
 
 
-def within_page(items: list[Item]) -> list[Item]:
+def cut_to_page(items: list[Item]) -> list[Item]:
     """The first of these items that one page may hold."""
     size = 0
     for place, item in enumerate(items):
-        size += size_of(item)
+        size += measure_size(item)
         if place and size > PAGE_BYTES:
             return items[:place]
     return items
 
 
-def page_of(prefix: str) -> Any:
+def make_page_dependency(prefix: str) -> Any:
     """The dependency that reads what part of a list is wanted, whose items have ids `<prefix>_…`.
 
     Raises:
@@ -111,7 +111,7 @@ METADATA_PARAMETER: dict[str, Any] = {
 }
 
 
-async def _metadata(request: Request) -> dict[str, str]:
+async def _parse_metadata(request: Request) -> dict[str, str]:
     """`metadata[key]=value`, each pair once."""
     pairs = [
         (match[1], value) for name, value in request.query_params.multi_items() if (match := _METADATA.fullmatch(name))
@@ -121,8 +121,8 @@ async def _metadata(request: Request) -> dict[str, str]:
     return dict(pairs)
 
 
-async def _filters(
-    metadata: Annotated[dict[str, str], Depends(_metadata)],
+async def _parse_filters(
+    metadata: Annotated[dict[str, str], Depends(_parse_metadata)],
     status: Annotated[list[Status], Query(description="Repeat it for several.")] = [],  # noqa: B006  (never changed)
     dataset: Annotated[str | None, Query(max_length=160, description="A name, `name@version` or an id.")] = None,
     study: Annotated[
@@ -133,7 +133,7 @@ async def _filters(
     return Filters(statuses=status, dataset=dataset, metadata=metadata, study=study, search=search)
 
 
-FiltersDep = Annotated[Filters, Depends(_filters)]
+FiltersDep = Annotated[Filters, Depends(_parse_filters)]
 
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")

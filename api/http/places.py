@@ -32,7 +32,7 @@ MAX_REFUSED_BYTES = 64 * 1024
 MAX_REFUSED_S = 1.0
 
 
-class Places:
+class UploadPlaces:
     """Of one process, shared by all owners. For one thread: the event loop's."""
 
     def __init__(self, places: int, per_owner: int, refusal: Callable[[int], HeldoutError] = TooManyUploads) -> None:
@@ -57,7 +57,7 @@ class Places:
         self.require_room(owner)
 
     @contextmanager
-    def taken_by(self, owner: str) -> Iterator[None]:
+    def take_for(self, owner: str) -> Iterator[None]:
         """Take a place for as long as the block runs. Raises the refusal."""
         self.require_room(owner)
         self._taken[owner] += 1
@@ -79,10 +79,10 @@ class LargeBodies:
     """Of one process, shared by all owners. For one thread: the event loop's."""
 
     def __init__(self) -> None:
-        self._places = Places(BODIES_AT_ONCE, BODIES_AT_ONCE_PER_OWNER)
+        self._places = UploadPlaces(BODIES_AT_ONCE, BODIES_AT_ONCE_PER_OWNER)
         self._parsing = CapacityLimiter(1)
 
-    def parser_of(self, raw: bytes) -> CapacityLimiter | None:
+    def get_parser(self, raw: bytes) -> CapacityLimiter | None:
         """Parsers hold Python's lock for long over a large body: one at a time, so that others have their turn."""
         return self._parsing if len(raw) > LARGE_BODY_BYTES else None
 
@@ -103,7 +103,7 @@ class LargeBodies:
             if not await discard_body(request, MAX_REFUSED_BYTES, MAX_REFUSED_S):
                 error.headers["Connection"] = "close"
             raise
-        taken.enter_context(self._places.taken_by(owner))
+        taken.enter_context(self._places.take_for(owner))
 
 
 class LargeAnswers:
@@ -114,14 +114,14 @@ class LargeAnswers:
     """
 
     def __init__(self) -> None:
-        self._streams = Places(STREAMS_AT_ONCE, STREAMS_AT_ONCE_PER_OWNER, TooManyDownloads)
-        self._whole = Places(WHOLE_AT_ONCE, WHOLE_AT_ONCE_PER_OWNER, TooManyDownloads)
+        self._streams = UploadPlaces(STREAMS_AT_ONCE, STREAMS_AT_ONCE_PER_OWNER, TooManyDownloads)
+        self._whole = UploadPlaces(WHOLE_AT_ONCE, WHOLE_AT_ONCE_PER_OWNER, TooManyDownloads)
         self.table_turns = Turns(at_once=1)
 
     async def wait_for_place(self, held: ExitStack, owner: str) -> None:
         """Take a place for a streamed answer. Raises TooManyDownloads where none is free in time."""
         await self._streams.wait_for_room(owner, PATIENCE_S)
-        held.enter_context(self._streams.taken_by(owner))
+        held.enter_context(self._streams.take_for(owner))
 
     async def take_place_of(self, response: Response, held: ExitStack, owner: str) -> None:
         """Take a place for an answer, if it is large. Raises TooManyDownloads."""
@@ -130,14 +130,14 @@ class LargeAnswers:
                 await self.wait_for_place(held, owner)
         elif len(response.body) > LARGE_ANSWER_BYTES:
             # At once: those that waited would keep their answers in memory.
-            held.enter_context(self._whole.taken_by(owner))
+            held.enter_context(self._whole.take_for(owner))
 
 
 async def sends_much() -> None:
     """A dependency of routes whose answer takes memory or time to make: they wait for its place before it is made."""
 
 
-class Placed(Response):
+class PlacedResponse(Response):
     """A response that keeps a place until it is sent, or its client has left."""
 
     def __init__(self, response: Response, held: ExitStack) -> None:
@@ -174,13 +174,13 @@ class PacedStream:
         began = monotonic()
         left_s = self._ends - began
         if left_s <= 0:
-            raise self._too_late()
+            raise self._make_too_slow()
         try:
             async with asyncio.timeout(min(WINDOW_S, left_s)):
                 chunk = await anext(self._stream)
         except TimeoutError:
             if left_s <= WINDOW_S:
-                raise self._too_late() from None
+                raise self._make_too_slow() from None
             raise UploadTooSlow(f"Nothing came for {WINDOW_S:g} seconds.") from None
         self._waited_s += monotonic() - began
         self._received += len(chunk)
@@ -193,5 +193,5 @@ class PacedStream:
             self._waited_s, self._received = 0.0, 0
         return chunk
 
-    def _too_late(self) -> UploadTooSlow:
+    def _make_too_slow(self) -> UploadTooSlow:
         return UploadTooSlow(f"The content was not whole after {self._max_s:,.0f} seconds.")

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
 
 from api.departure import STATUS_OF_LEFT
-from api.http.body import body_refusal, refused_values
-from api.http.pointers import parameter_detail
+from api.http.body import get_body_refusal, make_values_refusal
+from api.http.pointers import describe_parameter_error
 from heldout.errors import (
     ArtifactDamaged,
     ArtifactLost,
@@ -80,7 +80,7 @@ NO_ROOM = (QuotaExceeded, OwnerSuspended)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-def problem_response(error: HeldoutError, path: str) -> JSONResponse:
+def make_problem_response(error: HeldoutError, path: str) -> JSONResponse:
     """The error as it goes over the wire, in the form of the protocol to which the path belongs."""
     if path == OPEN_INFERENCE or path.startswith(f"{OPEN_INFERENCE}/"):
         return JSONResponse({"error": error.detail}, _open_inference_status(error), headers=error.headers)
@@ -91,7 +91,7 @@ def problem_response(error: HeldoutError, path: str) -> JSONResponse:
         detail=error.detail,
         code=error.code,
         instance=path,
-        errors=[FieldErrorView(pointer=one.pointer, detail=one.detail) for one in error.errors],
+        errors=[FieldErrorView(pointer=field_error.pointer, detail=field_error.detail) for field_error in error.errors],
         request=None if error.request is None else RequestView(**error.request),
         choices=[ChoiceView.model_validate(choice) for choice in error.choices],
     )
@@ -106,7 +106,7 @@ def _open_inference_status(error: HeldoutError) -> int:
     return 503 if isinstance(error, NotReady | ExportNotReady) else error.status
 
 
-def problems(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:
+def document_errors(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route that can answer these errors, and those that any route can."""
     anywhere: tuple[type[HeldoutError], ...] = (Internal,)
     if not open_to_all:
@@ -117,10 +117,10 @@ def problems(*errors: type[HeldoutError], open_to_all: bool = False) -> dict[int
     by_status: dict[int, dict[str, type[HeldoutError]]] = {}
     for error in (*errors, *anywhere):
         by_status.setdefault(error.status, {})[error.code] = error
-    return {status: _documented(list(same.values())) for status, same in sorted(by_status.items())}
+    return {status: _document_each(list(same.values())) for status, same in sorted(by_status.items())}
 
 
-def _documented(errors: list[type[HeldoutError]]) -> dict[str, Any]:
+def _document_each(errors: list[type[HeldoutError]]) -> dict[str, Any]:
     # Beside the reference, which JSON Schema allows: generated clients then have one class for all problems.
     schema = {
         "$ref": "#/components/schemas/Problem",
@@ -134,11 +134,11 @@ def _documented(errors: list[type[HeldoutError]]) -> dict[str, Any]:
 
 def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
     """Answer every failure of this app, and of the routers that it includes, with a problem."""
-    documented = _documented_methods([*app.routes, *(route for router in routers for route in router.routes)])
+    documented = _list_documented_methods([*app.routes, *(route for router in routers for route in router.routes)])
 
     @app.exception_handler(HeldoutError)
     async def expected(request: Request, error: HeldoutError) -> Response:
-        return problem_response(error, request.scope["path"])
+        return make_problem_response(error, request.scope["path"])
 
     @app.exception_handler(ClientDisconnect)
     async def unheard(request: Request, error: ClientDisconnect) -> Response:
@@ -146,33 +146,35 @@ def install(app: FastAPI, routers: Iterable[APIRouter]) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def refused(request: Request, error: RequestValidationError) -> Response:
-        return problem_response(_refusal(request, error), request.scope["path"])
+        return make_problem_response(_make_refusal(request, error), request.scope["path"])
 
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> Response:
-        return problem_response(_unrouted(request, error, documented), request.scope["path"])
+        return make_problem_response(_make_unrouted_problem(request, error, documented), request.scope["path"])
 
 
-def _refusal(request: Request, error: RequestValidationError) -> HeldoutError:
+def _make_refusal(request: Request, error: RequestValidationError) -> HeldoutError:
     found = error.errors()
-    for one in found:
-        if one["loc"][0] != "body":
-            return InvalidParameter(parameter_detail(one))
-    return body_refusal(request) or refused_values(found, error.body)
+    for finding in found:
+        if finding["loc"][0] != "body":
+            return InvalidParameter(describe_parameter_error(finding))
+    return get_body_refusal(request) or make_values_refusal(found, error.body)
 
 
-def _unrouted(request: Request, error: HTTPException, documented: Mapping[str, Collection[str]]) -> HeldoutError:
+def _make_unrouted_problem(
+    request: Request, error: HTTPException, documented: Mapping[str, Collection[str]]
+) -> HeldoutError:
     if error.status_code == 404:
         return RouteNotFound(request.scope["path"])
     if error.status_code == 405:
-        allowed = ", ".join(_allowed(request, documented))
+        allowed = ", ".join(_list_allowed_methods(request, documented))
         received = f"{request.method[:20]} {request.scope['path'][:200]}"
         return MethodNotAllowed(f"Received {received}; send one of {allowed}.", headers={"Allow": allowed})
     # FastAPI raises 400 when the client went away in the middle of its body.
     return InvalidJson("The body could not be read to its end.")
 
 
-def _allowed(request: Request, documented: Mapping[str, Collection[str]]) -> list[str]:
+def _list_allowed_methods(request: Request, documented: Mapping[str, Collection[str]]) -> list[str]:
     """Every method that some route at this path takes; a single route knows its own only."""
     # `/v1/jobs/cancel` also has the form of `/v1/jobs/{job_id}`, and is no job.
     itself = documented.get(request.scope["path"], ())
@@ -185,7 +187,7 @@ def _allowed(request: Request, documented: Mapping[str, Collection[str]]) -> lis
     ]
 
 
-def _documented_methods(routes: Iterable[BaseRoute]) -> dict[str, set[str]]:
+def _list_documented_methods(routes: Iterable[BaseRoute]) -> dict[str, set[str]]:
     """The methods of each path."""
     found: dict[str, set[str]] = defaultdict(set)
     for route in routes:

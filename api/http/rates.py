@@ -27,8 +27,8 @@ class Rates:
     """The rates of all keys of this app, in windows of fixed length."""
 
     def __init__(self, settings: Settings) -> None:
-        self._items = [(_name(item), item) for item in parse_many(settings.rate)]
-        self._storage = _storage(settings)
+        self._items = [(_name_limit(item), item) for item in parse_many(settings.rate)]
+        self._storage = _open_storage(settings)
         self._limiter = FixedWindowRateLimiter(self._storage)
         self._rests_until = 0.0
         self._policy = ", ".join(f'"{name}";q={item.amount};w={item.get_expiry()}' for name, item in self._items)
@@ -46,7 +46,7 @@ class Rates:
         # Neither the memory nor Redis needs to know the key itself.
         who = hashlib.sha256(key.encode()).hexdigest()[:32]
         try:
-            return await self._counted(who)
+            return await self._count_request(who)
         except self._storage.base_exceptions:
             self._rests_until = time.monotonic() + REDIS_REST_S
             log.warning("rates_not_counted", rest_s=REDIS_REST_S)
@@ -57,7 +57,7 @@ class Rates:
         if isinstance(self._storage, RedisStorage):
             await self._storage.bridge.storage.aclose()  # type: ignore[attr-defined]  # redis-py's client
 
-    async def _counted(self, who: str) -> Mapping[str, str]:
+    async def _count_request(self, who: str) -> Mapping[str, str]:
         left: list[tuple[int, int, str]] = []
         for name, item in self._items:
             has_room = await self._limiter.hit(item, who)
@@ -65,20 +65,20 @@ class Rates:
             seconds = max(1, math.ceil(stats.reset_time - time.time()))
             if not has_room:
                 error = TooManyRequests(f"{item.amount:,} requests per {name}", seconds)
-                error.headers |= self._headers(0, seconds, name)
+                error.headers |= self._make_headers(0, seconds, name)
                 raise error
             left.append((stats.remaining, seconds, name))
-        return self._headers(*min(left))
+        return self._make_headers(*min(left))
 
-    def _headers(self, remaining: int, seconds: int, name: str) -> dict[str, str]:
+    def _make_headers(self, remaining: int, seconds: int, name: str) -> dict[str, str]:
         return {"RateLimit-Policy": self._policy, "RateLimit": f'"{name}";r={remaining};t={seconds}'}
 
 
-def _name(item: RateLimitItem) -> str:
+def _name_limit(item: RateLimitItem) -> str:
     return item.GRANULARITY.name
 
 
-def _storage(settings: Settings) -> Storage:
+def _open_storage(settings: Settings) -> Storage:
     if settings.redis_url is None:
         return MemoryStorage()
     return RedisStorage(

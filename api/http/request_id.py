@@ -9,9 +9,9 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.problems import problem_response
+from api.http.problems import make_problem_response
 from heldout.errors import Internal
-from models.ids import new_id
+from models.ids import make_id
 
 log = structlog.get_logger("heldout.api")
 
@@ -48,11 +48,11 @@ def log_request(scope: Scope, outcome: Outcome) -> None:
     write = log.debug if scope["path"] in PROBED_PATHS else log.info
     write(
         "request",
-        method=shortened(scope["method"], MAX_LOGGED_METHOD_CHARACTERS),
-        path=shortened(scope["path"], MAX_LOGGED_PATH_CHARACTERS),
+        method=shorten(scope["method"], MAX_LOGGED_METHOD_CHARACTERS),
+        path=shorten(scope["path"], MAX_LOGGED_PATH_CHARACTERS),
         status=outcome.status,
         milliseconds=round(1000 * outcome.seconds, 1),
-        address=shortened((scope.get("client") or ("",))[0], MAX_LOGGED_ADDRESS_CHARACTERS),
+        address=shorten((scope.get("client") or ("",))[0], MAX_LOGGED_ADDRESS_CHARACTERS),
     )
 
 
@@ -86,12 +86,12 @@ class RequestIdMiddleware:
             except Exception:
                 log.exception(
                     "request_failed",
-                    method=shortened(scope["method"], MAX_LOGGED_METHOD_CHARACTERS),
-                    path=shortened(scope["path"], MAX_LOGGED_PATH_CHARACTERS),
+                    method=shorten(scope["method"], MAX_LOGGED_METHOD_CHARACTERS),
+                    path=shorten(scope["path"], MAX_LOGGED_PATH_CHARACTERS),
                 )
                 if outcome.status is not None:
                     raise  # part of the answer is sent: the server must cut the connection
-                await problem_response(Internal(request_id), scope["path"])(scope, receive, send_with_id)
+                await make_problem_response(Internal(request_id), scope["path"])(scope, receive, send_with_id)
             finally:
                 outcome.seconds = perf_counter() - began
                 self._note(scope, outcome)
@@ -100,9 +100,9 @@ class RequestIdMiddleware:
 def request_id_of(headers: Headers) -> str:
     """The client's own `X-Request-ID` if it is a plain token of at most 128 characters, else a new id."""
     given = headers.get("x-request-id", "")
-    return given if _PLAIN_TOKEN.fullmatch(given) else new_id("req")
+    return given if _PLAIN_TOKEN.fullmatch(given) else make_id("req")
 
 
-def shortened(text: str, max_characters: int) -> str:
+def shorten(text: str, max_characters: int) -> str:
     """The text, cut to `max_characters` with an ellipsis as the last one: clients choose how long it is."""
     return text if len(text) <= max_characters else f"{text[: max_characters - 1]}…"

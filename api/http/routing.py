@@ -17,19 +17,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http.app_context import AppContext
-from api.http.auth import key_of, require_valid_key, unchecked_key, valid_caller
+from api.http.auth import get_key, get_unchecked_key, require_valid_caller, require_valid_key
 from api.http.body import MAX_OPEN_BODY_BYTES, JsonRequest
-from api.http.context import Change, Endpoint, RequestContext, called_in_context, request_context
+from api.http.context import AuditedChange, Endpoint, RequestContext, request_context, wrap_in_context
 from api.http.deps import NEEDS_A_THREAD
-from api.http.places import Placed, sends_much
+from api.http.places import PlacedResponse, sends_much
 from api.http.pointers import EXAMINED_ERRORS
 from api.http.problems import OPEN_INFERENCE
 from api.http.request_id import KNOWN
-from heldout.access.scopes import SAFE_METHODS, NeededScope, scope_of_method
+from heldout.access.scopes import SAFE_METHODS, NeededScope, get_method_scope
 from heldout.errors import HeldoutError, InvalidParameter
 
 
-def resource(
+def make_router(
     prefix: str,
     tag: str,
     *,
@@ -68,15 +68,15 @@ class ResourceRoute(APIRoute):
     def __init__(self, path: str, endpoint: Endpoint, **options: Any) -> None:
         if self.needs_key:
             options["openapi_extra"] = {"security": [{"key": []}], **(options.get("openapi_extra") or {})}
-        super().__init__(path, called_in_context(endpoint), **options)
-        dependencies = {one.call for one in _all_dependencies(self.dependant)}
-        self._looks_key_up_itself = unchecked_key in dependencies
+        super().__init__(path, wrap_in_context(endpoint), **options)
+        dependencies = {dependency.call for dependency in _iterate_dependencies(self.dependant)}
+        self._looks_key_up_itself = get_unchecked_key in dependencies
         self._sends_much = sends_much in dependencies
         if inspect.iscoroutinefunction(endpoint) and dependencies & NEEDS_A_THREAD:
             raise TypeError(
                 f"{endpoint.__name__} is async and asks for a session; use `AppContext.database` in a thread."
             )
-        if unchecked_key in dependencies and valid_caller in dependencies:
+        if get_unchecked_key in dependencies and require_valid_caller in dependencies:
             raise TypeError(f"{endpoint.__name__} looks the key up itself; it cannot have the caller too.")
         if self._embed_body_fields:
             raise TypeError(f"{endpoint.__name__} has several body parameters; one model is read as the body.")
@@ -86,14 +86,14 @@ class ResourceRoute(APIRoute):
         optional = self.body_field is not None and not self.body_field.field_info.is_required()
 
         async def handle_key_first(request: Request) -> Response:
-            key = key_of(request) if self.needs_key else ""
-            scope = self.scope or scope_of_method(request.method)
+            key = get_key(request) if self.needs_key else ""
+            scope = self.scope or get_method_scope(request.method)
             app: AppContext = request.app.state.context
             state, change = request.scope["state"], self._change(request, scope)
             with request_context(app, key, state, scope, change) as context, context.held as held:
                 if self.needs_key and not self._looks_key_up_itself:
                     await require_valid_key(request, context, is_remembered=self.is_predicting)
-                counted = await self._counted(request, key)
+                counted = await self._count_request(request, key)
                 try:
                     self._require_known_query_parameters(request)
                     if self._sends_much:
@@ -103,8 +103,8 @@ class ResourceRoute(APIRoute):
                             request,
                             self._validate_body,
                             may_be_absent=optional,
-                            received=partial(self._received, context),
-                            parser_of=context.app.large_bodies.parser_of,
+                            received=partial(self._receive_body, context),
+                            parser_of=context.app.large_bodies.get_parser,
                         )
                     response = await handle(request)
                     if self.needs_key and not self._sends_much and not self.is_predicting:
@@ -114,14 +114,14 @@ class ResourceRoute(APIRoute):
                     if self._looks_key_up_itself and not context.endpoint_called:
                         await require_valid_key(request, context)
                     if isinstance(error, HeldoutError):
-                        error.headers |= counted or await self._counted(request, key)
+                        error.headers |= counted or await self._count_request(request, key)
                     raise
-                response.headers.update(counted or await self._counted(request, key))
-                return Placed(response, held.pop_all())
+                response.headers.update(counted or await self._count_request(request, key))
+                return PlacedResponse(response, held.pop_all())
 
         return handle_key_first
 
-    def _received(self, context: RequestContext, request: Request) -> AbstractAsyncContextManager[bytes]:
+    def _receive_body(self, context: RequestContext, request: Request) -> AbstractAsyncContextManager[bytes]:
         """The JSON body; without a key a small one at most."""
         limit_bytes, owner = context.app.settings.max_body_bytes, ""
         if self.needs_key:
@@ -130,7 +130,7 @@ class ResourceRoute(APIRoute):
             limit_bytes = min(limit_bytes, MAX_OPEN_BODY_BYTES)
         return context.app.large_bodies.received(request, limit_bytes, owner)
 
-    async def _counted(self, request: Request, key: str) -> Mapping[str, str]:
+    async def _count_request(self, request: Request, key: str) -> Mapping[str, str]:
         """Headers that tell how many more requests the key may send; none as long as it is not known to be valid.
 
         What strangers make up is not counted: each such key would be kept in memory for the rate's time.
@@ -140,12 +140,12 @@ class ResourceRoute(APIRoute):
             return {}
         return await app.rates.count(key)
 
-    def _change(self, request: Request, scope: NeededScope) -> Change | None:
+    def _change(self, request: Request, scope: NeededScope) -> AuditedChange | None:
         """What the audit log will say of the request; None where it changes nothing."""
         if not self.needs_key or scope == "read" or request.method in SAFE_METHODS:
             return None
         named = "/".join(str(part) for part in request.path_params.values())
-        return Change(
+        return AuditedChange(
             action=self.name,
             subject=named or None,
             address=None if request.client is None else request.client.host,
@@ -158,7 +158,7 @@ class ResourceRoute(APIRoute):
         except ValidationError as error:
             # Of tens of thousands, only those are kept that are looked at.
             found = error.errors(include_url=False)[:EXAMINED_ERRORS]
-            return None, [{**one, "loc": ("body", *one["loc"])} for one in found]
+            return None, [{**found_error, "loc": ("body", *found_error["loc"])} for found_error in found]
 
     @cached_property
     def _body_adapter(self) -> TypeAdapter[Any]:
@@ -175,7 +175,7 @@ class ResourceRoute(APIRoute):
         for name, value in request.query_params.multi_items():
             keyed_name = name.partition("[")[0] if name.endswith("]") else None
             if name not in known and keyed_name not in keyed:
-                takes = ", ".join(sorted(known | {f"{one}[…]" for one in keyed})) or "none"
+                takes = ", ".join(sorted(known | {f"{prefix}[…]" for prefix in keyed})) or "none"
                 raise InvalidParameter(f"There is no query parameter {name[:64]!r} here; this route takes {takes}.")
             if "\0" in name or "\0" in value:
                 raise InvalidParameter(f"`{name[:64]}` must not hold NUL.")
@@ -185,14 +185,16 @@ class ResourceRoute(APIRoute):
         """Names of query parameters, and names of those that are written `name[key]=value`."""
         known = {field.alias for field in get_flat_params(self.dependant) if isinstance(field.field_info, Query)}
         extra = (self.openapi_extra or {}).get("parameters", [])
-        return frozenset(known), frozenset(one["name"] for one in extra if one.get("style") == "deepObject")
+        return frozenset(known), frozenset(
+            parameter["name"] for parameter in extra if parameter.get("style") == "deepObject"
+        )
 
 
 async def _keep_nowhere(response: Response) -> None:
     response.headers["Cache-Control"] = "no-store"
 
 
-def _all_dependencies(dependant: Dependant) -> Iterator[Dependant]:
-    for one in dependant.dependencies:
-        yield one
-        yield from _all_dependencies(one)
+def _iterate_dependencies(dependant: Dependant) -> Iterator[Dependant]:
+    for dependency in dependant.dependencies:
+        yield dependency
+        yield from _iterate_dependencies(dependency)

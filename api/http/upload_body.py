@@ -21,8 +21,15 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from api.http.body import MAX_DISCARD_S, MAX_DISCARDED_BYTES, discard_body, parse_json, refused_values, require_length
-from api.http.places import PacedStream, Places
+from api.http.body import (
+    MAX_DISCARD_S,
+    MAX_DISCARDED_BYTES,
+    discard_body,
+    make_values_refusal,
+    parse_json,
+    require_length,
+)
+from api.http.places import PacedStream, UploadPlaces
 from api.shared_places import SharedPlaces
 from heldout.access.quotas import Quota
 from heldout.errors import (
@@ -79,10 +86,10 @@ class Uploads:
         self._limit_bytes = settings.max_upload_bytes
         self._min_bytes_per_s = settings.min_upload_bytes_per_s
         self._max_s = float(settings.max_upload_s)
-        self._places = Places(UPLOADS_AT_ONCE, UPLOADS_AT_ONCE)
+        self._places = UploadPlaces(UPLOADS_AT_ONCE, UPLOADS_AT_ONCE)
         self._shared_places = shared_places
-        self._form_places = Places(FORMS_AT_ONCE, FORMS_AT_ONCE_PER_OWNER)
-        self._folders = [blobs.local_folder(""), settings.home_path]
+        self._form_places = UploadPlaces(FORMS_AT_ONCE, FORMS_AT_ONCE_PER_OWNER)
+        self._folders = [blobs.get_local_folder(""), settings.home_path]
         self._threads = CapacityLimiter(UPLOADS_AT_ONCE)
 
     async def receive_body(
@@ -101,14 +108,14 @@ class Uploads:
         loop = asyncio.get_running_loop()
         stream = PacedStream(request.stream(), self._min_bytes_per_s, self._max_s)
 
-        def chunks() -> Iterator[bytes]:
+        def iterate_chunks() -> Iterator[bytes]:
             with suppress(StopAsyncIteration):
                 while True:
                     yield asyncio.run_coroutine_threadsafe(stream.__anext__(), loop).result()
 
-        async with self._place(request, owner, self._places):
+        async with self._take_place(request, owner, self._places):
             try:
-                return await self._receive(chunks(), folder, digest, limit_bytes)
+                return await self._receive(iterate_chunks(), folder, digest, limit_bytes)
             except BodyTooLarge:
                 await discard_body(request, MAX_DISCARDED_BYTES - limit_bytes, MAX_DISCARD_S)
                 raise
@@ -129,25 +136,27 @@ class Uploads:
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             raise InvalidForm("The body is no form; send `multipart/form-data`.")
         paced = PacedStream(request.stream(), self._min_bytes_per_s, min(self._max_s, MAX_FORM_S))
-        async with self._place(request, owner, self._form_places):
-            form = await self._parsed(request, _limited(paced, limit_bytes))
+        async with self._take_place(request, owner, self._form_places):
+            form = await self._parse_form(request, _limit_stream(paced, limit_bytes))
             try:
                 yield form
             finally:
                 await form.close()
 
     @asynccontextmanager
-    async def _place(self, request: Request, owner: str, here: Places) -> AsyncIterator[None]:
+    async def _take_place(self, request: Request, owner: str, here: UploadPlaces) -> AsyncIterator[None]:
         """A place in this process, and one of the owner's among all processes, while the block runs."""
         async with AsyncExitStack() as taken:
-            async with _told_in_time(request):
-                taken.enter_context(here.taken_by(owner))
+            async with _notify_in_time(request):
+                taken.enter_context(here.take_for(owner))
                 await taken.enter_async_context(self._shared_places.taken(Quota.UPLOADS, owner))
             yield
 
-    async def _parsed(self, request: Request, stream: AsyncGenerator[bytes]) -> FormData:
+    async def _parse_form(self, request: Request, stream: AsyncGenerator[bytes]) -> FormData:
         parser = _OnDiskParser(request.headers, stream, max_files=1, max_fields=len(FIELDS) + 1)
-        parser.folder = next((str(one) for one in self._folders if one is not None and _is_usable(one)), None)
+        parser.folder = next(
+            (str(folder) for folder in self._folders if folder is not None and _is_usable(folder)), None
+        )
         try:
             return await parser.parse()
         except MultiPartException:
@@ -173,13 +182,13 @@ class Uploads:
         self, chunks: Iterator[bytes], folder: str, digest: str | None, limit_bytes: int
     ) -> ReceivedContent:
         key = f"{folder}/{secrets.token_hex(8)}"
-        hashed = _HashedStream(chunks, limit_bytes, None if digest is None else sha256_in(digest))
+        hashed = _HashedStream(chunks, limit_bytes, None if digest is None else parse_sha256(digest))
         await to_thread.run_sync(self._blobs.put_stream, key, iter(hashed), limiter=self._threads)
         return ReceivedContent(key, hashed.sha256, hashed.size_bytes)
 
 
 @asynccontextmanager
-async def _told_in_time(request: Request) -> AsyncIterator[None]:
+async def _notify_in_time(request: Request) -> AsyncIterator[None]:
     """Tells a client, though it sends before it reads, that the block finds no place for it, where it sends little."""
     try:
         yield
@@ -212,7 +221,7 @@ class _HashedStream:
             raise DigestMismatch(self._announced, self.sha256, self.size_bytes)
 
 
-def sha256_in(digest: str) -> str:
+def parse_sha256(digest: str) -> str:
     """The SHA-256, in hexadecimal, of a header that has the form of DIGEST."""
     found = re.fullmatch(DIGEST, digest)
     if found is None:
@@ -220,7 +229,7 @@ def sha256_in(digest: str) -> str:
     return base64.b64decode(found[2]).hex()
 
 
-async def _limited(stream: AsyncIterator[bytes], limit_bytes: int) -> AsyncGenerator[bytes]:
+async def _limit_stream(stream: AsyncIterator[bytes], limit_bytes: int) -> AsyncGenerator[bytes]:
     """Raises BodyTooLarge beyond a limit."""
     received = 0
     async for chunk in stream:
@@ -251,7 +260,7 @@ def _is_usable(folder: Path) -> bool:
     return folder.is_dir() and os.access(folder, os.W_OK)
 
 
-def spec_in_form(form: FormData) -> DatasetSpec:
+def parse_form_spec(form: FormData) -> DatasetSpec:
     """The dataset spec of a form: the fields of the JSON body, `splits` and `resize` as JSON texts.
 
     Raises:
@@ -275,15 +284,18 @@ def spec_in_form(form: FormData) -> DatasetSpec:
                 f"The field {name!r} holds other fields in place of a text. `curl -F` takes a text that begins with "
                 f"`(` for a group of fields: send it with `--form-string '{name}=(…)'`."
             )
-        fields[name] = parse_json(value.encode()) if name in JSON_FIELDS + BOOLEAN_FIELDS else _storable(value)
+        fields[name] = parse_json(value.encode()) if name in JSON_FIELDS + BOOLEAN_FIELDS else _check_storable(value)
     try:
-        return dataset_spec(fields)
+        return parse_dataset_spec(fields)
     except InvalidSpec as refused:
-        if not any(one.pointer == "/group_by" for one in refused.errors):
+        if not any(field_error.pointer == "/group_by" for field_error in refused.errors):
             raise
         errors = [
-            FieldError(one.pointer, f"{one.detail} {_CUT_BY_CURL}" if one.pointer == "/group_by" else one.detail)
-            for one in refused.errors
+            FieldError(
+                field_error.pointer,
+                f"{field_error.detail} {_CUT_BY_CURL}" if field_error.pointer == "/group_by" else field_error.detail,
+            )
+            for field_error in refused.errors
         ]
         raise InvalidSpec(f"{refused.detail} {_CUT_BY_CURL}", errors=errors) from None
 
@@ -294,7 +306,7 @@ def _holds_fields(text: str) -> bool:
     return bool(lines) and lines[0].startswith("--") and lines[-1] == f"{lines[0].removesuffix('--')}--"
 
 
-def file_in_form(form: FormData) -> UploadFile:
+def get_form_file(form: FormData) -> UploadFile:
     """Raises InvalidForm if there is none."""
     file = form.get("file")
     if not isinstance(file, UploadFile):
@@ -302,14 +314,16 @@ def file_in_form(form: FormData) -> UploadFile:
     return file
 
 
-def dataset_spec(content: Any) -> DatasetSpec:
+def parse_dataset_spec(content: Any) -> DatasetSpec:
     """The spec in a JSON body. Raises InvalidSpec with the refused values."""
     try:
         return DatasetSpec.model_validate(content)
     except ValidationError as error:
-        found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
-        raise refused_values(found, content) from None
+        found = [
+            {**field_error, "loc": ("body", *field_error["loc"])} for field_error in error.errors(include_url=False)
+        ]
+        raise make_values_refusal(found, content) from None
 
 
-def _storable(text: str) -> str:
+def _check_storable(text: str) -> str:
     return str(parse_json(json.dumps(text).encode()))

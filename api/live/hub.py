@@ -28,13 +28,13 @@ class ChannelState:
     last_event: int
 
 
-class Source(Protocol):
+class EventSource(Protocol):
     """What the hub asks the database. Each call is made in a thread and may raise a HeldoutError."""
 
     def states(self, channels: Collection[Channel]) -> Mapping[Channel, ChannelState]:
         """The present state of each channel; one that was deleted is absent."""
 
-    def events_after(self, after: Mapping[Channel, int]) -> Mapping[Channel, Sequence[EncodedEvent]]:
+    def list_events_after(self, after: Mapping[Channel, int]) -> Mapping[Channel, Sequence[EncodedEvent]]:
         """For each channel its events above that number."""
 
     def page(self, channel: Channel, after: int) -> Sequence[EncodedEvent]:
@@ -58,7 +58,7 @@ class Hub:
     hold up those who wait for jobs.
     """
 
-    def __init__(self, source: Source, poll_s: float) -> None:
+    def __init__(self, source: EventSource, poll_s: float) -> None:
         self._source = source
         self.poll_s = poll_s
         # A stream that has sent nothing for so long says that it lives.
@@ -182,7 +182,7 @@ class Hub:
                 recent.add(state.last_event, (), is_complete=True)
         if not after:
             return
-        found = await asyncio.to_thread(self._source.events_after, after)
+        found = await asyncio.to_thread(self._source.list_events_after, after)
         for recent in followed:
             if recent.channel in after:
                 state = states[recent.channel]

@@ -32,9 +32,9 @@ LastEventId = Annotated[
 Accept = Annotated[str, Header(include_in_schema=False)]
 
 
-def cursor_of(after: str, last_event_id: str, max_number: int) -> int | None:
+def parse_cursor(after: str, last_event_id: str, max_number: int) -> int | None:
     """The number of the last event that the client knows; None for the last one there is. Raises InvalidCursor."""
-    cursor = None if after == LATEST else _number(after, max_number)
+    cursor = None if after == LATEST else _parse_number(after, max_number)
     if not last_event_id:
         return cursor
     if not _is_number(last_event_id, max_number):
@@ -45,7 +45,7 @@ def cursor_of(after: str, last_event_id: str, max_number: int) -> int | None:
     return int(last_event_id)
 
 
-def _number(text: str, max_number: int) -> int:
+def _parse_number(text: str, max_number: int) -> int:
     if not _is_number(text, max_number):
         raise InvalidCursor
     return int(text)

@@ -10,7 +10,7 @@ from heldout.views.base import View
 from models.database import Database
 from models.store import events, jobs, keys, owner_events, studies
 from models.tables import EventRow
-from models.views.event import event_view, owner_event_view
+from models.views.event import build_event_view, build_owner_event_view
 
 # Events that a stream reads from the database at a time, at its start and when its client reads slowly.
 PAGE = 50
@@ -18,12 +18,12 @@ PAGE = 50
 
 def encode_event(row: EventRow) -> EncodedEvent:
     """The event with its number as `id`, its type as `event`, and its view as `data`."""
-    return _encode(row.id, row.type, event_view(row))
+    return _encode(row.id, row.type, build_event_view(row))
 
 
 def encode_owner_event(row: EventRow) -> EncodedEvent:
     """The same, with its number in the owner's order."""
-    view = owner_event_view(row)
+    view = build_owner_event_view(row)
     return _encode(view.id, row.type, view)
 
 
@@ -35,8 +35,8 @@ def read_owner_page(database: Database, owner: str, *, after: int, limit: int) -
     may_wait = True
     while True:
         with database.read() as session:
-            rows, more = owner_events.page(session, owner, after=after, limit=limit)
-            if more or not may_wait or not owner_events.unnumbered_owners(session, [owner]):
+            rows, more = owner_events.list_page(session, owner, after=after, limit=limit)
+            if more or not may_wait or not owner_events.list_unnumbered_owners(session, [owner]):
                 return rows, more
         with database.write() as session:
             may_wait = owner_events.number(session, owner)
@@ -45,12 +45,12 @@ def read_owner_page(database: Database, owner: str, *, after: int, limit: int) -
 def read_latest_number(database: Database, owner: str) -> int:
     """The number of the owner's last event, 0 if there is none; everything committed before the call is numbered."""
     with database.read() as session:
-        may_wait = bool(owner_events.unnumbered_owners(session, [owner]))
+        may_wait = bool(owner_events.list_unnumbered_owners(session, [owner]))
     while may_wait:
         with database.write() as session:
             may_wait = owner_events.number(session, owner)
     with database.read() as session:
-        return owner_events.last_numbers(session, [owner]).get(owner, 0)
+        return owner_events.get_last_numbers(session, [owner]).get(owner, 0)
 
 
 def encode_start(number: int) -> EncodedEvent:
@@ -67,57 +67,57 @@ class DatabaseSource:
     def states(self, channels: Collection[Channel]) -> Mapping[Channel, ChannelState]:
         """States of jobs, studies and owners, after new events of the owners were numbered."""
         found: dict[Channel, ChannelState] = {}
-        if job_ids := _ids(channels, ChannelKind.JOB):
+        if job_ids := _list_ids(channels, ChannelKind.JOB):
             with self._database.read() as session:
-                for job_id, state in jobs.versions(session, job_ids).items():
+                for job_id, state in jobs.get_versions(session, job_ids).items():
                     found[Channel(ChannelKind.JOB, job_id)] = ChannelState(*state)
-        if study_ids := _ids(channels, ChannelKind.STUDY):
+        if study_ids := _list_ids(channels, ChannelKind.STUDY):
             with self._database.read() as session:
-                for study_id, state in studies.versions(session, study_ids).items():
+                for study_id, state in studies.get_versions(session, study_ids).items():
                     found[Channel(ChannelKind.STUDY, study_id)] = ChannelState(*state)
-        if owners := _ids(channels, ChannelKind.OWNER):
+        if owners := _list_ids(channels, ChannelKind.OWNER):
             self._number_events(owners)
             with self._database.read() as session:
-                last_numbers = owner_events.last_numbers(session, owners)
+                last_numbers = owner_events.get_last_numbers(session, owners)
             for owner in owners:
                 last = last_numbers.get(owner, 0)
                 found[Channel(ChannelKind.OWNER, owner)] = ChannelState(0, has_ended=False, last_event=last)
         return found
 
-    def events_after(self, after: Mapping[Channel, int]) -> Mapping[Channel, Sequence[EncodedEvent]]:
+    def list_events_after(self, after: Mapping[Channel, int]) -> Mapping[Channel, Sequence[EncodedEvent]]:
         found: dict[Channel, list[EncodedEvent]] = {}
         of_subjects = {channel.id: channel for channel in after if channel.kind is not ChannelKind.OWNER}
         after_in_owners = {channel.id: number for channel, number in after.items() if channel.kind is ChannelKind.OWNER}
         with self._database.read() as session:
             if of_subjects:
-                for row in events.newer(session, {id_: after[channel] for id_, channel in of_subjects.items()}):
+                for row in events.list_newer(session, {id_: after[channel] for id_, channel in of_subjects.items()}):
                     found.setdefault(of_subjects[row.subject_id], []).append(encode_event(row))
             if after_in_owners:
-                for row in owner_events.newer(session, after_in_owners):
+                for row in owner_events.list_newer(session, after_in_owners):
                     found.setdefault(Channel(ChannelKind.OWNER, row.owner or ""), []).append(encode_owner_event(row))
         return found
 
     def page(self, channel: Channel, after: int) -> Sequence[EncodedEvent]:
         with self._database.read() as session:
             if channel.kind is not ChannelKind.OWNER:
-                return [encode_event(row) for row in events.page(session, channel.id, after=after, limit=PAGE)[0]]
-            rows, _ = owner_events.page(session, channel.id, after=after, limit=PAGE)
+                return [encode_event(row) for row in events.list_page(session, channel.id, after=after, limit=PAGE)[0]]
+            rows, _ = owner_events.list_page(session, channel.id, after=after, limit=PAGE)
             return [encode_owner_event(row) for row in rows]
 
     def revoked(self, key_ids: Collection[str]) -> Collection[str]:
         with self._database.read() as session:
-            return keys.revoked_among(session, key_ids)
+            return keys.list_revoked(session, key_ids)
 
     def _number_events(self, owners: Collection[str]) -> None:
         with self._database.read() as session:
-            waiting = owner_events.unnumbered_owners(session, owners)
+            waiting = owner_events.list_unnumbered_owners(session, owners)
         for owner in waiting:
             with self._database.write() as session:
                 # Another process that numbers these events now does it for this one too.
                 owner_events.number(session, owner, wait=False)
 
 
-def _ids(channels: Collection[Channel], kind: ChannelKind) -> list[str]:
+def _list_ids(channels: Collection[Channel], kind: ChannelKind) -> list[str]:
     return [channel.id for channel in channels if channel.kind is kind]
 
 

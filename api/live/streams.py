@@ -22,8 +22,8 @@ KEY_REVOKED = format_sse_event(comment="the key was revoked")
 
 def wants_stream(accept: str) -> bool:
     """Whether an Accept header names `text/event-stream`, other than to refuse it."""
-    for one in accept.lower().split(","):
-        media_type, *parameters = (part.strip() for part in one.split(";"))
+    for part in accept.lower().split(","):
+        media_type, *parameters = (part.strip() for part in part.split(";"))
         if media_type == MEDIA_TYPE:
             return not any(part.replace(" ", "") in {"q=0", "q=0.0", "q=0.00", "q=0.000"} for part in parameters)
     return False
@@ -51,7 +51,9 @@ class EventStream(EventSourceResponse):
         self._caller = caller
         self._cursor = cursor
         self._first = first
-        super().__init__(_nothing(), headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Vary": "Accept"})
+        super().__init__(
+            _yield_nothing(), headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Vary": "Accept"}
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Taken here rather than in the route: what a route takes is lost where its client leaves before the answer.
@@ -105,6 +107,6 @@ async def stream_chunks(
             last_sent_at = monotonic()
 
 
-async def _nothing() -> AsyncGenerator[bytes, None]:
+async def _yield_nothing() -> AsyncGenerator[bytes, None]:
     return
     yield b""

@@ -6,31 +6,31 @@ from fastapi import Query
 
 from api.http.auth import CallerDep
 from api.http.deps import ReadSessionDep
-from api.http.parameters import AskedPage, page_of
-from api.http.problems import problems
-from api.http.routing import resource
+from api.http.parameters import AskedPage, make_page_dependency
+from api.http.problems import document_errors
+from api.http.routing import make_router
 from heldout.errors import InvalidCursor
-from heldout.views.base import view_of
+from heldout.views.base import make_view
 from heldout.views.key import AuditEntryView, AuditLogPage
 from models.store import audit_log
 from models.tables import AuditRow
 
-router = resource("/v1/audit", "audit", scope="admin")
+router = make_router("/v1/audit", "audit", scope="admin")
 
 Wanted = Annotated[str | None, Query(max_length=160)]
 
 
-@router.get("", responses=problems(InvalidCursor))
+@router.get("", responses=document_errors(InvalidCursor))
 def list_audit_log(
     caller: CallerDep,
     session: ReadSessionDep,
-    asked: Annotated[AskedPage, page_of("aud")],
+    asked: Annotated[AskedPage, make_page_dependency("aud")],
     action: Wanted = None,
     key: Wanted = None,
     subject: Wanted = None,
 ) -> AuditLogPage:
     """What was changed of this owner's, newest first. Requests that only read are not in it, nor those refused."""
-    rows, more = audit_log.page(
+    rows, more = audit_log.list_page(
         session, caller.owner, after=asked.after, limit=asked.limit, action=action, key_id=key, subject=subject
     )
     return AuditLogPage(
@@ -43,4 +43,4 @@ def list_audit_log(
 
 def audit_entry_view(row: AuditRow) -> AuditEntryView:
     """The entry as its owner sees it."""
-    return view_of(AuditEntryView, row, object="audit_entry")
+    return make_view(AuditEntryView, row, object="audit_entry")

@@ -8,17 +8,17 @@ from fastapi import Request
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from analysis.answers.diagnosis import diagnosis_of
+from analysis.answers.diagnosis import diagnose_answers
 from analysis.answers.file import read_predictions
 from analysis.answers.refusal import PredictionsRefused
 from api.http.app_context import FILES_AT_ONCE
 from api.http.auth import CallerDep
-from api.http.body import parse_json, refused_values
+from api.http.body import make_values_refusal, parse_json
 from api.http.deps import AppContextDep
-from api.http.problems import JSON_BODY, NO_ROOM, problems
-from api.http.routing import resource
-from api.http.upload_body import file_in_form
-from api.routes.foreign_training import ForeignCurves, ForeignTraining, as_sentence
+from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.routing import make_router
+from api.http.upload_body import get_form_file
+from api.routes.foreign_training import ForeignCurves, ForeignTraining, make_sentence
 from heldout.errors import (
     BodyTooLarge,
     FieldError,
@@ -29,10 +29,10 @@ from heldout.errors import (
     TooManyUploads,
     UploadTooSlow,
 )
-from heldout.spec.json_pointer import pointer_to
+from heldout.spec.json_pointer import make_pointer
 from heldout.views.diagnosis import DiagnosisView
 
-router = resource("/v1/diagnoses", "diagnoses", scope="read")
+router = make_router("/v1/diagnoses", "diagnoses", scope="read")
 
 # Threads of their own: of each thread that has ever judged a file the allocator keeps what it took at most.
 _JUDGES = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="judge")
@@ -66,17 +66,17 @@ _PREDICTIONS: dict[str, Any] = {
 }
 
 
-@router.post("", responses=problems(*JSON_BODY))
+@router.post("", responses=document_errors(*JSON_BODY))
 def diagnose_history(training: ForeignTraining, caller: CallerDep) -> DiagnosisView:
     """Judge what another program has recorded: curves, or answers to labelled images, or both. Nothing is stored."""
-    return DiagnosisView.of(diagnosis_of(training.answers(), training.curves(), training.class_count))
+    return DiagnosisView.of(diagnose_answers(training.answers(), training.curves(), training.class_count))
 
 
 @router.post(
     "/predictions",
     response_model=DiagnosisView,
     openapi_extra=_PREDICTIONS,
-    responses=problems(
+    responses=document_errors(
         *(InvalidForm, InvalidJson, BodyTooLarge, InvalidSpec),
         *(StorageUnavailable, TooManyUploads, UploadTooSlow),
         *NO_ROOM,
@@ -86,12 +86,14 @@ async def diagnose_predictions(request: Request, caller: CallerDep, app: AppCont
     """Judge answers to labelled images in a file, which may be larger than a JSON body. Nothing is stored."""
     limit_bytes = app.settings.max_predictions_bytes
     async with app.uploads.form(request, caller.owner, limit_bytes) as form:
-        file, training = file_in_form(form), _text_in(form)
+        file, training = get_form_file(form), _get_form_text(form)
         async with app.judging.taken(caller.owner):
-            return await asyncio.get_running_loop().run_in_executor(_JUDGES, _diagnosis, file, training, limit_bytes)
+            return await asyncio.get_running_loop().run_in_executor(
+                _JUDGES, _diagnose_file, file, training, limit_bytes
+            )
 
 
-def _text_in(form: FormData) -> str | None:
+def _get_form_text(form: FormData) -> str | None:
     """The field `training`. Raises InvalidForm for other fields, and for one that comes twice."""
     names = [name for name, _ in form.multi_items()]
     for name in names:
@@ -105,24 +107,26 @@ def _text_in(form: FormData) -> str | None:
     return training
 
 
-def _diagnosis(file: UploadFile, training: str | None, limit_bytes: int) -> DiagnosisView:
-    told = None if training is None else _training(training)
+def _diagnose_file(file: UploadFile, training: str | None, limit_bytes: int) -> DiagnosisView:
+    told = None if training is None else _parse_training(training)
     try:
         answers = read_predictions(file.file, limit_bytes, None if told is None else told.classes)
     except PredictionsRefused as error:
         where = "".join(f"{part}, " if isinstance(part, str) else f"image {part + 1:,}, " for part in error.path)
-        detail = f"{where.removesuffix(', ').capitalize()}: {error}." if where else f"{as_sentence(error)}."
-        raise InvalidSpec(detail, errors=[FieldError(pointer_to(("file", *error.path)), detail)]) from None
-    return DiagnosisView.of(diagnosis_of(answers, None if told is None else told.curves()))
+        detail = f"{where.removesuffix(', ').capitalize()}: {error}." if where else f"{make_sentence(error)}."
+        raise InvalidSpec(detail, errors=[FieldError(make_pointer(("file", *error.path)), detail)]) from None
+    return DiagnosisView.of(diagnose_answers(answers, None if told is None else told.curves()))
 
 
-def _training(text: str) -> "TrainingOfFile":
+def _parse_training(text: str) -> "TrainingOfFile":
     content = parse_json(text.encode("utf-8", "surrogatepass"))
     try:
         return TrainingOfFile.model_validate(content)
     except ValidationError as error:
-        found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
-        raise refused_values(found, content) from None
+        found = [
+            {**field_error, "loc": ("body", *field_error["loc"])} for field_error in error.errors(include_url=False)
+        ]
+        raise make_values_refusal(found, content) from None
 
 
 class TrainingOfFile(ForeignCurves):

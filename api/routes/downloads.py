@@ -50,18 +50,18 @@ def download(
     return StreamingResponse(chunks, headers=headers, media_type="application/octet-stream")
 
 
-def indices_response(indices: Mapping[str, NDArray[np.int64]]) -> StreamingResponse:
+def make_indices_response(indices: Mapping[str, NDArray[np.int64]]) -> StreamingResponse:
     """An `IndicesView`, written while it is sent. Python's numbers and their text take ten times the arrays' memory."""
-    size = sum(map(len, _indices_json({name: rows[:0] for name, rows in indices.items()})))
+    size = sum(map(len, _iterate_indices_json({name: rows[:0] for name, rows in indices.items()})))
     for rows in indices.values():
         digits = len(rows) + sum(int(np.count_nonzero(rows >= 10**power)) for power in range(1, 19))
         size += digits + max(0, len(rows) - 1)  # and commas
     return StreamingResponse(
-        _indices_json(indices), headers={"Content-Length": str(size)}, media_type="application/json"
+        _iterate_indices_json(indices), headers={"Content-Length": str(size)}, media_type="application/json"
     )
 
 
-def _indices_json(indices: Mapping[str, NDArray[np.int64]]) -> Iterator[bytes]:
+def _iterate_indices_json(indices: Mapping[str, NDArray[np.int64]]) -> Iterator[bytes]:
     text = '{"object":"splits"'
     for name, rows in indices.items():
         text += f',"{name}":['

@@ -8,18 +8,18 @@ from starlette.concurrency import run_in_threadpool
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep
-from api.http.parameters import within_page
-from api.http.problems import problems
-from api.http.routing import resource
+from api.http.parameters import cut_to_page
+from api.http.problems import document_errors
+from api.http.routing import make_router
 from api.live import source, streams
-from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
+from api.live.parameters import Accept, After, LastEventId, Limit, parse_cursor
 from api.live.recent_events import Channel, ChannelKind
 from heldout.errors import InvalidCursor, QuotaExceeded
 from heldout.views.event import OwnerEventPage
 from models.store.keys import Caller
-from models.views.event import owner_event_view
+from models.views.event import build_owner_event_view
 
-router = resource("/v1/events", "events")
+router = make_router("/v1/events", "events")
 
 # The largest whole number that every JSON reader keeps exactly.
 MAX_NUMBER = 2**53 - 1
@@ -30,7 +30,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "`data`), until the service stops or the key is revoked.",
         "content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}}},
     },
-    **problems(InvalidCursor, QuotaExceeded),
+    **document_errors(InvalidCursor, QuotaExceeded),
 }
 
 
@@ -45,19 +45,19 @@ async def list_all_events(
     accept: Accept = "",
 ) -> Response | OwnerEventPage:
     """What happened to all that this owner has: a list, or a stream of server-sent events."""
-    cursor = cursor_of(after, last_event_id, MAX_NUMBER)
+    cursor = parse_cursor(after, last_event_id, MAX_NUMBER)
     if streams.wants_stream(accept):
         return await run_in_threadpool(_stream, app, caller, cursor)
     response.headers["Vary"] = "Accept"
-    return await run_in_threadpool(_page, app, caller, cursor, limit)
+    return await run_in_threadpool(_read_page, app, caller, cursor, limit)
 
 
-def _page(app: AppContext, caller: Caller, after: int | None, limit: int) -> OwnerEventPage:
+def _read_page(app: AppContext, caller: Caller, after: int | None, limit: int) -> OwnerEventPage:
     if after is None:
         latest = source.read_latest_number(app.database, caller.owner)
         return OwnerEventPage(object="list", data=[], has_more=False, next=latest)
     rows, more = source.read_owner_page(app.database, caller.owner, after=after, limit=limit)
-    data = within_page([owner_event_view(row) for row in rows])
+    data = cut_to_page([build_owner_event_view(row) for row in rows])
     more = more or len(data) < len(rows)
     return OwnerEventPage(object="list", data=data, has_more=more, next=data[-1].id if more else None)
 

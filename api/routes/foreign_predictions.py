@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from analysis.answers.received import MAX_CLASSES, ForeignAnswers, GivenSplit, received_answers
+from analysis.answers.received import MAX_CLASSES, ForeignAnswers, GivenSplit, receive_answers
 from heldout.stored.evaluation import SPLIT_NAMES
 
 ClassName = Annotated[str, Field(min_length=1, max_length=256)]
@@ -50,4 +50,4 @@ class ForeignPredictions(BaseModel):
     def answers(self, classes: int | Sequence[str] | None) -> ForeignAnswers:
         """Raises PredictionsRefused."""
         splits = {name: split for name in SPLIT_NAMES if (split := getattr(self, name)) is not None}
-        return received_answers({name: GivenSplit(**vars(split)) for name, split in splits.items()}, classes)
+        return receive_answers({name: GivenSplit(**vars(split)) for name, split in splits.items()}, classes)

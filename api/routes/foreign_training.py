@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from analysis.answers.received import ForeignAnswers
 from analysis.answers.refusal import PredictionsRefused
 from api.routes.foreign_predictions import Classes, ForeignPredictions
-from heldout.diagnosis.history import figure
+from heldout.diagnosis.history import parse_figure
 from heldout.histories.documents import is_keras, read_curves, read_document
 from heldout.histories.joining import SeveralRunsError
 from heldout.histories.names import choose_curves
@@ -30,12 +30,12 @@ MAX_EPOCHS = 10_000
 _FORMS = ("history", "csv", "scalars", "log")
 
 
-def _curve_value(value: Any) -> Any:
+def _parse_curve_value(value: Any) -> Any:
     """A number as a curve holds it. Anything else stays as it is, and is refused by its type."""
-    return figure(value) if type(value) in {int, float} else value
+    return parse_figure(value) if type(value) in {int, float} else value
 
 
-def _curves_alone(history: Any) -> Any:
+def _keep_curves(history: Any) -> Any:
     """The history with an empty list for everything that is no curve, such as learning rates: it may hold anything."""
     if not isinstance(history, dict):
         return history
@@ -50,9 +50,9 @@ def _document_curves(schema: dict[str, Any]) -> None:
     schema["additionalProperties"] = True
 
 
-Curve = Annotated[list[Annotated[float | None, BeforeValidator(_curve_value)]], Field(max_length=MAX_EPOCHS)]
+Curve = Annotated[list[Annotated[float | None, BeforeValidator(_parse_curve_value)]], Field(max_length=MAX_EPOCHS)]
 CurveName = Annotated[str, Field(max_length=256)]
-Curves = Annotated[dict[CurveName, Curve], Field(max_length=1000), BeforeValidator(_curves_alone)]
+Curves = Annotated[dict[CurveName, Curve], Field(max_length=1000), BeforeValidator(_keep_curves)]
 
 
 class KerasHistory(RootModel[Curves]):
@@ -74,15 +74,15 @@ class OtherHistory(RootModel[dict[str, Any] | list[dict[str, Any]]]):
     model_config = ConfigDict(frozen=True, strict=True)
 
 
-def _form_of(history: Any) -> str:
+def _detect_form(history: Any) -> str:
     """Which of the two shapes it has; what is none of both is refused as Keras'."""
     is_other = isinstance(history, OtherHistory | list) or (isinstance(history, dict) and not is_keras(history))
     return "other" if is_other else "keras"
 
 
-def _scalar_value(value: Any) -> Any:
+def _parse_scalar(value: Any) -> Any:
     """A float. TensorBoard writes NaN and infinity as text, and a whole number can be too large for a float."""
-    if type(value) is int and figure(value) is None:
+    if type(value) is int and parse_figure(value) is None:
         return inf
     return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
 
@@ -90,11 +90,11 @@ def _scalar_value(value: Any) -> Any:
 # Of 64 bits, as TensorBoard's are.
 Step = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 # JSON has no tuples.
-Point = Annotated[tuple[float, Step, Annotated[float, BeforeValidator(_scalar_value)]], Field(strict=False)]
+Point = Annotated[tuple[float, Step, Annotated[float, BeforeValidator(_parse_scalar)]], Field(strict=False)]
 Points = Annotated[list[Point], Field(max_length=MAX_EPOCHS)]
 RunAndTag = CurveName
 History = Annotated[
-    Annotated[KerasHistory, Tag("keras")] | Annotated[OtherHistory, Tag("other")], Discriminator(_form_of)
+    Annotated[KerasHistory, Tag("keras")] | Annotated[OtherHistory, Tag("other")], Discriminator(_detect_form)
 ]
 
 
@@ -136,9 +136,9 @@ class ForeignCurves(BaseModel):
         if len(given) != 1 and (given or not self._may_have_no_curves):
             raise ValueError(f"expected one of `history`, `csv`, `scalars` and `log`{self._or_else}")
         if given:
-            self._read = self._checked(given[0])
+            self._read = self._check(given[0])
         elif self.run is not None:
-            raise refusal(ValueError("there is no history of which it could be a run"), ("run",))
+            raise make_field_error(ValueError("there is no history of which it could be a run"), ("run",))
         return self
 
     @property
@@ -158,15 +158,15 @@ class ForeignCurves(BaseModel):
         """How many classes there are; 0 where that is not said."""
         return 0 if self.classes is None else self.classes if isinstance(self.classes, int) else len(self.classes)
 
-    def _checked(self, form: str) -> ReadHistory:
+    def _check(self, form: str) -> ReadHistory:
         try:
             return self._reading()
         except SeveralRunsError as error:
-            raise refusal(error, (form if self.run is None else "run",)) from None
+            raise make_field_error(error, (form if self.run is None else "run",)) from None
         except RecursionError:
-            raise refusal(ValueError("it is nested too deeply"), (form,)) from None
+            raise make_field_error(ValueError("it is nested too deeply"), (form,)) from None
         except ValueError as error:
-            raise refusal(error, (form,)) from None
+            raise make_field_error(error, (form,)) from None
 
     def _reading(self) -> ReadHistory:
         if isinstance(self.history, KerasHistory):
@@ -194,8 +194,8 @@ class ForeignTraining(ForeignCurves):
                 self._answers = self.predictions.answers(self.classes)
             except PredictionsRefused as error:
                 beside = error.path[:1] == ("classes",) and self.classes is not None
-                path = error.path if beside else ("predictions", *_within(error))
-                raise refusal(PredictionsRefused(as_sentence(error)), path) from None
+                path = error.path if beside else ("predictions", *_locate_error(error))
+                raise make_field_error(PredictionsRefused(make_sentence(error)), path) from None
         return self
 
     @property
@@ -211,16 +211,16 @@ class ForeignTraining(ForeignCurves):
         return self._answers
 
 
-def as_sentence(error: PredictionsRefused) -> str:
+def make_sentence(error: PredictionsRefused) -> str:
     """Its message with a capital letter, and without the full stop that every refusal gets."""
     text = str(error)
     return text[:1].upper() + text[1:]
 
 
-def _within(error: PredictionsRefused) -> tuple[str | int, ...]:
+def _locate_error(error: PredictionsRefused) -> tuple[str | int, ...]:
     return () if error.path[:1] == ("classes",) else error.path
 
 
-def refusal(error: ValueError, path: tuple[str | int, ...]) -> PydanticCustomError:
+def make_field_error(error: ValueError, path: tuple[str | int, ...]) -> PydanticCustomError:
     """The error of a field, or of what is below it."""
     return PydanticCustomError("value_error", "{reason}", {"reason": str(error), "path": path})

@@ -19,8 +19,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from api.http.deps import AppContextDep
-from api.http.problems import problems
-from api.static_files import policy_of
+from api.http.problems import document_errors
+from api.static_files import build_policy
 from heldout.errors import DatabaseMismatched, DatabaseUnavailable, HeldoutError, StorageUnavailable
 from heldout.views.usage import HealthView
 from models import migrations
@@ -33,7 +33,7 @@ router = APIRouter(tags=["service"])
 
 
 @router.head("/livez", include_in_schema=False)
-@router.get("/livez", responses=problems(open_to_all=True))
+@router.get("/livez", responses=document_errors(open_to_all=True))
 async def livez() -> HealthView:
     """The process answers; asks nothing of database or blob store."""
     return HealthView(status="ok")
@@ -41,7 +41,7 @@ async def livez() -> HealthView:
 
 @router.head("/readyz", include_in_schema=False)
 @router.get(
-    "/readyz", responses=problems(DatabaseUnavailable, DatabaseMismatched, StorageUnavailable, open_to_all=True)
+    "/readyz", responses=document_errors(DatabaseUnavailable, DatabaseMismatched, StorageUnavailable, open_to_all=True)
 )
 async def readyz(app: AppContextDep) -> HealthView:
     """Database and blob store answer, and the database has this release's tables; looked at every two seconds."""
@@ -73,9 +73,9 @@ class _JobMetrics(Collector):
         wait = GaugeMetricFamily("heldout_queue_oldest_seconds", "How long the oldest waits.", labels=["device"])
         try:
             with self._database.read() as session:
-                for kind, status, count in jobs.counts_by_status(session):
+                for kind, status, count in jobs.count_by_status(session):
                     by_status.add_metric([kind, status], count)
-                for device, count, oldest_s in jobs.waiting(session):
+                for device, count, oldest_s in jobs.count_waiting(session):
                     depth.add_metric([device], count)
                     wait.add_metric([device], oldest_s)
             up.add_metric([], 1)
@@ -104,7 +104,10 @@ def serve_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
         "/metrics",
         tags=["service"],
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(open_to_all=True)},
+        responses={
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+            **document_errors(open_to_all=True),
+        },
     )
     async def prometheus_metrics() -> Response:
         """Prometheus metrics: requests, jobs by status, disks, this process."""
@@ -129,7 +132,7 @@ def install_docs(app: FastAPI) -> None:
         swagger_favicon_url="docs/static/favicon.png",
         swagger_ui_parameters={"validatorUrl": None},
     )
-    page.headers["Content-Security-Policy"] = policy_of(bytes(page.body).decode())
+    page.headers["Content-Security-Policy"] = build_policy(bytes(page.body).decode())
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

@@ -7,23 +7,23 @@ from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.auth import CallerDep
-from api.http.context import current_context
+from api.http.context import get_current_context
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
-from api.http.idempotency import IdempotencyKey, Memory, once
+from api.http.idempotency import IdempotencyKey, Memory, make_once
 from api.http.parameters import MomentWithZone
-from api.http.problems import JSON_BODY, NO_ROOM, problems
-from api.http.routing import resource
+from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.routing import make_router
 from heldout.access.quotas import Quota
 from heldout.access.scopes import SCOPES, Scope
 from heldout.errors import IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused
-from heldout.views.base import view_of
+from heldout.views.base import make_view
 from heldout.views.key import KeyPage, KeyView, NewKeyView
 from models.database import Session
 from models.store import keys, quotas
 from models.store.keys import Caller
 from models.tables import KeyRow
 
-router = resource("/v1/keys", "keys", scope="admin", has_secrets=True)
+router = make_router("/v1/keys", "keys", scope="admin", has_secrets=True)
 
 DAY_S = 24 * 3600
 MAX_OVERLAP_S = 30 * DAY_S
@@ -46,17 +46,17 @@ class Rolling(BaseModel):
     overlap_s: float = Field(DAY_S, ge=0, le=MAX_OVERLAP_S, description="Seconds; 0 ends the old one at once.")
 
 
-@router.get("", responses=problems())
+@router.get("", responses=document_errors())
 def list_keys(caller: CallerDep, session: ReadSessionDep) -> KeyPage:
     """All valid keys of this owner, oldest first, and the latest 500 that are revoked or have expired."""
-    rows = keys.of_owner(session, caller.owner)
-    return KeyPage(object="list", data=[key_view(row) for row in rows], has_more=False, next=None)
+    rows = keys.list_of_owner(session, caller.owner)
+    return KeyPage(object="list", data=[build_key_view(row) for row in rows], has_more=False, next=None)
 
 
 @router.post(
     "",
     status_code=201,
-    responses=problems(IdempotencyKeyInFlight, IdempotencyKeyReused, KeyRefused, *NO_ROOM, *JSON_BODY),
+    responses=document_errors(IdempotencyKeyInFlight, IdempotencyKeyReused, KeyRefused, *NO_ROOM, *JSON_BODY),
 )
 def make_key(
     caller: CallerDep,
@@ -75,13 +75,15 @@ def make_key(
             session, caller.owner, secret, scopes=scopes, expires_at=wanted.expires_at, made_by=caller.key_id
         )
 
-    return _made_once(caller, session, response, idempotency_key, "POST /v1/keys", wanted, make)
+    return _make_once(caller, session, response, idempotency_key, "POST /v1/keys", wanted, make)
 
 
 @router.post(
     "/{key_id}/roll",
     status_code=201,
-    responses=problems(IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused, *NO_ROOM, *JSON_BODY),
+    responses=document_errors(
+        IdempotencyKeyInFlight, IdempotencyKeyReused, KeyNotFound, KeyRefused, *NO_ROOM, *JSON_BODY
+    ),
 )
 def roll_key(
     key_id: str,
@@ -103,10 +105,10 @@ def roll_key(
         quotas.require_room(session, caller.owner, Quota.KEYS, asked=more)
         return keys.roll(session, caller.owner, key_id, secret, overlap_s=rolling.overlap_s, made_by=caller.key_id)
 
-    return _made_once(caller, session, response, idempotency_key, f"POST /v1/keys/{key_id}/roll", rolling, make)
+    return _make_once(caller, session, response, idempotency_key, f"POST /v1/keys/{key_id}/roll", rolling, make)
 
 
-def _made_once(
+def _make_once(
     caller: Caller,
     session: Session,
     response: Response,
@@ -116,24 +118,24 @@ def _made_once(
     make: Callable[[str], str],
 ) -> NewKeyView:
     """The key that `make` makes of a secret, or the one that the same request has made before."""
-    asked_with, salt = current_context().key, keys.new_salt()
+    asked_with, salt = get_current_context().key, keys.make_salt()
 
-    def made() -> NewKeyView:
-        text = make(keys.secret_from(asked_with, salt))
-        return new_key_view(keys.row_of(session, text), text)
+    def make_view() -> NewKeyView:
+        text = make(keys.derive_secret(asked_with, salt))
+        return build_new_key_view(keys.get_row(session, text), text)
 
-    def recalled(body: Mapping[str, Any]) -> NewKeyView:
+    def recall(body: Mapping[str, Any]) -> NewKeyView:
         """The text once more: only who bears the key that asked for it can say it, so it need not be stored."""
-        text = keys.text_of(body["id"], keys.secret_from(asked_with, body["salt"]))
-        return new_key_view(keys.row_of(session, text), text)
+        text = keys.format_key(body["id"], keys.derive_secret(asked_with, body["salt"]))
+        return build_new_key_view(keys.get_row(session, text), text)
 
-    memory = Memory[NewKeyView](lambda view: {"object": view.object, "id": view.id, "salt": salt}, recalled)
+    memory = Memory[NewKeyView](lambda view: {"object": view.object, "id": view.id, "salt": salt}, recall)
     # Another key of the same owner would recall another text: its request is another one.
     of_key = f"{route} by {caller.key_id}"
-    return once(session, caller.owner, idempotency_key, of_key, wanted, response, made, memory)
+    return make_once(session, caller.owner, idempotency_key, of_key, wanted, response, make_view, memory)
 
 
-@router.delete("/{key_id}", status_code=204, responses=problems(KeyNotFound))
+@router.delete("/{key_id}", status_code=204, responses=document_errors(KeyNotFound))
 def revoke_key(
     key_id: str,
     caller: CallerDep,
@@ -148,11 +150,11 @@ def revoke_key(
         raise KeyNotFound(key_id)
 
 
-def key_view(row: KeyRow) -> KeyView:
+def build_key_view(row: KeyRow) -> KeyView:
     """The key as its owner sees it."""
-    return view_of(KeyView, row, object="key")
+    return make_view(KeyView, row, object="key")
 
 
-def new_key_view(row: KeyRow, text: str) -> NewKeyView:
+def build_new_key_view(row: KeyRow, text: str) -> NewKeyView:
     """A key that was just made, with its text."""
-    return view_of(NewKeyView, row, object="key", key=text)
+    return make_view(NewKeyView, row, object="key", key=text)

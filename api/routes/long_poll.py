@@ -48,7 +48,7 @@ def allows_change(if_match: str, version: int) -> bool:
     return any(tag[0] == write_etag(version) for tag in _TAG.finditer(if_match))
 
 
-def not_changed(what: str) -> dict[int | str, dict[str, Any]]:
+def describe_not_changed(what: str) -> dict[int | str, dict[str, Any]]:
     """The answer 304 in the OpenAPI document. what: `job`, `study` or `evaluation`."""
     return {304: {"description": f"The {what} still has the version of `If-None-Match`."}}
 
@@ -62,7 +62,7 @@ class LongPoll:
     wait_s: float
     if_none_match: str | None
 
-    async def latest(self, channel: Channel, find: Callable[[], Subject]) -> Response | Subject:
+    async def wait_for_latest(self, channel: Channel, find: Callable[[], Subject]) -> Response | Subject:
         """The subject with its ETag; 304 where it still has the version of `If-None-Match`.
 
         Waits until it is news: until its version differs, or without `If-None-Match` until it has ended.
@@ -87,7 +87,7 @@ class LongPoll:
         return self.if_none_match is not None and _holds(self.if_none_match, version)
 
 
-def long_poll(what: str) -> Any:
+def make_long_poll(what: str) -> Any:
     """The dependency of a route with `wait` and `If-None-Match`. what: `job`, `study` or `evaluation`."""
     text = (
         f"Wait up to this many seconds: with `If-None-Match` until the version differs, without it until the {what} "

@@ -10,12 +10,12 @@ from starlette.responses import StreamingResponse
 
 from api.http.app_context import AppContext
 from api.http.deps import AppContextDep, SessionDep
-from api.http.problems import NO_ROOM, problems
+from api.http.problems import NO_ROOM, document_errors
 from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
 from api.routes.downloads import FILE, download
 from api.routes.long_poll import MAX_WAIT_S
-from heldout.access.routes import model_route
+from heldout.access.routes import get_model_route
 from heldout.errors import (
     ArtifactDamaged,
     DatasetNotFound,
@@ -49,7 +49,9 @@ EXPORT_PROBLEMS = (
     StorageUnavailable,
     *NO_ROOM,
 )
-FORMATS = " ".join(f"`{one}`{one.facts.description and ': '}{one.facts.description}." for one in ExportFormat)
+FORMATS = " ".join(
+    f"`{format_}`{format_.facts.description and ': '}{format_.facts.description}." for format_ in ExportFormat
+)
 Format = Annotated[ExportFormat, Query(alias="format", description=FORMATS)]
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Wait up to this many seconds for an export's end.")]
 _LINK = {"description": '`rel="describedby"`: the report of the file\'s proof.', "schema": {"type": "string"}}
@@ -64,10 +66,10 @@ class Asked:
     find: Find
 
 
-def model_responses(*errors: type[HeldoutError]) -> dict[int | str, dict[str, Any]]:
+def describe_model_responses(*errors: type[HeldoutError]) -> dict[int | str, dict[str, Any]]:
     """The answers of a route that hands out a model."""
     file = {**FILE, "headers": {**FILE["headers"], "Link": _LINK}}
-    return {200: file, **problems(*errors, *EXPORT_PROBLEMS)}
+    return {200: file, **document_errors(*errors, *EXPORT_PROBLEMS)}
 
 
 def add_routes(
@@ -91,7 +93,7 @@ def add_routes(
         "/model/report",
         name=f"get_{noun}_report",
         description=about_report,
-        responses=problems(*no_model, *EXPORT_PROBLEMS),
+        responses=document_errors(*no_model, *EXPORT_PROBLEMS),
     )
     async def get_report(
         asked: Annotated[Asked, Depends(asked_by)],
@@ -99,7 +101,7 @@ def add_routes(
         format_: Format = ExportFormat.KERAS,
         wait: Wait = 0,
     ) -> ExportReportView:
-        found = await _proven(asked, app, format_, wait)
+        found = await _require_proven(asked, app, format_, wait)
         return ExportReportView.model_validate(found.report)
 
     @router.post(
@@ -108,7 +110,7 @@ def add_routes(
         description=f"Order the {noun} in a format before it is needed, or once more where that failed or its file is "
         "lost.",
         status_code=202,
-        responses=problems(*no_model, DatasetNotFound, *NO_ROOM),
+        responses=document_errors(*no_model, DatasetNotFound, *NO_ROOM),
     )
     def order(
         asked: Annotated[Asked, Depends(asked_by)],
@@ -129,13 +131,13 @@ def add_routes(
         return ExportView(job_id=source.id, format=format_, status=row.status)
 
 
-async def file_of(asked: Asked, app: AppContext, format_: ExportFormat, *, wait_s: float) -> StreamingResponse:
-    """The proven file of an export; orders the export if nobody has. Raises what `_proven` raises."""
-    found = await _proven(asked, app, format_, wait_s)
-    return await run_in_threadpool(sent, app, asked.id, format_, found, lost=ExportLost(asked.id, format_))
+async def send_proven_file(asked: Asked, app: AppContext, format_: ExportFormat, *, wait_s: float) -> StreamingResponse:
+    """The proven file of an export; orders the export if nobody has. Raises what `_require_proven` raises."""
+    found = await _require_proven(asked, app, format_, wait_s)
+    return await run_in_threadpool(send_model, app, asked.id, format_, found, lost=ExportLost(asked.id, format_))
 
 
-async def _proven(asked: Asked, app: AppContext, format_: ExportFormat, wait_s: float) -> ExportRow:
+async def _require_proven(asked: Asked, app: AppContext, format_: ExportFormat, wait_s: float) -> ExportRow:
     """The export, once it is stored.
 
     Raises:
@@ -152,7 +154,7 @@ async def _proven(asked: Asked, app: AppContext, format_: ExportFormat, wait_s: 
     return ordered.stored()
 
 
-def sent(
+def send_model(
     app: AppContext, source_id: str, format_: ExportFormat, file: Artifact | ExportRow, *, lost: HeldoutError
 ) -> StreamingResponse:
     """A stored model, as an attachment that names the report of its proof.
@@ -162,7 +164,7 @@ def sent(
     assert file.key is not None, "an export that has not failed has stored a file"
     name = f"{source_id}{format_.facts.suffix}"
     answer = download(app.blobs, file.key, name, lost, expected=file.digest)
-    answer.headers["Link"] = f'<{model_route(source_id)}/report?format={format_}>; rel="describedby"'
+    answer.headers["Link"] = f'<{get_model_route(source_id)}/report?format={format_}>; rel="describedby"'
     return answer
 
 

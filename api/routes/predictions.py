@@ -9,10 +9,10 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from api.http.app_context import AskedPrediction
-from api.http.context import current_context
+from api.http.context import get_current_context
 from api.http.deps import JobId
-from api.http.problems import NO_ROOM, OPEN_INFERENCE, problems
-from api.http.routing import resource
+from api.http.problems import NO_ROOM, OPEN_INFERENCE, document_errors
+from api.http.routing import make_router
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import (
     BodyTooLarge,
@@ -42,10 +42,10 @@ from heldout.errors import (
 )
 from heldout.views.prediction import PredictionsView
 
-router = resource("", "predictions", scope="read", is_predicting=True)
+router = make_router("", "predictions", scope="read", is_predicting=True)
 # The protocol has a document of its own. Probes ask for the server and its health without a key.
-models_router = resource(f"{OPEN_INFERENCE}/models", "predictions", scope="read", is_predicting=True)
-server_router = resource(OPEN_INFERENCE, "predictions", needs_key=False, is_predicting=True)
+models_router = make_router(f"{OPEN_INFERENCE}/models", "predictions", scope="read", is_predicting=True)
+server_router = make_router(OPEN_INFERENCE, "predictions", needs_key=False, is_predicting=True)
 
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _IMAGES: dict[str, Any] = {
@@ -87,7 +87,7 @@ _OF_IMAGES = (
     "/v1/jobs/{job_id}/predict",
     response_model=PredictionsView,
     openapi_extra=_IMAGES,
-    responses=problems(*_OF_MODELS, *_OF_IMAGES),
+    responses=document_errors(*_OF_MODELS, *_OF_IMAGES),
 )
 async def predict(
     request: Request,
@@ -110,7 +110,7 @@ async def predict(
     ONNX, and waits for it. Test images of the job's dataset are counted in the ledger.
     """
     asked = AskedPrediction(top_k=top_k, threshold=threshold, calibrated=calibrated == "true", wait_s=wait)
-    return await current_context().app.predictions.predict(request, job_id, asked)
+    return await get_current_context().app.predictions.predict(request, job_id, asked)
 
 
 @server_router.get("", include_in_schema=False)
@@ -118,4 +118,4 @@ async def predict(
 @models_router.api_route("/{path:path}", methods=["GET", "POST"], include_in_schema=False)
 async def pass_on(request: Request) -> Response:
     """The server or a job's model, by the Open Inference Protocol."""
-    return await current_context().app.predictions.pass_on(request)
+    return await get_current_context().app.predictions.pass_on(request)

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from api.http import browser
 from api.http.auth import CallerDep
 from api.http.deps import ReadSessionDep, SessionDep
-from api.http.problems import JSON_BODY, problems
-from api.http.routing import resource
+from api.http.problems import JSON_BODY, document_errors
+from api.http.routing import make_router
 from heldout.errors import Unauthenticated
 from heldout.views.key import SessionView
 from models.database import Session
@@ -16,8 +16,8 @@ from models.store import audit_log, keys, sessions
 from models.store.keys import Caller
 
 # Whoever has logged in can log out, whatever the key is good for.
-router = resource("/v1/session", "session", scope="any", has_secrets=True)
-log_in_router = resource("/v1/session", "session", needs_key=False, has_secrets=True)
+router = make_router("/v1/session", "session", scope="any", has_secrets=True)
+log_in_router = make_router("/v1/session", "session", needs_key=False, has_secrets=True)
 
 
 class LogIn(BaseModel):
@@ -41,12 +41,12 @@ class LogIn(BaseModel):
     "",
     status_code=201,
     response_description="Logged in: the answer sets an HttpOnly, SameSite=Strict cookie.",
-    responses=problems(*JSON_BODY),
+    responses=document_errors(*JSON_BODY),
 )
 def log_in(wanted: LogIn, request: Request, response: Response, session: SessionDep) -> SessionView:
     """Log a browser in. Programs send their key with each request instead."""
     browser.require_own_page(request)
-    caller = _caller(session, wanted)
+    caller = _find_caller(session, wanted)
     begun = sessions.begin(session, caller.key_id)
     address = None if request.client is None else request.client.host
     request_id = structlog.contextvars.get_contextvars().get("request_id")
@@ -55,27 +55,29 @@ def log_in(wanted: LogIn, request: Request, response: Response, session: Session
     return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=begun.expires_at)
 
 
-@router.get("", responses=problems())
+@router.get("", responses=document_errors())
 def get_session(caller: CallerDep, request: Request, session: ReadSessionDep) -> SessionView:
     """Who is logged in, or whose key this is."""
-    expires_at = None if "authorization" in request.headers else sessions.end_of(session, browser.session_of(request))
+    expires_at = (
+        None if "authorization" in request.headers else sessions.get_end(session, browser.get_session_token(request))
+    )
     return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=expires_at)
 
 
-@router.delete("", status_code=204, responses=problems())
+@router.delete("", status_code=204, responses=document_errors())
 def log_out(caller: CallerDep, request: Request, response: Response, session: SessionDep) -> None:
     """Log the browser out, for good: its cookie is of no use from then on."""
-    sessions.end(session, browser.session_of(request))
+    sessions.end(session, browser.get_session_token(request))
     browser.forget_session(request, response)
 
 
-def _caller(session: Session, wanted: LogIn) -> Caller:
+def _find_caller(session: Session, wanted: LogIn) -> Caller:
     if wanted.link is not None:
         caller = sessions.use_link(session, wanted.link)
         if caller is None:
             raise Unauthenticated("This link has been used, or its time is over. Log in with your API key.")
         return caller
-    caller = keys.caller_of(session, wanted.key or "")
+    caller = keys.find_caller(session, wanted.key or "")
     if caller is None:
         raise Unauthenticated(
             "This key is malformed, unknown or revoked. `heldout keys create --owner NAME` makes one."

@@ -9,10 +9,10 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http.app_context import AppContext
 from api.http.deps import AppContextDep
-from api.http.parameters import within_page
-from api.http.problems import problems
+from api.http.parameters import cut_to_page
+from api.http.problems import document_errors
 from api.live import source, streams
-from api.live.parameters import Accept, After, LastEventId, Limit, cursor_of
+from api.live.parameters import Accept, After, LastEventId, Limit, parse_cursor
 from api.live.recent_events import Channel
 from heldout.errors import HeldoutError, InvalidCursor, QuotaExceeded
 from heldout.views.event import EventPage
@@ -20,7 +20,7 @@ from models.database import Session
 from models.store import events
 from models.store.keys import Caller
 from models.tables import JobRow, StudyRow
-from models.views.event import event_view
+from models.views.event import build_event_view
 
 # An event's number among those of its subject is a 32-bit column.
 MAX_NUMBER = 2**31 - 1
@@ -28,7 +28,7 @@ MAX_NUMBER = 2**31 - 1
 Find = Callable[[Session], JobRow | StudyRow]
 
 
-def responses_of(what: str, not_found: type[HeldoutError]) -> dict[int | str, dict[str, Any]]:
+def describe_responses(what: str, not_found: type[HeldoutError]) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route of events. what: `job` or `study`, for its texts."""
     return {
         200: {
@@ -37,7 +37,7 @@ def responses_of(what: str, not_found: type[HeldoutError]) -> dict[int | str, di
             "content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}}},
         },
         204: {"description": f"The stream of a {what} that has ended and has no further event: do not connect again."},
-        **problems(not_found, InvalidCursor, QuotaExceeded),
+        **document_errors(not_found, InvalidCursor, QuotaExceeded),
     }
 
 
@@ -60,7 +60,7 @@ class AskedEvents:
 
     def _page(self, channel: Channel, find: Find) -> EventPage:
         with self.app.database.read() as session:
-            return _page_of(session, channel, find(session).last_event, self.after, self.limit)
+            return _read_page(session, channel, find(session).last_event, self.after, self.limit)
 
     def _stream(self, channel: Channel, caller: Caller, find: Find) -> Response:
         with self.app.database.read() as session:
@@ -76,7 +76,7 @@ class AskedEvents:
             )
 
 
-async def _asked_events(
+async def _parse_asked_events(
     app: AppContextDep,
     response: Response,
     after: After = "0",
@@ -85,19 +85,19 @@ async def _asked_events(
     accept: Accept = "",
 ) -> AskedEvents:
     return AskedEvents(
-        app, response, cursor_of(after, last_event_id, MAX_NUMBER), limit, as_stream=streams.wants_stream(accept)
+        app, response, parse_cursor(after, last_event_id, MAX_NUMBER), limit, as_stream=streams.wants_stream(accept)
     )
 
 
-AskedEventsDep = Annotated[AskedEvents, Depends(_asked_events)]
+AskedEventsDep = Annotated[AskedEvents, Depends(_parse_asked_events)]
 
 
-def _page_of(session: Session, channel: Channel, last_event: int, after: int | None, limit: int) -> EventPage:
+def _read_page(session: Session, channel: Channel, last_event: int, after: int | None, limit: int) -> EventPage:
     """The subject's events above `after`; none, with the number of its last one, where `after` is None."""
     if after is None:
         return EventPage(object="list", data=[], has_more=False, next=last_event)
-    rows, more = events.page(session, channel.id, after=after, limit=limit)
-    data = within_page([event_view(row) for row in rows])
+    rows, more = events.list_page(session, channel.id, after=after, limit=limit)
+    data = cut_to_page([build_event_view(row) for row in rows])
     more = more or len(data) < len(rows)
     return EventPage(object="list", data=data, has_more=more, next=data[-1].id if more else None)
 
@@ -113,7 +113,7 @@ def _stream_of(
     caller: Caller,
 ) -> Response:
     """The stream, or 204 where nothing will come any more: a browser connects again after every other end."""
-    rows = [] if after is None else events.page(session, channel.id, after=after, limit=source.PAGE)[0]
+    rows = [] if after is None else events.list_page(session, channel.id, after=after, limit=source.PAGE)[0]
     if not rows and has_ended:
         return Response(status_code=204)
     first = [source.encode_start(last_event)] if after is None else [source.encode_event(row) for row in rows]

@@ -9,15 +9,15 @@ from fastapi import Query
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
 from api.http.parameters import Moment
-from api.http.problems import problems
-from api.http.routing import resource
+from api.http.problems import document_errors
+from api.http.routing import make_router
 from heldout.errors import InvalidParameter
-from heldout.views.base import view_of
+from heldout.views.base import make_view
 from heldout.views.usage import Bucket, Group, QuotaView, UsageBucket, UsageView
 from models.store import owners
 from models.usage import QuotaState, Used
 
-router = resource("/v1/usage", "usage")
+router = make_router("/v1/usage", "usage")
 
 # The longest time that one answer covers, and the one that it covers unless told otherwise, in days.
 MOST_DAYS = {"hour": 31, "day": 366}
@@ -27,7 +27,7 @@ MOST_BUCKETS = 10_000
 YEARS = 1970, 9000
 
 
-@router.get("", responses=problems())
+@router.get("", responses=document_errors())
 def get_usage(
     caller: CallerDep,
     app: AppContextDep,
@@ -41,30 +41,30 @@ def get_usage(
     group_by: Annotated[Group | None, Query(description="Apart for each key, or each kind of work.")] = None,
 ) -> UsageView:
     """Jobs that have run and slot-seconds that they took, by hour or day, and the owner's quotas."""
-    end = datetime.now(UTC) if to is None else _in_utc(to)
-    begin = end - timedelta(days=USUAL_DAYS[bucket]) if from_ is None else _in_utc(from_)
+    end = datetime.now(UTC) if to is None else _convert_to_utc(to)
+    begin = end - timedelta(days=USUAL_DAYS[bucket]) if from_ is None else _convert_to_utc(from_)
     if begin >= end:
         raise InvalidParameter(f"`from` is {begin.isoformat()} and `to` {end.isoformat()}; send an earlier `from`.")
     if end - begin > timedelta(days=MOST_DAYS[bucket]):
         raise InvalidParameter(
             f"`from` and `to` are {(end - begin).days} days apart; with `bucket={bucket}` at most {MOST_DAYS[bucket]}."
         )
-    buckets = owners.buckets(session, caller.owner, begin, end, bucket=bucket, group_by=group_by)
+    buckets = owners.list_buckets(session, caller.owner, begin, end, bucket=bucket, group_by=group_by)
     if len(buckets) > MOST_BUCKETS:
         raise InvalidParameter(
             f"These are {len(buckets):,} buckets; expected at most {MOST_BUCKETS:,}. Ask for fewer days, for "
             "`bucket=day`, or without `group_by`."
         )
-    return usage_view(bucket, group_by, buckets, owners.quotas(session, caller.owner))
+    return build_usage_view(bucket, group_by, buckets, owners.list_quotas(session, caller.owner))
 
 
-def _in_utc(moment: datetime) -> datetime:
+def _convert_to_utc(moment: datetime) -> datetime:
     if not YEARS[0] <= moment.year <= YEARS[1]:
         raise InvalidParameter(f"Received {moment.isoformat()}; send a time from {YEARS[0]} to {YEARS[1]}.")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def usage_view(
+def build_usage_view(
     bucket: Bucket, group_by: Group | None, buckets: Sequence[Used], quotas: Sequence[QuotaState]
 ) -> UsageView:
     """What an owner sees of its own usage."""
@@ -72,6 +72,6 @@ def usage_view(
         object="usage",
         bucket=bucket,
         group_by=group_by,
-        data=[view_of(UsageBucket, one, slot_seconds=round(one.slot_s, 3)) for one in buckets],
-        quotas=[view_of(QuotaView, one, used=round(one.used, 3)) for one in quotas],
+        data=[make_view(UsageBucket, used, slot_seconds=round(used.slot_s, 3)) for used in buckets],
+        quotas=[make_view(QuotaView, quota, used=round(quota.used, 3)) for quota in quotas],
     )

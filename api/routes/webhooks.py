@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
-from api.http.idempotency import IdempotencyKey, Memory, once
-from api.http.parameters import AskedPage, page_of
-from api.http.problems import JSON_BODY, NO_ROOM, problems
-from api.http.routing import resource
+from api.http.idempotency import IdempotencyKey, Memory, make_once
+from api.http.parameters import AskedPage, make_page_dependency
+from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.routing import make_router
 from heldout.access.quotas import Quota
-from heldout.access.webhooks import MAX_URL_CHARACTERS, WEBHOOK_EVENTS, Allowed, WebhookEvent, refused_url
+from heldout.access.webhooks import MAX_URL_CHARACTERS, WEBHOOK_EVENTS, Allowed, WebhookEvent, explain_refused_url
 from heldout.errors import (
     DeliveryNotFound,
     IdempotencyKeyInFlight,
@@ -28,19 +28,19 @@ from heldout.errors import (
 from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
 from models.ids import is_id
 from models.store import outbox, quotas, webhooks
-from models.views.webhook import delivery_view, webhook_view, webhook_with_secret
+from models.views.webhook import build_delivery_view, build_webhook_view, build_webhook_with_secret
 
-router = resource("/v1/webhooks", "webhooks", has_secrets=True)
+router = make_router("/v1/webhooks", "webhooks", has_secrets=True)
 
 
-async def _webhook_id(webhook_id: Annotated[str, Path(description="An id of a webhook, `wh_…`.")]) -> str:
+async def _check_webhook_id(webhook_id: Annotated[str, Path(description="An id of a webhook, `wh_…`.")]) -> str:
     """Only what has the form of an id is looked up."""
     if not is_id("wh", webhook_id):
         raise WebhookNotFound(webhook_id)
     return webhook_id
 
 
-WebhookId = Annotated[str, Depends(_webhook_id)]
+WebhookId = Annotated[str, Depends(_check_webhook_id)]
 Url = Annotated[
     str,
     Field(
@@ -77,7 +77,7 @@ class WebhookChanges(_Body):
 @router.post(
     "",
     status_code=201,
-    responses=problems(
+    responses=document_errors(
         WebhookUrlRefused,
         SecretsUnavailable,
         IdempotencyKeyInFlight,
@@ -98,7 +98,7 @@ def make_webhook(
 ) -> WebhookWithSecret:
     """Have events of the caller's jobs sent to an address. The secret is in this answer and nowhere else."""
 
-    def made() -> WebhookWithSecret:
+    def make() -> WebhookWithSecret:
         _check(webhook.url, app)
         quotas.require_room(session, caller.owner, Quota.WEBHOOKS)
         row = webhooks.add(
@@ -106,34 +106,34 @@ def make_webhook(
             app.secret_box,
             caller.owner,
             url=webhook.url,
-            events=_without_repeats(webhook.events),
+            events=_drop_repeats(webhook.events),
             enabled=webhook.enabled,
             made_by=caller.key_id,
         )
-        return webhook_with_secret(row, app.secret_box)
+        return build_webhook_with_secret(row, app.secret_box)
 
-    def recalled(body: Mapping[str, Any]) -> WebhookWithSecret:
+    def recall(body: Mapping[str, Any]) -> WebhookWithSecret:
         """As it is now: its secret is stored with the webhook alone. One that was deleted meanwhile is not found."""
-        return webhook_with_secret(webhooks.find(session, caller.owner, body["id"]), app.secret_box)
+        return build_webhook_with_secret(webhooks.find(session, caller.owner, body["id"]), app.secret_box)
 
-    memory = Memory[WebhookWithSecret](lambda view: {"object": view.object, "id": view.id}, recalled)
-    return once(session, caller.owner, idempotency_key, "POST /v1/webhooks", webhook, response, made, memory)
+    memory = Memory[WebhookWithSecret](lambda view: {"object": view.object, "id": view.id}, recall)
+    return make_once(session, caller.owner, idempotency_key, "POST /v1/webhooks", webhook, response, make, memory)
 
 
-@router.get("", responses=problems())
+@router.get("", responses=document_errors())
 def list_webhooks(caller: CallerDep, session: ReadSessionDep) -> WebhookPage:
     """All webhooks of this owner, oldest first."""
-    rows = webhooks.of_owner(session, caller.owner)
-    return WebhookPage(object="list", data=[webhook_view(row) for row in rows], has_more=False, next=None)
+    rows = webhooks.list_of_owner(session, caller.owner)
+    return WebhookPage(object="list", data=[build_webhook_view(row) for row in rows], has_more=False, next=None)
 
 
-@router.get("/{webhook_id}", responses=problems(WebhookNotFound))
+@router.get("/{webhook_id}", responses=document_errors(WebhookNotFound))
 def get_webhook(webhook_id: WebhookId, caller: CallerDep, session: ReadSessionDep) -> WebhookView:
     """One webhook."""
-    return webhook_view(webhooks.find(session, caller.owner, webhook_id))
+    return build_webhook_view(webhooks.find(session, caller.owner, webhook_id))
 
 
-@router.patch("/{webhook_id}", responses=problems(WebhookNotFound, WebhookUrlRefused, *JSON_BODY))
+@router.patch("/{webhook_id}", responses=document_errors(WebhookNotFound, WebhookUrlRefused, *JSON_BODY))
 def change_webhook(
     webhook_id: WebhookId, changes: WebhookChanges, caller: CallerDep, app: AppContextDep, session: SessionDep
 ) -> WebhookView:
@@ -142,48 +142,48 @@ def change_webhook(
     if "url" in changed:
         _check(changes.url, app)
     if "events" in changed:
-        changed["events"] = _without_repeats(changes.events)
-    return webhook_view(webhooks.change(session, caller.owner, webhook_id, changed))
+        changed["events"] = _drop_repeats(changes.events)
+    return build_webhook_view(webhooks.change(session, caller.owner, webhook_id, changed))
 
 
-@router.delete("/{webhook_id}", status_code=204, responses=problems(WebhookNotFound))
+@router.delete("/{webhook_id}", status_code=204, responses=document_errors(WebhookNotFound))
 def delete_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> None:
     """Delete a webhook and its log."""
     webhooks.remove(session, caller.owner, webhook_id)
 
 
-@router.post("/{webhook_id}/rotate", responses=problems(WebhookNotFound, SecretsUnavailable))
+@router.post("/{webhook_id}/rotate", responses=document_errors(WebhookNotFound, SecretsUnavailable))
 def rotate_secret(
     webhook_id: WebhookId, caller: CallerDep, app: AppContextDep, session: SessionDep
 ) -> WebhookWithSecret:
     """Give it a new secret. For 24 hours the old one signs each message too, so that nothing is lost meanwhile."""
-    return webhook_with_secret(webhooks.rotate(session, app.secret_box, caller.owner, webhook_id), app.secret_box)
+    return build_webhook_with_secret(webhooks.rotate(session, app.secret_box, caller.owner, webhook_id), app.secret_box)
 
 
 @router.post(
     "/{webhook_id}/ping",
     status_code=202,
     response_description="It is sent at once, whichever events the webhook is for.",
-    responses=problems(WebhookNotFound, WebhookDisabled),
+    responses=document_errors(WebhookNotFound, WebhookDisabled),
 )
 def ping_webhook(webhook_id: WebhookId, caller: CallerDep, session: SessionDep) -> DeliveryView:
     """Send a test message, `webhook.ping`. Look at it in `deliveries`; while one waits there is no second one."""
-    return delivery_view(outbox.ping(session, webhooks.find(session, caller.owner, webhook_id, lock=True)))
+    return build_delivery_view(outbox.ping(session, webhooks.find(session, caller.owner, webhook_id, lock=True)))
 
 
-@router.get("/{webhook_id}/deliveries", responses=problems(WebhookNotFound, InvalidCursor))
+@router.get("/{webhook_id}/deliveries", responses=document_errors(WebhookNotFound, InvalidCursor))
 def list_deliveries(
     webhook_id: WebhookId,
     caller: CallerDep,
     session: ReadSessionDep,
-    asked: Annotated[AskedPage, page_of("msg")],
+    asked: Annotated[AskedPage, make_page_dependency("msg")],
 ) -> DeliveryPage:
     """What was sent in the last seven days or is to be, newest first, with its latest attempts."""
     webhooks.find(session, caller.owner, webhook_id)
-    rows, more = outbox.page(session, webhook_id, after=asked.after, limit=asked.limit)
+    rows, more = outbox.list_page(session, webhook_id, after=asked.after, limit=asked.limit)
     return DeliveryPage(
         object="list",
-        data=[delivery_view(row) for row in rows],
+        data=[build_delivery_view(row) for row in rows],
         has_more=more,
         next=rows[-1].id if more else None,
     )
@@ -193,21 +193,21 @@ def list_deliveries(
     "/{webhook_id}/deliveries/{delivery_id}/redeliver",
     status_code=202,
     response_description="It is sent at once, with all its attempts before it.",
-    responses=problems(WebhookNotFound, DeliveryNotFound, WebhookDisabled),
+    responses=document_errors(WebhookNotFound, DeliveryNotFound, WebhookDisabled),
 )
 def redeliver(webhook_id: WebhookId, delivery_id: str, caller: CallerDep, session: SessionDep) -> DeliveryView:
     """Send a message again, whatever became of it; its `webhook-id` and its body stay the same."""
     webhook = webhooks.find(session, caller.owner, webhook_id, lock=True)
     if not is_id("msg", delivery_id):
         raise DeliveryNotFound(delivery_id)
-    return delivery_view(outbox.send_again(session, webhook, delivery_id))
+    return build_delivery_view(outbox.send_again(session, webhook, delivery_id))
 
 
 def _check(url: str, app: AppContext) -> None:
-    reason = refused_url(url, Allowed.of(app.settings.webhook_allow))
+    reason = explain_refused_url(url, Allowed.of(app.settings.webhook_allow))
     if reason is not None:
         raise WebhookUrlRefused(reason)
 
 
-def _without_repeats(events: list[WebhookEvent]) -> list[str]:
+def _drop_repeats(events: list[WebhookEvent]) -> list[str]:
     return list(dict.fromkeys(events))

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpcore2
 
-from heldout.access.webhooks import Allowed, refused_address, refused_url
+from heldout.access.webhooks import Allowed, explain_refused_address, explain_refused_url
 
 TIMEOUT_S = 15.0
 # The start of an answer's body is read and thrown away, so that its sender is not cut off.
@@ -35,7 +35,7 @@ class _Refused(Exception):
     """The target may not be called; the text says why."""
 
 
-def system_resolve(host: str, port: int) -> Sequence[str]:
+def resolve_by_system(host: str, port: int) -> Sequence[str]:
     """Ask the system's resolver."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
@@ -47,20 +47,20 @@ def post(
     headers: Mapping[str, str],
     *,
     allowed: Allowed,
-    resolve: Resolve = system_resolve,
+    resolve: Resolve = resolve_by_system,
     tls: ssl.SSLContext | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Answer:
     """POST and give the answer's status. Redirects are not followed, proxies of the environment not used."""
     began = monotonic()
     try:
-        reason = refused_url(url, allowed)  # the operator may have changed what is allowed
+        reason = explain_refused_url(url, allowed)  # the operator may have changed what is allowed
         if reason is not None:
             raise _Refused(reason)
         return Answer(
             _post(url, body, headers, _CheckedAddressesOnly(allowed, resolve, began + timeout_s), tls),
             None,
-            _milliseconds_since(began),
+            _count_milliseconds_since(began),
         )
     except _Refused as refused:
         error = str(refused)
@@ -68,8 +68,8 @@ def post(
         error = f"No answer within {timeout_s:g} seconds."
     except (httpcore2.NetworkError, httpcore2.ProtocolError, OSError) as failed:
         # The texts of the network stack name addresses behind the host; its classes say enough.
-        error = _description_of(failed)
-    return Answer(None, error, _milliseconds_since(began))
+        error = _describe_error(failed)
+    return Answer(None, error, _count_milliseconds_since(began))
 
 
 def _post(
@@ -116,27 +116,27 @@ class _CheckedAddressesOnly(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
-        addresses = self._checked(host, port)
+        addresses = self._check(host, port)
         for address in addresses[:-1]:
             with suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
                 # A share of what is left, so that the next address gets its turn.
-                return self._connected(address, port, _seconds_left(self._deadline) / 2)
-        return self._connected(addresses[-1], port, _seconds_left(self._deadline))
+                return self._connect(address, port, _count_seconds_left(self._deadline) / 2)
+        return self._connect(addresses[-1], port, _count_seconds_left(self._deadline))
 
-    def _checked(self, host: str, port: int) -> Sequence[str]:
+    def _check(self, host: str, port: int) -> Sequence[str]:
         try:
             addresses = self._resolve(host, port)
         except (OSError, UnicodeError):
             raise _Refused(f"The name {host} has no address.") from None
         for address in addresses:
-            reason = refused_address(host, address, self._allowed)
+            reason = explain_refused_address(host, address, self._allowed)
             if reason is not None:
                 raise _Refused(reason)
         if not addresses:
             raise _Refused(f"The name {host} has no address.")
         return addresses
 
-    def _connected(self, address: str, port: int, timeout_s: float) -> httpcore2.NetworkStream:
+    def _connect(self, address: str, port: int, timeout_s: float) -> httpcore2.NetworkStream:
         return _StreamWithDeadline(self._plain.connect_tcp(address, port, timeout=timeout_s), self._deadline)
 
 
@@ -148,12 +148,12 @@ class _StreamWithDeadline(httpcore2.NetworkStream):
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _seconds_left(self._deadline))
+        return self._stream.read(max_bytes, _count_seconds_left(self._deadline))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         # A part at a time: the time limit of a write begins anew whenever the other side has taken a little.
         for start in range(0, len(buffer), WRITTEN_AT_ONCE_BYTES):
-            self._stream.write(buffer[start : start + WRITTEN_AT_ONCE_BYTES], _seconds_left(self._deadline))
+            self._stream.write(buffer[start : start + WRITTEN_AT_ONCE_BYTES], _count_seconds_left(self._deadline))
 
     def close(self) -> None:
         self._stream.close()
@@ -162,22 +162,22 @@ class _StreamWithDeadline(httpcore2.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
         return _StreamWithDeadline(
-            self._stream.start_tls(ssl_context, server_hostname, _seconds_left(self._deadline)), self._deadline
+            self._stream.start_tls(ssl_context, server_hostname, _count_seconds_left(self._deadline)), self._deadline
         )
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
-def _seconds_left(deadline: float) -> float:
+def _count_seconds_left(deadline: float) -> float:
     left = deadline - monotonic()
     if left <= 0:
         raise httpcore2.ReadTimeout
     return left
 
 
-def _description_of(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError) or any(isinstance(one, ssl.SSLError) for one in error.args):
+def _describe_error(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) or any(isinstance(arg, ssl.SSLError) for arg in error.args):
         return "TLS failed: the host's certificate is not valid for its name, or it speaks no TLS there."
     if isinstance(error, httpcore2.ConnectError):
         return "The host refused the connection or cannot be reached."
@@ -186,5 +186,5 @@ def _description_of(error: Exception) -> str:
     return "The connection broke."
 
 
-def _milliseconds_since(began: float) -> int:
+def _count_milliseconds_since(began: float) -> int:
     return round(1000 * (monotonic() - began))

@@ -11,12 +11,12 @@ from time import monotonic
 import structlog
 from standardwebhooks import Webhook
 
-from api.webhooks.outgoing import TIMEOUT_S, Answer, Resolve, post, system_resolve
+from api.webhooks.outgoing import TIMEOUT_S, Answer, Resolve, post, resolve_by_system
 from heldout import __version__
 from heldout.access.webhooks import Allowed
 from heldout.errors import DatabaseUnavailable, SecretsUnavailable, SecretUnreadable
 from heldout.service.settings import Settings
-from heldout.views.base import rfc3339
+from heldout.views.base import format_rfc3339
 from models.database import Database, Session
 from models.secret_box import SecretBox
 from models.store import outbox, transitions, webhooks
@@ -52,9 +52,9 @@ class Sender:
         database: Database,
         settings: Settings,
         *,
-        resolve: Resolve = system_resolve,
+        resolve: Resolve = resolve_by_system,
         tls: ssl.SSLContext | None = None,
-        clock: Clock = transitions.now,
+        clock: Clock = transitions.get_now,
     ) -> None:
         self._database = database
         self._poll_s = settings.poll_s
@@ -93,7 +93,7 @@ class Sender:
             return 0
         with self._database.read() as session:
             # An idle service does this all the time: the database's own clock is not asked for first.
-            if not outbox.any_due(session, None if self._clock is transitions.now else self._clock(session)):
+            if not outbox.is_any_due(session, None if self._clock is transitions.get_now else self._clock(session)):
                 return 0
         with self._database.write() as session:
             claimed = outbox.claim(session, self._clock(session), room, lease_s=LEASE_S)
@@ -157,7 +157,7 @@ class Sender:
     def _attempt(self, due: ClaimedDelivery) -> Answer:
         with self._database.read() as session:
             now = self._clock(session)
-        body = body_of(due)
+        body = build_body(due)
         try:
             secrets = tuple(self._box.open(sealed) for sealed in due.secrets)
         except (SecretUnreadable, SecretsUnavailable) as error:
@@ -165,7 +165,7 @@ class Sender:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"heldout/{__version__}",
-            **signed_headers(due.id, now, body, secrets),
+            **sign_headers(due.id, now, body, secrets),
         }
         return post(due.url, body.encode(), headers, allowed=self._allowed, resolve=self._resolve, tls=self._tls)
 
@@ -197,13 +197,13 @@ def _count_down(counts: Counter[str], name: str) -> None:
         del counts[name]
 
 
-def body_of(due: ClaimedDelivery) -> str:
+def build_body(due: ClaimedDelivery) -> str:
     """The same text at every attempt: the event's type and time, and its subject as it was then."""
-    message = {"type": due.type, "timestamp": rfc3339(due.created_at), "data": due.payload}
+    message = {"type": due.type, "timestamp": format_rfc3339(due.created_at), "data": due.payload}
     return json.dumps(message, separators=(",", ":"), allow_nan=False)
 
 
-def signed_headers(message_id: str, now: datetime, body: str, secrets: tuple[str, ...]) -> dict[str, str]:
+def sign_headers(message_id: str, now: datetime, body: str, secrets: tuple[str, ...]) -> dict[str, str]:
     """The three headers of Standard Webhooks, with a signature by each secret."""
     now = now.astimezone(UTC)
     return {

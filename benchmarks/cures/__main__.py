@@ -169,7 +169,7 @@ def tables() -> Iterator[str]:
     for condition in replay.conditions():
         trainings = replay.trainings(condition)
         counts = f"{condition.train} · {condition.validation} · {len(trainings[0].referee_correct)}"
-        base = [one for one in trainings if one.arm == "base"]
+        base = [training for training in trainings if training.arm == "base"]
         figures = (
             mean(one.train_accuracy for one in base),
             mean(float(one.correct.mean()) for one in base),

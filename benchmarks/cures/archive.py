@@ -32,7 +32,10 @@ class Recorded:
     def of(cls, condition: Condition, trainings: Sequence[Training], arms: Sequence[str]) -> "Recorded":
         """The trainings of some arms, in the order of the condition's arms, seed by seed."""
         order = list(condition.arms)
-        kept = sorted((one for one in trainings if one.arm in arms), key=lambda one: (order.index(one.arm), one.seed))
+        kept = sorted(
+            (training for training in trainings if training.arm in arms),
+            key=lambda one: (order.index(one.arm), one.seed),
+        )
         patches = {arm: patch for arm, patch in condition.arms.items() if arm in arms}
         return cls(condition.as_json(), condition.base, patches, tuple(kept))
 
@@ -42,15 +45,15 @@ def write(recorded: Recorded, file: Path) -> None:
         "condition": recorded.condition,
         "base": recorded.base,
         "arms": recorded.arms,
-        "figures": [[_rounded(getattr(one, name)) for name in FIGURES] for one in recorded.trainings],
+        "figures": [[_rounded(getattr(training, name)) for name in FIGURES] for training in recorded.trainings],
     }
     arrays: dict[str, NDArray[Any]] = {
         "about": np.frombuffer(json.dumps(about, separators=(",", ":")).encode(), np.uint8),
-        "validation_counts": np.array([len(one.rows) for one in recorded.trainings], np.int32),
-        "epoch_counts": np.array([one.epochs for one in recorded.trainings], np.int32),
+        "validation_counts": np.array([len(training.rows) for training in recorded.trainings], np.int32),
+        "epoch_counts": np.array([training.epochs for training in recorded.trainings], np.int32),
     }
     for name, kind in ARRAYS.items():
-        parts = [getattr(one, name) for one in recorded.trainings]
+        parts = [getattr(training, name) for training in recorded.trainings]
         whole = np.stack(parts) if name.startswith("referee") else np.concatenate(parts)
         arrays[name] = np.packbits(whole, axis=-1) if kind is np.bool_ else whole.astype(kind)
     arrays["referee_count"] = np.array(len(recorded.trainings[0].referee_correct))

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.cures.remedies import Patch, patches
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merged
+from heldout.spec.merge_patch import merge
 
 SEEDS = range(8)
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -96,7 +96,7 @@ class Condition:
     def spec(self, arm: str, seed: int) -> JobSpec:
         """What is trained for one seed of the study."""
         own = {"training": {"seed": self.training_seed(arm, seed)}, "validation": self.validation_of(seed)}
-        return JobSpec.model_validate(merged(merged(self.base, self.arms[arm]), own))
+        return JobSpec.model_validate(merge(merge(self.base, self.arms[arm]), own))
 
     @property
     def cost(self) -> int:

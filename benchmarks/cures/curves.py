@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.cures.conditions import ADAM, MILD, SLOW, Condition
 from benchmarks.cures.record import Training
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merged
+from heldout.spec.merge_patch import merge
 
 FILE = Path(__file__).parent / "curves.jsonl"
 SEEDS = range(3)
@@ -64,7 +64,7 @@ class Curve:
 
     def spec(self, images: int, seed: int) -> JobSpec:
         limit = {"training": {"train_limit": images, "seed": seed}}
-        return JobSpec.model_validate(merged(self.condition.base, limit))
+        return JobSpec.model_validate(merge(self.condition.base, limit))
 
 
 def all_curves() -> list[Curve]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from heldout.spec.merge_patch import merged
+from heldout.spec.merge_patch import merge
 
 Patch = dict[str, Any]
 
@@ -32,7 +32,7 @@ def patches(spec: dict[str, Any]) -> dict[str, Patch]:
             "augmentation": {"rotation_degrees": 20.0, "width_shift": 0.2, "height_shift": 0.2, "horizontal_flip": True}
         },
     }
-    return {name: patch for name, patch in every.items() if merged(spec, patch) != spec}
+    return {name: patch for name, patch in every.items() if merge(spec, patch) != spec}
 
 
 def _blocks(blocks: list[dict[str, Any]]) -> Patch:

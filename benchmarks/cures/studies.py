@@ -6,10 +6,10 @@ from functools import cache
 
 import numpy as np
 
-from analysis.studies.planning import comparisons, errors_of_looks
+from analysis.studies.planning import count_comparisons, plan_look_errors
 from analysis.studies.progress import follow as progress_of
-from analysis.studies.racing import Look, leader, look_at, surely_better, winner_of
-from analysis.studies.standing import Standing
+from analysis.studies.racing import Look, find_leader, find_winner, list_surely_better, look_at
+from analysis.studies.standing import RemedyStanding
 from analysis.studies.state import Arm, RunKey, Scores, StudyState
 from benchmarks.cures import replay
 from benchmarks.cures.conditions import SEEDS, Condition
@@ -76,7 +76,7 @@ def follow_grid(condition: Condition, remedies: Sequence[str], grid: Grid) -> Ou
     gains = {
         name: look.comparisons[name].gain.mean
         for name, look in looks.items()
-        if look.judgements[name].standing in (Standing.OPEN, Standing.CURE)
+        if look.judgements[name].standing in (RemedyStanding.OPEN, RemedyStanding.CURE)
     }
     promising = [name for name in gains if gains[name] > 0]
     best = max(promising, key=lambda name: gains[name], default=None)
@@ -111,7 +111,7 @@ def look_at_all(condition: Condition) -> Look:
     state = state_of(condition, remedies)
     grid = replay.grid(condition)
     scores = {arm: [scores_of(condition, grid[arm, seed]) for seed in SEEDS] for arm in (BASE_ARM, *remedies)}
-    error = errors_of_looks(state)[-1] / comparisons(state)
+    error = plan_look_errors(state)[-1] / count_comparisons(state)
     count = len(SEEDS)
     return look_at(scores, {}, condition.folds, seeds=count, seeds_before=0, errors=(error, error), last_seeds=count)
 
@@ -119,15 +119,15 @@ def look_at_all(condition: Condition) -> Look:
 def winner_of_grid(look: Look) -> str | None:
     """The cure that the whole grid names."""
     names = [*look.comparisons]
-    return winner_of(look, [Arm(name, {}) for name in names], names, unconfirmed=True)
+    return find_winner(look, [Arm(name, {}) for name in names], names, unconfirmed=True)
 
 
 def best_of_grid(look: Look) -> str | None:
     """The remedy of the greatest gain that makes nothing worse, whether it is a cure or not; None is the base."""
-    first = leader(look, look.ranked)
+    first = find_leader(look, look.ranked)
     return first if first is not None and look.comparisons[first].gain.mean > 0 else None
 
 
 def is_as_good(look: Look, found: str | None, best: str | None) -> bool:
     """Whether a remedy is the best one or not surely worse than it. None is the base."""
-    return best in (found, None) or not surely_better(look, best, [found or BASE_ARM])
+    return best in (found, None) or not list_surely_better(look, best, [found or BASE_ARM])

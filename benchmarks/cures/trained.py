@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from analysis.arrays.job_splits import splits_of
+from analysis.arrays.job_splits import compute_job_splits
 from benchmarks.cures.record import Training
 from benchmarks.cures.sets import StudySet
 from benchmarks.diagnosis.trained import Judge
@@ -141,7 +141,7 @@ class Arm:
             epochs=len(epochs),
             train_loss=float(train_losses.mean(dtype=np.float64)),
             train_accuracy=float((train_chances.argmax(axis=1) == studied.images.labels[data.source["train"]]).mean()),
-            validation_curve=np.array([[one["validation_loss"], one["validation_accuracy"]] for one in epochs]),
+            validation_curve=np.array([[epoch["validation_loss"], epoch["validation_accuracy"]] for epoch in epochs]),
             # The first epoch of an arm also builds its graph, so it counts as the others do on average.
             seconds=(ends[-1] - ends[0]) * len(ends) / (len(ends) - 1),
         )
@@ -154,7 +154,7 @@ class Arm:
     def _data_of(self, spec: JobSpec) -> TrainingData:
         """The same images, with the rows that are the job's own."""
         images = self._studied.images
-        source = splits_of(images.labels, images.splits, spec, None)
+        source = compute_job_splits(images.labels, images.splits, spec, None)
         taken = {split: source[split] for split in ("train", "validation")}
         rows = {split: np.searchsorted(self._pool, places).astype(np.int32) for split, places in taken.items()}
         return replace(self._data, rows=rows, source=taken)

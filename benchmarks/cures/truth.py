@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.studies.intervals import Estimate, crossed, own_noise
+from analysis.studies.intervals import MeanEstimate, compute_crossed_spread, estimate_own_noise
 from benchmarks.cures import replay
 from benchmarks.cures.conditions import SEEDS, Condition
 from benchmarks.cures.record import BLOCK, Training
@@ -59,8 +59,8 @@ class Truth:
 
     def bounds(self, remedy: str, measure: Measure, seeds: Sequence[int] = SEEDS) -> tuple[float, float]:
         """Between which the benefit surely is."""
-        spread = crossed(self.benefits[remedy][measure][list(seeds)])
-        return Estimate(spread, own_noise(spread)).interval(ERROR)
+        spread = compute_crossed_spread(self.benefits[remedy][measure][list(seeds)])
+        return MeanEstimate(spread, estimate_own_noise(spread)).interval(ERROR)
 
     def gap(self, measure: Measure) -> Gap:
         """What the best remedy would gain, chosen by its gain in both measures."""

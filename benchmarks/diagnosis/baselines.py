@@ -27,7 +27,7 @@ class Baseline:
             return self.fixed
         scored = [(self.score(record), is_overfit) for record, is_overfit in design]
         values = sorted({score for score, _ in scored})
-        middles = [(one + other) / 2 for one, other in pairwise(values)]
+        middles = [(first + second) / 2 for first, second in pairwise(values)]
         return max([-inf, *middles], key=lambda threshold: f1([(score > threshold, truth) for score, truth in scored]))
 
 

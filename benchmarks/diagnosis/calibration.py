@@ -19,7 +19,7 @@ from benchmarks.diagnosis.score import codes_of, foreign_history
 from benchmarks.diagnosis.truth import Truth, truths
 from heldout.diagnosis import Diagnosis, diagnose
 from heldout.diagnosis.confidence import FIGURES
-from heldout.diagnosis.facts import Facts, facts_of
+from heldout.diagnosis.facts import Facts, collect_facts
 from heldout.diagnosis.logistic import Fit, Weight
 from heldout.stored.audit import AuditFinding
 
@@ -77,13 +77,13 @@ Seen = tuple[Diagnosis, Facts]
 def as_job(record: Record) -> Seen:
     """A training as a job of the service, with counts and audit."""
     audit = [AuditFinding.model_validate(one) for one in record.audit]
-    return record.diagnosis(), facts_of(record.curves, audit, record.evaluation, None)
+    return record.diagnosis(), collect_facts(record.curves, audit, record.evaluation, None)
 
 
 def as_history(record: Record) -> Seen:
     """The same training as another program would have recorded it."""
     history = foreign_history(record)
-    return diagnose(history), facts_of(history, None, None, None)
+    return diagnose(history), collect_facts(history, None, None, None)
 
 
 def of_history(truth: Truth) -> Truth:
@@ -111,7 +111,7 @@ def samples_of(records: Sequence[Record], known: Mapping[str, Truth], seen: Call
 
 
 def said_codes(diagnosis: Diagnosis) -> set[str]:
-    return {one.code for one in diagnosis.findings if one.severity != "info"} or {diagnosis.verdict}
+    return {finding.code for finding in diagnosis.findings if finding.severity != "info"} or {diagnosis.verdict}
 
 
 def fits_of(samples: Sequence[Sample]) -> dict[str, Fit]:
@@ -200,7 +200,9 @@ def code_of(of_jobs: Mapping[str, Fit], of_histories: Mapping[str, Fit], last_dr
     ):
         lines += ["", f"# {meaning}", f"{name}: Mapping[str, Fit] = {{"]
         for code, fit in fits.items():
-            weights = "".join(f'Weight("{one.figure}", {one.slope}, {one.low}, {one.high}), ' for one in fit.weights)
+            weights = "".join(
+                f'Weight("{weight.figure}", {weight.slope}, {weight.low}, {weight.high}), ' for weight in fit.weights
+            )
             lines.append(f'    "{code}": Fit({fit.intercept}, ({weights}), right={fit.right}, wrong={fit.wrong}),')
         lines.append("}")
     return "\n".join([*lines, ""])

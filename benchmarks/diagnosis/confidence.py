@@ -11,8 +11,8 @@ from benchmarks.diagnosis.measures import Pairs, bounds, cells, draws_of
 from benchmarks.diagnosis.record import Record
 from benchmarks.diagnosis.score import codes_of
 from benchmarks.diagnosis.truth import Truth, truths
-from heldout.diagnosis.confidence import confidences_of
-from heldout.statistics.intervals import wilson_interval
+from heldout.diagnosis.confidence import compute_confidences
+from heldout.statistics.intervals import compute_wilson_interval
 
 BINS = 10  # of equally many verdicts
 SURE = 0.9
@@ -39,10 +39,10 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
     known = truths(records)
     chosen = [record for record in records if record.drawn.draw in draws]
     verdicts = [_verdict(as_job(record), known[record.drawn.key]) for record in chosen]
-    told = [one for one in verdicts if one.confidence is not None and one.is_right is not None]
+    told = [verdict for verdict in verdicts if verdict.confidence is not None and verdict.is_right is not None]
     chances = np.asarray([one.confidence for one in told], float)
     right = np.asarray([one.is_right for one in told], float)
-    without = sum(one.confidence is None for one in verdicts)
+    without = sum(verdict.confidence is None for verdict in verdicts)
     yield (
         f"{len(chosen)} trainings of the draws {', '.join(map(str, sorted(draws)))}: {without} verdicts have no "
         f"confidence, and of {len(chosen) - without - len(told)} others the truth is not known. These {len(told)} are "
@@ -73,14 +73,16 @@ def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
 def _verdict(seen: Seen, truth: Truth) -> Verdict:
     diagnosis, facts = seen
     is_said = "loss_rises" in codes_of(diagnosis)
-    named = next((one.code for one in diagnosis.findings if one.code in {"overfitting", "overconfidence"}), "")
+    named = next(
+        (finding.code for finding in diagnosis.findings if finding.code in {"overfitting", "overconfidence"}), ""
+    )
     confidence = diagnosis.confidence
     return Verdict(
         diagnosis.verdict,
         confidence,
         truth.get(CLAIM_OF.get(diagnosis.verdict, diagnosis.verdict)),
         (is_said, truth["loss_rises"]),
-        confidences_of(facts).get(named if is_said else NO_RISE),
+        compute_confidences(facts).get(named if is_said else NO_RISE),
     )
 
 
@@ -97,7 +99,7 @@ def calibration_error(chances: Floats, right: Floats) -> float:
 
 def _sure(chances: Floats, right: Floats) -> str:
     sure = chances >= SURE
-    low, high = wilson_interval(int(right[sure].sum()), int(sure.sum()))
+    low, high = compute_wilson_interval(int(right[sure].sum()), int(sure.sum()))
     return (
         f"Where the confidence is {SURE} or more ({100 * sure.mean():.0f}% of the verdicts), "
         f"{int(right[sure].sum())} of {sure.sum()} are right: **{100 * right[sure].mean():.1f}%** "
@@ -108,7 +110,7 @@ def _sure(chances: Floats, right: Floats) -> str:
 def _overfitting(verdicts: Sequence[Verdict]) -> Iterator[str]:
     """Overfitting and overconfidence; where neither is said, the last row has the probability that no loss rises."""
     known: list[tuple[Verdict, bool]] = [
-        (one, truth) for one in verdicts if (truth := one.of_overfitting[1]) is not None
+        (verdict, truth) for verdict in verdicts if (truth := verdict.of_overfitting[1]) is not None
     ]
     by_verdict = [pair for pair in known if (pair[0].confidence or 0.0) >= SURE_OF_OVERFITTING]
     by_answer = [pair for pair in known if (pair[0].confidence_of_overfitting or 0.0) >= SURE_OF_OVERFITTING]

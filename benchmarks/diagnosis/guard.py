@@ -29,7 +29,11 @@ class Outcome:
 
 def tables(records: Sequence[Record], draws: Collection[int]) -> Iterator[str]:
     """Keras' EarlyStopping with each patience, and the guard, on every training of `draws` that did not fail."""
-    chosen = [one for one in records if one.drawn.draw in draws and one.kept is not None and one.drawn.wrong < 1]
+    chosen = [
+        record
+        for record in records
+        if record.drawn.draw in draws and record.kept is not None and record.drawn.wrong < 1
+    ]
     patient = [outcome(chosen, early_stopping(patience)) for patience in PATIENCES]
     guarded, best = outcome(chosen, guard), outcome(chosen, early_stopping(NEVER))
     yield f"{len(chosen)} trainings of the draws {', '.join(map(str, sorted(draws)))}."

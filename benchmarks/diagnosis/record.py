@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from benchmarks.diagnosis.conditions import Condition
 from heldout.diagnosis import Diagnosis, History, diagnose
-from heldout.diagnosis.evaluation import Evaluation, from_final
+from heldout.diagnosis.evaluation import Evaluation, build_from_final
 from heldout.spec.job import JobSpec
 from heldout.stored.audit import AuditFinding
 from heldout.stored.final import FinalView
@@ -57,7 +57,7 @@ class Record:
     def evaluation(self) -> Evaluation | None:
         if self.kept is None:
             return None
-        evaluation = from_final(FinalView.model_validate(self.kept["final"]), self.classes)
+        evaluation = build_from_final(FinalView.model_validate(self.kept["final"]), self.classes)
         confusion = {name: tuple(map(tuple, rows)) for name, rows in self.kept["confusion"].items()}
         splits = {name: replace(split, confusion=confusion.get(name, ())) for name, split in evaluation.splits.items()}
         gap = None if self.gap is None else StoredGap.model_validate(self.gap)

@@ -64,7 +64,7 @@ def _trainspotter(training: Curve, validation: Curve) -> set[str]:
 def _sk_autod(training: Curve, validation: Curve) -> set[str]:
     if len(training) < 5 or not all(map(isfinite, (*training, *validation))):
         return set()  # it raises ValueError
-    return {one.detector_name for one in sk_autod.diagnose(training, validation).findings}
+    return {finding.detector_name for finding in sk_autod.diagnose(training, validation).findings}
 
 
 def _losslint(training: Curve, validation: Curve) -> set[str]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from analysis.arrays.dataset import ImageSet
-from analysis.arrays.job_splits import stratified
+from analysis.arrays.job_splits import choose_stratified
 from analysis.arrays.relations import Relations
 from benchmarks.diagnosis.conditions import Condition
 from heldout.service.settings import Settings
@@ -44,7 +44,7 @@ def planted_set(condition: Condition) -> PlantedSet:
     splits = dict(plain.splits)
     if condition.rare:
         splits["train"] = _without_most(labels, splits["train"], int(draw.integers(10)))
-    used = splits["train"][stratified(labels[splits["train"]], condition.images)]
+    used = splits["train"][choose_stratified(labels[splits["train"]], condition.images)]
     if condition.conflicts:
         count = round(condition.conflicts * len(used) / 2)
         chosen = draw.permutation(used)[: 2 * count]
@@ -108,7 +108,7 @@ def blurred(images: NDArray[np.uint8], value_range: tuple[float, float]) -> NDAr
     scale = 255 / value_range[1]
     radius = BLUR * images.shape[1] / 28
     blurred = [
-        np.asarray(Image.fromarray((one[..., 0] * scale).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius)))
-        for one in images
+        np.asarray(Image.fromarray((image[..., 0] * scale).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius)))
+        for image in images
     ]
     return (np.stack(blurred)[..., None] / scale).round().astype(np.uint8)

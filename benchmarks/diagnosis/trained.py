@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from analysis.answers.scores import scores_of
+from analysis.answers.scores import compute_scores
 from analysis.arrays.dataset import ImageSet
 from analysis.arrays.relations import Relations
 from benchmarks.diagnosis.conditions import Condition
@@ -24,12 +24,12 @@ from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
-from worker.ingest.relations import relations_of
+from worker.ingest.relations import build_relations
 from worker.messages import EpochDone, FromTraining
 from worker.training.best_weights import BestEpochs, TrainedWeights, Weights
-from worker.training.data import TrainingData, select, to_unit
+from worker.training.data import TrainingData, scale_to_unit, select
 from worker.training.engine import Engine
-from worker.training.evaluate import Evaluator, final_figures, from_predictions
+from worker.training.evaluate import Evaluator, build_final_figures, measure_predictions
 from worker.training.export import Predictor, build_exported
 from worker.training.gap import measure_gap
 from worker.training.network import build_network
@@ -175,7 +175,7 @@ class Judge:
         """(count,) cross-entropies, and (count, classes) probabilities."""
         losses, chances = [], []
         for begin in range(0, len(images), BATCH):
-            pixels = to_unit(images[begin : begin + BATCH], self._images.value_range)
+            pixels = scale_to_unit(images[begin : begin + BATCH], self._images.value_range)
             loss, chance = self._call(tf.constant(pixels), tf.constant(labels[begin : begin + BATCH]))
             losses.append(loss.numpy())
             chances.append(chance.numpy())
@@ -193,9 +193,9 @@ def kept_figures(judge: Judge, data: TrainingData, images: ImageSet, epoch: int)
         rows = data.source[split]
         losses, chances = judge.outputs(rows)
         labels = images.labels[rows]
-        measured[split] = from_predictions(losses, chances, labels)
-        confusion[split] = scores_of(chances, labels, rows).model_dump(mode="json")["confusion"]
-    return {"final": final_figures(epoch, measured).model_dump(mode="json"), "confusion": confusion}
+        measured[split] = measure_predictions(losses, chances, labels)
+        confusion[split] = compute_scores(chances, labels, rows).model_dump(mode="json")["confusion"]
+    return {"final": build_final_figures(epoch, measured).model_dump(mode="json"), "confusion": confusion}
 
 
 def measured_gap(parts: Parts, relations: Relations, seen: Watched, epochs: int) -> dict[str, Any] | None:
@@ -283,7 +283,7 @@ def audit_with_relations(images: ImageSet) -> tuple[list[dict[str, Any]], Relati
         copies = find_copies(dataset, seen, workers)
         found = audit(dataset, seen, copies, workers).findings
     copy_of = np.arange(len(images.labels), dtype=np.int32)
-    copy_of[rows] = rows[relations_of(copies, None).copy_of]
+    copy_of[rows] = rows[build_relations(copies, None).copy_of]
     kept = ("code", "severity", "numbers", "explanation", "what_to_do")
     return [{name: getattr(one, name) for name in kept} for one in found], Relations(copy_of)
 

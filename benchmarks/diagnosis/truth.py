@@ -11,7 +11,7 @@ from statistics import fmean, median
 
 from benchmarks.diagnosis.conditions import Condition
 from benchmarks.diagnosis.record import Record
-from heldout.statistics.intervals import newcombe_interval, wilson_interval
+from heldout.statistics.intervals import compute_newcombe_interval, compute_wilson_interval
 
 Z = 1.96
 # The referee's loss ends above its lowest by this share of it: below the first it does not rise, from the second on it
@@ -58,11 +58,11 @@ def truths(records: Iterable[Record]) -> dict[str, Truth]:
     """Of each record by its key; underfitting is told by comparison with the others."""
     records = list(records)
     known = [
-        Best(one.drawn.dataset, one.drawn.images, one.drawn.wrong, max(one.referee["accuracy"]))
-        for one in records
-        if one.referee["accuracy"] and not one.drawn.wrong_everywhere and not one.drawn.rare
+        Best(record.drawn.dataset, record.drawn.images, record.drawn.wrong, max(record.referee["accuracy"]))
+        for record in records
+        if record.referee["accuracy"] and not record.drawn.wrong_everywhere and not record.drawn.rare
     ]
-    return {one.drawn.key: truth_of(one, known) for one in records}
+    return {record.drawn.key: truth_of(record, known) for record in records}
 
 
 def truth_of(record: Record, known: Iterable[Best]) -> Truth:
@@ -178,7 +178,7 @@ def _underfitting(record: Record, found: Truth, known: Iterable[Best]) -> bool |
     if not same or record.kept is None or condition.wrong_everywhere:
         return None
     train = record.kept["final"]["train"]
-    low, high = wilson_interval(round(train["accuracy"] * train["count"]), train["count"])
+    low, high = compute_wilson_interval(round(train["accuracy"] * train["count"]), train["count"])
     # Of labels that are wrong nobody is to answer more than chance has it.
     reachable = max(same) * (1 - condition.wrong)
     if low > reachable - EQUAL:
@@ -202,7 +202,7 @@ def _memorised(record: Record) -> bool | None:
     train = record.kept["final"]["train"] if record.kept else None
     if train is None:
         return None
-    low, high = wilson_interval(round(train["accuracy"] * train["count"]), train["count"])
+    low, high = compute_wilson_interval(round(train["accuracy"] * train["count"]), train["count"])
     return True if low > 2 * LOST else False if high < LOST else None
 
 
@@ -213,8 +213,8 @@ def _artefact(record: Record) -> bool | None:
     count, referee = train["count"], record.referee["count"]
     fit = record.history["fit_accuracy"][-1] or 0.0
     unseen = (round(record.referee["accuracy"][len(record.history["fit_loss"]) - 1] * referee), referee)
-    shown = newcombe_interval(unseen, (round(fit * count), count))
-    real = newcombe_interval((round(train["accuracy"] * count), count), (round(fit * count), count))
+    shown = compute_newcombe_interval(unseen, (round(fit * count), count))
+    real = compute_newcombe_interval((round(train["accuracy"] * count), count), (round(fit * count), count))
     if shown[0] > SHOWN and real[0] > SHOWN:
         return True
     return False if shown[1] < 2 * SHOWN or real[1] < 2 * SHOWN else None
@@ -224,7 +224,7 @@ def _collapsed(record: Record) -> bool | None:
     """Of the referee's images of some class hardly one is answered rightly; of most classes most are."""
     recalls = record.referee["recalls"]
     each = record.referee["count"] // len(recalls)
-    bounds = [wilson_interval(round(recall * each), each) for recall in recalls]
+    bounds = [compute_wilson_interval(round(recall * each), each) for recall in recalls]
     usual = median(recalls)
     if min(high for _, high in bounds) < LOST and usual > KNOWN:
         return True
@@ -250,7 +250,7 @@ def _too_little(record: Record, found: Truth) -> bool | None:
     train, count = record.kept["final"]["train"], record.referee["count"]
     accuracy = record.referee["accuracy"][len(record.history["fit_loss"]) - 1]
     unseen = round(accuracy * count), count
-    low, high = newcombe_interval((round(train["accuracy"] * train["count"]), train["count"]), unseen)
+    low, high = compute_newcombe_interval((round(train["accuracy"] * train["count"]), train["count"]), unseen)
     is_measured = record.gap is not None
     if high < (SURE_GAP if is_measured else FAR):
         return False

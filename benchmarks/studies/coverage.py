@@ -11,8 +11,8 @@ from math import exp
 
 import numpy as np
 
-from analysis.studies.comparing import compare, gain_unit
-from analysis.studies.planning import race_keys
+from analysis.studies.comparing import compare, compute_gain_unit
+from analysis.studies.planning import list_race_keys
 from analysis.studies.standing import MEASURES, estimate
 from benchmarks.studies.simulated import Trainings, World, hash_of, state_of
 from heldout.studies.spec import BASE_ARM
@@ -81,9 +81,11 @@ def coverage(setting: Setting, studies: int) -> dict[str, Coverage]:
     state = state_of(world, setting.seeds)
     for number in range(studies):
         trainings = Trainings(world, seed + number)
-        scores = {arm: [trainings.scores(k) for k in race_keys(state, arm, range(setting.seeds))] for arm in world.arms}
+        scores = {
+            arm: [trainings.scores(k) for k in list_race_keys(state, arm, range(setting.seeds))] for arm in world.arms
+        }
         base = scores.pop(BASE_ARM)
-        compared = compare(scores, base, gain_unit(base), setting.folds)
+        compared = compare(scores, base, compute_gain_unit(base), setting.folds)
         for position, arm in enumerate(remedies):
             for measure in MEASURES:
                 difference, truth = estimate(compared[arm], measure), true_difference(world, arm, measure)

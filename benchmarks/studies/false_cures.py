@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from analysis.studies.planning import most_jobs
+from analysis.studies.planning import count_most_jobs
 from benchmarks.studies.coverage import Setting, world_of
 from benchmarks.studies.simulated import Trainings, World, follow, hash_of, state_of
 
@@ -37,7 +37,7 @@ def conclusions(world: World, seeds: int, studies: int) -> tuple[Counter[str], f
         assert steps.conclusion is not None
         found[steps.conclusion.kind] += 1
         jobs += len(runs)
-    return found, jobs / studies / (most_jobs(state) - 1)
+    return found, jobs / studies / (count_most_jobs(state) - 1)
 
 
 def main() -> None:

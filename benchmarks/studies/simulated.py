@@ -6,8 +6,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from analysis.studies.next_steps import next_steps
-from analysis.studies.state import Arm, NextSteps, Run, RunKey, Scores, StudyState, TestScores
+from analysis.studies.next_steps import decide_next_steps
+from analysis.studies.state import Arm, NextSteps, RunKey, Scores, StudyRun, StudyState, TestScores
 from heldout.lifecycle.job import JobStatus
 from heldout.studies.spec import BASE_ARM
 
@@ -96,11 +96,11 @@ def follow(
     state: StudyState,
     scores: Callable[[RunKey], Scores],
     tested: Callable[[Sequence[str]], TestScores] | None = None,
-) -> tuple[NextSteps, dict[RunKey, Run]]:
+) -> tuple[NextSteps, dict[RunKey, StudyRun]]:
     """Do what a study asks for until it has ended; returns its last steps and its trainings."""
-    runs: dict[RunKey, Run] = {}
+    runs: dict[RunKey, StudyRun] = {}
     for _ in range(20):
-        steps = next_steps(state, list(runs.values()))
+        steps = decide_next_steps(state, list(runs.values()))
         if steps.status != "running":
             return steps, runs
         if steps.evaluate is not None:
@@ -111,5 +111,5 @@ def follow(
         for key in steps.submit:
             assert key not in runs, "no training is asked for twice"
             job = f"job_{key.arm}_{key.purpose}_{key.seed}_{key.variant}"
-            runs[key] = Run(key, job, JobStatus.SUCCEEDED, scores(key), seconds=1.0)
+            runs[key] = StudyRun(key, job, JobStatus.SUCCEEDED, scores(key), seconds=1.0)
     raise AssertionError("a study must end")

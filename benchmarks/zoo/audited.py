@@ -15,7 +15,7 @@ from benchmarks.zoo.cuts import Cut
 from benchmarks.zoo.data import image_set, training_cut
 from benchmarks.zoo.faults import plant
 from benchmarks.zoo.record import COLLECTION, ZooRecord, read_set, unpack
-from worker.training.gap import related_images
+from worker.training.gap import find_related_images
 
 
 def audit_again(name: str, folder: Path = COLLECTION) -> None:
@@ -47,7 +47,7 @@ def audited(record: ZooRecord, cut: Cut | None = None) -> ZooRecord:
 
 def copies_counted(record: ZooRecord, images: ImageSet, relations: Relations) -> dict[str, Any]:
     """`validation_copies` and `test_copies` of the stored gap, from the answers that are kept."""
-    related = related_images(relations, {split: images.splits[split] for split in ("train", "validation", "test")})
+    related = find_related_images(relations, {split: images.splits[split] for split in ("train", "validation", "test")})
     counted: dict[str, Any] = {}
     for split, are_related in related.items():
         losses, right = unpack(record.answers[split], len(are_related))

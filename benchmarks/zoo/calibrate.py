@@ -135,7 +135,7 @@ def _code_of(fits: Mapping[str, Fit]) -> str:
         "from heldout.diagnosis.logistic import Fit, Weight",
         "",
         "_WEIGHTS = (",
-        *(f'    Weight("{one.figure}", {one.slope}, {one.low}, {one.high}),' for one in weights),
+        *(f'    Weight("{weight.figure}", {weight.slope}, {weight.low}, {weight.high}),' for weight in weights),
         ")",
         "FITS_OF_VERDICTS: Mapping[str, Fit] = {",
         *(

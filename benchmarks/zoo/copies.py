@@ -22,7 +22,7 @@ from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
-from worker.ingest.relations import relations_of
+from worker.ingest.relations import build_relations
 
 KINDS = ("exact", "recompressed", "scaled", "cropped")
 MOST = 2000  # images of a set
@@ -96,7 +96,7 @@ def recall_of(clean: Cut, kind: str) -> tuple[float, float, float] | None:
         [change] = planted.changes
         copies = found_in(planted.data)
         for seen in (copies,) if name.startswith(kind) else (as_before(copies), copies):
-            cluster = relations_of(seen, None).copy_of
+            cluster = build_relations(seen, None).copy_of
             shares.append(float(np.mean(cluster[change.rows] == cluster[change.sources])))
     own, before, now = shares
     return own, before, now

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from analysis.arrays.dataset import ImageSet
-from analysis.arrays.job_splits import stratified
+from analysis.arrays.job_splits import choose_stratified
 from benchmarks.zoo.cuts import Cut, Splits, cut_of
 from benchmarks.zoo.draw import open_set
 from benchmarks.zoo.manifest import read_manifest
@@ -89,9 +89,9 @@ def training_cut(name: str, images: int, seed: int) -> Cut:
         )
     }
     pool = draw.permutation(whole.splits["train"])
-    splits["train"] = pool[stratified(whole.labels[pool], images)]
+    splits["train"] = pool[choose_stratified(whole.labels[pool], images)]
     left = pool[~np.isin(pool, splits["train"])]
-    splits["spare"] = left[stratified(whole.labels[left], images)] if len(left) >= images else left[:0]
+    splits["spare"] = left[choose_stratified(whole.labels[left], images)] if len(left) >= images else left[:0]
     return compact(whole, splits)
 
 

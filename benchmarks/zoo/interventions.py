@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import halves_of
-from analysis.answers.temperature import calibration_of
+from analysis.answers.answers import split_into_halves
+from analysis.answers.temperature import measure_calibration
 from analysis.arrays.dataset import ImageSet
 from benchmarks.diagnosis.conditions import NETWORKS
 from benchmarks.diagnosis.trained import LEVEL, Judge, Parts, Watched
@@ -211,7 +211,7 @@ def temperature(judge: Judge, pixels: NDArray[np.uint8], labels: NDArray[np.int3
     """The loss before and after one temperature, each half of the images under the one fitted on the other."""
     _, chances = judge.answers(pixels, labels)
     logarithms = np.log(np.maximum(chances.astype(np.float64), 1e-12))
-    found = calibration_of(logarithms, labels, halves_of(labels))
+    found = measure_calibration(logarithms, labels, split_into_halves(labels))
     return None if found is None else {"before": found.loss_before, "after": found.loss_after}
 
 

@@ -135,13 +135,13 @@ def _by_set(judged: Rows) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for name in sorted({one.set_name for one in judged}):
         rows = [one for one in judged if one.set_name == name]
-        terms = [term for one in rows for term in one.compared]
+        terms = [term for row in rows for term in row.compared]
         cells = [
-            [one.is_right for one in rows],
-            [one.is_among_two for one in rows],
+            [row.is_right for row in rows],
+            [row.is_among_two for row in rows],
             [term.is_near(NEAR) for term in terms if term.planted],
             [term.holds for term in terms],
-            [one.is_false_alarm for one in rows],
+            [row.is_false_alarm for row in rows],
         ]
         told = [[bool(value) for value in cell if value is not None] for cell in cells]
         yield f"| {name} | {len(rows)} | " + " | ".join(f"{sum(cell)} of {len(cell)}" for cell in told) + " |"

@@ -114,9 +114,9 @@ def join_copies(built: Built) -> Built:
         built.groups[np.stack(np.nonzero(flat[first : first + 500] @ flat.T >= SAME)) + [[first], [0]]]
         for first in range(0, len(flat), 500)
     ]
-    one, other = np.concatenate(pairs, axis=1)
+    first, second = np.concatenate(pairs, axis=1)
     count = int(built.groups.max()) + 1
-    _, joined = connected_components(coo_array((np.ones(len(one)), (one, other)), (count, count)), directed=False)
+    _, joined = connected_components(coo_array((np.ones(len(first)), (first, second)), (count, count)), directed=False)
     _, groups = np.unique(joined[built.groups], return_inverse=True)
     return replace(built, groups=groups.astype(np.int32))
 

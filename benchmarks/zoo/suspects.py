@@ -20,7 +20,7 @@ from benchmarks.zoo.draw import open_set, sealed_sets
 from benchmarks.zoo.faults import EVERYWHERE, wrong_labels
 from benchmarks.zoo.packages import cache_folder
 from benchmarks.zoo.registry import ZOO
-from worker.training.suspects.estimate import Estimate, estimate
+from worker.training.suspects.estimate import LabelEstimate, estimate
 from worker.training.suspects.planting import SUREST, SUSPECTED
 from worker.training.suspects.search import find_suspects
 
@@ -94,7 +94,7 @@ def row_of(one: Searched) -> str:
     return f"| {' | '.join([*head, *figures_of(told, one, wrong)])} |"
 
 
-def figures_of(told: Estimate, one: Searched, wrong: NDArray[np.bool_]) -> list[str]:
+def figures_of(told: LabelEstimate, one: Searched, wrong: NDArray[np.bool_]) -> list[str]:
     judged, counts = told.judged, told.counts
     listed, sure = judged.wrong > SUSPECTED, judged.wrong >= SUREST
     moved = listed & wrong

@@ -211,7 +211,7 @@ def _singles(draw: random.Random) -> list[Planting]:
 
 
 def _pairs(draw: random.Random) -> list[Planting]:
-    return [((one, draw.choice((1, 2))), (other, draw.choice((1, 2)))) for one, other in PAIRS]
+    return [((first, draw.choice((1, 2))), (second, draw.choice((1, 2)))) for first, second in PAIRS]
 
 
 def _fits(name: str, planting: Planting) -> bool:

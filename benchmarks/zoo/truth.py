@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.zoo.faults import FAULTS
 from benchmarks.zoo.record import ZooRecord
 from heldout.diagnosis.findings import HEALTHY
-from heldout.statistics.intervals import wilson_interval
+from heldout.statistics.intervals import compute_wilson_interval
 
 Z, Z_80 = 1.96, 1.2816
 # Points below which a cause is of no account, and from which on it must be named, if it probably is there at all.
@@ -177,7 +177,7 @@ def _of_training(record: ZooRecord) -> Iterator[Cause]:
         lacking = POOR - trained
         codes = frozenset({"not_converged", "underfitting"})
         yield Cause("poor_training", TRAINING, codes, lacking, lacking, lacking, learned_nothing or None)
-    bounds = [wilson_interval(right, count) for right, count in truth["recalls"] if count]
+    bounds = [compute_wilson_interval(right, count) for right, count in truth["recalls"] if count]
     usual = median(right / count for right, count in truth["recalls"] if count)
     if usual > KNOWN and min(high for _, high in bounds) < LOST:
         yield Cause("collapsed", TRAINING, frozenset({"collapsed_class", "class_imbalance"}), 0.0, 0.0, 1.0, None)

@@ -39,7 +39,7 @@ COUNTED: Mapping[Quota, str] = {
 UNCOUNTED_SPEC_BYTES = 4096
 
 
-def counted_bytes(*contents: str) -> int | None:
+def count_bytes(*contents: str) -> int | None:
     """What specs or plans count of `SPEC_BYTES`: all of their bytes as JSON; None where that is too little to count."""
     size = sum(len(content.encode()) for content in contents)
     return size if size > UNCOUNTED_SPEC_BYTES else None
@@ -50,7 +50,7 @@ Bounds = Mapping[Quota, int | None]
 NO_BOUNDS: Bounds = {}
 
 
-def bound_of(quota: Quota, defaults: Bounds, own: Mapping[str, Any] | None) -> int | None:
+def get_bound(quota: Quota, defaults: Bounds, own: Mapping[str, Any] | None) -> int | None:
     """How much an owner may take: its own bound where it has one, also where that is none; else the service's."""
     bound: int | None = (own or {}).get(quota, defaults.get(quota))
     return bound

@@ -10,6 +10,6 @@ NeededScope = Scope | Literal["any"]
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def scope_of_method(method: str) -> Scope:
+def get_method_scope(method: str) -> Scope:
     """The scope that a request needs, unless its route says otherwise."""
     return "read" if method in SAFE_METHODS else "write"

@@ -111,14 +111,14 @@ class Allowed:
 
     def names(self, host: str) -> bool:
         """Whether the operator named this host, or a network that holds it where it is an address."""
-        address = _address(host)
+        address = _parse_address(host)
         return host.lower() in self.hosts if address is None else self.holds(address)
 
     def holds(self, address: Address) -> bool:
         return any(address in network for network in self.networks)
 
 
-def next_attempt_after(attempts: int) -> int | None:
+def compute_next_attempt(attempts: int) -> int | None:
     """Seconds until the next attempt after so many have failed; None when it is given up."""
     return RETRY_DELAYS_S[attempts - 1] if attempts <= len(RETRY_DELAYS_S) else None
 
@@ -128,7 +128,7 @@ def is_broken(failures: int, failing_s: float) -> bool:
     return failures >= BREAK_AFTER_FAILURES and failing_s >= BREAK_AFTER_S
 
 
-def refused_url(url: str, allowed: Allowed) -> str | None:
+def explain_refused_url(url: str, allowed: Allowed) -> str | None:
     """Why this is no address for a webhook, or None if it may be one; names are only resolved when it is called."""
     if len(url) > MAX_URL_CHARACTERS:
         return f"It has {len(url)} characters; at most {MAX_URL_CHARACTERS} are allowed."
@@ -143,25 +143,25 @@ def refused_url(url: str, allowed: Allowed) -> str | None:
         return "It must begin with `https://` and a host."
     if parts.username is not None or parts.password is not None or parts.fragment or port == 0:
         return "It must have no user, no password, no fragment and no port 0."
-    if _address(host) is None and not _HOST.fullmatch(host):
+    if _parse_address(host) is None and not _HOST.fullmatch(host):
         return "Its host must be a name of letters, digits, dots and hyphens, or an address."
     if parts.scheme == "http" and not allowed.names(host):
         return "It must begin with `https://`; the operator can allow http for a host by HELDOUT_WEBHOOK_ALLOW."
-    return refused_host(host, allowed)
+    return explain_refused_host(host, allowed)
 
 
-def refused_host(host: str, allowed: Allowed) -> str | None:
+def explain_refused_host(host: str, allowed: Allowed) -> str | None:
     """Why the host of a URL may not be called, as far as that is known without asking for its addresses."""
     if allowed.names(host):
         return None
     if host.lower().rstrip(".").rpartition(".")[2] == "localhost":
         return "It leads to the service's own machine; the operator can allow that by HELDOUT_WEBHOOK_ALLOW."
-    return None if _address(host) is None else refused_address(host, host, allowed)
+    return None if _parse_address(host) is None else explain_refused_address(host, host, allowed)
 
 
-def refused_address(host: str, address: str, allowed: Allowed) -> str | None:
+def explain_refused_address(host: str, address: str, allowed: Allowed) -> str | None:
     """Why this address, to which `host` leads, may not be called; None if it may."""
-    parsed = _address(address)
+    parsed = _parse_address(address)
     if parsed is not None and (host.lower() in allowed.hosts or allowed.holds(parsed) or is_public(parsed)):
         return None
     return (
@@ -179,7 +179,7 @@ def is_public(address: Address) -> bool:
     return address in _PUBLIC_V6 and not any(address in network for network in _SPECIAL_V6)
 
 
-def _address(host: str) -> Address | None:
+def _parse_address(host: str) -> Address | None:
     try:
         return ip_address(host)
     except ValueError:

@@ -28,7 +28,7 @@ _COMMANDS = (
 )
 
 
-def as_commands(text: str, asked: str = "") -> str:
+def rewrite_as_commands(text: str, asked: str = "") -> str:
     """A text of the service with commands for the routes that it names.
 
     Args:
@@ -40,7 +40,7 @@ def as_commands(text: str, asked: str = "") -> str:
     return text if job is None else text.replace("--from JOB", f"--from {job[1]}")
 
 
-def as_setting(pointer: str) -> str:
+def format_setting(pointer: str) -> str:
     """A JSON pointer as `--set` names the place: `/network/blocks/0/dropout` is `network.blocks.0.dropout`."""
     keys = pointer.removeprefix("/").split("/")
     return ".".join(key.replace("~1", "/").replace("~0", "~") for key in keys)

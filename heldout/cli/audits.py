@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heldout.cli.screen import say, say_prose
-from heldout.mending.bodies import LOOK_ALIKES, options_of
+from heldout.mending.bodies import LOOK_ALIKES, list_options
 
 if TYPE_CHECKING:
     from heldout.views.audit import AuditFindingView, AuditView
@@ -48,8 +48,8 @@ def show_findings(findings: Sequence[AuditFindingView], dataset: str) -> None:
         if is_question and finding.mend is not None:
             say(f"  {shlex.join(['heldout', 'datasets', 'different', dataset, '--all'])}")
         sign = "~" if is_question else "="
-        for one, other in finding.pairs[:SHOWN_EXAMPLES]:
-            say(f"  {one.split} {one.member} {sign} {other.split} {other.member}")
+        for first, second in finding.pairs[:SHOWN_EXAMPLES]:
+            say(f"  {first.split} {first.member} {sign} {second.split} {second.member}")
         if len(finding.pairs) > SHOWN_EXAMPLES:
             say(f"  and {len(finding.pairs) - SHOWN_EXAMPLES:,} more (--json lists them)")
         if not finding.pairs:
@@ -71,7 +71,7 @@ def show_effect(effect: EffectView) -> None:
 
 def mend_command(dataset: str, body: Mapping[str, Any], finding: str | None = None) -> str:
     """The command that orders this change; of a long one for a finding of the audit, by the finding's code."""
-    options = options_of(body)
+    options = list_options(body)
     command = None if options is None else shlex.join(["heldout", "datasets", "mend", dataset, *options])
     if finding is not None and (command is None or len(command) > MAX_COMMAND_CHARACTERS):
         return shlex.join(["heldout", "datasets", "mend", dataset, "--from-finding", finding])

@@ -31,26 +31,26 @@ _NOT_PLAIN = re.compile(r"[^\w ,.@-]")
 PATIENCE_S = 1.0
 
 
-def job_ids(incomplete: str) -> list[tuple[str, str]]:
+def complete_job_ids(incomplete: str) -> list[tuple[str, str]]:
     """Ids of the newest jobs, with what they are called and how they are."""
-    return _offered(incomplete, lambda client: ((job.id, f"{job.name}, {job.status}") for job in client.jobs()))
+    return _list_offered(incomplete, lambda client: ((job.id, f"{job.name}, {job.status}") for job in client.jobs()))
 
 
-def study_ids(incomplete: str) -> list[tuple[str, str]]:
-    return _offered(
+def complete_study_ids(incomplete: str) -> list[tuple[str, str]]:
+    return _list_offered(
         incomplete, lambda client: ((study.id, f"{study.name}, {study.status}") for study in client.studies())
     )
 
 
-def job_and_study_ids(incomplete: str) -> list[tuple[str, str]]:
-    return [*job_ids(incomplete), *study_ids(incomplete)]
+def complete_subject_ids(incomplete: str) -> list[tuple[str, str]]:
+    return [*complete_job_ids(incomplete), *complete_study_ids(incomplete)]
 
 
-def dataset_names(incomplete: str) -> list[tuple[str, str]]:
-    return _offered(incomplete, lambda client: ((dataset.name, dataset.status) for dataset in client.datasets()))
+def complete_dataset_names(incomplete: str) -> list[tuple[str, str]]:
+    return _list_offered(incomplete, lambda client: ((dataset.name, dataset.status) for dataset in client.datasets()))
 
 
-def _offered(incomplete: str, listed: "Callable[[Client], Iterator[tuple[str, str]]]") -> list[tuple[str, str]]:
+def _list_offered(incomplete: str, listed: "Callable[[Client], Iterator[tuple[str, str]]]") -> list[tuple[str, str]]:
     """Nothing where no service answers: a Tab is no command."""
     from heldout.client.client import Client
 
@@ -69,15 +69,17 @@ Home = Annotated[
 ]
 JobId = Annotated[
     str,
-    typer.Argument(metavar="ID", help="A job's id, job_….", show_default=False, autocompletion=job_ids),
+    typer.Argument(metavar="ID", help="A job's id, job_….", show_default=False, autocompletion=complete_job_ids),
 ]
 StudyId = Annotated[
     str,
-    typer.Argument(metavar="ID", help="A study's id, std_….", show_default=False, autocompletion=study_ids),
+    typer.Argument(metavar="ID", help="A study's id, std_….", show_default=False, autocompletion=complete_study_ids),
 ]
 Dataset = Annotated[
     str,
-    typer.Argument(metavar="DATASET", help="A name, name@version, or an id, ds_….", autocompletion=dataset_names),
+    typer.Argument(
+        metavar="DATASET", help="A name, name@version, or an id, ds_….", autocompletion=complete_dataset_names
+    ),
 ]
 # Of commands that order something, and follow it.
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")]
@@ -89,7 +91,7 @@ def ends_with_code(function: Callable[P, Exit | None]) -> Callable[P, None]:
     """The command, ending with its exit code; every expected failure becomes a message and an exit code."""
 
     @wraps(function)
-    def reported(*args: P.args, **kwargs: P.kwargs) -> None:
+    def run_and_report(*args: P.args, **kwargs: P.kwargs) -> None:
         as_json = bool(kwargs.get("as_json"))
         try:
             code = function(*args, **kwargs) or Exit.SUCCEEDED
@@ -102,7 +104,7 @@ def ends_with_code(function: Callable[P, Exit | None]) -> Callable[P, None]:
             code = Exit.INTERRUPTED
         raise typer.Exit(code)
 
-    return reported
+    return run_and_report
 
 
 class Group(typer.Typer):
@@ -131,7 +133,7 @@ class Group(typer.Typer):
 
 
 @contextmanager
-def service(home: Path | None) -> Iterator["Client"]:
+def open_service(home: Path | None) -> Iterator["Client"]:
     """A client of the service that the command line or the environment names."""
     from heldout.client.client import Client  # its views take longer to load than `--help` takes
 

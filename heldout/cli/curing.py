@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from heldout.cli.audits import show_audit
-from heldout.cli.command import AsJson, Detach, Home, JobId, Yes, goes_on, service
+from heldout.cli.command import AsJson, Detach, Home, JobId, Yes, goes_on, open_service
 from heldout.cli.outcome import Exit, Refused, exit_of_job
-from heldout.cli.progress import JsonLines, follow_study, study_display
+from heldout.cli.progress import JsonLines, follow_study, make_study_display
 from heldout.cli.screen import print_json, say, say_prose
 from heldout.cli.shown_study import show_estimate, show_study
 from heldout.client.failures import ApiProblem
@@ -68,7 +68,7 @@ def cure(
         raise Refused("--show, --fix and --anyway exclude each other: give one of them.")
     body = {
         "job": job_id,
-        "remedies": _names(remedies),
+        "remedies": _parse_names(remedies),
         "seeds": seeds,
         "splits": splits,
         "budget": {"jobs": budget_jobs, "seconds": budget_seconds},
@@ -76,7 +76,7 @@ def cure(
     if fix or anyway:
         body["data"] = FIX if fix else AS_THEY_ARE
     if show:
-        with service(home) as client:
+        with open_service(home) as client:
             try:
                 client.estimate_study(body)
                 say("Nothing in the data has to be fixed first.")
@@ -119,7 +119,7 @@ def order(
     as_json: bool,
 ) -> Exit | None:
     """Order a study and follow it; on a terminal, ask first. With `dry_run`, say what it would be and order none."""
-    with service(home) as client:
+    with open_service(home) as client:
         if dry_run:
             estimate = client.estimate_study(body)
             print_json(estimate) if as_json else show_estimate(estimate)
@@ -184,12 +184,12 @@ def follow(client: "Client", study_id: str, as_json: bool) -> Exit:
         "of its trainings."
     )
     with goes_on("The study", later):
-        study = follow_study(client, study_id, JsonLines() if as_json else study_display())
+        study = follow_study(client, study_id, JsonLines() if as_json else make_study_display())
     print_json(study, one_line=True) if as_json else show_study(study)
     return exit_of_job(study.status)
 
 
-def _names(remedies: str | None) -> Any:
+def _parse_names(remedies: str | None) -> Any:
     if remedies is None or remedies == "auto":
         return "auto"
     names = [name.strip() for name in remedies.split(",")]

@@ -12,15 +12,15 @@ import typer
 
 from heldout.cli import host_commands, shown
 from heldout.cli.audits import SHOWN_EXAMPLES, show_audit
-from heldout.cli.command import AsJson, Dataset, Group, Home, print_deleted, print_list, service
+from heldout.cli.command import AsJson, Dataset, Group, Home, open_service, print_deleted, print_list
 from heldout.cli.mend import different, mend
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import is_terminal, print_json, say
 from heldout.cli.suspects import suspects
-from heldout.cli.uploads import dataset_spec, show_outcome, takes_upload_fields, wait_for_ingest
+from heldout.cli.uploads import check_dataset_spec, show_outcome, takes_upload_fields, wait_for_ingest
 from heldout.client.failures import ApiProblem, NoService
-from heldout.client.handles.progress import bytes_bar
-from heldout.client.packing import NothingToPack, hidden_in, name_of, to_send
+from heldout.client.handles.progress import show_bytes_bar
+from heldout.client.packing import NothingToPack, derive_name, list_hidden, prepare_upload
 from heldout.lifecycle.dataset import DatasetStatus
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def list_datasets(
     home: Home = None,
 ) -> None:
     """List the datasets that jobs can name, and bring your own."""
-    with service(home) as client:
+    with open_service(home) as client:
         print_list(list(client.datasets(status=status)), as_json, shown.show_datasets)
 
 
@@ -68,8 +68,8 @@ def push(
     """Upload images, wait until they are ingested, and show what the audit found."""
     if len(paths) > 1 and name is None:
         raise Refused("--name is needed with several paths")
-    spec = dataset_spec({"name": name or name_of(paths[0]), "description": description, **upload})
-    with service(home) as client:
+    spec = check_dataset_spec({"name": name or derive_name(paths[0]), "description": description, **upload})
+    with open_service(home) as client:
         dataset = _send(client, paths, spec.model_dump(mode="json"), quiet=as_json)
         if detach:
             print_json(dataset) if as_json else say(dataset.id)
@@ -79,7 +79,7 @@ def push(
 
 def show(dataset: Dataset, as_json: AsJson = False, home: Home = None) -> None:
     """Show a dataset."""
-    with service(home) as client:
+    with open_service(home) as client:
         found = client.dataset(dataset)
     print_json(found) if as_json else shown.show_dataset(found)
 
@@ -100,7 +100,7 @@ def audit(
     home: Home = None,
 ) -> None:
     """Show what the audit of a dataset found: leaks, conflicts, imbalance, shift. Audits files without storing them."""
-    paths = _paths_among(dataset)
+    paths = _find_paths(dataset)
     if not paths or _may_name_a_dataset(dataset):
         found = _audit_of_dataset(dataset[0], home, or_none=bool(paths))
         if found is not None:
@@ -110,7 +110,7 @@ def audit(
             if paths:
                 say(f"This is the dataset {dataset[0]}; the files here are ./{dataset[0]}", file=sys.stderr)
             return
-    spec = dataset_spec({"name": "local", **upload})
+    spec = check_dataset_spec({"name": "local", **upload})
     options = ["--spec", spec.model_dump_json(), *(["--json"] if as_json else []), "--", *map(str, paths)]
     raise typer.Exit(host_commands.become("worker.ingest", options, NEEDED_TO_AUDIT, "heldout datasets audit PATH"))
 
@@ -122,14 +122,14 @@ def ledger(
     home: Home = None,
 ) -> None:
     """Show how often your jobs have looked at a dataset's validation and test labels."""
-    with service(home) as client:
+    with open_service(home) as client:
         found = client.dataset_ledger(dataset, limit=limit)
     print_json(found) if as_json else shown.show_ledger(found)
 
 
 def delete(dataset: Dataset, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a dataset that no job needs."""
-    with service(home) as client:
+    with open_service(home) as client:
         found = client.dataset(dataset)
         client.delete_dataset(found.id)
     print_deleted("dataset", found.id, as_json, f"{found.name}@{found.version}")
@@ -139,7 +139,7 @@ app = Group(list_datasets, "List datasets, and bring your own images.")
 app.add(push, show, audit, ledger, suspects, delete, mend, different)
 
 
-def _paths_among(references: list[str]) -> list[Path]:
+def _find_paths(references: list[str]) -> list[Path]:
     """What the arguments name here; nothing where the only one is no path. Raises Refused."""
     paths = [Path(text).expanduser() for text in references]
     missing = [text for text, path in zip(references, paths, strict=True) if not path.exists()]
@@ -159,7 +159,7 @@ def _may_name_a_dataset(references: list[str]) -> bool:
 def _audit_of_dataset(reference: str, home: Path | None, *, or_none: bool) -> AuditView | None:
     """The audit that the service has. or_none: whether it may not have it, as where there is no service."""
     try:
-        with service(home) as client:
+        with open_service(home) as client:
             return client.dataset_audit(reference)
     except NoService:
         if not or_none:
@@ -173,13 +173,13 @@ def _audit_of_dataset(reference: str, home: Path | None, *, or_none: bool) -> Au
 def _send(client: Client, paths: list[Path], spec: dict[str, Any], *, quiet: bool) -> DatasetView:
     """Announce the dataset and send it; what cannot be sent is not announced, or is withdrawn."""
     try:
-        content, total = to_send(paths)
+        content, total = prepare_upload(paths)
     except NothingToPack as error:
         raise Refused(str(error)) from None
     _say_what_is_hidden([path for path in paths if path.is_dir()])
     dataset = client.create_dataset(spec)
     try:
-        with bytes_bar(total, is_terminal() and not quiet) as bar:
+        with show_bytes_bar(total, is_terminal() and not quiet) as bar:
             if isinstance(content, Path):
                 return client.upload(dataset.id, content, wrap_chunks=bar)
             return client.upload(dataset.id, bar(content))
@@ -191,7 +191,7 @@ def _send(client: Client, paths: list[Path], spec: dict[str, Any], *, quiet: boo
 
 
 def _say_what_is_hidden(folders: Iterable[Path]) -> None:
-    if hidden := [name for folder in folders for name in hidden_in(folder)]:
+    if hidden := [name for folder in folders for name in list_hidden(folder)]:
         more = f" and {len(hidden) - SHOWN_EXAMPLES:,} more" if len(hidden) > SHOWN_EXAMPLES else ""
         names = ", ".join(hidden[:SHOWN_EXAMPLES])
         say(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, job_ids, service
+from heldout.cli.command import AsJson, Home, complete_job_ids, open_service
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json
 from heldout.cli.shown_diagnosis import say_what_cures, show_diagnosis
@@ -26,7 +26,7 @@ def diagnose(
             metavar="ID|FILE",
             help="A job's id; a history that any program has recorded, in a file or a folder of TensorBoard's, "
             "MLflow's (or its mlflow.db) or W&B's; or predictions, an .npz or a CSV.",
-            autocompletion=job_ids,
+            autocompletion=complete_job_ids,
         ),
     ],
     predictions: Annotated[
@@ -55,7 +55,7 @@ def diagnose(
             raise Refused(f"--run is for files with several histories, and {target} is none.")
         if predictions is not None or classes is not None:
             raise Refused(f"--predictions and --classes are for files, and {target} is none.")
-        with service(home) as client:
+        with open_service(home) as client:
             found = client.diagnosis(target)
         if not as_json:
             show_diagnosis(found)
@@ -67,13 +67,13 @@ def diagnose(
                 f"{target} holds predictions, so --run and --predictions mean nothing. Name a history first, and the "
                 "predictions with --predictions."
             )
-        found = _of_predictions(file, None, _classes_in(classes), home)
+        found = _diagnose_predictions(file, None, _parse_classes(classes), home)
     else:
-        found = _of_history(file, run, predictions, _classes_in(classes), home)
+        found = _diagnose_history(file, run, predictions, _parse_classes(classes), home)
     print_json(found) if as_json else show_diagnosis(found)
 
 
-def _of_history(
+def _diagnose_history(
     file: Path, run: int | None, predictions: Path | None, classes: int | list[str] | None, home: Path | None
 ) -> "DiagnosisView":
     from heldout.cli.histories import read_history  # they take long to load, and only this command needs them
@@ -83,26 +83,26 @@ def _of_history(
 
     read = read_history(file, run)
     if predictions is not None:
-        return _of_predictions(predictions, read, classes, home)
+        return _diagnose_predictions(predictions, read, classes, home)
     names = list(map(str, range(classes))) if isinstance(classes, int) else classes
     return DiagnosisView.of(diagnose_read(read, None if names is None else Evaluation({}, tuple(names))))
 
 
-def _of_predictions(
+def _diagnose_predictions(
     file: Path, read: "ReadHistory | None", classes: int | list[str] | None, home: Path | None
 ) -> "DiagnosisView":
-    from heldout.histories.verdict import as_read
+    from heldout.histories.verdict import add_reading_notes
 
-    with service(home) as client:
-        history = None if read is None else _as_metrics(read)
+    with open_service(home) as client:
+        history = None if read is None else _convert_to_metrics(read)
         found = client.diagnose_predictions(file, history=history, classes=classes)
     if read is None:
         return found
-    verdict, explanation = as_read(read, found.verdict, found.explanation)
+    verdict, explanation = add_reading_notes(read, found.verdict, found.explanation)
     return found.model_copy(update={"verdict": verdict, "explanation": explanation})
 
 
-def _as_metrics(read: "ReadHistory") -> dict[str, object]:
+def _convert_to_metrics(read: "ReadHistory") -> dict[str, object]:
     """The curves as the API answers those of a job, which every curve has a name in."""
     curves = {name: curve for name, curve in vars(read.history).items() if name != "numbers" and curve}
     epochs = [
@@ -126,7 +126,7 @@ def _holds_predictions(file: Path) -> bool:
     return is_table_of_predictions([name.strip(' "\r\n') for name in first.split(max(SEPARATORS, key=first.count))])
 
 
-def _classes_in(text: str | None) -> int | list[str] | None:
+def _parse_classes(text: str | None) -> int | list[str] | None:
     if text is None:
         return None
     if text.isdecimal():

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, JobId, job_ids, service
+from heldout.cli.command import AsJson, Home, JobId, complete_job_ids, open_service
 from heldout.cli.outcome import Refused
-from heldout.cli.results import target_of
-from heldout.cli.screen import print_json, say, waiting
+from heldout.cli.results import choose_target
+from heldout.cli.screen import print_json, say, show_waiting
 from heldout.errors import NotReady
 from heldout.lifecycle.job import TERMINAL
 from heldout.stored.artifacts import ExportFormat, ExportFormatName, ModelFormatName
@@ -30,7 +30,7 @@ def export(
             metavar="ID",
             help="A job's id, job_…, or that of a study with an ensemble, std_….",
             show_default=False,
-            autocompletion=job_ids,
+            autocompletion=complete_job_ids,
         ),
     ],
     format_: Annotated[
@@ -51,18 +51,18 @@ def export(
     home: Home = None,
 ) -> None:
     """Download a model for another runtime. It was loaded there again, and its answers compared."""
-    suffix = {one.value: one.facts.suffix for one in ExportFormat}.get(format_, ".py")
+    suffix = {format_facts.value: format_facts.facts.suffix for format_facts in ExportFormat}.get(format_, ".py")
     output = output or f"{source_id}{suffix}"
-    to = target_of(output, as_json)
+    to = choose_target(output, as_json)
     report = None
-    with service(home) as client:
+    with open_service(home) as client:
         if format_ != "python":
             if again:
                 client.order_export(source_id, format_)
-            report = _waited_for(client, source_id, format_, quiet=as_json)
+            report = _wait_for_export(client, source_id, format_, quiet=as_json)
         size = client.download_model(source_id, to, format_)
     if as_json:
-        from heldout.views.base import as_json as as_plain
+        from heldout.views.base import dump_json as as_plain
 
         told = None if report is None else as_plain(report)
         print_json({"path": str(to.absolute()), "size_bytes": size, "report": told})
@@ -87,7 +87,7 @@ def card(
     home: Home = None,
 ) -> None:
     """Print a job's model card. What the model is for, how well it does, on what data, and how it is made again."""
-    with service(home) as client:
+    with open_service(home) as client:
         text = client.model_card(job_id)
     if output == "-":
         for line in text.splitlines():
@@ -96,15 +96,15 @@ def card(
         Path(output).write_text(text, encoding="utf-8")
 
 
-def _waited_for(client: Client, source_id: str, format_: ExportFormatName, *, quiet: bool) -> ExportReportView:
+def _wait_for_export(client: Client, source_id: str, format_: ExportFormatName, *, quiet: bool) -> ExportReportView:
     """The report, once the export has ended. The first request orders it."""
     is_study = source_id.startswith("std_")
     status = client.study(source_id).status if is_study else client.get(source_id).status
-    if status not in {one.value for one in TERMINAL}:
+    if status not in {terminal.value for terminal in TERMINAL}:
         follow = f"`heldout studies {source_id} --watch`" if is_study else f"`heldout watch {source_id}`"
         raise Refused(f"{source_id} is {status}; it has a model when it ends. {follow} follows it.")
     began = time.monotonic()
-    with waiting(quiet=quiet) as tell:
+    with show_waiting(quiet=quiet) as tell:
         while True:
             try:
                 return client.export_report(source_id, format_, wait_s=WAIT_S)

@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from heldout.views.metrics import EpochView
 
 
-def accuracy(value: float | None) -> str:
+def format_accuracy(value: float | None) -> str:
     return NONE if value is None else f"{value:.4f}"
 
 
-def interval(bounds: tuple[float, float] | None, digits: int = 4) -> str:
+def format_interval(bounds: tuple[float, float] | None, digits: int = 4) -> str:
     return "" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
 
 
-def loss(value: float | None) -> str:
+def format_loss(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
-def points(value: float | None) -> str:
+def format_points(value: float | None) -> str:
     """A difference of accuracies in percentage points, with its sign: 0.0383 is +3.8."""
     return NONE if value is None else f"{100 * value:+.1f}"
 
 
-def seconds(value: float | None) -> str:
+def format_seconds(value: float | None) -> str:
     return NONE if value is None else f"{value:.1f} s"
 
 
-def clock(value: float) -> str:
+def format_clock(value: float) -> str:
     """A duration as a clock shows it, in few characters: `42 s`, `12:05`, `3:12:05`."""
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
@@ -43,32 +43,32 @@ def clock(value: float) -> str:
     return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
 
 
-def epoch_of_epochs(job: JobView, epoch: EpochView) -> str:
+def format_epoch_number(job: JobView, epoch: EpochView) -> str:
     """`3/10`, padded to the width of `10/10`."""
     epochs = str(job.progress.epochs)
     return f"{epoch.epoch}/{epochs}".rjust(2 * len(epochs) + 1)
 
 
-def epoch_figures(epoch: EpochView, *, short: bool = False) -> str:
+def format_epoch_figures(epoch: EpochView, *, short: bool = False) -> str:
     """The measured figures of an epoch, for training and validation; `short` has accuracies alone."""
     if short:
-        train = f"train {accuracy(epoch.train_accuracy)}  " if epoch.measures_training else ""
-        return f"{train}validation {accuracy(epoch.validation_accuracy)}"
+        train = f"train {format_accuracy(epoch.train_accuracy)}  " if epoch.measures_training else ""
+        return f"{train}validation {format_accuracy(epoch.validation_accuracy)}"
     if not epoch.measures_training:
-        held_out = f"validation {accuracy(epoch.validation_accuracy)}  loss {loss(epoch.validation_loss)}"
+        held_out = f"validation {format_accuracy(epoch.validation_accuracy)}  loss {format_loss(epoch.validation_loss)}"
         return f"{held_out}  (training is measured at the end)"
     return (
-        f"train {accuracy(epoch.train_accuracy)}  validation {accuracy(epoch.validation_accuracy)}  "
-        f"loss {loss(epoch.train_loss)}/{loss(epoch.validation_loss)}"
+        f"train {format_accuracy(epoch.train_accuracy)}  validation {format_accuracy(epoch.validation_accuracy)}  "
+        f"loss {format_loss(epoch.train_loss)}/{format_loss(epoch.validation_loss)}"
     )
 
 
-def moment(time: datetime | None) -> str:
+def format_moment(time: datetime | None) -> str:
     """A time in UTC to the second: `2025-11-24 15:41:02Z`."""
     return NONE if time is None else f"{time:%Y-%m-%d %H:%M:%S}Z"
 
 
-def duration_s(job: JobView) -> float | None:
+def compute_duration_s(job: JobView) -> float | None:
     """Seconds from the job's first start to its end."""
     if job.started_at is None or job.finished_at is None:
         return None

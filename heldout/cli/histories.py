@@ -9,12 +9,12 @@ from reprlib import repr as short
 from typing import Any
 
 from heldout.cli.outcome import Refused
-from heldout.histories.event_files import scalars
-from heldout.histories.joining import SeveralRunsError, history_of
-from heldout.histories.mlflow import Metric, run_of_files, runs_of_metrics
+from heldout.histories.event_files import iterate_scalars
+from heldout.histories.joining import SeveralRunsError, join_run
+from heldout.histories.mlflow import Metric, group_metrics_into_runs, run_of_files
 from heldout.histories.reading import read_scalars, read_text
 from heldout.histories.recorded import ReadHistory
-from heldout.histories.wandb import runs_of_offline_file
+from heldout.histories.wandb import read_offline_runs
 
 EXPECTED = (
     "expected Keras' history as JSON, a CSV such as loggers write, records as JSON or JSON Lines, a printed log, the "
@@ -57,7 +57,7 @@ def read_history(path: Path, run: int | None = None) -> ReadHistory:
         Refused: it holds no history, or several and `run` does not say which.
     """
     try:
-        return _of_folder(path, run) if path.is_dir() else _of_file(path, run)
+        return _read_folder(path, run) if path.is_dir() else _read_file(path, run)
     except SeveralRunsError as error:
         raise Refused(f"{path}: {error}.") from None
     except RecursionError:
@@ -66,45 +66,45 @@ def read_history(path: Path, run: int | None = None) -> ReadHistory:
         raise Refused(f"{path}: {error}; {EXPECTED}.") from None
 
 
-def _of_file(path: Path, run: int | None) -> ReadHistory:
+def _read_file(path: Path, run: int | None) -> ReadHistory:
     if _EVENTS in path.name:
-        return read_scalars(_of_event_files([path], path.parent), run)
+        return read_scalars(_read_event_files([path], path.parent), run)
     if path.suffix == _WANDB:
         with path.open("rb") as file:
-            return history_of(runs_of_offline_file(file), run)
+            return join_run(read_offline_runs(file), run)
     if _is_sqlite(path):
-        return history_of(runs_of_metrics(_metrics_in(path)), run)
+        return join_run(group_metrics_into_runs(_read_metrics(path)), run)
     return read_text(path.read_text(encoding="utf-8", errors="replace"), run)
 
 
-def _of_folder(folder: Path, run: int | None) -> ReadHistory:
+def _read_folder(folder: Path, run: int | None) -> ReadHistory:
     events = sorted(file for file in folder.rglob(f"*{_EVENTS}*") if file.is_file())
     if events:
-        return read_scalars(_of_event_files(events, folder), run)
-    if downloaded := _downloads(folder):
+        return read_scalars(_read_event_files(events, folder), run)
+    if downloaded := _read_downloads(folder):
         return read_scalars(downloaded, run)
-    if metrics := sorted(one for one in folder.rglob("metrics") if one.is_dir()):
-        return history_of([run_of_files(one.parent.name, _texts_in(one)) for one in metrics], run)
-    if folder.name == "metrics" and (texts := _texts_in(folder)):
-        return history_of([run_of_files(folder.parent.name, texts)], run)
+    if metrics := sorted(path for path in folder.rglob("metrics") if path.is_dir()):
+        return join_run([run_of_files(metric.parent.name, _read_texts(metric)) for metric in metrics], run)
+    if folder.name == "metrics" and (texts := _read_texts(folder)):
+        return join_run([run_of_files(folder.parent.name, texts)], run)
     if offline := sorted({file.resolve() for file in folder.rglob(f"*{_WANDB}") if file.is_file()}):
         found = []
         for file in offline:
             with file.open("rb") as opened:
-                found += runs_of_offline_file(opened)
-        return history_of(found, run)
+                found += read_offline_runs(opened)
+        return join_run(found, run)
     # MLflow's database lies beside its folder of artifacts, `mlruns`.
     beside = [folder.resolve().parent / _MLFLOW] if folder.resolve().name == "mlruns" else []
     for file in (*(folder / name for name in _FILES_OF_FOLDERS), *beside):
         if file.is_file():
-            return _of_file(file, run)
+            return _read_file(file, run)
     raise ValueError(
         "the folder has neither event files nor scalars that TensorBoard let download, no metrics of MLflow, no file "
         f"of W&B, and none of {', '.join(_FILES_OF_FOLDERS)}"
     )
 
 
-def _texts_in(folder: Path) -> dict[str, str]:
+def _read_texts(folder: Path) -> dict[str, str]:
     """The texts of all files below, by their path: a metric's name may have slashes."""
     return {
         file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8", errors="replace")
@@ -113,35 +113,35 @@ def _texts_in(folder: Path) -> dict[str, str]:
     }
 
 
-def _downloads(folder: Path) -> Scalars:
+def _read_downloads(folder: Path) -> Scalars:
     found: Scalars = {}
     for file in sorted(folder.iterdir()):
         if (named := _DOWNLOADED.fullmatch(file.name)) and file.is_file():
-            found[f"{named['run']}/{named['tag']}"] = list(_downloaded(file))
+            found[f"{named['run']}/{named['tag']}"] = list(_read_download(file))
     return found
 
 
-def _of_event_files(files: Iterable[Path], folder: Path) -> Scalars:
+def _read_event_files(files: Iterable[Path], folder: Path) -> Scalars:
     """By the folder that a file lies in and the tag; a run that was continued has several files."""
     found: Scalars = {}
     for path in files:
         run = path.parent.relative_to(folder).as_posix()
         with path.open("rb") as file:
-            for one in scalars(file):
-                found.setdefault(f"{run}/{one.tag}", []).append((one.step, one.value))
+            for scalar in iterate_scalars(file):
+                found.setdefault(f"{run}/{scalar.tag}", []).append((scalar.step, scalar.value))
     return found
 
 
-def _downloaded(file: Path) -> Iterable[tuple[int, float]]:
+def _read_download(file: Path) -> Iterable[tuple[int, float]]:
     """Wall time, step and value of each point, as JSON or below a line of names."""
     text = file.read_text(encoding="utf-8")
     rows = json.loads(text) if file.suffix == ".json" else [line.split(",") for line in text.splitlines()[1:]]
     if not isinstance(rows, list):
         raise ValueError(f"{file.name} holds {short(rows)} where a list of points was expected")
-    return [_point(row, f"point {number} of {file.name}") for number, row in enumerate(rows, 1)]
+    return [_parse_point(row, f"point {number} of {file.name}") for number, row in enumerate(rows, 1)]
 
 
-def _point(row: Any, name: str) -> tuple[int, float]:
+def _parse_point(row: Any, name: str) -> tuple[int, float]:
     """Its step and value; either may be written as text, and what is no number in JSON is."""
     try:
         _, written, value = row
@@ -158,7 +158,7 @@ def _is_sqlite(path: Path) -> bool:
         return file.read(len(_SQLITE_HEAD)) == _SQLITE_HEAD
 
 
-def _metrics_in(path: Path) -> list[Metric]:
+def _read_metrics(path: Path) -> list[Metric]:
     """All metrics in MLflow's database of runs that are not deleted. The file is only read.
 
     Raises:

@@ -34,7 +34,7 @@ def become(module: str, arguments: Sequence[str], needed: Sequence[str], command
         needed: packages without which it does not start.
         command: what the user has typed, to be named in the message.
     """
-    room = _room()
+    room = _find_room()
     lacking = [name for name in needed if find_spec(name) is None]
     if room is None or lacking:
         what = "the server" if room is None else ", ".join(lacking)
@@ -51,7 +51,7 @@ def become(module: str, arguments: Sequence[str], needed: Sequence[str], command
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])
 
 
-def _room() -> Path | None:
+def _find_room() -> Path | None:
     """The folder that holds `heldout` and, beside it, `api`; None if `api` is not there."""
     room = Path(heldout.__file__).resolve().parent.parent
     return room if (room / "api" / "__main__.py").is_file() else None

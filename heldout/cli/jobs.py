@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from heldout.cli import shown
-from heldout.cli.command import AsJson, Home, JobId, print_deleted, print_list, service
+from heldout.cli.command import AsJson, Home, JobId, open_service, print_deleted, print_list
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json, say
 
@@ -41,11 +41,11 @@ def jobs(
     home: Home = None,
 ) -> None:
     """List jobs, newest first or sorted."""
-    with service(home) as client:
+    with open_service(home) as client:
         found = client.jobs(
             statuses=statuses or (),
             dataset=dataset,
-            metadata=_pairs(metadata),
+            metadata=_parse_pairs(metadata),
             study=study,
             search=search,
             sort=sort,
@@ -62,7 +62,7 @@ def show(
     home: Home = None,
 ) -> None:
     """Show a job."""
-    with service(home) as client:
+    with open_service(home) as client:
         job = client.get(job_id)
         if spec:
             print_json(job.spec)
@@ -85,12 +85,17 @@ def metrics(
     """Show a job's figures, epoch by epoch and at the end."""
     if format_ == "csv" and as_json:
         raise Refused("--json and --format csv would mix on standard output.")
-    with service(home) as client:
+    with open_service(home) as client:
         found = client.metrics(job_id)
     if format_ is not None:
-        from heldout.integrations.keras_history import csv_of, history_of  # with the views, which `--help` needs not
+        from heldout.integrations.keras_history import (  # with the views, which `--help` needs not
+            build_keras_history,
+            write_csv,
+        )
 
-        print_json(history_of(found), one_line=True) if format_ == "keras" else sys.stdout.write(csv_of(found))
+        print_json(build_keras_history(found), one_line=True) if format_ == "keras" else sys.stdout.write(
+            write_csv(found)
+        )
         return
     print_json(found) if as_json else shown.show_metrics(found)
 
@@ -110,38 +115,38 @@ def events(
     home: Home = None,
 ) -> None:
     """List or follow what happens. Of a job, or of all jobs, datasets, studies and models; oldest first."""
-    with service(home) as client:
+    with open_service(home) as client:
         if not follow:
-            print_list(list(_past(client, job_id, after or 0)), as_json, shown.show_events)
+            print_list(list(_list_past(client, job_id, after or 0)), as_json, shown.show_events)
         elif as_json:
-            for event in _coming(client, job_id, after):
+            for event in _follow_coming(client, job_id, after):
                 print_json(event, one_line=True)
         else:
-            shown.show_events(_coming(client, job_id, after))
+            shown.show_events(_follow_coming(client, job_id, after))
 
 
 def queue(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     """Show where a job stands in the queue."""
-    with service(home) as client:
+    with open_service(home) as client:
         position = client.queue(job_id)
     print_json(position) if as_json else shown.show_queue(position)
 
 
 def cancel(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     """Cancel a job; its whole epochs are kept."""
-    with service(home) as client:
+    with open_service(home) as client:
         _print_status(client.cancel(job_id), as_json)
 
 
 def pause(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     """Pause a job; it goes on later from where it was."""
-    with service(home) as client:
+    with open_service(home) as client:
         _print_status(client.pause(job_id), as_json)
 
 
 def resume(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     """Queue a paused job again."""
-    with service(home) as client:
+    with open_service(home) as client:
         _print_status(client.resume(job_id), as_json)
 
 
@@ -155,7 +160,7 @@ def retry(
     home: Home = None,
 ) -> None:
     """Train a job that has ended once more. Queue a new job with its spec, and print the new id."""
-    with service(home) as client:
+    with open_service(home) as client:
         job = client.retry(job_id, epochs=epochs, remedy=remedy)
     print_json(job) if as_json else say(job.id)
 
@@ -174,16 +179,16 @@ def change(
     home: Home = None,
 ) -> None:
     """Change a job's name, metadata or priority. The priority only while it is queued."""
-    pairs = {**_pairs(metadata), **dict.fromkeys(remove_metadata or ())} or None
+    pairs = {**_parse_pairs(metadata), **dict.fromkeys(remove_metadata or ())} or None
     if priority is None and name is None and pairs is None:
         raise Refused("Nothing to change: give --priority, --name, --metadata or --remove-metadata.")
-    with service(home) as client:
+    with open_service(home) as client:
         _print_status(client.change(job_id, priority=priority, name=name, metadata=pairs), as_json)
 
 
 def delete(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a job that has ended, with its model."""
-    with service(home) as client:
+    with open_service(home) as client:
         client.delete(job_id)
     print_deleted("job", job_id, as_json)
 
@@ -192,7 +197,7 @@ def _print_status(job: JobView, as_json: bool) -> None:
     print_json(job) if as_json else say(f"{job.id} {job.status}")
 
 
-def _pairs(pairs: list[str] | None) -> dict[str, str]:
+def _parse_pairs(pairs: list[str] | None) -> dict[str, str]:
     split = [pair.partition("=") for pair in pairs or ()]
     for key, separator, _ in split:
         if not separator:
@@ -200,9 +205,9 @@ def _pairs(pairs: list[str] | None) -> dict[str, str]:
     return {key: value for key, _, value in split}
 
 
-def _past(client: Client, job_id: str | None, after: int) -> Events:
+def _list_past(client: Client, job_id: str | None, after: int) -> Events:
     return client.all_events(after=after) if job_id is None else client.events(job_id, after=after)
 
 
-def _coming(client: Client, job_id: str | None, after: int | None) -> Events:
+def _follow_coming(client: Client, job_id: str | None, after: int | None) -> Events:
     return client.follow_all_events(after=after) if job_id is None else client.follow_events(job_id, after=after)

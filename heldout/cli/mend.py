@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heldout.cli.audits import show_effect
-from heldout.cli.command import AsJson, Dataset, Detach, Home, Yes, service
+from heldout.cli.command import AsJson, Dataset, Detach, Home, Yes, open_service
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, say
-from heldout.cli.uploads import checked_spec, show_outcome, wait_for_ingest
-from heldout.mending.bodies import LOOK_ALIKES, SPLITS, combined
+from heldout.cli.uploads import check_spec, show_outcome, wait_for_ingest
+from heldout.mending.bodies import LOOK_ALIKES, SPLITS, combine_bodies
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
@@ -81,36 +81,41 @@ def mend(
     if cut and not resplit:
         raise Refused(f"--{next(iter(cut))} belongs to --resplit, which cuts all splits anew")
     ordered = {
-        "exclude": _lines(exclude) if exclude else None,
-        "relabel": _labels(relabel) if relabel else None,
-        "rename_classes": _renamed(rename_classes or []),
-        "pixel_values": _pixel_changes(pixel_values or []),
+        "exclude": _read_lines(exclude) if exclude else None,
+        "relabel": _read_labels(relabel) if relabel else None,
+        "rename_classes": _parse_renamed(rename_classes or []),
+        "pixel_values": _parse_pixel_changes(pixel_values or []),
         "resplit": (cut or True) if resplit else None,
         "drop_copies": drop_copies or None,
     }
     body = {part: change for part, change in ordered.items() if change}
-    with service(home) as client:
+    with open_service(home) as client:
         base = client.dataset(dataset)
-        body = combined([body, *_offered(client, base, from_finding or [], cure)])
-        spec = checked_spec(VersionSpec, {**body, "name": name})
+        body = combine_bodies([body, *_list_offered(client, base, from_finding or [], cure)])
+        spec = check_spec(VersionSpec, {**body, "name": name})
         if dry_run or not (as_json or detach):
-            effect = client.dataset_effect(base.id, _as_json(spec))
+            effect = client.dataset_effect(base.id, _convert_to_json(spec))
             print_json(effect) if as_json else show_effect(effect)
             asks = not yes and sys.stdin.isatty() and sys.stdout.isatty()
             if dry_run or (asks and not typer.confirm("Make the version?", default=True)):
                 return None
         if detach:
-            made = client.mend_dataset(base.id, _as_json(spec))
+            made = client.mend_dataset(base.id, _convert_to_json(spec))
             print_json(made) if as_json else say(made.id)
             return None
         mended = _mended(client, base, spec, quiet=as_json)
         tried = [body]
         # One fault can hide another: the copies among inverted images are found once they are inverted back.
-        while cure and mended.status == "ready" and (body := combined(_cures(client, mended))) and body not in tried:
+        while (
+            cure
+            and mended.status == "ready"
+            and (body := combine_bodies(_list_cures(client, mended)))
+            and body not in tried
+        ):
             tried.append(body)
             if not as_json:
                 show_effect(client.dataset_effect(mended.id, body))
-            mended = _mended(client, mended, checked_spec(VersionSpec, body), quiet=as_json)
+            mended = _mended(client, mended, check_spec(VersionSpec, body), quiet=as_json)
         if as_json:
             print_json(mended)
         return None if mended.status == "ready" else Exit.FAILED
@@ -118,7 +123,7 @@ def mend(
 
 def _mended(client: Client, base: DatasetView, spec: VersionSpec, *, quiet: bool) -> DatasetView:
     """The new version once it is made, shown with what its audit found."""
-    made = client.mend_dataset(base.id, _as_json(spec))
+    made = client.mend_dataset(base.id, _convert_to_json(spec))
     settled = wait_for_ingest(client, made.id)
     if not quiet:
         if settled.id != made.id:
@@ -128,22 +133,22 @@ def _mended(client: Client, base: DatasetView, spec: VersionSpec, *, quiet: bool
     return settled
 
 
-def _as_json(spec: VersionSpec) -> dict[str, Any]:
+def _convert_to_json(spec: VersionSpec) -> dict[str, Any]:
     return spec.model_dump(mode="json", exclude_defaults=True)
 
 
-def _cures(client: Client, dataset: DatasetView) -> list[dict[str, Any]]:
+def _list_cures(client: Client, dataset: DatasetView) -> list[dict[str, Any]]:
     """What the audit offers for its warnings and critical findings."""
     findings = client.dataset_audit(dataset.id).findings
-    return [one.mend for one in findings if one.mend is not None and one.severity != "info"]
+    return [finding.mend for finding in findings if finding.mend is not None and finding.severity != "info"]
 
 
-def _offered(client: Client, base: DatasetView, codes: Sequence[str], cure: bool) -> list[dict[str, Any]]:
+def _list_offered(client: Client, base: DatasetView, codes: Sequence[str], cure: bool) -> list[dict[str, Any]]:
     """The changes that the audit offers for findings of these codes, or for all that are no infos. Raises Refused."""
     if not (codes or cure):
         return []
-    findings = [one for one in client.dataset_audit(base.id).findings if one.mend is not None]
-    known = {one.code for one in findings}
+    findings = [finding for finding in client.dataset_audit(base.id).findings if finding.mend is not None]
+    known = {finding.code for finding in findings}
     listed = ", ".join(sorted(known)) or "none"
     for code in codes:
         if code not in known:
@@ -151,20 +156,20 @@ def _offered(client: Client, base: DatasetView, codes: Sequence[str], cure: bool
                 f"--from-finding {code}: the audit of {base.name}@{base.version} has no such finding that a change "
                 f"cures. It has: {listed}"
             )
-    cures = _cures(client, base) if cure else []
+    cures = _list_cures(client, base) if cure else []
     if cure and not cures:
         raise Refused(f"--cure: the audit of {base.name}@{base.version} has no finding that a change cures")
-    return [*(one.mend for one in findings if one.code in codes and one.mend is not None), *cures]
+    return [*(finding.mend for finding in findings if finding.code in codes and finding.mend is not None), *cures]
 
 
-def _lines(file: Path) -> list[str]:
+def _read_lines(file: Path) -> list[str]:
     lines = [line for line in _read(file, lambda text: text.read().splitlines()) if line.strip()]
     if not lines:
         raise Refused(f"--exclude {file}: the file names no image")
     return lines
 
 
-def _labels(file: Path) -> dict[str, str]:
+def _read_labels(file: Path) -> dict[str, str]:
     rows = _read(file, lambda text: list(csv.DictReader(text)))
     found: dict[str, str] = {}
     for number, row in enumerate(rows, 2):
@@ -186,7 +191,7 @@ def _read(file: Path, parse: Callable[[Any], Any]) -> Any:
         raise Refused(f"{file}: not text that can be read: {error}") from None
 
 
-def _renamed(texts: Sequence[str]) -> dict[str, Any]:
+def _parse_renamed(texts: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in texts:
         old, equals, new = text.partition("=")
@@ -200,17 +205,17 @@ def _renamed(texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _pixel_changes(texts: Sequence[str]) -> dict[str, Any]:
+def _parse_pixel_changes(texts: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in texts:
         split, equals, change = text.partition("=")
         if not (equals and change) or split not in SPLITS:
             raise Refused(f"--pixel-values {text}: expected SPLIT=CHANGE, such as test=invert")
-        found[split] = _numbers(text, change) if ":" in change else change
+        found[split] = _parse_numbers(text, change) if ":" in change else change
     return found
 
 
-def _numbers(text: str, change: str) -> dict[str, float]:
+def _parse_numbers(text: str, change: str) -> dict[str, float]:
     try:
         return {name: float(value) for name, _, value in (part.partition(":") for part in change.split(","))}
     except ValueError:
@@ -228,18 +233,18 @@ def different(
     home: Home = None,
 ) -> None:
     """Say that images which look alike are different: they are not reported again, as copies or as look-alikes."""
-    named = [_pair(text) for text in pairs or ()]
+    named = [_parse_pair(text) for text in pairs or ()]
     if bool(named) == all_ or (all_ and forget):
         raise Refused("Name the pairs, such as 12=40, or give --all for those that the audit shows")
-    with service(home) as client:
+    with open_service(home) as client:
         row = client.dataset(dataset)
         if all_:
             findings = client.dataset_audit(row.id).findings
             named = [
-                (one.index, other.index)
+                (first.index, second.index)
                 for found in findings
                 if found.code == LOOK_ALIKES
-                for one, other in found.pairs
+                for first, second in found.pairs
             ]
             if not named:
                 raise Refused(f"--all: the audit of {row.name}@{row.version} shows no look-alikes")
@@ -251,8 +256,8 @@ def different(
         say(f"{row.name}@{row.version} remembers {count} of images as different.")
 
 
-def _pair(text: str) -> tuple[int, int]:
-    one, _, other = text.partition("=")
-    if not (one.isascii() and one.isdigit() and other.isascii() and other.isdigit()):
+def _parse_pair(text: str) -> tuple[int, int]:
+    first, _, second = text.partition("=")
+    if not (first.isascii() and first.isdigit() and second.isascii() and second.isdigit()):
         raise Refused(f"{text}: expected the positions of two images, such as 12=40")
-    return int(one), int(other)
+    return int(first), int(second)

@@ -14,7 +14,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from heldout.client.failures import ApiProblem
 from heldout.integrations.mlflow_run import JOB_TAG, RunContent, run_content
-from heldout.views.base import as_json
+from heldout.views.base import dump_json
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -71,9 +71,9 @@ class Tracking:
 
     def _send_figures(self, run: Run, content: RunContent) -> None:
         run_id, sent = run.info.run_id, int(run.data.tags.get(_SENT_TAG, 0))
-        for pairs in _parts(list(content.params.items()), _MAX_PARAMS):
+        for pairs in _split_parts(list(content.params.items()), _MAX_PARAMS):
             self._mlflow.log_batch(run_id, params=[Param(*pair) for pair in pairs])
-        for points in _parts(content.points[sent:], _MAX_POINTS):
+        for points in _split_parts(content.points[sent:], _MAX_POINTS):
             self._mlflow.log_batch(run_id, metrics=[Metric(*point) for point in points])
             sent += len(points)
             self._mlflow.set_tag(run_id, _SENT_TAG, str(sent))
@@ -82,9 +82,9 @@ class Tracking:
     def _send_files(self, client: Client, job: JobView, diagnosis: DiagnosisView | None, run_id: str) -> None:
         with tempfile.TemporaryDirectory(prefix="heldout-mlflow-") as name:
             folder = Path(name)
-            (folder / "spec.json").write_text(json.dumps(as_json(job.spec), indent=2))
+            (folder / "spec.json").write_text(json.dumps(dump_json(job.spec), indent=2))
             if diagnosis is not None:
-                (folder / "diagnosis.json").write_text(json.dumps(as_json(diagnosis), indent=2))
+                (folder / "diagnosis.json").write_text(json.dumps(dump_json(diagnosis), indent=2))
             if self._with_model:
                 try:
                     client.download_model(job.id, folder / "model.keras")
@@ -95,10 +95,10 @@ class Tracking:
                 self._mlflow.log_artifact(run_id, str(file))
 
 
-def _parts(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def _split_parts(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (whole[start : start + size] for start in range(0, len(whole), size))
 
 
-def experiment_name(given: str | None) -> str:
+def choose_experiment_name(given: str | None) -> str:
     """The one that is named, else MLflow's own choice by environment, else `heldout`."""
     return given or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "heldout"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Dataset, Detach, Group, Home, goes_on, print_deleted, print_list, service
-from heldout.cli.figures import moment
+from heldout.cli.command import AsJson, Dataset, Detach, Group, Home, goes_on, open_service, print_deleted, print_list
+from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit
 from heldout.cli.screen import print_fields, print_json, print_table, say, say_prose
 from heldout.cli.shown import show_splits
@@ -30,20 +30,20 @@ ModelId = Annotated[str, typer.Argument(metavar="ID", help="A model's id, mod_�
 
 def list_models(as_json: AsJson = False, home: Home = None) -> None:
     """List the models that you have uploaded, newest first; `heldout evaluate` uploads one."""
-    with service(home) as client:
+    with open_service(home) as client:
         print_list(list(client.uploaded_models()), as_json, _show_all)
 
 
 def show(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
     """Show what a model takes and gives, and its layers."""
-    with service(home) as client:
+    with open_service(home) as client:
         found = client.uploaded_model(model_id)
     print_json(found) if as_json else _show(found)
 
 
 def delete(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a model. What was measured of it stays."""
-    with service(home) as client:
+    with open_service(home) as client:
         client.delete_uploaded_model(model_id)
     print_deleted("model", model_id, as_json)
 
@@ -62,8 +62,8 @@ def evaluate(
     home: Home = None,
 ) -> Exit | None:
     """Measure a model that was trained anywhere, and say why its test results are poor."""
-    with service(home) as client:
-        found = _uploaded(client, model)
+    with open_service(home) as client:
+        found = _wait_for_upload(client, model)
         if found.error is not None:
             print_json(found) if as_json else say(f"{found.name} rejected: {found.error.detail}", file=sys.stderr)
             return Exit.FAILED
@@ -71,7 +71,7 @@ def evaluate(
         if detach:
             print_json(evaluation) if as_json else say(evaluation.id)
             return None
-        evaluation = _ended(client, evaluation)
+        evaluation = _wait_for_end(client, evaluation)
         if as_json:
             print_json(evaluation)
         elif evaluation.metrics is not None:
@@ -85,7 +85,7 @@ def evaluate(
     return ends.get(evaluation.status, Exit.FAILED)
 
 
-def _uploaded(client: Client, model: str) -> ModelView:
+def _wait_for_upload(client: Client, model: str) -> ModelView:
     """The model once its file has been read."""
     # A file that is there is meant, even where its name begins as a model's id does.
     is_id = model.startswith("mod_") and not Path(model).exists()
@@ -95,7 +95,7 @@ def _uploaded(client: Client, model: str) -> ModelView:
     return found
 
 
-def _ended(client: Client, evaluation: EvaluationView) -> EvaluationView:
+def _wait_for_end(client: Client, evaluation: EvaluationView) -> EvaluationView:
     with goes_on(evaluation.id, f"GET /v1/evaluations/{evaluation.id} shows it."):
         while not evaluation.has_ended:
             evaluation = client.evaluation(evaluation.id, wait_s=_WAIT_S)
@@ -104,8 +104,15 @@ def _ended(client: Client, evaluation: EvaluationView) -> EvaluationView:
 
 def _show_all(found: Sequence[ModelView]) -> None:
     rows = [
-        (one.id, one.name, one.status.value, sizes(one.input_shape), sizes(one.output_shape), one.parameters)
-        for one in found
+        (
+            model.id,
+            model.name,
+            model.status.value,
+            format_sizes(model.input_shape),
+            format_sizes(model.output_shape),
+            model.parameters,
+        )
+        for model in found
     ]
     print_table(("ID", "NAME", "STATUS", "TAKES", "GIVES", "PARAMETERS"), rows, right=(5,))
 
@@ -117,22 +124,25 @@ def _show(model: ModelView) -> None:
         ("status", model.status.value),
         ("format", NONE if model.format is None else model.format.value),
         ("written by", model.made_by or NONE),
-        ("takes", sizes(model.input_shape)),
-        ("gives", sizes(model.output_shape)),
+        ("takes", format_sizes(model.input_shape)),
+        ("gives", format_sizes(model.output_shape)),
         ("parameters", NONE if model.parameters is None else f"{model.parameters:,}"),
-        ("created", moment(model.created_at)),
+        ("created", format_moment(model.created_at)),
         ("error", None if model.error is None else f"{model.error.code}: {model.error.detail}"),
     ]
     print_fields(fields)
     if model.layers:
         say("")
-        rows = [(one.name, one.type, ", ".join(sizes(shape) for shape in one.weights)) for one in model.layers]
+        rows = [
+            (layer.name, layer.type, ", ".join(format_sizes(shape) for shape in layer.weights))
+            for layer in model.layers
+        ]
         print_table(("LAYER", "TYPE", "WEIGHTS"), rows)
 
 
-def sizes(shape: Sequence[int | None] | None) -> str:
+def format_sizes(shape: Sequence[int | None] | None) -> str:
     """`28×28×1`; `any` where a size is free."""
-    return NONE if shape is None else "×".join("any" if one is None else str(one) for one in shape)
+    return NONE if shape is None else "×".join("any" if size is None else str(size) for size in shape)
 
 
 def _show_evaluation(evaluation: EvaluationView) -> None:

@@ -4,7 +4,7 @@ import sys
 from enum import IntEnum
 from typing import Any
 
-from heldout.cli.advice import as_commands, as_setting
+from heldout.cli.advice import format_setting, rewrite_as_commands
 from heldout.cli.audits import mend_command
 from heldout.cli.screen import print_json, say
 from heldout.client.failures import ApiProblem, NoService
@@ -45,7 +45,7 @@ def exit_of_problem(problem: ApiProblem) -> Exit:
 
 def report(failure: ApiProblem | NoService | Refused | OSError, *, as_json: bool) -> Exit:
     """Say on standard error what went wrong; with `--json` print it as a problem on standard output too."""
-    document, lines, code = _described(failure)
+    document, lines, code = _describe_failure(failure)
     for line in lines:
         say(line, file=sys.stderr)
     if as_json:
@@ -53,9 +53,9 @@ def report(failure: ApiProblem | NoService | Refused | OSError, *, as_json: bool
     return code
 
 
-def _described(failure: ApiProblem | NoService | Refused | OSError) -> tuple[dict[str, Any], list[str], Exit]:
+def _describe_failure(failure: ApiProblem | NoService | Refused | OSError) -> tuple[dict[str, Any], list[str], Exit]:
     if isinstance(failure, ApiProblem):
-        return failure.document, _lines_of(failure), exit_of_problem(failure)
+        return failure.document, _list_lines(failure), exit_of_problem(failure)
     if isinstance(failure, NoService):
         return {"code": "no_service", "detail": str(failure)}, [f"heldout: {failure}"], Exit.NO_SERVICE
     if isinstance(failure, OSError):
@@ -64,22 +64,23 @@ def _described(failure: ApiProblem | NoService | Refused | OSError) -> tuple[dic
     return {"code": "refused", "detail": str(failure)}, [f"heldout: {failure}"], Exit.REFUSED
 
 
-def _lines_of(problem: ApiProblem) -> list[str]:
+def _list_lines(problem: ApiProblem) -> list[str]:
     """One line for the problem, and one for each refused field that it does not already name."""
     asked = str(problem.document.get("instance") or "")
-    detail = as_commands(problem.detail, asked)
+    detail = rewrite_as_commands(problem.detail, asked)
     fields = [
-        f"  {as_setting(error.pointer) or 'the body'}: {as_commands(error.detail, asked)}" for error in problem.errors
+        f"  {format_setting(error.pointer) or 'the body'}: {rewrite_as_commands(error.detail, asked)}"
+        for error in problem.errors
     ]
     for error in problem.errors:
-        detail = detail.replace(f"{error.pointer}: ", f"{as_setting(error.pointer)}: ") if error.pointer else detail
-    fields += _commands_of(problem.document.get("request"))
+        detail = detail.replace(f"{error.pointer}: ", f"{format_setting(error.pointer)}: ") if error.pointer else detail
+    fields += _list_commands(problem.document.get("request"))
     if len(problem.errors) == 1 and problem.errors[0].detail in problem.detail:
         return [f"heldout: {problem.title}", *fields]
     return [f"heldout: {problem.title}: {detail}" if detail else f"heldout: {problem.title}", *fields]
 
 
-def _commands_of(request: Any) -> list[str]:
+def _list_commands(request: Any) -> list[str]:
     """The command that sends what the service has named to mend the failure."""
     try:
         match request["path"].split("/"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, job_and_study_ids, service
+from heldout.cli.command import AsJson, Home, complete_subject_ids, open_service
 from heldout.cli.outcome import Refused
 from heldout.cli.results import Split
 from heldout.cli.screen import print_json, say
@@ -33,7 +33,7 @@ def plot(
             metavar="ID",
             help="A job's id, job_…, or a study's, std_….",
             show_default=False,
-            autocompletion=job_and_study_ids,
+            autocompletion=complete_subject_ids,
         ),
     ],
     what: Annotated[
@@ -57,8 +57,8 @@ def plot(
 
     if output is not None and output.suffix.lower() not in SUFFIXES:
         raise Refused(f"-o {output}: expected a name that ends in {', '.join(SUFFIXES)}.")
-    with service(home) as client:
-        picture = _picture_of(client, subject, what, split)
+    with open_service(home) as client:
+        picture = _draw_picture(client, subject, what, split)
     if output is None:
         if as_json:
             print_json({"title": picture.title, "svg": picture.svg})
@@ -73,7 +73,7 @@ def plot(
     print_json({"title": picture.title, "file": str(output)}) if as_json else say(str(output))
 
 
-def _picture_of(client: Client, subject: str, what: What | None, split: Split | None) -> Picture:
+def _draw_picture(client: Client, subject: str, what: What | None, split: Split | None) -> Picture:
     from heldout.pictures.confusion import NotMeasured
 
     if subject.startswith("std_"):

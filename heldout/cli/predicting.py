@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, JobId, service
+from heldout.cli.command import AsJson, Home, JobId, open_service
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json, print_table, say
 
@@ -41,13 +41,13 @@ def predict(
     home: Home = None,
 ) -> None:
     """Ask a job's model what is on images. They are prepared as the dataset's own images were."""
-    files = _files_of(images)
-    with service(home) as client:
+    files = _list_files(images)
+    with open_service(home) as client:
         parts = [
             client.predict(job_id, part, top_k=top_k, threshold=threshold, calibrated=calibrated)
-            for part in _in_parts(files)
+            for part in _divide_into_parts(files)
         ]
-    predictions = [one for part in parts for one in part.predictions]
+    predictions = [prediction for part in parts for prediction in part.predictions]
     if as_json:
         print_json(parts[0].model_copy(update={"predictions": predictions}))
         return
@@ -56,12 +56,12 @@ def predict(
         say(f"Probabilities under temperature {parts[0].temperature:.3g}.", file=sys.stderr)
 
 
-def _files_of(paths: Sequence[Path]) -> list[Path]:
+def _list_files(paths: Sequence[Path]) -> list[Path]:
     """The files in the order given; those of a folder by their names, with all folders below it."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            below = sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+            below = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
             if not below:
                 raise Refused(f"{path} has no PNG, JPEG, WebP, BMP or .npy file.")
             found += below
@@ -70,7 +70,7 @@ def _files_of(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _in_parts(files: Sequence[Path]) -> Iterator[list[Path]]:
+def _divide_into_parts(files: Sequence[Path]) -> Iterator[list[Path]]:
     """The files of each request."""
     part: list[Path] = []
     size = 0
@@ -86,7 +86,7 @@ def _in_parts(files: Sequence[Path]) -> Iterator[list[Path]]:
 
 def _show(predictions: Sequence[PredictionView]) -> None:
     rows = []
-    for number, one in enumerate(predictions, 1):
-        others = ", ".join(f"{other.label} {other.probability:.1%}" for other in one.top[1 : RUNNERS_UP + 1])
-        rows.append([one.name or str(number), one.answer, f"{one.probability:.1%}", others])
+    for number, prediction in enumerate(predictions, 1):
+        others = ", ".join(f"{other.label} {other.probability:.1%}" for other in prediction.top[1 : RUNNERS_UP + 1])
+        rows.append([prediction.name or str(number), prediction.answer, f"{prediction.probability:.1%}", others])
     print_table(["IMAGE", "ANSWER", "PROBABILITY", "NEXT"], rows, right=(2,))

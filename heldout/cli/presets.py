@@ -25,7 +25,7 @@ _PARTS: dict[Preset, dict[str, Any]] = {
 }
 
 
-def command_for(dataset: str, image: tuple[int, int, int], classes: int) -> str:
+def build_command(dataset: str, image: tuple[int, int, int], classes: int) -> str:
     """The `heldout train` that trains the regularized preset on a dataset, with padding where its images are small.
 
     Args:
@@ -35,7 +35,7 @@ def command_for(dataset: str, image: tuple[int, int, int], classes: int) -> str:
     from heldout.spec.job import NetworkSpec
     from heldout.spec.layers import plan_network
 
-    network = spec_of(Preset.REGULARIZED)["network"]
+    network = get_spec(Preset.REGULARIZED)["network"]
     command = f"heldout train --preset {Preset.REGULARIZED} --set dataset={dataset}"
     try:
         plan_network(NetworkSpec.model_validate(network), image, max(2, classes))
@@ -44,6 +44,6 @@ def command_for(dataset: str, image: tuple[int, int, int], classes: int) -> str:
     return command
 
 
-def spec_of(preset: Preset) -> dict[str, Any]:
+def get_spec(preset: Preset) -> dict[str, Any]:
     """The spec, which is the caller's own."""
     return deepcopy({"name": preset.value, "dataset": "mnist5k", **_PARTS[preset], "training": _TRAINING})

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Self
 
-from heldout.cli.figures import clock, epoch_figures, epoch_of_epochs, seconds
-from heldout.cli.screen import console, is_terminal, print_json, say, terminal_width
-from heldout.cli.shown_study import progress_of, table_of
-from heldout.markup import visible
+from heldout.cli.figures import format_clock, format_epoch_figures, format_epoch_number, format_seconds
+from heldout.cli.screen import get_console, get_terminal_width, is_terminal, print_json, say
+from heldout.cli.shown_study import build_table, describe_progress
+from heldout.markup import make_visible
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
@@ -51,7 +51,7 @@ def display(name_width: int = 0) -> Display:
     return Bars() if is_terminal() else Lines(name_width)
 
 
-def study_display() -> Display:
+def make_study_display() -> Display:
     return LiveTable() if is_terminal() else StudyLines()
 
 
@@ -69,11 +69,14 @@ class Lines(Display):
         self._width = name_width
 
     def epoch(self, job: JobView, epoch: EpochView) -> None:
-        self._say(job, f"epoch {epoch_of_epochs(job, epoch)}  {epoch_figures(epoch)}  {seconds(epoch.seconds)}")
+        self._say(
+            job,
+            f"epoch {format_epoch_number(job, epoch)}  {format_epoch_figures(epoch)}  {format_seconds(epoch.seconds)}",
+        )
 
     def event(self, subject: JobView | StudyView, event: EventView) -> None:
         if is_news(event):
-            for line in lines_of(event):
+            for line in list_lines(event):
                 self._say(subject, line)
 
     def _say(self, job: JobView | StudyView, text: str) -> None:
@@ -93,17 +96,17 @@ class Bars(Display):
             def render(self, task: progress.Task) -> Text:
                 left_s = task.fields["left_s"]
                 if left_s is not None and not task.finished:
-                    return Text(f"{clock(left_s)} left")
+                    return Text(f"{format_clock(left_s)} left")
                 seconds = task.finished_time if task.finished else task.elapsed
-                return Text("" if seconds is None else clock(seconds))
+                return Text("" if seconds is None else format_clock(seconds))
 
         self._bars = progress.Progress(
             progress.TextColumn("{task.description}"),
-            progress.BarColumn(bar_width=NARROW_BAR if terminal_width() < WIDE_COLUMNS else WIDE_BAR),
+            progress.BarColumn(bar_width=NARROW_BAR if get_terminal_width() < WIDE_COLUMNS else WIDE_BAR),
             progress.TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             Left(),
             progress.TextColumn("{task.fields[text]}"),
-            console=console(),
+            console=get_console(),
         )
         self._tasks: dict[str, progress.TaskID] = {}
 
@@ -118,7 +121,7 @@ class Bars(Display):
         done, of = job.progress.epoch, job.progress.epochs
         task = self._tasks.get(job.id)
         if task is None:
-            task = self._bars.add_task(visible(job.name), start=False, total=of, text="", left_s=None)
+            task = self._bars.add_task(make_visible(job.name), start=False, total=of, text="", left_s=None)
             self._tasks[job.id] = task
         self._bars.update(task, completed=done, total=of, left_s=job.progress.eta_s)
         if job.status != "queued" and job.started_at:
@@ -129,12 +132,14 @@ class Bars(Display):
             self._bars.update(task, text=job.status)
 
     def epoch(self, job: JobView, epoch: EpochView) -> None:
-        self._bars.update(self._tasks[job.id], text=epoch_figures(epoch, short=terminal_width() < WIDE_COLUMNS))
+        self._bars.update(
+            self._tasks[job.id], text=format_epoch_figures(epoch, short=get_terminal_width() < WIDE_COLUMNS)
+        )
 
     def event(self, subject: JobView | StudyView, event: EventView) -> None:
         if event.level != "info":
-            for line in lines_of(event):
-                self._bars.console.print(visible(f"{subject.name}  {line}"))
+            for line in list_lines(event):
+                self._bars.console.print(make_visible(f"{subject.name}  {line}"))
 
 
 class StudyLines(Display):
@@ -146,12 +151,12 @@ class StudyLines(Display):
     def study(self, study: StudyView) -> None:
         tenths = 10 * study.progress.done // max(1, study.progress.jobs)
         if tenths > self._told and study.status == "running":
-            say(progress_of(study))
+            say(describe_progress(study))
         self._told = tenths
 
     def event(self, subject: JobView | StudyView, event: EventView) -> None:
         if event.type != ANSWER:
-            for line in lines_of(event):
+            for line in list_lines(event):
                 say(line)
 
 
@@ -161,7 +166,7 @@ class LiveTable(Display):
     def __init__(self) -> None:
         from rich.live import Live
 
-        self._live = Live(console=console(), auto_refresh=False)
+        self._live = Live(console=get_console(), auto_refresh=False)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -175,16 +180,18 @@ class LiveTable(Display):
     def study(self, study: StudyView) -> None:
         from rich.text import Text
 
-        headings, *rows = table_of(study).lines
-        drawn = Text(f"{visible(study.name)}: {progress_of(study)}\n{headings}", no_wrap=True, overflow="ellipsis")
+        headings, *rows = build_table(study).lines
+        drawn = Text(
+            f"{make_visible(study.name)}: {describe_progress(study)}\n{headings}", no_wrap=True, overflow="ellipsis"
+        )
         for row, arm in zip_longest(rows, study.arms):
             drawn.append(f"\n{row}", style="dim" if arm is not None and arm.status == "dropped" else None)
         self._live.update(drawn, refresh=True)
 
     def event(self, subject: JobView | StudyView, event: EventView) -> None:
         if event.type != ANSWER:
-            for line in lines_of(event):
-                self._live.console.print(visible(line))
+            for line in list_lines(event):
+                self._live.console.print(make_visible(line))
 
 
 def is_news(event: EventView) -> bool:
@@ -192,7 +199,7 @@ def is_news(event: EventView) -> bool:
     return event.level != "info" or event.type not in {"job.epoch", "job.checkpoint"}
 
 
-def lines_of(event: EventView) -> list[str]:
+def list_lines(event: EventView) -> list[str]:
     """The event's message, then the lines of its log if it has one."""
     log = event.data.get("log")
     lines = [f"  {line}" for line in log] if isinstance(log, list) else []
@@ -212,7 +219,7 @@ class Follower:
         """Show what has happened since the last call, each epoch where its event stands among the others."""
         self._display.job(job)
         events = list(self._client.events(job.id, after=self._event))
-        epochs = self._measured(job, events)
+        epochs = self._list_measured(job, events)
         for event in events:
             self._event = event.id
             self._display.event(job, event)
@@ -223,7 +230,7 @@ class Follower:
                 self._show_epochs(job, epochs, up_to=int(event.data.get("epoch") or self._epoch + 1))
         self._show_epochs(job, epochs, up_to=job.progress.epoch)
 
-    def _measured(self, job: JobView, events: list[EventView]) -> list[EpochView]:
+    def _list_measured(self, job: JobView, events: list[EventView]) -> list[EpochView]:
         has_epochs = any(event.type == "job.epoch" for event in events)
         return self._client.metrics(job.id).epochs if has_epochs or job.progress.epoch > self._epoch else []
 

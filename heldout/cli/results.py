@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from heldout.cli.command import AsJson, Home, JobId, service
-from heldout.cli.figures import accuracy, points
+from heldout.cli.command import AsJson, Home, JobId, open_service
+from heldout.cli.figures import format_accuracy, format_points
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json, print_table, say
 from heldout.stored.artifacts import PredictionsFormat
@@ -31,13 +31,13 @@ def confusion(
     home: Home = None,
 ) -> None:
     """Show which classes are mistaken for which. With scores of each, and the most confident mistakes."""
-    with service(home) as client:
+    with open_service(home) as client:
         found = client.confusion(job_id)
     if as_json:
         print_json(found)
         return
     measured: tuple[Split, ...] = ("test", "validation", "train")
-    wanted = split or next(one for one in measured if one in found.splits)
+    wanted = split or next(split_name for split_name in measured if split_name in found.splits)
     if wanted == "test" and wanted not in found.splits:
         raise Refused("This job did not measure its test split (evaluation.test is never).")
     if wanted not in found.splits:
@@ -48,21 +48,24 @@ def confusion(
 def show_scores(confusion: ConfusionView, split: Split) -> None:
     """One split of a job's kept weights."""
     found, classes = confusion.splits[split], confusion.classes
-    rows = [_row(found, label, classes) for label in range(len(classes))]
+    rows = [_build_row(found, label, classes) for label in range(len(classes))]
     print_table(
         ("CLASS", "IMAGES", "PRECISION", "RECALL", "F1", "GAP", "MOST MISTAKEN FOR"), rows, right=(1, 2, 3, 4, 5)
     )
     say("")
     say(f"{split}; the gap is recall in training less recall here, in points.")
-    say(f"calibration error: {accuracy(found.calibration_error)}")
+    say(f"calibration error: {format_accuracy(found.calibration_error)}")
     if found.mistakes:
         say("most confident mistakes:")
-    for one in found.mistakes[:SHOWN_MISTAKES]:
-        named = f" ({one.member})" if one.member else ""
-        say(f"  image {one.index}{named}: {one.label} classified as {one.answer}, with {one.probability:.4f}")
+    for mistake in found.mistakes[:SHOWN_MISTAKES]:
+        named = f" ({mistake.member})" if mistake.member else ""
+        say(
+            f"  image {mistake.index}{named}: {mistake.label} classified as {mistake.answer}, with "
+            f"{mistake.probability:.4f}"
+        )
 
 
-def _row(found: SplitScores, label: int, classes: list[str]) -> tuple[str | int, ...]:
+def _build_row(found: SplitScores, label: int, classes: list[str]) -> tuple[str | int, ...]:
     scores: ClassScores = found.per_class[label]
     # Of many classes there is no matrix.
     answers = found.confusion[label] if found.confusion else [0]
@@ -71,10 +74,10 @@ def _row(found: SplitScores, label: int, classes: list[str]) -> tuple[str | int,
     return (
         scores.label,
         scores.count,
-        accuracy(scores.precision),
-        accuracy(scores.recall),
-        accuracy(scores.f1),
-        points(scores.gap),
+        format_accuracy(scores.precision),
+        format_accuracy(scores.recall),
+        format_accuracy(scores.f1),
+        format_points(scores.gap),
         f"{classes[most]} ({wrong[most]:,})" if wrong[most] else "",
     )
 
@@ -87,7 +90,7 @@ def memorized(
     home: Home = None,
 ) -> None:
     """Show which training images were hardest to learn: hard ones, unusual ones, and wrongly labelled ones."""
-    with service(home) as client:
+    with open_service(home) as client:
         page = client.memorized(job_id, class_=class_, limit=min(limit, PAGE))
         images = list(page.data)
         while page.next is not None and len(images) < limit:
@@ -109,8 +112,8 @@ def memorized(
 
 def model(job_id: JobId, output: Output, as_json: AsJson = False, home: Home = None) -> None:
     """Download a job's trained model, a .keras file."""
-    with service(home) as client:
-        size = client.download_model(job_id, target_of(output, as_json))
+    with open_service(home) as client:
+        size = client.download_model(job_id, choose_target(output, as_json))
     _print_download(output, size, as_json)
 
 
@@ -126,12 +129,12 @@ def predictions(
 ) -> None:
     """Download a job's answers to all images. As arrays, or as a table with one line for each image."""
     wanted = format_ or ("csv" if output.lower().endswith(".csv") else "npz")
-    with service(home) as client:
-        size = client.download_predictions(job_id, target_of(output, as_json), wanted)
+    with open_service(home) as client:
+        size = client.download_predictions(job_id, choose_target(output, as_json), wanted)
     _print_download(output, size, as_json)
 
 
-def target_of(output: str, as_json: bool) -> Path:
+def choose_target(output: str, as_json: bool) -> Path:
     if output == "-" and as_json:
         raise Refused("--json and -o - would mix on standard output.")
     return Path("/dev/stdout" if output == "-" else output)

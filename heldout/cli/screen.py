@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from heldout.markup import visible
+from heldout.markup import make_visible
 from heldout.words import NONE
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _BOXES = {"│": "|", "─": "-", "━": "=", "╸": "=", "╺": "-"}
 def prepare() -> None:
     """Make all three streams usable: closed ones lead nowhere, and characters that one cannot encode become ASCII."""
     _open_closed_streams()
-    codecs.register_error("heldout-ascii", _as_ascii)
+    codecs.register_error("heldout-ascii", _replace_with_ascii)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -43,7 +43,7 @@ def is_terminal(stream: TextIO | None = None) -> bool:
     return stream.isatty() and os.environ.get("TERM", "").lower() not in {"", "dumb", "unknown"}
 
 
-def console() -> "Console":
+def get_console() -> "Console":
     """Rich's console on standard output, without markup: names and messages are shown as they are."""
     from rich.console import Console
 
@@ -58,7 +58,7 @@ def console() -> "Console":
     )
 
 
-def terminal_width() -> int:
+def get_terminal_width() -> int:
     """Columns that fit into a line: the terminal's, or PIPE_WIDTH where there is none."""
     if not sys.stdout.isatty():
         return PIPE_WIDTH
@@ -68,7 +68,7 @@ def terminal_width() -> int:
 def say(text: str, *, file: TextIO | None = None) -> None:
     """Print one line; control characters that a name may hold are made visible, not obeyed."""
     stream = file or sys.stdout
-    stream.write(visible(text) + "\n")
+    stream.write(make_visible(text) + "\n")
     stream.flush()
 
 
@@ -77,9 +77,9 @@ def say_prose(text: str, indent: str = "") -> None:
     if not sys.stdout.isatty():
         say(f"{indent}{text}")
         return
-    width = min(PROSE_WIDTH, terminal_width())
+    width = min(PROSE_WIDTH, get_terminal_width())
     wrapped = textwrap.wrap(
-        visible(text), width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        make_visible(text), width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
     )
     for line in wrapped:
         say(line)
@@ -87,14 +87,14 @@ def say_prose(text: str, indent: str = "") -> None:
 
 def print_json(value: Any, *, one_line: bool = False) -> None:
     """Print a value, with the views in it, as JSON in ASCII, which every stream can carry."""
-    sys.stdout.write(json.dumps(value, indent=None if one_line else 2, default=_view_as_json) + "\n")
+    sys.stdout.write(json.dumps(value, indent=None if one_line else 2, default=_dump_view) + "\n")
     sys.stdout.flush()
 
 
-def _view_as_json(view: Any) -> dict[str, Any]:
-    from heldout.views.base import as_json  # whoever has a view has loaded this already
+def _dump_view(view: Any) -> dict[str, Any]:
+    from heldout.views.base import dump_json  # whoever has a view has loaded this already
 
-    return as_json(view)
+    return dump_json(view)
 
 
 Cell = str | int | None
@@ -115,10 +115,10 @@ class Table:
 
     @property
     def lines(self) -> list[str]:
-        cells = [[_written(cell) for cell in row] for row in [self.headings, *self.rows]]
+        cells = [[_format_cell(cell) for cell in row] for row in [self.headings, *self.rows]]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         columns, fewest = len(widths), self.fewest or len(widths)
-        while columns > fewest and sum(widths[:columns]) + len(BETWEEN) * (columns - 1) > terminal_width():
+        while columns > fewest and sum(widths[:columns]) + len(BETWEEN) * (columns - 1) > get_terminal_width():
             columns -= 1
         return [
             BETWEEN.join(
@@ -136,10 +136,10 @@ def print_table(
         say(line)
 
 
-def _written(cell: Cell) -> str:
+def _format_cell(cell: Cell) -> str:
     if cell is None:
         return NONE
-    return f"{cell:,}" if isinstance(cell, int) else visible(cell)
+    return f"{cell:,}" if isinstance(cell, int) else make_visible(cell)
 
 
 def print_fields(fields: Sequence[tuple[str, object]]) -> None:
@@ -151,7 +151,7 @@ def print_fields(fields: Sequence[tuple[str, object]]) -> None:
 
 
 @contextmanager
-def waiting(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+def show_waiting(*, quiet: bool) -> Iterator[Callable[[str], None]]:
     """Say on standard error what is waited for: in one line that is drawn over, or a line for each where it cannot be.
 
     Gives the function that takes the text, such as `waiting for a worker: 12 s`.
@@ -185,7 +185,7 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(descriptor, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115
 
 
-def _as_ascii(error: UnicodeError) -> tuple[str, int]:
+def _replace_with_ascii(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]

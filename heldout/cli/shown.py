@@ -6,7 +6,15 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from heldout.cli.figures import accuracy, duration_s, interval, loss, moment, points, seconds
+from heldout.cli.figures import (
+    compute_duration_s,
+    format_accuracy,
+    format_interval,
+    format_loss,
+    format_moment,
+    format_points,
+    format_seconds,
+)
 from heldout.cli.screen import print_fields, print_table, say
 from heldout.cli.shown_diagnosis import say_what_cures, show_gap
 from heldout.words import NONE
@@ -30,15 +38,18 @@ FEWEST_COLUMNS = 5
 
 def show_jobs(jobs: Sequence[JobView]) -> None:
     """BEST: validation accuracy where its loss was lowest. GAP: in points, to test where that was measured."""
-    from heldout.words.labels import name_of
+    from heldout.words.labels import get_verdict_name
 
     rows = []
     for job in jobs:
         progress, summary = job.progress, job.summary
         gap, best = summary.gap and (summary.gap.test or summary.gap.validation), summary.most_accurate or summary.best
-        reached = (accuracy(best.validation_accuracy if best else None), points(gap.accuracy if gap else None))
-        verdict = summary.verdict and name_of(summary.verdict)
-        about = (verdict, _dataset_of(job), moment(job.created_at))
+        reached = (
+            format_accuracy(best.validation_accuracy if best else None),
+            format_points(gap.accuracy if gap else None),
+        )
+        verdict = summary.verdict and get_verdict_name(summary.verdict)
+        about = (verdict, _name_dataset(job), format_moment(job.created_at))
         rows.append((job.id, job.name, job.status, f"{progress.epoch}/{progress.epochs}", *reached, *about))
     headings = ("ID", "NAME", "STATUS", "EPOCH", "BEST", "GAP", "VERDICT", "DATASET", "CREATED")
     print_table(headings, rows, right=(3, 4, 5), fewest=FEWEST_COLUMNS)
@@ -46,24 +57,24 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
 
 def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None = None) -> None:
     """The job without its spec, then its final figures, their gap, and what measures a cure, if it has them."""
-    from heldout.views.base import as_json  # whoever has a view has loaded this already
+    from heldout.views.base import dump_json  # whoever has a view has loaded this already
 
-    engine = {} if job.engine is None else as_json(job.engine)
+    engine = {} if job.engine is None else dump_json(job.engine)
     fields = [
         ("id", job.id),
         ("name", job.name),
         ("status", job.status + (f" ({job.stop_reason})" if job.stop_reason else "")),
         ("error", job.error and f"{job.error.code}: {job.error.detail}"),
         ("retry of", job.retry_of),
-        ("dataset", _dataset_of(job)),
+        ("dataset", _name_dataset(job)),
         ("parameters", f"{job.parameters:,}"),
         ("epochs", f"{job.progress.epoch} of {job.progress.epochs}"),
-        ("left", None if job.progress.eta_s is None else seconds(job.progress.eta_s)),
+        ("left", None if job.progress.eta_s is None else format_seconds(job.progress.eta_s)),
         ("attempt", f"{job.attempt}" + (f" ({job.failures} failed)" if job.failures else "")),
         ("engine", ", ".join(f"{name} {value}" for name, value in engine.items() if value is not None)),
-        ("created", moment(job.created_at)),
-        ("started", job.started_at and moment(job.started_at)),
-        ("finished", job.finished_at and moment(job.finished_at)),
+        ("created", format_moment(job.created_at)),
+        ("started", job.started_at and format_moment(job.started_at)),
+        ("finished", job.finished_at and format_moment(job.finished_at)),
     ]
     print_fields(fields)
     if final is not None:
@@ -78,8 +89,8 @@ def show_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | N
 
 def show_outcome(job: JobView, final: FinalView | None) -> None:
     """How a watched job ended."""
-    took = duration_s(job)
-    head = f"{job.name} {job.status}" + (f" after {seconds(took)}" if took is not None else "")
+    took = compute_duration_s(job)
+    head = f"{job.name} {job.status}" + (f" after {format_seconds(took)}" if took is not None else "")
     epochs = f"{job.progress.epoch} of {job.progress.epochs} epochs"
     reason = f", {job.stop_reason.replace('_', ' ')}" if job.stop_reason else ""
     say(f"{head}: {epochs}{reason} ({job.id})")
@@ -95,7 +106,10 @@ def show_final(final: FinalView) -> None:
     for held_out in ("validation", "test"):
         gap = final.gap.validation if held_out == "validation" else final.gap.test
         if gap is not None and gap.accuracy is not None and gap.loss is not None:
-            accuracy_is, loss_is = _worse(100 * gap.accuracy, ".1f", " points"), _worse(gap.loss, ".3f")
+            accuracy_is, loss_is = (
+                _describe_worse(100 * gap.accuracy, ".1f", " points"),
+                _describe_worse(gap.loss, ".3f"),
+            )
             say(f"gap to {held_out}: accuracy {accuracy_is}, loss {loss_is} than on training images")
 
 
@@ -105,13 +119,19 @@ def show_splits(figures: FinalView | SplitsResult, as_given: SplitsResult | None
     for name in ("train", "validation", "test"):
         split: SplitResult | None = getattr(figures, name)
         if split is not None:
-            row = [name, accuracy(split.accuracy), interval(split.interval), loss(split.loss), split.count]
+            row = [
+                name,
+                format_accuracy(split.accuracy),
+                format_interval(split.interval),
+                format_loss(split.loss),
+                split.count,
+            ]
             given: SplitResult | None = getattr(as_given, name, None)
-            rows.append([*row, *([] if given is None else [accuracy(given.accuracy)])])
+            rows.append([*row, *([] if given is None else [format_accuracy(given.accuracy)])])
     print_table(headings if as_given is None else [*headings, "AS GIVEN"], rows, right=(1, 3, 4, 5))
 
 
-def _worse(gap: float, form: str, unit: str = "") -> str:
+def _describe_worse(gap: float, form: str, unit: str = "") -> str:
     """`4.0 points worse`. gap: positive where held-out images are answered worse."""
     return f"{abs(gap):{form}}{unit} {'worse' if gap >= 0 else 'better'}"
 
@@ -128,8 +148,10 @@ def show_metrics(metrics: MetricsView) -> None:
         )
         rate = None if epoch.learning_rate is None else f"{epoch.learning_rate:.3g}"
         took = None if epoch.seconds is None else f"{epoch.seconds:.1f}"
-        row = (*map(accuracy, accuracies), *map(loss, (*losses, epoch.fit_loss)), rate, took)
-        rows.append((epoch.epoch, *row, accuracy(epoch.test_accuracy), loss(epoch.test_loss))[: len(headings)])
+        row = (*map(format_accuracy, accuracies), *map(format_loss, (*losses, epoch.fit_loss)), rate, took)
+        rows.append(
+            (epoch.epoch, *row, format_accuracy(epoch.test_accuracy), format_loss(epoch.test_loss))[: len(headings)]
+        )
     print_table(headings, rows, right=range(len(headings)))
     if metrics.epochs and not any(epoch.measures_training for epoch in metrics.epochs):
         say("")
@@ -145,7 +167,10 @@ def show_events(events: Iterable[EventView] | Iterable[OwnerEventView]) -> None:
     for event in events:
         subject = getattr(event, "subject", None)
         about = f"{subject.id}  " if subject else ""
-        say(f"{event.id:>4}  {moment(event.created_at)}  {event.level:<7}  {event.type:<17}  {about}{event.message}")
+        say(
+            f"{event.id:>4}  {format_moment(event.created_at)}  {event.level:<7}  {event.type:<17}  "
+            f"{about}{event.message}"
+        )
 
 
 def show_queue(queue: QueueView) -> None:
@@ -158,7 +183,7 @@ def show_queue(queue: QueueView) -> None:
             ("position", str(queue.position)),
             ("ahead", str(queue.ahead)),
             ("waiting for", queue.waiting_for or NONE),
-            ("starts in", NONE if start is None else seconds(start)),
+            ("starts in", NONE if start is None else format_seconds(start)),
         ]
     )
 
@@ -190,19 +215,19 @@ def show_dataset(dataset: DatasetView) -> None:
         ("status", dataset.status),
         ("error", error and f"{error.code}: {error.detail}"),
         ("member", error and error.member),
-        ("images", _size_of(dataset) if dataset.shape else None),
+        ("images", _describe_size(dataset) if dataset.shape else None),
         ("classes", ", ".join(dataset.classes or [])[:500]),
         ("size", None if size is None else f"{size:,} bytes"),
         ("sha256", dataset.sha256),
-        ("made from", origin and _named(origin.dataset)),
-        ("created", moment(dataset.created_at)),
+        ("made from", origin and _name_reference(origin.dataset)),
+        ("created", format_moment(dataset.created_at)),
     ]
     print_fields(fields)
 
 
 def show_dataset_line(dataset: DatasetView) -> None:
     """A dataset that is ready, in one line, and the names of its classes in another."""
-    say(f"{dataset.name}@{dataset.version}  {dataset.id}  {_size_of(dataset)}")
+    say(f"{dataset.name}@{dataset.version}  {dataset.id}  {_describe_size(dataset)}")
     show_classes(dataset.classes or [])
 
 
@@ -224,7 +249,7 @@ def show_ledger(ledger: LedgerView) -> None:
         say("")
         looks = [
             (
-                moment(read.created_at),
+                format_moment(read.created_at),
                 read.split if read.fold is None else f"fold {read.fold}",
                 read.subject.id,
                 read.epoch,
@@ -237,12 +262,12 @@ def show_ledger(ledger: LedgerView) -> None:
         say("There are more looks; --limit shows up to 200.", file=sys.stderr)
 
 
-def _size_of(dataset: DatasetView) -> str:
+def _describe_size(dataset: DatasetView) -> str:
     counts = {split: _count(dataset, split) for split in ("train", "validation", "test")}
-    return size_text(dataset.shape or [], dataset.classes or [], counts)
+    return format_size(dataset.shape or [], dataset.classes or [], counts)
 
 
-def size_text(shape: Sequence[int], classes: Sequence[str], counts: Mapping[str, str]) -> str:
+def format_size(shape: Sequence[int], classes: Sequence[str], counts: Mapping[str, str]) -> str:
     """`28×28×1, 10 classes, 3,600 train / 400 validation / 1,000 test`; counts: of images, as they are shown."""
     splits = " / ".join(f"{count} {split}" for split, count in counts.items())
     return f"{'×'.join(map(str, shape))}, {len(classes)} classes, {splits}"
@@ -258,16 +283,16 @@ def show_estimate(estimate: EstimateView) -> None:
             ("parameters", f"{estimate.parameters:,}"),
             ("operations", f"{estimate.flops_per_image:,} an image, forward"),
             ("memory", f"{estimate.memory_bytes / 2**20:.1f} MiB at most"),
-            ("an epoch", "not known before a job has run" if per_epoch is None else seconds(per_epoch)),
+            ("an epoch", "not known before a job has run" if per_epoch is None else format_seconds(per_epoch)),
         ]
     )
 
 
-def _dataset_of(job: JobView) -> str:
-    return _named(job.dataset)
+def _name_dataset(job: JobView) -> str:
+    return _name_reference(job.dataset)
 
 
-def _named(dataset: DatasetReference) -> str:
+def _name_reference(dataset: DatasetReference) -> str:
     return f"{dataset.name}@{dataset.version}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.cli.audits import mend_command
-from heldout.cli.figures import points
+from heldout.cli.figures import format_points
 from heldout.cli.screen import print_table, say, say_prose
 from heldout.words import NONE, percent
 
@@ -17,7 +17,7 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
     """What is wrong and what to do, then the details: figures, the gap term by term, findings with remedies."""
     from heldout.diagnosis.causes import CAVEATS
     from heldout.words.data_and_models import describe_calibration
-    from heldout.words.labels import name_of
+    from heldout.words.labels import get_verdict_name
 
     if diagnosis.headline:
         say_prose(diagnosis.headline)
@@ -26,9 +26,9 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
     if len(diagnosis.causes) > 1:
         say("What to fix, in order:")
         for number, cause in enumerate(diagnosis.causes, 1):
-            say_prose(f"{number}. {name_of(cause.code)}{_size_of(cause)}: {cause.what_to_do}".rstrip(": "))
+            say_prose(f"{number}. {get_verdict_name(cause.code)}{_format_size(cause)}: {cause.what_to_do}".rstrip(": "))
         say("")
-    say(_verdict_line(diagnosis))
+    say(_build_verdict_line(diagnosis))
     trials = ""
     if diagnosis.confidence is not None:
         trials = f" In our trials with planted faults, {percent(diagnosis.confidence, 0)} of such verdicts were right."
@@ -44,7 +44,7 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
     if (found := diagnosis.calibration) is not None:
         say("")
         say_prose(describe_calibration(found.split, found.temperature, found.error_before, found.error_after))
-    after = {one.code: one.figure_after.explanation for one in diagnosis.causes if one.figure_after is not None}
+    after = {cause.code: cause.figure_after.explanation for cause in diagnosis.causes if cause.figure_after is not None}
     for finding in diagnosis.findings:
         say("")
         say(f"{finding.severity}: {finding.code}")
@@ -73,7 +73,7 @@ def say_what_cures(job_id: str, diagnosis: DiagnosisView) -> None:
         say(f"`heldout curve {job_id}` measures what more training images would bring.")
 
 
-def _verdict_line(diagnosis: DiagnosisView) -> str:
+def _build_verdict_line(diagnosis: DiagnosisView) -> str:
     """`too_little_data (likely, best epoch 9)`."""
     known: list[str] = [diagnosis.certainty] if diagnosis.certainty else []
     if diagnosis.best_epoch is not None:
@@ -83,7 +83,7 @@ def _verdict_line(diagnosis: DiagnosisView) -> str:
     return diagnosis.verdict + (f" ({', '.join(known)})" if known else "")
 
 
-def _size_of(cause: CauseView) -> str:
+def _format_size(cause: CauseView) -> str:
     """` (26.0 points)`; nothing where that is not known, or nothing."""
     size = f"{100 * (cause.points or 0):.1f}"
     return "" if float(size) == 0 else f" ({size} points)"
@@ -96,9 +96,9 @@ def show_gap(gap: GapBudgetView) -> None:
     rows = [
         (
             TERMS[term.code].name,
-            points(term.accuracy),
-            _bounds_in_points(term.accuracy_interval),
-            _added(term.loss),
+            format_points(term.accuracy),
+            _format_bounds(term.accuracy_interval),
+            _format_added(term.loss),
             term.finding or NONE,
         )
         for term in gap.terms
@@ -106,13 +106,15 @@ def show_gap(gap: GapBudgetView) -> None:
     ]
     losses = [term.loss for term in gap.terms if term.loss is not None]
     loss_gap = sum(losses) if len(losses) == len(gap.terms) else None
-    rows.append(("training to test", points(gap.train.accuracy - gap.test.accuracy), "", _added(loss_gap), ""))
+    rows.append(
+        ("training to test", format_points(gap.train.accuracy - gap.test.accuracy), "", _format_added(loss_gap), "")
+    )
     print_table(("GAP", "POINTS LOST", "95% INTERVAL", "LOSS ADDED", "FINDING"), rows, right=(1, 3))
 
 
-def _added(loss: float | None) -> str:
+def _format_added(loss: float | None) -> str:
     return NONE if loss is None else f"{loss:+.3f}"
 
 
-def _bounds_in_points(bounds: tuple[float, float] | None) -> str:
-    return NONE if bounds is None else f"[{points(bounds[0])}, {points(bounds[1])}]"
+def _format_bounds(bounds: tuple[float, float] | None) -> str:
+    return NONE if bounds is None else f"[{format_points(bounds[0])}, {format_points(bounds[1])}]"

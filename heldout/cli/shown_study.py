@@ -6,12 +6,12 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from heldout.cli.figures import clock, points
-from heldout.cli.figures import loss as loss_text
+from heldout.cli.figures import format_clock, format_points
+from heldout.cli.figures import format_loss as loss_text
 from heldout.cli.screen import Table, say, say_prose
-from heldout.pictures.scales import around_zero, reach_of
+from heldout.pictures.scales import draw_around_zero, reach_of
 from heldout.words import NONE, percent
-from heldout.words.labels import HOW_TO_READ, words_of
+from heldout.words.labels import HOW_TO_READ, describe_remedy
 from heldout.words.study_answers import say_model
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ FEWEST_COLUMNS = 5
 
 def show_estimate(estimate: StudyEstimateView) -> None:
     """What a study would do."""
-    took = "" if estimate.seconds is None else f", about {clock(estimate.seconds)}"
+    took = "" if estimate.seconds is None else f", about {format_clock(estimate.seconds)}"
     splits = "each seed has a fold of its own" if estimate.splits == "resampled" else "those of the dataset"
     if estimate.sizes is not None:
         say(f"training images: {', '.join(f'{images:,}' for images in estimate.sizes)}")
@@ -50,7 +50,7 @@ def show_estimate(estimate: StudyEstimateView) -> None:
 
 def show_study(study: StudyView) -> None:
     """How far it is, its arms or sizes, and its answer."""
-    say(f"{study.name} {study.status} ({study.id}): {progress_of(study)}")
+    say(f"{study.name} {study.status} ({study.id}): {describe_progress(study)}")
     say("")
     if study.headline:
         say_prose(study.headline)
@@ -62,54 +62,62 @@ def show_study(study: StudyView) -> None:
 
 def show_arms(study: StudyView) -> None:
     """The base first, or the sizes of a learning curve, and how to read them."""
-    for line in table_of(study).lines:
+    for line in build_table(study).lines:
         say(line)
     for arm in study.arms:
         if arm.why:
-            say_prose(f"{words_of(arm.name)}: {arm.why}")
+            say_prose(f"{describe_remedy(arm.name)}: {arm.why}")
     say("")
     say_prose(CURVE_LEGEND if study.kind == "learning_curve" else HOW_TO_READ)
 
 
-def table_of(study: StudyView) -> Table:
+def build_table(study: StudyView) -> Table:
     """A row for each arm; of a learning curve for each size that is measured, and for the forecast."""
     if study.kind == "learning_curve":
-        return Table(CURVE_HEADINGS, size_rows(study), (0, 1, 3))
-    return Table(HEADINGS, arm_rows(study), (2, 3, 4, 6), FEWEST_COLUMNS)
+        return Table(CURVE_HEADINGS, build_size_rows(study), (0, 1, 3))
+    return Table(HEADINGS, build_arm_rows(study), (2, 3, 4, 6), FEWEST_COLUMNS)
 
 
-def size_rows(study: StudyView) -> list[tuple[str, ...]]:
+def build_size_rows(study: StudyView) -> list[tuple[str, ...]]:
     """The cells of CURVE_HEADINGS for each size that is measured, and for the forecast."""
     rows: list[tuple[str, ...]] = [
-        (f"{one.images:,}", percent(one.error), _between(one.interval, percent), loss_text(one.loss), "")
-        for one in study.sizes or []
+        (f"{size.images:,}", percent(size.error), _format_between(size.interval, percent), loss_text(size.loss), "")
+        for size in study.sizes or []
     ]
-    if (one := study.forecast) is not None:
-        rows.append((f"{one.images:,}", percent(one.error), _between(one.interval, percent), NONE, "forecast"))
+    if (forecast := study.forecast) is not None:
+        rows.append(
+            (
+                f"{forecast.images:,}",
+                percent(forecast.error),
+                _format_between(forecast.interval, percent),
+                NONE,
+                "forecast",
+            )
+        )
     return rows
 
 
-def arm_rows(study: StudyView) -> list[tuple[str, ...]]:
+def build_arm_rows(study: StudyView) -> list[tuple[str, ...]]:
     """The cells of HEADINGS for each arm: means on validation, then what differs from the base."""
-    widest = _widest(study.arms)
-    return [_row_of(arm, widest) for arm in study.arms]
+    widest = _find_widest(study.arms)
+    return [_build_row(arm, widest) for arm in study.arms]
 
 
-def _row_of(arm: ArmView, widest: float) -> tuple[str, ...]:
+def _build_row(arm: ArmView, widest: float) -> tuple[str, ...]:
     reached = None if arm.validation is None else arm.validation.accuracy
     accuracy, loss, bounds = None, None, None
     if arm.difference is not None:
         accuracy, loss, bounds = arm.difference.accuracy, arm.difference.loss, arm.difference.adjusted_intervals
     return (
-        words_of(arm.name),
+        describe_remedy(arm.name),
         arm.status,
         str(arm.seeds),
-        _accuracy(reached, accuracy),
-        points(accuracy),
-        _between(None if bounds is None else bounds.accuracy, points),
-        _loss(loss),
-        _between(None if bounds is None else bounds.loss, _loss),
-        _picture(arm, widest),
+        _format_accuracy(reached, accuracy),
+        format_points(accuracy),
+        _format_between(None if bounds is None else bounds.accuracy, format_points),
+        _format_loss(loss),
+        _format_between(None if bounds is None else bounds.loss, _format_loss),
+        _draw_picture(arm, widest),
     )
 
 
@@ -132,13 +140,13 @@ def show_answer(study: StudyView) -> None:
     if (refit := study.conclusion.refit) is not None:
         say_prose(say_model(study.conclusion))
         say(f"`heldout watch {refit}` waits for it; `heldout model {refit} -o FILE` downloads it.")
-    if (command := command_of_winner(study)) is not None:
+    if (command := build_winner_command(study)) is not None:
         say(f"To train it once more: {command}")
     say(f"As a picture: heldout plot {study.id}")
     say(f"The whole report, with pictures: heldout studies report {study.id} --html FILE")
 
 
-def command_of_winner(study: StudyView) -> str | None:
+def build_winner_command(study: StudyView) -> str | None:
     """The command that trains with the winner's change of the spec; None without a winner or a job to change."""
     if study.conclusion is None or study.conclusion.remedy is None or study.job is None:
         return None
@@ -146,19 +154,23 @@ def command_of_winner(study: StudyView) -> str | None:
     return None if not patch else shlex.join(["heldout", "train", "--from", study.job, "--patch", json.dumps(patch)])
 
 
-def progress_of(study: StudyView) -> str:
+def describe_progress(study: StudyView) -> str:
     """`12 of 24 trainings, 2:10 left`."""
     if study.waits_for is not None:
         return f"waits: {study.waits_for}"
-    left = "" if study.progress.eta_s is None or study.status != "running" else f", {clock(study.progress.eta_s)} left"
+    left = (
+        ""
+        if study.progress.eta_s is None or study.status != "running"
+        else f", {format_clock(study.progress.eta_s)} left"
+    )
     return f"{study.progress.done:,} of {study.progress.jobs:,} trainings{left}"
 
 
-def _between(bounds: tuple[float, float] | None, said: Callable[[float], str]) -> str:
+def _format_between(bounds: tuple[float, float] | None, said: Callable[[float], str]) -> str:
     return NONE if bounds is None else f"{said(bounds[0])} to {said(bounds[1])}"
 
 
-def _accuracy(reached: float | None, difference: float | None) -> str:
+def _format_accuracy(reached: float | None, difference: float | None) -> str:
     """`94.5 → 93.1%`: of the base with the same seeds first, since an arm may have fewer seeds than the base has."""
     if reached is None:
         return NONE
@@ -166,18 +178,18 @@ def _accuracy(reached: float | None, difference: float | None) -> str:
     return f"{before}{percent(reached)}"
 
 
-def _loss(value: float | None) -> str:
+def _format_loss(value: float | None) -> str:
     return NONE if value is None else f"{value:+.3f}"
 
 
-def _widest(arms: Sequence[ArmView]) -> float:
+def _find_widest(arms: Sequence[ArmView]) -> float:
     differences = [arm.difference for arm in arms if arm.difference is not None]
-    return reach_of((one.accuracy or 0.0, one.adjusted_intervals.accuracy) for one in differences)
+    return reach_of((difference.accuracy or 0.0, difference.adjusted_intervals.accuracy) for difference in differences)
 
 
-def _picture(arm: ArmView, widest: float) -> str:
+def _draw_picture(arm: ArmView, widest: float) -> str:
     """The adjusted interval of accuracy around 0; better is on the right."""
     difference = arm.difference
     if difference is None:
-        return around_zero(None, None, widest, PICTURE_WIDTH)
-    return around_zero(difference.accuracy, difference.adjusted_intervals.accuracy, widest, PICTURE_WIDTH)
+        return draw_around_zero(None, None, widest, PICTURE_WIDTH)
+    return draw_around_zero(difference.accuracy, difference.adjusted_intervals.accuracy, widest, PICTURE_WIDTH)

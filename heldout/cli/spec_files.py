@@ -16,13 +16,13 @@ def read_spec(source: str) -> dict[str, Any]:
     Raises:
         Refused: if it cannot be read, or is not a JSON object.
     """
-    spec = parse(_text_of(source), "standard input" if source == "-" else source)
+    spec = parse(_read_text(source), "standard input" if source == "-" else source)
     if not isinstance(spec, dict):
-        raise Refused(f"{source}: a spec is a JSON object, this is {_kind(spec)}.")
+        raise Refused(f"{source}: a spec is a JSON object, this is {_name_kind(spec)}.")
     return spec
 
 
-def with_settings(spec: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+def apply_settings(spec: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
     """A copy of the spec with each `path=value` of `settings` put in.
 
     Raises:
@@ -41,7 +41,7 @@ def parse(text: str, source: str) -> Any:
         Refused: with the line and column of the fault.
     """
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise Refused(f"{source}: line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RecursionError:
@@ -70,15 +70,15 @@ def put(spec: dict[str, Any], setting: str) -> None:
             inner = {}
             _put(place, key, inner, setting)
         if not isinstance(inner, dict | list):
-            _misfit(setting, f"{'.'.join(keys[: depth + 1])} is {_kind(inner)}")
+            _raise_misfit(setting, f"{'.'.join(keys[: depth + 1])} is {_name_kind(inner)}")
         place = inner
-    _put(place, keys[-1], value_of(text), setting)
+    _put(place, keys[-1], parse_value(text), setting)
 
 
-def value_of(text: str) -> Any:
+def parse_value(text: str) -> Any:
     """`3`, `true`, `null`, `[1, 2]` and `{"a": 1}` as JSON; anything else as the text that it is."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return text
 
@@ -86,7 +86,7 @@ def value_of(text: str) -> Any:
 def _get(place: Any, key: str, setting: str) -> Any:
     if isinstance(place, dict):
         return place.get(key)
-    index = _index(place, key, setting)
+    index = _parse_index(place, key, setting)
     return place[index] if index < len(place) else None
 
 
@@ -94,32 +94,32 @@ def _put(place: Any, key: str, value: Any, setting: str) -> None:
     if isinstance(place, dict):
         place[key] = value
         return
-    index = _index(place, key, setting)
+    index = _parse_index(place, key, setting)
     place[index : index + 1] = [value]
 
 
-def _index(place: list[Any], key: str, setting: str) -> int:
+def _parse_index(place: list[Any], key: str, setting: str) -> int:
     if not (key.isascii() and key.isdigit()):
-        _misfit(setting, f"{key!r} is no place in a list; count from 0")
+        _raise_misfit(setting, f"{key!r} is no place in a list; count from 0")
     if int(key[:9]) > len(place):
-        _misfit(setting, f"there is no place {key}; the list has {len(place)}")
+        _raise_misfit(setting, f"there is no place {key}; the list has {len(place)}")
     return int(key)
 
 
-def _misfit(setting: str, why: str) -> NoReturn:
+def _raise_misfit(setting: str, why: str) -> NoReturn:
     raise Refused(f"--set {setting}: {why}")
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _kind(value: Any) -> str:
+def _name_kind(value: Any) -> str:
     kinds = {list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
     return kinds.get(type(value), "an object")
 
 
-def _text_of(source: str) -> str:
+def _read_text(source: str) -> str:
     try:
         raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
         return raw.decode("utf-8-sig")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from heldout.cli.command import AsJson, Group, Home, StudyId, print_deleted, print_list, service
+from heldout.cli.command import AsJson, Group, Home, StudyId, open_service, print_deleted, print_list
 from heldout.cli.curing import follow
-from heldout.cli.figures import moment
+from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, print_table, say
-from heldout.cli.shown_study import progress_of, show_study
+from heldout.cli.shown_study import describe_progress, show_study
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def list_studies(
     home: Home = None,
 ) -> None:
     """List studies, newest first; with an id, show that one."""
-    with service(home) as client:
+    with open_service(home) as client:
         listed = list(islice(client.studies(statuses=statuses or (), page_size=min(limit + 1, 200)), limit + 1))
     print_list(listed[:limit], as_json, _show_studies, has_more=len(listed) > limit)
 
@@ -48,7 +48,7 @@ def show(
     home: Home = None,
 ) -> Exit | None:
     """Show a study: its arms with their intervals, and its answer."""
-    with service(home) as client:
+    with open_service(home) as client:
         if watch:
             return follow(client, study_id, as_json)
         study = client.study(study_id)
@@ -67,7 +67,7 @@ def report(
     """Report a study in plain words: what helped, by how much, whether it is sure, what to do now."""
     if html is not None and as_json:
         raise Refused("--json and --html are two forms of one report: give one of them.")
-    with service(home) as client:
+    with open_service(home) as client:
         if as_json:
             print_json(client.study_report(study_id))
         elif html is not None:
@@ -80,7 +80,7 @@ def report(
 
 def cancel(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> None:
     """Cancel a study with all of its jobs; what they have measured is kept."""
-    with service(home) as client:
+    with open_service(home) as client:
         study = client.cancel_study(study_id)
     text = f"{study.id} {'cancelling' if study.status == 'running' else study.status}"
     print_json(study) if as_json else say(text)
@@ -88,7 +88,7 @@ def cancel(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> Non
 
 def delete(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a study that has ended, with all of its jobs and their models."""
-    with service(home) as client:
+    with open_service(home) as client:
         client.delete_study(study_id)
     print_deleted("study", study_id, as_json)
 
@@ -98,10 +98,10 @@ app.add(show, report, cancel, delete)
 
 
 def _show_studies(found: "Sequence[StudyView]") -> None:
-    print_table(HEADINGS, [_row_of(study) for study in found])
+    print_table(HEADINGS, [_build_row(study) for study in found])
 
 
-def _row_of(study: "StudyView") -> tuple[str | None, ...]:
+def _build_row(study: "StudyView") -> tuple[str | None, ...]:
     answer = study.headline if study.status == "succeeded" else None
-    trainings = progress_of(study).partition(" trainings")[0]
-    return (study.id, study.name, study.status, trainings, answer, moment(study.created_at))
+    trainings = describe_progress(study).partition(" trainings")[0]
+    return (study.id, study.name, study.status, trainings, answer, format_moment(study.created_at))

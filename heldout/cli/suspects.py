@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Dataset, Home, goes_on, service
+from heldout.cli.command import AsJson, Dataset, Home, goes_on, open_service
 from heldout.cli.outcome import Exit
-from heldout.cli.screen import print_json, print_table, say, waiting
+from heldout.cli.screen import print_json, print_table, say, show_waiting
 from heldout.words import percent
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def suspects(
     home: Home = None,
 ) -> Exit | None:
     """Find images whose label is probably wrong: the first call starts a search of some minutes."""
-    with service(home) as client:
-        found = _waited_for(client, dataset, min(limit, PAGE), quiet=as_json)
+    with open_service(home) as client:
+        found = _wait_for_search(client, dataset, min(limit, PAGE), quiet=as_json)
         rows = list(found.data)
         page = found
         while page.next is not None and len(rows) < limit:
@@ -52,11 +52,11 @@ def suspects(
     return Exit.FAILED if found.status == "failed" or is_refused else None
 
 
-def _waited_for(client: Client, dataset: str, limit: int, *, quiet: bool) -> SuspectsView:
+def _wait_for_search(client: Client, dataset: str, limit: int, *, quiet: bool) -> SuspectsView:
     """The first page, once the search has ended. A search that failed before is tried once more."""
     began = time.monotonic()
     found = client.dataset_suspects(dataset, limit=limit, again=True)
-    with goes_on("The search", "The same command shows what it finds."), waiting(quiet=quiet) as tell:
+    with goes_on("The search", "The same command shows what it finds."), show_waiting(quiet=quiet) as tell:
         while found.status in {"queued", "running"}:
             what = "training networks that judge the labels" if found.status == "running" else "waiting for a worker"
             tell(f"{what}: {time.monotonic() - began:.0f} s")
@@ -76,7 +76,8 @@ def _show(found: SuspectsView, csv_file: Path | None) -> None:
         say(f"{split}: {counted.count:,} of {counted.images:,} ({counted.low:,} to {counted.high:,})")
     say("")
     rows = [
-        (image_of(one), one.split, one.label, one.suggested, percent(one.probability or 0, 0)) for one in found.data
+        (name_image(suspect), suspect.split, suspect.label, suspect.suggested, percent(suspect.probability or 0, 0))
+        for suspect in found.data
     ]
     print_table(("IMAGE", "SPLIT", "LABEL", "MORE LIKELY", "PROBABILITY"), rows, right=(4,))
     say("")
@@ -95,7 +96,7 @@ def _show(found: SuspectsView, csv_file: Path | None) -> None:
 
 def _show_oddest(found: SuspectsView, csv_file: Path | None) -> None:
     """Images that only stand out: without probabilities, and without a file that could be taken as it is."""
-    rows = [(image_of(one), one.split, one.label, one.suggested) for one in found.data]
+    rows = [(name_image(suspect), suspect.split, suspect.label, suspect.suggested) for suspect in found.data]
     print_table(("IMAGE", "SPLIT", "LABEL", "LOOKS LIKE"), rows)
     if csv_file is not None:
         say("")
@@ -106,13 +107,13 @@ def _write_csv(file: Path, rows: list[SuspectView]) -> None:
     with file.open("w", encoding="utf-8", newline="") as opened:
         lines = csv.writer(opened, lineterminator="\n")
         lines.writerow(("image", "label"))
-        lines.writerows((image_of(one), one.suggested) for one in rows if _is_likely_wrong(one))
+        lines.writerows((name_image(row), row.suggested) for row in rows if _is_likely_wrong(row))
 
 
-def _is_likely_wrong(one: SuspectView) -> bool:
-    return (one.probability or 0) > 0.5
+def _is_likely_wrong(suspect: SuspectView) -> bool:
+    return (suspect.probability or 0) > 0.5
 
 
-def image_of(one: SuspectView) -> str:
+def name_image(suspect: SuspectView) -> str:
     """How a person names the image: by its file, or by its position."""
-    return str(one.index) if one.member is None else one.member
+    return str(suspect.index) if suspect.member is None else suspect.member

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Home, job_and_study_ids, service
+from heldout.cli.command import AsJson, Home, complete_subject_ids, open_service
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, say
 
@@ -29,12 +29,12 @@ Subjects = Annotated[
         metavar="ID…",
         help="Ids of jobs, job_…, or of studies, std_…, with all of their jobs.",
         show_default=False,
-        autocompletion=job_and_study_ids,
+        autocompletion=complete_subject_ids,
     ),
 ]
 
 
-def jobs_of(client: Client, subjects: Sequence[str]) -> list[JobView]:
+def collect_jobs(client: Client, subjects: Sequence[str]) -> list[JobView]:
     """The jobs, those of studies oldest first, each once.
 
     Raises:
@@ -60,7 +60,7 @@ def follow_all(client: Client, jobs: Sequence[JobView], act: Callable[[JobView],
         first, others = waiting[0], waiting[1:]
         changed = client.wait(first.id, version=first.version, wait_s=LOOK_AGAIN_S if others else 60)
         seen = [changed] if changed is not None else []
-        seen += [one for job in others if (one := client.get(job.id)).version != job.version]
+        seen += [known for job in others if (known := client.get(job.id)).version != job.version]
         for job in seen:
             now[job.id] = job
             act(job)
@@ -75,18 +75,18 @@ def tensorboard(
     home: Home = None,
 ) -> None:
     """Write the curves of jobs for TensorBoard. In the folders and with the tags of Keras' callback."""
-    from heldout.integrations.tensorboard import folder_of, write_logs
+    from heldout.integrations.tensorboard import make_folder_name, write_logs
 
     written: dict[str, Path] = {}
-    with service(home) as client:
+    with open_service(home) as client:
 
         def write(job: JobView) -> None:
             if write_logs(logdir, job, client.metrics(job.id)) and job.id not in written:
-                written[job.id] = logdir / folder_of(job)
+                written[job.id] = logdir / make_folder_name(job)
                 if not as_json:
                     say(str(written[job.id]))
 
-        jobs = jobs_of(client, subjects)
+        jobs = collect_jobs(client, subjects)
         if follow:
             follow_all(client, jobs, write)
         else:
@@ -109,7 +109,7 @@ def mlflow(
             metavar="[ID…]",
             help="Ids of jobs, job_…, or of studies, std_…, with all of their jobs.",
             show_default=False,
-            autocompletion=job_and_study_ids,
+            autocompletion=complete_subject_ids,
         ),
     ] = None,
     experiment: Annotated[
@@ -130,10 +130,10 @@ def mlflow(
         raise Refused("Name jobs or studies, or give --follow to send each job that ends from now on.")
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         raise Refused("Set MLFLOW_TRACKING_URI, such as http://localhost:5000. MLflow's other variables hold too.")
-    sender = _Sender(_tracking(experiment, with_model), as_json)
-    with service(home) as client:
+    sender = _Sender(_open_tracking(experiment, with_model), as_json)
+    with open_service(home) as client:
         if subjects:
-            jobs = jobs_of(client, subjects)
+            jobs = collect_jobs(client, subjects)
             if follow:
                 jobs = follow_all(client, jobs, lambda job: sender.send(client, job))
                 jobs = [job for job in jobs if job.id in sender.unsent]  # once more: MLflow may have been away
@@ -141,7 +141,7 @@ def mlflow(
                 sender.send(client, job)
         else:
             say("Each job that ends from now on is sent; Ctrl-C ends this.", file=sys.stderr)
-            for job in _jobs_that_end(client):
+            for job in _iterate_ending_jobs(client):
                 sender.send(client, job)
     if as_json:
         print_json({"runs": sender.runs, "unsent": sender.unsent})
@@ -165,29 +165,29 @@ class _Sender:
             self.runs[job.id] = run
 
         self.unsent.pop(job.id, None)
-        if (failure := _failure_of(send)) is not None:
+        if (failure := _catch_failure(send)) is not None:
             self.unsent[job.id] = failure
             say(f"{job.id} was not sent: {failure} `heldout mlflow {job.id}` tries again.", file=sys.stderr)
 
 
-def _tracking(experiment: str | None, with_model: bool) -> Tracking:
+def _open_tracking(experiment: str | None, with_model: bool) -> Tracking:
     # Nothing is sent to anybody but the server that is named, and nothing else printed; who wants either sets it.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     try:
-        from heldout.cli.mlflow_tracking import Tracking, experiment_name
+        from heldout.cli.mlflow_tracking import Tracking, choose_experiment_name
     except ModuleNotFoundError as error:
         if error.name != "mlflow":
             raise
         raise Refused("`heldout mlflow` needs the package mlflow-skinny: pip install 'heldout[mlflow]'.") from None
     made: list[Tracking] = []
-    failure = _failure_of(lambda: made.append(Tracking(experiment_name(experiment), with_model=with_model)))
+    failure = _catch_failure(lambda: made.append(Tracking(choose_experiment_name(experiment), with_model=with_model)))
     if failure is not None:
         raise Refused(f"MLflow at {os.environ['MLFLOW_TRACKING_URI']}: {failure}")
     return made[0]
 
 
-def _failure_of(act: Callable[[], object]) -> str | None:
+def _catch_failure(act: Callable[[], object]) -> str | None:
     """What MLflow says where it fails, on one line; None where all went well."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
@@ -199,7 +199,7 @@ def _failure_of(act: Callable[[], object]) -> str | None:
     return None
 
 
-def _jobs_that_end(client: Client) -> Iterator[JobView]:
+def _iterate_ending_jobs(client: Client) -> Iterator[JobView]:
     for event in client.follow_all_events():
         if event.type in _ENDS:
             yield client.get(event.subject.id)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from heldout.cli import shown
-from heldout.cli.command import AsJson, Home, JobId, goes_on, job_ids, service
-from heldout.cli.figures import accuracy, interval, loss, points
+from heldout.cli.command import AsJson, Home, JobId, complete_job_ids, goes_on, open_service
+from heldout.cli.figures import format_accuracy, format_interval, format_loss, format_points
 from heldout.cli.outcome import Exit, Refused, exit_of_job
-from heldout.cli.presets import Preset, spec_of
+from heldout.cli.presets import Preset, get_spec
 from heldout.cli.progress import JsonLines, display, follow
 from heldout.cli.screen import print_json, print_table, say, say_prose
-from heldout.cli.spec_files import parse, read_spec, with_settings
+from heldout.cli.spec_files import apply_settings, parse, read_spec
 from heldout.client.failures import ApiProblem
-from heldout.spec.merge_patch import difference, merged
+from heldout.spec.merge_patch import make_patch, merge
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
@@ -42,7 +42,7 @@ def train(
             "--from",
             metavar="JOB",
             help="Take the spec of this job that has ended.",
-            autocompletion=job_ids,
+            autocompletion=complete_job_ids,
         ),
     ] = None,
     remedy: Annotated[str | None, typer.Option(help="With --from: with this remedy, such as dropout.")] = None,
@@ -75,29 +75,29 @@ def train(
     if patch is not None and (settings or name is not None):
         raise Refused("--patch is the whole change: put in there what --set and --name would change.")
     changes = [*(settings or ()), *([] if name is None else [f"name={json.dumps(name)}"])]
-    with service(home) as client:
+    with open_service(home) as client:
         if source is None:
-            body = read_spec(spec) if spec is not None else spec_of(preset or Preset.OVERFIT)
-            return _new(client, with_settings(body, changes), dry_run, idempotency_key, detach, as_json)
-        change = _patch(patch)
+            body = read_spec(spec) if spec is not None else get_spec(preset or Preset.OVERFIT)
+            return _submit_new(client, apply_settings(body, changes), dry_run, idempotency_key, detach, as_json)
+        change = _parse_patch(patch)
         if changes or dry_run:
             before = client.get(source).spec.model_dump(mode="json")
-            after = with_settings(merged(before, change or {}), changes)
+            after = apply_settings(merge(before, change or {}), changes)
             if dry_run:
                 _show_estimate(client, after, as_json)
                 return None
-            change = difference(before, after)
+            change = make_patch(before, after)
         job = client.retry(source, remedy=remedy, patch=change, idempotency_key=idempotency_key)
-        return _queued(client, job, detach, as_json)
+        return _report_queued(client, job, detach, as_json)
 
 
-def _new(
+def _submit_new(
     client: Client, body: dict[str, Any], dry_run: bool, idempotency_key: str | None, detach: bool, as_json: bool
 ) -> Exit | None:
     if dry_run:
         _show_estimate(client, body, as_json)
         return None
-    return _queued(client, _submit(client, body, idempotency_key), detach, as_json)
+    return _report_queued(client, _submit(client, body, idempotency_key), detach, as_json)
 
 
 def _show_estimate(client: Client, body: dict[str, Any], as_json: bool) -> None:
@@ -105,14 +105,14 @@ def _show_estimate(client: Client, body: dict[str, Any], as_json: bool) -> None:
     print_json(estimate) if as_json else shown.show_estimate(estimate)
 
 
-def _patch(text: str | None) -> dict[str, Any] | None:
+def _parse_patch(text: str | None) -> dict[str, Any] | None:
     patch = None if text is None else parse(text, "--patch")
     if patch is not None and not isinstance(patch, dict):
         raise Refused(f"--patch {text}: expected a JSON object.")
     return patch
 
 
-def _queued(client: Client, job: JobView, detach: bool, as_json: bool) -> Exit | None:
+def _report_queued(client: Client, job: JobView, detach: bool, as_json: bool) -> Exit | None:
     if not detach:
         return _watch(client, job.id, as_json)
     for event in client.events(job.id):  # whoever watches sees them among the others
@@ -124,7 +124,7 @@ def _queued(client: Client, job: JobView, detach: bool, as_json: bool) -> Exit |
 
 def watch(job_id: JobId, as_json: AsJson = False, home: Home = None) -> Exit:
     """Show a job's progress until it ends."""
-    with service(home) as client:
+    with open_service(home) as client:
         return _watch(client, job_id, as_json)
 
 
@@ -152,7 +152,7 @@ def show_next_steps(client: Client, job: JobView, final: FinalView | None) -> No
     if final is None:
         return
     say("")
-    compared = _before(client, job)
+    compared = _find_parent_job(client, job)
     if compared is not None:
         show_comparison(*compared, final)
     say(f"`heldout diagnose {job.id}` says why this job is worse on unseen images, and what to try.")
@@ -165,11 +165,11 @@ def show_comparison(before: JobView, figures: FinalView, final: FinalView) -> No
     rows = [
         (
             name,
-            f"{accuracy(old.accuracy)} {interval(old.interval, 3)}",
-            f"{accuracy(new.accuracy)} {interval(new.interval, 3)}",
-            points(new.accuracy - old.accuracy),
-            loss(old.loss),
-            loss(new.loss),
+            f"{format_accuracy(old.accuracy)} {format_interval(old.interval, 3)}",
+            f"{format_accuracy(new.accuracy)} {format_interval(new.interval, 3)}",
+            format_points(new.accuracy - old.accuracy),
+            format_loss(old.loss),
+            format_loss(new.loss),
         )
         for name, old, new in pairs
         if old is not None and new is not None
@@ -181,7 +181,7 @@ def show_comparison(before: JobView, figures: FinalView, final: FinalView) -> No
     )
 
 
-def _before(client: Client, job: JobView) -> tuple[JobView, FinalView] | None:
+def _find_parent_job(client: Client, job: JobView) -> tuple[JobView, FinalView] | None:
     """The job that this one was made from, where both were measured on the same images; else None."""
     if job.retry_of is None:
         return None

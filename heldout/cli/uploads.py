@@ -67,12 +67,12 @@ def upload_fields(
         "validation": validation,
         "seed": seed,
         "existing": "merge" if merge else None,
-        "folders": _folders(folder or []) or None,
+        "folders": _parse_folders(folder or []) or None,
     }
     fields = {
         "splits": {field: value for field, value in splits.items() if value is not None} or None,
         "group_by": group_by,
-        "resize": None if resize is None else _size(resize, rule),
+        "resize": None if resize is None else _parse_size(resize, rule),
         "colour": None if colour == "auto" else colour,
         "skip_broken": skip_broken or None,
     }
@@ -93,14 +93,14 @@ def takes_upload_fields(command: Callable[..., Exit | None]) -> Callable[..., Ex
     return run
 
 
-def dataset_spec(fields: dict[str, Any]) -> DatasetSpec:
+def check_dataset_spec(fields: dict[str, Any]) -> DatasetSpec:
     """Refused here as the service would refuse it, before a byte is sent or read. Raises Refused."""
     from heldout.spec.dataset import DatasetSpec  # takes longer to load than `--help` takes
 
-    return checked_spec(DatasetSpec, fields)
+    return check_spec(DatasetSpec, fields)
 
 
-def checked_spec(kind: type[Spec], fields: dict[str, Any]) -> Spec:
+def check_spec(kind: type[Spec], fields: dict[str, Any]) -> Spec:
     """The body of a request, refused here as the service would refuse it, before anything is sent. Raises Refused."""
     from pydantic import ValidationError  # takes longer to load than `--help` takes
 
@@ -131,21 +131,21 @@ def show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | 
         shown.show_dataset_line(dataset)
         show_audit(client.dataset_audit(dataset.id))
         if dataset.shape is not None and dataset.classes is not None:  # as is the case once it is ready
-            say(f"`{presets.command_for(dataset.name, dataset.shape, len(dataset.classes))}` trains on it.")
+            say(f"`{presets.build_command(dataset.name, dataset.shape, len(dataset.classes))}` trains on it.")
     elif dataset.error:
         error = dataset.error
         say(f"{dataset.name}@{dataset.version} rejected: {error.code}: {error.detail}", file=sys.stderr)
     return None if ready else Exit.FAILED
 
 
-def _size(text: str, rule: str) -> dict[str, int | str]:
+def _parse_size(text: str, rule: str) -> dict[str, int | str]:
     height, _, width = text.lower().replace("×", "x").partition("x")
     if not (height.isdigit() and width.isdigit()):
         raise Refused(f"--resize {text}: expected HEIGHTxWIDTH, such as 64x64")
     return {"height": int(height), "width": int(width), "rule": rule}
 
 
-def _folders(texts: list[str]) -> dict[str, str]:
+def _parse_folders(texts: list[str]) -> dict[str, str]:
     uses = {}
     for text in texts:
         name, equals, use = text.rpartition("=")

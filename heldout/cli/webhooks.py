@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Group, Home, print_list, service
+from heldout.cli.command import AsJson, Group, Home, open_service, print_list
 from heldout.cli.outcome import Exit
 from heldout.cli.screen import print_json, print_table, say
 
@@ -22,13 +22,13 @@ PING_POLL_S = 0.25
 
 def list_webhooks(as_json: AsJson = False, home: Home = None) -> None:
     """List your webhooks, oldest first."""
-    with service(home) as client:
+    with open_service(home) as client:
         found = client.webhooks()
     print_list(found, as_json, _show)
 
 
 def _show(found: "Sequence[WebhookView]") -> None:
-    rows = [(one.id, one.url, "yes" if one.enabled else "no", one.disabled_reason) for one in found]
+    rows = [(webhook.id, webhook.url, "yes" if webhook.enabled else "no", webhook.disabled_reason) for webhook in found]
     print_table(("ID", "URL", "ENABLED", "WHY NOT"), rows)
 
 
@@ -38,8 +38,8 @@ def ping(
     home: Home = None,
 ) -> Exit | None:
     """Send a test message to a webhook, and say what came back; ends with 1 where that was no success."""
-    with service(home) as client:
-        delivery = _attempted(client, webhook_id, client.ping_webhook(webhook_id).id)
+    with open_service(home) as client:
+        delivery = _wait_for_attempt(client, webhook_id, client.ping_webhook(webhook_id).id)
     if as_json:
         print_json(delivery)
     elif not delivery.attempts:
@@ -51,11 +51,11 @@ def ping(
     return None if delivery.status == "delivered" else Exit.FAILED
 
 
-def _attempted(client: "Client", webhook_id: str, delivery_id: str) -> "DeliveryView":
+def _wait_for_attempt(client: "Client", webhook_id: str, delivery_id: str) -> "DeliveryView":
     """The delivery once it has been tried, or as it is when the time is over."""
     ends = time.monotonic() + PING_TIMEOUT_S
     while True:
-        delivery = next(one for one in client.deliveries(webhook_id) if one.id == delivery_id)
+        delivery = next(sent for sent in client.deliveries(webhook_id) if sent.id == delivery_id)
         if delivery.attempts or time.monotonic() > ends:
             return delivery
         time.sleep(PING_POLL_S)

@@ -7,9 +7,9 @@ from typing import Any
 from heldout.access.scopes import Scope
 from heldout.client.connection import Connection
 from heldout.client.dual import dual, dual_iterator
-from heldout.client.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
+from heldout.client.typed_answers import PAGE, TypedAnswers, make_idempotency_header, quote_segment
 from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
-from heldout.views.base import rfc3339
+from heldout.views.base import format_rfc3339
 from heldout.views.key import AuditEntryView, AuditLogPage, KeyPage, KeyView, NewKeyView, SessionView
 from heldout.views.usage import Bucket, Group, HealthView, UsageView
 from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
@@ -46,7 +46,7 @@ class AccountMethods:
         body: dict[str, Any] = {} if scopes is None else {"scopes": list(scopes)}
         body |= {} if expires_at is None else {"expires_at": expires_at.isoformat()}
         return await self._answers.read(
-            NewKeyView, "POST", "/v1/keys", body=body or None, headers=idempotent(None), repeatable=True
+            NewKeyView, "POST", "/v1/keys", body=body or None, headers=make_idempotency_header(None), repeatable=True
         )
 
     @dual
@@ -54,7 +54,12 @@ class AccountMethods:
         """A key in place of another one, which works for `overlap_s` seconds more, by default a day."""
         body = {} if overlap_s is None else {"overlap_s": overlap_s}
         return await self._answers.read(
-            NewKeyView, "POST", f"{_key(key_id)}/roll", body=body or None, headers=idempotent(None), repeatable=True
+            NewKeyView,
+            "POST",
+            f"{_build_key_path(key_id)}/roll",
+            body=body or None,
+            headers=make_idempotency_header(None),
+            repeatable=True,
         )
 
     @dual
@@ -64,7 +69,9 @@ class AccountMethods:
         Args:
             with_made: the keys too that it has made, and what these have made; their webhooks are disabled.
         """
-        await self._connection.send("DELETE", _key(key_id), params=[("with_made", "true")] if with_made else [])
+        await self._connection.send(
+            "DELETE", _build_key_path(key_id), params=[("with_made", "true")] if with_made else []
+        )
 
     @dual_iterator
     def audit_log(
@@ -92,7 +99,7 @@ class AccountMethods:
         group_by: Group | None = None,
     ) -> UsageView:
         """What the owner's jobs have used, by hour or day, and its quotas; the last day or month unless told."""
-        times = {name: rfc3339(one) for name, one in (("from", from_), ("to", to)) if one is not None}
+        times = {name: format_rfc3339(moment) for name, moment in (("from", from_), ("to", to)) if moment is not None}
         query = {**times, "bucket": bucket, **({} if group_by is None else {"group_by": group_by})}
         return await self._answers.read(UsageView, "GET", "/v1/usage", params=query)
 
@@ -105,7 +112,7 @@ class AccountMethods:
 
     @dual
     async def webhook(self, webhook_id: str) -> WebhookView:
-        return await self._answers.read(WebhookView, "GET", _webhook(webhook_id))
+        return await self._answers.read(WebhookView, "GET", _build_webhook_path(webhook_id))
 
     @dual
     async def create_webhook(self, url: str, events: Sequence[str], *, enabled: bool = True) -> WebhookWithSecret:
@@ -116,7 +123,7 @@ class AccountMethods:
         """
         body = {"url": url, "events": list(events), "enabled": enabled}
         return await self._answers.read(
-            WebhookWithSecret, "POST", "/v1/webhooks", body=body, headers=idempotent(None), repeatable=True
+            WebhookWithSecret, "POST", "/v1/webhooks", body=body, headers=make_idempotency_header(None), repeatable=True
         )
 
     @dual
@@ -131,33 +138,35 @@ class AccountMethods:
         """Change a webhook; what is None stays."""
         wanted: dict[str, Any] = {"url": url, "events": None if events is None else list(events), "enabled": enabled}
         body = {name: value for name, value in wanted.items() if value is not None}
-        return await self._answers.read(WebhookView, "PATCH", _webhook(webhook_id), body=body, repeatable=True)
+        return await self._answers.read(
+            WebhookView, "PATCH", _build_webhook_path(webhook_id), body=body, repeatable=True
+        )
 
     @dual
     async def delete_webhook(self, webhook_id: str) -> None:
         """Delete a webhook and its log."""
-        await self._connection.send("DELETE", _webhook(webhook_id))
+        await self._connection.send("DELETE", _build_webhook_path(webhook_id))
 
     @dual
     async def rotate_webhook(self, webhook_id: str) -> WebhookWithSecret:
         """Give it a new secret; for 24 hours the old one signs each message too."""
-        return await self._answers.read(WebhookWithSecret, "POST", f"{_webhook(webhook_id)}/rotate")
+        return await self._answers.read(WebhookWithSecret, "POST", f"{_build_webhook_path(webhook_id)}/rotate")
 
     @dual
     async def ping_webhook(self, webhook_id: str) -> DeliveryView:
         """Send a test message; `deliveries` tells what became of it."""
-        return await self._answers.read(DeliveryView, "POST", f"{_webhook(webhook_id)}/ping")
+        return await self._answers.read(DeliveryView, "POST", f"{_build_webhook_path(webhook_id)}/ping")
 
     @dual_iterator
     def deliveries(self, webhook_id: str, *, page_size: int = PAGE) -> AsyncIterator[DeliveryView]:
         """What was sent in the last seven days or is to be, newest first."""
-        return self._answers.pages(DeliveryPage, f"{_webhook(webhook_id)}/deliveries", page_size=page_size)
+        return self._answers.pages(DeliveryPage, f"{_build_webhook_path(webhook_id)}/deliveries", page_size=page_size)
 
     @dual
     async def redeliver(self, webhook_id: str, delivery_id: str) -> DeliveryView:
         """Send one delivery again."""
-        delivery = segment_of(delivery_id, DeliveryNotFound(delivery_id))
-        route = f"{_webhook(webhook_id)}/deliveries/{delivery}/redeliver"
+        delivery = quote_segment(delivery_id, DeliveryNotFound(delivery_id))
+        route = f"{_build_webhook_path(webhook_id)}/deliveries/{delivery}/redeliver"
         return await self._answers.read(DeliveryView, "POST", route)
 
     # --- the service -------------------------------------------------------------------------------
@@ -178,9 +187,9 @@ class AccountMethods:
         return (await self._connection.send("GET", "/metrics")).text
 
 
-def _key(key_id: str) -> str:
-    return f"/v1/keys/{segment_of(key_id, KeyNotFound(key_id))}"
+def _build_key_path(key_id: str) -> str:
+    return f"/v1/keys/{quote_segment(key_id, KeyNotFound(key_id))}"
 
 
-def _webhook(webhook_id: str) -> str:
-    return f"/v1/webhooks/{segment_of(webhook_id, WebhookNotFound(webhook_id))}"
+def _build_webhook_path(webhook_id: str) -> str:
+    return f"/v1/webhooks/{quote_segment(webhook_id, WebhookNotFound(webhook_id))}"

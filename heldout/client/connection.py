@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from heldout import __version__
-from heldout.client.failures import ApiProblem, NoService, problem
+from heldout.client.failures import ApiProblem, NoService, make_problem
 from heldout.client.server_sent_events import read_events
 from heldout.client.wires import AwaitingWire, BlockingWire, Wire
 from heldout.errors import FieldError
@@ -117,7 +117,7 @@ class Connection:
                     return
                 if not response.headers.get("Content-Type", "").startswith(EVENT_STREAM):
                     raise NoService(f"What answers at {self.url} sends no events. Is it a Heldout service?")
-                async for event in read_events(self._wire.chunks_of(response)):
+                async for event in read_events(self._wire.iterate_chunks(response)):
                     if event.id is not None:
                         headers["Last-Event-ID"] = event.id
                     if event.data:
@@ -133,12 +133,12 @@ class Connection:
         response = await self._answer(self._request("GET", path), whole=False)
         size = 0
         try:
-            with _atomic_write(to) as file:
-                async for chunk in self._wire.chunks_of(response):
+            with _write_atomically(to) as file:
+                async for chunk in self._wire.iterate_chunks(response):
                     size += file.write(chunk)
             return size
         except (httpx2.TransportError, httpx2.DecodingError) as error:
-            raise self._no_answer(error) from None
+            raise self._make_no_service(error) from None
         finally:
             await self._wire.release(response)
 
@@ -165,7 +165,7 @@ class Connection:
         started = time.monotonic()
         while True:
             try:
-                return await self.upload(path, wrap_chunks(_chunks(file)), headers, method=method, params=params)
+                return await self.upload(path, wrap_chunks(_read_chunks(file)), headers, method=method, params=params)
             except NoService:
                 if not self._answered or time.monotonic() - started > self._patience_s:
                     raise
@@ -185,7 +185,7 @@ class Connection:
             method,
             path,
             params=params,
-            content=self._wire.body_of(chunks),
+            content=self._wire.make_body(chunks),
             headers={"Content-Type": "application/octet-stream", **(headers or {})},
             # The service answers once everything is in its blob store.
             timeout=httpx2.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
@@ -217,10 +217,10 @@ class Connection:
             content=None if body is None else json.dumps(body).encode(),
             data={name: part for name, part in (form or {}).items() if isinstance(part, str)},
             files=[
-                (name, one)
+                (name, item)
                 for name, part in (form or {}).items()
                 if not isinstance(part, str)
-                for one in (part if isinstance(part, list) else [part])
+                for item in (part if isinstance(part, list) else [part])
             ],
             timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
             extensions={REPEATABLE: repeatable or method == "GET"},
@@ -238,11 +238,11 @@ class Connection:
                     await self._wire.read(response)
                 if response.status_code < 400:
                     return response
-                failure, wait_s = _problem(response), _asked_to_wait(response)
+                failure, wait_s = _build_problem(response), _get_retry_after(response)
                 if ONE_TIME_BODY in request.extensions:
                     raise failure
             except (httpx2.TransportError, httpx2.DecodingError) as error:
-                failure, wait_s = self._no_answer(error), None
+                failure, wait_s = self._make_no_service(error), None
                 if ONE_TIME_BODY not in request.extensions and (
                     request.extensions[REPEATABLE] or isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
                 ):
@@ -253,18 +253,18 @@ class Connection:
                 raise failure
             await self._wire.pause(wait_s)
 
-    def _no_answer(self, error: Exception) -> NoService:
+    def _make_no_service(self, error: Exception) -> NoService:
         why = "it took too long" if isinstance(error, httpx2.TimeoutException) else str(error) or type(error).__name__
         return NoService(f"No Heldout service answers at {self.url} ({why}).")
 
 
-def _chunks(file: Path) -> Iterator[bytes]:
+def _read_chunks(file: Path) -> Iterator[bytes]:
     with file.open("rb") as opened:
         while chunk := opened.read(CHUNK_BYTES):
             yield chunk
 
 
-def _problem(response: httpx2.Response) -> ApiProblem:
+def _build_problem(response: httpx2.Response) -> ApiProblem:
     """The problem document of an answer; one in its stead where a proxy or another program answered."""
     document: Any = None
     with suppress(ValueError):
@@ -272,7 +272,7 @@ def _problem(response: httpx2.Response) -> ApiProblem:
     if not isinstance(document, dict) or "code" not in document:
         title = f"HTTP {response.status_code} {response.reason_phrase}".strip()
         return ApiProblem("unexpected_answer", response.status_code, title, f"{title} from {response.url}.")
-    return problem(
+    return make_problem(
         code=str(document["code"]),
         status=response.status_code,
         title=str(document.get("title", "")),
@@ -285,7 +285,7 @@ def _problem(response: httpx2.Response) -> ApiProblem:
     )
 
 
-def _asked_to_wait(response: httpx2.Response) -> float | None:
+def _get_retry_after(response: httpx2.Response) -> float | None:
     """Seconds after which the same request may be sent again, where the service says so: it has changed nothing."""
     if response.status_code not in {409, 429, 503}:
         return None
@@ -296,7 +296,7 @@ def _asked_to_wait(response: httpx2.Response) -> float | None:
 
 
 @contextmanager
-def _atomic_write(to: Path) -> Iterator[BinaryIO]:
+def _write_atomically(to: Path) -> Iterator[BinaryIO]:
     """A file beside `to` that takes its place when the block ends well, and vanishes otherwise."""
     if to.exists() and not to.is_file():  # a pipe or a device is written to, never replaced
         with to.open("wb") as file:

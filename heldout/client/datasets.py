@@ -6,7 +6,7 @@ from typing import Any
 
 from heldout.client.connection import TIMEOUT_S, Connection
 from heldout.client.dual import dual, dual_iterator
-from heldout.client.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
+from heldout.client.typed_answers import PAGE, TypedAnswers, make_idempotency_header, quote_segment
 from heldout.errors import DatasetNotFound
 from heldout.mending.changes import VersionChanges
 from heldout.views.audit import AuditView
@@ -34,15 +34,15 @@ class DatasetMethods:
 
     @dual
     async def dataset(self, dataset_id: str) -> DatasetView:
-        return await self._answers.read(DatasetView, "GET", _dataset(dataset_id))
+        return await self._answers.read(DatasetView, "GET", _build_dataset_path(dataset_id))
 
     @dual
     async def dataset_splits(self, dataset_id: str) -> IndicesView:
-        return await self._answers.read(IndicesView, "GET", _dataset(dataset_id) + "/splits")
+        return await self._answers.read(IndicesView, "GET", _build_dataset_path(dataset_id) + "/splits")
 
     @dual
     async def dataset_audit(self, dataset_id: str) -> AuditView:
-        return await self._answers.read(AuditView, "GET", _dataset(dataset_id) + "/audit")
+        return await self._answers.read(AuditView, "GET", _build_dataset_path(dataset_id) + "/audit")
 
     @dual
     async def dataset_ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> LedgerView:
@@ -52,7 +52,7 @@ class DatasetMethods:
             after: `entries.next` of the page before.
         """
         page = [("limit", str(limit)), *([] if after is None else [("after", after)])]
-        return await self._answers.read(LedgerView, "GET", _dataset(dataset_id) + "/ledger", params=page)
+        return await self._answers.read(LedgerView, "GET", _build_dataset_path(dataset_id) + "/ledger", params=page)
 
     @dual
     async def dataset_suspects(
@@ -68,7 +68,7 @@ class DatasetMethods:
         params = [("limit", str(limit)), ("after", str(after)), ("wait", str(wait_s))]
         if again:
             params.append(("again", "true"))
-        route = _dataset(dataset_id) + "/suspects"
+        route = _build_dataset_path(dataset_id) + "/suspects"
         return await self._answers.read(SuspectsView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
 
     @dual
@@ -84,17 +84,21 @@ class DatasetMethods:
         params = [("split", split), ("limit", str(limit)), ("after", str(after))]
         if class_ is not None:
             params.append(("class", class_))
-        return await self._answers.read(DatasetImagePage, "GET", _dataset(dataset_id) + "/images", params=params)
+        return await self._answers.read(
+            DatasetImagePage, "GET", _build_dataset_path(dataset_id) + "/images", params=params
+        )
 
     @dual
     async def dataset_preview(self, dataset_id: str, class_: str) -> bytes:
         """The contact sheet of a class, a PNG."""
-        return (await self._connection.send("GET", _dataset(dataset_id) + "/preview", params={"class": class_})).content
+        return (
+            await self._connection.send("GET", _build_dataset_path(dataset_id) + "/preview", params={"class": class_})
+        ).content
 
     @dual
     async def dataset_image(self, dataset_id: str, index: int) -> bytes:
         """One image by its position, a PNG."""
-        return (await self._connection.send("GET", f"{_dataset(dataset_id)}/preview/{int(index)}")).content
+        return (await self._connection.send("GET", f"{_build_dataset_path(dataset_id)}/preview/{int(index)}")).content
 
     @dual
     async def picture(self, route: str) -> bytes:
@@ -107,7 +111,7 @@ class DatasetMethods:
 
         A key is drawn where none is given, so that a repeat never announces a second one.
         """
-        headers = idempotent(idempotency_key)
+        headers = make_idempotency_header(idempotency_key)
         return await self._answers.read(
             DatasetView, "POST", "/v1/datasets", body=spec, headers=headers, repeatable=True
         )
@@ -129,7 +133,7 @@ class DatasetMethods:
         Raises:
             OSError: if the file cannot be read.
         """
-        route = _dataset(dataset_id) + "/content"
+        route = _build_dataset_path(dataset_id) + "/content"
         if isinstance(content, Path | str):
             sent = await self._connection.upload_file(route, Path(content), wrap_chunks)
             return self._answers.parsed(DatasetView, sent.content)
@@ -146,15 +150,15 @@ class DatasetMethods:
             changes: as in `POST /v1/datasets/{id}/versions`.
         """
         body = changes.body() if isinstance(changes, VersionChanges) else changes
-        route = _dataset(dataset_id) + "/versions"
-        headers = idempotent(idempotency_key)
+        route = _build_dataset_path(dataset_id) + "/versions"
+        headers = make_idempotency_header(idempotency_key)
         return await self._answers.read(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
 
     @dual
     async def dataset_effect(self, dataset_id: str, changes: VersionChanges | Mapping[str, Any]) -> EffectView:
         """How many images of which split changes would remove or change; nothing is made."""
         body = changes.body() if isinstance(changes, VersionChanges) else changes
-        route = _dataset(dataset_id) + "/versions/effect"
+        route = _build_dataset_path(dataset_id) + "/versions/effect"
         return await self._answers.read(EffectView, "POST", route, body=body, repeatable=True)
 
     @dual
@@ -169,13 +173,13 @@ class DatasetMethods:
         """
         body = {"pairs": [list(pair) for pair in pairs], "different": different}
         return await self._answers.read(
-            DifferentView, "POST", _dataset(dataset_id) + "/different", body=body, repeatable=True
+            DifferentView, "POST", _build_dataset_path(dataset_id) + "/different", body=body, repeatable=True
         )
 
     @dual
     async def delete_dataset(self, dataset_id: str) -> None:
-        await self._connection.send("DELETE", _dataset(dataset_id))
+        await self._connection.send("DELETE", _build_dataset_path(dataset_id))
 
 
-def _dataset(dataset_id: str) -> str:
-    return f"/v1/datasets/{segment_of(dataset_id, DatasetNotFound(dataset_id))}"
+def _build_dataset_path(dataset_id: str) -> str:
+    return f"/v1/datasets/{quote_segment(dataset_id, DatasetNotFound(dataset_id))}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from heldout.client.dual import dual
-from heldout.client.foreign_values import has_arrays, npz_of, plain_history
+from heldout.client.foreign_values import has_arrays, pack_npz, simplify_history
 from heldout.client.typed_answers import TypedAnswers
 from heldout.views.diagnosis import DiagnosisView
 
@@ -30,7 +30,7 @@ class DiagnosisMethods:
             run: which one is meant, counted from 1, if several were written one after the other.
             classes: how many there are, or their names.
         """
-        body = {"history": plain_history(history), "run": run, "classes": _classes(classes)}
+        body = {"history": simplify_history(history), "run": run, "classes": _list_classes(classes)}
         return await self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
 
     @dual
@@ -53,15 +53,15 @@ class DiagnosisMethods:
             OSError: if the file cannot be read.
         """
         training = {
-            "history": None if history is None else plain_history(history),
+            "history": None if history is None else simplify_history(history),
             "run": run,
-            "classes": _classes(classes),
+            "classes": _list_classes(classes),
         }
         if isinstance(predictions, Mapping) and not has_arrays(predictions):
             body = {"predictions": predictions, **training}
             return await self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
         if isinstance(predictions, Mapping):
-            file = ("predictions.npz", npz_of(predictions))
+            file = ("predictions.npz", pack_npz(predictions))
         else:
             file = (Path(predictions).name, Path(predictions).read_bytes())
         return await self._answers.read(
@@ -74,5 +74,5 @@ class DiagnosisMethods:
         )
 
 
-def _classes(classes: int | Sequence[str] | None) -> int | list[str] | None:
+def _list_classes(classes: int | Sequence[str] | None) -> int | list[str] | None:
     return classes if classes is None or isinstance(classes, int) else list(classes)

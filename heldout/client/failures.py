@@ -37,14 +37,14 @@ class ApiProblem(Exception):
         self.choices = tuple(self.document.get("choices") or ())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return problem, (self.code, self.status, self.title, self.detail, self.errors, self.document)
+        return make_problem, (self.code, self.status, self.title, self.detail, self.errors, self.document)
 
 
 class NoService(Exception):
     """No Heldout service answers; the message says what was tried and what to do."""
 
 
-def _classes() -> dict[tuple[str, int], type[ApiProblem]]:
+def _make_classes() -> dict[tuple[str, int], type[ApiProblem]]:
     """By code and status: an ApiProblem that is of the class of `heldout.errors` too."""
     known = [kind for kind in vars(expected).values() if isinstance(kind, type) and issubclass(kind, HeldoutError)]
     kinds = [kind for kind in known if kind is not HeldoutError]
@@ -56,10 +56,10 @@ def _classes() -> dict[tuple[str, int], type[ApiProblem]]:
     return classes
 
 
-_CLASSES = _classes()
+_CLASSES = _make_classes()
 
 
-def problem(
+def make_problem(
     code: str,
     status: int,
     title: str,
@@ -71,6 +71,6 @@ def problem(
     return _CLASSES.get((code, status), ApiProblem)(code, status, title, detail, errors, document)
 
 
-def problem_of(error: HeldoutError) -> ApiProblem:
+def convert_error(error: HeldoutError) -> ApiProblem:
     """What the service would answer, found out without asking it."""
-    return problem(error.code, error.status, error.title, error.detail, error.errors)
+    return make_problem(error.code, error.status, error.title, error.detail, error.errors)

@@ -12,7 +12,7 @@ from typing import Any
 MAX_PLAIN_BYTES = 48 * 1024**2
 
 
-def plain_history(history: Any) -> Any:
+def simplify_history(history: Any) -> Any:
     """A history as lists, dictionaries, numbers and text.
 
     Args:
@@ -22,7 +22,7 @@ def plain_history(history: Any) -> Any:
         history = history.history
     if hasattr(history, "to_dict") and hasattr(history, "columns"):
         history = history.to_dict(orient="list")
-    return _plain(history)
+    return _simplify(history)
 
 
 def has_arrays(predictions: Mapping[str, Any]) -> bool:
@@ -31,7 +31,7 @@ def has_arrays(predictions: Mapping[str, Any]) -> bool:
     return any(hasattr(values, "dtype") for part in parts for values in part.values())
 
 
-def npz_of(predictions: Mapping[str, Any]) -> bytes:
+def pack_npz(predictions: Mapping[str, Any]) -> bytes:
     """`{split: {what: array}}` as an `.npz` with arrays such as `test_labels`."""
     import numpy as np
 
@@ -45,15 +45,15 @@ def npz_of(predictions: Mapping[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def _plain(value: Any) -> Any:
+def _simplify(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _simplify(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_simplify(item) for item in value]
     if hasattr(value, "tolist"):  # numpy's arrays and numbers, pandas' series, and tensors of several libraries
-        return _plain(value.tolist())
+        return _simplify(value.tolist())
     if hasattr(value, "numpy"):
-        return _plain(value.numpy())
+        return _simplify(value.numpy())
     if isinstance(value, float) and not isfinite(value):
         return None  # JSON has no such numbers, and the service takes null for one
     return value

@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from heldout.access.routes import model_route
+from heldout.access.routes import get_model_route
 from heldout.client.connection import TIMEOUT_S, Connection
 from heldout.client.dual import dual, dual_iterator
-from heldout.client.typed_answers import LONG_POLL_S, PAGE, TypedAnswers, idempotent, segment_of
+from heldout.client.typed_answers import LONG_POLL_S, PAGE, TypedAnswers, make_idempotency_header, quote_segment
 from heldout.errors import JobNotFound
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ExportFormatName, ModelFormatName, PredictionsFormat
 from heldout.stored.evaluation import SplitName
-from heldout.views.base import as_json
+from heldout.views.base import dump_json
 from heldout.views.confusion import CellView, ConfusionView, MemorizedPage
 from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
@@ -41,19 +41,21 @@ class JobMethods:
         Raises:
             ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
         """
-        headers = idempotent(idempotency_key)
-        return await self._answers.read(JobView, "POST", "/v1/jobs", body=_body(spec), headers=headers, repeatable=True)
+        headers = make_idempotency_header(idempotency_key)
+        return await self._answers.read(
+            JobView, "POST", "/v1/jobs", body=_build_body(spec), headers=headers, repeatable=True
+        )
 
     @dual
     async def estimate(self, spec: Spec) -> EstimateView:
         """What a spec would cost; nothing is queued."""
         return await self._answers.read(
-            EstimateView, "POST", "/v1/jobs", body=_body(spec), params={"dry_run": "true"}, repeatable=True
+            EstimateView, "POST", "/v1/jobs", body=_build_body(spec), params={"dry_run": "true"}, repeatable=True
         )
 
     @dual
     async def get(self, job_id: str) -> JobView:
-        return await self._answers.read(JobView, "GET", _job(job_id))
+        return await self._answers.read(JobView, "GET", _build_job_path(job_id))
 
     @dual
     async def wait(self, job_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S) -> JobView | None:
@@ -61,12 +63,12 @@ class JobMethods:
 
         Without a version: the job when it has ended, or as it is after `wait_s` (0–60).
         """
-        return await self._answers.once_changed(JobView, _job(job_id), version, wait_s)
+        return await self._answers.once_changed(JobView, _build_job_path(job_id), version, wait_s)
 
     @dual_iterator
     def watch(self, job_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[JobView]:
         """The job now and after each change, until it has ended."""
-        return self._answers.each_change(JobView, _job(job_id), wait_s)
+        return self._answers.each_change(JobView, _build_job_path(job_id), wait_s)
 
     @dual_iterator
     def jobs(
@@ -91,7 +93,7 @@ class JobMethods:
             curves: at most so many epochs (2 to 100) of each job as its `curve`.
             queue: whether queued jobs have their `queue_position`.
         """
-        params = _filters(statuses, dataset, metadata, study, search)
+        params = _build_filters(statuses, dataset, metadata, study, search)
         if sort != "created":
             params.append(("sort", sort))
         if curves is not None:
@@ -119,22 +121,22 @@ class JobMethods:
             CancellationView,
             "POST",
             "/v1/jobs/cancel",
-            params=_filters(statuses, dataset, metadata, study),
+            params=_build_filters(statuses, dataset, metadata, study),
             body={"ids": list(ids)} if ids else None,
             repeatable=True,
         )
 
     @dual
     async def cancel(self, job_id: str) -> JobView:
-        return await self._answers.read(JobView, "POST", _job(job_id, "cancel"))
+        return await self._answers.read(JobView, "POST", _build_job_path(job_id, "cancel"))
 
     @dual
     async def pause(self, job_id: str) -> JobView:
-        return await self._answers.read(JobView, "POST", _job(job_id, "pause"))
+        return await self._answers.read(JobView, "POST", _build_job_path(job_id, "pause"))
 
     @dual
     async def resume(self, job_id: str) -> JobView:
-        return await self._answers.read(JobView, "POST", _job(job_id, "resume"))
+        return await self._answers.read(JobView, "POST", _build_job_path(job_id, "resume"))
 
     @dual
     async def retry(
@@ -155,19 +157,19 @@ class JobMethods:
         """
         changes = {"epochs": epochs, "remedy": remedy, "patch": patch}
         body = {name: value for name, value in changes.items() if value is not None}
-        headers = idempotent(idempotency_key)
+        headers = make_idempotency_header(idempotency_key)
         return await self._answers.read(
-            JobView, "POST", _job(job_id, "retry"), body=body or None, headers=headers, repeatable=True
+            JobView, "POST", _build_job_path(job_id, "retry"), body=body or None, headers=headers, repeatable=True
         )
 
     @dual
     async def job_splits(self, job_id: str) -> IndicesView:
         """Which images of its dataset a job trains on and is measured on."""
-        return await self._answers.read(IndicesView, "GET", _job(job_id, "splits"))
+        return await self._answers.read(IndicesView, "GET", _build_job_path(job_id, "splits"))
 
     @dual
     async def delete(self, job_id: str) -> None:
-        await self._connection.send("DELETE", _job(job_id))
+        await self._connection.send("DELETE", _build_job_path(job_id))
 
     @dual
     async def change(
@@ -191,7 +193,7 @@ class JobMethods:
         # With a version, the second of two equal requests would be refused because the first one has succeeded.
         is_repeatable = version is None
         return await self._answers.read(
-            JobView, "PATCH", _job(job_id), body=body, headers=headers, repeatable=is_repeatable
+            JobView, "PATCH", _build_job_path(job_id), body=body, headers=headers, repeatable=is_repeatable
         )
 
     @dual
@@ -202,21 +204,21 @@ class JobMethods:
             points: at most so many epochs of a long history, with all its peaks and dips.
         """
         params = {} if points is None else {"points": points}
-        return await self._answers.read(MetricsView, "GET", _job(job_id, "metrics"), params=params)
+        return await self._answers.read(MetricsView, "GET", _build_job_path(job_id, "metrics"), params=params)
 
     @dual_iterator
     def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[EventView]:
         """What has happened to a job, oldest first, after the event with the number `after`."""
-        return self._answers.pages(EventPage, _job(job_id, "events"), after=after)
+        return self._answers.pages(EventPage, _build_job_path(job_id, "events"), after=after)
 
     @dual_iterator
     def follow_events(self, job_id: str, *, after: int | None = None) -> AsyncIterator[EventView]:
         """What happens to a job, as it happens, until the job has ended; without `after` from now on."""
-        return self._answers.follow(EventView, _job(job_id, "events"), after)
+        return self._answers.follow(EventView, _build_job_path(job_id, "events"), after)
 
     @dual
     async def queue(self, job_id: str) -> QueueView:
-        return await self._answers.read(QueueView, "GET", _job(job_id, "queue"))
+        return await self._answers.read(QueueView, "GET", _build_job_path(job_id, "queue"))
 
     @dual
     async def download_model(self, source_id: str, to: Path | str, format: ModelFormatName = "keras") -> int:
@@ -232,19 +234,19 @@ class JobMethods:
         Raises:
             OSError: if the file cannot be written.
         """
-        return await self._connection.download(f"{_model(source_id)}?format={format}", Path(to))
+        return await self._connection.download(f"{_build_model_path(source_id)}?format={format}", Path(to))
 
     @dual
     async def order_export(self, source_id: str, format: ExportFormatName) -> ExportView:
         """Have a job's model, or a study's ensemble, written in a format ahead, or once more after a failed export."""
         return await self._answers.read(
-            ExportView, "POST", _model(source_id), params={"format": format}, repeatable=True
+            ExportView, "POST", _build_model_path(source_id), params={"format": format}, repeatable=True
         )
 
     @dual
     async def exports(self, job_id: str) -> list[ListedExportView]:
         """How far the job's model is in each format, with the report of its proof. Orders nothing."""
-        return (await self._answers.read(ExportList, "GET", _job(job_id, "exports"))).data
+        return (await self._answers.read(ExportList, "GET", _build_job_path(job_id, "exports"))).data
 
     @dual
     async def export_report(
@@ -258,13 +260,13 @@ class JobMethods:
             wait_s: how long the service may wait for the end of the export (0–60).
         """
         params = {"format": format, "wait": wait_s}
-        route = f"{_model(source_id)}/report"
+        route = f"{_build_model_path(source_id)}/report"
         return await self._answers.read(ExportReportView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
 
     @dual
     async def model_card(self, job_id: str) -> str:
         """What the model is for, how well it does, on what data, and how it is made again; in Markdown."""
-        return (await self._connection.send("GET", _job(job_id, "card"))).text
+        return (await self._connection.send("GET", _build_job_path(job_id, "card"))).text
 
     @dual
     async def download_predictions(self, job_id: str, to: Path | str, format: PredictionsFormat = "npz") -> int:
@@ -273,17 +275,17 @@ class JobMethods:
         Raises:
             OSError: if the file cannot be written.
         """
-        return await self._connection.download(f"{_job(job_id, 'predictions')}?format={format}", Path(to))
+        return await self._connection.download(f"{_build_job_path(job_id, 'predictions')}?format={format}", Path(to))
 
     @dual
     async def diagnosis(self, job_id: str) -> DiagnosisView:
         """Why a job's test results are worse than its training results, as far as can be told by now."""
-        return await self._answers.read(DiagnosisView, "GET", _job(job_id, "diagnosis"))
+        return await self._answers.read(DiagnosisView, "GET", _build_job_path(job_id, "diagnosis"))
 
     @dual
     async def confusion(self, job_id: str) -> ConfusionView:
         """Confusion matrices, scores by class, calibration and the most confident mistakes, by split."""
-        return await self._answers.read(ConfusionView, "GET", _job(job_id, "confusion"))
+        return await self._answers.read(ConfusionView, "GET", _build_job_path(job_id, "confusion"))
 
     @dual
     async def confused_images(
@@ -291,7 +293,7 @@ class JobMethods:
     ) -> CellView:
         """The images behind a cell of a confusion matrix, the surest answers first."""
         params = {"label": label, "answer": answer, "split": split, "limit": limit}
-        return await self._answers.read(CellView, "GET", _job(job_id, "confusion/images"), params=params)
+        return await self._answers.read(CellView, "GET", _build_job_path(job_id, "confusion/images"), params=params)
 
     @dual
     async def memorized(
@@ -299,7 +301,7 @@ class JobMethods:
     ) -> MemorizedPage:
         """Training images by the sum of their losses over all epochs, the hardest to learn first, from `after` on."""
         params = {"limit": limit, "after": after} | ({} if class_ is None else {"class": class_})
-        return await self._answers.read(MemorizedPage, "GET", _job(job_id, "memorized"), params=params)
+        return await self._answers.read(MemorizedPage, "GET", _build_job_path(job_id, "memorized"), params=params)
 
     # --- events of all that the owner has ----------------------------------------------------------
 
@@ -317,7 +319,7 @@ class JobMethods:
         return self._answers.follow(OwnerEventView, "/v1/events", after)
 
 
-def _filters(
+def _build_filters(
     statuses: Sequence[str],
     dataset: str | None,
     metadata: Mapping[str, str] | None,
@@ -332,13 +334,13 @@ def _filters(
     ]
 
 
-def _body(spec: Spec) -> Mapping[str, Any]:
-    return as_json(spec) if isinstance(spec, JobSpec) else spec
+def _build_body(spec: Spec) -> Mapping[str, Any]:
+    return dump_json(spec) if isinstance(spec, JobSpec) else spec
 
 
-def _job(job_id: str, part: str = "") -> str:
-    return f"/v1/jobs/{segment_of(job_id, JobNotFound(job_id))}" + (f"/{part}" if part else "")
+def _build_job_path(job_id: str, part: str = "") -> str:
+    return f"/v1/jobs/{quote_segment(job_id, JobNotFound(job_id))}" + (f"/{part}" if part else "")
 
 
-def _model(source_id: str) -> str:
-    return model_route(segment_of(source_id, JobNotFound(source_id)))
+def _build_model_path(source_id: str) -> str:
+    return get_model_route(quote_segment(source_id, JobNotFound(source_id)))

@@ -33,12 +33,12 @@ def locate(home: Path | None = None, environment: Mapping[str, str] | None = Non
     environment = os.environ if environment is None else environment
     url, key = environment.get("HELDOUT_URL"), environment.get("HELDOUT_API_KEY")
     if home is not None:
-        folder = _expanded(str(home))
-        return ServiceAddress(_url_in(folder), _key_in(folder))
-    folder = _expanded(environment.get("HELDOUT_HOME") or DEFAULT_HOME)
+        folder = _expand_folder(str(home))
+        return ServiceAddress(_read_url(folder), _read_key(folder))
+    folder = _expand_folder(environment.get("HELDOUT_HOME") or DEFAULT_HOME)
     if url and not key and not is_loopback(url):
         raise NoService(f"HELDOUT_URL is {url}; set HELDOUT_API_KEY to a key of that service.")
-    return ServiceAddress(url or _url_in(folder), key or _key_in(folder))
+    return ServiceAddress(url or _read_url(folder), key or _read_key(folder))
 
 
 def read_service_file(home: Path) -> tuple[str, int] | None:
@@ -58,7 +58,7 @@ def read_key_file(home: Path) -> str | None:
         return None
 
 
-def _url_in(home: Path) -> str:
+def _read_url(home: Path) -> str:
     found = read_service_file(home)
     if found is None:
         raise NoService(f"No service runs in {home} (there is no service.json). {_START}")
@@ -68,7 +68,7 @@ def _url_in(home: Path) -> str:
     return url
 
 
-def _key_in(home: Path) -> str:
+def _read_key(home: Path) -> str:
     key = read_key_file(home)
     if key is None:
         raise NoService(f"{home / 'api-key'} holds no key that this user may read. Set HELDOUT_API_KEY.")
@@ -87,7 +87,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _expanded(folder: str) -> Path:
+def _expand_folder(folder: str) -> Path:
     try:
         return Path(folder).expanduser()
     except RuntimeError:  # neither HOME nor an entry in passwd

@@ -47,7 +47,7 @@ class Methods(
         patience_s: float = PATIENCE_S,
         transport: Any = None,
     ) -> None:
-        found = _address(url, api_key, home)
+        found = _find_address(url, api_key, home)
         self._connection = Connection(
             found.url, found.api_key, patience_s, is_blocking=self._is_blocking, transport=transport
         )
@@ -65,7 +65,7 @@ class Methods(
         return f"{type(self).__name__}({self.url!r})"
 
 
-def _address(url: str | None, api_key: str | None, home: Path | str | None) -> ServiceAddress:
+def _find_address(url: str | None, api_key: str | None, home: Path | str | None) -> ServiceAddress:
     if home is not None:
         return locate(Path(home))
     if url is not None and api_key is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from heldout.client.connection import TIMEOUT_S, Connection
 from heldout.client.dual import dual, dual_iterator
-from heldout.client.typed_answers import PAGE, TypedAnswers, idempotent, segment_of
+from heldout.client.typed_answers import PAGE, TypedAnswers, make_idempotency_header, quote_segment
 from heldout.errors import EvaluationNotFound, JobNotFound, ModelNotFound
 from heldout.views.confusion import ConfusionView
 from heldout.views.diagnosis import DiagnosisView
@@ -41,7 +41,7 @@ class ModelMethods:
         Raises:
             OSError: if the file cannot be read.
         """
-        headers = idempotent(idempotency_key)
+        headers = make_idempotency_header(idempotency_key)
         if isinstance(content, Path | str):
             file = Path(content)
             sent = await self._connection.upload_file(
@@ -65,11 +65,13 @@ class ModelMethods:
             wait_s: how long the service may wait until the file has been read (0–60).
         """
         params = {"wait": str(wait_s)}
-        return await self._answers.read(ModelView, "GET", _model(model_id), params=params, timeout_s=wait_s + TIMEOUT_S)
+        return await self._answers.read(
+            ModelView, "GET", _build_model_path(model_id), params=params, timeout_s=wait_s + TIMEOUT_S
+        )
 
     @dual
     async def delete_uploaded_model(self, model_id: str) -> None:
-        await self._connection.send("DELETE", _model(model_id))
+        await self._connection.send("DELETE", _build_model_path(model_id))
 
     @dual
     async def evaluate(self, model: str, dataset: str, *, idempotency_key: str | None = None) -> EvaluationView:
@@ -78,7 +80,7 @@ class ModelMethods:
         Args:
             model: `mod_…`. dataset: a name, name@version, or an id.
         """
-        body, headers = {"model": model, "dataset": dataset}, idempotent(idempotency_key)
+        body, headers = {"model": model, "dataset": dataset}, make_idempotency_header(idempotency_key)
         return await self._answers.read(
             EvaluationView, "POST", "/v1/evaluations", body=body, headers=headers, repeatable=True
         )
@@ -98,32 +100,34 @@ class ModelMethods:
         """
         params = {"wait": str(wait_s)}
         return await self._answers.read(
-            EvaluationView, "GET", _evaluation(evaluation_id), params=params, timeout_s=wait_s + TIMEOUT_S
+            EvaluationView, "GET", _build_evaluation_path(evaluation_id), params=params, timeout_s=wait_s + TIMEOUT_S
         )
 
     @dual
     async def evaluation_confusion(self, evaluation_id: str) -> ConfusionView:
-        return await self._answers.read(ConfusionView, "GET", _evaluation(evaluation_id) + "/confusion")
+        return await self._answers.read(ConfusionView, "GET", _build_evaluation_path(evaluation_id) + "/confusion")
 
     @dual
     async def evaluation_diagnosis(self, evaluation_id: str) -> DiagnosisView:
-        return await self._answers.read(DiagnosisView, "GET", _evaluation(evaluation_id) + "/diagnosis")
+        return await self._answers.read(DiagnosisView, "GET", _build_evaluation_path(evaluation_id) + "/diagnosis")
 
     @dual
     async def cancel_evaluation(self, evaluation_id: str) -> EvaluationView:
-        return await self._answers.read(EvaluationView, "POST", _evaluation(evaluation_id) + "/cancel", repeatable=True)
+        return await self._answers.read(
+            EvaluationView, "POST", _build_evaluation_path(evaluation_id) + "/cancel", repeatable=True
+        )
 
     @dual
     async def delete_evaluation(self, evaluation_id: str) -> None:
-        await self._connection.send("DELETE", _evaluation(evaluation_id))
+        await self._connection.send("DELETE", _build_evaluation_path(evaluation_id))
 
 
-def _model(model_id: str) -> str:
-    return f"/v1/models/{segment_of(model_id, ModelNotFound(model_id))}"
+def _build_model_path(model_id: str) -> str:
+    return f"/v1/models/{quote_segment(model_id, ModelNotFound(model_id))}"
 
 
-def _evaluation(evaluation_id: str) -> str:
-    return f"/v1/evaluations/{segment_of(evaluation_id, EvaluationNotFound(evaluation_id))}"
+def _build_evaluation_path(evaluation_id: str) -> str:
+    return f"/v1/evaluations/{quote_segment(evaluation_id, EvaluationNotFound(evaluation_id))}"
 
 
 EXPORT_S = 60
@@ -159,28 +163,28 @@ class PredictionMethods:
         params = {"top_k": str(top_k), "calibrated": str(calibrated).lower(), "wait": str(EXPORT_S)}
         if threshold is not None:
             params["threshold"] = str(threshold)
-        path = f"/v1/jobs/{segment_of(job_id, JobNotFound(job_id))}/predict"
+        path = f"/v1/jobs/{quote_segment(job_id, JobNotFound(job_id))}/predict"
         return await self._answers.read(
             PredictionsView,
             "POST",
             path,
             params=params,
-            form={"images": _files(images)},
+            form={"images": _list_files(images)},
             timeout_s=TIMEOUT_S + EXPORT_S,
             repeatable=True,
         )
 
 
-def _files(images: Any) -> list[tuple[str, bytes]]:
+def _list_files(images: Any) -> list[tuple[str, bytes]]:
     """Names and contents; what has no name of its own has an empty one."""
     if isinstance(images, str | Path | bytes) or hasattr(images, "__array__"):
-        return [_file(images)]
+        return [_read_file(images)]
     if isinstance(images, Sequence):
-        return [_file(one) for one in images]
+        return [_read_file(image) for image in images]
     raise TypeError(f"Received {type(images).__name__}; expected a path, bytes, an array, or a sequence of these.")
 
 
-def _file(image: Any) -> tuple[str, bytes]:
+def _read_file(image: Any) -> tuple[str, bytes]:
     if isinstance(image, bytes):
         return ("image", image)
     if hasattr(image, "__array__"):

@@ -33,7 +33,7 @@ class _Member(NamedTuple):
     open: Callable[[], IO[bytes]] | None
 
 
-def files_of(folder: Path) -> list[tuple[str, int]]:
+def list_files(folder: Path) -> list[tuple[str, int]]:
     """Every file below the folder, as its path relative to it with `/`, and its size; in the order of their names.
 
     A folder without files is an entry too, with a `/` at its end and the size 0. What begins with a dot is passed over.
@@ -43,13 +43,13 @@ def files_of(folder: Path) -> list[tuple[str, int]]:
         NothingToPack: if there is none.
         OSError: if the folder cannot be read, or a link leads nowhere.
     """
-    found = sorted(_files_below(folder, "", (folder.resolve(),)))
+    found = sorted(_iterate_files_below(folder, "", (folder.resolve(),)))
     if all(name.endswith("/") for name, _ in found):
         raise NothingToPack(f"{folder} has no files.")
     return found
 
 
-def _files_below(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, int]]:
+def _iterate_files_below(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, int]]:
     is_empty = True
     for path in folder.iterdir():
         if path.name.startswith("."):
@@ -58,15 +58,17 @@ def _files_below(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator
         name = prefix + path.name
         if path.is_dir():
             if not path.is_symlink() or path.resolve() not in above:
-                yield from _files_below(path, f"{name}/", (*above, path.resolve()))
+                yield from _iterate_files_below(path, f"{name}/", (*above, path.resolve()))
         elif path.is_file() or path.is_symlink():
             yield name, path.stat().st_size  # raises where a link leads nowhere
     if is_empty and prefix:
         yield prefix, 0
 
 
-def hidden_in(folder: Path) -> list[str]:
-    """What `files_of` passes over below the folder as its name begins with a dot, but for what systems leave behind."""
+def list_hidden(folder: Path) -> list[str]:
+    """What `list_files` passes over below the folder as its name begins with a dot, but for what systems leave
+    behind.
+    """
     found = []
     for above, folders, files in os.walk(folder):
         hidden = [name for name in (*folders, *files) if name.startswith(".") and not name.startswith(LEFT_BEHIND)]
@@ -75,16 +77,16 @@ def hidden_in(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def packed(folder: Path, files: list[tuple[str, int]]) -> Iterator[bytes]:
+def pack_folder(folder: Path, files: list[tuple[str, int]]) -> Iterator[bytes]:
     """The tar archive of these files, in pieces of about a megabyte.
 
     Raises:
         OSError: if a file cannot be read, or has become shorter since it was listed.
     """
-    return _as_tar(_members_of_folder(folder, "", files))
+    return _write_tar(_read_folder_members(folder, "", files))
 
 
-def packed_together(paths: Sequence[Path]) -> Iterator[bytes]:
+def pack_together(paths: Sequence[Path]) -> Iterator[bytes]:
     """One tar archive of several folders and archives, each in a folder with its name, or of several Parquet files.
 
     Nothing of it has to fit on the disk or in memory.
@@ -94,52 +96,56 @@ def packed_together(paths: Sequence[Path]) -> Iterator[bytes]:
             an archive is damaged, encrypted, or holds links.
         OSError: if one cannot be read.
     """
-    stems = [_stem(path) for path in paths]
+    stems = [_strip_extensions(path) for path in paths]
     twin = next((path for number, path in enumerate(paths) if stems[number] in stems[:number]), None)
     if twin is not None:
-        raise NothingToPack(f"Two paths are called {_stem(twin)}. Rename one: each becomes a folder of that name.")
+        raise NothingToPack(
+            f"Two paths are called {_strip_extensions(twin)}. Rename one: each becomes a folder of that name."
+        )
     are_tables = [path.suffix.lower() == ".parquet" for path in paths]
     if any(are_tables) and not all(are_tables):
         raise NothingToPack("Parquet files go up together with Parquet files only.")
-    openers = [_opener(path) for path in paths]
-    return _as_tar(member for opener, path in zip(openers, paths, strict=True) for member in opener(path, _stem(path)))
+    openers = [_choose_opener(path) for path in paths]
+    return _write_tar(
+        member for opener, path in zip(openers, paths, strict=True) for member in opener(path, _strip_extensions(path))
+    )
 
 
-def to_send(paths: Sequence[Path]) -> tuple[Path | Iterator[bytes], int | None]:
+def prepare_upload(paths: Sequence[Path]) -> tuple[Path | Iterator[bytes], int | None]:
     """What is uploaded for these paths: a file as it is, or chunks of a tar; and its size in bytes where it is known.
 
     Raises:
-        NothingToPack: as `files_of` and `packed_together`.
+        NothingToPack: as `list_files` and `pack_together`.
         OSError: if one cannot be read.
     """
     if len(paths) > 1:
-        return packed_together(paths), None
+        return pack_together(paths), None
     [path] = paths
     if path.is_dir():
-        files = files_of(path)
-        return packed(path, files), _tar_bytes(files)
+        files = list_files(path)
+        return pack_folder(path, files), _compute_tar_bytes(files)
     path.open("rb").close()
     return path, path.stat().st_size
 
 
-def name_of(path: Path) -> str:
+def derive_name(path: Path) -> str:
     """The path's last part without its extensions; characters that no name may have became hyphens."""
     stem = path.resolve().name.partition(".")[0].lower()
     return "".join(char if char.isascii() and (char.isalnum() or char in "-_") else "-" for char in stem).strip("-_")
 
 
-def _stem(path: Path) -> str:
+def _strip_extensions(path: Path) -> str:
     return path.resolve().name.partition(".")[0] if not path.is_dir() else path.resolve().name
 
 
-def _opener(path: Path) -> Callable[[Path, str], Iterator[_Member]]:
+def _choose_opener(path: Path) -> Callable[[Path, str], Iterator[_Member]]:
     if path.is_dir():
-        files_of(path)  # raises here what it would raise later
-        return lambda path, stem: _members_of_folder(path, f"{stem}/", files_of(path))
+        list_files(path)  # raises here what it would raise later
+        return lambda path, stem: _read_folder_members(path, f"{stem}/", list_files(path))
     path.open("rb").close()
     if path.suffix.lower() == ".parquet":
-        return lambda path, stem: iter([_Member(path.name, path.stat().st_size, partial(_opened, path))])
-    reader = _reader_of(path)
+        return lambda path, stem: iter([_Member(path.name, path.stat().st_size, partial(_open_archive, path))])
+    reader = _find_reader(path)
     if reader is not None:
         try:
             for _ in reader(path, ""):  # raises here what it would raise later
@@ -150,22 +156,22 @@ def _opener(path: Path) -> Callable[[Path, str], Iterator[_Member]]:
     raise NothingToPack(f"{path} is no folder, zip or tar. Several paths go up together only if each is one.")
 
 
-def _reader_of(path: Path) -> Callable[[Path, str], Iterator[_Member]] | None:
+def _find_reader(path: Path) -> Callable[[Path, str], Iterator[_Member]] | None:
     if path.suffix.lower() != ".npz" and zipfile.is_zipfile(path):
-        return _members_of_zip
-    return _members_of_tar if tarfile.is_tarfile(path) else None
+        return _read_zip_members
+    return _read_tar_members if tarfile.is_tarfile(path) else None
 
 
-def _members_of_folder(folder: Path, prefix: str, files: list[tuple[str, int]]) -> Iterator[_Member]:
+def _read_folder_members(folder: Path, prefix: str, files: list[tuple[str, int]]) -> Iterator[_Member]:
     for name, size in files:
-        yield _Member(prefix + name, size, None if name.endswith("/") else partial(_opened, folder / name))
+        yield _Member(prefix + name, size, None if name.endswith("/") else partial(_open_archive, folder / name))
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _open_archive(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _members_of_zip(path: Path, stem: str) -> Iterator[_Member]:
+def _read_zip_members(path: Path, stem: str) -> Iterator[_Member]:
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             if stat.S_ISLNK(entry.external_attr >> 16):
@@ -178,7 +184,7 @@ def _members_of_zip(path: Path, stem: str) -> Iterator[_Member]:
             )
 
 
-def _members_of_tar(path: Path, stem: str) -> Iterator[_Member]:
+def _read_tar_members(path: Path, stem: str) -> Iterator[_Member]:
     with tarfile.open(path) as archive:
         for entry in archive:
             if entry.isdir():
@@ -194,7 +200,7 @@ def _itself(file: IO[bytes]) -> IO[bytes]:
     return file
 
 
-def _tar_bytes(files: Iterable[tuple[str, int]]) -> int:
+def _compute_tar_bytes(files: Iterable[tuple[str, int]]) -> int:
     """The size of the tar of a folder: each member has a header, and begins a new block."""
     total = 2 * tarfile.BLOCKSIZE  # its end
     for name, size in files:
@@ -204,7 +210,7 @@ def _tar_bytes(files: Iterable[tuple[str, int]]) -> int:
     return -(-total // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
 
 
-def _as_tar(members: Iterable[_Member]) -> Iterator[bytes]:
+def _write_tar(members: Iterable[_Member]) -> Iterator[bytes]:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w|", format=tarfile.PAX_FORMAT, bufsize=64 * 1024) as archive:
         for member in members:

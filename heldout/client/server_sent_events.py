@@ -16,7 +16,7 @@ async def read_events(chunks: AsyncIterable[bytes]) -> AsyncIterator[ServerSentE
     """The events of a stream, without its comments. An event that the stream breaks off is left out."""
     id_: str | None = None
     data: list[bytes] = []
-    async for line in _lines(chunks):
+    async for line in _iterate_lines(chunks):
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"id":
@@ -28,7 +28,7 @@ async def read_events(chunks: AsyncIterable[bytes]) -> AsyncIterator[ServerSentE
             id_, data = None, []
 
 
-async def _lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+async def _iterate_lines(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     """Whole lines, split at line feeds alone: data may hold the other characters at which Python splits text."""
     rest = b""
     async for chunk in chunks:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from heldout.client.connection import Connection
 from heldout.client.dual import dual, dual_iterator
-from heldout.client.typed_answers import LONG_POLL_S, PAGE, TypedAnswers, idempotent, segment_of
+from heldout.client.typed_answers import LONG_POLL_S, PAGE, TypedAnswers, make_idempotency_header, quote_segment
 from heldout.errors import StudyNotFound
 from heldout.studies.spec import StudySpec
 from heldout.views.event import EventPage, EventView
@@ -28,16 +28,21 @@ class StudyMethods:
         Raises:
             ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
         """
-        headers = idempotent(idempotency_key)
+        headers = make_idempotency_header(idempotency_key)
         return await self._answers.read(
-            StudyView, "POST", "/v1/studies", body=_body(study), headers=headers, repeatable=True
+            StudyView, "POST", "/v1/studies", body=_build_body(study), headers=headers, repeatable=True
         )
 
     @dual
     async def estimate_study(self, study: Study) -> StudyEstimateView:
         """How many trainings a study would be, and how long they would take; nothing is queued."""
         return await self._answers.read(
-            StudyEstimateView, "POST", "/v1/studies", body=_body(study), params={"dry_run": "true"}, repeatable=True
+            StudyEstimateView,
+            "POST",
+            "/v1/studies",
+            body=_build_body(study),
+            params={"dry_run": "true"},
+            repeatable=True,
         )
 
     @dual_iterator
@@ -48,7 +53,7 @@ class StudyMethods:
 
     @dual
     async def study(self, study_id: str) -> StudyView:
-        return await self._answers.read(StudyView, "GET", _study(study_id))
+        return await self._answers.read(StudyView, "GET", _build_study_path(study_id))
 
     @dual
     async def wait_study(
@@ -58,49 +63,51 @@ class StudyMethods:
 
         Without a version: the study when it has ended, or as it is after `wait_s` (0–60).
         """
-        return await self._answers.once_changed(StudyView, _study(study_id), version, wait_s)
+        return await self._answers.once_changed(StudyView, _build_study_path(study_id), version, wait_s)
 
     @dual_iterator
     def watch_study(self, study_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[StudyView]:
         """The study now and after each change, until it has ended."""
-        return self._answers.each_change(StudyView, _study(study_id), wait_s)
+        return self._answers.each_change(StudyView, _build_study_path(study_id), wait_s)
 
     @dual
     async def cancel_study(self, study_id: str) -> StudyView:
         """Cancel a study with all of its jobs."""
-        return await self._answers.read(StudyView, "POST", _study(study_id, "cancel"))
+        return await self._answers.read(StudyView, "POST", _build_study_path(study_id, "cancel"))
 
     @dual
     async def delete_study(self, study_id: str) -> None:
         """Delete a study that has ended, with all of its jobs."""
-        await self._connection.send("DELETE", _study(study_id))
+        await self._connection.send("DELETE", _build_study_path(study_id))
 
     @dual
     async def study_report(self, study_id: str) -> StudyReportView:
         """A study in plain words, as far as it has come, with curves, gaps and the requests that do it again."""
-        return await self._answers.read(StudyReportView, "GET", _study(study_id, "report"))
+        return await self._answers.read(StudyReportView, "GET", _build_study_path(study_id, "report"))
 
     @dual
     async def study_report_text(
         self, study_id: str, media_type: Literal["text/markdown", "text/html"] = MARKDOWN
     ) -> str:
         """The same as Markdown, or as one page of HTML that needs nothing else."""
-        return (await self._connection.send("GET", _study(study_id, "report"), headers={"Accept": media_type})).text
+        return (
+            await self._connection.send("GET", _build_study_path(study_id, "report"), headers={"Accept": media_type})
+        ).text
 
     @dual_iterator
     def study_events(self, study_id: str, *, after: int = 0) -> AsyncIterator[EventView]:
         """What has happened to a study, oldest first, after the event with the number `after`."""
-        return self._answers.pages(EventPage, _study(study_id, "events"), after=after)
+        return self._answers.pages(EventPage, _build_study_path(study_id, "events"), after=after)
 
     @dual_iterator
     def follow_study_events(self, study_id: str, *, after: int | None = None) -> AsyncIterator[EventView]:
         """What happens to a study, as it happens, until it has ended; without `after` from now on."""
-        return self._answers.follow(EventView, _study(study_id, "events"), after)
+        return self._answers.follow(EventView, _build_study_path(study_id, "events"), after)
 
 
-def _body(study: Study) -> Mapping[str, Any]:
+def _build_body(study: Study) -> Mapping[str, Any]:
     return study.model_dump(mode="json") if isinstance(study, StudySpec) else study
 
 
-def _study(study_id: str, part: str = "") -> str:
-    return f"/v1/studies/{segment_of(study_id, StudyNotFound(study_id))}" + (f"/{part}" if part else "")
+def _build_study_path(study_id: str, part: str = "") -> str:
+    return f"/v1/studies/{quote_segment(study_id, StudyNotFound(study_id))}" + (f"/{part}" if part else "")

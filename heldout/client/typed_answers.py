@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from heldout import __version__
 from heldout.client.connection import TIMEOUT_S, Connection
-from heldout.client.failures import NoService, problem_of
+from heldout.client.failures import NoService, convert_error
 from heldout.errors import HeldoutError
 from heldout.views.base import View
 from heldout.views.page import NumberedPage, Page
@@ -55,8 +55,8 @@ class TypedAnswers:
         while True:
             start = [] if after is None else [("after", str(after))]
             page = await self.read(view, "GET", path, params=[*params, limit, *start])
-            for one in page.data:
-                yield one
+            for item in page.data:
+                yield item
             if page.next is None:
                 return
             after = page.next
@@ -102,7 +102,7 @@ class TypedAnswers:
             ) from None
 
 
-def idempotent(key: str | None) -> dict[str, str]:
+def make_idempotency_header(key: str | None) -> dict[str, str]:
     """The header of a request that makes something at most once. A key is drawn where none is given.
 
     Raises:
@@ -114,8 +114,8 @@ def idempotent(key: str | None) -> dict[str, str]:
     return {"Idempotency-Key": key}
 
 
-def segment_of(text: str, missing: HeldoutError) -> str:
+def quote_segment(text: str, missing: HeldoutError) -> str:
     """One segment of a path. What a user types as an id may name another route: then it is no id of anything."""
     if "/" in text or not text.strip("."):
-        raise problem_of(missing)
+        raise convert_error(missing)
     return quote(text, safe="")

@@ -14,7 +14,7 @@ class Wire(Protocol):
 
     def build_request(self, method: str, path: str, **options: Any) -> httpx2.Request: ...
 
-    def body_of(self, chunks: Iterable[bytes]) -> Any:
+    def make_body(self, chunks: Iterable[bytes]) -> Any:
         """Chunks in the form in which a request takes them."""
 
     async def send(self, request: httpx2.Request) -> httpx2.Response:
@@ -22,7 +22,7 @@ class Wire(Protocol):
 
     async def read(self, response: httpx2.Response) -> None: ...
 
-    def chunks_of(self, response: httpx2.Response) -> AsyncIterator[bytes]: ...
+    def iterate_chunks(self, response: httpx2.Response) -> AsyncIterator[bytes]: ...
 
     async def release(self, response: httpx2.Response) -> None: ...
 
@@ -40,7 +40,7 @@ class BlockingWire:
     def build_request(self, method: str, path: str, **options: Any) -> httpx2.Request:
         return self._http.build_request(method, path, **options)
 
-    def body_of(self, chunks: Iterable[bytes]) -> Any:
+    def make_body(self, chunks: Iterable[bytes]) -> Any:
         return chunks
 
     async def send(self, request: httpx2.Request) -> httpx2.Response:
@@ -49,7 +49,7 @@ class BlockingWire:
     async def read(self, response: httpx2.Response) -> None:
         response.read()
 
-    async def chunks_of(self, response: httpx2.Response) -> AsyncIterator[bytes]:
+    async def iterate_chunks(self, response: httpx2.Response) -> AsyncIterator[bytes]:
         for chunk in response.iter_bytes():
             yield chunk
 
@@ -72,8 +72,8 @@ class AwaitingWire:
     def build_request(self, method: str, path: str, **options: Any) -> httpx2.Request:
         return self._http.build_request(method, path, **options)
 
-    def body_of(self, chunks: Iterable[bytes]) -> Any:
-        return _one_by_one(chunks)
+    def make_body(self, chunks: Iterable[bytes]) -> Any:
+        return _iterate_one_by_one(chunks)
 
     async def send(self, request: httpx2.Request) -> httpx2.Response:
         return await self._http.send(request, stream=True)
@@ -81,7 +81,7 @@ class AwaitingWire:
     async def read(self, response: httpx2.Response) -> None:
         await response.aread()
 
-    async def chunks_of(self, response: httpx2.Response) -> AsyncIterator[bytes]:
+    async def iterate_chunks(self, response: httpx2.Response) -> AsyncIterator[bytes]:
         async for chunk in response.aiter_bytes():
             yield chunk
 
@@ -97,7 +97,7 @@ class AwaitingWire:
         await self._http.aclose()
 
 
-async def _one_by_one(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+async def _iterate_one_by_one(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
     """Chunks of a file, each read in the event loop: a megabyte takes no longer than its other steps."""
     for chunk in chunks:
         yield chunk

@@ -8,31 +8,41 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
-from heldout.diagnosis.attribution import attributed, weighed, without_explained
-from heldout.diagnosis.causes import causes_of, caveats_of
-from heldout.diagnosis.confidence import confidences_of
+from heldout.diagnosis.attribution import attribute_terms, drop_explained, weigh_findings
+from heldout.diagnosis.causes import list_causes, list_caveats
+from heldout.diagnosis.confidence import compute_confidences
 from heldout.diagnosis.evaluation import Evaluation
-from heldout.diagnosis.facts import facts_of
-from heldout.diagnosis.findings import CANNOT_TELL, Cause, Diagnosis, Finding, Remedy
-from heldout.diagnosis.gap.budget import levels_of
+from heldout.diagnosis.facts import collect_facts
+from heldout.diagnosis.findings import CANNOT_TELL, Cause, Diagnosis, Finding, SuggestedRemedy
+from heldout.diagnosis.gap.budget import compute_levels
 from heldout.diagnosis.history import History, measures_training_at_end
-from heldout.diagnosis.precedence import GRAVITY, findings_of
+from heldout.diagnosis.precedence import GRAVITY, collect_findings
 from heldout.diagnosis.restrict import (
     ALL_SPLITS,
     WITHOUT_TEST,
     audit_of_folds,
     audit_without_test,
     check_splits,
-    evaluation_without_test,
+    remove_test,
 )
-from heldout.diagnosis.unexplained import verdict_without_findings
-from heldout.diagnosis.verdict_confidence import verdict_confidence
+from heldout.diagnosis.unexplained import judge_without_findings
+from heldout.diagnosis.verdict_confidence import compute_verdict_confidence
 from heldout.stored.audit import AuditFinding
 from heldout.stored.suspects import SplitLabels
-from heldout.words.terms import explain_terms, lead_of, training_comes_first
+from heldout.words.terms import describe_budget, explain_terms, explain_training_first
 from heldout.words.verdicts import describe
 
-__all__ = ["ALL_SPLITS", "WITHOUT_TEST", "Cause", "Diagnosis", "Evaluation", "Finding", "History", "Remedy", "diagnose"]
+__all__ = [
+    "ALL_SPLITS",
+    "WITHOUT_TEST",
+    "Cause",
+    "Diagnosis",
+    "Evaluation",
+    "Finding",
+    "History",
+    "SuggestedRemedy",
+    "diagnose",
+]
 
 _TRAINING_AT_END = (
     "Training images were measured at the end only (`evaluation.train` is `final`), so the training curve is that of "
@@ -68,32 +78,32 @@ def diagnose(
         audit = audit_of_folds(audit)
     if "test" not in splits:
         audit = None if audit is None else audit_without_test(audit)
-        evaluation = None if evaluation is None else evaluation_without_test(evaluation)
+        evaluation = None if evaluation is None else remove_test(evaluation)
     labels = {split: found for split, found in (labels or {}).items() if split in splits}
-    facts = facts_of(history, audit, evaluation, spec, labels)
-    confidences = confidences_of(facts)
+    facts = collect_facts(history, audit, evaluation, spec, labels)
+    confidences = compute_confidences(facts)
     findings = [
-        one if one.severity == "info" else replace(one, confidence=confidences.get(one.code))
-        for one in findings_of(facts)
+        finding if finding.severity == "info" else replace(finding, confidence=confidences.get(finding.code))
+        for finding in collect_findings(facts)
     ]
-    gap = None if facts.budget is None else attributed(facts.budget, facts, findings)
+    gap = None if facts.budget is None else attribute_terms(facts.budget, facts, findings)
     if gap is not None:
-        findings = weighed(without_explained(findings, gap), gap, facts)
-    causes, of_causes = causes_of(facts, findings, gap)
+        findings = weigh_findings(drop_explained(findings, gap), gap, facts)
+    causes, of_causes = list_causes(facts, findings, gap)
     chosen = None
     if causes:
         chosen = of_causes[0]
         verdict, explanation = chosen.code, chosen.explanation
         headline, summary = describe(facts, of_causes, causes)
     else:
-        found = verdict_without_findings(facts)
+        found = judge_without_findings(facts)
         verdict, explanation, headline, summary = found.verdict, found.explanation, found.headline, found.summary
-    levels = None if facts.gap is None else levels_of(facts.gap)
+    levels = None if facts.gap is None else compute_levels(facts.gap)
     if gap is not None and facts.gap is not None and levels is not None:
         gap = explain_terms(gap, levels, facts.gap)
         explains = None if chosen is None else chosen.explains
         is_of_loss = explains is not None and explains.matters_by_loss and causes[0].tier == "loss_only"
-        lead = lead_of(gap, levels, facts.gap, by_loss=is_of_loss)
+        lead = describe_budget(gap, levels, facts.gap, by_loss=is_of_loss)
         # A fault of training that does not say itself how little is known, beside larger parts of the gap.
         is_bare = (
             chosen is not None
@@ -101,7 +111,7 @@ def diagnose(
             and causes[0].tier == "training_broken"
             and "train_accuracy" not in chosen.evidence
         )
-        first = f"{training_comes_first(gap)} " if is_bare else ""
+        first = f"{explain_training_first(gap)} " if is_bare else ""
         explanation = f"{lead} {first}{explanation}"
     if measures_training_at_end(spec):
         explanation = f"{explanation} {_TRAINING_AT_END}"
@@ -109,14 +119,16 @@ def diagnose(
         confidence = confidences.get(verdict)
     else:
         # Of answers from elsewhere neither fit knew anything.
-        confidence = verdict_confidence(verdict, causes, gap) if confidences and verdict != CANNOT_TELL else None
+        confidence = (
+            compute_verdict_confidence(verdict, causes, gap) if confidences and verdict != CANNOT_TELL else None
+        )
     return Diagnosis(
         verdict,
         facts.curves.best_epoch,
         facts.curves.onset_epoch,
         explanation,
-        tuple(sorted(findings, key=lambda one: (one is not chosen, GRAVITY.index(one.severity)))),
-        caveats_of(causes),
+        tuple(sorted(findings, key=lambda finding: (finding is not chosen, GRAVITY.index(finding.severity)))),
+        list_caveats(causes),
         gap,
         confidence,
         facts.calibration,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean
 
-from heldout.diagnosis.noise import noise_of
+from heldout.diagnosis.noise import estimate_noise
 from heldout.diagnosis.thresholds import (
     MAX_ACCURACY_FALL,
     MAX_POSSIBLE_ACCURACY_FALL,
@@ -48,7 +48,9 @@ class AccuracyChange:
         return max(range(len(self.values)), key=self.values.__getitem__)
 
 
-def accuracy_change_of(accuracy: list[float], beside: list[float], best: int, epochs: int) -> AccuracyChange | None:
+def compute_accuracy_change(
+    accuracy: list[float], beside: list[float], best: int, epochs: int
+) -> AccuracyChange | None:
     """None where the accuracy of some epoch is not known, or the best epoch is the last.
 
     Args:
@@ -62,6 +64,6 @@ def accuracy_change_of(accuracy: list[float], beside: list[float], best: int, ep
     values = accuracy[:epochs]
     around = values[max(0, min(best - 1, epochs - 3)) :][:3]
     late = values[best + 1 :][-max(1, epochs // 4) :]
-    noise = noise_of(values, beside)
+    noise = estimate_noise(values, beside)
     error = noise * sqrt(1 / len(around) + 1 / len(late))
     return AccuracyChange(values, best, fmean(late) - fmean(around), error, fmean(late))

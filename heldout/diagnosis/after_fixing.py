@@ -5,31 +5,31 @@ from heldout.diagnosis.findings import FigureAfter, Finding
 from heldout.diagnosis.gap.budget import Gap
 
 
-def figure_after(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | None:
+def compute_figure_after(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | None:
     """None where that was not measured, or reads the same."""
-    found = _measured(finding, facts, gap)
+    found = _get_measured(finding, facts, gap)
     return None if found is None or f"{found.now:.3f}" == f"{found.after:.3f}" else found
 
 
-def _measured(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | None:
+def _get_measured(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | None:
     if finding.code == "leakage" and (copied := facts.most_copied) is not None:
         split, copies, whole = copied
-        return None if copies.clean is None else _of(split, whole.accuracy, copies.clean.accuracy)
+        return None if copies.clean is None else _make_figure(split, whole.accuracy, copies.clean.accuracy)
     if finding.code == "label_order_mismatch":
         split = finding.evidence.get("split", "test")
         now, renamed = facts.get_renamed(finding, split)
-        return None if renamed is None else _of(split, now, renamed)
+        return None if renamed is None else _make_figure(split, now, renamed)
     needed = facts.preprocessing
     if finding.code == "preprocessing_mismatch" and needed is not None and "test" in needed.before:
-        return _of("test", needed.before["test"].accuracy, needed.after["test"].accuracy)
+        return _make_figure("test", needed.before["test"].accuracy, needed.after["test"].accuracy)
     # A finding of the audit has no figures of its own.
-    term, split = None if gap is None else gap.term("pixel_values"), finding.evidence.get("split", "test")
-    pixels = None if facts.gap is None or split == "train" else facts.gap.pixels_of(split)
+    term, split = None if gap is None else gap.find_term("pixel_values"), finding.evidence.get("split", "test")
+    pixels = None if facts.gap is None or split == "train" else facts.gap.get_pixels(split)
     is_its_term = split == "test" and term is not None and term.finding == finding.code
     if pixels is not None and (is_its_term or f"{split}_accuracy_undone" in finding.evidence):
-        return _of(split, *pixels.accuracies)
+        return _make_figure(split, *pixels.accuracies)
     return None
 
 
-def _of(split: str, now: float, after: float) -> FigureAfter:
+def _make_figure(split: str, now: float, after: float) -> FigureAfter:
     return FigureAfter("validation_accuracy" if split == "validation" else "test_accuracy", now, after)

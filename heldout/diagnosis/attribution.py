@@ -29,7 +29,7 @@ FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
     # Labels only where the answers show it and no renaming was measured; see `_can_have`.
     "split_difference": ("label_order_mismatch", "split_shift"),
     "label_order": ("label_order_mismatch",),
-    # Of brightness and swapped channels split_shift first; see `_in_order`.
+    # Of brightness and swapped channels split_shift first; see `_order_codes`.
     "pixel_values": ("scale_mismatch", "split_shift"),
     "copies_in_test": ("leakage",),
 }
@@ -42,40 +42,42 @@ SHIFTS_OF_PIXELS = ("brightness", "channel_order")
 SCALES_OF_PIXELS = ("scale", "inversion")
 
 
-def attributed(gap: Gap, facts: Facts, findings: Sequence[Finding]) -> Gap:
+def attribute_terms(gap: Gap, facts: Facts, findings: Sequence[Finding]) -> Gap:
     """The gap with each term's finding. Beside a term that is surely there, one that may be chance belongs to none."""
-    terms = [replace(term, finding=_finding_of(term, facts, findings)) for term in gap.terms]
+    terms = [replace(term, finding=_choose_finding(term, facts, findings)) for term in gap.terms]
     sure = {term.finding for term in terms if not term.may_be_chance}
     return replace(
         gap,
-        terms=tuple(replace(one, finding=None) if one.may_be_chance and one.finding in sure else one for one in terms),
+        terms=tuple(
+            replace(term, finding=None) if term.may_be_chance and term.finding in sure else term for term in terms
+        ),
     )
 
 
-def without_explained(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
+def drop_explained(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
     """Without too little data where what it would explain belongs to another finding."""
-    term = gap.term("generalisation")
+    term = gap.find_term("generalisation")
     owner = None if term is None else term.finding
     is_explained = owner is not None and owner != "too_little_data"
-    return [one for one in findings if not (is_explained and one.code == "too_little_data")]
+    return [finding for finding in findings if not (is_explained and finding.code == "too_little_data")]
 
 
-def weighed(findings: Sequence[Finding], gap: Gap, facts: Facts) -> list[Finding]:
+def weigh_findings(findings: Sequence[Finding], gap: Gap, facts: Facts) -> list[Finding]:
     """The findings with what they explain; infos where that surely is too little to matter.
 
     Of several findings of one code the first has the terms.
     """
     found, seen = list[Finding](), set[str]()
-    for one in findings:
-        with_terms = replace(one, explains=_explained_by(one.code, gap))
+    for finding in findings:
+        with_terms = replace(finding, explains=_sum_explained(finding.code, gap))
         if _is_small(with_terms, gap, facts):
             with_terms = replace(with_terms, severity="info")
-        found.append(replace(with_terms, explains=None) if one.code in seen else with_terms)
-        seen.add(one.code)
+        found.append(replace(with_terms, explains=None) if finding.code in seen else with_terms)
+        seen.add(finding.code)
     return found
 
 
-def sum_of(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:
+def sum_figures(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:
     """The sum of figures with an interval as of independent ones; None where one of them has none.
 
     Terms that share a level are not quite independent: then the interval is a little too wide. A figure that is exactly
@@ -93,13 +95,13 @@ def sum_of(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds 
     return total, (total - below, total + above)
 
 
-def _explained_by(code: str, gap: Gap) -> Explained | None:
+def _sum_explained(code: str, gap: Gap) -> Explained | None:
     """What a finding explains: the sum of its terms; None where it has none."""
     terms = [term for term in gap.terms if term.finding == code]
     if not terms:
         return None
-    accuracy, accuracy_interval = sum_of([(term.accuracy, term.accuracy_interval) for term in terms])
-    loss, loss_interval = sum_of([(term.loss, term.loss_interval) for term in terms])
+    accuracy, accuracy_interval = sum_figures([(term.accuracy, term.accuracy_interval) for term in terms])
+    loss, loss_interval = sum_figures([(term.loss, term.loss_interval) for term in terms])
     matters_by_loss = (
         loss_interval is not None and loss_interval[0] > 0 and loss > MIN_EXPLAINED_OF_LOSS * gap.test.loss
     )
@@ -132,15 +134,15 @@ def _largest_lift(term: Term, facts: Facts) -> float:
     return (1 - copies.clean.accuracy) * copies.copied.count / (copies.copied.count + copies.clean.count)
 
 
-def _finding_of(term: Term, facts: Facts, findings: Sequence[Finding]) -> str | None:
+def _choose_finding(term: Term, facts: Facts, findings: Sequence[Finding]) -> str | None:
     bounds = term.accuracy_interval
     if term.code in _ONLY_WIDENING and bounds is not None and bounds[1] < 0:
         return None
     if term.code == "late_epochs" and term.accuracy == term.loss == 0:  # not surely anything
         return None
-    for code in _in_order(term, facts):
-        made = [one for one in findings if one.code == code and one.severity != "info"]
-        if any(_can_have(one, term, facts) for one in made):
+    for code in _order_codes(term, facts):
+        made = [finding for finding in findings if finding.code == code and finding.severity != "info"]
+        if any(_can_have(finding, term, facts) for finding in made):
             return code
     return None
 
@@ -165,7 +167,7 @@ def _is_large_part(noise: Finding, term: Term) -> bool:
     return bool(share >= MIN_PART_OF_NOISE * term.accuracy)
 
 
-def _in_order(term: Term, facts: Facts) -> tuple[str, ...]:
+def _order_codes(term: Term, facts: Facts) -> tuple[str, ...]:
     codes = FINDINGS_OF_TERM[term.code]
     pixels = None if facts.gap is None else facts.gap.pixels
     if term.code == "pixel_values" and pixels is not None and set(pixels.choices) & set(SHIFTS_OF_PIXELS):
@@ -175,11 +177,11 @@ def _in_order(term: Term, facts: Facts) -> tuple[str, ...]:
 
 def _is_mostly_of_its_classes(term: Term, facts: Facts, finding: Finding) -> bool:
     """Whether at least half of what validation lacks is lacking in the classes of the finding."""
-    lost = _lost_in(facts, _classes_of(finding.evidence))
+    lost = _compute_lost(facts, _get_classes(finding.evidence))
     return lost is not None and lost > 0 and lost >= MIN_PART_OF_CLASSES * term.accuracy
 
 
-def _classes_of(evidence: Mapping[str, Any]) -> Sequence[str]:
+def _get_classes(evidence: Mapping[str, Any]) -> Sequence[str]:
     if "class" in evidence:
         return [evidence["class"]]
     if "smallest" in evidence:
@@ -188,7 +190,7 @@ def _classes_of(evidence: Mapping[str, Any]) -> Sequence[str]:
     return missing
 
 
-def _lost_in(facts: Facts, classes: Sequence[str]) -> float | None:
+def _compute_lost(facts: Facts, classes: Sequence[str]) -> float | None:
     """Validation accuracy that is lost in these classes beside training; None where that is not known by class."""
     train, validation = facts.train, facts.validation
     if train is None or validation is None or not (train.confusion and validation.confusion):
@@ -198,11 +200,11 @@ def _lost_in(facts: Facts, classes: Sequence[str]) -> float | None:
     lost = 0.0
     for label in labels:
         row = validation.confusion[label]
-        expected = _recall(train, label)
+        expected = _get_recall(train, label)
         lost += sum(row) * (train.accuracy if expected is None else expected) - row[label]
     return lost / images
 
 
-def _recall(figures: SplitFigures, label: int) -> float | None:
+def _get_recall(figures: SplitFigures, label: int) -> float | None:
     row = figures.confusion[label]
     return row[label] / sum(row) if sum(row) else None

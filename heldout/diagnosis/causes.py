@@ -7,7 +7,7 @@ remaining gap, largest first. What only costs loss comes last.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from heldout.diagnosis.after_fixing import figure_after
+from heldout.diagnosis.after_fixing import compute_figure_after
 from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
@@ -49,29 +49,29 @@ class _Placed:
     effect: Effect | None
 
 
-def causes_of(
+def list_causes(
     facts: Facts, findings: Sequence[Finding], gap: Gap | None
 ) -> tuple[tuple[Cause, ...], tuple[Finding, ...]]:
     """Findings more serious than `info`, in the order to fix them, one per code; and what each of these is about.
 
     Without a measured gap there are no points: the most serious comes first, then the order of the rules decides.
     """
-    placed = [_placed(one, facts, gap) for one in findings if one.severity != "info"]
+    placed = [_place_finding(finding, facts, gap) for finding in findings if finding.severity != "info"]
     if gap is None:
-        placed.sort(key=lambda one: (one.tier != "figures_not_true", GRAVITY.index(one.finding.severity)))
+        placed.sort(key=lambda entry: (entry.tier != "figures_not_true", GRAVITY.index(entry.finding.severity)))
     else:
         placed.sort(key=_rank)
-    first = {one.finding.code: one for one in reversed(placed)}
-    chosen = [one for one in placed if first[one.finding.code] is one]
-    return tuple(_cause(one, facts, gap) for one in chosen), tuple(one.finding for one in chosen)
+    first = {entry.finding.code: entry for entry in reversed(placed)}
+    chosen = [entry for entry in placed if first[entry.finding.code] is entry]
+    return tuple(_build_cause(entry, facts, gap) for entry in chosen), tuple(entry.finding for entry in chosen)
 
 
-def caveats_of(causes: Sequence[Cause]) -> tuple[str, ...]:
+def list_caveats(causes: Sequence[Cause]) -> tuple[str, ...]:
     """Codes of misleading-figure findings other than the verdict."""
-    return tuple(code for code in CAVEATS if code in {one.code for one in causes[1:]})
+    return tuple(code for code in CAVEATS if code in {cause.code for cause in causes[1:]})
 
 
-def _placed(finding: Finding, facts: Facts, gap: Gap | None) -> _Placed:
+def _place_finding(finding: Finding, facts: Facts, gap: Gap | None) -> _Placed:
     for tier, effect_in in _EFFECTS.items():
         effect = effect_in(finding, facts, gap)
         if effect is not None:
@@ -93,7 +93,7 @@ def _rank(placed: _Placed) -> tuple[int, float, int, int]:
     return TIERS.index(placed.tier), -size, code in CAVEATS, GRAVITY.index(placed.finding.severity)
 
 
-def _cause(placed: _Placed, facts: Facts, gap: Gap | None) -> Cause:
+def _build_cause(placed: _Placed, facts: Facts, gap: Gap | None) -> Cause:
     finding, effect, explains = placed.finding, placed.effect, placed.finding.explains
     return Cause(
         code=finding.code,
@@ -104,18 +104,18 @@ def _cause(placed: _Placed, facts: Facts, gap: Gap | None) -> Cause:
         loss_interval=None if explains is None else explains.loss_interval,
         what_to_do=finding.remedies[0].reason if finding.remedies else CAVEATS.get(finding.code, ""),
         effort=FINDING_KINDS[finding.code].effort,
-        figure_after=figure_after(finding, facts, gap),
+        figure_after=compute_figure_after(finding, facts, gap),
     )
 
 
-def _false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
+def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
     """How wrong a reported figure is; None if that does not matter."""
     if finding.code == "preprocessing_mismatch":
-        return _effect_of_preprocessing(facts)
+        return _measure_preprocessing_effect(facts)
     if gap is None:
         return None
     if finding.code == "label_conflicts":
-        conflicts = _effect_of_conflicts(finding, facts)
+        conflicts = _measure_conflicts_effect(finding, facts)
         return conflicts if conflicts is not None and conflicts.size >= MIN_LIKELY_EFFECT else None
     effects = [
         Effect.of(term.accuracy, term.accuracy_interval)
@@ -123,18 +123,18 @@ def _false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | N
         if (term.finding == finding.code and term.code in _FIGURE_TERMS) or _is_shown_by(term, finding)
     ]
     if finding.code == "label_order_mismatch" or "validation_accuracy_undone" in finding.evidence:
-        measured = _effect_in_evidence(finding)
+        measured = _get_evidence_effect(finding)
         effects += [] if measured is None else [measured]
-    largest = max(effects, key=lambda one: one.size, default=None)
+    largest = max(effects, key=lambda effect: effect.size, default=None)
     if finding.evidence.get("worse_than_guessing"):
         return largest or Effect(0.0, None)
-    if finding.code == "leakage" and _copied_share(facts) >= MIN_COPIED_SHARE:
+    if finding.code == "leakage" and _get_copied_share(facts) >= MIN_COPIED_SHARE:
         largest = largest or Effect(0.0, None)
         return largest if largest.interval is None or largest.size >= MIN_SURE_EFFECT else None
     return largest if largest is not None and largest.matters else None
 
 
-def _broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
+def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
     """What better training would gain, 0 if unknown; None if training is not broken."""
     code, last = finding.code, facts.last
     if last is not None and "last_epoch" in finding.evidence and last.accuracy_interval[1] < 0:
@@ -150,13 +150,13 @@ def _broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect 
     return Effect(0.0, None) if gap is None or lacking >= MIN_LEFT_TO_LEARN else None
 
 
-def _part_of_gap(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
+def _measure_part_of_gap(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
     """How much of the gap the finding explains; None unless that is at least a point and surely above zero."""
     explains = finding.explains
     if explains is None and finding.code == "label_noise":
-        return _effect_in_evidence(finding)
+        return _get_evidence_effect(finding)
     if explains is None and finding.code == "label_conflicts":
-        return _effect_of_conflicts(finding, facts)
+        return _measure_conflicts_effect(finding, facts)
     if explains is None or explains.accuracy < MIN_SURE_EFFECT:
         return None
     effect = Effect(explains.accuracy, explains.interval)
@@ -164,13 +164,13 @@ def _part_of_gap(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | No
 
 
 _EFFECTS: Mapping[Tier, Callable[[Finding, Facts, Gap | None], Effect | None]] = {
-    "figures_not_true": _false_figure,
-    "training_broken": _broken_training,
-    "rest_of_gap": _part_of_gap,
+    "figures_not_true": _measure_false_figure,
+    "training_broken": _measure_broken_training,
+    "rest_of_gap": _measure_part_of_gap,
 }
 
 
-def _effect_of_preprocessing(facts: Facts) -> Effect:
+def _measure_preprocessing_effect(facts: Facts) -> Effect:
     needed = facts.preprocessing
     if needed is None:
         return Effect(0.0, None)
@@ -178,7 +178,7 @@ def _effect_of_preprocessing(facts: Facts) -> Effect:
     return Effect.of(needed.after[split].accuracy - needed.before[split].accuracy, None)
 
 
-def _effect_in_evidence(finding: Finding) -> Effect | None:
+def _get_evidence_effect(finding: Finding) -> Effect | None:
     """The effect that the rule itself measured."""
     evidence = finding.evidence
     if "points" in evidence:
@@ -198,7 +198,7 @@ def _effect_in_evidence(finding: Finding) -> Effect | None:
     return Effect.of(change, (bounds[0], bounds[1]))
 
 
-def _effect_of_conflicts(finding: Finding, facts: Facts) -> Effect | None:
+def _measure_conflicts_effect(finding: Finding, facts: Facts) -> Effect | None:
     """A network gets only one of a picture's two labels right, so half of these images are lost.
 
     In the split that has most of them; where the audit has not counted them by split, in all.
@@ -226,7 +226,7 @@ def _is_shown_by(term: Term, finding: Finding) -> bool:
     return bool(split == "test" and term.accuracy > 0) or bool(split == "validation" and term.accuracy < 0)
 
 
-def _copied_share(facts: Facts) -> float:
+def _get_copied_share(facts: Facts) -> float:
     """The larger share of validation or test images with copies in training."""
     gap = facts.gap
     if gap is None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from heldout.diagnosis.evaluation import SplitFigures, own_chance_of
+from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE
-from heldout.statistics.intervals import wilson_interval
+from heldout.statistics.intervals import compute_wilson_interval
 
 Pair = tuple[str, SplitFigures, SplitFigures]  # the name of a split, its figures, and those of the other one
 
@@ -28,14 +28,14 @@ def list_pairs_by_answers(facts: Facts) -> Iterator[Pair]:
 
 def has_other_pixels(facts: Facts, split: str) -> bool:
     """Whether the audit found wrong pixel values that nothing has undone; they alone can cause bad answers."""
-    if facts.gap is not None and facts.gap.pixels_of(split) is not None:
+    if facts.gap is not None and facts.gap.get_pixels(split) is not None:
         return False
-    return any(one.evidence.get("split") == split for one in facts.audited.get("scale_mismatch", ()))
+    return any(finding.evidence.get("split") == split for finding in facts.audited.get("scale_mismatch", ()))
 
 
 def is_known(facts: Facts, figures: SplitFigures | None) -> bool:
     """Whether accuracy on a split is surely above guessing; True if the split is missing."""
     if figures is None:
         return True
-    low, _ = wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)
-    return low > own_chance_of(figures, max(2, len(facts.classes)))
+    low, _ = compute_wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)
+    return low > compute_own_chance(figures, max(2, len(facts.classes)))

@@ -10,21 +10,21 @@ from typing import Literal
 from heldout.diagnosis.confidence_fit import FITS_OF_HISTORIES, FITS_OF_JOBS
 from heldout.diagnosis.course import Course
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.history import Curve, finite
-from heldout.diagnosis.logistic import probability
+from heldout.diagnosis.history import Curve, take_finite
+from heldout.diagnosis.logistic import compute_probability
 from heldout.diagnosis.thresholds import MIN_LIKELY, MIN_SURE, SMALLEST_RATIO
 
 Certainty = Literal["sure", "likely", "not sure"]
 
 
-def certainty_of(confidence: float | None) -> Certainty | None:
+def get_certainty(confidence: float | None) -> Certainty | None:
     """What people read in place of the probability."""
     if confidence is None:
         return None
     return "sure" if confidence >= MIN_SURE else "likely" if confidence >= MIN_LIKELY else "not sure"
 
 
-def confidences_of(facts: Facts) -> Mapping[str, float | None]:
+def compute_confidences(facts: Facts) -> Mapping[str, float | None]:
     """The probability that each verdict is true of a training: of findings that are more than infos, and `healthy`.
 
     A code is missing where too few trainings show how often it is true, and all are where answers came from elsewhere.
@@ -34,65 +34,65 @@ def confidences_of(facts: Facts) -> Mapping[str, float | None]:
         return {}  # neither fit knew counts beside curves of another program
     # What `fit` reports of training is an average under dropout and augmentation, and tells less.
     fits = FITS_OF_JOBS if facts.curves.is_measured else FITS_OF_HISTORIES
-    return {code: probability(fit, lambda name: FIGURES[name](facts)) for code, fit in fits.items()}
+    return {code: compute_probability(fit, lambda name: FIGURES[name](facts)) for code, fit in fits.items()}
 
 
-def _rise(facts: Facts) -> float | None:
+def _measure_rise(facts: Facts) -> float | None:
     """Logarithm of validation's rise as a share of its lowest level."""
     heldout = facts.curves.heldout
     return None if heldout is None else _log_ratio(heldout.rise, heldout.lowest)
 
 
-def _rise_sigmas(facts: Facts) -> float | None:
+def _measure_rise_sigmas(facts: Facts) -> float | None:
     """Logarithm of validation's rise in standard deviations of the noise that training does not share."""
     heldout = facts.curves.heldout
     return None if heldout is None else _log_ratio(heldout.rise, facts.curves.own_noise)
 
 
-def _validation_fall(facts: Facts) -> float | None:
+def _measure_validation_fall(facts: Facts) -> float | None:
     """Logarithm of validation's fall over the last third of the epochs, as a share of what is left."""
-    return _fall_of(facts.curves.heldout)
+    return _measure_fall(facts.curves.heldout)
 
 
-def _training_fall(facts: Facts) -> float | None:
+def _measure_training_fall(facts: Facts) -> float | None:
     """The same of training."""
-    return _fall_of(facts.curves.training)
+    return _measure_fall(facts.curves.training)
 
 
-def _fall_of(course: Course | None) -> float | None:
+def _measure_fall(course: Course | None) -> float | None:
     return None if course is None else _log_ratio(course.fall, course.scale)
 
 
-def _fall_sigmas(facts: Facts) -> float | None:
+def _measure_fall_sigmas(facts: Facts) -> float | None:
     """Logarithm of validation's fall over the last third of the epochs, in standard deviations of its noise."""
     heldout = facts.curves.heldout
     return None if heldout is None else _log_ratio(heldout.fall, heldout.noise)
 
 
-def _noise(facts: Facts) -> float | None:
+def _measure_noise(facts: Facts) -> float | None:
     """Logarithm of the noise of a single epoch of validation, as a share of its lowest level."""
     heldout = facts.curves.heldout
     return None if heldout is None else _log_ratio(heldout.noise, heldout.lowest)
 
 
-def _epochs(facts: Facts) -> float | None:
+def _count_epochs(facts: Facts) -> float | None:
     """Logarithm of the number of epochs."""
     return log(facts.curves.epochs) if facts.curves.epochs else None
 
 
-def _training_accuracy(facts: Facts) -> float | None:
+def _get_training_accuracy(facts: Facts) -> float | None:
     """Of the last epoch."""
     history = facts.curves.history
-    return _last(history.train_accuracy or history.fit_accuracy)
+    return _get_last(history.train_accuracy or history.fit_accuracy)
 
 
-def _validation_accuracy(facts: Facts) -> float | None:
+def _get_validation_accuracy(facts: Facts) -> float | None:
     """Of the last epoch."""
-    return _last(facts.curves.history.validation_accuracy)
+    return _get_last(facts.curves.history.validation_accuracy)
 
 
-def _last(curve: Curve) -> float | None:
-    known = finite(curve)
+def _get_last(curve: Curve) -> float | None:
+    known = take_finite(curve)
     return known[-1] if known else None
 
 
@@ -102,13 +102,13 @@ def _log_ratio(value: float, of: float) -> float:
 
 
 FIGURES: Mapping[str, Callable[[Facts], float | None]] = {
-    "rise": _rise,
-    "rise_sigmas": _rise_sigmas,
-    "validation_fall": _validation_fall,
-    "training_fall": _training_fall,
-    "fall_sigmas": _fall_sigmas,
-    "noise": _noise,
-    "epochs": _epochs,
-    "training_accuracy": _training_accuracy,
-    "validation_accuracy": _validation_accuracy,
+    "rise": _measure_rise,
+    "rise_sigmas": _measure_rise_sigmas,
+    "validation_fall": _measure_validation_fall,
+    "training_fall": _measure_training_fall,
+    "fall_sigmas": _measure_fall_sigmas,
+    "noise": _measure_noise,
+    "epochs": _count_epochs,
+    "training_accuracy": _get_training_accuracy,
+    "validation_accuracy": _get_validation_accuracy,
 }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import median
 
-from heldout.diagnosis.noise import noise_of
+from heldout.diagnosis.noise import estimate_noise
 from heldout.diagnosis.thresholds import MIN_FALL, MIN_FALL_SIGMAS, MIN_RISE, MIN_RISE_SIGMAS
 
 
@@ -37,21 +37,21 @@ class Course:
     @property
     def late(self) -> list[float]:
         """The values that its end is judged by."""
-        return last_values(self.values)
+        return get_last_values(self.values)
 
 
-def course_of(values: list[float], *, has_zero: bool = False) -> Course:
+def measure_course(values: list[float], *, has_zero: bool = False) -> Course:
     """The course of a loss; at least one value.
 
     Args:
         has_zero: whether 0 is the lowest that the loss can be. Then a change matters beside the lowest level, too; of a
             loss with penalties or an offset only the descent is known.
     """
-    levels = smoothed(values)
-    last = level_at_end(values)
+    levels = smooth(values)
+    last = compute_end_level(values)
     before = len(values) - len(values) // 3
-    fall = level_at_end(values[:before]) - last if before < len(values) else 0.0
-    noise = noise_of(values)
+    fall = compute_end_level(values[:before]) - last if before < len(values) else 0.0
+    noise = estimate_noise(values)
     lowest, descent = min(levels), max(levels) - min(levels) if len(values) > 1 else 0.0
     scale = min(descent, lowest) if has_zero and lowest > 0 else descent
     rise = last - lowest
@@ -72,7 +72,7 @@ def course_of(values: list[float], *, has_zero: bool = False) -> Course:
     )
 
 
-def patience_for(values: list[float], best: int) -> int:
+def choose_patience(values: list[float], best: int) -> int:
     """The fewest epochs without a new lowest value after which to stop, so that `best` is still reached."""
     lowest, waited, longest = values[0], 0, 0
     for value in values[1 : best + 1]:
@@ -82,16 +82,16 @@ def patience_for(values: list[float], best: int) -> int:
     return max(longest, waited)
 
 
-def smoothed(values: list[float]) -> list[float]:
+def smooth(values: list[float]) -> list[float]:
     """The median of each value and its neighbours."""
     return [median(values[max(0, position - 1) : position + 2]) for position in range(len(values))]
 
 
-def level_at_end(values: list[float]) -> float:
+def compute_end_level(values: list[float]) -> float:
     """The median of the last three values, of fewer if there are fewer than six; one late uptick does not move it."""
-    return median(last_values(values))
+    return median(get_last_values(values))
 
 
-def last_values(values: list[float]) -> list[float]:
+def get_last_values(values: list[float]) -> list[float]:
     """The last three, or fewer if there are fewer than six."""
     return values[-min(3, max(1, len(values) // 2)) :]

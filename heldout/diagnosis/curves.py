@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import log, sqrt
 
-from heldout.diagnosis.accuracy import AccuracyChange, accuracy_change_of
-from heldout.diagnosis.course import Course, course_of
-from heldout.diagnosis.evaluation import Evaluation, skill_of
-from heldout.diagnosis.history import History, finite
-from heldout.diagnosis.noise import noise_of
+from heldout.diagnosis.accuracy import AccuracyChange, compute_accuracy_change
+from heldout.diagnosis.course import Course, measure_course
+from heldout.diagnosis.evaluation import Evaluation, compute_skill
+from heldout.diagnosis.history import History, take_finite
+from heldout.diagnosis.noise import estimate_noise
 from heldout.diagnosis.thresholds import (
     MAX_CHANCE_SKILL,
     MAX_CROSS_ENTROPY,
@@ -42,12 +42,12 @@ def has_turned_up(heldout: Course, training: Course, fell: float, noise: float, 
     return fell > training.noise and _rises_over_many_epochs(heldout, noise)
 
 
-def measured_loss_left(heldout: Course) -> float:
+def measure_loss_left(heldout: Course) -> float:
     """Of a loss whose zero is known: its lowest level, unless as good as nothing is left."""
     return max(heldout.lowest, MIN_LOSS_LEFT * heldout.descent)
 
 
-def foreign_loss_left(heldout: Course, training: Course, wrong_answers: Course | None) -> float:
+def estimate_foreign_loss_left(heldout: Course, training: Course, wrong_answers: Course | None) -> float:
     """Of a loss that may have an offset: half of its descent, or what the wrong answers alone cost at least.
 
     They cost ln 2 of cross-entropy each, since another class is as likely. Where validation never fell, half of
@@ -58,7 +58,7 @@ def foreign_loss_left(heldout: Course, training: Course, wrong_answers: Course |
     return max(descent / 2, min(heldout.lowest, least))
 
 
-def max_mild_rise(heldout: Course, training: Course, *, has_zero: bool) -> float:
+def compute_max_mild_rise(heldout: Course, training: Course, *, has_zero: bool) -> float:
     """The rise of a loss up to which it ends so little above its best that it is no fault.
 
     Args:
@@ -66,13 +66,13 @@ def max_mild_rise(heldout: Course, training: Course, *, has_zero: bool) -> float
             taken for granted of a loss that is no higher than a cross-entropy.
     """
     if has_zero:
-        return MAX_MILD_RISE * measured_loss_left(heldout)
+        return MAX_MILD_RISE * measure_loss_left(heldout)
     if 0 < heldout.lowest <= MAX_CROSS_ENTROPY:
         return MAX_MILD_RISE * heldout.lowest
-    return MAX_MILD_RISE * foreign_loss_left(heldout, training, None)
+    return MAX_MILD_RISE * estimate_foreign_loss_left(heldout, training, None)
 
 
-def onset_of(course: Course) -> int | None:
+def find_onset(course: Course) -> int | None:
     """The first position after the best from which on the curve stays above its lowest level by more than its noise.
 
     Where the noise is more than half of the rise, by more than that half.
@@ -164,21 +164,21 @@ class Curves:
         return max(heldout.rise, last_rise) < self.max_mild_rise
 
 
-def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
+def choose_curves(history: History, evaluation: Evaluation | None = None) -> Curves:
     """Losses where both were recorded, else shares of wrong answers.
 
     Whether it is overfitting is told by the curves, or by the last weights beside the kept ones on the same images.
     """
     is_measured, of_loss, numbers = history.is_measured, history.has_losses, history.epoch_numbers
     heldout, training, wrong_answers = (
-        course_of(values, has_zero=has_zero) if values else None
+        measure_course(values, has_zero=has_zero) if values else None
         for values, has_zero in zip(history.losses(), (is_measured, is_measured, False), strict=True)
     )
     own_noise, at_best, has_learned, onset, accuracy, mild_rise = 0.0, 0.0, False, None, None, 0.0
     if heldout is not None and of_loss:
-        accuracy = accuracy_change_of(
-            finite(history.validation_accuracy),
-            finite(history.train_accuracy or history.fit_accuracy),
+        accuracy = compute_accuracy_change(
+            take_finite(history.validation_accuracy),
+            take_finite(history.train_accuracy or history.fit_accuracy),
             heldout.best,
             len(heldout.values),
         )
@@ -186,13 +186,15 @@ def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
         at_best = training.values[min(heldout.best, len(training.values) - 1)]
         fell = at_best - training.last
         has_learned = fell > (MIN_TRAINING_FALL * at_best if is_measured else 0.0)
-        own_noise = noise_of(heldout.values, training.values)
-        loss_left = measured_loss_left(heldout) if is_measured else foreign_loss_left(heldout, training, wrong_answers)
+        own_noise = estimate_noise(heldout.values, training.values)
+        loss_left = (
+            measure_loss_left(heldout) if is_measured else estimate_foreign_loss_left(heldout, training, wrong_answers)
+        )
         # Where nothing is learned, nothing is overfitted.
         is_overfit = has_learned and has_turned_up(heldout, training, fell, own_noise, loss_left)
         if is_overfit or _last_weights_are_worse(evaluation, training):
-            onset = onset_of(heldout)
-        mild_rise = max_mild_rise(heldout, training, has_zero=is_measured or not of_loss)
+            onset = find_onset(heldout)
+        mild_rise = compute_max_mild_rise(heldout, training, has_zero=is_measured or not of_loss)
     return Curves(
         history=history,
         epoch_numbers=numbers,
@@ -218,7 +220,7 @@ def curves_of(history: History, evaluation: Evaluation | None = None) -> Curves:
 def _holds(accuracy: AccuracyChange, evaluation: Evaluation | None) -> bool:
     """Whether accuracy did not fall, and is more than guessing where the number of classes is known."""
     classes = len(evaluation.classes) if evaluation else 0
-    return accuracy.held and (classes < 2 or skill_of(accuracy.level, 1 / classes) > MAX_CHANCE_SKILL)
+    return accuracy.held and (classes < 2 or compute_skill(accuracy.level, 1 / classes) > MAX_CHANCE_SKILL)
 
 
 def _last_weights_are_worse(evaluation: Evaluation | None, training: Course) -> bool:

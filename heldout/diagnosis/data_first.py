@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from heldout.diagnosis.findings import Diagnosis, Finding
-from heldout.mending.bodies import combined
+from heldout.mending.bodies import combine_bodies
 
 # Copies across splits, and copies with different labels: what validation rewards is then not what is wanted.
 _COPIES = {"leakage", "label_conflicts"}
@@ -17,28 +17,28 @@ def mended_first(diagnosis: Diagnosis) -> tuple[Finding, ...]:
     With a measured gap, those whose cost is sure; without one, the serious ones. A split of other images does not
     count: no new version cures that for sure.
     """
-    return tuple(one for one in diagnosis.findings if _must_be_mended(one, diagnosis))
+    return tuple(finding for finding in diagnosis.findings if _must_be_mended(finding, diagnosis))
 
 
 def mend_of(findings: Sequence[Finding]) -> dict[str, Any] | None:
     """The body of `POST /v1/datasets/{id}/versions` that mends all of it; None where there is none."""
-    bodies = [body for one in findings if (body := _body_of(one)) is not None]
-    return combined(bodies) if bodies else None
+    bodies = [body for finding in findings if (body := _find_body(finding)) is not None]
+    return combine_bodies(bodies) if bodies else None
 
 
 def _must_be_mended(finding: Finding, diagnosis: Diagnosis) -> bool:
     code = finding.code
     if code not in _COPIES | _ORDER_AND_PIXELS or finding.severity == "info":
         return False
-    if code == "split_shift" and "pixel_values" not in (_body_of(finding) or {}):
+    if code == "split_shift" and "pixel_values" not in (_find_body(finding) or {}):
         return False
     if diagnosis.gap is None:
         return finding.severity == "critical" or (code in _ORDER_AND_PIXELS and code == diagnosis.verdict)
-    cause = next((one for one in diagnosis.causes if one.code == code), None)
+    cause = next((known_cause for known_cause in diagnosis.causes if known_cause.code == code), None)
     if cause is None:
         return False
     return cause.tier == "figures_not_true" or (code == "label_conflicts" and cause.points is not None)
 
 
-def _body_of(finding: Finding) -> dict[str, Any] | None:
+def _find_body(finding: Finding) -> dict[str, Any] | None:
     return next((remedy.mend for remedy in finding.remedies if remedy.mend is not None), None)

@@ -3,16 +3,16 @@
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.rules import overconfidence, overfitting
 from heldout.diagnosis.thresholds import GUARD_MIN_RISE, GUARD_PATIENCE_EPOCHS, MIN_EPOCHS, MIN_TRAINING_FALL
-from heldout.words import counted
-from heldout.words.courses import best_and_end, stopping_at_best, training_went
+from heldout.words import pluralize
+from heldout.words.courses import describe_best_and_end, describe_stopping_at_best, describe_training
 
 
-def reason_to_warn(curves: Curves) -> str | None:
+def find_reason_to_warn(curves: Curves) -> str | None:
     """What the diagnosis says of a loss that rises, in the same words; None if it does not, or by too little."""
     return None if curves.rises_mildly else overfitting.explain(curves) or overconfidence.explain(curves)
 
 
-def reason_to_stop(curves: Curves) -> str | None:
+def find_reason_to_stop(curves: Curves) -> str | None:
     """What the curves show; None if training should go on.
 
     This is a different question from overfitting. For some epochs validation's level has been above its
@@ -33,7 +33,7 @@ def reason_to_stop(curves: Curves) -> str | None:
     if heldout.rise <= least or at_best - training.last <= MIN_TRAINING_FALL * at_best:
         return None
     return (
-        f"{best_and_end(curves, heldout)}, {counted(epochs_since, 'epoch')} later, while "
-        f"{training_went(curves, training)}. The {curves.name} is unlikely to get lower again. "
-        f"{stopping_at_best(curves, heldout)}"
+        f"{describe_best_and_end(curves, heldout)}, {pluralize(epochs_since, 'epoch')} later, while "
+        f"{describe_training(curves, training)}. The {curves.name} is unlikely to get lower again. "
+        f"{describe_stopping_at_best(curves, heldout)}"
     )

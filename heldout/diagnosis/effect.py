@@ -29,7 +29,7 @@ class Effect:
     @property
     def is_likely(self) -> bool:
         """Whether it is three points or more, and probably above zero."""
-        return self.interval is not None and self.size >= MIN_LIKELY_EFFECT and self._likely_bound() > 0
+        return self.interval is not None and self.size >= MIN_LIKELY_EFFECT and self._compute_likely_bound() > 0
 
     @property
     def matters(self) -> bool:
@@ -40,12 +40,12 @@ class Effect:
         """Whether it is surely below one point."""
         return self.interval is not None and self.interval[1] < MIN_SURE_EFFECT
 
-    def _likely_bound(self) -> float:
+    def _compute_likely_bound(self) -> float:
         """The lower bound at the lower confidence, if the interval were that of a normal distribution."""
         assert self.interval is not None
-        below = (self.size - self.interval[0]) / _deviations(TERM_CONFIDENCE)
-        return self.size - below * _deviations(LIKELY_CONFIDENCE)
+        below = (self.size - self.interval[0]) / _compute_deviations(TERM_CONFIDENCE)
+        return self.size - below * _compute_deviations(LIKELY_CONFIDENCE)
 
 
-def _deviations(confidence: float) -> float:
+def _compute_deviations(confidence: float) -> float:
     return NormalDist().inv_cdf((1 + confidence) / 2)

@@ -70,7 +70,7 @@ class Evaluation:
         return found if found is not None and found.count else None
 
 
-def from_final(
+def build_from_final(
     final: FinalView,
     classes: Sequence[str],
     stored: StoredEvaluation | None = None,
@@ -89,10 +89,10 @@ def from_final(
                 loss=figures.loss,
                 confusion=confusion.get(name, ()),
             )
-    return Evaluation(splits, tuple(classes), None if last is None else _last_epoch(last), gap)
+    return Evaluation(splits, tuple(classes), None if last is None else _build_last_epoch(last), gap)
 
 
-def _last_epoch(stored: LastEpochScores) -> LastEpoch:
+def _build_last_epoch(stored: LastEpochScores) -> LastEpoch:
     return LastEpoch(
         epoch=stored.epoch,
         kept_epoch=stored.kept_epoch,
@@ -106,18 +106,18 @@ def _last_epoch(stored: LastEpochScores) -> LastEpoch:
     )
 
 
-def skill_of(accuracy: float, chance: float) -> float:
+def compute_skill(accuracy: float, chance: float) -> float:
     """Accuracy above chance as a share of what there is above chance: 0 guesses, 1 knows."""
     return (accuracy - chance) / (1 - chance) if chance < 1 else 0.0
 
 
-def chance_of(figures: SplitFigures, classes: int) -> float:
+def compute_chance(figures: SplitFigures, classes: int) -> float:
     """The accuracy of always naming the most frequent class; of any class where their counts are not known."""
     counts = [sum(row) for row in figures.confusion]
     return max(counts) / sum(counts) if sum(counts) else 1 / classes
 
 
-def own_chance_of(figures: SplitFigures, classes: int, meant: Sequence[int] | None = None) -> float:
+def compute_own_chance(figures: SplitFigures, classes: int, meant: Sequence[int] | None = None) -> float:
     """The accuracy that these answers would have by chance, given how often each class is answered.
 
     Args:

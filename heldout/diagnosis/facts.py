@@ -5,17 +5,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from heldout.diagnosis import remedies
-from heldout.diagnosis.curves import Curves, curves_of
+from heldout.diagnosis.curves import Curves, choose_curves
 from heldout.diagnosis.effect import Effect
-from heldout.diagnosis.evaluation import Evaluation, LastEpoch, SplitFigures, skill_of
+from heldout.diagnosis.evaluation import Evaluation, LastEpoch, SplitFigures, compute_skill
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.gap.budget import Gap, gap_of, levels_of
+from heldout.diagnosis.gap.budget import Gap, compute_gap, compute_levels
 from heldout.diagnosis.history import History
 from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_CLASS_BALANCE, MIN_KNOWN_SKILL
 from heldout.mending.bodies import Body
-from heldout.mending.offers import offers_of
+from heldout.mending.offers import make_offers
 from heldout.remedies.change import Spec
-from heldout.statistics.intervals import newcombe_interval, paired_interval
+from heldout.statistics.intervals import compute_newcombe_interval, compute_paired_interval
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import Calibration, HeldOutCopies, StoredGap, Tally
 from heldout.stored.measurement import Preprocessing
@@ -39,7 +39,7 @@ class NeededPreprocessing:
         split = "test" if "test" in self.before else "train"
         images = "test images" if split == "test" else "training images"
         low, high = (f"{value:g}" for value in self.change.value_range)
-        before, after = (_figures(figures[split]) for figures in (self.before, self.after))
+        before, after = (_format_figures(figures[split]) for figures in (self.before, self.after))
         return (
             f"The model was trained on other pixels than the dataset has, which go from {low} to {high}. It answers "
             f"best with {self.change.in_words}. Of the {images} it answers {before} correctly with the dataset's "
@@ -50,15 +50,15 @@ class NeededPreprocessing:
     def advice(self) -> str:
         return (
             "Prepare images in the same way wherever the model is used, or make it a part of the model: "
-            f"{self._layers()} in front of its first layer."
+            f"{self._describe_layers()} in front of its first layer."
         )
 
-    def _layers(self) -> str:
+    def _describe_layers(self) -> str:
         """What does the same in Keras."""
         factors, offsets = self.change.factor, self.change.offset
         parts = ["a reversal of the channels"] if self.change.reversed_channels else []
         if set(factors) != {1.0} or set(offsets) != {0.0}:
-            scale, offset = (_number(factors), _number(offsets))
+            scale, offset = (_format_number(factors), _format_number(offsets))
             parts.append(f"`Rescaling(scale={scale}, offset={offset})`")
         return " and ".join(parts)
 
@@ -75,12 +75,12 @@ class NeededPreprocessing:
         }
 
 
-def _figures(figures: SplitFigures) -> str:
+def _format_figures(figures: SplitFigures) -> str:
     """`97.5% (loss 0.08)`."""
     return percent(figures.accuracy) + ("" if figures.loss is None else f" (loss {figures.loss:.3g})")
 
 
-def _number(values: tuple[float, ...]) -> str:
+def _format_number(values: tuple[float, ...]) -> str:
     """One number where all channels have it."""
     return f"{values[0]:.6g}" if len(set(values)) == 1 else f"[{', '.join(f'{value:.6g}' for value in values)}]"
 
@@ -139,34 +139,34 @@ class Facts:
             for name, copies, whole in splits
             if copies is not None and copies.copied is not None and whole is not None
         ]
-        return max(found, key=_flattery, default=None)
+        return max(found, key=_compute_flattery, default=None)
 
     def get_renamed(self, finding: Finding, split: str) -> tuple[float, float | None]:
         """Accuracy with the labels as they are and with the classes renamed, by the finding or by the measured gap."""
         evidence, gap = finding.evidence, self.gap
         if f"{split}_accuracy_renamed" in evidence:
             return float(evidence[f"{split}_accuracy"]), float(evidence[f"{split}_accuracy_renamed"])
-        levels = None if gap is None or gap.labels is None or split != "test" else levels_of(gap)
+        levels = None if gap is None or gap.labels is None or split != "test" else compute_levels(gap)
         if levels is None:
             return float(evidence.get(f"{split}_accuracy", 0.0)), None
         return levels.pixels_undone.accuracy, levels.labels_renamed.accuracy
 
     def is_undone(self, split: str) -> bool:
         """Whether the split is answered better with its pixels undone, beyond chance."""
-        pixels = None if self.gap is None else self.gap.pixels_of(split)
+        pixels = None if self.gap is None else self.gap.get_pixels(split)
         if pixels is None:
             return False
         change = pixels.change
-        interval = paired_interval(change.gained, change.lost, change.count)
+        interval = compute_paired_interval(change.gained, change.lost, change.count)
         return Effect((change.gained - change.lost) / change.count, interval).matters
 
 
-def _flattery(split: tuple[str, HeldOutCopies, Tally]) -> float:
+def _compute_flattery(split: tuple[str, HeldOutCopies, Tally]) -> float:
     _, copies, whole = split
     return 1.0 if copies.clean is None else abs(whole.accuracy - copies.clean.accuracy)
 
 
-def facts_of(
+def collect_facts(
     history: History,
     audit: Sequence[AuditFinding] | None,
     evaluation: Evaluation | None,
@@ -176,7 +176,7 @@ def facts_of(
     measured = evaluation or Evaluation({})
     train, validation, test = (measured.get(split) for split in ("train", "validation", "test"))
     return Facts(
-        curves=curves_of(history, evaluation),
+        curves=choose_curves(history, evaluation),
         spec=spec,
         classes=measured.classes,
         train=train,
@@ -185,8 +185,8 @@ def facts_of(
         last=measured.last,
         gap=measured.gap,
         calibration=measured.calibration or (None if measured.gap is None else measured.gap.calibration),
-        budget=None if measured.gap is None else gap_of(measured.gap),
-        audited={} if audit is None else findings_by_code(audit, spec),
+        budget=None if measured.gap is None else compute_gap(measured.gap),
+        audited={} if audit is None else group_findings_by_code(audit, spec),
         preprocessing=None
         if measured.preprocessing is None
         else NeededPreprocessing(measured.preprocessing, before=measured.as_given, after=measured.splits),
@@ -201,14 +201,14 @@ def _knows_training(train: SplitFigures | None, validation: SplitFigures | None,
     if train is None or validation is None or classes < 2:
         return None
     return bool(_knows(train, classes)) or (
-        newcombe_interval(train.counts, validation.counts)[0] > MIN_BETTER_ON_TRAINING
+        compute_newcombe_interval(train.counts, validation.counts)[0] > MIN_BETTER_ON_TRAINING
     )
 
 
 def _knows(figures: SplitFigures | None, classes: int) -> bool | None:
     if figures is None or not classes:
         return None
-    return skill_of(figures.accuracy, 1 / classes) >= MIN_KNOWN_SKILL
+    return compute_skill(figures.accuracy, 1 / classes) >= MIN_KNOWN_SKILL
 
 
 # The audit's code and the diagnosis' code. What else an audit finds does not spoil the comparison of splits.
@@ -228,35 +228,35 @@ CODE_OF_AUDIT: Mapping[str, str] = {
 }
 
 
-def findings_by_code(audit: Sequence[AuditFinding], spec: Spec | None = None) -> dict[str, list[Finding]]:
+def group_findings_by_code(audit: Sequence[AuditFinding], spec: Spec | None = None) -> dict[str, list[Finding]]:
     """What explains a training's figures among the findings of its dataset's audit."""
     found: dict[str, list[Finding]] = {}
-    for one, mend in zip(audit, offers_of(audit), strict=True):
-        code = _code_of(one)
+    for audited, mend in zip(audit, make_offers(audit), strict=True):
+        code = _get_code(audited)
         if code is not None:
-            found.setdefault(code, []).append(_finding(code, one, spec, mend))
+            found.setdefault(code, []).append(_make_finding(code, audited, spec, mend))
     return found
 
 
-def _code_of(found: AuditFinding) -> str | None:
+def _get_code(found: AuditFinding) -> str | None:
     """A class without training images is the extreme of a rare one; without test images it is not measured."""
     if found.code == "class_missing":
         return "class_imbalance" if "train" in found.numbers else "test_too_small"
     return CODE_OF_AUDIT.get(found.code)
 
 
-def _finding(code: str, found: AuditFinding, spec: Spec | None, mend: Body | None) -> Finding:
-    weights = remedies.balanced_weights(spec) if found.code == "class_imbalance" else ()
+def _make_finding(code: str, found: AuditFinding, spec: Spec | None, mend: Body | None) -> Finding:
+    weights = remedies.suggest_balanced_weights(spec) if found.code == "class_imbalance" else ()
     return Finding(
         code,
-        _severity(found, spec),
+        _choose_severity(found, spec),
         found.explanation,
         {"audit": found.code, **found.numbers},
         (*weights, remedies.mend_data(found.what_to_do, mend)),
     )
 
 
-def _severity(found: AuditFinding, spec: Spec | None) -> Severity:
+def _choose_severity(found: AuditFinding, spec: Spec | None) -> Severity:
     """What spoils a dataset need not explain a training: a class that is weighed, or is not very rare."""
     numbers = found.numbers
     if found.code == "class_imbalance" and (

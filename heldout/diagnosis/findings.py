@@ -15,7 +15,7 @@ CANNOT_TELL = "cannot_tell"
 
 
 @dataclass(frozen=True)
-class Remedy:
+class SuggestedRemedy:
     """A change that should help. `patch` is a merge patch of the job's spec (RFC 7396); null where no spec is known.
 
     mend: changes of the dataset (`heldout.mending.changes.VersionChanges`), where a new version of it would help.
@@ -54,7 +54,7 @@ class Finding:
     severity: Severity
     explanation: str
     evidence: dict[str, Any] = field(default_factory=dict)
-    remedies: tuple[Remedy, ...] = ()
+    remedies: tuple[SuggestedRemedy, ...] = ()
     explains: Explained | None = None
     confidence: float | None = None
 

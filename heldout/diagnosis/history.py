@@ -50,13 +50,17 @@ class History:
         Each up to its first value that is not finite. Where there is no pair of losses, shares of wrong answers stand
         for them: smaller is better, too.
         """
-        wrong = _wrong(self.validation_accuracy)
+        wrong = _invert_accuracy(self.validation_accuracy)
         if self.has_losses:
-            return finite(self.validation_loss), finite(self.train_loss or self.fit_loss), finite(wrong)
-        return finite(wrong), finite(_wrong(self.train_accuracy or self.fit_accuracy)), finite(wrong)
+            return take_finite(self.validation_loss), take_finite(self.train_loss or self.fit_loss), take_finite(wrong)
+        return (
+            take_finite(wrong),
+            take_finite(_invert_accuracy(self.train_accuracy or self.fit_accuracy)),
+            take_finite(wrong),
+        )
 
 
-def from_epochs(epochs: Sequence[Mapping[str, Any]]) -> History:
+def read_history(epochs: Sequence[Mapping[str, Any]]) -> History:
     """Of the API's `metrics.epochs`; what no epoch has was not recorded.
 
     Raises:
@@ -64,7 +68,7 @@ def from_epochs(epochs: Sequence[Mapping[str, Any]]) -> History:
     """
     names = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
     recorded = [name for name in names if any(name in epoch for epoch in epochs)]
-    curves: dict[str, Any] = {name: tuple(figure(epoch.get(name)) for epoch in epochs) for name in recorded}
+    curves: dict[str, Any] = {name: tuple(parse_figure(epoch.get(name)) for epoch in epochs) for name in recorded}
     return History(**curves)
 
 
@@ -73,7 +77,7 @@ def measures_training_at_end(spec: Mapping[str, Any] | None) -> bool:
     return ((spec or {}).get("evaluation") or {}).get("train") == "final"
 
 
-def figure(value: object) -> float | None:
+def parse_figure(value: object) -> float | None:
     """What was recorded, as a curve holds it: None where it is null, not finite, or larger than any figure is.
 
     Raises:
@@ -87,10 +91,10 @@ def figure(value: object) -> float | None:
     return float(value) if abs(value) <= MAX_FIGURE else None
 
 
-def finite(curve: Curve) -> list[float]:
+def take_finite(curve: Curve) -> list[float]:
     """The curve up to the first value that is not finite."""
     return [value for value in takewhile(lambda value: value is not None, curve) if value is not None]
 
 
-def _wrong(accuracy: Curve) -> Curve:
+def _invert_accuracy(accuracy: Curve) -> Curve:
     return tuple(None if value is None else 1 - value for value in accuracy)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from math import exp
 
-from heldout.diagnosis.course import level_at_end
+from heldout.diagnosis.course import compute_end_level
 from heldout.diagnosis.curves import Curves
-from heldout.diagnosis.evaluation import skill_of
+from heldout.diagnosis.evaluation import compute_skill
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.history import Curve, finite
+from heldout.diagnosis.history import Curve, take_finite
 from heldout.diagnosis.thresholds import (
     MAX_CROSS_ENTROPY,
     MAX_SMALL_GAP,
@@ -17,7 +17,7 @@ from heldout.diagnosis.thresholds import (
     MIN_KNOWN_SKILL,
     MIN_LARGE_GAP,
 )
-from heldout.statistics.intervals import newcombe_interval
+from heldout.statistics.intervals import compute_newcombe_interval
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,24 @@ class Lag:
 
 def knows(accuracy: float, chance: float) -> bool:
     """Whether most images are answered rightly, beyond guessing."""
-    return skill_of(accuracy, chance) >= MIN_KNOWN_SKILL
+    return compute_skill(accuracy, chance) >= MIN_KNOWN_SKILL
 
 
-def known_of_history(facts: Facts) -> tuple[float, float, float] | None:
+def get_known_accuracies(facts: Facts) -> tuple[float, float, float] | None:
     """Training's and validation's accuracy at the end, and what guessing gives at most; None where not recorded."""
-    trained, heldout = accuracies_of(facts.curves)
-    return None if trained is None or heldout is None else (trained, heldout, chance_at_most(facts))
+    trained, heldout = get_end_accuracies(facts.curves)
+    return None if trained is None or heldout is None else (trained, heldout, bound_chance(facts))
 
 
-def lag_of(facts: Facts) -> Lag | None:
+def compute_lag(facts: Facts) -> Lag | None:
     """By the kept weights' counts, else by the accuracies at the end of the curves; None where neither is known."""
     train, validation = facts.train, facts.validation
     if train is not None and validation is not None:
         chance = 1 / max(2, len(facts.classes))
-        return Lag(train.accuracy, validation.accuracy, chance, newcombe_interval(train.counts, validation.counts))
-    known = known_of_history(facts)
+        return Lag(
+            train.accuracy, validation.accuracy, chance, compute_newcombe_interval(train.counts, validation.counts)
+        )
+    known = get_known_accuracies(facts)
     return None if known is None else Lag(*known, None)
 
 
@@ -67,17 +69,17 @@ def has_nothing_left_to_learn(facts: Facts) -> bool:
     More epochs of the same images can then make answers surer, while both losses still fall; they close no large gap,
     and a small one is none.
     """
-    lag = lag_of(facts)
+    lag = compute_lag(facts)
     return lag is not None and lag.trained >= 1 - MIN_ACCURACY_COST and (lag.is_small or lag.is_surely_large)
 
 
-def accuracies_of(curves: Curves) -> tuple[float | None, float | None]:
+def get_end_accuracies(curves: Curves) -> tuple[float | None, float | None]:
     """Training's and validation's accuracy at the end of the curves; None where there are too few figures."""
     history = curves.history
-    return _level_of(history.train_accuracy or history.fit_accuracy), _level_of(history.validation_accuracy)
+    return _get_level(history.train_accuracy or history.fit_accuracy), _get_level(history.validation_accuracy)
 
 
-def probability_of_label(curves: Curves) -> float | None:
+def compute_label_probability(curves: Curves) -> float | None:
     """How probable the network holds the label of a validation image at the end, by the loss: its geometric mean.
 
     None where the loss is not known, or can be no cross-entropy alone.
@@ -88,7 +90,7 @@ def probability_of_label(curves: Curves) -> float | None:
     return exp(-heldout.last)
 
 
-def chance_at_most(facts: Facts) -> float:
+def bound_chance(facts: Facts) -> float:
     """Of so many classes as there are; else of two one half.
 
     A loss that was once higher than theirs shows that there are more.
@@ -102,6 +104,6 @@ def chance_at_most(facts: Facts) -> float:
     return min(1 / 2, exp(-max(0.0, max(curves.heldout.levels))))
 
 
-def _level_of(accuracy: Curve) -> float | None:
-    known = finite(accuracy)
-    return level_at_end(known) if len(known) >= MIN_EPOCHS else None
+def _get_level(accuracy: Curve) -> float | None:
+    known = take_finite(accuracy)
+    return compute_end_level(known) if len(known) >= MIN_EPOCHS else None

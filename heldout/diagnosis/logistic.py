@@ -25,7 +25,7 @@ class Fit:
     wrong: int
 
 
-def probability(fit: Fit, figure: Callable[[str], float | None]) -> float | None:
+def compute_probability(fit: Fit, figure: Callable[[str], float | None]) -> float | None:
     """The probability by the figures that the fit names; None where one of them is not known."""
     odds = fit.intercept
     for weight in fit.weights:

@@ -7,7 +7,7 @@ from statistics import median
 from heldout.diagnosis.thresholds import MIN_SHARED_DIFFERENCES, NORMAL_DEVIATION_PER_MEDIAN
 
 
-def noise_of(values: list[float], beside: list[float] | None = None) -> float:
+def estimate_noise(values: list[float], beside: list[float] | None = None) -> float:
     """The standard deviation of one value around its trend, from third differences: a parabola has none.
 
     The beginning, where the trend bends most, counts only where there is little else. Three values show no noise.
@@ -16,20 +16,20 @@ def noise_of(values: list[float], beside: list[float] | None = None) -> float:
         beside: the same weights' loss on other images. What moves both is the weights, which wander, and no noise of
             one of them; the noise that is not shared is returned, if that is less.
     """
-    differences = _third_differences(values)
+    differences = _compute_third_differences(values)
     if not differences:
         return 0.0
-    noise = _deviation(differences)
-    others = _third_differences(beside[: len(values)]) if beside else []
+    noise = _compute_deviation(differences)
+    others = _compute_third_differences(beside[: len(values)]) if beside else []
     if len(others) != len(differences) or len(differences) < MIN_SHARED_DIFFERENCES:
         return noise
     pairs = list(zip(differences, others, strict=True))
     squares = sum(other * other for other in others)
-    share = max(0.0, sum(one * other for one, other in pairs) / squares) if squares else 0.0
-    return min(noise, _deviation([one - share * other for one, other in pairs]))
+    share = max(0.0, sum(first * second for first, second in pairs) / squares) if squares else 0.0
+    return min(noise, _compute_deviation([first - share * second for first, second in pairs]))
 
 
-def _third_differences(values: list[float]) -> list[float]:
+def _compute_third_differences(values: list[float]) -> list[float]:
     """Without the first quarter, if there are more than six."""
     differences = values
     for _ in range(3):
@@ -37,6 +37,6 @@ def _third_differences(values: list[float]) -> list[float]:
     return differences[len(differences) // 4 :] if len(differences) > 6 else differences
 
 
-def _deviation(third_differences: list[float]) -> float:
+def _compute_deviation(third_differences: list[float]) -> float:
     """Of one value: a third difference is made of values with weights 1, 3, 3 and 1, whose squares sum to 20."""
     return NORMAL_DEVIATION_PER_MEDIAN * median(map(abs, third_differences)) / sqrt(20)

@@ -51,29 +51,29 @@ class Rule:
 RULES = (
     Rule(other_pixels.CODE, other_pixels.find),
     Rule("leakage", leakage.find),
-    Rule("split_shift", split_shift.in_images),
-    Rule("split_shift", split_shift.in_accuracy, silent_beside=("scale_mismatch", "label_order_mismatch")),
-    Rule("split_shift", split_shift.in_pixels),
-    Rule("split_shift", split_shift.in_measured_gap),
+    Rule("split_shift", split_shift.find_in_images),
+    Rule("split_shift", split_shift.find_in_accuracy, silent_beside=("scale_mismatch", "label_order_mismatch")),
+    Rule("split_shift", split_shift.find_in_pixels),
+    Rule("split_shift", split_shift.find_in_measured_gap),
     Rule("scale_mismatch", scale_mismatch.find),
     Rule("label_order_mismatch", label_order_mismatch.find),
     Rule("label_conflicts", label_conflicts.find),
     Rule("label_noise", label_noise.find, silent_beside=("diverged",)),
     # Labels in another order are wrong labels, too, and the same fault.
-    Rule("label_noise", label_noise.beside_others, silent_beside=("label_order_mismatch",), silences=False),
+    Rule("label_noise", label_noise.find_beside_others, silent_beside=("label_order_mismatch",), silences=False),
     Rule("memorised_noise", memorised_noise.find),
     Rule("class_imbalance", class_imbalance.find),
-    Rule("collapsed_class", collapsed_class.in_validation),
-    Rule("collapsed_class", collapsed_class.in_test, silent_beside=("split_shift",)),
+    Rule("collapsed_class", collapsed_class.find_in_validation),
+    Rule("collapsed_class", collapsed_class.find_in_test, silent_beside=("split_shift",)),
     Rule("diverged", diverged.find),
     # Learning noise by heart is overfitting too, and the cure is another one.
     Rule("overfitting", overfitting.find, silent_beside=("diverged", "memorised_noise")),
-    Rule("overfitting", kept_weights.stopped_in_time, silent_beside=("diverged",)),
+    Rule("overfitting", kept_weights.find_stopped_in_time, silent_beside=("diverged",)),
     Rule("overconfidence", overconfidence.find, silent_beside=("diverged", "memorised_noise")),
     Rule("underfitting", underfitting.find, silent_beside=("diverged", "label_noise", "not_converged")),
-    Rule("not_converged", kept_weights.kept_too_early, silent_beside=("diverged",)),
-    Rule("not_converged", not_converged.both_losses_fall, silent_beside=("diverged",)),
-    Rule("not_converged", not_converged.training_images_unknown_yet, silent_beside=("diverged", "label_noise")),
+    Rule("not_converged", kept_weights.find_kept_too_early, silent_beside=("diverged",)),
+    Rule("not_converged", not_converged.find_both_losses_falling, silent_beside=("diverged",)),
+    Rule("not_converged", not_converged.find_training_unknown_yet, silent_beside=("diverged", "label_noise")),
     Rule("too_little_data", too_little_data.find, ("diverged",), explained_by=too_little_data.EXPLAINED_BY),
     Rule("test_too_small", few_test_images.find),
     Rule("metric_artefact", metric_artefact.find),
@@ -82,12 +82,12 @@ require_every_kind({rule.code for rule in RULES}, "rules")
 GRAVITY = ("critical", "warning", "info")
 
 
-def findings_of(facts: Facts) -> tuple[Finding, ...]:
+def collect_findings(facts: Facts) -> tuple[Finding, ...]:
     """The most serious first; of equally serious ones in the order of the rules."""
     found = [(rule, rule.find(facts)) for rule in RULES]
     is_measured = facts.budget is not None
-    heard = [one for rule, findings in found if not _is_silent(rule, found, is_measured) for one in findings]
-    return tuple(sorted(heard, key=lambda one: GRAVITY.index(one.severity)))
+    heard = [finding for rule, findings in found if not _is_silent(rule, found, is_measured) for finding in findings]
+    return tuple(sorted(heard, key=lambda finding: GRAVITY.index(finding.severity)))
 
 
 def _is_silent(rule: Rule, found: list[tuple[Rule, list[Finding]]], is_measured: bool) -> bool:
@@ -96,7 +96,7 @@ def _is_silent(rule: Rule, found: list[tuple[Rule, list[Finding]]], is_measured:
     return any(
         other.code in codes
         and other.silences
-        and any(one.severity != "info" for one in findings)
+        and any(finding.severity != "info" for finding in findings)
         and not _is_silent(other, found, is_measured)
         for other, findings in found
     )

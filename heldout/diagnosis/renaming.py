@@ -11,7 +11,7 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 
 
 @dataclass(frozen=True)
-class Part:
+class RenamedPart:
     """What the answers to a split say of a renaming of some of its labels, beside those to another split.
 
     Figures are of images whose label the renaming changes. Pairs are of this split, then of the other one.
@@ -26,9 +26,9 @@ class Part:
     counts: tuple[int, int]
 
 
-def measure_part(split: Counts, other: Counts, renaming: Sequence[int]) -> Part | None:
+def measure_part(split: Counts, other: Counts, renaming: Sequence[int]) -> RenamedPart | None:
     """None where the other split has no images of the renamed classes, or does not know them."""
-    moved = _moved_by(renaming)
+    moved = _list_moved(renaming)
     counts = sum(sum(split[label]) for label in moved), sum(sum(other[label]) for label in moved)
     if not all(counts):
         return None
@@ -39,22 +39,25 @@ def measure_part(split: Counts, other: Counts, renaming: Sequence[int]) -> Part 
     if there[1] <= there[0]:
         return None
     share = min(1.0, max(0.0, (here[0] - there[0]) / (there[1] - there[0])))
-    return Part(share, (here[0], there[0]), (here[1], there[1]), counts)
+    return RenamedPart(share, (here[0], there[0]), (here[1], there[1]), counts)
 
 
-def measure_explained(part: Part, split: Counts, other: Counts, renaming: Sequence[int]) -> tuple[float, float]:
+def measure_explained(part: RenamedPart, split: Counts, other: Counts, renaming: Sequence[int]) -> tuple[float, float]:
     """How much of what the answers to the two splits differ by the part explains, and in which share of the classes.
 
     A class counts, by the images that are expected of it, where half of these are there.
     """
-    usual = _smoothed(other)
+    usual = _smooth(other)
     mixed = [
-        [(1 - part.share) * one + part.share * two for one, two in zip(usual[label], usual[means], strict=True)]
+        [
+            (1 - part.share) * first + part.share * second
+            for first, second in zip(usual[label], usual[means], strict=True)
+        ]
         for label, means in enumerate(renaming)
     ]
-    plain, best = _log_likelihood(split, usual), _log_likelihood(split, [_shares(row) for row in split])
+    plain, best = _log_likelihood(split, usual), _log_likelihood(split, [_compute_shares(row) for row in split])
     expected = seen = 0.0
-    for label in _moved_by(renaming):
+    for label in _list_moved(renaming):
         answer, count = renaming[label], sum(split[label])
         more = count * (mixed[label][answer] - usual[label][answer])
         if more > 0:
@@ -64,43 +67,43 @@ def measure_explained(part: Part, split: Counts, other: Counts, renaming: Sequen
     return explained, seen / expected if expected else 0.0
 
 
-def _moved_by(renaming: Sequence[int]) -> list[int]:
+def _list_moved(renaming: Sequence[int]) -> list[int]:
     """The labels that mean another class."""
     return [label for label, means in enumerate(renaming) if means != label]
 
 
 def measure_distance(split: Counts, other: Counts, renaming: Sequence[int] | None = None) -> float:
     """How far the class frequencies of two splits lie apart (total variation, 0 to 1), with the first one renamed."""
-    here, there = [0.0] * len(other), _shares([sum(row) for row in other])
-    for label, share in enumerate(_shares([sum(row) for row in split])):
+    here, there = [0.0] * len(other), _compute_shares([sum(row) for row in other])
+    for label, share in enumerate(_compute_shares([sum(row) for row in split])):
         here[label if renaming is None else renaming[label]] += share
-    return sum(abs(one - two) for one, two in zip(here, there, strict=True)) / 2
+    return sum(abs(first - second) for first, second in zip(here, there, strict=True)) / 2
 
 
-def _smoothed(confusion: Counts) -> list[list[float]]:
+def _smooth(confusion: Counts) -> list[list[float]]:
     """Shares of each row, with some answers added as all images are answered."""
     classes, total = len(confusion), sum(map(sum, confusion))
     usual = [(sum(column) + 1) / (total + classes) for column in zip(*confusion, strict=True)]
     return [
-        [(one + PRIOR_ANSWERS * often) / (sum(row) + PRIOR_ANSWERS) for one, often in zip(row, usual, strict=True)]
+        [(count + PRIOR_ANSWERS * often) / (sum(row) + PRIOR_ANSWERS) for count, often in zip(row, usual, strict=True)]
         for row in confusion
     ]
 
 
-def _shares(row: Sequence[int]) -> list[float]:
-    return [one / max(1, sum(row)) for one in row]
+def _compute_shares(row: Sequence[int]) -> list[float]:
+    return [count / max(1, sum(row)) for count in row]
 
 
 def _log_likelihood(counts: Counts, shares: Sequence[Sequence[float]]) -> float:
     return sum(
-        one * log(share)
+        count * log(share)
         for row, of_row in zip(counts, shares, strict=True)
-        for one, share in zip(row, of_row, strict=True)
-        if one
+        for count, share in zip(row, of_row, strict=True)
+        if count
     )
 
 
-def best_renaming(confusion: Sequence[Sequence[int]], *, more_than: float) -> list[int] | None:
+def find_best_renaming(confusion: Sequence[Sequence[int]], *, more_than: float) -> list[int] | None:
     """For each label the answer that it should have been called, each answer once.
 
     Args:
@@ -123,7 +126,7 @@ def best_renaming(confusion: Sequence[Sequence[int]], *, more_than: float) -> li
     return named if right > more_than else None
 
 
-def usual_renamings(classes: Sequence[str]) -> list[list[int]]:
+def list_usual_renamings(classes: Sequence[str]) -> list[list[int]]:
     """What usually goes wrong: numbered from another number on, backwards, or by name instead of by number.
 
     Numbers are sorted by their digits ("10" before "2") and, up to nine, as English words ("eight" before "five").
@@ -137,7 +140,7 @@ def usual_renamings(classes: Sequence[str]) -> list[list[int]]:
     labels = list(range(count))
     found = [labels[1:] + labels[:1], labels[-1:] + labels[:-1], labels[::-1]]
     by_name = sorted(labels, key=lambda label: classes[label])
-    by_number = sorted(labels, key=lambda label: _number_in(classes[label]))
+    by_number = sorted(labels, key=lambda label: _split_off_number(classes[label]))
     for order in (by_name, by_number):
         found += [order, [order.index(label) for label in labels]]
     if all(name in map(str, range(len(_NUMBERS))) for name in classes):
@@ -149,7 +152,7 @@ def usual_renamings(classes: Sequence[str]) -> list[list[int]]:
     return [list(renaming) for renaming in sorted(unique)]
 
 
-def _number_in(name: str) -> tuple[str, int]:
+def _split_off_number(name: str) -> tuple[str, int]:
     """`class 10` after `class 9`."""
     start = name.rstrip("0123456789")
     return start, int(name[len(start) :][:MAX_DIGITS] or 0)

@@ -8,7 +8,7 @@ from typing import Any
 from heldout.diagnosis.evaluation import Evaluation
 from heldout.diagnosis.thresholds import MIN_CRITICAL_LEAK
 from heldout.stored.audit import AuditFinding, Severity
-from heldout.words import counted, percent
+from heldout.words import percent, pluralize
 
 ALL_SPLITS = frozenset({"train", "validation", "test"})
 WITHOUT_TEST = ALL_SPLITS - {"test"}
@@ -36,14 +36,14 @@ def check_splits(splits: AbstractSet[str]) -> None:
         )
 
 
-def evaluation_without_test(evaluation: Evaluation) -> Evaluation:
+def remove_test(evaluation: Evaluation) -> Evaluation:
     """Without test's figures, and without the comparison of the last epoch if it was made on test images."""
     last, gap, calibration = evaluation.last, evaluation.gap, evaluation.calibration
     return replace(
         evaluation,
         splits={name: figures for name, figures in evaluation.splits.items() if name != "test"},
         last=None if last is not None and last.split == "test" else last,
-        gap=None if gap is None else gap.without_test(),
+        gap=None if gap is None else gap.drop_test(),
         calibration=None if calibration is not None and calibration.split == "test" else calibration,
     )
 
@@ -54,17 +54,17 @@ def audit_without_test(audit: Sequence[AuditFinding]) -> list[AuditFinding]:
     A finding that counts the images of all splits together (label conflicts, groups across splits) is left out, since
     test's part of it cannot be taken away.
     """
-    kept = [_finding_without_test(found) for found in audit]
+    kept = [_restrict_to_validation(found) for found in audit]
     return [found for found in kept if found is not None]
 
 
 def audit_of_folds(audit: Sequence[AuditFinding]) -> list[AuditFinding]:
     """The findings that hold for a job with folds: those that compare the dataset's own train and validation do not."""
-    kept = [_finding_of_folds(found) for found in audit]
+    kept = [_restrict_to_folds(found) for found in audit]
     return [found for found in kept if found is not None]
 
 
-def _finding_of_folds(found: AuditFinding) -> AuditFinding | None:
+def _restrict_to_folds(found: AuditFinding) -> AuditFinding | None:
     code, numbers = found.code, found.numbers
     if code in _OF_ONE_SPLIT:
         return found if numbers.get("split") != "validation" else None
@@ -75,7 +75,7 @@ def _finding_of_folds(found: AuditFinding) -> AuditFinding | None:
     return found
 
 
-def _finding_without_test(found: AuditFinding) -> AuditFinding | None:
+def _restrict_to_validation(found: AuditFinding) -> AuditFinding | None:
     code, numbers = found.code, found.numbers
     if code in _OF_ONE_SPLIT:
         return found if numbers.get("split") == "validation" else None
@@ -83,33 +83,33 @@ def _finding_without_test(found: AuditFinding) -> AuditFinding | None:
         case "class_imbalance":  # of training images alone
             return found
         case "leakage":
-            return _leakage(found, numbers.get("validation_in_train"))
+            return _restrict_leakage(found, numbers.get("validation_in_train"))
         case "class_shift":
-            return _class_shift(found, numbers.get("validation"))
+            return _restrict_class_shift(found, numbers.get("validation"))
         case "class_missing":
-            return _class_missing(found, numbers.get("train"))
+            return _restrict_class_missing(found, numbers.get("train"))
     return None
 
 
-def _leakage(found: AuditFinding, copied: Mapping[str, Any] | None) -> AuditFinding | None:
+def _restrict_leakage(found: AuditFinding, copied: Mapping[str, Any] | None) -> AuditFinding | None:
     if not copied or not copied["images"]:
         return None
     share = copied["share"]
-    return _rewritten(
+    return _rewrite(
         found,
         "critical" if share >= MIN_CRITICAL_LEAK else "warning",
         {"validation_in_train": copied},
-        f"The training set also holds {counted(copied['images'], 'validation image')} ({percent(share)} of them), so "
+        f"The training set also holds {pluralize(copied['images'], 'validation image')} ({percent(share)} of them), so "
         "validation results look better than they are.",
         "Leave the copies out of all splits but one. Or have the splits cut anew from all images "
         "(`splits: {existing: merge}`, `--merge`): copies then stay together.",
     )
 
 
-def _class_shift(found: AuditFinding, shift: Mapping[str, Any] | None) -> AuditFinding | None:
+def _restrict_class_shift(found: AuditFinding, shift: Mapping[str, Any] | None) -> AuditFinding | None:
     if not shift:
         return None
-    return _rewritten(
+    return _rewrite(
         found,
         "warning",
         {"validation": shift},
@@ -119,11 +119,11 @@ def _class_shift(found: AuditFinding, shift: Mapping[str, Any] | None) -> AuditF
     )
 
 
-def _class_missing(found: AuditFinding, missing: Mapping[str, Any] | None) -> AuditFinding | None:
+def _restrict_class_missing(found: AuditFinding, missing: Mapping[str, Any] | None) -> AuditFinding | None:
     if not missing:
         return None
     names = ", ".join(map(repr, missing["classes"]))
-    return _rewritten(
+    return _rewrite(
         found,
         "critical",
         {"train": missing},
@@ -132,7 +132,7 @@ def _class_missing(found: AuditFinding, missing: Mapping[str, Any] | None) -> Au
     )
 
 
-def _rewritten(
+def _rewrite(
     found: AuditFinding, severity: Severity, numbers: Mapping[str, Any], explanation: str, what_to_do: str
 ) -> AuditFinding:
     """The finding with what holds without test; the audit's own words and severity may come from test."""

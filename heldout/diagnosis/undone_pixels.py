@@ -6,17 +6,17 @@ from typing import Any
 
 from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.facts import Facts
-from heldout.mending.offers import undone_pixels as undone_in_version
-from heldout.statistics.intervals import paired_interval
+from heldout.mending.offers import offer_undone_pixels as undone_in_version
+from heldout.statistics.intervals import compute_paired_interval
 from heldout.stored.gap import HeldOutCopies, StoredGap
-from heldout.words import part_of, percent
+from heldout.words import describe_part, percent
 from heldout.words.labels import PIXELS
 
 # What is wrong with some of the images.
 _ALTERED = {"inversion": "light and dark swapped", "channel_order": "red and blue swapped"}
 
 
-def without_copies(gap: StoredGap, split: str = "test") -> str:
+def mention_left_out_copies(gap: StoredGap, split: str = "test") -> str:
     """That copies of training images are left out, where they are. Begins with a space."""
     copies: HeldOutCopies | None = gap.validation_copies if split == "validation" else gap.test_copies
     return "" if copies is None or copies.clean is None else " without copies of training images"
@@ -37,19 +37,19 @@ class UndonePixels:
     mend: dict[str, Any] | None
 
 
-def undone_pixels(facts: Facts, choices: Collection[str], split: str = "test") -> UndonePixels | None:
+def find_undone_pixels(facts: Facts, choices: Collection[str], split: str = "test") -> UndonePixels | None:
     """The change, if it is one of these and surely helps."""
-    pixels = None if facts.gap is None else facts.gap.pixels_of(split)
+    pixels = None if facts.gap is None else facts.gap.get_pixels(split)
     if facts.gap is None or pixels is None:
         return None
     chosen, change = pixels.chosen, pixels.change
     if chosen not in choices:
         return None
-    low, high = paired_interval(change.gained, change.lost, change.count)
+    low, high = compute_paired_interval(change.gained, change.lost, change.count)
     if not Effect((change.gained - change.lost) / change.count, (low, high)).matters:
         return None
     before, after = pixels.accuracies
-    aside = without_copies(facts.gap, split)
+    aside = mention_left_out_copies(facts.gap, split)
     advice = "Store the pixel values of all splits in the same way."
     undone = PIXELS[chosen].undone
     about = f"The pixel values of {split} mean something else than those of training"
@@ -64,7 +64,9 @@ def undone_pixels(facts: Facts, choices: Collection[str], split: str = "test") -
     }
     if pixels.share is not None:
         images, altered = round(pixels.share * change.count), _ALTERED[chosen]
-        about = f"About {part_of(pixels.share)} of the {split} images ({images:,} of {change.count:,}) have {altered}"
+        about = (
+            f"About {describe_part(pixels.share)} of the {split} images ({images:,} of {change.count:,}) have {altered}"
+        )
         then = "once these are swapped back"
         advice = f"Look for the {split} images that have {altered}, swap them back and upload the dataset again."
         evidence["share"] = pixels.share

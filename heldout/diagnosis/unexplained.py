@@ -6,15 +6,15 @@ from math import log
 
 from heldout.diagnosis.course import Course
 from heldout.diagnosis.curves import Curves
-from heldout.diagnosis.evaluation import SplitFigures, skill_of
+from heldout.diagnosis.evaluation import SplitFigures, compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
 from heldout.diagnosis.knowledge import (
-    accuracies_of,
-    chance_at_most,
-    known_of_history,
+    bound_chance,
+    compute_label_probability,
+    get_end_accuracies,
+    get_known_accuracies,
     knows,
-    probability_of_label,
 )
 from heldout.diagnosis.rules import kept_weights
 from heldout.diagnosis.thresholds import (
@@ -26,9 +26,9 @@ from heldout.diagnosis.thresholds import (
     MIN_SKILL_BY_LOSS,
 )
 from heldout.spec.validation import trains_on_all
-from heldout.statistics.intervals import newcombe_interval
-from heldout.words import counted, figure_of, percent
-from heldout.words.courses import best_and_end, bouncing, end_of, too_little_to_matter
+from heldout.statistics.intervals import compute_newcombe_interval
+from heldout.words import format_figure, percent, pluralize
+from heldout.words.courses import describe_best_and_end, describe_bouncing, describe_end, explain_too_little_matters
 from heldout.words.verdicts import describe_healthy
 
 _NOTHING_VALIDATES = (
@@ -48,14 +48,14 @@ class Unexplained:
     explanation: str
 
 
-def verdict_without_findings(facts: Facts) -> Unexplained:
+def judge_without_findings(facts: Facts) -> Unexplained:
     """`healthy`, or `cannot_tell` with the first reason that applies."""
     for reason in ANSWERS_ALONE if facts.has_answers_alone else CURVES:
         explanation = reason.find(facts)
         if explanation is not None:
             return Unexplained(CANNOT_TELL, reason.headline, reason.summary, explanation)
-    name, heldout = _held_out(facts)
-    explanation = _healthy_answers(facts) if facts.has_answers_alone else _healthy(facts)
+    name, heldout = _get_held_out(facts)
+    explanation = _explain_healthy_answers(facts) if facts.has_answers_alone else _explain_healthy(facts)
     return Unexplained(HEALTHY, *describe_healthy(facts.train, heldout, name), explanation)
 
 
@@ -68,43 +68,45 @@ class Reason:
     summary: str
 
 
-def _held_out(facts: Facts) -> tuple[str, SplitFigures | None]:
+def _get_held_out(facts: Facts) -> tuple[str, SplitFigures | None]:
     return ("test", facts.test) if facts.test is not None else ("validation", facts.validation)
 
 
-def _trained_on_all(facts: Facts) -> str | None:
+def _explain_trained_on_all(facts: Facts) -> str | None:
     return _NOTHING_VALIDATES if facts.spec is not None and trains_on_all(facts.spec) else None
 
 
-def _few_epochs(facts: Facts) -> str | None:
-    return _too_few_epochs("Training", facts.curves.training) or _too_few_epochs("Validation", facts.curves.heldout)
+def _explain_few_epochs(facts: Facts) -> str | None:
+    return _explain_too_few_epochs("Training", facts.curves.training) or _explain_too_few_epochs(
+        "Validation", facts.curves.heldout
+    )
 
 
-def _too_few_epochs(kind: str, course: Course | None) -> str | None:
+def _explain_too_few_epochs(kind: str, course: Course | None) -> str | None:
     epochs = 0 if course is None else len(course.values)
     if epochs >= MIN_EPOCHS:
         return None
-    known = f"only {counted(epochs, 'epoch')}" if epochs else "no epoch"
+    known = f"only {pluralize(epochs, 'epoch')}" if epochs else "no epoch"
     return (
         f"{kind} results are known for {known}: at least {MIN_EPOCHS} epochs are needed to see a trend. Train longer, "
         "or send a longer history."
     )
 
 
-def _rose_without_learning(facts: Facts) -> str | None:
+def _explain_rise_without_learning(facts: Facts) -> str | None:
     """Validation turned up while training got no better: no overfitting, and not healthy either."""
     curves, heldout, training = facts.curves, facts.curves.heldout, facts.curves.training
     if heldout is None or training is None or curves.has_learned or not heldout.is_up:
         return None
     return (
-        f"{best_and_end(curves, heldout)}. Meanwhile the {curves.training_name} "
-        f"{end_of(training, is_loss=curves.of_loss)}, and was "
-        f"{figure_of(curves.training_at_best, is_loss=curves.of_loss)} in epoch {curves.best_epoch}: nothing was "
+        f"{describe_best_and_end(curves, heldout)}. Meanwhile the {curves.training_name} "
+        f"{describe_end(training, is_loss=curves.of_loss)}, and was "
+        f"{format_figure(curves.training_at_best, is_loss=curves.of_loss)} in epoch {curves.best_epoch}: nothing was "
         "learned since, so this is not overfitting. A lower learning rate may help."
     )
 
 
-def _contradiction(facts: Facts) -> str | None:
+def _explain_contradiction(facts: Facts) -> str | None:
     """A validation accuracy that falls beside a validation loss that does not rise."""
     curves, wrong = facts.curves, facts.curves.wrong_answers
     if not curves.of_loss or wrong is None or len(wrong.values) < MIN_EPOCHS:
@@ -117,7 +119,7 @@ def _contradiction(facts: Facts) -> str | None:
     )
 
 
-def _learned_nothing(facts: Facts) -> str | None:
+def _explain_learned_nothing(facts: Facts) -> str | None:
     """No epoch after the first made validation better by more than its noise.
 
     Where counts show that the network knows validation, they tell more than its course.
@@ -135,10 +137,10 @@ def _learned_nothing(facts: Facts) -> str | None:
         first, last = course.values[0], course.values[-1]
         if first - course.lowest <= MIN_RISE_SIGMAS * course.noise:
             return (
-                f"The {name} was {figure_of(first, is_loss=is_loss)} after the first epoch and is "
-                f"{figure_of(last, is_loss=is_loss)} after {counted(curves.epochs, 'epoch')}, and no epoch in between "
-                "was clearly better: what the network learned does not help with validation images. Check that images "
-                "and labels belong together, then try another learning rate or a larger network."
+                f"The {name} was {format_figure(first, is_loss=is_loss)} after the first epoch and is "
+                f"{format_figure(last, is_loss=is_loss)} after {pluralize(curves.epochs, 'epoch')}, and no epoch in "
+                "between was clearly better: what the network learned does not help with validation images. Check that "
+                "images and labels belong together, then try another learning rate or a larger network."
             )
     return None
 
@@ -151,7 +153,7 @@ def _knows_little(facts: Facts) -> str | None:
     if train is not None and validation is not None and len(facts.classes) > 1:
         trained, heldout, chance = train.accuracy, validation.accuracy, 1 / len(facts.classes)
     else:
-        known = known_of_history(facts)
+        known = get_known_accuracies(facts)
         if known is None:
             return None if facts.has_answers else _may_know_nothing(facts)
         trained, heldout, chance = known
@@ -167,8 +169,8 @@ def _knows_little(facts: Facts) -> str | None:
 
 def _may_know_nothing(facts: Facts) -> str | None:
     """What is recorded can be that of guessing, and what is not recorded would tell."""
-    trained, heldout = accuracies_of(facts.curves)
-    chance, count = chance_at_most(facts), len(facts.classes)
+    trained, heldout = get_end_accuracies(facts.curves)
+    chance, count = bound_chance(facts), len(facts.classes)
     what = f"guessing among {count:,} classes" if count > 1 else "guessing"
     classes = "" if count > 1 else ", and say how many classes there are"
     known, name, other = (
@@ -182,18 +184,18 @@ def _may_know_nothing(facts: Facts) -> str | None:
             f"{percent(chance)}. The {other} accuracy is not recorded, so it cannot be told whether the network knows "
             f"either. Record both{classes}."
         )
-    probability, last = probability_of_label(facts.curves), facts.curves.heldout
+    probability, last = compute_label_probability(facts.curves), facts.curves.heldout
     # A loss may be on any scale: only beside a known number of classes it tells something.
-    if count < 2 or probability is None or last is None or skill_of(probability, chance) >= MIN_SKILL_BY_LOSS:
+    if count < 2 or probability is None or last is None or compute_skill(probability, chance) >= MIN_SKILL_BY_LOSS:
         return None
     return (
-        f"The validation loss does not rise, but it ends at {figure_of(last.values[-1], is_loss=True)}, and {what} "
-        f"costs {figure_of(-log(chance), is_loss=True)}. No accuracy is recorded, so it cannot be told whether the "
+        f"The validation loss does not rise, but it ends at {format_figure(last.values[-1], is_loss=True)}, and {what} "
+        f"costs {format_figure(-log(chance), is_loss=True)}. No accuracy is recorded, so it cannot be told whether the "
         "network knows the images. Record the accuracy of training and validation."
     )
 
 
-def _missing_answers(facts: Facts) -> str | None:
+def _explain_missing_answers(facts: Facts) -> str | None:
     """Without answers to training images, or to others, there is nothing to compare."""
     if facts.train is None:
         return (
@@ -208,12 +210,12 @@ def _missing_answers(facts: Facts) -> str | None:
     return None
 
 
-def _unparted_gap(facts: Facts) -> str | None:
+def _explain_unparted_gap(facts: Facts) -> str | None:
     """A difference to test that may be of training or of the test images: only validation tells."""
     train, test = facts.train, facts.test
     if train is None or test is None or facts.validation is not None:
         return None
-    if newcombe_interval(train.counts, test.counts)[0] <= MIN_BETTER_ON_TRAINING:
+    if compute_newcombe_interval(train.counts, test.counts)[0] <= MIN_BETTER_ON_TRAINING:
         return None
     return (
         "Answers to validation images are missing: they would tell whether the network has memorised its training "
@@ -222,29 +224,29 @@ def _unparted_gap(facts: Facts) -> str | None:
     )
 
 
-def _healthy_answers(facts: Facts) -> str:
+def _explain_healthy_answers(facts: Facts) -> str:
     splits = ("training", facts.train), ("validation", facts.validation), ("test", facts.test)
     known = [name for name, figures in splits if figures is not None]
     seen = f"No fault was found in the answers to {', '.join(known[:-1])} and {known[-1]} images."
     return f"{seen} Whether another epoch had been better, only the curves of the training tell."
 
 
-def _uncertain_gap(facts: Facts) -> str | None:
+def _explain_uncertain_gap(facts: Facts) -> str | None:
     """A difference that would be a fault, of too few images to be sure of it."""
     train, validation = facts.train, facts.validation
     if train is None or validation is None or train.accuracy - validation.accuracy < MIN_LARGE_GAP:
         return None
     return (
-        f"The network answers {percent(train.accuracy)} of its {counted(train.count, 'training image')} correctly, but "
-        f"only {percent(validation.accuracy)} of the {counted(validation.count, 'validation image')}. That is much, "
-        "but with so few images it may be chance. Use more validation images, then look again."
+        f"The network answers {percent(train.accuracy)} of its {pluralize(train.count, 'training image')} correctly, "
+        f"but only {percent(validation.accuracy)} of the {pluralize(validation.count, 'validation image')}. That is "
+        "much, but with so few images it may be chance. Use more validation images, then look again."
     )
 
 
-def _healthy(facts: Facts) -> str:
-    in_time, heldout = kept_weights.stopped_in_time(facts), facts.curves.heldout
+def _explain_healthy(facts: Facts) -> str:
+    in_time, heldout = kept_weights.find_stopped_in_time(facts), facts.curves.heldout
     assert heldout is not None
-    explanation = in_time[0].explanation if in_time else _course(facts.curves, heldout)
+    explanation = in_time[0].explanation if in_time else _describe_course(facts.curves, heldout)
     if facts.budget is not None:
         return explanation  # the gap has been told before
     if facts.train is None or facts.test is None:
@@ -255,18 +257,18 @@ def _healthy(facts: Facts) -> str:
     return f"{explanation} Test accuracy is at least as good as training accuracy."
 
 
-def _course(curves: Curves, heldout: Course) -> str:
+def _describe_course(curves: Curves, heldout: Course) -> str:
     """How validation went, and that its end is as good as its best, or why a worse end is no rise."""
-    seen = f"{best_and_end(curves, heldout)}."
+    seen = f"{describe_best_and_end(curves, heldout)}."
     excess = heldout.values[-1] - heldout.values[heldout.best]
     if heldout.best == curves.epochs - 1:
-        best = figure_of(heldout.values[-1], is_loss=curves.of_loss)
+        best = format_figure(heldout.values[-1], is_loss=curves.of_loss)
         return f"The {curves.name} was lowest in the last epoch, {curves.best_epoch} ({best}): it did not rise again."
     if excess <= curves.max_mild_rise:
-        return f"{seen} {too_little_to_matter(curves)}"
+        return f"{seen} {explain_too_little_matters(curves)}"
     return (
         f"{seen} Single epochs of this training differ by as much, so that is no lasting rise. Keep the weights of the "
-        f"best epoch.{bouncing(curves, heldout)}"
+        f"best epoch.{describe_bouncing(curves, heldout)}"
     )
 
 
@@ -277,7 +279,7 @@ _LITTLE_KNOWN = Reason(
     "network, and check the labels.",
 )
 _UNCERTAIN = Reason(
-    _uncertain_gap,
+    _explain_uncertain_gap,
     "There are too few validation images to tell.",
     "Validation looks much worse than training, but with so few images that may be chance. Use more validation images "
     "and look again.",
@@ -285,13 +287,13 @@ _UNCERTAIN = Reason(
 # Of answers without the course of a training, in the order in which they are looked at.
 ANSWERS_ALONE = (
     Reason(
-        _missing_answers,
+        _explain_missing_answers,
         "Answers are missing, so there is no gap to look at.",
         "Send what the same weights answer to training images and to held-out images.",
     ),
     _LITTLE_KNOWN,
     Reason(
-        _unparted_gap,
+        _explain_unparted_gap,
         "Without validation answers the cause of the gap stays unknown.",
         "The network may have memorized its training images, or the test images may differ. Send its answers to "
         "validation images too.",
@@ -300,27 +302,27 @@ ANSWERS_ALONE = (
 )
 CURVES = (
     Reason(
-        _trained_on_all,
+        _explain_trained_on_all,
         "No images were held out to judge this training by.",
         "It trained on its validation images too. Judge other trainings first, then train the final model this way.",
     ),
     Reason(
-        _few_epochs,
+        _explain_few_epochs,
         "There are too few epochs to see a trend.",
         "At least four epochs with validation results are needed. Train longer or send a longer history.",
     ),
     Reason(
-        _rose_without_learning,
+        _explain_rise_without_learning,
         "Validation got worse while training learned nothing.",
         "That is not overfitting: the training loss did not improve either. Try a lower learning rate.",
     ),
     Reason(
-        _contradiction,
+        _explain_contradiction,
         "Validation loss and accuracy contradict each other.",
         "Accuracy fell while the loss did not rise. Check that both belong to the same training and the same images.",
     ),
     Reason(
-        _learned_nothing,
+        _explain_learned_nothing,
         "What it learned does not help with validation images.",
         "No epoch was clearly better than the first. Check that images and labels belong together, then try another "
         "learning rate or a larger network.",

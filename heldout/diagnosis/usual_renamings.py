@@ -5,10 +5,16 @@ from dataclasses import dataclass
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.compared_splits import list_pairs_by_answers
-from heldout.diagnosis.evaluation import SplitFigures, own_chance_of, skill_of
+from heldout.diagnosis.evaluation import SplitFigures, compute_own_chance, compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.renaming import Part, measure_distance, measure_explained, measure_part, usual_renamings
+from heldout.diagnosis.renaming import (
+    RenamedPart,
+    list_usual_renamings,
+    measure_distance,
+    measure_explained,
+    measure_part,
+)
 from heldout.diagnosis.thresholds import (
     COMPARISON_CONFIDENCE,
     FEWEST_CLASSES_OF_PART,
@@ -24,7 +30,7 @@ from heldout.diagnosis.thresholds import (
     MIN_SURE_EFFECT,
     MIN_WHOLE_SHARE,
 )
-from heldout.statistics.intervals import newcombe_interval, paired_interval
+from heldout.statistics.intervals import compute_newcombe_interval, compute_paired_interval
 from heldout.words import percent
 
 
@@ -54,27 +60,32 @@ def find_whole(facts: Facts) -> Renamed | None:
     frequent answer gets the name of a frequent class, do not count, unless class frequencies show the same renaming.
     """
     for split, figures, other in list_pairs_by_answers(facts):
-        found = _best_whole(facts, split, figures, other)
+        found = _find_best_whole(facts, split, figures, other)
         if found is not None:
             return found
     return None
 
 
-def _best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
-    renamings = usual_renamings(facts.classes)
+def _find_best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
+    renamings = list_usual_renamings(facts.classes)
     best, at_least = None, MAX_SELECTION_EFFECT
     count, missing = sum(map(sum, figures.confusion)), other.accuracy - figures.accuracy
     trained = () if facts.train is None else facts.train.confusion
-    known = next((one for one in (trained, other.confusion) if len(one) == len(facts.classes)), figures.confusion)
+    known = next(
+        (counts for counts in (trained, other.confusion) if len(counts) == len(facts.classes)), figures.confusion
+    )
     as_they_are = measure_distance(figures.confusion, known)
     for renaming in renamings:
         moved = [label for label, means in enumerate(renaming) if means != label]
         gained = sum(figures.confusion[label][renaming[label]] for label in moved)
         lost = sum(figures.confusion[label][label] for label in moved)
-        gain, (low, high) = (gained - lost) / count, paired_interval(gained, lost, count, _confidence(renamings))
+        gain, (low, high) = (
+            (gained - lost) / count,
+            compute_paired_interval(gained, lost, count, _compute_confidence(renamings)),
+        )
         if low <= at_least:
             continue
-        by_chance = own_chance_of(figures, len(renaming), renaming) - own_chance_of(figures, len(renaming))
+        by_chance = compute_own_chance(figures, len(renaming), renaming) - compute_own_chance(figures, len(renaming))
         least, distance = at_least, measure_distance(figures.confusion, known, renaming)
         if distance <= MAX_DISTANCE_OF_RENAMED * as_they_are and as_they_are >= MIN_DISTANCE_OF_CLASSES:
             by_chance = 0.0
@@ -88,13 +99,13 @@ def _best_whole(facts: Facts, split: str, figures: SplitFigures, other: SplitFig
 def find_part(facts: Facts) -> list[Finding]:
     """A part of a held-out split whose labels are numbered in another order."""
     found = next(_find_parts(facts), None)
-    return [] if found is None else [_finding(facts, found)]
+    return [] if found is None else [_make_finding(facts, found)]
 
 
 def find_in_test(facts: Facts) -> Renamed | None:
     """A usual mistake in all labels of test, or in a part of them."""
     found = [find_whole(facts), *_find_parts(facts)]
-    return next((one for one in found if one is not None and one.split == "test"), None)
+    return next((renamed for renamed in found if renamed is not None and renamed.split == "test"), None)
 
 
 def _find_parts(facts: Facts) -> Iterator[Renamed]:
@@ -107,15 +118,15 @@ def _find_parts(facts: Facts) -> Iterator[Renamed]:
         return
     for split, figures, other in list_pairs_by_answers(facts):
         is_known = len(other.confusion) == len(facts.classes) and (
-            skill_of(other.accuracy, 1 / len(facts.classes)) >= MIN_SKILL_OF_PART
+            compute_skill(other.accuracy, 1 / len(facts.classes)) >= MIN_SKILL_OF_PART
         )
-        found = _best_part(facts, split, figures, other) if is_known else None
+        found = _find_best_part(facts, split, figures, other) if is_known else None
         if found is not None:
             yield found
 
 
-def _best_part(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
-    renamings = usual_renamings(facts.classes)
+def _find_best_part(facts: Facts, split: str, figures: SplitFigures, other: SplitFigures) -> Renamed | None:
+    renamings = list_usual_renamings(facts.classes)
     best, most = None, MIN_EXPLAINED_BY_PART
     for renaming in renamings:
         part = measure_part(figures.confusion, other.confusion, renaming)
@@ -123,7 +134,7 @@ def _best_part(facts: Facts, split: str, figures: SplitFigures, other: SplitFigu
             continue
         answered = (round(share * count) for share, count in zip(part.answered, part.counts, strict=True))
         here, there = zip(answered, part.counts, strict=True)
-        low, high = newcombe_interval(here, there, _confidence(renamings))
+        low, high = compute_newcombe_interval(here, there, _compute_confidence(renamings))
         if low <= MIN_SURE_EFFECT:
             continue
         explained, classes = measure_explained(part, figures.confusion, other.confusion, renaming)
@@ -134,18 +145,18 @@ def _best_part(facts: Facts, split: str, figures: SplitFigures, other: SplitFigu
     return best
 
 
-def _can_be(part: Part) -> bool:
+def _can_be(part: RenamedPart) -> bool:
     """Whether it is of a part of the labels, and as many right answers are missing as it would bring back."""
     gain, missing = part.answered[0] - part.answered[1], part.right[1] - part.right[0]
     return 0 < part.share < MIN_WHOLE_SHARE and gain > 0 and missing >= MIN_MISSING_OF_PART * gain
 
 
-def _confidence(renamings: Sequence[Sequence[int]]) -> float:
+def _compute_confidence(renamings: Sequence[Sequence[int]]) -> float:
     """All renamings that are tried share the false alarms."""
     return 1 - (1 - COMPARISON_CONFIDENCE) / max(1, len(renamings))
 
 
-def _finding(facts: Facts, found: Renamed) -> Finding:
+def _make_finding(facts: Facts, found: Renamed) -> Finding:
     split, names, share = found.split, facts.classes, found.share or 0.0
     other = "validation" if split == "test" else "test"
     after = found.before + found.gain

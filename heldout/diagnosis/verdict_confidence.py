@@ -8,15 +8,15 @@ from math import log
 
 from heldout.diagnosis.findings import Cause
 from heldout.diagnosis.gap.budget import Gap
-from heldout.diagnosis.logistic import probability
+from heldout.diagnosis.logistic import compute_probability
 from heldout.diagnosis.thresholds import LEAST_HALF_INTERVAL
 from heldout.diagnosis.verdict_fit import FITS_OF_VERDICTS
 
 
-def verdict_confidence(verdict: str, causes: Sequence[Cause], gap: Gap) -> float | None:
+def compute_verdict_confidence(verdict: str, causes: Sequence[Cause], gap: Gap) -> float | None:
     """Return None if a figure is unknown, for example without validation answers."""
     fit = FITS_OF_VERDICTS.get(verdict, FITS_OF_VERDICTS[""])
-    return probability(fit, lambda name: FIGURES[name](causes, gap))
+    return compute_probability(fit, lambda name: FIGURES[name](causes, gap))
 
 
 def _count_causes(causes: Sequence[Cause], gap: Gap) -> float:
@@ -24,12 +24,12 @@ def _count_causes(causes: Sequence[Cause], gap: Gap) -> float:
     return float(len(causes))
 
 
-def _validation_images(causes: Sequence[Cause], gap: Gap) -> float | None:
+def _measure_validation_images(causes: Sequence[Cause], gap: Gap) -> float | None:
     """Logarithm of the number of validation images."""
     return None if gap.validation is None else log(gap.validation.count)
 
 
-def _sureness(causes: Sequence[Cause], gap: Gap) -> float:
+def _measure_sureness(causes: Sequence[Cause], gap: Gap) -> float:
     """By how many halves of its interval the effect of the first cause differs from 0; 0 where it has none."""
     first = causes[0] if causes else None
     if first is None or first.points is None or first.interval is None:
@@ -39,6 +39,6 @@ def _sureness(causes: Sequence[Cause], gap: Gap) -> float:
 
 FIGURES: Mapping[str, Callable[[Sequence[Cause], Gap], float | None]] = {
     "causes": _count_causes,
-    "validation_images": _validation_images,
-    "sureness": _sureness,
+    "validation_images": _measure_validation_images,
+    "sureness": _measure_sureness,
 }

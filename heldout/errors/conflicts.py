@@ -288,11 +288,15 @@ class DataFirst(HeldoutError):
         codes = ", ".join(dict.fromkeys(code for code, _ in faults))
         in_audit = {code for code, _ in faults} & {"leakage", "label_conflicts"}
         images = "audit" if in_audit else "images?split=test"
-        choices = [_choice("show_images", "Show the images", "GET", f"/v1/datasets/{dataset_id}/{images}", {})]
+        choices = [_make_choice("show_images", "Show the images", "GET", f"/v1/datasets/{dataset_id}/{images}", {})]
         if body is not None:
-            choices.append(_choice("fix", "Fix the data and go on", "POST", "/v1/studies", {**order, "data": "fix"}))
+            choices.append(
+                _make_choice("fix", "Fix the data and go on", "POST", "/v1/studies", {**order, "data": "fix"})
+            )
         as_they_are = {**order, "data": "as_they_are"}
-        choices.append(_choice("as_they_are", "Compare on the data as they are", "POST", "/v1/studies", as_they_are))
+        choices.append(
+            _make_choice("as_they_are", "Compare on the data as they are", "POST", "/v1/studies", as_they_are)
+        )
         super().__init__(
             f"No change of a spec cures what is wrong with the data of {job_id} ({codes}), so no training was started. "
             f"{cure} `data: as_they_are` compares remedies on the data as they are.",
@@ -302,7 +306,7 @@ class DataFirst(HeldoutError):
         )
 
 
-def _choice(name: str, title: str, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def _make_choice(name: str, title: str, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "title": title, "request": {"method": method, "path": path, "body": body}}
 
 

@@ -1,6 +1,6 @@
 """Why a model is not handed out in a format: it is not proven yet, it never will be, or there is none."""
 
-from heldout.access.routes import model_route
+from heldout.access.routes import get_model_route
 from heldout.errors.base import HeldoutError
 
 
@@ -52,7 +52,7 @@ class ExportDiffers(HeldoutError):
         super().__init__(
             f"The model of {source_id} as {format} is not handed out. {why} "
             "A file in another format may agree. Once the worker has other packages, "
-            f"POST {model_route(source_id)}?format={format} exports once more."
+            f"POST {get_model_route(source_id)}?format={format} exports once more."
         )
 
 
@@ -64,7 +64,7 @@ class ExportFailed(HeldoutError):
     def __init__(self, source_id: str, format: str, why: str) -> None:
         super().__init__(
             f"The model of {source_id} could not be exported as {format}. {why} "
-            f"POST {model_route(source_id)}?format={format} exports once more."
+            f"POST {get_model_route(source_id)}?format={format} exports once more."
         )
 
 
@@ -76,5 +76,5 @@ class ExportNotSupported(HeldoutError):
     def __init__(self, source_id: str, format: str, why: str) -> None:
         super().__init__(
             f"The model of {source_id} cannot be exported as {format} here. {why} Then "
-            f"POST {model_route(source_id)}?format={format} exports once more."
+            f"POST {get_model_route(source_id)}?format={format} exports once more."
         )

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Self
 
-from heldout.access.routes import model_route
+from heldout.access.routes import get_model_route
 from heldout.errors.base import HeldoutError
 
 OPERATOR = "The operator can restore it from a backup; `heldout check --deep` lists what else is missing or damaged."
@@ -16,10 +16,10 @@ class ModelLost(HeldoutError):
     def __init__(self, source_id: str, *, wanted_as: str | None = None) -> None:
         """wanted_as: the format of an export that could not be made for want of the model."""
         of_study = source_id.startswith("std_")
-        remedy = "The models of the study's jobs are files of their own." if of_study else _anew(source_id)
+        remedy = "The models of the study's jobs are files of their own." if of_study else _suggest_anew(source_id)
         if wanted_as is not None:
-            remedy += f" Once the model is restored, POST {model_route(source_id)}?format={wanted_as} exports it."
-        super().__init__(_detail(f"The model of {source_id} is", remedy))
+            remedy += f" Once the model is restored, POST {get_model_route(source_id)}?format={wanted_as} exports it."
+        super().__init__(_describe_loss(f"The model of {source_id} is", remedy))
 
 
 class ExportLost(HeldoutError):
@@ -28,8 +28,8 @@ class ExportLost(HeldoutError):
     code, status, title = "export_lost", 410, "The exported file is lost"
 
     def __init__(self, source_id: str, format: str) -> None:
-        remedy = f"POST {model_route(source_id)}?format={format} writes it once more."
-        super().__init__(_detail(f"The {format} file of {source_id} is", remedy))
+        remedy = f"POST {get_model_route(source_id)}?format={format} writes it once more."
+        super().__init__(_describe_loss(f"The {format} file of {source_id} is", remedy))
 
 
 class PredictionsLost(HeldoutError):
@@ -38,7 +38,7 @@ class PredictionsLost(HeldoutError):
     code, status, title = "predictions_lost", 410, "The job's predictions are lost"
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(_detail(f"The predictions of job {job_id} are", _anew(job_id)))
+        super().__init__(_describe_loss(f"The predictions of job {job_id} are", _suggest_anew(job_id)))
 
 
 class DatasetLost(HeldoutError):
@@ -48,7 +48,7 @@ class DatasetLost(HeldoutError):
 
     def __init__(self, name: str) -> None:
         remedy = "Upload it again as a new version. That command restores datasets that come with the service."
-        super().__init__(_detail(f"Files of dataset {name!r} are", remedy))
+        super().__init__(_describe_loss(f"Files of dataset {name!r} are", remedy))
 
 
 class ArtifactLost(HeldoutError):
@@ -57,7 +57,7 @@ class ArtifactLost(HeldoutError):
     code, status, title = "artifact_lost", 410, "A file of the job is lost"
 
     def __init__(self, what: str, job_id: str) -> None:
-        super().__init__(_detail(f"The file with {what} is", _anew(job_id)))
+        super().__init__(_describe_loss(f"The file with {what} is", _suggest_anew(job_id)))
 
 
 class Damaged(Exception):
@@ -85,11 +85,11 @@ class ArtifactDamaged(Damaged, HeldoutError):
     code, status, title = "artifact_damaged", 410, "A stored file is damaged"
 
 
-def _anew(job_id: str) -> str:
+def _suggest_anew(job_id: str) -> str:
     return f"Its figures are kept. POST /v1/jobs/{job_id}/retry trains it anew."
 
 
-def _detail(what: str, remedy: str) -> str:
+def _describe_loss(what: str, remedy: str) -> str:
     """What is lost, that patience does not help, and who can do what."""
     return f"{what} not in the blob store any more, and repeating the request does not help. {OPERATOR} {remedy}"
 

@@ -151,12 +151,12 @@ class NeedsMoreMemory(InvalidSpec):
             else f"a `training.batch_size` of {fitting_batch_size} or less"
         )
         detail = (
-            f"The training needs about {_amount(needed_bytes)} of memory; the largest worker has "
-            f"{_amount(largest_bytes)}. It would fit with {smaller}, or the operator can add a larger worker."
+            f"The training needs about {_format_amount(needed_bytes)} of memory; the largest worker has "
+            f"{_format_amount(largest_bytes)}. It would fit with {smaller}, or the operator can add a larger worker."
         )
         pointer = "/network" if fitting_batch_size is None else "/training/batch_size"
         super().__init__(detail, errors=[FieldError(pointer, detail)])
 
 
-def _amount(size_bytes: int) -> str:
+def _format_amount(size_bytes: int) -> str:
     return f"{size_bytes / 2**30:,.1f} GiB"

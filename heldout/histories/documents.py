@@ -6,11 +6,11 @@ from itertools import islice
 from reprlib import repr as short
 from typing import Any
 
-from heldout.diagnosis.history import Curve, History, figure, from_epochs
-from heldout.histories.joining import SeveralRunsError, history_of, history_of_lists
-from heldout.histories.names import EXPECTED, FIELD_NAMES, choose_curves, roles_of
+from heldout.diagnosis.history import Curve, History, parse_figure, read_history
+from heldout.histories.joining import SeveralRunsError, join_lists, join_run
+from heldout.histories.names import EXPECTED, FIELD_NAMES, assign_roles, choose_curves
 from heldout.histories.recorded import ReadHistory
-from heldout.histories.rows import runs_of_rows
+from heldout.histories.rows import read_row_runs
 
 # Names below which programs put a history, or its records.
 _WRAPPERS = ("history", "log_history")
@@ -27,21 +27,21 @@ def read_document(content: object, run: int | None = None, max_rows: int | None 
         max_rows: how many records there may be.
 
     Raises:
-        ValueError: as `history_of`, or if it holds neither curves nor records.
+        ValueError: as `join_run`, or if it holds neither curves nor records.
     """
     if isinstance(content, dict) and content.get("object") == "metrics" and isinstance(content.get("epochs"), list):
-        return ReadHistory(_of_our_metrics(content["epochs"]))
-    unwrapped = _unwrapped(content)
-    records = _records_of(unwrapped)
+        return ReadHistory(_read_our_metrics(content["epochs"]))
+    unwrapped = _unwrap(content)
+    records = _find_records(unwrapped)
     if records is not None:
         if max_rows is not None and len(records) > max_rows:
             raise ValueError(f"there are {len(records):,} records; expected at most {max_rows:,}")
-        return history_of(runs_of_rows([dict(flat(record)) for record in records]), run)
+        return join_run(read_row_runs([dict(flatten(record)) for record in records]), run)
     if not isinstance(unwrapped, dict):
         raise ValueError(f"{EXPECTED}, but this is {short(unwrapped)}")
     if run is not None and run > 1:
         raise SeveralRunsError(f"there is 1 run, and no run {run}")
-    return read_curves(dict(_curves_in(unwrapped)))
+    return read_curves(dict(_iterate_curves(unwrapped)))
 
 
 def read_curves(curves: Mapping[str, object]) -> ReadHistory:
@@ -52,31 +52,31 @@ def read_curves(curves: Mapping[str, object]) -> ReadHistory:
             be meant.
     """
     names = choose_curves([name for name in curves if curves[name]])
-    chosen = {name: _curve_of(field, curves[name]) for field, name in names.items()}
-    roles = roles_of(chosen)
+    chosen = {name: _read_curve(field, curves[name]) for field, name in names.items()}
+    roles = assign_roles(chosen)
     whole = {role[0] for name, curve in chosen.items() if (role := roles[name]) and None not in curve}
     # No value at all beside figures of the other split: it was not recorded.
     without = {name for name, curve in chosen.items() if all(value is None for value in curve)}
     empty = [name for name in without if (role := roles[name]) and whole - {role[0]}]
-    return history_of_lists({name: curve for name, curve in chosen.items() if name not in empty}, empty)
+    return join_lists({name: curve for name, curve in chosen.items() if name not in empty}, empty)
 
 
 def is_keras(content: object) -> bool:
     """Whether it is a dictionary of curves alone, as Keras has it, and no other form of a history."""
     if not isinstance(content, dict) or any(name in content for name in _WRAPPERS):
         return False
-    return not any(_has_curves(name, value) for name, value in content.items()) and (_records_of(content) is None)
+    return not any(_has_curves(name, value) for name, value in content.items()) and (_find_records(content) is None)
 
 
-def _of_our_metrics(epochs: Sequence[Any]) -> History:
+def _read_our_metrics(epochs: Sequence[Any]) -> History:
     if any(not isinstance(epoch, dict) for epoch in epochs):
         raise ValueError("an epoch of these metrics is no object")
     numbers = [epoch.get("epoch") for epoch in epochs]
     are_known = all(isinstance(number, int) and number > 0 for number in numbers) and sorted(set(numbers)) == numbers
-    return replace(from_epochs(epochs), numbers=tuple(numbers) if are_known else ())
+    return replace(read_history(epochs), numbers=tuple(numbers) if are_known else ())
 
 
-def _unwrapped(content: object) -> object:
+def _unwrap(content: object) -> object:
     for name in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict | list):
             return content[name]
@@ -86,7 +86,7 @@ def _unwrapped(content: object) -> object:
 # --- records -----------------------------------------------------------------------------------------
 
 
-def _records_of(content: object) -> list[Mapping[str, object]] | None:
+def _find_records(content: object) -> list[Mapping[str, object]] | None:
     """The records, where it is a list of them, or has one below a name, or one below the number of each epoch."""
     if isinstance(content, list):
         if content and all(isinstance(record, dict) for record in content):
@@ -97,20 +97,20 @@ def _records_of(content: object) -> list[Mapping[str, object]] | None:
     by_number = {name: value for name, value in content.items() if str(name).isdecimal() and isinstance(value, dict)}
     if by_number and len(by_number) == len(content):
         return [{"epoch": int(name), **value} for name, value in by_number.items()]
-    found = [value for value in content.values() if _records_of(value) is not None and isinstance(value, list)]
-    has_curves = any(isinstance(value, list) and roles_of([name])[name] for name, value in content.items())
+    found = [value for value in content.values() if _find_records(value) is not None and isinstance(value, list)]
+    has_curves = any(isinstance(value, list) and assign_roles([name])[name] for name, value in content.items())
     if len(found) == 1 and not has_curves:
         records: list[Mapping[str, object]] = found[0]
         return records
     return None
 
 
-def flat(record: Mapping[str, object], above: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+def flatten(record: Mapping[str, object], above: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
     """The record's values by their path, such as `val/loss`; deeper ones are left out."""
     for name, value in record.items():
         if isinstance(value, dict):
             if depth < _MAX_DEPTH:
-                yield from flat(value, f"{above}{name}/", depth + 1)
+                yield from flatten(value, f"{above}{name}/", depth + 1)
         else:
             yield f"{above}{name}", value
 
@@ -118,14 +118,14 @@ def flat(record: Mapping[str, object], above: str = "", depth: int = 0) -> Itera
 # --- curves ------------------------------------------------------------------------------------------
 
 
-def _curves_in(content: Mapping[str, object], above: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+def _iterate_curves(content: Mapping[str, object], above: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
     """Lists by their path: of `{"train": {"loss": […]}}` it is `train/loss`. A table by place is a list, too."""
     for name, value in content.items():
         path = f"{above}{name}"
         if isinstance(value, dict) and value and all(str(key).isdecimal() for key in value):
             yield path, [value[key] for key in sorted(value, key=int)]
         elif isinstance(value, dict) and depth < _MAX_DEPTH:
-            yield from _curves_in(value, f"{path}/", depth + 1)
+            yield from _iterate_curves(value, f"{path}/", depth + 1)
         elif isinstance(value, list) and value and all(isinstance(record, dict) for record in value):
             for column in islice(value[0], _MAX_COLUMNS):
                 yield f"{path}/{column}", [record.get(column) for record in value]
@@ -138,10 +138,10 @@ def _has_curves(name: str, value: object) -> bool:
     is_below = isinstance(value, dict) or (
         isinstance(value, list) and bool(value) and all(isinstance(record, dict) for record in value)
     )
-    return is_below and any(roles_of([path for path, _ in _curves_in({name: value})]).values())
+    return is_below and any(assign_roles([path for path, _ in _iterate_curves({name: value})]).values())
 
 
-def _curve_of(field: str, values: object) -> Curve:
+def _read_curve(field: str, values: object) -> Curve:
     if not isinstance(values, list | tuple):
         raise ValueError(f"the {FIELD_NAMES[field]} is {short(values)}; expected a list of numbers")
-    return tuple(map(figure, values))
+    return tuple(map(parse_figure, values))

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from heldout.histories.protobuf import NotThisFormatError, fields_of
-from heldout.integrations.crc32c import masked_crc32c
+from heldout.histories.protobuf import NotThisFormatError, iterate_fields
+from heldout.integrations.crc32c import compute_masked_crc32c
 
 # Field numbers of the messages, by message.
 _EVENT_STEP = 2
@@ -34,28 +34,28 @@ _MAX_SCALAR_RECORD_BYTES = 65536
 
 
 @dataclass(frozen=True)
-class Scalar:
+class ReadScalar:
     tag: str
     step: int
     value: float
 
 
-def scalars(file: BinaryIO) -> Iterator[Scalar]:
+def iterate_scalars(file: BinaryIO) -> Iterator[ReadScalar]:
     """All scalars in the order in which they were written; a last record that is not whole is left out.
 
     Raises:
         NotThisFormatError: at the first record whose checksum does not fit, or that says it is longer than any can be.
     """
-    for record in _records(file):
-        yield from _of_event(record)
+    for record in _read_records(file):
+        yield from _read_event(record)
 
 
-def _records(file: BinaryIO) -> Iterator[bytes]:
+def _read_records(file: BinaryIO) -> Iterator[bytes]:
     number = 0
     while len(head := file.read(12)) == 12:
         number += 1
         length, checksum = struct.unpack("<QI", head)
-        if masked_crc32c(head[:8]) != checksum:
+        if compute_masked_crc32c(head[:8]) != checksum:
             raise NotThisFormatError(f"record {number} has no valid length: this is no event file, or it is damaged")
         if length > _MAX_MESSAGE_BYTES:
             raise NotThisFormatError(
@@ -69,45 +69,45 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
         if len(tail) < 4:
             return  # it is being written, or its writer was stopped
         if length <= _MAX_SCALAR_RECORD_BYTES:
-            if masked_crc32c(data) != struct.unpack("<I", tail)[0]:
+            if compute_masked_crc32c(data) != struct.unpack("<I", tail)[0]:
                 raise NotThisFormatError(f"record {number} is damaged")
             yield data
 
 
-def _of_event(record: bytes) -> Iterator[Scalar]:
+def _read_event(record: bytes) -> Iterator[ReadScalar]:
     step, summaries = 0, []
-    for number, value in fields_of(record):
+    for number, value in iterate_fields(record):
         if number == _EVENT_STEP and isinstance(value, int):
             step = value
         elif number == _EVENT_SUMMARY and isinstance(value, bytes):
             summaries.append(value)
     for summary in summaries:
-        for number, value in fields_of(summary):
+        for number, value in iterate_fields(summary):
             if number == _SUMMARY_VALUE and isinstance(value, bytes):
-                yield from _of_value(value, step)
+                yield from _read_value(value, step)
 
 
-def _of_value(message: bytes, step: int) -> Iterator[Scalar]:
+def _read_value(message: bytes, step: int) -> Iterator[ReadScalar]:
     tag, found = "", None
-    for number, value in fields_of(message):
+    for number, value in iterate_fields(message):
         if number == _VALUE_TAG and isinstance(value, bytes):
             tag = value.decode("utf-8", "replace")
         elif number == _VALUE_SIMPLE and isinstance(value, bytes) and len(value) == 4:
             found = struct.unpack("<f", value)[0]
         elif number == _VALUE_TENSOR and isinstance(value, bytes):
-            found = _of_tensor(value)
+            found = _read_tensor(value)
     if found is not None:
-        yield Scalar(tag, step, found)
+        yield ReadScalar(tag, step, found)
 
 
-def _of_tensor(message: bytes) -> float | None:
+def _read_tensor(message: bytes) -> float | None:
     """Its value, if it is one number."""
     written, dtype = b"", 0
-    for number, value in fields_of(message):
+    for number, value in iterate_fields(message):
         if number == _TENSOR_DTYPE and isinstance(value, int):
             dtype = value
         elif number == _TENSOR_SHAPE and isinstance(value, bytes):
-            if any(number == _SHAPE_DIMENSION for number, _ in fields_of(value)):
+            if any(number == _SHAPE_DIMENSION for number, _ in iterate_fields(value)):
                 return None
         elif number in {_TENSOR_CONTENT, _TENSOR_FLOATS, _TENSOR_DOUBLES} and isinstance(value, bytes):
             written = value

@@ -7,16 +7,16 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from heldout.diagnosis.history import Curve, History, figure
-from heldout.histories.names import FIELD_NAMES, PAIRS, choose_curves, listing, test_note
-from heldout.histories.recorded import MAX_RUNS, Point, ReadHistory, Run
-from heldout.words import counted
+from heldout.diagnosis.history import Curve, History, parse_figure
+from heldout.histories.names import FIELD_NAMES, PAIRS, choose_curves, list_first, test_note
+from heldout.histories.recorded import MAX_RUNS, Point, ReadHistory, RecordedRun
+from heldout.words import pluralize
 
 # A loss that has fallen to this share of its first value, and is then between these shares of it, has begun anew.
 _MAX_FALLEN = 0.5
 _BACK = (0.9, 1.2)
 
-_TRAINING = tuple(one for one, _ in PAIRS)
+_TRAINING = tuple(training_field for training_field, _ in PAIRS)
 _VALIDATION = tuple(other for _, other in PAIRS)
 
 
@@ -24,7 +24,7 @@ class SeveralRunsError(ValueError):
     """The file holds several trainings, and the user has not said which one is meant."""
 
 
-def history_of(runs: Sequence[Run], number: int | None = None) -> ReadHistory:
+def join_run(runs: Sequence[RecordedRun], number: int | None = None) -> ReadHistory:
     """The history of one run.
 
     Args:
@@ -34,14 +34,14 @@ def history_of(runs: Sequence[Run], number: int | None = None) -> ReadHistory:
         SeveralRunsError: if there are several and no number, or none of that number.
         ValueError: if it has no pair of curves, none with epochs in common, or several that could be meant.
     """
-    chosen = _chosen([part for run in runs for part in _parts(_numbered(run))], number)
+    chosen = _choose_run([part for run in runs for part in _split_run(_number_positions(run))], number)
     names = choose_curves([name for name in chosen.curves if chosen.curves[name]], chosen.without_values)
-    values = {field: _by_position(chosen.curves[name]) for field, name in names.items()}
-    curves, positions, notes = _joined(values)
+    values = {field: _average_by_position(chosen.curves[name]) for field, name in names.items()}
+    curves, positions, notes = _join_curves(values)
     by_epoch = all(name in chosen.by_epoch for name in names.values())
     trained = {position for field in _TRAINING if field in values for position in values[field]}
-    read, units = with_fractions(curves)
-    numbers = _epoch_numbers(positions, trained) if by_epoch else ()
+    read, units = convert_to_fractions(curves)
+    numbers = _number_epochs(positions, trained) if by_epoch else ()
     fields: dict[str, Any] = read
     return ReadHistory(
         History(**fields, numbers=numbers),
@@ -50,7 +50,7 @@ def history_of(runs: Sequence[Run], number: int | None = None) -> ReadHistory:
     )
 
 
-def history_of_lists(
+def join_lists(
     curves: Mapping[str, Curve], without_values: Sequence[str] = (), notes: Sequence[str] = ()
 ) -> ReadHistory:
     """The history of curves that have one value an epoch each, as Keras' `fit` gives them back.
@@ -63,32 +63,32 @@ def history_of_lists(
     if len(set(map(len, chosen.values()))) > 1:
         lengths = ", ".join(f"{FIELD_NAMES[field]} {len(values)}" for field, values in chosen.items())
         raise ValueError(f"the curves differ in length: {lengths}")
-    read, units = with_fractions(chosen)
+    read, units = convert_to_fractions(chosen)
     fields: dict[str, Any] = read
     return ReadHistory(History(**fields), (*notes, *units, *test_note(names.values())), tuple(without_values))
 
 
-def _chosen(runs: Sequence[Run], number: int | None) -> Run:
+def _choose_run(runs: Sequence[RecordedRun], number: int | None) -> RecordedRun:
     if number is not None and number > len(runs):
         raise SeveralRunsError(
-            f"there {'is' if len(runs) == 1 else 'are'} {counted(len(runs), 'run')}, and no run {number}"
+            f"there {'is' if len(runs) == 1 else 'are'} {pluralize(len(runs), 'run')}, and no run {number}"
         )
     if len(runs) > 1 and number is None:
-        described = ", ".join(f"{at}: {_description(run)}" for at, run in enumerate(runs[:12], 1))
+        described = ", ".join(f"{at}: {_describe_run(run)}" for at, run in enumerate(runs[:12], 1))
         raise SeveralRunsError(
-            f"there are {counted(len(runs), 'run')} ({described}{', …' if len(runs) > 12 else ''}); say which one is "
+            f"there are {pluralize(len(runs), 'run')} ({described}{', …' if len(runs) > 12 else ''}); say which one is "
             'meant, with `--run 2` or `"run": 2` for the second'
         )
-    return runs[(number or 1) - 1] if runs else Run({})
+    return runs[(number or 1) - 1] if runs else RecordedRun({})
 
 
-def _description(run: Run) -> str:
+def _describe_run(run: RecordedRun) -> str:
     lengths = {len({position for position, _ in points}) for points in run.curves.values()}
     name = f"{run.name[:100]!r}, " if run.name else ""
     return f"{name}{max(lengths, default=0):,} {'epochs' if run.by_epoch else 'points'}"
 
 
-def _numbered(run: Run) -> Run:
+def _number_positions(run: RecordedRun) -> RecordedRun:
     """The run with positions 1, 2, 3 … where all values were written at one: a step that nobody has named."""
     counts = {len(points) for points in run.curves.values() if len(points) > 1}
     if len(counts) != 1 or any(len({position for position, _ in points}) > 1 for points in run.curves.values()):
@@ -104,7 +104,7 @@ def _numbered(run: Run) -> Run:
 # --- runs that were written one after the other ----------------------------------------------------
 
 
-def _parts(run: Run) -> list[Run]:
+def _split_run(run: RecordedRun) -> list[RecordedRun]:
     """The run as those that it is made of, where its positions begin anew.
 
     Raises:
@@ -114,13 +114,13 @@ def _parts(run: Run) -> list[Run]:
         names = choose_curves([name for name in run.curves if run.curves[name]], run.without_values)
     except ValueError:
         return [run]  # whoever chooses it hears why it is none
-    parts = {name: _restarted(run.curves[name]) for name in names.values()}
+    parts = {name: _split_at_restarts(run.curves[name]) for name in names.values()}
     if all(len(of_name) == 1 for of_name in parts.values()) and "fit_loss" in names:
-        starts = _new_starts(parts[names["fit_loss"]][0])
-        parts = {name: _cut_at(starts, points) for name, [points] in parts.items()} if starts else parts
+        starts = _find_new_starts(parts[names["fit_loss"]][0])
+        parts = {name: _cut_points(starts, points) for name, [points] in parts.items()} if starts else parts
     lengths = set(map(len, parts.values()))
     if len(lengths) > 1:
-        counts = listing(f"{name} {len(of_name)}" for name, of_name in parts.items())
+        counts = list_first(f"{name} {len(of_name)}" for name, of_name in parts.items())
         raise ValueError(
             f"several runs are written one after the other, but not all have all curves: {counts}; put each run into a "
             "file of its own"
@@ -128,7 +128,7 @@ def _parts(run: Run) -> list[Run]:
     return [replace(run, curves={name: parts[name][at] for name in parts}) for at in range(lengths.pop())]
 
 
-def _restarted(points: Sequence[Point]) -> list[list[Point]]:
+def _split_at_restarts(points: Sequence[Point]) -> list[list[Point]]:
     """The points parted where positions go back to where they began.
 
     Where they go back a little, a training was resumed: what is written later counts. Where they always go down, the
@@ -144,14 +144,14 @@ def _restarted(points: Sequence[Point]) -> list[list[Point]]:
             if position <= part[0][0]:
                 parts.append([])
             else:
-                del part[bisect_left(part, position, key=lambda one: one[0]) :]
+                del part[bisect_left(part, position, key=lambda point: point[0]) :]
         parts[-1].append((position, value))
         if len(parts) > MAX_RUNS:
             raise ValueError(f"positions begin anew more than {MAX_RUNS:,} times; expected a run after another")
     return parts
 
 
-def _new_starts(loss: Sequence[Point]) -> list[int]:
+def _find_new_starts(loss: Sequence[Point]) -> list[int]:
     """Rows of a table without epochs where a training loss is back where it began, and falls once more."""
     values = [value for _, value in loss]
     if [position for position, _ in loss] != list(range(len(loss))) or not all(
@@ -167,7 +167,7 @@ def _new_starts(loss: Sequence[Point]) -> list[int]:
     ]
 
 
-def _cut_at(starts: Sequence[int], points: Sequence[Point]) -> list[list[Point]]:
+def _cut_points(starts: Sequence[int], points: Sequence[Point]) -> list[list[Point]]:
     bounds = [-math.inf, *starts, math.inf]
     return [[point for point in points if low <= point[0] < high] for low, high in pairwise(bounds)]
 
@@ -175,22 +175,25 @@ def _cut_at(starts: Sequence[int], points: Sequence[Point]) -> list[list[Point]]
 # --- joined by epoch or step -------------------------------------------------------------------------
 
 
-def _by_position(points: Sequence[Point]) -> dict[float, float | None]:
+def _average_by_position(points: Sequence[Point]) -> dict[float, float | None]:
     """Of each position the mean of its values: batches of an epoch. NaN beside figures is only a gap in the table."""
     values: dict[float, list[float]] = {}
     for position, value in points:
         values.setdefault(position, []).append(value)
-    return {position: _mean([one for one in of_one if not math.isnan(one)]) for position, of_one in values.items()}
+    return {
+        position: _average([given_value for given_value in of_one if not math.isnan(given_value)])
+        for position, of_one in values.items()
+    }
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _average(values: Sequence[float | None]) -> float | None:
     """Of figures; None where there is none, or one that is not finite."""
-    figures = [None if value is None else figure(value) for value in values]
+    figures = [None if value is None else parse_figure(value) for value in values]
     finite = [value for value in figures if value is not None]
-    return figure(sum(finite) / len(finite)) if finite and len(finite) == len(figures) else None
+    return parse_figure(sum(finite) / len(finite)) if finite and len(finite) == len(figures) else None
 
 
-def _joined(
+def _join_curves(
     values: Mapping[str, Mapping[float, float | None]],
 ) -> tuple[dict[str, Curve], list[float], tuple[str, ...]]:
     """The curves at the positions that they share, those positions, and what to tell the user of it."""
@@ -201,7 +204,7 @@ def _joined(
     if not is_apart:
         return {field: tuple(curve[at] for at in common) for field, curve in values.items()}, common, ()
     curves: dict[str, dict[float, float | None]] = {
-        field: _means_until(sorted(validated), curve) if field in _TRAINING else dict(curve)
+        field: _average_until(sorted(validated), curve) if field in _TRAINING else dict(curve)
         for field, curve in values.items()
     }
     positions = sorted(set.intersection(*map(set, curves.values())))
@@ -219,7 +222,7 @@ def _joined(
     )
 
 
-def _means_until(ends: Sequence[float], curve: Mapping[float, float | None]) -> dict[float, float | None]:
+def _average_until(ends: Sequence[float], curve: Mapping[float, float | None]) -> dict[float, float | None]:
     """For each end the mean of the values since the end before; none where there is no value."""
     found: dict[float, float | None] = {}
     waiting = sorted(curve)
@@ -230,11 +233,11 @@ def _means_until(ends: Sequence[float], curve: Mapping[float, float | None]) -> 
             since.append(curve[waiting[at]])
             at += 1
         if since:
-            found[end] = _mean(since)
+            found[end] = _average(since)
     return found
 
 
-def _epoch_numbers(positions: Sequence[float], trained: set[float]) -> tuple[int, ...]:
+def _number_epochs(positions: Sequence[float], trained: set[float]) -> tuple[int, ...]:
     """What epochs at these positions are called, counting from 1; nothing where it is not known, or 1, 2, 3 …
 
     Args:
@@ -257,13 +260,13 @@ _MIN_FRACTION = 0.01
 _MIN_STEP_BETWEEN_UNITS = 20.0
 
 
-def with_fractions(curves: Mapping[str, Curve]) -> tuple[dict[str, Curve], tuple[str, ...]]:
+def convert_to_fractions(curves: Mapping[str, Curve]) -> tuple[dict[str, Curve], tuple[str, ...]]:
     """The curves by field with all accuracies as fractions, and what to tell the user of it.
 
     Raises:
         ValueError: if one curve holds both fractions and percentages.
     """
-    units = {field: _unit_of(field, curves[field]) for field in PAIRS[1] if field in curves}
+    units = {field: _detect_unit(field, curves[field]) for field in PAIRS[1] if field in curves}
     changed = {
         field: tuple(None if value is None else value / _MAX_PERCENT for value in values)
         if units.get(field) == "percent"
@@ -273,7 +276,7 @@ def with_fractions(curves: Mapping[str, Curve]) -> tuple[dict[str, Curve], tuple
     return changed, (_note_of(units),) if len(set(units.values())) > 1 else ()
 
 
-def _unit_of(field: str, curve: Curve) -> str:
+def _detect_unit(field: str, curve: Curve) -> str:
     values = sorted(value for value in curve if value is not None)
     if not values or values[0] < 0 or not _MAX_FRACTION < values[-1] <= _MAX_PERCENT:
         return "fractions"

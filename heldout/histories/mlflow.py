@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from heldout.histories.recorded import Point, Run
+from heldout.histories.recorded import Point, RecordedRun
 
 
 class Metric(NamedTuple):
@@ -17,18 +17,18 @@ class Metric(NamedTuple):
     step: int
 
 
-def runs_of_metrics(metrics: Iterable[Metric]) -> list[Run]:
+def group_metrics_into_runs(metrics: Iterable[Metric]) -> list[RecordedRun]:
     """The runs in the order in which they come."""
-    found: dict[str, Run] = {}
+    found: dict[str, RecordedRun] = {}
     curves: dict[str, dict[str, list[Point]]] = {}
-    for one in metrics:
-        of_run = curves.setdefault(one.run_id, {})
-        found.setdefault(one.run_id, Run(of_run, name=one.run_name or one.run_id))
-        of_run.setdefault(one.name, []).append((one.step, math.nan if one.value is None else one.value))
+    for metric in metrics:
+        of_run = curves.setdefault(metric.run_id, {})
+        found.setdefault(metric.run_id, RecordedRun(of_run, name=metric.run_name or metric.run_id))
+        of_run.setdefault(metric.name, []).append((metric.step, math.nan if metric.value is None else metric.value))
     return list(found.values())
 
 
-def run_of_files(name: str, files: Mapping[str, str]) -> Run:
+def run_of_files(name: str, files: Mapping[str, str]) -> RecordedRun:
     """The run whose metrics are these texts by their names: lines of time, value and step.
 
     Raises:
@@ -45,4 +45,4 @@ def run_of_files(name: str, files: Mapping[str, str]) -> Run:
                     f"line {number} of the metric {metric!r} is {line[:100]!r}; expected its time, value and step"
                 ) from None
             curves.setdefault(metric, []).append((step, value))
-    return Run(curves=curves, name=name)
+    return RecordedRun(curves=curves, name=name)

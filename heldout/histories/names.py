@@ -56,34 +56,34 @@ def choose_curves(names: Sequence[str], without_values: Sequence[str] = ()) -> d
         ValueError: if there is no pair of curves.
     """
     found: dict[str, str] = {}
-    roles = roles_of(names)
+    roles = assign_roles(names)
     for role, field in _FIELDS.items():
-        ranked = sorted((_extra_words(name), name) for name in names if roles[name] == role)
+        ranked = sorted((_count_extra_words(name), name) for name in names if roles[name] == role)
         if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
-            same = listing(name for rank, name in ranked if rank == ranked[0][0])
+            same = list_first(name for rank, name in ranked if rank == ranked[0][0])
             raise SeveralCurvesError(f"several curves could be the {FIELD_NAMES[field]}: {same}")
         if ranked:
             found[field] = ranked[0][1]
-    if not any(one in found and other in found for one, other in PAIRS):
-        message = f"{EXPECTED}; its curves are: {listing(sorted(names)) or 'none'}"
+    if not any(training in found and heldout in found for training, heldout in PAIRS):
+        message = f"{EXPECTED}; its curves are: {list_first(sorted(names)) or 'none'}"
         if without_values:
-            message += f"; these hold nothing but NaN, as a mean over no images does: {listing(without_values)}"
+            message += f"; these hold nothing but NaN, as a mean over no images does: {list_first(without_values)}"
         raise ValueError(message)
     return found
 
 
-def roles_of(names: Iterable[str]) -> Mapping[str, tuple[str, str] | None]:
+def assign_roles(names: Iterable[str]) -> Mapping[str, tuple[str, str] | None]:
     """Of which split each curve is (`training`, `heldout`), and of which figure; None where it is neither's."""
-    words = {name: set(words_of(name)) for name in names}
+    words = {name: set(split_words(name)) for name in names}
     figures = {
         name: "loss" if _is_loss(of_name) else "accuracy" if of_name & _WORDS_OF_ACCURACY else None
         for name, of_name in words.items()
     }
-    folders = {name: set(words_of(name.rpartition("/")[0])) for name in words if figures[name]}
+    folders = {name: set(split_words(name.rpartition("/")[0])) for name in words if figures[name]}
     # A folder that all of them lie in, such as `l2_0.01/`, tells none from another.
     shared = set.intersection(*folders.values()) if folders else set()
     unnamed = _split_of_unnamed_accuracies(words, figures)
-    own = {name: folders[name] - shared | set(words_of(name.rpartition("/")[2])) for name in folders}
+    own = {name: folders[name] - shared | set(split_words(name.rpartition("/")[2])) for name in folders}
     # The test split is that of validation where there is no other.
     has_validation = any(words[name] & WORDS_OF_VALIDATION for name in own)
     heldout = WORDS_OF_VALIDATION if has_validation else _WORDS_OF_TEST
@@ -122,12 +122,14 @@ def _split_of_unnamed_accuracies(words: Mapping[str, set[str]], figures: Mapping
 def test_note(names: Iterable[str]) -> tuple[str, ...]:
     """What to tell the user where chosen curves are of a test split, for lack of another."""
     of_test = [
-        name for name in names if set(words_of(name)) & _WORDS_OF_TEST and not set(words_of(name)) & WORDS_OF_VALIDATION
+        name
+        for name in names
+        if set(split_words(name)) & _WORDS_OF_TEST and not set(split_words(name)) & WORDS_OF_VALIDATION
     ]
     if not of_test:
         return ()
     return (
-        f"No curve is of validation, so that of the test split was taken for it ({listing(of_test)}). If you choose "
+        f"No curve is of validation, so that of the test split was taken for it ({list_first(of_test)}). If you choose "
         "epochs or settings by it, only other images can say how well the network does.",
     )
 
@@ -136,16 +138,16 @@ def _is_loss(words: set[str]) -> bool:
     return bool(words & _WORDS_OF_LOSSES) or {"cross", "entropy"} <= words
 
 
-def words_of(name: str) -> list[str]:
+def split_words(name: str) -> list[str]:
     """Its words in small letters, `valLoss` as two; plurals as their singular."""
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
     return [_SINGULAR.get(word, word) for word in re.split(r"[^a-z0-9]+", parted)]
 
 
-def listing(names: Iterable[str]) -> str:
+def list_first(names: Iterable[str]) -> str:
     """The first of them."""
     return ", ".join(repr(name[:_MAX_SHOWN_NAME]) for name in islice(names, 12))
 
 
-def _extra_words(name: str) -> int:
-    return sum(word not in _WORDS_WITHOUT_MEANING for word in words_of(name))
+def _count_extra_words(name: str) -> int:
+    return sum(word not in _WORDS_WITHOUT_MEANING for word in split_words(name))

@@ -6,7 +6,7 @@ _DECIMAL_COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+|\d+),\d+([eE][-+]?\d+)?")
 _GROUPS = re.compile(r"\.(?=\d{3})")
 
 
-def number_in(cell: object) -> float | None:
+def parse_number(cell: object) -> float | None:
     """A cell's number, which may be NaN or infinite; None where there is none.
 
     A decimal comma (`0,35`, `1.234,5`) and a percent sign are understood. `null` in a record is NaN: programs write

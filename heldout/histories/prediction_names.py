@@ -55,7 +55,7 @@ def split_and_what(name: str) -> tuple[SplitName | None, What | None]:
     return SPLITS[named[0]] if len(named) == 1 else None, _WHATS.get(rest)
 
 
-def class_of_column(name: str) -> str | None:
+def get_column_class(name: str) -> str | None:
     """The class whose probabilities a column has: of `p_cat` it is `cat`."""
     found = _OF_CLASS.fullmatch(name)
     return None if found is None or split_and_what(name)[1] is not None else found["name"].strip()
@@ -70,10 +70,10 @@ def is_table_of_predictions(names: Sequence[str]) -> bool:
     """Whether columns of these names hold labels and answers of images, and no curves."""
     whats = {split_and_what(name)[1] for name in names}
     return {"split", "labels"} <= whats and (
-        bool({"answers", "probabilities"} & whats) or any(class_of_column(name) for name in names)
+        bool({"answers", "probabilities"} & whats) or any(get_column_class(name) for name in names)
     )
 
 
-def listed(names: Sequence[str]) -> str:
+def list_first(names: Sequence[str]) -> str:
     """The first of them."""
     return ", ".join(f"`{name[:60]}`" for name in names[:12]) + (", …" if len(names) > 12 else "")

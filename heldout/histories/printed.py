@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from heldout.histories.documents import flat
-from heldout.histories.names import WORDS_OF_TRAINING, WORDS_OF_VALIDATION, words_of
-from heldout.histories.recorded import Run
-from heldout.histories.rows import runs_of_rows
+from heldout.histories.documents import flatten
+from heldout.histories.names import WORDS_OF_TRAINING, WORDS_OF_VALIDATION, split_words
+from heldout.histories.recorded import RecordedRun
+from heldout.histories.rows import read_row_runs
 from heldout.histories.tables import is_header
 
 # Colours, and what moves the cursor back for the next state of a progress bar.
@@ -35,7 +35,7 @@ _PYTHON_VALUE = re.compile(r"\b(None|nan|inf|True|False)\b")
 _NUMPY_VALUE = re.compile(r"\b(?:np\.|numpy\.)?float(?:16|32|64)\(([^()]*)\)")
 
 
-def runs_of_printed(text: str, max_rows: int | None = None) -> list[Run]:
+def read_printed_runs(text: str, max_rows: int | None = None) -> list[RecordedRun]:
     """Read lines that a training has printed, among others that are no figures.
 
     Returns:
@@ -44,13 +44,13 @@ def runs_of_printed(text: str, max_rows: int | None = None) -> list[Run]:
     Raises:
         ValueError: if there are more lines of figures than `max_rows`.
     """
-    rows = list(islice(_rows_in(text), None if max_rows is None else max_rows + 1))
+    rows = list(islice(_iterate_rows(text), None if max_rows is None else max_rows + 1))
     if max_rows is not None and len(rows) > max_rows:
         raise ValueError(f"there are more than {max_rows:,} lines of figures; expected at most that many")
-    return runs_of_rows(rows) if rows else []
+    return read_row_runs(rows) if rows else []
 
 
-def python_or_json(text: str) -> object:
+def parse_python_or_json(text: str) -> object:
     """The value in a text, which may be written as Python prints it: `{'loss': [0.5, nan]}`.
 
     Raises:
@@ -66,7 +66,7 @@ def python_or_json(text: str) -> object:
             raise error from None
 
 
-def _rows_in(text: str) -> Iterator[Mapping[str, object]]:
+def _iterate_rows(text: str) -> Iterator[Mapping[str, object]]:
     """A row for each record, each line of a table, and each epoch whose figures are printed by name."""
     epoch: int | None = None
     figures: dict[str, object] = {}
@@ -74,7 +74,7 @@ def _rows_in(text: str) -> Iterator[Mapping[str, object]]:
     for line in map(str.strip, _NEXT_STATES.split(_ESCAPES.sub("", text))):
         record = _record_in(line)
         if record is not None:
-            yield dict(flat(record))
+            yield dict(flatten(record))
             continue
         cells = line.split()
         is_named = any("=" in cell or ":" in cell for cell in cells)
@@ -87,17 +87,17 @@ def _rows_in(text: str) -> Iterator[Mapping[str, object]]:
             # Of the states of one epoch the last one counts.
             is_new = marker is not None and (int(marker[1]) != epoch or _is_heading(line, marker))
             if is_new and figures:
-                yield _with_epoch(figures, epoch)
+                yield _add_epoch(figures, epoch)
                 figures = {}
             if marker is not None:
                 epoch = int(marker[1])
-            found = _figures_in(line[: marker.start()] + " ; " + line[marker.end() :] if marker else line)
+            found = _parse_figures(line[: marker.start()] + " ; " + line[marker.end() :] if marker else line)
             if epoch is None and found:
                 yield found
             elif not _is_of_another_evaluation(found, figures):
                 figures.update(found)
     if figures:
-        yield _with_epoch(figures, epoch)
+        yield _add_epoch(figures, epoch)
 
 
 def _is_heading(line: str, marker: re.Match[str]) -> bool:
@@ -111,7 +111,7 @@ def _is_of_another_evaluation(found: Mapping[str, object], figures: Mapping[str,
     return is_over and bool(set(found) & set(figures)) and not any(_split_of(name) == "val" for name in found)
 
 
-def _with_epoch(figures: Mapping[str, object], epoch: int | None) -> Mapping[str, object]:
+def _add_epoch(figures: Mapping[str, object], epoch: int | None) -> Mapping[str, object]:
     return {"epoch": epoch, **figures}
 
 
@@ -121,17 +121,17 @@ def _record_in(line: str) -> dict[str, object] | None:
     if start < 0 or not line.endswith("}"):
         return None
     try:
-        found = python_or_json(line[start:])
+        found = parse_python_or_json(line[start:])
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
 
-def _figures_in(line: str) -> dict[str, object]:
+def _parse_figures(line: str) -> dict[str, object]:
     """Names and values of the line. Names without a split after one with a split, and none of another, are of it."""
     if not _DECIMAL_POINT.search(line):
         line = _DECIMAL_COMMA.sub(r"\1.\2", line)
-    line = _RATIO.sub(_as_fraction, line)
+    line = _RATIO.sub(_compute_fraction, line)
     heading = _SPLIT_HEADING.search(line.lstrip(" ;"))
     line = _BRACKETS.sub(" ", _SEPARATORS.sub(" ; ", line))
     pairs = [(name.strip(), value) for name, value in _PAIR.findall(line)]
@@ -144,12 +144,12 @@ def _figures_in(line: str) -> dict[str, object]:
     return dict(pairs)
 
 
-def _as_fraction(ratio: re.Match[str]) -> str:
+def _compute_fraction(ratio: re.Match[str]) -> str:
     return f"{ratio[1]}{int(ratio[2]) / max(int(ratio[3]), 1)}"
 
 
 def _split_of(name: str) -> str | None:
-    words = set(words_of(name))
+    words = set(split_words(name))
     if words & WORDS_OF_VALIDATION:
         return "val"
     return "train" if words & WORDS_OF_TRAINING else "test" if "test" in words else None

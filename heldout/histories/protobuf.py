@@ -16,18 +16,18 @@ class NotThisFormatError(ValueError):
     """The bytes are not of the format that they were taken for, or were damaged."""
 
 
-def fields_of(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def iterate_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Numbers and values of a message's fields; numbers of fixed width as their bytes."""
     at = 0
     while at < len(message):
-        key, at = _varint(message, at)
+        key, at = _read_varint(message, at)
         number, kind = key >> 3, key & 7
         if kind == _VARINT:
-            value, at = _varint(message, at)
+            value, at = _read_varint(message, at)
             yield number, value
             continue
         if kind == _BYTES:
-            length, at = _varint(message, at)
+            length, at = _read_varint(message, at)
         elif kind in {_EIGHT_BYTES, _FOUR_BYTES}:
             length = 8 if kind == _EIGHT_BYTES else 4
         else:
@@ -38,7 +38,7 @@ def fields_of(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         at += length
 
 
-def _varint(message: bytes, at: int) -> tuple[int, int]:
+def _read_varint(message: bytes, at: int) -> tuple[int, int]:
     """A number of seven bits a byte, the lowest first, and where it ends."""
     value = shift = 0
     while at < len(message) and shift < 70:

@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterable, Mapping
 
 from heldout.histories.documents import read_document
-from heldout.histories.joining import history_of
+from heldout.histories.joining import join_run
 from heldout.histories.names import EXPECTED
-from heldout.histories.printed import python_or_json, runs_of_printed
+from heldout.histories.printed import parse_python_or_json, read_printed_runs
 from heldout.histories.recorded import ReadHistory
-from heldout.histories.scalars import runs_of_scalars
-from heldout.histories.tables import SEPARATORS, is_header, is_long_header, runs_of_table
+from heldout.histories.scalars import group_scalars_into_runs
+from heldout.histories.tables import SEPARATORS, is_header, is_long_header, read_table_runs
 
 _FIGURE = re.compile(r"[:=]\s*[-+]?\.?\d")
 
@@ -28,17 +28,17 @@ def read_text(text: str, run: int | None = None, max_rows: int | None = None) ->
     content = text.removeprefix("\ufeff").lstrip()
     if content.startswith(("{", "[")):
         try:
-            document = python_or_json(content)
+            document = parse_python_or_json(content)
         except ValueError:
             # Records one a line, or lines that begin with `[INFO]`.
-            if not (printed := runs_of_printed(content, max_rows)):
+            if not (printed := read_printed_runs(content, max_rows)):
                 if content.startswith("{"):
                     raise
                 raise ValueError(f"{EXPECTED}; no line has figures by such names") from None
-            return history_of(printed, run)
+            return join_run(printed, run)
         return read_document(document, run, max_rows)
-    if not _is_table(content) and (printed := runs_of_printed(content, max_rows)):
-        return history_of(printed, run)
+    if not _is_table(content) and (printed := read_printed_runs(content, max_rows)):
+        return join_run(printed, run)
     return read_table(content, run, max_rows)
 
 
@@ -48,7 +48,7 @@ def read_table(text: str, run: int | None = None, max_rows: int | None = None) -
     Raises:
         ValueError: as `read_text`.
     """
-    return history_of(runs_of_table(text, max_rows), run)
+    return join_run(read_table_runs(text, max_rows), run)
 
 
 def read_scalars(scalars: Mapping[str, Iterable[tuple[int, float]]], run: int | None = None) -> ReadHistory:
@@ -57,7 +57,7 @@ def read_scalars(scalars: Mapping[str, Iterable[tuple[int, float]]], run: int | 
     Raises:
         ValueError: as `read_text`.
     """
-    return history_of(runs_of_scalars(scalars), run)
+    return join_run(group_scalars_into_runs(scalars), run)
 
 
 def _is_table(text: str) -> bool:

@@ -15,7 +15,7 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Run:
+class RecordedRun:
     """The curves of one training.
 
     name: empty where the program has not named it.

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from heldout.histories.names import WORDS_OF_TRAINING, WORDS_OF_VALIDATION, listing, roles_of, words_of
-from heldout.histories.numbers import number_in
-from heldout.histories.recorded import MAX_NAMES, MAX_RUNS, Point, Run
+from heldout.histories.names import WORDS_OF_TRAINING, WORDS_OF_VALIDATION, assign_roles, list_first, split_words
+from heldout.histories.numbers import parse_number
+from heldout.histories.recorded import MAX_NAMES, MAX_RUNS, Point, RecordedRun
 
 Row = Mapping[str, object]
 # Numbers of a row by name. NaN stays NaN; a cell that is empty, or holds no number, is absent.
@@ -27,87 +27,87 @@ _MAX_POSITION = 1e9
 _MIN_REGULAR_VALUES = 3
 
 
-def runs_of_rows(rows: Sequence[Row], places: Sequence[int] = ()) -> list[Run]:
+def read_row_runs(rows: Sequence[Row], places: Sequence[int] = ()) -> list[RecordedRun]:
     """The runs in rows of one table.
 
     Args:
         places: the number of each row in its part of the file; a repeated line of names begins a new part.
     """
     numbered = list(zip(rows, places or range(len(rows)), strict=True))
-    summaries = {name for row in rows for name in row if {"train", _WORD_OF_SUMMARIES} <= set(words_of(name))}
+    summaries = {name for row in rows for name in row if {"train", _WORD_OF_SUMMARIES} <= set(split_words(name))}
     kept = [(row, at) for row, at in numbered if all(row.get(name) in (None, "") for name in summaries)]
-    run_column = _column(rows, _RUN_COLUMNS)
+    run_column = _find_column(rows, _RUN_COLUMNS)
     groups: dict[str, list[tuple[Row, int]]] = {}
     for row, place in kept:
         groups.setdefault("" if run_column is None else str(row.get(run_column, "")), []).append((row, place))
     if len(groups) > MAX_RUNS:
         raise ValueError(f"the column {run_column!r} names {len(groups):,} runs; expected at most {MAX_RUNS:,}")
     names_them = len(groups) > 1
-    return [run for name, group in groups.items() for run in _runs_of_group(group, name if names_them else "")]
+    return [run for name, group in groups.items() for run in _read_group_runs(group, name if names_them else "")]
 
 
-def _runs_of_group(group: Sequence[tuple[Row, int]], name: str) -> list[Run]:
+def _read_group_runs(group: Sequence[tuple[Row, int]], name: str) -> list[RecordedRun]:
     rows = [row for row, _ in group]
-    name_column, value_column = _column(rows, NAME_COLUMNS), _column(rows, VALUE_COLUMNS)
+    name_column, value_column = _find_column(rows, NAME_COLUMNS), _find_column(rows, VALUE_COLUMNS)
     if name_column is not None and value_column is not None:
-        split_column = _column_of_splits(rows)
+        split_column = _find_split_column(rows)
         if split_column is not None:
             rows = [{**row, name_column: f"{row.get(split_column)}/{row.get(name_column)}"} for row in rows]
         return [_run_of_long_rows(rows, name, name_column, value_column)]
-    split_column = _column_of_splits(rows)
+    split_column = _find_split_column(rows)
     if split_column is not None:
-        rows = [_with_split(row, split_column) for row in rows]
+        rows = [_add_split(row, split_column) for row in rows]
     return [_run_of(rows, [place for _, place in group], name)]
 
 
-def _run_of(rows: Sequence[Row], places: Sequence[int], name: str) -> Run:
-    cells = [_numbers_of(row) for row in rows]
+def _run_of(rows: Sequence[Row], places: Sequence[int], name: str) -> RecordedRun:
+    cells = [_parse_numbers(row) for row in rows]
     names = len({name for row in cells for name in row})
     if names > MAX_NAMES:
         raise ValueError(f"there are {names:,} names with figures; expected at most {MAX_NAMES:,}")
-    figures, without_values = _without_empty_columns(cells)
-    positions, is_epoch = _positions(figures, places)
+    figures, without_values = _drop_empty_columns(cells)
+    positions, is_epoch = _find_positions(figures, places)
     curves: dict[str, list[Point]] = {}
-    for row, position in zip(_without_gaps(figures), positions, strict=True):
+    for row, position in zip(_drop_gaps(figures), positions, strict=True):
         for column, value in row.items():
             curves.setdefault(column, []).append((position, value))
-    run = Run(
+    run = RecordedRun(
         curves=curves,
         by_epoch=frozenset(curves) if is_epoch else frozenset(),
         name=name,
         without_values=without_values,
     )
-    return with_summed_losses(with_accuracy(run))
+    return sum_losses(convert_error_rate(run))
 
 
-def _run_of_long_rows(rows: Sequence[Row], name: str, name_column: str, value_column: str) -> Run:
+def _run_of_long_rows(rows: Sequence[Row], name: str, name_column: str, value_column: str) -> RecordedRun:
     """One row a figure: its name, its value, and its step or epoch."""
     curves: dict[str, list[Point]] = {}
-    at_column = _column(rows, ("epoch",)) or _column(rows, ("step",))
+    at_column = _find_column(rows, ("epoch",)) or _find_column(rows, ("step",))
     for row in rows:
-        value = number_in(row.get(value_column))
+        value = parse_number(row.get(value_column))
         if value is not None:
             points = curves.setdefault(str(row.get(name_column)), [])
-            position = None if at_column is None else number_in(row.get(at_column))
+            position = None if at_column is None else parse_number(row.get(at_column))
             points.append((float(len(points)) if position is None else position, value))
-    is_epoch = at_column is not None and words_of(at_column)[-1] == "epoch"
-    run = Run(curves=curves, by_epoch=frozenset(curves) if is_epoch else frozenset(), name=name)
-    return with_summed_losses(with_accuracy(run))
+    is_epoch = at_column is not None and split_words(at_column)[-1] == "epoch"
+    run = RecordedRun(curves=curves, by_epoch=frozenset(curves) if is_epoch else frozenset(), name=name)
+    return sum_losses(convert_error_rate(run))
 
 
-def _numbers_of(row: Row) -> dict[str, float]:
-    return {name: value for name, cell in row.items() if (value := number_in(cell)) is not None}
+def _parse_numbers(row: Row) -> dict[str, float]:
+    return {name: value for name, cell in row.items() if (value := parse_number(cell)) is not None}
 
 
 # --- where a row belongs -----------------------------------------------------------------------------
 
 
-def _positions(rows: Sequence[Figures], places: Sequence[int]) -> tuple[list[float], bool]:
+def _find_positions(rows: Sequence[Figures], places: Sequence[int]) -> tuple[list[float], bool]:
     """The epoch of each row, or its step, or its place in the table; and whether it is an epoch."""
-    roles = roles_of({name for row in rows for name in row})
+    roles = assign_roles({name for row in rows for name in row})
     of_curves = [row for row in rows if any(roles[name] for name in row)]
     for word in ("epoch", "step"):
-        columns = {name for name, role in roles.items() if role is None and words_of(name)[-1] == word}
+        columns = {name for name, role in roles.items() if role is None and split_words(name)[-1] == word}
         for column in sorted(columns, key=lambda name: (len(name), name)):
             # Every row with a curve's value has it: else rows would be put together that do not belong together.
             if all(abs(row.get(column, math.inf)) <= _MAX_POSITION for row in of_curves):
@@ -118,13 +118,13 @@ def _positions(rows: Sequence[Figures], places: Sequence[int]) -> tuple[list[flo
 # --- NaN that says only that another row has the value ----------------------------------------------
 
 
-def _without_empty_columns(rows: Sequence[Figures]) -> tuple[list[Figures], tuple[str, ...]]:
+def _drop_empty_columns(rows: Sequence[Figures]) -> tuple[list[Figures], tuple[str, ...]]:
     """The rows without curves that hold nothing but NaN while a curve of the other split has only figures."""
     values: dict[str, list[float]] = {}
     for row in rows:
         for name, value in row.items():
             values.setdefault(name, []).append(value)
-    roles = roles_of(values)
+    roles = assign_roles(values)
     whole = {role[0] for name, of_name in values.items() if (role := roles[name]) and all(map(math.isfinite, of_name))}
     empty = tuple(
         name
@@ -134,16 +134,16 @@ def _without_empty_columns(rows: Sequence[Figures]) -> tuple[list[Figures], tupl
     return [{name: value for name, value in row.items() if name not in empty} for row in rows], empty
 
 
-def _without_gaps(rows: Sequence[Figures]) -> list[Figures]:
+def _drop_gaps(rows: Sequence[Figures]) -> list[Figures]:
     """The rows without NaN that only fills a gap: the other split's row has the value, or validation is rarer."""
-    roles = roles_of({name for row in rows for name in row})
+    roles = assign_roles({name for row in rows for name in row})
     splits = {name: role[0] for name, role in roles.items() if role}
     with_values = [
         {splits[name] for name, value in row.items() if name in splits and not math.isnan(value)} for row in rows
     ]
     # No row has figures of both splits.
     are_apart = {"training", "heldout"} <= set().union(*with_values) and max(map(len, with_values), default=0) == 1
-    between = {name: _between_regular([row.get(name, math.nan) for row in rows]) for name in splits}
+    between = {name: _make_regular_check([row.get(name, math.nan) for row in rows]) for name in splits}
 
     def is_gap(name: str, value: float, at: int) -> bool:
         if name not in splits or not math.isnan(value):
@@ -153,7 +153,7 @@ def _without_gaps(rows: Sequence[Figures]) -> list[Figures]:
     return [{name: value for name, value in row.items() if not is_gap(name, value, at)} for at, row in enumerate(rows)]
 
 
-def _between_regular(values: Sequence[float]) -> Callable[[int], bool]:
+def _make_regular_check(values: Sequence[float]) -> Callable[[int], bool]:
     """Whether a place lies between figures that are at equal distances, such as every fifth epoch."""
     places = [at for at, value in enumerate(values) if not math.isnan(value)]
     distances = {after - before for before, after in pairwise(places)}
@@ -171,25 +171,25 @@ def _is_regular(first: int, distance: int, count: int) -> bool:
 # --- columns by their names --------------------------------------------------------------------------
 
 
-def _column(rows: Iterable[Row], wanted: Sequence[str]) -> str | None:
+def _find_column(rows: Iterable[Row], wanted: Sequence[str]) -> str | None:
     """The first of these columns that the rows have."""
     names = {name.strip().lower().replace(" ", "_").lstrip("_"): name for row in rows for name in row}
-    return next((names[one] for one in wanted if one in names), None)
+    return next((names[name] for name in wanted if name in names), None)
 
 
-def _column_of_splits(rows: Sequence[Row]) -> str | None:
-    column = _column(rows, _SPLIT_COLUMNS)
+def _find_split_column(rows: Sequence[Row]) -> str | None:
+    column = _find_column(rows, _SPLIT_COLUMNS)
     return column if column and all(_is_split(row[column]) for row in rows if column in row) else None
 
 
 def _is_split(cell: object) -> bool:
-    return isinstance(cell, str) and bool(set(words_of(cell)) & _WORDS_OF_SPLITS)
+    return isinstance(cell, str) and bool(set(split_words(cell)) & _WORDS_OF_SPLITS)
 
 
-def _with_split(row: Row, column: str) -> Row:
+def _add_split(row: Row, column: str) -> Row:
     """The row with its split in the names of its curves."""
     split = row.get(column)
-    roles = roles_of(row)
+    roles = assign_roles(row)
     return {f"{split}/{name}" if roles[name] else name: cell for name, cell in row.items() if name != column}
 
 
@@ -198,10 +198,10 @@ _TRAINING, _VALIDATION = "train/", "val/"
 _LOSS = "_loss"
 
 
-def with_accuracy(run: Run) -> Run:
+def convert_error_rate(run: RecordedRun) -> RecordedRun:
     """The run with the accuracy of validation in place of fastai's `error_rate`, unless it has an accuracy."""
     points = run.curves.get(_ERROR_RATE)
-    has_accuracy = any(role and role[1] == "accuracy" for role in roles_of(run.curves).values())
+    has_accuracy = any(role and role[1] == "accuracy" for role in assign_roles(run.curves).values())
     if points is None or has_accuracy or not {"train_loss", "valid_loss"} <= set(run.curves):
         return run
     accuracy = [(position, 1 - value) for position, value in points]
@@ -209,7 +209,7 @@ def with_accuracy(run: Run) -> Run:
     return replace(run, curves={**run.curves, "valid_accuracy": accuracy}, by_epoch=by_epoch)
 
 
-def with_summed_losses(run: Run) -> Run:
+def sum_losses(run: RecordedRun) -> RecordedRun:
     """The run with `train/loss` and `val/loss` in place of their parts, such as `train/box_loss`.
 
     Only where it has figures `metrics/…` too, and both splits have the same parts.
@@ -221,16 +221,16 @@ def with_summed_losses(run: Run) -> Run:
         return run
     curves = {name: points for name, points in run.curves.items() if not name.endswith(_LOSS)}
     for split in (_TRAINING, _VALIDATION):
-        curves[f"{split}loss"] = _sum([run.curves[split + part] for part in parts])
+        curves[f"{split}loss"] = _sum_curves([run.curves[split + part] for part in parts])
     return replace(
         run,
         curves=curves,
         by_epoch=frozenset(curves) if run.by_epoch else run.by_epoch,
-        notes=(*run.notes, f"Each loss is the sum of its parts: {listing(parts)}."),
+        notes=(*run.notes, f"Each loss is the sum of its parts: {list_first(parts)}."),
     )
 
 
-def _sum(curves: Sequence[Sequence[Point]]) -> list[Point]:
+def _sum_curves(curves: Sequence[Sequence[Point]]) -> list[Point]:
     """The sum of curves that were written together, row by row."""
     return [
         (points[0][0], sum(value for _, value in points))

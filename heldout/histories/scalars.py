@@ -3,28 +3,30 @@
 import math
 from collections.abc import Iterable, Mapping
 
-from heldout.diagnosis.history import figure
-from heldout.histories.names import SeveralCurvesError, choose_curves, words_of
-from heldout.histories.recorded import Run
+from heldout.diagnosis.history import parse_figure
+from heldout.histories.names import SeveralCurvesError, choose_curves, split_words
+from heldout.histories.recorded import RecordedRun
 
 
-def runs_of_scalars(scalars: Mapping[str, Iterable[tuple[int, float]]]) -> list[Run]:
+def group_scalars_into_runs(scalars: Mapping[str, Iterable[tuple[int, float]]]) -> list[RecordedRun]:
     """The runs in scalars by run and tag (`validation/epoch_loss`): pairs of step and value in the order of writing.
 
     Several trainings in folders of their own are several runs.
     """
-    curves = {name: [(float(step), _float(value)) for step, value in pairs] for name, pairs in scalars.items()}
+    curves = {
+        name: [(float(step), _convert_to_float(value)) for step, value in pairs] for name, pairs in scalars.items()
+    }
     whole = _run(curves, "")
     try:
         choose_curves([name for name in curves if curves[name]])
     except SeveralCurvesError:
-        return _by_folder(curves) or [whole]
+        return _group_by_folder(curves) or [whole]
     except ValueError:
         pass
     return [whole]
 
 
-def _by_folder(curves: Mapping[str, list[tuple[float, float]]]) -> list[Run]:
+def _group_by_folder(curves: Mapping[str, list[tuple[float, float]]]) -> list[RecordedRun]:
     """A run for each folder with a pair of curves; none where folders do not part them."""
     groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for name, points in curves.items():
@@ -32,7 +34,7 @@ def _by_folder(curves: Mapping[str, list[tuple[float, float]]]) -> list[Run]:
         groups.setdefault(folder, {})[rest] = points
     if len(groups) == 1:
         [(folder, inner)] = groups.items()
-        return _by_folder(inner) if any("/" in name for name in inner) else []
+        return _group_by_folder(inner) if any("/" in name for name in inner) else []
     return [_run(group, folder) for folder, group in groups.items() if _has_a_pair(group)]
 
 
@@ -44,20 +46,20 @@ def _has_a_pair(curves: Mapping[str, object]) -> bool:
     return True
 
 
-def _run(curves: Mapping[str, list[tuple[float, float]]], name: str) -> Run:
-    return Run(curves=curves, by_epoch=frozenset(filter(_is_by_epoch, curves)), name=name)
+def _run(curves: Mapping[str, list[tuple[float, float]]], name: str) -> RecordedRun:
+    return RecordedRun(curves=curves, by_epoch=frozenset(filter(_is_by_epoch, curves)), name=name)
 
 
 def _is_by_epoch(name: str) -> bool:
     """Whether a scalar's steps are epochs, as those of Keras' `epoch_loss`. Lightning's `loss_epoch` counts batches."""
-    return words_of(name.rpartition("/")[2])[0] == "epoch"
+    return split_words(name.rpartition("/")[2])[0] == "epoch"
 
 
-def _float(value: float) -> float:
+def _convert_to_float(value: float) -> float:
     """As a float; what is too large for one is infinite.
 
     Raises:
         ValueError: if it is no number.
     """
-    checked = figure(value)
+    checked = parse_figure(value)
     return math.inf if checked is None and isinstance(value, int) else float(value)

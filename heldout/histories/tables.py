@@ -4,16 +4,16 @@ import csv
 from collections.abc import Sequence
 from reprlib import repr as short
 
-from heldout.histories.names import EXPECTED, listing, roles_of
-from heldout.histories.numbers import number_in
-from heldout.histories.recorded import Run
-from heldout.histories.rows import NAME_COLUMNS, VALUE_COLUMNS, runs_of_rows
-from heldout.histories.wandb import runs_of_chart
+from heldout.histories.names import EXPECTED, assign_roles, list_first
+from heldout.histories.numbers import parse_number
+from heldout.histories.recorded import RecordedRun
+from heldout.histories.rows import NAME_COLUMNS, VALUE_COLUMNS, read_row_runs
+from heldout.histories.wandb import read_chart_runs
 
 SEPARATORS = ",;\t|"
 
 
-def runs_of_table(text: str, max_rows: int | None = None) -> list[Run]:
+def read_table_runs(text: str, max_rows: int | None = None) -> list[RecordedRun]:
     """Read a table with a line of names and one line for each epoch, such as Keras' and Lightning's CSVLogger write.
 
     Commas, semicolons, tabs and bars separate. An empty cell or a word is no value. Where there is a column of epochs
@@ -31,15 +31,19 @@ def runs_of_table(text: str, max_rows: int | None = None) -> list[Run]:
         raise ValueError("the table cannot be read: a cell is too long, or its quotes are broken") from None
     if max_rows is not None and len(cells) > max_rows:
         raise ValueError(f"the table has {len(cells):,} rows below its names; expected at most {max_rows:,}")
-    rows, places = _rows_below([name.strip() for name in header], cells)
-    if not any(number_in(cell) is not None for row in rows for cell in row.values()):
-        raise ValueError(f"{EXPECTED}; its curves are: none. Its first line is {listing([lines[0] if lines else ''])}")
-    return runs_of_chart(rows) or runs_of_rows(rows, places)
+    rows, places = _read_rows_below([name.strip() for name in header], cells)
+    if not any(parse_number(cell) is not None for row in rows for cell in row.values()):
+        raise ValueError(
+            f"{EXPECTED}; its curves are: none. Its first line is {list_first([lines[0] if lines else ''])}"
+        )
+    return read_chart_runs(rows) or read_row_runs(rows, places)
 
 
 def is_header(cells: Sequence[str]) -> bool:
     """Whether these are names of columns: no numbers, and at least one of a curve."""
-    return all(number_in(cell) is None for cell in cells) and any(roles_of([cell for cell in cells if cell]).values())
+    return all(parse_number(cell) is None for cell in cells) and any(
+        assign_roles([cell for cell in cells if cell]).values()
+    )
 
 
 def is_long_header(cells: Sequence[str]) -> bool:
@@ -48,7 +52,7 @@ def is_long_header(cells: Sequence[str]) -> bool:
     return bool(names & set(NAME_COLUMNS)) and bool(names & set(VALUE_COLUMNS))
 
 
-def _rows_below(names: list[str], cells: Sequence[Sequence[str]]) -> tuple[list[dict[str, str]], list[int]]:
+def _read_rows_below(names: list[str], cells: Sequence[Sequence[str]]) -> tuple[list[dict[str, str]], list[int]]:
     """The rows, and the place of each below its own line of names: a logger that is started again writes another."""
     rows: list[dict[str, str]] = []
     places: list[int] = []

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from heldout.diagnosis import Diagnosis, Evaluation, diagnose
 from heldout.diagnosis.findings import CANNOT_TELL, HEALTHY
-from heldout.histories.names import listing, roles_of
+from heldout.histories.names import assign_roles, list_first
 from heldout.histories.recorded import ReadHistory
 
 
@@ -17,7 +17,7 @@ def diagnose_read(read: ReadHistory, evaluation: Evaluation | None = None, notes
         notes: how the answers were read.
     """
     diagnosis = diagnose(read.history, None, evaluation)
-    verdict, explanation = as_read(read, diagnosis.verdict, " ".join((diagnosis.explanation, *notes)))
+    verdict, explanation = add_reading_notes(read, diagnosis.verdict, " ".join((diagnosis.explanation, *notes)))
     if verdict == diagnosis.verdict:
         return replace(diagnosis, explanation=explanation)
     headline = "A loss that was never finite tells nothing."
@@ -27,12 +27,14 @@ def diagnose_read(read: ReadHistory, evaluation: Evaluation | None = None, notes
     )
 
 
-def as_read(read: ReadHistory, verdict: str, explanation: str) -> tuple[str, str]:
+def add_reading_notes(read: ReadHistory, verdict: str, explanation: str) -> tuple[str, str]:
     """The verdict and its explanation with what was decided when the figures were read."""
     said = [explanation, *read.notes]
     if read.without_values:
-        said.append(f"There is nothing but NaN in {listing(read.without_values)}, as a mean over no images is.")
-    of_loss = [name for name, role in roles_of(read.without_values).items() if role is not None and role[1] == "loss"]
+        said.append(f"There is nothing but NaN in {list_first(read.without_values)}, as a mean over no images is.")
+    of_loss = [
+        name for name, role in assign_roles(read.without_values).items() if role is not None and role[1] == "loss"
+    ]
     if of_loss and verdict == HEALTHY:
         verdict = CANNOT_TELL
         said.append(

@@ -5,11 +5,11 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
-from heldout.histories.names import roles_of
-from heldout.histories.numbers import number_in
-from heldout.histories.protobuf import NotThisFormatError, fields_of
-from heldout.histories.recorded import Point, Run
-from heldout.histories.rows import runs_of_rows
+from heldout.histories.names import assign_roles
+from heldout.histories.numbers import parse_number
+from heldout.histories.protobuf import NotThisFormatError, iterate_fields
+from heldout.histories.recorded import Point, RecordedRun
+from heldout.histories.rows import read_row_runs
 
 _MAX_RECORD_BYTES = 65536 * 16
 _CHART_SEPARATOR = " - "
@@ -28,7 +28,7 @@ _ITEM_NESTED_KEY = 2
 _ITEM_VALUE_JSON = 16
 
 
-def runs_of_chart(rows: Sequence[Mapping[str, str]]) -> list[Run]:
+def read_chart_runs(rows: Sequence[Mapping[str, str]]) -> list[RecordedRun]:
     """The runs in the table of a chart, whose columns are called `run - metric`; none if it is no such table."""
     names = {name for row in rows for name in row}
     columns = sorted(name for name in names if _CHART_SEPARATOR in name and not name.endswith(_CHART_BOUNDS))
@@ -37,26 +37,26 @@ def runs_of_chart(rows: Sequence[Mapping[str, str]]) -> list[Run]:
         return []
     curves: dict[str, dict[str, list[Point]]] = {}
     for row in rows:
-        position = number_in(row.get(axis, ""))
+        position = parse_number(row.get(axis, ""))
         for column in columns:
             run, _, metric = column.rpartition(_CHART_SEPARATOR)
-            value = number_in(row.get(column, ""))
-            if position is not None and value is not None and roles_of([metric])[metric]:
+            value = parse_number(row.get(column, ""))
+            if position is not None and value is not None and assign_roles([metric])[metric]:
                 curves.setdefault(run, {}).setdefault(metric, []).append((position, value))
     is_epoch = axis.lower() == "epoch"
-    return [Run(found, frozenset(found) if is_epoch else frozenset(), name) for name, found in curves.items()]
+    return [RecordedRun(found, frozenset(found) if is_epoch else frozenset(), name) for name, found in curves.items()]
 
 
-def runs_of_offline_file(file: BinaryIO) -> list[Run]:
+def read_offline_runs(file: BinaryIO) -> list[RecordedRun]:
     """The run in a `.wandb` file, as an offline run leaves it.
 
     Raises:
         NotThisFormatError: if it is no such file, or is damaged.
     """
-    return runs_of_rows([row for record in _records(file) if (row := _row_of(record))])
+    return read_row_runs([row for record in _read_records(file) if (row := _read_row(record))])
 
 
-def _records(file: BinaryIO) -> Iterator[bytes]:
+def _read_records(file: BinaryIO) -> Iterator[bytes]:
     """All records; a last one that is not whole is left out."""
     if file.read(_FILE_HEADER_BYTES)[:4] != b":W&B":
         raise NotThisFormatError("this is no file of an offline run of W&B")
@@ -77,23 +77,23 @@ def _records(file: BinaryIO) -> Iterator[bytes]:
             yield parts
 
 
-def _row_of(record: bytes) -> dict[str, object]:
+def _read_row(record: bytes) -> dict[str, object]:
     """What one call of `log` recorded; empty for records of other kinds."""
     row: dict[str, object] = {}
-    for number, history in fields_of(record):
+    for number, history in iterate_fields(record):
         if number != _RECORD_HISTORY or not isinstance(history, bytes):
             continue
-        for item_number, item in fields_of(history):
+        for item_number, item in iterate_fields(history):
             if item_number == _HISTORY_ITEM and isinstance(item, bytes):
-                name, value = _item(item)
+                name, value = _read_item(item)
                 row[name] = value
     return row
 
 
-def _item(message: bytes) -> tuple[str, object]:
+def _read_item(message: bytes) -> tuple[str, object]:
     names: list[str] = []
     value: object = ""
-    for number, found in fields_of(message):
+    for number, found in iterate_fields(message):
         if not isinstance(found, bytes):
             continue
         if number in {_ITEM_KEY, _ITEM_NESTED_KEY} and found:

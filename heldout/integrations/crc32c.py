@@ -1,7 +1,7 @@
 """The checksum of TensorBoard's records: CRC-32C (RFC 3720 B.4), masked as `tensorflow/core/lib/hash/crc32c.h` does."""
 
 
-def masked_crc32c(data: bytes) -> int:
+def compute_masked_crc32c(data: bytes) -> int:
     """CRC-32C, turned and shifted as records have it: an unsigned number of 32 bits."""
     value = 0xFFFFFFFF
     for byte in data:
@@ -10,7 +10,7 @@ def masked_crc32c(data: bytes) -> int:
     return (value >> 15 | value << 17 & 0xFFFFFFFF) + 0xA282EAD8 & 0xFFFFFFFF
 
 
-def _table() -> tuple[int, ...]:
+def _build_table() -> tuple[int, ...]:
     rows = []
     for byte in range(256):
         value = byte
@@ -20,4 +20,4 @@ def _table() -> tuple[int, ...]:
     return tuple(rows)
 
 
-_TABLE = _table()
+_TABLE = _build_table()

@@ -18,7 +18,7 @@ NAMES = {
 }
 
 
-def history_of(metrics: MetricsView) -> dict[str, list[float | None]]:
+def build_keras_history(metrics: MetricsView) -> dict[str, list[float | None]]:
     """Curves by Keras' name, each with a value an epoch; None is a value that is not finite.
 
     Of a job without validation images the `val_` curves are absent, as in Keras.
@@ -31,12 +31,12 @@ def history_of(metrics: MetricsView) -> dict[str, list[float | None]]:
     }
 
 
-def csv_of(metrics: MetricsView) -> str:
+def write_csv(metrics: MetricsView) -> str:
     """A table as `CSVLogger` writes it: `epoch`, which counts from 0, then the curves by name.
 
     What is not finite is `nan`.
     """
-    history = dict(sorted(history_of(metrics).items()))
+    history = dict(sorted(build_keras_history(metrics).items()))
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["epoch", *history])

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from heldout.integrations.keras_history import history_of
+from heldout.integrations.keras_history import build_keras_history
 from heldout.stored.final import FinalView
-from heldout.views.base import as_json
+from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.metrics import MetricsView
@@ -51,21 +51,21 @@ def run_content(job: JobView, metrics: MetricsView, diagnosis: DiagnosisView | N
     Args:
         diagnosis: of a job that has ended.
     """
-    points = tuple(_points_of_epochs(job, metrics))
+    points = tuple(_iterate_epoch_points(job, metrics))
     if job.finished_at is not None and metrics.final is not None:
-        now = _milliseconds(job.finished_at.timestamp())
-        figures = {**_final_figures(metrics.final), **_terms(diagnosis)}
+        now = _convert_to_milliseconds(job.finished_at.timestamp())
+        figures = {**_collect_final_figures(metrics.final), **_collect_terms(diagnosis)}
         points += tuple(Point(name, value, now, metrics.final.epoch) for name, value in figures.items())
     return RunContent(
         status=_STATUS.get(job.status, "RUNNING"),
-        params=dict(_params(as_json(job.spec)), parameters=str(job.parameters)),
+        params=dict(_iterate_params(dump_json(job.spec)), parameters=str(job.parameters)),
         points=points,
-        tags=_tags(job, diagnosis),
+        tags=_build_tags(job, diagnosis),
     )
 
 
-def _points_of_epochs(job: JobView, metrics: MetricsView) -> Iterator[Point]:
-    history = history_of(metrics)
+def _iterate_epoch_points(job: JobView, metrics: MetricsView) -> Iterator[Point]:
+    history = build_keras_history(metrics)
     now = (job.started_at or job.created_at).timestamp()
     for row, epoch in enumerate(metrics.epochs):
         now += (epoch.seconds or 0) + (epoch.evaluation_seconds or 0)
@@ -73,10 +73,10 @@ def _points_of_epochs(job: JobView, metrics: MetricsView) -> Iterator[Point]:
         figures |= {name: getattr(epoch, name) for name in _MORE_CURVES}
         for name, value in figures.items():
             if value is not None:
-                yield Point(name, value, _milliseconds(now), epoch.epoch)
+                yield Point(name, value, _convert_to_milliseconds(now), epoch.epoch)
 
 
-def _final_figures(final: FinalView) -> dict[str, float]:
+def _collect_final_figures(final: FinalView) -> dict[str, float]:
     """Of the kept weights, by split; and the gaps, positive where held-out images are worse."""
     found: dict[str, float | None] = {}
     for name, split in (("train", final.train), ("validation", final.validation), ("test", final.test)):
@@ -91,7 +91,7 @@ def _final_figures(final: FinalView) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _terms(diagnosis: DiagnosisView | None) -> dict[str, float]:
+def _collect_terms(diagnosis: DiagnosisView | None) -> dict[str, float]:
     """What the gap from training to test is made of."""
     if diagnosis is None or diagnosis.gap is None:
         return {}
@@ -103,20 +103,20 @@ def _terms(diagnosis: DiagnosisView | None) -> dict[str, float]:
     return found
 
 
-def _params(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def _iterate_params(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Each field of a spec that is set, by its path: `network.blocks.0.filters`. Name and metadata are no params."""
     if isinstance(value, Mapping) and path.rpartition(".")[2] not in _WHOLE:
         for name, inner in value.items():
             if path or name not in {"name", "metadata"}:
-                yield from _params(inner, f"{path}.{name}" if path else name)
+                yield from _iterate_params(inner, f"{path}.{name}" if path else name)
     elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
         for place, inner in enumerate(value):
-            yield from _params(inner, f"{path}.{place}")
+            yield from _iterate_params(inner, f"{path}.{place}")
     elif value is not None:
         yield path, (value if isinstance(value, str) else json.dumps(value))[:MAX_PARAM]
 
 
-def _tags(job: JobView, diagnosis: DiagnosisView | None) -> dict[str, str]:
+def _build_tags(job: JobView, diagnosis: DiagnosisView | None) -> dict[str, str]:
     error = None if job.error is None else f"{job.error.code}: {job.error.detail}"
     known = {
         JOB_TAG: job.id,
@@ -128,15 +128,15 @@ def _tags(job: JobView, diagnosis: DiagnosisView | None) -> dict[str, str]:
         "heldout.verdict": None if diagnosis is None else diagnosis.verdict,
         # What MLflow shows as the run's description.
         "mlflow.note.content": error if diagnosis is None else diagnosis.explanation,
-        **{f"metadata.{_tag_name(name)}": value for name, value in job.spec.metadata.items()},
+        **{f"metadata.{_make_tag_name(name)}": value for name, value in job.spec.metadata.items()},
     }
     return {name: value[:MAX_TAG] for name, value in known.items() if value}
 
 
-def _tag_name(key: str) -> str:
+def _make_tag_name(key: str) -> str:
     """A key of the metadata with the characters that MLflow takes."""
     return re.sub(r"[^\w./ -]", "_", key, flags=re.ASCII)
 
 
-def _milliseconds(seconds: float) -> int:
+def _convert_to_milliseconds(seconds: float) -> int:
     return round(1000 * seconds)

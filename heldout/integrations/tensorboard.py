@@ -12,18 +12,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from heldout.integrations.crc32c import masked_crc32c
-from heldout.integrations.keras_history import history_of
+from heldout.integrations.crc32c import compute_masked_crc32c
+from heldout.integrations.keras_history import build_keras_history
 from heldout.views.job import JobView
 from heldout.views.metrics import MetricsView
 
 
-def folder_of(job: JobView) -> str:
+def make_folder_name(job: JobView) -> str:
     """`<name>-<id>`: what TensorBoard shows as the run. What a name may hold and a path should not becomes `_`."""
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', job.name).lstrip('.')[:80]}-{job.id}"
 
 
-def logs_of(job: JobView, metrics: MetricsView) -> dict[str, bytes]:
+def build_logs(job: JobView, metrics: MetricsView) -> dict[str, bytes]:
     """The event files by the folder that each lies in, `train` and `validation`; none before the first epoch.
 
     Steps are epochs and count from 0, as Keras' do. Times are those of the training: its start, and what each epoch
@@ -31,7 +31,7 @@ def logs_of(job: JobView, metrics: MetricsView) -> dict[str, bytes]:
     """
     if job.started_at is None:
         return {}
-    history = history_of(metrics)
+    history = build_keras_history(metrics)
     begun = now = job.started_at.timestamp()
     scalars: dict[str, list[Scalar]] = {}
     for row, epoch in enumerate(metrics.epochs):
@@ -46,7 +46,7 @@ def logs_of(job: JobView, metrics: MetricsView) -> dict[str, bytes]:
                 wall_time=now,
             )
             scalars.setdefault(folder, []).append(point)
-    return {folder: event_file(points, begun) for folder, points in scalars.items()}
+    return {folder: write_event_file(points, begun) for folder, points in scalars.items()}
 
 
 def write_logs(logdir: Path, job: JobView, metrics: MetricsView) -> bool:
@@ -55,10 +55,10 @@ def write_logs(logdir: Path, job: JobView, metrics: MetricsView) -> bool:
     Raises:
         OSError: if the files cannot be written.
     """
-    logs = logs_of(job, metrics)
+    logs = build_logs(job, metrics)
     for folder, content in logs.items():
         # One name for each job, so that a second call adds to the file and no curve is there twice.
-        file = logdir / folder_of(job) / folder / f"events.out.tfevents.{job.id}"
+        file = logdir / make_folder_name(job) / folder / f"events.out.tfevents.{job.id}"
         file.parent.mkdir(parents=True, exist_ok=True)
         _grow(file, content)
     return bool(logs)
@@ -102,47 +102,58 @@ class Scalar(NamedTuple):
     wall_time: float
 
 
-def event_file(scalars: Iterable[Scalar], begun: float) -> bytes:
+def write_event_file(scalars: Iterable[Scalar], begun: float) -> bytes:
     """A whole file. The same scalars give the same bytes, and more of them only add to its end.
 
     Args:
         begun: seconds since 1970, of the record that says which version of the format this is.
     """
-    head = _double(_EVENT_WALL_TIME, begun) + _message(_EVENT_FILE_VERSION, b"brain.Event:2")
-    return b"".join(map(_record, [head, *map(_event, scalars)]))
+    head = _encode_double(_EVENT_WALL_TIME, begun) + _encode_message(_EVENT_FILE_VERSION, b"brain.Event:2")
+    return b"".join(map(_record, [head, *map(_encode_event, scalars)]))
 
 
-def _event(scalar: Scalar) -> bytes:
-    plugin = _message(_METADATA_PLUGIN, _message(_PLUGIN_NAME, b"scalars"))
+def _encode_event(scalar: Scalar) -> bytes:
+    plugin = _encode_message(_METADATA_PLUGIN, _encode_message(_PLUGIN_NAME, b"scalars"))
     number = struct.pack("<f", scalar.value)
-    tensor = _number(_TENSOR_DTYPE, _DT_FLOAT) + _message(_TENSOR_SHAPE, b"") + _message(_TENSOR_FLOATS, number)
-    value = (
-        _message(_VALUE_TAG, scalar.tag.encode()) + _message(_VALUE_TENSOR, tensor) + _message(_VALUE_METADATA, plugin)
+    tensor = (
+        _encode_number(_TENSOR_DTYPE, _DT_FLOAT)
+        + _encode_message(_TENSOR_SHAPE, b"")
+        + _encode_message(_TENSOR_FLOATS, number)
     )
-    summary = _message(_EVENT_SUMMARY, _message(_SUMMARY_VALUE, value))
-    return _double(_EVENT_WALL_TIME, scalar.wall_time) + _number(_EVENT_STEP, scalar.step) + summary
+    value = (
+        _encode_message(_VALUE_TAG, scalar.tag.encode())
+        + _encode_message(_VALUE_TENSOR, tensor)
+        + _encode_message(_VALUE_METADATA, plugin)
+    )
+    summary = _encode_message(_EVENT_SUMMARY, _encode_message(_SUMMARY_VALUE, value))
+    return _encode_double(_EVENT_WALL_TIME, scalar.wall_time) + _encode_number(_EVENT_STEP, scalar.step) + summary
 
 
 def _record(data: bytes) -> bytes:
     """Length, its checksum, the data, its checksum."""
     length = struct.pack("<Q", len(data))
-    return length + struct.pack("<I", masked_crc32c(length)) + data + struct.pack("<I", masked_crc32c(data))
+    return (
+        length
+        + struct.pack("<I", compute_masked_crc32c(length))
+        + data
+        + struct.pack("<I", compute_masked_crc32c(data))
+    )
 
 
 # A field is its number and its wire type (0 varint, 1 eight bytes, 2 bytes with their length), then its value.
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
+def _encode_number(field: int, value: int) -> bytes:
+    return _encode_varint(field << 3) + _encode_varint(value)
 
 
-def _double(field: int, value: float) -> bytes:
-    return _varint(field << 3 | 1) + struct.pack("<d", value)
+def _encode_double(field: int, value: float) -> bytes:
+    return _encode_varint(field << 3 | 1) + struct.pack("<d", value)
 
 
-def _message(field: int, value: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(value)) + value
+def _encode_message(field: int, value: bytes) -> bytes:
+    return _encode_varint(field << 3 | 2) + _encode_varint(len(value)) + value
 
 
-def _varint(value: int) -> bytes:
+def _encode_varint(value: int) -> bytes:
     """Seven bits a byte, the lowest first. value: 0 or more."""
     written = bytearray()
     while value > 0x7F:

@@ -41,7 +41,7 @@ class ImpossibleDatasetTransition(ValueError):
         super().__init__(f"The event {event} cannot happen to a dataset that is {status}.")
 
 
-def next_dataset_status(status: DatasetStatus, event: DatasetEvent) -> DatasetStatus:
+def get_next_dataset_status(status: DatasetStatus, event: DatasetEvent) -> DatasetStatus:
     """The state after `event`.
 
     Raises:

@@ -79,7 +79,7 @@ class ImpossibleTransition(ValueError):
         super().__init__(f"A {status} job cannot {event}.")
 
 
-def next_status(status: JobStatus, event: JobEvent) -> JobStatus:
+def get_next_status(status: JobStatus, event: JobEvent) -> JobStatus:
     """The state after `event`.
 
     Raises:
@@ -97,7 +97,7 @@ SHOWN_REQUESTS: Mapping[JobRequest, str] = MappingProxyType(
 )
 
 
-def shown_status(status: JobStatus, request: JobRequest | None) -> str:
+def get_shown_status(status: JobStatus, request: JobRequest | None) -> str:
     """The status that clients see: a request on a running job shows as `cancelling` or `pausing`."""
     if status is not JobStatus.RUNNING or request is None:
         return status.value
@@ -108,7 +108,7 @@ def shown_status(status: JobStatus, request: JobRequest | None) -> str:
 SHOWN_STATUSES = (*(status.value for status in JobStatus), *SHOWN_REQUESTS.values())
 
 
-def event_after_request(event: JobEvent, request: JobRequest | None) -> JobEvent:
+def get_event_after_request(event: JobEvent, request: JobRequest | None) -> JobEvent:
     """What happens in place of `event` to a running job of which a client has asked something.
 
     An accepted cancel wins over every end. A pause wins over going back to the queue, and loses to a real end.
@@ -180,7 +180,7 @@ class AfterFailure:
     backoff_s: float
 
 
-def after_failure(failures: int, code: FailureCode | RejectionCode) -> AfterFailure:
+def decide_after_failure(failures: int, code: FailureCode | RejectionCode) -> AfterFailure:
     """Decide on an attempt that failed with `code`; `failures` counts this one too."""
     if code in DETERMINISTIC_FAILURES or failures >= MAX_FAILURES:
         return AfterFailure(JobEvent.FAIL, 0.0)

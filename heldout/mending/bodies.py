@@ -9,7 +9,7 @@ SPLITS = ("train", "validation", "test")
 LOOK_ALIKES = "look_alikes"  # code of the audit's finding about images that may be two things
 
 
-def combined(bodies: Iterable[Mapping[str, Any]]) -> Body:
+def combine_bodies(bodies: Iterable[Mapping[str, Any]]) -> Body:
     """One body that makes the changes of all; of two for the pixels of one split the first."""
     found: Body = {}
     for body in bodies:
@@ -21,19 +21,19 @@ def combined(bodies: Iterable[Mapping[str, Any]]) -> Body:
     return found
 
 
-def options_of(body: Mapping[str, Any]) -> list[str] | None:
+def list_options(body: Mapping[str, Any]) -> list[str] | None:
     """The options of `heldout datasets mend` that order the same; None where they need a file."""
     if body.keys() & {"exclude", "relabel", "name"}:
         return None
     options = ["--drop-copies"] if body.get("drop_copies") else []
-    for label, meant in _renamed_labels(body.get("rename_classes", {})):
+    for label, meant in _iterate_renamed_labels(body.get("rename_classes", {})):
         if "=" in label:
             return None
         options += ["--rename-classes", f"{label}={meant}"]
     for split in SPLITS:
         change = body.get("pixel_values", {}).get(split)
         if change is not None:
-            options += ["--pixel-values", f"{split}={_said(change)}"]
+            options += ["--pixel-values", f"{split}={_format_change(change)}"]
     if resplit := body.get("resplit"):
         options.append("--resplit")
         for name, value in resplit.items() if isinstance(resplit, Mapping) else ():
@@ -41,7 +41,7 @@ def options_of(body: Mapping[str, Any]) -> list[str] | None:
     return options
 
 
-def _renamed_labels(renamed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _iterate_renamed_labels(renamed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for old, new in renamed.items():
         if isinstance(new, Mapping):
             yield from ((f"{old}:{label}", meant) for label, meant in new.items())
@@ -49,7 +49,7 @@ def _renamed_labels(renamed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield old, new
 
 
-def _said(change: str | Mapping[str, float]) -> str:
+def _format_change(change: str | Mapping[str, float]) -> str:
     if isinstance(change, str):
         return change
     return ",".join(f"{name}:{value!r}" for name, value in change.items())

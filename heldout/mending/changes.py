@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from heldout.spec.dataset import DATASET_NAME, Share, no_id
+from heldout.spec.dataset import DATASET_NAME, Share, refuse_id
 from heldout.spec.job import MAX_SEED, SpecPart
 from heldout.stored.evaluation import SPLIT_NAMES, SplitName
 
@@ -62,7 +62,7 @@ class PixelValues(SpecPart):
     validation: PixelChange | None = None
     test: PixelChange | None = None
 
-    def of_splits(self) -> dict[SplitName, PixelChange]:
+    def group_by_split(self) -> dict[SplitName, PixelChange]:
         """The changes by split."""
         named: dict[SplitName, PixelChange | None] = {
             "train": self.train,
@@ -137,12 +137,12 @@ class VersionChanges(SpecPart):
         whole = self.model_dump(mode="json", exclude_defaults=True, include=set(VersionChanges.model_fields))
         return {name: value for name, value in whole.items() if value not in (None, {}, [], False)}
 
-    def of_split(self, split: str) -> dict[str, str]:
+    def get_for_split(self, split: str) -> dict[str, str]:
         """What the labels of one split mean, where that is not their own name."""
         meant = self.rename_classes.get(split)
         return meant if isinstance(meant, dict) else {}
 
-    def of_all_splits(self) -> dict[str, str]:
+    def get_for_all_splits(self) -> dict[str, str]:
         """The new names of classes."""
         return {old: new for old, new in self.rename_classes.items() if isinstance(new, str)}
 
@@ -154,14 +154,14 @@ class VersionSpec(VersionChanges):
         None, pattern=DATASET_NAME, description="Under which name; by default that of the version it is derived from."
     )
 
-    _is_no_id = field_validator("name")(no_id)
+    _is_no_id = field_validator("name")(refuse_id)
 
     def changes(self) -> VersionChanges:
         """The changes alone."""
         return VersionChanges.model_validate_json(self.model_dump_json(exclude={"name"}, exclude_defaults=True))
 
 
-def index_in(image: int | str) -> int | None:
+def parse_index(image: int | str) -> int | None:
     """The position that a reference to an image gives; None where it is a file name."""
     if isinstance(image, int):
         return image

@@ -44,10 +44,10 @@ def make_finding(pairs: Sequence[Pair], count: int) -> AuditFinding:
         code=LOOK_ALIKES,
         severity="info",
         numbers={"pairs": count, "images": len(images), **of_splits},
-        explanation=f"{counted(count, 'pair')} of images with different labels look alike.{more} They may be two "
+        explanation=f"{pluralize(count, 'pair')} of images with different labels look alike.{more} They may be two "
         "things that differ in a detail, or one picture with two labels.",
         what_to_do=f'{QUESTION} If so, answer "They are different", and they are not reported again. If not, leave '
-        f"them out: {counted(len(images), 'image')} ({listed}).",
+        f"them out: {pluralize(len(images), 'image')} ({listed}).",
         examples=tuple(images[index] for index in sorted(images)[:MAX_EXAMPLES]),
         pairs=tuple(pairs),
     )
@@ -59,7 +59,7 @@ def drop_answered(findings: Iterable[AuditFinding], different: Iterable[Sequence
     found = []
     for finding in findings:
         if finding.code == LOOK_ALIKES and answered:
-            left = [pair for pair in finding.pairs if _positions(pair) not in answered]
+            left = [pair for pair in finding.pairs if _list_positions(pair) not in answered]
             if not left:
                 continue
             finding = make_finding(left, finding.numbers["pairs"] - len(finding.pairs) + len(left))
@@ -67,9 +67,9 @@ def drop_answered(findings: Iterable[AuditFinding], different: Iterable[Sequence
     return found
 
 
-def counted(count: int, what: str) -> str:
+def pluralize(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _positions(pair: Pair) -> tuple[int, ...]:
+def _list_positions(pair: Pair) -> tuple[int, ...]:
     return tuple(sorted(example.index for example in pair))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heldout.mending.bodies import LOOK_ALIKES, Body, combined
+from heldout.mending.bodies import LOOK_ALIKES, Body, combine_bodies
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import LabelsRenamed, PixelsUndone
 
@@ -24,15 +24,18 @@ _CHANGE_OF_CODE = {"inverted_values": "invert", "channel_order_mismatch": "swap_
 _CHANGE_OF_KIND = {"inversion": "invert", "channel_order": "swap_channels"}
 
 
-def offers_of(findings: Sequence[AuditFinding]) -> list[Body | None]:
+def make_offers(findings: Sequence[AuditFinding]) -> list[Body | None]:
     """For each finding of an audit what cures it; None where no change of the stored images does.
 
     Copies are not dropped before the labels of a split are in order: until then they seem to contradict each other,
     and none of them would stay.
     """
-    offers = [offer_of(one) for one in findings]
+    offers = [offer_of(finding) for finding in findings]
     in_order = [offer for offer in offers if offer is not None and "rename_classes" in offer]
-    return [combined([offer, *in_order]) if offer is not None and "drop_copies" in offer else offer for offer in offers]
+    return [
+        combine_bodies([offer, *in_order]) if offer is not None and "drop_copies" in offer else offer
+        for offer in offers
+    ]
 
 
 def offer_of(finding: AuditFinding) -> Body | None:
@@ -43,27 +46,29 @@ def offer_of(finding: AuditFinding) -> Body | None:
     if finding.code in _ALWAYS:
         return dict(_ALWAYS[finding.code])
     if finding.code == "label_order_mismatch":
-        return renaming(numbers.get("split", "test"), numbers.get("renamed", {}))
+        return offer_renaming(numbers.get("split", "test"), numbers.get("renamed", {}))
     undone_by = numbers.get("undone_by")
     if undone_by is None and finding.code in _CHANGE_OF_CODE:
         undone_by = {numbers.get("split", "test"): _CHANGE_OF_CODE[finding.code]}
     return None if undone_by is None else {"pixel_values": dict(undone_by)}
 
 
-def renaming(split: str, meant: Mapping[str, str]) -> Body | None:
+def offer_renaming(split: str, meant: Mapping[str, str]) -> Body | None:
     """One split's labels as the classes that they mean."""
     return {"rename_classes": {split: dict(meant)}} if meant else None
 
 
-def renamed_test(labels: LabelsRenamed, classes: tuple[str, ...]) -> Body | None:
+def offer_renamed_test(labels: LabelsRenamed, classes: tuple[str, ...]) -> Body | None:
     """What both halves of the test images have chosen; None where they differ, or the classes' names are not known."""
     first, second = labels.renamings
     if first is None or first != second or len(classes) != len(first):
         return None
-    return renaming("test", {classes[given]: classes[means] for given, means in enumerate(first) if given != means})
+    return offer_renaming(
+        "test", {classes[given]: classes[means] for given, means in enumerate(first) if given != means}
+    )
 
 
-def undone_pixels(split: str, pixels: PixelsUndone) -> Body | None:
+def offer_undone_pixels(split: str, pixels: PixelsUndone) -> Body | None:
     """What both halves of the split's images have chosen, with the mean of their numbers.
 
     None where they differ, and where only some images are altered: a version changes the pixels of whole splits.

@@ -3,8 +3,8 @@
 from math import sqrt
 from typing import Literal
 
-from heldout.markup import Markup, element
-from heldout.pictures.kit import HELD_OUT, INK, WORSE, svg, text
+from heldout.markup import Markup, tag
+from heldout.pictures.kit import HELD_OUT, INK, WORSE, draw_svg, draw_text
 from heldout.pictures.picture import Picture
 from heldout.views.confusion import ConfusionView
 
@@ -27,13 +27,13 @@ class NotMeasured(Exception):
     """The job was not measured on this split; the message says which splits there are."""
 
 
-def confusion_picture(confusion: ConfusionView, name: str, split: Split | None = None) -> Picture:
+def draw_confusion(confusion: ConfusionView, name: str, split: Split | None = None) -> Picture:
     """The matrix of one split; without `split` of test, or of what comes closest to it.
 
     Raises:
         NotMeasured: if the job was not measured on this split, or has too many classes.
     """
-    measured = [one for one in ("test", "validation", "train") if one in confusion.splits]
+    measured = [split_name for split_name in ("test", "validation", "train") if split_name in confusion.splits]
     chosen = split or measured[0]
     if chosen not in confusion.splits:
         raise NotMeasured(f"The job was not measured on its {chosen} images, but on {' and '.join(measured)}.")
@@ -42,32 +42,32 @@ def confusion_picture(confusion: ConfusionView, name: str, split: Split | None =
         raise NotMeasured(f"There is no matrix of {len(classes):,} classes: `heldout confusion` lists them.")
     right = sum(row[place] for place, row in enumerate(counts))
     title = f"{name}: {right:,} of {sum(map(sum, counts)):,} {chosen} images answered correctly"
-    drawn = _text(counts, classes) if len(classes) <= MAX_TEXT_CLASSES else _list(counts, classes)
-    return Picture(title, _svg(title, counts, classes), "\n".join([title, *drawn]))
+    drawn = _draw_text(counts, classes) if len(classes) <= MAX_TEXT_CLASSES else _list(counts, classes)
+    return Picture(title, _draw_svg(title, counts, classes), "\n".join([title, *drawn]))
 
 
-def _svg(title: str, counts: list[list[int]], classes: list[str]) -> str:
+def _draw_svg(title: str, counts: list[list[int]], classes: list[str]) -> str:
     cell = min(LARGEST_CELL, max(SMALLEST_CELL, PICTURE // len(classes)))
     side = cell * len(classes)
     named = cell >= 11
-    top = TITLE + (CHARACTER * max(len(_short(label)) for label in classes) if named else 0)
-    legend = text(f"{LEGEND}; the darker, the larger a part of its row.", LEFT, top + side + 20)
+    top = TITLE + (CHARACTER * max(len(_shorten(label)) for label in classes) if named else 0)
+    legend = draw_text(f"{LEGEND}; the darker, the larger a part of its row.", LEFT, top + side + 20)
     parts: list[Markup] = [legend]
     for row, (label, of_label) in enumerate(zip(classes, counts, strict=True)):
         y, total = top + row * cell, sum(of_label) or 1
         if named:
-            parts.append(text(_short(label), LEFT - 8, y + cell / 2 + 4, anchor="end", fill=INK))
+            parts.append(draw_text(_shorten(label), LEFT - 8, y + cell / 2 + 4, anchor="end", fill=INK))
             place = LEFT + row * cell + cell / 2
             turned = f"rotate(-35 {place:.1f} {top - 8})"
-            parts.append(element("text", _short(label), x=place, y=top - 8, fill=INK, transform=turned))
+            parts.append(tag("text", _shorten(label), x=place, y=top - 8, fill=INK, transform=turned))
         for column, count in enumerate(of_label):
             if not count:
                 continue
             x, share = LEFT + column * cell, count / total
             parts.append(
-                element(
+                tag(
                     "rect",
-                    element("title", f"{label} answered as {classes[column]}: {count:,} of {total:,}"),
+                    tag("title", f"{label} answered as {classes[column]}: {count:,} of {total:,}"),
                     x=x,
                     y=y,
                     width=cell - 1,
@@ -78,17 +78,17 @@ def _svg(title: str, counts: list[list[int]], classes: list[str]) -> str:
             )
             if cell >= NUMBERED_CELL:
                 ink = "#ffffff" if share > 0.35 else INK
-                parts.append(text(f"{count}", x + cell / 2, y + cell / 2 + 4, anchor="middle", fill=ink))
-    frame = element("rect", x=LEFT, y=top, width=side, height=side, fill="none", stroke="#e1e5ea")
-    return svg(LEFT + max(side + 90, 380), top + side + 34, title, frame, *parts)
+                parts.append(draw_text(f"{count}", x + cell / 2, y + cell / 2 + 4, anchor="middle", fill=ink))
+    frame = tag("rect", x=LEFT, y=top, width=side, height=side, fill="none", stroke="#e1e5ea")
+    return draw_svg(LEFT + max(side + 90, 380), top + side + 34, title, frame, *parts)
 
 
-def _text(counts: list[list[int]], classes: list[str]) -> list[str]:
+def _draw_text(counts: list[list[int]], classes: list[str]) -> list[str]:
     """The matrix with characters; columns have numbers where names are too long for them."""
     width = max(3, *(len(f"{count}") for row in counts for count in row))
     is_short = max(map(len, classes)) <= width
     heads = classes if is_short else [f"{place}" for place in range(1, len(classes) + 1)]
-    labels = classes if is_short else [f"{_short(label)} {head}" for label, head in zip(classes, heads, strict=True)]
+    labels = classes if is_short else [f"{_shorten(label)} {head}" for label, head in zip(classes, heads, strict=True)]
     room = max(map(len, labels))
     lines = [f"{LEGEND}{'' if is_short else ', in the same order'}; a dot is none.", ""]
     lines.append(" ".join([" " * room, *(head.rjust(width) for head in heads)]))
@@ -104,9 +104,9 @@ def _list(counts: list[list[int]], classes: list[str]) -> list[str]:
         for column, count in enumerate(of_label)
         if count and row != column
     ]
-    most = sorted(mistakes, key=lambda one: -one[0])[:LISTED]
+    most = sorted(mistakes, key=lambda mistake: -mistake[0])[:LISTED]
     return ["The most frequent mistakes:", *(f"{count:>6,}  {said}" for count, said in most)]
 
 
-def _short(label: str) -> str:
+def _shorten(label: str) -> str:
     return label if len(label) <= MAX_NAME else f"{label[: MAX_NAME - 1]}…"

@@ -1,9 +1,9 @@
 """The gap between training and test as a waterfall: each term takes its part of the accuracy."""
 
-from heldout.markup import element
-from heldout.pictures.kit import BETTER, HELD_OUT, INK, WORSE, svg, text, upright_grid
+from heldout.markup import tag
+from heldout.pictures.kit import BETTER, HELD_OUT, INK, WORSE, draw_svg, draw_text, draw_upright_grid
 from heldout.pictures.picture import Picture
-from heldout.pictures.scales import scale_of, tick_texts
+from heldout.pictures.scales import choose_scale, format_ticks
 from heldout.views.diagnosis import DiagnosisView, GapBudgetView
 
 WIDTH, LEFT, RIGHT, TOP, ROW = 760, 210, 640, 46, 30
@@ -11,32 +11,32 @@ BAR = 18
 COLUMNS = 40
 
 
-def gap_picture(diagnosis: DiagnosisView, name: str) -> Picture:
+def draw_gap(diagnosis: DiagnosisView, name: str) -> Picture:
     """Accuracy from training at the top to test at the bottom, in per cent, with each term's 95% interval."""
     title = f"{name}: from training to test"
     gap = diagnosis.gap
     if gap is None:
         said = "The gap is known once the training has ended, with answers to training and test images."
-        return Picture(title, svg(WIDTH, 70, title, text(said, 12, 48)), f"{title}\n{said}")
-    rows = _rows(gap)
+        return Picture(title, draw_svg(WIDTH, 70, title, draw_text(said, 12, 48)), f"{title}\n{said}")
+    rows = _list_rows(gap)
     ends = [end for row in rows for end in (row[1], row[2])]
     height = TOP + ROW * len(rows) + 30
-    x = scale_of(ends, LEFT, RIGHT)
+    x = choose_scale(ends, LEFT, RIGHT)
     bottom = height - 24
-    parts = [upright_grid(x, TOP - 8, bottom, [f"{written}%" for written in tick_texts(x.ticks)])]
+    parts = [draw_upright_grid(x, TOP - 8, bottom, [f"{written}%" for written in format_ticks(x.ticks)])]
     for number, (label, start, end, said) in enumerate(rows):
         y = TOP + ROW * number
         colour = HELD_OUT if start == end else WORSE if end < start else BETTER
         low, high = sorted((x.place(start), x.place(end)))
         if start == end:
             low, high = low - 2, low + 2
-        parts.append(text(label, LEFT - 12, y + 14, anchor="end", fill=INK))
-        parts.append(element("rect", x=low, y=y, width=max(high - low, 1.0), height=BAR, fill=colour))
-        parts.append(text(said, RIGHT + 10, y + 14))
-    return Picture(title, svg(WIDTH, height, title, *parts), _text(title, rows))
+        parts.append(draw_text(label, LEFT - 12, y + 14, anchor="end", fill=INK))
+        parts.append(tag("rect", x=low, y=y, width=max(high - low, 1.0), height=BAR, fill=colour))
+        parts.append(draw_text(said, RIGHT + 10, y + 14))
+    return Picture(title, draw_svg(WIDTH, height, title, *parts), _draw_text(title, rows))
 
 
-def _rows(gap: GapBudgetView) -> list[tuple[str, float, float, str]]:
+def _list_rows(gap: GapBudgetView) -> list[tuple[str, float, float, str]]:
     """Label, where its bar begins and ends in per cent, and what is said beside it."""
     level = 100 * gap.train.accuracy
     rows = [("training", level, level, f"{level:.1f}%")]
@@ -52,9 +52,9 @@ def _rows(gap: GapBudgetView) -> list[tuple[str, float, float, str]]:
     return [*rows, ("test", test, test, f"{test:.1f}%")]
 
 
-def _text(title: str, rows: list[tuple[str, float, float, str]]) -> str:
+def _draw_text(title: str, rows: list[tuple[str, float, float, str]]) -> str:
     """The same with characters."""
-    x = scale_of([end for row in rows for end in row[1:3]], 0.0, COLUMNS - 1.0)
+    x = choose_scale([end for row in rows for end in row[1:3]], 0.0, COLUMNS - 1.0)
     width = max(len(label) for label, *_ in rows)
     lines = [title]
     for label, start, end, said in rows:

@@ -3,21 +3,21 @@
 from collections.abc import Callable, Sequence
 from math import isfinite
 
-from heldout.markup import Markup, element, joined
+from heldout.markup import Markup, join_children, tag
 from heldout.pictures.kit import (
     QUIET,
     Box,
     Course,
     CoursePoint,
-    courses_chart,
     curve,
+    draw_courses,
+    draw_svg,
+    draw_text,
     scale_epochs,
     scale_figures,
-    svg,
-    text,
 )
 from heldout.pictures.picture import Picture
-from heldout.pictures.scales import Scale, braille
+from heldout.pictures.scales import Scale, draw_braille
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.metrics import EpochView
 
@@ -27,7 +27,7 @@ COLUMNS, ROWS = 60, 12
 Figure = Callable[[EpochView], float | None]
 
 
-def history_picture(epochs: Sequence[EpochView], diagnosis: DiagnosisView | None, name: str) -> Picture:
+def draw_history(epochs: Sequence[EpochView], diagnosis: DiagnosisView | None, name: str) -> Picture:
     """The curves, with the best epoch and the one from which validation worsens marked.
 
     Args:
@@ -46,10 +46,10 @@ def history_picture(epochs: Sequence[EpochView], diagnosis: DiagnosisView | None
         _list_points(epochs, lambda epoch: epoch.validation_loss),
     )
     shown = [
-        _panel("accuracy, %", *accuracies, PANEL_LEFT[0], known, 100.0),
-        _panel("loss", *losses, PANEL_LEFT[1], known),
+        _draw_panel("accuracy, %", *accuracies, PANEL_LEFT[0], known, 100.0),
+        _draw_panel("loss", *losses, PANEL_LEFT[1], known),
     ]
-    return Picture(title, svg(WIDTH, HEIGHT, title, _legend(), *shown), _text(title, *losses, known))
+    return Picture(title, draw_svg(WIDTH, HEIGHT, title, _draw_legend(), *shown), _draw_text(title, *losses, known))
 
 
 def _list_points(epochs: Sequence[EpochView], figure: Figure) -> Course:
@@ -57,34 +57,36 @@ def _list_points(epochs: Sequence[EpochView], figure: Figure) -> Course:
     return [CoursePoint(epoch, value, value, value) for epoch, value in measured if isfinite(value)]
 
 
-def _panel(
+def _draw_panel(
     label: str, train: Course, validation: Course, left: int, marks: dict[str, int], factor: float = 1.0
 ) -> Markup:
     """factor: from figures to written numbers."""
     box = Box(left, left + PANEL_WIDTH, TOP, BOTTOM)
     x, y = scale_epochs((train, validation), box.left, box.right), scale_figures((train, validation), BOTTOM, TOP)
     if y is None:
-        return text(f"{label}: nothing has been measured yet", left, TOP)
-    parts = [courses_chart(f"{label}, by epoch", train, validation, box, x, y, factor=factor)]
+        return draw_text(f"{label}: nothing has been measured yet", left, TOP)
+    parts = [draw_courses(f"{label}, by epoch", train, validation, box, x, y, factor=factor)]
     for row, (name, epoch) in enumerate(marks.items()):
         place = x.place(epoch)
-        parts.append(element("line", x1=place, x2=place, y1=TOP, y2=BOTTOM, stroke=QUIET, stroke_dasharray="2 3"))
+        parts.append(tag("line", x1=place, x2=place, y1=TOP, y2=BOTTOM, stroke=QUIET, stroke_dasharray="2 3"))
         is_right = place > left + PANEL_WIDTH / 2
         label_at = place - 4 if is_right else place + 4
-        parts.append(text(f"{name} ({epoch})", label_at, TOP + 12 + 14 * row, anchor="end" if is_right else "start"))
-    return joined(*parts)
+        parts.append(
+            draw_text(f"{name} ({epoch})", label_at, TOP + 12 + 14 * row, anchor="end" if is_right else "start")
+        )
+    return join_children(*parts)
 
 
-def _legend() -> Markup:
-    return joined(
+def _draw_legend() -> Markup:
+    return join_children(
         curve([(WIDTH - 230, 16), (WIDTH - 200, 16)], "train"),
-        text("training", WIDTH - 194, 20),
+        draw_text("training", WIDTH - 194, 20),
         curve([(WIDTH - 120, 16), (WIDTH - 90, 16)], "heldout"),
-        text("validation", WIDTH - 84, 20),
+        draw_text("validation", WIDTH - 84, 20),
     )
 
 
-def _text(title: str, train: Course, validation: Course, marks: dict[str, int]) -> str:
+def _draw_text(title: str, train: Course, validation: Course, marks: dict[str, int]) -> str:
     """The losses with characters: training above, validation below, on one scale."""
     x, y = scale_epochs((train, validation), 0.0, 1.0), scale_figures((train, validation), 1.0, 0.0)
     if y is None:
@@ -93,15 +95,15 @@ def _text(title: str, train: Course, validation: Course, marks: dict[str, int]) 
     for name, points in (("training", train), ("validation", validation)):
         if points:
             rows.append(f"{name} loss")
-            drawn = braille([[(point.epoch, point.mean) for point in points]], x, y, COLUMNS, ROWS // 2)
-            rows += [f"{_edge(y, place, len(drawn)):>9} ┤{row}" for place, row in enumerate(drawn)]
+            drawn = draw_braille([[(point.epoch, point.mean) for point in points]], x, y, COLUMNS, ROWS // 2)
+            rows += [f"{_format_edge(y, place, len(drawn)):>9} ┤{row}" for place, row in enumerate(drawn)]
     first, last = f"{1}", f"{round(x.high)}"
     rows.append(" " * 11 + first + last.rjust(COLUMNS - len(first)))
     rows += [f"{name}: epoch {epoch}" for name, epoch in marks.items()]
     return "\n".join(rows)
 
 
-def _edge(y: Scale, place: int, rows: int) -> str:
+def _format_edge(y: Scale, place: int, rows: int) -> str:
     if place == 0:
         return f"{y.high:.3f}"
     return f"{y.low:.3f}" if place == rows - 1 else ""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from heldout.markup import Markup, element
+from heldout.markup import Markup, tag
 
 SUFFIXES = (".svg", ".html", ".png")
 # Twice the size in pixels: sharp on today's screens and on paper.
@@ -44,21 +44,21 @@ class Picture:
             case ".svg":
                 path.write_text(self.svg, encoding="utf-8")
             case ".html":
-                path.write_text(_page(self.title, self.svg), encoding="utf-8")
+                path.write_text(_build_page(self.title, self.svg), encoding="utf-8")
             case ".png":
-                path.write_bytes(_png(self.svg))
+                path.write_bytes(_render_png(self.svg))
             case other:
                 raise ValueError(
                     f"Received {other or 'no'} ending in {path.name}; expected one of {', '.join(SUFFIXES)}."
                 )
 
 
-def _page(title: str, svg: str) -> str:
-    head = element("head", element("meta", charset="utf-8"), element("title", title))
-    return f"<!doctype html>\n{element('html', head, element('body', Markup(svg)), lang='en')}\n"
+def _build_page(title: str, svg: str) -> str:
+    head = tag("head", tag("meta", charset="utf-8"), tag("title", title))
+    return f"<!doctype html>\n{tag('html', head, tag('body', Markup(svg)), lang='en')}\n"
 
 
-def _png(svg: str) -> bytes:
+def _render_png(svg: str) -> bytes:
     try:
         import vl_convert
     except ImportError:

@@ -26,12 +26,12 @@ class Scale:
     @property
     def ticks(self) -> list[float]:
         """Round numbers within the scale, at most MAX_TICKS and a few."""
-        step = _round_step((self.high - self.low) / MAX_TICKS)
+        step = _choose_round_step((self.high - self.low) / MAX_TICKS)
         first, last = ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9)
         return [number * step for number in range(first, last + 1)]
 
 
-def scale_of(values: Iterable[float], start: float, end: float, *, room: float = 0.04) -> Scale:
+def choose_scale(values: Iterable[float], start: float, end: float, *, room: float = 0.04) -> Scale:
     """A scale that has all values, with some room beyond them; there must be at least one."""
     known = list(values)
     low, high = min(known), max(known)
@@ -39,12 +39,14 @@ def scale_of(values: Iterable[float], start: float, end: float, *, room: float =
     return Scale(low - room * width, high + room * width, start, end)
 
 
-def tick_texts(ticks: Sequence[float], *, sign: bool = False) -> list[str]:
+def format_ticks(ticks: Sequence[float], *, sign: bool = False) -> list[str]:
     """Labels with as many decimals as the step between them needs."""
     step = abs(ticks[1] - ticks[0]) if len(ticks) > 1 else 1.0
     decimals = max(0, -floor(log10(step) + 1e-9))
     texts = [f"{abs(round(tick, decimals)):.{decimals}f}" for tick in ticks]
-    return [f"{_sign(tick, sign)}{text}" if float(text) else "0" for tick, text in zip(ticks, texts, strict=True)]
+    return [
+        f"{_format_sign(tick, sign)}{text}" if float(text) else "0" for tick, text in zip(ticks, texts, strict=True)
+    ]
 
 
 def reach_of(differences: Iterable[tuple[float, tuple[float, float] | None]]) -> float:
@@ -56,7 +58,7 @@ def reach_of(differences: Iterable[tuple[float, tuple[float, float] | None]]) ->
     return min(reaches[-1], MOST_TIMES_THE_MEDIAN * median or reaches[-1])
 
 
-def around_zero(mean: float | None, bounds: tuple[float, float] | None, reach: float, width: int) -> str:
+def draw_around_zero(mean: float | None, bounds: tuple[float, float] | None, reach: float, width: int) -> str:
     """`-----o---|` : the interval, its mean as an o, and 0 as a |. What lies outside ends in < or >.
 
     Args:
@@ -67,22 +69,24 @@ def around_zero(mean: float | None, bounds: tuple[float, float] | None, reach: f
     cells = [" "] * width
     middle = width // 2
 
-    def column(value: float) -> int:
+    def find_column(value: float) -> int:
         return middle + max(-middle, min(middle, round(value / reach * middle)))
 
     cells[middle] = "|"
     if mean is not None and reach > 0:
         low, high = bounds or (mean, mean)
-        for place in range(column(low), column(high) + 1):
+        for place in range(find_column(low), find_column(high) + 1):
             cells[place] = "-"
         cells[middle] = "|"
-        cells[column(mean)] = "o"
+        cells[find_column(mean)] = "o"
         cells[0] = "<" if low < -reach else cells[0]
         cells[-1] = ">" if high > reach else cells[-1]
     return "".join(cells).rstrip()
 
 
-def braille(curves: Sequence[Sequence[tuple[float, float]]], x: Scale, y: Scale, width: int, height: int) -> list[str]:
+def draw_braille(
+    curves: Sequence[Sequence[tuple[float, float]]], x: Scale, y: Scale, width: int, height: int
+) -> list[str]:
     """Curves as `height` rows of `width` characters, each of two by four dots.
 
     Args:
@@ -104,11 +108,11 @@ def braille(curves: Sequence[Sequence[tuple[float, float]]], x: Scale, y: Scale,
     return ["".join(chr(0x2800 + cell) for cell in row) for row in cells]
 
 
-def _sign(value: float, sign: bool) -> str:
+def _format_sign(value: float, sign: bool) -> str:
     return "−" if value < 0 else "+" if sign else ""
 
 
-def _round_step(least: float) -> float:
+def _choose_round_step(least: float) -> float:
     """1, 2 or 5 times a power of ten, at least `least`."""
     power = 10.0 ** floor(log10(least))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from heldout.markup import Markup, element, joined
-from heldout.pictures.kit import BETTER, INK, QUIET, WORSE, Box, sizes_chart, svg, text, upright_grid
+from heldout.markup import Markup, join_children, tag
+from heldout.pictures.kit import BETTER, INK, QUIET, WORSE, Box, draw_sizes, draw_svg, draw_text, draw_upright_grid
 from heldout.pictures.picture import Picture
-from heldout.pictures.scales import Scale, around_zero, reach_of, tick_texts
+from heldout.pictures.scales import Scale, draw_around_zero, format_ticks, reach_of
 from heldout.views.study import ArmView, CurvePointView, ForecastView, StudyView
 from heldout.words import percent
 
@@ -21,33 +21,37 @@ LEGEND = "A line surely holds the true change. Only what lies wholly on one side
 Change = tuple[float, tuple[float, float] | None]
 
 
-def study_picture(study: StudyView) -> Picture:
+def draw_study(study: StudyView) -> Picture:
     """Intervals around 0 of each remedy, or the learning curve with its forecast."""
-    return _curve_picture(study) if study.kind == "learning_curve" else _arms_picture(study)
+    return _draw_curve(study) if study.kind == "learning_curve" else _draw_arms(study)
 
 
 # --- remedies -------------------------------------------------------------------------------------
 
 
-def _arms_picture(study: StudyView) -> Picture:
+def _draw_arms(study: StudyView) -> Picture:
     title = f"{study.name}: what each remedy changes on unseen images"
     arms = [arm for arm in study.arms if arm.difference is not None]
     if not arms:
-        return Picture(title, svg(WIDTH, 70, title, text(NOTHING_YET, 12, 48)), f"{title}\n{NOTHING_YET}")
+        return Picture(title, draw_svg(WIDTH, 70, title, draw_text(NOTHING_YET, 12, 48)), f"{title}\n{NOTHING_YET}")
     height = TOP + ROW * len(arms) + 50
     names = [
-        text(_name(arm), NAMES - 12, TOP + ROW * row + 18, anchor="end", fill=QUIET if _is_out(arm) else INK)
+        draw_text(
+            _get_arm_name(arm), NAMES - 12, TOP + ROW * row + 18, anchor="end", fill=QUIET if _is_out(arm) else INK
+        )
         for row, arm in enumerate(arms)
     ]
     panels = [
-        _panel("accuracy, points", [_accuracy(arm) for arm in arms], NAMES, 100),
-        _panel("loss (less is to the right)", [_loss(arm) for arm in arms], NAMES + PANEL + BETWEEN, -1),
+        _draw_panel("accuracy, points", [_get_accuracy_change(arm) for arm in arms], NAMES, 100),
+        _draw_panel(
+            "loss (less is to the right)", [_get_loss_change(arm) for arm in arms], NAMES + PANEL + BETWEEN, -1
+        ),
     ]
-    legend = text(LEGEND, 12, height - 8)
-    return Picture(title, svg(WIDTH, height, title, *names, *panels, legend), _arms_text(title, arms))
+    legend = draw_text(LEGEND, 12, height - 8)
+    return Picture(title, draw_svg(WIDTH, height, title, *names, *panels, legend), _draw_arms_text(title, arms))
 
 
-def _panel(label: str, changes: Sequence[Change | None], left: int, factor: int) -> Markup:
+def _draw_panel(label: str, changes: Sequence[Change | None], left: int, factor: int) -> Markup:
     """factor: from changes, of which more is better, to written numbers."""
     right, bottom = left + PANEL, TOP + ROW * len(changes)
     known = [change for change in changes if change is not None]
@@ -55,18 +59,18 @@ def _panel(label: str, changes: Sequence[Change | None], left: int, factor: int)
     x = Scale(-reach, reach, left, right)
     written = [tick * factor / abs(factor) for tick in x.ticks]
     parts = [
-        text(label, left, TOP - 30, fill=INK),
-        text("← worse", left, TOP - 12),
-        text("better →", right, TOP - 12, anchor="end"),
-        upright_grid(x, TOP - 4, bottom, tick_texts(written, sign=True)),
+        draw_text(label, left, TOP - 30, fill=INK),
+        draw_text("← worse", left, TOP - 12),
+        draw_text("better →", right, TOP - 12, anchor="end"),
+        draw_upright_grid(x, TOP - 4, bottom, format_ticks(written, sign=True)),
     ]
     for row, change in enumerate(changes):
         if change is not None:
-            parts.append(_interval(change, x, TOP + ROW * row + 14, abs(factor)))
-    return joined(*parts)
+            parts.append(_draw_interval(change, x, TOP + ROW * row + 14, abs(factor)))
+    return join_children(*parts)
 
 
-def _interval(change: Change, x: Scale, y: int, factor: int) -> Markup:
+def _draw_interval(change: Change, x: Scale, y: int, factor: int) -> Markup:
     mean, bounds = change
     low, high = (factor * bound for bound in bounds or (mean, mean))
     colour = BETTER if low > 0 else WORSE if high < 0 else QUIET
@@ -74,31 +78,31 @@ def _interval(change: Change, x: Scale, y: int, factor: int) -> Markup:
     def place(value: float) -> float:
         return x.place(min(max(value, x.low), x.high))
 
-    return joined(
-        element("line", x1=place(low), x2=place(high), y1=y, y2=y, stroke=colour, stroke_width=3),
-        element("circle", cx=place(factor * mean), cy=y, r=5, fill=colour),
+    return join_children(
+        tag("line", x1=place(low), x2=place(high), y1=y, y2=y, stroke=colour, stroke_width=3),
+        tag("circle", cx=place(factor * mean), cy=y, r=5, fill=colour),
     )
 
 
-def _arms_text(title: str, arms: Sequence[ArmView]) -> str:
+def _draw_arms_text(title: str, arms: Sequence[ArmView]) -> str:
     """The same with characters: accuracy, then loss."""
-    room = max(len(_name(arm)) for arm in arms)
+    room = max(len(_get_arm_name(arm)) for arm in arms)
     head = "WORSE".ljust(TEXT_WIDTH // 2) + "|" + "BETTER".rjust(TEXT_WIDTH // 2)
     lines = [title]
     for label, changes, form in (
-        ("accuracy, points", [_accuracy(arm) for arm in arms], lambda value: f"{100 * value:+.1f}"),
-        ("loss (less is to the right)", [_loss(arm) for arm in arms], lambda value: f"{-value:+.3f}"),
+        ("accuracy, points", [_get_accuracy_change(arm) for arm in arms], lambda value: f"{100 * value:+.1f}"),
+        ("loss (less is to the right)", [_get_loss_change(arm) for arm in arms], lambda value: f"{-value:+.3f}"),
     ):
         reach = reach_of(change for change in changes if change is not None)
         lines += ["", f"{' ' * room}  {head}  {label}"]
         for arm, change in zip(arms, changes, strict=True):
             mean, bounds = change or (None, None)
-            drawn = around_zero(mean, bounds, reach, TEXT_WIDTH).ljust(TEXT_WIDTH)
-            lines.append(f"{_name(arm).rjust(room)}  {drawn}  {_said(change, form)}".rstrip())
+            drawn = draw_around_zero(mean, bounds, reach, TEXT_WIDTH).ljust(TEXT_WIDTH)
+            lines.append(f"{_get_arm_name(arm).rjust(room)}  {drawn}  {_format_change(change, form)}".rstrip())
     return "\n".join([*lines, "", LEGEND])
 
 
-def _said(change: Change | None, form: Callable[[float], str]) -> str:
+def _format_change(change: Change | None, form: Callable[[float], str]) -> str:
     if change is None:
         return ""
     mean, bounds = change
@@ -106,14 +110,14 @@ def _said(change: Change | None, form: Callable[[float], str]) -> str:
     return written[0] if len(written) == 1 else f"{written[0]} [{written[1]}, {written[2]}]"
 
 
-def _accuracy(arm: ArmView) -> Change | None:
+def _get_accuracy_change(arm: ArmView) -> Change | None:
     found = arm.difference
     if found is None or found.accuracy is None:
         return None
     return found.accuracy, found.adjusted_intervals.accuracy
 
 
-def _loss(arm: ArmView) -> Change | None:
+def _get_loss_change(arm: ArmView) -> Change | None:
     """Turned, so that a lower loss lies where a higher accuracy lies."""
     found = arm.difference
     if found is None or found.loss is None:
@@ -126,36 +130,36 @@ def _is_out(arm: ArmView) -> bool:
     return arm.status == "dropped"
 
 
-def _name(arm: ArmView) -> str:
+def _get_arm_name(arm: ArmView) -> str:
     return f"{arm.name} (dropped)" if _is_out(arm) else arm.name
 
 
 # --- learning curves ------------------------------------------------------------------------------
 
 
-def _curve_picture(study: StudyView) -> Picture:
+def _draw_curve(study: StudyView) -> Picture:
     title = f"{study.name}: wrong answers by the number of training images"
     points: list[CurvePointView | ForecastView] = [*(study.sizes or [])]
     if study.forecast is not None:
         points.append(study.forecast)
     if not points:
         said = "No size has been measured yet."
-        return Picture(title, svg(WIDTH, 70, title, text(said, 12, 48)), f"{title}\n{said}")
+        return Picture(title, draw_svg(WIDTH, 70, title, draw_text(said, 12, 48)), f"{title}\n{said}")
     hollow = "" if study.forecast is None else "; the hollow dot is the forecast"
-    chart = sizes_chart(f"wrong answers on unseen images, %{hollow}", study.sizes or [], study.forecast, CURVE, dot=4)
-    return Picture(title, svg(WIDTH, CURVE_HEIGHT, title, chart), _curve_text(title, points, study.forecast))
+    chart = draw_sizes(f"wrong answers on unseen images, %{hollow}", study.sizes or [], study.forecast, CURVE, dot=4)
+    return Picture(title, draw_svg(WIDTH, CURVE_HEIGHT, title, chart), _draw_curve_text(title, points, study.forecast))
 
 
-def _curve_text(title: str, points: Sequence[CurvePointView | ForecastView], forecast: ForecastView | None) -> str:
+def _draw_curve_text(title: str, points: Sequence[CurvePointView | ForecastView], forecast: ForecastView | None) -> str:
     """A row for each size: its error as an o between its bounds, on one scale from 0."""
-    most = max(value for one in points for value in (one.error, *(one.interval or ())))
+    most = max(value for point in points for value in (point.error, *(point.interval or ())))
     x = Scale(0.0, most or 1.0, 0.0, 2.0 * TEXT_WIDTH)
-    room = max(len(f"{one.images:,}") for one in points)
+    room = max(len(f"{point.images:,}") for point in points)
     lines = [title]
-    for one in points:
-        low, high = (round(x.place(bound)) for bound in one.interval or (one.error, one.error))
+    for point in points:
+        low, high = (round(x.place(bound)) for bound in point.interval or (point.error, point.error))
         cells = [" "] * low + ["-"] * (high - low + 1)
-        cells[round(x.place(one.error))] = "o"
-        said = percent(one.error) + (" (forecast)" if one is forecast else "")
-        lines.append(f"{one.images:>{room},} images {''.join(cells).ljust(2 * TEXT_WIDTH + 1)} {said}")
+        cells[round(x.place(point.error))] = "o"
+        said = percent(point.error) + (" (forecast)" if point is forecast else "")
+        lines.append(f"{point.images:>{room},} images {''.join(cells).ljust(2 * TEXT_WIDTH + 1)} {said}")
     return "\n".join(lines)

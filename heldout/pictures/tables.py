@@ -1,12 +1,12 @@
 """What notebooks show of a job or a study: a small table, in which text is never markup."""
 
-from heldout.markup import table
+from heldout.markup import make_table
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
 from heldout.words import percent
 
 
-def job_table(job: JobView) -> str:
+def build_job_table(job: JobView) -> str:
     rows = [
         ("status", job.status),
         ("epochs", f"{job.progress.epoch} of {job.progress.epochs}"),
@@ -21,10 +21,10 @@ def job_table(job: JobView) -> str:
         rows.append(("verdict", job.summary.verdict.replace("_", " ")))
     if job.error is not None:
         rows.append(("error", f"{job.error.code}: {job.error.detail}"))
-    return table(f"{job.name} ({job.id})", rows)
+    return make_table(f"{job.name} ({job.id})", rows)
 
 
-def study_table(study: StudyView) -> str:
+def build_study_table(study: StudyView) -> str:
     rows = [
         ("status", study.status),
         ("trainings", f"{study.progress.done} of {study.progress.jobs}"),
@@ -32,4 +32,4 @@ def study_table(study: StudyView) -> str:
     ]
     if study.conclusion is not None:
         rows.append(("answer", study.conclusion.explanation))
-    return table(f"{study.name} ({study.id})", rows)
+    return make_table(f"{study.name} ({study.id})", rows)

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from heldout.errors import FieldError, InvalidSpec
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
-from heldout.remedies.change import Base, Change, NoChange, Outcome, Spec
+from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase, Spec
 from heldout.spec.job import JobSpec
-from heldout.spec.json_pointer import pointer_to
-from heldout.spec.merge_patch import difference, merged
+from heldout.spec.json_pointer import make_pointer
+from heldout.spec.merge_patch import make_patch, merge
 from heldout.studies.spec import BASE_ARM, NamedPatch
 
 JOINT = "+"
@@ -51,74 +51,82 @@ def resolve(
     Raises:
         InvalidSpec: a name is unknown or comes twice, or a remedy would change nothing; with `/remedies/<place>`.
     """
-    base = Base(spec.model_dump(mode="json"), train_images)
-    own = {one.name: (f"/remedies/{place}", one) for place, one in enumerate(asked) if isinstance(one, NamedPatch)}
-    names = [one.name if isinstance(one, NamedPatch) else one for one in asked]
+    base = RemedyBase(spec.model_dump(mode="json"), train_images)
+    own = {item.name: (f"/remedies/{place}", item) for place, item in enumerate(asked) if isinstance(item, NamedPatch)}
+    names = [item.name if isinstance(item, NamedPatch) else item for item in asked]
     found: dict[str, ResolvedArm] = {}
-    for place, (name, one) in enumerate(zip(names, asked, strict=True)):
+    for place, (name, item) in enumerate(zip(names, asked, strict=True)):
         pointer = f"/remedies/{place}"
         if name in names[:place]:
-            raise _refused(pointer, f"{name!r} comes twice.")
-        if isinstance(one, NamedPatch):
+            raise _make_refusal(pointer, f"{name!r} comes twice.")
+        if isinstance(item, NamedPatch):
             _require_own_name(name, pointer)
         parts = tuple(name.split(JOINT)) if JOINT in name else ()
         for part in parts:
             if part not in found:
-                found[part] = _single(part, own, base, pointer)
+                found[part] = _resolve_single(part, own, base, pointer)
         if name not in found:
-            found[name] = _combination(parts, found, own, base, pointer) if parts else _single(name, own, base, pointer)
+            found[name] = (
+                _resolve_combination(parts, found, own, base, pointer)
+                if parts
+                else _resolve_single(name, own, base, pointer)
+            )
     return tuple(found.values())
 
 
-def outcome_of(name: str, base: Base, pointer: str = "/remedy") -> Outcome:
+def resolve_remedy(name: str, base: RemedyBase, pointer: str = "/remedy") -> Outcome:
     """What a remedy of the catalogue, or a combination of some, does to a spec.
 
     Raises:
         InvalidSpec: there is none of that name, or one of its parts undoes another one.
     """
     if JOINT not in name:
-        return _outcome(name, {}, base, pointer)
+        return _compute_outcome(name, {}, base, pointer)
     parts = name.split(JOINT)
     alone: dict[str, ResolvedArm] = {}
     for part in parts:
-        outcome = _outcome(part, {}, base, pointer)
+        outcome = _compute_outcome(part, {}, base, pointer)
         if isinstance(outcome, NoChange):
             return outcome
         alone[part] = ResolvedArm(part, outcome.patch, outcome.did, (), outcome.candidates)
-    whole = _combination(parts, alone, {}, base, pointer)
+    whole = _resolve_combination(parts, alone, {}, base, pointer)
     return Change(whole.patch, whole.did, whole.candidates)
 
 
-def _single(name: str, own: _Own, base: Base, pointer: str) -> ResolvedArm:
-    change = _outcome(name, own, base, pointer)
+def _resolve_single(name: str, own: _Own, base: RemedyBase, pointer: str) -> ResolvedArm:
+    change = _compute_outcome(name, own, base, pointer)
     if isinstance(change, NoChange):
-        raise _refused(pointer, f"{name!r} would change nothing. {change.why}")
+        raise _make_refusal(pointer, f"{name!r} would change nothing. {change.why}")
     return ResolvedArm(name, change.patch, change.did, (), change.candidates)
 
 
-def _combination(
-    parts: Sequence[str], found: Mapping[str, ResolvedArm], own: _Own, base: Base, pointer: str
+def _resolve_combination(
+    parts: Sequence[str], found: Mapping[str, ResolvedArm], own: _Own, base: RemedyBase, pointer: str
 ) -> ResolvedArm:
     name = JOINT.join(parts)
     if len(set(parts)) < len(parts):
-        raise _refused(pointer, f"{name!r} names one remedy twice.")
+        raise _make_refusal(pointer, f"{name!r} names one remedy twice.")
     under, specs = base, [base.spec]
     # Own patches are fixed; names look at the spec that they change, so that nothing of a list gets lost.
     for part in sorted(parts, key=lambda part: part not in own):
-        outcome = _outcome(part, own, under, pointer)
+        outcome = _compute_outcome(part, own, under, pointer)
         if isinstance(outcome, NoChange):
-            raise _refused(pointer, f"{part!r} has nothing left to change beside the rest of {name!r}. {outcome.why}")
-        specs = [_completed(merged(one, patch)) for one in specs for patch in outcome.candidates or (outcome.patch,)]
-        under = Base(_completed(merged(under.spec, outcome.patch)), base.train_images)
-    alone = {part: _completed(merged(base.spec, found[part].patch)) for part in parts if not found[part].candidates}
+            raise _make_refusal(
+                pointer, f"{part!r} has nothing left to change beside the rest of {name!r}. {outcome.why}"
+            )
+        specs = [
+            _complete_spec(merge(item, patch)) for item in specs for patch in outcome.candidates or (outcome.patch,)
+        ]
+        under = RemedyBase(_complete_spec(merge(under.spec, outcome.patch)), base.train_images)
+    alone = {part: _complete_spec(merge(base.spec, found[part].patch)) for part in parts if not found[part].candidates}
     for part, changed in alone.items():
         if changed in specs:
-            raise _refused(pointer, f"{name!r} is not both: it is {part!r} alone.")
+            raise _make_refusal(pointer, f"{name!r} is not both: it is {part!r} alone.")
     for part, changed in alone.items():
-        if not all(_differs_everywhere(base.spec, changed, one) for one in specs):
-            raise _refused(pointer, f"{name!r} is not both: its other part undoes what {part!r} changes.")
+        if not all(_differs_everywhere(base.spec, changed, item) for item in specs):
+            raise _make_refusal(pointer, f"{name!r} is not both: its other part undoes what {part!r} changes.")
     did = " ".join(found[part].did for part in parts)
-    patches = [difference(base.spec, one) for one in specs]
+    patches = [make_patch(base.spec, item) for item in specs]
     if any(found[part].candidates for part in parts):
         return ResolvedArm(name, {}, did, tuple(parts), tuple(patches))
     return ResolvedArm(name, patches[0], did, tuple(parts))
@@ -137,15 +145,15 @@ def _differs_everywhere(before: Any, alone: Any, together: Any) -> bool:
     return bool(before != together)
 
 
-def _outcome(name: str, own: _Own, base: Base, pointer: str) -> Outcome:
+def _compute_outcome(name: str, own: _Own, base: RemedyBase, pointer: str) -> Outcome:
     if name in own:
         where, patch = own[name]
-        return _own_outcome(patch, base, where)
+        return _compute_own_outcome(patch, base, where)
     if name in AFTER_TRAINING:
-        raise _refused(pointer, f"{name!r} is no remedy that can be trained. {AFTER_TRAINING[name]}")
+        raise _make_refusal(pointer, f"{name!r} is no remedy that can be trained. {AFTER_TRAINING[name]}")
     if name not in REMEDIES:
         known = ", ".join(sorted(REMEDIES))
-        raise _refused(
+        raise _make_refusal(
             pointer,
             f"There is no remedy {name!r}. There are {known}, and combinations such as dropout+augmentation. A change "
             "of your own goes as a patch.",
@@ -153,21 +161,21 @@ def _outcome(name: str, own: _Own, base: Base, pointer: str) -> Outcome:
     return REMEDIES[name].change(base)
 
 
-def _own_outcome(own: NamedPatch, base: Base, pointer: str) -> Outcome:
+def _compute_own_outcome(own: NamedPatch, base: RemedyBase, pointer: str) -> Outcome:
     training = own.patch.get("training")
     fixed = [f"/{name}" for name in _SET_BY_THE_STUDY if name in own.patch]
     if isinstance(training, Mapping):
         fixed += [f"/training/{name}" for name in _SET_BY_THE_STUDY_IN_TRAINING if name in training]
     if fixed:
-        raise _refused(
+        raise _make_refusal(
             f"{pointer}/patch{fixed[0]}", "The study has this alike in every arm, so that only the remedy differs."
         )
     try:
-        changed = JobSpec.model_validate(merged(base.spec, own.patch))
+        changed = JobSpec.model_validate(merge(base.spec, own.patch))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        detail = f"the spec would not be valid. {pointer_to(first['loc'])}: {first['msg']}"
-        raise _refused(pointer, detail) from error
+        detail = f"the spec would not be valid. {make_pointer(first['loc'])}: {first['msg']}"
+        raise _make_refusal(pointer, detail) from error
     if changed.model_dump(mode="json") == base.spec:
         return NoChange("The spec has all of this already.")
     return Change(own.patch, "Changes the spec as the client has asked.")
@@ -176,10 +184,10 @@ def _own_outcome(own: NamedPatch, base: Base, pointer: str) -> Outcome:
 def _require_own_name(name: str, pointer: str) -> None:
     if name == BASE_ARM or JOINT in name:
         why = "is the arm that nothing is changed in" if name == BASE_ARM else f"has a {JOINT}, which joins remedies"
-        raise _refused(f"{pointer}/name", f"{name!r} {why}; name your own another way.")
+        raise _make_refusal(f"{pointer}/name", f"{name!r} {why}; name your own another way.")
 
 
-def _completed(content: Spec) -> Spec:
+def _complete_spec(content: Spec) -> Spec:
     """With defaults where a merge took something away; as it is where it is no valid spec, which others refuse."""
     try:
         return JobSpec.model_validate(content).model_dump(mode="json")
@@ -187,5 +195,5 @@ def _completed(content: Spec) -> Spec:
         return content
 
 
-def _refused(pointer: str, detail: str) -> InvalidSpec:
+def _make_refusal(pointer: str, detail: str) -> InvalidSpec:
     return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

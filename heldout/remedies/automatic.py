@@ -6,8 +6,8 @@ Nothing here knows what an image shows: `horizontal_flip` is tried on digits too
 from collections.abc import Sequence
 
 from heldout.errors import InvalidSpec
-from heldout.remedies.arms import outcome_of
-from heldout.remedies.change import Base, Change
+from heldout.remedies.arms import resolve_remedy
+from heldout.remedies.change import Change, RemedyBase
 from heldout.verdicts import FINDING_KINDS
 
 MIN_ARMS, MAX_ARMS = 4, 8
@@ -20,7 +20,7 @@ BY_VERDICT = {code: kind.remedies for code, kind in FINDING_KINDS.items() if kin
 CURABLE = frozenset(code for code in BY_VERDICT if FINDING_KINDS[code].is_curable)
 
 
-def automatic(base: Base, verdict: str | None = None, findings: Sequence[str] = ()) -> tuple[str, ...]:
+def choose_remedies(base: RemedyBase, verdict: str | None = None, findings: Sequence[str] = ()) -> tuple[str, ...]:
     """The names of four to eight remedies, each of which changes the spec.
 
     Args:
@@ -28,18 +28,18 @@ def automatic(base: Base, verdict: str | None = None, findings: Sequence[str] = 
         findings: the codes of its serious findings; the first remedy of each comes along.
     """
     wanted = [*BY_VERDICT.get(verdict or "", USUAL), *(BY_VERDICT[code][0] for code in findings if code in BY_VERDICT)]
-    found = _that_change_something(wanted, base)
+    found = _keep_effective(wanted, base)
     if len(found) < MIN_ARMS - 1:
-        found = _that_change_something([*wanted, *USUAL], base)[: MIN_ARMS - 1]
+        found = _keep_effective([*wanted, *USUAL], base)[: MIN_ARMS - 1]
     return (*found[: MAX_ARMS - 1], TUNING)
 
 
-def _that_change_something(names: Sequence[str], base: Base) -> list[str]:
+def _keep_effective(names: Sequence[str], base: RemedyBase) -> list[str]:
     return [name for name in dict.fromkeys(names) if _changes_something(name, base)]
 
 
-def _changes_something(name: str, base: Base) -> bool:
+def _changes_something(name: str, base: RemedyBase) -> bool:
     try:
-        return isinstance(outcome_of(name, base), Change)
+        return isinstance(resolve_remedy(name, base), Change)
     except InvalidSpec:  # a combination whose parts exclude each other on this spec
         return False

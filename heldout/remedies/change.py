@@ -9,7 +9,7 @@ Spec = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Base:
+class RemedyBase:
     """The spec that is to be changed.
 
     spec: complete, as JSON. train_images: how many the job trains on; None where that is not known.
@@ -77,6 +77,6 @@ class NoChange:
 Outcome = Change | NoChange
 
 
-def two_digits(value: float) -> float:
+def round_to_two_digits(value: float) -> float:
     """Rounded to two significant digits, so that a spec stays readable."""
     return float(f"{value:.2g}")

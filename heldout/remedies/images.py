@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from heldout.remedies.change import Base, Change, NoChange, Outcome
+from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase
 from heldout.remedies.values import (
     CUTMIX,
     ERASING,
@@ -27,33 +27,33 @@ REFERENCE_AUGMENTATION: dict[str, Any] = {
 }
 
 
-def rotation(base: Base) -> Outcome:
-    return _added(base, _ROTATION, f"Turns training images by up to {ROTATION_DEGREES}° either way.", "turned")
+def add_rotation(base: RemedyBase) -> Outcome:
+    return _add_amounts(base, _ROTATION, f"Turns training images by up to {ROTATION_DEGREES}° either way.", "turned")
 
 
-def shift(base: Base) -> Outcome:
+def add_shift(base: RemedyBase) -> Outcome:
     said = f"Moves training images by up to {percent(SHIFT, 0)} of their width and height."
-    return _added(base, _SHIFT, said, "moved")
+    return _add_amounts(base, _SHIFT, said, "moved")
 
 
-def zoom(base: Base) -> Outcome:
-    return _added(base, _ZOOM, f"Zooms training images in and out by up to {percent(ZOOM, 0)}.", "zoomed")
+def add_zoom(base: RemedyBase) -> Outcome:
+    return _add_amounts(base, _ZOOM, f"Zooms training images in and out by up to {percent(ZOOM, 0)}.", "zoomed")
 
 
-def horizontal_flip(base: Base) -> Outcome:
-    return _added(base, {"horizontal_flip": True}, "Mirrors half of the training images.", "mirrored")
+def add_horizontal_flip(base: RemedyBase) -> Outcome:
+    return _add_amounts(base, {"horizontal_flip": True}, "Mirrors half of the training images.", "mirrored")
 
 
-def augmentation(base: Base) -> Outcome:
+def add_augmentation(base: RemedyBase) -> Outcome:
     """Rotation, shift and zoom together, as far as the spec has them not."""
     said = (
         f"Turns, moves and zooms training images slightly: by up to {ROTATION_DEGREES}°, {percent(SHIFT, 0)} and "
         f"{percent(ZOOM, 0)}."
     )
-    return _added(base, MILD_AUGMENTATION, said, "turned, moved and zoomed")
+    return _add_amounts(base, MILD_AUGMENTATION, said, "turned, moved and zoomed")
 
 
-def reference_augmentation(base: Base) -> Outcome:
+def use_reference_augmentation(base: RemedyBase) -> Outcome:
     """The amounts of the reference spec `augmented.json`, whatever the spec has."""
     changes = {name: value for name, value in REFERENCE_AUGMENTATION.items() if base.augmentation.get(name) != value}
     if not changes:
@@ -65,26 +65,26 @@ def reference_augmentation(base: Base) -> Outcome:
     return Change({"augmentation": changes}, said)
 
 
-def erasing(base: Base) -> Outcome:
+def add_erasing(base: RemedyBase) -> Outcome:
     said = f"Fills a random rectangle of {percent(ERASING, 0)} of the training images with the mean of all images."
-    return _added(base, {"erasing": ERASING}, said, "erased in part")
+    return _add_amounts(base, {"erasing": ERASING}, said, "erased in part")
 
 
-def mixup(base: Base) -> Outcome:
-    return _mixed(base, "mixup", "cutmix", MIXUP, "Blends pairs of training images and their labels")
+def add_mixup(base: RemedyBase) -> Outcome:
+    return _mix_images(base, "mixup", "cutmix", MIXUP, "Blends pairs of training images and their labels")
 
 
-def cutmix(base: Base) -> Outcome:
+def add_cutmix(base: RemedyBase) -> Outcome:
     said = "Replaces a rectangle of each training image by another image's, and its label in proportion"
-    return _mixed(base, "cutmix", "mixup", CUTMIX, said)
+    return _mix_images(base, "cutmix", "mixup", CUTMIX, said)
 
 
-def _added(base: Base, amounts: dict[str, Any], did: str, seen: str) -> Outcome:
+def _add_amounts(base: RemedyBase, amounts: dict[str, Any], did: str, seen: str) -> Outcome:
     missing = {name: amount for name, amount in amounts.items() if not base.augmentation.get(name)}
     return Change({"augmentation": missing}, did) if missing else NoChange(f"Training images are {seen} already.")
 
 
-def _mixed(base: Base, way: str, other: str, alpha: float, did: str) -> Outcome:
+def _mix_images(base: RemedyBase, way: str, other: str, alpha: float, did: str) -> Outcome:
     if base.training.get(way):
         return NoChange(f"The spec has `{way}` already.")
     patch: dict[str, Any] = {way: alpha}

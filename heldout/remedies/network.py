@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heldout.remedies.change import Base, Change, NoChange, Outcome
+from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase
 from heldout.remedies.values import (
     DROPOUT,
     L2,
@@ -16,7 +16,7 @@ from heldout.remedies.values import (
 _WOULD_NOT_FIT = "Layers of another size cannot start from the weights that `initial` names."
 
 
-def smaller_network(base: Base) -> Outcome:
+def shrink_network(base: RemedyBase) -> Outcome:
     """Half the filters, and half the units of dense layers."""
     if base.spec.get("initial") is not None:
         return NoChange(_WOULD_NOT_FIT)
@@ -31,11 +31,11 @@ def smaller_network(base: Base) -> Outcome:
             {**layer, "units": layer["units"] // 2 if layer["units"] >= MIN_UNITS_TO_HALVE else layer["units"]}
             for layer in base.dense
         ]
-    did = f"Halves the network: {_sizes(base.blocks, base.dense)} become {_sizes(**changes)}."
+    did = f"Halves the network: {_describe_sizes(base.blocks, base.dense)} become {_describe_sizes(**changes)}."
     return Change({"network": changes}, did)
 
 
-def larger_network(base: Base) -> Outcome:
+def enlarge_network(base: RemedyBase) -> Outcome:
     """Twice the filters, and twice the units of dense layers."""
     if base.spec.get("initial") is not None:
         return NoChange(_WOULD_NOT_FIT)
@@ -46,11 +46,11 @@ def larger_network(base: Base) -> Outcome:
         return NoChange("The network has no block and no dense layer that could be larger.")
     if all(changes[name] == list(base.spec["network"][name]) for name in changes):
         return NoChange("Every block and every dense layer is as large as a spec may ask for.")
-    did = f"Doubles the network: {_sizes(base.blocks, base.dense)} become {_sizes(**changes)}."
+    did = f"Doubles the network: {_describe_sizes(base.blocks, base.dense)} become {_describe_sizes(**changes)}."
     return Change({"network": changes}, did)
 
 
-def dropout(base: Base) -> Outcome:
+def add_dropout(base: RemedyBase) -> Outcome:
     """After each pool, and in dense layers."""
     if any(layer.get("dropout") for layer in base.layers):
         return NoChange("The network has dropout already.")
@@ -71,7 +71,7 @@ def dropout(base: Base) -> Outcome:
     return Change({"network": changes}, f"Adds dropout of {DROPOUT} {' and '.join(places)}.")
 
 
-def l2(base: Base) -> Outcome:
+def add_l2(base: RemedyBase) -> Outcome:
     """A penalty on the kernels of convolutions."""
     if base.spec["network"].get("l2") or any(layer.get("l2") for layer in base.layers):
         return NoChange("The network has an L2 penalty already.")
@@ -80,7 +80,7 @@ def l2(base: Base) -> Outcome:
     return Change({"network": {"l2": L2}}, f"Adds an L2 penalty of {L2} on the kernels of the convolutions.")
 
 
-def batch_norm(base: Base) -> Outcome:
+def add_batch_norm(base: RemedyBase) -> Outcome:
     """After each convolution."""
     if all(block.get("batch_norm") for block in base.blocks):
         has_none = "The network has no block to put batch normalisation in."
@@ -91,7 +91,7 @@ def batch_norm(base: Base) -> Outcome:
     return Change({"network": {"blocks": blocks}}, "Adds batch normalisation after each convolution.")
 
 
-def less_regularisation(base: Base) -> Outcome:
+def reduce_regularization(base: RemedyBase) -> Outcome:
     """Without dropout, penalties, weight decay, augmentation and mixed images."""
     network, patch = base.spec["network"], dict[str, Any]()
     gone = []
@@ -121,7 +121,7 @@ def less_regularisation(base: Base) -> Outcome:
     return Change(patch, f"Takes away: {', '.join(gone)}.")
 
 
-def _sizes(blocks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping[str, Any]] = ()) -> str:
+def _describe_sizes(blocks: Sequence[Mapping[str, Any]], dense: Sequence[Mapping[str, Any]] = ()) -> str:
     """The filters of the blocks; where there is none, behind a backbone, the units of the dense layers."""
     if not blocks:
         return "-".join(str(layer["units"]) for layer in dense) + " units"

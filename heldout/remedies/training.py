@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from heldout.remedies.change import Base, Change, NoChange, Outcome, two_digits
+from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase, round_to_two_digits
 from heldout.remedies.values import (
     EMA_SHARE,
     LABEL_SMOOTHING,
@@ -23,21 +23,21 @@ from heldout.words import percent
 Monitor = Literal["validation_loss", "validation_accuracy"]
 
 
-def label_smoothing(base: Base) -> Outcome:
+def add_label_smoothing(base: RemedyBase) -> Outcome:
     if base.training.get("label_smoothing"):
         return NoChange("The spec has label smoothing already.")
     said = f"Trains on labels that are {percent(1 - LABEL_SMOOTHING, 0)} sure instead of certain."
     return Change({"training": {"label_smoothing": LABEL_SMOOTHING}}, said)
 
 
-def class_weights(base: Base) -> Outcome:
+def add_class_weights(base: RemedyBase) -> Outcome:
     if base.training.get("class_weights"):
         return NoChange("The spec weighs classes already.")
     said = "Weighs images so that each class counts the same in training."
     return Change({"training": {"class_weights": "balanced"}}, said)
 
 
-def weight_decay(base: Base) -> Outcome:
+def use_weight_decay(base: RemedyBase) -> Outcome:
     """AdamW, whose decay is small in a short training and large in a long one."""
     optimizer = base.training["optimizer"]
     if optimizer["name"] not in {"adam", "adamw"}:
@@ -45,40 +45,44 @@ def weight_decay(base: Base) -> Outcome:
     if optimizer.get("weight_decay"):
         return NoChange(f"The optimizer has a weight decay of {optimizer['weight_decay']} already.")
     return Change(
-        _optimizer(name="adamw", weight_decay=WEIGHT_DECAY),
+        _make_optimizer(name="adamw", weight_decay=WEIGHT_DECAY),
         f"Shrinks all weights a little in each step (adamw with a weight decay of {WEIGHT_DECAY}).",
     )
 
 
-def lower_learning_rate(base: Base) -> Outcome:
+def lower_learning_rate(base: RemedyBase) -> Outcome:
     rate = base.training["optimizer"]["learning_rate"] / LEARNING_RATE_DIVISOR
-    return Change(_optimizer(learning_rate=rate), f"Divides the learning rate by ten, to {rate:g}.")
+    return Change(_make_optimizer(learning_rate=rate), f"Divides the learning rate by ten, to {rate:g}.")
 
 
-def retune(base: Base) -> Outcome:
+def retune(base: RemedyBase) -> Outcome:
     """A search over learning rate and weight decay; the base itself is no candidate."""
     optimizer = base.training["optimizer"]
     rate = optimizer["learning_rate"]
     if optimizer["name"] in {"adam", "adamw"}:
-        plain = [_optimizer(learning_rate=_rate(rate, factor)) for factor in TUNED_LEARNING_RATES]
+        plain = [_make_optimizer(learning_rate=_scale_rate(rate, factor)) for factor in TUNED_LEARNING_RATES]
         # Where the spec has weight decay, the search also looks at training without it.
         has = bool(optimizer.get("weight_decay"))
         decaying = []
-        for tried in (rate, *(_rate(rate, factor) for factor in TUNED_LEARNING_RATES)):
-            decaying.append(_optimizer(name="adamw", learning_rate=tried, weight_decay=0.0 if has else WEIGHT_DECAY))
+        for tried in (rate, *(_scale_rate(rate, factor) for factor in TUNED_LEARNING_RATES)):
+            decaying.append(
+                _make_optimizer(name="adamw", learning_rate=tried, weight_decay=0.0 if has else WEIGHT_DECAY)
+            )
         candidates, over = [*plain, *decaying], "learning rate and weight decay"
     else:
-        candidates = [_optimizer(learning_rate=_rate(rate, factor)) for factor in TUNED_LEARNING_RATES_ALONE]
+        candidates = [_make_optimizer(learning_rate=_scale_rate(rate, factor)) for factor in TUNED_LEARNING_RATES_ALONE]
         over = "learning rate"
     # The learning rate has an upper bound, so that two candidates may be the same one, or the base.
-    seen = [_optimizer(learning_rate=rate)]
-    for one in candidates:
-        if one not in seen:
-            seen.append(one)
+    seen = [_make_optimizer(learning_rate=rate)]
+    for candidate in candidates:
+        if candidate not in seen:
+            seen.append(candidate)
     return Change({}, f"Searches the best {over} among {len(seen) - 1} candidates.", tuple(seen[1:]))
 
 
-def early_stopping(base: Base, monitor: Monitor = "validation_loss", patience: int = PATIENCE_EPOCHS) -> Outcome:
+def add_early_stopping(
+    base: RemedyBase, monitor: Monitor = "validation_loss", patience: int = PATIENCE_EPOCHS
+) -> Outcome:
     """Keeps the best epoch by `monitor`, and stops after `patience` epochs without a better one."""
     if trains_on_all(base.spec):
         return NoChange("No images are left that tell which epoch is best: the job trains on those of validation too.")
@@ -102,7 +106,7 @@ def early_stopping(base: Base, monitor: Monitor = "validation_loss", patience: i
     return Change({"training": patch}, did) if patch else nothing
 
 
-def more_patience(base: Base) -> Outcome:
+def double_patience(base: RemedyBase) -> Outcome:
     """Twice the patience of early stopping."""
     stops = base.training.get("early_stopping")
     if not stops:
@@ -116,7 +120,7 @@ def more_patience(base: Base) -> Outcome:
     )
 
 
-def more_epochs(base: Base) -> Outcome:
+def double_epochs(base: RemedyBase) -> Outcome:
     """Twice as many, of which the best is kept."""
     planned = base.training["epochs"]
     wanted = min(MAX_EPOCHS, 2 * planned)
@@ -128,7 +132,7 @@ def more_epochs(base: Base) -> Outcome:
     return Change({"training": patch}, did)
 
 
-def longer_cosine(base: Base) -> Outcome:
+def lengthen_cosine(base: RemedyBase) -> Outcome:
     """Twice the epochs, while the learning rate falls to zero along a cosine: it must reach the end."""
     training = base.training
     planned, is_cosine = training["epochs"], (training.get("schedule") or {}).get("name") == "cosine"
@@ -149,7 +153,7 @@ def longer_cosine(base: Base) -> Outcome:
     return Change({"training": patch}, did)
 
 
-def ema(base: Base) -> Outcome:
+def add_ema(base: RemedyBase) -> Outcome:
     """A moving average of the weights that looks back over a tenth of the steps."""
     if base.training.get("ema_decay") is not None:
         return NoChange("The spec keeps a moving average of the weights already.")
@@ -159,7 +163,7 @@ def ema(base: Base) -> Outcome:
     return Change({"training": {"ema_decay": decay}}, f"Keeps a moving average of the weights (decay {decay} a step).")
 
 
-def transfer(base: Base) -> Outcome:
+def transfer(base: RemedyBase) -> Outcome:
     """Freezes what starts from other weights: the backbone, or all blocks except the last."""
     initial, backbone = base.spec.get("initial"), base.spec["network"].get("backbone")
     if backbone is not None:
@@ -183,7 +187,7 @@ def transfer(base: Base) -> Outcome:
     )
 
 
-def _keep_best_of(base: Base, patience: int) -> dict[str, Any]:
+def _keep_best_of(base: RemedyBase, patience: int) -> dict[str, Any]:
     """What of `training` keeps the best epoch of a longer training; nothing where the spec keeps it already."""
     stops = base.training.get("early_stopping")
     keeps_it = stops is None and base.training.get("on_overfit") == "stop_and_restore"
@@ -195,9 +199,9 @@ def _keep_best_of(base: Base, patience: int) -> dict[str, Any]:
     return {} if stops.get("restore_best") else {"early_stopping": {"restore_best": True}}
 
 
-def _optimizer(**fields: Any) -> dict[str, Any]:
+def _make_optimizer(**fields: Any) -> dict[str, Any]:
     return {"training": {"optimizer": fields}}
 
 
-def _rate(rate: float, factor: float) -> float:
-    return two_digits(min(1.0, rate * factor))
+def _scale_rate(rate: float, factor: float) -> float:
+    return round_to_two_digits(min(1.0, rate * factor))

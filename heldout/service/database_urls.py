@@ -6,7 +6,7 @@ from urllib.parse import quote, urlsplit
 SQLITE, POSTGRESQL = ("sqlite://", "sqlite+pysqlite://"), "postgresql+psycopg://"
 
 
-def driver_url(url: str) -> str:
+def make_driver_url(url: str) -> str:
     """The URL with the driver that we install: `postgres://` and `postgresql://` mean psycopg."""
     scheme, separator, rest = url.partition("://")
     if separator and scheme in {"postgres", "postgresql"}:
@@ -24,12 +24,12 @@ def is_of_a_database(url: str) -> bool:
     return not port or port.isdecimal()
 
 
-def sqlite_file(url: str) -> Path | None:
+def get_sqlite_file(url: str) -> Path | None:
     """The file of a SQLite database; None for other databases."""
     return Path(url.partition("///")[2]) if url.startswith(SQLITE) else None
 
 
-def with_password(url: str, password: str) -> str:
+def add_password(url: str, password: str) -> str:
     """The URL with the password in it, encoded; as it was if it has one already or names no host (SQLite)."""
     parts = urlsplit(url)
     if parts.password is not None or not parts.hostname:

@@ -1,4 +1,5 @@
-"""No process outlives the one that started it: `launched` for programs, `end_with_parent` for a process that is forked.
+"""No process outlives the one that started it: `build_launch_command` for programs, `end_with_parent` for a process
+that is forked.
 
 Run as a script, this is the launcher: a small program that arranges the end and then becomes the program itself.
 """
@@ -28,7 +29,7 @@ def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
         os._exit(1)
 
 
-def launched(command: Sequence[str], number: int = signal.SIGKILL) -> list[str]:
+def build_launch_command(command: Sequence[str], number: int = signal.SIGKILL) -> list[str]:
     """The command line that runs a program as a child which ends with the thread that starts it.
 
     A child of fork() in a process with threads must not run Python, so a process of its own takes the last steps.

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from heldout.access.quotas import Bounds, Quota
 from heldout.access.webhooks import Allowed
-from heldout.service.database_urls import driver_url, is_of_a_database, with_password
+from heldout.service.database_urls import add_password, is_of_a_database, make_driver_url
 
 MIB = 1024**2
 GIB = 1024**3
@@ -24,7 +24,7 @@ RATE = re.compile(f"{_ONE_RATE}(;{_ONE_RATE})*")
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
-def _also(name: str) -> AliasChoices:
+def _accept_short_name(name: str) -> AliasChoices:
     """`HELDOUT_X`, or `X` where that is absent."""
     return AliasChoices(f"{PREFIX}{name}", name)
 
@@ -43,10 +43,12 @@ class Settings(BaseSettings):
     )
     redis_password: SecretStr | None = Field(None, description="The same for the broker's URL.")
     database_url: SecretStr | None = Field(
-        None, validation_alias=_also("DATABASE_URL"), description="PostgreSQL or SQLite; default: `heldout.db` in home."
+        None,
+        validation_alias=_accept_short_name("DATABASE_URL"),
+        description="PostgreSQL or SQLite; default: `heldout.db` in home.",
     )
     redis_url: SecretStr | None = Field(
-        None, validation_alias=_also("REDIS_URL"), description="The Celery broker; absent means embedded."
+        None, validation_alias=_accept_short_name("REDIS_URL"), description="The Celery broker; absent means embedded."
     )
     blobs: str | None = Field(
         None, description="Blob store, `file:///…` or `s3://bucket/prefix`; default: `blobs` in home."
@@ -55,9 +57,11 @@ class Settings(BaseSettings):
         None, min_length=16, description="Seals webhooks' secrets in the database; default: `secrets-key` in home."
     )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
-    port: int = Field(8000, ge=0, le=65_535, validation_alias=_also("PORT"), description="0 picks a free one.")
+    port: int = Field(
+        8000, ge=0, le=65_535, validation_alias=_accept_short_name("PORT"), description="0 picks a free one."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", validation_alias=_also("LOG_LEVEL"), description="`DEBUG`, `INFO`, `WARNING` or `ERROR`."
+        "INFO", validation_alias=_accept_short_name("LOG_LEVEL"), description="`DEBUG`, `INFO`, `WARNING` or `ERROR`."
     )
 
     max_connections: int = Field(
@@ -235,8 +239,8 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies", mode="after")
     @classmethod
     def _networks(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
-        for one in entries:
-            ip_network(one)
+        for entry in entries:
+            ip_network(entry)
         return entries
 
     @field_validator("database_url", mode="after")
@@ -244,7 +248,7 @@ class Settings(BaseSettings):
     def _known_driver(cls, url: SecretStr | None) -> SecretStr | None:
         if url is None:
             return None
-        found = driver_url(url.get_secret_value())
+        found = make_driver_url(url.get_secret_value())
         if not is_of_a_database(found):
             raise ValueError("expected sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/NAME")
         return SecretStr(found)
@@ -269,7 +273,7 @@ class Settings(BaseSettings):
         password = info.data.get(f"{str(info.field_name).removesuffix('_url')}_password")
         if url is None or password is None:
             return url
-        return SecretStr(with_password(url.get_secret_value(), password.get_secret_value()))
+        return SecretStr(add_password(url.get_secret_value(), password.get_secret_value()))
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -301,7 +305,7 @@ class Settings(BaseSettings):
         return self.slots or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.slots or 1
 
 
-def embedded_settings(home: Path, port: int | None = None) -> Settings:
+def make_embedded_settings(home: Path, port: int | None = None) -> Settings:
     """Settings of `heldout up`: everything lives in `home`; ambient DATABASE_URL, REDIS_URL and the like are ignored.
 
     `HELDOUT_PORT` and the other tuning variables still count; what decides where data goes does not.

@@ -61,7 +61,7 @@ COMPOSE_VARIABLES: dict[str, dict[str, str]] = {
 }
 
 
-def unknown_settings(environment: Mapping[str, str]) -> list[str]:
+def list_unknown_settings(environment: Mapping[str, str]) -> list[str]:
     """A sentence for each `HELDOUT_*` variable that is ignored, with the nearest name of a setting."""
     settings = sorted(field.upper() for field in Settings.model_fields)
     known = {*CLIENT_VARIABLES, *(PREFIX + setting for setting in settings)}.union(*COMPOSE_VARIABLES.values())

@@ -53,7 +53,7 @@ class Backbone:
         return cls(**values)
 
 
-def backbone_of(asked: BackboneSpec, facts: ModelFacts) -> Backbone:
+def make_backbone(asked: BackboneSpec, facts: ModelFacts) -> Backbone:
     """The uploaded model as the backbone that a spec asks for.
 
     Raises:
@@ -61,27 +61,29 @@ def backbone_of(asked: BackboneSpec, facts: ModelFacts) -> Backbone:
     """
     takes, gives, found = facts.input_shape, facts.output_shape, facts.feature_map
     if facts.format is not ModelFormat.KERAS:
-        raise _refused("model", f"Model {asked.model} is an ONNX file, which cannot be trained. Upload a .keras one.")
+        raise _make_refusal(
+            "model", f"Model {asked.model} is an ONNX file, which cannot be trained. Upload a .keras one."
+        )
     if facts.gives != "feature_map":
         size = "a list of any length" if gives[0] is None else f"{gives[0]:,} figures"
         detail = f"Model {asked.model} gives {size} for an image, not a feature map. {_SAVE_WITHOUT_TOP}"
-        raise _refused("model", detail)
+        raise _make_refusal("model", detail)
     if None in (*takes, *gives):
-        raise _refused(
+        raise _make_refusal(
             "model",
             f"Model {asked.model} takes images of any size, so that nobody knows what it costs. Save it for one size, "
             "such as `input_shape=(96, 96, 3)`, and upload it again.",
         )
     if found is None:
         detail = f"Model {asked.model} was read by an earlier release, which looked at less. Upload it again."
-        raise _refused("model", detail)
+        raise _make_refusal("model", detail)
     pixels = asked.pixels
     if pixels is None and not found.scales_pixels:
-        raise _refused(
+        raise _make_refusal(
             "pixels",
             f"Model {asked.model} does not scale its pixels by itself: before its first weights there is no "
             "`Rescaling` and no `Normalization`. Say what pixels it was trained with: "
-            f"{', '.join(f'`{one}`' for one in get_args(Pixels))}.",
+            f"{', '.join(f'`{kind}`' for kind in get_args(Pixels))}.",
         )
     return Backbone(
         model=asked.model,
@@ -101,15 +103,15 @@ def require_fit(network: NetworkSpec, image: Sizes, backbone: Backbone) -> None:
     """Refuse images whose channels cannot become those that the backbone takes. Raises InvalidSpec."""
     has, wanted = image[2], backbone.takes[2]
     if has not in {1, wanted}:
-        raise _refused(
+        raise _make_refusal(
             "model",
             f"Model {backbone.model} takes images of {wanted} channels; those of the dataset have {has}. Images of one "
             "channel are repeated; others must have as many as it takes.",
         )
     if backbone.pixels in {"imagenet", "caffe"} and wanted != 3:
-        raise _refused("pixels", f"`{backbone.pixels}` is for 3 channels; model {backbone.model} takes {wanted}.")
+        raise _make_refusal("pixels", f"`{backbone.pixels}` is for 3 channels; model {backbone.model} takes {wanted}.")
 
 
-def _refused(field: str, detail: str) -> InvalidSpec:
+def _make_refusal(field: str, detail: str) -> InvalidSpec:
     pointer = f"{POINTER}/{field}"
     return InvalidSpec(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

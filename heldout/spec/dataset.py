@@ -15,7 +15,7 @@ Share = Annotated[float, Field(gt=0, le=0.5)]
 DATASET_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
-def no_id(name: str) -> str:
+def refuse_id(name: str) -> str:
     """The same name. Raises ValueError if it could be taken for an id."""
     if name.startswith("ds_"):
         raise ValueError("must not begin with `ds_`, as ids do")
@@ -92,4 +92,4 @@ class DatasetSpec(SpecPart):
             )
         return pattern
 
-    _is_no_id = field_validator("name")(no_id)
+    _is_no_id = field_validator("name")(refuse_id)

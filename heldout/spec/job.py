@@ -302,20 +302,20 @@ class JobSpec(SpecPart):
         """Whether the job has validation images; False where it trains on them."""
         return not isinstance(self.validation, TrainOnAllSpec)
 
-    def generated_name(self, dataset: str, job_id: str) -> str:
+    def generate_name(self, dataset: str, job_id: str) -> str:
         """For example `mnist5k 32-64-128 · 4tz9qk`: the dataset, the filters of the blocks, the end of the job's id."""
         parts = ["backbone"] if self.network.backbone else []
         tail = f" {'-'.join([*parts, *(str(block.filters) for block in self.network.blocks)])} · {job_id[-6:]}"
         return dataset[: MAX_NAME_CHARACTERS - len(tail)] + tail
 
-    def completed(self, *, name: str, seed: int) -> "JobSpec":
+    def complete(self, *, name: str, seed: int) -> "JobSpec":
         """This spec with `name` and `training.seed` filled in where they were absent."""
         training = self.training
         if training.seed is None:
             training = training.model_copy(update={"seed": seed})
         return self.model_copy(update={"name": self.name or name, "training": training})
 
-    def with_choices(
+    def replace_choices(
         self, *, device: Literal["cpu", "gpu"], towers: int, precision: Literal["float32", "mixed"]
     ) -> "JobSpec":
         """This spec with what a worker chose at its start in place of every `auto`."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def pointer_to(path: Sequence[str | int]) -> str:
+def make_pointer(path: Sequence[str | int]) -> str:
     """The path as a JSON pointer, such as `/network/blocks/0`; characters that UTF-8 cannot hold become escapes."""
     return (
         "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)

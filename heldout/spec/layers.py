@@ -80,21 +80,21 @@ def plan_network(network: NetworkSpec, image: Image, classes: int, backbone: Bac
     shape: Shape = image
     if network.backbone is not None:
         assert backbone is not None, "whoever plans a network looks up its backbone"
-        layers += _backbone_layers(network, image, backbone)
+        layers += _plan_backbone_layers(network, image, backbone)
         shape = backbone.gives
     for index, block in enumerate(network.blocks):
-        layers += _block_layers(index, block, (shape[0], shape[1], shape[2]))
+        layers += _plan_block_layers(index, block, (shape[0], shape[1], shape[2]))
         shape = layers[-1].shape
-    layers.append(_head_layer(network, shape))
+    layers.append(_plan_head_layer(network, shape))
     for index, dense in enumerate(network.dense):
-        layers.append(_dense_layer(f"dense{index + 1}", layers[-1].shape[0], dense.units))
+        layers.append(_plan_dense_layer(f"dense{index + 1}", layers[-1].shape[0], dense.units))
         if dense.dropout:
             layers.append(Layer(f"dense{index + 1}_dropout", layers[-1].shape, 0, dense.units))
-    layers.append(_dense_layer("output", layers[-1].shape[0], classes))
+    layers.append(_plan_dense_layer("output", layers[-1].shape[0], classes))
     return NetworkPlan(image, tuple(layers), backbone)
 
 
-def _backbone_layers(network: NetworkSpec, image: Image, backbone: Backbone) -> list[Layer]:
+def _plan_backbone_layers(network: NetworkSpec, image: Image, backbone: Backbone) -> list[Layer]:
     """The layers that bring images to what the backbone takes, then the backbone as one layer."""
     require_fit(network, image, backbone)
     is_trained = network.backbone is not None and network.backbone.trainable
@@ -114,7 +114,7 @@ def _backbone_layers(network: NetworkSpec, image: Image, backbone: Backbone) -> 
     return [*layers, Layer(BACKBONE, backbone.gives, backbone.parameters, backbone.flops, fixed=fixed)]
 
 
-def _block_layers(index: int, block: BlockSpec, image: Image) -> list[Layer]:
+def _plan_block_layers(index: int, block: BlockSpec, image: Image) -> list[Layer]:
     height, width, channels = image
     layers: list[Layer] = []
     prefix = f"block{index + 1}"
@@ -154,12 +154,12 @@ def _block_layers(index: int, block: BlockSpec, image: Image) -> list[Layer]:
     return layers
 
 
-def _head_layer(network: NetworkSpec, shape: Shape) -> Layer:
+def _plan_head_layer(network: NetworkSpec, shape: Shape) -> Layer:
     if network.head == "global_average":
         return Layer("global_average", (shape[2],), 0, prod(shape))
     return Layer("flatten", (prod(shape),), 0, 0)
 
 
-def _dense_layer(name: str, inputs: int, units: int) -> Layer:
+def _plan_dense_layer(name: str, inputs: int, units: int) -> Layer:
     weights = ((inputs, units), (units,))
     return Layer(name, (units,), (inputs + 1) * units, 2 * inputs * units + units, weights)

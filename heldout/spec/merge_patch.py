@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def merged(document: Any, patch: Any) -> Any:
+def merge(document: Any, patch: Any) -> Any:
     """A JSON document under a merge patch. Source: RFC 7396."""
     if not isinstance(patch, Mapping):
         return patch
@@ -13,11 +13,11 @@ def merged(document: Any, patch: Any) -> Any:
         if change is None:
             result.pop(name, None)
         else:
-            result[name] = merged(result.get(name), change)
+            result[name] = merge(result.get(name), change)
     return result
 
 
-def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def make_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """The patch that makes one JSON document of another one. A null of `after` counts as an absent value."""
     patch: dict[str, Any] = {}
     for name in {**before, **after}:
@@ -25,6 +25,6 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
         if value == old:
             continue
         if isinstance(value, Mapping):
-            value = difference(old if isinstance(old, Mapping) else {}, value)
+            value = make_patch(old if isinstance(old, Mapping) else {}, value)
         patch[name] = value
     return patch

@@ -65,10 +65,10 @@ class ModelFacts(SpecPart):
     )
     made_by: str = Field("", max_length=200, description="The program that has written the file, with its version.")
 
-    def bounded(self) -> "ModelFacts":
+    def limit_layers(self) -> "ModelFacts":
         """The same with no more layers than are kept; the parameters of a feature map's others stay in its last one."""
-        layers, found = _first_layers(self.layers), self.feature_map
-        if found is not None and len(shown := _first_layers(found.layers)) < len(found.layers):
+        layers, found = _keep_first_layers(self.layers), self.feature_map
+        if found is not None and len(shown := _keep_first_layers(found.layers)) < len(found.layers):
             rest = found.layers[len(shown) :]
             last = MapLayer(
                 name=f"{len(rest):,} more layers",
@@ -102,12 +102,12 @@ class ModelFacts(SpecPart):
             return None
         return max(2, self.output_shape[0])
 
-    def misfit(self, image: tuple[int, int, int], classes: int) -> str | None:
+    def explain_misfit(self, image: tuple[int, int, int], classes: int) -> str | None:
         """Why it cannot answer images of this shape (height, width, channels) and so many classes; None if it can."""
         if self.classes is None:
             return "The model gives a feature map, not one figure for each class."
         if any(wanted not in {None, has} for wanted, has in zip(self.input_shape, image, strict=True)):
-            wanted = "×".join("any" if one is None else str(one) for one in self.input_shape)
+            wanted = "×".join("any" if size is None else str(size) for size in self.input_shape)
             return f"The model takes images of {wanted}; those of the dataset are {'×'.join(map(str, image))}."
         if self.classes != classes:
             return f"The model tells {self.classes} classes apart; the dataset has {classes}."
@@ -117,7 +117,7 @@ class ModelFacts(SpecPart):
 AnyLayer = TypeVar("AnyLayer", ModelLayer, MapLayer)
 
 
-def _first_layers(layers: Sequence[AnyLayer]) -> tuple[AnyLayer, ...]:
+def _keep_first_layers(layers: Sequence[AnyLayer]) -> tuple[AnyLayer, ...]:
     """Those that are kept, with names that are not too long."""
     kept, size = [], 0
     for layer in layers:

@@ -72,6 +72,6 @@ class NetworkSpec(SpecPart):
             raise ValueError("there is none; expected 1 to 8, or a `backbone`")
         return blocks
 
-    def penalty(self, block: BlockSpec) -> float:
+    def get_penalty(self, block: BlockSpec) -> float:
         """The L2 factor that holds for the convolutions of `block`."""
         return self.l2 if block.l2 is None else block.l2

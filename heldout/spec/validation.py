@@ -30,14 +30,14 @@ class TrainOnAllSpec(SpecPart):
     use: Literal["train"] = Field(description="What the validation images are for.")
 
 
-def _tag_of_validation(data: Any) -> str:
+def _get_validation_tag(data: Any) -> str:
     is_for_training = isinstance(data, dict) and data.get("use") is not None
     return "train_on_all" if is_for_training or isinstance(data, TrainOnAllSpec) else "cut_anew"
 
 
 Validation = Annotated[
     Annotated[ValidationSpec, Tag("cut_anew")] | Annotated[TrainOnAllSpec, Tag("train_on_all")],
-    Discriminator(_tag_of_validation),
+    Discriminator(_get_validation_tag),
 ]
 
 

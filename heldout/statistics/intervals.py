@@ -3,13 +3,13 @@
 from math import sqrt
 from statistics import NormalDist
 
-from heldout.statistics.student_t import t_quantile
+from heldout.statistics.student_t import compute_t_quantile
 
 # Halvings of [-1, 1] until a bound is known as well as a float can tell it.
 _HALVINGS = 55
 
 
-def wilson_interval(correct: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
+def compute_wilson_interval(correct: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
     """Bounds of an accuracy, as fractions in [0, 1].
 
     Args:
@@ -23,32 +23,32 @@ def wilson_interval(correct: float, total: float, confidence: float = 0.95) -> t
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"Received {correct} correct of {total}; expected 0 <= correct <= total and total >= 1.")
     share = correct / total
-    centre, spread = _wilson(share, total, confidence)
+    centre, spread = _compute_wilson(share, total, confidence)
     # At 0 and total the exact bounds are 0 and 1; rounding must not push them off.
     low = 0.0 if correct == 0 else max(0.0, centre - spread)
     high = 1.0 if correct == total else min(1.0, centre + spread)
     return low, high
 
 
-def images_needed(share: float, half: float, confidence: float = 0.95) -> int:
+def count_images_needed(share: float, half: float, confidence: float = 0.95) -> int:
     """The fewest images on which an accuracy of `share` has a Wilson interval of at most ± `half`.
 
     Args:
         share: in [0, 1].
         half: half of the interval's width, in (0, 0.5).
         confidence: coverage, in (0, 1).
-    Source: Wilson 1927, as `wilson_interval`, of shares that need not be whole counts.
+    Source: Wilson 1927, as `compute_wilson_interval`, of shares that need not be whole counts.
     """
     low, high = 0, 1
-    while _wilson(share, high, confidence)[1] > half:
+    while _compute_wilson(share, high, confidence)[1] > half:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _wilson(share, middle, confidence)[1] > half else (low, middle)
+        low, high = (middle, high) if _compute_wilson(share, middle, confidence)[1] > half else (low, middle)
     return high
 
 
-def _wilson(share: float, total: float, confidence: float) -> tuple[float, float]:
+def _compute_wilson(share: float, total: float, confidence: float) -> tuple[float, float]:
     """The middle of the interval, and half of its width, which falls with `total`."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     scale = 1 + z * z / total
@@ -56,7 +56,7 @@ def _wilson(share: float, total: float, confidence: float) -> tuple[float, float
     return (share + z * z / (2 * total)) / scale, spread / scale
 
 
-def newcombe_interval(
+def compute_newcombe_interval(
     first: tuple[float, float], second: tuple[float, float], confidence: float = 0.95
 ) -> tuple[float, float]:
     """Bounds of the difference of two accuracies that were measured on different images, in [-1, 1].
@@ -69,8 +69,8 @@ def newcombe_interval(
         ValueError: if the counts are impossible.
     Source: Newcombe 1998, Statistics in Medicine 17, method 10 (hybrid score).
     """
-    low, high = wilson_interval(*first, confidence)
-    other_low, other_high = wilson_interval(*second, confidence)
+    low, high = compute_wilson_interval(*first, confidence)
+    other_low, other_high = compute_wilson_interval(*second, confidence)
     share, other = first[0] / first[1], second[0] / second[1]
     difference = share - other
     below = sqrt((share - low) ** 2 + (other_high - other) ** 2)
@@ -78,7 +78,7 @@ def newcombe_interval(
     return difference - below, difference + above
 
 
-def paired_interval(gained: int, lost: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+def compute_paired_interval(gained: int, lost: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
     """Bounds of the difference of two accuracies that were measured on the same images, in [-1, 1].
 
     Args:
@@ -92,10 +92,10 @@ def paired_interval(gained: int, lost: int, count: int, confidence: float = 0.95
     """
     if min(gained, lost) < 0 or gained + lost > count or count < 1:
         raise ValueError(f"Received {gained} gained and {lost} lost of {count}; expected at most all of 1 or more.")
-    return -_paired_bound(lost, gained, count, confidence), _paired_bound(gained, lost, count, confidence)
+    return -_find_paired_bound(lost, gained, count, confidence), _find_paired_bound(gained, lost, count, confidence)
 
 
-def _paired_bound(gained: int, lost: int, count: int, confidence: float) -> float:
+def _find_paired_bound(gained: int, lost: int, count: int, confidence: float) -> float:
     """The largest difference that the counts do not contradict."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     low, high = (gained - lost) / count, 1.0
@@ -111,7 +111,7 @@ def _paired_bound(gained: int, lost: int, count: int, confidence: float) -> floa
     return 1.0 if gained == count else low
 
 
-def mean_interval(mean: float, variance: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
+def compute_mean_interval(mean: float, variance: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
     """Bounds of a mean, such as that of the differences of two losses on the same images.
 
     Args:
@@ -124,11 +124,11 @@ def mean_interval(mean: float, variance: float, count: int, confidence: float = 
     """
     if count < 2:
         raise ValueError(f"Received {count} values; expected at least 2.")
-    half = t_quantile(0.5 + confidence / 2, count - 1) * sqrt(variance / count)
+    half = compute_t_quantile(0.5 + confidence / 2, count - 1) * sqrt(variance / count)
     return mean - half, mean + half
 
 
-def welch_interval(
+def compute_welch_interval(
     first: tuple[float, float, float], second: tuple[float, float, float], confidence: float = 0.95
 ) -> tuple[float, float]:
     """Bounds of the difference of two means of different images, such as of two losses.
@@ -144,10 +144,10 @@ def welch_interval(
     if min(first[2], second[2]) < 2:
         raise ValueError(f"Received {first[2]} and {second[2]} values; expected at least 2 of each.")
     difference = first[0] - second[0]
-    one, other = (variance / count for _, variance, count in (first, second))
-    if one + other == 0:
+    first_variance, second_variance = (variance / count for _, variance, count in (first, second))
+    if first_variance + second_variance == 0:
         return difference, difference
-    share = one / (one + other)  # squares of the smallest variances would be 0
+    share = first_variance / (first_variance + second_variance)  # squares of the smallest variances would be 0
     degrees = 1 / (share**2 / (first[2] - 1) + (1 - share) ** 2 / (second[2] - 1))
-    half = t_quantile(0.5 + confidence / 2, degrees) * sqrt(one + other)
+    half = compute_t_quantile(0.5 + confidence / 2, degrees) * sqrt(first_variance + second_variance)
     return difference - half, difference + half

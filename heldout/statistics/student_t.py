@@ -10,7 +10,7 @@ RELATIVE_ERROR = 1e-13
 TINY = 1e-300
 
 
-def t_quantile(probability: float, degrees: float) -> float:
+def compute_t_quantile(probability: float, degrees: float) -> float:
     """The value below which Student's t lies with this probability.
 
     Args:
@@ -23,35 +23,35 @@ def t_quantile(probability: float, degrees: float) -> float:
     # The distribution function is concave above 0, and z is below the quantile: Newton's steps only go up.
     value, step = z, 1.0
     while step > RELATIVE_ERROR * max(1.0, value):
-        step = (_upper_tail(value, degrees) - (1 - probability)) / _density(value, degrees)
+        step = (_compute_upper_tail(value, degrees) - (1 - probability)) / _compute_density(value, degrees)
         value += step
     return value
 
 
-def _density(value: float, degrees: float) -> float:
+def _compute_density(value: float, degrees: float) -> float:
     scale = lgamma((degrees + 1) / 2) - lgamma(degrees / 2) - log(degrees * pi) / 2
     return exp(scale - (degrees + 1) / 2 * log1p(value * value / degrees))
 
 
-def _upper_tail(value: float, degrees: float) -> float:
+def _compute_upper_tail(value: float, degrees: float) -> float:
     """The probability of a larger value."""
     squared = value * value
-    return _incomplete_beta(degrees / (degrees + squared), squared / (degrees + squared), degrees / 2, 0.5) / 2
+    return _compute_incomplete_beta(degrees / (degrees + squared), squared / (degrees + squared), degrees / 2, 0.5) / 2
 
 
-def _incomplete_beta(x: float, rest: float, a: float, b: float) -> float:
+def _compute_incomplete_beta(x: float, rest: float, a: float, b: float) -> float:
     """The regularised incomplete beta function of x; `rest` is 1 - x, which is not computed to keep its digits."""
     if x <= 0.0 or rest <= 0.0:
         return 0.0 if x <= 0.0 else 1.0
     front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log(rest))
     if x < (a + 1) / (a + b + 2):
-        return front * _beta_fraction(x, a, b) / a
-    return 1 - front * _beta_fraction(rest, b, a) / b
+        return front * _compute_beta_fraction(x, a, b) / a
+    return 1 - front * _compute_beta_fraction(rest, b, a) / b
 
 
-def _beta_fraction(x: float, a: float, b: float) -> float:
+def _compute_beta_fraction(x: float, a: float, b: float) -> float:
     """The continued fraction of the incomplete beta function, by the method of Lentz."""
-    numerator, denominator = 1.0, 1 / _not_zero(1 - (a + b) * x / (a + 1))
+    numerator, denominator = 1.0, 1 / _avoid_zero(1 - (a + b) * x / (a + 1))
     result, change, term = denominator, 0.0, 0
     while abs(change - 1) > RELATIVE_ERROR:
         term += 1
@@ -59,12 +59,12 @@ def _beta_fraction(x: float, a: float, b: float) -> float:
             term * (b - term) * x / ((a + 2 * term - 1) * (a + 2 * term)),
             -(a + term) * (a + b + term) * x / ((a + 2 * term) * (a + 2 * term + 1)),
         ):
-            denominator = 1 / _not_zero(1 + factor * denominator)
-            numerator = _not_zero(1 + factor / numerator)
+            denominator = 1 / _avoid_zero(1 + factor * denominator)
+            numerator = _avoid_zero(1 + factor / numerator)
             change = numerator * denominator
             result *= change
     return result
 
 
-def _not_zero(value: float) -> float:
+def _avoid_zero(value: float) -> float:
     return value if abs(value) > TINY else TINY

@@ -16,7 +16,7 @@ Matrix = tuple[tuple[int, ...] | InstanceOf[array[int]], ...]
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 
 
-class ClassScores(StoredPart):
+class StoredClassScores(StoredPart):
     """Scores of one class, as fractions; null where there is nothing to divide by."""
 
     count: int
@@ -25,7 +25,7 @@ class ClassScores(StoredPart):
     f1: float | None
 
 
-class Mistake(StoredPart):
+class StoredMistake(StoredPart):
     """A wrong answer.
 
     index: the image's position in the dataset. member: its name in the upload; null in bundled datasets and in files of
@@ -39,7 +39,7 @@ class Mistake(StoredPart):
     probability: float
 
 
-class SplitScores(StoredPart):
+class StoredSplitScores(StoredPart):
     """Scores of one split.
 
     confusion: (classes, classes) counts, rows the labels and columns the answers. calibration_error: expected, over 15
@@ -47,9 +47,9 @@ class SplitScores(StoredPart):
     """
 
     confusion: Matrix
-    per_class: tuple[ClassScores, ...]
+    per_class: tuple[StoredClassScores, ...]
     calibration_error: float | None
-    mistakes: tuple[Mistake, ...]
+    mistakes: tuple[StoredMistake, ...]
 
 
 class PairedDifference(StoredPart):
@@ -82,11 +82,11 @@ class StoredEvaluation(StoredFile):
     file_name: ClassVar[str] = "evaluation.json"
 
     classes: tuple[str, ...]
-    splits: dict[SplitName, SplitScores]
+    splits: dict[SplitName, StoredSplitScores]
     last_epoch: LastEpochScores | None = None
 
     @classmethod
-    def compacted(cls, part: dict[str, Any]) -> dict[str, Any]:
+    def compact(cls, part: dict[str, Any]) -> dict[str, Any]:
         """A matrix with two or four bytes for each of its cells: three of a thousand classes have three million."""
         rows = part.get("confusion")
         if isinstance(rows, list) and len(rows) > LARGE_MATRIX:

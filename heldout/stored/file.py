@@ -34,7 +34,7 @@ class StoredFile(StoredPart):
             FileOfLaterRelease: if it is written in a version that this release does not know.
             ValueError: if it is damaged.
         """
-        found: JsonValue = json.loads(content, object_hook=cls.compacted)
+        found: JsonValue = json.loads(content, object_hook=cls.compact)
         version = found.get("format", 1) if isinstance(found, dict) else 1
         # Before the rest is read, which may look different in a later version.
         if isinstance(version, int) and version > cls.newest_format:
@@ -42,7 +42,7 @@ class StoredFile(StoredPart):
         return cls.model_validate(found)
 
     @classmethod
-    def compacted(cls, part: dict[str, Any]) -> dict[str, Any]:
+    def compact(cls, part: dict[str, Any]) -> dict[str, Any]:
         """An object of the file, once it is read, as it is kept in memory until all of the file is."""
         return part
 

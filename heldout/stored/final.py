@@ -8,12 +8,12 @@ from pydantic import BeforeValidator, Field
 from heldout.stored.file import StoredPart
 
 
-def _finite_or_none(value: Any) -> Any:
+def _drop_not_finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # A figure that is not finite is null: JSON has no NaN.
-Figure = Annotated[float | None, BeforeValidator(_finite_or_none)]
+Figure = Annotated[float | None, BeforeValidator(_drop_not_finite)]
 
 
 class SplitResult(StoredPart):

@@ -176,14 +176,14 @@ class StoredGap(StoredFile):
     labels: LabelsRenamed | None = None
     calibration: Calibration | None = None
 
-    def pixels_of(self, split: str) -> PixelsUndone | None:
+    def get_pixels(self, split: str) -> PixelsUndone | None:
         """What was undone in the pixels of a held-out split."""
         return self.validation_pixels if split == "validation" else self.pixels
 
-    def without_test(self) -> "StoredGap":
+    def drop_test(self) -> "StoredGap":
         """The same without anything that was measured on test images."""
-        return self.with_test(GapOnTest(test=None))
+        return self.add_test(GapOnTest(test=None))
 
-    def with_test(self, measured: GapOnTest) -> "StoredGap":
+    def add_test(self, measured: GapOnTest) -> "StoredGap":
         """The same with what was measured on test images."""
         return self.model_copy(update={name: getattr(measured, name) for name in GapOnTest.model_fields})

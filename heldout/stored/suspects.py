@@ -81,7 +81,7 @@ class SuspectsSummary(StoredFile):
     splits: Mapping[str, SplitLabels] = {}
 
     @classmethod
-    def compacted(cls, part: dict[str, Any]) -> dict[str, Any]:
+    def compact(cls, part: dict[str, Any]) -> dict[str, Any]:
         return {} if "suggested" in part else part
 
     @property
@@ -116,10 +116,10 @@ class StoredSuspects(SuspectsSummary):
     seen_as: tuple[int, int]
 
     @classmethod
-    def compacted(cls, part: dict[str, Any]) -> dict[str, Any]:
+    def compact(cls, part: dict[str, Any]) -> dict[str, Any]:
         return part
 
 
-def suspects_key(dataset_id: str) -> str:
+def make_suspects_key(dataset_id: str) -> str:
     """Where the suspected labels of a dataset are stored."""
     return f"datasets/{dataset_id}/{StoredSuspects.file_name}"

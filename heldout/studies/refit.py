@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merged
+from heldout.spec.merge_patch import merge
 
 # Nothing is left that these could choose by.
 _CHOOSES_BY_VALIDATION = {"early_stopping": None, "on_overfit": "none"}
@@ -23,7 +23,7 @@ def refit_spec(base: JobSpec, patch: Mapping[str, Any], epochs: int) -> JobSpec:
     Raises:
         pydantic.ValidationError: if the patch does not fit the base.
     """
-    won = JobSpec.model_validate(merged(base.model_dump(mode="json"), patch))
+    won = JobSpec.model_validate(merge(base.model_dump(mode="json"), patch))
     training: dict[str, Any] = {**won.training.model_dump(mode="json"), "epochs": epochs, **_CHOOSES_BY_VALIDATION}
     schedule = training["schedule"]
     if schedule["name"] == "reduce_on_plateau":

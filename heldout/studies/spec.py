@@ -86,6 +86,6 @@ def find_pointer_to(asked: StudySpec, name: str) -> str:
         return "/job" if asked.job is not None else "/spec"
     if asked.remedies == "auto":
         return "/remedies"
-    names = [one.name if isinstance(one, NamedPatch) else one for one in asked.remedies]
-    places = [place for place, one in enumerate(names) if one == name or name in one.split("+")]
+    names = [remedy.name if isinstance(remedy, NamedPatch) else remedy for remedy in asked.remedies]
+    places = [place for place, arm_name in enumerate(names) if arm_name == name or name in arm_name.split("+")]
     return f"/remedies/{places[0]}" if places else "/remedies"

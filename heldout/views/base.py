@@ -15,7 +15,7 @@ class View(BaseModel):
 Answer = TypeVar("Answer", bound=View)
 
 
-def view_of(view: type[Answer], source: object, **given: Any) -> Answer:
+def make_view(view: type[Answer], source: object, **given: Any) -> Answer:
     """The view of a row or of a stored value: `given`, and every other field from the attribute of its name.
 
     Parts of stored values become views in the same way.
@@ -24,28 +24,28 @@ def view_of(view: type[Answer], source: object, **given: Any) -> Answer:
     return view.model_validate(values | given, from_attributes=True)
 
 
-def as_json(model: BaseModel) -> dict[str, Any]:
+def dump_json(model: BaseModel) -> dict[str, Any]:
     """The model as JSON, as the service sent it: with fields that this version does not know, without absent ones."""
     dumped = model.model_dump(mode="json")
     names = model.model_fields_set & dumped.keys() if isinstance(model, View) else dumped.keys()
-    known = {name: _plain(getattr(model, name), dumped[name]) for name in dumped if name in names}
+    known = {name: _simplify(getattr(model, name), dumped[name]) for name in dumped if name in names}
     return {**known, **(model.model_extra or {})}
 
 
-def _plain(value: Any, dumped: Any) -> Any:
+def _simplify(value: Any, dumped: Any) -> Any:
     """`dumped` is the value as JSON without the fields that its models do not know."""
     if isinstance(value, BaseModel):
-        return as_json(value)
+        return dump_json(value)
     if isinstance(value, list | tuple):
-        return [_plain(*pair) for pair in zip(value, dumped, strict=True)]
+        return [_simplify(*pair) for pair in zip(value, dumped, strict=True)]
     if isinstance(value, dict):
-        return {key: _plain(*pair) for key, *pair in zip(dumped, value.values(), dumped.values(), strict=True)}
+        return {key: _simplify(*pair) for key, *pair in zip(dumped, value.values(), dumped.values(), strict=True)}
     return dumped
 
 
-def rfc3339(moment: datetime) -> str:
+def format_rfc3339(moment: datetime) -> str:
     """A time in UTC to the millisecond, such as `2025-11-24T15:41:02.000Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json-unless-none")]
+Time = Annotated[datetime, PlainSerializer(format_rfc3339, return_type=str, when_used="json-unless-none")]

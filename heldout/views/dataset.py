@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heldout.lifecycle.dataset import DatasetStatus
-from heldout.markup import table
+from heldout.markup import make_table
 from heldout.stored.evaluation import SplitName
 from heldout.views.base import Time, View
 from heldout.views.job import DatasetReference
@@ -72,7 +72,7 @@ class DatasetView(View):
             rows.append(("splits", ", ".join(counts)))
         if self.error is not None:
             rows.append(("error", f"{self.error.code}: {self.error.detail}"))
-        return table(f"{self.name}@{self.version} ({self.id})", rows)
+        return make_table(f"{self.name}@{self.version} ({self.id})", rows)
 
 
 class IndicesView(View):

@@ -5,15 +5,15 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heldout.diagnosis import Diagnosis
-from heldout.diagnosis.confidence import Certainty, certainty_of
-from heldout.diagnosis.findings import Cause, FigureAfter, Remedy, Tier
+from heldout.diagnosis.confidence import Certainty, get_certainty
+from heldout.diagnosis.findings import Cause, FigureAfter, SuggestedRemedy, Tier
 from heldout.diagnosis.gap.budget import Gap, How, TermCode
-from heldout.markup import table
-from heldout.statistics.intervals import wilson_interval
+from heldout.markup import make_table
+from heldout.statistics.intervals import compute_wilson_interval
 from heldout.stored.final import Figure, SplitResult
 from heldout.stored.gap import HeldOutName, Tally
 from heldout.verdicts import Effort
-from heldout.views.base import View, view_of
+from heldout.views.base import View, make_view
 from heldout.views.problem import RequestView
 from heldout.words import whole_percents
 
@@ -78,7 +78,7 @@ class GapBudgetView(View):
             train=_split_of(gap.train),
             validation=None if gap.validation is None else _split_of(gap.validation),
             test=_split_of(gap.test),
-            terms=[view_of(TermView, term) for term in gap.terms],
+            terms=[make_view(TermView, term) for term in gap.terms],
         )
 
 
@@ -87,7 +87,7 @@ def _split_of(tally: Tally) -> SplitResult:
         loss=tally.loss,
         accuracy=tally.accuracy,
         count=tally.count,
-        interval=wilson_interval(tally.correct, tally.count),
+        interval=compute_wilson_interval(tally.correct, tally.count),
     )
 
 
@@ -193,10 +193,10 @@ class DiagnosisView(View):
         rows = [
             ("what to do", self.summary),
             ("why", self.explanation),
-            *((one.code, one.detail) for one in self.left_out),
-            *((one.code, one.explanation) for one in self.findings),
+            *((problem.code, problem.detail) for problem in self.left_out),
+            *((finding.code, finding.explanation) for finding in self.findings),
         ]
-        return table(self.headline or self.verdict.replace("_", " "), rows)
+        return make_table(self.headline or self.verdict.replace("_", " "), rows)
 
     @classmethod
     def of(cls, diagnosis: Diagnosis, *, dataset_id: str | None = None) -> "DiagnosisView":
@@ -205,31 +205,33 @@ class DiagnosisView(View):
         Args:
             dataset_id: of the job's dataset; None where the service does not have it.
         """
-        return view_of(
+        return make_view(
             cls,
             diagnosis,
             object="diagnosis",
-            certainty=certainty_of(diagnosis.confidence),
-            causes=[_cause_of(one, diagnosis, dataset_id) for one in diagnosis.causes],
+            certainty=get_certainty(diagnosis.confidence),
+            causes=[_build_cause(cause, diagnosis, dataset_id) for cause in diagnosis.causes],
             findings=[
-                view_of(FindingView, one, remedies=[_remedy_of(remedy, dataset_id) for remedy in one.remedies])
-                for one in diagnosis.findings
+                make_view(
+                    FindingView, finding, remedies=[_build_remedy(remedy, dataset_id) for remedy in finding.remedies]
+                )
+                for finding in diagnosis.findings
             ],
             gap=None if diagnosis.gap is None else GapBudgetView.of(diagnosis.gap),
         )
 
 
-def _cause_of(cause: Cause, diagnosis: Diagnosis, dataset_id: str | None) -> CauseView:
+def _build_cause(cause: Cause, diagnosis: Diagnosis, dataset_id: str | None) -> CauseView:
     """With the first request that fixes it."""
-    remedies = [remedy for one in diagnosis.findings if one.code == cause.code for remedy in one.remedies]
-    requests = (_remedy_of(remedy, dataset_id).request for remedy in remedies)
+    remedies = [remedy for finding in diagnosis.findings if finding.code == cause.code for remedy in finding.remedies]
+    requests = (_build_remedy(remedy, dataset_id).request for remedy in remedies)
     after = None if cause.figure_after is None else FigureAfterView.of(cause.figure_after)
-    request = next((one for one in requests if one is not None), None)
-    return view_of(CauseView, cause, figure_after=after, request=request)
+    request = next((possible for possible in requests if possible is not None), None)
+    return make_view(CauseView, cause, figure_after=after, request=request)
 
 
-def _remedy_of(remedy: Remedy, dataset_id: str | None) -> RemedyView:
+def _build_remedy(remedy: SuggestedRemedy, dataset_id: str | None) -> RemedyView:
     request = None
     if remedy.mend is not None and dataset_id is not None:
         request = RequestView(method="POST", path=f"/v1/datasets/{dataset_id}/versions", body=remedy.mend)
-    return view_of(RemedyView, remedy, request=request)
+    return make_view(RemedyView, remedy, request=request)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heldout.stored.final import Figure, FinalView
-from heldout.views.base import View, as_json
+from heldout.views.base import View, dump_json
 
 
 class EpochView(View):
@@ -48,6 +48,6 @@ class MetricsView(View):
             import pandas as pd
         except ImportError:
             raise ImportError("to_pandas needs pandas: pip install pandas.") from None
-        return pd.DataFrame([as_json(epoch) for epoch in self.epochs], columns=list(EpochView.model_fields)).set_index(
-            "epoch"
-        )
+        return pd.DataFrame(
+            [dump_json(epoch) for epoch in self.epochs], columns=list(EpochView.model_fields)
+        ).set_index("epoch")

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from heldout.lifecycle.model import ModelFormat, ModelStatus
-from heldout.markup import table
+from heldout.markup import make_table
 from heldout.views.base import Time, View
 from heldout.views.page import Page
 
@@ -60,11 +60,11 @@ class ModelView(View):
     def _repr_html_(self) -> str:
         rows = [("status", self.status.value)]
         if self.input_shape is not None and self.output_shape is not None:
-            sizes = ("×".join("any" if one is None else str(one) for one in self.input_shape), self.parameters or 0)
+            sizes = ("×".join("any" if size is None else str(size) for size in self.input_shape), self.parameters or 0)
             rows.append(("takes", f"{sizes[0]}, {sizes[1]:,} parameters"))
         if self.error is not None:
             rows.append(("error", f"{self.error.code}: {self.error.detail}"))
-        return table(f"{self.name} ({self.id})", rows)
+        return make_table(f"{self.name} ({self.id})", rows)
 
 
 class ModelPage(Page[ModelView]):

@@ -19,7 +19,7 @@ Side = Literal["better", "worse", "may_be_chance"]
 Effect = Literal["better", "worse", "mixed", "may_be_chance"]
 
 
-def side_of(bounds: Interval, measure: Measure) -> Side:
+def find_side(bounds: Interval, measure: Measure) -> Side:
     """On which side of 0 an interval of differences lies. A fall of the loss is what is better."""
     if bounds is None or bounds[0] <= 0 <= bounds[1]:
         return "may_be_chance"
@@ -54,7 +54,7 @@ class DifferenceView(View):
 
     def side(self, measure: Measure, *, adjusted: bool = True) -> Side:
         """What the interval of one measure says."""
-        return side_of(getattr(self.adjusted_intervals if adjusted else self.intervals, measure), measure)
+        return find_side(getattr(self.adjusted_intervals if adjusted else self.intervals, measure), measure)
 
     @property
     def effect(self) -> Effect:

@@ -40,7 +40,7 @@ class Words:
     before_next: str | None = None
 
 
-def counted(count: int, thing: str) -> str:
+def pluralize(count: int, thing: str) -> str:
     """`1 epoch`, `1,200 epochs`."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
@@ -80,7 +80,7 @@ def of_100(share: float) -> str:
     return "more than 99 of 100" if rounded == 100 else "fewer than 1 of 100" if rounded == 0 else f"{rounded} of 100"
 
 
-def share_of(images: int, count: int, name: str) -> str:
+def describe_share(images: int, count: int, name: str) -> str:
     """`Half of the test images`, `12% of the test images`, `3 of 400 test images`."""
     share = images / count
     if images == count:
@@ -92,7 +92,7 @@ def share_of(images: int, count: int, name: str) -> str:
     return f"{images:,} of {count:,} {name} images"
 
 
-def part_of(share: float) -> str:
+def describe_part(share: float) -> str:
     """`a quarter`, `half`, `31%`: what an estimated share is called."""
     for name, exact in (("a quarter", 1 / 4), ("half", 1 / 2), ("three quarters", 3 / 4)):
         if abs(share - exact) < MAX_BESIDE_HALF:
@@ -105,48 +105,48 @@ def quote_name(label: object) -> str:
     return f'"{text}"' if len(text) <= 24 else f'"{text[:23]}…"'
 
 
-def listed(things: Sequence[str]) -> str:
+def join_with_and(things: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(things[:-1]), things[-1]] if len(things) > 1 else things)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`48 seconds`, `14 minutes`, `3.2 hours`."""
     if round(seconds) < MINUTE_S:
-        return counted(round(seconds), "second")
+        return pluralize(round(seconds), "second")
     if round(seconds / MINUTE_S) < MINUTE_S:
-        return counted(round(seconds / MINUTE_S), "minute")
+        return pluralize(round(seconds / MINUTE_S), "minute")
     return f"{seconds / HOUR_S:.1f} hours"
 
 
-def loss_text(value: float | None) -> str:
+def format_loss(value: float | None) -> str:
     return NONE if value is None else f"{value:.{LOSS.decimals}f}"
 
 
-def signed(unit: Unit, value: float | None, beside: Interval = None) -> str:
+def format_signed(unit: Unit, value: float | None, beside: Interval = None) -> str:
     """`+3.1`, with as many decimals as the interval beside it."""
-    return NONE if value is None else _signed(unit, value, _decimals(unit, value, beside))
+    return NONE if value is None else _format_signed(unit, value, _count_decimals(unit, value, beside))
 
 
-def signed_range(unit: Unit, value: float | None, bounds: Interval) -> str:
+def format_signed_range(unit: Unit, value: float | None, bounds: Interval) -> str:
     """`+1.4 to +4.8`."""
     if bounds is None:
         return NONE
-    decimals = _decimals(unit, value, bounds)
-    return f"{_signed(unit, bounds[0], decimals)} to {_signed(unit, bounds[1], decimals)}"
+    decimals = _count_decimals(unit, value, bounds)
+    return f"{_format_signed(unit, bounds[0], decimals)} to {_format_signed(unit, bounds[1], decimals)}"
 
 
 def change_of(value: float, *, is_loss: bool) -> str:
     """A change of a loss, or of a share of wrong answers in points."""
-    return _digits(value, 3) if is_loss else f"{100 * value:.1f} points"
+    return _format_digits(value, 3) if is_loss else f"{100 * value:.1f} points"
 
 
-def figure_of(value: float, *, is_loss: bool) -> str:
+def format_figure(value: float, *, is_loss: bool) -> str:
     """A loss, or a share of wrong answers in percent."""
-    return _digits(value, 4) if is_loss else percent(value)
+    return _format_digits(value, 4) if is_loss else percent(value)
 
 
-def _decimals(unit: Unit, value: float | None, bounds: Interval) -> int:
+def _count_decimals(unit: Unit, value: float | None, bounds: Interval) -> int:
     """As few as the unit has, but so many that nothing but 0 is written as 0: a bound says on which side of 0 it is."""
     numbers = [unit.scale * number for number in (value, *(bounds or ())) if number]
     decimals = unit.decimals
@@ -155,14 +155,14 @@ def _decimals(unit: Unit, value: float | None, bounds: Interval) -> int:
     return decimals
 
 
-def _signed(unit: Unit, value: float, decimals: int) -> str:
+def _format_signed(unit: Unit, value: float, decimals: int) -> str:
     text = f"{abs(unit.scale * value):.{decimals}f}"
     if float(text) == 0:
         return text
     return f"{'+' if value > 0 else '−'}{text}"
 
 
-def _digits(value: float, count: int) -> str:
+def _format_digits(value: float, count: int) -> str:
     """So many significant digits; `0.00001725` rather than `1.725e-05`, unless that would be longer than ten zeros."""
     text = f"{value:.{count}g}"
     return format(Decimal(text), "f") if "e-0" in text else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heldout.words import counted, figure_of, percent
+from heldout.words import format_figure, percent, pluralize
 
 if TYPE_CHECKING:
     from heldout.diagnosis.accuracy import AccuracyChange
@@ -17,36 +17,36 @@ MAX_SPREAD_OF_ONE_LEVEL = 0.25
 MIN_BOUNCE = 0.05
 
 
-def best_and_end(curves: Curves, heldout: Course) -> str:
+def describe_best_and_end(curves: Curves, heldout: Course) -> str:
     """`The validation loss was lowest in epoch 6 (0.94) and ends at 1.31`."""
-    best = figure_of(heldout.values[heldout.best], is_loss=curves.of_loss)
-    end = end_of(heldout, is_loss=curves.of_loss)
+    best = format_figure(heldout.values[heldout.best], is_loss=curves.of_loss)
+    end = describe_end(heldout, is_loss=curves.of_loss)
     return f"The {curves.name} was lowest in epoch {curves.best_epoch} ({best}) and {end}"
 
 
-def end_of(course: Course, *, is_loss: bool) -> str:
+def describe_end(course: Course, *, is_loss: bool) -> str:
     """`ends at 1.31`; where the last epoch is not like those before it, between which values the last ones lie."""
     late = course.late
     is_steady = late in (sorted(late), sorted(late, reverse=True))
     if is_steady or abs(late[-1] - course.last) <= MAX_SPREAD_OF_ONE_LEVEL * max(course.rise, abs(course.fall)):
-        return f"ends at {figure_of(late[-1], is_loss=is_loss)}"
-    low, high = (figure_of(value, is_loss=is_loss) for value in (min(late), max(late)))
+        return f"ends at {format_figure(late[-1], is_loss=is_loss)}"
+    low, high = (format_figure(value, is_loss=is_loss) for value in (min(late), max(late)))
     return (
-        f"ends between {low} and {high} (the last {counted(len(late), 'epoch')})" if low != high else f"ends at {low}"
+        f"ends between {low} and {high} (the last {pluralize(len(late), 'epoch')})" if low != high else f"ends at {low}"
     )
 
 
-def training_went(curves: Curves, training: Course) -> str:
+def describe_training(curves: Curves, training: Course) -> str:
     """`the training loss fell from 0.9 to 0.2`, since the best epoch of validation."""
     before, last = (
-        figure_of(value, is_loss=curves.of_loss) for value in (curves.training_at_best, training.values[-1])
+        format_figure(value, is_loss=curves.of_loss) for value in (curves.training_at_best, training.values[-1])
     )
     if training.values[-1] < curves.training_at_best:
         return f"the {curves.training_name} fell from {before} to {last}"
     return f"the {curves.training_name} fell below {before} (and was {last} in the last epoch)"
 
 
-def accuracy_went(accuracy: AccuracyChange) -> str:
+def describe_accuracy(accuracy: AccuracyChange) -> str:
     """`validation accuracy rose from 44.0% to 76.0%`, from the epoch with the lowest loss to the last one."""
     before, last = accuracy.values[accuracy.best], accuracy.values[-1]
     if accuracy.rose and last > before:
@@ -56,9 +56,9 @@ def accuracy_went(accuracy: AccuracyChange) -> str:
     return f"validation accuracy hardly changed ({percent(before)} then, {percent(last)} in the last epoch)"
 
 
-def stopping_at_best(curves: Curves, heldout: Course) -> str:
+def describe_stopping_at_best(curves: Curves, heldout: Course) -> str:
     """What keeping the epoch with the lowest loss would have changed, and whether that is better or worse."""
-    best, last = (figure_of(heldout.values[place], is_loss=curves.of_loss) for place in (heldout.best, -1))
+    best, last = (format_figure(heldout.values[place], is_loss=curves.of_loss) for place in (heldout.best, -1))
     said = f"Stopping at epoch {curves.best_epoch} would have lowered the {curves.name} from {last} to {best} (better)"
     accuracy = curves.accuracy
     if accuracy is None:
@@ -72,21 +72,21 @@ def stopping_at_best(curves: Curves, heldout: Course) -> str:
     return f"{said} and {'raised' if change > 0 else 'lowered'} accuracy from {now} to {then} ({judged})."
 
 
-def too_little_to_matter(curves: Curves) -> str:
+def explain_too_little_matters(curves: Curves) -> str:
     """Of a loss that ends a little above its best."""
     return f"That is too little to matter; the weights of epoch {curves.best_epoch} are about as good."
 
 
-def bouncing(curves: Curves, heldout: Course) -> str:
+def describe_bouncing(curves: Curves, heldout: Course) -> str:
     """That single epochs differ much, where they do; else nothing. Begins with a space."""
     if heldout.noise <= MIN_BOUNCE * heldout.scale or len(heldout.values) < len(heldout.late) + 1:
         return ""
     late = heldout.values[-max(len(heldout.late), len(heldout.values) // 4) :]
     if late in (sorted(late), sorted(late, reverse=True)):
         return ""
-    low, high = (figure_of(value, is_loss=curves.of_loss) for value in (min(late), max(late)))
+    low, high = (format_figure(value, is_loss=curves.of_loss) for value in (min(late), max(late)))
     return (
         f" The {curves.name} goes up and down from epoch to epoch (between {low} and {high} in the last "
-        f"{counted(len(late), 'epoch')}), so it matters which epoch is kept. A lower learning rate or larger batches "
+        f"{pluralize(len(late), 'epoch')}), so it matters which epoch is kept. A lower learning rate or larger batches "
         "make it steadier."
     )

@@ -9,7 +9,7 @@ from heldout.words import Words, of_100, quote_name
 _NAMES = {"train": "training", "validation": "validation", "test": "test"}
 
 
-class Finding(Protocol):
+class AnyFinding(Protocol):
     """A finding as it is stored, or as it is shown."""
 
     @property
@@ -125,7 +125,7 @@ _NOTHING = (
 )
 
 
-def describe_audit(findings: Sequence[Finding]) -> tuple[str, str]:
+def describe_audit(findings: Sequence[AnyFinding]) -> tuple[str, str]:
     """The headline and the summary of what was found, the most serious first."""
     serious = [finding for finding in findings if finding.severity != "info"]
     if not serious and not findings:
@@ -136,8 +136,8 @@ def describe_audit(findings: Sequence[Finding]) -> tuple[str, str]:
         return "The audit found something to look at.", "Read the finding below before you train."
     filled = {
         "split": _NAMES.get(str(first.numbers.get("split")), "test"),
-        "class": quote_name(_rarest(first.numbers)),
-        "images": _copied_images(first.numbers),
+        "class": quote_name(_get_rarest(first.numbers)),
+        "images": _describe_copied_images(first.numbers),
     }
     others = len(serious) - 1
     more = f", then look at the {others} other finding{'' if others == 1 else 's'}" if others > 0 else ""
@@ -145,12 +145,12 @@ def describe_audit(findings: Sequence[Finding]) -> tuple[str, str]:
     return headline, f"{effect} {action}{more}."
 
 
-def _rarest(numbers: Mapping[str, Any]) -> object:
+def _get_rarest(numbers: Mapping[str, Any]) -> object:
     smallest = numbers.get("smallest")
     return smallest["class"] if isinstance(smallest, Mapping) else "?"
 
 
-def _copied_images(numbers: Mapping[str, Any]) -> str:
+def _describe_copied_images(numbers: Mapping[str, Any]) -> str:
     """`60 test images were`: of the split that has most copies of training images."""
     found = {
         held: part["images"]

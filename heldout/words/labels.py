@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from heldout.verdicts import FINDING_KINDS
-from heldout.words import listed
+from heldout.words import join_with_and
 
 # Where the name itself, with spaces for underscores, says too little.
 REMEDY_NAMES: Mapping[str, str] = {
@@ -197,21 +197,21 @@ HOW_TO_READ = (
 )
 
 
-def name_of(verdict: str) -> str:
+def get_verdict_name(verdict: str) -> str:
     """Of a code that this release does not know, the code in words."""
     return VERDICT_NAMES.get(verdict, verdict.replace("_", " "))
 
 
-def words_of(name: str) -> str:
+def describe_remedy(name: str) -> str:
     """Of a remedy, a combination, or a client's own patch: `l2+dropout` is `L2 penalty + dropout`."""
     return " + ".join(REMEDY_NAMES.get(part, part.replace("_", " ")) for part in name.split("+"))
 
 
-def quoted(name: str) -> str:
+def quote_remedy(name: str) -> str:
     """`"label smoothing"`: a remedy's words within a sentence."""
-    return f'"{words_of(name)}"'
+    return f'"{describe_remedy(name)}"'
 
 
-def named(names: Sequence[str]) -> str:
+def join_remedies(names: Sequence[str]) -> str:
     """`"dropout"`, `"dropout" and "mixup"`, `"dropout", "mixup" and "L2 penalty"`."""
-    return listed([quoted(name) for name in names])
+    return join_with_and([quote_remedy(name) for name in names])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heldout.words import POINTS, counted, percent, signed_range
-from heldout.words.labels import named, quoted
+from heldout.words import POINTS, format_signed_range, percent, pluralize
+from heldout.words.labels import join_remedies, quote_remedy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ FLATTERED = (
 )
 
 
-def points(share: float) -> str:
+def format_points(share: float) -> str:
     """A difference of accuracies, without its sign."""
     value = f"{abs(100 * share):.1f}"
     return f"{value} point" if value == "1.0" else f"{value} points"
@@ -37,7 +37,7 @@ def describe_change(difference: DifferenceView, measure: Measure, base_loss: flo
         return f"{measure} stays the same"
     if measure == "loss" and share > 1:
         return f"loss becomes {1 + share:.1f} times as large"
-    amount = points(share) if measure == "accuracy" else percent(abs(share))
+    amount = format_points(share) if measure == "accuracy" else percent(abs(share))
     return f"{measure} {'rises' if change > 0 else 'falls'} by {amount}"
 
 
@@ -56,10 +56,10 @@ def explain_arm(arm: ArmView) -> str:
     scale, ranges = arm.base_loss, difference.adjusted_intervals
     said = [describe_change(difference, measure, scale) for measure in MEASURES]
     if ranges.accuracy is not None and any(ranges.accuracy):
-        said[0] += f" (very likely {signed_range(POINTS, difference.accuracy, ranges.accuracy)})"
+        said[0] += f" (very likely {format_signed_range(POINTS, difference.accuracy, ranges.accuracy)})"
     if ranges.loss is not None and any(ranges.loss) and difference.loss is not None and scale:
         low, high = (bound / scale for bound in ranges.loss)
-        said[1] += f" (very likely {signed_range(POINTS, difference.loss / scale, (low, high))}%)"
+        said[1] += f" (very likely {format_signed_range(POINTS, difference.loss / scale, (low, high))}%)"
     return f"{said[0][0].upper()}{said[0][1:]}; {said[1]}."
 
 
@@ -81,9 +81,9 @@ def say_worse(difference: DifferenceView, base_loss: float, worse: Sequence[Meas
 
 def say_no_help(seeds: int, accuracy: float, share_of_loss: float) -> str:
     """accuracy, share_of_loss: the least benefit that matters. Judged by the single interval, not the adjusted one."""
-    least = f"{points(accuracy)} of accuracy, or of {percent(share_of_loss, 0)} of the loss"
+    least = f"{format_points(accuracy)} of accuracy, or of {percent(share_of_loss, 0)} of the loss"
     return (
-        f"Probably does not help: after {counted(seeds, 'seed')} a benefit of {least}, is unlikely. "
+        f"Probably does not help: after {pluralize(seeds, 'seed')} a benefit of {least}, is unlikely. "
         "The range beside it is wider, since it holds for all remedies at once."
     )
 
@@ -94,7 +94,7 @@ def say_hopeless(difference: DifferenceView, base_loss: float, last_seeds: int) 
 
 
 def say_beaten(by: str) -> str:
-    return f"{quoted(by)} is surely better."
+    return f"{quote_remedy(by)} is surely better."
 
 
 def say_failed(seed: int, status: str, error: str | None, images: int | None = None) -> str:
@@ -125,7 +125,7 @@ def explain_cure(
         also: other cures. simpler_than: those of them that the winner is a part of.
         notes: what else is to be known.
     """
-    difference, now, name = winner.difference, winner.validation, quoted(winner.name)
+    difference, now, name = winner.difference, winner.validation, quote_remedy(winner.name)
     assert difference is not None
     assert now is not None
     assert now.accuracy is not None
@@ -135,27 +135,30 @@ def explain_cure(
     confirmed = "No fresh seeds have confirmed it."
     if fresh_seeds:
         shows = "shows" if fresh_seeds == 1 else "show"
-        confirmed = f"{counted(fresh_seeds, 'fresh seed')}, which had no part in choosing it, {shows} the same."
+        confirmed = f"{pluralize(fresh_seeds, 'fresh seed')}, which had no part in choosing it, {shows} the same."
     text = [
         f"{name} helps: on validation images {by_accuracy} ({from_to}) and {by_loss}, on average over {winner.seeds} "
         "seeds.",
-        f"Allowing for chance in all comparisons of this study, {' and '.join(_at_least(winner))}.",
+        f"Allowing for chance in all comparisons of this study, {' and '.join(_describe_at_least(winner))}.",
         confirmed,
-        *(f"It is surely better than its part {quoted(part)} alone." for part in beaten_parts),
-        *(f"It may be no better than its part {quoted(part)}, which alone is no sure cure." for part in other_parts),
+        *(f"It is surely better than its part {quote_remedy(part)} alone." for part in beaten_parts),
+        *(
+            f"It may be no better than its part {quote_remedy(part)}, which alone is no sure cure."
+            for part in other_parts
+        ),
     ]
     if also:
-        text.append(f"{named(also)} {'helps' if len(also) == 1 else 'help'} too.")
-    text += [f"{quoted(arm)} is not surely better than {name}, which is simpler." for arm in simpler_than]
+        text.append(f"{join_remedies(also)} {'helps' if len(also) == 1 else 'help'} too.")
+    text += [f"{quote_remedy(arm)} is not surely better than {name}, which is simpler." for arm in simpler_than]
     return " ".join([*text, *notes])
 
 
-def _at_least(arm: ArmView) -> list[str]:
+def _describe_at_least(arm: ArmView) -> list[str]:
     """What is sure of a benefit: `accuracy rises by at least 1.2 points`."""
     assert arm.difference is not None
     bounds, said = arm.difference.adjusted_intervals, []
     if arm.difference.side("accuracy") == "better" and bounds.accuracy is not None:
-        said.append(f"accuracy rises by at least {points(bounds.accuracy[0])}")
+        said.append(f"accuracy rises by at least {format_points(bounds.accuracy[0])}")
     if arm.difference.side("loss") == "better" and bounds.loss is not None and arm.base_loss:
         said.append(f"loss falls by at least {percent(-bounds.loss[1] / arm.base_loss)}")
     return said
@@ -168,10 +171,10 @@ def explain_nothing(remedies: Sequence[str], small: Sequence[str], harm: Sequenc
         small: remedies that change too little to matter. harm: sentences. failed: remedies without figures.
     """
     which = "Neither of the two remedies" if len(remedies) == 2 else f"None of the {len(remedies)} remedies"
-    text = [f"{quoted(remedies[0])} does not help." if len(remedies) == 1 else f"{which} helps."]
+    text = [f"{quote_remedy(remedies[0])} does not help." if len(remedies) == 1 else f"{which} helps."]
     if small:
-        text.append(f"{named(small)} {'changes' if len(small) == 1 else 'change'} too little to matter.")
-    return " ".join([*text, *harm, *_untried(failed)])
+        text.append(f"{join_remedies(small)} {'changes' if len(small) == 1 else 'change'} too little to matter.")
+    return " ".join([*text, *harm, *_describe_untried(failed)])
 
 
 def explain_doubt(
@@ -190,24 +193,26 @@ def explain_doubt(
     assert best.difference is not None
     subject = f"any of the {len(remedies)} remedies"
     if len(remedies) < 3:
-        subject = quoted(remedies[0]) if len(remedies) == 1 else "either of the two remedies"
+        subject = quote_remedy(remedies[0]) if len(remedies) == 1 else "either of the two remedies"
     average = f"on average {describe_changes(best.difference, best.base_loss)}"
-    average = f"O{average[1:]}" if len(remedies) == 1 else f"{quoted(best.name)} comes closest: {average}"
-    text = [f"Cannot tell whether {subject} helps.", f"{average}{doubt}.", what_would_tell(needs)]
-    return " ".join([*text, *notes, *_untried(failed)])
+    average = f"O{average[1:]}" if len(remedies) == 1 else f"{quote_remedy(best.name)} comes closest: {average}"
+    text = [f"Cannot tell whether {subject} helps.", f"{average}{doubt}.", describe_needs(needs)]
+    return " ".join([*text, *notes, *_describe_untried(failed)])
 
 
-def _untried(failed: Sequence[str]) -> list[str]:
-    return [f"{named(failed)} could not be compared."] if failed else []
+def _describe_untried(failed: Sequence[str]) -> list[str]:
+    return [f"{join_remedies(failed)} could not be compared."] if failed else []
 
 
 def describe_harm(worse: Sequence[ArmView]) -> list[str]:
     """The remedies that surely harm, and those that only seem to. worse: most harm first."""
     sure = [arm.name for arm in worse if arm.difference and arm.difference.effect in ("worse", "mixed")]
     doubtful = [arm.name for arm in worse if arm.name not in sure]
-    texts = [f"{named(sure)} {'makes' if len(sure) == 1 else 'make'} it worse."] if sure else []
+    texts = [f"{join_remedies(sure)} {'makes' if len(sure) == 1 else 'make'} it worse."] if sure else []
     if doubtful:
-        texts.append(f"{named(doubtful)} {'seems' if len(doubtful) == 1 else 'seem'} to make it worse, but not surely.")
+        texts.append(
+            f"{join_remedies(doubtful)} {'seems' if len(doubtful) == 1 else 'seem'} to make it worse, but not surely."
+        )
     return texts
 
 
@@ -247,10 +252,10 @@ def _bare(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def what_would_tell(needs: NeedsView | None) -> str:
+def describe_needs(needs: NeedsView | None) -> str:
     """What to do when nothing can be told."""
-    seeds = None if needs is None or needs.seeds is None else counted(needs.seeds, "more seed")
-    images = None if needs is None or needs.images is None else f"{counted(needs.images, 'more validation image')}"
+    seeds = None if needs is None or needs.seeds is None else pluralize(needs.seeds, "more seed")
+    images = None if needs is None or needs.images is None else f"{pluralize(needs.images, 'more validation image')}"
     if seeds and images:
         return f"Only {seeds} together with about {images} would probably tell."
     if seeds:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heldout.words import counted, duration, whole_percents
-from heldout.words.labels import named, words_of
-from heldout.words.studies import what_would_tell
+from heldout.words import format_duration, pluralize, whole_percents
+from heldout.words.labels import describe_remedy, join_remedies
+from heldout.words.studies import describe_needs
 
 if TYPE_CHECKING:
     from heldout.views.study import ArmView, ConclusionView, StudyView
@@ -20,8 +20,8 @@ def ask(study: StudyView) -> str:
     """The question that a study answers."""
     if study.kind == "learning_curve":
         return "Would more training images make the network better on images that it has not seen?"
-    remedies = _remedies_of(study)
-    which = named(remedies) if len(remedies) == 1 else f"one of {len(remedies)} changes (remedies)"
+    remedies = _list_remedies(study)
+    which = join_remedies(remedies) if len(remedies) == 1 else f"one of {len(remedies)} changes (remedies)"
     return f"Does {which} make the network better on images that it has not seen?"
 
 
@@ -40,10 +40,10 @@ def describe_study(study: StudyView) -> tuple[str, str]:
     if study.conclusion is None or study.conclusion.kind == "cannot_tell":
         return "The study cannot tell what helps.", f"The differences may be chance. {_say_next(study)}"
     if study.conclusion.kind == "cure":
-        effect = "" if study.winner is None else _effect_of(study.winner)
-        return f"{_name_of(study.conclusion.remedy or '')} helps.", f"{effect} {_say_next(study)}".strip()
-    remedies = _remedies_of(study)
-    headline, each = f"{_name_of(remedies[0])} does not help.", "It"
+        effect = "" if study.winner is None else _describe_effect(study.winner)
+        return f"{_get_name(study.conclusion.remedy or '')} helps.", f"{effect} {_say_next(study)}".strip()
+    remedies = _list_remedies(study)
+    headline, each = f"{_get_name(remedies[0])} does not help.", "It"
     if len(remedies) > 1:
         headline, each = f"{'Neither' if len(remedies) == 2 else 'None'} of the {len(remedies)} remedies helps.", "Each"
     return headline, f"{each} makes the network worse or gains too little to matter. {_say_next(study)}"
@@ -81,7 +81,7 @@ def _say_next(study: StudyView) -> str:
             return "Collect more training images."
         return "Try remedies before you collect more."
     if study.conclusion is None or study.conclusion.kind == "cannot_tell":
-        return what_would_tell(None if study.conclusion is None else study.conclusion.needs)
+        return describe_needs(None if study.conclusion is None else study.conclusion.needs)
     if study.conclusion.kind == "nothing_helped":
         return "Keep the network, and measure whether more training images would help."
     return "Train with it from now on." if study.conclusion.refit is None else "Use the final model, trained with it."
@@ -96,7 +96,7 @@ def say_model(conclusion: ConclusionView) -> str:
 
 
 def say_done(study: StudyView) -> str:
-    return f"{study.progress.done:,} of {counted(study.progress.jobs, 'training')} are done"
+    return f"{study.progress.done:,} of {pluralize(study.progress.jobs, 'training')} are done"
 
 
 def answer_questions(study: StudyView) -> list[tuple[str, str]]:
@@ -104,7 +104,7 @@ def answer_questions(study: StudyView) -> list[tuple[str, str]]:
     conclusion = study.conclusion
     asked = []
     if study.kind == "remedies":
-        asked.append(("What helped, and by how much?", _what_helped(study)))
+        asked.append(("What helped, and by how much?", _describe_what_helped(study)))
         if conclusion is not None and conclusion.gap is not None:
             asked.append(("How much of the gap is closed?", conclusion.gap.explanation))
         asked.append(("Were test images used to choose?", _say_test_use(study)))
@@ -116,7 +116,7 @@ def answer_questions(study: StudyView) -> list[tuple[str, str]]:
     return [*asked, ("What should I do now?", now), ("What did it cost?", say_cost(study))]
 
 
-def _what_helped(study: StudyView) -> str:
+def _describe_what_helped(study: StudyView) -> str:
     if study.conclusion is not None:
         return study.conclusion.explanation
     if not any(arm.difference for arm in study.arms):
@@ -124,7 +124,7 @@ def _what_helped(study: StudyView) -> str:
     better = study.find_arms("better")
     if not better:
         return "Nothing is surely better than the unchanged network so far."
-    return f"So far surely better than the unchanged network: {named(better)}."
+    return f"So far surely better than the unchanged network: {join_remedies(better)}."
 
 
 def _say_test_use(study: StudyView) -> str:
@@ -137,17 +137,17 @@ def say_cost(study: StudyView) -> str:
     """Trainings, time, and looks at labels."""
     ledger = study.ledger
     return (
-        f"{counted(ledger.jobs, 'training')}, which took {duration(ledger.seconds)} of computing in all. Labels of "
-        f"validation images were looked at {_times(ledger.validation_reads)}, labels of test images "
-        f"{_times(ledger.test_reads)}."
+        f"{pluralize(ledger.jobs, 'training')}, which took {format_duration(ledger.seconds)} of computing in all. "
+        f"Labels of validation images were looked at {_describe_times(ledger.validation_reads)}, labels of test images "
+        f"{_describe_times(ledger.test_reads)}."
     )
 
 
-def _times(count: int) -> str:
+def _describe_times(count: int) -> str:
     return {0: "never", 1: "once"}.get(count, f"{count:,} times")
 
 
-def _effect_of(winner: ArmView) -> str:
+def _describe_effect(winner: ArmView) -> str:
     """On validation images: accuracy where that is surely better, else loss."""
     difference, now = winner.difference, winner.validation
     if difference is None or now is None:
@@ -160,13 +160,13 @@ def _effect_of(winner: ArmView) -> str:
     return ""
 
 
-def _remedies_of(study: StudyView) -> list[str]:
+def _list_remedies(study: StudyView) -> list[str]:
     return [arm.name for arm in study.arms[1:]] or list(study.remedies)
 
 
-def _name_of(remedy: str) -> str:
+def _get_name(remedy: str) -> str:
     """Its words, with a capital letter; a long combination is only called one."""
-    words = words_of(remedy)
+    words = describe_remedy(remedy)
     if not words or len(words.split()) > _MOST_WORDS or len(words) > _MOST_CHARACTERS:
         return "A combination of remedies" if "+" in remedy else "One remedy"
     return words[0].upper() + words[1:]

@@ -7,9 +7,9 @@ from dataclasses import replace
 from math import floor, log10
 from typing import TYPE_CHECKING
 
-from heldout.statistics.intervals import newcombe_interval
+from heldout.statistics.intervals import compute_newcombe_interval
 from heldout.verdicts import FINDING_KINDS
-from heldout.words import counted, figure_of, listed, part_of, percent
+from heldout.words import describe_part, format_figure, join_with_and, percent, pluralize
 from heldout.words.labels import PIXELS, TERMS
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 MIN_WHOLE_POINTS = 10
 
 
-def lead_of(gap: Gap, levels: Levels, stored: StoredGap, *, by_loss: bool) -> str:
+def describe_budget(gap: Gap, levels: Levels, stored: StoredGap, *, by_loss: bool) -> str:
     """The budget in a sentence or two; that of the loss after that of accuracy, where it gives the verdict."""
-    accuracy = _about_accuracy(gap, levels, stored)
-    return f"{accuracy} {_about_loss(gap, levels, stored)}" if by_loss else accuracy
+    accuracy = _describe_accuracy(gap, levels, stored)
+    return f"{accuracy} {_describe_loss(gap, levels, stored)}" if by_loss else accuracy
 
 
-def training_comes_first(gap: Gap) -> str:
+def explain_training_first(gap: Gap) -> str:
     """Why a fault of training is the verdict, whatever the parts of the gap are."""
     return (
         f"The network answers only {percent(gap.train.accuracy)} of its training images correctly, so training has "
@@ -34,35 +34,35 @@ def training_comes_first(gap: Gap) -> str:
     )
 
 
-def _about_accuracy(gap: Gap, levels: Levels, stored: StoredGap) -> str:
+def _describe_accuracy(gap: Gap, levels: Levels, stored: StoredGap) -> str:
     points = 100 * gap.accuracy
     unit = 1.0 if abs(points) >= MIN_WHOLE_POINTS else 1 / 10
-    parts = _parts(
+    parts = _list_parts(
         [(term, 100 * term.accuracy, term.accuracy_interval) for term in gap.terms], levels, stored, of_loss=False
     )
     if not any(is_sure for *_, is_sure in parts):
-        return _about_chance(gap)
+        return _describe_chance(gap)
     train, test = percent(gap.train.accuracy), percent(gap.test.accuracy)
     steps = round(points / unit)
-    side = f"{_number(steps * unit, unit)} points {'below' if steps > 0 else 'above'}" if steps else "equal to"
+    side = f"{_format_number(steps * unit, unit)} points {'below' if steps > 0 else 'above'}" if steps else "equal to"
     return f"Test accuracy ({test}) is {side} training accuracy ({train}){_list(parts, points, unit)}."
 
 
-def _about_chance(gap: Gap) -> str:
+def _describe_chance(gap: Gap) -> str:
     """No term is surely there."""
     train, test = percent(gap.train.accuracy), percent(gap.test.accuracy)
     if train == test:
         return f"Training and test accuracy are the same ({test})."
     start = f"Training accuracy is {train} and test accuracy {test}"
-    if _includes_0(newcombe_interval(gap.train.counts, gap.test.counts)):
+    if _includes_0(compute_newcombe_interval(gap.train.counts, gap.test.counts)):
         return f"{start}: the difference is small enough to be chance."
     return f"{start}: the difference is more than chance, but there are too few images to say what causes it."
 
 
-def _about_loss(gap: Gap, levels: Levels, stored: StoredGap) -> str:
-    parts = _parts([(term, term.loss, term.loss_interval) for term in gap.terms], levels, stored, of_loss=True)
+def _describe_loss(gap: Gap, levels: Levels, stored: StoredGap) -> str:
+    parts = _list_parts([(term, term.loss, term.loss_interval) for term in gap.terms], levels, stored, of_loss=True)
     unit = 10 ** (floor(log10(abs(gap.loss) or max(abs(term.loss) for term in gap.terms))) - 1)
-    trained, tested = (_number(loss, unit / 10) for loss in (gap.train.loss, gap.test.loss))
+    trained, tested = (_format_number(loss, unit / 10) for loss in (gap.train.loss, gap.test.loss))
     start = f"But the loss is {trained} on training images and {tested} on test images"
     return f"{start}{_list(parts, gap.loss, unit) if gap.loss > 0 else ''}."
 
@@ -71,12 +71,12 @@ def _about_loss(gap: Gap, levels: Levels, stored: StoredGap) -> str:
 Part = tuple[str, float, bool]
 
 
-def _parts(
+def _list_parts(
     terms: Sequence[tuple[Term, float, Bounds | None]], levels: Levels, stored: StoredGap, *, of_loss: bool
 ) -> list[Part]:
     """A part for each term that is surely there, the largest first; all that may be chance is one, the last."""
     sure = [
-        (_phrase_of(term, value, levels, stored, of_loss), value, True)
+        (_phrase_term(term, value, levels, stored, of_loss), value, True)
         for term, value, at in terms
         if not _includes_0(at)
     ]
@@ -89,29 +89,29 @@ def _list(parts: Sequence[Part], whole: float, unit: float) -> str:
 
     What narrows a gap has a minus; where test is answered better than training, what widens it.
     """
-    steps = apportioned([value / unit for _, value, _ in parts], round(whole / unit))
+    steps = apportion([value / unit for _, value, _ in parts], round(whole / unit))
     sign = -1 if round(whole / unit) < 0 else 1
     said = [
-        f"{'' if sign * step > 0 else '−'}{_number(step * unit, unit)} {'from ' if is_sure else ''}{phrase}"
+        f"{'' if sign * step > 0 else '−'}{_format_number(step * unit, unit)} {'from ' if is_sure else ''}{phrase}"
         for (phrase, _, is_sure), step in zip(parts, steps, strict=True)
         if step
     ]
-    return f": {listed(said)}" if said else ""
+    return f": {join_with_and(said)}" if said else ""
 
 
-def _number(value: float, unit: float) -> str:
+def _format_number(value: float, unit: float) -> str:
     """Without a sign, with the decimals of the unit."""
     return f"{abs(value):.{max(0, -floor(log10(unit)))}f}"
 
 
-def _phrase_of(term: Term, value: float, levels: Levels, stored: StoredGap, of_loss: bool) -> str:
+def _phrase_term(term: Term, value: float, levels: Levels, stored: StoredGap, of_loss: bool) -> str:
     """The term's name, and in parentheses what is behind it: `the gap to new images (too few training images)`."""
     detail = None
     if term.code == "late_epochs":
         best = levels.late_by_loss if of_loss else levels.late_by_accuracy
         detail = None if best is None else f"the best epoch by {'loss' if of_loss else 'accuracy'} was {best.epoch}"
     elif term.code == "pixel_values" and stored.pixels is not None:
-        detail = _kind_of_light(stored.pixels)
+        detail = _name_light_change(stored.pixels)
         if detail is None and (label := PIXELS.get(stored.pixels.chosen)) is not None:
             detail = label.name
     elif term.code == "split_difference" and term.finding == "label_order_mismatch":
@@ -123,7 +123,7 @@ def _phrase_of(term: Term, value: float, levels: Levels, stored: StoredGap, of_l
     return phrase if detail is None else f"{phrase} ({detail})"
 
 
-def _kind_of_light(pixels: PixelsUndone) -> str | None:
+def _name_light_change(pixels: PixelsUndone) -> str | None:
     """`brighter` if undoing it makes all pixels darker, or `darker`; None where some get darker, and others lighter."""
     signs = set[str | None]()
     for choice, numbers in zip(pixels.choices, pixels.parameters, strict=True):
@@ -139,7 +139,7 @@ def _includes_0(bounds: Bounds | None) -> bool:
     return bounds is None or bounds[0] <= 0 <= bounds[1]
 
 
-def apportioned(parts: Sequence[float], whole: int) -> list[int]:
+def apportion(parts: Sequence[float], whole: int) -> list[int]:
     """Parts rounded to whole numbers that add up to `whole`, each up or down (the largest remainders go up)."""
     steps = [floor(part) for part in parts]
     upwards = sorted(range(len(parts)), key=lambda place: steps[place] - parts[place])
@@ -159,7 +159,7 @@ def explain_terms(gap: Gap, levels: Levels, stored: StoredGap) -> Gap:
     )
 
 
-def _late_epochs(term: Term, levels: Levels, stored: StoredGap) -> str:
+def _explain_late_epochs(term: Term, levels: Levels, stored: StoredGap) -> str:
     by_accuracy, by_loss = levels.late_by_accuracy, levels.late_by_loss
     assert stored.validation is not None
     said = []
@@ -170,13 +170,13 @@ def _late_epochs(term: Term, levels: Levels, stored: StoredGap) -> str:
         )
     if by_loss is not None:
         said.append(
-            f"The validation loss was {_loss(by_loss.validation.loss)} in epoch {by_loss.epoch}, and is "
-            f"{_loss(stored.validation.loss)} in the kept epoch {stored.kept_epoch}."
+            f"The validation loss was {_format_loss(by_loss.validation.loss)} in epoch {by_loss.epoch}, and is "
+            f"{_format_loss(stored.validation.loss)} in the kept epoch {stored.kept_epoch}."
         )
     return " ".join(said) or "No earlier epoch was surely better on the validation images than the kept one."
 
 
-def _generalisation(term: Term, levels: Levels, stored: StoredGap) -> str:
+def _explain_generalization(term: Term, levels: Levels, stored: StoredGap) -> str:
     """By the figures that the term lies between: of the best epoch where later ones cost something."""
     trained, heldout = levels.train.accuracy, levels.best_by_accuracy.accuracy
     if levels.validation is None:
@@ -194,16 +194,16 @@ def _generalisation(term: Term, levels: Levels, stored: StoredGap) -> str:
     )
 
 
-def _copies_in_validation(term: Term, levels: Levels, stored: StoredGap) -> str:
-    return _copies(term.accuracy_interval, "validation", stored.validation_copies)
+def _explain_copies_in_validation(term: Term, levels: Levels, stored: StoredGap) -> str:
+    return _explain_copies(term.accuracy_interval, "validation", stored.validation_copies)
 
 
-def _copies_in_test(term: Term, levels: Levels, stored: StoredGap) -> str:
+def _explain_copies_in_test(term: Term, levels: Levels, stored: StoredGap) -> str:
     interval = term.accuracy_interval
-    return _copies(None if interval is None else (-interval[1], -interval[0]), "test", stored.test_copies)
+    return _explain_copies(None if interval is None else (-interval[1], -interval[0]), "test", stored.test_copies)
 
 
-def _copies(lift: Bounds | None, split: str, copies: HeldOutCopies | None) -> str:
+def _explain_copies(lift: Bounds | None, split: str, copies: HeldOutCopies | None) -> str:
     assert copies is not None
     assert copies.clean is not None
     assert copies.copied is not None
@@ -211,7 +211,7 @@ def _copies(lift: Bounds | None, split: str, copies: HeldOutCopies | None) -> st
     known, others = percent(copied.accuracy), percent(clean.accuracy)
     result = f", so the {split} result looks better than it is" if lift is not None and lift[0] > 0 else ""
     return (
-        f"{copied.count:,} of {counted(copied.count + clean.count, f'{split} image')} "
+        f"{copied.count:,} of {pluralize(copied.count + clean.count, f'{split} image')} "
         f"{'has' if copied.count == 1 else 'have'} a copy, or an image of the same group, among the training images. "
         f"{known} of these are answered correctly, and {others} of the others{result}."
     )
@@ -225,11 +225,12 @@ def _split_difference(term: Term, levels: Levels, stored: StoredGap) -> str:
     aside += ["the order of labels"] if stored.labels is not None else []
     answers = f"answers {percent(validation.accuracy)} and {percent(test.accuracy)} of them correctly"
     return "The network was trained on neither validation nor test images. " + (
-        f"{f'Leaving {listed(aside)} aside, it' if aside else 'It'} {answers}: {_compared(term.accuracy_interval)}."
+        f"{f'Leaving {join_with_and(aside)} aside, it' if aside else 'It'} {answers}: "
+        f"{_describe_comparison(term.accuracy_interval)}."
     )
 
 
-def _compared(interval: Bounds | None) -> str:
+def _describe_comparison(interval: Bounds | None) -> str:
     if interval is not None and interval[0] > 0:
         return "the test images are harder for it"
     if interval is not None and interval[1] < 0:
@@ -237,35 +238,35 @@ def _compared(interval: Bounds | None) -> str:
     return "chance alone can make that difference"
 
 
-def _label_order(term: Term, levels: Levels, stored: StoredGap) -> str:
+def _explain_label_order(term: Term, levels: Levels, stored: StoredGap) -> str:
     return (
         f"With the test classes renamed, {percent(levels.labels_renamed.accuracy)} of the test images are answered "
         f"correctly instead of {percent(levels.pixels_undone.accuracy)}."
     )
 
 
-def _pixel_values(term: Term, levels: Levels, stored: StoredGap) -> str:
+def _explain_pixel_values(term: Term, levels: Levels, stored: StoredGap) -> str:
     assert stored.pixels is not None
     chosen, share = stored.pixels.chosen, stored.pixels.share
     undone = PIXELS[chosen].undone if chosen in PIXELS else "With the pixel values of test as they are"
     if share is not None:
-        undone += f" in {part_of(share)} of the test images, which look altered"
+        undone += f" in {describe_part(share)} of the test images, which look altered"
     return (
         f"{undone}, {percent(levels.pixels_undone.accuracy)} of the test images are "
         f"answered correctly instead of {percent(levels.clean_test.accuracy)}."
     )
 
 
-def _loss(value: float) -> str:
-    return figure_of(value, is_loss=True)
+def _format_loss(value: float) -> str:
+    return format_figure(value, is_loss=True)
 
 
 _SENTENCES: Mapping[TermCode, Callable[[Term, Levels, StoredGap], str]] = {
-    "late_epochs": _late_epochs,
-    "generalisation": _generalisation,
-    "copies_in_validation": _copies_in_validation,
+    "late_epochs": _explain_late_epochs,
+    "generalisation": _explain_generalization,
+    "copies_in_validation": _explain_copies_in_validation,
     "split_difference": _split_difference,
-    "label_order": _label_order,
-    "pixel_values": _pixel_values,
-    "copies_in_test": _copies_in_test,
+    "label_order": _explain_label_order,
+    "pixel_values": _explain_pixel_values,
+    "copies_in_test": _explain_copies_in_test,
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from heldout.verdicts import require_every_kind
-from heldout.words import Words, counted, of_100, quote_name, verdicts_of_data
+from heldout.words import Words, of_100, pluralize, quote_name, verdicts_of_data
 
 if TYPE_CHECKING:
     from heldout.diagnosis.evaluation import SplitFigures
@@ -55,7 +55,7 @@ def describe_imbalance(facts: Facts, finding: Finding) -> Words:
     if smallest is None or largest is None:
         return Words("A class has no training images.", "The network cannot learn it.", "Collect images of it", then)
     return Words(
-        f"Class {quote_name(smallest['class'])} has only {counted(smallest['count'], 'training image')}.",
+        f"Class {quote_name(smallest['class'])} has only {pluralize(smallest['count'], 'training image')}.",
         f"The largest class has {largest['count']:,}, so the network can ignore the small one and still look accurate.",
         action,
         then,
@@ -65,7 +65,7 @@ def describe_imbalance(facts: Facts, finding: Finding) -> Words:
 def describe_collapsed(facts: Facts, finding: Finding) -> Words:
     evidence = finding.evidence
     right = round(evidence["recall"] * evidence["count"]) if "recall" in evidence else 0
-    images = counted(evidence.get("count", 0), f"{evidence.get('split', 'validation')} image")
+    images = pluralize(evidence.get("count", 0), f"{evidence.get('split', 'validation')} image")
     name = quote_name(evidence.get("class", "?"))
     return Words(
         f"The network does not recognize class {name}.",
@@ -86,7 +86,7 @@ def describe_diverged(facts: Facts, finding: Finding) -> Words:
 def describe_underfitting(facts: Facts, finding: Finding) -> Words:
     train, spec = facts.train, facts.spec
     right = "" if train is None else f"It gets only {of_100(train.accuracy)} training images right"
-    epochs = counted(facts.curves.epochs, "epoch")
+    epochs = pluralize(facts.curves.epochs, "epoch")
     if spec is not None and spec.get("augmentation"):
         return Words(
             "It learns too little.",
@@ -109,9 +109,9 @@ def describe_not_converged(facts: Facts, finding: Finding) -> Words:
     epochs = facts.curves.epochs
     return Words(
         "Training ended too early.",
-        f"The loss was still falling after {counted(epochs, 'epoch')}."
+        f"The loss was still falling after {pluralize(epochs, 'epoch')}."
         if facts.curves.training is not None and facts.curves.training.still_falls
-        else f"After {counted(epochs, 'epoch')} it still knows little of its training images.",
+        else f"After {pluralize(epochs, 'epoch')} it still knows little of its training images.",
         f"Train for {2 * epochs:,} epochs" if epochs else "Train longer",
         "train longer",
     )
@@ -130,7 +130,7 @@ def describe_memorized(facts: Facts, finding: Finding) -> Words:
             "The network trained past its best epoch."
             if finding.code == "overfitting"
             else "There are too few training images.",
-            _past_best(facts, "Its training results kept improving while its validation results did not."),
+            _describe_past_best(facts, "Its training results kept improving while its validation results did not."),
             action,
             then,
             before_next,
@@ -140,10 +140,12 @@ def describe_memorized(facts: Facts, finding: Finding) -> Words:
         return Words(f"The network memorized its {count:,} training images.", effect, action, then, before_next)
     if finding.code == "too_little_data":
         return Words(f"{count:,} training images are too few for this network.", effect, action, then, before_next)
-    return Words("The network trained past its best epoch.", _past_best(facts, effect), action, then, before_next)
+    return Words(
+        "The network trained past its best epoch.", _describe_past_best(facts, effect), action, then, before_next
+    )
 
 
-def _past_best(facts: Facts, otherwise: str) -> str:
+def _describe_past_best(facts: Facts, otherwise: str) -> str:
     curves = facts.curves
     heldout = curves.heldout
     if heldout is None or not curves.of_loss:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heldout.words import Words, counted, of_100, part_of, percent, share_of, whole_percents
+from heldout.words import Words, describe_part, describe_share, of_100, percent, pluralize, whole_percents
 from heldout.words.labels import PIXELS
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def describe_leakage(facts: Facts, finding: Finding) -> Words:
         figures = {name: finding.evidence.get(f"{name}_accuracy") for name in ("validation", "test")}
         if None in figures.values():
             return Words("Some images are in two splits.", "They make results look better than they are.", action, then)
-        validation, test = whole_percents(*(float(one) for one in figures.values() if one is not None))
+        validation, test = whole_percents(
+            *(float(figures_of_split) for figures_of_split in figures.values() if figures_of_split is not None)
+        )
         return Words(
             "Test results may be too good to be true.",
             f"It gets {test} of the test images right but only {validation} of the validation images.",
@@ -41,7 +43,7 @@ def describe_leakage(facts: Facts, finding: Finding) -> Words:
         )
     name, copies, whole = found
     assert copies.copied is not None
-    headline = f"{share_of(copies.copied.count, whole.count, name)} were copied from training."
+    headline = f"{describe_share(copies.copied.count, whole.count, name)} were copied from training."
     if copies.copied.count == 1:
         headline = f"One {name} image was copied from training."
     if copies.clean is None:
@@ -81,20 +83,20 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
     return Words(f"{name} labels are in another order.", effect, f"Rename the {split} classes", fix)
 
 
-def _pixels(facts: Facts, finding: Finding) -> Words | None:
+def _describe_pixels(facts: Facts, finding: Finding) -> Words | None:
     """What was undone in the pixels of the split that the finding is about; None if nothing was.
 
     It says more than the audit, which knows only that images differ, but only if it surely helps.
     """
     split = finding.evidence.get("split", "test")
-    pixels = None if facts.gap is None or split == "train" else facts.gap.pixels_of(split)
+    pixels = None if facts.gap is None or split == "train" else facts.gap.get_pixels(split)
     chosen = "none" if pixels is None else pixels.chosen
     if pixels is None or chosen not in PIXELS or ("audit" in finding.evidence and not facts.is_undone(split)):
         return None
     _, headline, undone = PIXELS[chosen]
     images, these = f"{split.capitalize()} images", f"the {split} images"
     if pixels.share is not None:
-        part = part_of(pixels.share)
+        part = describe_part(pixels.share)
         part = f"about {part}" if part[0].isdigit() else part
         images, these = f"{part[0].upper()}{part[1:]} of the {split} images", "these images"
     before, after = pixels.accuracies
@@ -108,7 +110,7 @@ def _pixels(facts: Facts, finding: Finding) -> Words | None:
 
 
 def describe_scale(facts: Facts, finding: Finding) -> Words:
-    return _pixels(facts, finding) or Words(
+    return _describe_pixels(facts, finding) or Words(
         "Pixel values are stored differently in one split.",
         "The network sees other numbers there than in training.",
         "Store the pixels of all splits the same way",
@@ -117,7 +119,7 @@ def describe_scale(facts: Facts, finding: Finding) -> Words:
 
 
 def describe_split_shift(facts: Facts, finding: Finding) -> Words:
-    undone = _pixels(facts, finding)
+    undone = _describe_pixels(facts, finding)
     if undone is not None:
         return undone
     validation, test = facts.validation, facts.test
@@ -143,8 +145,8 @@ def describe_conflicts(facts: Facts, finding: Finding) -> Words:
     images = finding.evidence.get("images")
     return Words(
         "Some pictures have two labels.",
-        f"{counted(images, 'image') if isinstance(images, int) else 'Some images'} have a copy with another label; no "
-        "network gets both right.",
+        f"{pluralize(images, 'image') if isinstance(images, int) else 'Some images'} have a copy with another label; "
+        "no network gets both right.",
         "Look at the pairs and keep one label for each",
         "look at the pictures with two labels",
     )
@@ -190,8 +192,8 @@ def describe_few_test_images(facts: Facts, finding: Finding) -> Words:
     low, high = evidence["test_interval"]
     return Words(
         "The test set is too small to judge by.",
-        f"With {counted(facts.test.count, 'test image')}, the true accuracy may be anything from {percent(low, 0)} to "
-        f"{percent(high, 0)}.",
+        f"With {pluralize(facts.test.count, 'test image')}, the true accuracy may be anything from {percent(low, 0)} "
+        f"to {percent(high, 0)}.",
         f"Use about {float(format(evidence['needed'], '.2g')):,.0f} test images",
         "use more test images",
     )

@@ -174,6 +174,6 @@ def require_all_kinds(entries: Mapping[JobKind, T]) -> Mapping[JobKind, T]:
     return entries
 
 
-def kind_of(spec: WorkSpec) -> JobKind:
+def get_kind(spec: WorkSpec) -> JobKind:
     """The kind of work that is asked for: each has a spec of its own type."""
     return _KIND_OF[type(spec)]

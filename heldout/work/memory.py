@@ -50,7 +50,7 @@ MEASURED_IMAGE_COPIES = 2.0
 MARGIN = 1.25
 
 
-def training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: int) -> int:
+def estimate_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: int) -> int:
     """The most memory that a training's process is expected to have at once, on a processor.
 
     Args:
@@ -59,7 +59,7 @@ def training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: i
     """
     copies = PARAMETER_COPIES + (AVERAGE_COPIES if spec.training.ema_decay is not None else 0)
     activations = MIXED_ACTIVATION_COPIES if spec.training.precision == "mixed" else ACTIVATION_COPIES
-    outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image) + _values_in_backbone(spec, plan)
+    outputs = sum(prod(layer.shape) for layer in plan.layers) + prod(plan.image) + _count_backbone_values(spec, plan)
     return int(
         BASE_BYTES
         + BACKBONE_LAYER_BYTES * (0 if plan.backbone is None else plan.backbone.layers)
@@ -69,20 +69,20 @@ def training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: i
     )
 
 
-def _values_in_backbone(spec: JobSpec, plan: NetworkPlan) -> int:
+def _count_backbone_values(spec: JobSpec, plan: NetworkPlan) -> int:
     """Of one image, that are in memory at once: all for the gradients, or what two layers in a row give."""
     if plan.backbone is None or spec.network.backbone is None:
         return 0
     return plan.backbone.values if spec.network.backbone.trainable else 2 * plan.backbone.largest
 
 
-def gpu_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: int) -> int:
+def estimate_gpu_training_bytes(spec: JobSpec, plan: NetworkPlan, images: int, pixel_bytes: int) -> int:
     """The same of the worker's own memory for a training on GPUs, which have what its batches take."""
     of_images = IMAGE_COPIES * images * prod(plan.image) * pixel_bytes
     return int(GPU_BASE_BYTES + of_images + FLOAT_BYTES * PARAMETER_COPIES * plan.parameters)
 
 
-def foreign_bytes(file_bytes: int, largest_layer_bytes: int | None = None) -> int:
+def estimate_foreign_bytes(file_bytes: int, largest_layer_bytes: int | None = None) -> int:
     """The most memory that the process is expected to have which reads an uploaded model of that size.
 
     Args:
@@ -100,7 +100,9 @@ def measure_bytes(file_bytes: int, largest_layer_bytes: int | None, image: tuple
         images_bytes: of the dataset, as far as they stay in memory.
     """
     of_batch = FLOAT_BYTES * VALUES_OF_MEASURED * MEASURED_BATCH * prod(image)
-    return int(foreign_bytes(file_bytes, largest_layer_bytes) + of_batch + MEASURED_IMAGE_COPIES * images_bytes)
+    return int(
+        estimate_foreign_bytes(file_bytes, largest_layer_bytes) + of_batch + MEASURED_IMAGE_COPIES * images_bytes
+    )
 
 
 def export_bytes(format_: ExportFormat, parameters: int) -> int:
@@ -123,7 +125,7 @@ class WorkerMemory:
         """The most that the images of one job may take of its memory."""
         return int(RESIDENT_SHARE * self.total_bytes) if self.resident_bytes is None else self.resident_bytes
 
-    def at_most(self, needed_bytes: int) -> int:
+    def cap(self, needed_bytes: int) -> int:
         """What to reserve, so that a job which may fit, the estimate being off, can be claimed at all."""
         return min(needed_bytes, int(MARGIN * self.total_bytes))
 
@@ -133,7 +135,7 @@ def could_hold(memory_bytes: int, needed_bytes: int) -> bool:
     return needed_bytes <= MARGIN * memory_bytes
 
 
-def fitting_batch_size(spec: JobSpec, needed: Callable[[JobSpec], int], memory_bytes: int) -> int | None:
+def find_fitting_batch_size(spec: JobSpec, needed: Callable[[JobSpec], int], memory_bytes: int) -> int | None:
     """The largest batch size with which the training would fit; None where not even a batch of 1 does."""
 
     def fits(batch_size: int) -> bool:
@@ -169,7 +171,7 @@ class MemoryKill:
         """
         return self.is_alone or self.peak_bytes > MARGIN * self.reserved_bytes
 
-    def next_reservation(self, total_bytes: int) -> int:
+    def compute_next_reservation(self, total_bytes: int) -> int:
         """What a bystander gets reserved next time: more each time, in the end the worker to itself.
 
         It may have grown faster than it was looked at; then it is alone in the end, and is found to be the cause.

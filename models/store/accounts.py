@@ -15,12 +15,12 @@ from sqlalchemy.orm import Session
 from analysis.scheduling.fair_share import (
     CHARGE_EVERY_S,
     CLAIM_CHARGE_S,
-    Standing,
+    OwnerStanding,
+    add_charge,
     charge_at_end,
     charge_while_running,
-    charged,
-    slots_of,
-    turn_of,
+    compute_turn,
+    count_slots,
 )
 from heldout.work.kinds import KINDS, JobKind
 from models.database import db_now
@@ -38,7 +38,7 @@ class _Charge:
     """What one transaction charges one owner."""
 
     turn_s: float = 0.0  # to its standing, in slot-seconds
-    seen: Standing | None = None  # as it was read before, at `at`
+    seen: OwnerStanding | None = None  # as it was read before, at `at`
     at: datetime | None = None
     held_until: datetime | None = None
     used: dict[tuple[JobKind, str], list[float]] = field(default_factory=dict)  # jobs that have run, slot-seconds
@@ -49,7 +49,7 @@ def note_key(session: Session, key_id: str) -> None:
     session.info[_KEY] = key_id
 
 
-def key_of(session: Session) -> str | None:
+def get_request_key(session: Session) -> str | None:
     """The API key of the request that this transaction serves; None if it serves none."""
     key_id: str | None = session.info.get(_KEY)
     return key_id
@@ -67,12 +67,12 @@ def ensure_owner(session: Session, owner: str) -> None:
     session.execute(upsert(session, OwnerRow).values(owner=owner).on_conflict_do_nothing())
 
 
-def charge_claim(session: Session, job: JobRow, *, seen: Standing, at: datetime) -> None:
+def charge_claim(session: Session, job: JobRow, *, seen: OwnerStanding, at: datetime) -> None:
     """Charge the owner of a job for its claim. seen: the owner's standing as this transaction has read it at `at`."""
     if KINDS[job.kind].takes_slot:
         charge = _charge_of(session, job.owner)
         charge.seen, charge.at = seen, at
-        charge.turn_s += CLAIM_CHARGE_S * slots_of(job.gpus)
+        charge.turn_s += CLAIM_CHARGE_S * count_slots(job.gpus)
 
 
 def is_charge_due(charged_s: float, elapsed_s: float) -> bool:
@@ -83,7 +83,7 @@ def is_charge_due(charged_s: float, elapsed_s: float) -> bool:
 def charge_running(session: Session, job: JobRow, elapsed_s: float) -> None:
     """Charge an owner for a running attempt, whose row is locked, until now."""
     if KINDS[job.kind].takes_slot:
-        slots = slots_of(job.gpus)
+        slots = count_slots(job.gpus)
         turn_s = charge_while_running(job.charged_s, elapsed_s) * slots
         _note(session, job, turn_s=turn_s, slot_s=(elapsed_s - job.charged_s) * slots)
         session.execute(update(JobRow).where(JobRow.id == job.id).values(charged_s=elapsed_s))
@@ -92,14 +92,14 @@ def charge_running(session: Session, job: JobRow, elapsed_s: float) -> None:
 def charge_end(session: Session, job: JobRow, elapsed_s: float) -> None:
     """Charge an owner for an attempt that ends now; `job` is its row as it was while it ran."""
     if KINDS[job.kind].takes_slot:
-        slots = slots_of(job.gpus)
+        slots = count_slots(job.gpus)
         turn_s = charge_at_end(job.charged_s, elapsed_s) * slots
         slot_s = max(0.0, elapsed_s - job.charged_s) * slots
         _note(session, job, turn_s=turn_s, slot_s=slot_s, jobs=1 if job.attempt == 1 else 0)
 
 
-def standing_of(row: OwnerRow) -> Standing:
-    return Standing(weight=row.weight, used_slot_s=row.used_slot_s, at_s=row.used_at_s)
+def get_standing(row: OwnerRow) -> OwnerStanding:
+    return OwnerStanding(weight=row.weight, used_slot_s=row.used_slot_s, at_s=row.used_at_s)
 
 
 def note_hold(session: Session, owner: str, until: datetime) -> None:
@@ -133,9 +133,9 @@ def _write_notes(session: Session) -> None:
 
 
 def _write_charge(session: Session, owner: str, charge: _Charge) -> None:
-    if charge.seen is None or charge.at is None or not _charged_as_seen(session, owner, charge, charge.seen, charge.at):
-        row, at = locked_owner(session, owner)
-        write_standing(session, owner, charged(standing_of(row), charge.turn_s, at.timestamp()))
+    if charge.seen is None or charge.at is None or not _charge_as_seen(session, owner, charge, charge.seen, charge.at):
+        row, at = lock_owner(session, owner)
+        write_standing(session, owner, add_charge(get_standing(row), charge.turn_s, at.timestamp()))
         hour = at.replace(minute=0, second=0, microsecond=0)
         for (kind, key_id), (jobs, slot_s) in sorted(charge.used.items()):
             about = {"owner": owner, "hour": hour, "kind": kind, "key_id": key_id}
@@ -164,11 +164,11 @@ _CHARGE_AS_SEEN = (
 )
 
 
-def _charged_as_seen(session: Session, owner: str, charge: _Charge, seen: Standing, at: datetime) -> bool:
+def _charge_as_seen(session: Session, owner: str, charge: _Charge, seen: OwnerStanding, at: datetime) -> bool:
     """Charge a claim alone in one statement; False, and nothing is written, if others have charged meanwhile."""
     if charge.used:
         return False
-    after = charged(seen, charge.turn_s, at.timestamp())
+    after = add_charge(seen, charge.turn_s, at.timestamp())
     values = {
         "name": owner,
         "seen_weight": seen.weight,
@@ -176,12 +176,12 @@ def _charged_as_seen(session: Session, owner: str, charge: _Charge, seen: Standi
         "seen_at_s": seen.at_s,
         "slot_s": after.used_slot_s,
         "at_s": after.at_s,
-        "next_turn": turn_of(after),
+        "next_turn": compute_turn(after),
     }
     return session.execute(_CHARGE_AS_SEEN, values).one_or_none() is not None
 
 
-def locked_owner(session: Session, owner: str) -> tuple[OwnerRow, datetime]:
+def lock_owner(session: Session, owner: str) -> tuple[OwnerRow, datetime]:
     """The owner's row, locked until the transaction ends and so locked last, and the database's time."""
     query = select(OwnerRow, db_now()).where(OwnerRow.owner == owner).with_for_update()
     query = query.execution_options(populate_existing=True)
@@ -192,7 +192,7 @@ def locked_owner(session: Session, owner: str) -> tuple[OwnerRow, datetime]:
     return found[0], found[1]
 
 
-def write_standing(session: Session, owner: str, standing: Standing) -> None:
+def write_standing(session: Session, owner: str, standing: OwnerStanding) -> None:
     """Write a standing, and the turn that follows from it."""
     session.execute(
         update(OwnerRow)
@@ -201,7 +201,7 @@ def write_standing(session: Session, owner: str, standing: Standing) -> None:
             weight=standing.weight,
             used_slot_s=standing.used_slot_s,
             used_at_s=standing.at_s,
-            turn=turn_of(standing),
+            turn=compute_turn(standing),
         )
     )
 

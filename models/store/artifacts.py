@@ -7,7 +7,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from heldout.errors import NoModel, NotReady
-from heldout.lifecycle.job import TERMINAL, JobStatus, shown_status
+from heldout.lifecycle.job import TERMINAL, JobStatus, get_shown_status
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.digests import FileDigest
 from models.tables import ArtifactRow, JobRow
@@ -55,7 +55,7 @@ def forget_of_earlier_attempts(session: Session, job_id: str, attempt: int) -> l
     return list(session.scalars(delete(ArtifactRow).where(*earlier).returning(ArtifactRow.key)))
 
 
-def model_of(session: Session, job: JobRow) -> Artifact | None:
+def find_model(session: Session, job: JobRow) -> Artifact | None:
     """The kept weights of a job that has ended; None where it has left none.
 
     A paused job leaves some for the case that it is cancelled. Those of an older attempt than its last are not what its
@@ -67,7 +67,7 @@ def model_of(session: Session, job: JobRow) -> Artifact | None:
     return find(session, job.id, ArtifactName.MODEL, ArtifactFormat.KERAS, attempt=attempt[job.status])
 
 
-def not_there(job: JobRow, what: str) -> NotReady | NoModel:
+def make_not_there(job: JobRow, what: str) -> NotReady | NoModel:
     """Why a job does not have what it leaves behind: it has not ended, or it has ended without."""
-    status = shown_status(job.status, job.request)
+    status = get_shown_status(job.status, job.request)
     return NoModel(job.id, what, status) if job.status in TERMINAL else NotReady(job.id, what, status)

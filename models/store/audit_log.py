@@ -6,7 +6,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.tables import AuditRow
 
 MAX_SUBJECT_CHARACTERS = 160
@@ -32,7 +32,7 @@ def add(
     """
     session.execute(
         insert(AuditRow).values(
-            id=new_id("aud"),
+            id=make_id("aud"),
             owner=owner,
             key_id=key_id,
             action=action,
@@ -44,7 +44,7 @@ def add(
     )
 
 
-def page(
+def list_page(
     session: Session,
     owner: str,
     *,

@@ -10,11 +10,11 @@ from models.tables import DatasetRow, JobRow
 from models.views.job import JOB_VIEW_ONLY
 
 
-def caller_of(session: Session, credential: str) -> Caller | None:
+def find_caller(session: Session, credential: str) -> Caller | None:
     """The owner of a key, or who is logged in by a session; None if it is neither or no longer valid."""
     if sessions.is_well_formed(credential):
-        return sessions.caller_of(session, credential)
-    return keys.caller_of(session, credential)
+        return sessions.find_caller(session, credential)
+    return keys.find_caller(session, credential)
 
 
 def is_well_formed(credential: str) -> bool:
@@ -43,19 +43,19 @@ _OF_OWNER_AND_ID = (
 
 
 def find_with_key(session: Session, key: str, job_id: str) -> tuple[Caller | None, tuple[JobRow, DatasetRow] | None]:
-    """The owner of a key or a session, as `caller_of` gives it, and that owner's training job with its dataset.
+    """The owner of a key or a session, as `find_caller` gives it, and that owner's training job with its dataset.
 
-    The rows hold only what `job_view` needs.
+    The rows hold only what `build_job_view` needs.
     """
     if sessions.is_well_formed(key):
-        owner = sessions.caller_of(session, key)
+        owner = sessions.find_caller(session, key)
         if owner is None:
             return None, None
         row = session.execute(_OF_OWNER_AND_ID, {"owner": owner.owner, "job_id": job_id}).one_or_none()
         return owner, None if row is None else (row.JobRow, row.DatasetRow)
-    key_id, secret = keys.parts_of(key)
+    key_id, secret = keys.split_key(key)
     found = session.execute(_OF_KEY_AND_ID, {"key_id": key_id, "job_id": job_id}).one_or_none() if secret else None
-    caller = keys.caller_if_valid(key_id, secret, found)
+    caller = keys.get_valid_caller(key_id, secret, found)
     if caller is None or found is None or found.JobRow is None:
         return caller, None
     return caller, (found.JobRow, found.DatasetRow)

@@ -9,19 +9,19 @@ from sqlalchemy.orm import Session, aliased, defer
 
 from analysis.arrays.dataset import SPLITS, ImageSet, split_digests
 from heldout.errors import DatasetNotReady, DatasetUnavailable
-from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RejectionCode, next_dataset_status
+from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RejectionCode, get_next_dataset_status
 from models.database import db_now
 from models.ids import is_id
 from models.store import events, statements
 from models.tables import DatasetRow
 
 
-def _visible_to(owner: ColumnElement[str]) -> ColumnElement[bool]:
+def _is_visible_to(owner: ColumnElement[str]) -> ColumnElement[bool]:
     return and_(or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None)), DatasetRow.deleted_at.is_(None))
 
 
 # Built once: each submission asks for its dataset.
-_VISIBLE = select(DatasetRow).where(_visible_to(bindparam("owner")))
+_VISIBLE = select(DatasetRow).where(_is_visible_to(bindparam("owner")))
 _BY_ID = _VISIBLE.where(DatasetRow.id == bindparam("id"))
 _NAMED = _VISIBLE.where(DatasetRow.name == bindparam("name")).limit(1)
 # Ready ones first, so that a bundled one stays until an own one is there; where none is ready the newest says why.
@@ -37,7 +37,7 @@ def find(session: Session, owner: str, reference: str) -> DatasetRow | None:
     An owner's own name comes before a bundled one of the same name, once it is ready. An upload whose content its
     owner had under the same name already is the version from then.
     """
-    found = _named(session, owner, reference)
+    found = _find_named(session, owner, reference)
     if found is None or found.same_as is None:
         return found
     return session.scalars(_BY_ID, {"owner": owner, "id": found.same_as}).one_or_none()
@@ -57,7 +57,7 @@ def require_ready(row: DatasetRow) -> ReadyDataset:
     if row.deleted_at is not None:
         raise DatasetUnavailable(row.name, "It was deleted; name another dataset.")
     if row.status != DatasetStatus.READY or row.shape is None or row.classes is None:
-        raise DatasetUnavailable(row.name, why_not_ready(row))
+        raise DatasetUnavailable(row.name, explain_not_ready(row))
     height, width, channels = row.shape
     return ReadyDataset(row, (height, width, channels), row.classes)
 
@@ -65,7 +65,7 @@ def require_ready(row: DatasetRow) -> ReadyDataset:
 def require_content(row: DatasetRow, what: str) -> str:
     """The content address of a dataset that is ready. Raises DatasetNotReady, which says that it has no `what`."""
     if row.status is not DatasetStatus.READY or row.sha256 is None:
-        raise DatasetNotReady(row.name, row.status, what, why_not_ready(row))
+        raise DatasetNotReady(row.name, row.status, what, explain_not_ready(row))
     return row.sha256
 
 
@@ -75,7 +75,7 @@ def has_content(session: Session, sha256: str) -> bool:
     return session.scalar(here.limit(1)) is not None
 
 
-def why_not_ready(row: DatasetRow) -> str:
+def explain_not_ready(row: DatasetRow) -> str:
     """Why a dataset that is not ready cannot be used, and what to do."""
     if row.status is DatasetStatus.UPLOADING:
         return f"{row.name}@{row.version} waits for its content: send it with PUT /v1/datasets/{row.id}/content."
@@ -89,30 +89,30 @@ def why_not_ready(row: DatasetRow) -> str:
     return f"{row.name}@{row.version} is being ingested; wait until it is ready, or name another dataset."
 
 
-def _named(session: Session, owner: str, reference: str) -> DatasetRow | None:
+def _find_named(session: Session, owner: str, reference: str) -> DatasetRow | None:
     if is_id("ds", reference):
         return session.scalars(_BY_ID, {"owner": owner, "id": reference}).one_or_none()
     name, at, _ = reference.partition("@")
     if at:
-        named = {"owner": owner, "name": name, "version": version_in(reference)}
+        named = {"owner": owner, "name": name, "version": parse_version(reference)}
         return session.scalars(_BY_VERSION, named).one_or_none()
     return session.scalars(_BY_NAME, {"owner": owner, "name": name}).one_or_none()
 
 
-def version_in(reference: str) -> int:
+def parse_version(reference: str) -> int:
     """The number in `name@version`; 0, which no version has, where there is none."""
     version = reference.partition("@")[2]
     return int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
 
 
-def page(
+def list_page(
     session: Session, owner: str, *, after: str | None, limit: int, status: DatasetStatus | None = None
 ) -> Sequence[str]:
     """The ids of datasets that the owner sees, newest first: one more than `limit` if there are more.
 
     A rejected version is among them only while it is the newest of its name; with `status` all that have it are.
     """
-    query = select(DatasetRow.id).where(_visible_to(literal(owner)), DatasetRow.same_as.is_(None))
+    query = select(DatasetRow.id).where(_is_visible_to(literal(owner)), DatasetRow.same_as.is_(None))
     if status is not None:
         query = query.where(DatasetRow.status == status)
     else:
@@ -129,13 +129,13 @@ def page(
     return session.scalars(query.order_by(DatasetRow.id.desc()).limit(limit + 1)).all()
 
 
-def listed(session: Session, ids: Sequence[str]) -> Sequence[DatasetRow]:
+def get_listed(session: Session, ids: Sequence[str]) -> Sequence[DatasetRow]:
     """The datasets with these ids, newest first, without what was said about their uploads."""
     query = select(DatasetRow).where(DatasetRow.id.in_(ids)).options(defer(DatasetRow.spec))
     return session.scalars(query.order_by(DatasetRow.id.desc())).all()
 
 
-def bundled(session: Session) -> Sequence[DatasetRow]:
+def list_bundled(session: Session) -> Sequence[DatasetRow]:
     """The newest version of each bundled dataset."""
     newest = (
         select(DatasetRow.name, func.max(DatasetRow.version).label("version"))
@@ -175,14 +175,14 @@ def add_bundled(session: Session, id_: str, name: str, images: ImageSet, sha256:
             dtype=images.images.dtype.name,
             value_range=list(images.value_range),
             classes=list(images.classes),
-            splits=described_splits(images),
+            splits=describe_splits(images),
             error=None,
             created_at=db_now(),
         )
     )
 
 
-def described_splits(images: ImageSet) -> dict[str, Any]:
+def describe_splits(images: ImageSet) -> dict[str, Any]:
     """For each split its count, the count of each class in the order of the classes, and its digest."""
     digests = split_digests(images)
     return {
@@ -209,7 +209,7 @@ def move_datasets(
     Raises:
         ImpossibleDatasetTransition: if the table of transitions has no such row.
     """
-    after = next_dataset_status(status, event)
+    after = get_next_dataset_status(status, event)
     moved = session.execute(
         update(DatasetRow)
         .where(DatasetRow.status == status, *which)
@@ -237,7 +237,7 @@ def reject_datasets(
     return move_datasets(session, status, event, *which, message=error["detail"], data=data, error=error, **values)
 
 
-def rejection(code: RejectionCode, detail: str, member: str | None = None) -> dict[str, Any]:
+def make_rejection(code: RejectionCode, detail: str, member: str | None = None) -> dict[str, Any]:
     """The `error` of a rejected dataset."""
     return {"code": code.value, "detail": detail, "member": member}
 
@@ -247,7 +247,7 @@ def reject_ingested(session: Session, dataset_id: str | None, error: dict[str, A
 
     `error` has `code`, `detail` and perhaps `member`; null if the ingest was cancelled.
     """
-    why = error or rejection(RejectionCode.CANCELLED, "The ingest was cancelled.")
+    why = error or make_rejection(RejectionCode.CANCELLED, "The ingest was cancelled.")
     reject_datasets(
         session,
         DatasetStatus.CHECKING,

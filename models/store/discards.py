@@ -12,7 +12,7 @@ from heldout.lifecycle.job import TERMINAL
 from heldout.work.kinds import LISTED_KINDS
 from models.database import db_now
 from models.store import events, jobs, statements, studies
-from models.store.uploads import owned_dataset
+from models.store.uploads import get_owned_dataset
 from models.tables import DatasetRow, JobRow
 
 SHOWN_JOBS = 5
@@ -21,14 +21,14 @@ SHOWN_JOBS = 5
 def remove(session: Session, owner: str, reference: str) -> DatasetRow:
     """Delete a dataset that no job of a client needs, and cancel its own jobs, such as its ingest.
 
-    `discarded` lists the files that are left.
+    `list_discarded` lists the files that are left.
 
     Raises:
         DatasetNotFound, DatasetIsBundled.
         DatasetInUse: jobs or studies that have not ended train on it.
     """
-    found = owned_dataset(session, owner, reference)
-    _own_jobs_of(session, found.id)  # locked before the dataset, as by the attempts that end them
+    found = get_owned_dataset(session, owner, reference)
+    _lock_own_jobs(session, found.id)  # locked before the dataset, as by the attempts that end them
     row = session.scalars(select(DatasetRow).where(DatasetRow.id == found.id).with_for_update()).one()
     session.refresh(row)
     if row.deleted_at is not None:
@@ -39,7 +39,7 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
         .order_by(JobRow.id)
         .limit(SHOWN_JOBS + 1)
     ).all()
-    needed_by = [*studies.on_dataset(session, row.id), *needed_by]
+    needed_by = [*studies.list_on_dataset(session, row.id), *needed_by]
     if needed_by:
         raise DatasetInUse(row.name, row.version, needed_by[:SHOWN_JOBS], more=len(needed_by) > SHOWN_JOBS)
     deleted = session.scalars(
@@ -48,7 +48,7 @@ def remove(session: Session, owner: str, reference: str) -> DatasetRow:
         .values(deleted_at=db_now())
         .returning(DatasetRow.id)
     ).all()
-    for job in _own_jobs_of(session, row.id):
+    for job in _lock_own_jobs(session, row.id):
         jobs.cancel_locked(session, job)
     for dataset_id in sorted(deleted):
         events.add(session, dataset_id, "dataset.deleted", "Deleted.")
@@ -65,7 +65,7 @@ class DiscardedDataset:
     is_deleted: bool
 
 
-def discarded(session: Session, limit: int = 20) -> list[DiscardedDataset]:
+def list_discarded(session: Session, limit: int = 20) -> list[DiscardedDataset]:
     """Datasets that were deleted or rejected, or that no longer need their upload."""
     # The condition is the partial index's own.
     rows = session.scalars(
@@ -91,22 +91,22 @@ def discarded(session: Session, limit: int = 20) -> list[DiscardedDataset]:
     ]
 
 
-def release_files(session: Session, one: DiscardedDataset) -> str | None:
+def release_files(session: Session, dataset: DiscardedDataset) -> str | None:
     """Forget where a discarded dataset's files are. Gives the content address if no other dataset has it.
 
     The caller deletes the files before it commits: this transaction keeps others from storing the same content.
     """
-    if one.sha256 is not None:
-        statements.lock(session, "content", one.sha256)
+    if dataset.sha256 is not None:
+        statements.lock(session, "content", dataset.sha256)
     session.execute(
         update(DatasetRow)
-        .where(DatasetRow.id == one.id)
-        .values(upload_key=None, **({} if one.sha256 is None else {"sha256": None}))
+        .where(DatasetRow.id == dataset.id)
+        .values(upload_key=None, **({} if dataset.sha256 is None else {"sha256": None}))
     )
-    if one.sha256 is None:
+    if dataset.sha256 is None:
         return None
-    others = select(DatasetRow.id).where(DatasetRow.sha256 == one.sha256, DatasetRow.id != one.id)
-    return one.sha256 if session.scalar(others.limit(1)) is None else None
+    others = select(DatasetRow.id).where(DatasetRow.sha256 == dataset.sha256, DatasetRow.id != dataset.id)
+    return dataset.sha256 if session.scalar(others.limit(1)) is None else None
 
 
 def is_still_needed(session: Session, dataset_id: str) -> bool:
@@ -119,7 +119,7 @@ def is_still_needed(session: Session, dataset_id: str) -> bool:
     return session.scalar(open_jobs.limit(1)) is not None or session.scalar(derived.limit(1)) is not None
 
 
-def _own_jobs_of(session: Session, dataset_id: str) -> Sequence[JobRow]:
+def _lock_own_jobs(session: Session, dataset_id: str) -> Sequence[JobRow]:
     """The jobs that have not ended and that make the dataset or find its copies, locked: clients do not see them."""
     return session.scalars(
         select(JobRow)

@@ -11,7 +11,7 @@ from heldout.lifecycle.job import JobRequest, JobStatus
 from heldout.spec.job import JobSpec
 from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleView
-from models.specs import training_spec_of
+from models.specs import read_training_spec
 from models.store import artifacts, label_reads, metrics, studies
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
 from models.tables import JobRow
@@ -39,9 +39,9 @@ def find_models(session: Session, job_ids: Iterable[str]) -> dict[str, TrainedMo
     """The models of those jobs that have succeeded and still have one. Raises SpecUnreadable."""
     found = {}
     for job in session.scalars(select(JobRow).where(JobRow.id.in_(list(job_ids)))):
-        file, final = artifacts.model_of(session, job), metrics.final_of(session, job.id)
+        file, final = artifacts.find_model(session, job), metrics.get_final(session, job.id)
         if file is not None and final is not None:
-            found[job.id] = TrainedModel(file.key, final.epoch, training_spec_of(job))
+            found[job.id] = TrainedModel(file.key, final.epoch, read_training_spec(job))
     return found
 
 

@@ -39,7 +39,7 @@ def add(
 
     The caller's transaction holds the subject's row from here on.
     """
-    drawn = _DRAW_NUMBER[object_of(type_)](session, subject_id)
+    drawn = _DRAW_NUMBER[get_object(type_)](session, subject_id)
     _write(session, subject_id, drawn, type_, message, level=level, data=data)
     return drawn.number
 
@@ -61,16 +61,16 @@ def add_numbered(
     Args:
         has_listeners: False where the transaction has seen that the owner has no webhook.
     """
-    drawn = _of_job(number, owner, kind)
+    drawn = _make_drawn(number, owner, kind)
     _write(session, job_id, drawn, type_, message, level="info", data=data, has_listeners=has_listeners)
 
 
-def object_of(type_: str) -> SubjectObject:
+def get_object(type_: str) -> SubjectObject:
     """What an event of this type is about."""
     return SubjectObject(type_.partition(".")[0])
 
 
-def _of_subject(about: SubjectObject, type_: str) -> str:
+def _rename_for_subject(about: SubjectObject, type_: str) -> str:
     """The type of an event of a job as that of what the job is to clients."""
     return f"{about.value}.{type_.partition('.')[2]}"
 
@@ -81,7 +81,7 @@ def has_event(session: Session, subject_id: str, type_: str) -> bool:
     return session.scalar(select(of_type.exists())) or False
 
 
-def page(session: Session, subject_id: str, *, after: int, limit: int) -> tuple[list[EventRow], bool]:
+def list_page(session: Session, subject_id: str, *, after: int, limit: int) -> tuple[list[EventRow], bool]:
     """A subject's events with a number above `after`, oldest first, and whether there are more than `limit`."""
     rows = session.scalars(
         select(EventRow)
@@ -92,7 +92,7 @@ def page(session: Session, subject_id: str, *, after: int, limit: int) -> tuple[
     return list(rows[:limit]), len(rows) > limit
 
 
-def newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]:
+def list_newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]:
     """For each subject its events with a number above the given one, oldest first: one query for a thousand of them."""
     found: list[EventRow] = []
     pairs = list(after.items())
@@ -123,17 +123,17 @@ class _Drawn(NamedTuple):
     about: SubjectObject
 
 
-def _next_of_job(session: Session, job_id: str) -> _Drawn:
+def _draw_next_of_job(session: Session, job_id: str) -> _Drawn:
     number, owner, kind = session.execute(
         update(JobRow)
         .where(JobRow.id == job_id)
         .values(last_event=JobRow.last_event + 1)
         .returning(JobRow.last_event, JobRow.owner, JobRow.kind)
     ).one()
-    return _of_job(number, owner, kind)
+    return _make_drawn(number, owner, kind)
 
 
-def _of_job(number: int, owner: str, kind: JobKind) -> _Drawn:
+def _make_drawn(number: int, owner: str, kind: JobKind) -> _Drawn:
     """Only some kinds of jobs are told of, and some as what clients see instead of a job."""
     about = KINDS[kind].events_about
     return _Drawn(number, None, SubjectObject.JOB) if about is None else _Drawn(number, owner, about)
@@ -147,7 +147,7 @@ _NUMBERED_ROWS: Mapping[SubjectObject, type[DatasetRow | StudyRow | ModelRow | W
 }
 
 
-def _next_of(about: SubjectObject) -> Callable[[Session, str], _Drawn]:
+def _make_next_drawer(about: SubjectObject) -> Callable[[Session, str], _Drawn]:
     """Draws the next number of a subject that is no job. A bundled dataset has no owner."""
     table = _NUMBERED_ROWS[about]
 
@@ -164,8 +164,8 @@ def _next_of(about: SubjectObject) -> Callable[[Session, str], _Drawn]:
 
 
 _DRAW_NUMBER: Mapping[SubjectObject, Callable[[Session, str], _Drawn]] = {
-    SubjectObject.JOB: _next_of_job,
-    **{about: _next_of(about) for about in _NUMBERED_ROWS},
+    SubjectObject.JOB: _draw_next_of_job,
+    **{about: _make_next_drawer(about) for about in _NUMBERED_ROWS},
 }
 
 
@@ -180,7 +180,7 @@ def _write(
     data: dict[str, Any] | None,
     has_listeners: bool = True,
 ) -> None:
-    type_ = _of_subject(drawn.about, type_)
+    type_ = _rename_for_subject(drawn.about, type_)
     values = {
         "subject_object": drawn.about,
         "subject_id": subject_id,

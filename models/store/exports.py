@@ -13,7 +13,7 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat,
 from heldout.views.export import ExportReportView
 from heldout.work.kinds import EvaluateSpec, ExportSpec, JobKind
 from heldout.work.memory import export_bytes
-from models.specs import spec_of, training_spec_of
+from models.specs import read_spec, read_training_spec
 from models.store import artifacts, new_jobs, quotas, workers
 from models.store.claims import HeldAttempt, complete
 from models.store.new_jobs import NewJob
@@ -44,10 +44,10 @@ def find_export_source(session: Session, job_id: str) -> ExportSource | None:
     Raises:
         JobNotFound, SpecUnreadable.
     """
-    row = _required(session, job_id)
-    asked = spec_of(row)
-    jobs = [_required(session, job_id) for job_id in asked.winner] if isinstance(asked, EvaluateSpec) else [row]
-    models = [artifacts.model_of(session, job) for job in jobs]
+    row = _require_job(session, job_id)
+    asked = read_spec(row)
+    jobs = [_require_job(session, job_id) for job_id in asked.winner] if isinstance(asked, EvaluateSpec) else [row]
+    models = [artifacts.find_model(session, job) for job in jobs]
     predictions = [artifacts.find(session, job.id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ) for job in jobs]
     if None in models:
         return None
@@ -55,7 +55,7 @@ def find_export_source(session: Session, job_id: str) -> ExportSource | None:
         id=get_shown_id(row),
         models=tuple(model.key for model in models if model is not None),
         predictions=() if None in predictions else tuple(file.key for file in predictions if file is not None),
-        spec=training_spec_of(jobs[0]),
+        spec=read_training_spec(jobs[0]),
     )
 
 
@@ -64,7 +64,7 @@ def get_shown_id(job: JobRow) -> str:
     return job.id if job.study_id is None or job.kind is not JobKind.EVALUATE else job.study_id
 
 
-def _required(session: Session, job_id: str) -> JobRow:
+def _require_job(session: Session, job_id: str) -> JobRow:
     row = session.get(JobRow, job_id)
     if row is None:
         raise JobNotFound(job_id)
@@ -76,12 +76,12 @@ def find(session: Session, job_id: str, format_: ExportFormat) -> ExportRow | No
     return session.get(ExportRow, (job_id, format_))
 
 
-def of_job(session: Session, job_id: str) -> Sequence[ExportRow]:
+def list_of_job(session: Session, job_id: str) -> Sequence[ExportRow]:
     """What is known of a training's model in the formats that somebody has ordered."""
     return session.scalars(select(ExportRow).where(ExportRow.job_id == job_id)).all()
 
 
-def status_of(session: Session, row: ExportRow) -> JobStatus | None:
+def get_status(session: Session, row: ExportRow) -> JobStatus | None:
     """How the last job stands that was to write it; None where that was deleted."""
     return session.scalar(select(JobRow.status).where(JobRow.id == row.export_job_id))
 
@@ -107,13 +107,13 @@ def order(
     elif row is not None and not (again and row.status is ExportStatus.FAILED):
         return
     assert job.dataset_id is not None, "only jobs of a deleted dataset have none, and these were refused"
-    needed_bytes = export_bytes(format_, _parameters_of(session, job))
+    needed_bytes = export_bytes(format_, _count_parameters(session, job))
     new_job = NewJob(
         spec=ExportSpec(job_id=job.id, format=format_),
         owner=job.owner,
         name=f"{get_shown_id(job)} as {format_}",
         dataset_id=job.dataset_id,
-        memory_bytes=workers.reservable(session, needed_bytes),
+        memory_bytes=workers.compute_reservable(session, needed_bytes),
     )
     queued = new_jobs.add(session, new_job)
     if row is None:
@@ -123,10 +123,10 @@ def order(
     session.flush()
 
 
-def _parameters_of(session: Session, job: JobRow) -> int:
+def _count_parameters(session: Session, job: JobRow) -> int:
     """Those of all networks that go into the file."""
-    asked = spec_of(job)
-    jobs = [_required(session, job_id) for job_id in asked.winner] if isinstance(asked, EvaluateSpec) else [job]
+    asked = read_spec(job)
+    jobs = [_require_job(session, job_id) for job_id in asked.winner] if isinstance(asked, EvaluateSpec) else [job]
     return sum(job.parameters or 0 for job in jobs)
 
 

@@ -52,7 +52,7 @@ def forget(session: Session, folder: str) -> None:
     session.execute(delete(FileDigestRow).where(FileDigestRow.key.startswith(f"{folder}/", autoescape=True)))
 
 
-def of_datasets(session: Session) -> dict[str, FileDigest]:
+def get_digests_of_datasets(session: Session) -> dict[str, FileDigest]:
     """Of all files of datasets, without the digests of their blocks."""
     columns = (FileDigestRow.key, FileDigestRow.size_bytes, FileDigestRow.sha256)
     return {key: FileDigest(size, sha256) for key, size, sha256 in session.execute(select(*columns))}

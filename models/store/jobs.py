@@ -8,15 +8,15 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import counted_bytes
+from heldout.access.quotas import count_bytes
 from heldout.errors import JobFinished, JobNotFinished, JobNotFound, JobNotPaused, JobNotQueued, PartOfStudy
-from heldout.lifecycle.job import TERMINAL, JobEvent, JobRequest, JobStatus, shown_status
+from heldout.lifecycle.job import TERMINAL, JobEvent, JobRequest, JobStatus, get_shown_status
 from heldout.work.kinds import LISTED_KINDS
 from models import wake
 from models.database import db_now
 from models.store import events, listing, quotas, studies
-from models.store.listing import Filters, Sort, matching_ids, order_of, sorted_ids
-from models.store.transitions import move, seconds_since
+from models.store.listing import Filters, Sort, order_of, select_matching_ids, select_sorted_ids
+from models.store.transitions import count_seconds_since, move
 from models.tables import DatasetRow, JobRow
 from models.views.job import JOB_VIEW_ONLY
 
@@ -30,7 +30,7 @@ def find(session: Session, owner: str, job_id: str) -> JobRow:
     Raises:
         JobNotFound: if it is not there or belongs to another owner.
     """
-    row = session.scalars(_seen_by(owner).where(JobRow.id == job_id)).one_or_none()
+    row = session.scalars(_select_seen_by(owner).where(JobRow.id == job_id)).one_or_none()
     if row is None:
         raise JobNotFound(job_id)
     return row
@@ -38,14 +38,14 @@ def find(session: Session, owner: str, job_id: str) -> JobRow:
 
 def find_with_dataset(session: Session, owner: str, job_id: str) -> tuple[JobRow, DatasetRow]:
     """The owner's job and the dataset that it was accepted for, in one query. Raises JobNotFound."""
-    both = _seen_by(owner).add_columns(DatasetRow).join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
+    both = _select_seen_by(owner).add_columns(DatasetRow).join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
     found = session.execute(both.where(JobRow.id == job_id)).one_or_none()
     if found is None:
         raise JobNotFound(job_id)
     return found[0], found[1]
 
 
-def page(
+def list_page(
     session: Session, owner: str, filters: Filters, *, after: str | None, limit: int, sort: Sort = Sort.CREATED
 ) -> Sequence[str]:
     """The ids of the owner's jobs after the id `after`, newest first or sorted: one more than `limit` if there are more
@@ -55,20 +55,20 @@ def page(
         InvalidCursor: a sorted list cannot go on after a job that is gone.
     """
     if sort is Sort.CREATED:
-        ids = matching_ids(session, owner, filters, limit=limit + 1, newest_first=True, after=after)
+        ids = select_matching_ids(session, owner, filters, limit=limit + 1, newest_first=True, after=after)
     else:
-        ids = sorted_ids(session, owner, filters, sort, limit=limit + 1, after=after)
+        ids = select_sorted_ids(session, owner, filters, sort, limit=limit + 1, after=after)
     return session.scalars(select(JobRow.id).where(JobRow.id.in_(ids)).order_by(*order_of(sort))).all()
 
 
-def listed(session: Session, ids: Sequence[str]) -> Sequence[tuple[JobRow, DatasetRow]]:
+def get_listed(session: Session, ids: Sequence[str]) -> Sequence[tuple[JobRow, DatasetRow]]:
     """The jobs with these ids and their datasets, in this order: only what views of jobs need."""
     both = select(JobRow, DatasetRow).join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
     found = {row[0].id: row for row in session.execute(both.where(JobRow.id.in_(ids)).options(*JOB_VIEW_ONLY))}
     return [(found[id_][0], found[id_][1]) for id_ in ids if id_ in found]
 
 
-def versions(session: Session, job_ids: Collection[str]) -> dict[str, tuple[int, bool, int]]:
+def get_versions(session: Session, job_ids: Collection[str]) -> dict[str, tuple[int, bool, int]]:
     """For each job that is still there: its version, whether it has ended, and the number of its last event."""
     rows = session.execute(
         select(JobRow.id, JobRow.version, JobRow.status, JobRow.last_event).where(JobRow.id.in_(job_ids))
@@ -82,11 +82,11 @@ def cancel(session: Session, owner: str, job_id: str) -> JobRow:
     Raises:
         JobNotFound, JobFinished.
     """
-    row = _locked(session, owner, job_id)
+    row = _lock_job(session, owner, job_id)
     if row.status in TERMINAL:
         raise JobFinished(job_id, row.status)
     cancel_locked(session, row)
-    return _reloaded(session, row)
+    return _reload(session, row)
 
 
 def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: int) -> tuple[int, int, bool]:
@@ -101,7 +101,7 @@ def cancel_matching(session: Session, owner: str, filters: Filters, *, limit: in
     statuses = [status for status in filters.statuses or CANCELLABLE_STATUSES if status in CANCELLABLE_STATUSES]
     if not statuses:
         return 0, 0, False
-    ids = matching_ids(session, owner, replace(filters, statuses=statuses), limit=limit + 1, newest_first=False)
+    ids = select_matching_ids(session, owner, replace(filters, statuses=statuses), limit=limit + 1, newest_first=False)
     found = session.scalars(ids).all()
     # Rows are locked in one order everywhere, so that two transactions never wait for each other. Some may have ended
     # since they were found, so the condition is checked again on the locked rows.
@@ -118,7 +118,9 @@ def cancel_named(
     session: Session, owner: str, job_ids: Collection[str]
 ) -> dict[str, Literal["cancelled", "cancelling"] | JobNotFound | JobFinished]:
     """Cancel these jobs of the owner; of each, what it is now, or why it cannot be cancelled."""
-    query = _seen_by(owner).where(JobRow.id.in_(job_ids)).order_by(JobRow.id)  # rows are locked in one order everywhere
+    query = (
+        _select_seen_by(owner).where(JobRow.id.in_(job_ids)).order_by(JobRow.id)
+    )  # rows are locked in one order everywhere
     rows = {row.id: row for row in session.scalars(query.with_for_update(of=JobRow))}
     studies.lock_of_jobs(session, [row for row in rows.values() if row.status not in TERMINAL])
     ends: dict[str, Literal["cancelled", "cancelling"] | JobNotFound | JobFinished] = {}
@@ -140,14 +142,14 @@ def pause(session: Session, owner: str, job_id: str) -> JobRow:
     Raises:
         JobNotFound, JobFinished.
     """
-    row = _locked(session, owner, job_id)
+    row = _lock_job(session, owner, job_id)
     if row.status in TERMINAL:
         raise JobFinished(job_id, row.status)
     if row.status is JobStatus.QUEUED:
         move(session, row, JobEvent.PAUSE)
     elif row.status is JobStatus.RUNNING and row.request is None:
         _request(session, row, JobRequest.PAUSE, "job.pausing", "Its worker was asked to pause it.")
-    return _reloaded(session, row)
+    return _reload(session, row)
 
 
 def resume(session: Session, owner: str, job_id: str) -> JobRow:
@@ -156,7 +158,7 @@ def resume(session: Session, owner: str, job_id: str) -> JobRow:
     Raises:
         JobNotFound, JobNotPaused, QuotaExceeded, OwnerSuspended.
     """
-    row = _locked(session, owner, job_id)
+    row = _lock_job(session, owner, job_id)
     if row.status is not JobStatus.PAUSED:
         raise JobNotPaused(job_id, row.status)
     move(session, row, JobEvent.RESUME)
@@ -172,7 +174,7 @@ def resume(session: Session, owner: str, job_id: str) -> JobRow:
     )
     wake.note(session, row.id, row.gpus)
     quotas.require_room(session, owner, *quotas.OF_NEW_JOBS, asked=0)
-    return _reloaded(session, row)
+    return _reload(session, row)
 
 
 def change(
@@ -192,10 +194,10 @@ def change(
         JobNotFound, JobNotQueued.
         InvalidSpec: the job would have too many pairs of metadata.
     """
-    row = _locked(session, owner, job_id)
+    row = _lock_job(session, owner, job_id)
     require_version(row.version)
     if "priority" in changes and row.status is not JobStatus.QUEUED:
-        raise JobNotQueued(job_id, shown_status(row.status, row.request))
+        raise JobNotQueued(job_id, get_shown_status(row.status, row.request))
     if not changes:
         return row
     columns = dict(changes)
@@ -208,13 +210,13 @@ def change(
         .values(
             **{"user_metadata" if field == "metadata" else field: value for field, value in columns.items()},
             spec=spec,
-            spec_bytes=counted_bytes(json.dumps(spec, ensure_ascii=False, separators=(",", ":"))),
+            spec_bytes=count_bytes(json.dumps(spec, ensure_ascii=False, separators=(",", ":"))),
             version=JobRow.version + 1,
         )
     )
     if "metadata" in changes:
         listing.replace_metadata(session, job_id, owner, columns["metadata"])
-    return _reloaded(session, row)
+    return _reload(session, row)
 
 
 def remove(session: Session, owner: str, job_id: str) -> None:
@@ -223,7 +225,7 @@ def remove(session: Session, owner: str, job_id: str) -> None:
     Raises:
         JobNotFound, JobNotFinished, PartOfStudy.
     """
-    row = _locked(session, owner, job_id)
+    row = _lock_job(session, owner, job_id)
     if row.status not in TERMINAL:
         raise JobNotFinished(job_id, row.status)
     if row.study_id is not None:
@@ -245,7 +247,7 @@ def count_ahead_of(session: Session, row: JobRow) -> int | None:
     return session.scalar(select(func.count()).where(*_is_ahead_of(row))) or 0
 
 
-def queue_positions(session: Session, owner: str, ids: Collection[str]) -> dict[str, int]:
+def get_queue_positions(session: Session, owner: str, ids: Collection[str]) -> dict[str, int]:
     """The places among the owner's jobs of those that are queued and have one of the ids: 1 is claimed next."""
     place = func.row_number().over(order_by=(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)).label("place")
     places = select(JobRow.id, place).where(JobRow.owner == owner, JobRow.status == JobStatus.QUEUED).subquery()
@@ -253,12 +255,12 @@ def queue_positions(session: Session, owner: str, ids: Collection[str]) -> dict[
     return {job_id: number for job_id, number in found}  # noqa: C416  (typed so)
 
 
-def jobs_ahead_of(row: JobRow) -> Select[JobRow]:
+def select_jobs_ahead(row: JobRow) -> Select[JobRow]:
     """The queued jobs of the same owner that will be claimed before this one, in that order."""
-    return in_claim_order(select(JobRow).where(*_is_ahead_of(row)))
+    return sort_as_claimed(select(JobRow).where(*_is_ahead_of(row)))
 
 
-def in_claim_order(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+def sort_as_claimed(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
     """Sort a query on jobs as those of one owner are claimed."""
     return query.order_by(JobRow.priority.desc(), JobRow.queued_at, JobRow.id)
 
@@ -277,45 +279,45 @@ def waits_for_backoff(session: Session, row: JobRow) -> bool:
     return session.scalar(select(JobRow.id).where(JobRow.id == row.id, JobRow.available_at > db_now())) is not None
 
 
-def counts_by_status(session: Session) -> Sequence[tuple[str, str, int]]:
+def count_by_status(session: Session) -> Sequence[tuple[str, str, int]]:
     """(kind, status, count) over all owners, for the service's own metrics."""
     rows = session.execute(select(JobRow.kind, JobRow.status, func.count()).group_by(JobRow.kind, JobRow.status))
     return [(kind.value, status.value, count) for kind, status, count in rows]
 
 
-def waiting(session: Session) -> Sequence[tuple[str, int, float]]:
+def count_waiting(session: Session) -> Sequence[tuple[str, int, float]]:
     """(device, count, seconds that the oldest has waited) of all owners' queued jobs."""
     rows = session.execute(
         select(JobRow.device, func.count(), func.min(JobRow.queued_at))
         .where(JobRow.status == JobStatus.QUEUED)
         .group_by(JobRow.device)
     )
-    return [(device, count, seconds_since(session, oldest)) for device, count, oldest in rows.all()]
+    return [(device, count, count_seconds_since(session, oldest)) for device, count, oldest in rows.all()]
 
 
-def dataset_of(session: Session, row: JobRow) -> DatasetRow:
+def get_dataset(session: Session, row: JobRow) -> DatasetRow:
     """The dataset that the job was accepted for."""
     return session.get_one(DatasetRow, row.dataset_id)
 
 
-def datasets_of(session: Session, rows: Collection[JobRow]) -> dict[str | None, DatasetRow]:
+def get_datasets(session: Session, rows: Collection[JobRow]) -> dict[str | None, DatasetRow]:
     """The datasets of several jobs by their ids, in one query."""
     ids = {row.dataset_id for row in rows}
     return {row.id: row for row in session.scalars(select(DatasetRow).where(DatasetRow.id.in_(ids)))}
 
 
-def _seen_by(owner: str) -> Select[JobRow]:
+def _select_seen_by(owner: str) -> Select[JobRow]:
     return select(JobRow).where(JobRow.owner == owner, JobRow.kind.in_(LISTED_KINDS))
 
 
-def _locked(session: Session, owner: str, job_id: str) -> JobRow:
-    row = session.scalars(_seen_by(owner).where(JobRow.id == job_id).with_for_update()).one_or_none()
+def _lock_job(session: Session, owner: str, job_id: str) -> JobRow:
+    row = session.scalars(_select_seen_by(owner).where(JobRow.id == job_id).with_for_update()).one_or_none()
     if row is None:
         raise JobNotFound(job_id)
     return row
 
 
-def _reloaded(session: Session, row: JobRow) -> JobRow:
+def _reload(session: Session, row: JobRow) -> JobRow:
     session.refresh(row)
     return row
 

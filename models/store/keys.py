@@ -80,19 +80,19 @@ def make(
             revoked_at=None,
         )
     )
-    return text_of(key_id, secret)
+    return format_key(key_id, secret)
 
 
-def text_of(key_id: str, secret: str) -> str:
+def format_key(key_id: str, secret: str) -> str:
     return f"{PREFIX}_{key_id}_{secret}"
 
 
-def new_salt() -> str:
-    """What `secret_from` makes a secret of: 256 random bits."""
+def make_salt() -> str:
+    """What `derive_secret` makes a secret of: 256 random bits."""
     return secrets.token_hex(32)
 
 
-def secret_from(key: str, salt: str) -> str:
+def derive_secret(key: str, salt: str) -> str:
     """A secret of 256 bits for another key. Who knows it has both the key that asked for it, and the salt."""
     made = hmac.digest(key.encode(), salt.encode(), "sha256")
     return base64.urlsafe_b64encode(made).decode().rstrip("=")
@@ -132,27 +132,27 @@ def roll(
     return text
 
 
-def caller_of(session: Session, key: str) -> Caller | None:
+def find_caller(session: Session, key: str) -> Caller | None:
     """The owner of a key, or None if it is malformed, unknown or revoked."""
-    key_id, secret = parts_of(key)
+    key_id, secret = split_key(key)
     row = session.execute(_KNOWN, {"key_id": key_id}).one_or_none() if secret else None
-    return caller_if_valid(key_id, secret, row)
+    return get_valid_caller(key_id, secret, row)
 
 
 def is_well_formed(key: str) -> bool:
     """Whether it has the form of a key; what has not is no key, and need not be looked up."""
-    return parts_of(key)[1] != ""
+    return split_key(key)[1] != ""
 
 
-def parts_of(key: str) -> tuple[str, str]:
+def split_key(key: str) -> tuple[str, str]:
     """Id and secret of a key; an empty secret, which none has, if it is malformed."""
     prefix, _, rest = key.partition("_")
     key_id, _, secret = rest.partition("_")
     return ("", "") if prefix != PREFIX or len(key) > 200 or not key.isascii() else (key_id, secret)
 
 
-def caller_if_valid(key_id: str, secret: str, row: Row[*tuple[Any, ...]] | None) -> Caller | None:
-    """The owner if the secret is that of the row, which has the columns that `caller_of` asks for."""
+def get_valid_caller(key_id: str, secret: str, row: Row[*tuple[Any, ...]] | None) -> Caller | None:
+    """The owner if the secret is that of the row, which has the columns that `find_caller` asks for."""
     # The comparison takes the same time whether or not the id exists.
     expected = row.secret_sha256 if row is not None else _hash("")
     matches = hmac.compare_digest(expected, _hash(secret))
@@ -167,7 +167,7 @@ def require_valid(session: Session, key_id: str) -> None:
         raise Unauthenticated
 
 
-def revoked_among(session: Session, key_ids: Collection[str]) -> set[str]:
+def list_revoked(session: Session, key_ids: Collection[str]) -> set[str]:
     """Which of these keys have been revoked, or have expired."""
     return set(session.scalars(select(KeyRow.id).where(KeyRow.id.in_(key_ids), IS_OVER)))
 
@@ -183,11 +183,11 @@ def note_uses(session: Session, ages_s: Mapping[str, float]) -> None:
         )
 
 
-def all_of(session: Session) -> Sequence[KeyRow]:
+def list_all(session: Session) -> Sequence[KeyRow]:
     return session.scalars(select(KeyRow).order_by(KeyRow.created_at, KeyRow.id)).all()
 
 
-def of_owner(session: Session, owner: str) -> Sequence[KeyRow]:
+def list_of_owner(session: Session, owner: str) -> Sequence[KeyRow]:
     """The owner's keys, oldest first: all that are valid, and the latest of those that are revoked or have expired."""
     over = select(KeyRow.id).where(KeyRow.owner == owner, IS_OVER)
     latest = over.order_by(KeyRow.created_at.desc(), KeyRow.id.desc()).limit(LISTED_OVER).subquery()
@@ -196,7 +196,7 @@ def of_owner(session: Session, owner: str) -> Sequence[KeyRow]:
     return session.scalars(query.order_by(KeyRow.created_at, KeyRow.id)).all()
 
 
-def owner_of(session: Session, key_id: str) -> str:
+def get_owner(session: Session, key_id: str) -> str:
     """Whose key this is. Raises KeyNotFound."""
     owner = session.scalar(select(KeyRow.owner).where(KeyRow.id == key_id))
     if owner is None:
@@ -204,7 +204,7 @@ def owner_of(session: Session, key_id: str) -> str:
     return owner
 
 
-def row_of(session: Session, key: str) -> KeyRow:
+def get_row(session: Session, key: str) -> KeyRow:
     """The row of a key that was just made."""
     return session.get_one(KeyRow, key.split("_")[1])
 
@@ -224,7 +224,7 @@ def revoke_of(session: Session, owner: str, key_id: str, *, with_made: bool = Fa
 
 def revoke(session: Session, key_id: str, *, with_made: bool = False) -> bool:
     """Revoke a key, and with `with_made` what `revoke_of` says; False if there is no such key, or it was revoked."""
-    key_ids = _with_made(session, key_id) if with_made else [key_id]
+    key_ids = _list_with_made(session, key_id) if with_made else [key_id]
     revoked = session.scalars(
         update(KeyRow)
         .where(KeyRow.id.in_(key_ids), KeyRow.revoked_at.is_(None))
@@ -237,7 +237,7 @@ def revoke(session: Session, key_id: str, *, with_made: bool = False) -> bool:
     return key_id in revoked
 
 
-def _with_made(session: Session, key_id: str) -> list[str]:
+def _list_with_made(session: Session, key_id: str) -> list[str]:
     """The key, the keys that it has made, those that they have made, and so on."""
     made = select(KeyRow.id).where(KeyRow.id == key_id).cte("made", recursive=True)
     made = made.union(select(KeyRow.id).join(made, KeyRow.made_by == made.c.id))

@@ -26,9 +26,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from analysis.jobs.ledger import HELD_OUT, NO_EPOCH, ReadKind, SplitReads, who_trained
+from analysis.jobs.ledger import HELD_OUT, NO_EPOCH, ReadKind, SplitReads, find_training_job
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.store.statements import INSERT_OF, upsert
 from models.tables import DatasetRow, JobRow, LabelReadRow
 
@@ -77,27 +77,31 @@ def add_for_job(session: Session, job_id: str, split: str, epoch: int, what: Rea
         epoch: of the weights, from 1.
     """
     statement = _FOR_JOB[session.get_bind().dialect.name, split]
-    trained_by = who_trained(job_id, session.scalar(select(JobRow.continues).where(JobRow.id == job_id)) or (), epoch)
-    values = {"read_id": new_id("read"), "job_id": job_id, "subject_id": trained_by, "epoch": epoch, "what": what}
+    trained_by = find_training_job(
+        job_id, session.scalar(select(JobRow.continues).where(JobRow.id == job_id)) or (), epoch
+    )
+    values = {"read_id": make_id("read"), "job_id": job_id, "subject_id": trained_by, "epoch": epoch, "what": what}
     session.execute(statement, values)
 
 
 def is_counted_for_job(session: Session, job_id: str, split: str, epoch: int) -> bool:
     """Whether `add_for_job` would add nothing: these weights have met the labels of that split before."""
-    trained_by = who_trained(job_id, session.scalar(select(JobRow.continues).where(JobRow.id == job_id)) or (), epoch)
+    trained_by = find_training_job(
+        job_id, session.scalar(select(JobRow.continues).where(JobRow.id == job_id)) or (), epoch
+    )
     same = (LabelReadRow.subject_id == trained_by, LabelReadRow.split == split, LabelReadRow.epoch == epoch)
     return session.scalar(select(exists().where(*same))) or False
 
 
-def held_out_splits(dataset: DatasetRow) -> list[str]:
+def list_held_out_splits(dataset: DatasetRow) -> list[str]:
     """The splits of a ready dataset that hold labels which training does not see."""
     return [split for split in HELD_OUT if (dataset.splits or {}).get(split, {}).get("count")]
 
 
 def is_handed_out(session: Session, owner: str, dataset: DatasetRow) -> bool:
     """Whether it is noted already that the owner was shown held-out labels of the dataset."""
-    splits = held_out_splits(dataset)
-    digests = {_digest(dataset, split) for split in splits}
+    splits = list_held_out_splits(dataset)
+    digests = {_get_digest(dataset, split) for split in splits}
     noted = select(func.count()).where(
         LabelReadRow.owner == owner,
         LabelReadRow.digest.in_(digests),
@@ -110,7 +114,7 @@ def is_handed_out(session: Session, owner: str, dataset: DatasetRow) -> bool:
 def add_handed_out(session: Session, owner: str, dataset: DatasetRow) -> None:
     """Note that the owner is shown held-out labels of the dataset itself, without any weights."""
     about = {"subject_object": "dataset", "subject_id": dataset.id, "what": ReadKind.HANDED_OUT}
-    _add_without_weights(session, owner, dataset, held_out_splits(dataset), about)
+    _add_without_weights(session, owner, dataset, list_held_out_splits(dataset), about)
 
 
 def add_for_model(session: Session, owner: str, model_id: str, dataset_id: str, splits: Sequence[str]) -> None:
@@ -123,13 +127,15 @@ def _add_without_weights(
     session: Session, owner: str, dataset: DatasetRow, splits: Sequence[str], about: Mapping[str, str]
 ) -> None:
     shared = {"owner": owner, "epoch": NO_EPOCH, "dataset_id": dataset.id, **about}
-    rows = [{"id": new_id("read"), "digest": _digest(dataset, split), "split": split, **shared} for split in splits]
+    rows = [
+        {"id": make_id("read"), "digest": _get_digest(dataset, split), "split": split, **shared} for split in splits
+    ]
     if rows:
         insert = upsert(session, _TABLE)
         session.execute(insert.values(created_at=db_now()).on_conflict_do_nothing(), rows)
 
 
-def totals(session: Session, owner: str, dataset: DatasetRow) -> dict[str, SplitReads]:
+def count_totals(session: Session, owner: str, dataset: DatasetRow) -> dict[str, SplitReads]:
     """How often the owner has looked at the labels of each held-out split, in one statement."""
     is_selection = case((LabelReadRow.what == ReadKind.SELECTED, 1))
     is_hand_out = case((LabelReadRow.what == ReadKind.HANDED_OUT, 1))
@@ -138,11 +144,11 @@ def totals(session: Session, owner: str, dataset: DatasetRow) -> dict[str, Split
         for subject in ("job", "model")
     )
     counts = (func.count(), func.count(is_selection), func.count(is_hand_out), job, model)
-    parts = [select(literal(split), *counts).where(*_looks_at(owner, dataset, split)) for split in HELD_OUT]
+    parts = [select(literal(split), *counts).where(*_match_looks(owner, dataset, split)) for split in HELD_OUT]
     return {split: SplitReads(*found) for split, *found in session.execute(union_all(*parts))}
 
 
-def earlier_reads(session: Session, owner: str, dataset: DatasetRow) -> dict[str, int]:
+def count_earlier_reads(session: Session, owner: str, dataset: DatasetRow) -> dict[str, int]:
     """How often the owner has looked at each held-out split of the versions that this one was made from.
 
     Looks that are counted for the split itself, because it is unchanged, are not among them. Where splits were cut
@@ -159,27 +165,27 @@ def earlier_reads(session: Session, owner: str, dataset: DatasetRow) -> dict[str
         version = before
         for split in HELD_OUT:
             of_split[split] |= {
-                digest for name in (HELD_OUT if was_cut_anew else (split,)) for digest in _digests(version, name)
+                digest for name in (HELD_OUT if was_cut_anew else (split,)) for digest in _list_digests(version, name)
             }
     counts = {}
     for split, digests in of_split.items():
-        others = digests - _digests(dataset, split)
+        others = digests - _list_digests(dataset, split)
         is_earlier = (LabelReadRow.owner == owner, LabelReadRow.digest.in_(others))
         counts[split] = session.scalar(select(func.count()).where(*is_earlier)) or 0 if others else 0
     return counts
 
 
-def fold_reads(session: Session, owner: str, dataset: DatasetRow) -> int:
+def count_fold_reads(session: Session, owner: str, dataset: DatasetRow) -> int:
     """How often jobs of the owner with folds have looked at validation images of their own."""
-    return session.scalar(select(func.count()).where(*_of_folds(owner, dataset))) or 0
+    return session.scalar(select(func.count()).where(*_match_folds(owner, dataset))) or 0
 
 
-def page(
+def list_page(
     session: Session, owner: str, dataset: DatasetRow, *, after: str | None, limit: int
 ) -> tuple[Sequence[LabelReadRow], bool]:
     """The owner's looks at the dataset's held-out labels, newest first, and whether there are more than `limit`."""
     # One query for each digest: an index answers it in order.
-    digests = {digest for split in HELD_OUT for digest in _digests(dataset, split)}
+    digests = {digest for split in HELD_OUT for digest in _list_digests(dataset, split)}
     parts = [
         select(LabelReadRow.id)
         .where(LabelReadRow.owner == owner, LabelReadRow.digest == digest)
@@ -191,7 +197,7 @@ def page(
     ]
     of_folds = (
         select(LabelReadRow.id)
-        .where(*_of_folds(owner, dataset), *([LabelReadRow.id < after] if after else []))
+        .where(*_match_folds(owner, dataset), *([LabelReadRow.id < after] if after else []))
         .order_by(LabelReadRow.id.desc())
         .limit(limit + 1)
         .subquery()
@@ -206,7 +212,7 @@ def give_digests(session: Session, dataset: DatasetRow) -> None:
     """Let the reads of a dataset, whose splits have just got their digests, be known by these from now on."""
     known = aliased(LabelReadRow)
     for split in HELD_OUT:
-        digest, stand_in = _digest(dataset, split), _stand_in(dataset, split)
+        digest, stand_in = _get_digest(dataset, split), _stand_in(dataset, split)
         if digest == stand_in:
             continue
         under_stand_in = [LabelReadRow.digest == stand_in]
@@ -225,20 +231,20 @@ def give_digests(session: Session, dataset: DatasetRow) -> None:
             session.execute(change)
 
 
-def _of_folds(owner: str, dataset: DatasetRow) -> tuple[ColumnElement[bool], ...]:
+def _match_folds(owner: str, dataset: DatasetRow) -> tuple[ColumnElement[bool], ...]:
     return LabelReadRow.owner == owner, LabelReadRow.dataset_id == dataset.id, LabelReadRow.fold.is_not(None)
 
 
-def _looks_at(owner: str, dataset: DatasetRow, split: str) -> tuple[ColumnElement[bool], ...]:
-    return LabelReadRow.owner == owner, LabelReadRow.digest.in_(_digests(dataset, split))
+def _match_looks(owner: str, dataset: DatasetRow, split: str) -> tuple[ColumnElement[bool], ...]:
+    return LabelReadRow.owner == owner, LabelReadRow.digest.in_(_list_digests(dataset, split))
 
 
-def _digests(dataset: DatasetRow, split: str) -> set[str]:
+def _list_digests(dataset: DatasetRow, split: str) -> set[str]:
     """What the split's labels are known by, and were known by before their digest was."""
-    return {_digest(dataset, split), _stand_in(dataset, split)}
+    return {_get_digest(dataset, split), _stand_in(dataset, split)}
 
 
-def _digest(dataset: DatasetRow, split: str) -> str:
+def _get_digest(dataset: DatasetRow, split: str) -> str:
     return (dataset.splits or {}).get(split, {}).get("sha256") or _stand_in(dataset, split)
 
 

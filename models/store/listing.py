@@ -14,7 +14,7 @@ from heldout.lifecycle.job import SHOWN_REQUESTS, JobStatus
 from heldout.spec.job import MAX_PAIRS
 from heldout.views.job import SummaryView
 from heldout.work.kinds import LISTED_KINDS
-from models.store.datasets import version_in
+from models.store.datasets import parse_version
 from models.tables import DatasetRow, JobMetadataRow, JobRow
 
 # A dataset with at most so many versions gets one query for each of them, one with more gets one query for all.
@@ -39,7 +39,7 @@ class Filters:
         return bool(self.statuses or self.dataset is not None or self.metadata or self.study is not None or self.search)
 
 
-def matching_ids(
+def select_matching_ids(
     session: Session,
     owner: str,
     filters: Filters,
@@ -54,14 +54,14 @@ def matching_ids(
     few fit; hence one query for each combination, each of which an index answers in order.
     """
     statuses = [_is_shown_as(status) for status in dict.fromkeys(filters.statuses)]
-    datasets = None if filters.dataset is None else _ids_of_versions(session, owner, filters.dataset)
-    conditions = _without_metadata(owner, filters, statuses, datasets)
+    datasets = None if filters.dataset is None else _list_version_ids(session, owner, filters.dataset)
+    conditions = _match_without_metadata(owner, filters, statuses, datasets)
     if filters.study not in (None, NO_STUDY) and not filters.metadata:  # a study has few jobs, and an index finds them
         of_study = select(JobRow.id).where(*conditions, *([JobRow.id < after] if after else []))
-        return _first(of_study, JobRow.id, limit, newest_first)
+        return _select_first(of_study, JobRow.id, limit, newest_first)
     if filters.metadata:
-        return _with_metadata(owner, filters.metadata, conditions, limit, newest_first, after)
-    others = [*_of_study(filters.study), *_named_like(filters.search)]
+        return _select_with_metadata(owner, filters.metadata, conditions, limit, newest_first, after)
+    others = [*_match_study(filters.study), *_match_name(filters.search)]
     parts = [
         select(JobRow.id)
         .where(JobRow.owner == owner, JobRow.kind == kind, *status, *dataset, *others)
@@ -71,29 +71,29 @@ def matching_ids(
         .subquery()
         for kind in LISTED_KINDS
         for status in ([[condition] for condition in statuses] or [[]])
-        for dataset in _alternatives(datasets)
+        for dataset in _list_alternatives(datasets)
     ]
     if len(parts) == 1:
         return select(parts[0].c.id)
     found = union_all(*[select(part.c.id) for part in parts]).subquery()
-    return _first(select(found.c.id), found.c.id, limit, newest_first)
+    return _select_first(select(found.c.id), found.c.id, limit, newest_first)
 
 
-def conditions_of(session: Session, owner: str, filters: Filters) -> list[Any]:
+def build_conditions(session: Session, owner: str, filters: Filters) -> list[Any]:
     """What holds of the owner's jobs that fit the filters, for a query in an order of its own."""
     statuses = [_is_shown_as(status) for status in dict.fromkeys(filters.statuses)]
-    datasets = None if filters.dataset is None else _ids_of_versions(session, owner, filters.dataset)
-    pairs = [pair_sha256(*pair) for pair in (filters.metadata or {}).items()]
+    datasets = None if filters.dataset is None else _list_version_ids(session, owner, filters.dataset)
+    pairs = [compute_pair_sha256(*pair) for pair in (filters.metadata or {}).items()]
     of_pairs = [
         exists().where(
             JobMetadataRow.owner == owner, JobMetadataRow.pair_sha256 == pair, JobMetadataRow.job_id == JobRow.id
         )
         for pair in pairs
     ]
-    return [*_without_metadata(owner, filters, statuses, datasets), *of_pairs]
+    return [*_match_without_metadata(owner, filters, statuses, datasets), *of_pairs]
 
 
-def _without_metadata(
+def _match_without_metadata(
     owner: str, filters: Filters, statuses: Sequence[Any], datasets: Sequence[str] | None
 ) -> list[Any]:
     conditions: list[Any] = [JobRow.owner == owner, JobRow.kind.in_(LISTED_KINDS)]
@@ -101,20 +101,20 @@ def _without_metadata(
         conditions.append(or_(*statuses))
     if datasets is not None:
         conditions.append(JobRow.dataset_id.in_(datasets))
-    return [*conditions, *_of_study(filters.study), *_named_like(filters.search)]
+    return [*conditions, *_match_study(filters.study), *_match_name(filters.search)]
 
 
-def _of_study(study: str | None) -> list[Any]:
+def _match_study(study: str | None) -> list[Any]:
     if study is None:
         return []
     return [JobRow.study_id.is_(None) if study == NO_STUDY else JobRow.study_id == study]
 
 
-def _named_like(search: str | None) -> list[Any]:
+def _match_name(search: str | None) -> list[Any]:
     return [JobRow.name.icontains(search, autoescape=True)] if search else []
 
 
-def _with_metadata(
+def _select_with_metadata(
     owner: str,
     metadata: Mapping[str, str],
     conditions: Sequence[Any],
@@ -126,7 +126,7 @@ def _with_metadata(
 
     The checks are scalar subqueries, which no planner turns into a join in another order.
     """
-    first, *others = (pair_sha256(*pair) for pair in metadata.items())
+    first, *others = (compute_pair_sha256(*pair) for pair in metadata.items())
     query = select(JobMetadataRow.job_id).where(
         JobMetadataRow.owner == owner,
         JobMetadataRow.pair_sha256 == first,
@@ -142,15 +142,15 @@ def _with_metadata(
         )
     if after is not None:
         query = query.where(JobMetadataRow.job_id < after)
-    found = _first(query, JobMetadataRow.job_id, limit, newest_first).subquery()
+    found = _select_first(query, JobMetadataRow.job_id, limit, newest_first).subquery()
     return select(found.c.job_id)
 
 
-def _first(query: Select[str], column: Any, limit: int, newest_first: bool) -> Select[str]:
+def _select_first(query: Select[str], column: Any, limit: int, newest_first: bool) -> Select[str]:
     return query.order_by(column.desc() if newest_first else column).limit(limit)
 
 
-def _alternatives(datasets: Sequence[str] | None) -> list[list[Any]]:
+def _list_alternatives(datasets: Sequence[str] | None) -> list[list[Any]]:
     """The conditions on a job's dataset of which each gets a query of its own."""
     if datasets is None:
         return [[]]
@@ -161,12 +161,12 @@ def _alternatives(datasets: Sequence[str] | None) -> list[list[Any]]:
     return [[JobRow.dataset_id == dataset] for dataset in datasets]
 
 
-def _ids_of_versions(session: Session, owner: str, reference: str) -> Sequence[str]:
+def _list_version_ids(session: Session, owner: str, reference: str) -> Sequence[str]:
     """The ids of a dataset's versions, deleted ones too: jobs that have ended still name them."""
     visible = or_(DatasetRow.owner == owner, DatasetRow.owner.is_(None))
     name, at, _ = reference.partition("@")
     if at:
-        version = and_(DatasetRow.name == name, DatasetRow.version == version_in(reference))
+        version = and_(DatasetRow.name == name, DatasetRow.version == parse_version(reference))
         return session.scalars(select(DatasetRow.id).where(visible, version)).all()
     named = or_(DatasetRow.name == reference, DatasetRow.id == reference)
     return session.scalars(select(DatasetRow.id).where(visible, named)).all()
@@ -184,7 +184,7 @@ def _is_shown_as(status: str) -> Any:
 
 def add_metadata(session: Session, job_id: str, owner: str, metadata: Mapping[str, str]) -> None:
     """Write the rows of a new job."""
-    rows = [{"owner": owner, "pair_sha256": pair_sha256(*pair), "job_id": job_id} for pair in metadata.items()]
+    rows = [{"owner": owner, "pair_sha256": compute_pair_sha256(*pair), "job_id": job_id} for pair in metadata.items()]
     if rows:
         session.execute(insert(JobMetadataRow), rows)
 
@@ -204,7 +204,7 @@ def merge_metadata(metadata: Mapping[str, str], changes: Mapping[str, str | None
     return both
 
 
-def pair_sha256(key: str, value: str) -> str:
+def compute_pair_sha256(key: str, value: str) -> str:
     """A digest that no two pairs share; neither text can hold NUL."""
     return hashlib.sha256(f"{key}\0{value}".encode()).hexdigest()
 
@@ -238,7 +238,7 @@ def get_summary_columns(summary: SummaryView | None) -> Mapping[str, Any]:
     }
 
 
-def sorted_ids(
+def select_sorted_ids(
     session: Session, owner: str, filters: Filters, sort: Sort, *, limit: int, after: str | None
 ) -> Select[str]:
     """The ids of the first `limit` of the owner's jobs that fit the filters and come after the job `after`.
@@ -247,7 +247,7 @@ def sorted_ids(
         InvalidCursor: the owner has no such job any more, so its place in the order is not known.
     """
     column = _COLUMNS[sort]
-    conditions = conditions_of(session, owner, filters)
+    conditions = build_conditions(session, owner, filters)
     if after is not None:
         conditions.append(_is_after(session, owner, column, after, ascending=sort is Sort.NAME))
     return select(JobRow.id).where(*conditions).order_by(*order_of(sort)).limit(limit)

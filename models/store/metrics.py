@@ -7,19 +7,19 @@ from sqlalchemy.orm import Session, aliased
 
 from analysis.reports.curves import EpochFigures
 from heldout.stored.final import FinalView
-from heldout.views.base import view_of
+from heldout.views.base import make_view
 from heldout.views.job import BestEpochView, JobCurveView, SummaryView
 from models.tables import AttemptRow, EpochRow, JobRow, ResultRow
 
 
-def epochs_of(session: Session, job_id: str) -> Sequence[EpochRow]:
+def list_epochs(session: Session, job_id: str) -> Sequence[EpochRow]:
     """The job's history in order. Of each epoch it has the row that no later attempt has measured again."""
     return session.scalars(
         select(EpochRow).where(EpochRow.job_id == job_id, ~_is_superseded()).order_by(EpochRow.epoch)
     ).all()
 
 
-def curves_of(session: Session, job_ids: Collection[str]) -> dict[str, list[EpochFigures]]:
+def get_curves(session: Session, job_ids: Collection[str]) -> dict[str, list[EpochFigures]]:
     """The curves of many jobs, each in order, by their ids. Jobs without an epoch are absent."""
     columns = [getattr(EpochRow, name) for name in EpochFigures._fields]
     rows = session.execute(
@@ -33,7 +33,7 @@ def curves_of(session: Session, job_ids: Collection[str]) -> dict[str, list[Epoc
     return curves
 
 
-def sketches_of(session: Session, job_ids: Collection[str], points: int) -> dict[str, JobCurveView]:
+def get_sketches(session: Session, job_ids: Collection[str], points: int) -> dict[str, JobCurveView]:
     """At most `points` (2 or more) epochs of each job, evenly spread, with the first and the last.
 
     The database leaves the others out, so that a page of long histories costs little more than one of short ones.
@@ -66,24 +66,24 @@ def _is_superseded() -> ColumnElement[bool]:
     )
 
 
-def final_of(session: Session, job_id: str) -> FinalView | None:
+def get_final(session: Session, job_id: str) -> FinalView | None:
     """The figures of the kept weights, once the job has succeeded."""
     row = session.get(ResultRow, job_id)
     return None if row is None else FinalView.model_validate(row.final)
 
 
-def best_epochs_of(session: Session, job_id: str) -> SummaryView:
+def get_best_epochs(session: Session, job_id: str) -> SummaryView:
     """A summary with the epochs of the lowest validation loss and of the highest validation accuracy; ties go to the
     earlier epoch.
     """
-    epochs = epochs_of(session, job_id)
+    epochs = list_epochs(session, job_id)
     by_loss = [row for row in epochs if row.validation_loss is not None]
     by_accuracy = [row for row in epochs if row.validation_accuracy is not None]
     return SummaryView(
-        best=_epoch_view(min(by_loss, key=lambda row: row.validation_loss or 0.0, default=None)),
-        most_accurate=_epoch_view(max(by_accuracy, key=lambda row: row.validation_accuracy or 0.0, default=None)),
+        best=_build_epoch_view(min(by_loss, key=lambda row: row.validation_loss or 0.0, default=None)),
+        most_accurate=_build_epoch_view(max(by_accuracy, key=lambda row: row.validation_accuracy or 0.0, default=None)),
     )
 
 
-def _epoch_view(row: EpochRow | None) -> BestEpochView | None:
-    return None if row is None else view_of(BestEpochView, row)
+def _build_epoch_view(row: EpochRow | None) -> BestEpochView | None:
+    return None if row is None else make_view(BestEpochView, row)

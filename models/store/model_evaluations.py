@@ -11,7 +11,7 @@ from heldout.lifecycle.job import TERMINAL, JobRequest, JobStatus
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored.measurement import Measurement
 from heldout.work.kinds import JobKind, MeasureSpec
-from models.memory import measuring_bytes
+from models.memory import estimate_measuring_bytes
 from models.store import artifacts, events, jobs, label_reads, new_jobs, workers
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
@@ -28,20 +28,20 @@ def queue(session: Session, owner: str, model: ModelRow, facts: ModelFacts, data
         key=model.key,
         facts=facts.model_copy(update={"layers": (), "feature_map": None}),
     )
-    needed_bytes = measuring_bytes(model.size_bytes, facts, dataset, workers.largest(session))
+    needed_bytes = estimate_measuring_bytes(model.size_bytes, facts, dataset, workers.find_largest(session))
     new_job = NewJob(spec=spec, owner=owner, name=model.name, dataset_id=dataset.id, memory_bytes=needed_bytes)
     return new_jobs.add(session, new_job)
 
 
 def find(session: Session, owner: str, evaluation_id: str) -> tuple[JobRow, DatasetRow]:
     """The owner's evaluation and its dataset. Raises EvaluationNotFound."""
-    found = session.execute(_of(owner).where(JobRow.id == evaluation_id)).one_or_none()
+    found = session.execute(_select_of(owner).where(JobRow.id == evaluation_id)).one_or_none()
     if found is None:
         raise EvaluationNotFound(evaluation_id)
     return found[0], found[1]
 
 
-def page(
+def list_page(
     session: Session, owner: str, *, model: str | None, after: str | None, limit: int
 ) -> tuple[list[tuple[JobRow, DatasetRow]], bool]:
     """The owner's evaluations, newest first, and whether there are more than `limit` after the id `after`.
@@ -51,7 +51,7 @@ def page(
     Args:
         model: the id of a model; only its evaluations.
     """
-    query = _of(owner).options(load_only(DatasetRow.id, DatasetRow.name, DatasetRow.version))
+    query = _select_of(owner).options(load_only(DatasetRow.id, DatasetRow.name, DatasetRow.version))
     if model is not None:
         query = query.where(JobRow.spec["model"].as_string() == model)
     if after is not None:
@@ -60,7 +60,7 @@ def page(
     return [(row[0], row[1]) for row in rows[:limit]], len(rows) > limit
 
 
-def measurements_of(session: Session, evaluations: Sequence[JobRow]) -> dict[str, Measurement]:
+def get_measurements(session: Session, evaluations: Sequence[JobRow]) -> dict[str, Measurement]:
     """The results of those that have succeeded, by their ids."""
     ids = [row.id for row in evaluations if row.status is JobStatus.SUCCEEDED]
     rows = session.scalars(select(ResultRow).where(ResultRow.job_id.in_(ids)))
@@ -73,7 +73,7 @@ def cancel(session: Session, owner: str, evaluation_id: str) -> None:
     Raises:
         EvaluationNotFound, EvaluationFinished.
     """
-    row = _locked(session, owner, evaluation_id)
+    row = _lock_evaluation(session, owner, evaluation_id)
     if row.status in TERMINAL:
         raise EvaluationFinished(evaluation_id, row.status)
     jobs.cancel_locked(session, row)
@@ -85,7 +85,7 @@ def remove(session: Session, owner: str, evaluation_id: str) -> None:
     Raises:
         EvaluationNotFound, EvaluationNotFinished.
     """
-    row = _locked(session, owner, evaluation_id)
+    row = _lock_evaluation(session, owner, evaluation_id)
     if row.status not in TERMINAL:
         raise EvaluationNotFinished(evaluation_id, row.status)
     events.remove_all(session, owner, [evaluation_id])
@@ -113,7 +113,7 @@ def end(session: Session, held: HeldAttempt, measured: Measurement, files: Seque
     return complete(session, held)
 
 
-def _of(owner: str) -> Select[JobRow, DatasetRow]:
+def _select_of(owner: str) -> Select[JobRow, DatasetRow]:
     return (
         select(JobRow, DatasetRow)
         .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
@@ -121,7 +121,7 @@ def _of(owner: str) -> Select[JobRow, DatasetRow]:
     )
 
 
-def _locked(session: Session, owner: str, evaluation_id: str) -> JobRow:
+def _lock_evaluation(session: Session, owner: str, evaluation_id: str) -> JobRow:
     query = select(JobRow).where(JobRow.owner == owner, JobRow.kind == JobKind.MEASURE, JobRow.id == evaluation_id)
     row = session.scalars(query.with_for_update()).one_or_none()
     if row is None:

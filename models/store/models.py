@@ -12,7 +12,7 @@ from heldout.lifecycle.job import TERMINAL, JobEvent, JobStatus
 from heldout.lifecycle.model import ModelStatus
 from heldout.spec.model_facts import ModelFacts
 from heldout.work.kinds import CheckModelSpec, JobKind
-from heldout.work.memory import foreign_bytes
+from heldout.work.memory import estimate_foreign_bytes
 from models.database import db_now
 from models.store import events, jobs, new_jobs, quotas, workers
 from models.store.claims import HeldAttempt, complete, has_succeeded, require_held
@@ -47,7 +47,7 @@ def add(
         owner=owner,
         name=name,
         dataset_id=None,
-        memory_bytes=workers.reservable(session, foreign_bytes(size_bytes)),
+        memory_bytes=workers.compute_reservable(session, estimate_foreign_bytes(size_bytes)),
     )
     job = new_jobs.add(session, new_job)
     row = session.scalars(
@@ -71,13 +71,13 @@ def add(
 
 def find(session: Session, owner: str, model_id: str) -> ModelRow:
     """The owner's model. Raises ModelNotFound."""
-    row = session.scalars(_of(owner).where(ModelRow.id == model_id)).one_or_none()
+    row = session.scalars(_select_of(owner).where(ModelRow.id == model_id)).one_or_none()
     if row is None:
         raise ModelNotFound(model_id)
     return row
 
 
-def page(session: Session, owner: str, *, after: str | None, limit: int) -> Sequence[str]:
+def list_page(session: Session, owner: str, *, after: str | None, limit: int) -> Sequence[str]:
     """The ids of the owner's models after the id `after`, newest first: one more than `limit` if there are more."""
     query = select(ModelRow.id).where(ModelRow.owner == owner)
     if after is not None:
@@ -85,7 +85,7 @@ def page(session: Session, owner: str, *, after: str | None, limit: int) -> Sequ
     return session.scalars(query.order_by(ModelRow.id.desc()).limit(limit + 1)).all()
 
 
-def listed(session: Session, ids: Sequence[str]) -> Sequence[ModelRow]:
+def get_listed(session: Session, ids: Sequence[str]) -> Sequence[ModelRow]:
     """The models with these ids, newest first."""
     return session.scalars(select(ModelRow).where(ModelRow.id.in_(ids)).order_by(ModelRow.id.desc())).all()
 
@@ -104,7 +104,7 @@ def remove(session: Session, owner: str, model_id: str) -> None:
     checks = session.scalars(
         select(JobRow).where(JobRow.id == row.check_job, JobRow.status.not_in(TERMINAL)).with_for_update()
     ).all()
-    locked = session.scalars(_of(owner).where(ModelRow.id == model_id).with_for_update()).one_or_none()
+    locked = session.scalars(_select_of(owner).where(ModelRow.id == model_id).with_for_update()).one_or_none()
     if locked is None:
         raise ModelNotFound(model_id)
     needed_by = session.scalars(
@@ -130,7 +130,7 @@ def mark_ready(session: Session, held: HeldAttempt, model_id: str, facts: ModelF
     """End a check well, unless it was cancelled. A second call changes nothing. Raises LeaseLost."""
     if not has_succeeded(session, held):
         require_held(session, held)
-        about, layers = facts.bounded().to_columns()
+        about, layers = facts.limit_layers().to_columns()
         is_read = session.scalar(
             update(ModelRow)
             .where(ModelRow.id == model_id, ModelRow.status == ModelStatus.CHECKING)
@@ -147,10 +147,10 @@ def reject(session: Session, held: HeldAttempt, error: dict[str, Any]) -> JobSta
     return move(session, require_held(session, held), JobEvent.FAIL, error=error)
 
 
-def facts_of(row: ModelRow) -> ModelFacts | None:
+def get_facts(row: ModelRow) -> ModelFacts | None:
     """What was found in the file; None until it is ready."""
     return None if row.facts is None else ModelFacts.from_columns(row.facts, row.layers)
 
 
-def _of(owner: str) -> Select[ModelRow]:
+def _select_of(owner: str) -> Select[ModelRow]:
     return select(ModelRow).where(ModelRow.owner == owner)

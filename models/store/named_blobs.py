@@ -7,13 +7,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from analysis.arrays.dataset import FILES
-from analysis.arrays.file_names import members_key
-from analysis.arrays.relations import relations_key
+from analysis.arrays.file_names import make_members_key
+from analysis.arrays.relations import make_relations_key
 from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus, SuspectsStatus
 from heldout.lifecycle.job import TERMINAL
 from heldout.lifecycle.model import ModelStatus
 from heldout.stored.audit import audit_key, preview_key
-from heldout.stored.suspects import suspects_key
+from heldout.stored.suspects import make_suspects_key
 from models.digests import describe
 from models.store import file_digests
 from models.tables import ArtifactRow, CheckpointRow, DatasetRow, ExportRow, JobRow, StudyRow
@@ -54,7 +54,7 @@ class KnownFolders:
     uploading: frozenset[str]  # ids of datasets whose upload is still needed or on its way
 
 
-def named(session: Session) -> Iterator[NamedBlob]:
+def iterate_named(session: Session) -> Iterator[NamedBlob]:
     """Every file that a row names, but for the contents of datasets."""
     columns = (ArtifactRow.key, ArtifactRow.name, ArtifactRow.job_id, ArtifactRow.size_bytes, ArtifactRow.sha256)
     for key, name, job_id, size_bytes, sha256 in session.execute(select(*columns)):
@@ -71,28 +71,30 @@ def named(session: Session) -> Iterator[NamedBlob]:
                 yield NamedBlob(file["key"], f"what {study_id} starts from", file["size_bytes"], file["sha256"])
     for model in session.scalars(select(ModelRow).where(ModelRow.status != ModelStatus.REJECTED)):
         yield NamedBlob(model.key, f"the model {model.name} ({model.id})", model.size_bytes, model.sha256)
-    digests = file_digests.of_datasets(session)
+    digests = file_digests.get_digests_of_datasets(session)
     for row in session.scalars(select(DatasetRow).where(DatasetRow.deleted_at.is_(None))):
-        for key, what in _of_dataset(row, digests):
+        for key, what in _iterate_of_dataset(row, digests):
             expected = digests.get(key)
             yield (
                 NamedBlob(key, what) if expected is None else NamedBlob(key, what, expected.size_bytes, expected.sha256)
             )
 
 
-def keys(session: Session) -> set[str]:
+def list_keys(session: Session) -> set[str]:
     """Of every file that a row names, the contents of datasets included."""
-    return {blob.key for blob in named(session)} | {key for content in contents(session) for key in content.keys}
+    return {blob.key for blob in iterate_named(session)} | {
+        key for content in list_contents(session) for key in content.keys
+    }
 
 
-def unnamed_of_job(session: Session, job_id: str, keys: Collection[str]) -> list[str]:
+def list_unnamed_of_job(session: Session, job_id: str, keys: Collection[str]) -> list[str]:
     """Those of the keys that none of a job's rows names."""
     columns = (ArtifactRow.key, ArtifactRow.job_id), (CheckpointRow.key, CheckpointRow.job_id)
     named = {key for key_of, job_of in columns for key in session.scalars(select(key_of).where(job_of == job_id))}
     return [key for key in keys if key not in named]
 
 
-def _of_dataset(row: DatasetRow, digests: Container[str]) -> Iterator[tuple[str, str]]:
+def _iterate_of_dataset(row: DatasetRow, digests: Container[str]) -> Iterator[tuple[str, str]]:
     """The keys of its own files, with what they are in words."""
     keys = []
     if row.upload_key is not None and row.status is DatasetStatus.CHECKING:
@@ -100,17 +102,17 @@ def _of_dataset(row: DatasetRow, digests: Container[str]) -> Iterator[tuple[str,
     if row.status is DatasetStatus.READY and row.same_as is None:
         if row.owner is not None:
             keys += [audit_key(row.id), *(preview_key(row.id, number) for number in range(len(row.classes or ())))]
-        if members_key(row.id) in digests:  # no other row tells whether there are some
-            keys.append(members_key(row.id))
+        if make_members_key(row.id) in digests:  # no other row tells whether there are some
+            keys.append(make_members_key(row.id))
         if row.relations_status is RelationsStatus.STORED:
-            keys.append(relations_key(row.id))
+            keys.append(make_relations_key(row.id))
         if row.suspects_status is SuspectsStatus.STORED:
-            keys.append(suspects_key(row.id))
+            keys.append(make_suspects_key(row.id))
     for key in keys:
         yield key, describe(key).replace(row.id, f"{row.name}@{row.version}")
 
 
-def contents(session: Session) -> list[StoredContent]:
+def list_contents(session: Session) -> list[StoredContent]:
     """The content of each ready dataset, once for each address."""
     rows = session.execute(
         select(DatasetRow.sha256, DatasetRow.name, DatasetRow.version, DatasetRow.owner)
@@ -126,7 +128,7 @@ def contents(session: Session) -> list[StoredContent]:
     return list(found.values())
 
 
-def places(session: Session) -> KnownFolders:
+def get_places(session: Session) -> KnownFolders:
     """The folders of all that is there."""
     here = DatasetRow.deleted_at.is_(None)
     needs_upload = (DatasetRow.status.in_([DatasetStatus.UPLOADING, DatasetStatus.CHECKING]), here)

@@ -7,13 +7,13 @@ from typing import Any, cast
 from sqlalchemy import Float, Table, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import counted_bytes
+from heldout.access.quotas import count_bytes
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import JobSpec
-from heldout.work.kinds import KINDS, SPEC_VERSION, EvaluateSpec, WorkSpec, kind_of
+from heldout.work.kinds import KINDS, SPEC_VERSION, EvaluateSpec, WorkSpec, get_kind
 from models import wake
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.store import accounts, events, listing, workers
 from models.tables import JobRow
 
@@ -77,11 +77,11 @@ def add(session: Session, job: NewJob) -> JobRow:
 
     The caller has asked `quotas.require_room`, unless nobody asked for the job.
     """
-    spec, kind = job.spec, kind_of(job.spec)
+    spec, kind = job.spec, get_kind(job.spec)
     about, training = KINDS[kind], spec if isinstance(spec, JobSpec) else None
-    job_id = job.id or new_id(about.id_prefix)
+    job_id = job.id or make_id(about.id_prefix)
     priority = job.priority if job.priority is not None else training.priority if training else about.priority
-    memory_bytes = job.memory_bytes or (about.memory_bytes and workers.reservable(session, about.memory_bytes))
+    memory_bytes = job.memory_bytes or (about.memory_bytes and workers.compute_reservable(session, about.memory_bytes))
     pairs = dict(training.metadata) if training else {}
     values: dict[str, Any] = {
         "id": job_id,
@@ -91,7 +91,7 @@ def add(session: Session, job: NewJob) -> JobRow:
         "status": JobStatus.QUEUED,
         "version": 1,
         "spec": spec.model_dump(mode="json"),
-        "spec_bytes": counted_bytes(spec.model_dump_json()),
+        "spec_bytes": count_bytes(spec.model_dump_json()),
         "spec_version": SPEC_VERSION,
         "dataset_id": job.dataset_id,
         "parameters": job.parameters,
@@ -103,7 +103,7 @@ def add(session: Session, job: NewJob) -> JobRow:
         "memory_bytes": memory_bytes,
         "retry_of": job.retry_of,
         "study_id": job.study_id,
-        "key_id": job.key_id or accounts.key_of(session),
+        "key_id": job.key_id or accounts.get_request_key(session),
         "attempt": 0,
         "failures": 0,
         "runtime_s": 0.0,

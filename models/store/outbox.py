@@ -17,14 +17,14 @@ from heldout.errors import DeliveryNotFound, SpecUnreadable, WebhookDisabled
 from heldout.stored.measurement import Measurement
 from heldout.views.base import View
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.tables import DatasetRow, DeliveryRow, JobRow, ResultRow, StudyRow, WebhookRow
 from models.tables_models import ModelRow
-from models.views.dataset import dataset_view
-from models.views.evaluation import evaluation_view, model_view
-from models.views.job import job_view
-from models.views.study import study_view
-from models.views.webhook import webhook_view
+from models.views.dataset import build_dataset_view
+from models.views.evaluation import build_evaluation_view, build_model_view
+from models.views.job import build_job_view
+from models.views.study import build_study_view
+from models.views.webhook import build_webhook_view
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ def add(session: Session, owner: str, subject_object: SubjectObject, subject_id:
     if not wanting:
         return
     try:
-        payload = _view_of(session, subject_object, subject_id).model_dump(mode="json")
+        payload = _build_view(session, subject_object, subject_id).model_dump(mode="json")
     except SpecUnreadable as error:
         # What happens to the job must not depend on whether its webhooks can be told.
         log.warning("delivery_not_written", subject=subject_id, type=type_, reason=error.detail)
@@ -98,7 +98,7 @@ def ping(session: Session, webhook: WebhookRow) -> DeliveryRow:
     ).one_or_none()
     if waiting is not None:
         return waiting
-    payload = webhook_view(webhook).model_dump(mode="json")
+    payload = build_webhook_view(webhook).model_dump(mode="json")
     delivery_id = _insert(session, webhook.id, PING, SubjectObject.WEBHOOK, webhook.id, payload)
     return session.get_one(DeliveryRow, delivery_id)
 
@@ -111,7 +111,7 @@ def _insert(
     subject_id: str,
     payload: dict[str, Any],
 ) -> str:
-    delivery_id = new_id("msg")
+    delivery_id = make_id("msg")
     session.execute(
         insert(DeliveryRow).values(
             id=delivery_id,
@@ -131,9 +131,9 @@ def _insert(
     return delivery_id
 
 
-def any_due(session: Session, now: datetime | None = None) -> bool:
+def is_any_due(session: Session, now: datetime | None = None) -> bool:
     """Whether there is something to claim, by default at the database's time: cheap, takes no lock."""
-    due = _due_at(db_now() if now is None else now)
+    due = _match_due(db_now() if now is None else now)
     return bool(session.scalar(select(select(DeliveryRow.id).where(*due).exists())))
 
 
@@ -160,7 +160,7 @@ def claim(session: Session, now: datetime, room: SenderRoom, *, lease_s: float) 
         select(DeliveryRow.id, DeliveryRow.fence, WebhookRow.id, WebhookRow.owner, WebhookRow.failures)
         .join(WebhookRow)
         .where(
-            *_due_at(now),
+            *_match_due(now),
             WebhookRow.id.not_in(full),
             WebhookRow.owner.not_in(full_owners),
             or_(WebhookRow.failures < SUSPECT_AFTER_FAILURES, WebhookRow.id.not_in(list(room.of_webhooks))),
@@ -178,7 +178,7 @@ def claim(session: Session, now: datetime, room: SenderRoom, *, lease_s: float) 
             continue
         claimed = session.scalar(
             update(DeliveryRow)
-            .where(DeliveryRow.id == delivery_id, DeliveryRow.fence == fence, *_due_at(now))
+            .where(DeliveryRow.id == delivery_id, DeliveryRow.fence == fence, *_match_due(now))
             .values(fence=fence + 1, leased_until=now + timedelta(seconds=lease_s))
             .returning(DeliveryRow.id)
         )
@@ -196,7 +196,7 @@ def claim(session: Session, now: datetime, room: SenderRoom, *, lease_s: float) 
             webhook_id=webhook.id,
             owner=webhook.owner,
             url=webhook.url,
-            secrets=_signing(webhook, now),
+            secrets=_get_signing_secrets(webhook, now),
             type=delivery.type,
             created_at=delivery.created_at,
             payload=delivery.payload,
@@ -205,7 +205,9 @@ def claim(session: Session, now: datetime, room: SenderRoom, *, lease_s: float) 
     ]
 
 
-def page(session: Session, webhook_id: str, *, after: str | None, limit: int) -> tuple[Sequence[DeliveryRow], bool]:
+def list_page(
+    session: Session, webhook_id: str, *, after: str | None, limit: int
+) -> tuple[Sequence[DeliveryRow], bool]:
     """A webhook's deliveries, newest first, and whether there are more than `limit` after the id `after`."""
     query = select(DeliveryRow).where(DeliveryRow.webhook_id == webhook_id).options(defer(DeliveryRow.payload))
     if after is not None:
@@ -251,7 +253,7 @@ def forget_old(session: Session, now: datetime) -> None:
     session.execute(delete(DeliveryRow).where(DeliveryRow.created_at < now - timedelta(days=LOG_KEPT_DAYS)))
 
 
-def _due_at(now: datetime | db_now) -> tuple[Any, ...]:
+def _match_due(now: datetime | db_now) -> tuple[Any, ...]:
     return (
         DeliveryRow.status == PENDING,
         DeliveryRow.due_at <= now,
@@ -259,30 +261,30 @@ def _due_at(now: datetime | db_now) -> tuple[Any, ...]:
     )
 
 
-def _signing(webhook: WebhookRow, now: datetime) -> tuple[str, ...]:
+def _get_signing_secrets(webhook: WebhookRow, now: datetime) -> tuple[str, ...]:
     old = webhook.previous_secret
     if old is not None and webhook.previous_until is not None and now < webhook.previous_until:
         return webhook.secret, old
     return (webhook.secret,)
 
 
-def _view_of(session: Session, subject_object: SubjectObject, subject_id: str) -> View:
+def _build_view(session: Session, subject_object: SubjectObject, subject_id: str) -> View:
     """The subject as this transaction has left it."""
     if subject_object is SubjectObject.DATASET:
-        return dataset_view(_read(session, DatasetRow, subject_id), with_changes=False)
+        return build_dataset_view(_read(session, DatasetRow, subject_id), with_changes=False)
     if subject_object is SubjectObject.STUDY:
         study = _read(session, StudyRow, subject_id)
-        return study_view(study, _read(session, DatasetRow, study.dataset_id))
+        return build_study_view(study, _read(session, DatasetRow, study.dataset_id))
     if subject_object is SubjectObject.MODEL:
-        return model_view(_read(session, ModelRow, subject_id), with_layers=False)
+        return build_model_view(_read(session, ModelRow, subject_id), with_layers=False)
     if subject_object is SubjectObject.WEBHOOK:
-        return webhook_view(_read(session, WebhookRow, subject_id))
+        return build_webhook_view(_read(session, WebhookRow, subject_id))
     job = _read(session, JobRow, subject_id)
     dataset = _read(session, DatasetRow, job.dataset_id)
     if subject_object is SubjectObject.EVALUATION:
         final = session.scalar(select(ResultRow.final).where(ResultRow.job_id == job.id))
-        return evaluation_view(job, dataset, None if final is None else Measurement.model_validate(final))
-    return job_view(job, dataset)
+        return build_evaluation_view(job, dataset, None if final is None else Measurement.model_validate(final))
+    return build_job_view(job, dataset)
 
 
 def _read(session: Session, table: type[Subject], id_: str | None) -> Subject:

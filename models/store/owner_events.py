@@ -19,7 +19,7 @@ NUMBERED_AT_ONCE = 1000
 _UNNUMBERED = EventRow.owner_number.is_(None)
 
 
-def unnumbered_owners(session: Session, owners: Collection[str]) -> list[str]:
+def list_unnumbered_owners(session: Session, owners: Collection[str]) -> list[str]:
     """Which of these owners have committed events without a number."""
     found = session.scalars(select(EventRow.owner).where(EventRow.owner.in_(owners), _UNNUMBERED).distinct())
     return sorted(owner for owner in found if owner is not None)
@@ -37,7 +37,7 @@ def number(session: Session, owner: str, *, wait: bool = True) -> bool:
         lock_order(session, owner)
     elif not statements.try_lock(session, *_order_of(owner)):
         return False
-    last = last_numbers(session, [owner]).get(owner)
+    last = get_last_numbers(session, [owner]).get(owner)
     # The order of writing keeps each subject's events in order: they were written under the lock of its row.
     waiting = (
         select(EventRow.position, func.row_number().over(order_by=EventRow.position).label("place"))
@@ -67,13 +67,13 @@ def lock_order(session: Session, owner: str) -> None:
     statements.lock(session, *_order_of(owner))
 
 
-def last_numbers(session: Session, owners: Collection[str]) -> Mapping[str, int]:
+def get_last_numbers(session: Session, owners: Collection[str]) -> Mapping[str, int]:
     """The number of each owner's last numbered event; an owner whose events have none yet is absent."""
     last = select(OwnerStreamRow.owner, OwnerStreamRow.last_number).where(OwnerStreamRow.owner.in_(owners))
     return {row.owner: row.last_number for row in session.execute(last)}
 
 
-def page(session: Session, owner: str, *, after: int, limit: int) -> tuple[Sequence[EventRow], bool]:
+def list_page(session: Session, owner: str, *, after: int, limit: int) -> tuple[Sequence[EventRow], bool]:
     """Numbered events above `after` in the owner's order, and whether there are more than `limit`."""
     rows = session.scalars(
         select(EventRow)
@@ -84,7 +84,7 @@ def page(session: Session, owner: str, *, after: int, limit: int) -> tuple[Seque
     return rows[:limit], len(rows) > limit
 
 
-def newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]:
+def list_newer(session: Session, after: Mapping[str, int]) -> Sequence[EventRow]:
     """For each owner the numbered events above the given number, in the owner's order."""
     known = values(column("owner", String), column("known", BigInteger), name="known")
     known_of = known.data(list(after.items())).cte("known_of")

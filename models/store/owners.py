@@ -7,15 +7,15 @@ from datetime import datetime
 from sqlalchemy import func, literal, select, union, update
 from sqlalchemy.orm import Session
 
-from analysis.scheduling.fair_share import used_at
-from heldout.access.quotas import Quota, bound_of
+from analysis.scheduling.fair_share import compute_used
+from heldout.access.quotas import Quota, get_bound
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.lifecycle.study import StudyStatus
 from heldout.views.usage import Bucket, Group
 from heldout.work.kinds import JobKind
 from models.database import db_now
 from models.store import accounts, jobs, studies
-from models.store.quotas import bounds_of, used_of
+from models.store.quotas import get_bounds, get_used
 from models.tables import JobRow, KeyRow, StudyRow
 from models.tables_owners import OwnerRow, UsageRow
 from models.usage import QuotaState, Used
@@ -38,7 +38,7 @@ class Owner:
     own_quotas: Mapping[str, int | None]
 
 
-def all_owners(session: Session) -> Sequence[Owner]:
+def list_owners(session: Session) -> Sequence[Owner]:
     """Everybody who has a key, or has had a job, by name."""
     counts = {
         (owner, status): count
@@ -52,12 +52,12 @@ def all_owners(session: Session) -> Sequence[Owner]:
     names = session.scalars(union(select(OwnerRow.owner), select(KeyRow.owner)))
     at = session.scalars(select(db_now())).one()
     # Jobs of the service itself have an owner without a name.
-    return [_owner(name, rows.get(name), counts, at) for name in sorted(names) if name]
+    return [_build_owner(name, rows.get(name), counts, at) for name in sorted(names) if name]
 
 
 def find(session: Session, name: str) -> Owner | None:
     """The owner of that name."""
-    return next((owner for owner in all_owners(session) if owner.name == name), None)
+    return next((owner for owner in list_owners(session) if owner.name == name), None)
 
 
 def limit(
@@ -69,9 +69,9 @@ def limit(
         weight: its share of the slots beside others'; None leaves it.
         changes: a number, None for no bound, or `default` for that of the settings.
     """
-    row, _ = accounts.locked_owner(session, name)
+    row, _ = accounts.lock_owner(session, name)
     if weight is not None:
-        accounts.write_standing(session, name, replace(accounts.standing_of(row), weight=weight))
+        accounts.write_standing(session, name, replace(accounts.get_standing(row), weight=weight))
     own = {**(row.quotas or {}), **{quota.value: value for quota, value in changes.items()}}
     own = {quota: value for quota, value in own.items() if value != "default"}
     # With other bounds it may begin jobs again; if not, the next claim finds out.
@@ -80,14 +80,14 @@ def limit(
 
 def suspend(session: Session, name: str) -> None:
     """Accept nothing new of an owner and begin none of its jobs. What runs goes on."""
-    row, _ = accounts.locked_owner(session, name)
+    row, _ = accounts.lock_owner(session, name)
     if row.suspended_at is None:
         _write(session, name, suspended_at=db_now())
 
 
 def resume(session: Session, name: str) -> bool:
     """Let a suspended owner go on; False if it was not suspended."""
-    row, _ = accounts.locked_owner(session, name)
+    row, _ = accounts.lock_owner(session, name)
     _write(session, name, suspended_at=None)
     return row.suspended_at is not None
 
@@ -98,7 +98,7 @@ def is_suspended(session: Session, name: str) -> bool:
     return row is not None and row.suspended_at is not None
 
 
-def running_studies(session: Session, name: str) -> Sequence[str]:
+def list_running_studies(session: Session, name: str) -> Sequence[str]:
     """The owner's studies that have not ended."""
     mine = (StudyRow.owner == name, StudyRow.status == StudyStatus.RUNNING)
     return session.scalars(select(StudyRow.id).where(*mine).order_by(StudyRow.id)).all()
@@ -122,11 +122,11 @@ def add_missing(session: Session) -> None:
         accounts.ensure_owner(session, name)
 
 
-def _owner(name: str, row: OwnerRow | None, counts: Mapping[tuple[str, JobStatus], int], at: datetime) -> Owner:
+def _build_owner(name: str, row: OwnerRow | None, counts: Mapping[tuple[str, JobStatus], int], at: datetime) -> Owner:
     queued, running = (counts.get((name, status), 0) for status in (JobStatus.QUEUED, JobStatus.RUNNING))
     if row is None:
         return Owner(name, 1.0, 0.0, queued, running, None, None, {})
-    used_slot_s = used_at(accounts.standing_of(row), at.timestamp())
+    used_slot_s = compute_used(accounts.get_standing(row), at.timestamp())
     return Owner(
         name, row.weight, used_slot_s, queued, running, row.suspended_at, row.held_until, dict(row.quotas or {})
     )
@@ -136,7 +136,7 @@ def _write(session: Session, name: str, **values: object) -> None:
     session.execute(update(OwnerRow).where(OwnerRow.owner == name).values(**values))
 
 
-def buckets(
+def list_buckets(
     session: Session, owner: str, begin: datetime, end: datetime, *, bucket: Bucket, group_by: Group | None
 ) -> Sequence[Used]:
     """What the owner has used from the bucket of `begin` to before `end`, both in UTC; empty buckets are absent."""
@@ -154,14 +154,14 @@ def buckets(
         used = found.setdefault((start, of_key, of_kind), Used(start, of_key or None, of_kind, 0, 0.0))
         used.jobs += count
         used.slot_s += slot_s
-    return sorted(found.values(), key=lambda one: (one.start, one.key_id or "", one.kind or ""))
+    return sorted(found.values(), key=lambda row: (row.start, row.key_id or "", row.kind or ""))
 
 
-def quotas(session: Session, owner: str) -> Sequence[QuotaState]:
+def list_quotas(session: Session, owner: str) -> Sequence[QuotaState]:
     """All quotas of an owner."""
     own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
-    bounds = bounds_of(session)
-    return [QuotaState(quota, used_of(session, owner, quota), bound_of(quota, bounds, own)) for quota in Quota]
+    bounds = get_bounds(session)
+    return [QuotaState(quota, get_used(session, owner, quota), get_bound(quota, bounds, own)) for quota in Quota]
 
 
 def _start(moment: datetime, bucket: Bucket) -> datetime:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from heldout.access.quotas import Quota
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.store import quotas
 from models.store.statements import upsert
 from models.tables_owners import StreamPlaceRow, UploadPlaceRow
@@ -40,7 +40,7 @@ def take(session: Session, quota: Quota, owner: str) -> SharedPlace:
         QuotaExceeded, OwnerSuspended.
     """
     quotas.require_room(session, owner, quota)
-    place = SharedPlace(new_id("plc"), quota, owner)
+    place = SharedPlace(make_id("plc"), quota, owner)
     session.execute(insert(TABLES[quota]).values(id=place.id, owner=owner, expires_at=db_now(LEASE_S)))
     return place
 

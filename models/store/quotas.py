@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import BindParameter, ColumnElement, Select, String, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import COUNTED, Bounds, Quota, bound_of
+from heldout.access.quotas import COUNTED, Bounds, Quota, get_bound
 from heldout.errors import OwnerSuspended, QuotaExceeded
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.job import JobStatus
@@ -51,7 +51,7 @@ _MODELS = (ModelRow.owner == _OWNER, ModelRow.status != ModelStatus.REJECTED)
 _COUNT = func.count()
 
 
-def _bytes_of(size_bytes: Any, *which: ColumnElement[bool]) -> Any:
+def _sum_bytes(size_bytes: Any, *which: ColumnElement[bool]) -> Any:
     return select(func.coalesce(func.sum(size_bytes), 0)).where(*which).scalar_subquery()
 
 
@@ -65,10 +65,10 @@ _USED: Mapping[Quota, Select[Any]] = {
     Quota.DATASETS: select(_COUNT).where(*_DATASETS),
     Quota.STUDIES: select(_COUNT).where(StudyRow.owner == _OWNER),
     Quota.SPEC_BYTES: select(
-        _bytes_of(JobRow.spec_bytes, JobRow.owner == _OWNER, JobRow.spec_bytes.is_not(None))
-        + _bytes_of(StudyRow.spec_bytes, StudyRow.owner == _OWNER, StudyRow.spec_bytes.is_not(None))
+        _sum_bytes(JobRow.spec_bytes, JobRow.owner == _OWNER, JobRow.spec_bytes.is_not(None))
+        + _sum_bytes(StudyRow.spec_bytes, StudyRow.owner == _OWNER, StudyRow.spec_bytes.is_not(None))
     ),
-    Quota.STORED_BYTES: select(_bytes_of(_DATASET_BYTES, *_DATASETS) + _bytes_of(ModelRow.size_bytes, *_MODELS)),
+    Quota.STORED_BYTES: select(_sum_bytes(_DATASET_BYTES, *_DATASETS) + _sum_bytes(ModelRow.size_bytes, *_MODELS)),
     Quota.KEYS: select(_COUNT).where(KeyRow.owner == _OWNER, ~keys.IS_OVER),
     Quota.WEBHOOKS: select(_COUNT).where(WebhookRow.owner == _OWNER),
     Quota.UPLOADS: select(_COUNT).where(UploadPlaceRow.owner == _OWNER, UploadPlaceRow.expires_at > db_now()),
@@ -86,7 +86,7 @@ class _Standing:
     used: Mapping[Quota, float]
 
 
-def bounds_of(session: Session) -> Bounds:
+def get_bounds(session: Session) -> Bounds:
     """What the settings let an owner take; the owner's own bounds come first."""
     bounds: Bounds = session.info[BOUNDS]
     return bounds
@@ -99,13 +99,13 @@ def require_room(session: Session, owner: str, *quotas: Quota, asked: int = 1, s
 
     Args:
         quotas: that the caller is about to take `asked` more of.
-        spec_bytes: of specs that are stored too, as `counted_bytes` gives them.
+        spec_bytes: of specs that are stored too, as `count_bytes` gives them.
     Raises:
         QuotaExceeded, OwnerSuspended.
     """
     more = dict.fromkeys(quotas, asked) | ({Quota.SPEC_BYTES: spec_bytes} if spec_bytes else {})
-    bounds, found = bounds_of(session), _look_up(session, owner, tuple(more))
-    if any(_is_near(used + more[quota], bound_of(quota, bounds, found.own)) for quota, used in found.used.items()):
+    bounds, found = get_bounds(session), _look_up(session, owner, tuple(more))
+    if any(_is_near(used + more[quota], get_bound(quota, bounds, found.own)) for quota, used in found.used.items()):
         statements.lock(session, "quotas", owner)
         found = _look_up(session, owner, tuple(more))
     if found.is_known:
@@ -114,12 +114,12 @@ def require_room(session: Session, owner: str, *quotas: Quota, asked: int = 1, s
     if found.suspended_at is not None and not only_reads:
         raise OwnerSuspended(owner)
     for quota, used in found.used.items():
-        most = bound_of(quota, bounds, found.own)
+        most = get_bound(quota, bounds, found.own)
         if most is None:
             continue
         # Nobody knows beforehand how many slot-seconds a job takes.
         if used + more[quota] > most if quota in EXACT else used >= most:
-            retry_after_s = _seconds_left_today() if quota is Quota.SLOT_SECONDS else None
+            retry_after_s = _count_seconds_left_today() if quota is Quota.SLOT_SECONDS else None
             raise QuotaExceeded(quota.value, COUNTED[quota], used, most, asked=more[quota], retry_after_s=retry_after_s)
 
 
@@ -129,12 +129,12 @@ def require_bytes(session: Session, owner: str, dataset_id: str, size_bytes: int
     Raises:
         QuotaExceeded.
     """
-    most = allowed(session, owner, Quota.STORED_BYTES)
+    most = get_allowed(session, owner, Quota.STORED_BYTES)
     if most is None:
         return
     statements.lock(session, "quotas", owner)
-    others = _bytes_of(_DATASET_BYTES, *_DATASETS, DatasetRow.id != dataset_id)
-    of_all = select(others + _bytes_of(ModelRow.size_bytes, *_MODELS))
+    others = _sum_bytes(_DATASET_BYTES, *_DATASETS, DatasetRow.id != dataset_id)
+    of_all = select(others + _sum_bytes(ModelRow.size_bytes, *_MODELS))
     used = session.scalar(of_all, {"owner": owner}) or 0
     if used + size_bytes > most:
         quota = Quota.STORED_BYTES
@@ -146,12 +146,12 @@ def _is_near(used: float, most: int | None) -> bool:
 
 
 def _look_up(session: Session, owner: str, quotas: tuple[Quota, ...]) -> _Standing:
-    row = session.execute(_statement(quotas), {"owner": owner, "day": _today()}).one()
+    row = session.execute(_build_statement(quotas), {"owner": owner, "day": _get_today()}).one()
     return _Standing(row[0] is not None, row[1], row[2], dict(zip(quotas, row[3:], strict=True)))
 
 
 @lru_cache
-def _statement(quotas: tuple[Quota, ...]) -> Select[Any]:
+def _build_statement(quotas: tuple[Quota, ...]) -> Select[Any]:
     """One statement for all, since it precedes every submission."""
     of_owner = [
         select(column).where(OwnerRow.owner == _OWNER).scalar_subquery()
@@ -160,21 +160,21 @@ def _statement(quotas: tuple[Quota, ...]) -> Select[Any]:
     return select(*of_owner, *(_USED[quota].scalar_subquery() for quota in quotas))
 
 
-def allowed(session: Session, owner: str, quota: Quota) -> int | None:
+def get_allowed(session: Session, owner: str, quota: Quota) -> int | None:
     """How much of it the owner may have; None for any amount."""
     own = session.scalar(select(OwnerRow.quotas).where(OwnerRow.owner == owner))
-    return bound_of(quota, bounds_of(session), own)
+    return get_bound(quota, get_bounds(session), own)
 
 
-def used_of(session: Session, owner: str, quota: Quota) -> float:
+def get_used(session: Session, owner: str, quota: Quota) -> float:
     """How much of it the owner has."""
-    return session.scalar(_USED[quota], {"owner": owner, "day": _today()}) or 0
+    return session.scalar(_USED[quota], {"owner": owner, "day": _get_today()}) or 0
 
 
 def has_free_slot(session: Session, owner: str, own: Mapping[str, Any] | None) -> bool:
     """Whether the owner has fewer running jobs than it may have. own: its own bounds."""
-    most = bound_of(Quota.RUNNING_JOBS, bounds_of(session), own)
-    return most is None or used_of(session, owner, Quota.RUNNING_JOBS) < most
+    most = get_bound(Quota.RUNNING_JOBS, get_bounds(session), own)
+    return most is None or get_used(session, owner, Quota.RUNNING_JOBS) < most
 
 
 def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None) -> bool:
@@ -182,15 +182,15 @@ def may_begin(session: Session, owner: str, own: Mapping[str, Any] | None) -> bo
 
     An owner whose slot-seconds of the day are used up is held until the next one.
     """
-    bounds = bounds_of(session)
-    if bound_of(Quota.RUNNING_JOBS, bounds, own) is not None:
+    bounds = get_bounds(session)
+    if get_bound(Quota.RUNNING_JOBS, bounds, own) is not None:
         statements.lock(session, "running", owner)
         if not has_free_slot(session, owner, own):
             return False
-    of_a_day = bound_of(Quota.SLOT_SECONDS, bounds, own)
-    if of_a_day is None or used_of(session, owner, Quota.SLOT_SECONDS) < of_a_day:
+    of_a_day = get_bound(Quota.SLOT_SECONDS, bounds, own)
+    if of_a_day is None or get_used(session, owner, Quota.SLOT_SECONDS) < of_a_day:
         return True
-    accounts.note_hold(session, owner, _today() + DAY)
+    accounts.note_hold(session, owner, _get_today() + DAY)
     return False
 
 
@@ -198,15 +198,15 @@ def release_holds(session: Session) -> None:
     """Let owners begin jobs again who were held under settings that allowed less."""
     held = session.scalars(select(OwnerRow).where(OwnerRow.held_until > db_now()).with_for_update(skip_locked=True))
     for row in held:
-        of_a_day = bound_of(Quota.SLOT_SECONDS, bounds_of(session), row.quotas)
-        if of_a_day is None or used_of(session, row.owner, Quota.SLOT_SECONDS) < of_a_day:
+        of_a_day = get_bound(Quota.SLOT_SECONDS, get_bounds(session), row.quotas)
+        if of_a_day is None or get_used(session, row.owner, Quota.SLOT_SECONDS) < of_a_day:
             row.held_until = None
 
 
-def _today() -> datetime:
+def _get_today() -> datetime:
     """The beginning of this day in UTC, by this machine's clock: a second more or less of a day does no harm."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _seconds_left_today() -> int:
-    return max(1, ceil((_today() + DAY - datetime.now(UTC)).total_seconds()))
+def _count_seconds_left_today() -> int:
+    return max(1, ceil((_get_today() + DAY - datetime.now(UTC)).total_seconds()))

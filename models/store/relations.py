@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from analysis.arrays.relations import relations_key
+from analysis.arrays.relations import make_relations_key
 from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus
 from heldout.lifecycle.job import TERMINAL, JobStatus
 from heldout.work.kinds import JobKind, RelateSpec
@@ -71,7 +71,7 @@ def queue_lost_of_bundled(session: Session, keys: Collection[str]) -> list[str]:
         keys: of files that are lost, of any kind.
     """
     stored = (DatasetRow.owner.is_(None), DatasetRow.relations_status == RelationsStatus.STORED)
-    lost = {relations_key(id_): id_ for id_ in session.scalars(select(DatasetRow.id).where(*stored))}
+    lost = {make_relations_key(id_): id_ for id_ in session.scalars(select(DatasetRow.id).where(*stored))}
     found = [key for key in keys if key in lost]
     for key in found:
         session.execute(update(DatasetRow).where(DatasetRow.id == lost[key]).values(relations_status=None))

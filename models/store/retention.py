@@ -32,7 +32,7 @@ class OldRows:
     last: str | None
 
 
-def old_jobs(session: Session, older_than_s: float, after: str, limit: int = ROWS_PER_LOOK) -> OldRows:
+def list_old_jobs(session: Session, older_than_s: float, after: str, limit: int = ROWS_PER_LOOK) -> OldRows:
     """Jobs that ended longer ago and belong to no study, among the next `limit` after the id `after`."""
     rows = session.execute(
         select(
@@ -54,7 +54,7 @@ def old_jobs(session: Session, older_than_s: float, after: str, limit: int = ROW
     return OldRows(found, rows[-1][0] if len(rows) == limit else None)
 
 
-def jobs_with_own_end(session: Session, limit: int = ROWS_PER_LOOK) -> dict[str, list[str]]:
+def list_jobs_past_end(session: Session, limit: int = ROWS_PER_LOOK) -> dict[str, list[str]]:
     """Jobs by owner, of no study, that have been kept for as long as their specs ask for."""
     rows = session.execute(
         select(JobRow.id, JobRow.owner)
@@ -85,7 +85,7 @@ def remove_jobs(session: Session, owner: str, job_ids: Collection[str], older_th
     return list(removed)
 
 
-def old_studies(session: Session, older_than_s: float, limit: int = 10) -> list[tuple[str, str]]:
+def list_old_studies(session: Session, older_than_s: float, limit: int = 10) -> list[tuple[str, str]]:
     """(owner, id) of studies that ended longer ago, and all of whose jobs have."""
     is_open = select(JobRow.id).where(JobRow.study_id == StudyRow.id, JobRow.status.not_in(TERMINAL)).exists()
     rows = session.execute(
@@ -105,7 +105,7 @@ class OldEvents:
     last: int | None
 
 
-def old_events(session: Session, older_than_s: float, after: int, limit: int = ROWS_PER_LOOK) -> OldEvents:
+def list_old_events(session: Session, older_than_s: float, after: int, limit: int = ROWS_PER_LOOK) -> OldEvents:
     """Events that are older and whose subjects have ended, among the next `limit` after the position `after`."""
     rows = session.execute(
         select(

@@ -59,39 +59,39 @@ def make_link(session: Session, key_id: str) -> str:
 
 def use_link(session: Session, token: str) -> Caller | None:
     """Whom the link logs in. It is used up then: of two who send it at once, one is logged in."""
-    row = _valid(session, token, LINK_PREFIX)
+    row = _find_valid(session, token, LINK_PREFIX)
     if row is None:
         return None
     used = session.execute(delete(SessionRow).where(SessionRow.id == row[0]).returning(SessionRow.id))
     return row[1] if used.scalar_one_or_none() is not None else None
 
 
-def caller_of(session: Session, token: str) -> Caller | None:
+def find_caller(session: Session, token: str) -> Caller | None:
     """Who is logged in by this session; None if it is malformed, unknown or over, or if its key has been revoked."""
-    row = _valid(session, token, SESSION_PREFIX)
+    row = _find_valid(session, token, SESSION_PREFIX)
     return None if row is None else row[1]
 
 
-def end_of(session: Session, token: str) -> datetime | None:
+def get_end(session: Session, token: str) -> datetime | None:
     """When the session is over, revoked or not; None if it is none."""
-    return session.scalar(select(SessionRow.expires_at).where(SessionRow.id == _parts_of(token, SESSION_PREFIX)[0]))
+    return session.scalar(select(SessionRow.expires_at).where(SessionRow.id == _split_token(token, SESSION_PREFIX)[0]))
 
 
 def end(session: Session, token: str) -> None:
     """Log out. What is no session stays none."""
-    row = _valid(session, token, SESSION_PREFIX)
+    row = _find_valid(session, token, SESSION_PREFIX)
     if row is not None:
         session.execute(delete(SessionRow).where(SessionRow.id == row[0]))
 
 
 def is_well_formed(token: str, prefix: Prefix = SESSION_PREFIX) -> bool:
     """Whether it has the form of a session's token, or with the prefix `hl` of a link's."""
-    return _parts_of(token, prefix)[1] != ""
+    return _split_token(token, prefix)[1] != ""
 
 
-def _valid(session: Session, token: str, prefix: Prefix) -> tuple[str, Caller] | None:
+def _find_valid(session: Session, token: str, prefix: Prefix) -> tuple[str, Caller] | None:
     """The row's id, and the owner of its key."""
-    id_, secret = _parts_of(token, prefix)
+    id_, secret = _split_token(token, prefix)
     if not secret:
         return None
     row = session.execute(_VALID, {"id": id_, "is_link": prefix == LINK_PREFIX}).one_or_none()
@@ -118,7 +118,7 @@ def _make(session: Session, key_id: str, prefix: Prefix, lasts_s: float) -> tupl
     return f"{prefix}_{id_}_{secret}", expires_at
 
 
-def _parts_of(token: str, prefix: Prefix) -> tuple[str, str]:
+def _split_token(token: str, prefix: Prefix) -> tuple[str, str]:
     head, _, rest = token.partition("_")
     id_, _, secret = rest.partition("_")
     return ("", "") if head != prefix or len(token) > 200 or not token.isascii() else (id_, secret)

@@ -13,22 +13,22 @@ from analysis.scheduling.cost import Speed
 from analysis.scheduling.queueing import (
     EndedJob,
     OwnersQueue,
-    Pace,
     RunningJob,
-    most_at_once,
-    pace_of,
-    remaining_s,
-    seconds_until_start,
+    TrainingPace,
+    compute_pace,
+    count_most_at_once,
+    estimate_remaining_s,
+    estimate_seconds_until_start,
 )
-from heldout.access.quotas import Quota, bound_of
+from heldout.access.quotas import Quota, get_bound
 from heldout.errors import SpecUnreadable
 from heldout.lifecycle.job import JobStatus
 from heldout.spec.job import JobSpec
 from heldout.work.kinds import KINDS_IN_SLOTS, JobKind
-from models.specs import spec_of
+from models.specs import read_spec
 from models.store import accounts, jobs, quotas
-from models.store.calibrations import epoch_s_of, speeds
-from models.store.transitions import now
+from models.store.calibrations import estimate_planned_epoch_s, list_speeds
+from models.store.transitions import get_now
 from models.tables import DatasetRow, EpochRow, JobRow
 from models.tables_owners import OwnerRow
 
@@ -48,49 +48,55 @@ Datasets = Mapping[str | None, DatasetRow]
 _IN_SLOTS = (JobRow.status == JobStatus.QUEUED, JobRow.kind.in_(KINDS_IN_SLOTS), JobRow.gpus == 0)
 
 
-def estimated_start_s(session: Session, row: JobRow) -> float | None:
+def estimate_start_s(session: Session, row: JobRow) -> float | None:
     """Seconds until a queued job starts; None where no worker is known of, or nothing that tells how fast it is."""
     if row.status is not JobStatus.QUEUED or row.gpus > 0:
         return None
-    known, ended = speeds(session), _ended(session, row.owner)
+    known, ended = list_speeds(session), _list_ended(session, row.owner)
     if not known and not ended:
         return None
-    owners = {one.owner: one for one in _owners_that_wait(session)}
+    owners = {waiting_owner.owner: waiting_owner for waiting_owner in _list_waiting_owners(session)}
     if row.owner not in owners:
         return None  # it is suspended
     running = session.scalars(
         select(JobRow).where(JobRow.status == JobStatus.RUNNING, JobRow.kind.in_(KINDS_IN_SLOTS))
     ).all()
-    own = jobs.jobs_ahead_of(row).where(*_IN_SLOTS)
-    others = [one for one in owners if one != row.owner][:OWNERS_ESTIMATED]
-    waiting = [*session.scalars(own.limit(OWN_JOBS_ESTIMATED)), *_first_jobs(session, others)]
-    sources = jobs.datasets_of(session, [*running, *waiting, *ended])
-    pace = pace_of([_ended_job(known, sources, one, epochs_s) for one, epochs_s in ended.items()])
+    own = jobs.select_jobs_ahead(row).where(*_IN_SLOTS)
+    others = [owner for owner in owners if owner != row.owner][:OWNERS_ESTIMATED]
+    waiting = [*session.scalars(own.limit(OWN_JOBS_ESTIMATED)), *_list_first_jobs(session, others)]
+    sources = jobs.get_datasets(session, [*running, *waiting, *ended])
+    pace = compute_pace(
+        [_build_ended_job(known, sources, ended_job, epochs_s) for ended_job, epochs_s in ended.items()]
+    )
     durations_s = defaultdict(list)
-    for one in waiting:
-        durations_s[one.owner].append(pace.duration_s(_epochs_s(known, sources, one, one.epochs - one.epoch)))
-    usual_s = [mean(one for of_owner in durations_s.values() for one in of_owner)] if waiting else [pace.runtime_s]
-    at = now(session)
+    for job in waiting:
+        durations_s[job.owner].append(pace.duration_s(_estimate_epochs_s(known, sources, job, job.epochs - job.epoch)))
+    usual_s = (
+        [mean(duration_s for of_owner in durations_s.values() for duration_s in of_owner)]
+        if waiting
+        else [pace.runtime_s]
+    )
+    at = get_now(session)
     queues = {
         name: OwnersQueue(
-            accounts.standing_of(one.row),
-            one.jobs,
+            accounts.get_standing(waiting_owner.row),
+            waiting_owner.jobs,
             durations_s.get(name, usual_s),
-            most_running=bound_of(Quota.RUNNING_JOBS, quotas.bounds_of(session), one.row.quotas),
-            held_s=max(0.0, _seconds(at, one.row.held_until)),
+            most_running=get_bound(Quota.RUNNING_JOBS, quotas.get_bounds(session), waiting_owner.row.quotas),
+            held_s=max(0.0, _count_seconds(at, waiting_owner.row.held_until)),
         )
-        for name, one in owners.items()
+        for name, waiting_owner in owners.items()
     }
     ahead = session.scalar(select(func.count()).select_from(own.order_by(None).subquery())) or 0
     queues[row.owner] = replace(queues[row.owner], jobs=ahead)
-    start_s = seconds_until_start(
-        [_running_job(pace, known, sources, one, at) for one in running],
+    start_s = estimate_seconds_until_start(
+        [_build_running_job(pace, known, sources, job, at) for job in running],
         row.owner,
         queues,
-        slots=_slots(running, ended, at),
+        slots=_count_slots(running, ended, at),
         now_s=at.timestamp(),
     )
-    backoff_s = 0.0 if row.available_at is None else max(0.0, _seconds(at, row.available_at))
+    backoff_s = 0.0 if row.available_at is None else max(0.0, _count_seconds(at, row.available_at))
     return None if start_s is None else round(max(start_s, backoff_s), 1)
 
 
@@ -101,7 +107,7 @@ class _WaitingOwner:
     jobs: int
 
 
-def _owners_that_wait(session: Session) -> list[_WaitingOwner]:
+def _list_waiting_owners(session: Session) -> list[_WaitingOwner]:
     """Owners with jobs that wait for a slot, and how many each has, by their turns."""
     counts = select(JobRow.owner, func.count().label("jobs")).where(*_IN_SLOTS).group_by(JobRow.owner).subquery()
     rows = session.execute(
@@ -113,13 +119,13 @@ def _owners_that_wait(session: Session) -> list[_WaitingOwner]:
     return [_WaitingOwner(row.owner, row, count) for row, count in rows]
 
 
-def _first_jobs(session: Session, owners: Sequence[str]) -> Sequence[JobRow]:
+def _list_first_jobs(session: Session, owners: Sequence[str]) -> Sequence[JobRow]:
     """The jobs of each of these owners that are claimed next."""
     if not owners:
         return ()
     firsts = [
         select(
-            jobs.in_claim_order(select(JobRow.id).where(JobRow.owner == owner, *_IN_SLOTS))
+            jobs.sort_as_claimed(select(JobRow.id).where(JobRow.owner == owner, *_IN_SLOTS))
             .limit(OTHERS_JOBS_ESTIMATED)
             .subquery()
             .c.id
@@ -127,17 +133,19 @@ def _first_jobs(session: Session, owners: Sequence[str]) -> Sequence[JobRow]:
         for owner in owners
     ]
     ids = union_all(*firsts).subquery()
-    return session.scalars(jobs.in_claim_order(select(JobRow).join(ids, ids.c.id == JobRow.id))).all()
+    return session.scalars(jobs.sort_as_claimed(select(JobRow).join(ids, ids.c.id == JobRow.id))).all()
 
 
-def _running_job(pace: Pace, known: list[Speed], sources: Datasets, row: JobRow, at: datetime) -> RunningJob:
-    elapsed_s = _seconds(row.attempt_started_at, at)
-    epochs_s = _epochs_s(known, sources, row, row.epochs - row.epoch)
-    left_s = remaining_s(pace, epochs_s, elapsed_s, row.eta_s if row.epoch else None)
+def _build_running_job(
+    pace: TrainingPace, known: list[Speed], sources: Datasets, row: JobRow, at: datetime
+) -> RunningJob:
+    elapsed_s = _count_seconds(row.attempt_started_at, at)
+    epochs_s = _estimate_epochs_s(known, sources, row, row.epochs - row.epoch)
+    left_s = estimate_remaining_s(pace, epochs_s, elapsed_s, row.eta_s if row.epoch else None)
     return RunningJob(left_s, -elapsed_s, row.owner, row.charged_s)
 
 
-def _ended(session: Session, owner: str) -> dict[JobRow, float]:
+def _list_ended(session: Session, owner: str) -> dict[JobRow, float]:
     """The owner's last trainings that ended well in one attempt, each with the seconds of its epochs."""
     rows = session.scalars(
         select(JobRow)
@@ -156,37 +164,37 @@ def _ended(session: Session, owner: str) -> dict[JobRow, float]:
     return {row: of_job[row.id] for row in whole if row.id in of_job}
 
 
-def _ended_job(known: list[Speed], sources: Datasets, row: JobRow, epochs_s: float) -> EndedJob:
+def _build_ended_job(known: list[Speed], sources: Datasets, row: JobRow, epochs_s: float) -> EndedJob:
     return EndedJob(
-        taken_s=_seconds(row.attempt_started_at, row.finished_at),
+        taken_s=_count_seconds(row.attempt_started_at, row.finished_at),
         epochs_s=epochs_s,
-        expected_s=_epochs_s(known, sources, row, row.epoch),
+        expected_s=_estimate_epochs_s(known, sources, row, row.epoch),
     )
 
 
-def _slots(running: Sequence[JobRow], ended: Mapping[JobRow, float], at: datetime) -> int:
+def _count_slots(running: Sequence[JobRow], ended: Mapping[JobRow, float], at: datetime) -> int:
     """How many jobs ran at once a moment ago: between two jobs a slot is empty for a while."""
-    recent = [row for row in ended if _seconds(row.finished_at, at) < SLOT_SEEN_S]
+    recent = [row for row in ended if _count_seconds(row.finished_at, at) < SLOT_SEEN_S]
     spans = [
         (row.attempt_started_at.timestamp(), (row.finished_at or at).timestamp())
         for row in (*running, *recent)
         if row.attempt_started_at is not None
     ]
-    return max(len(running), most_at_once(spans))
+    return max(len(running), count_most_at_once(spans))
 
 
-def _epochs_s(known: list[Speed], sources: Datasets, row: JobRow, epochs: int) -> float | None:
+def _estimate_epochs_s(known: list[Speed], sources: Datasets, row: JobRow, epochs: int) -> float | None:
     """Seconds of so many epochs of a job by the cost model; None where nobody knows."""
     dataset = sources.get(row.dataset_id)
     try:
-        spec = spec_of(row)
+        spec = read_spec(row)
     except SpecUnreadable:  # the job fails as soon as a worker has it
         return 0.0
     if not isinstance(spec, JobSpec) or dataset is None:
         return None
-    epoch_s = epoch_s_of(known, spec, dataset, row.backbone, alone=False)
+    epoch_s = estimate_planned_epoch_s(known, spec, dataset, row.backbone, alone=False)
     return None if epoch_s is None else epochs * epoch_s
 
 
-def _seconds(since: datetime | None, until: datetime | None) -> float:
+def _count_seconds(since: datetime | None, until: datetime | None) -> float:
     return 0.0 if since is None or until is None else (until - since).total_seconds()

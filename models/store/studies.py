@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session, defer, load_only
 
-from analysis.studies.state import Purpose, Run, RunKey, Scores, TestScores
+from analysis.studies.state import Purpose, RunKey, Scores, StudyRun, TestScores
 from analysis.studies.stored import pack_scores, pack_tested, unpack_scores
 from analysis.studies.waiting import has_begun
 from heldout.errors import StudyFinished, StudyNotFinished, StudyNotFound
@@ -42,13 +42,17 @@ def add(session: Session, **values: Any) -> None:
 
 def find(session: Session, owner: str, study_id: str) -> tuple[StudyRow, DatasetRow]:
     """The owner's study and its dataset. Raises StudyNotFound."""
-    found = session.execute(_with_dataset().where(StudyRow.owner == owner, StudyRow.id == study_id)).one_or_none()
+    found = session.execute(
+        _select_with_dataset().where(StudyRow.owner == owner, StudyRow.id == study_id)
+    ).one_or_none()
     if found is None:
         raise StudyNotFound(study_id)
     return found[0], found[1]
 
 
-def page(session: Session, owner: str, statuses: Collection[str], *, after: str | None, limit: int) -> Sequence[str]:
+def list_page(
+    session: Session, owner: str, statuses: Collection[str], *, after: str | None, limit: int
+) -> Sequence[str]:
     """The ids of the owner's studies after the id `after`, newest first: one more than `limit` if there are more."""
     query = select(StudyRow.id).where(StudyRow.owner == owner)
     if statuses:
@@ -58,14 +62,16 @@ def page(session: Session, owner: str, statuses: Collection[str], *, after: str 
     return session.scalars(query.order_by(StudyRow.id.desc()).limit(limit + 1)).all()
 
 
-def listed(session: Session, ids: Sequence[str]) -> Sequence[tuple[StudyRow, DatasetRow]]:
+def get_listed(session: Session, ids: Sequence[str]) -> Sequence[tuple[StudyRow, DatasetRow]]:
     """The studies with these ids and their datasets, newest first, without what only decisions and views need."""
     columns = defer(StudyRow.tested), load_only(DatasetRow.id, DatasetRow.name, DatasetRow.version)
-    rows = session.execute(_with_dataset().where(StudyRow.id.in_(ids)).options(*columns).order_by(StudyRow.id.desc()))
+    rows = session.execute(
+        _select_with_dataset().where(StudyRow.id.in_(ids)).options(*columns).order_by(StudyRow.id.desc())
+    )
     return [(study, dataset) for study, dataset in rows]
 
 
-def versions(session: Session, study_ids: Collection[str]) -> dict[str, tuple[int, bool, int]]:
+def get_versions(session: Session, study_ids: Collection[str]) -> dict[str, tuple[int, bool, int]]:
     """For each study that is still there: its version, whether it has ended, and the number of its last event."""
     rows = session.execute(
         select(StudyRow.id, StudyRow.version, StudyRow.status, StudyRow.last_event).where(StudyRow.id.in_(study_ids))
@@ -95,7 +101,7 @@ def write(session: Session, study_id: str, **values: Any) -> None:
     session.execute(update(StudyRow).where(StudyRow.id == study_id).values(**values, version=StudyRow.version + 1))
 
 
-def key_of(session: Session, study_id: str) -> str | None:
+def get_ordering_key(session: Session, study_id: str) -> str | None:
     """The API key that ordered the study, as its first job has it; None before that, or if it is not known."""
     first = select(JobRow.key_id).where(JobRow.study_id == study_id).order_by(JobRow.id).limit(1)
     return session.scalar(first)
@@ -120,7 +126,7 @@ def remove(session: Session, owner: str, study_id: str) -> list[str]:
     return jobs
 
 
-def running(session: Session) -> Sequence[tuple[str, bool]]:
+def list_running(session: Session) -> Sequence[tuple[str, bool]]:
     """Ids of all studies that have not ended, and whether each has jobs to cancel, or was asked to be cancelled."""
     is_running = StudyRow.status == StudyStatus.RUNNING
     columns = (StudyRow.id, StudyRow.cancel_requested, StudyRow.found["unneeded"])
@@ -133,7 +139,7 @@ def is_waiting(study: StudyRow) -> bool:
     return study.status is StudyStatus.RUNNING and not has_begun(study.plan) and not study.cancel_requested
 
 
-def waiting(session: Session) -> Sequence[str]:
+def list_waiting(session: Session) -> Sequence[str]:
     """Ids of all studies that wait for their data, the oldest first."""
     is_running = StudyRow.status == StudyStatus.RUNNING
     rows = session.scalars(select(StudyRow).where(is_running, StudyRow.started_at.is_(None)).order_by(StudyRow.id))
@@ -148,7 +154,7 @@ def end_waiting(session: Session, study_id: str, **values: Any) -> None:
     write(session, study_id, started_at=db_now(), **values)
 
 
-def on_dataset(session: Session, dataset_id: str) -> Sequence[str]:
+def list_on_dataset(session: Session, dataset_id: str) -> Sequence[str]:
     """Ids of studies on a dataset that have not ended."""
     is_open = (StudyRow.dataset_id == dataset_id, StudyRow.status == StudyStatus.RUNNING)
     return session.scalars(select(StudyRow.id).where(*is_open).order_by(StudyRow.id)).all()
@@ -175,7 +181,7 @@ def add_scores(session: Session, job_id: str, scores: Scores) -> None:
     session.execute(update(StudyRunRow).where(StudyRunRow.job_id == job_id).values(scores=pack_scores(scores)))
 
 
-def runs_of(session: Session, study_id: str) -> list[Run]:
+def list_runs(session: Session, study_id: str) -> list[StudyRun]:
     """All trainings of a study in the order of their keys, with the scores of those that have succeeded."""
     query = (
         select(StudyRunRow, JobRow.status, JobRow.runtime_s, JobRow.error)
@@ -214,7 +220,7 @@ def open_jobs(session: Session, study_id: str) -> Sequence[RunOfJob]:
     return [RunOfJob(*row) for row in rows]
 
 
-def totals(session: Session, study_id: str) -> dict[str, Any]:
+def compute_totals(session: Session, study_id: str) -> dict[str, Any]:
     """Of a study's trainings: how many there are, are done and run now; seconds of all, and of those that are done.
 
     One that was cancelled is not done.
@@ -234,7 +240,7 @@ def totals(session: Session, study_id: str) -> dict[str, Any]:
     return dict(zip(("jobs", "done", "running", "seconds", "done_seconds"), counts, strict=True))
 
 
-def reads(session: Session, study_id: str) -> dict[str, int]:
+def count_reads(session: Session, study_id: str) -> dict[str, int]:
     """How often a study's jobs have looked at held-out labels, by split."""
     of_study = select(JobRow.id).where(JobRow.study_id == study_id)
     rows = session.execute(
@@ -273,13 +279,13 @@ def note_test_failed(session: Session, study_id: str, why: str) -> None:
     write(session, study_id, test_failed=why)
 
 
-def _with_dataset() -> Any:
+def _select_with_dataset() -> Any:
     return select(StudyRow, DatasetRow).join(DatasetRow, DatasetRow.id == StudyRow.dataset_id)
 
 
-def _run(row: StudyRunRow, status: JobStatus, runtime_s: float, error: dict[str, Any] | None) -> Run:
+def _run(row: StudyRunRow, status: JobStatus, runtime_s: float, error: dict[str, Any] | None) -> StudyRun:
     has_scores = status is JobStatus.SUCCEEDED and row.scores is not None
-    return Run(
+    return StudyRun(
         key=RunKey(
             arm=row.arm,
             purpose=Purpose(row.purpose),

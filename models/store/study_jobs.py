@@ -39,29 +39,29 @@ def cancel_jobs(session: Session, study_id: str) -> None:
     study = session.get(StudyRow, study_id)
     if study is None or study.status is not StudyStatus.RUNNING:
         return
-    for job in _locked(session, study):
+    for job in _lock_jobs(session, study):
         jobs.cancel_locked(session, job)
     if study.cancel_requested:
         advance(session, study_id)  # where no job was left, no end of one has ended the study
 
 
-def needs_care(session: Session) -> Sequence[str]:
+def list_needing_care(session: Session) -> Sequence[str]:
     """Studies whose next step no end of a job will bring, and those with jobs that are to be cancelled."""
     return [
         study_id
-        for study_id, has_jobs_to_cancel in studies.running(session)
+        for study_id, has_jobs_to_cancel in studies.list_running(session)
         if has_jobs_to_cancel or not studies.open_jobs(session, study_id)
     ]
 
 
 def take_care(session: Session, study_id: str) -> None:
-    """Do what `needs_care` has found."""
+    """Do what `list_needing_care` has found."""
     cancel_jobs(session, study_id)
     if not studies.open_jobs(session, study_id):
         advance(session, study_id)
 
 
-def _locked(session: Session, study: StudyRow) -> Sequence[JobRow]:
+def _lock_jobs(session: Session, study: StudyRow) -> Sequence[JobRow]:
     query = select(JobRow).where(JobRow.study_id == study.id, JobRow.status.not_in(TERMINAL))
     if not study.cancel_requested:
         query = query.where(JobRow.id.in_(study.found.get("unneeded") or ()))

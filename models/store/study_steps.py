@@ -12,9 +12,9 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from analysis.studies.next_steps import next_steps
-from analysis.studies.runs import name_of, spec_of_run
-from analysis.studies.state import NextSteps, Purpose, Run, RunKey
+from analysis.studies.next_steps import decide_next_steps
+from analysis.studies.runs import make_spec, name_run
+from analysis.studies.state import NextSteps, Purpose, RunKey, StudyRun
 from analysis.studies.stored import ArmPlan, StudyPlan
 from heldout.errors import HeldoutError
 from heldout.lifecycle.job import JobStatus
@@ -23,10 +23,10 @@ from heldout.spec.job import JobSpec
 from heldout.studies.refit import refit_spec
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmView
-from heldout.words.labels import named, words_of
+from heldout.words.labels import describe_remedy, join_remedies
 from heldout.work.kinds import EvaluateSpec
 from models.database import db_now
-from models.memory import reserved_bytes, with_uploaded_weights
+from models.memory import add_uploaded_weights, compute_reserved_bytes
 from models.specs import plan_of
 from models.store import artifacts, events, new_jobs, outbox, studies, workers
 from models.store.artifacts import Artifact
@@ -56,7 +56,7 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
         if waiting:
             _note_progress(session, study, study.found)
         else:
-            _end(session, study, StudyStatus.CANCELLED, study.found, "Cancelled.")
+            _end_study(session, study, StudyStatus.CANCELLED, study.found, "Cancelled.")
         return
     if studies.is_waiting(study):
         return
@@ -71,10 +71,10 @@ def advance(session: Session, study_id: str, ended: JobRow | None = None, status
     except Exception:
         # The job has ended all the same, and so do those of others that this transaction ends.
         log.exception("study_failed", study_id=study_id)
-        _keep(session, study, _given_up(study))
+        _keep(session, study, _give_up(study))
 
 
-def _given_up(study: StudyRow) -> NextSteps:
+def _give_up(study: StudyRow) -> NextSteps:
     """The end of a study that this release cannot go on with, perhaps since another one has begun it."""
     arms = [ArmView.model_validate(arm) for arm in study.found.get("arms") or ()]
     detail = "The service could not decide what comes next; its log says why. Order a new study."
@@ -85,7 +85,7 @@ def begin(session: Session, study_id: str) -> None:
     """Submit the first trainings of a study whose row this transaction has just written."""
     study = studies.lock(session, study_id)
     assert study is not None
-    names = named(study.remedies)
+    names = join_remedies(study.remedies)
     told = f"Compares {names} with the base." if names else "Its first trainings are queued."
     events.add(session, study_id, "study.started", told, data={"remedies": study.remedies})
     _take_steps(session, study)
@@ -95,7 +95,7 @@ def fail(session: Session, study_id: str, code: str, detail: str) -> None:
     """End a study that waits for its data, and can never begin; nothing where it waits no more."""
     study = studies.lock(session, study_id)
     if study is not None and studies.is_waiting(study):
-        _end(session, study, StudyStatus.FAILED, study.found, detail, {"code": code, "detail": detail})
+        _end_study(session, study, StudyStatus.FAILED, study.found, detail, {"code": code, "detail": detail})
 
 
 def _has_others_like(session: Session, study: StudyRow, job_id: str, waiting: Sequence[RunOfJob]) -> bool:
@@ -118,36 +118,36 @@ def _take_steps(session: Session, study: StudyRow) -> None:
     plan = StudyPlan.from_json(study.plan)
     state = plan.state(study.tested, study.test_failed)
     base = JobSpec.model_validate(study.spec)
-    runs = studies.runs_of(session, study.id)
-    steps = next_steps(state, runs)
+    runs = studies.list_runs(session, study.id)
+    steps = decide_next_steps(state, runs)
     for _ in range(MAX_ROUNDS):
         if not _submit(session, study, plan, base, steps, runs):
             break
-        runs = studies.runs_of(session, study.id)
-        steps = next_steps(state, runs)
+        runs = studies.list_runs(session, study.id)
+        steps = decide_next_steps(state, runs)
     if steps.evaluate is not None and study.evaluation is None:
         _queue_evaluation(session, study, *steps.evaluate)
     _keep(session, study, steps)
 
 
 def _submit(
-    session: Session, study: StudyRow, plan: StudyPlan, base: JobSpec, steps: NextSteps, runs: Sequence[Run]
+    session: Session, study: StudyRow, plan: StudyPlan, base: JobSpec, steps: NextSteps, runs: Sequence[StudyRun]
 ) -> bool:
     """Queue the trainings that there should be and are not; whether there were any."""
     there = {run.key for run in runs}
     new = [key for key in steps.submit if key not in there]
     for key in new:
-        patch = _patch_of(plan, steps, key)
-        _add_job(session, study, plan, key, spec_of_run(base, patch, key, folds=plan.folds, study_name=study.name))
+        patch = _get_patch(plan, steps, key)
+        _add_job(session, study, plan, key, make_spec(base, patch, key, folds=plan.folds, study_name=study.name))
     if steps.refit is not None and not studies.open_jobs(session, study.id):
         key = RunKey(steps.refit.arm, Purpose.REFIT, REFIT_SEED)
         spec = refit_spec(base, steps.refit.patch, steps.refit.epochs)
-        _add_job(session, study, plan, key, spec.model_copy(update={"name": name_of(study.name, key)}))
+        _add_job(session, study, plan, key, spec.model_copy(update={"name": name_run(study.name, key)}))
         return True
     return bool(new)
 
 
-def _patch_of(plan: StudyPlan, steps: NextSteps, key: RunKey) -> Mapping[str, Any]:
+def _get_patch(plan: StudyPlan, steps: NextSteps, key: RunKey) -> Mapping[str, Any]:
     arm = plan.arm(key.arm).arm
     if key.purpose is Purpose.TUNE:
         return arm.candidates[key.variant]
@@ -167,10 +167,10 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         owner=study.owner,
         name=spec.name or "",
         dataset_id=study.dataset_id,
-        memory_bytes=_memory_bytes(session, study, arm, spec),
+        memory_bytes=_estimate_memory_bytes(session, study, arm, spec),
         parameters=arm.parameters,
         study_id=study.id,
-        key_id=studies.key_of(session, study.id),
+        key_id=studies.get_ordering_key(session, study.id),
         begins=begins,
     )
     job_id = new_jobs.add(session, new_job).id
@@ -179,13 +179,13 @@ def _add_job(session: Session, study: StudyRow, plan: StudyPlan, key: RunKey, sp
         artifacts.add(session, job_id, 0, [Artifact(**arm.file)])
 
 
-def _memory_bytes(session: Session, study: StudyRow, arm: ArmPlan, spec: JobSpec) -> int | None:
-    largest, dataset = workers.largest(session), session.get_one(DatasetRow, study.dataset_id)
-    reserved = reserved_bytes(dataset, spec, largest, plan_of(dataset, spec, arm.backbone))
+def _estimate_memory_bytes(session: Session, study: StudyRow, arm: ArmPlan, spec: JobSpec) -> int | None:
+    largest, dataset = workers.find_largest(session), session.get_one(DatasetRow, study.dataset_id)
+    reserved = compute_reserved_bytes(dataset, spec, largest, plan_of(dataset, spec, arm.backbone))
     has_upload = arm.backbone is not None or "model" in (arm.initial or {})
     if arm.file is None or not has_upload:
         return reserved
-    return with_uploaded_weights(reserved, arm.file["size_bytes"], largest)
+    return add_uploaded_weights(reserved, arm.file["size_bytes"], largest)
 
 
 def _queue_evaluation(session: Session, study: StudyRow, base: Sequence[str], winner: Sequence[str]) -> None:
@@ -196,7 +196,7 @@ def _queue_evaluation(session: Session, study: StudyRow, base: Sequence[str], wi
         dataset_id=study.dataset_id,
         priority=study.priority,
         study_id=study.id,
-        key_id=studies.key_of(session, study.id),
+        key_id=studies.get_ordering_key(session, study.id),
     )
     studies.write(session, study.id, evaluation=new_jobs.add_evaluation(session, new_job).id)
 
@@ -217,7 +217,7 @@ def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
         "forecast": None if steps.forecast is None else steps.forecast.model_dump(mode="json"),
         "no_forecast": steps.no_forecast,
         "planned": steps.planned,
-        "reads": studies.reads(session, study.id),
+        "reads": studies.count_reads(session, study.id),
         # Jobs that would change nothing any more; the reconciler cancels them.
         "unneeded": [run.job_id for run in waiting if is_over or run.arm in dropped],
     }
@@ -226,9 +226,9 @@ def _keep(session: Session, study: StudyRow, steps: NextSteps) -> None:
         _note_progress(session, study, {**found, "conclusion": None})
     elif steps.status == "failed":
         code, detail = steps.error or ("internal", "Nobody knows why.")
-        _end(session, study, StudyStatus.FAILED, found, detail, {"code": code, "detail": detail})
+        _end_study(session, study, StudyStatus.FAILED, found, detail, {"code": code, "detail": detail})
     else:
-        _end(session, study, StudyStatus.SUCCEEDED, found, _answer(steps))
+        _end_study(session, study, StudyStatus.SUCCEEDED, found, _answer(steps))
 
 
 def _answer(steps: NextSteps) -> str:
@@ -243,7 +243,7 @@ def _tell_of_dropped(session: Session, study: StudyRow, arms: Sequence[ArmView])
     before = {arm["name"] for arm in study.found.get("arms") or () if arm["status"] == "dropped"}
     for arm in arms:
         if arm.status == "dropped" and arm.name not in before:
-            name = words_of(arm.name)
+            name = describe_remedy(arm.name)
             text = f"{name}: {arm.why}" if arm.why else f"{name} is out."
             data = {"arm": arm.name, "why": arm.why}
             level: events.Level = "warning" if arm.name == BASE_ARM else "info"
@@ -251,12 +251,12 @@ def _tell_of_dropped(session: Session, study: StudyRow, arms: Sequence[ArmView])
 
 
 def _note_progress(session: Session, study: StudyRow, found: Mapping[str, Any]) -> None:
-    studies.write(session, study.id, found=_with_progress(session, study, found))
+    studies.write(session, study.id, found=_add_progress(session, study, found))
 
 
-def _with_progress(session: Session, study: StudyRow, found: Mapping[str, Any]) -> dict[str, Any]:
+def _add_progress(session: Session, study: StudyRow, found: Mapping[str, Any]) -> dict[str, Any]:
     """`found` with what is counted anew at the end of each job."""
-    totals, reads = studies.totals(session, study.id), found.get("reads") or {}
+    totals, reads = studies.compute_totals(session, study.id), found.get("reads") or {}
     planned = max(found.get("planned") or 0, totals["jobs"])
     left, eta_s = planned - totals["done"], None
     if totals["done"] and totals["done_seconds"]:
@@ -273,7 +273,7 @@ def _with_progress(session: Session, study: StudyRow, found: Mapping[str, Any]) 
     }
 
 
-def _end(
+def _end_study(
     session: Session,
     study: StudyRow,
     status: StudyStatus,
@@ -281,7 +281,7 @@ def _end(
     message: str,
     error: dict[str, Any] | None = None,
 ) -> None:
-    found = _with_progress(session, study, {**found, "unneeded": []})
+    found = _add_progress(session, study, {**found, "unneeded": []})
     progress = found["progress"]
     if status is not StudyStatus.CANCELLED:  # what was planned and is not needed was never to be done
         progress = {**progress, "jobs": progress["done"]}
@@ -293,4 +293,4 @@ def _end(
     data = {"conclusion": None if conclusion is None else conclusion["kind"], "error": error}
     events.add(session, study.id, f"study.{status.value}", message, level=level, data=data)
     # Whichever way it has ended: who waits for an answer subscribes to one event.
-    outbox.add(session, study.owner, events.object_of("study.finished"), study.id, "study.finished")
+    outbox.add(session, study.owner, events.get_object("study.finished"), study.id, "study.finished")

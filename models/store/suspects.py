@@ -55,7 +55,7 @@ def queue_unasked(session: Session, dataset_id: str) -> JobRow | None:
     return None if is_known else queue(session, NOBODY, dataset_id)
 
 
-def newest_job(session: Session, dataset_id: str) -> JobRow | None:
+def find_newest_job(session: Session, dataset_id: str) -> JobRow | None:
     """The last job that was to find the dataset's wrong labels."""
     return session.scalars(
         select(JobRow)

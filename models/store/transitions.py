@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from heldout.errors import LeaseLost
 from heldout.lifecycle.dataset import RelationsStatus, SuspectsStatus
-from heldout.lifecycle.job import TERMINAL, JobEvent, JobStatus, StopReason, event_after_request, next_status
+from heldout.lifecycle.job import TERMINAL, JobEvent, JobStatus, StopReason, get_event_after_request, get_next_status
 from heldout.lifecycle.model import ModelRejectionCode, ModelStatus
 from heldout.stored.artifacts import ExportStatus
 from heldout.work.kinds import KINDS, JobKind, require_all_kinds
@@ -38,12 +38,12 @@ def move(
         ImpossibleTransition: if the table of transitions has no such row.
         LeaseLost: if the row has changed since it was read.
     """
-    event = event_after_request(event, row.request)
-    status = next_status(row.status, event)
+    event = get_event_after_request(event, row.request)
+    status = get_next_status(row.status, event)
     if event is not JobEvent.SUCCEED:
         stop_reason = StopReason.CANCELLED if event is JobEvent.CANCEL else None
     is_final = status in TERMINAL
-    ran_s = seconds_since(session, row.attempt_started_at) if row.status is JobStatus.RUNNING else 0.0
+    ran_s = count_seconds_since(session, row.attempt_started_at) if row.status is JobStatus.RUNNING else 0.0
     moved = session.execute(
         update(JobRow)
         .where(
@@ -120,22 +120,22 @@ def _add_event(
         events.add(session, row.id, "job.failed", detail, level="error", data={"error": error})
 
 
-def now(session: Session) -> datetime:
+def get_now(session: Session) -> datetime:
     """The database's clock."""
     return session.scalar(select(db_now()))  # type: ignore[return-value]  # never null
 
 
-def seconds_since(session: Session, moment: datetime | None) -> float:
+def count_seconds_since(session: Session, moment: datetime | None) -> float:
     """Seconds by the database's clock; 0 for None."""
-    return 0.0 if moment is None else max(0.0, (now(session) - moment).total_seconds())
+    return 0.0 if moment is None else max(0.0, (get_now(session) - moment).total_seconds())
 
 
 Error = dict[str, Any]
 
 
-def _after_training(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+def _note_training_end(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
     """A training that ends without its worker (lost, or cancelled while paused) has a summary of its epochs too."""
-    summary = metrics.best_epochs_of(session, job.id)
+    summary = metrics.get_best_epochs(session, job.id)
     if summary.best is not None:
         without = update(JobRow).where(JobRow.id == job.id, JobRow.summary.is_(None))
         session.execute(without.values(**get_summary_columns(summary)))
@@ -143,7 +143,7 @@ def _after_training(session: Session, job: JobRow, status: JobStatus, error: Err
         advance(session, job.study_id, job, status)
 
 
-def _after_evaluation(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
+def _note_evaluation_end(session: Session, job: JobRow, status: JobStatus, error: Error | None) -> None:
     """A study whose winner could not be measured on test is answered without."""
     if job.study_id is None:
         return
@@ -203,12 +203,12 @@ def _do_nothing(session: Session, job: JobRow, status: JobStatus, error: Error |
 
 AFTER_END: Mapping[JobKind, AfterEnd] = require_all_kinds(
     {
-        JobKind.TRAIN: _after_training,
+        JobKind.TRAIN: _note_training_end,
         JobKind.INGEST: _unless_succeeded(_reject_dataset),
         JobKind.DERIVE: _unless_succeeded(_reject_dataset),
         JobKind.RELATE: _unless_succeeded(_give_up_relations),
         JobKind.SUSPECT: _unless_succeeded(_give_up_suspects),
-        JobKind.EVALUATE: _after_evaluation,
+        JobKind.EVALUATE: _note_evaluation_end,
         JobKind.EXPORT: _unless_succeeded(_give_up_export),
         JobKind.CHECK_MODEL: _unless_succeeded(_reject_model),
         JobKind.MEASURE: _do_nothing,

@@ -10,9 +10,9 @@ from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import IngestSpec
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.store import datasets, events, new_jobs, quotas, statements
-from models.store.datasets import move_datasets, reject_datasets, rejection
+from models.store.datasets import make_rejection, move_datasets, reject_datasets
 from models.store.new_jobs import NewJob
 from models.tables import DatasetRow
 
@@ -42,7 +42,7 @@ def add_version(
         insert(DatasetRow)
         .returning(DatasetRow)
         .values(
-            id=new_id("ds"),
+            id=make_id("ds"),
             owner=owner,
             name=spec.name,
             version=(session.scalar(newest) or 0) + 1,
@@ -58,7 +58,7 @@ def add_version(
     return row
 
 
-def owned_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
+def get_owned_dataset(session: Session, owner: str, reference: str) -> DatasetRow:
     """The owner's own dataset of that name or id.
 
     Raises:
@@ -138,6 +138,6 @@ def reject_unsent(session: Session) -> list[str]:
         DatasetEvent.EXPIRE,
         DatasetRow.deleted_at.is_(None),
         DatasetRow.created_at < db_now(-ANNOUNCED_FOR_S),
-        error=rejection(RejectionCode.NEVER_SENT, detail),
+        error=make_rejection(RejectionCode.NEVER_SENT, detail),
         upload_key=literal("uploads/") + DatasetRow.id,
     )

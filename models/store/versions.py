@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from heldout.access.quotas import counted_bytes
+from heldout.access.quotas import count_bytes
 from heldout.errors import DatasetNotFound, InvalidSpec, NoAudit
 from heldout.errors.base import FieldError
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.mending.changes import ResplitSpec, VersionChanges, VersionSpec
 from heldout.mending.look_alikes import MAX_DIFFERENT, DifferentSpec
-from heldout.mending.refusals import refusals_of
+from heldout.mending.refusals import list_refusals
 from heldout.spec.dataset import DatasetSpec, SplitSpec
-from heldout.spec.json_pointer import pointer_to
+from heldout.spec.json_pointer import make_pointer
 from heldout.work.kinds import DeriveSpec
 from models.store import datasets, new_jobs, quotas
 from models.store.new_jobs import NewJob
@@ -32,12 +32,12 @@ def derive(session: Session, owner: str, reference: str, spec: VersionSpec, *, m
         InvalidSpec: if the changes do not fit the dataset.
         QuotaExceeded, OwnerSuspended.
     """
-    spec_bytes = counted_bytes(spec.model_dump_json()) or 0
+    spec_bytes = count_bytes(spec.model_dump_json()) or 0
     quotas.require_room(session, owner, *quotas.OF_NEW_DATASETS, *quotas.OF_NEW_JOBS, spec_bytes=spec_bytes)
-    base = _locked(session, owner, reference)
+    base = _lock_base(session, owner, reference)
     changes = spec.changes()
     require_fit(base, changes)
-    dataset = _spec_of(base, spec.name or base.name, changes)
+    dataset = _make_spec(base, spec.name or base.name, changes)
     derived_from = {"dataset": {"id": base.id, "name": base.name, "version": base.version}}
     message = f"A worker will derive it from {base.name}@{base.version}."
     row = add_version(session, owner, dataset, DatasetStatus.CHECKING, message, derived_from, changes.body())
@@ -57,7 +57,7 @@ def derive(session: Session, owner: str, reference: str, spec: VersionSpec, *, m
 def require_fit(base: DatasetRow, changes: VersionChanges) -> None:
     """Raises InvalidSpec if the changes do not fit the version."""
     height, width, channels = base.shape or (0, 0, 0)
-    refused = refusals_of(
+    refused = list_refusals(
         changes,
         classes=base.classes or (),
         images=sum(split["count"] for split in (base.splits or {}).values()),
@@ -67,7 +67,7 @@ def require_fit(base: DatasetRow, changes: VersionChanges) -> None:
         raise InvalidSpec(f"The changes do not fit {base.name}@{base.version}: {refused[0].detail}", errors=refused)
 
 
-def _locked(session: Session, owner: str, reference: str) -> DatasetRow:
+def _lock_base(session: Session, owner: str, reference: str) -> DatasetRow:
     """The version that is changed, locked so that nobody deletes it before the job is queued."""
     found = datasets.find(session, owner, reference)
     if found is None:
@@ -80,7 +80,7 @@ def _locked(session: Session, owner: str, reference: str) -> DatasetRow:
     return row
 
 
-def _spec_of(base: DatasetRow, name: str, changes: VersionChanges) -> DatasetSpec:
+def _make_spec(base: DatasetRow, name: str, changes: VersionChanges) -> DatasetSpec:
     """What was said of the base's upload, under the new name, and with the new cut where there is one."""
     said = DatasetSpec(name=base.name) if base.spec is None else DatasetSpec.model_validate(base.spec)
     splits = SplitSpec(test=said.splits.test, validation=said.splits.validation, seed=said.splits.seed)
@@ -117,9 +117,9 @@ def note_different(session: Session, owner: str, reference: str, spec: Different
     datasets.require_content(row, "images to tell apart")
     images = sum(split["count"] for split in (row.splits or {}).values())
     refused = [
-        FieldError(pointer_to(("pairs", place)), _refusal(pair, images))
+        FieldError(make_pointer(("pairs", place)), _explain_refusal(pair, images))
         for place, pair in enumerate(spec.pairs)
-        if _refusal(pair, images)
+        if _explain_refusal(pair, images)
     ]
     if refused:
         raise InvalidSpec(refused[0].detail, errors=refused[:MAX_REFUSALS])
@@ -136,7 +136,7 @@ def note_different(session: Session, owner: str, reference: str, spec: Different
     return row
 
 
-def _refusal(pair: Sequence[int], images: int) -> str:
+def _explain_refusal(pair: Sequence[int], images: int) -> str:
     if pair[0] == pair[1]:
         return f"Image {pair[0]} is named twice: a pair is two images, such as [3, 8]."
     if max(pair) >= images:

@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from heldout.access.webhooks import OLD_SECRET_SIGNS_FOR_S, is_broken, next_attempt_after
+from heldout.access.webhooks import OLD_SECRET_SIGNS_FOR_S, compute_next_attempt, is_broken
 from heldout.errors import WebhookNotFound
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.secret_box import SecretBox
 from models.store import events
 from models.store.outbox import DELIVERED, FAILED, PENDING, ClaimedDelivery, give_up
@@ -41,19 +41,19 @@ def add(
         made_by: the key that asks for it.
     """
     row = insert(WebhookRow).values(
-        id=new_id("wh"),
+        id=make_id("wh"),
         owner=owner,
         url=url,
         events=list(events),
         enabled=enabled,
-        secret=box.seal(_new_secret()),
+        secret=box.seal(_make_secret()),
         made_by=made_by,
         created_at=db_now(),
     )
     return session.scalars(row.returning(WebhookRow)).one()
 
 
-def of_owner(session: Session, owner: str) -> Sequence[WebhookRow]:
+def list_of_owner(session: Session, owner: str) -> Sequence[WebhookRow]:
     """The owner's webhooks, oldest first."""
     return session.scalars(select(WebhookRow).where(WebhookRow.owner == owner).order_by(WebhookRow.id)).all()
 
@@ -115,7 +115,7 @@ def rotate(session: Session, box: SecretBox, owner: str, webhook_id: str) -> Web
         update(WebhookRow)
         .where(WebhookRow.id == webhook_id)
         .values(
-            secret=box.seal(_new_secret()), previous_secret=row.secret, previous_until=db_now(OLD_SECRET_SIGNS_FOR_S)
+            secret=box.seal(_make_secret()), previous_secret=row.secret, previous_until=db_now(OLD_SECRET_SIGNS_FOR_S)
         )
     )
     session.refresh(row)
@@ -129,7 +129,7 @@ def remove(session: Session, owner: str, webhook_id: str) -> None:
     events.remove_all(session, owner, [webhook_id])
 
 
-def _new_secret() -> str:
+def _make_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
@@ -165,7 +165,7 @@ def settle(
     row.attempts += 1
     row.log = [*row.log, attempt][-LOGGED_ATTEMPTS:]
     row.leased_until = None
-    delay_s = next_attempt_after(row.attempts)
+    delay_s = compute_next_attempt(row.attempts)
     has_arrived = status is not None and 200 <= status < 300
     if has_arrived:
         row.status, row.due_at, row.finished_at = DELIVERED, None, now

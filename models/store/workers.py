@@ -27,7 +27,7 @@ def report(session: Session, worker: str, memory: WorkerMemory) -> None:
     session.execute(delete(WorkerMemoryRow).where(WorkerMemoryRow.seen_at < db_now(-FORGOTTEN_AFTER_S)))
 
 
-def largest(session: Session) -> WorkerMemory | None:
+def find_largest(session: Session) -> WorkerMemory | None:
     """The worker that has the most; None where none is known of."""
     row = session.execute(
         select(WorkerMemoryRow.memory_bytes, WorkerMemoryRow.resident_bytes)
@@ -38,10 +38,10 @@ def largest(session: Session) -> WorkerMemory | None:
     return None if row is None else WorkerMemory(row.memory_bytes, row.resident_bytes)
 
 
-def reservable(session: Session, needed_bytes: int) -> int:
+def compute_reservable(session: Session, needed_bytes: int) -> int:
     """What to reserve for a job that needs so much: never more than the largest worker could hold."""
-    most = largest(session)
-    return needed_bytes if most is None else most.at_most(needed_bytes)
+    most = find_largest(session)
+    return needed_bytes if most is None else most.cap(needed_bytes)
 
 
 def is_short(session: Session, needed_bytes: int) -> bool:

@@ -1,13 +1,13 @@
 """The stored scores of a job's kept weights as the view of its confusion matrices."""
 
-from heldout.stored.evaluation import SplitScores as StoredSplit
 from heldout.stored.evaluation import StoredEvaluation
-from heldout.views.base import view_of
+from heldout.stored.evaluation import StoredSplitScores as StoredSplit
+from heldout.views.base import make_view
 from heldout.views.confusion import MAX_MATRIX_CLASSES, ClassScores, ConfusionView, Mistake, SplitScores
-from models.views.dataset import thumbnail_of
+from models.views.dataset import get_thumbnail_route
 
 
-def confusion_view(stored: StoredEvaluation, dataset_id: str) -> ConfusionView:
+def build_confusion_view(stored: StoredEvaluation, dataset_id: str) -> ConfusionView:
     """The scores as clients see them: classes by name, and each recall beside that of training.
 
     Args:
@@ -27,7 +27,7 @@ def confusion_view(stored: StoredEvaluation, dataset_id: str) -> ConfusionView:
 def _split_view(
     split: StoredSplit, classes: tuple[str, ...], train: StoredSplit | None, dataset_id: str
 ) -> SplitScores:
-    def gap(place: int) -> float | None:
+    def compute_gap(place: int) -> float | None:
         """Recall in training less recall here."""
         trained, here = None if train is None else train.per_class[place].recall, split.per_class[place].recall
         return None if trained is None or here is None else trained - here
@@ -35,18 +35,18 @@ def _split_view(
     return SplitScores(
         confusion=[list(row) for row in split.confusion] if len(classes) <= MAX_MATRIX_CLASSES else [],
         per_class=[
-            view_of(ClassScores, scores, label=classes[place], gap=gap(place))
+            make_view(ClassScores, scores, label=classes[place], gap=compute_gap(place))
             for place, scores in enumerate(split.per_class)
         ],
         calibration_error=split.calibration_error,
         mistakes=[
-            view_of(
+            make_view(
                 Mistake,
-                one,
-                thumbnail=thumbnail_of(dataset_id, one.index),
-                label=classes[one.label],
-                answer=classes[one.answer],
+                mistake,
+                thumbnail=get_thumbnail_route(dataset_id, mistake.index),
+                label=classes[mistake.label],
+                answer=classes[mistake.answer],
             )
-            for one in split.mistakes
+            for mistake in split.mistakes
         ],
     )

@@ -1,12 +1,12 @@
 """A dataset's row as its view."""
 
 from heldout.lifecycle.dataset import DatasetStatus
-from heldout.views.base import view_of
+from heldout.views.base import make_view
 from heldout.views.dataset import DatasetView
 from models.tables import DatasetRow
 
 
-def dataset_view(row: DatasetRow, *, with_changes: bool = True) -> DatasetView:
+def build_dataset_view(row: DatasetRow, *, with_changes: bool = True) -> DatasetView:
     """The dataset as clients see it; the digest is of its checked content, so only a ready one has it.
 
     with_changes: what a derived version changed; it may name thousands of images, so lists and webhooks have null.
@@ -14,7 +14,7 @@ def dataset_view(row: DatasetRow, *, with_changes: bool = True) -> DatasetView:
     derived_from = row.derived_from
     if derived_from is not None:
         derived_from = {**derived_from, "changes": row.changes if with_changes else None}
-    return view_of(
+    return make_view(
         DatasetView,
         row,
         object="dataset",
@@ -25,6 +25,6 @@ def dataset_view(row: DatasetRow, *, with_changes: bool = True) -> DatasetView:
     )
 
 
-def thumbnail_of(dataset_id: str, index: int) -> str:
+def get_thumbnail_route(dataset_id: str, index: int) -> str:
     """The route of an image's picture."""
     return f"/v1/datasets/{dataset_id}/preview/{index}"

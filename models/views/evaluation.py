@@ -1,27 +1,27 @@
 """Rows of uploaded models and of their evaluations as views."""
 
-from heldout.lifecycle.job import shown_status
+from heldout.lifecycle.job import get_shown_status
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored.measurement import Measurement
-from heldout.views.base import view_of
+from heldout.views.base import make_view
 from heldout.views.evaluation import EvaluationView
 from heldout.views.model import ModelView
 from heldout.words.data_and_models import describe_evaluation
 from models.tables import DatasetRow, JobRow
 from models.tables_models import ModelRow
-from models.views.job import dataset_reference
+from models.views.job import build_dataset_reference
 
 
-def evaluation_view(row: JobRow, dataset: DatasetRow, measured: Measurement | None) -> EvaluationView:
+def build_evaluation_view(row: JobRow, dataset: DatasetRow, measured: Measurement | None) -> EvaluationView:
     """The evaluation as clients see it."""
     headline, summary = describe_evaluation(row.status, measured)
-    return view_of(
+    return make_view(
         EvaluationView,
         row,
         object="evaluation",
-        status=shown_status(row.status, row.request),
+        status=get_shown_status(row.status, row.request),
         model={"id": row.spec["model"], "name": row.spec["model_name"]},
-        dataset=dataset_reference(dataset),
+        dataset=build_dataset_reference(dataset),
         headline=headline,
         summary=summary,
         metrics=None if measured is None else measured.metrics,
@@ -35,10 +35,10 @@ def evaluation_view(row: JobRow, dataset: DatasetRow, measured: Measurement | No
 _OF_FILE = {*ModelFacts.model_fields, "gives", "classes"} & ModelView.model_fields.keys()
 
 
-def model_view(row: ModelRow, *, with_layers: bool = True) -> ModelView:
+def build_model_view(row: ModelRow, *, with_layers: bool = True) -> ModelView:
     """The model as clients see it."""
     facts = None if row.facts is None else ModelFacts.from_columns(row.facts, row.layers if with_layers else None)
     of_file = {name: getattr(facts, name, None) for name in _OF_FILE}
     if not with_layers:
         of_file["layers"] = None
-    return view_of(ModelView, row, object="model", **of_file)
+    return make_view(ModelView, row, object="model", **of_file)

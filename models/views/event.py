@@ -1,17 +1,17 @@
 """An event's row as its views: in its subject's order, and in its owner's."""
 
-from heldout.views.base import view_of
+from heldout.views.base import make_view
 from heldout.views.event import EventView, OwnerEventView
 from models.tables import EventRow
 
 
-def event_view(row: EventRow) -> EventView:
+def build_event_view(row: EventRow) -> EventView:
     """The event as clients see it."""
-    return view_of(EventView, row, object="event")
+    return make_view(EventView, row, object="event")
 
 
-def owner_event_view(row: EventRow) -> OwnerEventView:
+def build_owner_event_view(row: EventRow) -> OwnerEventView:
     """A numbered event as the owner's stream shows it."""
     assert row.owner_number is not None
     subject = {"object": row.subject_object, "id": row.subject_id}
-    return view_of(OwnerEventView, row, object="event", id=row.owner_number, subject=subject)
+    return make_view(OwnerEventView, row, object="event", id=row.owner_number, subject=subject)

@@ -2,16 +2,16 @@
 
 from sqlalchemy.orm import load_only
 
-from heldout.lifecycle.job import shown_status
+from heldout.lifecycle.job import get_shown_status
 from heldout.spec.job import JobSpec
-from heldout.views.base import view_of
+from heldout.views.base import make_view
 from heldout.views.job import DatasetReference, JobCurveView, JobView, ListedJobView, Progress
-from models.specs import plan_of, training_spec_of
+from models.specs import plan_of, read_training_spec
 from models.tables import DatasetRow, JobRow
 
 # Columns with the name of a field of the view, and those that its other fields are made of.
 _NEEDED = {*JobView.model_fields, *Progress.model_fields, "request", "dataset_id", "backbone"}
-JOB_COLUMNS = tuple(one.key for one in JobRow.__mapper__.column_attrs if one.key in _NEEDED)
+JOB_COLUMNS = tuple(column.key for column in JobRow.__mapper__.column_attrs if column.key in _NEEDED)
 DATASET_COLUMNS = (*DatasetReference.model_fields, "shape", "classes")
 
 # Options of a query for jobs with their datasets: all other columns, which cost more than these, raise when read.
@@ -21,38 +21,38 @@ JOB_VIEW_ONLY = (
 )
 
 
-def job_view(job: JobRow, dataset: DatasetRow) -> JobView:
+def build_job_view(job: JobRow, dataset: DatasetRow) -> JobView:
     """The job as clients see it. Raises SpecUnreadable."""
-    spec = training_spec_of(job)
-    return view_of(
+    spec = read_training_spec(job)
+    return make_view(
         JobView,
         job,
         object="job",
-        status=shown_status(job.status, job.request),
+        status=get_shown_status(job.status, job.request),
         stop_reason=job.stop_reason or None,
         spec=spec,
-        dataset=dataset_reference(dataset),
+        dataset=build_dataset_reference(dataset),
         parameters=job.parameters or 0,
-        trainable_parameters=_trainable_parameters(spec, job, dataset),
-        progress=view_of(Progress, job),
+        trainable_parameters=_count_trainable_parameters(spec, job, dataset),
+        progress=make_view(Progress, job),
         summary=job.summary or {},
         error=job.error or None,
         engine=job.engine or None,
     )
 
 
-def listed_job_view(
+def build_listed_job_view(
     job: JobRow, dataset: DatasetRow, *, curve: JobCurveView | None, queue_position: int | None
 ) -> ListedJobView:
     """The job as a list shows it. Raises SpecUnreadable."""
-    return view_of(ListedJobView, job_view(job, dataset), curve=curve, queue_position=queue_position)
+    return make_view(ListedJobView, build_job_view(job, dataset), curve=curve, queue_position=queue_position)
 
 
-def _trainable_parameters(spec: JobSpec, job: JobRow, dataset: DatasetRow) -> int | None:
+def _count_trainable_parameters(spec: JobSpec, job: JobRow, dataset: DatasetRow) -> int | None:
     plan = plan_of(dataset, spec, job.backbone)
     return None if plan is None else plan.trainable_parameters(spec.initial.freeze_blocks if spec.initial else 0)
 
 
-def dataset_reference(dataset: DatasetRow) -> DatasetReference:
+def build_dataset_reference(dataset: DatasetRow) -> DatasetReference:
     """The dataset as a job or an audit names it."""
-    return view_of(DatasetReference, dataset)
+    return make_view(DatasetReference, dataset)

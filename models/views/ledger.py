@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from analysis.jobs.ledger import HELD_OUT, NO_EPOCH, SplitReads, explanation_of, explanation_of_folds
-from heldout.views.base import view_of
+from analysis.jobs.ledger import HELD_OUT, NO_EPOCH, SplitReads, explain_fold_reads, explain_reads
+from heldout.views.base import make_view
 from heldout.views.ledger import LabelReadPage, LabelReadView, LedgerSplitsView, LedgerView, SplitReadsView
 from models.tables import DatasetRow, LabelReadRow
-from models.views.job import dataset_reference
+from models.views.job import build_dataset_reference
 
 
-def ledger_view(
+def build_ledger_view(
     dataset: DatasetRow,
     totals: Mapping[str, SplitReads],
     page: Sequence[LabelReadRow],
@@ -21,20 +21,20 @@ def ledger_view(
     """The ledger of a ready dataset, as its caller sees it."""
     splits = dataset.splits or {}
     said = [
-        explanation_of(name, splits[name]["count"], totals[name], earlier[name])
+        explain_reads(name, splits[name]["count"], totals[name], earlier[name])
         for name in HELD_OUT
         if splits[name]["count"]
     ]
     if fold_reads:
-        said.append(explanation_of_folds(fold_reads))
+        said.append(explain_fold_reads(fold_reads))
     return LedgerView(
         object="ledger",
-        dataset=dataset_reference(dataset),
+        dataset=build_dataset_reference(dataset),
         explanation=" ".join(said),
         fold_reads=fold_reads,
         splits=LedgerSplitsView(
             **{
-                name: view_of(
+                name: make_view(
                     SplitReadsView,
                     totals[name],
                     sha256=splits[name].get("sha256"),
@@ -54,7 +54,7 @@ def ledger_view(
 
 
 def _read_view(row: LabelReadRow) -> LabelReadView:
-    return view_of(
+    return make_view(
         LabelReadView,
         row,
         object="label_read",

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from heldout.views.base import view_of
+from heldout.views.base import make_view
 from heldout.views.confusion import MemorizedImageView, MemorizedPage
 from models.memorized import HardImages
-from models.views.dataset import thumbnail_of
+from models.views.dataset import get_thumbnail_route
 
 EXPLANATION = (
     "The images that were hardest to learn. A high sum of losses means that an image is hard, unlike the others of its "
@@ -17,7 +17,9 @@ NOT_KEPT = (
 )
 
 
-def memorized_page(found: HardImages | None, classes: Sequence[str], dataset_id: str, after: int) -> MemorizedPage:
+def build_memorized_page(
+    found: HardImages | None, classes: Sequence[str], dataset_id: str, after: int
+) -> MemorizedPage:
     """One page of a job's training images.
 
     Args:
@@ -34,10 +36,10 @@ def memorized_page(found: HardImages | None, classes: Sequence[str], dataset_id:
     return MemorizedPage(
         object="list",
         data=[
-            view_of(
+            make_view(
                 MemorizedImageView,
                 image,
-                thumbnail=thumbnail_of(dataset_id, image.index),
+                thumbnail=get_thumbnail_route(dataset_id, image.index),
                 label=classes[image.label],
                 answer=classes[image.answer],
                 loss_mean=image.loss_sum / max(1, found.epochs),

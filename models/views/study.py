@@ -4,28 +4,28 @@ from pydantic import ValidationError
 
 from analysis.studies.waiting import describe_wait
 from heldout.errors import SpecUnreadable
-from heldout.spec.json_pointer import pointer_to
-from heldout.views.base import view_of
+from heldout.spec.json_pointer import make_pointer
+from heldout.views.base import make_view
 from heldout.views.study import StudyView
 from heldout.words.study_answers import describe_study
 from models.tables import DatasetRow, StudyRow
-from models.views.job import dataset_reference
+from models.views.job import build_dataset_reference
 
 # Parts of `found` with the name of a field of the view.
 _FOUND = ("arms", "conclusion", "ensemble", "sizes", "forecast", "no_forecast", "progress", "ledger")
 
 
-def study_view(study: StudyRow, dataset: DatasetRow) -> StudyView:
+def build_study_view(study: StudyRow, dataset: DatasetRow) -> StudyView:
     """The study as clients see it. Raises SpecUnreadable."""
     plan = study.plan
     waits_for = describe_wait(plan, f"{dataset.name}@{dataset.version}") if study.finished_at is None else None
     try:
-        view = view_of(
+        view = make_view(
             StudyView,
             study,
             **{name: study.found.get(name) for name in _FOUND},
             object="study",
-            dataset=dataset_reference(dataset),
+            dataset=build_dataset_reference(dataset),
             job=study.base_job,
             metadata=study.user_metadata,
             seeds=plan["seeds"],
@@ -37,6 +37,6 @@ def study_view(study: StudyRow, dataset: DatasetRow) -> StudyView:
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise SpecUnreadable(study.id, f"{pointer_to(first['loc'])}: {first['msg']}") from error
+        raise SpecUnreadable(study.id, f"{make_pointer(first['loc'])}: {first['msg']}") from error
     headline, summary = describe_study(view)
     return view.model_copy(update={"headline": headline, "summary": summary})

@@ -4,7 +4,7 @@ from typing import Literal
 
 from heldout.stored.suspects import SplitLabels, StoredSuspects, Suspect, SuspectsSummary, WrongLabels
 from heldout.views.audit import LabelCheckView
-from heldout.views.base import view_of
+from heldout.views.base import make_view
 from heldout.views.job import JobErrorView
 from heldout.views.suspects import (
     ClassLabelsView,
@@ -16,33 +16,33 @@ from heldout.views.suspects import (
 )
 from heldout.words import rough_percent
 from models.tables import DatasetRow, JobRow
-from models.views.dataset import thumbnail_of
-from models.views.job import dataset_reference
+from models.views.dataset import get_thumbnail_route
+from models.views.job import build_dataset_reference
 
 # Probability above which a suggestion is better than the label.
 LIKELY_WRONG = 0.5
 _SPLIT_WORDS = {"train": "training", "validation": "validation"}
 
 
-def waiting_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
+def build_waiting_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
     """While the search waits or runs."""
     is_running = job is not None and job.attempt_started_at is not None and job.worker is not None
     status: Literal["queued", "running"] = "running" if is_running else "queued"
     name = f"{dataset.name}@{dataset.version}"
     waits = f"{name} waits for its turn: trainings come first."
     said = f"The labels of {name} are being judged." if is_running else waits
-    return _without_suspects(dataset, status, f"{said} Ask again in a while.")
+    return _build_empty_view(dataset, status, f"{said} Ask again in a while.")
 
 
-def failed_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
+def build_failed_view(dataset: DatasetRow, job: JobRow | None) -> SuspectsView:
     """After a search that ended without a result."""
     error = None if job is None or job.error is None else JobErrorView.model_validate(job.error)
     why = "It was cancelled." if error is None else error.detail
     said = f"The search for wrong labels failed: {why} With ?again=true it is tried once more."
-    return _without_suspects(dataset, "failed", said, error)
+    return _build_empty_view(dataset, "failed", said, error)
 
 
-def ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int, limit: int) -> SuspectsView:
+def build_ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int, limit: int) -> SuspectsView:
     """One page of what was found."""
     shown = stored.suspects[after : after + limit]
     has_more = after + len(shown) < len(stored.suspects)
@@ -50,28 +50,30 @@ def ready_view(dataset: DatasetRow, stored: StoredSuspects, *, after: int, limit
     return SuspectsView(
         object="suspects",
         status="ready",
-        dataset=dataset_reference(dataset),
-        explanation=explanation_of(stored),
+        dataset=build_dataset_reference(dataset),
+        explanation=explain_suspects(stored),
         error=None,
         images=stored.images,
         verdict="split_disagrees" if stored.disagreeing_split else stored.verdict,
-        wrong=_wrong_view(stored.wrong, stored.images) if stored.wrong is not None and stored.can_tell else None,
+        wrong=_build_wrong_view(stored.wrong, stored.images) if stored.wrong is not None and stored.can_tell else None,
         splits={split: _split_view(found) for split, found in stored.splits.items()} if stored.can_tell else None,
-        search=view_of(
+        search=make_view(
             SearchView,
             stored,
             classes=[
-                view_of(ClassLabelsView, known, name=classes[known.label])
+                make_view(ClassLabelsView, known, name=classes[known.label])
                 for known in sorted(stored.classes, key=lambda known: known.agreement)
             ],
         ),
-        data=[_suspect_view(dataset, stored, after + place, one) for place, one in enumerate(shown, start=1)],
+        data=[
+            _build_suspect_view(dataset, stored, after + place, suspect) for place, suspect in enumerate(shown, start=1)
+        ],
         has_more=has_more,
         next=after + len(shown) if has_more else None,
     )
 
 
-def explanation_of(stored: StoredSuspects) -> str:
+def explain_suspects(stored: StoredSuspects) -> str:
     """What was found, for somebody who looks at the images next."""
     if stored.verdict is None:
         return (
@@ -79,20 +81,23 @@ def explanation_of(stored: StoredSuspects) -> str:
             "Search again with ?again=true for a count. Until then these are only the oddest images."
         )
     if stored.disagreeing_split is not None:
-        return _disagrees(stored.disagreeing_split)
+        return _describe_disagreement(stored.disagreeing_split)
     if not stored.can_tell or stored.wrong is None:
-        return f"{_too_hard(stored)} The oddest images are shown as a curiosity; most of their labels may be right."
-    return f"{_count_in_words(stored)} {_next_step(stored)}"
+        return (
+            f"{_describe_too_hard(stored)} The oddest images are shown as a curiosity; most of their labels may be "
+            "right."
+        )
+    return f"{_count_in_words(stored)} {_suggest_next_step(stored)}"
 
 
-def label_check_view(stored: SuspectsSummary | None) -> LabelCheckView | None:
+def build_label_check_view(stored: SuspectsSummary | None) -> LabelCheckView | None:
     """What an audit says of labels: nothing of test's, so that to read an audit is no look at them."""
     if stored is None or stored.verdict is None:
         return None
     if (split := stored.disagreeing_split) is not None:
-        return LabelCheckView(verdict="split_disagrees", explanation=_disagrees(split), splits=None)
+        return LabelCheckView(verdict="split_disagrees", explanation=_describe_disagreement(split), splits=None)
     if not stored.can_tell:
-        return LabelCheckView(verdict="too_hard", explanation=_too_hard(stored), splits=None)
+        return LabelCheckView(verdict="too_hard", explanation=_describe_too_hard(stored), splits=None)
     shown = {split: found for split, found in stored.splits.items() if split != "test"}
     said = "; ".join(
         f"about {found.count:,} of {found.images:,} {_SPLIT_WORDS[split]} labels ({found.low:,} to {found.high:,})"
@@ -105,14 +110,14 @@ def label_check_view(stored: SuspectsSummary | None) -> LabelCheckView | None:
     )
 
 
-def _disagrees(split: str) -> str:
+def _describe_disagreement(split: str) -> str:
     return (
         f"Most labels of the {_SPLIT_WORDS.get(split, split)} split disagree with the images, as if its classes were "
         "in another order. Fix that first, then search again."
     )
 
 
-def _too_hard(stored: SuspectsSummary) -> str:
+def _describe_too_hard(stored: SuspectsSummary) -> str:
     return (
         "These images are too hard for the networks that check labels (they agree with "
         f"{rough_percent(stored.agreement)} of the labels). How many labels are wrong cannot be told."
@@ -133,40 +138,40 @@ def _count_in_words(stored: StoredSuspects) -> str:
     )
 
 
-def _next_step(stored: StoredSuspects) -> str:
+def _suggest_next_step(stored: StoredSuspects) -> str:
     if not any((suspect.probability or 0) > LIKELY_WRONG for suspect in stored.suspects):
         return "No single image is more likely wrong than right."
     return "Look at the first images of the list before you change anything."
 
 
-def _wrong_view(wrong: WrongLabels, images: int) -> WrongLabelsView:
-    return view_of(WrongLabelsView, wrong, share=wrong.count / max(1, images))
+def _build_wrong_view(wrong: WrongLabels, images: int) -> WrongLabelsView:
+    return make_view(WrongLabelsView, wrong, share=wrong.count / max(1, images))
 
 
 def _split_view(found: SplitLabels) -> SplitLabelsView:
-    return view_of(SplitLabelsView, found, share=found.count / max(1, found.images))
+    return make_view(SplitLabelsView, found, share=found.count / max(1, found.images))
 
 
-def _suspect_view(dataset: DatasetRow, stored: StoredSuspects, rank: int, one: Suspect) -> SuspectView:
+def _build_suspect_view(dataset: DatasetRow, stored: StoredSuspects, rank: int, suspect: Suspect) -> SuspectView:
     classes = dataset.classes or []
-    return view_of(
+    return make_view(
         SuspectView,
-        one,
+        suspect,
         rank=rank,
-        label=classes[one.label],
-        suggested=classes[one.suggested],
-        probability=one.probability if stored.can_tell else None,
-        thumbnail=thumbnail_of(dataset.id, one.index),
+        label=classes[suspect.label],
+        suggested=classes[suspect.suggested],
+        probability=suspect.probability if stored.can_tell else None,
+        thumbnail=get_thumbnail_route(dataset.id, suspect.index),
     )
 
 
-def _without_suspects(
+def _build_empty_view(
     dataset: DatasetRow, status: Literal["queued", "running", "failed"], said: str, error: JobErrorView | None = None
 ) -> SuspectsView:
     return SuspectsView(
         object="suspects",
         status=status,
-        dataset=dataset_reference(dataset),
+        dataset=build_dataset_reference(dataset),
         explanation=said,
         error=error,
         images=None,

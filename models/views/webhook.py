@@ -2,25 +2,25 @@
 
 from typing import Any
 
-from heldout.views.base import view_of
+from heldout.views.base import make_view
 from heldout.views.webhook import DeliveryView, WebhookView, WebhookWithSecret
 from models.secret_box import SecretBox
 from models.tables import DeliveryRow, WebhookRow
 
 
-def webhook_view(row: WebhookRow) -> WebhookView:
+def build_webhook_view(row: WebhookRow) -> WebhookView:
     """The webhook as its owner sees it."""
-    return view_of(WebhookView, row, **_differing(row))
+    return make_view(WebhookView, row, **_get_differing(row))
 
 
-def webhook_with_secret(row: WebhookRow, box: SecretBox) -> WebhookWithSecret:
+def build_webhook_with_secret(row: WebhookRow, box: SecretBox) -> WebhookWithSecret:
     """A webhook that was just made or given a new secret."""
-    return view_of(WebhookWithSecret, row, **_differing(row), secret=box.open(row.secret))
+    return make_view(WebhookWithSecret, row, **_get_differing(row), secret=box.open(row.secret))
 
 
-def delivery_view(row: DeliveryRow) -> DeliveryView:
+def build_delivery_view(row: DeliveryRow) -> DeliveryView:
     """One message to a webhook, with its latest attempts."""
-    return view_of(
+    return make_view(
         DeliveryView,
         row,
         object="delivery",
@@ -30,5 +30,5 @@ def delivery_view(row: DeliveryRow) -> DeliveryView:
     )
 
 
-def _differing(row: WebhookRow) -> dict[str, Any]:
+def _get_differing(row: WebhookRow) -> dict[str, Any]:
     return {"object": "webhook", "previous_secret_until": row.previous_until}

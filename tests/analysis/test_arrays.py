@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.arrays import dataset as arrays
-from analysis.arrays.dataset import FILES, SPLITS, ImageSet, content_address, load, save, split_digests
+from analysis.arrays.dataset import FILES, SPLITS, ImageSet, compute_content_address, load, save, split_digests
 from tests.models.work import dots
 
 
@@ -41,12 +41,12 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_whatever_training_can_see_changes_the_address(change):
     other = CHANGES[change](dots())
-    assert content_address(other) != content_address(dots())
-    assert content_address(CHANGES[change](dots())) == content_address(other)
+    assert compute_content_address(other) != compute_content_address(dots())
+    assert compute_content_address(CHANGES[change](dots())) == compute_content_address(other)
 
 
 def test_every_change_has_an_address_of_its_own():
-    addresses = {content_address(change(dots())) for change in CHANGES.values()}
+    addresses = {compute_content_address(change(dots())) for change in CHANGES.values()}
     assert len(addresses) == len(CHANGES)
 
 
@@ -58,7 +58,7 @@ def test_how_the_arrays_lie_in_memory_does_not_matter():
         labels=np.repeat(plain.labels, 2)[::2],
         splits={name: indices.astype(np.int32) for name, indices in plain.splits.items()},
     )
-    assert content_address(spread) == content_address(plain)
+    assert compute_content_address(spread) == compute_content_address(plain)
 
 
 # --- the digest of a split -----------------------------------------------------------------------
@@ -142,7 +142,7 @@ def test_what_is_saved_is_loaded_exactly(tmp_path, images):
     assert np.array_equal(found.labels, images.labels)
     assert all(np.array_equal(found.splits[split], images.splits[split]) for split in SPLITS)
     assert (found.classes, tuple(found.value_range)) == (images.classes, images.value_range)
-    assert content_address(found) == content_address(images)
+    assert compute_content_address(found) == compute_content_address(images)
 
 
 def test_pixels_are_mapped_and_cannot_be_changed(tmp_path):

@@ -9,17 +9,17 @@ from analysis.scheduling.cost import (
     MIN_FLOPS_A_TOWER,
     MIN_FLOPS_IN_16_BITS,
     Speed,
-    automatic_precision,
-    automatic_towers,
-    frozen_work,
-    measuring_work,
-    seconds_per_epoch,
-    share_of_towers,
-    training_work,
+    choose_auto_precision,
+    choose_auto_towers,
+    compute_tower_share,
+    count_frozen_work,
+    count_measuring_work,
+    count_training_work,
+    estimate_epoch_seconds,
 )
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
-from heldout.work.memory import training_bytes
+from heldout.work.memory import estimate_training_bytes
 
 IMAGE, CLASSES = (28, 28, 1), 10
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -37,7 +37,7 @@ def plan(job):
 
 
 def expected(job, towers=1):
-    return seconds_per_epoch(job, plan(job), COUNTS, EACH_STEP, towers)
+    return estimate_epoch_seconds(job, plan(job), COUNTS, EACH_STEP, towers)
 
 
 def test_an_epoch_is_its_steps_and_the_measuring_of_train_and_validation():
@@ -73,12 +73,12 @@ def test_splits_count_where_they_are_measured_and_the_limit_where_it_cuts():
 )
 def test_every_kind_of_work_is_counted_where_it_is_done(kind, more):
     changed = spec(**more)
-    assert training_work(changed, plan(changed))[kind] > training_work(spec(), plan(spec()))[kind]
+    assert count_training_work(changed, plan(changed))[kind] > count_training_work(spec(), plan(spec()))[kind]
 
 
 def test_erasing_alone_resamples_nothing():
     erased = spec(augmentation={"erasing": 0.5, "fill_mode": "wrap"})
-    assert training_work(erased, plan(erased))["changed"] == 0
+    assert count_training_work(erased, plan(erased))["changed"] == 0
 
 
 def test_blocks_that_are_not_trained_are_computed_forward_alone():
@@ -86,7 +86,7 @@ def test_blocks_that_are_not_trained_are_computed_forward_alone():
 
     def work_of(frozen):
         job = spec(network=blocks, initial={"job": "job_1", "freeze_blocks": frozen})
-        return training_work(job, plan(job)), frozen_work(job, plan(job))
+        return count_training_work(job, plan(job)), count_frozen_work(job, plan(job))
 
     (whole, nothing), (partly, forward), (output_alone, both) = map(work_of, (0, 1, 2))
     layers = {layer.name: layer for layer in plan(spec(network=blocks)).layers}
@@ -109,7 +109,7 @@ def test_an_epoch_with_frozen_blocks_takes_their_measured_forward_pass_in_its_pr
     def seconds(frozen, precision):
         initial = {"job": "job_1", "freeze_blocks": frozen}
         job = spec(network=large, initial=initial, training={"precision": precision})
-        return seconds_per_epoch(job, plan(job), COUNTS, speed, 1)
+        return estimate_epoch_seconds(job, plan(job), COUNTS, speed, 1)
 
     assert seconds(2, "float32") < 0.5 * seconds(1, "float32") < 0.5 * seconds(0, "float32")
     assert seconds(1, "mixed") == pytest.approx(0.1 * seconds(1, "float32"))
@@ -118,18 +118,18 @@ def test_an_epoch_with_frozen_blocks_takes_their_measured_forward_pass_in_its_pr
 def test_averaged_weights_and_the_network_that_measures_with_them_take_memory():
     network = plan(spec())
     alone, averaged = spec(), spec(training={"ema_decay": 0.9})
-    more = training_bytes(averaged, network, 100, 1) - training_bytes(alone, network, 100, 1)
+    more = estimate_training_bytes(averaged, network, 100, 1) - estimate_training_bytes(alone, network, 100, 1)
     assert more == 8 * network.parameters
 
 
 def test_measuring_is_the_same_work_for_every_size_of_a_batch():
     small = spec(training={"batch_size": 8})
-    assert measuring_work(small, plan(small)) == measuring_work(spec(), plan(spec()))
+    assert count_measuring_work(small, plan(small)) == count_measuring_work(spec(), plan(spec()))
 
 
 def test_there_is_a_tower_for_each_core_as_long_as_it_has_enough_to_do():
     def towers(cores, **more):
-        return automatic_towers(spec(**more), plan(spec(**more)), cores)
+        return choose_auto_towers(spec(**more), plan(spec(**more)), cores)
 
     large = {"blocks": [{"filters": 64, "batch_norm": True}, {"filters": 128}]}
     assert [towers(cores, network=large) for cores in (1, 2, 4, 8, 16)] == [1, 2, 4, 8, 8]  # four images each
@@ -160,7 +160,7 @@ MEASURED = [
 @pytest.mark.parametrize(("blocks", "share"), MEASURED)
 def test_sixteen_bits_are_chosen_where_they_were_measured_to_be_clearly_faster(blocks, share):
     job = spec(network={"blocks": list(blocks)})
-    assert automatic_precision(job, plan(job), 1) == ("mixed" if share < 0.9 else "float32")
+    assert choose_auto_precision(job, plan(job), 1) == ("mixed" if share < 0.9 else "float32")
 
 
 def test_a_batch_must_be_large_enough_for_sixteen_bits_and_towers_normalise_it_at_no_loss():
@@ -168,7 +168,7 @@ def test_a_batch_must_be_large_enough_for_sixteen_bits_and_towers_normalise_it_a
 
     def chosen(batch, towers):
         job = spec(network=blocks, training={"batch_size": batch})
-        return automatic_precision(job, plan(job), towers)
+        return choose_auto_precision(job, plan(job), towers)
 
     operations = sum(layer.flops for layer in plan(spec(network=blocks)).layers if "_conv" in layer.name)
     enough = -(-MIN_FLOPS_IN_16_BITS // operations)
@@ -179,7 +179,7 @@ def test_a_batch_must_be_large_enough_for_sixteen_bits_and_towers_normalise_it_a
 def test_the_reference_specs_are_on_either_side_of_the_rule():
     def chosen(name):
         job = JobSpec.model_validate_json((EXAMPLES / f"{name}.json").read_text())
-        return automatic_precision(job, plan(job), 2)
+        return choose_auto_precision(job, plan(job), 2)
 
     assert [chosen(name) for name in ("overfit", "regularized", "augmented")] == ["mixed", "mixed", "float32"]
 
@@ -190,7 +190,7 @@ def test_an_epoch_takes_what_was_measured_in_its_precision_and_is_unknown_where_
 
     def seconds(speed, network, precision):
         job = spec(network=network, training={"precision": precision})
-        return seconds_per_epoch(job, plan(job), COUNTS, speed, 1)
+        return estimate_epoch_seconds(job, plan(job), COUNTS, speed, 1)
 
     float32, small = seconds(fast, large, "float32"), spec().network
     assert seconds(fast, large, "mixed") == seconds(fast, large, "auto") == pytest.approx(3600 / 32 * 0.001)
@@ -199,7 +199,7 @@ def test_an_epoch_takes_what_was_measured_in_its_precision_and_is_unknown_where_
 
 
 def test_what_two_towers_do_not_gain_more_towers_do_not_gain_either():
-    assert share_of_towers(0.5, 8) == 0.125
-    assert share_of_towers(0.6, 2) == pytest.approx(0.6)
-    assert share_of_towers(0.6, 8) == pytest.approx(0.2 + 0.8 / 8)
-    assert share_of_towers(1.0, 8) == 1
+    assert compute_tower_share(0.5, 8) == 0.125
+    assert compute_tower_share(0.6, 2) == pytest.approx(0.6)
+    assert compute_tower_share(0.6, 8) == pytest.approx(0.2 + 0.8 / 8)
+    assert compute_tower_share(1.0, 8) == 1

@@ -14,16 +14,16 @@ from analysis.scheduling.fair_share import (
     CHARGE_EVERY_S,
     CLAIM_CHARGE_S,
     HALF_LIFE_S,
-    Standing,
+    OwnerStanding,
+    add_charge,
     charge_at_end,
     charge_while_running,
-    charged,
+    compute_turn,
+    compute_used,
     count_checks_at_once,
-    slots_of,
-    turn_of,
-    used_at,
+    count_slots,
 )
-from analysis.scheduling.queueing import OwnersQueue, RunningJob, seconds_until_start
+from analysis.scheduling.queueing import OwnersQueue, RunningJob, estimate_seconds_until_start
 
 NOW_S = 1_800_000_000.0
 HOUR_S = 3600.0
@@ -47,7 +47,7 @@ class Service:
         self.at_s = 0.0
         self.free = slots
         self.queues: dict[str, deque[float]] = {owner: deque() for owner in weights}
-        self.standings = {owner: Standing(weight=weight) for owner, weight in weights.items()}
+        self.standings = {owner: OwnerStanding(weight=weight) for owner, weight in weights.items()}
         self.running: list[Job] = []
         self.ran_s = dict.fromkeys(weights, 0.0)
         self.claims: list[tuple[float, str]] = []
@@ -70,7 +70,7 @@ class Service:
 
     def _claim(self) -> None:
         while self.free and (waiting := [owner for owner, queue in self.queues.items() if queue]):
-            owner = min(waiting, key=lambda one: (turn_of(self.standings[one]), one))
+            owner = min(waiting, key=lambda one: (compute_turn(self.standings[one]), one))
             heapq.heappush(self.running, Job(self.at_s + self.queues[owner].popleft(), self.at_s, owner))
             self._charge(owner, CLAIM_CHARGE_S)
             self.claims.append((self.at_s, owner))
@@ -84,7 +84,7 @@ class Service:
                 job.charged_s = elapsed_s
 
     def _charge(self, owner: str, seconds: float) -> None:
-        self.standings[owner] = charged(self.standings[owner], seconds, NOW_S + self.at_s)
+        self.standings[owner] = add_charge(self.standings[owner], seconds, NOW_S + self.at_s)
 
 
 slots = st.integers(1, 8)
@@ -136,7 +136,7 @@ def _is_foretold_well(draw: Random) -> bool:
     owner = names[0]
     ahead = deque(list(service.queues[owner])[: draw.randint(0, 40)])
     service.queues[owner] = ahead.copy()
-    told_s = seconds_until_start(
+    told_s = estimate_seconds_until_start(
         [RunningJob(j.ends_s - service.at_s, j.begins_s - service.at_s, j.owner, j.charged_s) for j in service.running],
         owner,
         {name: OwnersQueue(service.standings[name], len(queue), list(queue)) for name, queue in service.queues.items()},
@@ -154,11 +154,11 @@ def _is_foretold_well(draw: Random) -> bool:
 def test_starts_are_foretold_with_many_owners_and_slots():
     draw, names = Random(5), [str(number) for number in range(100)]
     service = Service(32, dict.fromkeys(names, 1.0))
-    service.standings = {name: Standing(1.0, draw.uniform(0, 5000), NOW_S) for name in names}
+    service.standings = {name: OwnerStanding(1.0, draw.uniform(0, 5000), NOW_S) for name in names}
     jobs_s = {name: [draw.uniform(50, 150) for _ in range(20)] for name in names}
     jobs_s["0"] = [100.0] * 10
     queues = {name: OwnersQueue(service.standings[name], len(jobs_s[name]), jobs_s[name]) for name in names}
-    told_s = seconds_until_start([], "0", queues, slots=32, now_s=NOW_S)
+    told_s = estimate_seconds_until_start([], "0", queues, slots=32, now_s=NOW_S)
     service.queues = {name: deque(jobs_s[name]) for name in names}
     service.submit("0", 1.0)
     service.go_on(1e6)
@@ -181,17 +181,17 @@ def test_starts_are_foretold_with_many_owners_and_slots():
 )
 def test_a_job_of_the_only_owner_starts_when_a_slot_is_free_of_those_before_it(left_s, ahead_s, slots, start_s):
     running = [RunningJob(one, one - 10, A) for one in left_s]
-    queues = {A: OwnersQueue(Standing(), len(ahead_s), ahead_s)}
-    assert seconds_until_start(running, A, queues, slots=slots) == start_s
+    queues = {A: OwnersQueue(OwnerStanding(), len(ahead_s), ahead_s)}
+    assert estimate_seconds_until_start(running, A, queues, slots=slots) == start_s
 
 
 def test_a_job_of_an_owner_that_may_run_few_waits_for_those_though_slots_are_free():
     running = [RunningJob(30.0, -10.0, A)]
 
     def start_s(most: int | None, ahead: int = 0, owner: str = A) -> float | None:
-        bounded = OwnersQueue(Standing(), ahead, [10.0] * ahead, most_running=most)
-        queues = {A: bounded, B: OwnersQueue(Standing(used_slot_s=1.0), 0)}
-        return seconds_until_start(running, owner, queues, slots=3)
+        bounded = OwnersQueue(OwnerStanding(), ahead, [10.0] * ahead, most_running=most)
+        queues = {A: bounded, B: OwnersQueue(OwnerStanding(used_slot_s=1.0), 0)}
+        return estimate_seconds_until_start(running, owner, queues, slots=3)
 
     assert [start_s(most) for most in (None, 3, 2, 1)] == [0, 0, 0, 30]
     assert [start_s(most, ahead=2) for most in (None, 2, 1)] == [10, 20, 50]
@@ -202,10 +202,10 @@ def test_a_job_of_an_owner_that_may_run_few_waits_for_those_though_slots_are_fre
 def test_a_job_of_an_owner_that_is_held_until_tomorrow_starts_no_sooner():
     def start_s(owner: str, jobs_of_b: int = 0, running: tuple[float, ...] = ()) -> float | None:
         queues = {
-            A: OwnersQueue(Standing(), 0, held_s=1000.0),
-            B: OwnersQueue(Standing(used_slot_s=50.0), jobs_of_b, [400.0] * jobs_of_b),
+            A: OwnersQueue(OwnerStanding(), 0, held_s=1000.0),
+            B: OwnersQueue(OwnerStanding(used_slot_s=50.0), jobs_of_b, [400.0] * jobs_of_b),
         }
-        return seconds_until_start([RunningJob(one, -1.0, B) for one in running], owner, queues, slots=1)
+        return estimate_seconds_until_start([RunningJob(one, -1.0, B) for one in running], owner, queues, slots=1)
 
     assert start_s(A) == 1000
     assert start_s(A, running=(1500.0,)) == 1500
@@ -215,25 +215,27 @@ def test_a_job_of_an_owner_that_is_held_until_tomorrow_starts_no_sooner():
 
 @pytest.mark.parametrize("waits", [{"held_s": 80_000.0}, {"most_running": 0}], ids=["held", "at their bound"])
 def test_ten_thousand_owners_whose_jobs_may_not_begin_cost_no_time(waits):
-    queues = {str(number): OwnersQueue(Standing(), 5, [10.0], **waits) for number in range(10_000)}
+    queues = {str(number): OwnersQueue(OwnerStanding(), 5, [10.0], **waits) for number in range(10_000)}
     began = time.process_time()
-    assert seconds_until_start([], A, queues | {A: OwnersQueue(Standing(), 2000, [10.0])}, slots=4) == 5000
+    assert (
+        estimate_seconds_until_start([], A, queues | {A: OwnersQueue(OwnerStanding(), 2000, [10.0])}, slots=4) == 5000
+    )
     assert time.process_time() - began < 5, "each of them was looked at again for each claim"
 
 
 def test_owners_that_are_let_go_at_the_same_moment_come_in_their_turns():
     queues = {
-        A: OwnersQueue(Standing(used_slot_s=500.0), 0, held_s=100.0),
-        B: OwnersQueue(Standing(), 1, [10.0], held_s=100.0),
+        A: OwnersQueue(OwnerStanding(used_slot_s=500.0), 0, held_s=100.0),
+        B: OwnersQueue(OwnerStanding(), 1, [10.0], held_s=100.0),
     }
-    assert seconds_until_start([], A, queues, slots=1) == 110
-    assert seconds_until_start([RunningJob(100.0, -1.0, A)], A, queues, slots=1) == 110
+    assert estimate_seconds_until_start([], A, queues, slots=1) == 110
+    assert estimate_seconds_until_start([RunningJob(100.0, -1.0, A)], A, queues, slots=1) == 110
 
 
 def test_what_cannot_be_played_to_the_end_goes_on_at_the_same_pace():
-    queues = {A: OwnersQueue(Standing(), 100_000, [1.0])}
-    assert seconds_until_start([], A, queues, slots=1) == pytest.approx(100_000, rel=0.01)
-    assert seconds_until_start([], A, queues) is None
+    queues = {A: OwnersQueue(OwnerStanding(), 100_000, [1.0])}
+    assert estimate_seconds_until_start([], A, queues, slots=1) == pytest.approx(100_000, rel=0.01)
+    assert estimate_seconds_until_start([], A, queues) is None
 
 
 @given(
@@ -241,19 +243,19 @@ def test_what_cannot_be_played_to_the_end_goes_on_at_the_same_pace():
     st.tuples(st.floats(0.1, 10), st.floats(0.01, 1e7), st.floats(0, 1e6)),
 )
 def test_turns_are_in_the_order_of_what_counts_now_for_each_weight(one, other):
-    standings = [Standing(weight, used, NOW_S + at_s) for weight, used, at_s in (one, other)]
+    standings = [OwnerStanding(weight, used, NOW_S + at_s) for weight, used, at_s in (one, other)]
     now = NOW_S + 1e6
-    first, second = ((used_at(standing, now) + 1e-300) / standing.weight for standing in standings)
+    first, second = ((compute_used(standing, now) + 1e-300) / standing.weight for standing in standings)
     if first < second * (1 - 1e-6):
-        assert turn_of(standings[0]) < turn_of(standings[1])
+        assert compute_turn(standings[0]) < compute_turn(standings[1])
 
 
 def test_what_was_used_counts_half_after_a_half_life_and_nothing_is_below_zero():
-    used = charged(Standing(), 100.0, NOW_S)
-    assert used_at(used, NOW_S + HALF_LIFE_S) == pytest.approx(50)
-    assert used_at(used, NOW_S - 10) == 100, "a clock that was set back makes it no more"
-    assert charged(used, -500.0, NOW_S).used_slot_s == 0
-    assert turn_of(Standing()) < turn_of(charged(Standing(), 1.0, NOW_S))
+    used = add_charge(OwnerStanding(), 100.0, NOW_S)
+    assert compute_used(used, NOW_S + HALF_LIFE_S) == pytest.approx(50)
+    assert compute_used(used, NOW_S - 10) == 100, "a clock that was set back makes it no more"
+    assert add_charge(used, -500.0, NOW_S).used_slot_s == 0
+    assert compute_turn(OwnerStanding()) < compute_turn(add_charge(OwnerStanding(), 1.0, NOW_S))
 
 
 @pytest.mark.parametrize("elapsed_s", [0.5, 59.0, 61.0, 1000.0])
@@ -267,12 +269,12 @@ def test_a_job_is_charged_what_it_took_however_often_it_was_renewed(elapsed_s, r
 
 
 def test_a_gpu_is_a_slot_and_checks_leave_half_of_the_slots():
-    assert [slots_of(gpus) for gpus in (0, 1, 4)] == [1, 1, 4]
+    assert [count_slots(gpus) for gpus in (0, 1, 4)] == [1, 1, 4]
     assert [count_checks_at_once(slots) for slots in (1, 2, 3, 8)] == [1, 1, 1, 4]
 
 
 def test_what_was_used_an_hour_ago_counts_half_and_half_a_day_ago_hardly():
-    heavy_once = Standing(used_slot_s=20_000.0, at_s=NOW_S - 12 * HOUR_S)
-    light_now = Standing(used_slot_s=10.0, at_s=NOW_S)
-    assert used_at(light_now, NOW_S + HOUR_S) == pytest.approx(5.0)
-    assert turn_of(heavy_once) < turn_of(light_now)
+    heavy_once = OwnerStanding(used_slot_s=20_000.0, at_s=NOW_S - 12 * HOUR_S)
+    light_now = OwnerStanding(used_slot_s=10.0, at_s=NOW_S)
+    assert compute_used(light_now, NOW_S + HOUR_S) == pytest.approx(5.0)
+    assert compute_turn(heavy_once) < compute_turn(light_now)

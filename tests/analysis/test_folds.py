@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from analysis.arrays.folds import class_that_lacks_a_fold, folds_of
-from analysis.arrays.job_splits import splits_of
+from analysis.arrays.folds import assign_folds, find_class_lacking_fold
+from analysis.arrays.job_splits import compute_job_splits
 from analysis.arrays.relations import Relations
 from tests.models.work import spec
 
@@ -17,7 +17,7 @@ SPLITS = {"train": np.arange(200), "validation": np.arange(200, 240), "test": np
 
 def of_fold(fold: int, folds: int = 5, relations: Relations | None = None, **training: object) -> dict:
     asked = spec(validation={"folds": folds, "fold": fold}, training={"seed": 1, **training})
-    return splits_of(LABELS, SPLITS, asked, relations)
+    return compute_job_splits(LABELS, SPLITS, asked, relations)
 
 
 def test_each_pooled_image_validates_in_one_fold_and_trains_in_the_others_and_test_stays() -> None:
@@ -37,16 +37,16 @@ def test_classes_and_sizes_differ_by_one_image_between_folds_at_most() -> None:
 
 def test_another_seed_cuts_other_folds_and_the_same_one_the_same() -> None:
     pool = np.arange(240)
-    one = folds_of(LABELS, pool, None, folds=5, seed=0)
-    assert np.array_equal(folds_of(LABELS, pool[::-1], None, folds=5, seed=0)[::-1], one)
-    assert not np.array_equal(folds_of(LABELS, pool, None, folds=5, seed=1), one)
+    one = assign_folds(LABELS, pool, None, folds=5, seed=0)
+    assert np.array_equal(assign_folds(LABELS, pool[::-1], None, folds=5, seed=0)[::-1], one)
+    assert not np.array_equal(assign_folds(LABELS, pool, None, folds=5, seed=1), one)
 
 
 def test_the_folds_of_a_release_stay_the_folds_of_the_next() -> None:
     """Jobs of one study may run under several releases."""
     labels = np.asarray([0, 1] * 10, np.int32)
     units = np.asarray([0, 0, 2, 2, 2, *range(5, 20)])
-    assert folds_of(labels, np.arange(20), units, folds=3, seed=0).tolist() == (
+    assert assign_folds(labels, np.arange(20), units, folds=3, seed=0).tolist() == (
         [1, 1, 0, 0, 0, 0, 2, 2, 2, 2, 1, 1, 0, 0, 2, 0, 2, 1, 1, 2]
     )
 
@@ -63,18 +63,18 @@ def test_a_train_limit_takes_from_the_folds_own_training_images() -> None:
 def test_copies_groups_and_chains_of_both_stay_in_one_fold(seed: int, folds: int) -> None:
     draws = np.random.default_rng(seed)
     copy_of = np.arange(300, dtype=np.int32)
-    for one, other in draws.integers(0, 300, (60, 2)):  # across classes and splits
-        copy_of[copy_of == copy_of[max(one, other)]] = copy_of[min(one, other)]
+    for first, second in draws.integers(0, 300, (60, 2)):  # across classes and splits
+        copy_of[copy_of == copy_of[max(first, second)]] = copy_of[min(first, second)]
     relations = Relations(copy_of, draws.integers(0, 150, 300).astype(np.int32))
     cut = of_fold(0, folds, relations)
-    assert not relations.related_to(cut["train"])[cut["validation"]].any()
+    assert not relations.find_related(cut["train"])[cut["validation"]].any()
 
 
 def test_groups_of_several_classes_are_spread_at_least_as_evenly_as_by_scikit_learn() -> None:
     ours, theirs = 0.0, 0.0
     for seed in range(10):
         group = np.random.default_rng(seed).integers(0, 60, len(LABELS))
-        fold_of = folds_of(LABELS, np.arange(len(LABELS)), group, folds=5, seed=seed)
+        fold_of = assign_folds(LABELS, np.arange(len(LABELS)), group, folds=5, seed=seed)
         reference = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(LABELS, LABELS, group)
         ours += np.stack([np.bincount(LABELS[fold_of == fold], minlength=4) for fold in range(5)]).var(axis=0).sum()
         theirs += np.stack([np.bincount(LABELS[held], minlength=4) for _, held in reference]).var(axis=0).sum()
@@ -85,10 +85,12 @@ def test_a_class_that_is_too_small_for_the_folds_is_found() -> None:
     labels = np.asarray([0] * 20 + [1] * 3 + [2] * 20, np.int32)
     pool = np.arange(43)
     for folds, found in ((3, None), (4, 1)):
-        assert class_that_lacks_a_fold(labels, pool, folds_of(labels, pool, None, folds=folds, seed=0), folds) == found
+        assert (
+            find_class_lacking_fold(labels, pool, assign_folds(labels, pool, None, folds=folds, seed=0), folds) == found
+        )
 
 
 @pytest.mark.parametrize("folds", [2, 5])
 def test_without_folds_the_datasets_own_splits_hold(folds: int) -> None:
-    cut = splits_of(LABELS, SPLITS, spec(), None)
+    cut = compute_job_splits(LABELS, SPLITS, spec(), None)
     assert all(np.array_equal(cut[split], SPLITS[split]) for split in SPLITS)

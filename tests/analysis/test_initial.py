@@ -51,7 +51,9 @@ def test_of_an_uploaded_model_only_shapes_are_kept_that_a_network_could_take() -
             },
         }
     )
-    assert len([one for one in plan_network(most.network, (16, 16, 1), 2).layers if one.weights]) <= len(known.layers)
+    assert len([layer for layer in plan_network(most.network, (16, 16, 1), 2).layers if layer.weights]) <= len(
+        known.layers
+    )
 
 
 @pytest.mark.parametrize("classes", ["cd", "ba", "abc"])

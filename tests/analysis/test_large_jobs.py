@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from analysis.scheduling.large_jobs import PATIENCE_S, Resources, is_held_up, left_beside
+from analysis.scheduling.large_jobs import PATIENCE_S, Resources, compute_left_beside, is_held_up
 
 LASTS_S = 60.0  # each small job; one of them ends every twelve seconds
 HOUR_S = 3600.0
@@ -35,7 +35,7 @@ class Worker:
             if self.makes_room and is_held_up(needed, free, self.at_s):
                 room_since_s = self.at_s if room_since_s is None else room_since_s
                 since = [one for one in self.running if one[0] >= room_since_s]
-                left = left_beside(needed, TOTAL, free, Resources(SMALL.memory_bytes * len(since)))
+                left = compute_left_beside(needed, TOTAL, free, Resources(SMALL.memory_bytes * len(since)))
             else:
                 left = free
             if left is not None and left.holds(SMALL):
@@ -65,15 +65,15 @@ def test_small_jobs_go_on_beside_the_place_of_the_large_one():
 
 def test_what_begins_while_room_is_made_fits_beside_the_large_job_all_together():
     needed, total, free = Resources(6, 2), Resources(10, 4), Resources(5, 3)
-    assert left_beside(needed, total, free, Resources()) == Resources(4, 2)
-    assert left_beside(needed, total, free, Resources(3, 1)) == Resources(1, 1)
-    assert left_beside(needed, total, Resources(1, 3), Resources()) == Resources(1, 2)
-    assert left_beside(needed, total, free, Resources(4, 2)) == Resources(0, 0)
+    assert compute_left_beside(needed, total, free, Resources()) == Resources(4, 2)
+    assert compute_left_beside(needed, total, free, Resources(3, 1)) == Resources(1, 1)
+    assert compute_left_beside(needed, total, Resources(1, 3), Resources()) == Resources(1, 2)
+    assert compute_left_beside(needed, total, free, Resources(4, 2)) == Resources(0, 0)
 
 
 def test_nothing_begins_beside_a_job_that_needs_all_there_is_and_more():
-    assert left_beside(Resources(12), Resources(10), Resources(5), Resources()) is None
-    assert left_beside(Resources(1, 4), Resources(10, 4), Resources(5, 0), Resources(0, 1)) is None
+    assert compute_left_beside(Resources(12), Resources(10), Resources(5), Resources()) is None
+    assert compute_left_beside(Resources(1, 4), Resources(10, 4), Resources(5, 0), Resources(0, 1)) is None
 
 
 def test_nobody_is_held_up_for_a_job_that_fits_or_has_just_come():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.jobs.ledger import SplitReads, explanation_of
+from analysis.jobs.ledger import SplitReads, explain_reads
 
 TEST_ADVICE = "The more often test results guide your choices, the better they look by luck."
 
@@ -26,7 +26,7 @@ TEST_ADVICE = "The more often test results guide your choices, the better they l
     ],
 )
 def test_reads_of_test_in_words(counted, said):
-    assert explanation_of("test", 1000, counted) == said
+    assert explain_reads("test", 1000, counted) == said
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,10 @@ def test_reads_of_test_in_words(counted, said):
     ],
 )
 def test_selections_on_validation_in_words(counted, said):
-    text = explanation_of("validation", 400, counted)
+    text = explain_reads("validation", 400, counted)
     assert said in text
     assert text.endswith("look a little better than they are, because the best of them were picked.")
 
 
 def test_one_image_has_one_label():
-    assert "the 1 test label once" in explanation_of("test", 1, SplitReads(1, jobs=1))
+    assert "the 1 test label once" in explain_reads("test", 1, SplitReads(1, jobs=1))

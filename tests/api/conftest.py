@@ -16,7 +16,7 @@ from heldout.service.settings import Settings
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database
-from models.ids import new_id
+from models.ids import make_id
 from models.store import datasets
 from tests.api.support import EXAMPLES, PlayedWorker, bearer, key_for, serving
 from tests.routes_once import routes_read_once
@@ -40,7 +40,7 @@ def stored_sets(tmp_path_factory) -> tuple[str, Callable[[Database], None]]:
     found = {}
     for name in ("digits", "mnist5k"):
         images = bundled.BUNDLED[name].read(Path("/nonexistent"))
-        sha256 = bundled.content_address(images)
+        sha256 = bundled.compute_content_address(images)
         folder = tmp_path_factory.mktemp(name)
         bundled.save(images, folder)
         for file in folder.iterdir():
@@ -50,9 +50,9 @@ def stored_sets(tmp_path_factory) -> tuple[str, Callable[[Database], None]]:
     def add_rows(database: Database) -> None:
         with database.write() as session:
             for name, (images, sha256) in found.items():
-                datasets.add_bundled(session, new_id("ds"), name, images, sha256, size_bytes=1)
+                datasets.add_bundled(session, make_id("ds"), name, images, sha256, size_bytes=1)
 
-    return f"file://{blobs.local_folder('')}", add_rows
+    return f"file://{blobs.get_local_folder('')}", add_rows
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from heldout.stored.gap import StoredGap
 from heldout.views.job import SummaryView
 from models.blobs import Blobs
 from models.database import Database
-from models.job_summary import summary_of
+from models.job_summary import summarize_job
 from models.store import claims, keys
 from models.store.artifacts import Artifact
 from models.store.claims import Capacity
@@ -217,7 +217,7 @@ class PlayedWorker:
 
     def summary(self, held: claims.HeldAttempt, result: claims.Result) -> SummaryView | None:
         with self.database.read() as session:
-            return summary_of(session, self.blobs, held.job_id, result)
+            return summarize_job(session, self.blobs, held.job_id, result)
 
     def fail(self, held: claims.HeldAttempt, code: str = "diverged") -> JobStatus:
         with self.database.write() as session:

@@ -56,7 +56,7 @@ def test_pages_fetch_nothing_from_elsewhere_and_run_their_own_scripts_alone(clie
         fetched = re.findall(r'<(?:script|img|link)[^>]*?(?:src|href)="([^"]+)"', page.text)
         assert fetched
         assert not [one for one in fetched if re.match(r"\w+:|//", one)]
-        policy = dict(one.strip().split(" ", 1) for one in page.headers["content-security-policy"].split(";"))
+        policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
         assert (policy["default-src"], policy["connect-src"]) == ("'none'", "'self'")
         assert "unsafe" not in policy["script-src"]
         assert policy["script-src"].count("sha256-") == page.text.count("<script>")

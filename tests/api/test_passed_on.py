@@ -15,13 +15,13 @@ import pytest
 import api.departure
 import api.predictions
 from api.app import create_app
-from models.ids import new_id
+from models.ids import make_id
 from tests.api.support import assert_problem, bearer, key_for, serving, sqlite_only
 from tests.e2e.running import until
 from tests.predict.world import predicting
 
 pytestmark = sqlite_only
-PATH = f"/v1/jobs/{new_id('job')}/predict"
+PATH = f"/v1/jobs/{make_id('job')}/predict"
 
 
 class PlayedProcess(ThreadingHTTPServer):

@@ -17,7 +17,7 @@ from benchmarks.diagnosis.record import CLASSES, Record, read_all
 from benchmarks.diagnosis.trained import train
 from benchmarks.diagnosis.truth import Truth, truths
 from heldout.diagnosis import Diagnosis
-from heldout.diagnosis.facts import facts_of
+from heldout.diagnosis.facts import collect_facts
 from heldout.diagnosis.precedence import RULES
 from heldout.errors import HeldoutError
 from heldout.service.settings import Settings
@@ -116,7 +116,7 @@ def test_a_condition_is_kept_once_and_is_one_of_those_that_were_drawn(kept):
 
 def test_no_two_draws_train_the_same_whatever_the_seed_and_the_test(kept):
     drawn = {number: {one.trained for one in all_conditions() if one.draw == number} for number in DRAWS}
-    assert all(not drawn[one] & drawn[other] for one, other in combinations(DRAWS, 2))
+    assert all(not drawn[first] & drawn[second] for first, second in combinations(DRAWS, 2))
     counts = Counter(record.drawn.draw for record in kept.values())
     assert all(counts[number] > 150 for number in counts)
     assert counts.keys() == {*DRAWS}
@@ -153,7 +153,7 @@ def test_each_rule_reports_its_own_code(kept):
     reported: dict[str, set[str]] = {rule.code: set() for rule in RULES}
     for record in kept.values():
         audit = [AuditFinding.model_validate(found) for found in record.audit]
-        facts = facts_of(record.curves, audit, record.evaluation, None)
+        facts = collect_facts(record.curves, audit, record.evaluation, None)
         for rule in RULES:
             reported[rule.code] |= {finding.code for finding in rule.find(facts)}
     # No uploaded models are in the collection, and only these can have been trained on other pixels.
@@ -167,9 +167,14 @@ def test_people_read_plain_words_and_percentages(diagnoses):
     for diagnosis in diagnoses.values():
         texts |= {
             diagnosis.explanation,
-            *(one.explanation for one in diagnosis.findings if "audit" not in one.evidence),
+            *(finding.explanation for finding in diagnosis.findings if "audit" not in finding.evidence),
         }
-        texts |= {remedy.reason for one in diagnosis.findings if "audit" not in one.evidence for remedy in one.remedies}
+        texts |= {
+            remedy.reason
+            for finding in diagnosis.findings
+            if "audit" not in finding.evidence
+            for remedy in finding.remedies
+        }
     assert len(texts) > 1000
     jargon = re.compile(
         r"McNemar|Newcombe|Wilson|Kendall|noise|figure|inference|accuracy (?:is )?\(?[01]\.\d{3}|[+-]\d"

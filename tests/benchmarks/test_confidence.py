@@ -12,10 +12,10 @@ from benchmarks.diagnosis import calibration, confidence
 from benchmarks.diagnosis.calibration import NO_RISE, Sample, as_job, fits_of
 from benchmarks.diagnosis.record import Record, read_all
 from heldout.diagnosis import History, diagnose
-from heldout.diagnosis.confidence import FIGURES, confidences_of
+from heldout.diagnosis.confidence import FIGURES, compute_confidences
 from heldout.diagnosis.confidence_fit import FITS_OF_HISTORIES, FITS_OF_JOBS
-from heldout.diagnosis.facts import facts_of
-from heldout.diagnosis.logistic import Fit, Weight, probability
+from heldout.diagnosis.facts import collect_facts
+from heldout.diagnosis.logistic import Fit, Weight, compute_probability
 from heldout.diagnosis.precedence import RULES
 
 
@@ -37,8 +37,8 @@ def test_a_probability_is_the_logistic_function_of_bounded_figures():
     fit = Fit(0.5, (Weight("rise", 2.0, -1.0, 1.0),), right=10, wrong=10)
     for value, bounded in ((-3.0, -1.0), (0.25, 0.25), (5.0, 1.0)):
         expected = 1 / (1 + math.exp(-(0.5 + 2.0 * (bounded + 1.0))))
-        assert probability(fit, {"rise": value}.get) == pytest.approx(expected)
-    assert probability(fit, {}.get) is None
+        assert compute_probability(fit, {"rise": value}.get) == pytest.approx(expected)
+    assert compute_probability(fit, {}.get) is None
 
 
 def test_the_fit_is_that_of_scikit_learn():
@@ -51,14 +51,14 @@ def test_the_fit_is_that_of_scikit_learn():
     clipped = np.clip(figure, low, high)[:, None]
     expected = LogisticRegression(C=calibration.STRENGTH).fit(clipped / clipped.std(), is_right)
     for value in (-1.5, 0.0, 1.5):
-        ours = probability(fit, ({**dict.fromkeys(FIGURES, 0.5), "rise": value}).get)
+        ours = compute_probability(fit, ({**dict.fromkeys(FIGURES, 0.5), "rise": value}).get)
         assert ours == pytest.approx(expected.predict_proba([[value / clipped.std()]])[0, 1], abs=0.002)
 
 
 def test_a_verdict_that_was_hardly_ever_wrong_has_one_probability_and_a_rare_one_has_none():
     fits = fits_of(samples("leakage", range(60), [True] * 59 + [False]))
     assert fits["leakage"].weights == ()
-    assert probability(fits["leakage"], {}.get) == pytest.approx(59.5 / 61, abs=1e-3)
+    assert compute_probability(fits["leakage"], {}.get) == pytest.approx(59.5 / 61, abs=1e-3)
     assert fits_of(samples("leakage", range(10), [True] * 10)) == {}
 
 
@@ -91,7 +91,7 @@ def test_findings_and_verdict_carry_it_and_infos_do_not(records):
     seen = 0
     for record in records[:200]:
         diagnosis, facts = as_job(record)
-        assert diagnosis.confidence == confidences_of(facts).get(diagnosis.verdict)
+        assert diagnosis.confidence == compute_confidences(facts).get(diagnosis.verdict)
         for finding in diagnosis.findings:
             if finding.code == diagnosis.verdict and finding.severity != "info":
                 assert finding.confidence == diagnosis.confidence
@@ -107,9 +107,9 @@ def test_a_history_of_another_program_is_judged_by_what_such_histories_show():
     accuracy = tuple(0.9 - 0.01 * max(0, epoch - 6) for epoch in range(20))
     history = History(fit_loss=falling, fit_accuracy=accuracy, validation_loss=rising, validation_accuracy=accuracy)
     diagnosis = diagnose(history)
-    facts = facts_of(history, None, None, None)
+    facts = collect_facts(history, None, None, None)
     fit = FITS_OF_HISTORIES[diagnosis.verdict]
-    assert diagnosis.confidence == probability(fit, lambda name: FIGURES[name](facts))
+    assert diagnosis.confidence == compute_probability(fit, lambda name: FIGURES[name](facts))
     measured = replace(history, train_loss=falling, train_accuracy=accuracy, fit_loss=(), fit_accuracy=())
     assert diagnose(measured).confidence != diagnosis.confidence
 

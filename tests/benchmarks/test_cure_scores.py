@@ -22,7 +22,7 @@ def test_studies_of_recorded_trainings_name_what_the_page_says() -> None:
 def test_studies_of_a_base_against_itself_hardly_ever_name_a_cure() -> None:
     outcomes = [*null_studies(CONDITIONS["digits-8-wide-100"], "other seeds", 30)]
     assert len(outcomes) == 30
-    assert sum(one.winner is not None for one in outcomes) <= 2
+    assert sum(outcome.winner is not None for outcome in outcomes) <= 2
 
 
 def test_a_remedy_is_judged_by_images_by_which_nobody_chose() -> None:

@@ -15,7 +15,7 @@ from benchmarks.cures.record import summed
 from benchmarks.cures.sets import study_set
 from benchmarks.cures.trained import Arm
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import merged
+from heldout.spec.merge_patch import merge
 
 GRIDS, CURVES = 13, 31  # that are kept at least
 MAX_BYTES = 6_000_000
@@ -59,21 +59,21 @@ def test_every_grid_is_whole_paired_and_judged_by_images_that_it_never_saw():
         trainings, patches = replay.trainings(condition), replay.remedies(condition)
         assert len(patches) >= 10
         assert {*replay.grid(condition)} == {(arm, seed) for arm in replay.recorded(condition).arms for seed in SEEDS}
-        base = {one.seed: one for one in trainings if one.arm == "base"}
-        for one in trainings:
+        base = {training.seed: training for training in trainings if training.arm == "base"}
+        for training in trainings:
             # The referee's images come first in each set; studies draw from those behind them.
-            assert one.rows.min() >= len(one.referee_correct)
-            assert np.array_equal(one.rows, base[one.seed].rows)
-            is_null = one.arm in replay.null_arms(condition) and one.arm != "base"
-            assert (one.training_seed == one.seed) is not is_null
-            assert len(one.losses) == len(one.correct) == len(one.rows)
-            assert 1 <= one.epoch <= one.epochs == len(one.validation_curve)
-            assert np.isfinite(one.losses).all()
-        folds = {tuple((one.fold or {}).values()) for one in trainings}
+            assert training.rows.min() >= len(training.referee_correct)
+            assert np.array_equal(training.rows, base[training.seed].rows)
+            is_null = training.arm in replay.null_arms(condition) and training.arm != "base"
+            assert (training.training_seed == training.seed) is not is_null
+            assert len(training.losses) == len(training.correct) == len(training.rows)
+            assert 1 <= training.epoch <= training.epochs == len(training.validation_curve)
+            assert np.isfinite(training.losses).all()
+        folds = {tuple((training.fold or {}).values()) for training in trainings}
         assert len(folds) == (1 if condition.folds is None else len(SEEDS))
-        spec = JobSpec.model_validate(merged(replay.recorded(condition).base, {"training": {"seed": 0}}))
+        spec = JobSpec.model_validate(merge(replay.recorded(condition).base, {"training": {"seed": 0}}))
         for patch in patches.values():
-            assert JobSpec.model_validate(merged(spec.model_dump(mode="json"), patch)) != spec
+            assert JobSpec.model_validate(merge(spec.model_dump(mode="json"), patch)) != spec
 
 
 def test_the_sealed_third_is_the_one_that_was_drawn_and_is_left_out_where_rules_are_chosen():

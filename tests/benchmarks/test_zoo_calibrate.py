@@ -13,5 +13,7 @@ def test_the_fit_in_the_code_is_the_one_that_the_open_sets_give():
         found = fitted[verdict]
         assert (known.right, known.wrong) == (found.right, found.wrong), verdict
         assert known.intercept == pytest.approx(found.intercept, abs=0.01), verdict
-        assert [one.figure for one in known.weights] == [one.figure for one in found.weights]
-        assert [one.slope for one in known.weights] == pytest.approx([one.slope for one in found.weights], abs=0.01)
+        assert [weight.figure for weight in known.weights] == [weight.figure for weight in found.weights]
+        assert [weight.slope for weight in known.weights] == pytest.approx(
+            [weight.slope for weight in found.weights], abs=0.01
+        )

@@ -29,7 +29,9 @@ def twins(client: Client) -> list[JobView]:
         "twin seed 2": {"seed": 2},
         "other": {"seed": 1, "epochs": 5, "batch_size": 64},
     }
-    made = [client.submit(spec | {"name": name, "training": spec["training"] | one}) for name, one in changes.items()]
+    made = [
+        client.submit(spec | {"name": name, "training": spec["training"] | change}) for name, change in changes.items()
+    ]
     return [ended_job(client, job.id) for job in made]
 
 

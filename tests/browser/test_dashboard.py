@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
 from heldout.client.client import Client
-from heldout.words.labels import name_of
+from heldout.words.labels import get_verdict_name
 from tests.browser.looks import assert_fit_for_all
 from tests.browser.words import percent, points
 from tests.e2e.running import Service, until
@@ -168,14 +168,15 @@ def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_pag
     expect(verdict.locator("header").first).to_contain_text(diagnosis.certainty)
     expect(verdict.locator("ol > li")).to_have_count(len(diagnosis.causes))
     for shown, cause in zip(verdict.locator("ol > li").all(), diagnosis.causes, strict=True):
-        expect(shown.locator("strong")).to_have_text(re.compile(f"^{name_of(cause.code)}$", re.IGNORECASE))
+        expect(shown.locator("strong")).to_have_text(re.compile(f"^{get_verdict_name(cause.code)}$", re.IGNORECASE))
     expect(page.get_by_text(f"{job.parameters:,}")).to_be_visible()
     assert table_of(page, "Accuracy of each epoch") == [
-        [str(one.epoch), percent(one.train_accuracy), percent(one.validation_accuracy)] for one in metrics.epochs
+        [str(epoch.epoch), percent(epoch.train_accuracy), percent(epoch.validation_accuracy)]
+        for epoch in metrics.epochs
     ]
     assert diagnosis.gap
     rows = page.locator(".waterfall tbody tr")
-    terms = [one for one in diagnosis.gap.terms if points(one.accuracy) != "0.0"]
+    terms = [term for term in diagnosis.gap.terms if points(term.accuracy) != "0.0"]
     expect(rows).to_have_count(len(terms) + 2)
     expect(rows.first).to_contain_text(percent(diagnosis.gap.train.accuracy))
     expect(rows.last).to_contain_text(percent(diagnosis.gap.test.accuracy))

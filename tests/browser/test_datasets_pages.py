@@ -83,7 +83,7 @@ def test_a_file_is_dropped_checked_and_mended_by_click(client: Client, faulty_fi
     has_loaded(leak.get_by_role("img").first)
 
     leak.get_by_role("button", name="Fix it").click()
-    [found] = [one for one in audit.findings if one.code == "leakage"]
+    [found] = [finding for finding in audit.findings if finding.code == "leakage"]
     assert found.effect
     expect(page.get_by_role("dialog")).to_contain_text(found.effect.summary)
     expect(page.get_by_role("dialog")).to_contain_text("only one stays")

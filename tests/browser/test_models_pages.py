@@ -63,7 +63,7 @@ def test_a_jobs_model_is_made_for_another_program_checked_and_saved(client: Clie
     expect(onnx).to_contain_text("being made")
     # Without a reload.
     expect(onnx.get_by_text("ready", exact=True)).to_be_visible(timeout=EXPORT_MS)
-    known = {one.format: one for one in client.exports(ended)}
+    known = {export.format: export for export in client.exports(ended)}
     assert {name: one.status for name, one in known.items() if one.status != "absent"} == {"onnx": "stored"}
     report = known["onnx"].report
     assert report
@@ -120,9 +120,9 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
     expect(page.get_by_role("button", name="Measure it")).to_be_visible()
     offered = set(page.get_by_label("Dataset", exact=True).locator("option").all_inner_texts())
     fitting = {
-        f"{one.name}@{one.version}"
-        for one in client.list_datasets()
-        if list(one.shape or ()) == [8, 8, 1] and len(one.classes or ()) == 10
+        f"{dataset.name}@{dataset.version}"
+        for dataset in client.list_datasets()
+        if list(dataset.shape or ()) == [8, 8, 1] and len(dataset.classes or ()) == 10
     }
     assert "digits@1" in offered <= fitting, "only what fits is offered"
     page.get_by_label("Dataset", exact=True).select_option(label="digits@1")
@@ -175,7 +175,7 @@ def test_every_figure_of_an_evaluation_is_the_api_s(client: Client, evaluation: 
     assert metrics.validation
     assert metrics.test
     accuracies = [one.accuracy for one in (metrics.train, metrics.validation, metrics.test)]
-    expect(row).to_contain_text(" / ".join(percent(one) for one in accuracies))
+    expect(row).to_contain_text(" / ".join(percent(accuracy) for accuracy in accuracies))
 
 
 @pytest.mark.parametrize(("colours", "width"), [("light", 1440), ("dark", 390)], ids=["light wide", "dark narrow"])

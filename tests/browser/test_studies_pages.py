@@ -155,7 +155,7 @@ def test_a_learning_curve_shows_its_sizes_and_its_forecast(curve: StudyView, ope
     shown = page.get_by_label("Learning curve").locator(".plain-table tbody tr")
     expect(shown.first).to_be_visible()
     assert curve.sizes
-    expected = [(one.images, one.error) for one in curve.sizes]
+    expected = [(size.images, size.error) for size in curve.sizes]
     if curve.forecast:
         expected.append((curve.forecast.images, curve.forecast.error))
     else:
@@ -172,7 +172,7 @@ def test_a_learning_curve_shows_its_sizes_and_its_forecast(curve: StudyView, ope
 def test_pages_of_studies_are_fit_for_all(
     colours: str, width: int, curve: StudyView, ended: str, client: Client, open_page, pictures: Path | None
 ) -> None:
-    compared = next(one for one in client.studies(statuses=["succeeded"]) if one.kind == "remedies")
+    compared = next(study for study in client.studies(statuses=["succeeded"]) if study.kind == "remedies")
     page = open_page("/studies", colours=colours, width=width)
     for name, path, ready in (
         ("studies", "/studies", "Which remedy helps?"),

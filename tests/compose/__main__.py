@@ -142,7 +142,7 @@ class Scenario:
         job_id = self.api.submit(self._long_job(epochs=20))
         self.api.reached(job_id, 2)
         [host] = self.api.workers_of(job_id)
-        [victim] = [one for one in self.stack.containers("worker") if one.startswith(host)]
+        [victim] = [container for container in self.stack.containers("worker") if container.startswith(host)]
         run("docker", "kill", "--signal", "KILL", victim)
         killed = time.monotonic()
         while len(workers := self.api.workers_of(job_id)) < 2:
@@ -195,7 +195,9 @@ class Scenario:
         began = time.monotonic()
         self.stack.compose("stop", "worker")
         took_s = time.monotonic() - began
-        codes = {run("docker", "inspect", "--format", "{{.State.ExitCode}}", one).stdout.strip() for one in workers}
+        codes = {
+            run("docker", "inspect", "--format", "{{.State.ExitCode}}", worker).stdout.strip() for worker in workers
+        }
         assert codes == {"0"}, f"workers ended with {codes}"
         job = self.api.get(f"/v1/jobs/{self.resumed}")
         assert (job["status"], job["failures"]) == ("queued", 0), job

@@ -153,10 +153,10 @@ class Service:
     def training_pids(self) -> list[int]:
         """Processes that train: children of the server that forks."""
         return [
-            one
+            child
             for server in children_of(self.worker_pid())
             if b"forkserver" in command_of(server)
-            for one in children_of(server)
+            for child in children_of(server)
         ]
 
     def ingesting_pids(self) -> list[int]:
@@ -169,7 +169,7 @@ class Service:
 
     def _pids_of(self, work: bytes) -> list[int]:
         started_by = b"worker.ingest.process.child\0" + work
-        return [one for one in children_of(self.worker_pid()) if started_by in command_of(one)]
+        return [child for child in children_of(self.worker_pid()) if started_by in command_of(child)]
 
     def kill(self) -> None:
         """As a machine that loses its power does it: nobody is asked."""

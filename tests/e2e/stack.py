@@ -303,7 +303,7 @@ class Stack:
     def accepted(self) -> list[str]:
         """Ids of all jobs that were answered with 201."""
         answers = self.recorder.answers
-        return [str(one.body["id"]) for one in answers if (one.method, one.status) == ("POST", 201)]
+        return [str(answer.body["id"]) for answer in answers if (answer.method, answer.status) == ("POST", 201)]
 
     def job(self, job_id: str) -> dict[str, Any]:
         """The job as served; asked again while the service answers 503 or not at all."""

@@ -10,7 +10,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from heldout.lifecycle.job import FailureCode
-from heldout.service.settings import embedded_settings
+from heldout.service.settings import make_embedded_settings
 from tests.e2e.running import ROOT, until
 from tests.predict.world import predicting
 
@@ -41,7 +41,7 @@ def served(service):
         ends = [until(lambda job=job: (now := client.wait(job)).has_ended and now.status, job) for job in jobs]
         assert ends == ["succeeded", "failed"]
         client.submit({**SMALL, "resources": {"device": "gpu"}})  # waits: there is none here
-        with predicting(embedded_settings(service.home)) as predict:
+        with predicting(make_embedded_settings(service.home)) as predict:
             httpx2.post(f"{predict}/v1/jobs/x/predict")
             sources = (service.url, f"http://127.0.0.1:{service.metrics_port}", predict)
             texts = [httpx2.get(f"{url}/metrics").text for url in sources]
@@ -85,7 +85,7 @@ def test_each_query_asks_for_what_is_served(alert, served):
                 assert all(re.fullmatch(r"\dxx", one) for one in {wanted, *values})
             else:
                 assert wanted in values
-    grouped = {one.strip() for names in re.findall(r"\bby\s*\(([^)]*)\)", expression) for one in names.split(",")}
+    grouped = {part.strip() for names in re.findall(r"\bby\s*\(([^)]*)\)", expression) for part in names.split(",")}
     texts = " ".join(rules()[alert]["annotations"].values())
     for label in grouped | set(re.findall(r"\$labels\.(\w+)", texts)):
         assert all(label in labels_of[name] for name, _ in named), f"{alert}: {label}"

@@ -69,12 +69,12 @@ def test_own_images_are_ingested_and_trained_on(client: Client, service: Service
     with (tmp_path / "predictions.csv").open(encoding="utf-8", newline="") as file:
         lines = {(line["split"], int(line["index"])): line for line in csv.DictReader(file)}
     assert len(lines) == 1797
-    for one in mistakes:
-        line = lines["test", one.index]
-        assert one.member == line["file"]
-        assert one.member.startswith(f"test/{one.label}/")
-        assert (line["label"], line["answer"], line["correct"]) == (one.label, one.answer, "false")
-        assert Image.open(io.BytesIO(client.picture(one.thumbnail))).format == "PNG"
+    for mistake in mistakes:
+        line = lines["test", mistake.index]
+        assert mistake.member == line["file"]
+        assert mistake.member.startswith(f"test/{mistake.label}/")
+        assert (line["label"], line["answer"], line["correct"]) == (mistake.label, mistake.answer, "false")
+        assert Image.open(io.BytesIO(client.picture(mistake.thumbnail))).format == "PNG"
     assert not list((service.home / "blobs" / "uploads").rglob("*.*"))
     script = tmp_path / "again.py"
     exporting = [sys.executable, "-m", "heldout", "export", trained.id, "--format", "python", "-o", str(script)]
@@ -104,9 +104,9 @@ def test_planted_leaks_are_found_with_the_pictures_that_show_them(client: Client
     [leak] = [finding for finding in audit.findings if finding.code == "leakage"]
     assert leak.severity == "critical"
     assert client.dataset_ledger(dataset.id).splits.test.reads == 0
-    one, other = leak.pairs[0]
-    assert {one.split, other.split} & {"test"}
-    for route in (one.thumbnail, f"/v1/datasets/{dataset.id}/preview?class=7"):
+    first, second = leak.pairs[0]
+    assert {first.split, second.split} & {"test"}
+    for route in (first.thumbnail, f"/v1/datasets/{dataset.id}/preview?class=7"):
         picture = client.picture(route)
         assert Image.open(io.BytesIO(picture)).format == "PNG"
     splits = client.dataset_ledger(dataset.id).splits
@@ -138,7 +138,7 @@ def test_deleting_a_dataset_ends_its_ingest_and_leaves_nothing(
     os.kill(ingester, signal.SIGSTOP)  # so that it has not ended when its dataset is deleted
     client.delete_dataset("deleted")
     until(lambda: not lives(ingester), "the end of the ingest's process", within_s=30)
-    assert "deleted" not in [one.name for one in client.datasets()]
+    assert "deleted" not in [dataset.name for dataset in client.datasets()]
     blobs = service.home / "blobs"
     until(lambda: not list(blobs.glob(f"uploads/{made.id}/*")), "the end of the upload's file", within_s=30)
     assert not (blobs / "datasets" / made.id).exists()

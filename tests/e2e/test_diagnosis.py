@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from heldout.client.client import Client
-from heldout.views.base import as_json
+from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from models import bundled
@@ -88,7 +88,7 @@ def diagnoses(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Jud
             for finding in found[case][1].findings:
                 for remedy in finding.remedies:
                     if remedy.patch is not None:
-                        client.estimate(merged(as_json(job.spec), remedy.patch))  # a 4xx would be an exception
+                        client.estimate(merged(dump_json(job.spec), remedy.patch))  # a 4xx would be an exception
     return found
 
 

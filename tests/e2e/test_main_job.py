@@ -152,10 +152,10 @@ def test_scores_by_class_are_what_scikit_learn_makes_of_the_predictions(
             assert found.calibration_error == pytest.approx(sum(gaps) / len(labels), abs=1e-6)
             known = {index: row for row, index in enumerate(predictions[f"{split}_indices"].tolist())}
             wrong = np.sort(chances.max(1)[answers != labels])[::-1]
-            assert [one.probability for one in found.mistakes] == pytest.approx(wrong[:20].tolist())
-            for one in found.mistakes:
-                row = known[one.index]
-                assert (one.label, one.answer) == (str(labels[row]), str(answers[row]))
+            assert [mistake.probability for mistake in found.mistakes] == pytest.approx(wrong[:20].tolist())
+            for mistake in found.mistakes:
+                row = known[mistake.index]
+                assert (mistake.label, mistake.answer) == (str(labels[row]), str(answers[row]))
     gap = [one.gap for one in served.splits["test"].per_class]
     assert gap == pytest.approx((recalls["train"] - recalls["test"]).tolist())
 

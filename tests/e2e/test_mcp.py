@@ -11,7 +11,7 @@ import pytest
 from mcp import Client as Assistant
 from mcp import StdioServerParameters
 
-from heldout.cli.mcp_server.words import said
+from heldout.cli.mcp_server.words import capture_output
 from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.errors import StudyFinished
 from tests.e2e.running import ROOT
@@ -83,7 +83,7 @@ def test_an_assistant_finds_out_tries_and_compares(asked, client):
     told, tried, planned, found = asked(
         call("diagnose_job", job=job.id), remedy, estimate, call("dataset_findings", dataset="digits")
     )
-    assert told == (said(show_diagnosis, diagnosis), False)
+    assert told == (capture_output(show_diagnosis, diagnosis), False)
     after = next(one for one in client.jobs() if one.retry_of == job.id)
     assert after.spec.network.blocks[0].dropout > 0
     text, _ = tried

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from heldout.client.client import Client
-from heldout.mending.bodies import combined
+from heldout.mending.bodies import combine_bodies
 from heldout.views.dataset import DatasetView
 from heldout.views.diagnosis import DiagnosisView
 from models.bundled import BUNDLED
@@ -104,7 +104,7 @@ def test_faults_that_hide_each_other_are_cured_one_after_the_other(client: Clien
     assert term(before, "label_order") > 0.5
     [path] = {request.path for request in offered.values()}
     assert path == f"/v1/datasets/{broken.id}/versions"
-    mended = client.mend_dataset(broken.id, combined(request.body for request in offered.values()))
+    mended = client.mend_dataset(broken.id, combine_bodies(request.body for request in offered.values()))
     assert mended.derived_from is not None
     assert mended.derived_from.dataset.id == broken.id
     settled(client, mended.id)

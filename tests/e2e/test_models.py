@@ -106,7 +106,7 @@ def test_a_model_is_known_by_what_its_file_says(whole, with_rescaling):
     assert (model.format, model.gives, model.classes) == ("keras", "answers", 10)
     assert (model.input_shape, model.output_shape) == ([8, 8, 1], [10])
     assert (model.parameters, model.trainable_parameters) == (own.count_params(), own.count_params())
-    assert [one.weights for one in model.layers] == [[[3, 3, 1, 8], [8]], [[288, 10], [10]]]
+    assert [layer.weights for layer in model.layers] == [[[3, 3, 1, 8], [8]], [[288, 10], [10]]]
     assert model.made_by == f"keras {keras.__version__}"
 
 

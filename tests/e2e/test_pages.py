@@ -165,7 +165,7 @@ def _fill(folder: Path) -> None:
     (folder / "examples").symlink_to(ROOT / "examples")
     (folder / "bin").mkdir()
     for name, starts in {"heldout": ["-c", "from heldout.cli import main; main()"], "python": []}.items():
-        words = " ".join([f'"{sys.executable}"', *(f"'{one}'" for one in starts)])
+        words = " ".join([f'"{sys.executable}"', *(f"'{start}'" for start in starts)])
         (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
         (folder / "bin" / name).chmod(0o755)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.arrays.relations import load_relations, relations_key
+from analysis.arrays.relations import load_relations, make_relations_key
 from heldout.client.client import Client
 from tests.e2e.running import Service, lives, until
 from tests.e2e.test_datasets import digits_zip, pushed
@@ -25,7 +25,7 @@ def rows(service: Service, query: str) -> list[tuple]:
 
 
 def relations_file(service: Service, dataset_id: str) -> Path:
-    return service.home / "blobs" / relations_key(dataset_id)
+    return service.home / "blobs" / make_relations_key(dataset_id)
 
 
 def all_stored(service: Service) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from models.ids import new_id
+from models.ids import make_id
 from tests.e2e.running import ROOT, until
 from tests.e2e.stack import Program, Stack, digits
 
@@ -163,7 +163,7 @@ def test_clients_are_known_by_their_own_addresses(proxied):
 
 
 def test_predictions_are_led_past_the_api_as_long_as_their_process_lives(proxied):
-    path = f"/v1/jobs/{new_id('job')}/predict"
+    path = f"/v1/jobs/{make_id('job')}/predict"
 
     def lines(program: Program) -> int:
         said = [line for line in program.said().splitlines() if '"request"' in line]

@@ -144,10 +144,10 @@ def flood(
                 said[found] += 1
 
     threads = [threading.Thread(target=work) for _ in range(clients)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     return said
 
 
@@ -288,10 +288,10 @@ def large_tables(port: int, until: float, key: str) -> Counter[str]:
                 said["bytes"] += taken
 
     threads = [threading.Thread(target=work) for _ in range(CLIENTS)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     return said
 
 

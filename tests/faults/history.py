@@ -57,7 +57,9 @@ def violations(answers: Sequence[Answer], database_url: str) -> list[str]:
     }
     found = []
     removed = {
-        _id_in(one.path) for one in answers if one.method == "DELETE" and one.status == 204 and "/jobs/" in one.path
+        _id_in(answer.path)
+        for answer in answers
+        if answer.method == "DELETE" and answer.status == 204 and "/jobs/" in answer.path
     }
     for job_id in _accepted(answers):
         if job_id in removed:
@@ -66,7 +68,7 @@ def violations(answers: Sequence[Answer], database_url: str) -> list[str]:
             found.append(f"{job_id}: it was accepted and is lost")
             continue
         found += [f"{job_id}: {what}" for what in _wrong_in_rows(records[job_id])]
-        of_job = [one for one in answers if _id_in(one.path) == job_id or _id_of(one) == job_id]
+        of_job = [answer for answer in answers if _id_in(answer.path) == job_id or _id_of(answer) == job_id]
         found += [f"{job_id}: {what}" for what in _wrong_in_answers(of_job, records[job_id])]
     return found
 
@@ -206,11 +208,11 @@ def _wrong_in_epochs(record: JobRecord) -> Iterator[str]:
 
 def _wrong_in_answers(answers: Sequence[Answer], record: JobRecord) -> Iterator[str]:
     status = record.job["status"]
-    for one in answers:
-        if one.path.endswith("/cancel") and one.status in {200, 202} and status != "cancelled":
-            yield f"it has {status} although a cancel was accepted with {one.status}"
-    shown = [one for one in answers if isinstance(one.body, dict) and one.body.get("object") == "job"]
-    if not [one for one in answers if one.path.endswith("/cancel") and one.status in {200, 202}] and (
+    for answer in answers:
+        if answer.path.endswith("/cancel") and answer.status in {200, 202} and status != "cancelled":
+            yield f"it has {status} although a cancel was accepted with {answer.status}"
+    shown = [answer for answer in answers if isinstance(answer.body, dict) and answer.body.get("object") == "job"]
+    if not [answer for answer in answers if answer.path.endswith("/cancel") and answer.status in {200, 202}] and (
         status == "cancelled"
     ):
         yield "it was cancelled although no cancel was accepted"
@@ -225,14 +227,14 @@ def _wrong_in_answers(answers: Sequence[Answer], record: JobRecord) -> Iterator[
             if before.body["status"] in TERMINAL and after.body["status"] != before.body["status"]:
                 yield f"it was served as {before.body['status']} and later as {after.body['status']}"
                 return
-    for one in answers:
-        if one.path.endswith("/metrics") and one.status == 200:
-            epochs = [epoch["epoch"] for epoch in one.body["epochs"]]
+    for answer in answers:
+        if answer.path.endswith("/metrics") and answer.status == 200:
+            epochs = [epoch["epoch"] for epoch in answer.body["epochs"]]
             if epochs != list(range(1, len(epochs) + 1)):
                 yield f"the epochs {epochs} were served"
-            if (one.body["final"] is not None) and status != "succeeded":
+            if (answer.body["final"] is not None) and status != "succeeded":
                 yield "final figures were served of a job that did not succeed"
-    last = [one for one in answers if one.path.endswith("/metrics") and one.status == 200][-1:]
+    last = [answer for answer in answers if answer.path.endswith("/metrics") and answer.status == 200][-1:]
     for one in last:
         served = [(epoch["epoch"], epoch["train_loss"]) for epoch in one.body["epochs"]]
         stored = [(row["epoch"], row["train_loss"]) for row in record.visible()]
@@ -241,8 +243,10 @@ def _wrong_in_answers(answers: Sequence[Answer], record: JobRecord) -> Iterator[
 
 
 def _accepted(answers: Sequence[Answer]) -> list[str]:
-    posts = [one for one in answers if one.method == "POST" and one.status == 201 and "/v1/jobs" in one.path]
-    return list(dict.fromkeys(str(one.body["id"]) for one in posts))
+    posts = [
+        answer for answer in answers if answer.method == "POST" and answer.status == 201 and "/v1/jobs" in answer.path
+    ]
+    return list(dict.fromkeys(str(post.body["id"]) for post in posts))
 
 
 def _id_in(path: str) -> str | None:

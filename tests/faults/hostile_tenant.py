@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy import update
 
-from analysis.arrays.dataset import content_address
+from analysis.arrays.dataset import compute_content_address
 from heldout.service.settings import Settings
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database
-from models.ids import new_id
+from models.ids import make_id
 from models.store import datasets
 from models.store.artifacts import ArtifactName
 from models.tables import ArtifactRow, DatasetRow
@@ -33,7 +33,9 @@ def prepare(settings: Settings, hostile: str, victim: str) -> None:
     database, blobs = Database(settings.database), Blobs(settings.blobs_url)
     add_large_dataset(database, blobs, hostile)
     # As an upload of digits whose images were brought to their size, so that images of other sizes are taken.
-    _add_dataset(database, PHOTOS, hostile, content_address(DIGITS), resize={"height": 8, "width": 8, "rule": "pad"})
+    _add_dataset(
+        database, PHOTOS, hostile, compute_content_address(DIGITS), resize={"height": 8, "width": 8, "rule": "pad"}
+    )
     worker = PlayedWorker(database, blobs)
     for owner, name, file in (
         (hostile, SLOW, network_file(filters=256, depth=4)),
@@ -66,7 +68,7 @@ def add_large_dataset(database: Database, blobs: Blobs, owner: str) -> None:
 def _add_dataset(database: Database, name: str, owner: str, sha256: str, **spec: Any) -> None:
     """A dataset with what is known of the digits."""
     with database.write() as session:
-        id_ = new_id("ds")
+        id_ = make_id("ds")
         datasets.add_bundled(session, id_, name, DIGITS, sha256, size_bytes=1)
         own = {"owner": owner, "spec": {"name": name, **spec}}
         session.execute(update(DatasetRow).where(DatasetRow.id == id_).values(**own))

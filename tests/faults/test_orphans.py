@@ -26,10 +26,10 @@ PROOF_KILLS = 30
 # A parent that becomes known, starts a child, and goes on starting others until it is killed.
 PARENT = """
 import subprocess, sys
-from heldout.service.parent_process import launched
+from heldout.service.parent_process import build_launch_command
 print("here", flush=True)
 while True:
-    subprocess.Popen(launched([sys.executable, "-S", "-c", "import time; time.sleep(60)", sys.argv[1]]))
+    subprocess.Popen(build_launch_command([sys.executable, "-S", "-c", "import time; time.sleep(60)", sys.argv[1]]))
 """
 
 

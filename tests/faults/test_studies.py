@@ -51,8 +51,8 @@ def test_a_study_survives_killed_workers_and_a_database_that_was_away(stack: Sta
     assert whole.conclusion is not None
     assert whole.conclusion.kind == "cure"
     assert _without_ids(harmed) == _without_ids(whole)
-    for one, other in zip(_jobs(whole), _jobs(harmed), strict=True):
-        assert stack.history(one) == stack.history(other)
+    for job, other in zip(_jobs(whole), _jobs(harmed), strict=True):
+        assert stack.history(job) == stack.history(other)
     # Four trainings, one refit and one evaluation of each, and what they measured, to the bit.
     scores = [_rows(stack, study.id) for study in (whole, harmed)]
     assert scores[0] == scores[1]

@@ -87,7 +87,7 @@ def stack(kind: str, tmp_path: Path, earlier_code: Path, request: pytest.Fixture
 def revision_of(stack: Stack) -> str | None:
     database = Database(stack.database_url)
     try:
-        return migrations.current(database)
+        return migrations.get_current(database)
     finally:
         database.dispose()
 
@@ -115,7 +115,7 @@ def test_an_upgrade_keeps_results_and_lets_running_jobs_go_on_beside_workers_of_
     waiting = [stack.submit(digits()) for _ in range(3)]
 
     stack.command("migrate", root=ROOT)
-    assert revision_of(stack) == migrations.newest()
+    assert revision_of(stack) == migrations.get_newest()
     stack.root = ROOT
     later = stack.start_worker()
     # The API stays the earlier one as long as its workers do: they do not know the fields that the later one writes.

@@ -1,6 +1,6 @@
 """Views as a service would answer them, with made figures."""
 
-from heldout.statistics.intervals import wilson_interval
+from heldout.statistics.intervals import compute_wilson_interval
 from heldout.stored.final import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.event import EventView
@@ -105,7 +105,12 @@ def epoch(number, **figures):
 
 
 def split(correct, count, loss=0.1):
-    return {"loss": loss, "accuracy": correct / count, "count": count, "interval": wilson_interval(correct, count)}
+    return {
+        "loss": loss,
+        "accuracy": correct / count,
+        "count": count,
+        "interval": compute_wilson_interval(correct, count),
+    }
 
 
 def final(train, validation, test):

@@ -18,7 +18,7 @@ from heldout.stored.audit import SplitCounts, StoredAudit, audit_key
 from heldout.stored.evaluation import SPLIT_NAMES
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap, Tally
-from heldout.stored.suspects import suspects_key
+from heldout.stored.suspects import make_suspects_key
 from models.blobs import Blobs
 from models.database import Database
 from models.store import claims, events, ingests, suspects
@@ -110,7 +110,7 @@ class Service:
 
     def suspect(self, held, stored, dataset_id):
         """End a search for wrong labels well."""
-        self.blobs.put(suspects_key(dataset_id), stored.to_bytes())
+        self.blobs.put(make_suspects_key(dataset_id), stored.to_bytes())
         with self.database.write() as session:
             suspects.mark_stored(session, held, dataset_id)
 

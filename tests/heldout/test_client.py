@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from heldout.client.client import ApiProblem, Client, NoService
-from heldout.views.base import as_json
+from heldout.views.base import dump_json
 from tests.heldout import made_views
 from tests.heldout.relay import Relay
 from tests.heldout.served import SPEC, until
@@ -58,7 +58,7 @@ def test_listed_jobs_have_places_in_the_queue_and_named_ones_are_cancelled(clien
         *((second, 2, None), (first, 1, None))
     ]
     done = client.cancel_jobs(ids=[first, "job_nobody"])
-    assert [(one.id, one.status, one.code) for one in done.jobs] == [
+    assert [(job.id, job.status, job.code) for job in done.jobs] == [
         *((first, "cancelled", None), ("job_nobody", None, "job_not_found"))
     ]
     assert client.get(second).status == "queued"
@@ -326,7 +326,7 @@ def client_on(wire, **options):
     return Client("http://127.0.0.1:9", KEY, transport=wire, **options)
 
 
-JOB = as_json(made_views.job())
+JOB = dump_json(made_views.job())
 BROKEN = httpx2.ReadError("broken off")
 REFUSED = httpx2.ConnectError("refused")
 OK = (200, {})
@@ -457,7 +457,7 @@ def test_what_a_newer_service_adds_is_kept_at_every_depth():
     with client_on(transport) as client:
         found = client.get("a")
     assert (found.status, found.progress.mood, found.spec.network.blocks[0].mood) == ("running", *2 * [{"is": ["new"]}])
-    assert as_json(found) == newer
+    assert dump_json(found) == newer
 
 
 def test_a_spec_that_was_read_can_be_sent_again_with_what_a_newer_service_added(pauses):

@@ -13,12 +13,12 @@ from heldout import AsyncClient, Client
 from heldout.client.dual import dual, dual_iterator
 from heldout.client.failures import ApiProblem
 from heldout.client.methods import Methods
-from heldout.service.settings import embedded_settings
+from heldout.service.settings import make_embedded_settings
 from tests.heldout.served import ROOT, SPEC
 
 # A browser logs in and out by them; a program sends its key.
 BROWSERS_ALONE = {"POST /v1/session", "DELETE /v1/session"}
-METHODS = {name: one for name, one in inspect.getmembers(Methods) if isinstance(one, dual | dual_iterator)}
+METHODS = {name: member for name, member in inspect.getmembers(Methods) if isinstance(member, dual | dual_iterator)}
 ARGUMENTS = {
     "answer": "dog",
     "changes": {"drop_copies": True},
@@ -55,7 +55,11 @@ class Recorder(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
 def arguments_of(method):
     """Each parameter that has no default, by its name; ids are all alike."""
     parameters = list(inspect.signature(method).parameters.values())[1:]
-    return {one.name: ARGUMENTS.get(one.name, "x1") for one in parameters if one.default is one.empty}
+    return {
+        parameter.name: ARGUMENTS.get(parameter.name, "x1")
+        for parameter in parameters
+        if parameter.default is parameter.empty
+    }
 
 
 def of_blocking(name):
@@ -96,7 +100,7 @@ def models_of_studies(asked):
 
 
 def test_every_route_has_a_method_in_both_clients_and_every_method_names_a_route(tmp_path):
-    document = create_app(embedded_settings(tmp_path)).openapi()
+    document = create_app(make_embedded_settings(tmp_path)).openapi()
     served = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
     asked = {name: of_blocking(name) for name in METHODS}
     assert {name: of_async(name) for name in asked} == asked

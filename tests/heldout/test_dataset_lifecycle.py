@@ -12,7 +12,7 @@ from heldout.lifecycle.dataset import (
     DatasetStatus,
     ImpossibleDatasetTransition,
     RejectionCode,
-    next_dataset_status,
+    get_next_dataset_status,
 )
 from heldout.lifecycle.job import DETERMINISTIC_FAILURES
 
@@ -29,10 +29,10 @@ ALLOWED = {
 def test_every_event_in_every_state_leads_where_the_contract_says_or_is_refused(status, event):
     expected = ALLOWED.get((status.value, event.value))
     if expected is not None:
-        assert next_dataset_status(status, event) == expected
+        assert get_next_dataset_status(status, event) == expected
         return
     with pytest.raises(ImpossibleDatasetTransition, match=f"{event.value}.*{status.value}"):
-        next_dataset_status(status, event)
+        get_next_dataset_status(status, event)
 
 
 @pytest.mark.parametrize("status", [DatasetStatus.READY, DatasetStatus.REJECTED])

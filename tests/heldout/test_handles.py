@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from heldout import ApiProblem, AsyncClient, Client, errors
-from heldout.client.failures import problem
+from heldout.client.failures import make_problem
 from heldout.client.handles.jobs import JobFailed
 from tests.heldout.served import FIGURES, SPEC
 
@@ -106,13 +106,13 @@ def test_a_problem_is_of_the_class_of_its_code():
         by_code[kind.code, kind.status].append(kind)
     assert len(by_code) > 45
     for (code, status), alike in by_code.items():
-        raised = problem(code, status, "Title", "Detail.")
+        raised = make_problem(code, status, "Title", "Detail.")
         assert isinstance(raised, ApiProblem)
         # Where several share a code, the service says no more than the code: one of them stands for all.
         assert any(isinstance(raised, kind) for kind in alike), code
-    assert isinstance(problem("job_not_found", 404, "", ""), errors.JobNotFound)
-    assert isinstance(problem("not_ready", 409, "", ""), errors.NotReady)
-    assert type(problem("of_a_newer_release", 409, "", "")) is ApiProblem
+    assert isinstance(make_problem("job_not_found", 404, "", ""), errors.JobNotFound)
+    assert isinstance(make_problem("not_ready", 409, "", ""), errors.NotReady)
+    assert type(make_problem("of_a_newer_release", 409, "", "")) is ApiProblem
 
 
 def test_a_client_loads_soon_and_without_what_a_server_needs():

@@ -9,14 +9,14 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from heldout.statistics.intervals import (
-    images_needed,
-    mean_interval,
-    newcombe_interval,
-    paired_interval,
-    welch_interval,
-    wilson_interval,
+    compute_mean_interval,
+    compute_newcombe_interval,
+    compute_paired_interval,
+    compute_welch_interval,
+    compute_wilson_interval,
+    count_images_needed,
 )
-from heldout.statistics.student_t import t_quantile
+from heldout.statistics.student_t import compute_t_quantile
 
 COUNTS = st.integers(1, 100_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
 CONFIDENCES = st.sampled_from([0.8, 0.9, 0.95, 0.99])
@@ -25,33 +25,33 @@ CONFIDENCES = st.sampled_from([0.8, 0.9, 0.95, 0.99])
 @given(COUNTS, CONFIDENCES)
 def test_wilson_is_what_statsmodels_gives(counts, confidence):
     expected = proportion_confint(*counts, alpha=1 - confidence, method="wilson")
-    assert wilson_interval(*counts, confidence) == pytest.approx(expected, abs=1e-9)
+    assert compute_wilson_interval(*counts, confidence) == pytest.approx(expected, abs=1e-9)
 
 
 @given(COUNTS)
 def test_wilson_holds_the_accuracy_and_stays_within_0_and_1(counts):
-    low, high = wilson_interval(*counts)
+    low, high = compute_wilson_interval(*counts)
     assert 0 <= low <= counts[0] / counts[1] <= high <= 1
 
 
 @given(COUNTS, COUNTS, CONFIDENCES)
 def test_newcombe_is_what_statsmodels_gives(first, second, confidence):
     expected = confint_proportions_2indep(*first, *second, method="newcomb", compare="diff", alpha=1 - confidence)
-    assert newcombe_interval(first, second, confidence) == pytest.approx(expected, abs=1e-9)
+    assert compute_newcombe_interval(first, second, confidence) == pytest.approx(expected, abs=1e-9)
 
 
 @given(COUNTS, COUNTS)
 def test_newcombe_of_the_swapped_accuracies_is_mirrored(first, second):
-    low, high = newcombe_interval(first, second)
-    assert newcombe_interval(second, first) == pytest.approx((-high, -low), abs=1e-12)
+    low, high = compute_newcombe_interval(first, second)
+    assert compute_newcombe_interval(second, first) == pytest.approx((-high, -low), abs=1e-12)
 
 
 @pytest.mark.parametrize("counts", [(-1, 10), (11, 10), (0, 0)])
 def test_impossible_counts_are_refused(counts):
     with pytest.raises(ValueError, match="expected 0 <= correct <= total"):
-        wilson_interval(*counts)
+        compute_wilson_interval(*counts)
     with pytest.raises(ValueError, match="expected 0 <= correct <= total"):
-        newcombe_interval((1, 2), counts)
+        compute_newcombe_interval((1, 2), counts)
 
 
 @given(st.integers(0, 200), st.sampled_from([0.01, 0.02, 0.05]))
@@ -60,7 +60,7 @@ def test_so_many_images_are_enough_by_statsmodels_and_one_fewer_is_not(right, ha
         low, high = proportion_confint(total * right / 200, total, method="wilson")
         return (high - low) / 2
 
-    needed = images_needed(right / 200, half)
+    needed = count_images_needed(right / 200, half)
     assert width(needed) <= half + 1e-12
     assert width(needed - 1) > half - 1e-12
 
@@ -93,7 +93,7 @@ def score_of(difference: float, gained: int, lost: int, count: int) -> float:
 def test_a_paired_interval_ends_where_the_score_test_starts_to_reject(pairs, confidence):
     gained, changed, count = pairs
     lost = changed - gained
-    low, high = paired_interval(gained, lost, count, confidence)
+    low, high = compute_paired_interval(gained, lost, count, confidence)
     z = stats.norm.ppf(0.5 + confidence / 2)
     assert -1 <= low <= (gained - lost) / count <= high <= 1
     if low > -1 + 1e-6:
@@ -104,14 +104,14 @@ def test_a_paired_interval_ends_where_the_score_test_starts_to_reject(pairs, con
 
 def test_a_paired_interval_is_what_was_published():
     """Of 21 children 1 had the symptom only before and 7 only after: Fagerland, Lydersen and Laake 2014."""
-    assert paired_interval(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
+    assert compute_paired_interval(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
 @given(PAIRS)
 def test_a_paired_interval_excludes_0_where_mcnemars_statistic_does(pairs):
     gained, changed, count = pairs
     lost = changed - gained
-    low, high = paired_interval(gained, lost, count)
+    low, high = compute_paired_interval(gained, lost, count)
     is_significant = (gained - lost) ** 2 > stats.chi2.ppf(0.95, 1) * changed
     assert (low > 0 or high < 0) == is_significant
 
@@ -119,7 +119,7 @@ def test_a_paired_interval_excludes_0_where_mcnemars_statistic_does(pairs):
 @pytest.mark.parametrize("counts", [(-1, 2, 10), (6, 5, 10), (0, 0, 0)])
 def test_impossible_pairs_are_refused(counts):
     with pytest.raises(ValueError, match="expected at most all"):
-        paired_interval(*counts)
+        compute_paired_interval(*counts)
 
 
 # --- means --------------------------------------------------------------------------------------------
@@ -133,12 +133,14 @@ def moments(values: list[float]) -> tuple[float, float, int]:
 
 @given(st.floats(0.5, 1 - 1e-6), st.floats(0.5, 1e7))
 def test_quantiles_of_t_are_scipys(probability, degrees):
-    assert t_quantile(probability, degrees) == pytest.approx(stats.t.ppf(probability, degrees), rel=1e-7, abs=1e-9)
+    assert compute_t_quantile(probability, degrees) == pytest.approx(
+        stats.t.ppf(probability, degrees), rel=1e-7, abs=1e-9
+    )
 
 
 @given(VALUES, VALUES, CONFIDENCES)
 def test_welch_is_what_statsmodels_gives(first, second, confidence):
-    found = welch_interval(moments(first), moments(second), confidence)
+    found = compute_welch_interval(moments(first), moments(second), confidence)
     if np.var(first) + np.var(second) < 1e-12:
         assert found == pytest.approx((np.mean(first) - np.mean(second),) * 2, abs=1e-4)
         return
@@ -147,21 +149,21 @@ def test_welch_is_what_statsmodels_gives(first, second, confidence):
 
 
 def test_welch_has_an_interval_for_the_smallest_variances():
-    low, high = welch_interval((0.0, 0.0, 2), (1e-157, 3.8e-314, 2), 0.8)
+    low, high = compute_welch_interval((0.0, 0.0, 2), (1e-157, 3.8e-314, 2), 0.8)
     assert low <= -1e-157 <= high
 
 
 @given(VALUES, CONFIDENCES)
 def test_the_interval_of_a_mean_is_what_statsmodels_gives(values, confidence):
     expected = DescrStatsW(values).tconfint_mean(1 - confidence)
-    assert mean_interval(*moments(values), confidence) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert compute_mean_interval(*moments(values), confidence) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_one_value_has_no_interval():
     with pytest.raises(ValueError, match="expected at least 2"):
-        mean_interval(1.0, 0.0, 1)
+        compute_mean_interval(1.0, 0.0, 1)
     with pytest.raises(ValueError, match="expected at least 2 of each"):
-        welch_interval((1.0, 0.1, 5), (1.0, 0.0, 1))
+        compute_welch_interval((1.0, 0.1, 5), (1.0, 0.0, 1))
 
 
 # --- how often they hold the truth --------------------------------------------------------------------
@@ -170,7 +172,7 @@ def test_one_value_has_no_interval():
 @pytest.mark.parametrize(("gain", "loss", "count"), [(0.1, 0.02, 300), (0.02, 0.02, 1000), (0.6, 0.05, 60)])
 def test_paired_intervals_hold_the_truth_as_often_as_they_say(gain, loss, count):
     draws = np.random.default_rng(3).multinomial(count, [gain, loss, 1 - gain - loss], 4000)
-    bounds = np.array([paired_interval(int(gained), int(lost), count) for gained, lost, _ in draws])
+    bounds = np.array([compute_paired_interval(int(gained), int(lost), count) for gained, lost, _ in draws])
     covered = ((bounds[:, 0] <= gain - loss) & (gain - loss <= bounds[:, 1])).mean()
     assert 0.935 <= covered <= 0.97
 
@@ -183,8 +185,8 @@ def test_welch_intervals_hold_the_truth_as_often_as_they_say():
         wrong = draw.random((3000, count)) < share_wrong
         return np.where(wrong, 1 + draw.exponential(1, wrong.shape), draw.exponential(0.05, wrong.shape))
 
-    one, other = losses(0.1, 400), losses(0.03, 2000)
+    first, second = losses(0.1, 400), losses(0.03, 2000)
     truth = 0.1 * 2 + 0.9 * 0.05 - 0.03 * 2 - 0.97 * 0.05
-    bounds = np.array([welch_interval(moments(a), moments(b)) for a, b in zip(one, other, strict=True)])
+    bounds = np.array([compute_welch_interval(moments(a), moments(b)) for a, b in zip(first, second, strict=True)])
     covered = ((bounds[:, 0] <= truth) & (truth <= bounds[:, 1])).mean()
     assert 0.93 <= covered <= 0.965

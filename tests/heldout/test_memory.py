@@ -5,7 +5,7 @@ import pytest
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
 from heldout.work.kinds import KINDS, JobKind
-from heldout.work.memory import MemoryKill, could_hold, fitting_batch_size, training_bytes
+from heldout.work.memory import MemoryKill, could_hold, estimate_training_bytes, find_fitting_batch_size
 
 GIB = 2**30
 BLOCKS = {"blocks": [{"filters": 32, "padding": "same"}, {"filters": 64, "padding": "same"}]}
@@ -16,7 +16,7 @@ def spec(**training) -> JobSpec:
 
 
 def needed(asked: JobSpec, side: int = 224) -> int:
-    return training_bytes(asked, plan_network(asked.network, (side, side, 3), 10), images=1000, pixel_bytes=1)
+    return estimate_training_bytes(asked, plan_network(asked.network, (side, side, 3), 10), images=1000, pixel_bytes=1)
 
 
 def test_more_memory_is_needed_for_larger_batches_larger_images_and_averaged_weights():
@@ -28,14 +28,14 @@ def test_more_memory_is_needed_for_larger_batches_larger_images_and_averaged_wei
 @pytest.mark.parametrize("memory_bytes", [2 * GIB, 5 * GIB, 64 * GIB])
 def test_the_batch_size_that_is_said_to_fit_fits_and_the_next_larger_one_does_not(memory_bytes):
     asked = spec(batch_size=1024)
-    fitting = fitting_batch_size(asked, needed, memory_bytes)
+    fitting = find_fitting_batch_size(asked, needed, memory_bytes)
     assert fitting is not None
     assert needed(spec(batch_size=fitting)) <= memory_bytes
     assert fitting == 1024 or needed(spec(batch_size=fitting + 1)) > memory_bytes
 
 
 def test_nothing_fits_where_tensorflow_alone_does_not():
-    assert fitting_batch_size(spec(), needed, GIB // 4) is None
+    assert find_fitting_batch_size(spec(), needed, GIB // 4) is None
 
 
 def test_what_an_estimate_that_is_too_high_would_refuse_is_not_refused():
@@ -47,7 +47,7 @@ def test_a_bystander_that_is_killed_again_and_again_is_alone_in_the_end_and_then
     """It may have grown faster than anybody could see; then it must not be tried for ever."""
     reserved, attempts = GIB, 0
     while not (kill := MemoryKill(GIB // 2, reserved, is_alone=reserved == 8 * GIB)).is_cause:
-        reserved = kill.next_reservation(8 * GIB)
+        reserved = kill.compute_next_reservation(8 * GIB)
         attempts += 1
     assert attempts == 3
 

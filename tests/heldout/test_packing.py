@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from heldout.client.packing import NothingToPack, files_of, hidden_in, packed, packed_together, to_send
+from heldout.client.packing import NothingToPack, list_files, list_hidden, pack_folder, pack_together, prepare_upload
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def unpacked(pieces) -> dict[str, bytes]:
 
 def test_the_size_of_a_folder_s_archive_is_known_before_it_is_packed(folder):
     (folder / ("long" * 40)).write_bytes(b"x" * 700)
-    pieces, size_bytes = to_send([folder])
+    pieces, size_bytes = prepare_upload([folder])
     assert size_bytes == sum(map(len, pieces))
 
 
 def test_an_archive_holds_each_file_under_its_path(folder):
-    files = files_of(folder)
+    files = list_files(folder)
     assert files == [("a/1.png", 3), ("a/deep/3.png", 5), ("b/2.png", 3), ("é/ü.png", 0)]
-    assert unpacked(packed(folder, files)) == {
+    assert unpacked(pack_folder(folder, files)) == {
         "a/1.png": b"one",
         "a/deep/3.png": b"three",
         "b/2.png": b"two",
@@ -50,28 +50,28 @@ def test_hidden_files_are_passed_over_and_links_followed_but_not_in_circles(fold
     (tmp_path / "elsewhere" / "4.png").write_bytes(b"four")
     (folder / "c").symlink_to(tmp_path / "elsewhere")
     (folder / "a" / "loop").symlink_to(folder)
-    files = files_of(folder)
+    files = list_files(folder)
     assert [name for name, _ in files] == ["a/1.png", "a/deep/3.png", "a/linked.png", "b/2.png", "c/4.png", "é/ü.png"]
-    found = unpacked(packed(folder, files))
+    found = unpacked(pack_folder(folder, files))
     assert (found["a/linked.png"], found["c/4.png"]) == (b"two", b"four")
 
 
 def test_a_link_to_nowhere_is_an_error_and_no_image_less(folder, tmp_path):
     (folder / "a" / "broken.png").symlink_to(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"broken\.png"):
-        files_of(folder)
+        list_files(folder)
 
 
 def test_a_folder_without_files_goes_along(folder):
     (folder / "empty").mkdir()
-    with tarfile.open(fileobj=io.BytesIO(b"".join(packed(folder, files_of(folder))))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pack_folder(folder, list_files(folder))))) as archive:
         assert [member.name for member in archive if member.isdir()] == ["empty"]
 
 
 def test_large_folders_come_in_pieces(tmp_path):
     for number in range(30):
         (tmp_path / f"{number:02d}.bin").write_bytes(os.urandom(200_000))
-    pieces = list(packed(tmp_path, files_of(tmp_path)))
+    pieces = list(pack_folder(tmp_path, list_files(tmp_path)))
     assert max(map(len, pieces)) < 2_000_000
     assert len(unpacked(pieces)) == 30
 
@@ -79,14 +79,14 @@ def test_large_folders_come_in_pieces(tmp_path):
 def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(NothingToPack):
-        files_of(tmp_path)
+        list_files(tmp_path)
 
 
 def test_a_file_that_shrinks_meanwhile_is_an_error_and_no_shorter_archive(folder):
-    files = files_of(folder)
+    files = list_files(folder)
     (folder / "b" / "2.png").write_bytes(b"")
     with pytest.raises(OSError, match="unexpected end"):
-        list(packed(folder, files))
+        list(pack_folder(folder, files))
 
 
 # --- several paths -------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_folders_and_archives_go_into_one_archive_each_under_its_name(folder, tm
     with tarfile.open(tmp_path / "test.tar.gz", "w:gz") as archive:
         for path in sorted(folder.rglob("*.png")):
             archive.add(path, path.relative_to(folder).as_posix())
-    pieces = list(packed_together([tmp_path / "train.zip", tmp_path / "test.tar.gz", folder]))
+    pieces = list(pack_together([tmp_path / "train.zip", tmp_path / "test.tar.gz", folder]))
     with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
         found = {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
     of_folder = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
@@ -113,7 +113,7 @@ def test_folders_and_archives_go_into_one_archive_each_under_its_name(folder, tm
 def test_parquet_files_go_up_as_they_are(tmp_path):
     for name in ("train.parquet", "test.parquet"):
         (tmp_path / name).write_bytes(name.encode())
-    pieces = packed_together([tmp_path / "train.parquet", tmp_path / "test.parquet"])
+    pieces = pack_together([tmp_path / "train.parquet", tmp_path / "test.parquet"])
     assert unpacked(pieces) == {"train.parquet": b"train.parquet", "test.parquet": b"test.parquet"}
 
 
@@ -124,7 +124,7 @@ def test_what_cannot_go_up_together_is_refused_before_anything_is_sent(folder, t
     if other == "x.txt":
         (tmp_path / other).write_bytes(b"text")
     with pytest.raises(NothingToPack):
-        packed_together([folder, tmp_path / other])
+        pack_together([folder, tmp_path / other])
 
 
 def test_a_link_in_an_archive_is_refused(folder, tmp_path):
@@ -133,7 +133,7 @@ def test_a_link_in_an_archive_is_refused(folder, tmp_path):
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(member)
     with pytest.raises(NothingToPack, match="link"):
-        packed_together([folder, tmp_path / "train.tar"])
+        pack_together([folder, tmp_path / "train.tar"])
 
 
 def test_an_archive_with_a_password_is_refused_and_a_damaged_member_named(folder, tmp_path):
@@ -142,15 +142,15 @@ def test_an_archive_with_a_password_is_refused_and_a_damaged_member_named(folder
     whole = (tmp_path / "train.zip").read_bytes()
     (tmp_path / "train.zip").write_bytes(whole.replace(b"one" * 100, b"two" * 100))
     with pytest.raises(NothingToPack, match=r"train/a/1\.png cannot be unpacked: Bad CRC"):
-        list(packed_together([folder, tmp_path / "train.zip"]))
+        list(pack_together([folder, tmp_path / "train.zip"]))
     directory = whole.index(b"PK\x01\x02")
     (tmp_path / "train.zip").write_bytes(whole[: directory + 8] + b"\1" + whole[directory + 9 :])
     with pytest.raises(NothingToPack, match="password"):
-        packed_together([folder, tmp_path / "train.zip"])
+        pack_together([folder, tmp_path / "train.zip"])
 
 
 def test_hidden_files_that_somebody_may_miss_are_named(folder):
     for name in (".DS_Store", "a/._1.png", ".git/config", "a/.hidden.png", ".cache/1.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"x")
-    assert hidden_in(folder) == [".cache", "a/.hidden.png"]
+    assert list_hidden(folder) == [".cache", "a/.hidden.png"]

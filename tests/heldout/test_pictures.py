@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from heldout.pictures.confusion import NotMeasured, confusion_picture
-from heldout.pictures.study import LEGEND, study_picture
+from heldout.pictures.confusion import NotMeasured, draw_confusion
+from heldout.pictures.study import LEGEND, draw_study
 from heldout.views.confusion import ConfusionView
 from tests.heldout.made_views import arm, study
 
@@ -21,7 +21,7 @@ def confusion(counts, classes, **splits):
 
 def test_what_is_better_lies_right_of_0_for_accuracy_and_for_loss():
     arms = [arm("base"), arm("<script>", 0.05, -0.2), arm("flip", -0.1, 0.3, status="dropped"), arm("new")]
-    picture = study_picture(study(arms=arms))
+    picture = draw_study(study(arms=arms))
     rows = [line for line in picture.text.splitlines() if "o" in line and "|" in line and "WORSE" not in line]
     assert [row.split()[0] for row in rows] == ["<script>", "flip", "<script>", "flip"]
     assert [row.index("o") > row.index("|") for row in rows] == [True, False, True, False]
@@ -38,7 +38,7 @@ def test_what_is_better_lies_right_of_0_for_accuracy_and_for_loss():
 
 
 def test_a_study_without_a_comparison_yet_says_so():
-    picture = study_picture(study(arms=[arm("base"), arm("dropout")], conclusion=None))
+    picture = draw_study(study(arms=[arm("base"), arm("dropout")], conclusion=None))
     assert "No remedy has been compared" in picture.text
     ET.fromstring(picture.svg)
 
@@ -49,7 +49,7 @@ def test_a_learning_curve_has_each_size_on_one_scale_and_its_forecast():
         {"images": images, "error": error, "interval": (error - 0.02, error + 0.02)} for images, error in errors.items()
     ]
     forecast = {"images": 800, "error": 0.12, "interval": (0.08, 0.16), "method": "power_law"}
-    picture = study_picture(study(kind="learning_curve", arms=[], conclusion=None, sizes=sizes, forecast=forecast))
+    picture = draw_study(study(kind="learning_curve", arms=[], conclusion=None, sizes=sizes, forecast=forecast))
     lines = picture.text.splitlines()[1:]
     assert [line.split()[0] for line in lines] == ["100", "200", "400", "800"]
     places = [line.index("o", line.index("images") + 6) for line in lines]
@@ -60,7 +60,7 @@ def test_a_learning_curve_has_each_size_on_one_scale_and_its_forecast():
 
 def test_a_confusion_matrix_has_every_count_where_it_belongs():
     counts = [[48, 2, 0], [1, 50, 0], [0, 7, 43]]
-    picture = confusion_picture(confusion(counts, ["cat", "dog", "<b>"]), "pets")
+    picture = draw_confusion(confusion(counts, ["cat", "dog", "<b>"]), "pets")
     assert picture.title == "pets: 141 of 151 test images answered correctly"
     rows = [line.split() for line in picture.text.splitlines()[-3:]]
     assert rows == [["cat", "48", "2", "·"], ["dog", "1", "50", "·"], ["<b>", "·", "7", "43"]]
@@ -72,7 +72,7 @@ def test_of_many_classes_the_most_frequent_mistakes_are_listed():
     many = 40
     counts = [[50 if row == column else 0 for column in range(many)] for row in range(many)]
     counts[7][9], counts[3][4] = 12, 5
-    picture = confusion_picture(confusion(counts, [f"class {n}" for n in range(many)]), "pets")
+    picture = draw_confusion(confusion(counts, [f"class {n}" for n in range(many)]), "pets")
     mistakes = [line.strip() for line in picture.text.splitlines()[2:]]
     assert mistakes == ["12  class 7 answered as class 9", "5  class 3 answered as class 4"]
     ET.fromstring(picture.svg)
@@ -80,4 +80,4 @@ def test_of_many_classes_the_most_frequent_mistakes_are_listed():
 
 def test_a_split_that_was_not_measured_has_no_matrix():
     with pytest.raises(NotMeasured, match="not measured on its validation images, but on test and train"):
-        confusion_picture(confusion([[1]], ["cat"]), "pets", "validation")
+        draw_confusion(confusion([[1]], ["cat"]), "pets", "validation")

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from kombu.utils.url import parse_url
 from sqlalchemy import make_url
 
-from heldout.service.database_urls import with_password
+from heldout.service.database_urls import add_password
 from heldout.service.settings import Settings
-from heldout.service.variables import unknown_settings
+from heldout.service.variables import list_unknown_settings
 
 PASSWORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
 
 
 @given(PASSWORDS)
 def test_any_password_reaches_the_database_as_it_is(password):
-    url = make_url(with_password("postgresql+psycopg://heldout@postgres:5432/heldout", password))
+    url = make_url(add_password("postgresql+psycopg://heldout@postgres:5432/heldout", password))
     assert (url.username, url.password, url.host, url.port, url.database) == (
         "heldout",
         password,
@@ -29,13 +29,13 @@ def test_any_password_reaches_the_database_as_it_is(password):
 
 @given(PASSWORDS)
 def test_any_password_reaches_the_broker_as_it_is(password):
-    url = parse_url(with_password("redis://redis:6379/0", password))
+    url = parse_url(add_password("redis://redis:6379/0", password))
     assert (url["password"], url["hostname"], url["port"], url["virtual_host"]) == (password, "redis", 6379, "0")
 
 
 @pytest.mark.parametrize("url", ["postgresql://me:mine@host/db", "redis://:mine@host:6379/0", "sqlite:////home/a.db"])
 def test_a_url_with_a_password_or_without_a_host_stays_as_it_is(url):
-    assert with_password(url, "other") == url
+    assert add_password(url, "other") == url
 
 
 def test_passwords_are_taken_from_the_environment_and_never_shown(monkeypatch):
@@ -79,8 +79,8 @@ def test_a_database_is_one_of_those_that_the_service_works_with(monkeypatch, url
     ],
 )
 def test_a_variable_that_is_no_setting_is_named_with_the_nearest_setting(name, sentence):
-    assert unknown_settings({name: "5", "HELDOUT_SLOTS": "2"}) == [sentence]
+    assert list_unknown_settings({name: "5", "HELDOUT_SLOTS": "2"}) == [sentence]
 
 
 def test_an_empty_variable_and_those_of_others_are_no_matter():
-    assert unknown_settings({"HELDOUT_MAX_INGESTS": "", "PORT": "1", "HELDOUTX_SLOT": "1"}) == []
+    assert list_unknown_settings({"HELDOUT_MAX_INGESTS": "", "PORT": "1", "HELDOUTX_SLOT": "1"}) == []

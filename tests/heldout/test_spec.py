@@ -380,14 +380,14 @@ def test_a_spec_cannot_be_changed():
 
 
 def test_completing_fills_in_what_is_absent_and_leaves_what_is_there():
-    drawn = JobSpec.model_validate(LEAST).completed(name="drawn", seed=5)
+    drawn = JobSpec.model_validate(LEAST).complete(name="drawn", seed=5)
     assert (drawn.name, drawn.training.seed) == ("drawn", 5)
-    given = JobSpec.model_validate(FULL).completed(name="drawn", seed=5)
+    given = JobSpec.model_validate(FULL).complete(name="drawn", seed=5)
     assert given == JobSpec.model_validate(FULL)
 
 
 def test_a_block_without_a_penalty_has_the_network_s():
     spec = JobSpec.model_validate(with_value("network.l2", 0.01))
     block = spec.network.blocks[0]
-    assert spec.network.penalty(block) == 0.01
-    assert spec.network.penalty(block.model_copy(update={"l2": 0.0})) == 0.0
+    assert spec.network.get_penalty(block) == 0.01
+    assert spec.network.get_penalty(block.model_copy(update={"l2": 0.0})) == 0.0

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from heldout.access.webhooks import (
     MAX_URL_CHARACTERS,
     Allowed,
+    compute_next_attempt,
+    explain_refused_address,
+    explain_refused_url,
     is_public,
-    next_attempt_after,
-    refused_address,
-    refused_url,
 )
 from heldout.service.settings import Settings
 
@@ -20,9 +20,9 @@ NONE = Allowed()
 
 
 def test_eight_attempts_are_made_within_28_hours():
-    pauses = [next_attempt_after(attempts) for attempts in range(1, 9)]
+    pauses = [compute_next_attempt(attempts) for attempts in range(1, 9)]
     assert pauses == [5, 300, 1800, 7200, 18000, 36000, 36000, None]
-    assert next_attempt_after(100) is None
+    assert compute_next_attempt(100) is None
 
 
 @pytest.mark.parametrize(
@@ -46,15 +46,15 @@ def test_eight_attempts_are_made_within_28_hours():
     ],
 )
 def test_what_is_not_a_host_on_the_public_internet_is_refused(address):
-    assert refused_address("hooks.example.org", address, NONE) is not None
-    assert "HELDOUT_WEBHOOK_ALLOW" in refused_address("hooks.example.org", address, NONE)
+    assert explain_refused_address("hooks.example.org", address, NONE) is not None
+    assert "HELDOUT_WEBHOOK_ALLOW" in explain_refused_address("hooks.example.org", address, NONE)
 
 
 @pytest.mark.parametrize(
     "address", ["1.1.1.1", "8.8.8.8", "100.63.255.255", "172.32.0.1", "2606:4700::1111", "64:ff9b::808:808"]
 )
 def test_public_hosts_are_allowed(address):
-    assert refused_address("hooks.example.org", address, NONE) is None
+    assert explain_refused_address("hooks.example.org", address, NONE) is None
 
 
 @given(st.ip_addresses())
@@ -65,8 +65,8 @@ def test_nothing_that_the_standard_library_calls_special_is_public(address):
 
 
 def test_what_does_not_parse_is_no_address():
-    assert refused_address("h", "localhost", NONE) is not None
-    assert refused_address("h", "", NONE) is not None
+    assert explain_refused_address("h", "localhost", NONE) is not None
+    assert explain_refused_address("h", "", NONE) is not None
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_does_not_parse_is_no_address():
     ],
 )
 def test_urls_that_may_not_be_called_are_refused_with_a_reason(url):
-    reason = refused_url(url, NONE)
+    reason = explain_refused_url(url, NONE)
     assert reason is not None
     assert reason.endswith(".")
     assert "Invalid IPv6" not in reason
@@ -99,24 +99,24 @@ def test_urls_that_may_not_be_called_are_refused_with_a_reason(url):
     ["https://example.org", "https://hooks.example.org:8443/a?b=c%20d", "https://1.1.1.1/", "https://[2606:4700::1]/x"],
 )
 def test_public_https_urls_are_accepted(url):
-    assert refused_url(url, NONE) is None
+    assert explain_refused_url(url, NONE) is None
 
 
 def test_the_operator_opens_hosts_and_networks_over_http_too():
     allowed = Allowed.of(["Hooks.internal", "10.0.0.0/8", "127.0.0.1", "fd00::/8"])
     for url in ("http://hooks.internal/", "https://HOOKS.internal/", "http://10.1.2.3:80/", "http://[fd00::1]/"):
-        assert refused_url(url, allowed) is None
+        assert explain_refused_url(url, allowed) is None
     for url in (
         "http://other.internal/",
         "http://192.168.0.1/",
         "http://hooks.internal.evil.org/",
         "http://127.0.0.2/",
     ):
-        assert refused_url(url, allowed) is not None
-    assert refused_address("hooks.internal", "192.168.0.1", allowed) is None
-    assert refused_address("other.internal", "10.1.2.3", allowed) is None
-    assert refused_address("other.internal", "192.168.0.1", allowed) is not None
-    assert refused_address("other.internal", "::ffff:10.1.2.3", allowed) is not None
+        assert explain_refused_url(url, allowed) is not None
+    assert explain_refused_address("hooks.internal", "192.168.0.1", allowed) is None
+    assert explain_refused_address("other.internal", "10.1.2.3", allowed) is None
+    assert explain_refused_address("other.internal", "192.168.0.1", allowed) is not None
+    assert explain_refused_address("other.internal", "::ffff:10.1.2.3", allowed) is not None
 
 
 @pytest.mark.parametrize("entry", ["10.0.0.1/8", "10.0.0.0/33", "300.1.1.1", "a b", "", "http://x", "*.internal"])

@@ -13,11 +13,11 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, update
 
 from analysis.arrays.dataset import FILES
-from analysis.arrays.relations import relations_key
+from analysis.arrays.relations import make_relations_key
 from heldout.errors import OperatorError
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.job import JobStatus, StopReason
-from heldout.service.settings import Settings, embedded_settings
+from heldout.service.settings import Settings, make_embedded_settings
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from host.backup import back_up
 from host.restore import restore
@@ -59,7 +59,7 @@ def target(tmp_path: Path, settings: Settings, request: pytest.FixtureRequest) -
 def work(settings: Settings) -> Iterator[Work]:
     database = Database(settings.database)
     work, blobs = Work(database), Blobs(settings.blobs_url)
-    for key in [*(f"datasets/{work.dataset.sha256}/{file}" for file in FILES), relations_key(work.dataset.id)]:
+    for key in [*(f"datasets/{work.dataset.sha256}/{file}" for file in FILES), make_relations_key(work.dataset.id)]:
         blobs.put(key, b"x")
     yield work
     database.dispose()
@@ -162,7 +162,7 @@ def test_a_job_that_ran_goes_on_from_a_state_that_is_there(
     assert (row.status, row.failures) == (JobStatus.QUEUED, 0)
     claimed = there.claim()
     assert claimed is not None
-    assert [one.epoch for one in claimed.begins.checkpoints] == [1]
+    assert [checkpoint.epoch for checkpoint in claimed.begins.checkpoints] == [1]
 
 
 Circumstance = tuple[Callable[[], object], Callable[[], object]]
@@ -246,7 +246,7 @@ def test_what_came_after_the_first_copy_and_went_before_the_second_is_not_said_t
     restore(target, tmp_path / "backup")
     there = restored()
     with there.database.read() as session:
-        assert named_blobs.keys(session) <= {one.key for one in Blobs(target.blobs_url).stored()}
+        assert named_blobs.list_keys(session) <= {one.key for one in Blobs(target.blobs_url).stored()}
 
 
 def test_nothing_is_restored_over_something_or_from_something_damaged(
@@ -314,7 +314,7 @@ def test_a_restore_that_failed_can_be_done_again_into_the_same_home(
     blobs = Blobs(settings.blobs_url)
     held = train(work, blobs)
     back_up(settings, tmp_path / "backup")
-    home = embedded_settings(tmp_path / "home") if settings.database.startswith("sqlite") else target
+    home = make_embedded_settings(tmp_path / "home") if settings.database.startswith("sqlite") else target
     key = f"jobs/{held.job_id}/1/model.keras"
     model = tmp_path / "backup" / "blobs" / key
     whole = model.read_bytes()
@@ -347,7 +347,7 @@ def test_a_backup_of_another_kind_of_database_says_what_it_needs(
 ) -> None:
     back_up(settings, tmp_path / "backup")
     with empty_postgres(postgres_admin) as url:
-        home = embedded_settings(tmp_path / "home")
+        home = make_embedded_settings(tmp_path / "home")
         other = home.model_copy(update={"database_url": SecretStr(url)})
         of_sqlite = settings.database.startswith("sqlite")
         with pytest.raises(OperatorError, match="--home" if of_sqlite else "HELDOUT_DATABASE_URL"):

@@ -44,7 +44,7 @@ def test_a_key_is_made_listed_and_revoked_in_json_too(run, tmp_path):
     made = json.loads(run("keys", "create", "--owner", "zoë", "--json")[1])
     database = Database(f"sqlite:///{tmp_path / 'heldout.db'}")
     with database.read() as session:
-        assert keys.caller_of(session, made["key"]).owner == "zoë"
+        assert keys.find_caller(session, made["key"]).owner == "zoë"
     database.dispose()
     [listed] = json.loads(run("keys", "list", "--json")[1])["data"]
     assert listed == {name: value for name, value in made.items() if name != "key"}
@@ -97,7 +97,7 @@ def test_an_owner_is_listed_limited_suspended_and_resumed_and_its_audit_log_says
     assert run("owners", "cancel-all", "ann")[0] == 0
     database = Database(f"sqlite:///{tmp_path / 'heldout.db'}")
     with database.read() as session:
-        noted = [row.action for row in audit_log.page(session, "ann", after=None, limit=9)[0]]
+        noted = [row.action for row in audit_log.list_page(session, "ann", after=None, limit=9)[0]]
     database.dispose()
     changes = ["limit", "limit", "suspend", "resume", "cancel-all"]
     assert noted[::-1] == ["keys create", *[f"owners {change}" for change in changes]]

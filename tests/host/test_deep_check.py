@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from analysis.arrays.dataset import FILES, content_address, save
+from analysis.arrays.dataset import FILES, compute_content_address, save
 from analysis.arrays.relations import Relations, save_relations
 from heldout.errors import OperatorError
 from heldout.lifecycle.job import StopReason
@@ -41,7 +41,7 @@ def work(database, blobs: Blobs, tmp_path: Path) -> Work:
     folder = tmp_path / "dots"
     folder.mkdir()
     save(dots(), folder)
-    sha256 = content_address(dots())
+    sha256 = compute_content_address(dots())
     for file in FILES:
         blobs.put(f"datasets/{sha256}/{file}", folder / file)
     save_relations(Relations(np.arange(6, dtype=np.int32)), tmp_path / "relations.npz")
@@ -85,7 +85,7 @@ def test_a_store_in_order_is_said_to_be(work: Work, blobs: Blobs, check: Check) 
 
 def test_what_is_lost_or_damaged_is_named(work: Work, blobs: Blobs, check: Check) -> None:
     lost, damaged = succeeded(work, blobs), succeeded(work, blobs)
-    sha256 = content_address(dots())
+    sha256 = compute_content_address(dots())
     blobs.delete(f"jobs/{lost.job_id}/1/model")
     blobs.put(f"jobs/{damaged.job_id}/1/predictions", f"predictions of {lost.job_id}".encode())
     blobs.put(f"datasets/{sha256}/labels.npy", blobs.read(f"datasets/{sha256}/labels.npy")[:-1] + b"\7")
@@ -112,7 +112,7 @@ def test_what_is_damaged_is_named_also_where_no_row_has_its_digest(work: Work, b
 
 
 def test_files_of_a_dataset_are_compared_with_what_was_stored(work: Work, blobs: Blobs, check: Check, tmp_path) -> None:
-    sha256, own = content_address(dots()), f"datasets/{work.dataset.id}"
+    sha256, own = compute_content_address(dots()), f"datasets/{work.dataset.id}"
     (tmp_path / "members.txt").write_text("a.png\nb.png\n")
     blobs.put(f"{own}/members.txt", tmp_path / "members.txt")
     kinds = {
@@ -153,7 +153,7 @@ def test_only_what_belongs_to_nothing_is_collected_and_nothing_that_may_be_new(
     for key in (kept | orphans) - {one.key for one in blobs.stored()}:
         blobs.put(key, b"x")
     assert check(young=HOUR, collect=True).orphans == []
-    assert {one.key for one in check().orphans} == orphans
+    assert {orphan.key for orphan in check().orphans} == orphans
     assert {one.key for one in blobs.stored()} == kept | orphans
     assert check(collect=True).collected == len(orphans)
     assert {one.key for one in blobs.stored()} == kept
@@ -183,7 +183,7 @@ def test_what_a_cut_off_write_left_is_collected(blobs: Blobs, check: Check, tmp_
 def test_bundled_datasets_are_mended(work: Work, blobs: Blobs, check: Check, tmp_path: Path) -> None:
     images = BUNDLED["digits"].read(tmp_path)
     store(work.database, blobs, "digits", images)
-    folder = f"datasets/{content_address(images)}"
+    folder = f"datasets/{compute_content_address(images)}"
     before = {one.key: blobs.read(one.key) for one in blobs.stored(folder)}
     blobs.put(f"{folder}/labels.npy", b"")
     blobs.delete(f"{folder}/images.npy")

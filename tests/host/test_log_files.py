@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from heldout.service.settings import embedded_settings
+from heldout.service.settings import make_embedded_settings
 from host import children
 from host.children import KeptProcess
 from models import logs
@@ -14,7 +14,7 @@ def test_what_a_child_says_is_set_aside_with_a_few_old_files_while_it_runs(tmp_p
     monkeypatch.setattr(children, "MAX_FILE_BYTES", 1000)
     (tmp_path / "logs").mkdir()
     talk = "import time\nfor number in range(200): print(number, 'x' * 60, flush=True)\ntime.sleep(60)"
-    with KeptProcess("worker", ["-c", talk], embedded_settings(tmp_path)):
+    with KeptProcess("worker", ["-c", talk], make_embedded_settings(tmp_path)):
         until(lambda: (tmp_path / "logs" / "worker.log").exists(), "the log")
         until(lambda: "199 x" in (tmp_path / "logs" / "worker.log").read_text(), "the last line")
     files = sorted((tmp_path / "logs").iterdir())

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 import host.children
-from heldout.service.settings import embedded_settings
+from heldout.service.settings import make_embedded_settings
 from host.children import PredictionsOnDemand
 from tests.e2e.running import children_of, command_of, lives, until
 
@@ -21,7 +21,7 @@ PATIENCE_S = 60
 def predictions(sqlite_template: Path, tmp_path: Path) -> Iterator[PredictionsOnDemand]:
     (tmp_path / "logs").mkdir()
     shutil.copyfile(sqlite_template, tmp_path / "heldout.db")
-    settings = embedded_settings(tmp_path).model_copy(update={"predict_idle_s": 1.0})
+    settings = make_embedded_settings(tmp_path).model_copy(update={"predict_idle_s": 1.0})
     with PredictionsOnDemand(settings) as running:
         yield running
 
@@ -46,7 +46,7 @@ def test_a_process_starts_with_a_request_ends_when_nobody_asks_and_is_there_agai
 def test_nothing_runs_after_the_service_has_ended(sqlite_template, tmp_path):
     (tmp_path / "logs").mkdir()
     shutil.copyfile(sqlite_template, tmp_path / "heldout.db")
-    with PredictionsOnDemand(embedded_settings(tmp_path)) as running:
+    with PredictionsOnDemand(make_embedded_settings(tmp_path)) as running:
         httpx2.get(f"{running.url}/livez", timeout=PATIENCE_S)
         (pid,) = processes()
     assert not lives(pid)

@@ -8,9 +8,9 @@ from heldout.spec.layers import NetworkPlan, plan_network
 from heldout.spec.model_facts import ModelFacts, ModelLayer
 from heldout.stored.artifacts import ExportFormat
 from heldout.work.kinds import KINDS, EvaluateSpec
-from heldout.work.memory import SUSPECTS_BYTES, WorkerMemory, export_bytes, foreign_bytes
-from models.ids import new_id
-from models.memory import needed_bytes, reserved_bytes, with_uploaded_weights
+from heldout.work.memory import SUSPECTS_BYTES, WorkerMemory, estimate_foreign_bytes, export_bytes
+from models.ids import make_id
+from models.memory import add_uploaded_weights, compute_reserved_bytes, estimate_needed_bytes
 from models.specs import plan_of
 from models.store import claims, model_evaluations, new_jobs, suspects, workers
 from models.store import models as uploaded_models
@@ -54,12 +54,12 @@ def planned(spec: JobSpec) -> NetworkPlan:
 def test_what_no_worker_could_hold_is_refused_with_what_would_fit(work):
     asked = spec(training={"batch_size": 1024})
     check(work, asked)  # no worker is known of yet
-    needed = needed_bytes(PHOTOS, asked, planned(asked))
+    needed = estimate_needed_bytes(PHOTOS, asked, planned(asked))
     report(work, "small", needed // 4)
     report(work, "larger", needed // 2)
     with pytest.raises(NeedsMoreMemory, match="batch_size") as refused:
         check(work, asked)
-    assert [one.pointer for one in refused.value.errors] == ["/training/batch_size"]
+    assert [error.pointer for error in refused.value.errors] == ["/training/batch_size"]
     check(work, spec())
     report(work, "larger", needed)
     check(work, asked)
@@ -68,28 +68,30 @@ def test_what_no_worker_could_hold_is_refused_with_what_would_fit(work):
 def test_what_is_reserved_is_never_more_than_the_largest_worker_could_hold():
     """A job that no worker may claim would wait for ever; images that would fill a worker are read from their file."""
     asked = spec()
-    alone = reserved_bytes(PHOTOS, asked, None, planned(asked))
-    assert reserved_bytes(PHOTOS, asked, WorkerMemory(8 * alone), planned(asked)) == alone
-    assert reserved_bytes(PHOTOS, asked, WorkerMemory(alone // 2), planned(asked)) == int(1.25 * (alone // 2))
+    alone = compute_reserved_bytes(PHOTOS, asked, None, planned(asked))
+    assert compute_reserved_bytes(PHOTOS, asked, WorkerMemory(8 * alone), planned(asked)) == alone
+    assert compute_reserved_bytes(PHOTOS, asked, WorkerMemory(alone // 2), planned(asked)) == int(1.25 * (alone // 2))
     many = DatasetRow(
         shape=PHOTOS.shape,
         classes=PHOTOS.classes,
         dtype="uint8",
         splits={name: {"count": 100_000} for name in ("train", "validation", "test")},
     )
-    assert needed_bytes(many, asked, planned(asked)) > 60 * GIB
-    assert reserved_bytes(many, asked, WorkerMemory(16 * GIB), planned(asked)) < 2 * GIB
-    assert reserved_bytes(many, asked, WorkerMemory(120 * GIB), planned(asked)) > 60 * GIB
+    assert estimate_needed_bytes(many, asked, planned(asked)) > 60 * GIB
+    assert compute_reserved_bytes(many, asked, WorkerMemory(16 * GIB), planned(asked)) < 2 * GIB
+    assert compute_reserved_bytes(many, asked, WorkerMemory(120 * GIB), planned(asked)) > 60 * GIB
     from_file = WorkerMemory(120 * GIB, resident_bytes=16 * GIB)
-    assert reserved_bytes(many, asked, from_file, planned(asked)) < 2 * GIB, "as its worker does"
+    assert compute_reserved_bytes(many, asked, from_file, planned(asked)) < 2 * GIB, "as its worker does"
 
 
 def test_a_job_for_gpus_is_not_judged_by_a_workers_memory_and_its_batches_take_none_of_it(work):
     asked, larger = (spec(resources={"device": "gpu"}, training={"batch_size": size}) for size in (32, 1024))
     report(work, "small", 1)
     check(work, asked)
-    assert 3 * GIB < reserved_bytes(PHOTOS, asked, WorkerMemory(16 * GIB), planned(asked)) < 4 * GIB
-    assert reserved_bytes(PHOTOS, larger, None, planned(larger)) == reserved_bytes(PHOTOS, asked, None, planned(asked))
+    assert 3 * GIB < compute_reserved_bytes(PHOTOS, asked, WorkerMemory(16 * GIB), planned(asked)) < 4 * GIB
+    assert compute_reserved_bytes(PHOTOS, larger, None, planned(larger)) == compute_reserved_bytes(
+        PHOTOS, asked, None, planned(asked)
+    )
 
 
 def test_work_of_every_kind_has_memory_reserved_and_never_more_than_the_largest_worker_has(work):
@@ -120,7 +122,7 @@ def test_what_is_reserved_for_an_uploaded_model_follows_the_size_of_its_file(wor
         facts = ModelFacts(format="keras", input_shape=(8, 8, 1), output_shape=(3,), parameters=1, layers=(half, half))
         about = {"key": "models/x", "sha256": "0" * 64, "size_bytes": size_bytes}
         with work.database.write() as session:
-            model = uploaded_models.add(session, ALICE, new_id("mod"), "theirs", **about)
+            model = uploaded_models.add(session, ALICE, make_id("mod"), "theirs", **about)
             check = session.get_one(JobRow, model.check_job)
             dataset = session.get_one(DatasetRow, work.dataset.id)
             measure = model_evaluations.queue(session, ALICE, model, facts, dataset)
@@ -136,10 +138,10 @@ def test_what_is_reserved_for_an_uploaded_model_follows_the_size_of_its_file(wor
 
 
 def test_a_training_from_an_uploaded_model_has_room_to_take_the_weights_out_of_its_file():
-    alone = reserved_bytes(PHOTOS, spec(), None, planned(spec()))
-    assert with_uploaded_weights(alone, 1_000, None) == max(alone, foreign_bytes(1_000))
-    assert with_uploaded_weights(alone, 2 * GIB, None) == foreign_bytes(2 * GIB) > alone
-    assert with_uploaded_weights(alone, 2 * GIB, WorkerMemory(2 * GIB)) == int(1.25 * 2 * GIB)
+    alone = compute_reserved_bytes(PHOTOS, spec(), None, planned(spec()))
+    assert add_uploaded_weights(alone, 1_000, None) == max(alone, estimate_foreign_bytes(1_000))
+    assert add_uploaded_weights(alone, 2 * GIB, None) == estimate_foreign_bytes(2 * GIB) > alone
+    assert add_uploaded_weights(alone, 2 * GIB, WorkerMemory(2 * GIB)) == int(1.25 * 2 * GIB)
 
 
 def test_a_job_waits_for_memory_where_no_worker_has_enough_left(work):
@@ -164,7 +166,7 @@ def test_a_job_is_claimed_where_its_memory_is_free_and_others_behind_it_come_fir
 
     def claimed(free_bytes: int) -> str | None:
         with work.database.write() as session:
-            assert claims.claimable(session, Capacity(CPU, memory_bytes=free_bytes)) == (free_bytes >= GIB)
+            assert claims.is_any_claimable(session, Capacity(CPU, memory_bytes=free_bytes)) == (free_bytes >= GIB)
             found = claims.claim(session, "worker", Capacity(CPU, memory_bytes=free_bytes), 60)
             return None if found is None else found.held.job_id
 

@@ -18,7 +18,7 @@ import models.blobs
 from heldout.errors import ArtifactDamaged, DatasetDamaged, StorageUnavailable
 from models.blob_files import open_blob
 from models.blobs import BlobMissing, Blobs
-from models.digests import MAX_BLOCKS, MIN_BLOCK_BYTES, FileDigest, digest_of
+from models.digests import MAX_BLOCKS, MIN_BLOCK_BYTES, FileDigest, compute_file_digest
 from tests.object_store import S3Server
 from tests.servers import folder_open_to_all
 
@@ -101,7 +101,7 @@ def test_a_stream_that_breaks_leaves_what_was_there_and_says_why(blobs, whole_pa
     with pytest.raises(SenderLeft):
         blobs.put_stream(KEY, broken())
     assert blobs.read(KEY) == b"before"
-    folder = blobs.local_folder("jobs/job_1/1")
+    folder = blobs.get_local_folder("jobs/job_1/1")
     assert folder is None or [path.name for path in folder.iterdir()] == ["model.keras"]
 
 
@@ -202,8 +202,8 @@ def test_a_folder_may_have_any_name(tmp_path):
 def test_a_folder_of_blobs_can_be_mapped_where_it_lies(folder):
     blobs = Blobs(folder.as_uri())
     blobs.put("datasets/abc/images.npy", b"pixels")
-    assert (blobs.local_folder("datasets/abc") / "images.npy").read_bytes() == b"pixels"
-    assert Blobs("memory:///").local_folder("datasets/abc") is None
+    assert (blobs.get_local_folder("datasets/abc") / "images.npy").read_bytes() == b"pixels"
+    assert Blobs("memory:///").get_local_folder("datasets/abc") is None
 
 
 def test_a_deleted_folder_is_gone_from_the_disk(folder):
@@ -344,7 +344,7 @@ def test_blobs_lie_under_their_prefix_and_are_not_mapped(s3_url, s3_server):
     blobs = Blobs(s3_url)
     blobs.put(KEY, b"x")
     assert s3_server.keys(s3_url) == [f"some/prefix/{KEY}"]
-    assert blobs.local_folder("jobs") is None
+    assert blobs.get_local_folder("jobs") is None
 
 
 def test_a_stream_that_breaks_leaves_no_part_in_the_bucket(s3_url, s3_server):
@@ -450,7 +450,7 @@ def test_a_blob_that_is_replaced_while_it_is_read_is_never_a_mixture(s3_url):
 def test_what_is_not_what_was_stored_is_not_given_out(blobs, tmp_path):
     key, target = "jobs/job_1/1/model.keras", tmp_path / "fetched"
     (tmp_path / "model").write_bytes(b"weights" * 1000)
-    expected = digest_of(tmp_path / "model")
+    expected = compute_file_digest(tmp_path / "model")
     blobs.put(key, tmp_path / "model")
     assert blobs.read(key, expected) == b"weights" * 1000
     blobs.fetch(key, target, expected)
@@ -468,7 +468,7 @@ def test_a_part_of_a_file_is_compared_with_the_digests_of_its_blocks(blobs, tmp_
     key, file = "datasets/abc/images.npy", tmp_path / "images.npy"
     content = np.random.default_rng(0).bytes(MIN_BLOCK_BYTES * 2 + 5)
     file.write_bytes(content)
-    expected = digest_of(file)
+    expected = compute_file_digest(file)
     damaged = content[:MIN_BLOCK_BYTES] + b"\0\0" + content[MIN_BLOCK_BYTES + 2 :]
     for stored in (content, damaged):
         blobs.put(key, stored)

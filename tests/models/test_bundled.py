@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from analysis.arrays.dataset import SPLITS, ImageSet, content_address, load, split_digests
+from analysis.arrays.dataset import SPLITS, ImageSet, compute_content_address, load, split_digests
 from heldout.work.kinds import KINDS_BESIDE_SLOTS
 from models import bundled
 from models.blobs import Blobs
@@ -108,7 +108,7 @@ def test_digits_last_fifth_of_each_class_is_test_and_a_tenth_of_the_rest_validat
 
 def cut(labels: list[int], classes: int, tests: int = 0) -> ImageSet:
     count = len(labels)
-    return bundled.with_cut_validation(
+    return bundled.cut_off_validation(
         np.zeros((count, 2, 2, 1), np.uint8),
         np.array(labels, np.int32),
         np.arange(count - tests),
@@ -320,7 +320,7 @@ def blobs(tmp_path) -> Blobs:
 def names(database: Database) -> Counter:
     with database.read() as session:
         return Counter(
-            row.name for row in datasets.listed(session, datasets.page(session, ALICE, after=None, limit=50))
+            row.name for row in datasets.get_listed(session, datasets.list_page(session, ALICE, after=None, limit=50))
         )
 
 
@@ -332,10 +332,10 @@ def test_what_is_here_is_stored_and_what_is_not_is_left_out(database, blobs, tmp
     assert names(database) == {"digits": 1, "mnist": 1}
     with database.read() as session:
         row = datasets.find(session, ALICE, "mnist")
-    stored = load(blobs.local_folder(f"datasets/{row.sha256}"))
+    stored = load(blobs.get_local_folder(f"datasets/{row.sha256}"))
     assert_holds(stored, data)
-    assert content_address(stored) == row.sha256
-    files = list(blobs.local_folder(f"datasets/{row.sha256}").iterdir())
+    assert compute_content_address(stored) == row.sha256
+    files = list(blobs.get_local_folder(f"datasets/{row.sha256}").iterdir())
     assert {file.name for file in files} == {"images.npy", "labels.npy", "splits.npz", "about.json"}
     assert row.size_bytes == sum(file.stat().st_size for file in files)
     assert row.splits["test"] == {"count": 20, "per_class": [2] * 10, "sha256": split_digests(stored)["test"]}

@@ -17,18 +17,18 @@ from heldout.mending.changes import VersionSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import audit_key
 from heldout.stored.final import FinalView
-from heldout.stored.suspects import SplitLabels, StoredSuspects, suspects_key
-from heldout.views.base import as_json
+from heldout.stored.suspects import SplitLabels, StoredSuspects, make_suspects_key
+from heldout.views.base import dump_json
 from heldout.views.job import SummaryView
 from models.blobs import Blobs
 from models.digests import FileDigest
-from models.job_diagnosis import diagnosis_of
-from models.job_summary import summary_of
-from models.specs import training_spec_of
+from models.job_diagnosis import diagnose_job
+from models.job_summary import summarize_job
+from models.specs import read_training_spec
 from models.store import claims, file_digests
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
-from models.study_base import automatic_remedies, require_mended
+from models.study_base import pick_remedies, require_mended
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work, add_dataset
 
@@ -168,11 +168,11 @@ class Stored:
 
     def diagnosis(self, held: HeldAttempt, **options: Any) -> Diagnosis:
         with self.work.database.read() as session:
-            return diagnosis_of(session, self.blobs, session.get_one(JobRow, held.job_id), **options)
+            return diagnose_job(session, self.blobs, session.get_one(JobRow, held.job_id), **options)
 
     def summary(self, held: HeldAttempt, result: Result | None = None) -> SummaryView:
         with self.work.database.read() as session:
-            summary = summary_of(session, self.blobs, held.job_id, result)
+            summary = summarize_job(session, self.blobs, held.job_id, result)
         assert summary is not None
         return summary
 
@@ -204,12 +204,12 @@ def test_wrong_labels_enter_where_a_search_can_tell(stored: Stored, verdict: str
         trained_on=75, seen_as=(8, 8),
     )  # fmt: skip
     assert "label_noise" not in codes_of(stored.diagnosis(held))
-    stored.blobs.put(suspects_key(stored.dataset_id), found.to_bytes())
+    stored.blobs.put(make_suspects_key(stored.dataset_id), found.to_bytes())
     with stored.work.database.write() as session:
         session.execute(update(DatasetRow).where(DatasetRow.id == stored.dataset_id).values(suspects_status="stored"))
     assert ("label_noise" in codes_of(stored.diagnosis(held))) == is_found
     assert "label_noise" not in codes_of(stored.diagnosis(held, splits=WITHOUT_TEST))
-    stored.blobs.delete(suspects_key(stored.dataset_id))
+    stored.blobs.delete(make_suspects_key(stored.dataset_id))
     assert [error.code for error in stored.diagnosis(held).left_out] == ["dataset_lost"]
 
 
@@ -259,7 +259,9 @@ def test_a_job_that_trains_on_its_validation_images_has_not_diverged_and_has_no_
     for diagnosis in (stored.diagnosis(held), stored.diagnosis(held, result=result)):
         assert (diagnosis.verdict, diagnosis.best_epoch) == ("cannot_tell", None)
         assert "trained on its validation images" in diagnosis.explanation
-        assert not [one for finding in diagnosis.findings for one in finding.remedies if one.name == "early_stopping"]
+        assert not [
+            remedy for finding in diagnosis.findings for remedy in finding.remedies if remedy.name == "early_stopping"
+        ]
     summary = stored.summary(held, result)
     assert (summary.best, summary.gap.validation, summary.gap.test) == (None, None, None)
 
@@ -281,7 +283,7 @@ def test_the_gap_is_said_once_a_training_is_about_to_succeed_and_ever_after(stor
     found = stored.diagnosis(held)
     assert found == before
     assert found.gap is not None
-    assert sum(one.accuracy for one in found.gap.terms) == pytest.approx(0.99 - 0.45)
+    assert sum(term.accuracy for term in found.gap.terms) == pytest.approx(0.99 - 0.45)
     assert found.explanation.startswith("Test accuracy (45.0%) is 54 points below training accuracy (99.0%)")
 
 
@@ -344,7 +346,7 @@ def without_test(stored: Stored, draw: random.Random | None) -> bytes:
     stored.succeed(held, stored.result(held, final, evaluation, gap))
     with stored.work.database.read() as session:
         job = session.get_one(JobRow, held.job_id)
-        remedies = automatic_remedies(session, stored.blobs, training_spec_of(job), job, train_images=100)
+        remedies = pick_remedies(session, stored.blobs, read_training_spec(job), job, train_images=100)
     return repr((remedies, stored.diagnosis(held, splits=WITHOUT_TEST))).encode()
 
 
@@ -406,7 +408,7 @@ def test_a_study_begins_only_on_data_that_are_in_order(stored: Stored):
         },
     }
     assert json.dumps(refused.request["body"]["pixel_values"]) in refused.detail
-    assert [one.detail.partition(":")[0] for one in refused.errors] == [
+    assert [error.detail.partition(":")[0] for error in refused.errors] == [
         "leakage",
         "scale_mismatch",
         "label_order_mismatch",
@@ -453,7 +455,7 @@ def test_a_summary_says_best_epoch_gap_and_verdict_as_the_routes_do(stored: Stor
     summary = stored.summary(held, result)
     stored.succeed(held, result)
     diagnosis = stored.diagnosis(held)
-    assert as_json(summary) == {
+    assert dump_json(summary) == {
         "best": BEST,
         "most_accurate": BEST,
         "gap": FINAL["gap"],
@@ -464,7 +466,7 @@ def test_a_summary_says_best_epoch_gap_and_verdict_as_the_routes_do(stored: Stor
 
 def test_a_job_that_fails_has_a_summary_of_its_epochs(stored: Stored):
     held = stored.trained()
-    assert as_json(stored.summary(held)) == {
+    assert dump_json(stored.summary(held)) == {
         "best": BEST,
         "most_accurate": BEST,
         "gap": None,
@@ -479,7 +481,7 @@ def test_a_diagnosis_that_breaks_leaves_the_verdict_unknown(stored: Stored):
     summary = stored.summary(held, result)
     assert summary.best is not None
     assert summary.gap is not None
-    assert (summary.verdict, summary.best.epoch, as_json(summary.gap)) == (None, 5, FINAL["gap"])
+    assert (summary.verdict, summary.best.epoch, dump_json(summary.gap)) == (None, 5, FINAL["gap"])
 
 
 @pytest.mark.parametrize("damaged", [b"{", b"[]"])
@@ -506,7 +508,7 @@ def test_without_an_audit_that_was_stored_a_diagnosis_says_so_and_a_summary_has_
 def test_a_job_without_an_epoch_has_nothing_to_sum_up(work: Work, tmp_path):
     held = work.running()
     with work.database.read() as session:
-        summary = summary_of(session, Blobs((tmp_path / "blobs").as_uri()), held.job_id)
+        summary = summarize_job(session, Blobs((tmp_path / "blobs").as_uri()), held.job_id)
     assert summary == SummaryView(best=None, gap=None, verdict="cannot_tell")
 
 
@@ -532,7 +534,7 @@ def fail(session, held: HeldAttempt) -> JobStatus:
 def test_a_job_that_waits_for_its_first_epoch_is_not_judged(stored: Stored):
     job_id = stored.work.submit()
     with stored.work.database.read() as session:
-        found = diagnosis_of(session, stored.blobs, session.get_one(JobRow, job_id))
+        found = diagnose_job(session, stored.blobs, session.get_one(JobRow, job_id))
     assert found is NOT_STARTED
     assert (found.verdict, found.headline) == ("cannot_tell", "This job has not started.")
     assert (found.findings, found.causes, found.confidence) == ((), (), None)

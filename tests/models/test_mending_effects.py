@@ -7,7 +7,7 @@ from analysis.arrays.dataset import SPLITS, load
 from analysis.arrays.relations import FILE_NAME, load_relations
 from heldout.mending.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
-from models.mending_effects import describe, effect_of
+from models.mending_effects import compute_effect, describe
 from tests.worker.ingest.test_derive import with_copies
 from tests.worker.ingest.uploads import ALONE, npz, taken
 from worker.ingest.derive import derive
@@ -28,7 +28,7 @@ def test_the_effect_is_what_a_worker_does(tmp_path, body):
     report, base = taken(npz(tmp_path / "base.npz", **with_copies()), DatasetSpec(name="pets"))
     names = (base / "members.txt").read_text().split("\n")[:-1]
     before, changes = load(base), VersionChanges.model_validate(body)
-    effect = effect_of(
+    effect = compute_effect(
         changes,
         before.labels,
         before.splits,
@@ -57,12 +57,14 @@ def test_the_effect_is_what_a_worker_does(tmp_path, body):
 def test_a_class_under_another_name_changes_no_image_and_unknown_copies_are_said(tmp_path):
     labels, rows = np.zeros(6, np.int32), np.arange(6)
     splits = dict(zip(SPLITS, np.split(rows, 3), strict=True))
-    renamed = effect_of(
+    renamed = compute_effect(
         VersionChanges.model_validate({"rename_classes": {"cat": "lion"}}), labels, splits, ("cat", "dog"), None, {}
     )
     none = dict.fromkeys(SPLITS, 0)
     assert describe(renamed, none, none, none) == "Removes and changes no image."
-    unknown = effect_of(VersionChanges.model_validate({"drop_copies": True}), labels, splits, ("cat", "dog"), None, {})
+    unknown = compute_effect(
+        VersionChanges.model_validate({"drop_copies": True}), labels, splits, ("cat", "dog"), None, {}
+    )
     assert not unknown.is_complete
 
 
@@ -70,7 +72,7 @@ def test_the_effect_is_said_by_split_the_held_out_ones_first():
     changes = VersionChanges.model_validate({"exclude": [0], "resplit": True})
     rows = np.arange(30)
     splits = dict(zip(SPLITS, np.split(rows, 3), strict=True))
-    effect = effect_of(changes, np.zeros(30, np.int32), splits, ("cat", "dog"), None, {})
+    effect = compute_effect(changes, np.zeros(30, np.int32), splits, ("cat", "dog"), None, {})
     words = describe(
         effect, {"train": 2, "validation": 0, "test": 1}, dict.fromkeys(SPLITS, 0), dict.fromkeys(SPLITS, 10)
     )

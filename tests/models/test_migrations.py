@@ -26,7 +26,7 @@ from models.store.listing import Filters
 from models.store.new_jobs import NewJob
 from models.tables import Base, DatasetRow, DeliveryRow, JobRow, WebhookRow
 from models.tables_models import ModelRow
-from models.views.dataset import dataset_view
+from models.views.dataset import build_dataset_view
 from tests.models.work import ALICE, Work, final_of, page_of_jobs, result, spec
 
 # The revision before a job's files had rows of their own.
@@ -71,14 +71,14 @@ def release(monkeypatch, tmp_path):
     def add(migration: str) -> None:
         folder = shutil.copytree(migrations.FOLDER, tmp_path / "alembic")
         file = folder / "versions" / "later.py"
-        file.write_text(migration.format(newest=migrations.newest()))
+        file.write_text(migration.format(newest=migrations.get_newest()))
         monkeypatch.setattr(migrations, "FOLDER", folder)
 
     return add
 
 
 def run(database: Database, act, *arguments: str) -> None:
-    config = migrations.alembic_config()
+    config = migrations.make_alembic_config()
     with migrations.migrating(database) as connection:
         config.attributes["connection"] = connection
         act(config, *arguments)
@@ -89,9 +89,9 @@ def tables(database: Database) -> set[str]:
 
 
 def test_an_empty_database_is_brought_to_the_newest_revision(empty):
-    assert migrations.current(empty) is None
-    assert migrations.upgrade(empty) == migrations.newest()
-    assert migrations.current(empty) == migrations.newest()
+    assert migrations.get_current(empty) is None
+    assert migrations.upgrade(empty) == migrations.get_newest()
+    assert migrations.get_current(empty) == migrations.get_newest()
     assert tables(empty) == set(Base.metadata.tables)
 
 
@@ -102,11 +102,11 @@ def test_the_tables_and_the_migrations_say_the_same(empty):
 
 def test_every_revision_goes_down_and_up_again(empty):
     revisions = [script.revision for script in ScriptDirectory(str(migrations.FOLDER)).walk_revisions()]
-    assert revisions[0] == migrations.newest()
+    assert revisions[0] == migrations.get_newest()
     migrations.upgrade(empty)
     for revision in [*revisions[1:], "base"]:
         run(empty, command.downgrade, revision)
-        assert migrations.current(empty) == (None if revision == "base" else revision)
+        assert migrations.get_current(empty) == (None if revision == "base" else revision)
     assert tables(empty) == set()
     migrations.upgrade(empty)
     assert tables(empty) == set(Base.metadata.tables)
@@ -117,7 +117,7 @@ def test_upgrading_what_is_newest_changes_nothing(work):
     held = work.running()
     work.epoch(held, 1, train_loss=0.5)
     with work.unchanged(held.job_id):
-        assert migrations.upgrade(work.database) == migrations.newest()
+        assert migrations.upgrade(work.database) == migrations.get_newest()
 
 
 def test_a_database_of_a_later_release_is_refused_and_left_as_it_is(work):
@@ -126,14 +126,14 @@ def test_a_database_of_a_later_release_is_refused_and_left_as_it_is(work):
         session.execute(text("UPDATE alembic_version SET version_num = 'later'"))
     with work.unchanged(held.job_id), pytest.raises(OperatorError, match="later than this release's"):
         migrations.upgrade(work.database)
-    assert migrations.current(work.database) == "later"
+    assert migrations.get_current(work.database) == "later"
 
 
 def test_nothing_serves_on_the_tables_of_another_release(database):
     migrations.require_newest(database)
     with database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-    with pytest.raises(OperatorError, match=f"is at revision 0000, this release needs {migrations.newest()}"):
+    with pytest.raises(OperatorError, match=f"is at revision 0000, this release needs {migrations.get_newest()}"):
         migrations.require_newest(database)
 
 
@@ -146,7 +146,7 @@ def test_processes_that_migrate_at_once_do_it_once(empty_database_url):
             database.dispose()
 
     with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(upgrade, range(4))) == {migrations.newest()}
+        assert set(pool.map(upgrade, range(4))) == {migrations.get_newest()}
 
 
 def test_a_database_with_running_jobs_is_upgraded_and_they_go_on(work: Work, release):
@@ -213,11 +213,11 @@ def test_large_rows_that_were_there_are_bounded_and_counted(work: Work):
         found = session.get_one(ModelRow, "mod_1")
         assert "layers" not in found.facts
         assert len(json.dumps(found.layers, ensure_ascii=False).encode()) < 150_000
-        assert models.facts_of(found).layers[0].name == "é" * 200
+        assert models.get_facts(found).layers[0].name == "é" * 200
         version = session.get_one(DatasetRow, "ds_1")
-        assert dataset_view(version).derived_from.model_dump() == derived_from
-        assert dataset_view(version, with_changes=False).derived_from.changes is None
-        assert quotas.used_of(session, ALICE, Quota.SPEC_BYTES) == session.get_one(JobRow, large).spec_bytes > 4096
+        assert build_dataset_view(version).derived_from.model_dump() == derived_from
+        assert build_dataset_view(version, with_changes=False).derived_from.changes is None
+        assert quotas.get_used(session, ALICE, Quota.SPEC_BYTES) == session.get_one(JobRow, large).spec_bytes > 4096
         assert session.get_one(JobRow, small).spec_bytes is None
     run(work.database, command.downgrade, "0029")
     with work.database.read() as session:
@@ -355,7 +355,7 @@ def test_more_results_than_are_read_at_once_are_migrated(work: Work):
     count = 1200
     with work.database.write() as session:
         for table in ("jobs", "results"):
-            columns = [one["name"] for one in inspect(session.connection()).get_columns(table)]
+            columns = [column["name"] for column in inspect(session.connection()).get_columns(table)]
             key = "id" if table == "jobs" else "job_id"
             chosen = ", ".join(f"{key} || :suffix" if name == key else f'"{name}"' for name in columns)
             quoted = ", ".join(f'"{name}"' for name in columns)
@@ -385,11 +385,11 @@ def test_foreign_keys_hold_again_after_a_migration(work: Work, release):
 def test_a_migration_that_breaks_leaves_the_database_as_it_was(work: Work, release):
     held = work.running()
     work.epoch(held, 1, train_loss=0.5)
-    newest = migrations.newest()
+    newest = migrations.get_newest()
     release(BROKEN)
     with work.unchanged(held.job_id), pytest.raises(Exception, match=r"does not answer|no_such_table"):
         migrations.upgrade(work.database)
-    assert migrations.current(work.database) == newest
+    assert migrations.get_current(work.database) == newest
     assert "note" not in {column["name"] for column in inspect(work.database.engine).get_columns("jobs")}
     assert work.succeed(held) is JobStatus.SUCCEEDED
 
@@ -399,7 +399,7 @@ def test_a_database_that_is_not_there_is_unavailable(tmp_path: Path):
     with pytest.raises(DatabaseUnavailable):
         migrations.upgrade(database)
     with pytest.raises(DatabaseUnavailable):
-        migrations.current(database)
+        migrations.get_current(database)
 
 
 EVENTS_BEFORE = [  # job, number, minute

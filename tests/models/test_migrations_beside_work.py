@@ -20,7 +20,7 @@ BEFORE = "0011"
 def database(postgres_admin: Engine) -> Iterator[Database]:
     with empty_postgres(postgres_admin) as url:
         made = Database(url)
-        config = migrations.alembic_config()
+        config = migrations.make_alembic_config()
         with migrations.migrating(made) as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, BEFORE)
@@ -57,5 +57,5 @@ def test_a_migration_that_is_in_a_deadlock_with_work_is_repeated(database: Datab
         reading.rollback()  # the migration goes on to `label_reads`
         assert worked.result(60) == 0
         working.rollback()
-        assert migrated.result(60) == migrations.newest()
-    assert migrations.current(database) == migrations.newest()
+        assert migrated.result(60) == migrations.get_newest()
+    assert migrations.get_current(database) == migrations.get_newest()

@@ -8,7 +8,7 @@ import pytest
 
 from heldout.errors import ArtifactDamaged
 from models.blobs import Blobs
-from models.predictions_csv import VALUES_AT_ONCE, csv_chunks
+from models.predictions_csv import VALUES_AT_ONCE, iterate_csv
 
 CLASSES = ["cat", "=dog", "-1", 'a "b", c']
 FILES = ["cat/1.png", "=cmd|'/c calc'!A1", "+x.png", "@y.png", 'ä,"ö".png']
@@ -35,7 +35,7 @@ def stored(blobs: Blobs, tmp_path, count: int = 5, **more) -> dict:
 
 
 def table(blobs: Blobs) -> list[dict]:
-    content = b"".join(csv_chunks(blobs, "p", CLASSES)).decode()
+    content = b"".join(iterate_csv(blobs, "p", CLASSES)).decode()
     assert "\r" not in content
     return list(csv.DictReader(io.StringIO(content), strict=True))
 
@@ -79,7 +79,7 @@ def test_a_damaged_file_is_told_before_anything_is_sent(blobs, tmp_path, damage)
     stored(blobs, tmp_path)
     blobs.put("p", damage((tmp_path / "predictions.npz").read_bytes()))
     with pytest.raises(ArtifactDamaged):
-        next(csv_chunks(blobs, "p", CLASSES))
+        next(iterate_csv(blobs, "p", CLASSES))
 
 
 def test_a_large_file_is_read_as_it_is_sent(blobs, tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_a_large_file_is_read_as_it_is_sent(blobs, tmp_path, monkeypatch):
     monkeypatch.setattr(
         Blobs, "read_range", lambda self, key, first, end: read.append(end - first) or read_range(self, key, first, end)
     )
-    chunks = csv_chunks(blobs, "p", CLASSES)
+    chunks = iterate_csv(blobs, "p", CLASSES)
     next(chunks), next(chunks)
     size = (tmp_path / "predictions.npz").stat().st_size
     assert sum(read) < size / 2

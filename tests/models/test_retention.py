@@ -106,7 +106,7 @@ def test_a_job_of_a_study_stays_as_long_as_its_study(work: Work, blobs: Blobs) -
 def test_each_call_looks_at_some_rows_and_all_of_them_in_turn(
     work: Work, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention.old_jobs, "__defaults__", (2,))
+    monkeypatch.setattr(retention.list_old_jobs, "__defaults__", (2,))
     young = ended(work, blobs, at=NOT_YET)
     jobs = [ended(work, blobs) for _ in range(4)]
     keeps = deleting(work, blobs, keep_jobs_s=KEPT_S)
@@ -132,5 +132,5 @@ def test_events_go_once_their_subject_has_ended_and_numbers_go_on(work: Work, bl
     with work.database.write() as session:
         owner_events.number(session, ALICE)
     with work.database.read() as session:
-        numbers = [row.owner_number for row in owner_events.page(session, ALICE, after=0, limit=10)[0]]
+        numbers = [row.owner_number for row in owner_events.list_page(session, ALICE, after=0, limit=10)[0]]
     assert numbers == [3, 4, 5]

@@ -125,7 +125,7 @@ def test_what_would_not_be_the_longer_training_is_refused(work, blobs, reason, s
     work.set(ended, spec=work.row(ended).spec | {"training": work.row(ended).spec["training"] | spec})
     with pytest.raises(InvalidSpec, match=said) as refused:
         retried(work, blobs, ended, epochs=epochs)
-    assert [one.pointer for one in refused.value.errors] == ["/epochs"]
+    assert [error.pointer for error in refused.value.errors] == ["/epochs"]
 
 
 @sqlite_only
@@ -172,5 +172,5 @@ def test_a_remedy_is_tried_by_its_name_as_the_jobs_diagnosis_offers_it_where_it_
     ):
         with pytest.raises(InvalidSpec, match=said) as refused:
             retried(work, blobs, ended, remedy=name)
-        assert [one.pointer for one in refused.value.errors] == ["/remedy"]
+        assert [error.pointer for error in refused.value.errors] == ["/remedy"]
     assert work.row(found.id).status is JobStatus.QUEUED

@@ -87,7 +87,7 @@ def test_a_spec_is_completed_and_the_rest_of_it_kept(work):
     complete = JobSpec.model_validate(row.spec)
     assert complete.training.seed is not None
     assert complete.name == row.name == f"dots 3 · {job.id[-6:]}"
-    assert complete.completed(name="x", seed=1) == complete
+    assert complete.complete(name="x", seed=1) == complete
     drawn = complete.model_copy(update={"name": None, "training": complete.training.model_copy(update={"seed": None})})
     assert drawn == asked
     # 3 filters of 3×3 with a bias each on one channel; 3 inputs to 2 classes with a bias each.

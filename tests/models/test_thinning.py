@@ -3,7 +3,7 @@
 import random
 from types import SimpleNamespace
 
-from models.thinning import thinned
+from models.thinning import thin_out
 
 
 def history(length: int) -> list[SimpleNamespace]:
@@ -15,11 +15,11 @@ def test_a_thousand_epochs_keep_first_last_best_and_each_peak_within_the_number_
     epochs = history(1000)
     epochs[617].validation_loss, epochs[333].validation_loss, epochs[901].validation_loss = 0.1, 9.0, None
     for points in (10, 11, 100, 999):
-        kept = [one.epoch for one in thinned(epochs, points)]
+        kept = [one.epoch for one in thin_out(epochs, points)]
         assert len(kept) <= points
         assert kept == sorted(set(kept))
         assert {1, 1000, 618, 902} <= set(kept)
         assert 334 in kept or points < 12  # one peak of a stretch; with four stretches another one may be higher
-    assert len(thinned(epochs, 100)) > 80
-    assert thinned(epochs, 1000) == epochs
-    assert thinned([], 10) == []
+    assert len(thin_out(epochs, 100)) > 80
+    assert thin_out(epochs, 1000) == epochs
+    assert thin_out([], 10) == []

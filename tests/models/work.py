@@ -16,7 +16,7 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
 from heldout.work.kinds import KINDS_BESIDE_SLOTS
 from models.database import Database, Session, db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.store import claims, datasets, events, jobs, metrics, new_jobs
 from models.store.artifacts import Artifact
 from models.store.claims import Capacity, Checkpoint, Claimed, HeldAttempt, Result
@@ -51,9 +51,9 @@ def page_of_jobs(
     sort: Sort = Sort.CREATED,
 ) -> tuple[list[JobRow], bool]:
     """The rows of a page of the owner's jobs, and whether there are more."""
-    ids = jobs.page(session, owner, filters, after=after, limit=limit, sort=sort)
+    ids = jobs.list_page(session, owner, filters, after=after, limit=limit, sort=sort)
     rows = [session.get_one(JobRow, job_id, populate_existing=True) for job_id in ids[:limit]]
-    assert [row.id for row, _ in jobs.listed(session, ids[:limit])] == [row.id for row in rows]
+    assert [row.id for row, _ in jobs.get_listed(session, ids[:limit])] == [row.id for row in rows]
     return rows, len(ids) > limit
 
 
@@ -63,7 +63,7 @@ class Work:
     def __init__(self, database: Database) -> None:
         self.database = database
         with database.write() as session:
-            datasets.add_bundled(session, new_id("ds"), "dots", dots(), "0" * 64, 1000)
+            datasets.add_bundled(session, make_id("ds"), "dots", dots(), "0" * 64, 1000)
             self.dataset = datasets.find(session, ALICE, "dots")
             # Its copies are known, so that no reconciler queues a job that finds them.
             self.dataset.relations_status = RelationsStatus.STORED
@@ -90,7 +90,7 @@ class Work:
 
     def ended_study(self, *job_ids: str) -> str:
         """A study on the dataset that wants nothing more, of which these jobs are the base's trainings."""
-        study_id = new_id("std")
+        study_id = make_id("std")
         with self.database.write() as session:
             session.execute(
                 insert(StudyRow).values(
@@ -201,7 +201,7 @@ class Work:
 
     def events(self, job_id: str) -> list[EventRow]:
         with self.database.read() as session:
-            return events.page(session, job_id, after=0, limit=1000)[0]
+            return events.list_page(session, job_id, after=0, limit=1000)[0]
 
     def event_types(self, job_id: str) -> list[str]:
         return [event.type for event in self.events(job_id)]
@@ -209,7 +209,7 @@ class Work:
     def history(self, job_id: str) -> list[tuple[int, int]]:
         """Attempt and epoch of each row of metrics that is shown."""
         with self.database.read() as session:
-            return [(row.attempt, row.epoch) for row in metrics.epochs_of(session, job_id)]
+            return [(row.attempt, row.epoch) for row in metrics.list_epochs(session, job_id)]
 
     def stored(self, job_id: str) -> dict[str, list[Mapping[str, Any]]]:
         """Everything in the database about a job, by table."""
@@ -276,7 +276,7 @@ def dots() -> ImageSet:
 
 def add_dataset(database: Database, name: str, owner: str | None, version: int = 1, status: str = "ready") -> str:
     """A row alone, without images."""
-    id_ = new_id("ds")
+    id_ = make_id("ds")
     with database.write() as session:
         session.execute(
             insert(DatasetRow).values(
@@ -293,7 +293,7 @@ def claim_until_empty(url: str, worker: str) -> list[str]:
     while True:
         with database.write() as session:
             found = claims.claim(session, worker, Capacity(CPU), 60)
-            waits = claims.claimable(session, Capacity(CPU))
+            waits = claims.is_any_claimable(session, Capacity(CPU))
         if found is not None:
             claimed.append(found.held.job_id)
         elif not waits:

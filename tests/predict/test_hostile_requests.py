@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heldout.errors import WrongRange
-from predict.model import Facts, ServedModel
-from predict.runtime import Network
-from predict.work import finished
+from predict.model import ServedFacts, ServedModel
+from predict.runtime import OnnxNetwork
+from predict.work import finish_pieces
 from tests.predict.world import World, network_file, npy
 from tests.worker.ingest.uploads import encoded, noise, with_scans
 
@@ -160,9 +160,9 @@ def test_any_file_for_a_prediction_is_answered_or_refused(client, world, file, d
 
 
 def test_values_at_which_the_network_overflows_are_refused():
-    facts = Facts("job_1", "ada", "pets@1", None, np.dtype(np.float32), None, False, 1, None, None)
-    model = ServedModel(Network(network_file((8, 8, 1), (-3.2, 5.7)), threads=1), facts, 1, held_out=None)
+    facts = ServedFacts("job_1", "ada", "pets@1", None, np.dtype(np.float32), None, False, 1, None, None)
+    model = ServedModel(OnnxNetwork(network_file((8, 8, 1), (-3.2, 5.7)), threads=1), facts, 1, held_out=None)
     pixels = np.zeros((2, 8, 8, 1), np.float32)
     pixels[1] = 3e38
     with pytest.raises(WrongRange, match=r"Image 2: .* is not a number.*from -3.2 to 5.7"):
-        finished(model.answer(pixels, pixels))
+        finish_pieces(model.answer(pixels, pixels))

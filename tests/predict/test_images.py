@@ -11,11 +11,11 @@ from PIL import Image
 from analysis.arrays.dataset import load
 from heldout.errors import ImageRefused, WrongChannels, WrongDtype, WrongRange
 from heldout.spec.dataset import DatasetSpec, ResizeSpec
-from predict.images import ImageFile, OpenedFiles, open_files
-from predict.images import pixels_of as pixels_of_opened
-from predict.model import Facts, ServedModel
-from predict.runtime import Network
-from predict.work import finished
+from predict.images import OpenedFiles, SentFile, open_files
+from predict.images import read_pixels as pixels_of_opened
+from predict.model import ServedFacts, ServedModel
+from predict.runtime import OnnxNetwork
+from predict.work import finish_pieces
 from tests.predict.world import network_file, npy
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, taken, zipped
 
@@ -25,7 +25,7 @@ TURNED = 6  # an EXIF orientation
 def served(folder: Path, spec: DatasetSpec) -> ServedModel:
     """A model of the dataset in the folder."""
     images = load(folder)
-    facts = Facts(
+    facts = ServedFacts(
         job_id="job_1",
         owner="ada",
         dataset="pets@1",
@@ -37,16 +37,16 @@ def served(folder: Path, spec: DatasetSpec) -> ServedModel:
         values_per_image=None,
         temperature=None,
     )
-    network = Network(network_file(images.shape, images.value_range), threads=1)
+    network = OnnxNetwork(network_file(images.shape, images.value_range), threads=1)
     return ServedModel(network, facts, 1, held_out=None)
 
 
-def pixels_of(files: list[ImageFile], model: ServedModel) -> tuple[np.ndarray, list[str | None]]:
-    return finished(pixels_of_opened(opened(files, model), model))
+def pixels_of(files: list[SentFile], model: ServedModel) -> tuple[np.ndarray, list[str | None]]:
+    return finish_pieces(pixels_of_opened(opened(files, model), model))
 
 
-def opened(files: list[ImageFile], model: ServedModel) -> OpenedFiles:
-    return finished(open_files(files, model))
+def opened(files: list[SentFile], model: ServedModel) -> OpenedFiles:
+    return finish_pieces(open_files(files, model))
 
 
 def same_images(these: np.ndarray, those: np.ndarray) -> bool:
@@ -81,7 +81,7 @@ def test_an_image_file_becomes_what_it_is_in_the_dataset(tmp_path, rule, colour)
     uploaded = files(colour)
     _, folder = taken(zipped(tmp_path / "a.zip", uploaded), RULES[rule])
     stored = load(folder).images
-    pixels, names = pixels_of([ImageFile(data, name) for name, data in uploaded.items()], served(folder, RULES[rule]))
+    pixels, names = pixels_of([SentFile(data, name) for name, data in uploaded.items()], served(folder, RULES[rule]))
     assert pixels.dtype == stored.dtype
     assert names == list(uploaded)
     assert same_images(pixels, stored)
@@ -90,10 +90,10 @@ def test_an_image_file_becomes_what_it_is_in_the_dataset(tmp_path, rule, colour)
 def test_images_that_take_too_much_memory_or_time_to_decode_are_refused_by_their_headers(tmp_path):
     _, folder = taken(zipped(tmp_path / "a.zip", files()), RULES["pad"])
     model = served(folder, RULES["pad"])
-    clear = ImageFile(encoded(Image.new("LA", (5000, 5000))))
+    clear = SentFile(encoded(Image.new("LA", (5000, 5000))))
     with pytest.raises(ImageRefused, match="Image 1: Received 5,000×5,000 pixels, which take 572 MiB to decode"):
         opened([clear], model)
-    large = ImageFile(encoded(Image.new("1", (7000, 7000))))
+    large = SentFile(encoded(Image.new("1", (7000, 7000))))
     with pytest.raises(ImageRefused, match=r"Image 5: .* more than the 2,048 MiB for one request"):
         opened([large] * 5, model)
     assert opened([large] * 2, model).pixels == 98_000_000
@@ -106,7 +106,7 @@ def test_a_png_whose_size_is_said_twice_is_as_large_as_it_is_decoded(tmp_path):
     junk = b"juNk" + b"\0\0\0\x01" * 2 + bytes(5)
     behind_junk = large[:8] + b"\0\0\0\x0d" + junk + crc32(junk).to_bytes(4) + large[8:]
     for data in (behind_another, behind_junk):
-        assert opened([ImageFile(data)], served(folder, RULES["pad"])).pixels == 4_000_000
+        assert opened([SentFile(data)], served(folder, RULES["pad"])).pixels == 4_000_000
 
 
 def test_sixteen_bits_become_what_they_are_in_the_dataset_beside_eight(tmp_path):
@@ -119,12 +119,12 @@ def test_sixteen_bits_become_what_they_are_in_the_dataset_beside_eight(tmp_path)
     images = load(folder)
     assert images.value_range == (0, 4095)
     pixels, _ = pixels_of(
-        [ImageFile(data, name) for name, data in uploaded.items()], served(folder, DatasetSpec(name="pets"))
+        [SentFile(data, name) for name, data in uploaded.items()], served(folder, DatasetSpec(name="pets"))
     )
     assert same_images(pixels, images.images)
     too_bright = encoded(Image.fromarray(deep + np.uint16(5000)))
     with pytest.raises(WrongRange, match="pixels go from 0 to 4095"):
-        pixels_of([ImageFile(too_bright)], served(folder, DatasetSpec(name="pets")))
+        pixels_of([SentFile(too_bright)], served(folder, DatasetSpec(name="pets")))
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32])
@@ -134,9 +134,9 @@ def test_arrays_become_what_they_are_in_the_dataset(tmp_path, kind):
     spec = DatasetSpec(name="pets", resize=ResizeSpec(height=16, width=12, rule="pad"))
     _, folder = taken(npz(tmp_path / "a.npz", **made), spec)
     stored = load(folder).images
-    pixels, _ = pixels_of([ImageFile(npy(made["x"]))], served(folder, spec))
+    pixels, _ = pixels_of([SentFile(npy(made["x"]))], served(folder, spec))
     assert np.array_equal(pixels, stored)
-    one, _ = pixels_of([ImageFile(npy(made["x"][0]))], served(folder, spec))
+    one, _ = pixels_of([SentFile(npy(made["x"][0]))], served(folder, spec))
     assert np.array_equal(one, stored[:1])
 
 
@@ -149,10 +149,10 @@ def test_values_of_another_scale_are_refused_where_the_scale_is_known(tmp_path):
         wrong = good.copy()
         wrong[place, 4, 4] = value
         with pytest.raises(WrongRange, match=f"Image {place + 1}: Received a pixel of {shown}; .* from 0 to 1"):
-            pixels_of([ImageFile(npy(wrong))], model)
+            pixels_of([SentFile(npy(wrong))], model)
     with pytest.raises(WrongDtype, match="Received an image file; the dataset's pixels are float32 from 0 to 1"):
-        pixels_of([ImageFile(encoded(noise()))], model)
+        pixels_of([SentFile(encoded(noise()))], model)
     written = io.BytesIO()
     np.save(written, np.zeros((2, 12, 10, 3), np.float32))
     with pytest.raises(WrongChannels):
-        pixels_of([ImageFile(written.getvalue())], model)
+        pixels_of([SentFile(written.getvalue())], model)

@@ -16,7 +16,7 @@ from tritonclient import http as triton
 
 from heldout import __version__
 from heldout.errors import InvalidTensor
-from predict.tensors import MAX_JSON_BYTES, json_bytes
+from predict.tensors import MAX_JSON_BYTES, count_json_bytes
 from tests.predict.world import World
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -141,9 +141,9 @@ REFUSED = {
 
 
 def test_json_is_read_up_to_a_size_that_binary_data_do_not_count_in():
-    assert json_bytes(b"{}" + bytes(MAX_JSON_BYTES), "2") == 2
+    assert count_json_bytes(b"{}" + bytes(MAX_JSON_BYTES), "2") == 2
     with pytest.raises(InvalidTensor, match="Send the tensor as binary data"):
-        json_bytes(b"[" * (MAX_JSON_BYTES + 1), None)
+        count_json_bytes(b"[" * (MAX_JSON_BYTES + 1), None)
 
 
 @pytest.mark.parametrize("name", REFUSED)

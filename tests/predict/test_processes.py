@@ -38,7 +38,7 @@ def test_a_start_that_fails_is_tried_again(monkeypatch, tmp_path):
         return subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE)
 
     monkeypatch.setattr(predict.server, "RESTART_PAUSE_S", 0.01)
-    monkeypatch.setattr(predict.server, "_started", started)
+    monkeypatch.setattr(predict.server, "_start_process", started)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         keeper = threading.Thread(target=predict.server._keep, args=(listener, stopping, str(tmp_path)))
         keeper.start()

@@ -17,13 +17,13 @@ from models.store.keys import Caller
 from predict import bodies
 from predict import room as room_of_answers
 from predict import work as work_of_answers
-from predict.bodies import HeldBodies, files_in
+from predict.bodies import HeldBodies, read_files
 from predict.cache import ModelCache
 from predict.held_out import HeldOutImages
 from predict.model import ServedModel
 from predict.room import Room
-from predict.runtime import Network
-from predict.work import Work, finished
+from predict.runtime import OnnxNetwork
+from predict.work import WorkThreads, finish_pieces
 from tests.predict.world import network_file
 from worker.machine import cores
 
@@ -98,7 +98,7 @@ def test_work_of_each_owner_is_cut_into_pieces_between_which_another_has_a_turn(
     monkeypatch.setattr(work_of_answers, "TURN_S", 0.0)
 
     async def ask() -> list[str]:
-        work, order = Work(1), []
+        work, order = WorkThreads(1), []
 
         def pieces(name: str, count: int) -> Generator[None, None, str]:
             for _ in range(count):
@@ -128,27 +128,27 @@ def test_work_of_each_owner_is_cut_into_pieces_between_which_another_has_a_turn(
 
 def test_a_network_that_computes_piece_by_piece_says_what_it_says_at_once():
     counted = SimpleNamespace(is_counted=True, count=lambda pixels: None, size_bytes=0)
-    model = ServedModel(Network(network_file(), threads=1), SimpleNamespace(values_per_image=None), 1, counted)
+    model = ServedModel(OnnxNetwork(network_file(), threads=1), SimpleNamespace(values_per_image=None), 1, counted)
     images = np.random.default_rng(0).integers(0, 17, (100, 8, 8, 1)).astype(np.uint8)
     at_once = model.network.probabilities(images.astype(np.float32))
     model._pace_s = 0.02  # two images a piece
     pieces = model.answer(images, images)
     assert sum(1 for _ in range(3) if next(pieces) is None) == 3, "it comes in pieces"
     model._pace_s = 0.02
-    np.testing.assert_array_equal(finished(model.answer(images, images)), at_once)
+    np.testing.assert_array_equal(finish_pieces(model.answer(images, images)), at_once)
 
 
 def test_models_of_the_owner_who_has_most_in_memory_are_dropped_first(monkeypatch):
     async def exported(*_) -> None:
         await asyncio.sleep(0)
 
-    monkeypatch.setattr(ModelCache, "_exported", exported)
+    monkeypatch.setattr(ModelCache, "_get_export", exported)
     monkeypatch.setattr(
         ModelCache, "_load", lambda self, caller, job_id, row: SimpleNamespace(size_bytes=4, facts=caller)
     )
 
     async def ask() -> ModelCache:
-        work = Work(1)
+        work = WorkThreads(1)
         cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=20), work, 1)
         await cache.get(Caller("eve", "key"), "job_of_eve", wait_s=1)
         for number in range(20):
@@ -203,7 +203,7 @@ def test_a_form_with_much_between_its_files_is_given_up_and_others_have_their_tu
     async def read() -> None:
         ticking = asyncio.create_task(tick())
         with pytest.raises(InvalidForm, match="too much between its files"):
-            await files_in(request_of(b"", kind=FORM), head + b" " * 4 * MIB, Turns(1), "ada")
+            await read_files(request_of(b"", kind=FORM), head + b" " * 4 * MIB, Turns(1), "ada")
         ticking.cancel()
 
     asyncio.run(read())
@@ -211,7 +211,7 @@ def test_a_form_with_much_between_its_files_is_given_up_and_others_have_their_tu
 
 
 def test_a_network_gives_back_what_its_largest_batch_took():
-    network = Network(network_file((64, 64, 3)), threads=1)
+    network = OnnxNetwork(network_file((64, 64, 3)), threads=1)
     network.probabilities(np.zeros((1, 64, 64, 3), np.float32))
     before = _resident_bytes()
     # So many that each array is larger than what malloc itself would keep for later.
@@ -255,11 +255,11 @@ def test_a_model_that_many_ask_for_is_loaded_once(monkeypatch):
         time.sleep(0.02)
         return model
 
-    monkeypatch.setattr(ModelCache, "_exported", exported)
+    monkeypatch.setattr(ModelCache, "_get_export", exported)
     monkeypatch.setattr(ModelCache, "_load", load)
 
     async def ask() -> None:
-        work, caller = Work(1), Caller("ada", "key")
+        work, caller = WorkThreads(1), Caller("ada", "key")
         cache = ModelCache(None, None, SimpleNamespace(predict_cache_bytes=10), work, 1)
         await asyncio.gather(*[cache.get(caller, f"job_{number % 2}", wait_s=1) for number in range(40)])
         work.close()
@@ -270,7 +270,7 @@ def test_a_model_that_many_ask_for_is_loaded_once(monkeypatch):
 
 def test_a_batch_is_answered_in_the_event_loop_only_if_all_of_it_is_short():
     counted = SimpleNamespace(is_counted=True, count=lambda pixels: None, size_bytes=0)
-    model = ServedModel(Network(network_file(), threads=1), None, 1, counted)
+    model = ServedModel(OnnxNetwork(network_file(), threads=1), None, 1, counted)
     assert not model.is_short(1)  # its pace is not known yet
     model._pace_s = 0.001
     assert model.is_short(2)

@@ -16,9 +16,9 @@ from scipy.special import softmax
 import api.departure
 import predict.cache
 import predict.images
-from analysis.arrays.dataset import content_address
+from analysis.arrays.dataset import compute_content_address
 from models.store import keys, owners
-from predict.images import ImageFile
+from predict.images import SentFile
 from tests.api.support import assert_problem
 from tests.damaged_files import damage
 from tests.e2e.running import until
@@ -191,7 +191,7 @@ def test_only_the_owner_of_a_job_is_answered_and_a_revoked_key_is_refused_within
     with world.client(lost) as loser:
         assert ask(loser, world.job, png(GREY)).status_code == 200
         with world.database.write() as session:
-            keys.revoke(session, keys.row_of(session, lost).id)
+            keys.revoke(session, keys.get_row(session, lost).id)
         time.sleep(1.1)  # what is promised
         assert_problem(ask(loser, world.job, png(GREY)), 401, "unauthenticated")
 
@@ -238,7 +238,7 @@ def test_a_damaged_file_gives_no_answers_and_a_damaged_gap_takes_the_temperature
 def test_where_test_images_cannot_be_told_apart_one_look_is_counted_and_predictions_go_on(client, world, how):
     job = world.trained(calibrated=False, test="never")
     world.export(job)
-    blobs, sha256 = world.worker.blobs, content_address(world.digits)
+    blobs, sha256 = world.worker.blobs, compute_content_address(world.digits)
     whole = damage(blobs, f"datasets/{sha256}/splits.npz", how)
     try:
         for _ in range(2):
@@ -264,14 +264,14 @@ def test_only_so_many_requests_of_one_owner_wait_for_exports(client, world, monk
 
 def test_decoding_ends_soon_after_the_client_has_left(client, world, monkeypatch, log_lines):
     monkeypatch.setattr(api.departure, "LOOK_AFTER_S", 0.01)
-    decode, decoded = predict.images._from_image, []
+    decode, decoded = predict.images._read_image, []
 
-    def slowly(file: ImageFile, *more: object) -> np.ndarray:
+    def slowly(file: SentFile, *more: object) -> np.ndarray:
         decoded.append(file)
         time.sleep(0.05)
         return decode(file, *more)
 
-    monkeypatch.setattr(predict.images, "_from_image", slowly)
+    monkeypatch.setattr(predict.images, "_read_image", slowly)
     files = [("images", (f"{number}.png", png(GREY))) for number in range(500)]
     with pytest.raises(httpx2.ReadTimeout):
         client.post(f"/v1/jobs/{world.job}/predict", files=files, timeout=0.5)
@@ -283,7 +283,7 @@ def test_metrics_tell_of_requests_images_and_models(client, world):
     def said() -> dict[str, float]:
         text = httpx2.get(f"{world.url}/metrics").text
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        return {"_".join((one.name, *one.labels.values())): one.value for one in samples}
+        return {"_".join((sample.name, *sample.labels.values())): sample.value for sample in samples}
 
     ask(client, world.job, png(GREY))
     before = said()

@@ -190,7 +190,7 @@ class World:
         """How often the ledger says that the job's weights have met test labels."""
         with self.database.read() as session:
             job, dataset = jobs.find_with_dataset(session, self.owner, job_id)
-            rows, _ = label_reads.page(session, self.owner, dataset, after=None, limit=200)
+            rows, _ = label_reads.list_page(session, self.owner, dataset, after=None, limit=200)
         return sum(row.subject_id == job.id and row.split == "test" for row in rows)
 
     def _spec_of(self, job_id: str) -> dict:

@@ -14,15 +14,15 @@ from typing import Any, NoReturn
 from heldout.cli.audits import show_audit
 from heldout.cli.outcome import Exit, Refused, report
 from heldout.cli.screen import prepare, print_json, say
-from heldout.cli.shown import show_classes, size_text
-from heldout.client.packing import NothingToPack, files_of, packed, packed_together
+from heldout.cli.shown import format_size, show_classes
+from heldout.client.packing import NothingToPack, list_files, pack_folder, pack_together
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import AuditFinding, StoredAudit
 from heldout.views.audit import AuditView
 from heldout.words.data_and_models import describe_audit
 from worker.ingest.process.parent import ingest
 from worker.ingest.rejection import Rejection
-from worker.ingest.report import Report
+from worker.ingest.report import IngestReport
 
 
 def main(arguments: Sequence[str] | None = None) -> Exit:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> Exit:
     try:
         # In a folder of its own, which goes whatever happens.
         with tempfile.TemporaryDirectory(prefix="heldout-audit-") as folder:
-            source = _source(asked.paths, Path(folder))
+            source = _pack_source(asked.paths, Path(folder))
             target = Path(folder) / "dataset"
             made = ingest(source, DatasetSpec.model_validate_json(asked.spec), target)
             stored = StoredAudit.from_bytes((target / StoredAudit.file_name).read_bytes())
@@ -50,13 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> Exit:
     return Exit.SUCCEEDED
 
 
-def _source(paths: Sequence[Path], folder: Path) -> Path:
+def _pack_source(paths: Sequence[Path], folder: Path) -> Path:
     """One file with all of it. A file is read where it is. Raises NothingToPack, OSError."""
     if len(paths) == 1 and not paths[0].is_dir():
         paths[0].open("rb").close()
         return paths[0]
     source = folder / "upload"
-    _write(source, packed(paths[0], files_of(paths[0])) if len(paths) == 1 else packed_together(paths))
+    _write(source, pack_folder(paths[0], list_files(paths[0])) if len(paths) == 1 else pack_together(paths))
     return source
 
 
@@ -65,34 +65,34 @@ def _write(file: Path, chunks: Iterable[bytes]) -> None:
         opened.writelines(chunks)
 
 
-def _show(paths: Sequence[Path], made: Report, stored: StoredAudit, as_json: bool) -> None:
+def _show(paths: Sequence[Path], made: IngestReport, stored: StoredAudit, as_json: bool) -> None:
     content = stored.model_dump(mode="json", exclude={"format"})
     if as_json:
         about = {"shape": made.shape, "dtype": made.dtype, "range": made.range, "classes": made.classes}
         print_json({"object": "audit", "dataset": None, **about, **content})
         return
     counts = {split: f"{counts['count']:,}" for split, counts in made.splits.items()}
-    say(f"{_called(paths)}  {size_text(made.shape, made.classes, counts)}")
+    say(f"{_choose_name(paths)}  {format_size(made.shape, made.classes, counts)}")
     show_classes(made.classes)
-    show_audit(_view(content))
+    show_audit(_build_view(content))
 
 
-def _view(content: dict[str, Any]) -> AuditView:
+def _build_view(content: dict[str, Any]) -> AuditView:
     """As a service would answer it; what is not stored has no id, and its images no routes."""
 
-    def example(one: dict[str, Any]) -> dict[str, Any]:
-        return {**one, "thumbnail": ""}
+    def build_example(image: dict[str, Any]) -> dict[str, Any]:
+        return {**image, "thumbnail": ""}
 
     findings = [
         {
-            **one,
-            "examples": [example(image) for image in one["examples"]],
-            "pairs": [[example(image) for image in pair] for pair in one["pairs"]],
+            **finding,
+            "examples": [build_example(image) for image in finding["examples"]],
+            "pairs": [[build_example(image) for image in pair] for pair in finding["pairs"]],
         }
-        for one in content["findings"]
+        for finding in content["findings"]
     ]
     nowhere = {"id": "", "name": "local", "version": 1}
-    headline, summary = describe_audit([AuditFinding.model_validate(one) for one in content["findings"]])
+    headline, summary = describe_audit([AuditFinding.model_validate(finding) for finding in content["findings"]])
     return AuditView.model_validate(
         {**content, "dataset": nowhere, "headline": headline, "summary": summary, "findings": findings}
     )
@@ -101,21 +101,21 @@ def _view(content: dict[str, Any]) -> AuditView:
 def _show_rejection(paths: Sequence[Path], rejection: Rejection, as_json: bool) -> None:
     if as_json:
         print_json({"object": "audit", "dataset": None, "error": rejection.as_json()})
-    say(f"{_called(paths)} rejected: {rejection.code}: {rejection.detail}", file=sys.stderr)
+    say(f"{_choose_name(paths)} rejected: {rejection.code}: {rejection.detail}", file=sys.stderr)
 
 
-def _called(paths: Sequence[Path]) -> str:
+def _choose_name(paths: Sequence[Path]) -> str:
     return " ".join(map(str, paths))
 
 
-def _end(number: int, _frame: object) -> NoReturn:
+def _exit_on_signal(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":
     prepare()
     for ended_by in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ended_by, _end)
+        signal.signal(ended_by, _exit_on_signal)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

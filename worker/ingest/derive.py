@@ -9,14 +9,14 @@ from analysis.arrays.dataset import FILES, load
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.mending.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
-from worker.ingest.limits import Limits, empty
+from worker.ingest.limits import IngestLimits, empty_folder
 from worker.ingest.pipeline import Progress, ingest
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection
-from worker.ingest.report import Report
+from worker.ingest.report import IngestReport
 from worker.ingest.sources.arrays import RowNames
-from worker.ingest.sources.base import Source
-from worker.ingest.sources.stored import Base, DerivedSource
+from worker.ingest.sources.base import UploadSource
+from worker.ingest.sources.stored import BaseVersion, DerivedSource
 
 
 def derive(
@@ -27,11 +27,11 @@ def derive(
     spec: DatasetSpec,
     changes: VersionChanges,
     target: Path,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
     progress: Progress = lambda stage, done, of: None,
     pool: ProcessPool | None = None,
     different: Sequence[Sequence[int]] = (),
-) -> Report:
+) -> IngestReport:
     """Write a version with changes into the folder `target`, as `run` writes an upload.
 
     Args:
@@ -47,7 +47,7 @@ def derive(
     count = len(images.labels)
     listed = [] if names is None else names.read_text(encoding="utf-8").split("\n")[:-1]
     is_named = len(listed) == count
-    base = Base(
+    base = BaseVersion(
         called,
         sha256,
         images,
@@ -57,13 +57,13 @@ def derive(
     if not is_named:
         spec = spec.model_copy(update={"group_by": None})
 
-    def opening(scratch: Path) -> Source:
+    def open_source(scratch: Path) -> UploadSource:
         return DerivedSource(base, changes, limits)
 
     size_bytes = sum((content / name).stat().st_size for name in FILES)
-    report = ingest(opening, size_bytes, spec, target, limits, progress, pool)
+    report = ingest(open_source, size_bytes, spec, target, limits, progress, pool)
     if report.sha256 == sha256:
-        empty(target)
+        empty_folder(target)
         other = " Cut with another `seed`." if changes.resplit else ""
         raise Rejection(
             RejectionCode.NOTHING_CHANGED,

@@ -9,7 +9,7 @@ GIB = 1024**3
 
 
 @dataclass(frozen=True)
-class Limits:
+class IngestLimits:
     """Bounds of one ingest. The operator sets them, no client does."""
 
     upload_bytes: int = 2 * GIB
@@ -25,7 +25,7 @@ class Limits:
     processes: int = 2  # that decode; 1 decodes in the ingest's own process
 
 
-def empty(folder: Path) -> None:
+def empty_folder(folder: Path) -> None:
     """Remove all that is in a folder."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_dir():

@@ -7,29 +7,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.lifecycle.dataset import RejectionCode
-from heldout.mending.changes import LinearChange, PixelChange, index_in
-from worker.ingest.rejection import MAX_LISTED_FILES, Rejection, printable
+from heldout.mending.changes import LinearChange, PixelChange, parse_index
+from worker.ingest.rejection import MAX_LISTED_FILES, Rejection, clean_name
 
 
-def rows_named(images: Sequence[int | str], names: Sequence[str]) -> list[int]:
+def find_rows(images: Sequence[int | str], names: Sequence[str]) -> list[int]:
     """The positions of images, each named by its position or its file name.
 
     Raises:
         Rejection: `unknown_image`, with all that are not there.
     """
-    by_name = {name: row for row, name in enumerate(names)} if any(index_in(one) is None for one in images) else {}
+    by_name = (
+        {name: row for row, name in enumerate(names)} if any(parse_index(image) is None for image in images) else {}
+    )
     rows, unknown = [], []
     for image in images:
-        index = index_in(image)
+        index = parse_index(image)
         row = by_name.get(str(image)) if index is None else index
         if row is None or row >= len(names):
             unknown.append(str(image))
         else:
             rows.append(row)
     if unknown:
-        listed = ", ".join(repr(printable(name)) for name in unknown[:MAX_LISTED_FILES])
+        listed = ", ".join(repr(clean_name(name)) for name in unknown[:MAX_LISTED_FILES])
         more = f" and {len(unknown) - MAX_LISTED_FILES:,} more" if len(unknown) > MAX_LISTED_FILES else ""
-        known = repr(printable(names[0]))
+        known = repr(clean_name(names[0]))
         raise Rejection(
             RejectionCode.UNKNOWN_IMAGE,
             f"The version that is changed has no image called {listed}{more}. Images are called as in the upload, such "
@@ -39,36 +41,36 @@ def rows_named(images: Sequence[int | str], names: Sequence[str]) -> list[int]:
     return rows
 
 
-def labels_by_row(relabel: Mapping[str, str], names: Sequence[str]) -> dict[int, str]:
+def map_rows_to_labels(relabel: Mapping[str, str], names: Sequence[str]) -> dict[int, str]:
     """The new class of images by position.
 
     Raises:
         Rejection: `unknown_image`; `bad_labels` if an image is given two classes.
     """
     found: dict[int, str] = {}
-    for row, label in zip(rows_named(list(relabel), names), relabel.values(), strict=True):
+    for row, label in zip(find_rows(list(relabel), names), relabel.values(), strict=True):
         if found.setdefault(row, label) != label:
             raise Rejection(
                 RejectionCode.BAD_LABELS,
-                f"Image {row} ({printable(names[row])!r}) is given two classes, {found[row]!r} and {label!r}. Name it "
+                f"Image {row} ({clean_name(names[row])!r}) is given two classes, {found[row]!r} and {label!r}. Name it "
                 "once.",
                 names[row],
             )
     return found
 
 
-def renamed_classes(classes: Sequence[str], renamed: Mapping[str, str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+def rename_classes(classes: Sequence[str], renamed: Mapping[str, str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """The classes under their new names, each once, in the order of their first; and of each old class its position."""
     left = tuple(dict.fromkeys(renamed.get(name, name) for name in classes))
     return left, np.array([left.index(renamed.get(name, name)) for name in classes], np.int32)
 
 
-def changed_pixels(images: NDArray[Any], change: PixelChange, value_range: tuple[float, float]) -> NDArray[Any]:
+def change_pixels(images: NDArray[Any], change: PixelChange, value_range: tuple[float, float]) -> NDArray[Any]:
     """(images, height, width, channels) under a change, of the same type; values stay within the range."""
     low, high = value_range
     match change:
         case "invert":
-            return _within(low + high - images.astype(np.float32), images.dtype, value_range)
+            return _keep_within(low + high - images.astype(np.float32), images.dtype, value_range)
         case "swap_channels":
             return images[..., ::-1]
         case "transpose":
@@ -90,15 +92,15 @@ def changed_pixels(images: NDArray[Any], change: PixelChange, value_range: tuple
                 changed = np.where(values <= low, change.bottom, changed)
             if change.top is not None:
                 changed = np.where(values >= high, change.top, changed)
-            return _within(changed, images.dtype, value_range)
+            return _keep_within(changed, images.dtype, value_range)
 
 
-def _within(values: NDArray[Any], dtype: np.dtype[Any], value_range: tuple[float, float]) -> NDArray[Any]:
+def _keep_within(values: NDArray[Any], dtype: np.dtype[Any], value_range: tuple[float, float]) -> NDArray[Any]:
     cut = values.clip(*value_range)
     return (np.rint(cut) if dtype.kind in "iu" else cut).astype(dtype)
 
 
-def pairs_left(pairs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def keep_pairs(pairs: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """(pairs, 2) of images that stay, as positions in `rows`, which are ascending."""
     places = np.searchsorted(rows, pairs).clip(max=len(rows) - 1)
     left: NDArray[np.int64] = places[(rows[places] == pairs).all(axis=1)]

@@ -11,26 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from analysis.arrays.dataset import FILES, address_of, load, save_beside, split_digests
+from analysis.arrays.dataset import FILES, compute_address, load, save_beside, split_digests
 from analysis.arrays.file_names import MEMBERS_FILE
-from analysis.arrays.pictures import tile, tile_size
-from analysis.arrays.relations import FILE_NAME, save_relations, units_of
+from analysis.arrays.pictures import compute_tile_size, draw_tile
+from analysis.arrays.relations import FILE_NAME, find_units, save_relations
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.stored.audit import StoredAudit
 from worker.ingest.audit import Audit, audit
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.dataset import IngestedDataset
-from worker.ingest.audit.scan import scan, with_splits_of
-from worker.ingest.limits import Limits, empty
+from worker.ingest.audit.scan import replace_splits, scan
+from worker.ingest.limits import IngestLimits, empty_folder
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import Rejection, amount, by_fault, printable
-from worker.ingest.relations import relations_of
-from worker.ingest.report import Report
-from worker.ingest.sources.base import Source, StoredImages
+from worker.ingest.rejection import Rejection, clean_name, format_size, group_by_fault
+from worker.ingest.relations import build_relations
+from worker.ingest.report import IngestReport
+from worker.ingest.sources.base import StoredImages, UploadSource
 from worker.ingest.sources.layout import LeftOut
 from worker.ingest.sources.opening import open_source
-from worker.ingest.splits import Splits, groups_of, make_splits
+from worker.ingest.splits import Splits, find_groups, make_splits
 
 Progress = Callable[[str, int, int], None]  # the stage, how many images are done, of how many
 MAX_NAMES = 20
@@ -40,10 +40,10 @@ def run(
     source: Path,
     spec: DatasetSpec,
     target: Path,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
     progress: Progress = lambda stage, done, of: None,
     pool: ProcessPool | None = None,
-) -> Report:
+) -> IngestReport:
     """Ingest the upload in the file `source` into the folder `target`, which is empty or not there.
 
     Then `target` has the four files of the internal format, `audit.json`, `relations.npz`, `members.txt` with the name
@@ -60,14 +60,14 @@ def run(
 
 
 def ingest(
-    opening: Callable[[Path], Source],
+    opening: Callable[[Path], UploadSource],
     size_bytes: int,
     spec: DatasetSpec,
     target: Path,
-    limits: Limits,
+    limits: IngestLimits,
     progress: Progress,
     pool: ProcessPool | None,
-) -> Report:
+) -> IngestReport:
     """The same for any source. Raises Rejection; `target` then is empty.
 
     Args: opening is given a folder for what has to be unpacked; size_bytes is that of what is opened; pool is closed,
@@ -80,12 +80,12 @@ def ingest(
         with pool or ProcessPool(limits.processes) as pool:
             return _run(opening, size_bytes, spec, target, limits, pool, progress)
     except BaseException as error:
-        empty(target)
+        empty_folder(target)
         if isinstance(error, MemoryError):
             raise Rejection(
                 RejectionCode.OUT_OF_MEMORY,
-                f"The ingest needs more memory than the {amount(limits.memory_bytes)} that it may use. Upload smaller "
-                "images, or ask the operator for a higher limit.",
+                f"The ingest needs more memory than the {format_size(limits.memory_bytes)} that it may use. Upload "
+                "smaller images, or ask the operator for a higher limit.",
             ) from None
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise Rejection(
@@ -95,21 +95,21 @@ def ingest(
 
 
 def _run(
-    opening: Callable[[Path], Source],
+    opening: Callable[[Path], UploadSource],
     size_bytes: int,
     spec: DatasetSpec,
     target: Path,
-    limits: Limits,
+    limits: IngestLimits,
     pool: ProcessPool,
     progress: Progress,
-) -> Report:
+) -> IngestReport:
     scratch = target / ".scratch"
     scratch.mkdir()
     progress("opening", 0, 0)
     opened = opening(scratch)
     names, labels, given_splits = opened.names, opened.labels, opened.given_splits
     count = len(names)
-    groups = groups_of(names, spec.group_by)
+    groups = find_groups(names, spec.group_by)
     splits = make_splits(labels, given_splits, spec.splits, groups)
     stored = opened.store(target / "images.npy", spec, limits, pool, lambda done: progress("decoding", done, count))
     shutil.rmtree(scratch)
@@ -117,19 +117,19 @@ def _run(
         kept = np.setdiff1d(np.arange(count), stored.skipped)
         names, labels, given_splits = [names[row] for row in kept.tolist()], labels[kept], given_splits[kept]
         count = len(names)
-        groups = groups_of(names, spec.group_by)
+        groups = find_groups(names, spec.group_by)
         splits = make_splits(labels, given_splits, spec.splits, groups)
     dataset = IngestedDataset(
         stored.pixels, labels, splits.indices, opened.classes, names, stored.value_range, groups, stored.different
     )
     seen = scan(dataset, pool, lambda done: progress("auditing", done, count))
     copies = find_copies(dataset, seen, pool)
-    relations = relations_of(copies, groups)
-    if splits.cut and (units := units_of(relations)) is not None:
+    relations = build_relations(copies, groups)
+    if splits.cut and (units := find_units(relations)) is not None:
         # Only now is it known what belongs together.
         splits = make_splits(labels, given_splits, spec.splits, units)
         dataset = replace(dataset, splits=splits.indices)
-        seen = with_splits_of(seen, dataset)
+        seen = replace_splits(seen, dataset)
     save_beside(target, dataset.labels, dataset.splits, dataset.classes, dataset.value_range)
     found = audit(dataset, seen, copies, pool)
     progress("finishing", 0, 0)
@@ -145,21 +145,21 @@ def _run(
 def _report(
     size_bytes: int,
     target: Path,
-    opened: Source,
+    opened: UploadSource,
     stored: StoredImages,
     dataset: IngestedDataset,
     splits: Splits,
     found: Audit,
-) -> Report:
+) -> IngestReport:
     pixels = stored.pixels
     digests = split_digests(load(target))
-    return Report(
+    return IngestReport(
         shape=pixels.shape[1:],
         dtype=pixels.dtype.name,
         range=dataset.value_range,
         classes=dataset.classes,
         splits={split: {**counts, "sha256": digests[split]} for split, counts in found.counts.items()},
-        sha256=address_of(
+        sha256=compute_address(
             pixels.dtype,
             pixels.shape,
             pixels.blocks(),
@@ -176,41 +176,43 @@ def _report(
             "encodings": dict(sorted(stored.encodings.items())),
             "passed_over": {
                 "count": len(opened.passed_over),
-                "names": [printable(name) for name in opened.passed_over[:MAX_NAMES]],
+                "names": [clean_name(name) for name in opened.passed_over[:MAX_NAMES]],
             },
             "left_out": [
                 {
                     "what": left_out.what,
                     "count": len(left_out.names),
-                    "names": [printable(name) for name in left_out.names[:MAX_NAMES]],
+                    "names": [clean_name(name) for name in left_out.names[:MAX_NAMES]],
                 }
-                for left_out in _left_out(opened, stored)
+                for left_out in _list_left_out(opened, stored)
             ],
             "notes": [*opened.notes, *stored.notes],
-            "splits": _origins(splits, stored),
+            "splits": _describe_origins(splits, stored),
             "groups": None if dataset.groups is None else int(np.max(dataset.groups)) + 1,
             **({} if stored.derived is None else {"changes": dict(stored.derived)}),
         },
         findings=tuple(found.findings),
-        different=tuple((one, other) for one, other in dataset.different.tolist()),
+        different=tuple((first, second) for first, second in dataset.different.tolist()),
     )
 
 
-def _left_out(opened: Source, stored: StoredImages) -> list[LeftOut]:
-    broken = [LeftOut(f"files that cannot be read, {what}", names) for what, names in by_fault(stored.faults).items()]
+def _list_left_out(opened: UploadSource, stored: StoredImages) -> list[LeftOut]:
+    broken = [
+        LeftOut(f"files that cannot be read, {what}", names) for what, names in group_by_fault(stored.faults).items()
+    ]
     if stored.derived is not None and stored.skipped:
         broken.append(LeftOut("copies", [opened.names[row] for row in stored.skipped]))
     return [*opened.left_out, *broken]
 
 
-def _origins(splits: Splits, stored: StoredImages) -> dict[str, str]:
+def _describe_origins(splits: Splits, stored: StoredImages) -> dict[str, str]:
     """In words where each split came from; those that a derived version kept come from the one before."""
     if stored.derived is None:
         return dict(splits.origin)
     return {split: stored.derived["from"] if origin == "upload" else origin for split, origin in splits.origin.items()}
 
 
-def _write_audit(target: Path, report: Report, found: Audit) -> None:
+def _write_audit(target: Path, report: IngestReport, found: Audit) -> None:
     stored = StoredAudit.model_validate(
         {
             "sha256": report.sha256,
@@ -243,17 +245,17 @@ def write_previews(folder: Path, dataset: IngestedDataset) -> None:
             if len(rows)
             else rows
         )
-        contact_sheet(dataset.pixels.take(chosen), dataset.value_range).save(folder / f"{label}.png")
+        draw_contact_sheet(dataset.pixels.take(chosen), dataset.value_range).save(folder / f"{label}.png")
 
 
-def contact_sheet(images: NDArray[Any], value_range: tuple[float, float]) -> Image.Image:
+def draw_contact_sheet(images: NDArray[Any], value_range: tuple[float, float]) -> Image.Image:
     """Images (count, height, width, channels) side by side, in rows of ten."""
     count, height, width, _ = images.shape
-    (tile_width, tile_height), _ = tile_size(height, width)
+    (tile_width, tile_height), _ = compute_tile_size(height, width)
     rows = max(1, -(-count // COLUMNS))
     sheet = Image.new("RGB", (COLUMNS * (tile_width + GAP) + GAP, rows * (tile_height + GAP) + GAP), BACKGROUND)
     for place, image in enumerate(images):
         row, column = divmod(place, COLUMNS)
         at = GAP + column * (tile_width + GAP), GAP + row * (tile_height + GAP)
-        sheet.paste(tile(image, value_range), at)
+        sheet.paste(draw_tile(image, value_range), at)
     return sheet

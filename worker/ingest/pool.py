@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.service.parent_process import end_with_parent
-from worker.ingest.rejection import Rejection, printable
+from worker.ingest.rejection import Rejection, clean_name
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -67,9 +67,9 @@ class ProcessPool:
         following = enumerate(tasks)
         under_way: deque[_Task] = deque()
         self._hand_out(self._executor, function, following, names, under_way)
-        return self._results(self._executor, function, following, names, under_way)
+        return self._iterate_results(self._executor, function, following, names, under_way)
 
-    def _results(
+    def _iterate_results(
         self, executor: ProcessPoolExecutor, function: Any, following: Any, names: Any, under_way: deque[_Task]
     ) -> Iterator[Any]:
         try:
@@ -80,7 +80,7 @@ class ProcessPool:
                 yield result
         except BrokenProcessPool:
             executor.shutdown()
-            raise self._death(function, under_way) from None
+            raise self._explain_death(function, under_way) from None
         finally:
             # Those that have begun are waited for: none may still write when the caller goes on.
             wait([task.future for task in under_way if not task.future.cancel()])
@@ -95,7 +95,7 @@ class ProcessPool:
             future = executor.submit(_run, function, content, slot)
             under_way.append(_Task(content, slot, names(content), future))
 
-    def _death(self, function: Any, under_way: Iterable[_Task]) -> Rejection:
+    def _explain_death(self, function: Any, under_way: Iterable[_Task]) -> Rejection:
         """Which task ended its process: each that was under way is tried again, in a process of its own."""
         for task in under_way:
             # No executor: its locks could not be made any more.
@@ -109,7 +109,7 @@ class ProcessPool:
                 rejection = hearing.recv()  # of a failure that its broken process could not tell
             except EOFError:
                 name = task.names[min(self._marks[task.slot], len(task.names) - 1)]
-                detail = f"Reading {printable(name)!r} ended the process that did it. Save it again, or remove it."
+                detail = f"Reading {clean_name(name)!r} ended the process that did it. Save it again, or remove it."
                 rejection = Rejection(RejectionCode.CRASHED, detail, name)
             finally:
                 hearing.close()

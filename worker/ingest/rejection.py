@@ -39,7 +39,7 @@ class Rejection(Exception):
         self.detail = escape(detail)
         super().__init__(self.detail)
         self.code = code
-        self.member = None if member is None else printable(member)
+        self.member = None if member is None else clean_name(member)
 
     @property
     def is_retryable(self) -> bool:
@@ -53,7 +53,7 @@ class Rejection(Exception):
         return {"code": self.code.value, "detail": self.detail, "member": self.member}
 
 
-def broken_files(faults: Sequence[Rejection], *, can_skip: bool = True) -> Rejection:
+def make_broken_files(faults: Sequence[Rejection], *, can_skip: bool = True) -> Rejection:
     """One rejection for all files that cannot be read: with one its own text, with several a list by what is wrong.
 
     Args: can_skip is whether `skip_broken` would help.
@@ -62,13 +62,15 @@ def broken_files(faults: Sequence[Rejection], *, can_skip: bool = True) -> Rejec
     first = faults[0]
     if len(faults) == 1:
         return Rejection(first.code, f"{first.detail}{skip}", first.member)
-    listed = "; ".join(f"{what} ({len(names):,}): {_names(names)}" for what, names in by_fault(faults).items())
+    listed = "; ".join(
+        f"{what} ({len(names):,}): {_list_names(names)}" for what, names in group_by_fault(faults).items()
+    )
     remedies = " ".join(dict.fromkeys(REMEDIES.get(fault.code, SAVE_AGAIN) for fault in faults))
     detail = f"{len(faults):,} files cannot be read: {listed}. {remedies}{skip}"
     return Rejection(first.code, detail, first.member)
 
 
-def by_fault(faults: Sequence[Rejection]) -> Mapping[str, list[str]]:
+def group_by_fault(faults: Sequence[Rejection]) -> Mapping[str, list[str]]:
     """The names of the files, by what is wrong with them in words."""
     found: dict[str, list[str]] = {}
     for fault in faults:
@@ -76,7 +78,7 @@ def by_fault(faults: Sequence[Rejection]) -> Mapping[str, list[str]]:
     return found
 
 
-def _names(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     shown = ", ".join(map(repr, names[:MAX_LISTED_FILES]))
     return f"{shown} and {len(names) - MAX_LISTED_FILES:,} more" if len(names) > MAX_LISTED_FILES else shown
 
@@ -86,7 +88,7 @@ def escape(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def printable(name: str, longest: int = 200) -> str:
+def clean_name(name: str, longest: int = 200) -> str:
     """A name as it may be shown: control characters escaped, its middle left out where it is long."""
     shown = escape(name)
     if len(shown) <= longest:
@@ -95,7 +97,7 @@ def printable(name: str, longest: int = 200) -> str:
     return f"{shown[:half]}…{shown[-half:]}"
 
 
-def amount(size: int) -> str:
+def format_size(size: int) -> str:
     """Bytes as people read them: `1.5 GiB`."""
     value = float(size)
     for unit in ("bytes", "KiB", "MiB"):

@@ -13,45 +13,45 @@ from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import Copies, find_copies
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import Rejection, amount
-from worker.ingest.splits import groups_of
+from worker.ingest.rejection import Rejection, format_size
+from worker.ingest.splits import find_groups
 
 
-def relations_of(copies: Copies, groups: NDArray[np.int64] | None) -> Relations:
+def build_relations(copies: Copies, groups: NDArray[np.int64] | None) -> Relations:
     """The clusters that copies form, and the groups.
 
     Two images are in one cluster if a chain of copies joins them, each a copy of the next, though the two ends of a
     chain may differ by more than copies do: who leaves a cluster out whole has no copy left of what remains.
     """
-    firsts = _first_of_joined(len(copies.original), copies.near.tolist())
+    firsts = _find_first_joined(len(copies.original), copies.near.tolist())
     return Relations(firsts[copies.original], None if groups is None else groups.astype(np.int32))
 
 
-def _first_of_joined(count: int, pairs: Iterable[Sequence[int]]) -> NDArray[np.int32]:
+def _find_first_joined(count: int, pairs: Iterable[Sequence[int]]) -> NDArray[np.int32]:
     """(count,) the first of the images that a chain of pairs joins an image with."""
     first_of: dict[int, int] = {}  # towards the first image, for those that pairs join
 
-    def first(row: int) -> int:
+    def find_first(row: int) -> int:
         while (before := first_of.get(row, row)) != row:
             first_of[row] = first_of.get(before, before)  # keeps the next way short
             row = before
         return row
 
-    for one, other in pairs:
-        earlier, later = sorted((first(one), first(other)))
+    for first_image, second_image in pairs:
+        earlier, later = sorted((find_first(first_image), find_first(second_image)))
         first_of[later] = earlier
     firsts = np.arange(count, dtype=np.int32)
     for row in first_of:
-        firsts[row] = first(row)
+        firsts[row] = find_first(row)
     return firsts
 
 
 def relate(
     content: Path,
     target: Path,
-    limits: Limits,
+    limits: IngestLimits,
     *,
     names: Path | None = None,
     group_by: str | None = None,
@@ -76,19 +76,19 @@ def relate(
             copies = find_copies(dataset, seen, pool)
     except MemoryError:
         raise Rejection(
-            RejectionCode.OUT_OF_MEMORY, f"To find copies takes more than {amount(limits.memory_bytes)} of memory."
+            RejectionCode.OUT_OF_MEMORY, f"To find copies takes more than {format_size(limits.memory_bytes)} of memory."
         ) from None
-    save_relations(relations_of(copies, _groups(names, group_by, len(images.labels))), target / FILE_NAME)
+    save_relations(build_relations(copies, _read_groups(names, group_by, len(images.labels))), target / FILE_NAME)
     return split_digests(images)
 
 
-def _groups(names: Path | None, group_by: str | None, count: int) -> NDArray[np.int64] | None:
+def _read_groups(names: Path | None, group_by: str | None, count: int) -> NDArray[np.int64] | None:
     if names is None or group_by is None:
         return None
     of_images = names.read_text(encoding="utf-8").split("\n")[:-1]
     if len(of_images) != count:
         return None
     try:
-        return groups_of(of_images, group_by)
+        return find_groups(of_images, group_by)
     except Rejection:  # the names fitted when they were ingested; copies are worth storing without groups too
         return None

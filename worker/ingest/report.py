@@ -7,7 +7,7 @@ from heldout.stored.audit import AuditFinding
 
 
 @dataclass(frozen=True)
-class Report:
+class IngestReport:
     """A dataset that was made of an upload.
 
     shape is (height, width, channels); range the pixel values that the source can hold; splits has for train,
@@ -31,7 +31,7 @@ class Report:
         return {**vars(self), "findings": [finding.model_dump(mode="json") for finding in self.findings]}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Report":
+    def from_json(cls, data: dict[str, Any]) -> "IngestReport":
         return cls(
             **{
                 **data,
@@ -39,6 +39,6 @@ class Report:
                 "range": tuple(data["range"]),
                 "classes": tuple(data["classes"]),
                 "findings": tuple(AuditFinding.model_validate(found) for found in data["findings"]),
-                "different": tuple((int(one), int(other)) for one, other in data["different"]),
+                "different": tuple((int(first), int(second)) for first, second in data["different"]),
             }
         )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.arrays.dataset import SPLITS
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import SplitSpec
-from worker.ingest.rejection import Rejection, printable
+from worker.ingest.rejection import Rejection, clean_name
 
 NO_SPLIT = -1
 # Processor time in which a group rule has found the group of every name: a million take a second or two.
@@ -32,7 +32,7 @@ class Splits:
     cut: tuple[str, ...]
 
 
-def groups_of(names: Sequence[str], pattern: str | None, limit_s: float = GROUPING_S) -> NDArray[np.int64] | None:
+def find_groups(names: Sequence[str], pattern: str | None, limit_s: float = GROUPING_S) -> NDArray[np.int64] | None:
     """(images,) a number for each group of images, numbered as they come; None without a rule.
 
     Only a process's main thread can stop a matcher, and so find groups.
@@ -46,7 +46,7 @@ def groups_of(names: Sequence[str], pattern: str | None, limit_s: float = GROUPI
     numbers: dict[str, int] = {}
     groups = np.empty(len(names), np.int64)
     unmatched = []
-    with _stopped_after(limit_s, pattern):
+    with _stop_after(limit_s, pattern):
         for row, name in enumerate(names):
             found = search(name)
             if found is None or found[1] is None:
@@ -57,7 +57,7 @@ def groups_of(names: Sequence[str], pattern: str | None, limit_s: float = GROUPI
         count = f" and {len(unmatched) - 1:,} more of {len(names):,} names" if len(unmatched) > 1 else ""
         raise Rejection(
             RejectionCode.GROUP_UNMATCHED,
-            f"The group rule {pattern!r} does not match {printable(unmatched[0])!r}{count}. It must match every name: "
+            f"The group rule {pattern!r} does not match {clean_name(unmatched[0])!r}{count}. It must match every name: "
             "widen it, or leave it out.",
             unmatched[0],
         )
@@ -65,7 +65,7 @@ def groups_of(names: Sequence[str], pattern: str | None, limit_s: float = GROUPI
 
 
 @contextmanager
-def _stopped_after(limit_s: float, pattern: str) -> Iterator[None]:
+def _stop_after(limit_s: float, pattern: str) -> Iterator[None]:
     """Stop matching after a while: some patterns take for ever on one name. Python's matcher heeds signals."""
 
     def stop(*_: object) -> None:
@@ -109,8 +109,8 @@ def make_splits(
         indices[split] = np.flatnonzero(given_splits == SPLITS.index(split))
         origin[split] = "upload"
         if not len(indices[split]):
-            indices["train"], indices[split] = cut(labels, indices["train"], share, rule.seed, units)
-            origin[split] = _rule_in_words(share, rule.seed, units is not None)
+            indices["train"], indices[split] = cut_off(labels, indices["train"], share, rule.seed, units)
+            origin[split] = _describe_rule(share, rule.seed, units is not None)
             own.append(split)
     for split in SPLITS:
         if not len(indices[split]):
@@ -122,7 +122,7 @@ def make_splits(
     return Splits({split: indices[split] for split in SPLITS}, {split: origin[split] for split in SPLITS}, tuple(own))
 
 
-def cut(
+def cut_off(
     labels: NDArray[np.int32], train: NDArray[np.int64], share: float, seed: int, units: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """What is left of `train`, and the last share of each class of it after shuffling; at least one image a class.
@@ -139,7 +139,7 @@ def cut(
             of_class = shuffled[labels[shuffled] == label]
             held.append(of_class[len(of_class) - _count_to_cut(len(of_class), exact) :])
     if units is not None:
-        held = _whole_units(labels, shuffled, exact, units)
+        held = _choose_whole_units(labels, shuffled, exact, units)
     cut_off = np.sort(np.concatenate(held)) if held else np.empty(0, np.int64)
     return np.setdiff1d(train, cut_off), cut_off
 
@@ -148,7 +148,7 @@ def _count_to_cut(count: int, share: Fraction) -> int:
     return max(1, int(count * share))
 
 
-def _whole_units(
+def _choose_whole_units(
     labels: NDArray[np.int32], shuffled: NDArray[np.int64], share: Fraction, units: NDArray[np.int64]
 ) -> list[NDArray[np.int64]]:
     order = np.argsort(units[shuffled], kind="stable")
@@ -179,7 +179,7 @@ def _whole_units(
     return held
 
 
-def _rule_in_words(share: float, seed: int, has_units: bool) -> str:
+def _describe_rule(share: float, seed: int, has_units: bool) -> str:
     return (
         f"cut from train: of each class the last {share:g} (rounded down, at least one image) of a permutation from "
         f"numpy.random.default_rng({seed})" + (", copies and groups kept together" if has_units else "")

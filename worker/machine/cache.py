@@ -11,9 +11,9 @@ from pathlib import Path
 
 import structlog
 
-from analysis.arrays.dataset import FILES, stored_address
+from analysis.arrays.dataset import FILES, read_content_address
 from models.blobs import Blobs
-from models.digests import damaged
+from models.digests import make_damaged_error
 
 log = structlog.get_logger()
 
@@ -57,12 +57,12 @@ def hold_dataset(
         OSError: if it cannot be written to this machine's disk.
     """
     prefix = f"datasets/{sha256}"
-    in_place = blobs.local_folder(prefix)
+    in_place = blobs.get_local_folder(prefix)
     if in_place is not None:
         for name in FILES:
             blobs.size(f"{prefix}/{name}")
         if not _is_whole(in_place, sha256, watch):
-            raise damaged(f"{prefix}/images.npy", _NOT_ITS_ADDRESS)
+            raise make_damaged_error(f"{prefix}/images.npy", _NOT_ITS_ADDRESS)
         yield in_place
         return
     folder = cache / sha256
@@ -75,7 +75,7 @@ def hold_dataset(
                     (folder / name).unlink(missing_ok=True)
                 _fetch_missing(blobs, prefix, folder, cap_bytes, watch)
                 if not _is_whole(folder, sha256, watch):
-                    raise damaged(f"{prefix}/images.npy", _NOT_ITS_ADDRESS)
+                    raise make_damaged_error(f"{prefix}/images.npy", _NOT_ITS_ADDRESS)
         except BaseException:
             _remove_unless_used(folder, lock)
             raise
@@ -92,7 +92,7 @@ def _is_whole(folder: Path, sha256: str, watch: Callable[[], object]) -> bool:
     version = (sha256, *((file.st_ino, file.st_size, file.st_mtime_ns) for file in stats))
     if version not in _known_whole:
         try:
-            if stored_address(lambda name: (folder / name).open("rb"), watch) != sha256:
+            if read_content_address(lambda name: (folder / name).open("rb"), watch) != sha256:
                 return False
         except ValueError:
             return False
@@ -113,7 +113,7 @@ def evict(cache: Path, cap_bytes: int) -> None:
         for folder in cache.iterdir():
             if folder.is_dir() and not folder.name.startswith("."):
                 with suppress(OSError):  # removed by its last user, whose fetch has failed
-                    found.append((_last_use_ns(folder), _size(folder), folder))
+                    found.append((_get_last_use_ns(folder), _measure_size(folder), folder))
         total = sum(size for _, size, _ in found)
         for _, size, folder in sorted(found):
             if total <= cap_bytes:
@@ -145,12 +145,12 @@ def _lock_shared(folder: Path) -> int:
 
 def _fetch_missing(blobs: Blobs, prefix: str, folder: Path, cap_bytes: int, watch: Callable[[], object]) -> None:
     """Fetch the missing files of a dataset in use, or wait for another process that fetches them now."""
-    if not _missing(folder):
+    if not _list_missing(folder):
         return
     fetching = _open_lock(folder / FETCH_LOCK)
     try:
         _lock_when_free(fetching, watch)
-        missing = _missing(folder)
+        missing = _list_missing(folder)
         if not missing:
             return
         # Written before the files are there, so that others who make room count them.
@@ -177,7 +177,7 @@ def _lock_when_free(lock: int, watch: Callable[[], object]) -> None:
             time.sleep(LOCK_RETRY_S)
 
 
-def _missing(folder: Path) -> list[str]:
+def _list_missing(folder: Path) -> list[str]:
     return [name for name in FILES if not (folder / name).exists()]
 
 
@@ -203,14 +203,14 @@ def _remove_unless_used(folder: Path, held: int | None = None) -> bool:
     return True
 
 
-def _last_use_ns(folder: Path) -> int:
+def _get_last_use_ns(folder: Path) -> int:
     try:
         return (folder / USE_LOCK).stat().st_mtime_ns
     except FileNotFoundError:
         return 0
 
 
-def _size(folder: Path) -> int:
+def _measure_size(folder: Path) -> int:
     """The bytes that a dataset takes, or will take once it is complete."""
     size = 0
     for file in folder.iterdir():

@@ -125,14 +125,14 @@ def pin_process(pid: int, cores: Sequence[int]) -> None:
         return
     pinned: set[int] = set()
     # A thread that starts meanwhile may have inherited the old cores: repeat until there is no new one.
-    while threads := _threads_of(pid) - pinned:
+    while threads := _list_threads(pid) - pinned:
         for thread in threads:
             with suppress(OSError):  # it has ended
                 os.sched_setaffinity(thread, cores)
         pinned |= threads
 
 
-def _threads_of(pid: int) -> set[int]:
+def _list_threads(pid: int) -> set[int]:
     try:
         return {int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()}
     except OSError:

@@ -31,7 +31,7 @@ def find_gpus() -> tuple[Gpu, ...]:
     try:
         pynvml.nvmlInit()
         try:
-            found = [_gpu(pynvml.nvmlDeviceGetHandleByIndex(n)) for n in range(pynvml.nvmlDeviceGetCount())]
+            found = [_make_gpu(pynvml.nvmlDeviceGetHandleByIndex(n)) for n in range(pynvml.nvmlDeviceGetCount())]
         finally:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError:
@@ -81,7 +81,7 @@ def choose_gpus(device: JobDevice, gpus: int, free: Sequence[Gpu]) -> tuple[Gpu,
     return () if device == "cpu" else tuple(free[: max(1, gpus)])
 
 
-def slots(wanted: int | None, gpus: int, cores: int) -> int:
+def choose_slots(wanted: int | None, gpus: int, cores: int) -> int:
     """How many jobs a worker runs at once where nobody says it: one on each of its GPUs, or else of its cores."""
     return wanted or gpus or cores
 
@@ -90,7 +90,7 @@ def get_host_name() -> str:
     return socket.gethostname()
 
 
-def _gpu(handle: Any) -> Gpu:
+def _make_gpu(handle: Any) -> Gpu:
     return Gpu(
         id=pynvml.nvmlDeviceGetUUID(handle),
         memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from analysis.arrays.dataset import FILES
-from heldout.service.parent_process import launched
+from heldout.service.parent_process import build_launch_command
 from worker.machine.enclosure import FIRST_USER, GROUP, ROOT, USERS, explain_no_switch
 
 # With LANG and TMPDIR these are all that it knows of the worker's environment; our own constants come on top.
@@ -83,7 +83,7 @@ class EnclosedProcess:
                 for folder in (target, self._scratch):
                     os.chown(folder, self._user, self._user)
             self._process = subprocess.Popen(
-                launched([sys.executable, "-m", module, work]),
+                build_launch_command([sys.executable, "-m", module, work]),
                 cwd=ROOT,
                 env={name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
                 | {"LANG": "C.UTF-8", "TMPDIR": writable[1], **_CONSTANTS, **variables},

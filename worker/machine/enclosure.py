@@ -154,13 +154,15 @@ def enclose(readable: Iterable[str], writable: Iterable[str], doors: Doors | Non
         import_module(name)  # the folder that holds them cannot be listed later
     if version:
         kernel_doors.restrict(
-            [*map(Path, readable), *_code(), *map(Path, _SYSTEM)], [*map(Path, writable), Path(os.devnull)], version
+            [*map(Path, readable), *_list_code_folders(), *map(Path, _SYSTEM)],
+            [*map(Path, writable), Path(os.devnull)],
+            version,
         )
     if library is not None:
         kernel_doors.refuse(library, os.getppid())
 
 
-def _code() -> list[Path]:
+def _list_code_folders() -> list[Path]:
     """Our packages, the interpreter and what is installed; not the folder of our packages, which may hold secrets."""
     installed = [*site.getsitepackages(), site.getusersitepackages(), sys.prefix, sys.base_prefix]
     installed += [path for path in sys.path if path.endswith("-packages")]
@@ -188,21 +190,21 @@ if __name__ == "__main__":
 GIB = 1024**3
 
 
-def bound(memory_bytes: int, wall_s: int, file_bytes: int = GIB, address_bytes: int | None = None) -> None:
+def limit_process(memory_bytes: int, wall_s: int, file_bytes: int = GIB, address_bytes: int | None = None) -> None:
     """Bound this process and those that it starts: private memory, processor time, files, no core dumps.
 
     Args:
         address_bytes: a bound on addresses too, for systems that do not count private memory.
     """
-    _lower(resource.RLIMIT_DATA, memory_bytes)
+    _lower_limit(resource.RLIMIT_DATA, memory_bytes)
     if address_bytes is not None:
-        _lower(resource.RLIMIT_AS, address_bytes)
-    _lower(resource.RLIMIT_CPU, wall_s, 5)  # at the first bound it hears of it, at the second it is killed
-    _lower(resource.RLIMIT_FSIZE, file_bytes)
-    _lower(resource.RLIMIT_CORE, 0)
+        _lower_limit(resource.RLIMIT_AS, address_bytes)
+    _lower_limit(resource.RLIMIT_CPU, wall_s, 5)  # at the first bound it hears of it, at the second it is killed
+    _lower_limit(resource.RLIMIT_FSIZE, file_bytes)
+    _lower_limit(resource.RLIMIT_CORE, 0)
 
 
-def _lower(which: int, most: int, grace: int = 0) -> None:
+def _lower_limit(which: int, most: int, grace: int = 0) -> None:
     _, hard = resource.getrlimit(which)
     limit = most + grace if hard == resource.RLIM_INFINITY else min(most + grace, hard)
     resource.setrlimit(which, (min(most, limit), limit))

@@ -7,7 +7,7 @@ from pathlib import Path
 _CGROUP_LIMIT_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def memory_bytes() -> int:
+def get_memory_bytes() -> int:
     """The memory of the machine, or of the container where that has less."""
     found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in _CGROUP_LIMIT_FILES:
@@ -22,7 +22,7 @@ _KILL_COUNTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oo
 FIRST_IN_LINE = 1000
 
 
-def memory_kills() -> int:
+def count_memory_kills() -> int:
     """How many processes were killed because memory ran out, counted from some moment; it only grows."""
     kills = 0
     for file in _KILL_COUNTS:
@@ -39,7 +39,7 @@ def be_first_in_line() -> None:
         Path("/proc/self/oom_score_adj").write_text(str(FIRST_IN_LINE))
 
 
-def peak_bytes(pid: int) -> int:
+def read_peak_bytes(pid: int) -> int:
     """The most memory that a process has had; 0 where that is not known."""
     with suppress(OSError, ValueError, StopIteration):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.scheduling.cost import Speed, Work, measuring_work, training_work
+from analysis.scheduling.cost import Speed, Work, count_measuring_work, count_training_work
 from heldout.spec.job import JobSpec
 from heldout.spec.layers import plan_network
 
@@ -39,7 +39,7 @@ _TRAINED_OTHERWISE: tuple[tuple[_Network, dict[str, Any]], ...] = (
 )
 
 
-def _spec(
+def _make_spec(
     batch_size: int, network: dict[str, Any], augmentation: dict[str, Any] | None, training: dict[str, Any]
 ) -> JobSpec:
     training = {"batch_size": batch_size, "seed": 1} | training
@@ -49,7 +49,7 @@ def _spec(
 
 
 SPECS: list[tuple[JobSpec, Image]] = [
-    (_spec(batch_size, network, augmentation, training), image)
+    (_make_spec(batch_size, network, augmentation, training), image)
     for (image, batch_size, network, augmentation), training in (
         *((network, dict[str, Any]()) for network in _NETWORKS),
         *_TRAINED_OTHERWISE,
@@ -73,8 +73,8 @@ def fit_speed(
     plans = [plan_network(spec.network, image, CLASSES) for spec, image in SPECS]
 
     def fitted_to(seconds: Sequence[Times]) -> tuple[dict[str, float], dict[str, float]]:
-        trained = [(training_work(spec, plans[n]), seconds[n][0]) for n, (spec, _) in enumerate(SPECS)]
-        measured = [(measuring_work(spec, plans[n]), seconds[n][1]) for n, (spec, _) in enumerate(SPECS)]
+        trained = [(count_training_work(spec, plans[n]), seconds[n][0]) for n, (spec, _) in enumerate(SPECS)]
+        measured = [(count_measuring_work(spec, plans[n]), seconds[n][1]) for n, (spec, _) in enumerate(SPECS)]
         return fit_seconds(trained), fit_seconds(measured)
 
     speed = Speed(*fitted_to(times), cores=cores)

@@ -126,7 +126,7 @@ class Attempt(ABC, Generic[Asked]):
             self.lease.fail(FailureCode.OUT_OF_MEMORY, describe_cause(kill, self.what, self.remedy))
             return
         detail = f"{self.what} was killed because memory ran out, by another job's fault. {describe_memory(kill)}"
-        next_bytes = kill.next_reservation(self.memory.total_bytes)
+        next_bytes = kill.compute_next_reservation(self.memory.total_bytes)
         self.lease.settle(lambda session: claims.give_way(session, self.lease.held, detail, memory_bytes=next_bytes))
 
     def settle_died(self, died: ProcessDied, last_lines: list[str]) -> None:

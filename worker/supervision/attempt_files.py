@@ -8,14 +8,14 @@ from typing import TypeVar
 import structlog
 
 from analysis.arrays.dataset import FILES
-from analysis.arrays.file_names import MEMBERS_FILE, members_key
-from analysis.arrays.relations import FILE_NAME, relations_key
+from analysis.arrays.file_names import MEMBERS_FILE, make_members_key
+from analysis.arrays.relations import FILE_NAME, make_relations_key
 from heldout.errors import DatasetDamaged, StorageUnavailable
 from heldout.errors.lost import Damaged
 from heldout.lifecycle.job import FailureCode
 from heldout.service.settings import Settings
 from models.blobs import BlobMissing
-from models.digests import FileDigest, damaged, describe, digest_of
+from models.digests import FileDigest, compute_file_digest, describe, make_damaged_error
 from models.store import file_digests
 from models.store.claims import Claimed
 from models.stored_splits import uses_relations
@@ -68,27 +68,27 @@ class AttemptFiles:
         keys = [f"datasets/{sha256}/{name}" for name in FILES]
         known = self._lease.read(lambda session: {key: file_digests.find(session, key) for key in keys})
         try:
-            folder = self.retried(fetch)
+            folder = self.retry_while_away(fetch)
         except DatasetDamaged:
             for key, expected in known.items():
                 if expected is not None:
                     self._lease.blobs.require_whole(key, expected)  # names the file that it is
             raise
         if None in known.values():  # an earlier release has stored it, and now it has its address
-            digests = {key: digest_of(folder / name) for key, name in zip(keys, FILES, strict=True)}
+            digests = {key: compute_file_digest(folder / name) for key, name in zip(keys, FILES, strict=True)}
             self._lease.persist(lambda session: file_digests.note(session, digests))
         return folder
 
     def fetch(self, key: str, target: Path) -> None:
         """Copy a blob to a file."""
         expected = self._lease.read(lambda session: file_digests.find(session, key))
-        self.retried(lambda: self._lease.blobs.fetch(key, target, expected, watch=self._check_stop))
+        self.retry_while_away(lambda: self._lease.blobs.fetch(key, target, expected, watch=self._check_stop))
 
     def store(self, files: Mapping[str, Path]) -> dict[str, FileDigest]:
         """Store files of a dataset by their keys; gives their digests, which belong into the row's transaction."""
         for key, file in files.items():
             self._lease.blobs.put(key, file)
-        return {key: digest_of(file) for key, file in files.items()}
+        return {key: compute_file_digest(file) for key, file in files.items()}
 
     def fetch_if_there(self, key: str, target: Path) -> bool:
         """Copy a blob to a file, in one try; False where there is none, or where it cannot be had now.
@@ -109,12 +109,12 @@ class AttemptFiles:
 
     def fetch_names(self, dataset_id: str, folder: Path) -> Path | None:
         """What the images of a dataset are called; None for the bundled ones, and for those of early releases."""
-        file, key = folder / MEMBERS_FILE, members_key(dataset_id)
+        file, key = folder / MEMBERS_FILE, make_members_key(dataset_id)
         try:
             self.fetch(key, file)
         except BlobMissing as error:
             if self._lease.read(lambda session: file_digests.find(session, key)) is not None:
-                raise damaged(key, "It is not in the blob store any more.") from error
+                raise make_damaged_error(key, "It is not in the blob store any more.") from error
             return None
         return file
 
@@ -124,7 +124,7 @@ class AttemptFiles:
         Args:
             needed: whether the job's folds are cut by them. Another job trains as well without.
         """
-        file, key = folder / FILE_NAME, relations_key(claimed.dataset.id)
+        file, key = folder / FILE_NAME, make_relations_key(claimed.dataset.id)
         if not needed:
             return file if self.fetch_if_there(key, file) else None
         if not uses_relations(claimed.dataset.relations_status):
@@ -135,9 +135,9 @@ class AttemptFiles:
     def fetch_names_if_there(self, claimed: Claimed, folder: Path) -> Path | None:
         """What the images of the dataset are called, where that is known: another job does as well without."""
         file = folder / MEMBERS_FILE
-        return file if self.fetch_if_there(members_key(claimed.dataset.id), file) else None
+        return file if self.fetch_if_there(make_members_key(claimed.dataset.id), file) else None
 
-    def retried(self, use_store: Callable[[], T]) -> T:
+    def retry_while_away(self, use_store: Callable[[], T]) -> T:
         """Do something with the blob store, again and again while it is away."""
         for attempt in range(1, STORAGE_TRIES + 1):
             try:

@@ -65,20 +65,20 @@ class Calibrator:
 
     def _is_known(self, facts: dict[str, Any]) -> bool:
         with self._database.read() as session:
-            return calibrations.facts_of(session, get_host_name(), "cpu") == facts
+            return calibrations.get_facts(session, get_host_name(), "cpu") == facts
 
     def _measure(self, facts: dict[str, Any]) -> None:
         speed = fit_speed(
-            self._times(1),
-            self._times(2) if self._cores.count > 1 else None,
+            self._measure_times(1),
+            self._measure_times(2) if self._cores.count > 1 else None,
             self._cores.count,
-            self._times(1, "mixed") if self._has_bfloat16 else None,
+            self._measure_times(1, "mixed") if self._has_bfloat16 else None,
         )
         with self._database.write() as session:
             calibrations.keep(session, host=get_host_name(), device="cpu", facts=facts, speed=asdict(speed))
         log.info("calibrated", training_share=round(speed.training_share, 3))
 
-    def _times(self, towers: Literal[1, 2], precision: Precision = "float32") -> list[Times]:
+    def _measure_times(self, towers: Literal[1, 2], precision: Precision = "float32") -> list[Times]:
         process = MeasuringProcess(towers, precision)
         try:
             while (times := process.receive(POLL_INTERVAL_S)) is None:
@@ -96,12 +96,12 @@ def collect_calibration_facts(cores: int, *, has_bfloat16: bool) -> dict[str, An
         "processor": get_processor().model,
         "cores": cores,
         "has_bfloat16": has_bfloat16,
-        "tensorflow": _version("tensorflow-cpu") or _version("tensorflow"),
-        "keras": _version("keras"),
+        "tensorflow": _get_version("tensorflow-cpu") or _get_version("tensorflow"),
+        "keras": _get_version("keras"),
     }
 
 
-def _version(package: str) -> str | None:
+def _get_version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:

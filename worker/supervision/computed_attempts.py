@@ -7,7 +7,7 @@ from pathlib import Path
 
 from heldout.errors import FileOfLaterRelease, JobNotFound, SpecUnreadable
 from heldout.lifecycle.job import FailureCode
-from heldout.stored.suspects import suspects_key
+from heldout.stored.suspects import make_suspects_key
 from heldout.work.kinds import EvaluateSpec, ExportSpec, SuspectSpec
 from models.blobs import BlobMissing
 from models.model_card import collect_model_card
@@ -54,15 +54,15 @@ class EvaluateAttempt(ComputedAttempt[EvaluateSpec]):
         has_folds = any(model.spec.folds is not None for model in self._models.values())
         return EvaluateAssignment(
             dataset=self.dataset(in_use, needs_relations=has_folds),
-            base=self._fetched(spec.base),
-            winner=self._fetched(spec.winner),
+            base=self._fetch(spec.base),
+            winner=self._fetch(spec.winner),
             # With folds each model has images of its own, and an ensemble none that all of its members were not
             # trained on.
             with_validation=not any(model.has_own_validation for model in self._models.values()),
             resident_bytes=self.memory.resident_bytes(),
         )
 
-    def _fetched(self, jobs: Sequence[str]) -> tuple[AssignedModel, ...]:
+    def _fetch(self, jobs: Sequence[str]) -> tuple[AssignedModel, ...]:
         found = []
         for job_id in jobs:
             if job_id not in self._models:
@@ -116,22 +116,20 @@ class ExportAttempt(ComputedAttempt[ExportSpec]):
             dataset=self.dataset(in_use, needs_relations=needs_relations),
             scratch=str(self.folder),
             card=card,
-            models=tuple(self._fetched(key, f"trained-{number}.keras") for number, key in enumerate(source.models)),
-            predictions=self._predictions(source),
+            models=tuple(self._fetch(key, f"trained-{number}.keras") for number, key in enumerate(source.models)),
+            predictions=self._fetch_predictions(source),
         )
 
-    def _fetched(self, key: str, name: str) -> str:
+    def _fetch(self, key: str, name: str) -> str:
         try:
             self.files.fetch(key, self.folder / name)
         except BlobMissing as missing:
             raise ModelGone(self.spec.job_id) from missing
         return str(self.folder / name)
 
-    def _predictions(self, source: ExportSource) -> tuple[str, ...]:
+    def _fetch_predictions(self, source: ExportSource) -> tuple[str, ...]:
         try:
-            return tuple(
-                self._fetched(key, f"predictions-{number}.npz") for number, key in enumerate(source.predictions)
-            )
+            return tuple(self._fetch(key, f"predictions-{number}.npz") for number, key in enumerate(source.predictions))
         except ModelGone as missing:
             detail = f"The predictions of {source.id}, with which it is compared, are no longer stored."
             raise CannotBegin(FailureCode.EXPORT_FAILED, detail) from missing
@@ -174,6 +172,6 @@ class SuspectAttempt(ComputedAttempt[SuspectSpec]):
             return False
         dataset_id = self.claimed.dataset.id
         self.lease.require()
-        digests = self.files.store({suspects_key(dataset_id): Path(said.file)})
+        digests = self.files.store({make_suspects_key(dataset_id): Path(said.file)})
         self.lease.settle(lambda session: suspects.mark_stored(session, self.lease.held, dataset_id, digests))
         return True

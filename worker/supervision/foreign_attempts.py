@@ -148,7 +148,7 @@ class MeasureAttempt(ForeignAttempt[MeasureSpec]):
     def end(self, kind: str, content: Any) -> None:
         if kind == "measured":
             measured = Measurement.model_validate(content)
-            files = self._stored_files()
+            files = self._store_files()
             self.lease.settle(lambda session: model_evaluations.end(session, self.lease.held, measured, files))
         elif kind == "refused":
             self.lease.fail(FailureCode.MODEL_UNAVAILABLE, str(content["detail"])[:2000])
@@ -157,7 +157,7 @@ class MeasureAttempt(ForeignAttempt[MeasureSpec]):
         else:
             raise ValueError(kind)
 
-    def _stored_files(self) -> list[Artifact]:
+    def _store_files(self) -> list[Artifact]:
         self.lease.require()
         found = []
         for name, kind in FILES:

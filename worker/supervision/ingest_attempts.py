@@ -12,7 +12,7 @@ import structlog
 from analysis.arrays.dataset import FILES
 from analysis.arrays.file_names import MEMBERS_FILE
 from analysis.arrays.relations import FILE_NAME as RELATIONS_FILE
-from analysis.arrays.relations import relations_key
+from analysis.arrays.relations import make_relations_key
 from heldout.errors import QuotaExceeded
 from heldout.errors.lost import Damaged
 from heldout.lifecycle.dataset import RejectionCode
@@ -23,11 +23,11 @@ from heldout.work.memory import MemoryKill
 from models.database import Session
 from models.store import file_digests, ingests, relations, suspects, versions
 from models.store.ingests import IngestedContent
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 from worker.ingest.process.messages import Related
 from worker.ingest.process.parent import BoundedProcess, DeriveProcess, IngestProcess, RelateProcess
 from worker.ingest.rejection import Rejection
-from worker.ingest.report import Report
+from worker.ingest.report import IngestReport
 from worker.supervision.attempt import Attempt, Child
 
 log = structlog.get_logger()
@@ -44,7 +44,7 @@ class BoundedAttempt(Attempt[OfData]):
     _process: BoundedProcess
 
     @abstractmethod
-    def process(self, target: Path, limits: Limits, in_use: ExitStack) -> BoundedProcess:
+    def process(self, target: Path, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
         """Start the process that writes `target`. Raises what `AttemptFiles` does."""
 
     @abstractmethod
@@ -61,7 +61,7 @@ class BoundedAttempt(Attempt[OfData]):
         return self.folder / "made"
 
     def start(self, in_use: ExitStack) -> BoundedProcess:
-        limits = Limits(
+        limits = IngestLimits(
             upload_bytes=self.settings.max_upload_bytes,
             normalised_bytes=self.settings.max_normalised_bytes,
             wall_s=int(self.spec.max_runtime_s),
@@ -101,7 +101,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
     def settle_damaged(self, damaged: Damaged) -> None:
         self._reject(Rejection(RejectionCode.DATASET_DAMAGED, damaged.detail))
 
-    def process(self, target: Path, limits: Limits, in_use: ExitStack) -> BoundedProcess:
+    def process(self, target: Path, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
         match self.spec:
             case IngestSpec() as spec:
                 return IngestProcess(self._upload(spec.upload), spec.dataset, target, limits)
@@ -118,7 +118,7 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         expected = self.lease.read(lambda session: file_digests.find(session, key))
         if expected is not None:
             self.lease.blobs.require_whole(key, expected)
-        in_place = self.lease.blobs.local_folder(key)
+        in_place = self.lease.blobs.get_local_folder(key)
         if in_place is not None:
             return in_place
         copy = self.folder / "upload"
@@ -126,10 +126,10 @@ class IngestAttempt(BoundedAttempt[IngestSpec | DeriveSpec]):
         return copy
 
     def settle(self, said: Any, process: Child) -> bool:
-        if not isinstance(said, Report):
+        if not isinstance(said, IngestReport):
             return False
         began, dataset_id = time.monotonic(), self.claimed.dataset.id
-        own = {path.relative_to(self.target): path for name in OWN_FILES for path in _files_in(self.target / name)}
+        own = {path.relative_to(self.target): path for name in OWN_FILES for path in _list_files(self.target / name)}
         try:
             self.lease.persist(
                 lambda session: ingests.reserve_content(
@@ -183,7 +183,7 @@ class RelateAttempt(BoundedAttempt[RelateSpec]):
 
     what = "The search for copies"
 
-    def process(self, target: Path, limits: Limits, in_use: ExitStack) -> BoundedProcess:
+    def process(self, target: Path, limits: IngestLimits, in_use: ExitStack) -> BoundedProcess:
         content = self.files.open_dataset(self.claimed.dataset.sha256, in_use.enter_context)
         # Names are needed for groups alone.
         group_by = self.spec.group_by
@@ -202,7 +202,7 @@ class RelateAttempt(BoundedAttempt[RelateSpec]):
             return False
         dataset_id = self.claimed.dataset.id
         self.lease.require()
-        files = self.files.store({relations_key(dataset_id): self.target / RELATIONS_FILE})
+        files = self.files.store({make_relations_key(dataset_id): self.target / RELATIONS_FILE})
         status = self.lease.settle(
             lambda session: relations.mark_stored(session, self.lease.held, dataset_id, said.digests, files)
         )
@@ -211,6 +211,6 @@ class RelateAttempt(BoundedAttempt[RelateSpec]):
         return True
 
 
-def _files_in(place: Path) -> list[Path]:
+def _list_files(place: Path) -> list[Path]:
     """The file itself, or those in the folder."""
     return [path for path in sorted([place, *place.rglob("*")]) if path.is_file()]

@@ -14,7 +14,7 @@ from heldout.lifecycle.job import TERMINAL, FailureCode, JobRequest, JobStatus
 from models.blobs import Blobs
 from models.database import Database, Session
 from models.initial import BEFORE_ATTEMPTS
-from models.job_summary import summary_of
+from models.job_summary import summarize_job
 from models.store import claims, events, named_blobs
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
@@ -108,13 +108,13 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             LeaseLost: the job is no longer this attempt's; nothing was written.
             Abandoned: the worker stops and the database is still away.
         """
-        return self._persistently(self._database.write, work)
+        return self._do_persistently(self._database.write, work)
 
     def read(self, work: Callable[[Session], T]) -> T:
         """Read from the database, waiting for it as long as it is away. Raises Abandoned."""
-        return self._persistently(self._database.read, work)
+        return self._do_persistently(self._database.read, work)
 
-    def _persistently(
+    def _do_persistently(
         self, transaction: Callable[[], AbstractContextManager[Session]], work: Callable[[Session], T]
     ) -> T:
         while True:
@@ -133,17 +133,17 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
             result: of a training that ends well.
         """
         # Before the transaction, which should not wait for the blob store.
-        summary = self.read(lambda session: summary_of(session, self.blobs, self.held.job_id, result))
+        summary = self.read(lambda session: summarize_job(session, self.blobs, self.held.job_id, result))
         keys: set[str] = set()  # filled by every try: a commit may succeed though its acknowledgement is lost
 
-        def settled(session: Session) -> JobStatus:
+        def settle_job(session: Session) -> JobStatus:
             claims.note_summary(session, self.held, summary)
             status = work(session)
             keys.update(claims.forget_checkpoints_of_ended(session, self.held.job_id))
             return status
 
         try:
-            status = self.persist(settled)
+            status = self.persist(settle_job)
         except LeaseLost:
             # Perhaps by our own commit that was not acknowledged: then the checkpoints it dropped can be deleted.
             self.forget(self.persist(lambda session: claims.find_keys_without_checkpoint(session, keys)))
@@ -161,7 +161,7 @@ class AttemptLease(AbstractContextManager["AttemptLease"]):
         kept = (f"{folder}/{BEFORE_ATTEMPTS}/", f"{folder}/{self.held.attempt}/")
         try:
             keys = [blob.key for blob in self.blobs.stored(folder) if not blob.key.startswith(kept)]
-            self.forget(self.read(lambda session: named_blobs.unnamed_of_job(session, self.held.job_id, keys)))
+            self.forget(self.read(lambda session: named_blobs.list_unnamed_of_job(session, self.held.job_id, keys)))
         except (StorageUnavailable, Abandoned):
             log.warning("files_not_deleted", folder=folder)  # `heldout check --deep --collect` finds them
 

@@ -86,7 +86,7 @@ class LeaseKeeper:
                     renewed_at = time.monotonic()
                     self._note_lost(held - kept)
                 with self._database.read() as session:
-                    requests = claims.requests(session, held)
+                    requests = claims.get_requests(session, held)
                 self._note_requests(held, requests)
             except DatabaseUnavailable:
                 # Training goes on; the attempt's number fences it if somebody else took the job meanwhile.

@@ -5,7 +5,7 @@ import time
 
 from heldout.work.memory import MemoryKill
 from models.store.claims import Claimed
-from worker.machine.memory import memory_kills, peak_bytes
+from worker.machine.memory import count_memory_kills, read_peak_bytes
 from worker.machine.shares import MemoryBudget
 
 # How often a process is asked how much memory it has had. What comes between is not known once it is dead.
@@ -25,20 +25,20 @@ class MemoryWatch:
         self._is_alone = False
 
     def begin(self) -> None:
-        self._kills_before, self._peak_bytes = memory_kills(), 0
+        self._kills_before, self._peak_bytes = count_memory_kills(), 0
         self._is_alone = self._budget.is_alone(self._held)
 
     def look(self, pid: int) -> None:
         now = time.monotonic()
         if now - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = now
-            self._peak_bytes = max(self._peak_bytes, peak_bytes(pid))
+            self._peak_bytes = max(self._peak_bytes, read_peak_bytes(pid))
             # Not asked at the end: the kernel may kill two at once, and the other job may have been settled by then.
             self._is_alone = self._budget.is_alone(self._held)
 
     def kill_of(self, exit_code: int | None) -> MemoryKill | None:
         """How the process was killed for memory; None where it ended otherwise."""
-        if exit_code != -signal.SIGKILL or memory_kills() <= self._kills_before:
+        if exit_code != -signal.SIGKILL or count_memory_kills() <= self._kills_before:
             return None
         return MemoryKill(self._peak_bytes, self._reserved_bytes, is_alone=self._is_alone)
 
@@ -50,8 +50,11 @@ def describe_cause(kill: MemoryKill, what: str, remedy: str) -> str:
 
 def describe_memory(kill: MemoryKill) -> str:
     """How much memory the process had, and how much was reserved for it."""
-    return f"It had {_amount(kill.peak_bytes)} when last seen; {_amount(kill.reserved_bytes)} were reserved for it."
+    return (
+        f"It had {_format_amount(kill.peak_bytes)} when last seen; {_format_amount(kill.reserved_bytes)} were reserved "
+        "for it."
+    )
 
 
-def _amount(size_bytes: int) -> str:
+def _format_amount(size_bytes: int) -> str:
     return f"{size_bytes / 2**20:,.0f} MiB"

@@ -63,7 +63,7 @@ def warm_up(socket_folder: Path | None = None) -> None:
     forking = get_context("forkserver")
     forking.set_forkserver_preload(["worker.training.preload"])
     os.environ[SUPERVISOR_VARIABLE] = str(os.getpid())
-    with _without_secrets(), _ignored(signal.SIGTERM):
+    with _hide_secrets(), _ignore_signal(signal.SIGTERM):
         # Signals to our group must reach the supervisor alone: it ends its children in good order.
         forkserver.ensure_running()
     process = forking.Process(target=child.warm_up)
@@ -82,7 +82,7 @@ class PipedProcess:
         self._pipe, theirs = how.Pipe()
         # daemon: a supervisor that ends in good order takes its processes with it.
         self._process = how.Process(target=target, args=(theirs, *arguments), daemon=True)
-        with _START_LOCK, _without_secrets(), _without_main():
+        with _START_LOCK, _hide_secrets(), _hide_main():
             self._process.start()
         theirs.close()
 
@@ -168,7 +168,7 @@ def _is_secret(name: str) -> bool:
 
 
 @contextmanager
-def _without_secrets() -> Iterator[None]:
+def _hide_secrets() -> Iterator[None]:
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if _is_secret(name)}
     try:
         yield
@@ -177,7 +177,7 @@ def _without_secrets() -> Iterator[None]:
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
+def _hide_main() -> Iterator[None]:
     """A child would first import the program that started it, with all that a supervisor needs and it does not."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -188,7 +188,7 @@ def _without_main() -> Iterator[None]:
 
 
 @contextmanager
-def _ignored(number: signal.Signals) -> Iterator[None]:
+def _ignore_signal(number: signal.Signals) -> Iterator[None]:
     before = signal.signal(number, signal.SIG_IGN)
     try:
         yield

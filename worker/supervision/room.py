@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import structlog
 
-from analysis.scheduling.large_jobs import Resources, is_held_up, left_beside
+from analysis.scheduling.large_jobs import Resources, compute_left_beside, is_held_up
 from heldout.work.kinds import JobKind
 from models.database import Database
 from models.store import claims
@@ -33,7 +33,7 @@ class RoomForLargeJob:
         self._ran_before: frozenset[HeldAttempt] = frozenset()
         self._looked_at: float | None = None
 
-    def left_of(self, free: Resources, kinds: Collection[JobKind]) -> Resources | None:
+    def compute_left(self, free: Resources, kinds: Collection[JobKind]) -> Resources | None:
         """What may be claimed of what is free; None where nothing may. Looks at the queue from time to time.
 
         Raises:
@@ -46,14 +46,14 @@ class RoomForLargeJob:
         if self._looked_at is None or now - self._looked_at >= LOOK_EVERY_S:
             self._look(free, kinds)
             self._looked_at = now
-        return self.left_now(free)
+        return self.compute_left_now(free)
 
-    def left_now(self, free: Resources) -> Resources | None:
+    def compute_left_now(self, free: Resources) -> Resources | None:
         """The same, by the last look."""
         if self._job is None or free.holds(self._job.needs):
             return free
-        begun_since = self._taken(self._memory.taken.keys() - self._ran_before)
-        return left_beside(self._job.needs, self._total, free, begun_since)
+        begun_since = self._sum_taken(self._memory.taken.keys() - self._ran_before)
+        return compute_left_beside(self._job.needs, self._total, free, begun_since)
 
     def look_again(self) -> None:
         """A job was claimed: another one may be first now."""
@@ -63,7 +63,7 @@ class RoomForLargeJob:
     def _total(self) -> Resources:
         return Resources(self._memory.total_bytes, len(self._gpus.all))
 
-    def _taken(self, attempts: Collection[HeldAttempt]) -> Resources:
+    def _sum_taken(self, attempts: Collection[HeldAttempt]) -> Resources:
         taken = self._memory.taken
         gpus = sum(len(self._gpus.of(attempt)) for attempt in attempts)
         return Resources(sum(taken.get(attempt, 0) for attempt in attempts), gpus)

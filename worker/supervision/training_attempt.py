@@ -185,7 +185,9 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
     def _record_start(self, started: Started) -> None:
         engine = started.engine
         self.means.cores.pin_process(self._process.pid, engine["towers"])
-        spec = self.spec.with_choices(device=engine["device"], towers=engine["towers"], precision=engine["precision"])
+        spec = self.spec.replace_choices(
+            device=engine["device"], towers=engine["towers"], precision=engine["precision"]
+        )
         start_epoch = self._whole_epochs = self._checkpoint.epoch if self._checkpoint else 0
         left = self.spec.training.epochs - start_epoch
         unusable = self.lease.persist(
@@ -196,7 +198,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
                 spec=spec,
                 start_epoch=start_epoch,
                 split_digests=started.split_digests,
-                eta_s=calibrations.expected_rest_s(session, self.lease.held.job_id, spec, left),
+                eta_s=calibrations.estimate_rest_s(session, self.lease.held.job_id, spec, left),
             )
         )
         self.lease.forget(unusable)
@@ -226,7 +228,7 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
 
     def _finish(self, done: Finished) -> None:
         try:
-            stored = self.files.retried(lambda: tuple(self._store(file) for file in done.files))
+            stored = self.files.retry_while_away(lambda: tuple(self._store(file) for file in done.files))
         except StorageUnavailable:
             detail = "The model could not be stored: the blob store does not answer, or is full."
             self.lease.fail(FailureCode.STORAGE_UNAVAILABLE, detail)
@@ -253,11 +255,11 @@ class TrainingAttempt(ComputedAttempt[JobSpec]):
         if self._requested is StopCause.DEADLINE:
             self.settle_late()
         elif self._requested in {StopCause.CANCEL, StopCause.PAUSE}:
-            self.lease.stop_as_requested(self._stored_if_possible(stopped.model))
+            self.lease.stop_as_requested(self._store_if_possible(stopped.model))
         else:
             self.lease.release()
 
-    def _stored_if_possible(self, model: TrainedFile | None) -> list[Artifact]:
+    def _store_if_possible(self, model: TrainedFile | None) -> list[Artifact]:
         try:
             return [] if model is None else [self._store(model)]
         except StorageUnavailable:

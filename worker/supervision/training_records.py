@@ -31,7 +31,7 @@ def record_epoch(lease: AttemptLease, done: EpochDone, *, epochs: int, eta_s: fl
             session,
             lease.held.job_id,
             "job.epoch",
-            f"Epoch {done.epoch} of {epochs}: {_accuracy_of(done)}.",
+            f"Epoch {done.epoch} of {epochs}: {_format_accuracy(done)}.",
             data={"epoch": done.epoch, **done.values},
         )
 
@@ -40,7 +40,7 @@ def record_epoch(lease: AttemptLease, done: EpochDone, *, epochs: int, eta_s: fl
     log.info("epoch_done", epoch=done.epoch)
 
 
-def _accuracy_of(done: EpochDone) -> str:
+def _format_accuracy(done: EpochDone) -> str:
     split = "validation" if "validation_accuracy" in done.values else "training"
     accuracy = done.values.get("validation_accuracy" if split == "validation" else "train_accuracy")
     return f"{split} accuracy {'not finite' if accuracy is None else f'{accuracy:.4f}'}"

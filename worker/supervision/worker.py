@@ -15,7 +15,7 @@ import structlog
 from analysis.scheduling.large_jobs import Resources
 from heldout.errors import DatabaseUnavailable
 from heldout.lifecycle.dataset import DatasetStatus
-from heldout.service.parent_process import launched
+from heldout.service.parent_process import build_launch_command
 from heldout.service.settings import Settings
 from heldout.work.kinds import KINDS_BESIDE_SLOTS, JobKind
 from heldout.work.memory import WorkerMemory
@@ -27,9 +27,9 @@ from models.reconcile import Announce, Reconciler
 from models.store import claims, datasets, workers
 from models.store.claims import Capacity, Claimed
 from worker.machine.cores import Cores, JobCores
-from worker.machine.devices import choose_gpus, find_gpus, get_host_name, list_claimable_devices, slots
+from worker.machine.devices import choose_gpus, choose_slots, find_gpus, get_host_name, list_claimable_devices
 from worker.machine.enclosure import keep_capabilities_to_itself
-from worker.machine.memory import memory_bytes
+from worker.machine.memory import get_memory_bytes
 from worker.machine.processor import get_processor, has_bfloat16_units
 from worker.machine.scratch import Scratch
 from worker.machine.shares import ChecksInSlots, Gpus, MemoryBudget
@@ -60,8 +60,8 @@ class Worker:
         gpus = find_gpus()
         self.gpus = Gpus(gpus)
         self._reported_at: float | None = None
-        self.slots = slots(settings.slots, len(gpus), settings.worker_slots)
-        self.memory = MemoryBudget(int(settings.worker_memory_share * memory_bytes()), self.slots)
+        self.slots = choose_slots(settings.slots, len(gpus), settings.worker_slots)
+        self.memory = MemoryBudget(int(settings.worker_memory_share * get_memory_bytes()), self.slots)
         self.checks = ChecksInSlots(self.slots)
         self._room = RoomForLargeJob(self.database, self.name, self.memory, self.gpus)
         self.cores = Cores()
@@ -100,7 +100,7 @@ class Worker:
         with self._claiming():
             self._report_memory()
             free, kinds = self.gpus.free, self.checks.kinds
-            left = self._room.left_of(Resources(self.memory.free_bytes, len(free)), kinds)
+            left = self._room.compute_left(Resources(self.memory.free_bytes, len(free)), kinds)
             if left is None:
                 return None
             with self.database.read() as session:
@@ -118,7 +118,7 @@ class Worker:
     def _claim_beside(self) -> Claimed | None:
         """Take the best job that needs no slot."""
         with self._claiming():
-            left = self._room.left_now(Resources(self.memory.free_bytes, len(self.gpus.free)))
+            left = self._room.compute_left_now(Resources(self.memory.free_bytes, len(self.gpus.free)))
             return None if left is None else self._take(Capacity(("cpu",), 0, KINDS_BESIDE_SLOTS, left.memory_bytes))
         return None
 
@@ -134,7 +134,7 @@ class Worker:
     def _take(self, free: Capacity) -> Claimed | None:
         """The best job that fits, claimed; the lock to write is only taken where there is one."""
         with self.database.read() as session:
-            if not claims.claimable(session, free):
+            if not claims.is_any_claimable(session, free):
                 return None
         with self.database.write() as session:
             claimed = claims.claim(session, self.name, free, self.settings.lease_s)
@@ -200,7 +200,7 @@ def fetch_missing(settings: Settings, database: Database) -> None:
     """Fetch what `HELDOUT_FETCH` names and nobody has stored; each in a process of its own, which may load Keras."""
     try:
         with database.read() as session:
-            present = {row.name for row in datasets.bundled(session) if row.status is DatasetStatus.READY}
+            present = {row.name for row in datasets.list_bundled(session) if row.status is DatasetStatus.READY}
     except DatabaseUnavailable:
         log.warning("database_unavailable", thread="fetch")
         return
@@ -209,7 +209,7 @@ def fetch_missing(settings: Settings, database: Database) -> None:
             continue
         try:
             done = subprocess.run(
-                launched([sys.executable, "-m", "worker.training.download", name]),
+                build_launch_command([sys.executable, "-m", "worker.training.download", name]),
                 stdin=subprocess.DEVNULL,
                 timeout=DOWNLOAD_TIMEOUT_S,
                 cwd=Path(__file__).resolve().parents[2],

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from worker.training.pixel_change import ChangeKind, PixelChange, changed_pixels
+from worker.training.pixel_change import ChangeKind, PixelChange, change_pixels
 from worker.training.resident import BatchSource
 
 # Changes that can be recognized in a single image. Each undoes itself.
@@ -58,7 +58,7 @@ def find_altered(
 
     Source: the adjusted count of Rogan and Gladen 1978, American Journal of Epidemiology 107(1).
     """
-    known = _differences(source, _some(train), change, value_range)
+    known = _compute_differences(source, _choose_some(train), change, value_range)
     if len(known) < MIN_IMAGES:
         return None
     scale = np.sqrt((known**2).mean(axis=0))
@@ -74,10 +74,12 @@ def find_altered(
     weights = _fit(known)
 
     def score(rows: NDArray[np.int32]) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = _differences(source, rows, change, value_range)[:, used] / scale[used] @ weights
+        scores: NDArray[np.float64] = (
+            _compute_differences(source, rows, change, value_range)[:, used] / scale[used] @ weights
+        )
         return scores
 
-    looked_at = _some(held_out)
+    looked_at = _choose_some(held_out)
     scores = score(looked_at)
     flagged = float((scores > 0).mean())
     told = 1 - 2 * mistaken
@@ -101,7 +103,7 @@ def find_altered(
     return Altered(steepness * scores + np.log(prior / (1 - prior)) > 0, share)
 
 
-def _some(rows: NDArray[np.int32]) -> NDArray[np.int32]:
+def _choose_some(rows: NDArray[np.int32]) -> NDArray[np.int32]:
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_IMAGES)).round().astype(np.int64))]
 
 
@@ -119,7 +121,7 @@ def _fit(differences: NDArray[np.float64]) -> NDArray[np.float64]:
     return weights
 
 
-def _differences(
+def _compute_differences(
     source: BatchSource, rows: NDArray[np.int32], change: PixelChange, value_range: tuple[float, float]
 ) -> NDArray[np.float64]:
     """(images, features) of the images as they are, less those of the same images under the change."""
@@ -130,13 +132,13 @@ def _differences(
         images = source.pixels(tf.constant(rows[begin : begin + _BATCH])).numpy()
         step = -(-max(images.shape[1:3]) // MAX_SIDE)
         images = images[:, ::step, ::step].astype(np.float32)
-        changed = changed_pixels(images, *change.as_tensors(images.shape[-1], value_range)).numpy()
-        as_is, other = (_features((one - low) / (high - low)) for one in (images, changed))
+        changed = change_pixels(images, *change.make_tensors(images.shape[-1], value_range)).numpy()
+        as_is, other = (_compute_features((pixels - low) / (high - low)) for pixels in (images, changed))
         found.append(as_is - other)
     return np.concatenate(found).astype(np.float64) if found else np.empty((0, 0))
 
 
-def _features(images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _compute_features(images: NDArray[np.float32]) -> NDArray[np.float32]:
     """(images, features): brightness as a whole, at the border, in the middle and by place; its spread; colors."""
     # Channels first: sums along the last axis are several times faster.
     planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))

@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from heldout.spec.job import AugmentationSpec
-from worker.training.erasing import draw_rectangles, within
+from worker.training.erasing import draw_rectangles, find_within
 
 Augment = Callable[..., tf.Tensor]
 _AUGMENTATION_STREAM = 2  # keeps these draws apart from the epoch's order and the initial weights
@@ -55,7 +55,7 @@ def draw_amounts(spec: AugmentationSpec, image: tuple[int, int, int], *, seed: i
     )
 
 
-def affine_matrices(amounts: Amounts, image: tuple[int, int, int]) -> NDArray[np.float32]:
+def make_affine_matrices(amounts: Amounts, image: tuple[int, int, int]) -> NDArray[np.float32]:
     """(images, 8) rows [a, b, c, d, e, f, 0, 0]: output pixel (x, y) shows source (a x + b y + c, d x + e y + f).
 
     The semantics are those of Keras' legacy `ImageDataGenerator.apply_transform`: rotation, shift and zoom about the
@@ -77,7 +77,7 @@ def affine_matrices(amounts: Amounts, image: tuple[int, int, int]) -> NDArray[np
     return np.stack([a, b, c, d, e, f, zero, zero], axis=1).astype(np.float32)
 
 
-def shades(amounts: Amounts) -> NDArray[np.float32]:
+def make_shades(amounts: Amounts) -> NDArray[np.float32]:
     """(images, 2): the contrast and the brightness of each image."""
     return np.stack([amounts.contrast, amounts.brightness], axis=1).astype(np.float32)
 
@@ -87,7 +87,7 @@ def draw_changes(
 ) -> tuple[NDArray[np.generic], ...]:
     """What an augmentation takes beside its images, with a row for each of the `count` images of one epoch."""
     amounts = draw_amounts(spec, image, seed=seed, epoch=epoch, count=count)
-    changes = affine_matrices(amounts, image), shades(amounts)
+    changes = make_affine_matrices(amounts, image), make_shades(amounts)
     if not spec.erasing:
         return changes
     return *changes, draw_rectangles(spec, image, seed=seed, epoch=epoch, count=count)
@@ -110,7 +110,7 @@ def build_augmentation(
         if moves or flips:
             images = resample(images, matrices, spec, image)
         images = shade(images, shades, spec)
-        return images if rectangles is None else tf.where(within(rectangles, image), fill, images)
+        return images if rectangles is None else tf.where(find_within(rectangles, image), fill, images)
 
     return augment
 
@@ -119,7 +119,7 @@ def resample(images: tf.Tensor, matrices: tf.Tensor, spec: AugmentationSpec, ima
     """Each image seen through its matrix: bilinear, once, with the spec's fill mode as scipy understands it."""
     height, width, channels = image
     if spec.fill_mode == "wrap":
-        return _sample(images, _wrapped(_sources(matrices, height, width), height, width), image)
+        return _sample(images, _wrap_sources(_compute_sources(matrices, height, width), height, width), image)
     resampled = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=matrices,
@@ -131,7 +131,7 @@ def resample(images: tf.Tensor, matrices: tf.Tensor, spec: AugmentationSpec, ima
     resampled = tf.ensure_shape(resampled, [None, height, width, channels])
     if spec.fill_mode == "constant":
         # The op's own constant mode would blend the border with the fill; scipy cuts there.
-        return resampled * _inside(_sources(matrices, height, width), height, width)
+        return resampled * _find_inside(_compute_sources(matrices, height, width), height, width)
     return resampled
 
 
@@ -145,14 +145,14 @@ def shade(images: tf.Tensor, shades: tf.Tensor, spec: AugmentationSpec) -> tf.Te
     return tf.clip_by_value(images, 0.0, 1.0) if spec.contrast or spec.brightness else images
 
 
-def _sources(matrices: tf.Tensor, height: int, width: int) -> tf.Tensor:
+def _compute_sources(matrices: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """(batch, 2, height × width): the x and the y from which each output pixel takes its colour."""
     y, x = np.mgrid[:height, :width].reshape(2, -1)
     grid = tf.constant(np.stack([x, y, np.ones_like(x)]), tf.float32)
     return tf.reshape(tf.reshape(matrices[:, :6], [-1, 3]) @ grid, [-1, 2, height * width])
 
 
-def _inside(sources: tf.Tensor, height: int, width: int) -> tf.Tensor:
+def _find_inside(sources: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """(batch, height, width, 1): 1 where an output pixel's source lies within the image, else 0."""
     rounding = 1e-6 * max(height, width)  # pixels; an exact hit of the border must not be lost to float32
     last = tf.constant([[width - 1.0], [height - 1.0]])
@@ -160,7 +160,7 @@ def _inside(sources: tf.Tensor, height: int, width: int) -> tf.Tensor:
     return tf.reshape(tf.cast(within, tf.float32), [-1, height, width, 1])
 
 
-def _wrapped(sources: tf.Tensor, height: int, width: int) -> tf.Tensor:
+def _wrap_sources(sources: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Sources moved into the image by whole periods of size - 1, which is what `wrap` means to scipy."""
     period = tf.constant([[max(width - 1.0, 1.0)], [max(height - 1.0, 1.0)]])
     last = tf.constant([[width - 1.0], [height - 1.0]])
@@ -178,10 +178,10 @@ def _sample(images: tf.Tensor, sources: tf.Tensor, image: tuple[int, int, int]) 
     left, top = tf.floor(x), tf.floor(y)
     right, bottom = tf.minimum(left + 1, width - 1.0), tf.minimum(top + 1, height - 1.0)
 
-    def at(column: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+    def sample_at(column: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
         return tf.gather(flat, tf.cast(row * width + column, tf.int32), batch_dims=1)
 
     across, down = (x - left)[..., None], (y - top)[..., None]
-    upper = at(left, top) * (1 - across) + at(right, top) * across
-    lower = at(left, bottom) * (1 - across) + at(right, bottom) * across
+    upper = sample_at(left, top) * (1 - across) + sample_at(right, top) * across
+    lower = sample_at(left, bottom) * (1 - across) + sample_at(right, bottom) * across
     return tf.reshape(upper * (1 - down) + lower * down, [-1, height, width, channels])

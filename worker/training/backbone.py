@@ -15,7 +15,7 @@ from heldout.spec.layers import BACKBONE
 from worker.messages import AssignedBackbone
 from worker.training.keras_config import read_network
 from worker.training.keras_file import build_model
-from worker.training.keras_parts import parts_of
+from worker.training.keras_parts import iterate_parts
 
 CONFIG, WEIGHTS = "layers.json", "weights.npz"
 # ImageNet's colours: red, green, blue, as shares of white; and Caffe's means of bytes, in the order blue, green, red.
@@ -45,20 +45,20 @@ class UploadedBackbone:
             weights = [arrays[str(place)] for place in range(len(arrays.files))]
         return cls(config, weights, assigned.pixels)
 
-    def maps_of(self, images: keras.KerasTensor, *, trainable: bool, seeds: Iterator[int]) -> keras.KerasTensor:
+    def make_maps(self, images: keras.KerasTensor, *, trainable: bool, seeds: Iterator[int]) -> keras.KerasTensor:
         """The feature maps of `images`, (batch, height, width, channels) in [0, 1], all in float32.
 
         The layers are those of `heldout.spec.layers.plan_network`; what draws in them takes the next of `seeds`.
         """
-        network = self._built(seeds)
+        network = self._build_model(seeds)
         set_trainable(network, trainable)
         network.set_weights(self.weights)
-        return network(_prepared(images, network.input_shape[1:], self.pixels))
+        return network(_prepare_images(images, network.input_shape[1:], self.pixels))
 
-    def _built(self, seeds: Iterator[int]) -> keras.Model:
+    def _build_model(self, seeds: Iterator[int]) -> keras.Model:
         config = json.loads(json.dumps(self.config))
         config["config"]["name"] = BACKBONE
-        for part in parts_of(config):
+        for part in iterate_parts(config):
             settings = part.get("config")
             if not isinstance(settings, dict):
                 continue
@@ -82,10 +82,10 @@ def set_trainable(model: keras.Model, trainable: bool) -> None:
     model.trainable = trainable
 
 
-def _prepared(images: keras.KerasTensor, takes: tuple[int, int, int], pixels: Pixels) -> keras.KerasTensor:
+def _prepare_images(images: keras.KerasTensor, takes: tuple[int, int, int], pixels: Pixels) -> keras.KerasTensor:
     """Images in [0, 1] brought to the size, the channels and the values of pixels that a backbone takes."""
     height, width, channels = takes
-    images = resized(resized(images, 2, width), 1, height)  # columns first, as whole rows are copied fast
+    images = resize(resize(images, 2, width), 1, height)  # columns first, as whole rows are copied fast
     if images.shape[-1] != channels:
         repeated = keras.layers.Concatenate(dtype="float32", name=f"{BACKBONE}_channels")
         images = repeated([images] * channels)
@@ -97,7 +97,7 @@ def _prepared(images: keras.KerasTensor, takes: tuple[int, int, int], pixels: Pi
     return images
 
 
-def resized(images: keras.KerasTensor, axis: int, size: int) -> keras.KerasTensor:
+def resize(images: keras.KerasTensor, axis: int, size: int) -> keras.KerasTensor:
     """The images with so many rows (`axis` 1) or columns (2): bilinear, as `keras.ops.image.resize` has them.
 
     Every runtime has an operation for it that rounds the places of pixels in its own way, so that answers of LiteRT
@@ -110,8 +110,8 @@ def resized(images: keras.KerasTensor, axis: int, size: int) -> keras.KerasTenso
     before = np.floor(places).astype(int)
     after = np.minimum(before + 1, given - 1)
     share = (places - before).astype(np.float32).reshape(-1, *[1] * (3 - axis))
-    one, other = (keras.ops.take(images, places.tolist(), axis) for places in (before, after))
-    return one + (other - one) * share
+    lower, upper = (keras.ops.take(images, places.tolist(), axis) for places in (before, after))
+    return lower + (upper - lower) * share
 
 
 # From pixels in [0, 1]: a factor and an offset, one for all channels or one for each.

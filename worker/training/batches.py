@@ -21,7 +21,7 @@ class Examples:
     targets: tf.Tensor
     weights: tf.Tensor | None = None
 
-    def as_batch(self) -> "Batch":
+    def make_batch(self) -> "Batch":
         """These examples to take parts of."""
         known = (self.images, self.labels, self.targets)
         return Batch(known if self.weights is None else (*known, self.weights), Examples)

@@ -27,18 +27,18 @@ def judge_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int
     """
     if spec is None:
         return state
-    if state.best is None or _better(spec, value, state.best):
+    if state.best is None or _is_better(spec, value, state.best):
         return StoppingState(best=value, best_epoch=epoch)
     waited = state.wait + 1
     return replace(state, wait=waited, stopped=waited >= spec.patience)
 
 
-def kept_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int) -> int:
+def get_kept_epoch(spec: EarlyStoppingSpec | None, state: StoppingState, epoch: int) -> int:
     """The epoch whose weights the job keeps if it ends after `epoch`."""
     return state.best_epoch if spec is not None and spec.restore_best else epoch
 
 
-def _better(spec: EarlyStoppingSpec, value: float, best: float) -> bool:
+def _is_better(spec: EarlyStoppingSpec, value: float, best: float) -> bool:
     if spec.monitor == "validation_loss":
         return value + spec.min_delta < best
     return value - spec.min_delta > best
@@ -83,14 +83,14 @@ class TrainedWeights:
     of_epoch: Mapping[int, Weights]
 
 
-def weights_as_arrays(weights: Mapping[int, Weights]) -> dict[str, NDArray[Any]]:
+def convert_to_arrays(weights: Mapping[int, Weights]) -> dict[str, NDArray[Any]]:
     """Weights of some epochs under names for a checkpoint."""
     return {
         f"epoch_{epoch}_{index}": weight for epoch, of_epoch in weights.items() for index, weight in enumerate(of_epoch)
     }
 
 
-def weights_from_arrays(arrays: Mapping[str, NDArray[Any]], epoch: int, count: int) -> Weights:
+def convert_from_arrays(arrays: Mapping[str, NDArray[Any]], epoch: int, count: int) -> Weights:
     """The `count` weights of an epoch from a checkpoint.
 
     Raises:
@@ -99,7 +99,7 @@ def weights_from_arrays(arrays: Mapping[str, NDArray[Any]], epoch: int, count: i
     return [arrays[f"epoch_{epoch}_{index}"] for index in range(count)]
 
 
-def from_older_release(
+def convert_from_older_release(
     training: TrainingSpec,
     stopping: StoppingState,
     guard: GuardState,

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.arrays.dataset import ImageSet, digest_of, load
-from analysis.arrays.job_splits import splits_of
+from analysis.arrays.dataset import ImageSet, compute_digest, load
+from analysis.arrays.job_splits import compute_job_splits
 from analysis.arrays.relations import Relations
 from heldout.errors import FieldError, InvalidSpec
 from heldout.spec.job import JobSpec
-from worker.training.image_file import ImageFile, aligned
+from worker.training.image_file import MappedImageFile, make_aligned
 
 ClassWeights = Mapping[str, float] | str | None
 
@@ -72,14 +72,16 @@ def select(
         InvalidSpec: if `class_weights` names a label that the dataset does not have.
     """
     names = ["train"] + ["validation"] * spec.has_validation + ["test"] * (spec.evaluation.test != "never")
-    own = splits_of(images.labels, images.splits, spec, relations)
+    own = compute_job_splits(images.labels, images.splits, spec, relations)
     source = {name: own[name] for name in names}
-    data = taken(images, source, resident_bytes)
+    data = take_images(images, source, resident_bytes)
     trained_on = data.labels[data.rows["train"]]
-    return replace(data, class_weights=class_weights(spec.training.class_weights, trained_on, images.classes))
+    return replace(data, class_weights=compute_class_weights(spec.training.class_weights, trained_on, images.classes))
 
 
-def taken(images: ImageSet, source: Mapping[str, NDArray[np.int64]], resident_bytes: int | None = None) -> TrainingData:
+def take_images(
+    images: ImageSet, source: Mapping[str, NDArray[np.int64]], resident_bytes: int | None = None
+) -> TrainingData:
     """The images of the splits in `source`, without weights of classes."""
     positions = np.concatenate(list(source.values()))
     pixels, labels = images.images, np.asarray(images.labels, np.int32)
@@ -92,7 +94,7 @@ def taken(images: ImageSet, source: Mapping[str, NDArray[np.int64]], resident_by
             name: np.arange(end - len(split), end, dtype=np.int32)
             for (name, split), end in zip(source.items(), ends, strict=True)
         }
-        pixels, labels = _in_memory(pixels, positions), labels[positions]
+        pixels, labels = _copy_to_memory(pixels, positions), labels[positions]
     return TrainingData(
         images=pixels,
         labels=labels,
@@ -104,25 +106,25 @@ def taken(images: ImageSet, source: Mapping[str, NDArray[np.int64]], resident_by
     )
 
 
-def _in_memory(pixels: NDArray[Any], positions: NDArray[np.int64]) -> NDArray[Any]:
+def _copy_to_memory(pixels: NDArray[Any], positions: NDArray[np.int64]) -> NDArray[Any]:
     """A copy of the images at `positions`, as TensorFlow takes it over without another one."""
-    images = aligned((len(positions), *pixels.shape[1:]), pixels.dtype)
+    images = make_aligned((len(positions), *pixels.shape[1:]), pixels.dtype)
     if not isinstance(pixels, np.memmap):
         np.take(pixels, positions, axis=0, out=images)
         return images
-    file = ImageFile(pixels)
+    file = MappedImageFile(pixels)
     try:
         return file.read(positions, into=images)
     finally:
         file.close()
 
 
-def own_digests(folder: Path, spec: JobSpec, data: TrainingData) -> dict[str, str]:
+def compute_own_digests(folder: Path, spec: JobSpec, data: TrainingData) -> dict[str, str]:
     """The digest of each held-out split of a job that is not its dataset's: a fold's validation images."""
-    return {} if spec.folds is None else {"validation": digest_of(load(folder), data.source["validation"])}
+    return {} if spec.folds is None else {"validation": compute_digest(load(folder), data.source["validation"])}
 
 
-def class_weights(
+def compute_class_weights(
     wanted: ClassWeights, labels: NDArray[np.int32], classes: tuple[str, ...]
 ) -> NDArray[np.float32] | None:
     """(classes,) weights of the images of each class in the loss; a label that is not named has 1.
@@ -143,7 +145,7 @@ def class_weights(
     return np.asarray([wanted.get(label, 1.0) for label in classes], np.float32)
 
 
-def to_unit(images: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.float32]:
+def scale_to_unit(images: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.float32]:
     """Pixels as the network sees them: float32 in [0, 1]. The engine computes the same bits in its graph."""
     low, high = np.float32(value_range[0]), np.float32(value_range[1])
     return (images.astype(np.float32) - low) / (high - low)

@@ -42,14 +42,14 @@ class Descent:
     def begin(self) -> None:
         """In a graph, before its first step: take over the weights, which others may have changed."""
         if self._vector is not None:
-            self._vector.assign(_joined([weight.value for weight in self._weights]))
+            self._vector.assign(_join([weight.value for weight in self._weights]))
 
     def step(self, gradients: Sequence[tf.Tensor]) -> None:
         """In a graph: change the weights by their gradients."""
         if self._vector is None:
             self.optimizer.apply(gradients, self._weights)
             return
-        self.optimizer.apply([_joined(gradients)], [self._vector])
+        self.optimizer.apply([_join(gradients)], [self._vector])
         parts = tf.split(self._vector.value, self._sizes)
         for weight, shape, part in zip(self._weights, self._shapes, parts, strict=True):
             weight.assign(tf.reshape(part, shape))
@@ -59,25 +59,25 @@ class Descent:
         values = [np.asarray(variable.numpy()) for variable in self.optimizer.variables]
         if self._vector is None:
             return values
-        of_weights = zip(*(self._parts_of(value) for value in values if value.ndim), strict=True)
+        of_weights = zip(*(self._iterate_parts(value) for value in values if value.ndim), strict=True)
         return [*(value for value in values if not value.ndim), *(part for parts in of_weights for part in parts)]
 
     def restore(self, state: Iterator[NDArray[Any]]) -> None:
         """Take what `state` gave from the front of `state`."""
         variables = self.optimizer.variables
-        single = variables if self._vector is None else [one for one in variables if not one.ndim]
+        single = variables if self._vector is None else [variable for variable in variables if not variable.ndim]
         for variable in single:
             variable.assign(next(state))
         if self._vector is not None:
-            vectors = [one for one in variables if one.ndim]
+            vectors = [variable for variable in variables if variable.ndim]
             parts = [[next(state).ravel() for _ in vectors] for _ in self._weights]
             for number, vector in enumerate(vectors):
                 vector.assign(np.concatenate([of_weight[number] for of_weight in parts]))
 
-    def _parts_of(self, vector: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    def _iterate_parts(self, vector: NDArray[Any]) -> Iterator[NDArray[Any]]:
         parts = np.split(vector, np.cumsum(self._sizes)[:-1])
         return (part.reshape(shape) for part, shape in zip(parts, self._shapes, strict=True))
 
 
-def _joined(values: Sequence[tf.Tensor]) -> tf.Tensor:
+def _join(values: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.concat([tf.reshape(value, [-1]) for value in values], axis=0)

@@ -2,7 +2,7 @@
 
 import sys
 
-from heldout.service.start import settings_or_exit
+from heldout.service.start import read_settings_or_exit
 from models import bundled, logs
 from models.blobs import Blobs
 from models.database import Database
@@ -10,7 +10,7 @@ from models.database import Database
 
 def main(name: str) -> None:
     """Load `name` with Keras, which downloads and checks it, and store it for everyone."""
-    settings = settings_or_exit()
+    settings = read_settings_or_exit()
     logs.configure(settings.log_level)
     classes = {"mnist": bundled.DIGITS, "fashion_mnist": bundled.GARMENTS, "cifar10": bundled.CIFAR10}
     if name not in classes:
@@ -18,7 +18,7 @@ def main(name: str) -> None:
     import keras
 
     (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
-    images = bundled.from_arrays(x_train, y_train, x_test, y_test, classes[name])
+    images = bundled.convert_from_arrays(x_train, y_train, x_test, y_test, classes[name])
     bundled.store(Database(settings.database), Blobs(settings.blobs_url), name, images)
 
 

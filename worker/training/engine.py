@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from analysis.scheduling.cost import Precision, automatic_precision, automatic_towers
+from analysis.scheduling.cost import Precision, choose_auto_precision, choose_auto_towers
 from heldout.spec.job import JobSpec, OptimizerSpec
 from heldout.spec.layers import plan_network
 from worker.training.augment import Augment, build_augmentation, draw_changes
@@ -18,10 +18,10 @@ from worker.training.batches import Batch, Examples
 from worker.training.best_weights import Weights
 from worker.training.data import TrainingData
 from worker.training.descent import Descent
-from worker.training.erasing import mean_pixel
-from worker.training.mixing import draw_mixing, mixed
+from worker.training.erasing import compute_mean_pixel
+from worker.training.mixing import draw_mixing, mix
 from worker.training.network import computes_in_float16
-from worker.training.replicas import Part, Replicas
+from worker.training.replicas import ReplicaPart, Replicas
 from worker.training.resident import BatchSource
 from worker.training.towers import Towers
 
@@ -47,7 +47,7 @@ class FitSums:
         return float(np.float32(self.correct) / np.float32(self.images))
 
 
-def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int32]:
+def draw_epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int32]:
     """(count,) in which order `epoch` takes the training images; another one in every epoch and for every seed."""
     return np.random.default_rng([seed, _ORDER_STREAM, epoch]).permutation(count).astype(np.int32)
 
@@ -70,22 +70,24 @@ def build_loss(label_smoothing: float, *, shares: bool = False) -> keras.losses.
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def chosen_towers(
+def choose_towers(
     wanted: int | Literal["auto"], cores: int, spec: JobSpec, image: tuple[int, int, int], classes: int
 ) -> int:
     """How many towers a job gets on a machine with so many cores: with `auto` as many as make its steps faster."""
     if spec.network.backbone is not None:  # it takes whole batches
         return 1
-    return automatic_towers(spec, plan_network(spec.network, image, classes), cores) if wanted == "auto" else wanted
+    return choose_auto_towers(spec, plan_network(spec.network, image, classes), cores) if wanted == "auto" else wanted
 
 
-def chosen_precision(
+def choose_precision(
     wanted: Precision | Literal["auto"], spec: JobSpec, image: tuple[int, int, int], classes: int, towers: int
 ) -> Precision:
     """In which floats a job computes. `auto` comes where the processor has units for bfloat16: its size decides."""
     if spec.network.backbone is not None:  # it computes in float32
         return "float32"
-    return automatic_precision(spec, plan_network(spec.network, image, classes), towers) if wanted == "auto" else wanted
+    return (
+        choose_auto_precision(spec, plan_network(spec.network, image, classes), towers) if wanted == "auto" else wanted
+    )
 
 
 class _EpochPlan(NamedTuple):
@@ -137,7 +139,7 @@ class Engine:
         decay = spec.training.ema_decay
         self._average = None if decay is None else WeightAverage(network, decay)
         self._plan: _EpochPlan | None = None
-        self._call = tf.function(self._steps, autograph=False)
+        self._call = tf.function(self._run_steps, autograph=False)
 
     def state(self) -> list[NDArray[Any]]:
         """All that a resumed training needs: weights, dropout's seeds, the optimizer's state, averages."""
@@ -170,7 +172,7 @@ class Engine:
     def begin_epoch(self, epoch: int, rates: NDArray[np.float32]) -> None:
         """Lay out `epoch` (from 1): its order, its changes of images, and the learning rate of each step."""
         rows, image = self._data.rows["train"], self._data.image
-        order = rows[epoch_order(self._seed, epoch, len(rows))]
+        order = rows[draw_epoch_order(self._seed, epoch, len(rows))]
         self._source.expect(order, self.batch_size)
         changes: tuple[NDArray[Any], ...] = ()
         if self._augmentation is not None:
@@ -181,20 +183,20 @@ class Engine:
     def trace(self) -> None:
         """Trace the graph of the steps, of an epoch that was begun. The first `run` does it otherwise."""
         with self._replicas.scope():
-            self._call.get_concrete_function(*self._arguments(0, 0, FitSums()))
+            self._call.get_concrete_function(*self._make_arguments(0, 0, FitSums()))
 
     def run(self, first: int, last: int, sums: FitSums) -> FitSums:
         """Take the steps first, …, last - 1 of the epoch that was begun and add to its sums."""
         with self._replicas.scope():
-            result = self._call(*self._arguments(first, last, sums))
+            result = self._call(*self._make_arguments(first, last, sums))
         objective, correct, images = (float(value) for value in result)
         return FitSums(objective, correct, images)
 
-    def _arguments(self, first: int, last: int, sums: FitSums) -> tuple[Any, ...]:
+    def _make_arguments(self, first: int, last: int, sums: FitSums) -> tuple[Any, ...]:
         state = (tf.constant(value, tf.float32) for value in (sums.objective, sums.correct, sums.images))
         return tf.constant(first), tf.constant(last), *state, self._plan
 
-    def _steps(
+    def _run_steps(
         self,
         first: tf.Tensor,
         last: tf.Tensor,
@@ -205,30 +207,30 @@ class Engine:
     ) -> tuple[tf.Tensor, ...]:
         plan = tf.nest.map_structure(lambda drawn: tf.ensure_shape(drawn, [None, *drawn.shape[1:]]), plan)
 
-        def body(step: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def take_step(step: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
             begin = step * self.batch_size
             part = slice(begin, begin + self.batch_size)
             self.optimizer.learning_rate.assign(plan.rates[step])
             changes, mixing = ([drawn[part] for drawn in each] for each in (plan.changes, plan.mixing))
-            batch_objective, batch_correct, count = self._step(plan.order[part], changes, mixing)
+            batch_objective, batch_correct, count = self._take_step(plan.order[part], changes, mixing)
             return step + 1, sums[0] + batch_objective * count, sums[1] + batch_correct, sums[2] + count
 
         self._descent.begin()
         _, *sums = tf.while_loop(
             lambda step, *_: step < last,
-            body,
+            take_step,
             (first, objective, correct, images),
             parallel_iterations=1,  # a step must see the weights of the step before
         )
         return tuple(sums)
 
-    def _step(
+    def _take_step(
         self, rows: tf.Tensor, changes: list[tf.Tensor], mixing: list[tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """One gradient step: the batch's objective, how many images it got right, and how many there are."""
         count = tf.shape(rows)[0]
         if self._replicas.count == 1:
-            objective, correct = self._descend(self._batch(rows, changes, mixing), None)
+            objective, correct = self._descend(self._make_batch(rows, changes, mixing), None)
         else:
             objective, correct = self._replicas.run(self._descend_in_part, rows, changes, mixing)
         if self._average is not None:
@@ -236,10 +238,10 @@ class Engine:
         return objective, correct, tf.cast(count, tf.float32)
 
     def _descend_in_part(
-        self, part: Part, rows: tf.Tensor, changes: list[tf.Tensor], mixing: list[tf.Tensor]
+        self, part: ReplicaPart, rows: tf.Tensor, changes: list[tf.Tensor], mixing: list[tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """What one of several replicas adds to the batch's objective and right answers."""
-        batch = self._batch(rows, changes, mixing).part(slice(part.begin, part.end))
+        batch = self._make_batch(rows, changes, mixing).part(slice(part.begin, part.end))
         objective, correct = self._descend(batch, part.share)
         return objective, tf.where(part.share > 0, correct, 0.0)
 
@@ -262,10 +264,10 @@ class Engine:
 
     def _forward_in_parts(self, batch: Batch, towers: Towers) -> tuple[tf.Tensor, tf.Tensor]:
         """What `_forward` gives, computed in parts that wait for each other as little as the layers allow."""
-        parts = towers.parts_of(batch.count)
+        parts = towers.divide(batch.count)
         examples = [batch.part(slice(part.begin, part.end)).examples() for part in parts]
-        logits = towers.logits([one.images for one in examples], parts)
-        judged = [self._judge(one, of_part) for one, of_part in zip(examples, logits, strict=True)]
+        logits = towers.compute_logits([part.images for part in examples], parts)
+        judged = [self._judge(part, of_part) for part, of_part in zip(examples, logits, strict=True)]
         loss = tf.add_n([loss * part.share for (loss, _), part in zip(judged, parts, strict=True)])
         correct = [tf.where(part.share > 0, right, 0.0) for (_, right), part in zip(judged, parts, strict=True)]
         return loss, tf.add_n(correct)
@@ -280,13 +282,13 @@ class Engine:
         correct = tf.reduce_sum(tf.cast(answers == examples.labels, tf.float32))
         return self._loss(examples.targets, logits, examples.weights), correct
 
-    def _batch(self, rows: tf.Tensor, changes: list[tf.Tensor], mixing: list[tf.Tensor]) -> Batch:
+    def _make_batch(self, rows: tf.Tensor, changes: list[tf.Tensor], mixing: list[tf.Tensor]) -> Batch:
         """What a step takes. Images that are mixed are made before the batch is split: any may be another's partner."""
         if mixing:
-            return mixed(self._examples(rows, *changes), *mixing).as_batch()
-        return Batch((rows, *changes), self._examples)
+            return mix(self._make_examples(rows, *changes), *mixing).make_batch()
+        return Batch((rows, *changes), self._make_examples)
 
-    def _examples(self, rows: tf.Tensor, *changes: tf.Tensor) -> Examples:
+    def _make_examples(self, rows: tf.Tensor, *changes: tf.Tensor) -> Examples:
         images, labels = self._source.batch(rows)
         if self._augment is not None:
             images = self._augment(images, *changes)
@@ -303,5 +305,5 @@ class Engine:
             return None
         fill = None
         if spec.augmentation.erasing:
-            fill = mean_pixel(self._source, self._data.rows["train"], self._data.value_range)
+            fill = compute_mean_pixel(self._source, self._data.rows["train"], self._data.value_range)
         return build_augmentation(spec.augmentation, self._data.image, fill)

@@ -32,11 +32,11 @@ def draw_rectangles(
     aspect = LEAST_ASPECT * (GREATEST_ASPECT / LEAST_ASPECT) ** draws[2]
     rows = np.clip(np.rint(np.sqrt(area * aspect)), np.ceil(area / width), height)
     columns = np.clip(np.rint(area / rows), 1, width)
-    rectangles = placed(rows, columns, draws[3:], image)
+    rectangles = place_rectangles(rows, columns, draws[3:], image)
     return np.where(draws[0, :, None] < spec.erasing, rectangles, 0).astype(np.int32)
 
 
-def placed(
+def place_rectangles(
     rows: NDArray[np.float64], columns: NDArray[np.float64], draws: NDArray[np.float64], image: tuple[int, int, int]
 ) -> NDArray[np.int32]:
     """(images, 4) rows [top, left, bottom, right] of rectangles of these sizes, at any place alike.
@@ -50,7 +50,7 @@ def placed(
     return np.stack([top, left, top + rows, left + columns], axis=1).astype(np.int32)
 
 
-def within(rectangles: tf.Tensor, image: tuple[int, int, int]) -> tf.Tensor:
+def find_within(rectangles: tf.Tensor, image: tuple[int, int, int]) -> tf.Tensor:
     """(batch, height, width, 1) booleans: which pixels lie in the rectangle of their image."""
     height, width, _ = image
     top, left, bottom, right = (rectangles[:, None, None, side] for side in range(4))
@@ -58,7 +58,9 @@ def within(rectangles: tf.Tensor, image: tuple[int, int, int]) -> tf.Tensor:
     return (((y >= top) & (y < bottom)) & ((x >= left) & (x < right)))[..., None]
 
 
-def mean_pixel(source: BatchSource, rows: NDArray[np.int32], value_range: tuple[float, float]) -> NDArray[np.float32]:
+def compute_mean_pixel(
+    source: BatchSource, rows: NDArray[np.int32], value_range: tuple[float, float]
+) -> NDArray[np.float32]:
     """(channels,) the mean of the images of `rows`, scaled to [0, 1] as a network sees them."""
     sums, count = np.float64(0), 0
     for first in range(0, len(rows), _IMAGES_AT_ONCE):

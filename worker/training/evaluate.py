@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from analysis.scheduling.cost import INFERENCE_BATCH_SIZE
 from heldout.spec.job import JobSpec
-from heldout.statistics.intervals import wilson_interval
+from heldout.statistics.intervals import compute_wilson_interval
 from heldout.stored.final import FinalView, GapsView, GapView, SplitResult
 from worker.machine.processor import Policy
 from worker.training.backbone import UploadedBackbone
 from worker.training.best_weights import Weights
 from worker.training.network import build_network
-from worker.training.pace import Pace
+from worker.training.pace import StepPace
 from worker.training.resident import BatchSource
 
 # An answer in bfloat16 counts as sure where its logit leads the next one by this share of the logits' range, which is
@@ -65,10 +65,10 @@ class Evaluator:
         self._source = source
         # Small batches keep a layer's maps in the cache of a core.
         self._batch_size = batch_size
-        self._pace = Pace()
+        self._pace = StepPace()
         rows, batch = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)
         # One graph for splits of every size: without the signature each would be traced anew.
-        self._call = tf.function(self._sums, autograph=False, input_signature=[rows, batch, batch])
+        self._call = tf.function(self._compute_sums, autograph=False, input_signature=[rows, batch, batch])
 
     def prepare_in(self, thread: Executor) -> None:
         """Have a thread do what the first measuring would wait for. No other graph may be traced meanwhile."""
@@ -113,11 +113,11 @@ class Evaluator:
             loss, correct = loss + decided.loss * decided.count, correct + decided.correct
         return Measured(loss / len(rows) if len(rows) else float("nan"), correct, len(rows)), losses
 
-    def _sums(self, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _compute_sums(self, rows: tf.Tensor, first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Sums over the images that are sure, each image's loss, and whether it is unsure: nothing where all count."""
         decides = self._decided_by is None
 
-        def body(batch: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor, each: Any, unsure: Any) -> tuple[Any, ...]:
+        def add_batch(batch: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor, each: Any, unsure: Any) -> tuple[Any, ...]:
             begin = batch * self._batch_size
             images, labels = self._source.batch(rows[begin : begin + self._batch_size])
             logits = self._network(images, training=False)
@@ -137,11 +137,11 @@ class Evaluator:
             for kind in (tf.float32, tf.bool)
         )
         start = (first, tf.constant(0.0, tf.float64), tf.constant(0), each, found)
-        _, loss, correct, each, found = tf.while_loop(lambda batch, *_: batch < last, body, start)
+        _, loss, correct, each, found = tf.while_loop(lambda batch, *_: batch < last, add_batch, start)
         return loss, correct, each.concat(), tf.zeros([0], tf.bool) if decides else found.concat()
 
 
-def evaluator_of(
+def make_evaluator(
     spec: JobSpec,
     network: keras.Model,
     source: BatchSource,
@@ -163,13 +163,13 @@ def evaluator_of(
     assert spec.training.seed is not None
     seed, image, classes = spec.training.seed, network.input_shape[1:], network.output_shape[-1]
 
-    def another(policy: Policy) -> Evaluator:
+    def make_another(policy: Policy) -> Evaluator:
         twin = build_network(spec.network, image, classes, seed, policy, backbone=backbone)
         return Evaluator(twin, source, weights=weights)
 
     if policy == "mixed_float16":
-        return another("float32")
-    decided_by = None if policy == "float32" else another("float32")
+        return make_another("float32")
+    decided_by = None if policy == "float32" else make_another("float32")
     if spec.training.ema_decay is None:
         return Evaluator(network, source, decided_by=decided_by)
     averaged = build_network(spec.network, image, classes, seed, policy, backbone=backbone)
@@ -183,7 +183,7 @@ def _is_unsure(logits: tf.Tensor) -> tf.Tensor:
     return first - second < MIN_SURE_LEAD * extent
 
 
-def from_predictions(
+def measure_predictions(
     losses: NDArray[np.float32], probabilities: NDArray[np.float32], labels: NDArray[np.int32]
 ) -> Measured:
     """The figures of predictions: (count,) cross-entropies and (count, classes) probabilities of images."""
@@ -193,12 +193,12 @@ def from_predictions(
     return Measured(float(losses.mean(dtype=np.float64)), int(correct), len(labels))
 
 
-def finite(value: float) -> float | None:
+def drop_not_finite(value: float) -> float | None:
     """`value`, or None where it is infinite or not a number, which JSON cannot say."""
     return value if isfinite(value) else None
 
 
-def final_figures(epoch: int, measured: Mapping[str, Measured]) -> FinalView:
+def build_final_figures(epoch: int, measured: Mapping[str, Measured]) -> FinalView:
     """How the kept weights, of `epoch`, did; `measured` lacks a held-out split where it is not measured."""
     train, validation, test = measured["train"], measured.get("validation"), measured.get("test")
     return FinalView(
@@ -206,7 +206,9 @@ def final_figures(epoch: int, measured: Mapping[str, Measured]) -> FinalView:
         train=_split(train),
         validation=validation and _split(validation),
         test=test and _split(test),
-        gap=GapsView(validation=validation and _gap(train, validation), test=test and _gap(train, test)),
+        gap=GapsView(
+            validation=validation and _compute_gap(train, validation), test=test and _compute_gap(train, test)
+        ),
     )
 
 
@@ -215,10 +217,10 @@ def _split(measured: Measured) -> SplitResult:
         loss=measured.loss,
         accuracy=measured.accuracy,
         count=measured.count,
-        interval=wilson_interval(measured.correct, measured.count),
+        interval=compute_wilson_interval(measured.correct, measured.count),
     )
 
 
-def _gap(train: Measured, heldout: Measured) -> GapView:
+def _compute_gap(train: Measured, heldout: Measured) -> GapView:
     """Positive where the held-out split is worse."""
     return GapView(accuracy=train.accuracy - heldout.accuracy, loss=heldout.loss - train.loss)

@@ -18,8 +18,8 @@ from heldout.stored.model_about import ModelAbout
 from worker.training.backbone import UploadedBackbone
 from worker.training.best_weights import Weights
 from worker.training.data import TrainingData
-from worker.training.network import apply_layers, without_penalties
-from worker.training.pixel_change import PixelChange, changed_pixels
+from worker.training.network import apply_layers, drop_penalties
+from worker.training.pixel_change import PixelChange, change_pixels
 from worker.training.resident import BatchSource
 
 # Small batches keep a layer's maps in the cache of a core. Several of them are computed side by side in one call.
@@ -45,7 +45,7 @@ def build_exported(
     pixels = keras.Input(data.image, name="pixels")
     scaled = keras.layers.Rescaling(1 / (high - low), -low / (high - low), name="rescaling")(pixels)
     seeds = iter(lambda: 0, None)
-    logits = apply_layers(scaled, without_penalties(network), len(data.classes), seeds, backbone=backbone)
+    logits = apply_layers(scaled, drop_penalties(network), len(data.classes), seeds, backbone=backbone)
     model = keras.Model(pixels, keras.layers.Softmax(name="probabilities")(logits), name="classifier")
     if trained is not None:
         model.set_weights(trained.get_weights())
@@ -66,7 +66,7 @@ def save_with(model: keras.Model, file: Path, members: Mapping[str, bytes]) -> N
             archive.writestr(name, content)
 
 
-def about_model(
+def describe_model(
     model: keras.Model, job_id: str, dataset_sha256: str, classes: Sequence[str], value_range: tuple[float, float]
 ) -> ModelAbout:
     """What the files with an exported model, or with its predictions, say of themselves."""
@@ -122,13 +122,13 @@ class PreparedExport:
     def about(self, model: keras.Model) -> ModelAbout:
         """What the files of the job say of its exported model."""
         data = self._data
-        return about_model(model, self._job_id, self._dataset_sha256, data.classes, data.value_range)
+        return describe_model(model, self._job_id, self._dataset_sha256, data.classes, data.value_range)
 
     def _save(self, model: keras.Model, file: Path) -> None:
         about = self.about(model)
         save_with(model, file, {about.file_name: about.to_bytes()})
 
-    def predictor(self, weights: Weights) -> "Predictor":
+    def make_predictor(self, weights: Weights) -> "Predictor":
         """The predictor, of a model with these weights; whatever has failed in the thread is raised here."""
         predictor = self._make() if self._made is None else self._made.result()
         predictor.use(weights)
@@ -159,8 +159,8 @@ class Predictor:
         self._both = keras.Model(model.input, [model.get_layer("output").output, model.output])
         rows = tf.TensorSpec([None], tf.int32)
         change = [tf.TensorSpec([self._channels], tf.int32), tf.TensorSpec([8], tf.float32)]
-        self._call = tf.function(self._of_rows, input_signature=[rows], autograph=False)
-        self._call_changed = tf.function(self._of_changed_rows, input_signature=[rows, *change], autograph=False)
+        self._call = tf.function(self._predict_rows, input_signature=[rows], autograph=False)
+        self._call_changed = tf.function(self._predict_changed_rows, input_signature=[rows, *change], autograph=False)
 
     def use(self, weights: Weights) -> None:
         """Answer with other weights of the same network from now on."""
@@ -172,7 +172,7 @@ class Predictor:
 
     def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions:
         """What the model says of the images in `rows`, of their pixels under `change`."""
-        given = () if change is None else change.as_tensors(self._channels, self._range)
+        given = () if change is None else change.make_tensors(self._channels, self._range)
         call = self._call if change is None else self._call_changed
         probabilities = np.empty((len(rows), self._classes), np.float32)
         losses = np.empty(len(rows), np.float32)
@@ -182,19 +182,23 @@ class Predictor:
             probabilities[part], losses[part] = call(tf.constant(rows[part]), *given)
         return Predictions(probabilities, losses)
 
-    def _of_rows(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._in_batches(rows, lambda pixels: pixels)
+    def _predict_rows(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._predict_in_batches(rows, lambda pixels: pixels)
 
-    def _of_changed_rows(self, rows: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._in_batches(rows, lambda pixels: changed_pixels(pixels, order, numbers))
+    def _predict_changed_rows(
+        self, rows: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._predict_in_batches(rows, lambda pixels: change_pixels(pixels, order, numbers))
 
-    def _in_batches(self, rows: tf.Tensor, change: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def _predict_in_batches(
+        self, rows: tf.Tensor, change: Callable[[tf.Tensor], tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """In a graph: the answers to `rows`, a batch at a time, with as many batches at once as there are threads."""
         batches = -(-tf.shape(rows)[0] // _BATCH_SIZE)
         shapes = [None, self._classes], [None]
         answers = [tf.TensorArray(tf.float32, batches, element_shape=shape) for shape in shapes]
 
-        def body(batch: tf.Tensor, *answers: tf.TensorArray) -> tuple[Any, ...]:
+        def predict_batch(batch: tf.Tensor, *answers: tf.TensorArray) -> tuple[Any, ...]:
             begin = batch * _BATCH_SIZE
             part = rows[begin : begin + _BATCH_SIZE]
             found = self._answer(change(tf.cast(self.source.pixels(part), tf.float32)), self.source.labels(part))
@@ -203,7 +207,7 @@ class Predictor:
         # More at once than threads would only take memory.
         threads = max(1, tf.config.threading.get_inter_op_parallelism_threads())
         _, probabilities, losses = tf.while_loop(
-            lambda batch, *_: batch < batches, body, (0, *answers), parallel_iterations=threads
+            lambda batch, *_: batch < batches, predict_batch, (0, *answers), parallel_iterations=threads
         )
         return probabilities.concat(), losses.concat()
 

@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from analysis.answers.answers import Predictions
-from analysis.answers.scores import scores_of
+from analysis.answers.scores import compute_scores
 from analysis.arrays.file_names import FileNames
 from analysis.arrays.relations import Relations
 from analysis.studies.state import Scores
@@ -25,7 +25,7 @@ from heldout.stored.model_about import ModelAbout
 from worker.messages import Failed, Finished, FromTraining, Stopped, TrainedFile, Warned
 from worker.training.best_weights import TrainedWeights
 from worker.training.data import TrainingData
-from worker.training.evaluate import final_figures, from_predictions
+from worker.training.evaluate import build_final_figures, measure_predictions
 from worker.training.export import Predictor, PreparedExport
 from worker.training.gap import measure_gap
 from worker.training.position import LossSums
@@ -57,22 +57,22 @@ def finish(
         for_study: whether a study compares it with others, image by image.
         is_cancelled: whether nobody wants to know any more how it did; then the model alone is left.
     """
-    weights = trainer.trained_weights()
+    weights = trainer.get_trained_weights()
     if not weights.kept:
         return Failed(FailureCode.DEADLINE, "limits.max_runtime_s has passed before one epoch was whole.")
-    predictor = exported.predictor(weights.of_epoch[weights.kept])
+    predictor = exported.make_predictor(weights.of_epoch[weights.kept])
     saved = exported.save(predictor, scratch / MODEL_FILE)
     predictions = scratch / "predictions.npz"
     started = perf_counter()
     kept = {split: predictor.predict(rows) for split, rows in data.rows.items()}
     seconds_per_image = (perf_counter() - started) / sum(map(len, data.rows.values()))
     saved.result()
-    model = model_file(scratch)
-    names = _names(names_file, data)
+    model = describe_model_file(scratch)
+    names = _read_names(names_file, data)
     save_predictions(predictions, data, kept, names, exported.about(predictor.model), trainer.loss_sums)
-    cost = _cost_of_last_epoch(predictor, data, weights, kept)
+    cost = _measure_last_epoch(predictor, data, weights, kept)
     evaluation = scratch / StoredEvaluation.file_name
-    scores = evaluation_of(data, {split: said.probabilities for split, said in kept.items()}, cost, names)
+    scores = build_evaluation(data, {split: said.probabilities for split, said in kept.items()}, cost, names)
     evaluation.write_bytes(scores.to_bytes())
     if is_cancelled():
         return Stopped(None, model=model)
@@ -93,26 +93,26 @@ def finish(
         traceback.print_exc()
         send(Warned(f"What the gap is made of could not be measured ({type(error).__name__})."))
     measured = {
-        split: from_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
+        split: measure_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
         for split, said in kept.items()
     }
     other_reads = () if cost is None else ((cost.split, cost.epoch),)
-    final = final_figures(weights.kept, measured)
-    for_comparison = scores_for_study(data, kept, final) if for_study and "validation" in kept else None
+    final = build_final_figures(weights.kept, measured)
+    for_comparison = make_study_scores(data, kept, final) if for_study and "validation" in kept else None
     return Finished(final, reason, tuple(files), other_reads, for_comparison)
 
 
 def export_kept(weights: TrainedWeights, exported: PreparedExport, scratch: Path) -> TrainedFile:
     """Save the kept weights as the model that users download."""
-    exported.save(exported.predictor(weights.of_epoch[weights.kept]), scratch / MODEL_FILE).result()
-    return model_file(scratch)
+    exported.save(exported.make_predictor(weights.of_epoch[weights.kept]), scratch / MODEL_FILE).result()
+    return describe_model_file(scratch)
 
 
-def model_file(scratch: Path) -> TrainedFile:
+def describe_model_file(scratch: Path) -> TrainedFile:
     return TrainedFile(ArtifactName.MODEL, ArtifactFormat.KERAS, scratch / MODEL_FILE)
 
 
-def scores_for_study(data: TrainingData, kept: Mapping[str, Predictions], final: FinalView) -> Scores:
+def make_study_scores(data: TrainingData, kept: Mapping[str, Predictions], final: FinalView) -> Scores:
     """What the kept weights say of each validation image, from the predictions that `final` sums up."""
     said, source = kept["validation"], data.source["validation"]
     in_order = np.argsort(source)
@@ -128,14 +128,14 @@ def scores_for_study(data: TrainingData, kept: Mapping[str, Predictions], final:
     )
 
 
-def _names(file: Path | None, data: TrainingData) -> FileNames | None:
+def _read_names(file: Path | None, data: TrainingData) -> FileNames | None:
     """The names of the images; None where they have none, and where there are too few."""
     names = None if file is None else FileNames(file)
     needed = max((int(np.max(rows)) + 1 for rows in data.source.values() if len(rows)), default=0)
     return None if names is None or len(names) < needed else names
 
 
-def _cost_of_last_epoch(
+def _measure_last_epoch(
     predictor: Predictor, data: TrainingData, weights: TrainedWeights, kept: Mapping[str, Predictions]
 ) -> LastEpochScores | None:
     """How much worse the last epoch's weights are than the kept ones; None where these are the same, or are gone."""
@@ -151,41 +151,43 @@ def _cost_of_last_epoch(
     predictor.use(weights.of_epoch[weights.kept])
     if not np.isfinite(said.losses - kept[split].losses).all():
         return None
-    return LastEpochScores(epoch=last, kept_epoch=weights.kept, split=split, **compared(said, kept[split], labels))
+    return LastEpochScores(
+        epoch=last, kept_epoch=weights.kept, split=split, **compare_predictions(said, kept[split], labels)
+    )
 
 
 RESAMPLES = 2000
 _MAX_VALUES_IN_MEMORY = 1_000_000  # values of resamples that are in memory together
 
 
-def compared(one: Predictions, other: Predictions, labels: NDArray[np.int32]) -> dict[str, Any]:
-    """How much worse `one` is than `other` on the same images, of which there must be at least two.
+def compare_predictions(first: Predictions, second: Predictions, labels: NDArray[np.int32]) -> dict[str, Any]:
+    """How much worse `first` is than `second` on the same images, of which there must be at least two.
 
     Args:
         labels: (count,) positions of classes.
     Returns:
-        count: images; accuracy: difference (positive where `one` answers fewer rightly), interval, and p, McNemar's
+        count: images; accuracy: difference (positive where `first` answers fewer rightly), interval, and p, McNemar's
         exact one, of two sides; loss: difference in nats and interval. Intervals are those of 95% of a bootstrap over
         the images, seeded.
     """
     # Imported here: SciPy takes half a second to import, and few jobs need it.
     from scipy.stats import binomtest
 
-    right, right_other = (model.probabilities.argmax(axis=1) == labels for model in (one, other))
+    right, right_other = (model.probabilities.argmax(axis=1) == labels for model in (first, second))
     only_one, only_other = int((right & ~right_other).sum()), int((right_other & ~right).sum())
     differ = only_one + only_other
-    losses = one.losses.astype(np.float64) - other.losses
+    losses = first.losses.astype(np.float64) - second.losses
     return {
         "count": len(labels),
         "accuracy": {
-            **_mean_of(right_other.astype(np.float64) - right),
+            **_compute_mean(right_other.astype(np.float64) - right),
             "p": float(binomtest(only_other, differ).pvalue) if differ else 1.0,
         },
-        "loss": _mean_of(losses),
+        "loss": _compute_mean(losses),
     }
 
 
-def _mean_of(differences: NDArray[np.float64]) -> dict[str, Any]:
+def _compute_mean(differences: NDArray[np.float64]) -> dict[str, Any]:
     from scipy.stats import bootstrap
 
     mean = float(differences.mean())
@@ -242,22 +244,22 @@ def save_predictions(
 
 def _add_names(archive: zipfile.ZipFile, member: str, names: FileNames, rows: NDArray[np.int64]) -> None:
     """Add an array of the names of images, of which only some are in memory at once."""
-    width = max((len(_shortened(names[row])) for row in rows.tolist()), default=1)
+    width = max((len(_shorten(names[row])) for row in rows.tolist()), default=1)
     dtype = np.dtype(f"<U{max(1, width)}")
     with archive.open(member, "w", force_zip64=True) as file:
         npy.write_array_header_1_0(
             file, {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (len(rows),)}
         )
         for first in range(0, len(rows), _BLOCK):
-            block = [_shortened(names[row]) for row in rows[first : first + _BLOCK].tolist()]
+            block = [_shorten(names[row]) for row in rows[first : first + _BLOCK].tolist()]
             file.write(np.array(block, dtype).tobytes())
 
 
-def _shortened(name: str) -> str:
+def _shorten(name: str) -> str:
     return name if len(name) <= MAX_NAME_CHARACTERS else f"…{name[1 - MAX_NAME_CHARACTERS :]}"
 
 
-def evaluation_of(
+def build_evaluation(
     data: TrainingData,
     probabilities: Mapping[str, NDArray[np.float32]],
     last_epoch: LastEpochScores | None = None,
@@ -273,7 +275,7 @@ def evaluation_of(
     return StoredEvaluation(
         classes=tuple(data.classes),
         splits={
-            cast(SplitName, split): scores_of(said, data.labels[data.rows[split]], data.source[split], names)
+            cast(SplitName, split): compute_scores(said, data.labels[data.rows[split]], data.source[split], names)
             for split, said in probabilities.items()
         },
         last_epoch=last_epoch,

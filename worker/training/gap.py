@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers, Predictions, halves_of, paired
-from analysis.answers.renamed_labels import confusion_of
-from analysis.answers.temperature import calibration_of
-from analysis.answers.undone import copies_of
+from analysis.answers.answers import Answers, Predictions, split_into_halves, tally_pairs
+from analysis.answers.renamed_labels import count_confusion
+from analysis.answers.temperature import measure_calibration
+from analysis.answers.undone import divide_by_copies
 from analysis.arrays.relations import Relations
 from heldout.stored.gap import BestEpoch, GapOnTest, PairedTally, StoredGap
 from worker.training.best_weights import TrainedWeights
@@ -35,7 +35,7 @@ def measure_gap(
     Args:
         predictor: of the exported model; it answers with the kept weights before and after.
         data: of the training; its images are not read, they are in the predictor's source.
-        weights: `Trainer.trained_weights()`.
+        weights: `Trainer.get_trained_weights()`.
         kept: what the kept weights say of each split, in the order of its rows; without `test` where it is never
             measured, and without `validation` where that is trained on.
         relations: of the whole dataset; None where its copies are not known.
@@ -48,7 +48,7 @@ def measure_gap(
     tallies = {split: said.tally() for split, said in answers.items()}
     if len(answers) < 2 or None in (tallies["train"], tallies.get("validation", 0)):
         return None
-    related = {} if relations is None else related_images(relations, data.source)
+    related = {} if relations is None else find_related_images(relations, data.source)
     reference, of_validation = answers["train"], dict[str, Any]()
     if "validation" in answers:
         reference = answers["validation"]
@@ -58,8 +58,10 @@ def measure_gap(
             "best_by_loss": others.best_epoch(weights.best_by_loss),
             "best_by_accuracy": others.best_epoch(weights.best_by_accuracy),
             "last": others.change(weights.epochs),
-            "validation_copies": copies_of(reference, copies),
-            "calibration": calibration_of(reference.log_probabilities(), reference.labels, halves_of(reference.labels)),
+            "validation_copies": divide_by_copies(reference, copies),
+            "calibration": measure_calibration(
+                reference.log_probabilities(), reference.labels, split_into_halves(reference.labels)
+            ),
         }
         if try_pixels:
             validation = ComparedSplit(predictor, data, "validation", reference, copies)
@@ -76,7 +78,7 @@ def measure_gap(
     )
     if "test" not in answers:
         return gap
-    return gap.with_test(
+    return gap.add_test(
         measure_test(predictor, data, answers["test"], reference, related.get("test"), try_pixels=try_pixels)
     )
 
@@ -101,14 +103,14 @@ def measure_test(
     tally, pixels, labels = answers.tally(), None, None
     if tally is not None:
         test = ComparedSplit(predictor, data, "test", answers, related)
-        pixels, labels = test.undone(confusion_of(reference, len(data.classes)), try_pixels=try_pixels)
-    return GapOnTest(test=tally, test_copies=copies_of(answers, related), pixels=pixels, labels=labels)
+        pixels, labels = test.undone(count_confusion(reference, len(data.classes)), try_pixels=try_pixels)
+    return GapOnTest(test=tally, test_copies=divide_by_copies(answers, related), pixels=pixels, labels=labels)
 
 
-def related_images(relations: Relations, source: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.bool_]]:
+def find_related_images(relations: Relations, source: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.bool_]]:
     """For each held-out split which of its images have a relation among the images that were trained on."""
-    everything = relations.related_to(source["train"])
-    copies = Relations(relations.copy_of).related_to(source["train"])
+    everything = relations.find_related(source["train"])
+    copies = Relations(relations.copy_of).find_related(source["train"])
     found = {}
     for split in source.keys() - {"train"}:
         related = everything[source[split]]
@@ -131,7 +133,7 @@ class _OtherWeights:
 
     def change(self, epoch: int) -> PairedTally | None:
         """From the kept weights to those of `epoch`."""
-        return paired(self._kept, self._answers[epoch]) if epoch in self._answers else None
+        return tally_pairs(self._kept, self._answers[epoch]) if epoch in self._answers else None
 
     def best_epoch(self, epoch: int) -> BestEpoch | None:
         if epoch not in self._answers:

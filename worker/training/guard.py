@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from heldout.diagnosis.curves import curves_of
-from heldout.diagnosis.early_stop import reason_to_stop, reason_to_warn
+from heldout.diagnosis.curves import choose_curves
+from heldout.diagnosis.early_stop import find_reason_to_stop, find_reason_to_warn
 from heldout.diagnosis.history import History
 
 Mode = Literal["none", "warn", "stop", "stop_and_restore"]
@@ -48,12 +48,12 @@ def watch_epoch(mode: Mode, state: GuardState, values: Mapping[str, float]) -> G
     names = CURVES if "train_loss" in values else CURVES_WITH_FIT
     grown: dict[str, tuple[float, ...]] = {name: (*getattr(state, name), values[name]) for name in names}
     state = GuardState(**grown, seen=state.seen, stopped=state.stopped)
-    if state.seen or explanation_of(mode, state) is None:
+    if state.seen or find_explanation(mode, state) is None:
         return state
     return replace(state, seen=len(state.validation_loss), stopped=mode != "warn")
 
 
-def explanation_of(mode: Mode, state: GuardState) -> str | None:
+def find_explanation(mode: Mode, state: GuardState) -> str | None:
     """Why to warn or to stop because of these figures; None if there is no reason. Each mode has its own rule."""
-    curves = curves_of(History(**{name: getattr(state, name) for name in ALL_CURVES}))
-    return reason_to_warn(curves) if mode == "warn" else reason_to_stop(curves)
+    curves = choose_curves(History(**{name: getattr(state, name) for name in ALL_CURVES}))
+    return find_reason_to_warn(curves) if mode == "warn" else find_reason_to_stop(curves)

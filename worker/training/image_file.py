@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 ALIGNMENT_BYTES = 64
 
 
-class ImageFile:
+class MappedImageFile:
     """Reads rows of a mapped array from the file that it maps. Threads may share it; it is closed with the process."""
 
     def __init__(self, images: "np.memmap[Any, Any]") -> None:
@@ -50,7 +50,7 @@ class ImageFile:
         os.close(self._file)
 
 
-def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+def make_aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """An empty array that TensorFlow takes over as it is."""
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     room = np.empty(size + ALIGNMENT_BYTES, np.uint8)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from heldout.lifecycle.model import ModelRejectionCode
-from worker.ingest.rejection import printable
+from worker.ingest.rejection import clean_name
 from worker.training.keras_parts import (
     ACTIVATION_LAYERS,
     ACTIVATIONS,
@@ -21,9 +21,9 @@ from worker.training.keras_parts import (
     REGULARIZERS,
     UNSAFE,
     Classes,
-    names,
+    split,
 )
-from worker.training.keras_values import MAX_DEPTH, MAX_NAME, Values, capital, is_whole, too_much, unfit, unsafe
+from worker.training.keras_values import MAX_DEPTH, MAX_NAME, ConfigValues, capital, is_whole, too_much, unfit, unsafe
 from worker.training.refusal import ModelRefused
 
 MAX_PARTS = 20_000
@@ -45,7 +45,7 @@ def read_network(config: Any) -> dict[str, Any]:
     return _Reading().read_part(config, (MODELS,), "the model")
 
 
-class _Reading(Values):
+class _Reading(ConfigValues):
     """One pass over a config. `place` says in words where a value stands."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class _Reading(Values):
         if not isinstance(value, dict):
             raise unfit(place, value, "an object of Keras")
         module, name, settings = value.get("module"), value.get("class_name"), value.get("config")
-        place = _place_of(name, settings, place)
+        place = _describe_place(name, settings, place)
         self._require_listed(module, name, value.get("registered_name"), allowed, place)
         assert isinstance(module, str)
         assert isinstance(name, str)
@@ -134,7 +134,7 @@ class _Reading(Values):
         found = self.read_part(value, _ANY_LAYER, place)
         # A graph of layers says which calls which; a chain does not.
         if "inbound_nodes" in value:
-            place = _place_of(found["class_name"], found["config"], place)
+            place = _describe_place(found["class_name"], found["config"], place)
             found["name"] = self.read_name(value.get("name"), place)
             nodes = value["inbound_nodes"]
             if not isinstance(nodes, list):
@@ -201,7 +201,7 @@ class _Reading(Values):
     def _read_argument(self, name: Any, value: Any, place: str) -> Any:
         read = ARGUMENTS.get(name)
         if read is None:
-            shown = printable(str(name), 60)
+            shown = clean_name(str(name), 60)
             raise unsafe(
                 f"{capital(place)} has an argument `{shown}`, which is not accepted. Build the layer without it."
             )
@@ -234,8 +234,8 @@ class _Reading(Values):
 _Read = Callable[[_Reading, Any, str], Any]
 
 
-def _word(listed: str, otherwise: _Read | None = None) -> _Read:
-    allowed = names(listed)
+def _make_word_reader(listed: str, otherwise: _Read | None = None) -> _Read:
+    allowed = split(listed)
 
     def read(reading: _Reading, value: Any, place: str) -> Any:
         if value is None or (isinstance(value, str) and value in allowed):
@@ -247,13 +247,13 @@ def _word(listed: str, otherwise: _Read | None = None) -> _Read:
     return read
 
 
-def _formula(reading: _Reading, value: Any, place: str) -> Any:
+def _read_formula(reading: _Reading, value: Any, place: str) -> Any:
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_ .,()>-]{1,200}", value):
         return value
     raise unfit(place, value, "letters, commas and an arrow")
 
 
-def _object(classes: Classes, what: str) -> _Read:
+def _make_object_reader(classes: Classes, what: str) -> _Read:
     """An object of one of the classes, or its name in either of the two ways in which Keras writes it."""
     known = {name.lower() for listed in classes.values() for name in listed}
 
@@ -267,42 +267,42 @@ def _object(classes: Classes, what: str) -> _Read:
     return read
 
 
-def _by_names(read: _Read, listed: str) -> dict[str, _Read]:
-    return dict.fromkeys(names(listed), read)
+def _map_names(read: _Read, listed: str) -> dict[str, _Read]:
+    return dict.fromkeys(split(listed), read)
 
 
-_PARAMETERS = names("alpha beta bias depthwise embeddings gamma kernel moving_mean moving_variance pointwise recurrent")
+_PARAMETERS = split("alpha beta bias depthwise embeddings gamma kernel moving_mean moving_variance pointwise recurrent")
 # What an argument may be, by its name, which says the same in all layers, operations and initializers.
 ARGUMENTS: dict[str, _Read] = {
     "name": _Reading.read_name,
     "dtype": _Reading._read_dtype,
     "layer": _Reading._read_wrapped,
     "backward_layer": _Reading._read_wrapped,
-    "padding": _word("same valid causal", otherwise=_Reading.read_wholes),
-    "data_format": _word("channels_last channels_first"),
-    "interpolation": _word("nearest bilinear bicubic lanczos3 lanczos5"),
-    "activity_regularizer": _object(REGULARIZERS, "regularizer"),
-    **{f"{parameter}_initializer": _object(INITIALIZERS, "initializer") for parameter in _PARAMETERS},
-    **{f"{parameter}_regularizer": _object(REGULARIZERS, "regularizer") for parameter in _PARAMETERS},
-    **{f"{parameter}_constraint": _object(CONSTRAINTS, "constraint") for parameter in _PARAMETERS},
-    **_by_names(_Reading._read_activation, "activation recurrent_activation"),
-    **_by_names(
-        _word(
+    "padding": _make_word_reader("same valid causal", otherwise=_Reading.read_wholes),
+    "data_format": _make_word_reader("channels_last channels_first"),
+    "interpolation": _make_word_reader("nearest bilinear bicubic lanczos3 lanczos5"),
+    "activity_regularizer": _make_object_reader(REGULARIZERS, "regularizer"),
+    **{f"{parameter}_initializer": _make_object_reader(INITIALIZERS, "initializer") for parameter in _PARAMETERS},
+    **{f"{parameter}_regularizer": _make_object_reader(REGULARIZERS, "regularizer") for parameter in _PARAMETERS},
+    **{f"{parameter}_constraint": _make_object_reader(CONSTRAINTS, "constraint") for parameter in _PARAMETERS},
+    **_map_names(_Reading._read_activation, "activation recurrent_activation"),
+    **_map_names(
+        _make_word_reader(
             """ave concat constant dot edge fan_avg fan_in fan_out horizontal horizontal_and_vertical mul nearest normal
             reflect rows columns sum symmetric truncated_normal uniform untruncated_normal vertical wrap"""
         ),
         "mode merge_mode fill_mode distribution score_mode",
     ),
-    **_by_names(_formula, "equation subscripts pattern"),
-    **_by_names(_Reading.read_seed, "seed"),
-    **_by_names(
+    **_map_names(_read_formula, "equation subscripts pattern"),
+    **_map_names(_Reading.read_seed, "seed"),
+    **_map_names(
         _Reading.read_flag,
         """trainable use_bias center keepdims optional antialias crop_to_aspect_ratio pad_to_aspect_ratio go_backwards
         stateful unroll return_sequences return_state reset_after unit_forget_bias zero_output_for_mask rms_scaling
         synchronized normalize use_scale use_gate mask_zero invert approximate is_causal flash_attention autocast
         return_attention_scores""",
     ),
-    **_by_names(
+    **_map_names(
         _Reading.read_wholes,
         """filters units kernel_size strides pool_size dilation_rate size output_size cropping target_shape dims axis
         axis1 axis2 axes shared_axes attention_axes bias_axes noise_shape output_shape output_padding height width n
@@ -312,7 +312,7 @@ ARGUMENTS: dict[str, _Read] = {
         power_iterations projection_dim sliding_window order top_padding bottom_padding left_padding right_padding
         target_height target_width top_cropping bottom_cropping left_cropping right_cropping""",
     ),
-    **_by_names(
+    **_map_names(
         _Reading.read_numbers,
         """scale offset mean variance stddev minval maxval gain value l1 l2 factor rate momentum epsilon alpha
         negative_slope max_value min_value threshold x_min x_max fill_value height_factor width_factor x_factor y_factor
@@ -320,7 +320,7 @@ ARGUMENTS: dict[str, _Read] = {
         value_range dropout recurrent_dropout mask_value renorm_momentum b default_value initial nan posinf neginf
         attn_logits_soft_cap init_values drop_path_rate""",
     ),
-    **_by_names(
+    **_map_names(
         _Reading.require_absent, "sparse ragged renorm renorm_clipping quantization_config lora_rank lora_alpha weights"
     ),
 }
@@ -335,8 +335,8 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(name, str) and len(name) <= MAX_NAME for name in value)
 
 
-def _place_of(name: Any, settings: Any, otherwise: str) -> str:
+def _describe_place(name: Any, settings: Any, otherwise: str) -> str:
     """How people find a part: "layer `conv1` (Conv2D)"."""
     own = settings.get("name") if isinstance(settings, dict) else None
-    kind = printable(str(name), 60)
-    return f"layer `{printable(own, 60)}` ({kind})" if isinstance(own, str) else f"`{kind}` in {otherwise}"
+    kind = clean_name(str(name), 60)
+    return f"layer `{clean_name(own, 60)}` ({kind})" if isinstance(own, str) else f"`{kind}` in {otherwise}"

@@ -13,9 +13,9 @@ import keras
 import tensorflow as tf
 
 from heldout.lifecycle.model import ModelRejectionCode
-from worker.ingest.rejection import amount, printable
+from worker.ingest.rejection import clean_name, format_size
 from worker.training.keras_config import read_network
-from worker.training.keras_parts import parts_of
+from worker.training.keras_parts import iterate_parts
 from worker.training.refusal import ModelRefused
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
@@ -31,7 +31,7 @@ _SAVE_AGAIN = "Save the model again with `model.save('model.keras')`."
 
 
 @dataclass(frozen=True)
-class Network:
+class FileNetwork:
     """The network of a file, as `keras_config.read_network` has it. made_by: the Keras release that wrote the file."""
 
     config: dict[str, Any]
@@ -50,14 +50,14 @@ def load_model(file: Path) -> keras.Model:
             with zipfile.ZipFile(file) as archive:
                 weights = Path(archive.extract(WEIGHTS, folder))
         except (zipfile.BadZipFile, EOFError) as error:
-            raise _not_unpacked() from error
+            raise _make_not_unpacked() from error
         require_plain_weights(weights)
         model = build_model(network.config)
         _fill(model, weights)
     return model
 
 
-def read_file(file: Path) -> Network:
+def read_file(file: Path) -> FileNetwork:
     """The network that a `.keras` file describes; nothing is built.
 
     Raises:
@@ -67,7 +67,7 @@ def read_file(file: Path) -> Network:
         with zipfile.ZipFile(file) as archive:
             return _read(archive, file.stat().st_size)
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise _not_unpacked() from error
+        raise _make_not_unpacked() from error
 
 
 def build_model(config: dict[str, Any]) -> keras.Model:
@@ -83,21 +83,21 @@ def build_model(config: dict[str, Any]) -> keras.Model:
     except Exception as error:  # whatever arguments that do not fit make Keras raise
         raise ModelRefused(
             ModelRejectionCode.MODEL_DAMAGED,
-            f"{_first_unbuildable(config)} Keras {keras.__version__} reads models that it or an earlier release saved. "
-            f"{_SAVE_AGAIN}",
+            f"{_find_first_unbuildable(config)} Keras {keras.__version__} reads models that it or an earlier release "
+            f"saved. {_SAVE_AGAIN}",
         ) from error
 
 
-def _first_unbuildable(config: dict[str, Any]) -> str:
+def _find_first_unbuildable(config: dict[str, Any]) -> str:
     """Which layer Keras cannot build, as a sentence. Its own words would quote whatever it was given."""
-    for part in parts_of(config):
+    for part in iterate_parts(config):
         name = part["config"].get("name") if isinstance(part.get("config"), dict) else None
         if "layers" in part.get("config", {}) or not isinstance(name, str) or part["class_name"].endswith("Policy"):
             continue
         try:
             keras.saving.deserialize_keras_object(part, safe_mode=True)
         except Exception:  # noqa: BLE001 - that it fails is what is asked
-            return f"Layer `{printable(name, 60)}` ({part['class_name']}) cannot be built with its arguments."
+            return f"Layer `{clean_name(name, 60)}` ({part['class_name']}) cannot be built with its arguments."
     return "The layers of the model do not fit together."
 
 
@@ -111,8 +111,8 @@ def _fill(model: keras.Model, weights: Path) -> None:
         raise ModelRefused(code, f"The weights of the file do not fit its layers. {_SAVE_AGAIN}") from error
 
 
-def _read(archive: zipfile.ZipFile, size_bytes: int) -> Network:
-    members = [one.filename for one in archive.infolist()]
+def _read(archive: zipfile.ZipFile, size_bytes: int) -> FileNetwork:
+    members = [member.filename for member in archive.infolist()]
     if not {CONFIG, WEIGHTS} <= set(members):
         raise ModelRefused(
             ModelRejectionCode.NOT_A_MODEL,
@@ -121,23 +121,23 @@ def _read(archive: zipfile.ZipFile, size_bytes: int) -> Network:
     if len(members) != len(set(members)):
         code = ModelRejectionCode.MODEL_DAMAGED
         raise ModelRefused(code, f"The file has two members of one name. {_SAVE_AGAIN}")
-    unpacked = sum(one.file_size for one in archive.infolist())
+    unpacked = sum(member.file_size for member in archive.infolist())
     most = max(MAX_GROWTH * size_bytes, MAX_CONFIG_BYTES)
     if unpacked > most or archive.getinfo(CONFIG).file_size > MAX_CONFIG_BYTES:
         code = ModelRejectionCode.MODEL_TOO_LARGE
         raise ModelRefused(
             code,
-            f"The file unpacks to {amount(unpacked)}; expected at most {amount(most)}, of which `{CONFIG}` has at most "
-            f"{amount(MAX_CONFIG_BYTES)}. {_SAVE_AGAIN}",
+            f"The file unpacks to {format_size(unpacked)}; expected at most {format_size(most)}, of which `{CONFIG}` "
+            f"has at most {format_size(MAX_CONFIG_BYTES)}. {_SAVE_AGAIN}",
         )
     try:
         config = json.loads(archive.read(CONFIG))
         metadata = json.loads(archive.read(METADATA)) if METADATA in members else {}
-        release = printable(str(metadata.get("keras_version", ""))[:40])
+        release = clean_name(str(metadata.get("keras_version", ""))[:40])
     except (ValueError, RecursionError, AttributeError) as error:
         code = ModelRejectionCode.MODEL_DAMAGED
         raise ModelRefused(code, f"`{CONFIG}` or `{METADATA}` is not JSON. {_SAVE_AGAIN}") from error
-    return Network(read_network(config), f"keras {release}".strip())
+    return FileNetwork(read_network(config), f"keras {release}".strip())
 
 
 def require_plain_weights(file: Path) -> None:
@@ -155,7 +155,7 @@ def require_plain_weights(file: Path) -> None:
 
 
 def _require_plain(weights: h5py.File, most_bytes: int) -> None:
-    left, seen, held_bytes = [weights["/"]], {_address(weights["/"])}, 0
+    left, seen, held_bytes = [weights["/"]], {_get_address(weights["/"])}, 0
     while left:
         group = left.pop()
         for name in group:
@@ -163,20 +163,21 @@ def _require_plain(weights: h5py.File, most_bytes: int) -> None:
             found = group[name] if is_hard else None
             if isinstance(found, h5py.Group):
                 # A group can hold itself.
-                if _address(found) not in seen:
-                    seen.add(_address(found))
+                if _get_address(found) not in seen:
+                    seen.add(_get_address(found))
                     left.append(found)
             elif isinstance(found, h5py.Dataset) and _is_plain(found):
                 held_bytes += found.nbytes
-                seen.add(_address(found))
+                seen.add(_get_address(found))
             else:
                 code = ModelRejectionCode.UNSAFE_MODEL
-                shown = printable(name, 60)
+                shown = clean_name(name, 60)
                 raise ModelRefused(code, f"`{shown}` among the weights is not an array of numbers in the file itself.")
             if held_bytes > most_bytes or len(seen) > MAX_ARRAYS:
                 code = ModelRejectionCode.MODEL_TOO_LARGE
                 detail = (
-                    f"The weights unpack to more than {amount(most_bytes)}, or are more than {MAX_ARRAYS:,} arrays."
+                    f"The weights unpack to more than {format_size(most_bytes)}, or are more than {MAX_ARRAYS:,} "
+                    "arrays."
                 )
                 raise ModelRefused(code, f"{detail} {_SAVE_AGAIN}")
 
@@ -188,10 +189,10 @@ def _is_plain(array: h5py.Dataset) -> bool:
     return all(created.get_filter(number)[0] in _FILTERS for number in range(created.get_nfilters()))
 
 
-def _address(found: h5py.Group | h5py.Dataset) -> int:
+def _get_address(found: h5py.Group | h5py.Dataset) -> int:
     return int(h5py.h5o.get_info(found.id).addr)
 
 
-def _not_unpacked() -> ModelRefused:
+def _make_not_unpacked() -> ModelRefused:
     code = ModelRejectionCode.MODEL_DAMAGED
     return ModelRefused(code, f"The file is cut off or damaged: it cannot be unpacked. {_SAVE_AGAIN}")

@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-def names(text: str) -> frozenset[str]:
+def split(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
 # The names of classes by the module that Keras writes for them.
 Classes = Mapping[str, frozenset[str]]
-MODELS: Classes = {"keras": names("Sequential"), "keras.src.models.functional": names("Functional")}
+MODELS: Classes = {"keras": split("Sequential"), "keras.src.models.functional": split("Functional")}
 LAYERS: Classes = {
-    "keras.layers": names(
+    "keras.layers": split(
         """
         Activation ActivityRegularization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Add AdditiveAttention
         AlphaDropout Attention AutoContrast Average AveragePooling1D AveragePooling2D BatchNormalization Bidirectional
@@ -33,15 +33,15 @@ LAYERS: Classes = {
         ZeroPadding1D ZeroPadding2D
         """
     ),
-    "keras.src.activations.activations": names("Mish ReLU"),
-    "keras.src.applications.convnext": names("LayerScale StochasticDepth"),
-    "keras.src.applications.inception_resnet_v2": names("CustomScaleLayer"),
-    "keras.src.ops.core": names("Cast ConvertToTensor SaturateCast Slice StopGradient Unstack"),
-    "keras.src.ops.einops": names("Rearrange"),
-    "keras.src.ops.image": names("CropImages ExtractPatches HSVToRGB PadImages RGBToGrayscale RGBToHSV Resize"),
-    "keras.src.ops.linalg": names("Norm"),
-    "keras.src.ops.math": names("Erf Logsumexp Rsqrt"),
-    "keras.src.ops.nn": names(
+    "keras.src.activations.activations": split("Mish ReLU"),
+    "keras.src.applications.convnext": split("LayerScale StochasticDepth"),
+    "keras.src.applications.inception_resnet_v2": split("CustomScaleLayer"),
+    "keras.src.ops.core": split("Cast ConvertToTensor SaturateCast Slice StopGradient Unstack"),
+    "keras.src.ops.einops": split("Rearrange"),
+    "keras.src.ops.image": split("CropImages ExtractPatches HSVToRGB PadImages RGBToGrayscale RGBToHSV Resize"),
+    "keras.src.ops.linalg": split("Norm"),
+    "keras.src.ops.math": split("Erf Logsumexp Rsqrt"),
+    "keras.src.ops.nn": split(
         """
         AdaptiveAveragePool AdaptiveMaxPool AveragePool BatchNorm Celu Conv ConvTranspose DepthToSpace DepthwiseConv
         DotProductAttention Elu Gelu Glu HardShrink HardSigmoid HardSilu HardTanh LayerNorm LeakyRelu LogSigmoid
@@ -49,7 +49,7 @@ LAYERS: Classes = {
         Softplus Softsign SpaceToDepth Sparsemax Squareplus TanhShrink Threshold
         """
     ),
-    "keras.src.ops.numpy": names(
+    "keras.src.ops.numpy": split(
         """
         Abs Absolute Add Amax Amin Append Average BroadcastTo Ceil Clip Concatenate Copy Cos Cumsum Divide DivideNoNan
         Dot Einsum Equal Exp Exp2 ExpandDims Expm1 Flip Fliplr Flipud Floor FloorDivide GetItem Greater GreaterEqual
@@ -61,35 +61,35 @@ LAYERS: Classes = {
     ),
 }
 INITIALIZERS: Classes = {
-    "keras.initializers": names(
+    "keras.initializers": split(
         """
         Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity IdentityInitializer LecunNormal LecunUniform
         Ones Orthogonal OrthogonalInitializer RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros
         """
     )
 }
-REGULARIZERS: Classes = {"keras.regularizers": names("L1 L1L2 L2 OrthogonalRegularizer")}
-CONSTRAINTS: Classes = {"keras.constraints": names("MaxNorm MinMaxNorm NonNeg UnitNorm")}
-POLICIES: Classes = dict.fromkeys(["keras", "keras.dtype_policies"], names("DTypePolicy FloatDTypePolicy"))
+REGULARIZERS: Classes = {"keras.regularizers": split("L1 L1L2 L2 OrthogonalRegularizer")}
+CONSTRAINTS: Classes = {"keras.constraints": split("MaxNorm MinMaxNorm NonNeg UnitNorm")}
+POLICIES: Classes = dict.fromkeys(["keras", "keras.dtype_policies"], split("DTypePolicy FloatDTypePolicy"))
 # Layers that may be the activation of another layer.
 ACTIVATION_LAYERS: Classes = {
-    "keras.layers": names("ELU LeakyReLU PReLU ReLU Softmax"),
-    "keras.src.activations.activations": names("Mish ReLU"),
+    "keras.layers": split("ELU LeakyReLU PReLU ReLU Softmax"),
+    "keras.src.activations.activations": split("Mish ReLU"),
 }
-ACTIVATIONS = names(
+ACTIVATIONS = split(
     """
     celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear log_sigmoid
     log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign sparse_plus sparse_sigmoid
     sparsemax squareplus swish tanh tanh_shrink threshold
     """
 )
-DTYPES = names(
+DTYPES = split(
     """
     bfloat16 bool float16 float32 float64 int8 int16 int32 int64 mixed_bfloat16 mixed_float16 uint8 uint16 uint32
     """
 )
 # What holds program code, or reads files or addresses: not listed above, and named here so that its refusal can say so.
-UNSAFE = names(
+UNSAFE = split(
     """
     FlaxLayer HashedCrossing Hashing IntegerLookup JaxLayer Lambda StringLookup TFSMLayer TextVectorization
     TorchModuleWrapper __lambda__ __typespec__
@@ -97,14 +97,14 @@ UNSAFE = names(
 )
 
 
-def parts_of(value: Any) -> Iterator[dict[str, Any]]:
+def iterate_parts(value: Any) -> Iterator[dict[str, Any]]:
     """All objects that a config describes, in any depth."""
     left = [value]
     while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            if isinstance(one.get("class_name"), str):
-                yield one
-            left += one.values()
-        elif isinstance(one, list):
-            left += one
+        part = left.pop()
+        if isinstance(part, dict):
+            if isinstance(part.get("class_name"), str):
+                yield part
+            left += part.values()
+        elif isinstance(part, list):
+            left += part

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from heldout.lifecycle.model import ModelRejectionCode
-from worker.ingest.rejection import printable
+from worker.ingest.rejection import clean_name
 from worker.training.refusal import ModelRefused
 
 MAX_DEPTH = 40  # of values in values; networks in networks have their layers below them
@@ -18,7 +18,7 @@ MAX_NUMBER = 1e300
 MAX_NAME = 500
 
 
-class Values:
+class ConfigValues:
     """Reads values of one config and counts them. `place`: where a value stands, in words."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ def unsafe(detail: str) -> ModelRefused:
 
 def unfit(place: str, value: Any, expected: str) -> ModelRefused:
     try:
-        shown = printable(json.dumps(value)[:400], 80)
+        shown = clean_name(json.dumps(value)[:400], 80)
     except (ValueError, RecursionError):
         shown = "something else"
     return unsafe(f"{capital(place)} is {shown}; expected {expected}. Save the model again.")

@@ -14,7 +14,7 @@ from worker.machine.processor import Policy, get_policy
 from worker.machine.speed import CLASSES, SPECS, TWO_TOWER_SPECS
 from worker.training.data import TrainingData
 from worker.training.engine import Engine, FitSums
-from worker.training.evaluate import evaluator_of
+from worker.training.evaluate import make_evaluator
 from worker.training.network import build_network
 from worker.training.resident import ResidentData
 
@@ -30,16 +30,16 @@ def measure(pipe: Connection, towers: Literal[1, 2], precision: Precision) -> No
     tf.config.threading.set_inter_op_parallelism_threads(towers)
     tf.config.set_visible_devices([], "GPU")
     numbers = TWO_TOWER_SPECS if towers == 2 else range(len(SPECS))
-    pipe.send([_seconds(*SPECS[number], towers, get_policy(precision, "cpu")) for number in numbers])
+    pipe.send([_measure_seconds(*SPECS[number], towers, get_policy(precision, "cpu")) for number in numbers])
 
 
-def _seconds(spec: JobSpec, image: tuple[int, int, int], towers: int, policy: Policy) -> tuple[float, float]:
+def _measure_seconds(spec: JobSpec, image: tuple[int, int, int], towers: int, policy: Policy) -> tuple[float, float]:
     """Of one gradient step, and of one batch in inference mode."""
-    data = _noise(image)
+    data = _make_noise(image)
     network = build_network(spec.network, image, CLASSES, 1, policy)
     resident = ResidentData(data)
     engine = Engine(network, data, resident, spec, towers)
-    evaluator = evaluator_of(spec, network, resident, engine.weights, policy)
+    evaluator = make_evaluator(spec, network, resident, engine.weights, policy)
     engine.begin_epoch(1, np.full(engine.steps_per_epoch, 1e-3, np.float32))
     rows = data.rows["train"]
 
@@ -51,10 +51,10 @@ def _seconds(spec: JobSpec, image: tuple[int, int, int], towers: int, policy: Po
         evaluator.measure(rows)
         return -(-len(rows) // INFERENCE_BATCH_SIZE)
 
-    return _fastest(train), _fastest(evaluate)
+    return _measure_fastest(train), _measure_fastest(evaluate)
 
 
-def _fastest(work: Any) -> float:
+def _measure_fastest(work: Any) -> float:
     """Seconds of one of the units that `work` says it did, undisturbed."""
     work()
     work()  # the first traces, the second fills caches
@@ -67,7 +67,7 @@ def _fastest(work: Any) -> float:
     return best
 
 
-def _noise(image: tuple[int, int, int]) -> TrainingData:
+def _make_noise(image: tuple[int, int, int]) -> TrainingData:
     draws = np.random.default_rng(0)
     labels: NDArray[np.int32] = draws.integers(0, CLASSES, _IMAGES).astype(np.int32)
     rows = np.arange(_IMAGES, dtype=np.int32)

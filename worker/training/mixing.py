@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from heldout.spec.job import TrainingSpec
 from worker.training.batches import Examples
-from worker.training.erasing import placed, within
+from worker.training.erasing import find_within, place_rectangles
 
 _MIXING_STREAM = 4  # keeps these draws apart from the order and the changes of images
 _LEAST_ALPHA = 1e-6  # the shares are 0 and 1 by then; float64 cannot draw from much less
@@ -42,21 +42,21 @@ def draw_mixing(
     side = np.sqrt(1 - shares)
     rows, columns = np.rint(side * height), np.rint(side * width)
     remains = 1 - rows * columns / (height * width)
-    return partners, remains.astype(np.float32), placed(rows, columns, draws.random((2, count)), image)
+    return partners, remains.astype(np.float32), place_rectangles(rows, columns, draws.random((2, count)), image)
 
 
-def mixed(examples: Examples, partners: tf.Tensor, shares: tf.Tensor, rectangles: tf.Tensor | None = None) -> Examples:
+def mix(examples: Examples, partners: tf.Tensor, shares: tf.Tensor, rectangles: tf.Tensor | None = None) -> Examples:
     """A whole batch, mixed as `draw_mixing` says; its targets must be shares of classes."""
 
-    def blended(own: tf.Tensor) -> tf.Tensor:
+    def blend(own: tf.Tensor) -> tf.Tensor:
         remains = tf.reshape(shares, [-1, *[1] * (own.shape.rank - 1)])
         return remains * own + (1.0 - remains) * tf.gather(own, partners)
 
     if rectangles is None:
-        images = blended(examples.images)
+        images = blend(examples.images)
     else:
         other, image = tf.gather(examples.images, partners), tuple(examples.images.shape[1:])
-        images = tf.where(within(rectangles, image), other, examples.images)
-    targets = blended(examples.targets)
+        images = tf.where(find_within(rectangles, image), other, examples.images)
+    targets = blend(examples.targets)
     labels = tf.argmax(targets, axis=-1, output_type=examples.labels.dtype)
-    return Examples(images, labels, targets, None if examples.weights is None else blended(examples.weights))
+    return Examples(images, labels, targets, None if examples.weights is None else blend(examples.weights))

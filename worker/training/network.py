@@ -35,7 +35,7 @@ def build_network(
     images = keras.Input(image, dtype="float32", name="images")
     if relu_after_pool is None:
         relu_after_pool = policy == "mixed_bfloat16"
-    logits = apply_layers(images, network, classes, _layer_seeds(seed), policy, relu_after_pool, backbone)
+    logits = apply_layers(images, network, classes, _iterate_layer_seeds(seed), policy, relu_after_pool, backbone)
     return keras.Model(images, logits, name="network")
 
 
@@ -52,9 +52,11 @@ def apply_layers(
     maps = images
     if network.backbone is not None:
         assert backbone is not None, "whoever builds a network reads its backbone"
-        maps = backbone.maps_of(images, trainable=network.backbone.trainable, seeds=seeds)
+        maps = backbone.make_maps(images, trainable=network.backbone.trainable, seeds=seeds)
     for index, block in enumerate(network.blocks):
-        maps = _apply_block(maps, f"block{index + 1}", block, network.penalty(block), seeds, policy, relu_after_pool)
+        maps = _apply_block(
+            maps, f"block{index + 1}", block, network.get_penalty(block), seeds, policy, relu_after_pool
+        )
     if network.head == "flatten":
         features = keras.layers.Flatten(dtype=policy, name="flatten")(maps)
     else:
@@ -65,7 +67,7 @@ def apply_layers(
             dense.units,
             activation=dense.activation,
             kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
-            kernel_regularizer=_penalty(dense.l2 or 0.0),
+            kernel_regularizer=_make_penalty(dense.l2 or 0.0),
             dtype=policy,
             name=name,
         )(features)
@@ -86,7 +88,7 @@ def freeze_blocks(network: keras.Model, count: int) -> None:
             layer.trainable = False
 
 
-def without_penalties(network: NetworkSpec) -> NetworkSpec:
+def drop_penalties(network: NetworkSpec) -> NetworkSpec:
     """The same layers and weights with no L2, so that `Model.evaluate` gives the cross-entropy alone."""
     return network.model_copy(
         update={
@@ -122,7 +124,7 @@ def _apply_block(
             block.kernel_size,
             padding=block.padding,
             kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
-            kernel_regularizer=_penalty(penalty),
+            kernel_regularizer=_make_penalty(penalty),
             dtype=policy,
             name=f"{name}_conv{repeat}",
         )(maps)
@@ -140,11 +142,11 @@ def _apply_block(
     return maps
 
 
-def _penalty(factor: float) -> keras.regularizers.Regularizer | None:
+def _make_penalty(factor: float) -> keras.regularizers.Regularizer | None:
     return keras.regularizers.L2(factor) if factor else None
 
 
-def _layer_seeds(seed: int) -> Iterator[int]:
+def _iterate_layer_seeds(seed: int) -> Iterator[int]:
     """Seeds for one layer after another, so that no two layers draw the same numbers."""
     draws = np.random.default_rng([seed, 0])
     while True:

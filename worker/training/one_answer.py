@@ -26,10 +26,10 @@ def answer_once(work: Callable[[], FromTraining], pipe: Connection, *, too_large
     tf.config.threading.set_inter_op_parallelism_threads(side_by_side)
     tf.config.set_visible_devices([], "GPU")
     with suppress(SupervisorGone):
-        SupervisorPipe(pipe).send(_outcome(work, too_large))
+        SupervisorPipe(pipe).send(_make_outcome(work, too_large))
 
 
-def _outcome(work: Callable[[], FromTraining], too_large: str) -> FromTraining:
+def _make_outcome(work: Callable[[], FromTraining], too_large: str) -> FromTraining:
     try:
         return work()
     except (MemoryError, tf.errors.ResourceExhaustedError):

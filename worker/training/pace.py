@@ -13,7 +13,7 @@ class SteadySteps:
     steps: int = 0
     seconds: float = 0.0
 
-    def after(self, pace: "Pace", steps: int, seconds: float) -> "SteadySteps":
+    def after(self, pace: "StepPace", steps: int, seconds: float) -> "SteadySteps":
         """With a call of `steps` under `pace`; a first call is left out, since it traces, too."""
         return SteadySteps(self.steps + steps, self.seconds + seconds) if pace.traced else self
 
@@ -23,15 +23,15 @@ class SteadySteps:
 
 
 @dataclass(frozen=True)
-class Pace:
+class StepPace:
     """The number of steps for the next call; the first takes one, since it also traces the graph."""
 
     steps: int = 1
     traced: bool = False
 
-    def after(self, steps: int, seconds: float) -> "Pace":
+    def after(self, steps: int, seconds: float) -> "StepPace":
         """The pace once a call of `steps` took `seconds`."""
         if not self.traced:
-            return Pace(steps=4, traced=True)
+            return StepPace(steps=4, traced=True)
         fitting = CALL_S * steps / max(seconds, 1e-6)
-        return Pace(steps=max(1, int(min(fitting, steps * _MAX_GROWTH))), traced=True)
+        return StepPace(steps=max(1, int(min(fitting, steps * _MAX_GROWTH))), traced=True)

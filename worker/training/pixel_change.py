@@ -37,8 +37,8 @@ class PixelChange:
         idle = {"factor": 1.0, "offset": 0.0, "bottom": None, "top": None}
         return {name: value for name, value in named.items() if value is not None and value != idle[name]}
 
-    def as_tensors(self, channels: int, value_range: tuple[float, float]) -> tuple[tf.Tensor, ...]:
-        """The arguments of `changed_pixels`, the same shapes for every change, so that one graph serves all."""
+    def make_tensors(self, channels: int, value_range: tuple[float, float]) -> tuple[tf.Tensor, ...]:
+        """The arguments of `change_pixels`, the same shapes for every change, so that one graph serves all."""
         low, high = value_range
         order = np.arange(channels)[:: -1 if self.reversed_channels else 1].astype(np.int32)
         nothing = (-np.inf, 0.0), (np.inf, 0.0)  # no pixel is below or above
@@ -48,8 +48,8 @@ class PixelChange:
         return tf.constant(order), tf.constant(numbers)
 
 
-def changed_pixels(pixels: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-    """(…, channels) float32 raw pixels under the change that `PixelChange.as_tensors` describes."""
+def change_pixels(pixels: tf.Tensor, order: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+    """(…, channels) float32 raw pixels under the change that `PixelChange.make_tensors` describes."""
     factor, offset, cut_low, bottom, cut_high, top, low, high = tf.unstack(numbers)
     pixels = tf.gather(pixels, order, axis=-1)
     changed = factor * pixels + offset

@@ -20,7 +20,7 @@ if _IS_SERVER:
 
 
 @contextmanager
-def _without_tensorflow_greetings() -> Iterator[None]:
+def _silence_tensorflow() -> Iterator[None]:
     """TensorFlow greets on standard error, which is the worker's log, where every line is JSON; no setting stops it."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -33,7 +33,7 @@ def _without_tensorflow_greetings() -> Iterator[None]:
 
 
 @contextmanager
-def _absent(*packages: str) -> Iterator[None]:
+def _hide_packages(*packages: str) -> Iterator[None]:
     """Have Keras believe that packages are not installed, unless they are imported already."""
     hidden = [name for name in packages if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None makes an import fail
@@ -46,7 +46,7 @@ def _absent(*packages: str) -> Iterator[None]:
 
 # Keras imports these where it finds them, for wrappers, tables and notebooks that no training here has. Scikit-learn
 # alone is a fifth of the time that this takes, and 60 MB; the other two, where they are installed, are as much again.
-with _without_tensorflow_greetings(), _absent("sklearn", "pandas", "IPython"):
+with _silence_tensorflow(), _hide_packages("sklearn", "pandas", "IPython"):
     import keras  # noqa: F401
     import tensorflow  # noqa: F401
 

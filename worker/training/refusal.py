@@ -12,7 +12,7 @@ class ModelRefused(Exception):
         self.detail = detail
 
 
-def fails_on(shape: tuple[int, ...]) -> ModelRefused:
+def make_failure_on(shape: tuple[int, ...]) -> ModelRefused:
     """Of a model that does not answer a batch of black images of this shape."""
     sizes = "×".join(map(str, shape))
     return ModelRefused(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 @dataclass(frozen=True)
-class Part:
+class ReplicaPart:
     """The images [begin, end) of a batch that one replica takes, and the share of the batch that they are."""
 
     begin: tf.Tensor
@@ -37,14 +37,14 @@ class Replicas:
     def run(self, step: Callable[..., tuple[tf.Tensor, ...]], rows: tf.Tensor, *args: Any) -> tuple[tf.Tensor, ...]:
         """In a graph: `step(part, rows, *args)` on each replica; the sums of what they give."""
 
-        def on_replica() -> tuple[tf.Tensor, ...]:
-            return step(part_of(current_replica(), self.count, tf.shape(rows)[0]), rows, *args)
+        def run_on_replica() -> tuple[tf.Tensor, ...]:
+            return step(get_part(get_current_replica(), self.count, tf.shape(rows)[0]), rows, *args)
 
-        given = self._strategy.run(on_replica)
+        given = self._strategy.run(run_on_replica)
         return tuple(self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for value in given)
 
 
-def part_of(replica: int, replicas: int, count: tf.Tensor) -> Part:
+def get_part(replica: int, replicas: int, count: tf.Tensor) -> ReplicaPart:
     """What one of several replicas takes of `count` images.
 
     Where there are fewer images than replicas, some take one that counts nothing: convolutions crash on none.
@@ -52,10 +52,10 @@ def part_of(replica: int, replicas: int, count: tf.Tensor) -> Part:
     begin, end = replica * count // replicas, (replica + 1) * count // replicas
     share = tf.cast(end - begin, tf.float32) / tf.cast(count, tf.float32)
     begin = tf.minimum(begin, count - 1)
-    return Part(begin, tf.maximum(end, begin + 1), share)
+    return ReplicaPart(begin, tf.maximum(end, begin + 1), share)
 
 
-def current_replica() -> int:
+def get_current_replica() -> int:
     """The number of the replica whose graph is being built, from 0; 0 outside of replicas."""
     context = tf.distribute.get_replica_context()
     return 0 if context is None else int(tf.get_static_value(context.replica_id_in_sync_group))

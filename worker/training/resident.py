@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from worker.training.data import TrainingData
 from worker.training.image_file import is_aligned
-from worker.training.replicas import current_replica
+from worker.training.replicas import get_current_replica
 
 
 class BatchSource(ABC):
@@ -50,24 +50,24 @@ class ResidentData(BatchSource):
 
     def __init__(self, data: TrainingData, devices: Sequence[str] = ()) -> None:
         super().__init__(data)
-        self._images = [_on_device(data.images, device) for device in devices] or [_shared(data.images)]
+        self._images = [_copy_to_device(data.images, device) for device in devices] or [_share_images(data.images)]
 
     def expect(self, rows: NDArray[np.int32], batch_size: int) -> None:
         """No-op: already in memory."""
 
     def pixels(self, rows: tf.Tensor) -> tf.Tensor:
-        images = self._images[0] if len(self._images) == 1 else self._images[current_replica()]
+        images = self._images[0] if len(self._images) == 1 else self._images[get_current_replica()]
         return tf.gather(images, rows)
 
 
-def _shared(images: NDArray[Any]) -> tf.Tensor:
+def _share_images(images: NDArray[Any]) -> tf.Tensor:
     """The images as a tensor, in the memory in which they are where that can be; nobody may change them then."""
     if not is_aligned(images):
         return tf.constant(images)
     return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
 
 
-def _on_device(images: NDArray[Any], device: str) -> tf.Variable:
+def _copy_to_device(images: NDArray[Any], device: str) -> tf.Variable:
     """As a variable: on a GPU, TensorFlow gathers bytes from variables only; other tensors it gathers on the host."""
     with tf.device(device):
         return tf.Variable(images, trainable=False)

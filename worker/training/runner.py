@@ -24,9 +24,9 @@ from worker.machine.processor import get_policy, get_processor
 from worker.messages import AssignedMachine, Assignment, Failed, FromTraining, Started, Stop, StopCause, Stopped, Warned
 from worker.training.backbone import UploadedBackbone
 from worker.training.checkpoint import CheckpointDamaged, describe_fault
-from worker.training.data import load_training_data, own_digests
-from worker.training.engine import Engine, chosen_precision, chosen_towers
-from worker.training.evaluate import evaluator_of
+from worker.training.data import compute_own_digests, load_training_data
+from worker.training.engine import Engine, choose_precision, choose_towers
+from worker.training.evaluate import make_evaluator
 from worker.training.export import PreparedExport
 from worker.training.finish import export_kept, finish
 from worker.training.keras_file import load_model
@@ -80,10 +80,10 @@ def run(assignment: Assignment, pipe: Connection) -> None:
     begin_process()
     supervisor = SupervisorPipe(pipe)
     with suppress(SupervisorGone):
-        supervisor.send(_final_message(assignment, supervisor))
+        supervisor.send(_make_final_message(assignment, supervisor))
 
 
-def _final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTraining:
+def _make_final_message(assignment: Assignment, supervisor: SupervisorPipe) -> FromTraining:
     """Train; success, stop or failure becomes the last message."""
     try:
         return _train(assignment, supervisor.send, supervisor.requested_stop)
@@ -113,9 +113,9 @@ def _train(
     scratch = Path(assignment.scratch)
     relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
     data = load_training_data(Path(assignment.dataset.folder), spec, machine.resident_bytes, relations)
-    towers = chosen_towers(machine.towers, machine.cores, spec, data.image, len(data.classes))
+    towers = choose_towers(machine.towers, machine.cores, spec, data.image, len(data.classes))
     devices = _configure(machine, towers)
-    precision = chosen_precision(machine.precision, spec, data.image, len(data.classes), towers)
+    precision = choose_precision(machine.precision, spec, data.image, len(data.classes), towers)
     policy = get_policy(precision, machine.device)
     backbone = None if assignment.start.backbone is None else UploadedBackbone.read(assignment.start.backbone)
     replicas = Replicas(devices)
@@ -132,9 +132,9 @@ def _train(
     images: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data, devices)
     data = replace(data, images=np.asarray(data.images[:0]).copy())  # TensorFlow has them, or reads the file
     engine = Engine(network, data, images, spec, towers, replicas)
-    facts = _engine_facts(machine, towers, precision)
-    send(Started(facts, own_digests(Path(assignment.dataset.folder), spec, data)))
-    evaluator = evaluator_of(spec, network, images, engine.weights, policy, backbone)
+    facts = _collect_engine_facts(machine, towers, precision)
+    send(Started(facts, compute_own_digests(Path(assignment.dataset.folder), spec, data)))
+    evaluator = make_evaluator(spec, network, images, engine.weights, policy, backbone)
     beside = ThreadPoolExecutor(1, thread_name_prefix="beside")
     exported = PreparedExport(
         spec.network,
@@ -158,7 +158,7 @@ def _train(
         scratch=scratch,
         send=send,
         requested_stop=requested_stop,
-        facts=_facts_of_bits(facts),
+        facts=_collect_bit_facts(facts),
         after_tracing=prepare_beside,
     )
     if assignment.start.checkpoint is not None:
@@ -171,10 +171,10 @@ def _train(
             reason = StopReason.OVERFIT_GUARD if trainer.position.guard.stopped else StopReason.EARLY_STOPPED
     except StopRequested as stop:
         if stop.why is not StopCause.DEADLINE:
-            stopped = _stopped(trainer, send)
+            stopped = _stop_training(trainer, send)
             if stop.why is StopCause.RELEASE or not trainer.position.kept:
                 return stopped
-            return replace(stopped, model=export_kept(trainer.trained_weights(), exported, scratch))
+            return replace(stopped, model=export_kept(trainer.get_trained_weights(), exported, scratch))
         reason = StopReason.DEADLINE
     except Diverged as error:
         return Failed(FailureCode.DIVERGED, str(error))
@@ -192,7 +192,7 @@ def _train(
     )
 
 
-def _stopped(trainer: Trainer, send: Callable[[FromTraining], None]) -> Stopped:
+def _stop_training(trainer: Trainer, send: Callable[[FromTraining], None]) -> Stopped:
     """Write a checkpoint; without one the next attempt starts from an older checkpoint."""
     if not trainer.started:
         return Stopped(None)
@@ -228,7 +228,7 @@ def _configure(machine: AssignedMachine, towers: int) -> tuple[str, ...]:
     return tuple(f"GPU:{number}" for number in range(len(found)))
 
 
-def _engine_facts(machine: AssignedMachine, towers: int, precision: Precision) -> dict[str, Any]:
+def _collect_engine_facts(machine: AssignedMachine, towers: int, precision: Precision) -> dict[str, Any]:
     return {
         "device": machine.device,
         "threads": machine.threads,
@@ -241,7 +241,7 @@ def _engine_facts(machine: AssignedMachine, towers: int, precision: Precision) -
     }
 
 
-def _facts_of_bits(engine: dict[str, Any]) -> dict[str, Any]:
+def _collect_bit_facts(engine: dict[str, Any]) -> dict[str, Any]:
     """What decides the last digits of a training, beside its spec, its seed and its dataset."""
     shared = {name: engine[name] for name in ("device", "threads", "towers", "tensorflow", "keras")}
     return shared | {"numpy": np.__version__, "processor": get_processor().model}
@@ -273,6 +273,6 @@ def start_from(network: keras.Model, model: Path, layers: Sequence[str]) -> None
 
 def _start_by_position(network: keras.Model, weights: Path, layers: Sequence[str]) -> None:
     with np.load(weights, allow_pickle=False) as arrays:
-        for number, layer in enumerate(one for one in network.layers if one.weights):
+        for number, layer in enumerate(built_layer for built_layer in network.layers if built_layer.weights):
             if layer.name in layers:
                 layer.set_weights([arrays[f"{number}/{place}"] for place in range(len(layer.weights))])

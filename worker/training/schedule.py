@@ -20,16 +20,16 @@ class PlateauState:
     wait: int = 0
 
 
-def epoch_rates(training: TrainingSpec, state: PlateauState, epoch: int, steps: int) -> NDArray[np.float32]:
+def compute_epoch_rates(training: TrainingSpec, state: PlateauState, epoch: int, steps: int) -> NDArray[np.float32]:
     """(steps,) the learning rate of each step of `epoch`, which counts from 1."""
     if isinstance(training.schedule, CosineSchedule):
         first = (epoch - 1) * steps
-        rates = [cosine_rate(training, step, steps) for step in range(first, first + steps)]
+        rates = [compute_cosine_rate(training, step, steps) for step in range(first, first + steps)]
         return np.asarray(rates, np.float32)
     return np.full(steps, state.rate, np.float32)
 
 
-def cosine_rate(training: TrainingSpec, step: int, steps: int) -> float:
+def compute_cosine_rate(training: TrainingSpec, step: int, steps: int) -> float:
     """The rate of `step`, counted from 0 over the whole training, with `steps` in an epoch.
 
     Source: `keras.optimizers.schedules.CosineDecay` with its warm-up from zero; the rate reaches zero where the
@@ -43,10 +43,10 @@ def cosine_rate(training: TrainingSpec, step: int, steps: int) -> float:
     return peak * 0.5 * (1 + cos(pi * (step - warmup) / (total - warmup)))
 
 
-def reported_rate(training: TrainingSpec, state: PlateauState, epoch: int, steps: int) -> float:
+def compute_reported_rate(training: TrainingSpec, state: PlateauState, epoch: int, steps: int) -> float:
     """The rate of the epoch's last step, as a metric."""
     if isinstance(training.schedule, CosineSchedule):
-        return cosine_rate(training, epoch * steps - 1, steps)
+        return compute_cosine_rate(training, epoch * steps - 1, steps)
     return state.rate
 
 

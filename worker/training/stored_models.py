@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from analysis.answers.answers import Answers
 from analysis.answers.ensembles import Ensemble
 from analysis.arrays.dataset import SPLITS, ImageSet, load
-from analysis.arrays.job_splits import splits_of
+from analysis.arrays.job_splits import compute_job_splits
 from analysis.arrays.relations import Relations, load_relations
 from analysis.studies.state import TestScores
 from heldout.spec.job import JobSpec
 from heldout.stored.gap import GapOnTest
 from heldout.views.study import EnsembleFiguresView, EnsembleView
 from worker.messages import AssignedModel, EvaluateAssignment, Evaluated
-from worker.training.data import TrainingData, taken
+from worker.training.data import TrainingData, take_images
 from worker.training.export import Predictor
-from worker.training.gap import measure_test, related_images
+from worker.training.gap import find_related_images, measure_test
 from worker.training.keras_file import load_model
 from worker.training.one_answer import answer_once
 from worker.training.resident import BatchSource, ResidentData
@@ -33,16 +33,16 @@ from worker.training.streamed import StreamedData
 
 def run(assignment: EvaluateAssignment, pipe: Connection) -> None:
     """Measure the models: as when they were trained and measured, so that validation gives the same bits."""
-    answer_once(lambda: measured(assignment), pipe, too_large="The models do")
+    answer_once(lambda: measure_models(assignment), pipe, too_large="The models do")
 
 
-def measured(assignment: EvaluateAssignment) -> Evaluated:
+def measure_models(assignment: EvaluateAssignment) -> Evaluated:
     """Each model on test and what that shows of its gap, and base and winner as ensembles.
 
     Ensembles answer test, and validation where all models share it.
     """
     images = load(Path(assignment.dataset.folder))
-    data = taken(
+    data = take_images(
         images, {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}, assignment.resident_bytes
     )
     source: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data)
@@ -53,16 +53,16 @@ def measured(assignment: EvaluateAssignment) -> Evaluated:
     gaps, arms = dict[str, GapOnTest](), {}
     for arm, models in (("base", assignment.base), ("winner", assignment.winner)):
         ensembles = {name: Ensemble(data.labels[data.rows[name]]) for name in shared}
-        for one, predictor in _predictors(models, data, source):
-            own = _own_splits(one.spec, images, data, relations)
+        for model, predictor in _iterate_predictors(models, data, source):
+            own = _divide_as_trained(model.spec, images, data, relations)
             said = {name: predictor.predict(own.rows[name]) for name in ("validation", "test")}
             for name, ensemble in ensembles.items():
                 ensemble.add(said[name])
             answers = {name: Answers.to(own.labels[own.rows[name]], part) for name, part in said.items()}
-            losses[one.job_id] = said["test"].losses
-            right[one.job_id] = answers["test"].right
-            if (gap := _gap_on_test(predictor, own, answers, relations)) is not None:
-                gaps[one.job_id] = gap
+            losses[model.job_id] = said["test"].losses
+            right[model.job_id] = answers["test"].right
+            if (gap := _measure_gap_on_test(predictor, own, answers, relations)) is not None:
+                gaps[model.job_id] = gap
         figures = {name: ensemble.figures() for name, ensemble in ensembles.items()}
         arms[arm] = EnsembleFiguresView(
             members=len(models), validation=figures.get("validation"), test=figures.get("test")
@@ -70,31 +70,33 @@ def measured(assignment: EvaluateAssignment) -> Evaluated:
     return Evaluated(TestScores(losses, right), EnsembleView(**arms), gaps)
 
 
-def _predictors(
+def _iterate_predictors(
     models: Sequence[AssignedModel], data: TrainingData, source: BatchSource
 ) -> Iterator[tuple[AssignedModel, Predictor]]:
     """Each of the models, which have one network, ready to be asked until the next one is taken."""
     model = load_model(Path(models[0].file))
     predictor = Predictor(model, source, data.value_range)
-    for number, one in enumerate(models):
+    for number, stored in enumerate(models):
         if number:
-            model.load_weights(one.file)
-        yield one, predictor
+            model.load_weights(stored.file)
+        yield stored, predictor
 
 
-def _own_splits(spec: JobSpec, images: ImageSet, data: TrainingData, relations: Relations | None) -> TrainingData:
+def _divide_as_trained(
+    spec: JobSpec, images: ImageSet, data: TrainingData, relations: Relations | None
+) -> TrainingData:
     """The same images, parted as the training with this spec had them."""
     row_of = np.zeros(len(images.labels), np.int32)
     for split, positions in data.source.items():
         row_of[positions] = data.rows[split]
-    own = splits_of(images.labels, images.splits, spec, relations)
+    own = compute_job_splits(images.labels, images.splits, spec, relations)
     return replace(data, source=own, rows={split: row_of[positions] for split, positions in own.items()})
 
 
-def _gap_on_test(
+def _measure_gap_on_test(
     predictor: Predictor, own: TrainingData, answers: Mapping[str, Answers], relations: Relations | None
 ) -> GapOnTest | None:
-    related = None if relations is None else related_images(relations, own.source).get("test")
+    related = None if relations is None else find_related_images(relations, own.source).get("test")
     try:
         return measure_test(predictor, own, answers["test"], answers["validation"], related)
     except Exception:  # noqa: BLE001 - the figures of test are worth more than their explanation

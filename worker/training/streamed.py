@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from worker.training.data import TrainingData
-from worker.training.image_file import ImageFile
+from worker.training.image_file import MappedImageFile
 from worker.training.resident import BatchSource
 
 # How many batches are read while one is computed on.
@@ -27,7 +27,7 @@ class StreamedData(BatchSource):
         super().__init__(data)
         images = data.images
         assert isinstance(images, np.memmap), "only images in a file can be streamed"
-        self._file = ImageFile(images)
+        self._file = MappedImageFile(images)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self._order = np.empty(0, np.int32)
         self._batch_size = 1
@@ -52,10 +52,10 @@ class StreamedData(BatchSource):
         end = begin + len(rows)
         expected = place >= 0 and end <= self._batch_size
         if expected and np.array_equal(self._order[place : place + len(rows)], rows):
-            return self._batch(number)[begin:end]
+            return self._get_batch(number)[begin:end]
         return self._file.read(rows)
 
-    def _batch(self, number: int) -> NDArray[Any]:
+    def _get_batch(self, number: int) -> NDArray[Any]:
         """A batch of the announced order. The next ones are read ahead, earlier ones are dropped."""
         batches = -(-len(self._order) // self._batch_size)
         with self._lock:  # towers and replicas come from threads of their own

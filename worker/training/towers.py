@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from worker.training.replicas import Part, part_of
+from worker.training.replicas import ReplicaPart, get_part
 
 _ops = tf.raw_ops
 
@@ -25,23 +25,23 @@ class Towers:
         self.count = count
         self._layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
 
-    def parts_of(self, images: tf.Tensor) -> list[Part]:
+    def divide(self, images: tf.Tensor) -> list[ReplicaPart]:
         """The parts of a batch of so many images; some count nothing where there are fewer images than parts."""
-        return [part_of(number, self.count, images) for number in range(self.count)]
+        return [get_part(number, self.count, images) for number in range(self.count)]
 
-    def logits(self, images: Sequence[tf.Tensor], parts: Sequence[Part]) -> list[tf.Tensor]:
+    def compute_logits(self, images: Sequence[tf.Tensor], parts: Sequence[ReplicaPart]) -> list[tf.Tensor]:
         """The logits of each part, in training mode."""
         maps = list(images)
         for layer in self._layers:
             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
-                maps = _normalised(layer, maps, parts)
+                maps = _normalize_parts(layer, maps, parts)
             else:
                 maps = [layer(of_part, training=True) for of_part in maps]
         return maps
 
 
-def _normalised(
-    layer: keras.layers.BatchNormalization, maps: Sequence[tf.Tensor], parts: Sequence[Part]
+def _normalize_parts(
+    layer: keras.layers.BatchNormalization, maps: Sequence[tf.Tensor], parts: Sequence[ReplicaPart]
 ) -> list[tf.Tensor]:
     """What the layer gives for the whole batch, in its parts; moves the layer's averages as Keras does."""
     counted = [tf.cast(part.share > 0, tf.float32) for part in parts]
@@ -77,20 +77,20 @@ def normalise_together(
     """
 
     @tf.custom_gradient
-    def normalised(scale: tf.Tensor, offset: tf.Tensor, *maps: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], object]:
+    def normalize(scale: tf.Tensor, offset: tf.Tensor, *maps: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], object]:
         sizes = [tf.cast(tf.size(of_part), tf.float32) * weight for of_part, weight in zip(maps, counted, strict=True)]
         count = tf.add_n(sizes) / tf.cast(tf.size(scale), tf.float32)
-        sums = [_sums(of_part, of_part, near) for of_part in maps]
-        mean = _total([plain for _, plain in sums], counted) / count
-        squares = _total([squared for squared, _ in sums], counted) / count
+        sums = [_compute_sums(of_part, of_part, near) for of_part in maps]
+        mean = _compute_total([plain for _, plain in sums], counted) / count
+        squares = _compute_total([squared for squared, _ in sums], counted) / count
         variance = tf.maximum(squares - mean * (mean - near), 0.0)
         slope = scale * tf.math.rsqrt(variance + epsilon)
 
-        def gradients(*upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def compute_gradients(*upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
             given = [
                 _ops.FusedBatchNormGradV3(
                     y_backprop=of_part,
-                    x=one,
+                    x=map_,
                     scale=scale,
                     reserve_space_1=mean,
                     reserve_space_2=variance,
@@ -98,48 +98,52 @@ def normalise_together(
                     epsilon=epsilon,
                     is_training=False,
                 )[:3]
-                for of_part, one in zip(upstream, maps, strict=False)
+                for of_part, map_ in zip(upstream, maps, strict=False)
             ]
-            of_scale = _total([one for _, one, _ in given], counted)
-            of_offset = _total([one for _, _, one in given], counted)
+            of_scale = _compute_total([of_slope for _, of_slope, _ in given], counted)
+            of_offset = _compute_total([of_level for _, _, of_level in given], counted)
             # What each value gains through the mean and the variance, a line in the value itself.
             rise = slope * tf.math.rsqrt(variance + epsilon) * of_scale / count
             level = slope * of_offset / count - rise * mean
             of_maps = [
-                direct - _line(one, rise * weight, level * weight)
-                for (direct, _, _), one, weight in zip(given, maps, counted, strict=True)
+                direct - _apply_line(map_, rise * weight, level * weight)
+                for (direct, _, _), map_, weight in zip(given, maps, counted, strict=True)
             ]
             return of_scale, of_offset, *of_maps
 
-        return (*(_line(of_part, slope, offset - mean * slope) for of_part in maps), mean, variance), gradients
+        return (
+            *(_apply_line(of_part, slope, offset - mean * slope) for of_part in maps),
+            mean,
+            variance,
+        ), compute_gradients
 
-    found: list[tf.Tensor] = list(normalised(scale, offset, *maps))
+    found: list[tf.Tensor] = list(normalize(scale, offset, *maps))
     return found
 
 
-def _line(maps: tf.Tensor, slope: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
+def _apply_line(maps: tf.Tensor, slope: tf.Tensor, level: tf.Tensor) -> tf.Tensor:
     """`maps * slope + level` by channel, in one pass."""
-    nothing, one = tf.zeros_like(slope), tf.ones_like(slope)
+    nothing, ones = tf.zeros_like(slope), tf.ones_like(slope)
     return _ops.FusedBatchNormV3(
-        x=maps, scale=slope, offset=level, mean=nothing, variance=one, epsilon=0.0, is_training=False
+        x=maps, scale=slope, offset=level, mean=nothing, variance=ones, epsilon=0.0, is_training=False
     )[0]
 
 
-def _sums(maps: tf.Tensor, factors: tf.Tensor, near: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _compute_sums(maps: tf.Tensor, factors: tf.Tensor, near: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """(channels,) the sums of `factors * (maps - near)` and of `factors` over images and places, in one pass."""
-    one = tf.ones_like(near)
+    ones = tf.ones_like(near)
     _, products, plain, *_ = _ops.FusedBatchNormGradV3(
         y_backprop=factors,
         x=maps,
-        scale=one,
+        scale=ones,
         reserve_space_1=near,
-        reserve_space_2=one,
-        reserve_space_3=one,
+        reserve_space_2=ones,
+        reserve_space_3=ones,
         epsilon=0.0,
         is_training=False,
     )
     return products, plain
 
 
-def _total(values: Sequence[tf.Tensor], counted: Sequence[tf.Tensor]) -> tf.Tensor:
+def _compute_total(values: Sequence[tf.Tensor], counted: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.add_n([value * weight for value, weight in zip(values, counted, strict=True)])

@@ -24,20 +24,20 @@ from worker.messages import (
 from worker.training.best_weights import (
     TrainedWeights,
     Weights,
-    from_older_release,
+    convert_from_arrays,
+    convert_from_older_release,
+    convert_to_arrays,
+    get_kept_epoch,
     judge_epoch,
-    kept_epoch,
-    weights_as_arrays,
-    weights_from_arrays,
 )
 from worker.training.checkpoint import CheckpointDamaged, describe_fault, read_checkpoint, write_checkpoint
 from worker.training.data import TrainingData
 from worker.training.engine import Engine
-from worker.training.evaluate import Evaluator, finite
-from worker.training.guard import GuardState, explanation_of, watch_epoch
-from worker.training.pace import Pace, SteadySteps
+from worker.training.evaluate import Evaluator, drop_not_finite
+from worker.training.guard import GuardState, find_explanation, watch_epoch
+from worker.training.pace import SteadySteps, StepPace
 from worker.training.position import LossSums, Position
-from worker.training.schedule import PlateauState, epoch_rates, lower_on_plateau, reported_rate
+from worker.training.schedule import PlateauState, compute_epoch_rates, compute_reported_rate, lower_on_plateau
 
 # How much of a long epoch can be lost with its worker.
 CHECKPOINT_EVERY_S = 300.0
@@ -106,7 +106,7 @@ class Trainer:
         self.loss_sums: LossSums | None = None
         if spec.evaluation.train == "every_epoch":
             self.loss_sums = LossSums(np.zeros(len(data.rows["train"]), np.float32), 0)
-        self._pace = Pace()
+        self._pace = StepPace()
         self._first_step_sent = False
         self._written: list[Path] = []
 
@@ -142,7 +142,7 @@ class Trainer:
             self._engine.network.set_weights(self._weights[self.position.kept])
         return self.position.kept
 
-    def trained_weights(self) -> TrainedWeights:
+    def get_trained_weights(self) -> TrainedWeights:
         """The weights of this training; asked for at its end, before `restore_kept` changes the network."""
         last = {} if not self.last_epoch else {self.last_epoch: self._engine.weights()}
         best = self.position.best
@@ -163,7 +163,7 @@ class Trainer:
         position = self.position
         arrays = {f"variable_{index}": value for index, value in enumerate(self._engine.state())}
         # Those of the last epoch are in the engine's state.
-        arrays |= weights_as_arrays({e: weights for e, weights in self._weights.items() if e != self.last_epoch})
+        arrays |= convert_to_arrays({e: weights for e, weights in self._weights.items() if e != self.last_epoch})
         if self.loss_sums is not None:
             arrays["loss_sums"] = self.loss_sums.sums
         path = self._scratch / f"checkpoint-{position.epoch:05d}-{position.step:08d}.ckpt"
@@ -188,7 +188,7 @@ class Trainer:
             raise CheckpointDamaged(path, "belongs to another network") from error
         position = Position.from_json(about["position"])
         if "best" not in about["position"]:
-            best, arrays = from_older_release(
+            best, arrays = convert_from_older_release(
                 self._spec.training, position.stopping, position.guard, position.kept, arrays
             )
             position = replace(position, best=best)
@@ -201,7 +201,7 @@ class Trainer:
             self._weights = {
                 epoch: self._engine.weights()
                 if epoch == self.last_epoch
-                else weights_from_arrays(arrays, epoch, len(network.weights))
+                else convert_from_arrays(arrays, epoch, len(network.weights))
                 for epoch in position.needed_epochs
             }
         except KeyError as missing:
@@ -218,7 +218,7 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         training, steps, epoch = self._spec.training, self._engine.steps_per_epoch, self.position.epoch
-        rates = epoch_rates(training, self.position.plateau, epoch, steps)
+        rates = compute_epoch_rates(training, self.position.plateau, epoch, steps)
         if self.position.step < steps:
             self._engine.begin_epoch(epoch, rates)
             self._trace()
@@ -254,12 +254,12 @@ class Trainer:
         self._steady = SteadySteps()
         broken = [name for name, value in values.items() if not isfinite(value)]
         if broken:
-            self._send(EpochDone(epoch, _told(values), None))
+            self._send(EpochDone(epoch, _report_figures(values), None))
             raise Diverged(epoch, broken)
         early = training.early_stopping
         monitored = values[early.monitor] if early else 0.0
         stopped = judge_epoch(early, self.position.stopping, epoch, monitored)
-        kept = kept_epoch(early, stopped, epoch)
+        kept = get_kept_epoch(early, stopped, epoch)
         guard = self._watch(values)
         best, plateau = self.position.best, self.position.plateau
         if self._spec.has_validation:
@@ -281,7 +281,7 @@ class Trainer:
         self._weights = {e: weights for e, weights in self._weights.items() if e in needed}
         if epoch in needed:
             self._weights[epoch] = self._engine.weights()
-        told = EpochDone(epoch, _told(values), self._write_or_warn(f"after epoch {epoch}", epoch), usual_s)
+        told = EpochDone(epoch, _report_figures(values), self._write_or_warn(f"after epoch {epoch}", epoch), usual_s)
         self._send(told)
 
     def _watch(self, values: dict[str, float]) -> GuardState:
@@ -289,7 +289,7 @@ class Trainer:
         mode, before = self._spec.training.on_overfit, self.position.guard
         guard = watch_epoch(mode, before, values)
         if guard.seen and not before.seen:
-            self._send(Overfits(guard.seen, guard.best_epoch, explanation_of(mode, guard) or ""))
+            self._send(Overfits(guard.seen, guard.best_epoch, find_explanation(mode, guard) or ""))
         return guard
 
     def _measure(self) -> tuple[dict[str, float], NDArray[np.float32]]:
@@ -311,7 +311,7 @@ class Trainer:
         values |= {
             "fit_loss": position.sums.loss,
             "fit_accuracy": position.sums.accuracy,
-            "learning_rate": reported_rate(training, position.plateau, position.epoch, steps),
+            "learning_rate": compute_reported_rate(training, position.plateau, position.epoch, steps),
             "seconds": position.seconds,
             "evaluation_seconds": perf_counter() - started,
             "images_per_second": len(self._data.rows["train"]) / position.seconds,
@@ -342,7 +342,7 @@ class Trainer:
             raise StopRequested(why)
 
 
-def _told(values: Mapping[str, float]) -> dict[str, float | None]:
+def _report_figures(values: Mapping[str, float]) -> dict[str, float | None]:
     """An epoch's figures as they are reported; those of training are null where they are measured at the end alone."""
     unmeasured: dict[str, float | None] = {"train_loss": None, "train_accuracy": None}
-    return unmeasured | {name: finite(value) for name, value in values.items()}
+    return unmeasured | {name: drop_not_finite(value) for name, value in values.items()}

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from worker.training.pixel_change import ChangeKind, PixelChange, changed_pixels
+from worker.training.pixel_change import ChangeKind, PixelChange, change_pixels
 from worker.training.resident import BatchSource
 
 # Images and pixels of an image that are looked at.
@@ -55,42 +55,42 @@ class PixelSample:
     def channels(self) -> int:
         return int(self.values.shape[-1])
 
-    def with_images_of(self, other: "PixelSample") -> "PixelSample":
+    def add_images_of(self, other: "PixelSample") -> "PixelSample":
         return PixelSample(np.concatenate([self.values, other.values]))
 
     def under(
         self, change: PixelChange, value_range: tuple[float, float], images: NDArray[np.bool_] | None = None
     ) -> "PixelSample":
         """With the change, of all images or of some."""
-        changed = changed_pixels(self.values, *change.as_tensors(self.channels, value_range)).numpy()
+        changed = change_pixels(self.values, *change.make_tensors(self.channels, value_range)).numpy()
         return PixelSample(changed if images is None else np.where(images[:, None, None], changed, self.values))
 
 
 def sample_of(source: BatchSource, rows: NDArray[np.int32]) -> PixelSample:
     """Pixels that lie evenly over each image, of images that lie evenly over the rows."""
-    rows = rows[evenly(len(rows), MAX_IMAGES)]
+    rows = rows[spread_evenly(len(rows), MAX_IMAGES)]
     source.expect(rows, _BATCH)
     parts = []
     for begin in range(0, len(rows), _BATCH):
         images = source.pixels(tf.constant(rows[begin : begin + _BATCH])).numpy()
         pixels = images.reshape(len(images), -1, images.shape[-1])
-        parts.append(pixels[:, evenly(pixels.shape[1], MAX_PIXELS)].astype(np.float32))
+        parts.append(pixels[:, spread_evenly(pixels.shape[1], MAX_PIXELS)].astype(np.float32))
     return PixelSample(np.concatenate(parts))
 
 
-def evenly(count: int, at_most: int) -> NDArray[np.int64]:
+def spread_evenly(count: int, at_most: int) -> NDArray[np.int64]:
     """Positions of at most so many things of `count`."""
     return np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(np.int64))
 
 
-def changes_worth_trying(
+def list_changes_to_try(
     train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]
 ) -> list[ChangeKind]:
     """What may undo the difference of held-out images from those of training, simplest first.
 
     Empty where they do not surely differ, or by so little that it does not matter.
     """
-    before, now = _statistics(train), _statistics(held_out)
+    before, now = _compute_statistics(train), _compute_statistics(held_out)
     if not _differ(before, now, value_range):
         return []
     kinds: list[ChangeKind] = []
@@ -99,13 +99,13 @@ def changes_worth_trying(
         change = find_change(kind, train, held_out, value_range)
         if change is None:
             continue
-        if kind == "brightness" and any(_brightness(train, one, value_range) is None for one in undone):
+        if kind == "brightness" and any(_fit_brightness(train, sample, value_range) is None for sample in undone):
             continue  # a simpler change has left nothing to it
         changed = held_out.under(change, value_range)
-        left = _distance(before, _statistics(changed)) / _distance(before, now)
+        left = _measure_distance(before, _compute_statistics(changed)) / _measure_distance(before, now)
         if kind != "brightness":
             is_worth_trying = left < MAX_DISTANCE_LEFT
-        elif change.is_cut_off or _roughness(changed) > MAX_ROUGHNESS * _roughness(train):
+        elif change.is_cut_off or _measure_roughness(changed) > MAX_ROUGHNESS * _measure_roughness(train):
             is_worth_trying = left < MAX_DISTANCE_LEFT_BY_BRIGHTNESS
         else:
             # Blurred images stay far from those of training, though their brightness is undone.
@@ -123,13 +123,15 @@ def differ(
     sigmas: float = MIN_DIFFERENCE_SIGMAS,
 ) -> bool:
     """Whether the images differ by more than chance, and by more than does not matter."""
-    return _differ(_statistics(train), _statistics(held_out), value_range, sigmas)
+    return _differ(_compute_statistics(train), _compute_statistics(held_out), value_range, sigmas)
 
 
-def distance_left(train: PixelSample, held_out: PixelSample, undone: PixelSample) -> float:
+def measure_distance_left(train: PixelSample, held_out: PixelSample, undone: PixelSample) -> float:
     """Share of the distance from the training images that undoing a change of the held-out images leaves."""
-    before = _statistics(train)
-    return _distance(before, _statistics(undone)) / _distance(before, _statistics(held_out))
+    before = _compute_statistics(train)
+    return _measure_distance(before, _compute_statistics(undone)) / _measure_distance(
+        before, _compute_statistics(held_out)
+    )
 
 
 def find_change(
@@ -139,18 +141,18 @@ def find_change(
     low, high = value_range
     match kind:
         case "scale":
-            return _scale(train, held_out, low)
+            return _fit_scale(train, held_out, low)
         case "inversion":
             return PixelChange("inversion", factor=-1.0, offset=low + high)
         case "channel_order":
             return PixelChange("channel_order", reversed_channels=True) if train.channels == 3 else None
         case "brightness":
-            return _brightness(train, held_out, value_range)
+            return _fit_brightness(train, held_out, value_range)
         case "none":
             return PixelChange()
 
 
-def _scale(train: PixelSample, held_out: PixelSample, low: float) -> PixelChange | None:
+def _fit_scale(train: PixelSample, held_out: PixelSample, low: float) -> PixelChange | None:
     """One factor for all values, counted from the lower end of the range."""
     wanted, found = (float(np.quantile(sample.values, 0.999)) - low for sample in (train, held_out))
     if wanted <= 0 or found <= 0 or 1 / MIN_SCALE < wanted / found < MIN_SCALE:
@@ -162,20 +164,20 @@ def _scale(train: PixelSample, held_out: PixelSample, low: float) -> PixelChange
     return PixelChange("scale", factor=factor, offset=low - factor * low)
 
 
-def _brightness(train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]) -> PixelChange | None:
+def _fit_brightness(train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]) -> PixelChange | None:
     """Another brightness and contrast for all pixels; None where images are as bright as those of training.
 
     By the mean values of images, which another brightness changes, and blur, noise and rotation hardly do. By single
     pixels where values were cut off at an end, since means do not tell those apart.
     """
     wanted, found = (np.quantile(sample.values.astype(np.float64), _LEVELS) for sample in (train, held_out))
-    cut_off = _by_quantiles(train, held_out, wanted, found, value_range)
+    cut_off = _fit_by_quantiles(train, held_out, wanted, found, value_range)
     if cut_off is not None and cut_off.is_cut_off:
         return cut_off
-    return _by_means(train, held_out, value_range)
+    return _fit_by_means(train, held_out, value_range)
 
 
-def _by_means(train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]) -> PixelChange | None:
+def _fit_by_means(train: PixelSample, held_out: PixelSample, value_range: tuple[float, float]) -> PixelChange | None:
     """By mean and spread of the images' mean values, where these surely differ.
 
     The spread of all single pixels is more exact. It counts unless the means surely contradict it.
@@ -183,8 +185,8 @@ def _by_means(train: PixelSample, held_out: PixelSample, value_range: tuple[floa
     means, others = (sample.values.mean(axis=(1, 2), dtype=np.float64) for sample in (train, held_out))
     if min(len(means), len(others)) < 2 or not means.std() or not others.std():
         return None
-    factor, pixel_factor = float(means.std() / others.std()), _spread(train) / _spread(held_out)
-    error = float(np.hypot(_error_of_log_spread(means), _error_of_log_spread(others)))
+    factor, pixel_factor = float(means.std() / others.std()), _measure_spread(train) / _measure_spread(held_out)
+    error = float(np.hypot(_estimate_log_spread_error(means), _estimate_log_spread_error(others)))
     is_contrast_sure = abs(np.log(factor)) > MIN_DIFFERENCE_SIGMAS * error
     if not is_contrast_sure and not _differ(means[:, None], others[:, None], value_range):
         return None
@@ -193,23 +195,23 @@ def _by_means(train: PixelSample, held_out: PixelSample, value_range: tuple[floa
     return PixelChange("brightness", factor=factor, offset=float(means.mean() - factor * others.mean()))
 
 
-def _spread(sample: PixelSample) -> float:
+def _measure_spread(sample: PixelSample) -> float:
     return float(sample.values.std(dtype=np.float64))
 
 
-def _roughness(sample: PixelSample) -> float:
+def _measure_roughness(sample: PixelSample) -> float:
     """Mean difference of pixels that follow each other in a row."""
     return float(np.abs(np.diff(sample.values, axis=1)).mean(dtype=np.float64))
 
 
-def _error_of_log_spread(values: NDArray[np.float64]) -> float:
+def _estimate_log_spread_error(values: NDArray[np.float64]) -> float:
     """Standard error of the logarithm of a standard deviation, by the fourth moment."""
     deviations = values - values.mean()
     kurtosis = float((deviations**4).mean() / (deviations**2).mean() ** 2)
     return float(np.sqrt(max(kurtosis - 1, 0.0) / (4 * len(values))))
 
 
-def _by_quantiles(
+def _fit_by_quantiles(
     train: PixelSample,
     held_out: PixelSample,
     wanted: NDArray[np.float64],
@@ -246,7 +248,7 @@ def _by_quantiles(
     return PixelChange("brightness", factor=float(factor), offset=float(offset), bottom=bottom, top=top)
 
 
-def _statistics(sample: PixelSample) -> NDArray[np.float64]:
+def _compute_statistics(sample: PixelSample) -> NDArray[np.float64]:
     """(images, statistics) of each image: each channel's mean, spread, some quantiles, and the balance of colours."""
     values = sample.values.astype(np.float64)
     flat = values.reshape(len(values), -1)
@@ -258,19 +260,19 @@ def _statistics(sample: PixelSample) -> NDArray[np.float64]:
 
 
 def _differ(
-    one: NDArray[np.float64],
-    other: NDArray[np.float64],
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
     value_range: tuple[float, float],
     sigmas: float = MIN_DIFFERENCE_SIGMAS,
 ) -> bool:
     """Whether any mean over images differs by more than chance, and by more than does not matter."""
-    if len(one) < 2 or len(other) < 2:
+    if len(first) < 2 or len(second) < 2:
         return False
-    difference = np.abs(one.mean(axis=0) - other.mean(axis=0))
-    error = np.sqrt(one.var(axis=0, ddof=1) / len(one) + other.var(axis=0, ddof=1) / len(other))
+    difference = np.abs(first.mean(axis=0) - second.mean(axis=0))
+    error = np.sqrt(first.var(axis=0, ddof=1) / len(first) + second.var(axis=0, ddof=1) / len(second))
     matters = difference > MIN_DIFFERENCE * (value_range[1] - value_range[0])
     return bool((matters & (difference > sigmas * error)).any())
 
 
-def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    return float(np.abs(one.mean(axis=0) - other.mean(axis=0)).sum())
+def _measure_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    return float(np.abs(first.mean(axis=0) - second.mean(axis=0)).sum())

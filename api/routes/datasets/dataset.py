@@ -6,14 +6,14 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query, Response
 
 from analysis.arrays.npy_rows import NpyRows
-from analysis.arrays.pictures import png_of
+from analysis.arrays.pictures import encode_png
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
-from api.http.parameters import AskedPage, page_of
+from api.http.parameters import AskedPage, make_page_dependency
 from api.http.places import sends_much
-from api.http.problems import problems
-from api.http.routing import resource
-from api.routes.downloads import indices_response
+from api.http.problems import document_errors
+from api.http.routing import make_router
+from api.routes.downloads import make_indices_response
 from heldout.errors import (
     DatasetLost,
     DatasetNotFound,
@@ -29,25 +29,25 @@ from heldout.lifecycle.dataset import DatasetStatus
 from heldout.mending.bodies import Body
 from heldout.mending.changes import VersionChanges
 from heldout.mending.look_alikes import drop_answered
-from heldout.mending.offers import offers_of
+from heldout.mending.offers import make_offers
 from heldout.stored.audit import preview_key
 from heldout.stored.suspects import SuspectsSummary
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
 from heldout.views.mending import EffectView
 from heldout.words.data_and_models import describe_audit
-from models.blob_files import open_blob, reading
+from models.blob_files import guard_reading, open_blob
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.mending_effects import effect_view
+from models.mending_effects import build_effect_view
 from models.store import datasets, file_digests, label_reads
-from models.stored_files import read_audit, read_file, read_splits, read_suspects, unless_lost
+from models.stored_files import read_audit, read_file, read_splits, read_suspects, read_unless_lost
 from models.tables import DatasetRow
-from models.views.dataset import dataset_view, thumbnail_of
-from models.views.job import dataset_reference
-from models.views.suspects import label_check_view
+from models.views.dataset import build_dataset_view, get_thumbnail_route
+from models.views.job import build_dataset_reference
+from models.views.suspects import build_label_check_view
 
-router = resource("/v1/datasets", "datasets")
+router = make_router("/v1/datasets", "datasets")
 
 # Of a file of which only the header and one row are read.
 HEADER_BYTES = 1024
@@ -58,35 +58,35 @@ MAX_SHOWN_IN_AUDIT = 6  # images of a finding that its change removes
 Reference = Annotated[str, Path(description="An id `ds_…`, a name (its newest ready version), or `name@version`.")]
 
 
-@router.get("", responses=problems(InvalidCursor))
+@router.get("", responses=document_errors(InvalidCursor))
 def list_datasets(
     caller: CallerDep,
     session: ReadSessionDep,
-    asked: Annotated[AskedPage, page_of("ds")],
+    asked: Annotated[AskedPage, make_page_dependency("ds")],
     status: Annotated[
         DatasetStatus | None,
         Query(description="Only of this status; without it a rejected version is left out once there is a newer one."),
     ] = None,
 ) -> DatasetPage:
     """The caller's datasets and the bundled ones, newest first."""
-    ids = datasets.page(session, caller.owner, after=asked.after, limit=asked.limit, status=status)
+    ids = datasets.list_page(session, caller.owner, after=asked.after, limit=asked.limit, status=status)
 
-    def views(block: Sequence[str]) -> list[DatasetView]:
-        return [dataset_view(row, with_changes=False) for row in datasets.listed(session, block)]
+    def build_views(block: Sequence[str]) -> list[DatasetView]:
+        return [build_dataset_view(row, with_changes=False) for row in datasets.get_listed(session, block)]
 
-    return asked.filled(DatasetPage, ids, views)
+    return asked.fill(DatasetPage, ids, build_views)
 
 
-@router.get("/{dataset}", responses=problems(DatasetNotFound))
+@router.get("/{dataset}", responses=document_errors(DatasetNotFound))
 def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) -> DatasetView:
     """One version of a dataset."""
-    return dataset_view(find_dataset(session, caller.owner, dataset))
+    return build_dataset_view(find_dataset(session, caller.owner, dataset))
 
 
 @router.get(
     "/{dataset}/splits",
     response_model=IndicesView,
-    responses=problems(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable),
+    responses=document_errors(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable),
     dependencies=[Depends(sends_much)],
 )
 def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> Response:
@@ -94,18 +94,20 @@ def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, a
     row = find_dataset(session, caller.owner, dataset)
     sha256 = datasets.require_content(row, "splits")
     try:
-        return indices_response(read_splits(session, app.blobs, sha256))
+        return make_indices_response(read_splits(session, app.blobs, sha256))
     except BlobMissing as error:
         raise DatasetLost(row.name) from error
 
 
 @router.get(
     "/{dataset}/audit",
-    responses=problems(DatasetNotFound, DatasetNotReady, NoAudit, DatasetLost, StorageUnavailable, FileOfLaterRelease),
+    responses=document_errors(
+        DatasetNotFound, DatasetNotReady, NoAudit, DatasetLost, StorageUnavailable, FileOfLaterRelease
+    ),
 )
 def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> AuditView:
     """Leaks, label conflicts, imbalance, shift: what the audit found."""
-    row = _checked(session, caller.owner, dataset, "an audit")
+    row = _get_ready_dataset(session, caller.owner, dataset, "an audit")
     audit = read_audit(session, app.blobs, row)
     assert audit is not None, "an uploaded dataset has one"
     audit = audit.model_copy(update={"findings": tuple(drop_answered(audit.findings, row.different or ()))})
@@ -113,50 +115,53 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
     lost: list[HeldoutError] = []
     effects: dict[str, EffectView | None] = {}  # copies have one change for several findings
 
-    def effect(mend: Body | None) -> EffectView | None:
+    def get_effect(mend: Body | None) -> EffectView | None:
         if mend is None:
             return None
         if (known := str(mend)) not in effects:
             changes = VersionChanges.model_validate(mend)
-            effects[known] = unless_lost(
-                lost, lambda: effect_view(session, app.blobs, row, changes, MAX_SHOWN_IN_AUDIT)
+            effects[known] = read_unless_lost(
+                lost, lambda: build_effect_view(session, app.blobs, row, changes, MAX_SHOWN_IN_AUDIT)
             )
         return effects[known]
 
-    def example(one: dict[str, Any]) -> dict[str, Any]:
-        return {**one, "thumbnail": thumbnail_of(row.id, one["index"])}
+    def build_example(image: dict[str, Any]) -> dict[str, Any]:
+        return {**image, "thumbnail": get_thumbnail_route(row.id, image["index"])}
 
     characters = 0
 
-    def shown(pairs: Sequence[Sequence[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
+    def iterate_shown(pairs: Sequence[Sequence[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
         """As many as there is room for: names of files may have a kilobyte."""
         nonlocal characters
         for pair in pairs:
             characters += sum(len(image["member"]) for image in pair)
             if characters > MAX_CHARACTERS_OF_PAIRS:
                 return
-            yield [example(image) for image in pair]
+            yield [build_example(image) for image in pair]
 
     findings = [
         {
-            **one,
-            "examples": [example(image) for image in one["examples"]],
-            "pairs": list(shown(one["pairs"])),
+            **finding,
+            "examples": [build_example(image) for image in finding["examples"]],
+            "pairs": list(iterate_shown(finding["pairs"])),
             "mend": mend,
-            "effect": effect(mend),
+            "effect": get_effect(mend),
         }
-        for one, mend in zip(stored["findings"], offers_of(audit.findings), strict=True)
+        for finding, mend in zip(stored["findings"], make_offers(audit.findings), strict=True)
     ]
-    labels = label_check_view(unless_lost(lost, lambda: read_suspects(session, app.blobs, row, SuspectsSummary)))
+    labels = build_label_check_view(
+        read_unless_lost(lost, lambda: read_suspects(session, app.blobs, row, SuspectsSummary))
+    )
     # Several findings may need the same file.
     left_out = [
-        {"code": code, "detail": detail} for code, detail in dict.fromkeys((one.code, one.detail) for one in lost)
+        {"code": code, "detail": detail}
+        for code, detail in dict.fromkeys((problem.code, problem.detail) for problem in lost)
     ]
     headline, summary = describe_audit(audit.findings)
     return AuditView.model_validate(
         {
             **stored,
-            "dataset": dataset_reference(row),
+            "dataset": build_dataset_reference(row),
             "headline": headline,
             "summary": summary,
             "findings": findings,
@@ -167,8 +172,8 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
 
 
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {"schema": {"type": "string"}}}}}
-PREVIEW = problems(DatasetNotFound, DatasetNotReady, NoAudit, ImageNotFound, DatasetLost, StorageUnavailable)
-THUMBNAIL = problems(DatasetNotFound, DatasetNotReady, ImageNotFound, DatasetLost, StorageUnavailable)
+PREVIEW = document_errors(DatasetNotFound, DatasetNotReady, NoAudit, ImageNotFound, DatasetLost, StorageUnavailable)
+THUMBNAIL = document_errors(DatasetNotFound, DatasetNotReady, ImageNotFound, DatasetLost, StorageUnavailable)
 
 
 @router.get("/{dataset}/preview", response_class=Response, responses={**PNG, **PREVIEW})
@@ -182,17 +187,17 @@ def get_preview(
     ] = None,
 ) -> Response:
     """A contact sheet of one class: some of its images, train first. It shows labels, which the ledger counts once."""
-    row = _checked(session, caller.owner, dataset, "a preview")
+    row = _get_ready_dataset(session, caller.owner, dataset, "a preview")
     classes = row.classes or []
     if class_ is not None and class_ not in classes:
         raise ImageNotFound(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     number = 0 if class_ is None else classes.index(class_)
-    sheet = _sheet(session, app.blobs, row, number)
+    sheet = _draw_sheet(session, app.blobs, row, number)
     if not label_reads.is_handed_out(session, caller.owner, row):
         # Noted before anything is shown. Only the first request writes.
         with app.database.write() as writing:
             label_reads.add_handed_out(writing, caller.owner, row)
-    return _png(sheet)
+    return _make_png_response(sheet)
 
 
 @router.get("/{dataset}/preview/{index}", response_class=Response, responses={**PNG, **THUMBNAIL})
@@ -209,7 +214,7 @@ def get_thumbnail(
     key = f"datasets/{sha256}/images.npy"
     expected = file_digests.find(session, key)
     try:
-        with reading(key), open_blob(app.blobs, key, HEADER_BYTES, expected) as file:
+        with guard_reading(key), open_blob(app.blobs, key, HEADER_BYTES, expected) as file:
             rows = NpyRows(file)
             if not 0 <= index < len(rows):
                 raise ImageNotFound(
@@ -218,10 +223,10 @@ def get_thumbnail(
             image = rows.one(index)
     except BlobMissing as error:
         raise DatasetLost(row.name) from error
-    return _png(png_of(image, (low, high)))
+    return _make_png_response(encode_png(image, (low, high)))
 
 
-def _checked(session: Session, owner: str, reference: str, what: str) -> DatasetRow:
+def _get_ready_dataset(session: Session, owner: str, reference: str, what: str) -> DatasetRow:
     """An uploaded dataset that is ready."""
     row = find_dataset(session, owner, reference)
     if row.owner is None:
@@ -230,12 +235,12 @@ def _checked(session: Session, owner: str, reference: str, what: str) -> Dataset
     return row
 
 
-def _png(content: bytes) -> Response:
+def _make_png_response(content: bytes) -> Response:
     # A ready dataset never changes.
     return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
 
 
-def _sheet(session: Session, blobs: Blobs, row: DatasetRow, class_number: int) -> bytes:
+def _draw_sheet(session: Session, blobs: Blobs, row: DatasetRow, class_number: int) -> bytes:
     """Raises DatasetLost, DatasetDamaged, StorageUnavailable."""
     try:
         return read_file(session, blobs, preview_key(row.id, class_number))

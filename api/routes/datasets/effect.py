@@ -2,16 +2,16 @@
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
-from api.http.problems import JSON_BODY, problems
-from api.http.routing import resource
+from api.http.problems import JSON_BODY, document_errors
+from api.http.routing import make_router
 from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
 from heldout.mending.changes import VersionSpec
 from heldout.views.mending import EffectView
-from models.mending_effects import effect_view
+from models.mending_effects import build_effect_view
 from models.store import datasets, versions
 
-router = resource("/v1/datasets", "datasets", scope="read")
+router = make_router("/v1/datasets", "datasets", scope="read")
 
 MAX_SHOWN = 60  # images that a change removes, and as many that it changes
 
@@ -19,7 +19,7 @@ MAX_SHOWN = 60  # images that a change removes, and as many that it changes
 @router.post(
     "/{dataset}/versions/effect",
     response_description="Nothing is made, and no label is shown.",
-    responses=problems(
+    responses=document_errors(
         *(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable, FileOfLaterRelease), *JSON_BODY
     ),
 )
@@ -31,4 +31,4 @@ def get_effect(
     datasets.require_content(row, "images that can be changed")
     changes = spec.changes()
     versions.require_fit(row, changes)
-    return effect_view(session, app.blobs, row, changes, MAX_SHOWN)
+    return build_effect_view(session, app.blobs, row, changes, MAX_SHOWN)

@@ -6,22 +6,24 @@ from fastapi import Query
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep
-from api.http.problems import problems
-from api.http.routing import resource
+from api.http.problems import document_errors
+from api.http.routing import make_router
 from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, InvalidParameter, StorageUnavailable
 from heldout.stored.evaluation import SplitName
-from heldout.views.base import view_of
+from heldout.views.base import make_view
 from heldout.views.dataset import DatasetImagePage, DatasetImageView
 from models.blobs import BlobMissing
-from models.dataset_images import images_of_split
+from models.dataset_images import list_split_images
 from models.store import datasets, label_reads
-from models.views.dataset import thumbnail_of
+from models.views.dataset import get_thumbnail_route
 
-router = resource("/v1/datasets", "datasets")
+router = make_router("/v1/datasets", "datasets")
 
 
-@router.get("/{dataset}/images", responses=problems(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable))
+@router.get(
+    "/{dataset}/images", responses=document_errors(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable)
+)
 def list_images(
     dataset: Reference,
     caller: CallerDep,
@@ -42,7 +44,7 @@ def list_images(
         raise InvalidParameter(f"Dataset {row.name!r} has no class {class_[:64]!r}; `classes` lists them.")
     label = None if class_ is None else classes.index(class_)
     try:
-        shown, count = images_of_split(session, app.blobs, row.id, sha256, split, label, after, limit)
+        shown, count = list_split_images(session, app.blobs, row.id, sha256, split, label, after, limit)
     except BlobMissing as error:
         raise DatasetLost(row.name) from error
     if split != "train" and shown and not label_reads.is_handed_out(session, caller.owner, row):
@@ -53,14 +55,14 @@ def list_images(
     return DatasetImagePage(
         object="list",
         data=[
-            view_of(
+            make_view(
                 DatasetImageView,
-                one,
+                image,
                 split=split,
-                label=classes[one.label],
-                thumbnail=thumbnail_of(row.id, one.index),
+                label=classes[image.label],
+                thumbnail=get_thumbnail_route(row.id, image.index),
             )
-            for one in shown
+            for image in shown
         ],
         has_more=has_more,
         next=after + len(shown) if has_more else None,

@@ -8,8 +8,8 @@ from starlette.concurrency import run_in_threadpool
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep
-from api.http.problems import NO_ROOM, problems
-from api.http.routing import resource
+from api.http.problems import NO_ROOM, document_errors
+from api.http.routing import make_router
 from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
 from api.routes.datasets.dataset import Reference, find_dataset
@@ -24,19 +24,19 @@ from heldout.errors import (
 )
 from heldout.lifecycle.dataset import SuspectsStatus
 from heldout.lifecycle.job import TERMINAL
-from heldout.stored.suspects import StoredSuspects, suspects_key
+from heldout.stored.suspects import StoredSuspects, make_suspects_key
 from heldout.views.suspects import SuspectsView
-from models.blob_files import reading
+from models.blob_files import guard_reading
 from models.database import Session
 from models.store import accounts, datasets, label_reads, suspects
 from models.store.keys import Caller
 from models.stored_files import read_suspects
 from models.tables import DatasetRow, JobRow
-from models.views.suspects import failed_view, ready_view, waiting_view
+from models.views.suspects import build_failed_view, build_ready_view, build_waiting_view
 
 RETRY_AFTER_S = 5
 
-router = resource("/v1/datasets", "datasets")
+router = make_router("/v1/datasets", "datasets")
 
 NOT_YET: dict[int | str, dict[str, Any]] = {
     202: {"model": SuspectsView, "description": "The search waits or runs; ask again after `Retry-After` seconds."}
@@ -49,7 +49,9 @@ NOT_YET: dict[int | str, dict[str, Any]] = {
     response_description="The search has ended: `ready`, or `failed`.",
     responses={
         **NOT_YET,
-        **problems(DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable, FileOfLaterRelease, *NO_ROOM),
+        **document_errors(
+            DatasetNotFound, DatasetNotReady, DatasetLost, StorageUnavailable, FileOfLaterRelease, *NO_ROOM
+        ),
     },
 )
 async def get_suspects(
@@ -74,44 +76,46 @@ async def get_suspects(
 
     The first request for a dataset starts the search, in the background.
     """
-    row, job = await run_in_threadpool(_asked_for, app, caller, dataset, again=again)
+    row, job = await run_in_threadpool(_get_or_begin_search, app, caller, dataset, again=again)
     if wait and job is not None and job.status not in TERMINAL:
         await app.hub.wait(Channel(ChannelKind.JOB, job.id), _has_ended, wait)
-        row, job = await run_in_threadpool(_asked_for, app, caller, row.id, again=False)
+        row, job = await run_in_threadpool(_get_or_begin_search, app, caller, row.id, again=False)
     if row.suspects_status is SuspectsStatus.FAILED:
-        return failed_view(row, job)
+        return build_failed_view(row, job)
     if row.suspects_status is not SuspectsStatus.STORED:
         response.status_code = 202
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
-        return waiting_view(row, job)
+        return build_waiting_view(row, job)
     stored = await run_in_threadpool(_read, app, caller.owner, row)
-    with reading(suspects_key(row.id)):  # a file of an earlier release may name classes that are not there
-        return ready_view(row, stored, after=after, limit=limit)
+    with guard_reading(make_suspects_key(row.id)):  # a file of an earlier release may name classes that are not there
+        return build_ready_view(row, stored, after=after, limit=limit)
 
 
 def _has_ended(state: ChannelState) -> bool:
     return state.has_ended
 
 
-def _asked_for(app: AppContext, caller: Caller, reference: str, *, again: bool) -> tuple[DatasetRow, JobRow | None]:
+def _get_or_begin_search(
+    app: AppContext, caller: Caller, reference: str, *, again: bool
+) -> tuple[DatasetRow, JobRow | None]:
     """The dataset and its last search, which begins here if nobody has asked before."""
     with app.database.read() as session:
         row = find_dataset(session, caller.owner, reference)
         datasets.require_content(row, "suspected labels")
-        job = suspects.newest_job(session, row.id)
+        job = suspects.find_newest_job(session, row.id)
         is_lost = again and row.suspects_status is SuspectsStatus.STORED and not _is_usable(session, app, row)
     if row.suspects_status is None or is_lost or (again and row.suspects_status is SuspectsStatus.FAILED):
         with app.database.write() as session:
             accounts.note_key(session, caller.key_id)
             suspects.queue(session, caller.owner, row.id, again=again, is_lost=is_lost)
         with app.database.read() as session:
-            return find_dataset(session, caller.owner, row.id), suspects.newest_job(session, row.id)
+            return find_dataset(session, caller.owner, row.id), suspects.find_newest_job(session, row.id)
     return row, job
 
 
 def _read(app: AppContext, owner: str, row: DatasetRow) -> StoredSuspects:
     with app.database.read() as session:
-        stored = _stored(session, app, row)
+        stored = _read_stored(session, app, row)
         is_noted = label_reads.is_handed_out(session, owner, row)
     if not is_noted:
         # Noted before anything is shown: the networks were trained on labels of validation and test images too.
@@ -120,7 +124,7 @@ def _read(app: AppContext, owner: str, row: DatasetRow) -> StoredSuspects:
     return stored
 
 
-def _stored(session: Session, app: AppContext, row: DatasetRow) -> StoredSuspects:
+def _read_stored(session: Session, app: AppContext, row: DatasetRow) -> StoredSuspects:
     stored = read_suspects(session, app.blobs, row, StoredSuspects)
     if stored is None:  # deleted meanwhile
         raise DatasetLost(row.name)
@@ -130,6 +134,6 @@ def _stored(session: Session, app: AppContext, row: DatasetRow) -> StoredSuspect
 def _is_usable(session: Session, app: AppContext, row: DatasetRow) -> bool:
     """Whether what was found is stored as it was, by a search that checked itself."""
     try:
-        return _stored(session, app, row).verdict is not None
+        return _read_stored(session, app, row).verdict is not None
     except (DatasetLost, DatasetDamaged):
         return False

@@ -11,18 +11,18 @@ from starlette.concurrency import run_in_threadpool
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.body import parse_json
-from api.http.context import current_context
+from api.http.context import get_current_context
 from api.http.deps import AppContextDep, SessionDep
-from api.http.idempotency import REPLAYED, IdempotencyKey, once
-from api.http.problems import JSON_BODY, NO_ROOM, problems
-from api.http.routing import resource
+from api.http.idempotency import REPLAYED, IdempotencyKey, make_once
+from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.routing import make_router
 from api.http.upload_body import (
     DIGEST,
     JSON_FIELDS,
     ReceivedContent,
-    dataset_spec,
-    file_in_form,
-    spec_in_form,
+    get_form_file,
+    parse_dataset_spec,
+    parse_form_spec,
 )
 from api.routes.datasets.dataset import Reference
 from heldout.errors import (
@@ -46,11 +46,11 @@ from heldout.views.dataset import DatasetView
 from models.database import Session
 from models.store import accounts, discards, idempotency, keys, quotas, uploads
 from models.store.keys import Caller
-from models.views.dataset import dataset_view
+from models.views.dataset import build_dataset_view
 
 log = structlog.get_logger("heldout.api")
 
-router = resource("/v1/datasets", "datasets")
+router = make_router("/v1/datasets", "datasets")
 
 COMPONENT = "#/components/schemas/{model}"
 FORM = {
@@ -91,7 +91,7 @@ CONTENT: dict[str, Any] = {
     response_model=DatasetView,
     response_description="`uploading`, and waiting for its content; `checking` where a form brought it.",
     openapi_extra=NEW_DATASET,
-    responses=problems(
+    responses=document_errors(
         InvalidForm,
         StorageUnavailable,
         TooManyUploads,
@@ -112,28 +112,28 @@ async def create_dataset(
 ) -> DatasetView:
     """Announce the next version under a name; the content follows with PUT, or comes along in a form."""
 
-    def added(session: Session, spec: DatasetSpec) -> DatasetView:
-        return dataset_view(uploads.announce(session, caller.owner, spec))
+    def add(session: Session, spec: DatasetSpec) -> DatasetView:
+        return build_dataset_view(uploads.announce(session, caller.owner, spec))
 
     def announce(spec: DatasetSpec, *, is_all: bool = False) -> DatasetView:
         with app.database.write() as session:
-            view = once(
+            view = make_once(
                 session,
                 caller.owner,
                 idempotency_key,
                 "POST /v1/datasets",
                 spec,
                 response,
-                lambda: added(session, spec),
+                lambda: add(session, spec),
             )
             if is_all:
-                current_context().note_change(session, view)
+                get_current_context().note_change(session, view)
             return view
 
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
         return await _create_whole(request, response, caller, app, announce, idempotency_key)
     async with app.large_bodies.received(request, app.settings.max_body_bytes, caller.owner) as raw:
-        return await run_in_threadpool(lambda: announce(dataset_spec(parse_json(raw)), is_all=True))
+        return await run_in_threadpool(lambda: announce(parse_dataset_spec(parse_json(raw)), is_all=True))
 
 
 @router.put(
@@ -142,7 +142,7 @@ async def create_dataset(
     response_model=DatasetView,
     response_description="Received whole; a worker ingests it. The same content once more changes nothing.",
     openapi_extra=CONTENT,
-    responses=problems(
+    responses=document_errors(
         *(InvalidForm, DatasetNotFound, DatasetIsBundled, UploadFinished),
         *(BodyTooLarge, DigestMismatch, StorageUnavailable, TooManyUploads, UploadTooSlow),
         *NO_ROOM,
@@ -159,12 +159,14 @@ async def put_content(
     ] = None,
 ) -> DatasetView:
     """Send a dataset's content, of any length. After a failure send it again from its beginning."""
-    dataset_id = await run_in_threadpool(_expecting, app, caller.owner, dataset)
+    dataset_id = await run_in_threadpool(_require_expecting, app, caller.owner, dataset)
     received = await app.uploads.receive_body(request, caller.owner, f"uploads/{dataset_id}", content_digest)
     return await _accept(app, caller, dataset_id, received)
 
 
-@router.delete("/{dataset}", status_code=204, responses=problems(DatasetNotFound, DatasetIsBundled, DatasetInUse))
+@router.delete(
+    "/{dataset}", status_code=204, responses=document_errors(DatasetNotFound, DatasetIsBundled, DatasetInUse)
+)
 def delete_dataset(dataset: Reference, caller: CallerDep, session: SessionDep) -> None:
     """Delete a dataset that no job needs; jobs that have ended still name it. Its files go within a minute."""
     # Not here: how long that takes would tell whether another owner has the same content.
@@ -181,10 +183,10 @@ async def _create_whole(
 ) -> DatasetView:
     """Announce a dataset, then take its content as PUT does: the same content once more changes nothing."""
     async with app.uploads.form(request, caller.owner, app.settings.max_upload_bytes) as form:
-        spec, file = spec_in_form(form), file_in_form(form)
-        change = current_context().change
+        spec, file = parse_form_spec(form), get_form_file(form)
+        change = get_current_context().change
         view = await run_in_threadpool(announce, spec)
-        current_context().change = change  # a repeated announcement changes nothing; its content may be new
+        get_current_context().change = change  # a repeated announcement changes nothing; its content may be new
         try:
             received = await app.uploads.receive_file(file, f"uploads/{view.id}")
             return await _accept(app, caller, view.id, received)
@@ -202,9 +204,9 @@ def _withdraw(app: AppContext, owner: str, dataset_id: str, idempotency_key: str
             idempotency.forget(session, owner, idempotency_key)
 
 
-def _expecting(app: AppContext, owner: str, reference: str) -> str:
+def _require_expecting(app: AppContext, owner: str, reference: str) -> str:
     with app.database.read() as session:
-        dataset_id = uploads.owned_dataset(session, owner, reference).id
+        dataset_id = uploads.get_owned_dataset(session, owner, reference).id
         # Before all is received; it is counted once more with the job that ingests it.
         quotas.require_room(session, owner, *quotas.OF_UPLOADS)
     return dataset_id
@@ -236,7 +238,7 @@ def _queue(app: AppContext, caller: Caller, dataset_id: str, received: ReceivedC
             max_runtime_s=app.settings.max_ingest_s,
             size_bytes=received.size_bytes,
         )
-        view = dataset_view(row)
+        view = build_dataset_view(row)
         if is_needed:
-            current_context().note_change(session, view)
+            get_current_context().note_change(session, view)
     return view, is_needed

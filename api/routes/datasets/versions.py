@@ -4,9 +4,9 @@ from fastapi import Response
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, SessionDep
-from api.http.idempotency import IdempotencyKey, once
-from api.http.problems import JSON_BODY, NO_ROOM, problems
-from api.http.routing import resource
+from api.http.idempotency import IdempotencyKey, make_once
+from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.routing import make_router
 from api.routes.datasets.dataset import Reference
 from heldout.errors import (
     DatasetNotFound,
@@ -20,17 +20,17 @@ from heldout.mending.look_alikes import DifferentSpec
 from heldout.views.dataset import DatasetView
 from heldout.views.mending import DifferentView
 from models.store import versions
-from models.views.dataset import dataset_view
-from models.views.job import dataset_reference
+from models.views.dataset import build_dataset_view
+from models.views.job import build_dataset_reference
 
-router = resource("/v1/datasets", "datasets")
+router = make_router("/v1/datasets", "datasets")
 
 
 @router.post(
     "/{dataset}/versions",
     status_code=201,
     response_description="`checking`: a worker makes it and audits it, as it does an upload.",
-    responses=problems(
+    responses=document_errors(
         *(DatasetNotFound, DatasetNotReady, IdempotencyKeyInFlight, IdempotencyKeyReused),
         *NO_ROOM,
         *JSON_BODY,
@@ -47,20 +47,20 @@ def create_version(
 ) -> DatasetView:
     """Derive a new version from one that is ready, with changes: images left out, labels, classes, pixels, splits."""
 
-    def queued() -> DatasetView:
+    def queue() -> DatasetView:
         limit_s = app.settings.max_ingest_s
-        return dataset_view(versions.derive(session, caller.owner, dataset, spec, max_runtime_s=limit_s))
+        return build_dataset_view(versions.derive(session, caller.owner, dataset, spec, max_runtime_s=limit_s))
 
     route = f"POST /v1/datasets/{dataset}/versions"
-    return once(session, caller.owner, idempotency_key, route, spec, response, queued)
+    return make_once(session, caller.owner, idempotency_key, route, spec, response, queue)
 
 
 @router.post(
     "/{dataset}/different",
     response_description="All pairs of this version that were told apart.",
-    responses=problems(DatasetNotFound, DatasetNotReady, NoAudit, *JSON_BODY),
+    responses=document_errors(DatasetNotFound, DatasetNotReady, NoAudit, *JSON_BODY),
 )
 def note_different(dataset: Reference, spec: DifferentSpec, caller: CallerDep, session: SessionDep) -> DifferentView:
     """Answer that images which look alike are different. Versions derived from this one remember it."""
     noted = versions.note_different(session, caller.owner, dataset, spec)
-    return DifferentView(object="different", dataset=dataset_reference(noted), pairs=list(noted.different or ()))
+    return DifferentView(object="different", dataset=build_dataset_reference(noted), pairs=list(noted.different or ()))

@@ -7,11 +7,11 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.auth import CallerDep
-from api.http.context import current_context
+from api.http.context import get_current_context
 from api.http.deps import SessionDep
 from api.http.parameters import METADATA_PARAMETER, FiltersDep
-from api.http.problems import JSON_BODY, problems
-from api.http.routing import resource
+from api.http.problems import JSON_BODY, document_errors
+from api.http.routing import make_router
 from heldout.errors import HeldoutError, InvalidParameter
 from heldout.views.job import (
     MAX_CANCELLED_AT_ONCE,
@@ -22,7 +22,7 @@ from heldout.views.job import (
 from models.database import Session
 from models.store import jobs
 
-router = resource("/v1/jobs", "jobs")
+router = make_router("/v1/jobs", "jobs")
 
 
 class NamedJobs(BaseModel):
@@ -38,7 +38,7 @@ class NamedJobs(BaseModel):
     status_code=202,
     response_model_exclude_unset=True,
     openapi_extra=METADATA_PARAMETER,
-    responses=problems(*JSON_BODY),
+    responses=document_errors(*JSON_BODY),
 )
 def cancel_jobs(
     request: Request,
@@ -58,7 +58,7 @@ def cancel_jobs(
         )
     if named.ids:
         return _cancel_named(session, caller.owner, named.ids)
-    current_context().note_change_of(session, [unquote_plus(request.url.query)])
+    get_current_context().note_change_of(session, [unquote_plus(request.url.query)])
     cancelled, cancelling, more = jobs.cancel_matching(session, caller.owner, filters, limit=MAX_CANCELLED_AT_ONCE)
     return CancellationView(object="cancellation", cancelled=cancelled, cancelling=cancelling, has_more=more)
 
@@ -66,7 +66,7 @@ def cancel_jobs(
 def _cancel_named(session: Session, owner: str, ids: list[str]) -> CancellationView:
     ends = jobs.cancel_named(session, owner, ids)
     changed = [job_id for job_id, end in ends.items() if not isinstance(end, HeldoutError)]
-    current_context().note_change_of(session, changed)
+    get_current_context().note_change_of(session, changed)
     told = [
         NamedCancellationView(
             id=job_id,
@@ -77,8 +77,8 @@ def _cancel_named(session: Session, owner: str, ids: list[str]) -> CancellationV
     ]
     return CancellationView(
         object="cancellation",
-        cancelled=sum(one.status == "cancelled" for one in told),
-        cancelling=sum(one.status == "cancelling" for one in told),
+        cancelled=sum(result.status == "cancelled" for result in told),
+        cancelling=sum(result.status == "cancelling" for result in told),
         has_more=False,
         jobs=told,
     )

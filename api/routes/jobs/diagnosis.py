@@ -6,8 +6,8 @@ from fastapi import Query
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
-from api.http.problems import problems
-from api.http.routing import resource
+from api.http.problems import document_errors
+from api.http.routing import make_router
 from heldout.errors import (
     FileOfLaterRelease,
     InvalidParameter,
@@ -21,25 +21,25 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.evaluation import SplitName
 from heldout.views.confusion import CellView, ConfusionView, MemorizedPage, Mistake
 from heldout.views.diagnosis import DiagnosisView
-from models.answered_images import images_of_cell
+from models.answered_images import list_cell_images
 from models.blobs import BlobMissing
-from models.job_diagnosis import diagnosis_of
-from models.memorized import hardest_images
+from models.job_diagnosis import diagnose_job
+from models.memorized import list_hardest_images
 from models.store import artifacts, jobs, label_reads
-from models.stored_files import json_artifact_of, read_evaluation
+from models.stored_files import find_json_artifact, read_evaluation
 from models.tables import DatasetRow
-from models.views.confusion import confusion_view
-from models.views.dataset import thumbnail_of
-from models.views.memorized import memorized_page
+from models.views.confusion import build_confusion_view
+from models.views.dataset import get_thumbnail_route
+from models.views.memorized import build_memorized_page
 
-router = resource("/v1/jobs/{job_id}", "jobs")
+router = make_router("/v1/jobs/{job_id}", "jobs")
 
 
-@router.get("/diagnosis", responses=problems(JobNotFound, StorageUnavailable, FileOfLaterRelease))
+@router.get("/diagnosis", responses=document_errors(JobNotFound, StorageUnavailable, FileOfLaterRelease))
 def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> DiagnosisView:
     """Judge a job by its epochs so far, and once it has succeeded by its counts and its dataset's audit too."""
     job = jobs.find(session, caller.owner, job_id)
-    diagnosis = diagnosis_of(session, app.blobs, job)
+    diagnosis = diagnose_job(session, app.blobs, job)
     if any("test" in finding.evidence.get("wrong_labels", ()) for finding in diagnosis.findings):
         dataset = session.get_one(DatasetRow, job.dataset_id)
         if not label_reads.is_handed_out(session, caller.owner, dataset):
@@ -49,19 +49,21 @@ def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app
     return DiagnosisView.of(diagnosis, dataset_id=job.dataset_id)
 
 
-@router.get("/confusion", responses=problems(JobNotFound, NotReady, NoModel, StorageUnavailable, FileOfLaterRelease))
+@router.get(
+    "/confusion", responses=document_errors(JobNotFound, NotReady, NoModel, StorageUnavailable, FileOfLaterRelease)
+)
 def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> ConfusionView:
     """Which classes are mistaken for which: confusion matrices, precision, recall, F1, calibration, worst mistakes."""
     job = jobs.find(session, caller.owner, job_id)
-    stored = read_evaluation(app.blobs, json_artifact_of(session, job_id, ArtifactName.EVALUATION))
+    stored = read_evaluation(app.blobs, find_json_artifact(session, job_id, ArtifactName.EVALUATION))
     if stored is None:
-        raise artifacts.not_there(job, "confusion matrix")
-    return confusion_view(stored, job.dataset_id or "")
+        raise artifacts.make_not_there(job, "confusion matrix")
+    return build_confusion_view(stored, job.dataset_id or "")
 
 
 @router.get(
     "/confusion/images",
-    responses=problems(JobNotFound, NotReady, NoModel, PredictionsLost, StorageUnavailable, FileOfLaterRelease),
+    responses=document_errors(JobNotFound, NotReady, NoModel, PredictionsLost, StorageUnavailable, FileOfLaterRelease),
 )
 def get_confused_images(
     job_id: JobId,
@@ -75,16 +77,16 @@ def get_confused_images(
 ) -> CellView:
     """The images behind a cell of a confusion matrix, the surest answers first."""
     job = jobs.find(session, caller.owner, job_id)
-    stored = read_evaluation(app.blobs, json_artifact_of(session, job_id, ArtifactName.EVALUATION))
+    stored = read_evaluation(app.blobs, find_json_artifact(session, job_id, ArtifactName.EVALUATION))
     predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if stored is None or predictions is None:
-        raise artifacts.not_there(job, "confusion matrix")
+        raise artifacts.make_not_there(job, "confusion matrix")
     for name in (label, answer):
         if name not in stored.classes:
             raise InvalidParameter(f"There is no class {name[:64]!r}; `classes` of the confusion matrices lists them.")
     places = stored.classes.index(label), stored.classes.index(answer)
     try:
-        images, count = images_of_cell(app.blobs, predictions.key, split, *places, limit, predictions.digest)
+        images, count = list_cell_images(app.blobs, predictions.key, split, *places, limit, predictions.digest)
     except BlobMissing as error:
         raise PredictionsLost(job_id) from error
     return CellView(
@@ -93,15 +95,20 @@ def get_confused_images(
         answer=answer,
         count=count,
         images=[
-            Mistake(**vars(one), thumbnail=thumbnail_of(job.dataset_id or "", one.index), label=label, answer=answer)
-            for one in images
+            Mistake(
+                **vars(image),
+                thumbnail=get_thumbnail_route(job.dataset_id or "", image.index),
+                label=label,
+                answer=answer,
+            )
+            for image in images
         ],
     )
 
 
 @router.get(
     "/memorized",
-    responses=problems(JobNotFound, NotReady, NoModel, PredictionsLost, StorageUnavailable),
+    responses=document_errors(JobNotFound, NotReady, NoModel, PredictionsLost, StorageUnavailable),
 )
 def list_memorized_images(
     job_id: JobId,
@@ -121,13 +128,13 @@ def list_memorized_images(
     job = jobs.find(session, caller.owner, job_id)
     predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if predictions is None:
-        raise artifacts.not_there(job, "losses of training images")
-    classes = jobs.dataset_of(session, job).classes or []
+        raise artifacts.make_not_there(job, "losses of training images")
+    classes = jobs.get_dataset(session, job).classes or []
     if class_ is not None and class_ not in classes:
         raise InvalidParameter(f"The job's dataset has no class {class_[:64]!r}; its `classes` lists them.")
     label = None if class_ is None else classes.index(class_)
     try:
-        found = hardest_images(app.blobs, predictions.key, label, after, limit, predictions.digest)
+        found = list_hardest_images(app.blobs, predictions.key, label, after, limit, predictions.digest)
     except BlobMissing as error:
         raise PredictionsLost(job_id) from error
-    return memorized_page(found, classes, job.dataset_id or "", after)
+    return build_memorized_page(found, classes, job.dataset_id or "", after)

@@ -4,7 +4,7 @@ from fastapi import Response
 
 from api.http.auth import CallerDep
 from api.http.deps import JobId
-from api.http.routing import resource
+from api.http.routing import make_router
 from api.live.recent_events import Channel, ChannelKind
 from api.routes import subject_events
 from api.routes.subject_events import AskedEventsDep
@@ -12,10 +12,10 @@ from heldout.errors import JobNotFound
 from heldout.views.event import EventPage
 from models.store import jobs
 
-router = resource("/v1/jobs/{job_id}", "jobs")
+router = make_router("/v1/jobs/{job_id}", "jobs")
 
 
-@router.get("/events", response_model=EventPage, responses=subject_events.responses_of("job", JobNotFound))
+@router.get("/events", response_model=EventPage, responses=subject_events.describe_responses("job", JobNotFound))
 async def list_events(job_id: JobId, caller: CallerDep, asked: AskedEventsDep) -> Response | EventPage:
     """What happened to the job, oldest first: a list, or a stream of server-sent events."""
     channel = Channel(ChannelKind.JOB, job_id)

@@ -10,8 +10,8 @@ from starlette.responses import StreamingResponse
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
-from api.http.problems import problems
-from api.http.routing import resource
+from api.http.problems import document_errors
+from api.http.routing import make_router
 from api.routes import model_files
 from api.routes.model_files import FORMATS, Asked, Wait
 from heldout.errors import (
@@ -31,19 +31,19 @@ from heldout.lifecycle.job import FailureCode
 from heldout.stored.artifacts import SCRIPT, ExportFormat
 from heldout.views.export import ExportErrorView, ExportList, ExportReportView, ListedExportView
 from heldout.views.study_report import MARKDOWN
-from models.model_card import model_card
+from models.model_card import build_model_card
 from models.ordered_exports import explain_failure, find_training_with_model
-from models.plain_script import plain_script
+from models.plain_script import build_plain_script
 from models.store import artifacts, exports
 from models.tables import ExportRow
 
-router = resource("/v1/jobs/{job_id}", "jobs")
+router = make_router("/v1/jobs/{job_id}", "jobs")
 
 _NO_MODEL = (JobNotFound, NotReady, NoModel)
 _OF_SCRIPTS = (NotSupported, DatasetLost, SpecUnreadable, FileOfLaterRelease)
 _CARD: dict[int | str, dict[str, Any]] = {
     200: {"description": "Markdown.", "content": {MARKDOWN: {"schema": {"type": "string"}}}},
-    **problems(*_NO_MODEL, SpecUnreadable, StorageUnavailable, FileOfLaterRelease),
+    **document_errors(*_NO_MODEL, SpecUnreadable, StorageUnavailable, FileOfLaterRelease),
 }
 FormatOrScript = Annotated[
     ExportFormat | Literal["python"],
@@ -55,13 +55,15 @@ FormatOrScript = Annotated[
 ]
 
 
-async def _asked(job_id: JobId, caller: CallerDep) -> Asked:
+async def _get_asked(job_id: JobId, caller: CallerDep) -> Asked:
     return Asked(job_id, caller, lambda session: find_training_with_model(session, caller, job_id))
 
 
-@router.get("/model", response_class=StreamingResponse, responses=model_files.model_responses(*_NO_MODEL, *_OF_SCRIPTS))
+@router.get(
+    "/model", response_class=StreamingResponse, responses=model_files.describe_model_responses(*_NO_MODEL, *_OF_SCRIPTS)
+)
 async def get_model(
-    asked: Annotated[Asked, Depends(_asked)],
+    asked: Annotated[Asked, Depends(_get_asked)],
     app: AppContextDep,
     format_: FormatOrScript = ExportFormat.KERAS,
     wait: Wait = 0,
@@ -73,15 +75,15 @@ async def get_model(
     that passes is handed out.
     """
     if format_ == SCRIPT:
-        return await run_in_threadpool(_script, app, asked)
+        return await run_in_threadpool(_send_script, app, asked)
     if format_ is ExportFormat.KERAS:
-        return await run_in_threadpool(_trained, app, asked)
-    return await model_files.file_of(asked, app, format_, wait_s=wait)
+        return await run_in_threadpool(_send_trained, app, asked)
+    return await model_files.send_proven_file(asked, app, format_, wait_s=wait)
 
 
 model_files.add_routes(
     router,
-    _asked,
+    _get_asked,
     _NO_MODEL,
     noun="model",
     about_report="How the file of that format answered the job's own images when it was loaded again in its own "
@@ -90,41 +92,43 @@ model_files.add_routes(
 )
 
 
-@router.get("/exports", responses=problems(*_NO_MODEL))
+@router.get("/exports", responses=document_errors(*_NO_MODEL))
 def list_exports(job_id: JobId, caller: CallerDep, session: ReadSessionDep) -> ExportList:
     """How far the job's model is in each format, with the report of its proof. Orders nothing."""
     find_training_with_model(session, caller, job_id)
-    return export_list(job_id, exports.of_job(session, job_id))
+    return export_list(job_id, exports.list_of_job(session, job_id))
 
 
 @router.get("/card", response_class=Response, responses=_CARD)
 def get_model_card(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> Response:
     """What the model is for, how well it does, on what data, what its gap is made of, and how it is made again."""
     source = find_training_with_model(session, caller, job_id)
-    card = model_card(session, app.blobs, source.job, source.dataset)
+    card = build_model_card(session, app.blobs, source.job, source.dataset)
     return Response(card, media_type=f"{MARKDOWN}; charset=utf-8")
 
 
-def _trained(app: AppContext, asked: Asked) -> StreamingResponse:
+def _send_trained(app: AppContext, asked: Asked) -> StreamingResponse:
     """What the training has left, or the same with its card once that is proven; not where the proof has failed."""
     with app.database.read() as session:
-        model = artifacts.model_of(session, asked.find(session).job)
+        model = artifacts.find_model(session, asked.find(session).job)
         row = exports.find(session, asked.id, ExportFormat.KERAS)
     if row is not None and (row.error or {}).get("code") == FailureCode.EXPORT_DIFFERS:
         raise explain_failure(row, asked.id)
     if row is not None and row.key is not None:
-        return model_files.sent(app, asked.id, ExportFormat.KERAS, row, lost=ExportLost(asked.id, ExportFormat.KERAS))
+        return model_files.send_model(
+            app, asked.id, ExportFormat.KERAS, row, lost=ExportLost(asked.id, ExportFormat.KERAS)
+        )
     assert model is not None, "a source has a model"
-    return model_files.sent(app, asked.id, ExportFormat.KERAS, model, lost=ModelLost(asked.id))
+    return model_files.send_model(app, asked.id, ExportFormat.KERAS, model, lost=ModelLost(asked.id))
 
 
-def _script(app: AppContext, asked: Asked) -> Response:
+def _send_script(app: AppContext, asked: Asked) -> Response:
     """The script that trains the job once more."""
     with app.database.read() as session:
         source = asked.find(session)
         if source.dataset.sha256 is None:
             raise DatasetNotFound(source.dataset.name)
-        text = plain_script(session, app.blobs, source.job, source.dataset)
+        text = build_plain_script(session, app.blobs, source.job, source.dataset)
     headers = {"Content-Disposition": f'attachment; filename="{asked.id}.py"'}
     return Response(text, media_type="text/x-python; charset=utf-8", headers=headers)
 
@@ -132,10 +136,10 @@ def _script(app: AppContext, asked: Asked) -> Response:
 def export_list(job_id: str, rows: Iterable[ExportRow]) -> ExportList:
     """Every format, in order, with what is known of it."""
     known = {row.format: row for row in rows}
-    return ExportList(data=[_listed(job_id, format_, known.get(format_)) for format_ in ExportFormat])
+    return ExportList(data=[_build_listed_view(job_id, format_, known.get(format_)) for format_ in ExportFormat])
 
 
-def _listed(job_id: str, format_: ExportFormat, row: ExportRow | None) -> ListedExportView:
+def _build_listed_view(job_id: str, format_: ExportFormat, row: ExportRow | None) -> ListedExportView:
     return ListedExportView(
         job_id=job_id,
         format=format_,

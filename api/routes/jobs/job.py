@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep, KeyDep
-from api.http.context import current_context
+from api.http.context import get_current_context
 from api.http.deps import AppContextDep, DeleteFilesDep, JobId, ReadSessionDep, SessionDep
-from api.http.parameters import METADATA_PARAMETER, AskedPage, FiltersDep, page_of
-from api.http.problems import JSON_BODY, problems
-from api.http.routing import resource
+from api.http.parameters import METADATA_PARAMETER, AskedPage, FiltersDep, make_page_dependency
+from api.http.problems import JSON_BODY, document_errors
+from api.http.routing import make_router
 from api.live.recent_events import Channel, ChannelKind
-from api.routes.long_poll import LongPoll, allows_change, long_poll, not_changed, write_etag
+from api.routes.long_poll import LongPoll, allows_change, describe_not_changed, make_long_poll, write_etag
 from heldout.errors import (
     ChangedMeanwhile,
     InvalidCursor,
@@ -31,20 +31,20 @@ from models.database import Session
 from models.store import callers, jobs, metrics
 from models.store.listing import Sort
 from models.tables import JobRow
-from models.views.job import job_view, listed_job_view
+from models.views.job import build_job_view, build_listed_job_view
 
-router = resource("/v1/jobs", "jobs")
+router = make_router("/v1/jobs", "jobs")
 
 
 @router.get(
     "",
-    responses=problems(InvalidCursor, SpecUnreadable),
+    responses=document_errors(InvalidCursor, SpecUnreadable),
     openapi_extra=METADATA_PARAMETER,
 )
 def list_jobs(
     caller: CallerDep,
     session: ReadSessionDep,
-    asked: Annotated[AskedPage, page_of("job")],
+    asked: Annotated[AskedPage, make_page_dependency("job")],
     filters: FiltersDep,
     sort: Annotated[
         Sort,
@@ -60,36 +60,36 @@ def list_jobs(
     queue: Annotated[bool, Query(description="Give each queued job its `queue_position`.")] = False,
 ) -> JobPage:
     """The caller's jobs, newest first or sorted."""
-    ids = jobs.page(session, caller.owner, filters, after=asked.after, limit=asked.limit, sort=sort)
-    sketches = {} if curves is None else metrics.sketches_of(session, ids, curves)
-    positions = jobs.queue_positions(session, caller.owner, ids) if queue else {}
+    ids = jobs.list_page(session, caller.owner, filters, after=asked.after, limit=asked.limit, sort=sort)
+    sketches = {} if curves is None else metrics.get_sketches(session, ids, curves)
+    positions = jobs.get_queue_positions(session, caller.owner, ids) if queue else {}
 
-    def views(block: Sequence[str]) -> list[ListedJobView]:
+    def build_views(block: Sequence[str]) -> list[ListedJobView]:
         return [
-            listed_job_view(row, dataset, curve=sketches.get(row.id), queue_position=positions.get(row.id))
-            for row, dataset in jobs.listed(session, block)
+            build_listed_job_view(row, dataset, curve=sketches.get(row.id), queue_position=positions.get(row.id))
+            for row, dataset in jobs.get_listed(session, block)
         ]
 
-    return asked.filled(JobPage, ids, views)
+    return asked.fill(JobPage, ids, build_views)
 
 
 @router.get(
     "/{job_id}",
     response_model=JobView,
-    responses={**not_changed("job"), **problems(JobNotFound, SpecUnreadable)},
+    responses={**describe_not_changed("job"), **document_errors(JobNotFound, SpecUnreadable)},
 )
 async def get_job(
     job_id: JobId,
     key: KeyDep,
     app: AppContextDep,
-    poll: Annotated[LongPoll, long_poll("job")],
+    poll: Annotated[LongPoll, make_long_poll("job")],
 ) -> Response | JobView:
     """A job, now or once it is news."""
 
     def find() -> JobView:
         return _find(app, key, job_id)
 
-    return await poll.latest(Channel(ChannelKind.JOB, job_id), find)
+    return await poll.wait_for_latest(Channel(ChannelKind.JOB, job_id), find)
 
 
 class JobChanges(BaseModel):
@@ -104,7 +104,9 @@ class JobChanges(BaseModel):
     name: Name = ""
 
 
-@router.patch("/{job_id}", responses=problems(JobNotFound, JobNotQueued, ChangedMeanwhile, SpecUnreadable, *JSON_BODY))
+@router.patch(
+    "/{job_id}", responses=document_errors(JobNotFound, JobNotQueued, ChangedMeanwhile, SpecUnreadable, *JSON_BODY)
+)
 def change_job(
     job_id: JobId,
     changes: JobChanges,
@@ -123,22 +125,22 @@ def change_job(
             raise ChangedMeanwhile(job_id, if_match, write_etag(version))
 
     wanted = changes.model_dump(exclude_unset=True)
-    return job_answer(
+    return answer_with_job(
         session, jobs.change(session, caller.owner, job_id, wanted, require_version=require_version), response
     )
 
 
-@router.delete("/{job_id}", status_code=204, responses=problems(JobNotFound, JobNotFinished, PartOfStudy))
+@router.delete("/{job_id}", status_code=204, responses=document_errors(JobNotFound, JobNotFinished, PartOfStudy))
 def delete_job(job_id: JobId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
     """Delete a job that has ended, with its metrics, events and files."""
     jobs.remove(session, caller.owner, job_id)
     delete_files(f"jobs/{job_id}")
 
 
-def job_answer(session: Session, job: JobRow, response: Response) -> JobView:
+def answer_with_job(session: Session, job: JobRow, response: Response) -> JobView:
     """The job as it is now, its version in the ETag header."""
     response.headers["ETag"] = write_etag(job.version)
-    return job_view(job, jobs.dataset_of(session, job))
+    return build_job_view(job, jobs.get_dataset(session, job))
 
 
 def _find(app: AppContext, key: str, job_id: str) -> JobView:
@@ -147,7 +149,7 @@ def _find(app: AppContext, key: str, job_id: str) -> JobView:
         caller, found = callers.find_with_key(session, key, job_id)
         if caller is None:
             raise Unauthenticated
-        current_context().admit(caller)
+        get_current_context().admit(caller)
         if found is None:
             raise JobNotFound(job_id)
-        return job_view(*found)
+        return build_job_view(*found)

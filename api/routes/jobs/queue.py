@@ -2,8 +2,8 @@
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
-from api.http.problems import problems
-from api.http.routing import resource
+from api.http.problems import document_errors
+from api.http.routing import make_router
 from heldout.errors import JobNotFound
 from heldout.lifecycle.job import JobStatus
 from heldout.views.job import QueueView, WaitsFor
@@ -11,10 +11,10 @@ from models.database import Session
 from models.store import jobs, start_estimates, workers
 from models.tables import JobRow
 
-router = resource("/v1/jobs/{job_id}", "jobs")
+router = make_router("/v1/jobs/{job_id}", "jobs")
 
 
-@router.get("/queue", responses=problems(JobNotFound))
+@router.get("/queue", responses=document_errors(JobNotFound))
 def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> QueueView:
     """The job's place in the queue."""
     job = jobs.find(session, caller.owner, job_id)
@@ -23,12 +23,12 @@ def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: Ap
         object="queue",
         position=None if ahead is None else ahead + 1,
         ahead=ahead,
-        waiting_for=_waiting_for(session, job),
-        estimated_start_s=start_estimates.estimated_start_s(session, job),
+        waiting_for=_find_waits_for(session, job),
+        estimated_start_s=start_estimates.estimate_start_s(session, job),
     )
 
 
-def _waiting_for(session: Session, job: JobRow) -> WaitsFor | None:
+def _find_waits_for(session: Session, job: JobRow) -> WaitsFor | None:
     if job.status is not JobStatus.QUEUED:
         return None
     if jobs.waits_for_backoff(session, job):

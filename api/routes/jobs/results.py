@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.places import sends_much
-from api.http.problems import problems
-from api.http.routing import resource
-from api.routes.downloads import FILE, download, indices_response
+from api.http.problems import document_errors
+from api.http.routing import make_router
+from api.routes.downloads import FILE, download, make_indices_response
 from api.turns import Turns
 from heldout.errors import (
     DatasetLost,
@@ -26,20 +26,20 @@ from heldout.errors import (
     SpecUnreadable,
     StorageUnavailable,
 )
-from heldout.integrations.keras_history import HistoryFormat, csv_of, history_of
+from heldout.integrations.keras_history import HistoryFormat, build_keras_history, write_csv
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName, PredictionsFormat
 from heldout.stored.final import FinalView
 from heldout.views.dataset import IndicesView
 from heldout.views.metrics import EpochView, MetricsView
 from models.blobs import BlobMissing
-from models.predictions_csv import csv_chunks
-from models.specs import training_spec_of
+from models.predictions_csv import iterate_csv
+from models.specs import read_training_spec
 from models.store import artifacts, jobs, metrics
-from models.stored_splits import stored_splits_of
+from models.stored_splits import read_stored_splits
 from models.tables import EpochRow
-from models.thinning import MIN_POINTS, thinned
+from models.thinning import MIN_POINTS, thin_out
 
-router = resource("/v1/jobs/{job_id}", "jobs")
+router = make_router("/v1/jobs/{job_id}", "jobs")
 
 
 # A media type of its own, so that what is `application/json` here stays one object for clients with types.
@@ -56,7 +56,7 @@ _METRICS: dict[int | str, dict[str, Any]] = {
             "text/csv": {"schema": {"type": "string"}},
         }
     },
-    **problems(JobNotFound),
+    **document_errors(JobNotFound),
 }
 
 
@@ -86,21 +86,21 @@ def get_metrics(
         raise InvalidParameter("A history in Keras' form has all epochs: leave out `points`, or `format`.")
     job = jobs.find(session, caller.owner, job_id)
     with_test = job.spec["evaluation"]["test"] == "every_epoch"
-    final = metrics.final_of(session, job_id)
-    epochs = metrics.epochs_of(session, job_id)
-    view = metrics_view(epochs if points is None else thinned(epochs, points), final, with_test=with_test)
+    final = metrics.get_final(session, job_id)
+    epochs = metrics.list_epochs(session, job_id)
+    view = build_metrics_view(epochs if points is None else thin_out(epochs, points), final, with_test=with_test)
     if format_ == "keras":
-        return JSONResponse(history_of(view), media_type=HISTORY)
+        return JSONResponse(build_keras_history(view), media_type=HISTORY)
     if format_ == "csv":
         headers = {"Content-Disposition": f'attachment; filename="{job_id}-history.csv"'}
-        return Response(csv_of(view), headers=headers, media_type="text/csv; charset=utf-8")
+        return Response(write_csv(view), headers=headers, media_type="text/csv; charset=utf-8")
     return view
 
 
 @router.get(
     "/splits",
     response_model=IndicesView,
-    responses=problems(JobNotFound, SpecUnreadable, DatasetNotFound, DatasetLost, StorageUnavailable),
+    responses=document_errors(JobNotFound, SpecUnreadable, DatasetNotFound, DatasetLost, StorageUnavailable),
     dependencies=[Depends(sends_much)],
 )
 def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> StreamingResponse:
@@ -108,12 +108,12 @@ def get_job_splits(job_id: JobId, caller: CallerDep, session: ReadSessionDep, ap
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
     if dataset.sha256 is None:
         raise DatasetNotFound(dataset.name)  # it was deleted, and its files with it
-    return indices_response(stored_splits_of(session, app.blobs, dataset, training_spec_of(job)))
+    return make_indices_response(read_stored_splits(session, app.blobs, dataset, read_training_spec(job)))
 
 
 _PREDICTIONS: dict[int | str, dict[str, Any]] = {
     200: {**FILE, "content": {**FILE["content"], "text/csv": {"schema": {"type": "string"}}}},
-    **problems(JobNotFound, NotReady, NoModel, PredictionsLost, StorageUnavailable),
+    **document_errors(JobNotFound, NotReady, NoModel, PredictionsLost, StorageUnavailable),
 }
 
 
@@ -136,7 +136,7 @@ def get_predictions(
     job = jobs.find(session, caller.owner, job_id)
     predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if predictions is None:
-        raise artifacts.not_there(job, "predictions")
+        raise artifacts.make_not_there(job, "predictions")
     if format_ == "npz":
         return download(
             app.blobs,
@@ -145,18 +145,18 @@ def get_predictions(
             PredictionsLost(job_id),
             expected=predictions.digest,
         )
-    classes = jobs.dataset_of(session, job).classes or []
-    chunks = csv_chunks(app.blobs, predictions.key, classes, predictions.digest)
+    classes = jobs.get_dataset(session, job).classes or []
+    chunks = iterate_csv(app.blobs, predictions.key, classes, predictions.digest)
     try:
         first = next(chunks)  # what is wrong with the file is told before the answer begins
     except BlobMissing as error:
         raise PredictionsLost(job_id) from error
     headers = {"Content-Disposition": f'attachment; filename="{job_id}-predictions.csv"'}
-    written = _in_turn(app.large_answers.table_turns, caller.owner, chain([first], chunks))
+    written = _iterate_in_turn(app.large_answers.table_turns, caller.owner, chain([first], chunks))
     return StreamingResponse(written, headers=headers, media_type="text/csv; charset=utf-8")
 
 
-async def _in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def _iterate_in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """The chunks, each made in a turn of its owner."""
     while True:
         async with turns.taken(owner):
@@ -166,15 +166,15 @@ async def _in_turn(turns: Turns, owner: str, chunks: Iterator[bytes]) -> AsyncIt
         yield chunk
 
 
-def metrics_view(epochs: Sequence[EpochRow], final: FinalView | None, *, with_test: bool) -> MetricsView:
+def build_metrics_view(epochs: Sequence[EpochRow], final: FinalView | None, *, with_test: bool) -> MetricsView:
     """The figures as clients see them; those of the test split only where they were asked for after each epoch."""
     return MetricsView(
         object="metrics",
-        epochs=[_epoch_view(row, with_test) for row in epochs],
+        epochs=[_build_epoch_view(row, with_test) for row in epochs],
         final=final,
     )
 
 
-def _epoch_view(row: EpochRow, with_test: bool) -> EpochView:
+def _build_epoch_view(row: EpochRow, with_test: bool) -> EpochView:
     names = [name for name in EpochView.model_fields if with_test or not name.startswith("test_")]
     return EpochView(**{name: getattr(row, name) for name in names})

@@ -7,11 +7,11 @@ from starlette.responses import JSONResponse
 
 from analysis.jobs.retrying import RetrySpec
 from api.http.auth import CallerDep
-from api.http.body import refused_patch
+from api.http.body import make_patch_refusal
 from api.http.deps import AppContextDep, JobId, SessionDep
-from api.http.idempotency import IdempotencyKey, once
-from api.http.problems import JSON_BODY, NO_ROOM, REFUSED_SPEC, problems
-from api.http.routing import resource
+from api.http.idempotency import IdempotencyKey, make_once
+from api.http.problems import JSON_BODY, NO_ROOM, REFUSED_SPEC, document_errors
+from api.http.routing import make_router
 from heldout.errors import (
     FileOfLaterRelease,
     IdempotencyKeyInFlight,
@@ -24,9 +24,9 @@ from heldout.spec.job import JobSpec
 from heldout.views.estimate import EstimateView
 from heldout.views.job import JobView
 from models import retry, submit
-from models.views.job import job_view
+from models.views.job import build_job_view
 
-router = resource("/v1/jobs", "jobs")
+router = make_router("/v1/jobs", "jobs")
 
 
 @router.post(
@@ -36,7 +36,7 @@ router = resource("/v1/jobs", "jobs")
     response_description="Queued.",
     responses={
         200: {"model": EstimateView, "description": "With `dry_run`: the spec is accepted, and nothing is stored."},
-        **problems(IdempotencyKeyInFlight, IdempotencyKeyReused, *NO_ROOM, *JSON_BODY, *REFUSED_SPEC),
+        **document_errors(IdempotencyKeyInFlight, IdempotencyKeyReused, *NO_ROOM, *JSON_BODY, *REFUSED_SPEC),
     },
 )
 def submit_job(
@@ -54,17 +54,17 @@ def submit_job(
         estimate = submit.estimate(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
         return JSONResponse(estimate.model_dump(mode="json"))
 
-    def queued() -> JobView:
-        return job_view(*submit.submit(session, app.blobs, caller.owner, spec, max_parameters=max_parameters))
+    def queue() -> JobView:
+        return build_job_view(*submit.submit(session, app.blobs, caller.owner, spec, max_parameters=max_parameters))
 
-    return once(session, caller.owner, idempotency_key, "POST /v1/jobs", spec, response, queued)
+    return make_once(session, caller.owner, idempotency_key, "POST /v1/jobs", spec, response, queue)
 
 
 @router.post(
     "/{job_id}/retry",
     status_code=201,
     response_description="A new job with `retry_of` and the same spec, seed included, or the changed one.",
-    responses=problems(
+    responses=document_errors(
         JobNotFound,
         JobNotFinished,
         StateGone,
@@ -87,14 +87,14 @@ def retry_job(
 ) -> JobView:
     """Queue a job that has ended once more: as it was, for more epochs from its last state, or with a change."""
 
-    def queued() -> JobView:
+    def queue() -> JobView:
         try:
             submitted = retry.retry(
                 session, app.blobs, caller.owner, job_id, asked, max_parameters=app.settings.max_parameters
             )
         except retry.PatchRefused as refused:
-            raise refused_patch(refused.pointer, refused.found, refused.content) from None
-        return job_view(*submitted)
+            raise make_patch_refusal(refused.pointer, refused.found, refused.content) from None
+        return build_job_view(*submitted)
 
     body = asked if asked.model_fields_set else None
-    return once(session, caller.owner, idempotency_key, f"POST /v1/jobs/{job_id}/retry", body, response, queued)
+    return make_once(session, caller.owner, idempotency_key, f"POST /v1/jobs/{job_id}/retry", body, response, queue)

@@ -13,12 +13,12 @@ from api.http.deps import (
     ReadSessionDep,
     SessionDep,
 )
-from api.http.idempotency import IdempotencyKey, once
-from api.http.parameters import AskedPage, page_of
-from api.http.problems import JSON_BODY, NO_ROOM, problems
-from api.http.routing import resource
+from api.http.idempotency import IdempotencyKey, make_once
+from api.http.parameters import AskedPage, make_page_dependency
+from api.http.problems import JSON_BODY, NO_ROOM, document_errors
+from api.http.routing import make_router
 from api.live.recent_events import Channel, ChannelKind
-from api.routes.long_poll import LongPoll, long_poll, not_changed, write_etag
+from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
 from heldout.errors import (
     DatasetUnavailable,
     EvaluationFinished,
@@ -43,12 +43,12 @@ from heldout.views.evaluation import EvaluationPage, EvaluationView
 from models import model_evaluation
 from models.database import Session
 from models.store import model_evaluations
-from models.stored_files import json_artifact_of, read_evaluation
+from models.stored_files import find_json_artifact, read_evaluation
 from models.tables import DatasetRow, JobRow
-from models.views.confusion import confusion_view
-from models.views.evaluation import evaluation_view
+from models.views.confusion import build_confusion_view
+from models.views.evaluation import build_evaluation_view
 
-router = resource("/v1/evaluations", "models")
+router = make_router("/v1/evaluations", "models")
 
 
 class NewEvaluation(BaseModel):
@@ -66,7 +66,7 @@ class NewEvaluation(BaseModel):
     "",
     status_code=201,
     response_description="Queued: a worker measures the model on every split.",
-    responses=problems(
+    responses=document_errors(
         *(SpecModelNotFound, ModelUnavailable, ModelDoesNotFit, SpecDatasetNotFound, DatasetUnavailable),
         *(IdempotencyKeyInFlight, IdempotencyKeyReused),
         *NO_ROOM,
@@ -82,25 +82,25 @@ def evaluate_model(
 ) -> EvaluationView:
     """Measure an uploaded model on every split of a dataset, as the kept weights of a job are."""
 
-    def ordered() -> EvaluationView:
-        return evaluation_view(*model_evaluation.order(session, caller.owner, wanted.model, wanted.dataset), None)
+    def order() -> EvaluationView:
+        return build_evaluation_view(*model_evaluation.order(session, caller.owner, wanted.model, wanted.dataset), None)
 
-    return once(session, caller.owner, idempotency_key, "POST /v1/evaluations", wanted, response, ordered)
+    return make_once(session, caller.owner, idempotency_key, "POST /v1/evaluations", wanted, response, order)
 
 
-@router.get("", responses=problems(InvalidCursor))
+@router.get("", responses=document_errors(InvalidCursor))
 def list_evaluations(
     caller: CallerDep,
     session: ReadSessionDep,
-    asked: Annotated[AskedPage, page_of("evl")],
+    asked: Annotated[AskedPage, make_page_dependency("evl")],
     model: Annotated[str | None, Query(max_length=40, description="Only those of this model, `mod_…`.")] = None,
 ) -> EvaluationPage:
     """The caller's evaluations, newest first."""
-    rows, more = model_evaluations.page(session, caller.owner, model=model, after=asked.after, limit=asked.limit)
-    measured = model_evaluations.measurements_of(session, [job for job, _ in rows])
+    rows, more = model_evaluations.list_page(session, caller.owner, model=model, after=asked.after, limit=asked.limit)
+    measured = model_evaluations.get_measurements(session, [job for job, _ in rows])
     return EvaluationPage(
         object="list",
-        data=[evaluation_view(job, dataset, measured.get(job.id)) for job, dataset in rows],
+        data=[build_evaluation_view(job, dataset, measured.get(job.id)) for job, dataset in rows],
         has_more=more,
         next=rows[-1][0].id if more else None,
     )
@@ -109,51 +109,51 @@ def list_evaluations(
 @router.get(
     "/{evaluation_id}",
     response_model=EvaluationView,
-    responses={**not_changed("evaluation"), **problems(EvaluationNotFound)},
+    responses={**describe_not_changed("evaluation"), **document_errors(EvaluationNotFound)},
 )
 async def get_evaluation(
     evaluation_id: EvaluationId,
     caller: CallerDep,
     app: AppContextDep,
-    poll: Annotated[LongPoll, long_poll("evaluation")],
+    poll: Annotated[LongPoll, make_long_poll("evaluation")],
 ) -> Response | EvaluationView:
     """An evaluation, now or once it is news."""
 
     def find() -> EvaluationView:
         with app.database.read() as session:
-            return _view(session, *model_evaluations.find(session, caller.owner, evaluation_id))
+            return _build_view(session, *model_evaluations.find(session, caller.owner, evaluation_id))
 
-    return await poll.latest(Channel(ChannelKind.JOB, evaluation_id), find)
+    return await poll.wait_for_latest(Channel(ChannelKind.JOB, evaluation_id), find)
 
 
 @router.get(
     "/{evaluation_id}/confusion",
-    responses=problems(EvaluationNotFound, EvaluationNotReady, StorageUnavailable, FileOfLaterRelease),
+    responses=document_errors(EvaluationNotFound, EvaluationNotReady, StorageUnavailable, FileOfLaterRelease),
 )
 def get_evaluation_confusion(
     evaluation_id: EvaluationId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep
 ) -> ConfusionView:
     """Which classes the model takes for which, split by split, and its surest mistakes."""
     job, dataset = model_evaluations.find(session, caller.owner, evaluation_id)
-    scores = read_evaluation(app.blobs, json_artifact_of(session, job.id, ArtifactName.EVALUATION))
+    scores = read_evaluation(app.blobs, find_json_artifact(session, job.id, ArtifactName.EVALUATION))
     if scores is None:
         raise EvaluationNotReady(job.id, job.status.value, "confusion")
-    return confusion_view(scores, dataset.id)
+    return build_confusion_view(scores, dataset.id)
 
 
 @router.get(
     "/{evaluation_id}/diagnosis",
-    responses=problems(EvaluationNotFound, EvaluationNotReady, StorageUnavailable, FileOfLaterRelease),
+    responses=document_errors(EvaluationNotFound, EvaluationNotReady, StorageUnavailable, FileOfLaterRelease),
 )
 def get_evaluation_diagnosis(
     evaluation_id: EvaluationId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep
 ) -> DiagnosisView:
     """Why the model's test results are poor, as far as that is known without the curves of its training."""
     job, dataset = model_evaluations.find(session, caller.owner, evaluation_id)
-    measured = _measured(session, job)
+    measured = _get_measurement(session, job)
     if measured is None:
         raise EvaluationNotReady(job.id, job.status.value, "diagnosis")
-    diagnosis = model_evaluation.diagnosis_of(session, app.blobs, job, dataset, measured)
+    diagnosis = model_evaluation.diagnose_evaluation(session, app.blobs, job, dataset, measured)
     return DiagnosisView.of(diagnosis, dataset_id=dataset.id)
 
 
@@ -165,7 +165,7 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/{evaluation_id}/cancel",
     response_description="It waited, and is cancelled.",
-    responses={**_ASKED, **problems(EvaluationNotFound, EvaluationFinished)},
+    responses={**_ASKED, **document_errors(EvaluationNotFound, EvaluationFinished)},
 )
 def cancel_evaluation(
     evaluation_id: EvaluationId, caller: CallerDep, session: SessionDep, response: Response
@@ -173,13 +173,15 @@ def cancel_evaluation(
     """Cancel an evaluation; nothing of it is kept."""
     model_evaluations.cancel(session, caller.owner, evaluation_id)
     session.expire_all()
-    view = _view(session, *model_evaluations.find(session, caller.owner, evaluation_id))
+    view = _build_view(session, *model_evaluations.find(session, caller.owner, evaluation_id))
     response.status_code = 200 if view.has_ended else 202
     response.headers["ETag"] = write_etag(view.version)
     return view
 
 
-@router.delete("/{evaluation_id}", status_code=204, responses=problems(EvaluationNotFound, EvaluationNotFinished))
+@router.delete(
+    "/{evaluation_id}", status_code=204, responses=document_errors(EvaluationNotFound, EvaluationNotFinished)
+)
 def delete_evaluation(
     evaluation_id: EvaluationId,
     caller: CallerDep,
@@ -191,9 +193,9 @@ def delete_evaluation(
     delete_files(f"jobs/{evaluation_id}")
 
 
-def _view(session: Session, job: JobRow, dataset: DatasetRow) -> EvaluationView:
-    return evaluation_view(job, dataset, _measured(session, job))
+def _build_view(session: Session, job: JobRow, dataset: DatasetRow) -> EvaluationView:
+    return build_evaluation_view(job, dataset, _get_measurement(session, job))
 
 
-def _measured(session: Session, job: JobRow) -> Measurement | None:
-    return model_evaluations.measurements_of(session, [job]).get(job.id)
+def _get_measurement(session: Session, job: JobRow) -> Measurement | None:
+    return model_evaluations.get_measurements(session, [job]).get(job.id)

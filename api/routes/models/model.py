@@ -8,33 +8,35 @@ from starlette.concurrency import run_in_threadpool
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, DeleteFilesDep, ModelId, ReadSessionDep, SessionDep
-from api.http.parameters import AskedPage, page_of
-from api.http.problems import problems
-from api.http.routing import resource
+from api.http.parameters import AskedPage, make_page_dependency
+from api.http.problems import document_errors
+from api.http.routing import make_router
 from api.live.recent_events import Channel, ChannelKind
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.errors import InvalidCursor, ModelInUse, ModelNotFound
 from heldout.views.model import ModelPage, ModelView
 from models.store import models
-from models.views.evaluation import model_view
+from models.views.evaluation import build_model_view
 
-router = resource("/v1/models", "models")
+router = make_router("/v1/models", "models")
 
 
-@router.get("", responses=problems(InvalidCursor))
+@router.get("", responses=document_errors(InvalidCursor))
 def list_models(
     caller: CallerDep,
     session: ReadSessionDep,
-    asked: Annotated[AskedPage, page_of("mod")],
+    asked: Annotated[AskedPage, make_page_dependency("mod")],
 ) -> ModelPage:
     """The caller's models, newest first."""
-    ids = models.page(session, caller.owner, after=asked.after, limit=asked.limit)
-    return asked.filled(
-        ModelPage, ids, lambda block: [model_view(row, with_layers=False) for row in models.listed(session, block)]
+    ids = models.list_page(session, caller.owner, after=asked.after, limit=asked.limit)
+    return asked.fill(
+        ModelPage,
+        ids,
+        lambda block: [build_model_view(row, with_layers=False) for row in models.get_listed(session, block)],
     )
 
 
-@router.get("/{model_id}", response_model=ModelView, responses=problems(ModelNotFound))
+@router.get("/{model_id}", response_model=ModelView, responses=document_errors(ModelNotFound))
 async def get_model_file(
     model_id: ModelId,
     caller: CallerDep,
@@ -51,7 +53,7 @@ async def get_model_file(
     return view
 
 
-@router.delete("/{model_id}", status_code=204, responses=problems(ModelNotFound, ModelInUse))
+@router.delete("/{model_id}", status_code=204, responses=document_errors(ModelNotFound, ModelInUse))
 def delete_model(model_id: ModelId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
     """Delete a model that no evaluation needs. What was measured of it stays, and jobs that start from it go on."""
     models.remove(session, caller.owner, model_id)
@@ -62,4 +64,4 @@ def _find(app: AppContext, owner: str, model_id: str) -> tuple[ModelView, str]:
     """The model, and the job that reads its file."""
     with app.database.read() as session:
         row = models.find(session, owner, model_id)
-        return model_view(row), row.check_job
+        return build_model_view(row), row.check_job

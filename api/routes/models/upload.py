@@ -9,12 +9,12 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.context import current_context
+from api.http.context import get_current_context
 from api.http.deps import AppContextDep
-from api.http.idempotency import REPLAYED, IdempotencyKey, once
-from api.http.problems import NO_ROOM, problems
-from api.http.routing import resource
-from api.http.upload_body import DIGEST, ReceivedContent, file_in_form
+from api.http.idempotency import REPLAYED, IdempotencyKey, make_once
+from api.http.problems import NO_ROOM, document_errors
+from api.http.routing import make_router
+from api.http.upload_body import DIGEST, ReceivedContent, get_form_file
 from heldout.errors import (
     BodyTooLarge,
     DigestMismatch,
@@ -27,12 +27,12 @@ from heldout.errors import (
     UploadTooSlow,
 )
 from heldout.views.model import ModelView
-from models.ids import new_id
+from models.ids import make_id
 from models.store import accounts, keys, models
 from models.store.keys import Caller
-from models.views.evaluation import model_view
+from models.views.evaluation import build_model_view
 
-router = resource("/v1/models", "models")
+router = make_router("/v1/models", "models")
 
 ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 _FILE = {"type": "string", "format": "binary", "description": "A `.keras` file, or an ONNX one."}
@@ -78,7 +78,7 @@ class _Sent(BaseModel):
     response_model=ModelView,
     response_description="Received whole, and `checking`: a worker reads it.",
     openapi_extra=_BODY,
-    responses=problems(
+    responses=document_errors(
         *(InvalidForm, BodyTooLarge, DigestMismatch, StorageUnavailable, TooManyUploads, UploadTooSlow),
         *(IdempotencyKeyInFlight, IdempotencyKeyReused),
         *NO_ROOM,
@@ -100,12 +100,12 @@ async def upload_model(
 ) -> ModelView:
     """Upload a model that was trained anywhere: a `.keras` file of Keras' own layers, or an ONNX one."""
     await run_in_threadpool(_require_room, app, caller.owner)
-    model_id = new_id("mod")
+    model_id = make_id("mod")
     folder, limit_bytes = f"models/{model_id}", app.settings.max_model_bytes
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "multipart/form-data":
         async with app.uploads.form(request, caller.owner, limit_bytes) as form:
-            file = file_in_form(form)
-            name = _name_in_form({key: form[key] for key in form if key != "file"}, file.filename) or name
+            file = get_form_file(form)
+            name = _get_form_name({key: form[key] for key in form if key != "file"}, file.filename) or name
             received = await app.uploads.receive_file(file, folder)
     else:
         received = await app.uploads.receive_body(
@@ -121,7 +121,7 @@ async def upload_model(
     return view
 
 
-def _name_in_form(fields: dict[str, Any], file_name: str | None) -> str | None:
+def _get_form_name(fields: dict[str, Any], file_name: str | None) -> str | None:
     """Raises InvalidForm for other fields than `name`, and for a name that is none."""
     unknown = sorted(fields.keys() - {"name"})
     if unknown:
@@ -152,7 +152,7 @@ def _add(
     idempotency_key: str | None,
     response: Response,
 ) -> ModelView:
-    def added() -> ModelView:
+    def add() -> ModelView:
         row = models.add(
             session,
             caller.owner,
@@ -162,13 +162,13 @@ def _add(
             sha256=received.sha256,
             size_bytes=received.size_bytes,
         )
-        return model_view(row)
+        return build_model_view(row)
 
     with app.database.write() as session:
         # The file may have come for hours.
         keys.require_valid(session, caller.key_id)
         accounts.note_key(session, caller.key_id)
         sent = _Sent(name=name, sha256=received.sha256)
-        view = once(session, caller.owner, idempotency_key, "POST /v1/models", sent, response, added)
-        current_context().note_change(session, view)
+        view = make_once(session, caller.owner, idempotency_key, "POST /v1/models", sent, response, add)
+        get_current_context().note_change(session, view)
     return view

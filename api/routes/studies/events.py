@@ -4,7 +4,7 @@ from fastapi import Response
 
 from api.http.auth import CallerDep
 from api.http.deps import StudyId
-from api.http.routing import resource
+from api.http.routing import make_router
 from api.live.recent_events import Channel, ChannelKind
 from api.routes import subject_events
 from api.routes.subject_events import AskedEventsDep
@@ -12,10 +12,10 @@ from heldout.errors import StudyNotFound
 from heldout.views.event import EventPage
 from models.store import studies
 
-router = resource("/v1/studies/{study_id}", "studies")
+router = make_router("/v1/studies/{study_id}", "studies")
 
 
-@router.get("/events", response_model=EventPage, responses=subject_events.responses_of("study", StudyNotFound))
+@router.get("/events", response_model=EventPage, responses=subject_events.describe_responses("study", StudyNotFound))
 async def list_study_events(study_id: StudyId, caller: CallerDep, asked: AskedEventsDep) -> Response | EventPage:
     """What happened to the study, oldest first: a list, or a stream of server-sent events. Its jobs have their own."""
     channel = Channel(ChannelKind.STUDY, study_id)

@@ -7,7 +7,7 @@ from starlette.responses import StreamingResponse
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, StudyId
-from api.http.routing import resource
+from api.http.routing import make_router
 from api.routes import model_files
 from api.routes.model_files import Asked, Format, Wait
 from heldout.errors import EnsembleNotReady, NoEnsemble, StudyNotFound
@@ -19,18 +19,18 @@ from models.store import studies
 from models.store.keys import Caller
 from models.tables import JobRow
 
-router = resource("/v1/studies/{study_id}", "studies")
+router = make_router("/v1/studies/{study_id}", "studies")
 
 _NO_MODEL = (StudyNotFound, EnsembleNotReady, NoEnsemble)
 
 
-async def _asked(study_id: StudyId, caller: CallerDep) -> Asked:
-    return Asked(study_id, caller, lambda session: _study_with_ensemble(session, caller, study_id))
+async def _get_asked(study_id: StudyId, caller: CallerDep) -> Asked:
+    return Asked(study_id, caller, lambda session: _get_ensemble_source(session, caller, study_id))
 
 
-@router.get("/model", response_class=StreamingResponse, responses=model_files.model_responses(*_NO_MODEL))
+@router.get("/model", response_class=StreamingResponse, responses=model_files.describe_model_responses(*_NO_MODEL))
 async def get_ensemble(
-    asked: Annotated[Asked, Depends(_asked)],
+    asked: Annotated[Asked, Depends(_get_asked)],
     app: AppContextDep,
     format_: Format = ExportFormat.KERAS,
     wait: Wait = 0,
@@ -40,12 +40,12 @@ async def get_ensemble(
     The first request for a format orders it. A worker writes the file, loads it again in its own runtime, and compares
     its answers with the mean of the predictions of these jobs; only a file that passes is handed out.
     """
-    return await model_files.file_of(asked, app, format_, wait_s=wait)
+    return await model_files.send_proven_file(asked, app, format_, wait_s=wait)
 
 
 model_files.add_routes(
     router,
-    _asked,
+    _get_asked,
     _NO_MODEL,
     noun="ensemble",
     about_report="How the ensemble's file answered the study's own images; the first request for a format orders its "
@@ -53,7 +53,7 @@ model_files.add_routes(
 )
 
 
-def _study_with_ensemble(session: Session, caller: Caller, study_id: str) -> ModelSource:
+def _get_ensemble_source(session: Session, caller: Caller, study_id: str) -> ModelSource:
     """The job that has measured the study's ensemble. Raises StudyNotFound, EnsembleNotReady, NoEnsemble."""
     study, dataset = studies.find(session, caller.owner, study_id)
     job = None if study.evaluation is None else session.get(JobRow, study.evaluation)

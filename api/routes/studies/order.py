@@ -8,9 +8,9 @@ from starlette.responses import JSONResponse
 
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, SessionDep
-from api.http.idempotency import IdempotencyKey, once
-from api.http.problems import JSON_BODY, NO_ROOM, REFUSED_SPEC, problems
-from api.http.routing import resource
+from api.http.idempotency import IdempotencyKey, make_once
+from api.http.problems import JSON_BODY, NO_ROOM, REFUSED_SPEC, document_errors
+from api.http.routing import make_router
 from heldout.errors import (
     DataFirst,
     FileOfLaterRelease,
@@ -23,9 +23,9 @@ from heldout.studies.spec import StudySpec
 from heldout.views.study import StudyEstimateView, StudyView
 from models import waiting_studies
 from models.store import quotas
-from models.views.study import study_view
+from models.views.study import build_study_view
 
-router = resource("/v1/studies", "studies")
+router = make_router("/v1/studies", "studies")
 
 
 async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None]:
@@ -42,7 +42,7 @@ async def take_turn(caller: CallerDep, app: AppContextDep) -> AsyncIterator[None
     response_description="It runs: its first trainings are queued, or it waits for its data (`waits_for`).",
     responses={
         200: {"model": StudyEstimateView, "description": "With `dry_run`: it is accepted, and nothing is stored."},
-        **problems(
+        **document_errors(
             JobNotFound,
             DataFirst,
             IdempotencyKeyInFlight,
@@ -71,7 +71,7 @@ def order_study(
         estimate = waiting_studies.estimate(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)
         return JSONResponse(estimate.model_dump(mode="json"))
 
-    def begun() -> StudyView:
+    def begin() -> StudyView:
         # Before all arms are examined, which takes a while.
         quotas.require_room(reading, caller.owner, *quotas.OF_NEW_STUDIES)
         ordered = waiting_studies.order(
@@ -83,6 +83,6 @@ def order_study(
             max_ingest_s=app.settings.max_ingest_s,
             reading=reading,
         )
-        return study_view(*ordered)
+        return build_study_view(*ordered)
 
-    return once(session, caller.owner, idempotency_key, "POST /v1/studies", spec, response, begun)
+    return make_once(session, caller.owner, idempotency_key, "POST /v1/studies", spec, response, begin)

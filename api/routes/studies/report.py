@@ -5,21 +5,21 @@ from typing import Any
 
 from fastapi import Response
 
-from analysis.reports.contents import document_of
-from analysis.reports.markdown import as_markdown
-from analysis.reports.page import POLICY, as_page
+from analysis.reports.contents import build_document
+from analysis.reports.markdown import render_markdown
+from analysis.reports.page import POLICY, render_page
 from api.http.auth import CallerDep
 from api.http.deps import AppContextDep, ReadSessionDep, StudyId
-from api.http.problems import problems
-from api.http.routing import resource
+from api.http.problems import document_errors
+from api.http.routing import make_router
 from api.live.parameters import Accept
 from heldout.errors import SpecUnreadable, StudyNotFound
 from heldout.views.study_report import HTML, MARKDOWN, StudyReportView
 from models.store import studies
-from models.study_report import study_report
-from models.views.study import study_view
+from models.study_report import build_study_report
+from models.views.study import build_study_view
 
-router = resource("/v1/studies", "studies")
+router = make_router("/v1/studies", "studies")
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -27,7 +27,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "else.",
         "content": {MARKDOWN: {"schema": {"type": "string"}}, HTML: {"schema": {"type": "string"}}},
     },
-    **problems(StudyNotFound, SpecUnreadable),
+    **document_errors(StudyNotFound, SpecUnreadable),
 }
 
 
@@ -42,13 +42,13 @@ def get_study_report(
 ) -> Response | StudyReportView:
     """A study in plain words: what helped, by how much, whether that is sure, what to do; while it runs too."""
     row, dataset = studies.find(session, caller.owner, study_id)
-    report = study_report(session, app.blobs, row, study_view(row, dataset))
-    wanted = preferred(accept, ("application/json", MARKDOWN, HTML))
+    report = build_study_report(session, app.blobs, row, build_study_view(row, dataset))
+    wanted = choose_preferred(accept, ("application/json", MARKDOWN, HTML))
     if wanted == MARKDOWN:
-        return Response(as_markdown(document_of(report)), media_type=MARKDOWN, headers=_VARY)
+        return Response(render_markdown(build_document(report)), media_type=MARKDOWN, headers=_VARY)
     if wanted == HTML:
         headers = {**_VARY, "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
-        return Response(as_page(document_of(report)), media_type=HTML, headers=headers)
+        return Response(render_page(build_document(report)), media_type=HTML, headers=headers)
     response.headers.update(_VARY)
     return report
 
@@ -56,20 +56,20 @@ def get_study_report(
 _VARY = {"Vary": "Accept"}
 
 
-def preferred(accept: str, offered: Sequence[str]) -> str:
+def choose_preferred(accept: str, offered: Sequence[str]) -> str:
     """One of the offered types: the first of those that are wanted most; the first of all where none is wanted.
 
     Args:
         accept: the header; empty where there is none. What is malformed in it is ignored.
         offered: such as `text/html`, in the service's own order.
     """
-    ranges = [found for part in accept.lower().split(",") if (found := _range_of(part)) is not None]
-    wanted = [_quality(one, ranges) for one in offered]
+    ranges = [found for part in accept.lower().split(",") if (found := _parse_range(part)) is not None]
+    wanted = [_get_quality(media_type, ranges) for media_type in offered]
     best = max(wanted)
     return offered[wanted.index(best)] if best > 0 else offered[0]
 
 
-def _range_of(part: str) -> tuple[str, float] | None:
+def _parse_range(part: str) -> tuple[str, float] | None:
     """`text/*; q=0.5` as `text/*` and 0.5."""
     media_type, *parameters = (piece.strip() for piece in part.split(";"))
     quality = 1.0
@@ -83,7 +83,7 @@ def _range_of(part: str) -> tuple[str, float] | None:
     return (media_type, quality) if "/" in media_type and 0 <= quality <= 1 else None
 
 
-def _quality(offered: str, ranges: Sequence[tuple[str, float]]) -> float:
+def _get_quality(offered: str, ranges: Sequence[tuple[str, float]]) -> float:
     """That of the range that names it most exactly; 0 where none does."""
     for form in (offered, f"{offered.partition('/')[0]}/*", "*/*"):
         qualities = [quality for media_type, quality in ranges if media_type == form]

@@ -6,13 +6,13 @@ from fastapi import Query, Response
 
 from api.http.app_context import AppContext
 from api.http.auth import CallerDep
-from api.http.context import current_context
+from api.http.context import get_current_context
 from api.http.deps import AppContextDep, DeleteFilesDep, ReadSessionDep, SessionDep, StudyId
-from api.http.parameters import AskedPage, page_of
-from api.http.problems import problems
-from api.http.routing import resource
+from api.http.parameters import AskedPage, make_page_dependency
+from api.http.problems import document_errors
+from api.http.routing import make_router
 from api.live.recent_events import Channel, ChannelKind
-from api.routes.long_poll import LongPoll, long_poll, not_changed, write_etag
+from api.routes.long_poll import LongPoll, describe_not_changed, make_long_poll, write_etag
 from heldout.errors import (
     InvalidCursor,
     SpecUnreadable,
@@ -23,40 +23,42 @@ from heldout.errors import (
 from heldout.lifecycle.study import StudyStatus
 from heldout.views.study import StudyPage, StudyView
 from models.store import studies, study_jobs
-from models.views.study import study_view
+from models.views.study import build_study_view
 
-router = resource("/v1/studies", "studies")
+router = make_router("/v1/studies", "studies")
 
 
-@router.get("", responses=problems(InvalidCursor, SpecUnreadable))
+@router.get("", responses=document_errors(InvalidCursor, SpecUnreadable))
 def list_studies(
     caller: CallerDep,
     session: ReadSessionDep,
-    asked: Annotated[AskedPage, page_of("std")],
+    asked: Annotated[AskedPage, make_page_dependency("std")],
     status: Annotated[list[StudyStatus], Query(description="Repeat it for several.")] = [],  # noqa: B006
 ) -> StudyPage:
     """The caller's studies, newest first."""
-    ids = studies.page(session, caller.owner, status, after=asked.after, limit=asked.limit)
-    return asked.filled(StudyPage, ids, lambda block: [study_view(*row) for row in studies.listed(session, block)])
+    ids = studies.list_page(session, caller.owner, status, after=asked.after, limit=asked.limit)
+    return asked.fill(
+        StudyPage, ids, lambda block: [build_study_view(*row) for row in studies.get_listed(session, block)]
+    )
 
 
 @router.get(
     "/{study_id}",
     response_model=StudyView,
-    responses={**not_changed("study"), **problems(StudyNotFound, SpecUnreadable)},
+    responses={**describe_not_changed("study"), **document_errors(StudyNotFound, SpecUnreadable)},
 )
 async def get_study(
     study_id: StudyId,
     caller: CallerDep,
     app: AppContextDep,
-    poll: Annotated[LongPoll, long_poll("study")],
+    poll: Annotated[LongPoll, make_long_poll("study")],
 ) -> Response | StudyView:
     """A study, now or once it is news."""
 
     def find() -> StudyView:
         return _find(app, caller.owner, study_id)
 
-    return await poll.latest(Channel(ChannelKind.STUDY, study_id), find)
+    return await poll.wait_for_latest(Channel(ChannelKind.STUDY, study_id), find)
 
 
 _ASKED: dict[int | str, dict[str, Any]] = {
@@ -67,14 +69,14 @@ _ASKED: dict[int | str, dict[str, Any]] = {
 @router.post(
     "/{study_id}/cancel",
     response_description="None of its jobs ran, and it is cancelled.",
-    responses={**_ASKED, **problems(StudyNotFound, StudyFinished, SpecUnreadable)},
+    responses={**_ASKED, **document_errors(StudyNotFound, StudyFinished, SpecUnreadable)},
 )
 def cancel_study(study_id: StudyId, caller: CallerDep, app: AppContextDep, response: Response) -> StudyView:
     """Cancel a study with all of its jobs. What they have measured by then is kept."""
     # Two transactions: its jobs are locked before it, and none may come after they were listed.
     with app.database.write() as session:
         study_jobs.request_cancel(session, caller.owner, study_id)
-        current_context().note_change(session, None)
+        get_current_context().note_change(session, None)
     with app.database.write() as session:
         study_jobs.cancel_jobs(session, study_id)
     view = _find(app, caller.owner, study_id)
@@ -83,7 +85,7 @@ def cancel_study(study_id: StudyId, caller: CallerDep, app: AppContextDep, respo
     return view
 
 
-@router.delete("/{study_id}", status_code=204, responses=problems(StudyNotFound, StudyNotFinished))
+@router.delete("/{study_id}", status_code=204, responses=document_errors(StudyNotFound, StudyNotFinished))
 def delete_study(study_id: StudyId, caller: CallerDep, session: SessionDep, delete_files: DeleteFilesDep) -> None:
     """Delete a study that has ended, with all of its jobs, their metrics, events and files."""
     job_ids = studies.remove(session, caller.owner, study_id)
@@ -92,4 +94,4 @@ def delete_study(study_id: StudyId, caller: CallerDep, session: SessionDep, dele
 
 def _find(app: AppContext, owner: str, study_id: str) -> StudyView:
     with app.database.read() as session:
-        return study_view(*studies.find(session, owner, study_id))
+        return build_study_view(*studies.find(session, owner, study_id))

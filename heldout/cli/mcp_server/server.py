@@ -13,22 +13,28 @@ from mcp.types import ToolAnnotations
 from pydantic import Field, ValidationError
 
 from heldout import __version__
-from heldout.cli.advice import as_commands
+from heldout.cli.advice import rewrite_as_commands
 from heldout.cli.audits import show_audit
 from heldout.cli.histories import read_history
-from heldout.cli.mcp_server.words import comparison_text, job_text, refused_arguments, said, study_text
+from heldout.cli.mcp_server.words import (
+    capture_output,
+    describe_comparison,
+    describe_job,
+    describe_refused_arguments,
+    describe_study,
+)
 from heldout.cli.outcome import Refused
-from heldout.cli.presets import Preset, spec_of
+from heldout.cli.presets import Preset, get_spec
 from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.cli.shown_study import show_estimate
 from heldout.client.client import AsyncClient
 from heldout.client.failures import ApiProblem, NoService
-from heldout.client.foreign_values import plain_history
+from heldout.client.foreign_values import simplify_history
 from heldout.client.locate import locate
 from heldout.diagnosis import Evaluation
 from heldout.histories.documents import read_document
 from heldout.histories.verdict import diagnose_read
-from heldout.spec.merge_patch import merged
+from heldout.spec.merge_patch import merge
 from heldout.stored.final import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
@@ -60,7 +66,7 @@ def make_server(home: Path | None = None) -> MCPServer[None]:
         tools.compare: _READS,
         tools.dataset_findings: _READS,
     }
-    strict = [_strict(_told(tool), annotations) for tool, annotations in offered.items()]
+    strict = [_make_strict(_report_failures(tool), annotations) for tool, annotations in offered.items()]
     return _Server("heldout", instructions=_ABOUT, version=__version__, log_level="WARNING", tools=strict)
 
 
@@ -73,10 +79,10 @@ class _Server(MCPServer[None]):
         except ToolError as error:
             if not isinstance(error.__cause__, ValidationError):
                 raise
-            raise ToolError(refused_arguments(error.__cause__)) from None
+            raise ToolError(describe_refused_arguments(error.__cause__)) from None
 
 
-def _strict(tool: Callable[..., Awaitable[str]], annotations: ToolAnnotations) -> Tool:
+def _make_strict(tool: Callable[..., Awaitable[str]], annotations: ToolAnnotations) -> Tool:
     """The tool, which refuses unknown arguments: a misspelled `dry_run` must not start trainings."""
     made = Tool.from_function(tool, annotations=annotations, structured_output=False)
     taken = made.fn_metadata.arg_model
@@ -85,7 +91,7 @@ def _strict(tool: Callable[..., Awaitable[str]], annotations: ToolAnnotations) -
     return made
 
 
-def _told(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[str]]:
+def _report_failures(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[str]]:
     """The tool, whose expected failures are answers that say what to do."""
 
     @wraps(tool)
@@ -93,7 +99,7 @@ def _told(tool: Callable[P, Awaitable[str]]) -> Callable[P, Awaitable[str]]:
         try:
             return await tool(*args, **kwargs)
         except ApiProblem as problem:
-            raise ToolError(f"{problem.title}: {as_commands(problem.detail)} ({problem.code})") from None
+            raise ToolError(f"{problem.title}: {rewrite_as_commands(problem.detail)} ({problem.code})") from None
         except OSError as failure:
             raise ToolError(f"{failure.filename}: {failure.strerror}" if failure.filename else str(failure)) from None
         except (NoService, Refused, ValueError) as failure:
@@ -129,28 +135,28 @@ class Tools:
         """Say why a training that was done anywhere does worse on unseen images. Needs no service."""
         if (history is None) == (path is None):
             raise Refused("Give one of `history` and `path`.")
-        read = read_document(plain_history(history)) if path is None else read_history(Path(path).expanduser())
+        read = read_document(simplify_history(history)) if path is None else read_history(Path(path).expanduser())
         evaluation = None if classes is None else Evaluation({}, tuple(map(str, range(classes))))
-        return said(show_diagnosis, DiagnosisView.of(diagnose_read(read, evaluation)))
+        return capture_output(show_diagnosis, DiagnosisView.of(diagnose_read(read, evaluation)))
 
     async def diagnose_job(self, job: JobId) -> str:
         """Say why a job does worse on unseen images: verdict, gap term by term, findings, and remedies by name."""
         async with self._client() as client:
-            return said(show_diagnosis, await client.diagnosis(job))
+            return capture_output(show_diagnosis, await client.diagnosis(job))
 
     async def compare(
         self, jobs: Annotated[list[str], Field(min_length=2, max_length=20, description="Ids of jobs.")]
     ) -> str:
         """Compare jobs: accuracies with intervals, gaps, verdicts, and what their specs change."""
         async with self._client() as client:
-            return comparison_text([(await client.get(job), (await client.metrics(job)).final) for job in jobs])
+            return describe_comparison([(await client.get(job), (await client.metrics(job)).final) for job in jobs])
 
     async def dataset_findings(
         self, dataset: Annotated[str, Field(description="Its name, name@version, or id.")]
     ) -> str:
         """Say what is wrong with a dataset's images: copies between splits, conflicting labels, imbalance, shifts."""
         async with self._client() as client:
-            return said(show_audit, await client.dataset_audit(dataset))
+            return capture_output(show_audit, await client.dataset_audit(dataset))
 
     async def progress(
         self, id: Annotated[str, Field(description="A job's id, job_…, or a study's, std_….")], wait_s: WaitS = 45
@@ -158,8 +164,8 @@ class Tools:
         """Say how far a job or a study is; once it has ended, what came of it."""
         async with self._client() as client:
             if id.startswith("std_"):
-                return study_text(await client.wait_study(id, wait_s=wait_s) or await client.study(id))
-            return await _awaited(client, id, wait_s)
+                return describe_study(await client.wait_study(id, wait_s=wait_s) or await client.study(id))
+            return await _wait_for_job(client, id, wait_s)
 
     async def train(
         self,
@@ -174,9 +180,9 @@ class Tools:
         """Queue one training, and say how it went if it ends in time."""
         if (preset is None) == (spec is None):
             raise Refused("Give one of `preset` and `spec`.")
-        body = spec_of(preset) if preset is not None else spec
+        body = get_spec(preset) if preset is not None else spec
         async with self._client() as client:
-            return await _awaited(client, (await client.submit(merged(body, changes or {}))).id, wait_s)
+            return await _wait_for_job(client, (await client.submit(merge(body, changes or {}))).id, wait_s)
 
     async def try_remedy(
         self,
@@ -187,7 +193,7 @@ class Tools:
         """Train a job that has ended once more with one remedy, and compare both if that ends in time."""
         async with self._client() as client:
             after = await client.retry(job, remedy=remedy)
-            text = await _awaited(client, after.id, wait_s)
+            text = await _wait_for_job(client, after.id, wait_s)
             if not (await client.get(after.id)).has_ended:
                 return f"{text} Then `compare` {job} and {after.id}."
         return f"{text}\n\n{await self.compare([job, after.id])}"
@@ -216,19 +222,19 @@ class Tools:
         }
         async with self._client() as client:
             if dry_run:
-                return said(show_estimate, await client.estimate_study(body))
+                return capture_output(show_estimate, await client.estimate_study(body))
             study = await client.order_study(body)
         told = f"{study.progress.jobs} trainings for now" if study.waits_for is None else f"first, {study.waits_for}"
         return f"{study.id} is ordered: {told}. Ask `progress` with this id."
 
 
-async def _awaited(client: AsyncClient, job_id: str, wait_s: int) -> str:
+async def _wait_for_job(client: AsyncClient, job_id: str, wait_s: int) -> str:
     """What a job has come to at its end, or after so many seconds."""
     job = await client.wait(job_id, wait_s=wait_s) or await client.get(job_id)
-    return job_text(job, *await _results(client, job))
+    return describe_job(job, *await _fetch_results(client, job))
 
 
-async def _results(client: AsyncClient, job: JobView) -> tuple[FinalView | None, DiagnosisView | None]:
+async def _fetch_results(client: AsyncClient, job: JobView) -> tuple[FinalView | None, DiagnosisView | None]:
     if not job.has_ended:
         return None, None
     return (await client.metrics(job.id)).final, await client.diagnosis(job.id)

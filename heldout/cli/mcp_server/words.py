@@ -8,12 +8,12 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from heldout.cli.figures import accuracy, interval, points
+from heldout.cli.figures import format_accuracy, format_interval, format_points
 from heldout.cli.screen import print_table, say
 from heldout.cli.shown import show_outcome
 from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.cli.shown_study import show_study
-from heldout.spec.merge_patch import difference
+from heldout.spec.merge_patch import make_patch
 from heldout.stored.final import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
@@ -23,14 +23,14 @@ from heldout.views.study import StudyView
 MAX_REFUSED, MAX_SHOWN = 5, 60
 
 
-def said(show: Callable[..., None], *args: Any) -> str:
+def capture_output(show: Callable[..., None], *args: Any) -> str:
     """What a function of the command line prints."""
     with redirect_stdout(io.StringIO()) as text:
         show(*args)
     return text.getvalue().rstrip()
 
 
-def job_text(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None) -> str:
+def describe_job(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | None) -> str:
     """How far a job is; of one that has ended how it ended, and why it is as it is."""
     if not job.has_ended:
         done = job.progress
@@ -38,27 +38,27 @@ def job_text(job: JobView, final: FinalView | None, diagnosis: DiagnosisView | N
         return (
             f"{job.name} ({job.id}) is {job.status}: epoch {done.epoch} of {done.epochs}{left}. Ask `progress` again."
         )
-    text = said(show_outcome, job, final)
-    return text if diagnosis is None else f"{text}\n\nDiagnosis: {said(show_diagnosis, diagnosis)}"
+    text = capture_output(show_outcome, job, final)
+    return text if diagnosis is None else f"{text}\n\nDiagnosis: {capture_output(show_diagnosis, diagnosis)}"
 
 
-def study_text(study: StudyView) -> str:
+def describe_study(study: StudyView) -> str:
     """How far a study is, with its arms by now; its answer once it has one."""
-    text = said(show_study, study)
+    text = capture_output(show_study, study)
     return text if study.status != "running" else f"{text}\nIt runs. Ask `progress` again."
 
 
-def comparison_text(jobs: Sequence[tuple[JobView, FinalView | None]]) -> str:
+def describe_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> str:
     """A row for each job, then what its spec changes of the first one's."""
-    return said(_show_comparison, jobs)
+    return capture_output(_show_comparison, jobs)
 
 
 def _show_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> None:
     headings = ("JOB", "NAME", "STATUS", "TRAIN", "VALIDATION", "TEST", "TEST 95% INTERVAL", "GAP TO TEST", "VERDICT")
-    print_table(headings, [_row_of(job, final) for job, final in jobs])
+    print_table(headings, [_build_row(job, final) for job, final in jobs])
     first = jobs[0][0].spec.model_dump(mode="json", exclude={"name", "metadata"})
     for job, _ in jobs[1:]:
-        changed = difference(first, job.spec.model_dump(mode="json", exclude={"name", "metadata"}))
+        changed = make_patch(first, job.spec.model_dump(mode="json", exclude={"name", "metadata"}))
         say(f"{job.id} differs from {jobs[0][0].id} by: {changed or 'nothing'}")
     say(
         "Accuracies are fractions of images. Each job is one training: differences may be chance, above all where "
@@ -66,33 +66,33 @@ def _show_comparison(jobs: Sequence[tuple[JobView, FinalView | None]]) -> None:
     )
 
 
-def _row_of(job: JobView, final: FinalView | None) -> tuple[str | None, ...]:
+def _build_row(job: JobView, final: FinalView | None) -> tuple[str | None, ...]:
     about, verdict = (job.id, job.name, job.status), job.summary.verdict
     if final is None:
         return (*about, None, None, None, None, None, verdict)
     validation, test, gap = final.validation, final.test, final.gap.test
     return (
         *about,
-        accuracy(final.train.accuracy),
-        None if validation is None else accuracy(validation.accuracy),
-        None if test is None else accuracy(test.accuracy),
-        None if test is None else interval(test.interval),
-        None if gap is None or gap.accuracy is None else f"{points(gap.accuracy)} points",
+        format_accuracy(final.train.accuracy),
+        None if validation is None else format_accuracy(validation.accuracy),
+        None if test is None else format_accuracy(test.accuracy),
+        None if test is None else format_interval(test.interval),
+        None if gap is None or gap.accuracy is None else f"{format_points(gap.accuracy)} points",
         verdict,
     )
 
 
-def refused_arguments(refused: ValidationError) -> str:
+def describe_refused_arguments(refused: ValidationError) -> str:
     """Which arguments of a tool are wrong, and how."""
-    return " ".join(_refused_argument(one) for one in refused.errors()[:MAX_REFUSED])
+    return " ".join(_describe_refused_argument(error) for error in refused.errors()[:MAX_REFUSED])
 
 
-def _refused_argument(one: ErrorDetails) -> str:
-    name = ".".join(map(str, one["loc"]))
-    if one["type"] == "extra_forbidden":
+def _describe_refused_argument(error: ErrorDetails) -> str:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
         return f"There is no argument `{name}`."
-    if one["type"] == "missing":
+    if error["type"] == "missing":
         return f"The argument `{name}` is missing."
-    received = repr(one["input"])
+    received = repr(error["input"])
     shown = received if len(received) <= MAX_SHOWN else f"{received[:MAX_SHOWN]}…"
-    return f"`{name}`: received {shown}; {one['msg'][0].lower()}{one['msg'][1:]}."
+    return f"`{name}`: received {shown}; {error['msg'][0].lower()}{error['msg'][1:]}."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heldout.client.dual import Awaiting, Blocking, dual, iterate
-from heldout.client.handles.progress import bytes_bar
+from heldout.client.handles.progress import show_bytes_bar
 from heldout.client.methods import Methods
 from heldout.lifecycle.dataset import DatasetStatus
 
@@ -71,15 +71,18 @@ class DatasetCollection:
             NothingToPack: if there are no files, or the paths cannot go up together.
             OSError: if a file cannot be read.
         """
-        from heldout.client.packing import name_of, to_send  # readers of archives, which nothing else of a client needs
+        from heldout.client.packing import (  # readers of archives, which nothing else of a client needs
+            derive_name,
+            prepare_upload,
+        )
 
-        paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+        paths = [Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path]
         if name is None and len(paths) != 1:
             raise ValueError('Several paths need a name: push([…], name="pets").')
-        content, total = to_send(paths)
-        dataset = await Methods.create_dataset(self._client, {"name": name or name_of(paths[0]), **spec})
+        content, total = prepare_upload(paths)
+        dataset = await Methods.create_dataset(self._client, {"name": name or derive_name(paths[0]), **spec})
         try:
-            with bytes_bar(total, progress) as count:
+            with show_bytes_bar(total, progress) as count:
                 if isinstance(content, Path):
                     dataset = await Methods.upload(self._client, dataset.id, content, wrap_chunks=count)
                 else:

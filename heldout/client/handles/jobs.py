@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator, run
 from heldout.client.handles.base import Handle
-from heldout.client.handles.progress import bar
+from heldout.client.handles.progress import show_bar
 from heldout.client.handles.studies import AsyncStudy, Study, order
 from heldout.client.methods import Methods
 
@@ -38,9 +38,9 @@ class JobHandle(Handle["JobView"]):
         return f"<Job {self.id} {self.name!r} {self.status}, epoch {done.epoch} of {done.epochs}>"
 
     def _repr_html_(self) -> str:
-        from heldout.pictures.tables import job_table
+        from heldout.pictures.tables import build_job_table
 
-        return job_table(self.view)
+        return build_job_table(self.view)
 
     @dual
     async def refresh(self) -> JobView:
@@ -56,7 +56,7 @@ class JobHandle(Handle["JobView"]):
             progress: show a bar meanwhile.
             check: raise JobFailed if it failed.
         """
-        with bar(self.name, progress) as show:
+        with show_bar(self.name, progress) as show:
             async for view in Methods.watch(self._client, self.id):
                 self.view = view
                 show(self.view.progress.epoch, self.view.progress.epochs)
@@ -68,7 +68,7 @@ class JobHandle(Handle["JobView"]):
     async def follow(self, *, progress: bool = False) -> AsyncIterator[EpochView]:
         """Each epoch once as soon as it is measured, from the first one, until the job has ended."""
         shown = 0
-        with bar(self.name, progress) as show:
+        with show_bar(self.name, progress) as show:
             async for view in Methods.watch(self._client, self.id):
                 self.view = view
                 show(self.view.progress.epoch, self.view.progress.epochs)
@@ -126,16 +126,16 @@ class JobHandle(Handle["JobView"]):
         Raises:
             NotMeasured: if there is no confusion of this split.
         """
-        from heldout.pictures.confusion import confusion_picture
-        from heldout.pictures.gap import gap_picture
-        from heldout.pictures.history import history_picture
+        from heldout.pictures.confusion import draw_confusion
+        from heldout.pictures.gap import draw_gap
+        from heldout.pictures.history import draw_history
 
         if what == "confusion":
-            return confusion_picture(await Methods.confusion(self._client, self.id), self.name, split)
+            return draw_confusion(await Methods.confusion(self._client, self.id), self.name, split)
         diagnosis = await Methods.diagnosis(self._client, self.id)
         if what == "gap":
-            return gap_picture(diagnosis, self.name)
-        return history_picture((await Methods.metrics(self._client, self.id)).epochs, diagnosis, self.name)
+            return draw_gap(diagnosis, self.name)
+        return draw_history((await Methods.metrics(self._client, self.id)).epochs, diagnosis, self.name)
 
     @dual
     async def cancel(self) -> JobView:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from heldout.markup import element
+from heldout.markup import tag
 
 
 @contextmanager
-def bar(name: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
+def show_bar(name: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
     """A bar for steps done of how many; nothing where it is not wanted."""
     if not shown:
         yield lambda done, of: None
@@ -27,23 +27,23 @@ def bar(name: str, shown: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def bytes_bar(total: int | None, shown: bool) -> Iterator[Callable[[Iterable[bytes]], Iterable[bytes]]]:
+def show_bytes_bar(total: int | None, shown: bool) -> Iterator[Callable[[Iterable[bytes]], Iterable[bytes]]]:
     """A bar for an upload: what it is given yields the chunks again, and is counted."""
     if not shown:
         yield iter
         return
     if _is_notebook():
         show = _NotebookBar("uploading, MB").show
-        yield lambda chunks: _counted(chunks, lambda sent: show(sent // 10**6, (total or sent) // 10**6))
+        yield lambda chunks: _count_chunks(chunks, lambda sent: show(sent // 10**6, (total or sent) // 10**6))
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     with Progress(TextColumn("uploading"), BarColumn(), DownloadColumn(), TransferSpeedColumn()) as progress:
         task = progress.add_task("", total=total)
-        yield lambda chunks: _counted(chunks, lambda sent: progress.update(task, completed=sent))
+        yield lambda chunks: _count_chunks(chunks, lambda sent: progress.update(task, completed=sent))
 
 
-def _counted(chunks: Iterable[bytes], show: Callable[[int], None]) -> Iterator[bytes]:
+def _count_chunks(chunks: Iterable[bytes], show: Callable[[int], None]) -> Iterator[bytes]:
     """The chunks, with `show` told how many bytes have been sent. A repeated upload starts again from 0."""
     sent = 0
     show(sent)
@@ -70,9 +70,7 @@ class _NotebookBar:
         self._last = done, of
         left_s = (time.monotonic() - self._started) * (of - done) / done if done else None
         left = "" if left_s is None or done >= of else f", about {left_s:.0f} s left"
-        line = element(
-            "div", element("progress", value=done, max=max(of, 1)), f" {self._name}: {done:,} of {of:,}{left}"
-        )
+        line = tag("div", tag("progress", value=done, max=max(of, 1)), f" {self._name}: {done:,} of {of:,}{left}")
         if self._shown is None:
             self._shown = display.display(display.HTML(line), display_id=True)
         else:

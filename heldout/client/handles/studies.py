@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator
 from heldout.client.handles.base import Handle
-from heldout.client.handles.progress import bar
+from heldout.client.handles.progress import show_bar
 from heldout.client.methods import Methods
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class StudyHandle(Handle["StudyView"]):
         return f"<Study {self.id} {self.name!r} {self.status}, {done.done} of {done.jobs} trainings{answer}>"
 
     def _repr_html_(self) -> str:
-        from heldout.pictures.tables import study_table
+        from heldout.pictures.tables import build_study_table
 
-        return study_table(self.view)
+        return build_study_table(self.view)
 
     @dual
     async def refresh(self) -> StudyView:
@@ -44,7 +44,7 @@ class StudyHandle(Handle["StudyView"]):
     @dual
     async def wait(self, *, progress: bool = False) -> StudyView:
         """Wait until the study has ended; `progress` shows a bar meanwhile."""
-        with bar(self.view.name, progress) as show:
+        with show_bar(self.view.name, progress) as show:
             async for view in Methods.watch_study(self._client, self.id):
                 self.view = view
                 show(self.view.progress.done, self.view.progress.jobs)
@@ -60,10 +60,10 @@ class StudyHandle(Handle["StudyView"]):
     @dual
     async def plot(self) -> Picture:
         """What each remedy changes, with intervals around 0; or the learning curve. Fresh, also while it runs."""
-        from heldout.pictures.study import study_picture
+        from heldout.pictures.study import draw_study
 
         self.view = await Methods.study(self._client, self.id)
-        return study_picture(self.view)
+        return draw_study(self.view)
 
     @dual
     async def report(self) -> StudyReportView:
@@ -100,9 +100,9 @@ class AsyncStudy(StudyHandle, Awaiting):
 
 async def order(client: Methods, job_id: str, remedies: Any, body: Mapping[str, Any]) -> StudyView:
     """Order a study of a job."""
-    chosen = remedies if isinstance(remedies, str) and remedies == "auto" else _listed(remedies)
+    chosen = remedies if isinstance(remedies, str) and remedies == "auto" else _list_remedies(remedies)
     return await Methods.order_study(client, {"job": job_id, "remedies": chosen, **body})
 
 
-def _listed(remedies: Any) -> list[Any]:
+def _list_remedies(remedies: Any) -> list[Any]:
     return [remedies] if isinstance(remedies, str | Mapping) else list(remedies)

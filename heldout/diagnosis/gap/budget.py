@@ -10,7 +10,12 @@ from math import isnan
 from typing import Literal
 
 from heldout.diagnosis.thresholds import IMAGES_OF_FAMILY, MAX_FALSE_ALARMS_OF_EPOCHS, TERM_CONFIDENCE
-from heldout.statistics.intervals import mean_interval, newcombe_interval, paired_interval, welch_interval
+from heldout.statistics.intervals import (
+    compute_mean_interval,
+    compute_newcombe_interval,
+    compute_paired_interval,
+    compute_welch_interval,
+)
 from heldout.stored.gap import BestEpoch, HeldOutCopies, LabelsRenamed, PairedTally, PixelsUndone, StoredGap, Tally
 
 TermCode = Literal[
@@ -97,33 +102,33 @@ class Gap:
     def loss(self) -> float:
         return self.test.loss - self.train.loss
 
-    def term(self, code: TermCode) -> Term | None:
-        return next((one for one in self.terms if one.code == code), None)
+    def find_term(self, code: TermCode) -> Term | None:
+        return next((term for term in self.terms if term.code == code), None)
 
 
-def gap_of(stored: StoredGap) -> Gap | None:
+def compute_gap(stored: StoredGap) -> Gap | None:
     """The terms as they were measured, not yet attributed; None where test is not known."""
-    levels = levels_of(stored)
+    levels = compute_levels(stored)
     if levels is None:
         return None
     terms = (
-        _late_epochs(stored, levels),
-        _generalisation(levels),
-        _copies_in_validation(stored, levels),
+        _measure_late_epochs(stored, levels),
+        _measure_generalization(levels),
+        _measure_copies_in_validation(stored, levels),
         _split_difference(stored, levels),
-        _undone("label_order", levels.labels_renamed, levels.pixels_undone, stored.labels),
-        _undone("pixel_values", levels.pixels_undone, levels.clean_test, stored.pixels),
-        _copies("copies_in_test", levels.clean_test, levels.test, stored.test_copies),
+        _undo("label_order", levels.labels_renamed, levels.pixels_undone, stored.labels),
+        _undo("pixel_values", levels.pixels_undone, levels.clean_test, stored.pixels),
+        _measure_copies("copies_in_test", levels.clean_test, levels.test, stored.test_copies),
     )
-    return Gap(levels.train, levels.validation, levels.test, tuple(one for one in terms if one is not None))
+    return Gap(levels.train, levels.validation, levels.test, tuple(term for term in terms if term is not None))
 
 
-def levels_of(stored: StoredGap) -> Levels | None:
+def compute_levels(stored: StoredGap) -> Levels | None:
     """None where test is not known."""
     if stored.test is None:
         return None
-    late_by_accuracy, late_by_loss = late_epoch_by_accuracy(stored), late_epoch_by_loss(stored)
-    clean_test = _clean(stored.test, stored.test_copies)
+    late_by_accuracy, late_by_loss = find_late_by_accuracy(stored), find_late_by_loss(stored)
+    clean_test = _get_clean_part(stored.test, stored.test_copies)
     pixels_undone = clean_test if stored.pixels is None else stored.pixels.tally
     labels_renamed = pixels_undone if stored.labels is None else stored.labels.tally
     validation = stored.validation
@@ -133,7 +138,7 @@ def levels_of(stored: StoredGap) -> Levels | None:
         best_by_accuracy=kept if late_by_accuracy is None else late_by_accuracy.validation,
         best_by_loss=kept if late_by_loss is None else late_by_loss.validation,
         validation=validation,
-        clean_validation=None if validation is None else _clean(validation, stored.validation_copies),
+        clean_validation=None if validation is None else _get_clean_part(validation, stored.validation_copies),
         labels_renamed=labels_renamed,
         pixels_undone=pixels_undone,
         clean_test=clean_test,
@@ -148,72 +153,74 @@ def includes_0(bounds: Bounds | None) -> bool:
     return bounds is None or bounds[0] <= 0 <= bounds[1]
 
 
-def late_epoch_by_accuracy(stored: StoredGap) -> BestEpoch | None:
+def find_late_by_accuracy(stored: StoredGap) -> BestEpoch | None:
     """The best epoch by validation accuracy, if the later ones surely cost accuracy, however many were compared."""
-    best = _earlier(stored.best_by_accuracy, stored)
+    best = _find_earlier(stored.best_by_accuracy, stored)
     if best is None:
         return None
-    low, _ = paired_interval(best.change.gained, best.change.lost, best.change.count, _confidence_of_epochs(stored))
+    low, _ = compute_paired_interval(
+        best.change.gained, best.change.lost, best.change.count, _choose_confidence(stored)
+    )
     return best if low > 0 else None
 
 
-def late_epoch_by_loss(stored: StoredGap) -> BestEpoch | None:
+def find_late_by_loss(stored: StoredGap) -> BestEpoch | None:
     """The best epoch by validation loss, if the later ones surely cost loss, however many were compared."""
-    best = _earlier(stored.best_by_loss, stored)
+    best = _find_earlier(stored.best_by_loss, stored)
     if best is None or best.change.count < 2:
         return None
-    _, high = mean_interval(
-        best.change.loss, best.change.loss_variance, best.change.count, _confidence_of_epochs(stored)
+    _, high = compute_mean_interval(
+        best.change.loss, best.change.loss_variance, best.change.count, _choose_confidence(stored)
     )
     return best if high < 0 else None
 
 
-def _earlier(best: BestEpoch | None, stored: StoredGap) -> BestEpoch | None:
+def _find_earlier(best: BestEpoch | None, stored: StoredGap) -> BestEpoch | None:
     """The best epoch, if the kept one is later."""
     return best if best is not None and best.epoch < stored.kept_epoch else None
 
 
-def _confidence_of_epochs(stored: StoredGap) -> float:
+def _choose_confidence(stored: StoredGap) -> float:
     """The best of many epochs looks better than it is: they share the false alarms."""
     return 1 - MAX_FALSE_ALARMS_OF_EPOCHS / stored.epochs
 
 
-def _late_epochs(stored: StoredGap, levels: Levels) -> Term | None:
+def _measure_late_epochs(stored: StoredGap, levels: Levels) -> Term | None:
     """What later epochs than the best one cost on validation: exactly nothing by a metric whose best epoch was kept.
 
     Its intervals are corrected for the number of epochs, as the decision is: one that holds 0 goes with a term of 0.
     """
-    by_accuracy, by_loss = _earlier(stored.best_by_accuracy, stored), _earlier(stored.best_by_loss, stored)
+    by_accuracy, by_loss = _find_earlier(stored.best_by_accuracy, stored), _find_earlier(stored.best_by_loss, stored)
     if levels.validation is None or (by_accuracy is None and by_loss is None):
         return None
     return Term(
         "late_epochs",
         levels.best_by_accuracy.accuracy - levels.validation.accuracy,
-        (0.0, 0.0) if by_accuracy is None else _paired(by_accuracy.change, _confidence_of_epochs(stored)),
+        (0.0, 0.0) if by_accuracy is None else _bound_paired(by_accuracy.change, _choose_confidence(stored)),
         levels.validation.loss - levels.best_by_loss.loss,
-        (0.0, 0.0) if by_loss is None else _paired_loss(by_loss.change, _confidence_of_epochs(stored)),
+        (0.0, 0.0) if by_loss is None else _bound_paired_loss(by_loss.change, _choose_confidence(stored)),
     )
 
 
-def _generalisation(levels: Levels) -> Term:
+def _measure_generalization(levels: Levels) -> Term:
     """Training against validation, without what later epochs cost; against test where validation is not known."""
     best, best_loss = levels.best_by_accuracy, levels.best_by_loss
     return Term(
         "generalisation",
         levels.train.accuracy - best.accuracy,
-        _between_images(levels.train, best),
+        _bound_newcombe(levels.train, best),
         best_loss.loss - levels.train.loss,
-        _welch(best_loss, levels.train),
+        _bound_welch(best_loss, levels.train),
     )
 
 
-def _copies_in_validation(stored: StoredGap, levels: Levels) -> Term | None:
+def _measure_copies_in_validation(stored: StoredGap, levels: Levels) -> Term | None:
     if levels.validation is None or levels.clean_validation is None:
         return None
-    return _copies("copies_in_validation", levels.validation, levels.clean_validation, stored.validation_copies)
+    return _measure_copies("copies_in_validation", levels.validation, levels.clean_validation, stored.validation_copies)
 
 
-def _copies(code: TermCode, before: Tally, after: Tally, copies: HeldOutCopies | None) -> Term | None:
+def _measure_copies(code: TermCode, before: Tally, after: Tally, copies: HeldOutCopies | None) -> Term | None:
     """What relatives of training images lift a split by: their share, times how much better they are answered.
 
     It widens the gap where they lift validation, and narrows it where they lift test.
@@ -222,15 +229,15 @@ def _copies(code: TermCode, before: Tally, after: Tally, copies: HeldOutCopies |
         return None
     clean, copied = copies.clean, copies.copied
     share = copied.count / (copied.count + clean.count)
-    lift, loss = _between_images(copied, clean), _welch(clean, copied)
+    lift, loss = _bound_newcombe(copied, clean), _bound_welch(clean, copied)
     if code == "copies_in_test":
-        lift, loss = _mirrored(lift), None if loss is None else _mirrored(loss)
+        lift, loss = _mirror(lift), None if loss is None else _mirror(loss)
     return Term(
         code,
         before.accuracy - after.accuracy,
-        _scaled(lift, share),
+        _scale(lift, share),
         after.loss - before.loss,
-        None if loss is None else _scaled(loss, share),
+        None if loss is None else _scale(loss, share),
     )
 
 
@@ -242,19 +249,19 @@ def _split_difference(stored: StoredGap, levels: Levels) -> Term | None:
     validation, test = levels.clean_validation, levels.labels_renamed
     if validation is None:
         return None
-    undone = [one for one in (stored.labels, stored.pixels) if one is not None]
+    undone = [change for change in (stored.labels, stored.pixels) if change is not None]
     halves = undone[0].halves or () if any(map(_halves_disagree, undone)) else ()
     tests = [test, *(half.tally for half in halves)]
     return Term(
         "split_difference",
         validation.accuracy - test.accuracy,
-        _hull([_between_images(validation, one) for one in tests]),
+        _span([_bound_newcombe(validation, candidate) for candidate in tests]),
         test.loss - validation.loss,
-        _hull_if_all([_welch(one, validation) for one in tests]),
+        _span_if_all([_bound_welch(candidate, validation) for candidate in tests]),
     )
 
 
-def _undone(code: TermCode, undone: Tally, as_is: Tally, what: LabelsRenamed | PixelsUndone | None) -> Term | None:
+def _undo(code: TermCode, undone: Tally, as_is: Tally, what: LabelsRenamed | PixelsUndone | None) -> Term | None:
     """What undoing something brings back on the same images.
 
     Where the halves disagree on what is to be undone, it may be what either choice brings back.
@@ -266,65 +273,67 @@ def _undone(code: TermCode, undone: Tally, as_is: Tally, what: LabelsRenamed | P
     return Term(
         code,
         undone.accuracy - as_is.accuracy,
-        _hull([_paired(change) for change in changes]),
+        _span([_bound_paired(change) for change in changes]),
         as_is.loss - undone.loss,
-        _hull_if_all([_paired_loss(change) for change in changes]),
+        _span_if_all([_bound_paired_loss(change) for change in changes]),
     )
 
 
 def _halves_disagree(what: LabelsRenamed | PixelsUndone) -> bool:
     """Whether the two halves of the test images chose differently."""
-    one, two = what.choices if isinstance(what, PixelsUndone) else what.renamings
-    return one != two
+    first, second = what.choices if isinstance(what, PixelsUndone) else what.renamings
+    return first != second
 
 
-def _clean(split: Tally, copies: HeldOutCopies | None) -> Tally:
+def _get_clean_part(split: Tally, copies: HeldOutCopies | None) -> Tally:
     return split if copies is None or copies.clean is None else copies.clean
 
 
-def _paired(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bounds:
-    return paired_interval(change.gained, change.lost, change.count, confidence)
+def _bound_paired(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bounds:
+    return compute_paired_interval(change.gained, change.lost, change.count, confidence)
 
 
-def _paired_loss(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bounds | None:
+def _bound_paired_loss(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bounds | None:
     """By how much the loss falls with the change."""
     if change.count < 2 or isnan(change.loss):
         return None
-    return _mirrored(mean_interval(change.loss, change.loss_variance, change.count, confidence))
+    return _mirror(compute_mean_interval(change.loss, change.loss_variance, change.count, confidence))
 
 
-def _between_images(first: Tally, second: Tally) -> Bounds:
+def _bound_newcombe(first: Tally, second: Tally) -> Bounds:
     """Bounds of the difference of two accuracies on different images."""
-    one, other = ((tally.accuracy * _independent(tally), _independent(tally)) for tally in (first, second))
-    return newcombe_interval(one, other)
+    first_counts, second_counts = (
+        (tally.accuracy * _count_alike(tally), _count_alike(tally)) for tally in (first, second)
+    )
+    return compute_newcombe_interval(first_counts, second_counts)
 
 
-def _welch(first: Tally, second: Tally) -> Bounds | None:
+def _bound_welch(first: Tally, second: Tally) -> Bounds | None:
     """The same of two losses; None where there are too few images."""
-    one, other = ((tally.loss, tally.loss_variance, _independent(tally)) for tally in (first, second))
-    if min(one[2], other[2]) < 2 or isnan(first.loss) or isnan(second.loss):
+    first_counts, second_counts = ((tally.loss, tally.loss_variance, _count_alike(tally)) for tally in (first, second))
+    if min(first_counts[2], second_counts[2]) < 2 or isnan(first.loss) or isnan(second.loss):
         return None
-    return welch_interval(one, other)
+    return compute_welch_interval(first_counts, second_counts)
 
 
-def _independent(tally: Tally) -> float:
+def _count_alike(tally: Tally) -> float:
     """How many independent images tell as much: images of real sets come in families, which are answered alike."""
     return max(1.0, tally.count / IMAGES_OF_FAMILY)
 
 
-def _mirrored(bounds: Bounds) -> Bounds:
+def _mirror(bounds: Bounds) -> Bounds:
     return -bounds[1], -bounds[0]
 
 
-def _scaled(bounds: Bounds, share: float) -> Bounds:
+def _scale(bounds: Bounds, share: float) -> Bounds:
     return share * bounds[0], share * bounds[1]
 
 
-def _hull(intervals: Sequence[Bounds]) -> Bounds:
+def _span(intervals: Sequence[Bounds]) -> Bounds:
     """From the lowest to the highest bound."""
     return min(low for low, _ in intervals), max(high for _, high in intervals)
 
 
-def _hull_if_all(intervals: Sequence[Bounds | None]) -> Bounds | None:
-    known = [one for one in intervals if one is not None]
-    return _hull(known) if len(known) == len(intervals) else None
+def _span_if_all(intervals: Sequence[Bounds | None]) -> Bounds | None:
+    known = [interval for interval in intervals if interval is not None]
+    return _span(known) if len(known) == len(intervals) else None

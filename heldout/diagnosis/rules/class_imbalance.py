@@ -4,7 +4,7 @@ from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import MIN_CLASS_BALANCE
-from heldout.words import counted
+from heldout.words import pluralize
 
 
 def find(facts: Facts) -> list[Finding]:
@@ -21,12 +21,12 @@ def find(facts: Facts) -> list[Finding]:
         Finding(
             "class_imbalance",
             "info" if remedies.weighs_classes(facts.spec) else "warning",
-            f"Class {rarest!r} has {counted(fewest, 'training image')}, but the largest class has {most:,}. A network "
-            f"can ignore {rarest!r} and still have a good accuracy.",
+            f"Class {rarest!r} has {pluralize(fewest, 'training image')}, but the largest class has {most:,}. A "
+            f"network can ignore {rarest!r} and still have a good accuracy.",
             {
                 "smallest": {"class": rarest, "count": fewest},
                 "largest": {"class": names[counts.index(most)], "count": most},
             },
-            remedies.balanced_weights(facts.spec),
+            remedies.suggest_balanced_weights(facts.spec),
         )
     ]

@@ -8,21 +8,21 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.rules import not_converged
 from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS, MIN_CLASS_IMAGES, MIN_RECALL, MIN_USUAL_RECALL
-from heldout.statistics.intervals import wilson_interval
-from heldout.words import counted, percent
+from heldout.statistics.intervals import compute_wilson_interval
+from heldout.words import percent, pluralize
 
 # What the audit says of test that explains bad answers in it.
 _TEST_IS_ANOTHER_KIND = {"split_shift", "scale_mismatch", "label_order_mismatch"}
 
 
-def in_validation(facts: Facts) -> list[Finding]:
+def find_in_validation(facts: Facts) -> list[Finding]:
     """While a network still learns, a class that it does not know yet says nothing."""
     return [] if not_converged.still_learns(facts) else _find(facts, "validation", facts.validation)
 
 
-def in_test(facts: Facts) -> list[Finding]:
+def find_in_test(facts: Facts) -> list[Finding]:
     """If validation shows none. That a test of another kind is answered badly says nothing of the network."""
-    if _TEST_IS_ANOTHER_KIND & facts.audited.keys() or not_converged.still_learns(facts) or in_validation(facts):
+    if _TEST_IS_ANOTHER_KIND & facts.audited.keys() or not_converged.still_learns(facts) or find_in_validation(facts):
         return []
     return _find(facts, "test", facts.test)
 
@@ -39,21 +39,22 @@ def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Findin
     worst = [
         (label, right, count)
         for label, right, count in classes
-        if right / count < MIN_RECALL and wilson_interval(right, count, confidence)[1] < usual
+        if right / count < MIN_RECALL and compute_wilson_interval(right, count, confidence)[1] < usual
     ]
     # Where most classes are answered badly it is no matter of one class.
     if not worst or usual <= MIN_USUAL_RECALL:
         return []
-    label, right, count = min(worst, key=lambda one: one[1] / one[2])
-    low, high = wilson_interval(right, count)
+    label, right, count = min(worst, key=lambda entry: entry[1] / entry[2])
+    low, high = compute_wilson_interval(right, count)
     known = f"only {right:,}" if right else "none"
-    name = _name(facts, label)
+    name = _get_class_name(facts, label)
     return [
         Finding(
             "collapsed_class",
             "critical",
-            f"The network recognises {known} of {counted(count, f'{split} image')} of class {name!r} "
-            f"({percent(right / count)}), though it knows most other classes.{_taken_for(facts, figures, label)}",
+            f"The network recognises {known} of {pluralize(count, f'{split} image')} of class {name!r} "
+            f"({percent(right / count)}), though it knows most other "
+            f"classes.{_describe_taken_for(facts, figures, label)}",
             {
                 "class": name,
                 "split": split,
@@ -62,18 +63,18 @@ def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Findin
                 "count": count,
             },
             (
-                *(remedies.balanced_weights(facts.spec) if _is_rare(facts.train, label) else ()),
+                *(remedies.suggest_balanced_weights(facts.spec) if _is_rare(facts.train, label) else ()),
                 remedies.mend_data(f"Collect more images of {name!r}, and check how its images are labelled."),
             ),
         )
     ]
 
 
-def _taken_for(facts: Facts, figures: SplitFigures, label: int) -> str:
+def _describe_taken_for(facts: Facts, figures: SplitFigures, label: int) -> str:
     """Which class its images are most often taken for. Begins with a space."""
     answers = [0 if answer == label else count for answer, count in enumerate(figures.confusion[label])]
     most = max(answers)
-    return f" {most:,} of them are taken for {_name(facts, answers.index(most))!r}." if most else ""
+    return f" {most:,} of them are taken for {_get_class_name(facts, answers.index(most))!r}." if most else ""
 
 
 def _is_rare(train: SplitFigures | None, label: int) -> bool:
@@ -82,5 +83,5 @@ def _is_rare(train: SplitFigures | None, label: int) -> bool:
     return label >= len(counts) or counts[label] * len(counts) < sum(counts)
 
 
-def _name(facts: Facts, label: int) -> str:
+def _get_class_name(facts: Facts, label: int) -> str:
     return facts.classes[label] if label < len(facts.classes) else str(label)

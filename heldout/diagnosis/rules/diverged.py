@@ -13,7 +13,7 @@ from heldout.diagnosis.thresholds import (
     MIN_RISE,
     MIN_RISE_SIGMAS,
 )
-from heldout.words.courses import end_of
+from heldout.words.courses import describe_end
 
 # In the order in which they are looked at.
 _NAMES = {"fit_loss": "training loss", "train_loss": "training loss", "validation_loss": "validation loss"}
@@ -31,30 +31,31 @@ def find(facts: Facts) -> list[Finding]:
                     "critical",
                     f"In epoch {epoch} the {_NAMES[name]} is no longer a finite number: training has diverged.",
                     {"curve": name, "epoch": epoch},
-                    remedies.lower_learning_rate(facts.spec),
+                    remedies.suggest_lower_learning_rate(facts.spec),
                 )
             ]
     training = curves.training
-    what_happened = _what_happened(facts)
+    what_happened = _describe_what_happened(facts)
     if training is None or what_happened is None:
         return []
     return [
         Finding(
             "diverged",
             "critical",
-            f"The training loss {end_of(training, is_loss=True)}, {what_happened}. The training steps were too large.",
+            f"The training loss {describe_end(training, is_loss=True)}, {what_happened}. The training steps were too "
+            "large.",
             {
                 "curve": "training",
                 "first": training.values[0],
                 "lowest": training.values[training.best],
                 "last": training.last,
             },
-            remedies.lower_learning_rate(facts.spec),
+            remedies.suggest_lower_learning_rate(facts.spec),
         )
     ]
 
 
-def _what_happened(facts: Facts) -> str | None:
+def _describe_what_happened(facts: Facts) -> str | None:
     """What is wrong with where the training loss ends; None if nothing is."""
     curves, training = facts.curves, facts.curves.training
     if training is None or len(training.values) < MIN_EPOCHS or not curves.of_loss:

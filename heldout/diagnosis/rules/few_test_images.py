@@ -5,8 +5,8 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import MAX_TEST_UNCERTAINTY, MAX_TEST_UNCERTAINTY_OF_INFO
-from heldout.statistics.intervals import images_needed, wilson_interval
-from heldout.words import counted, percent_range
+from heldout.statistics.intervals import compute_wilson_interval, count_images_needed
+from heldout.words import percent_range, pluralize
 
 
 def find(facts: Facts) -> list[Finding]:
@@ -14,39 +14,43 @@ def find(facts: Facts) -> list[Finding]:
     audited = list(facts.audited.get("test_too_small", ()))
     if facts.test is None:
         return audited
-    return [*(one for one in audited if one.evidence["audit"] != "test_too_small"), *_measured(facts.test)]
+    return [
+        *(finding for finding in audited if finding.evidence["audit"] != "test_too_small"),
+        *_judge_measured(facts.test),
+    ]
 
 
-def _measured(test: SplitFigures) -> list[Finding]:
-    low, high = wilson_interval(*test.counts)
+def _judge_measured(test: SplitFigures) -> list[Finding]:
+    low, high = compute_wilson_interval(*test.counts)
     half = (high - low) / 2
     if half <= MAX_TEST_UNCERTAINTY:
         return []
-    needed = images_needed(test.correct / test.count, MAX_TEST_UNCERTAINTY)
+    needed = count_images_needed(test.correct / test.count, MAX_TEST_UNCERTAINTY)
     return [
         Finding(
             "test_too_small",
             "warning" if half > MAX_TEST_UNCERTAINTY_OF_INFO else "info",
-            f"With {counted(test.count, 'test image')}, accuracy is only known to ±{_points(half)} points "
-            f"({percent_range(low, high)}). About {_round(needed):,} test images are needed for "
+            f"With {pluralize(test.count, 'test image')}, accuracy is only known to ±{_format_points(half)} points "
+            f"({percent_range(low, high)}). About {_round_count(needed):,} test images are needed for "
             f"±{100 * MAX_TEST_UNCERTAINTY:.0f} points.",
             {"test_accuracy": test.accuracy, "test_interval": [low, high], "count": test.count, "needed": needed},
             (
                 remedies.mend_data(
-                    f"Use about {_round(needed):,} test images before you trust small differences between networks."
+                    f"Use about {_round_count(needed):,} test images before you trust small differences between "
+                    "networks."
                 ),
             ),
         )
     ]
 
 
-def _points(half: float) -> str:
+def _format_points(half: float) -> str:
     """`2.6`; `2.03` where one decimal looks like what is asked for."""
     short = f"{100 * half:.1f}"
     return f"{100 * half:.2f}" if float(short) == 100 * MAX_TEST_UNCERTAINTY else short
 
 
-def _round(count: int) -> int:
+def _round_count(count: int) -> int:
     """Up to two significant digits."""
     step = int(10 ** max(0, len(str(count)) - 2))
     return -(-count // step) * step

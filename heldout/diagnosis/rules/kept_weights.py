@@ -8,39 +8,41 @@ from heldout.diagnosis.evaluation import LastEpoch
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.thresholds import MIN_ACCURACY_COST
-from heldout.words import counted
-from heldout.words.courses import best_and_end
+from heldout.words import pluralize
+from heldout.words.courses import describe_best_and_end
 
 
-def stopped_in_time(facts: Facts) -> list[Finding]:
+def find_stopped_in_time(facts: Facts) -> list[Finding]:
     """Earlier weights were kept, and later ones are not shown to be better."""
     curves, last, heldout = facts.curves, facts.last, facts.curves.heldout
     if heldout is None or not were_kept_in_time(facts):
         return []
-    kept = kept_epoch_of(facts)
+    kept = find_kept_epoch(facts)
     later_are_worse = curves.onset_epoch is not None or (last is not None and _are_worse(last))
     in_time = "The training was stopped in time: the" if later_are_worse else "The"
-    explanation = f"{in_time} weights of epoch {kept} were kept. {best_and_end(curves, heldout)}."
-    return [_finding(facts, "overfitting", "info", explanation + (f" {cost_of(last)}" if last else ""))]
+    explanation = f"{in_time} weights of epoch {kept} were kept. {describe_best_and_end(curves, heldout)}."
+    return [_make_finding(facts, "overfitting", "info", explanation + (f" {describe_cost(last)}" if last else ""))]
 
 
-def kept_too_early(facts: Facts) -> list[Finding]:
+def find_kept_too_early(facts: Facts) -> list[Finding]:
     """The last weights are surely better than the kept ones."""
     last = facts.last
     if last is None or not _are_better(last):
         return []
-    explanation = f"{kept_is_worse(last)} Train again, and keep the last weights or give early stopping more patience."
-    return [_finding(facts, "not_converged", "warning", explanation)]
+    explanation = (
+        f"{explain_kept_is_worse(last)} Train again, and keep the last weights or give early stopping more patience."
+    )
+    return [_make_finding(facts, "not_converged", "warning", explanation)]
 
 
-def kept_is_worse(last: LastEpoch) -> str:
-    return f"The kept epoch ({last.kept_epoch}) is worse than the last ({last.epoch}). {cost_of(last)}"
+def explain_kept_is_worse(last: LastEpoch) -> str:
+    return f"The kept epoch ({last.kept_epoch}) is worse than the last ({last.epoch}). {describe_cost(last)}"
 
 
-def kept_answers_worse(last: LastEpoch) -> str:
+def explain_kept_answers_worse(last: LastEpoch) -> str:
     return (
         f"The kept epoch ({last.kept_epoch}) answers worse than the last ({last.epoch}). On the same "
-        f"{counted(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} have a better accuracy "
+        f"{pluralize(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} have a better accuracy "
         f"({-100 * last.accuracy:.1f} points higher), and a worse loss ({last.loss:.3g} higher)."
     )
 
@@ -48,20 +50,20 @@ def kept_answers_worse(last: LastEpoch) -> str:
 def were_kept_in_time(facts: Facts) -> bool:
     """Whether weights from before a rise were kept, and later ones are not better."""
     last = facts.last
-    later_are_better = last is not None and (_are_better(last) or only_loss_is_better(last))
+    later_are_better = last is not None and (_are_better(last) or is_only_loss_better(last))
     return are_from_before_the_rise(facts) and not later_are_better
 
 
 def are_from_before_the_rise(facts: Facts) -> bool:
     """Whether weights were kept from when the loss was about at its best: what it did later is not theirs."""
-    curves, heldout, kept = facts.curves, facts.curves.heldout, kept_epoch_of(facts)
+    curves, heldout, kept = facts.curves, facts.curves.heldout, find_kept_epoch(facts)
     if kept is None or heldout is None or kept not in curves.epoch_numbers[: curves.epochs]:
         return False
     place = curves.epoch_numbers.index(kept)
     return min(heldout.values[place], heldout.levels[place]) - heldout.lowest < curves.max_mild_rise
 
 
-def kept_epoch_of(facts: Facts) -> int | None:
+def find_kept_epoch(facts: Facts) -> int | None:
     """Which epoch's weights were kept; None if the last one's, or if that is not known."""
     if facts.last is not None:
         return facts.last.kept_epoch
@@ -69,7 +71,7 @@ def kept_epoch_of(facts: Facts) -> int | None:
     return gap.kept_epoch if gap is not None and gap.kept_epoch < gap.epochs else None
 
 
-def only_loss_is_better(last: LastEpoch) -> bool:
+def is_only_loss_better(last: LastEpoch) -> bool:
     """Whether the kept weights have surely the lower loss, and answer surely fewer images rightly than the last."""
     return last.loss_interval[0] > 0 and _answer_more(last)
 
@@ -88,7 +90,7 @@ def _are_worse(last: LastEpoch) -> bool:
     return last.loss_interval[0] > 0 or last.accuracy_interval[0] > 0
 
 
-def cost_of(last: LastEpoch) -> str:
+def describe_cost(last: LastEpoch) -> str:
     """Whether the last weights are better or worse than the kept ones, and by how much."""
     is_worse = _are_worse(last)
     is_better = last.loss_interval[1] < 0 or last.accuracy_interval[1] < 0
@@ -99,8 +101,8 @@ def cost_of(last: LastEpoch) -> str:
     else:
         compared = "are neither clearly better nor clearly worse than"
     return (
-        f"On the same {counted(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} {compared} those "
-        f"of epoch {last.kept_epoch}: {_change('accuracy', -100 * last.accuracy, '.1f', ' points')}, "
+        f"On the same {pluralize(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} {compared} "
+        f"those of epoch {last.kept_epoch}: {_change('accuracy', -100 * last.accuracy, '.1f', ' points')}, "
         f"{_change('loss', last.loss, '.3g')}."
     )
 
@@ -113,9 +115,9 @@ def _change(name: str, change: float, form: str, unit: str = "") -> str:
     return f"{name} is {size}{unit} {'higher' if change > 0 else 'lower'}"
 
 
-def _finding(facts: Facts, code: str, severity: Severity, explanation: str) -> Finding:
+def _make_finding(facts: Facts, code: str, severity: Severity, explanation: str) -> Finding:
     heldout = facts.curves.heldout
-    evidence: dict[str, Any] = {"kept_epoch": kept_epoch_of(facts)}
+    evidence: dict[str, Any] = {"kept_epoch": find_kept_epoch(facts)}
     if heldout is not None:
         evidence["noise"] = heldout.noise
     if facts.last is not None:
@@ -125,5 +127,5 @@ def _finding(facts: Facts, code: str, severity: Severity, explanation: str) -> F
         severity,
         explanation,
         evidence,
-        remedies.more_patience(facts.spec) if code == "not_converged" else (),
+        remedies.suggest_more_patience(facts.spec) if code == "not_converged" else (),
     )

@@ -9,17 +9,17 @@ from heldout.diagnosis.compared_splits import has_other_pixels, is_known, list_p
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
-from heldout.diagnosis.gap.budget import levels_of
-from heldout.diagnosis.renaming import best_renaming
+from heldout.diagnosis.gap.budget import compute_levels
+from heldout.diagnosis.renaming import find_best_renaming
 from heldout.diagnosis.thresholds import (
     COMPARISON_CONFIDENCE,
     MAX_SELECTION_EFFECT,
     MIN_CRITICAL_SHIFT,
     MIN_EXPLAINED_BY_RENAMING,
 )
-from heldout.diagnosis.undone_pixels import without_copies
+from heldout.diagnosis.undone_pixels import mention_left_out_copies
 from heldout.mending import offers
-from heldout.statistics.intervals import newcombe_interval, paired_interval, wilson_interval
+from heldout.statistics.intervals import compute_newcombe_interval, compute_paired_interval, compute_wilson_interval
 from heldout.stored.gap import StoredGap
 from heldout.words import percent
 
@@ -29,20 +29,20 @@ def find(facts: Facts) -> list[Finding]:
 
     A usual renaming is told by few images; and answers that are worse than guesses need none.
     """
-    split = worse_than_guessing(facts)
+    split = find_worse_than_guessing(facts)
     if "label_order_mismatch" in facts.audited:
         found = list(facts.audited["label_order_mismatch"])
     else:
         if facts.budget is None:
-            found = _by_confusion(facts)
+            found = _find_by_confusion(facts)
         else:
-            found = _usually_renamed(facts) or _measured(facts) or usual_renamings.find_part(facts)
-        found = found or ([] if split is None else _without_renaming(facts, split))
+            found = _find_usually_renamed(facts) or _find_measured(facts) or usual_renamings.find_part(facts)
+        found = found or ([] if split is None else _find_without_renaming(facts, split))
     worse = {} if split is None else {"worse_than_guessing": True, "by_answers": True}
-    return [replace(one, evidence=one.evidence | worse) for one in found]
+    return [replace(finding, evidence=finding.evidence | worse) for finding in found]
 
 
-def worse_than_guessing(facts: Facts) -> str | None:
+def find_worse_than_guessing(facts: Facts) -> str | None:
     """The held-out split that is surely answered worse than by guesses, where the other one is surely better.
 
     Where no gap was measured nobody has tried other pixels, which can make answers that bad, too: then None.
@@ -51,34 +51,34 @@ def worse_than_guessing(facts: Facts) -> str | None:
         return None
     for split, figures, other in list_pairs(facts):
         if len(facts.classes) > 1:
-            high = wilson_interval(*_right_in(facts, split, figures), COMPARISON_CONFIDENCE)[1]
+            high = compute_wilson_interval(*_count_right(facts, split, figures), COMPARISON_CONFIDENCE)[1]
             if high < 1 / len(facts.classes) and is_known(facts, other) and not has_other_pixels(facts, split):
                 return split
     return None
 
 
-def _right_in(facts: Facts, split: str, figures: SplitFigures) -> tuple[int, int]:
+def _count_right(facts: Facts, split: str, figures: SplitFigures) -> tuple[int, int]:
     """Correct answers and images, with pixel values undone, because wrong pixels also cause bad answers."""
-    pixels = None if facts.gap is None else facts.gap.pixels_of(split)
+    pixels = None if facts.gap is None else facts.gap.get_pixels(split)
     if pixels is not None and facts.is_undone(split):
         return pixels.tally.counts
     return figures.counts
 
 
-def _usually_renamed(facts: Facts) -> list[Finding]:
+def _find_usually_renamed(facts: Facts) -> list[Finding]:
     found = usual_renamings.find_whole(facts)
     if found is None:
         return []
     names = facts.classes
     meant = {names[given]: names[means] for given, means in enumerate(found.renaming) if given != means}
     evidence = {"split": found.split, "difference_interval": [*found.interval], "by_answers": True}
-    after, mend = found.before + found.gain, offers.renaming(found.split, meant)
-    return [_finding(facts, found.before, after, found.renaming, found.severity, evidence, mend)]
+    after, mend = found.before + found.gain, offers.offer_renaming(found.split, meant)
+    return [_make_finding(facts, found.before, after, found.renaming, found.severity, evidence, mend)]
 
 
-def _without_renaming(facts: Facts, split: str) -> list[Finding]:
+def _find_without_renaming(facts: Facts, split: str) -> list[Finding]:
     splits = {"test": facts.test, "validation": facts.validation}
-    figures, other = splits.pop(split), next(one for name, one in splits.items() if name != split)
+    figures, other = splits.pop(split), next(split_figures for name, split_figures in splits.items() if name != split)
     assert figures is not None
     assert other is not None
     guessing = 1 / len(facts.classes)
@@ -97,30 +97,30 @@ def _without_renaming(facts: Facts, split: str) -> list[Finding]:
     ]
 
 
-def _measured(facts: Facts) -> list[Finding]:
+def _find_measured(facts: Facts) -> list[Finding]:
     """Renamed by one half of test, and counted on the other."""
     assert facts.gap is not None
-    levels, labels = levels_of(facts.gap), facts.gap.labels
+    levels, labels = compute_levels(facts.gap), facts.gap.labels
     if levels is None or labels is None:
         return []
-    renaming = next((one for one in labels.renamings if one is not None), None)
+    renaming = next((of_half for of_half in labels.renamings if of_half is not None), None)
     change = labels.change
-    low, high = paired_interval(change.gained, change.lost, change.count, COMPARISON_CONFIDENCE)
+    low, high = compute_paired_interval(change.gained, change.lost, change.count, COMPARISON_CONFIDENCE)
     if renaming is None or low <= MAX_SELECTION_EFFECT or not is_known(facts, facts.validation):
         return []
     before, after = levels.pixels_undone.accuracy, levels.labels_renamed.accuracy
     evidence = {"difference_interval": [low, high]}
     severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
-    mend = offers.renamed_test(labels, tuple(facts.classes))
-    return [_finding(facts, before, after, renaming, severity, evidence, mend, _aside(facts.gap))]
+    mend = offers.offer_renamed_test(labels, tuple(facts.classes))
+    return [_make_finding(facts, before, after, renaming, severity, evidence, mend, _describe_aside(facts.gap))]
 
 
-def _aside(gap: StoredGap) -> str:
+def _describe_aside(gap: StoredGap) -> str:
     """What differs from the test accuracy as it is. Begins with a space."""
-    return f"{without_copies(gap)}{'' if gap.pixels is None else ' and with its pixel values fixed'}"
+    return f"{mention_left_out_copies(gap)}{'' if gap.pixels is None else ' and with its pixel values fixed'}"
 
 
-def _by_confusion(facts: Facts) -> list[Finding]:
+def _find_by_confusion(facts: Facts) -> list[Finding]:
     """A renaming that makes test as good as validation."""
     validation, test = facts.validation, facts.test
     if validation is None or test is None or len(test.confusion) < 2:
@@ -129,19 +129,19 @@ def _by_confusion(facts: Facts) -> list[Finding]:
         return []
     # Any matrix has a best renaming: it is one only where it explains what is missing, as well as validation is known.
     explained = test.accuracy + MIN_EXPLAINED_BY_RENAMING * (validation.accuracy - test.accuracy)
-    renamed = best_renaming(test.confusion, more_than=explained * test.count)
+    renamed = find_best_renaming(test.confusion, more_than=explained * test.count)
     if renamed is None:
         return []
     accuracy = sum(row[answer] for row, answer in zip(test.confusion, renamed, strict=True)) / test.count
-    low, _ = newcombe_interval((round(accuracy * test.count), test.count), test.counts, COMPARISON_CONFIDENCE)
+    low, _ = compute_newcombe_interval((round(accuracy * test.count), test.count), test.counts, COMPARISON_CONFIDENCE)
     if low <= MIN_CRITICAL_SHIFT:
         return []
     evidence = {"validation_accuracy": validation.accuracy}
     # On this few figures nobody should rename classes unseen.
-    return [_finding(facts, test.accuracy, accuracy, renamed, "critical", evidence, None)]
+    return [_make_finding(facts, test.accuracy, accuracy, renamed, "critical", evidence, None)]
 
 
-def _finding(
+def _make_finding(
     facts: Facts,
     before: float,
     after: float,

@@ -6,9 +6,9 @@ from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_LEAK
 from heldout.mending.offers import DROP_COPIES
-from heldout.statistics.intervals import newcombe_interval
+from heldout.statistics.intervals import compute_newcombe_interval
 from heldout.stored.gap import StoredGap
-from heldout.words import counted, percent
+from heldout.words import percent, pluralize
 
 
 def find(facts: Facts) -> list[Finding]:
@@ -20,10 +20,10 @@ def find(facts: Facts) -> list[Finding]:
     if "leakage" in facts.audited:
         return list(facts.audited["leakage"])
     if facts.gap is not None and (facts.gap.validation_copies is not None or facts.gap.test_copies is not None):
-        return _counted(facts.gap)
+        return _find_counted(facts.gap)
     if validation is None or test is None:
         return []
-    low, high = newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
+    low, high = compute_newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
     if high >= -MAX_SELECTION_EFFECT or not _can_be_copies(train, validation, test):
         return []
     return [
@@ -48,7 +48,7 @@ def find(facts: Facts) -> list[Finding]:
     ]
 
 
-def _counted(gap: StoredGap) -> list[Finding]:
+def _find_counted(gap: StoredGap) -> list[Finding]:
     copied = {
         name: (copies.copied.count, split.count)
         for name, split, copies in (
@@ -60,7 +60,7 @@ def _counted(gap: StoredGap) -> list[Finding]:
     if not copied:
         return []
     seen = " and ".join(
-        f"{images:,} of {counted(count, f'{name} image')} ({percent(images / count)})"
+        f"{images:,} of {pluralize(count, f'{name} image')} ({percent(images / count)})"
         for name, (images, count) in copied.items()
     )
     is_critical = any(images >= MIN_CRITICAL_LEAK * count for images, count in copied.values())
@@ -80,5 +80,5 @@ def _can_be_copies(train: SplitFigures | None, validation: SplitFigures, test: S
     """Copies of training images are answered as training is: they lift test from validation towards it, no further."""
     if train is None:
         return True
-    low, _ = newcombe_interval(train.counts, validation.counts, COMPARISON_CONFIDENCE)
+    low, _ = compute_newcombe_interval(train.counts, validation.counts, COMPARISON_CONFIDENCE)
     return low > 0 and test.accuracy <= train.accuracy

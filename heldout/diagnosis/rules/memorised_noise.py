@@ -1,7 +1,7 @@
 """Memorised noise: the training images are known by heart, and nothing holds beyond them."""
 
 from heldout.diagnosis import remedies
-from heldout.diagnosis.evaluation import SplitFigures, chance_of, own_chance_of, skill_of
+from heldout.diagnosis.evaluation import SplitFigures, compute_chance, compute_own_chance, compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import (
@@ -11,7 +11,7 @@ from heldout.diagnosis.thresholds import (
     MIN_IMAGES_OF_NOISE,
     MIN_MEMORISED_SKILL,
 )
-from heldout.statistics.intervals import wilson_interval
+from heldout.statistics.intervals import compute_wilson_interval
 from heldout.words import percent
 
 
@@ -21,12 +21,15 @@ def find(facts: Facts) -> list[Finding]:
         return []
     last = [value for value in facts.curves.history.train_accuracy if value is not None]
     known = max([train.accuracy, *last[-1:]])
-    low, high = wilson_interval(*validation.counts)
-    chance = chance_of(validation, classes)
+    low, high = compute_wilson_interval(*validation.counts)
+    chance = compute_chance(validation, classes)
     # Little that holds for new images is more than nothing: labels that are drawn by lot give guesses.
     if _is_better_than_guesses(validation, classes) or _is_better_than_guesses(facts.test, classes):
         return []
-    if skill_of(known, chance_of(train, classes)) < MIN_MEMORISED_SKILL or skill_of(high, chance) > MAX_CHANCE_SKILL:
+    if (
+        compute_skill(known, compute_chance(train, classes)) < MIN_MEMORISED_SKILL
+        or compute_skill(high, chance) > MAX_CHANCE_SKILL
+    ):
         return []
     return [
         Finding(
@@ -49,5 +52,5 @@ def find(facts: Facts) -> list[Finding]:
 def _is_better_than_guesses(figures: SplitFigures | None, classes: int) -> bool:
     if figures is None:
         return False
-    low, _ = wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)
-    return skill_of(low, own_chance_of(figures, classes)) > MIN_HELD_SKILL
+    low, _ = compute_wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)
+    return compute_skill(low, compute_own_chance(figures, classes)) > MIN_HELD_SKILL

@@ -9,8 +9,8 @@ from heldout.words import percent
 
 def find(facts: Facts) -> list[Finding]:
     history = facts.curves.history
-    fit, measured = _last(history.fit_accuracy), _last(history.train_accuracy)
-    heldout = _last(history.validation_accuracy)
+    fit, measured = _get_last(history.fit_accuracy), _get_last(history.train_accuracy)
+    heldout = _get_last(history.validation_accuracy)
     if fit is None or measured is None or heldout is None:
         return []
     shown, real = fit - heldout, measured - heldout
@@ -31,6 +31,6 @@ def find(facts: Facts) -> list[Finding]:
     ]
 
 
-def _last(curve: Curve) -> float | None:
+def _get_last(curve: Curve) -> float | None:
     """The last value that is finite."""
     return next((value for value in reversed(curve) if value is not None), None)

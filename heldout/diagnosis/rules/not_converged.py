@@ -16,22 +16,22 @@ from heldout.diagnosis.thresholds import (
     MIN_LOSS_OF_GUESSING,
     MIN_MUCH_TO_LEARN,
 )
-from heldout.words import counted, figure_of, percent
-from heldout.words.courses import bouncing
+from heldout.words import format_figure, percent, pluralize
+from heldout.words.courses import describe_bouncing
 
 
-def both_losses_fall(facts: Facts) -> list[Finding]:
+def find_both_losses_falling(facts: Facts) -> list[Finding]:
     """Both losses are still falling at the end."""
     curves, heldout, training = facts.curves, facts.curves.heldout, facts.curves.training
     if heldout is None or training is None or not (heldout.still_falls and training.still_falls):
         return []
     if hardly_learns(facts):
         return []
-    seen = f"{_still_falls(curves, heldout, curves.name)}, and the {curves.training_name} fell too"
-    return _finding(facts, seen, {"fell": heldout.fall, "noise": heldout.noise}, still_falls=True)
+    seen = f"{_describe_still_falls(curves, heldout, curves.name)}, and the {curves.training_name} fell too"
+    return _make_finding(facts, seen, {"fell": heldout.fall, "noise": heldout.noise}, still_falls=True)
 
 
-def training_images_unknown_yet(facts: Facts) -> list[Finding]:
+def find_training_unknown_yet(facts: Facts) -> list[Finding]:
     """Not even the training images are known, and their loss still falls, or there were few epochs."""
     curves, train, training = facts.curves, facts.train, facts.curves.training
     still_falls = training is not None and training.still_falls
@@ -41,16 +41,18 @@ def training_images_unknown_yet(facts: Facts) -> list[Finding]:
     is_learning = still_falls and 1 - train.accuracy >= MIN_MUCH_TO_LEARN
     if facts.knows_training is not False and not (is_learning and facts.budget is not None):
         return []
-    if curves.onset_epoch is not None or both_losses_fall(facts):
+    if curves.onset_epoch is not None or find_both_losses_falling(facts):
         return []
     if not still_falls and curves.epochs >= MIN_EPOCHS_TO_SETTLE:
         return []
     fall = 0.0 if training is None else training.fall
     known = f"raining accuracy is only {percent(train.accuracy)}"
-    seen = f"T{known} after {counted(curves.epochs, 'epoch')}"
+    seen = f"T{known} after {pluralize(curves.epochs, 'epoch')}"
     if still_falls and training is not None:
-        seen = f"{_still_falls(curves, training, curves.training_name)}, and t{known}"
-    return _finding(facts, seen, {"training_fell": fall, "train_accuracy": train.accuracy}, still_falls=still_falls)
+        seen = f"{_describe_still_falls(curves, training, curves.training_name)}, and t{known}"
+    return _make_finding(
+        facts, seen, {"training_fell": fall, "train_accuracy": train.accuracy}, still_falls=still_falls
+    )
 
 
 def hardly_learns(facts: Facts) -> bool:
@@ -67,23 +69,23 @@ def still_learns(facts: Facts) -> bool:
         return False
     if has_nothing_left_to_learn(facts):
         return False
-    return bool(both_losses_fall(facts) or (training_images_unknown_yet(facts) and not label_noise.find(facts)))
+    return bool(find_both_losses_falling(facts) or (find_training_unknown_yet(facts) and not label_noise.find(facts)))
 
 
-def _still_falls(curves: Curves, course: Course, name: str) -> str:
+def _describe_still_falls(curves: Curves, course: Course, name: str) -> str:
     """`The validation loss still fell over the last third of the training, from 0.52 (epoch 8) to 0.41 (epoch 12)`."""
     before = len(course.values) - len(course.values) // 3 - 1
     then, now = course.values[before], course.values[-1]
     if now >= then:
         return f"The {name} still falls, with ups and downs"
     then_and_now = " to ".join(
-        f"{figure_of(value, is_loss=curves.of_loss)} (epoch {curves.epoch_numbers[place]})"
+        f"{format_figure(value, is_loss=curves.of_loss)} (epoch {curves.epoch_numbers[place]})"
         for place, value in ((before, then), (len(course.values) - 1, now))
     )
     return f"The {name} still fell over the last third of the training, from {then_and_now}"
 
 
-def _finding(facts: Facts, seen: str, numbers: dict[str, Any], *, still_falls: bool) -> list[Finding]:
+def _make_finding(facts: Facts, seen: str, numbers: dict[str, Any], *, still_falls: bool) -> list[Finding]:
     epochs, heldout = facts.curves.epochs, facts.curves.heldout
     assert heldout is not None
     is_learned = has_nothing_left_to_learn(facts)
@@ -97,8 +99,8 @@ def _finding(facts: Facts, seen: str, numbers: dict[str, Any], *, still_falls: b
         Finding(
             "not_converged",
             "info" if is_learned else "warning",
-            f"{seen}. {told}{bouncing(facts.curves, heldout)}",
+            f"{seen}. {told}{describe_bouncing(facts.curves, heldout)}",
             numbers | {"epochs": epochs, "last": heldout.values[-1]},
-            remedies.more_epochs(facts.spec, epochs, still_falls),
+            remedies.suggest_more_epochs(facts.spec, epochs, still_falls),
         )
     ]

@@ -1,7 +1,7 @@
 """Other pixels: a model that was trained elsewhere understands other pixel values than those of the dataset."""
 
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding, Remedy
+from heldout.diagnosis.findings import Finding, SuggestedRemedy
 
 CODE = "preprocessing_mismatch"
 
@@ -11,5 +11,5 @@ def find(facts: Facts) -> list[Finding]:
     needed = facts.preprocessing
     if needed is None:
         return []
-    remedy = Remedy("preprocess_alike", needed.advice)
+    remedy = SuggestedRemedy("preprocess_alike", needed.advice)
     return [Finding(CODE, "critical", needed.explanation, needed.evidence, (remedy,))]

@@ -4,14 +4,19 @@ from dataclasses import asdict
 from typing import Any
 
 from heldout.diagnosis import remedies
-from heldout.diagnosis.course import patience_for
+from heldout.diagnosis.course import choose_patience
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding, Remedy, Severity
+from heldout.diagnosis.findings import Finding, Severity, SuggestedRemedy
 from heldout.diagnosis.rules import kept_weights
 from heldout.stored.gap import Calibration
 from heldout.words import percent
-from heldout.words.courses import accuracy_went, best_and_end, stopping_at_best, too_little_to_matter
+from heldout.words.courses import (
+    describe_accuracy,
+    describe_best_and_end,
+    describe_stopping_at_best,
+    explain_too_little_matters,
+)
 from heldout.words.data_and_models import describe_calibration
 
 
@@ -19,8 +24,8 @@ def find(facts: Facts) -> list[Finding]:
     """By the curves; or because weights that were kept for their loss answer surely worse than the last ones."""
     curves, last = facts.curves, facts.last
     explanation, is_mild = explain(curves), curves.rises_mildly
-    if last is not None and kept_weights.only_loss_is_better(last):
-        explanation, is_mild = f"{kept_weights.kept_answers_worse(last)} {_WHY} {_NEXT}", False
+    if last is not None and kept_weights.is_only_loss_better(last):
+        explanation, is_mild = f"{kept_weights.explain_kept_answers_worse(last)} {_WHY} {_NEXT}", False
     elif explanation is None or kept_weights.are_from_before_the_rise(facts):
         return []
     calibration = facts.calibration
@@ -35,8 +40,8 @@ def find(facts: Facts) -> list[Finding]:
             "overconfidence",
             severity,
             explanation,
-            _evidence(facts, calibration),
-            () if is_mild else _remedies(facts, calibration),
+            _collect_evidence(facts, calibration),
+            () if is_mild else _suggest_remedies(facts, calibration),
         )
     ]
 
@@ -46,31 +51,31 @@ def explain(curves: Curves) -> str | None:
     heldout, accuracy = curves.heldout, curves.accuracy
     if heldout is None or accuracy is None or not curves.is_overconfident:
         return None
-    seen = f"{best_and_end(curves, heldout)}, but {accuracy_went(accuracy)}"
+    seen = f"{describe_best_and_end(curves, heldout)}, but {describe_accuracy(accuracy)}"
     if curves.rises_mildly:
-        return f"{seen}. {too_little_to_matter(curves)}"
+        return f"{seen}. {explain_too_little_matters(curves)}"
     answers = "better than" if accuracy.rose and accuracy.values[-1] > accuracy.values[accuracy.best] else "as well as"
-    return f"{seen}: the network answers {answers} before. {_WHY} {stopping_at_best(curves, heldout)} {_NEXT}"
+    return f"{seen}: the network answers {answers} before. {_WHY} {describe_stopping_at_best(curves, heldout)} {_NEXT}"
 
 
 _WHY = "The loss rises because the network becomes ever surer of its answers, the wrong ones too."
 _NEXT = "Keep the weights that answer best, and do not rely on the network's probabilities before they are fixed."
 
 
-def _remedies(facts: Facts, calibration: Calibration | None) -> tuple[Remedy, ...]:
+def _suggest_remedies(facts: Facts, calibration: Calibration | None) -> tuple[SuggestedRemedy, ...]:
     curves, accuracy = facts.curves, facts.curves.accuracy
     which, patience = "", 0
     if accuracy is not None:
         best = accuracy.best_by_accuracy
         which = f" (here epoch {curves.epoch_numbers[best]}, with {percent(accuracy.values[best])})"
-        patience = patience_for([-value for value in accuracy.values], best)
+        patience = choose_patience([-value for value in accuracy.values], best)
     return (
         *remedies.make_less_sure(facts.spec, calibration),
         *remedies.keep_best_accuracy(facts.spec, which, patience),
     )
 
 
-def _evidence(facts: Facts, calibration: Calibration | None) -> dict[str, Any]:
+def _collect_evidence(facts: Facts, calibration: Calibration | None) -> dict[str, Any]:
     curves, heldout, accuracy = facts.curves, facts.curves.heldout, facts.curves.accuracy
     evidence: dict[str, Any] = {"epochs": curves.epochs}
     if heldout is not None:

@@ -4,18 +4,18 @@ from dataclasses import asdict
 from typing import Any
 
 from heldout.diagnosis import remedies
-from heldout.diagnosis.course import Course, patience_for
+from heldout.diagnosis.course import Course, choose_patience
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding, Remedy, Severity
-from heldout.diagnosis.rules.kept_weights import are_from_before_the_rise, cost_of, only_loss_is_better
+from heldout.diagnosis.findings import Finding, Severity, SuggestedRemedy
+from heldout.diagnosis.rules.kept_weights import are_from_before_the_rise, describe_cost, is_only_loss_better
 from heldout.diagnosis.thresholds import MAX_LOST_DESCENT_OF_WARNING, MAX_RISE_OF_WARNING
 from heldout.words.courses import (
-    accuracy_went,
-    best_and_end,
-    stopping_at_best,
-    too_little_to_matter,
-    training_went,
+    describe_accuracy,
+    describe_best_and_end,
+    describe_stopping_at_best,
+    describe_training,
+    explain_too_little_matters,
 )
 
 
@@ -25,7 +25,7 @@ def find(facts: Facts) -> list[Finding]:
     explanation = explain(curves)
     if heldout is None or training is None or curves.best_epoch is None or explanation is None:
         return []
-    if are_from_before_the_rise(facts) or (last is not None and only_loss_is_better(last)):
+    if are_from_before_the_rise(facts) or (last is not None and is_only_loss_better(last)):
         return []
     evidence: dict[str, Any] = {
         "best_epoch": curves.best_epoch,
@@ -43,22 +43,25 @@ def find(facts: Facts) -> list[Finding]:
         evidence["accuracy_change_error"] = curves.accuracy.error
     if last is not None:
         evidence["last_epoch"] = asdict(last)
-        explanation += f" {cost_of(last)}"
-    severity = _severity(curves)
-    advised = () if severity == "info" else _remedies(facts, heldout, curves.best_epoch)
+        explanation += f" {describe_cost(last)}"
+    severity = _choose_severity(curves)
+    advised = () if severity == "info" else _suggest_remedies(facts, heldout, curves.best_epoch)
     return [Finding("overfitting", severity, explanation, evidence, advised)]
 
 
-def _remedies(facts: Facts, heldout: Course, best_epoch: int) -> tuple[Remedy, ...]:
+def _suggest_remedies(facts: Facts, heldout: Course, best_epoch: int) -> tuple[SuggestedRemedy, ...]:
     """What makes memorising harder makes all learning harder: it is no remedy where training images are not known."""
     curves = facts.curves
     keep_best = remedies.keep_lowest_loss(
-        facts.spec, best_epoch, stopping_at_best(curves, heldout), patience_for(heldout.values, heldout.best)
+        facts.spec,
+        best_epoch,
+        describe_stopping_at_best(curves, heldout),
+        choose_patience(heldout.values, heldout.best),
     )
-    return keep_best if facts.knows_training is False else (*keep_best, *remedies.regularisation(facts.spec))
+    return keep_best if facts.knows_training is False else (*keep_best, *remedies.suggest_regularization(facts.spec))
 
 
-def _severity(curves: Curves) -> Severity:
+def _choose_severity(curves: Curves) -> Severity:
     heldout = curves.heldout
     if heldout is None or curves.rises_mildly:
         return "info"
@@ -73,12 +76,12 @@ def explain(curves: Curves) -> str | None:
     heldout, training = curves.heldout, curves.training
     if heldout is None or training is None or curves.onset_epoch is None or curves.is_overconfident:
         return None
-    seen = f"{best_and_end(curves, heldout)}. From epoch {curves.onset_epoch} on it stays higher"
+    seen = f"{describe_best_and_end(curves, heldout)}. From epoch {curves.onset_epoch} on it stays higher"
     if curves.rises_mildly:
-        return f"{seen}. {too_little_to_matter(curves)}"
-    meanwhile = training_went(curves, training)
+        return f"{seen}. {explain_too_little_matters(curves)}"
+    meanwhile = describe_training(curves, training)
     if curves.accuracy is not None:
-        meanwhile += f", and {accuracy_went(curves.accuracy)}"
+        meanwhile += f", and {describe_accuracy(curves.accuracy)}"
     return (
         f"{seen}, while {meanwhile}. After epoch {curves.best_epoch} the network learned only what holds for its "
         f"training images: keep the weights of epoch {curves.best_epoch}, or make memorising harder."

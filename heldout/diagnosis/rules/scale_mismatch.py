@@ -5,15 +5,15 @@ from heldout.diagnosis.attribution import SCALES_OF_PIXELS
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.thresholds import MIN_CRITICAL_SHIFT
-from heldout.diagnosis.undone_pixels import undone_pixels
+from heldout.diagnosis.undone_pixels import find_undone_pixels
 
 
 def find(facts: Facts) -> list[Finding]:
     """What the audit found, else a split that is answered clearly better once its scale is undone."""
     found = list(facts.audited.get("scale_mismatch", ()))
-    known = {one.evidence.get("split", "test") for one in found}
+    known = {finding.evidence.get("split", "test") for finding in found}
     for split in ("test", "validation"):
-        undone = None if split in known else undone_pixels(facts, SCALES_OF_PIXELS, split)
+        undone = None if split in known else find_undone_pixels(facts, SCALES_OF_PIXELS, split)
         if undone is not None:
             severity: Severity = "critical" if undone.at_least > MIN_CRITICAL_SHIFT else "warning"
             remedy = remedies.mend_data(undone.advice, undone.mend)

@@ -5,30 +5,30 @@ from typing import Any
 from heldout.diagnosis import remedies, usual_renamings
 from heldout.diagnosis.attribution import SHIFTS_OF_PIXELS
 from heldout.diagnosis.facts import Facts
-from heldout.diagnosis.findings import Finding, Remedy, Severity
-from heldout.diagnosis.gap.budget import levels_of
+from heldout.diagnosis.findings import Finding, Severity, SuggestedRemedy
+from heldout.diagnosis.gap.budget import compute_levels
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_SHIFT, MIN_SURE_GAP
-from heldout.diagnosis.undone_pixels import undone_pixels
+from heldout.diagnosis.undone_pixels import find_undone_pixels
 from heldout.mending.offers import RESPLIT
 from heldout.remedies.change import Spec
-from heldout.statistics.intervals import newcombe_interval
+from heldout.statistics.intervals import compute_newcombe_interval
 from heldout.words import percent
 
 
-def in_images(facts: Facts) -> list[Finding]:
+def find_in_images(facts: Facts) -> list[Finding]:
     """What the audit found."""
     return list(facts.audited.get("split_shift", ()))
 
 
-def in_accuracy(facts: Facts) -> list[Finding]:
+def find_in_accuracy(facts: Facts) -> list[Finding]:
     """Test is answered clearly worse than validation, neither the audit nor the measured gap says why."""
     validation, test = facts.validation, facts.test
     if validation is None or test is None or facts.budget is not None or "split_shift" in facts.audited:
         return []
-    low, high = newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
+    low, high = compute_newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
     if low <= MAX_SELECTION_EFFECT:
         return []
-    return _finding(
+    return _make_finding(
         facts,
         low,
         f"Test accuracy ({percent(test.accuracy)}) is lower than validation accuracy "
@@ -43,36 +43,38 @@ def in_accuracy(facts: Facts) -> list[Finding]:
     )
 
 
-def in_pixels(facts: Facts) -> list[Finding]:
+def find_in_pixels(facts: Facts) -> list[Finding]:
     """A split is answered clearly better once its brightness or the order of its channels is that of training."""
     found = []
     for split in ("test", "validation"):
         is_known = split == "test" and _is_known_of_test(facts)
-        undone = None if is_known else undone_pixels(facts, SHIFTS_OF_PIXELS, split)
+        undone = None if is_known else find_undone_pixels(facts, SHIFTS_OF_PIXELS, split)
         if undone is not None:
-            found += _finding(facts, undone.at_least, undone.explanation, undone.evidence, undone.advice, undone.mend)
+            found += _make_finding(
+                facts, undone.at_least, undone.explanation, undone.evidence, undone.advice, undone.mend
+            )
     return found
 
 
-def in_measured_gap(facts: Facts) -> list[Finding]:
+def find_in_measured_gap(facts: Facts) -> list[Finding]:
     """Test is answered clearly worse than validation, both without copies, with its pixels and labels undone."""
     if (
         facts.gap is None
         or _is_known_of_test(facts)
-        or any(one.evidence["split"] == "test" for one in in_pixels(facts))
+        or any(finding.evidence["split"] == "test" for finding in find_in_pixels(facts))
     ):
         return []
-    levels = levels_of(facts.gap)
+    levels = compute_levels(facts.gap)
     if levels is None or levels.clean_validation is None:
         return []
     validation, test = levels.clean_validation, levels.labels_renamed
-    low, high = newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
-    if low <= MAX_SELECTION_EFFECT and newcombe_interval(validation.counts, test.counts)[0] < MIN_SURE_GAP:
+    low, high = compute_newcombe_interval(validation.counts, test.counts, COMPARISON_CONFIDENCE)
+    if low <= MAX_SELECTION_EFFECT and compute_newcombe_interval(validation.counts, test.counts)[0] < MIN_SURE_GAP:
         return []
     renamed = None if facts.gap.labels is not None else usual_renamings.find_in_test(facts)
     if renamed is not None and low - renamed.gain < MIN_SURE_GAP:
         return []  # the same images, under labels in another order
-    return _finding(
+    return _make_finding(
         facts,
         low,
         "The test images are of another kind. Apart from copies, pixel values and the order of labels, the network "
@@ -90,10 +92,10 @@ def in_measured_gap(facts: Facts) -> list[Finding]:
 def _is_known_of_test(facts: Facts) -> bool:
     """Whether the audit found that test images are of another kind, and not just validation's."""
     audited = facts.audited.get("split_shift", ())
-    return any(one.severity != "info" and one.evidence.get("split") != "validation" for one in audited)
+    return any(finding.severity != "info" and finding.evidence.get("split") != "validation" for finding in audited)
 
 
-def _finding(
+def _make_finding(
     facts: Facts,
     low: float,
     explanation: str,
@@ -102,10 +104,10 @@ def _finding(
     mend: dict[str, Any] | None = None,
 ) -> list[Finding]:
     severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
-    return [Finding("split_shift", severity, explanation, evidence, _remedies(facts.spec, advice, mend))]
+    return [Finding("split_shift", severity, explanation, evidence, _suggest_remedies(facts.spec, advice, mend))]
 
 
-def _remedies(spec: Spec | None, advice: str, mend: dict[str, Any] | None) -> tuple[Remedy, ...]:
+def _suggest_remedies(spec: Spec | None, advice: str, mend: dict[str, Any] | None) -> tuple[SuggestedRemedy, ...]:
     how = "" if spec is None else " (`splits.existing: merge`)"
     pool = f"Cut all splits from one pool{how}. See whether test stays worse."
     return (remedies.mend_data(advice, mend), remedies.mend_data(pool, dict(RESPLIT)))

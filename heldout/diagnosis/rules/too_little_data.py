@@ -5,10 +5,10 @@ from typing import Any
 from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.knowledge import knows, lag_of
+from heldout.diagnosis.knowledge import compute_lag, knows
 from heldout.diagnosis.rules import not_converged
 from heldout.diagnosis.thresholds import MIN_SURE_GAP
-from heldout.words import counted, percent
+from heldout.words import percent, pluralize
 
 # What explains why held-out images are answered worse than training images, where no gap tells by how much.
 EXPLAINED_BY = (
@@ -27,7 +27,7 @@ def find(facts: Facts) -> list[Finding]:
 
     Where the gap was measured, all of it that is surely there belongs to some finding: to this one, if to no other.
     """
-    lag = lag_of(facts)
+    lag = compute_lag(facts)
     if lag is None or facts.knows_training is False:
         return []
     if facts.budget is not None:
@@ -43,7 +43,7 @@ def find(facts: Facts) -> list[Finding]:
         if facts.has_answers_alone
         else "Neither the course of the training nor wrong labels explain that."
     )
-    few = "Too few training images" if images is None else f"{counted(images, 'training image')} are too few"
+    few = "Too few training images" if images is None else f"{pluralize(images, 'training image')} are too few"
     return [
         Finding(
             "too_little_data",
@@ -58,6 +58,6 @@ def find(facts: Facts) -> list[Finding]:
                 "images": images,
                 **evidence,
             },
-            remedies.against_too_little_data(facts.spec, images),
+            remedies.suggest_for_little_data(facts.spec, images),
         )
     ]

@@ -3,12 +3,12 @@
 from math import log
 
 from heldout.diagnosis import remedies
-from heldout.diagnosis.evaluation import skill_of
+from heldout.diagnosis.evaluation import compute_skill
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.rules import not_converged
 from heldout.diagnosis.thresholds import MIN_EPOCHS_TO_SETTLE, MIN_SKILL_ON_TRAINING
-from heldout.statistics.intervals import newcombe_interval
+from heldout.statistics.intervals import compute_newcombe_interval
 from heldout.words import percent
 
 
@@ -16,7 +16,7 @@ def _learns_too_little(facts: Facts) -> bool:
     """Whether training images are not known; of a measured gap also where few are, and of others still fewer."""
     if facts.train is None or facts.budget is None or facts.knows_training is False:
         return facts.knows_training is False
-    return skill_of(facts.train.accuracy, 1 / max(2, len(facts.classes))) < MIN_SKILL_ON_TRAINING
+    return compute_skill(facts.train.accuracy, 1 / max(2, len(facts.classes))) < MIN_SKILL_ON_TRAINING
 
 
 def find(facts: Facts) -> list[Finding]:
@@ -33,7 +33,7 @@ def find(facts: Facts) -> list[Finding]:
         if facts.has_answers_alone
         else "and more epochs of the same will hardly change that: it"
     )
-    low, high = newcombe_interval(train.counts, validation.counts)
+    low, high = compute_newcombe_interval(train.counts, validation.counts)
     return [
         Finding(
             "underfitting",
@@ -49,6 +49,6 @@ def find(facts: Facts) -> list[Finding]:
                 "chance": 1 / len(facts.classes),
                 "loss_of_guessing": log(len(facts.classes)),
             },
-            remedies.against_underfitting(facts.spec),
+            remedies.suggest_for_underfitting(facts.spec),
         )
     ]

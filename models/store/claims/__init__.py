@@ -6,13 +6,13 @@ from models.store.claims.claiming import Needs as Needs
 from models.store.claims.claiming import StartingPoint as StartingPoint
 from models.store.claims.claiming import WaitingJob as WaitingJob
 from models.store.claims.claiming import claim as claim
-from models.store.claims.claiming import claimable as claimable
 from models.store.claims.claiming import find_first_in_line as find_first_in_line
+from models.store.claims.claiming import is_any_claimable as is_any_claimable
 from models.store.claims.claiming import make_room as make_room
 from models.store.claims.finding import Capacity as Capacity
 from models.store.claims.lease import HeldAttempt as HeldAttempt
+from models.store.claims.lease import get_requests as get_requests
 from models.store.claims.lease import renew as renew
-from models.store.claims.lease import requests as requests
 from models.store.claims.lease import require_held as require_held
 from models.store.claims.progress import Checkpoint as Checkpoint
 from models.store.claims.progress import add_checkpoint as add_checkpoint

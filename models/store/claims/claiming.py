@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from analysis.scheduling.large_jobs import Resources
 from heldout.errors import SpecUnreadable
 from heldout.lifecycle.dataset import RelationsStatus
-from heldout.lifecycle.job import FailureCode, JobEvent, JobStatus, next_status
+from heldout.lifecycle.job import FailureCode, JobEvent, JobStatus, get_next_status
 from heldout.spec.job import Device, Pixels
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
-from heldout.work.kinds import JobKind, WorkSpec, kind_of
+from heldout.work.kinds import JobKind, WorkSpec, get_kind
 from models.database import db_now
-from models.specs import spec_of
+from models.specs import read_spec
 from models.store import accounts, artifacts, events, outbox
 from models.store.claims.finding import Capacity, FoundJob, NextOwner, Search
 from models.store.claims.lease import HeldAttempt
@@ -86,14 +86,14 @@ class Claimed:
     @property
     def kind(self) -> JobKind:
         """What the job does."""
-        return kind_of(self.spec)
+        return get_kind(self.spec)
 
 
-def claimable(session: Session, free: Capacity) -> bool:
+def is_any_claimable(session: Session, free: Capacity) -> bool:
     """Whether `claim` would find a job: cheap, takes no lock."""
     search = Search(session, free)
     # While nothing waits that fits, nobody is looked through.
-    return search.may_find() and _first_with_free_slot(session, search) is not None
+    return search.may_find() and _find_first_owner(session, search) is not None
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class WaitingJob:
 def find_first_in_line(session: Session, whole: Capacity) -> WaitingJob | None:
     """The job that a worker would claim if nothing ran on it. whole: what the worker has then; takes no lock."""
     search = Search(session, whole)
-    owner = _first_with_free_slot(session, search)
+    owner = _find_first_owner(session, search)
     found = None if owner is None else search.first_job(owner, lock=False)
     if owner is None or found is None:
         return None
@@ -151,19 +151,19 @@ def claim(session: Session, worker: str, free: Capacity, lease_s: float) -> Clai
             return None
         accounts.charge_claim(session, job, seen=owner.standing, at=owner.at)
         try:
-            spec = spec_of(job)
+            spec = read_spec(job)
         except SpecUnreadable as error:
             session.refresh(job)  # the claim changed its row
             fail(session, held, code=FailureCode.SPEC_UNREADABLE, detail=error.detail)
             continue
-        return _claimed(session, found, held, spec, owner.at)
+        return _build_claimed(session, found, held, spec, owner.at)
     return None
 
 
-def _first_with_free_slot(session: Session, search: Search) -> NextOwner | None:
+def _find_first_owner(session: Session, search: Search) -> NextOwner | None:
     """The owner whose turn it is among those that may have one more running job."""
     passed_over: set[str] = set()
-    while (owner := search.next_owner(passed_over)) is not None:
+    while (owner := search.find_next_owner(passed_over)) is not None:
         if has_free_slot(session, owner.name, owner.quotas):
             return owner
         passed_over.add(owner.name)
@@ -182,7 +182,7 @@ _TAKE = (
         _JOBS.c.attempt == bindparam("before", type_=Integer),
     )
     .values(
-        status=next_status(JobStatus.QUEUED, JobEvent.CLAIM),
+        status=get_next_status(JobStatus.QUEUED, JobEvent.CLAIM),
         attempt=_NUMBER,
         worker=_ON,
         lease_expires_at=db_now(bindparam("lease_s", type_=Float)),
@@ -219,19 +219,19 @@ def _take(session: Session, job: JobRow, worker: str, lease_s: float) -> HeldAtt
         f"Attempt {held.attempt} started on {worker}.",
         kind=job.kind,
         owner=job.owner,
-        data={"attempt": held.attempt, "worker": worker} | _told_of_initial(job),
+        data={"attempt": held.attempt, "worker": worker} | _describe_initial(job),
         has_listeners=has_listeners,
     )
     return held
 
 
-def _told_of_initial(job: JobRow) -> dict[str, Any]:
+def _describe_initial(job: JobRow) -> dict[str, Any]:
     if job.initial is None:
         return {}
     return {"initial": {name: job.initial[name] for name in ("job", "model", "taken", "new") if name in job.initial}}
 
 
-def _claimed(session: Session, found: FoundJob, held: HeldAttempt, spec: WorkSpec, at: datetime) -> Claimed:
+def _build_claimed(session: Session, found: FoundJob, held: HeldAttempt, spec: WorkSpec, at: datetime) -> Claimed:
     job = found.row
     # A first attempt has none, unless the job goes on from the state of another one.
     may_have_checkpoints = held.attempt > 1 or bool(job.continues)
@@ -243,8 +243,8 @@ def _claimed(session: Session, found: FoundJob, held: HeldAttempt, spec: WorkSpe
         needs=Needs(cast(Device, job.device), job.gpus, job.memory_bytes),
         begins=StartingPoint(
             get_checkpoints(session, job.id) if may_have_checkpoints else (),
-            _initial_of(session, job),
-            _backbone_of(session, job),
+            _get_initial_weights(session, job),
+            _get_backbone_file(session, job),
         ),
         runtime_s=job.runtime_s,
         waited_s=max(0.0, (at - job.queued_at).total_seconds()),
@@ -252,14 +252,14 @@ def _claimed(session: Session, found: FoundJob, held: HeldAttempt, spec: WorkSpe
     )
 
 
-def _initial_of(session: Session, job: JobRow) -> InitialWeights | None:
+def _get_initial_weights(session: Session, job: JobRow) -> InitialWeights | None:
     if job.initial is None:
         return None
     file = artifacts.find(session, job.id, ArtifactName.INITIAL, ArtifactFormat.KERAS)
     return InitialWeights("" if file is None else file.key, tuple(job.initial["taken"]), "model" in job.initial)
 
 
-def _backbone_of(session: Session, job: JobRow) -> BackboneFile | None:
+def _get_backbone_file(session: Session, job: JobRow) -> BackboneFile | None:
     if job.backbone is None:
         return None
     file = artifacts.find(session, job.id, ArtifactName.BACKBONE, ArtifactFormat.KERAS)

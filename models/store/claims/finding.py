@@ -27,12 +27,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, load_only
 
-from analysis.scheduling.fair_share import Standing
+from analysis.scheduling.fair_share import OwnerStanding
 from heldout.lifecycle.dataset import RelationsStatus
 from heldout.lifecycle.job import JobStatus
 from heldout.work.kinds import KINDS_IN_SLOTS, SPEC_VERSION, JobKind
 from models.database import db_now
-from models.store.jobs import in_claim_order
+from models.store.jobs import sort_as_claimed
 from models.tables import DatasetRow, JobRow
 from models.tables_owners import OwnerRow
 
@@ -86,7 +86,7 @@ class ClaimStatements:
 def build_statements(kinds: tuple[JobKind, ...], devices: tuple[str, ...], *, counts_memory: bool) -> ClaimStatements:
     """The statements for jobs of these kinds and values of `device`."""
     # Both are part of the statements: a plan for any values would read all jobs that wait to find none of them.
-    is_for = (JobRow.kind.in_(_written_out(kinds)), JobRow.device.in_(_written_out(devices)))
+    is_for = (JobRow.kind.in_(_write_out(kinds)), JobRow.device.in_(_write_out(devices)))
     can_run: tuple[ColumnElement[bool], ...] = (
         *is_for,
         JobRow.gpus <= bindparam("gpus", type_=Integer),
@@ -94,36 +94,36 @@ def build_statements(kinds: tuple[JobKind, ...], devices: tuple[str, ...], *, co
         *([_needed_bytes <= bindparam("free_bytes", type_=BigInteger)] if counts_memory else []),
     )
     of_owner = JobRow.owner == bindparam("owner", type_=String)
-    first_job = _first_job(can_run).where(of_owner)
-    first_owner = _first_owner(can_run)
+    first_job = _select_first_job(can_run).where(of_owner)
+    first_owner = _select_first_owner(can_run)
     # A scalar subquery, with which either database reads the jobs of that owner in the order of their index.
     is_of_first_owner = JobRow.owner == first_owner.with_only_columns(OwnerRow.owner).scalar_subquery()
     next_to_claim = (
-        _first_job(can_run)
+        _select_first_job(can_run)
         .add_columns(*_OF_OWNER)
         .join(OwnerRow, OwnerRow.owner == JobRow.owner)
         .where(is_of_first_owner)
     )
     is_passed_over = OwnerRow.owner.in_(bindparam("passed_over", expanding=True))
     return ClaimStatements(
-        least_bytes=_least_bytes(kinds, devices),
+        least_bytes=_select_least_bytes(kinds, devices),
         first_owner=first_owner,
         owner_after=first_owner.where(~is_passed_over),
         first_job=first_job,
-        first_job_to_claim=_locked(first_job),
-        next_to_claim=_locked(next_to_claim),
+        first_job_to_claim=_lock_rows(first_job),
+        next_to_claim=_lock_rows(next_to_claim),
     )
 
 
-def _locked(query: Select[Any]) -> Select[Any]:
+def _lock_rows(query: Select[Any]) -> Select[Any]:
     """With the job's row locked; those that others have locked are left out."""
     return query.with_for_update(skip_locked=True, of=JobRow)
 
 
-def _first_job(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]:
+def _select_first_job(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]:
     """The first of the jobs that can be claimed; the caller says whose."""
     # Only what a claim hands on: to read all columns takes several times as long.
-    return in_claim_order(
+    return sort_as_claimed(
         select(JobRow, DatasetRow.sha256, DatasetRow.relations_status)
         .options(load_only(*_HANDED_ON))
         .outerjoin(DatasetRow, DatasetRow.id == JobRow.dataset_id)
@@ -131,12 +131,12 @@ def _first_job(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]:
     ).limit(1)
 
 
-def _written_out(words: Iterable[str]) -> list[ColumnElement[Any]]:
+def _write_out(words: Iterable[str]) -> list[ColumnElement[Any]]:
     """As part of a statement's text from the start: SQLAlchemy would write parameters out at each execution anew."""
     return [literal_column(f"'{word}'") for word in words]
 
 
-def _least_bytes(kinds: tuple[JobKind, ...], devices: tuple[str, ...]) -> Select[Any]:
+def _select_least_bytes(kinds: tuple[JobKind, ...], devices: tuple[str, ...]) -> Select[Any]:
     """One look into an index for each kind and device, however many jobs wait."""
     columns = column("kind", String), column("device", String)
     # A query correlated to this rather than one for each, since to plan them takes longer than to execute them.
@@ -153,7 +153,7 @@ def _least_bytes(kinds: tuple[JobKind, ...], devices: tuple[str, ...]) -> Select
     return select(func.min(first)).select_from(who)
 
 
-def _first_owner(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]:
+def _select_first_owner(can_run: tuple[ColumnElement[bool], ...]) -> Select[Any]:
     """The owner whose turn it is among those of whom a job can be claimed, its standing, and the database's time."""
     # A scalar subquery rather than EXISTS, which PostgreSQL would turn into a join over all jobs that wait.
     of_owner = select(JobRow.id).where(JobRow.owner == OwnerRow.owner, *IS_READY, *can_run)
@@ -186,7 +186,7 @@ class NextOwner:
 
     name: str
     quotas: Mapping[str, Any] | None
-    standing: Standing
+    standing: OwnerStanding
     at: datetime
 
 
@@ -221,11 +221,11 @@ class Search:
             # Nearly always this one statement is all; it says of no owner that others hold its jobs.
             found = self._session.execute(self._finding.next_to_claim, self._values).one_or_none()
             if found is not None:
-                return _owner_of(*found[3:]), FoundJob(*found[:3])
-        owner = self.next_owner(passed_over)
+                return _make_next_owner(*found[3:]), FoundJob(*found[:3])
+        owner = self.find_next_owner(passed_over)
         return None if owner is None else (owner, self.first_job(owner))
 
-    def next_owner(self, passed_over: Collection[str]) -> NextOwner | None:
+    def find_next_owner(self, passed_over: Collection[str]) -> NextOwner | None:
         """The owner whose turn it is among those of whom a job can be claimed."""
         if passed_over:
             values = {**self._values, "passed_over": list(passed_over)}
@@ -234,7 +234,7 @@ class Search:
             row = self._session.execute(self._finding.first_owner, self._values).one_or_none()
         if row is None:
             return None
-        return _owner_of(*row)
+        return _make_next_owner(*row)
 
     def first_job(self, owner: NextOwner, *, lock: bool = True) -> FoundJob | None:
         """The owner's best job, locked; None if others have claimed those that wait a moment ago."""
@@ -243,7 +243,7 @@ class Search:
         return None if found is None else FoundJob(*found)
 
 
-def _owner_of(
+def _make_next_owner(
     name: str, quotas: Mapping[str, Any] | None, weight: float, used_slot_s: float, used_at_s: float, at: datetime
 ) -> NextOwner:
-    return NextOwner(name, quotas, Standing(weight, used_slot_s, used_at_s), at)
+    return NextOwner(name, quotas, OwnerStanding(weight, used_slot_s, used_at_s), at)

@@ -55,7 +55,7 @@ def renew(session: Session, worker: str, held: Collection[HeldAttempt], lease_s:
     return still_held
 
 
-def requests(session: Session, held: Collection[HeldAttempt]) -> Mapping[HeldAttempt, JobRequest | None]:
+def get_requests(session: Session, held: Collection[HeldAttempt]) -> Mapping[HeldAttempt, JobRequest | None]:
     """What clients asked of the jobs of these attempts. An attempt that no longer holds its job is absent."""
     rows = session.execute(
         select(JobRow.id, JobRow.attempt, JobRow.request).where(

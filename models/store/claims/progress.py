@@ -7,14 +7,14 @@ from typing import Any
 from sqlalchemy import delete, insert, null, select, update
 from sqlalchemy.orm import Session
 
-from analysis.jobs.ledger import validation_read_of
+from analysis.jobs.ledger import get_validation_read
 from heldout.lifecycle.job import TERMINAL
 from heldout.spec.job import JobSpec
 from models.database import db_now
-from models.specs import training_spec_of
+from models.specs import read_training_spec
 from models.store import artifacts, label_reads
 from models.store.claims.lease import HeldAttempt, require_held, write_held
-from models.store.transitions import now
+from models.store.transitions import get_now
 from models.tables import AttemptRow, CheckpointRow, EpochRow, JobRow
 
 
@@ -87,7 +87,7 @@ def record_epoch(session: Session, held: HeldAttempt, epoch: int, values: Mappin
         return False
     session.execute(insert(EpochRow).values(job_id=held.job_id, attempt=held.attempt, epoch=epoch, **values))
     if "validation_loss" in values:
-        what = validation_read_of(training_spec_of(row).training)
+        what = get_validation_read(read_training_spec(row).training)
         label_reads.add_for_job(session, held.job_id, "validation", epoch, what)
     if "test_loss" in values:
         label_reads.add_for_job(session, held.job_id, "test", epoch)
@@ -116,7 +116,7 @@ def add_checkpoint(session: Session, held: HeldAttempt, checkpoint: Checkpoint, 
             epoch=checkpoint.epoch,
             step=checkpoint.step,
             key=checkpoint.key,
-            created_at=now(session),
+            created_at=get_now(session),
         )
     )
     session.flush()

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from heldout.lifecycle.job import FailureCode, JobEvent, JobStatus, after_failure
+from heldout.lifecycle.job import FailureCode, JobEvent, JobStatus, decide_after_failure
 from heldout.work.kinds import KINDS_IN_SLOTS, JobKind
 from models.database import db_now
 from models.store import studies
@@ -38,7 +38,7 @@ def recover_expired_leases(session: Session, limit: int = 100) -> list[tuple[str
 
     Their workers may still run: the attempt of the next claim fences them.
     """
-    rows = _locked(session, JobRow.status == JobStatus.RUNNING, JobRow.lease_expires_at < db_now(), limit=limit)
+    rows = _lock_jobs(session, JobRow.status == JobStatus.RUNNING, JobRow.lease_expires_at < db_now(), limit=limit)
     return [(row.id, _lose(session, row, "The worker's lease ran out.", counts_as_failure=True)) for row in rows]
 
 
@@ -52,14 +52,14 @@ def recover_from_dead_workers(
         counts_as_failure: whether the job may have been the cause of the death.
     """
     is_theirs = JobRow.worker.startswith(name_prefix, autoescape=True)
-    rows = _locked(session, JobRow.status == JobStatus.RUNNING, is_theirs)
+    rows = _lock_jobs(session, JobRow.status == JobStatus.RUNNING, is_theirs)
     detail = "The worker died." if counts_as_failure else "The service was restarted."
     return [(row.id, _lose(session, row, detail, counts_as_failure=counts_as_failure)) for row in rows]
 
 
 def expire_pending(session: Session) -> list[str]:
     """Fail queued jobs that have waited longer than their `max_pending_s`; gives their ids."""
-    expired = _locked(session, JobRow.status == JobStatus.QUEUED, JobRow.pending_until < db_now(), limit=100)
+    expired = _lock_jobs(session, JobRow.status == JobStatus.QUEUED, JobRow.pending_until < db_now(), limit=100)
     for row in expired:
         error = {
             "code": FailureCode.PENDING_TOO_LONG,
@@ -69,7 +69,7 @@ def expire_pending(session: Session) -> list[str]:
     return [row.id for row in expired]
 
 
-def _locked(session: Session, *conditions: ColumnElement[bool], limit: int | None = None) -> Sequence[JobRow]:
+def _lock_jobs(session: Session, *conditions: ColumnElement[bool], limit: int | None = None) -> Sequence[JobRow]:
     """Jobs that nobody else has locked, and their studies, locked in one order."""
     query = select(JobRow).where(*conditions).order_by(JobRow.id).limit(limit)
     rows = session.scalars(query.with_for_update(skip_locked=True)).all()
@@ -102,6 +102,6 @@ def _lose(session: Session, row: JobRow, detail: str, *, counts_as_failure: bool
     if not counts_as_failure:
         return move(session, row, JobEvent.LOSE)
     failures = row.failures + 1
-    is_final = after_failure(failures, FailureCode.WORKER_LOST).event is JobEvent.FAIL
+    is_final = decide_after_failure(failures, FailureCode.WORKER_LOST).event is JobEvent.FAIL
     event = JobEvent.FAIL if is_final else JobEvent.LOSE
     return move(session, row, event, error={"code": FailureCode.WORKER_LOST, "detail": detail}, failures=failures)

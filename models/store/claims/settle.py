@@ -17,7 +17,7 @@ from heldout.lifecycle.job import (
     JobRequest,
     JobStatus,
     StopReason,
-    after_failure,
+    decide_after_failure,
 )
 from heldout.stored.artifacts import ArtifactName
 from heldout.stored.final import FinalView
@@ -108,7 +108,7 @@ def fail(session: Session, held: HeldAttempt, *, code: FailureCode | RejectionCo
     """Count a failed attempt. The job is queued again with a backoff, or has failed where that would not help."""
     row = require_held(session, held)
     failures = row.failures + 1
-    decision = after_failure(failures, code)
+    decision = decide_after_failure(failures, code)
     error = {"code": code, "detail": detail}
     return move(session, row, decision.event, error=error, failures=failures, backoff_s=decision.backoff_s)
 

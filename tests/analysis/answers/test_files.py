@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.answers.file import read_predictions
-from analysis.answers.foreign import evaluation_of
+from analysis.answers.foreign import build_evaluation
 from analysis.answers.received import ForeignAnswers
 from analysis.answers.refusal import PredictionsRefused
 from analysis.answers.table import MAX_NAMES, read_table
@@ -180,8 +180,8 @@ def test_hashes_in_arrays_tell_copies_as_lists_do(dtype):
     hashes = np.arange(len(LABELS)).astype(dtype)
     content = {"test_labels": LABELS, "test_probabilities": PROBABILITIES}
     content |= {"train_labels": LABELS[:10], "train_probabilities": PROBABILITIES[:10]}
-    evaluation = evaluation_of(read(npz(**content, train_hashes=hashes[:10], test_hashes=hashes)))
+    evaluation = build_evaluation(read(npz(**content, train_hashes=hashes[:10], test_hashes=hashes)))
     assert evaluation.gap.test_copies.copied.count == 10
     other = hashes.astype("S20" if dtype == "U20" else "U20")
-    apart = evaluation_of(read(npz(**content, train_hashes=other[:10], test_hashes=hashes)))
+    apart = build_evaluation(read(npz(**content, train_hashes=other[:10], test_hashes=hashes)))
     assert apart.gap.test_copies.copied is None, "bytes, texts and numbers are never equal"

@@ -8,9 +8,9 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from analysis.answers import foreign
-from analysis.answers.diagnosis import diagnosis_of
-from analysis.answers.foreign import evaluation_of
-from analysis.answers.received import GivenSplit, received_answers
+from analysis.answers.diagnosis import diagnose_answers
+from analysis.answers.foreign import build_evaluation
+from analysis.answers.received import GivenSplit, receive_answers
 from tests.analysis.answers.made import CLASSES, predicted
 
 SPLITS = {"train": predicted(0.99, 3000, 0), "validation": predicted(0.9, 800, 1), "test": predicted(0.8, 1000, 2)}
@@ -30,7 +30,7 @@ def losses_of(split: str) -> np.ndarray:
 
 
 def test_counts_confusions_and_losses_are_those_of_scikit_learn():
-    evaluation = evaluation_of(received_answers(given()))
+    evaluation = build_evaluation(receive_answers(given()))
     for name, (labels, probabilities) in SPLITS.items():
         figures, answers = evaluation.get(name), probabilities.argmax(axis=1)
         assert figures.accuracy == accuracy_score(labels, answers)
@@ -40,7 +40,7 @@ def test_counts_confusions_and_losses_are_those_of_scikit_learn():
 
 
 def test_the_terms_of_the_gap_have_the_intervals_of_statsmodels_for_images_in_families_of_three():
-    gap = diagnosis_of(received_answers(given()), None).gap
+    gap = diagnose_answers(receive_answers(given()), None).gap
     counts = {
         name: ((said.argmax(axis=1) == labels).sum() / 3, len(labels) / 3) for name, (labels, said) in SPLITS.items()
     }
@@ -59,7 +59,7 @@ def test_the_terms_of_the_gap_have_the_intervals_of_statsmodels_for_images_in_fa
 def test_calibration_is_of_validation_and_of_test_where_there_is_no_other():
     """The reference bins by the same edges, and weighs each bin by its images."""
     for splits, name in ((SPLITS, "validation"), ({"test": SPLITS["test"]}, "test")):
-        found = diagnosis_of(received_answers(given(splits)), None).calibration
+        found = diagnose_answers(receive_answers(given(splits)), None).calibration
         labels, probabilities = SPLITS[name]
         sure, right = probabilities.max(axis=1).astype(np.float64), probabilities.argmax(axis=1) == labels
         accurate, confident = calibration_curve(right, sure, n_bins=15)
@@ -72,9 +72,9 @@ def test_calibration_is_of_validation_and_of_test_where_there_is_no_other():
 
 
 def test_answers_alone_give_the_terms_of_accuracy_and_none_of_the_loss():
-    whole = diagnosis_of(received_answers(given()), None)
+    whole = diagnose_answers(receive_answers(given()), None)
     answers = {name: GivenSplit(labels, answers=said.argmax(axis=1)) for name, (labels, said) in SPLITS.items()}
-    alone = diagnosis_of(received_answers(answers), None)
+    alone = diagnose_answers(receive_answers(answers), None)
     for term, other in zip(alone.gap.terms, whole.gap.terms, strict=True):
         assert (term.code, term.accuracy) == (other.code, other.accuracy)
         assert term.accuracy_interval == other.accuracy_interval
@@ -93,14 +93,14 @@ def test_copies_by_hash_are_left_out_of_the_test_and_named():
         "train": {"hashes": [f"t{place}" for place in range(3000)]},
         "test": {"hashes": [*(f"e{place}" for place in range(800)), *(f"t{place}" for place in range(200))]},
     }
-    found = diagnosis_of(received_answers(given(SPLITS | {"test": test}, **hashes)), None)
-    copies = found.gap.term("copies_in_test")
+    found = diagnose_answers(receive_answers(given(SPLITS | {"test": test}, **hashes)), None)
+    copies = found.gap.find_term("copies_in_test")
     right = lambda pair: pair[1].argmax(axis=1) == pair[0]  # noqa: E731
     assert copies.accuracy == pytest.approx(right(test)[:800].mean() - right(test).mean())
-    assert found.gap.term("split_difference").accuracy == pytest.approx(
+    assert found.gap.find_term("split_difference").accuracy == pytest.approx(
         right(SPLITS["validation"]).mean() - right(test)[:800].mean()
     )
-    leakage = next(one for one in found.findings if one.code == "leakage")
+    leakage = next(finding for finding in found.findings if finding.code == "leakage")
     assert leakage.evidence == {"test": {"images": 200, "share": 0.2}}
     assert "upload" not in leakage.remedies[0].reason
 
@@ -108,21 +108,21 @@ def test_copies_by_hash_are_left_out_of_the_test_and_named():
 @pytest.mark.parametrize("splits", [("train", "validation", "test"), ("train", "test")])
 def test_test_labels_in_another_order_are_found_with_and_without_validation(splits):
     moved = (SPLITS["test"][0] + 1) % CLASSES, SPLITS["test"][1]
-    found = diagnosis_of(received_answers(given({name: (SPLITS | {"test": moved})[name] for name in splits})), None)
+    found = diagnose_answers(receive_answers(given({name: (SPLITS | {"test": moved})[name] for name in splits})), None)
     assert found.verdict == "label_order_mismatch"
     before, after = (
         accuracy_score(labels, SPLITS["test"][1].argmax(axis=1)) for labels in (moved[0], SPLITS["test"][0])
     )
-    assert found.gap.term("label_order").accuracy == pytest.approx(after - before)
+    assert found.gap.find_term("label_order").accuracy == pytest.approx(after - before)
     assert sum(term.accuracy for term in found.gap.terms) == pytest.approx(found.gap.accuracy)
     assert "upload" not in found.findings[0].remedies[0].reason
 
 
 def test_a_probability_that_was_rounded_to_0_costs_a_finite_loss_and_is_told():
     probabilities = np.array([[0.998, 0.002], [1.0, 0.0], [0.0, 1.0]])
-    answers = received_answers({"test": GivenSplit([0, 1, 1], probabilities)})
+    answers = receive_answers({"test": GivenSplit([0, 1, 1], probabilities)})
     expected = -np.log([0.998, 0.001, 1.0]).mean()
-    assert evaluation_of(answers).get("test").loss == pytest.approx(expected)
+    assert build_evaluation(answers).get("test").loss == pytest.approx(expected)
     assert answers.notes == (
         "1 of 3 labels has a probability of 0, which would make the loss infinite; it was read as 0.001, half of the "
         "smallest one that there is.",
@@ -132,8 +132,8 @@ def test_a_probability_that_was_rounded_to_0_costs_a_finite_loss_and_is_told():
 def test_each_half_of_test_is_counted_under_the_names_that_the_other_half_chose(monkeypatch):
     swapped = (1, 0, *range(2, CLASSES))
     chosen = iter([swapped, None])
-    monkeypatch.setattr(foreign, "chosen_renaming", lambda half, known, usual: next(chosen))
-    labels = evaluation_of(received_answers(given())).gap.labels
+    monkeypatch.setattr(foreign, "choose_renaming", lambda half, known, usual: next(chosen))
+    labels = build_evaluation(receive_answers(given())).gap.labels
     assert labels.renamings == (None, swapped)
     assert labels.halves[0].change.lost == 0
     assert labels.halves[1].change.lost > 0

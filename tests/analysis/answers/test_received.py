@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.answers.received import MAX_CLASSES, MAX_VALUES, GivenSplit, received_answers
+from analysis.answers.received import MAX_CLASSES, MAX_VALUES, GivenSplit, receive_answers
 from analysis.answers.refusal import PredictionsRefused
 
 ROWS = [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]
@@ -40,7 +40,7 @@ def split(labels=(0, 1, 1), probabilities=ROWS, answers=None, hashes=None) -> Gi
 )
 def test_the_first_value_that_is_to_blame_is_named(bad, path, words):
     with pytest.raises(PredictionsRefused) as refused:
-        received_answers({"train": FINE, "test": bad})
+        receive_answers({"train": FINE, "test": bad})
     assert refused.value.path == ("test", *path)
     assert words in str(refused.value)
 
@@ -48,7 +48,7 @@ def test_the_first_value_that_is_to_blame_is_named(bad, path, words):
 def test_splits_of_different_numbers_of_classes_are_refused():
     three = split(probabilities=[[0.2, 0.3, 0.5]] * 3)
     with pytest.raises(PredictionsRefused, match="probabilities of 3 classes, and train has 2"):
-        received_answers({"train": FINE, "test": three})
+        receive_answers({"train": FINE, "test": three})
 
 
 @pytest.mark.parametrize(
@@ -57,31 +57,31 @@ def test_splits_of_different_numbers_of_classes_are_refused():
 )
 def test_classes_that_cannot_be_those_of_the_probabilities_are_refused(classes, words):
     with pytest.raises(PredictionsRefused, match=words) as refused:
-        received_answers({"test": FINE}, classes)
+        receive_answers({"test": FINE}, classes)
     assert refused.value.path == ("classes",)
 
 
 def test_one_class_alone_is_refused_unless_it_is_said_that_there_are_more():
     one = {"test": GivenSplit([0, 0], answers=[0, 0])}
     with pytest.raises(PredictionsRefused, match="received 1 class; expected 2 to 1,000"):
-        received_answers(one)
-    assert received_answers(one, 2).classes == ("0", "1")
+        receive_answers(one)
+    assert receive_answers(one, 2).classes == ("0", "1")
 
 
 def test_more_than_a_diagnosis_can_hold_is_refused():
     many = np.zeros(MAX_VALUES // MAX_CLASSES + 1, np.int64)
     with pytest.raises(PredictionsRefused, match="send a random part of the images"):
-        received_answers({"test": GivenSplit(many, answers=many)}, MAX_CLASSES)
+        receive_answers({"test": GivenSplit(many, answers=many)}, MAX_CLASSES)
 
 
 def test_classes_may_be_names_or_numbers_however_they_are_written():
     """As integers, as floats and texts of pandas, as names; in the order of the columns, or sorted."""
-    expected = received_answers({"test": FINE}).splits["test"]
+    expected = receive_answers({"test": FINE}).splits["test"]
     for labels in ([0.0, 1.0, 1.0], ["0", "1", "1"], ["0.0", "1.0", "1.0"], np.array([0, 1, 1], np.uint8)):
-        assert np.array_equal(received_answers({"test": split(labels)}).splits["test"].labels, expected.labels)
-    named = received_answers({"test": split(["dog", "cat", "cat"])}, ["dog", "cat"])
+        assert np.array_equal(receive_answers({"test": split(labels)}).splits["test"].labels, expected.labels)
+    named = receive_answers({"test": split(["dog", "cat", "cat"])}, ["dog", "cat"])
     assert np.array_equal(named.splits["test"].labels, expected.labels)
-    assert received_answers({"test": split(["dog", "cat", "cat"], answers=["cat", "cat", "ant"])}).classes == (
+    assert receive_answers({"test": split(["dog", "cat", "cat"], answers=["cat", "cat", "ant"])}).classes == (
         "ant",
         "cat",
         "dog",
@@ -89,8 +89,8 @@ def test_classes_may_be_names_or_numbers_however_they_are_written():
 
 
 def test_one_number_an_image_is_the_probability_of_the_second_class():
-    expected = received_answers({"test": FINE}).splits["test"]
+    expected = receive_answers({"test": FINE}).splits["test"]
     for numbers in ([0.1, 0.8, 0.7], [[0.1], [0.8], [0.7]], np.array([0.1, 0.8, 0.7])):
-        found = received_answers({"test": split(probabilities=numbers)}).splits["test"]
+        found = receive_answers({"test": split(probabilities=numbers)}).splits["test"]
         assert np.array_equal(found.classes, expected.classes)
         assert found.losses == pytest.approx(expected.losses)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from analysis.answers.scores import scores_of
-from analysis.answers.temperature import at_temperature, fitted_temperature
-from heldout.stored.evaluation import ClassScores
+from analysis.answers.scores import compute_scores
+from analysis.answers.temperature import apply_temperature, fit_temperature
+from heldout.stored.evaluation import StoredClassScores
 
 CLASSES = 5
 
@@ -24,7 +24,7 @@ def predictions():
 
 def test_counts_and_scores_are_those_of_scikit_learn(predictions):
     chances, labels = predictions
-    found = scores_of(chances, labels, np.arange(400))
+    found = compute_scores(chances, labels, np.arange(400))
     answers = chances.argmax(axis=1)
     assert [list(row) for row in found.confusion] == confusion_matrix(labels, answers, labels=range(CLASSES)).tolist()
     precision, recall, f1, count = precision_recall_fscore_support(
@@ -48,30 +48,32 @@ def test_the_calibration_error_is_the_mean_distance_of_confidence_and_accuracy(p
         inside = (sure >= low) & (sure < low + 1 / 15) if low < 14 / 15 else sure >= low
         if inside.any():
             expected += inside.mean() * abs(right[inside].mean() - sure[inside].mean())
-    assert scores_of(chances, labels, np.arange(400)).calibration_error == pytest.approx(expected, abs=1e-9)
+    assert compute_scores(chances, labels, np.arange(400)).calibration_error == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_surest_mistakes_come_first_under_the_images_own_positions(predictions):
     chances, labels = predictions
-    mistakes = scores_of(chances, labels, np.arange(1000, 1400)).mistakes
+    mistakes = compute_scores(chances, labels, np.arange(1000, 1400)).mistakes
     assert len(mistakes) == 20
-    assert [one.probability for one in mistakes] == sorted((one.probability for one in mistakes), reverse=True)
-    for one in mistakes:
-        row = one.index - 1000
-        assert one.label == labels[row] != one.answer == chances[row].argmax()
+    assert [mistake.probability for mistake in mistakes] == sorted(
+        (mistake.probability for mistake in mistakes), reverse=True
+    )
+    for mistake in mistakes:
+        row = mistake.index - 1000
+        assert mistake.label == labels[row] != mistake.answer == chances[row].argmax()
 
 
 def test_a_split_without_images_has_no_scores():
-    found = scores_of(np.empty((0, 3), np.float32), np.empty(0, np.int32), np.empty(0, np.int64))
+    found = compute_scores(np.empty((0, 3), np.float32), np.empty(0, np.int32), np.empty(0, np.int64))
     assert found.calibration_error is None
     assert found.mistakes == ()
-    assert found.per_class[0] == ClassScores(count=0, precision=None, recall=None, f1=None)
+    assert found.per_class[0] == StoredClassScores(count=0, precision=None, recall=None, f1=None)
 
 
 def test_a_network_without_a_wrong_answer_is_not_made_certain_of_all_that_it_says(predictions):
     """After 100 right answers the next one may still be wrong."""
     chances, _ = predictions
     said = np.log(chances[:100].astype(np.float64))
-    temperature = fitted_temperature(said, said.argmax(axis=1).astype(np.int32))
-    confidence = np.exp(at_temperature(said, temperature)).max(axis=1)
+    temperature = fit_temperature(said, said.argmax(axis=1).astype(np.int32))
+    confidence = np.exp(apply_temperature(said, temperature)).max(axis=1)
     assert 0.95 < confidence.mean() < 0.999

@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 from markdown_it import MarkdownIt
 
 from analysis.reports.build import report_of
-from analysis.reports.contents import document_of
-from analysis.reports.markdown import as_markdown
-from analysis.reports.page import as_page
+from analysis.reports.contents import build_document
+from analysis.reports.markdown import render_markdown
+from analysis.reports.page import render_page
 from tests.analysis.reports.made_studies import epochs_of
 
 
@@ -18,12 +18,12 @@ def report(study, gaps=()):
 
 def html(study, gaps=()):
     """The page as a tree; it is well-formed, or this fails."""
-    return ElementTree.fromstring(as_page(document_of(report(study, gaps))))
+    return ElementTree.fromstring(render_page(build_document(report(study, gaps))))
 
 
 def markdown(study, gaps=()):
     """The tokens that a Markdown reader makes of it."""
-    text = as_markdown(document_of(report(study, gaps)))
+    text = render_markdown(build_document(report(study, gaps)))
     return MarkdownIt("commonmark").enable("table").parse(text)
 
 

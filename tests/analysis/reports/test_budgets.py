@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.reports.budgets import budget_blocks
-from analysis.reports.document import Table
-from analysis.reports.mean_budgets import mean_budget
-from heldout.diagnosis.gap.budget import Gap, gap_of
+from analysis.reports.budgets import build_budget_blocks
+from analysis.reports.document import ReportTable
+from analysis.reports.mean_budgets import compute_mean_budget
+from heldout.diagnosis.gap.budget import Gap, compute_gap
 from heldout.stored.gap import GapOnTest
 from tests.analysis.reports import made_studies as made
 from tests.analysis.reports.reading import html, html_tables, report, text_of
@@ -23,38 +23,41 @@ def measured(seed: int, **changes: object) -> Gap:
     )  # fmt: skip
     stored = replace(whole, **changes).stored()
     on_test = GapOnTest(**{name: getattr(stored, name) for name in GapOnTest.model_fields})
-    found = gap_of(stored.without_test().with_test(on_test))
-    assert gap_of(stored.without_test()) is None
-    assert found == gap_of(stored)
+    found = compute_gap(stored.drop_test().add_test(on_test))
+    assert compute_gap(stored.drop_test()) is None
+    assert found == compute_gap(stored)
     assert found is not None
     return found
 
 
 def test_the_means_of_the_terms_add_up_to_the_mean_gap_also_where_a_training_lacks_a_term():
     gaps = [measured(1), measured(2), measured(3, best_by_accuracy=(4, answers(0.95, 300, 5)))]
-    budget = mean_budget("dropout", gaps)
+    budget = compute_mean_budget("dropout", gaps)
     assert (budget.job, budget.trainings) == (None, 3)
     for measure in ("accuracy", "loss"):
         whole = getattr(budget.whole, measure)
         assert whole == pytest.approx(np.mean([getattr(gap, measure) for gap in gaps]))
         assert sum(getattr(term, measure) for term in budget.gap.terms) == pytest.approx(whole)
     late = next(term for term in budget.gap.terms if term.code == "late_epochs")
-    assert late.accuracy == pytest.approx(gaps[2].term("late_epochs").accuracy / 3)
+    assert late.accuracy == pytest.approx(gaps[2].find_term("late_epochs").accuracy / 3)
 
 
 def test_trainings_that_differ_widen_an_interval_and_those_that_agree_leave_it_that_of_one():
     one = measured(1)
-    alike, apart = mean_budget("base", [one, one]), mean_budget("base", [one, measured(9)])
+    alike, apart = compute_mean_budget("base", [one, one]), compute_mean_budget("base", [one, measured(9)])
     for code in ("generalisation", "split_difference"):
         [same] = [term.accuracy_interval for term in alike.gap.terms if term.code == code]
-        assert same == pytest.approx(one.term(code).accuracy_interval)
+        assert same == pytest.approx(one.find_term(code).accuracy_interval)
         [wider] = [term.accuracy_interval for term in apart.gap.terms if term.code == code]
         assert wider[1] - wider[0] > 1.5 * (same[1] - same[0])
 
 
 def test_base_and_winner_stand_side_by_side_and_their_columns_add_up():
-    gaps = [mean_budget("base", [measured(1), measured(2)]), mean_budget("dropout", [measured(5), measured(6)])]
-    shown = [table for table in budget_blocks(report(made.cure(), gaps)) if isinstance(table, Table)]
+    gaps = [
+        compute_mean_budget("base", [measured(1), measured(2)]),
+        compute_mean_budget("dropout", [measured(5), measured(6)]),
+    ]
+    shown = [table for table in build_budget_blocks(report(made.cure(), gaps)) if isinstance(table, ReportTable)]
     assert [table.caption for table in shown] == ["In points of accuracy", "In loss"]
     for table, room in zip(shown, (0.1, 0.001), strict=True):
         for column in (1, 3):
@@ -68,13 +71,15 @@ def test_base_and_winner_stand_side_by_side_and_their_columns_add_up():
 
 def test_what_cannot_be_read_is_said_to_be_missing():
     found = report(made.cure()).model_copy(update={"gaps_missing": "The blob store does not answer."})
-    said = " ".join(getattr(block, "text", "") for block in budget_blocks(found))
+    said = " ".join(getattr(block, "text", "") for block in build_budget_blocks(found))
     assert "This part is missing" in said
     assert "The blob store does not answer." in said
 
 
 def test_the_page_shows_the_budget_of_both():
-    gaps = [mean_budget(arm, [measured(seed), measured(seed + 1)]) for arm, seed in (("base", 1), ("dropout", 5))]
+    gaps = [
+        compute_mean_budget(arm, [measured(seed), measured(seed + 1)]) for arm, seed in (("base", 1), ("dropout", 5))
+    ]
     page = html(made.cure(), gaps)
     assert 'Measured of the unchanged network (mean of 2 trainings) and the one with "dropout" (mean of 2' in text_of(
         page

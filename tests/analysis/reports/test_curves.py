@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.reports.curves import MAX_POINTS, EpochFigures, curve_of
+from analysis.reports.curves import MAX_POINTS, EpochFigures, build_curve
 
 
 def test_a_band_is_that_of_the_trainings_that_had_the_epoch():
@@ -13,7 +13,7 @@ def test_a_band_is_that_of_the_trainings_that_had_the_epoch():
         job: [EpochFigures(epoch + 1, 0.9, float(row[epoch]), 0.1, None) for epoch in range(length)]
         for job, row, length in zip(jobs, accuracies, lengths, strict=True)
     }
-    curve = curve_of([*jobs, "job_not_begun"], epochs)
+    curve = build_curve([*jobs, "job_not_begun"], epochs)
     assert [point.trainings for point in curve] == [3, 3, 3, 3, 2, 2]
     for point, column, count in zip(curve, accuracies.T, (3, 3, 3, 3, 2, 2), strict=True):
         shown = point.validation_accuracy
@@ -25,7 +25,7 @@ def test_a_band_is_that_of_the_trainings_that_had_the_epoch():
 
 def test_a_long_training_is_thinned_and_keeps_both_ends():
     epochs = {"job_1": [EpochFigures(epoch, 0.9, 0.8, 0.1, 0.2) for epoch in range(1, 1001)]}
-    numbers = [point.epoch for point in curve_of(["job_1"], epochs)]
+    numbers = [point.epoch for point in build_curve(["job_1"], epochs)]
     assert len(numbers) == MAX_POINTS
     assert (numbers[0], numbers[-1]) == (1, 1000)
     assert max(np.diff(numbers)) <= 9

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from analysis.reports.commands import script_of
+from analysis.reports.commands import render_script
 from heldout.remedies import resolve
 from heldout.spec.job import JobSpec
 from heldout.studies.spec import StudySpec
@@ -19,8 +19,10 @@ KINDS = [made.cure, made.nothing_helped, made.cannot_tell, made.running, made.le
 def test_a_page_needs_nothing_from_anywhere(study):
     page = html(study(), made.gaps())
     elements = list(page.iter())
-    assert {one.tag for one in elements}.isdisjoint({"script", "link", "img", "iframe", "object", "image", "use", "a"})
-    attributes = {name for one in elements for name in one.attrib}
+    assert {element.tag for element in elements}.isdisjoint(
+        {"script", "link", "img", "iframe", "object", "image", "use", "a"}
+    )
+    attributes = {name for element in elements for name in element.attrib}
     assert not {name for name in attributes if name in {"src", "href", "style"} or name.startswith("on")}
     style = page.find("head/style").text
     assert "url(" not in style
@@ -34,9 +36,9 @@ def test_a_page_needs_nothing_from_anywhere(study):
 @pytest.mark.parametrize("study", KINDS)
 def test_every_picture_has_its_words_or_is_only_an_axis(study):
     pictures = [one for one in html(study()).iter("svg") if one.get("class") in {"strip", "chart"}]
-    named = [one for one in pictures if one.get("role") == "img"]
+    named = [picture for picture in pictures if picture.get("role") == "img"]
     assert all(one.get("aria-label") == one.find("title").text for one in named)
-    assert all(one.get("aria-hidden") == "true" for one in pictures if one not in named)
+    assert all(picture.get("aria-hidden") == "true" for picture in pictures if picture not in named)
     assert named or study is made.running
 
 
@@ -51,8 +53,8 @@ def test_a_bar_lies_where_its_figures_say():
     table = next(html(made.cure()).iter("table"))
     for row in table.findall("tbody/tr"):
         lines = list(row.iter("line"))
-        zero = _percent(next(one for one in lines if one.get("class") == "zero").get("x1"))
-        bar = next(one for one in lines if one.get("class").startswith("bar"))
+        zero = _percent(next(line for line in lines if line.get("class") == "zero").get("x1"))
+        bar = next(line for line in lines if line.get("class").startswith("bar"))
         low, high = _percent(bar.get("x1")), _percent(bar.get("x2"))
         dot = _percent(row.find(".//circle").get("cx"))
         verdict = row.findall("td")[3].text
@@ -86,7 +88,7 @@ def test_the_commands_write_the_bodies_that_the_service_takes(study, tmp_path):
     spec = study().spec.model_copy(update={"name": "'END'\nEND\n$(touch pwned) `touch pwned`"})
     for command in report(study().model_copy(update={"spec": spec})).commands:
         stubs = 'curl() { echo "curl $*"; }; heldout() { echo "heldout $*"; };'
-        script = f"HELDOUT_URL=http://x HELDOUT_API_KEY=k; {stubs}\n{script_of(command)}"
+        script = f"HELDOUT_URL=http://x HELDOUT_API_KEY=k; {stubs}\n{render_script(command)}"
         ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
         if command.file is None:
             assert ran.stdout.splitlines()[0] == "heldout model job_01k9refit --output model.keras"
@@ -105,7 +107,7 @@ def test_the_study_is_ordered_again_with_the_same_arms():
         *_, again = report(study.model_copy(update={"arms": arms})).commands
         body = StudySpec.model_validate(again.body)
         resolved = resolve(body.remedies, body.spec)
-        assert [(one.name, one.patch) for one in resolved] == [(one.name, one.patch) for one in arms[1:]]
+        assert [(one.name, one.patch) for one in resolved] == [(arm.name, arm.patch) for arm in arms[1:]]
         assert again.cli == (
             "heldout cure job_01k8 --remedies dropout,label_smoothing,shift,horizontal_flip --seeds 3 --splits "
             "resampled --budget-jobs 60"

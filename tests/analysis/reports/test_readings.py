@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from analysis.reports.changes import changes_of
+from analysis.reports.changes import describe_changes
 from tests.analysis.reports import made_studies as made
 from tests.analysis.reports.reading import html, html_tables, report, text_of
 
@@ -24,7 +24,7 @@ def test_a_report_names_the_winner_its_spec_and_what_each_remedy_changed():
 
 def test_where_nothing_helped_the_request_for_more_images_comes_first():
     found = report(made.nothing_helped())
-    assert [(one.file, one.body["kind"]) for one in found.commands] == [
+    assert [(command.file, command.body["kind"]) for command in found.commands] == [
         ("more_images.json", "learning_curve"),
         ("study.json", "remedies"),
     ]
@@ -34,7 +34,7 @@ def test_where_nothing_helped_the_request_for_more_images_comes_first():
 @pytest.mark.parametrize(("seeds", "images"), [(4, None), (1, 900), (None, 900), (None, None)])
 def test_more_seeds_can_be_ordered_where_they_alone_would_tell(seeds, images):
     found = report(made.cannot_tell({"seeds": seeds, "images": images}))
-    more = [one.body["seeds"] for one in found.commands if one.file == "more_seeds.json"]
+    more = [command.body["seeds"] for command in found.commands if command.file == "more_seeds.json"]
     assert more == ([3 + seeds] if seeds is not None and images is None else [])
 
 
@@ -93,8 +93,8 @@ def test_a_remedy_that_changed_nothing_is_said_to_give_the_same():
     study = made.cure()
     same = study.arms[2].difference.model_validate(made.difference_of(0.0, 0.0, 0.0, 0.0))
     arms = [*study.arms[:2], study.arms[2].model_copy(update={"difference": same})]
-    [told] = [one.explanation for one in report(study.model_copy(update={"arms": arms})).arms[2:]]
+    [told] = [arm.explanation for arm in report(study.model_copy(update={"arms": arms})).arms[2:]]
     assert told == "Accuracy stays the same; loss stays the same."
     patch = {"training": {"early_stopping": {}}}
-    [change] = changes_of(study.spec, patch)
+    [change] = describe_changes(study.spec, patch)
     assert change.startswith('training.early_stopping: null → {"monitor": "validation_loss"')

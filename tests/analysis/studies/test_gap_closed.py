@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.studies.figures import gap_closed
+from analysis.studies.figures import compute_gap_closed
 from heldout.views.study import ArmView, StudyTestView
 from tests.analysis.reports.made_studies import arm, cure
 
@@ -10,7 +10,7 @@ from tests.analysis.reports.made_studies import arm, cure
 def said(base: tuple[float, float], winner: tuple[float, float]) -> str:
     """Of the training and validation accuracies of both."""
     arms = (ArmView.model_validate(arm("x", held, 0.1, train=(trained, 0.1))) for trained, held in (base, winner))
-    found = gap_closed(*arms, None)
+    found = compute_gap_closed(*arms, None)
     assert found is not None
     assert (found.to, found.base, found.winner) == (
         "validation",
@@ -40,8 +40,8 @@ def test_a_gap_that_does_not_close_or_is_none_is_said_so():
 def test_test_images_come_before_validation_images_and_nothing_is_said_without_figures():
     study = cure()
     base, winner = study.arms[:2]
-    found = gap_closed(base, winner, study.conclusion.test)
+    found = compute_gap_closed(base, winner, study.conclusion.test)
     assert (found.to, found.base, found.winner) == ("test", pytest.approx(0.0322), pytest.approx(0.0184))
     unmeasured = winner.model_copy(update={"train": None})
-    assert gap_closed(base, unmeasured, study.conclusion.test) is None
+    assert compute_gap_closed(base, unmeasured, study.conclusion.test) is None
     assert isinstance(study.conclusion.test, StudyTestView)

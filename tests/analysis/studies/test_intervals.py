@@ -9,7 +9,14 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from analysis.studies.intervals import Estimate, Spread, crossed, folded, own_noise, shared_noise
+from analysis.studies.intervals import (
+    MeanEstimate,
+    Spread,
+    compute_crossed_spread,
+    compute_folded_spread,
+    estimate_own_noise,
+    estimate_shared_noise,
+)
 
 
 def two_way_table(values: np.ndarray) -> dict[str, float]:
@@ -26,8 +33,8 @@ def test_an_interval_over_crossed_images_and_seeds_is_that_of_the_two_way_layout
     values = random.standard_normal((4, 25)) + between * random.standard_normal((4, 1)) + random.standard_normal(25)
     squares = two_way_table(values)
 
-    spread = crossed(values)
-    low, high = Estimate(spread, own_noise(spread)).interval(0.05)
+    spread = compute_crossed_spread(values)
+    low, high = MeanEstimate(spread, estimate_own_noise(spread)).interval(0.05)
 
     t, z = stats.t.ppf(0.975, 3), stats.norm.ppf(0.975)
     between_trainings = max(squares["training"] - squares["rest"], 0)
@@ -38,8 +45,8 @@ def test_an_interval_over_crossed_images_and_seeds_is_that_of_the_two_way_layout
 
 def test_an_interval_over_folds_is_the_corrected_resampled_t_interval_where_images_add_no_noise() -> None:
     means = [0.1, 0.14, 0.03, 0.08]
-    spread = folded([np.full(12, mean) for mean in means], 5)
-    low, high = Estimate(spread, own_noise(spread)).interval(0.05)
+    spread = compute_folded_spread([np.full(12, mean) for mean in means], 5)
+    low, high = MeanEstimate(spread, estimate_own_noise(spread)).interval(0.05)
 
     half = stats.t.ppf(0.975, 3) * sqrt(np.var(means, ddof=1) * (1 / 4 + 1 / 4))
     assert (low, high) == pytest.approx((np.mean(means) - half, np.mean(means) + half))
@@ -49,9 +56,9 @@ def test_noise_of_images_within_folds_takes_the_normal_quantile() -> None:
     random = np.random.default_rng(0)
     values = [random.standard_normal(400) for _ in range(3)]
     values = [part - part.mean() for part in values]  # the trainings do not differ at all
-    spread = folded(values, 10)
+    spread = compute_folded_spread(values, 10)
 
-    half = Estimate(spread, own_noise(spread)).half_width(0.05)
+    half = MeanEstimate(spread, estimate_own_noise(spread)).compute_half_width(0.05)
 
     noise = np.mean([part.var(ddof=1) / 400 for part in values])
     assert half == pytest.approx(stats.norm.ppf(0.975) * sqrt(noise / 3))
@@ -62,14 +69,16 @@ def test_arms_say_together_what_noise_is_usual_but_never_make_a_noisy_one_look_q
         return Spread(0.0, 3, 100, variance, image_noise=0.0, lasting_image_noise=0.0)
 
     arms = [spread(variance) for variance in (1, 4, 40)]
-    quiet, usual, noisy = (Estimate(*pair) for pair in zip(arms, shared_noise(arms), strict=True))
+    quiet, usual, noisy = (MeanEstimate(*pair) for pair in zip(arms, estimate_shared_noise(arms), strict=True))
 
     common = 4 / (stats.chi2.median(2) / 2)
     expected = [(common + 1) / 2, (common + 4) / 2, 40]
     assert [one.noise.variance for one in (quiet, usual, noisy)] == pytest.approx(expected, rel=0.02)
     assert quiet.noise.degrees == 3
-    assert noisy.half_width(0.05) < Estimate(noisy.spread, own_noise(noisy.spread)).half_width(0.05)
-    [alone] = shared_noise([spread(4)])
+    assert noisy.compute_half_width(0.05) < MeanEstimate(
+        noisy.spread, estimate_own_noise(noisy.spread)
+    ).compute_half_width(0.05)
+    [alone] = estimate_shared_noise([spread(4)])
     assert (alone.variance, alone.degrees) == (4, 2)
 
 
@@ -80,7 +89,10 @@ def test_one_ruined_arm_widens_no_other_arms_interval(ruined: float, others: tup
 
     def widths(*variances: float) -> list[float]:
         spreads = [Spread(0.0, 3, 100, one, image_noise=0.0, lasting_image_noise=0.0) for one in variances]
-        return [Estimate(*pair).half_width(0.05) for pair in zip(spreads, shared_noise(spreads), strict=True)]
+        return [
+            MeanEstimate(*pair).compute_half_width(0.05)
+            for pair in zip(spreads, estimate_shared_noise(spreads), strict=True)
+        ]
 
     # Without a finite figure it is as if it were not there.
     usual = widths(*others, 1.0) if ruined == 1e6 else widths(*others)
@@ -88,5 +100,7 @@ def test_one_ruined_arm_widens_no_other_arms_interval(ruined: float, others: tup
 
 
 def test_no_difference_of_accuracies_is_known_exactly() -> None:
-    same = crossed(np.zeros((3, 50)), binary=True)
-    assert Estimate(same, own_noise(same)).half_width(0.05) == pytest.approx(stats.norm.ppf(0.975) / 50)
+    same = compute_crossed_spread(np.zeros((3, 50)), binary=True)
+    assert MeanEstimate(same, estimate_own_noise(same)).compute_half_width(0.05) == pytest.approx(
+        stats.norm.ppf(0.975) / 50
+    )

@@ -9,10 +9,10 @@ import pytest
 from scipy.optimize import curve_fit
 
 from analysis.studies.forecasting import Forecast, NoForecast, Size, forecast
-from analysis.studies.next_steps import next_steps
-from analysis.studies.planning import most_jobs
-from analysis.studies.runs import curve_sizes
-from analysis.studies.state import Arm, NextSteps, Run, RunKey, Scores, StudyState
+from analysis.studies.next_steps import decide_next_steps
+from analysis.studies.planning import count_most_jobs
+from analysis.studies.runs import choose_sizes
+from analysis.studies.state import Arm, NextSteps, RunKey, Scores, StudyRun, StudyState
 from heldout.lifecycle.job import JobStatus
 
 SIZES = (100, 200, 400, 800, 1600)
@@ -76,35 +76,37 @@ def scores(key: RunKey) -> Scores:
     return Scores(np.arange(500, dtype=np.int32), losses, right, 0.05, 0.99, key.variant, 9)
 
 
-def ended(state: StudyState = STATE) -> list[Run]:
-    return [Run(key, f"job {key}", JobStatus.SUCCEEDED, scores(key)) for key in next_steps(state, ()).submit]
+def ended(state: StudyState = STATE) -> list[StudyRun]:
+    return [
+        StudyRun(key, f"job {key}", JobStatus.SUCCEEDED, scores(key)) for key in decide_next_steps(state, ()).submit
+    ]
 
 
 def test_every_size_is_trained_with_every_seed_once_whatever_ends_first() -> None:
-    first = next_steps(STATE, ())
+    first = decide_next_steps(STATE, ())
     assert [(key.variant, key.seed) for key in first.submit] == [(n, seed) for n in SIZES for seed in range(3)]
-    assert first.planned == most_jobs(STATE) == 15
+    assert first.planned == count_most_jobs(STATE) == 15
     runs = ended()
     waiting = [*runs[:-1], replace(runs[-1], status=JobStatus.RUNNING, scores=None)]
-    meanwhile = next_steps(STATE, waiting)
+    meanwhile = decide_next_steps(STATE, waiting)
     assert (meanwhile.status, meanwhile.submit, len(meanwhile.sizes)) == ("running", (), 4)
 
-    steps = next_steps(STATE, runs)
+    steps = decide_next_steps(STATE, runs)
     random.Random(0).shuffle(runs)
 
-    assert steps == next_steps(STATE, runs)
+    assert steps == decide_next_steps(STATE, runs)
     assert (steps.status, steps.evaluate, steps.refit, steps.conclusion) == ("succeeded", None, None, None)
-    assert [one.images for one in steps.sizes] == list(SIZES)
-    for one in steps.sizes:
-        of_size = [run for run in runs if run.key.variant == one.images and run.scores is not None]
-        assert one.error == pytest.approx(np.mean([1 - run.scores.right.mean() for run in of_size]))  # type: ignore[union-attr]
-        assert one.interval is not None
-        assert one.interval[0] < law(one.images) < one.interval[1]
-        assert sorted(one.jobs) == sorted(run.job for run in of_size)
+    assert [size.images for size in steps.sizes] == list(SIZES)
+    for size in steps.sizes:
+        of_size = [run for run in runs if run.key.variant == size.images and run.scores is not None]
+        assert size.error == pytest.approx(np.mean([1 - run.scores.right.mean() for run in of_size]))  # type: ignore[union-attr]
+        assert size.interval is not None
+        assert size.interval[0] < law(size.images) < size.interval[1]
+        assert sorted(size.jobs) == sorted(run.job for run in of_size)
 
 
 def test_the_words_of_a_forecast_say_its_figures() -> None:
-    steps = next_steps(STATE, ended())
+    steps = decide_next_steps(STATE, ended())
     found, now = steps.forecast, steps.sizes[-1].error
     assert found is not None
     assert found.interval is not None
@@ -119,12 +121,12 @@ def test_the_words_of_a_forecast_say_its_figures() -> None:
 
 def test_a_size_that_fails_is_left_out_and_the_largest_is_needed() -> None:
     def without(size: int) -> NextSteps:
-        broken = RunKey("base", next_steps(STATE, ()).submit[0].purpose, 1, variant=size)
+        broken = RunKey("base", decide_next_steps(STATE, ()).submit[0].purpose, 1, variant=size)
         failed = {"status": JobStatus.FAILED, "scores": None, "error": "diverged"}
-        return next_steps(STATE, [replace(run, **failed) if run.key == broken else run for run in ended()])
+        return decide_next_steps(STATE, [replace(run, **failed) if run.key == broken else run for run in ended()])
 
     steps = without(400)
-    assert [one.images for one in steps.sizes] == [100, 200, 800, 1600]
+    assert [size.images for size in steps.sizes] == [100, 200, 800, 1600]
     assert steps.forecast is not None
     steps = without(1600)
     assert (steps.status, steps.forecast, len(steps.sizes)) == ("succeeded", None, 4)
@@ -134,18 +136,18 @@ def test_a_size_that_fails_is_left_out_and_the_largest_is_needed() -> None:
 
 
 def test_a_curve_that_cannot_begin_says_why() -> None:
-    few = next_steps(replace(STATE, sizes=curve_sizes(120, 10), train_images=120), ())
+    few = decide_next_steps(replace(STATE, sizes=choose_sizes(120, 10), train_images=120), ())
     assert few.error is not None
     assert few.error[0] == "too_few_images"
     assert "120 training images" in few.error[1]
-    dear = next_steps(replace(STATE, max_jobs=14), ())
+    dear = decide_next_steps(replace(STATE, max_jobs=14), ())
     assert dear.error is not None
     assert (dear.error[0], "takes 15 trainings" in dear.error[1]) == ("budget_too_small", True)
 
 
 @pytest.mark.parametrize(("images", "classes"), [(160, 10), (1302, 10), (60_000, 10), (40, 2), (900, 3)])
 def test_sizes_grow_by_one_factor_up_to_all_images(images: int, classes: int) -> None:
-    sizes = curve_sizes(images, classes)
+    sizes = choose_sizes(images, classes)
     assert (len(sizes), sizes[-1]) == (5, images)
     assert sizes[0] >= 4 * classes
     factors = np.divide(sizes[1:], sizes[:-1])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from analysis.studies import state as states
-from analysis.studies.next_steps import next_steps
-from analysis.studies.state import Arm, NextSteps, Purpose, Run, RunKey, Scores
+from analysis.studies.next_steps import decide_next_steps
+from analysis.studies.state import Arm, NextSteps, Purpose, RunKey, Scores, StudyRun
 from benchmarks.studies.simulated import Trainings, World, follow, state_of
 from heldout.lifecycle.job import JobStatus
-from heldout.words.labels import words_of
+from heldout.words.labels import describe_remedy
 
 ARMS = ("base", "dropout", "l2", "horizontal_flip")
 NOISE = dict.fromkeys((*ARMS, "dropout+l2"), 0.005)
@@ -31,8 +31,8 @@ def arms_of(steps: NextSteps) -> dict[str, tuple[str, int, str | None]]:
     return {arm.name: (arm.status, arm.seeds, arm.why) for arm in steps.arms}
 
 
-def done(scores: Mapping[RunKey, Scores]) -> list[Run]:
-    return [Run(key, f"job {key}", JobStatus.SUCCEEDED, one) for key, one in scores.items()]
+def done(scores: Mapping[RunKey, Scores]) -> list[StudyRun]:
+    return [StudyRun(key, f"job {key}", JobStatus.SUCCEEDED, score) for key, score in scores.items()]
 
 
 def test_a_cure_is_confirmed_on_fresh_seeds_and_the_others_are_dropped_with_why() -> None:
@@ -76,25 +76,25 @@ def test_the_order_in_which_trainings_end_changes_nothing_and_nothing_is_asked_t
     shuffled = list(runs.values())
     random.Random(0).shuffle(shuffled)
 
-    again = next_steps(state, shuffled)
+    again = decide_next_steps(state, shuffled)
 
     assert again.arms == steps.arms
     assert again.conclusion == steps.conclusion
     assert again.submit == ()
-    first = next_steps(state, [])
-    waiting = [Run(key, str(key), JobStatus.QUEUED) for key in first.submit]
+    first = decide_next_steps(state, [])
+    waiting = [StudyRun(key, str(key), JobStatus.QUEUED) for key in first.submit]
     assert len(waiting) == first.planned == 12
-    assert next_steps(state, waiting).submit == ()
+    assert decide_next_steps(state, waiting).submit == ()
 
 
 def test_a_study_whose_base_fails_has_failed_and_an_arm_that_fails_is_dropped() -> None:
     state, trainings = state_of(CURABLE, 3), Trainings(CURABLE, 1)
-    runs = done({key: trainings.scores(key) for key in next_steps(state, []).submit})
+    runs = done({key: trainings.scores(key) for key in decide_next_steps(state, []).submit})
 
     def with_failure(arm: str) -> NextSteps:
         broken = RunKey(arm, Purpose.RACE, 1)
-        return next_steps(
-            state, [Run(r.key, r.job, JobStatus.FAILED, error="diverged") if r.key == broken else r for r in runs]
+        return decide_next_steps(
+            state, [StudyRun(r.key, r.job, JobStatus.FAILED, error="diverged") if r.key == broken else r for r in runs]
         )
 
     failed = with_failure("base")
@@ -168,7 +168,7 @@ def test_a_remedy_is_said_to_harm_only_where_the_interval_says_so_that_decides()
                 assert bounds.loss is not None
                 is_sure = bounds.accuracy[1] < 0 or bounds.loss[0] > 0
                 harmful = re.search(r'(["a-z ]+) makes? it worse\.', steps.conclusion.explanation)
-                assert bool(harmful and f'"{words_of(arm.name)}"' in harmful[1]) == is_sure
+                assert bool(harmful and f'"{describe_remedy(arm.name)}"' in harmful[1]) == is_sure
                 assert (arm.why or "").startswith("Worse than the base") == is_sure
                 said |= {word for word in ("Worse", "Probably worse") if (arm.why or "").startswith(word)}
     assert said == {"Worse", "Probably worse"}
@@ -217,7 +217,7 @@ def test_resampled_trainings_get_a_fold_each_and_search_takes_folds_that_no_comp
     state = replace(state_of(world, 3), arms=(Arm("base", {}), Arm("retune", {}, candidates=({"rate": 1},))))
 
     def folds(state: states.StudyState, arm: str) -> list[tuple[int, int | None, int]]:
-        return [(key.seed, key.fold, key.fold_seed) for key in next_steps(state, []).submit if key.arm == arm]
+        return [(key.seed, key.fold, key.fold_seed) for key in decide_next_steps(state, []).submit if key.arm == arm]
 
     assert folds(state, "base") == [(0, 0, 0), (1, 1, 0), (2, 2, 0)]
     assert folds(state, "retune") == [(8, 8, 0), (9, 9, 0)]
@@ -238,7 +238,7 @@ def test_a_budget_of_seconds_ends_the_race_and_one_too_small_for_a_look_is_refus
     steps, runs = follow(state_of(CURABLE, 3, max_seconds=14.0), Trainings(CURABLE, 1).scores)
     assert steps.status == "succeeded"
     assert len(runs) == 12
-    refused = next_steps(state_of(CURABLE, 3, max_jobs=11), [])
+    refused = decide_next_steps(state_of(CURABLE, 3, max_jobs=11), [])
     assert refused.status == "failed"
     assert refused.error == ("budget_too_small", "The first look takes 12 trainings; the budget allows 11.")
 
@@ -261,11 +261,11 @@ def test_what_a_study_says_it_needs_is_enough_when_it_is_given() -> None:
 
 def test_a_base_that_fails_at_a_later_look_leaves_what_the_look_before_has_found() -> None:
     state, trainings = state_of(CURABLE, 3), Trainings(CURABLE, 1)
-    runs = done({key: trainings.scores(key) for key in next_steps(state, []).submit})
-    runs += done({key: trainings.scores(key) for key in next_steps(state, runs).submit})
-    runs = [Run(r.key, r.job, JobStatus.FAILED) if (r.key.arm, r.key.seed) == ("base", 3) else r for r in runs]
+    runs = done({key: trainings.scores(key) for key in decide_next_steps(state, []).submit})
+    runs += done({key: trainings.scores(key) for key in decide_next_steps(state, runs).submit})
+    runs = [StudyRun(r.key, r.job, JobStatus.FAILED) if (r.key.arm, r.key.seed) == ("base", 3) else r for r in runs]
 
-    steps = next_steps(state, runs)
+    steps = decide_next_steps(state, runs)
 
     assert steps.status == "succeeded"
     assert steps.conclusion is not None

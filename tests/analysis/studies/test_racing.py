@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.studies.racing import Look, cures, look_at
+from analysis.studies.racing import Look, list_cures, look_at
 from analysis.studies.state import Scores
 
 IMAGES = 600
@@ -23,6 +23,6 @@ def last_look(fresh: float) -> Look:
 
 def test_a_remedy_that_fresh_seeds_do_not_confirm_is_no_cure_yet():
     relapsed = last_look(fresh=1.01)
-    assert cures(relapsed, unconfirmed=True) == ["dropout"]
-    assert cures(relapsed, unconfirmed=False) == []
-    assert cures(last_look(fresh=0.8), unconfirmed=False) == ["dropout"]
+    assert list_cures(relapsed, unconfirmed=True) == ["dropout"]
+    assert list_cures(relapsed, unconfirmed=False) == []
+    assert list_cures(last_look(fresh=0.8), unconfirmed=False) == ["dropout"]

@@ -84,7 +84,7 @@ def test_headers_must_come_in_time_however_they_drip(serve):
 
 
 def test_a_body_has_a_least_rate_and_no_deadline(serve, key, monkeypatch):
-    monkeypatch.setattr(protocol, "Pace", partial(protocol.Pace, patience_s=1.5))
+    monkeypatch.setattr(protocol, "ReceivePace", partial(protocol.ReceivePace, patience_s=1.5))
     head = (
         f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
         "Content-Length: 5000\r\n\r\n"

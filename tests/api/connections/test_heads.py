@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.connections.heads import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, refusal_of
+from api.connections.heads import MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES, find_refusal
 
 
 def head(*lines: bytes, target: bytes = b"/v1/jobs", end: bytes = b"\r\n\r\n") -> bytes:
@@ -10,7 +10,7 @@ def head(*lines: bytes, target: bytes = b"/v1/jobs", end: bytes = b"\r\n\r\n") -
 
 
 def code(received: bytes) -> str | None:
-    refusal = refusal_of(received)
+    refusal = find_refusal(received)
     return None if refusal is None else refusal.code
 
 
@@ -29,7 +29,7 @@ def code(received: bytes) -> str | None:
     ],
 )
 def test_usual_heads_and_beginnings_of_them_are_let_through(received):
-    assert refusal_of(received) is None
+    assert find_refusal(received) is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api.connections import protocol
-from api.connections.protocol import in_turn
+from api.connections.protocol import wrap_in_turns
 from api.http.request_id import KNOWN
 from api.turns import Turn, Turns
 
@@ -55,12 +55,12 @@ def test_so_many_go_at_once_and_what_takes_long_holds_nobody_up() -> None:
         tasks = [asking(order, taken, f"a{number}") for number in range(4)]
         await settled()
         assert order == ["a0", "a1"]
-        for one in tasks:
-            await one
+        for task in tasks:
+            await task
         assert order == ["a0", "a1", "a2", "a3"]
         await asyncio.sleep(0.2)  # all turns have ended by themselves
-        for one in tasks:
-            (await one).end()
+        for task in tasks:
+            (await task).end()
         again = [asking(order, taken, f"b{number}") for number in range(3)]
         await settled()
         assert order[4:] == ["b0", "b1"], "none has been given back twice"
@@ -156,7 +156,7 @@ def test_a_stranger_rests_after_an_answer_and_an_owner_does_not(monkeypatch: pyt
         await send({"type": "http.response.start"})
 
     async def steps() -> None:
-        one_by_one = in_turn(app, Turns(at_once=1, longest_s=60), "a")  # type: ignore[arg-type]
+        one_by_one = wrap_in_turns(app, Turns(at_once=1, longest_s=60), "a")  # type: ignore[arg-type]
         loop = asyncio.get_running_loop()
 
         async def asked(*, bears_key: bool) -> float:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.routes.studies.report import preferred
+from api.routes.studies.report import choose_preferred
 
 OFFERED = ("application/json", "text/markdown", "text/html")
 
@@ -24,4 +24,4 @@ OFFERED = ("application/json", "text/markdown", "text/html")
     ],
 )
 def test_the_type_that_is_wanted_most_is_chosen(accept, expected):
-    assert preferred(accept, OFFERED) == expected
+    assert choose_preferred(accept, OFFERED) == expected

@@ -40,7 +40,7 @@ def test_nothing_with_a_secret_is_kept_by_browsers_and_proxies(client, key):
 
 def test_the_page_of_the_api_runs_its_own_scripts_alone(client):
     page = client.get("/docs")
-    policy = dict(one.strip().split(" ", 1) for one in page.headers["content-security-policy"].split(";"))
+    policy = dict(part.strip().split(" ", 1) for part in page.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
     assert policy["frame-ancestors"] == "'none'"
     [script] = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)

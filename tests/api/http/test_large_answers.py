@@ -82,7 +82,7 @@ def test_an_answer_in_memory_has_a_place_too(service, app, key, database, monkey
     whole = app.state.context.large_answers._whole
     with ExitStack() as held:
         for _ in range(places.WHOLE_AT_ONCE_PER_OWNER):
-            held.enter_context(whole.taken_by("ada"))
+            held.enter_context(whole.take_for("ada"))
         assert_problem(service.get("/v1/datasets"), 429, "too_many_downloads")
         other = bearer(key_for(database, "eve"))
         assert httpx2.get(service.base_url.join("/v1/datasets"), headers=other).status_code == 200
@@ -93,8 +93,8 @@ def test_an_answer_in_memory_has_a_place_too(service, app, key, database, monkey
 def test_of_an_answer_a_connection_holds_two_pieces_at_most(app, key):
     with serving(app) as (url, server), reading_nothing(url, key, 4) as readers:
         wait_until(lambda: streams_of(app) == 4)
-        wait_until(lambda: all(one.flow.write_paused for one in server.server_state.connections))
-        waiting = [one.transport.get_write_buffer_size() for one in server.server_state.connections]
+        wait_until(lambda: all(connection.flow.write_paused for connection in server.server_state.connections))
+        waiting = [connection.transport.get_write_buffer_size() for connection in server.server_state.connections]
         assert max(waiting) <= 2 * protocol.PIECE_BYTES
         readers[0].settimeout(30)
         received = b""
@@ -104,7 +104,7 @@ def test_of_an_answer_a_connection_holds_two_pieces_at_most(app, key):
 
 
 def test_who_takes_an_answer_more_slowly_than_the_least_rate_is_cut(app, settings, key, monkeypatch):
-    monkeypatch.setattr(protocol, "Pace", partial(protocol.Pace, patience_s=1.5))
+    monkeypatch.setattr(protocol, "ReceivePace", partial(protocol.ReceivePace, patience_s=1.5))
     changed = create_app(settings.model_copy(update={"min_body_rate": 100_000}))
     with serving(changed) as (url, _), reading_nothing(url, key, 2) as (slow, steady):
         steady.settimeout(0.05)

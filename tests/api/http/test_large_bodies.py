@@ -62,9 +62,9 @@ def test_an_owner_s_stalled_bodies_take_its_own_places_alone(service, app, key, 
         assert_problem(ask(service, key, SMALL), 422, "invalid_spec")
         assert_problem(ask(service, other, LARGE), 422, "invalid_spec")
         answers = []
-        for one in connections:
-            one.sendall(LARGE[-1:])
-            answers.append(one.recv(65_536)[9:12])
+        for connection in connections:
+            connection.sendall(LARGE[-1:])
+            answers.append(connection.recv(65_536)[9:12])
     assert sorted(answers) == [b"422"] * 8 + [b"429"] * 8
     assert_problem(ask(service, key, LARGE), 422, "invalid_spec")
 

@@ -5,15 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from api.http.pointers import SHOWN_ERRORS, field_errors
+from api.http.pointers import SHOWN_ERRORS, list_field_errors
 from heldout.spec.job import JobSpec
-from heldout.spec.json_pointer import pointer_to
+from heldout.spec.json_pointer import make_pointer
 
 
 def found_in(body):
     with pytest.raises(ValidationError) as refused:
         JobSpec.model_validate(body)
-    return field_errors([{**one, "loc": ("body", *one["loc"])} for one in refused.value.errors()], body)
+    return list_field_errors([{**error, "loc": ("body", *error["loc"])} for error in refused.value.errors()], body)
 
 
 def resolve(pointer: str, body):
@@ -30,7 +30,7 @@ def test_a_pointer_leads_to_its_value(names):
     for name in names:
         value[name] = {}
         value = value[name]
-    assert resolve(pointer_to(names), body) is value
+    assert resolve(make_pointer(names), body) is value
 
 
 def test_tags_of_unions_are_no_part_of_a_pointer():

@@ -42,7 +42,7 @@ def test_keys_are_logged_on_no_path_through_the_service(client, key, log_lines, 
     def breaks(*_):
         raise RuntimeError(f"about {made} and Authorization: Bearer {key}")
 
-    monkeypatch.setattr("models.store.keys.of_owner", breaks)
+    monkeypatch.setattr("models.store.keys.list_of_owner", breaks)
     assert client.get("/v1/keys").status_code == 500
     logged = log_lines.getvalue()[began:]
     assert "request_failed" in logged
@@ -67,7 +67,7 @@ def test_keys_are_logged_on_no_path_through_the_service(client, key, log_lines, 
     ],
 )
 def test_what_looks_like_a_secret_is_struck_out(text, logged):
-    assert logs.without_secrets(text) == logged
+    assert logs.hide_secrets(text) == logged
 
 
 def test_other_libraries_lines_are_cleaned_too(log_lines):

@@ -30,7 +30,7 @@ class Listening:
         if self.breaks:
             raise ConnectionError("the broker is away")
         with self.database.read() as session:
-            stored = stored_jobs.versions(session, [wake_up.job_id for wake_up in wake_ups])
+            stored = stored_jobs.get_versions(session, [wake_up.job_id for wake_up in wake_ups])
         self.heard += [(wake_up, wake_up.job_id in stored) for wake_up in wake_ups]
 
 
@@ -84,7 +84,7 @@ def test_the_commit_comes_before_the_answer(service, database, spec):
     for _ in range(20):
         job = submitted(service, spec)["id"]
         with database.read() as session:
-            assert job in stored_jobs.versions(session, [job])
+            assert job in stored_jobs.get_versions(session, [job])
 
 
 def test_an_async_endpoint_cannot_ask_for_a_session():

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from api.http import places
-from api.http.places import PacedStream, Places
+from api.http.places import PacedStream, UploadPlaces
 from heldout.errors import TooManyUploads, UploadTooSlow
 from heldout.service.settings import Settings
 from tests.api.support import assert_problem, bearer, key_for, sqlite_only, stalled, wait_until
@@ -59,12 +59,12 @@ def test_content_that_comes_fast_enough_is_taken_whole_however_slowly_it_is_stor
 
 
 def test_greedy_owners_leave_places_for_others():
-    places = Places(10, 4)
+    places = UploadPlaces(10, 4)
     taken = []
 
     def fill(owner: str, stack: ExitStack) -> None:
         while True:
-            stack.enter_context(places.taken_by(owner))
+            stack.enter_context(places.take_for(owner))
             taken.append(owner)
 
     with ExitStack() as stack:
@@ -72,9 +72,9 @@ def test_greedy_owners_leave_places_for_others():
             with pytest.raises(TooManyUploads):
                 fill(owner, stack)
         assert (taken.count("ada"), taken.count("eve")) == (4, 3)
-        stack.enter_context(places.taken_by("lone"))
+        stack.enter_context(places.take_for("lone"))
     with ExitStack() as stack:
-        stack.enter_context(places.taken_by("ada"))
+        stack.enter_context(places.take_for("ada"))
 
 
 @sqlite_only

@@ -173,7 +173,7 @@ def test_eight_writers_and_a_reader_who_comes_back_again_and_again_lose_nothing(
             last = heard[-1].id if heard else "0"
             with following(service, **{"Last-Event-ID": last}) as messages:
                 # It hangs up after some events, and continues where it was. A comment keeps a quiet stream open.
-                heard += islice((one for one in messages if one.id is not None), min(7, count - len(heard)))
+                heard += islice((message for message in messages if message.id is not None), min(7, count - len(heard)))
         for one in writing:
             one.result()
     assert [int(one.id) for one in heard] == list(range(1, count + 1))

@@ -82,7 +82,7 @@ def test_a_job_is_followed_from_now_on(service, database, worker, spec):
         add_warnings(database, job)
         assert next(messages).id == "3"
         worker.fail(held)
-        assert [one.event for one in messages] == ["job.failed", None]
+        assert [message.event for message in messages] == ["job.failed", None]
     empty = service.get(f"/v1/jobs/{job}/events?after=latest").json()
     assert (empty["data"], empty["has_more"], empty["next"]) == ([], False, 4)
     assert service.get(f"/v1/jobs/{job}/events?after=latest", headers=STREAM).status_code == 204
@@ -210,7 +210,7 @@ def test_a_stream_outlives_an_outage_of_the_database(app, settings, key, databas
             with database_away(app, file):
                 assert [next(messages).comment for _ in range(3)] == ["ping"] * 3
             worker.fail(worker.claim())
-            heard = [one.event for one in messages if one.event]
+            heard = [message.event for message in messages if message.event]
         assert heard == ["job.started", "job.failed"]
 
 

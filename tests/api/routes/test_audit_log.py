@@ -82,7 +82,7 @@ def test_who_logs_in_and_out_is_noted_whatever_the_key_is_good_for(client, app):
     assert browser.delete("/v1/session").status_code == 204
     assert_problem(browser.get("/v1/session"), 401, "unauthenticated")
     entries = client.get("/v1/audit", params={"key": writer["id"]}).json()["data"]
-    assert [(one["action"], one["request_id"]) for one in entries] == [
+    assert [(entry["action"], entry["request_id"]) for entry in entries] == [
         *[("log_out", "of-browser"), ("log_in", "of-browser")]
     ]
 
@@ -97,7 +97,7 @@ def test_each_route_that_changes_something_notes_it_in_the_transaction_of_the_ch
     }
     assert {"submit_job", "cancel_study", "put_content", "log_out"} < set(changing)
     for name, route in changing.items():
-        noted_by_request = _write_session in {one.call for one in route.dependant.dependencies}
+        noted_by_request = _write_session in {dependency.call for dependency in route.dependant.dependencies}
         itself = "note_change" in inspect.getsource(inspect.getmodule(inspect.unwrap(route.endpoint)))
         assert noted_by_request or itself, name
 
@@ -125,4 +125,4 @@ def test_no_entry_is_changed_and_only_old_ones_go(database):
             text(f"INSERT INTO audit_log (id, owner, action, created_at) VALUES ('aud_old', 'ada', 'x', {old})")
         )
         audit_log.forget_old(session, 86_400)
-        assert [row.subject for row in audit_log.page(session, "ada", after=None, limit=9)[0]] == ["k1"]
+        assert [row.subject for row in audit_log.list_page(session, "ada", after=None, limit=9)[0]] == ["k1"]

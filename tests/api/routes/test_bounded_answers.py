@@ -12,16 +12,16 @@ import httpx2
 import pytest
 from sqlalchemy import insert, literal, select, update
 
-from analysis.arrays.file_names import members_key
+from analysis.arrays.file_names import make_members_key
 from heldout.lifecycle.model import ModelFormat
 from heldout.spec.job import MAX_CLASS_NAMES_BYTES
 from heldout.spec.model_facts import MAX_LAYERS_BYTES, FeatureMapFacts, MapLayer, ModelFacts, ModelLayer
 from heldout.stored.audit import AuditExample, AuditFinding, StoredAudit, audit_key, preview_key
-from heldout.stored.evaluation import ClassScores, Mistake, SplitScores, StoredEvaluation
+from heldout.stored.evaluation import StoredClassScores, StoredEvaluation, StoredMistake, StoredSplitScores
 from heldout.stored.measurement import Measurement
-from heldout.stored.suspects import MAX_CHARACTERS, StoredSuspects, Suspect, WrongLabels, suspects_key
+from heldout.stored.suspects import MAX_CHARACTERS, StoredSuspects, Suspect, WrongLabels, make_suspects_key
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.store import datasets, model_evaluations, models
 from models.tables import (
     ArtifactRow,
@@ -123,7 +123,7 @@ class Largest:
             for number in range(1, count):
                 made = {name: made(number) if callable(made) else made for name, made in changes.items()}
                 values = [
-                    literal({"id": new_id(prefix), **made}[column.name], column.type)
+                    literal({"id": make_id(prefix), **made}[column.name], column.type)
                     if column.name in {"id", *made}
                     else column
                     for column in columns
@@ -136,7 +136,7 @@ class Largest:
         with self.worker.database.write() as session:
             content = datasets.find(session, "ada", "mnist5k")
             splits = {name: {**split, "per_class": [99_999] * 1000} for name, split in content.splits.items()}
-            id_ = self.ids["dataset"] = new_id("ds")
+            id_ = self.ids["dataset"] = make_id("ds")
             values = {
                 **{name: getattr(content, name) for name in ("status", "shape", "dtype", "value_range", "sha256")},
                 "id": id_,
@@ -164,7 +164,7 @@ class Largest:
                 "created_at": datetime.now(UTC),
             }
             reads = [
-                {"id": new_id("read"), "subject_id": new_id("job"), "epoch": number, **read} for number in range(MANY)
+                {"id": make_id("read"), "subject_id": make_id("job"), "epoch": number, **read} for number in range(MANY)
             ]
             session.execute(insert(LabelReadRow), reads)
         self.copied(DatasetRow, id_, "ds", LARGE, version=lambda number: 1 + number)
@@ -199,8 +199,8 @@ class Largest:
         )
         blobs = self.worker.blobs
         blobs.put(audit_key(id_), audit.to_bytes())
-        blobs.put(suspects_key(id_), found.to_bytes())
-        blobs.put(members_key(id_), f"{MEMBER}\n".encode() * 200_000)
+        blobs.put(make_suspects_key(id_), found.to_bytes())
+        blobs.put(make_members_key(id_), f"{MEMBER}\n".encode() * 200_000)
         blobs.put(preview_key(id_, 0), b"\x89PNG" + b"0" * 500_000)
         with self.worker.database.write() as session:
             session.execute(update(DatasetRow).where(DatasetRow.id == id_).values(suspects_status="stored"))
@@ -232,9 +232,9 @@ class Largest:
         """What the worker has stored of its kept weights: a matrix of all classes for each split."""
         # Written as text, which is quicker. A dataset has as many images as this matrix has cells.
         matrix = f"[{', '.join(['[' + '0, ' * 999 + '1000]'] * 1000)}]"
-        scores = ClassScores(count=99_999, precision=math.pi / 4, recall=math.pi / 4, f1=math.pi / 4)
-        mistake = Mistake(index=4999, member=MEMBER, label=0, answer=1, probability=math.pi / 4)
-        split = SplitScores(
+        scores = StoredClassScores(count=99_999, precision=math.pi / 4, recall=math.pi / 4, f1=math.pi / 4)
+        mistake = StoredMistake(index=4999, member=MEMBER, label=0, answer=1, probability=math.pi / 4)
+        split = StoredSplitScores(
             confusion=((),), per_class=(scores,) * 1000, calibration_error=0.1, mistakes=(mistake,) * 20
         )
         made = dict.fromkeys(("train", "validation", "test"), split)
@@ -328,7 +328,7 @@ class Largest:
                 "log": [attempt] * 10,
                 "created_at": now,
             }
-            session.execute(insert(DeliveryRow), [{"id": new_id("msg"), **delivery} for _ in range(MANY)])
+            session.execute(insert(DeliveryRow), [{"id": make_id("msg"), **delivery} for _ in range(MANY)])
             entry = {
                 "owner": "ada",
                 "action": "é" * 64,
@@ -338,7 +338,7 @@ class Largest:
                 "address": "a" * 64,
                 "request_id": "r" * 128,
             }
-            session.execute(insert(AuditRow), [{"id": new_id("aud"), **entry} for _ in range(MANY)])
+            session.execute(insert(AuditRow), [{"id": make_id("aud"), **entry} for _ in range(MANY)])
             revoked = {
                 "owner": "ada",
                 "secret_sha256": "0" * 64,

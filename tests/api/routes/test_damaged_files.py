@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.arrays.dataset import ImageSet, content_address, save, split_digests
+from analysis.arrays.dataset import ImageSet, compute_content_address, save, split_digests
 from analysis.arrays.relations import Relations, save_relations
 from heldout.lifecycle.job import StopReason
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import SplitCounts, StoredAudit
-from heldout.stored.evaluation import SPLIT_NAMES, ClassScores, SplitScores, StoredEvaluation
+from heldout.stored.evaluation import SPLIT_NAMES, StoredClassScores, StoredEvaluation, StoredSplitScores
 from heldout.stored.final import FinalView
 from heldout.stored.gap import StoredGap, Tally
-from models.digests import digest_of
+from models.digests import compute_file_digest
 from models.store import claims, ingests, model_evaluations, suspects
 from models.store.artifacts import Artifact
 from models.store.ingests import IngestedContent
@@ -46,7 +46,7 @@ def dataset(client, worker, tmp_path) -> dict[str, str]:
     """A dataset of `ada` with all files that one can have, as its ingest and its search for wrong labels leave them."""
     made = client.post("/v1/datasets", json={"name": "pets"}).json()
     client.put(f"/v1/datasets/{made['id']}/content", content=b"an upload, as far as the API can tell")
-    folder, stored, sha256 = tmp_path / "dataset", images(), content_address(images())
+    folder, stored, sha256 = tmp_path / "dataset", images(), compute_content_address(images())
     (folder / "preview").mkdir(parents=True)
     save(stored, folder)
     of_content = [file.name for file in folder.iterdir() if file.is_file()]
@@ -63,7 +63,7 @@ def dataset(client, worker, tmp_path) -> dict[str, str]:
         name = file.relative_to(folder).as_posix()
         key = f"datasets/{sha256 if name in of_content else made['id']}/{name}"
         worker.blobs.put(key, file)
-        digests[key] = digest_of(file)
+        digests[key] = compute_file_digest(file)
     splits = {
         name: {"count": len(rows), "per_class": [len(rows) // 2] * 2, "sha256": split_digests(stored)[name]}
         for name, rows in stored.splits.items()
@@ -81,7 +81,7 @@ def search_for_wrong_labels(worker, dataset_id: str, folder: Path) -> None:
     held, file = worker.claim(), folder / "suspects.json"
     file.write_bytes(found(1, classes=()).to_bytes())
     worker.blobs.put(f"datasets/{dataset_id}/suspects.json", file)
-    digests = {f"datasets/{dataset_id}/suspects.json": digest_of(file)}
+    digests = {f"datasets/{dataset_id}/suspects.json": compute_file_digest(file)}
     with worker.database.write() as session:
         suspects.mark_stored(session, held, dataset_id, digests)
 
@@ -93,8 +93,10 @@ def left_files(worker, job: str, folder: Path) -> tuple[Artifact, ...]:
     said = np.tile(np.array([0.9, 0.1], np.float32), (24, 1))
     rows = images().splits["train"]
     np.savez(predictions, train_indices=rows, train_labels=images().labels[rows], train_probabilities=said)
-    of_class = ClassScores(count=4, precision=0.5, recall=0.5, f1=0.5)
-    scores = SplitScores(confusion=((3, 1), (1, 3)), per_class=(of_class, of_class), calibration_error=0.1, mistakes=())
+    of_class = StoredClassScores(count=4, precision=0.5, recall=0.5, f1=0.5)
+    scores = StoredSplitScores(
+        confusion=((3, 1), (1, 3)), per_class=(of_class, of_class), calibration_error=0.1, mistakes=()
+    )
     evaluation = StoredEvaluation(classes=CLASSES, splits=dict.fromkeys(SPLIT_NAMES, scores))
     gap = StoredGap(kept_epoch=2, epochs=2, train=TALLY, validation=TALLY, test=TALLY)
     for content in (evaluation, gap):
@@ -146,7 +148,7 @@ def ids(client, worker, spec, dataset, tmp_path) -> dict[str, str]:
 
 
 def test_a_file_that_is_not_what_was_stored_is_named_and_nothing_else_changes(client, worker, ids, settings):
-    roots = (str(settings.home), str(worker.blobs.local_folder("")), "Traceback", "numpy", "zip file")
+    roots = (str(settings.home), str(worker.blobs.get_local_folder("")), "Traceback", "numpy", "zip file")
     walk(client.get, worker.blobs, ids, roots)
 
 

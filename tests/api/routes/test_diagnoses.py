@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from api.routes import diagnoses
-from heldout.statistics.intervals import newcombe_interval
+from heldout.statistics.intervals import compute_newcombe_interval
 from heldout.stored.gap import HeldOutCopies, StoredGap, Tally
 from heldout.views.diagnosis import DiagnosisView
 from tests.api.support import FINAL, assert_problem, bearer, key_for, sqlite_only, submitted, with_field
@@ -73,7 +73,7 @@ def test_the_gap_of_an_ended_job_is_told_term_by_term(client, job, worker):
     assert generalisation == {
         "code": "generalisation",
         "accuracy": pytest.approx(0.09),
-        "accuracy_interval": pytest.approx(newcombe_interval((990 / 3, 1000 / 3), (360 / 3, 400 / 3))),
+        "accuracy_interval": pytest.approx(compute_newcombe_interval((990 / 3, 1000 / 3), (360 / 3, 400 / 3))),
         "loss": pytest.approx(0.09),
         "loss_interval": generalisation["loss_interval"],
         "how": "measured",
@@ -292,7 +292,7 @@ def test_a_confusion_matrix_is_there_after_the_success(client, job, worker):
 
 
 def test_a_file_that_takes_long_holds_up_its_owner_s_next_one_alone(service, key, database, monkeypatch):
-    judge, begun, go_on = diagnoses._diagnosis, threading.Semaphore(0), threading.Event()
+    judge, begun, go_on = diagnoses._diagnose_file, threading.Semaphore(0), threading.Event()
 
     def slow(file, *asked) -> DiagnosisView:
         if file.filename == "slow.csv":
@@ -300,7 +300,7 @@ def test_a_file_that_takes_long_holds_up_its_owner_s_next_one_alone(service, key
             assert go_on.wait(30)
         return judge(file, *asked)
 
-    monkeypatch.setattr(diagnoses, "_diagnosis", slow)
+    monkeypatch.setattr(diagnoses, "_diagnose_file", slow)
 
     def ask(name: str, key: str) -> int:
         file = {"file": (name, b"split,label,answer\ntrain,0,0\ntest,1,0\n")}

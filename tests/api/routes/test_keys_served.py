@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from heldout.access.quotas import Quota
-from models.ids import new_id
+from models.ids import make_id
 from models.store import keys, owners
 from models.tables import KeyRow
 from tests.api.support import assert_problem, bearer, key_for, sqlite_only, submitted
@@ -92,7 +92,7 @@ def test_ids_that_are_no_keys_are_not_found(client, key_id):
 )
 def test_whatever_is_no_key_is_refused(client, key, header):
     text = header.format(key=key, id=key.split("_")[1])
-    for path in ("/v1/jobs", f"/v1/jobs/{new_id('job')}"):
+    for path in ("/v1/jobs", f"/v1/jobs/{make_id('job')}"):
         answer = client.get(path, headers={"Authorization": text.encode("latin-1")})
         assert_problem(answer, 401, "unauthenticated")
 
@@ -111,7 +111,7 @@ def test_every_route_but_the_open_ones_needs_a_key(client):
     document = client.get("/openapi.json").json()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            for id_ in ("x", new_id("job")):
+            for id_ in ("x", make_id("job")):
                 answer = client.request(method, re.sub(r"\{\w+\}", id_, path), headers=bearer("none"))
                 assert (answer.status_code == 401) == ("security" in operation), (method, path, answer.text)
     public = {
@@ -125,7 +125,7 @@ def test_secrets_are_hashed_at_rest(client, database, key):
         row = session.get_one(KeyRow, key.split("_")[1])
         stored = "".join(str(getattr(row, column.name)) for column in row.__table__.columns)
         assert key.split("_", 2)[2] not in stored
-        assert keys.caller_of(session, key) is not None
+        assert keys.find_caller(session, key) is not None
 
 
 # --- scopes, ends, replacements ------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_a_key_is_refused_from_its_end_on_and_a_past_end_is_none(client, databas
         session.get_one(KeyRow, key["id"]).expires_at = datetime.now(UTC) - timedelta(seconds=1)
     assert_problem(client.get("/v1/jobs", headers=bearer(key["key"])), 401, "unauthenticated")
     with database.read() as session:
-        assert keys.revoked_among(session, [key["id"]]) == {key["id"]}, "its streams end"
+        assert keys.list_revoked(session, [key["id"]]) == {key["id"]}, "its streams end"
     past = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     assert_problem(client.post("/v1/keys", json={"expires_at": past}), 422, "key_refused", "/expires_at")
 
@@ -226,8 +226,8 @@ def test_rolling_gives_no_more_valid_keys_than_the_quota_allows(service, databas
     assert ended.status_code == 201, "it takes the other one's place"
     newest = bearer(ended.json()["key"])
     with database.read() as session:
-        ids = [row.id for row in keys.of_owner(session, "eve")]
-        assert (len(ids), len(keys.revoked_among(session, ids))) == (4, 1)
+        ids = [row.id for row in keys.list_of_owner(session, "eve")]
+        assert (len(ids), len(keys.list_revoked(session, ids))) == (4, 1)
     assert service.get("/v1/jobs", headers=newest).status_code == 200
 
 
@@ -256,7 +256,7 @@ def test_a_key_that_is_revoked_while_its_upload_comes_changes_nothing(service, k
         assert_problem(put, 401, "unauthenticated")
     assert service.get(f"/v1/datasets/{dataset}", headers=bearer(key)).json()["status"] == "uploading"
     entries = service.get("/v1/audit", params={"key": made["id"]}, headers=bearer(key)).json()["data"]
-    assert [one["action"] for one in entries] == ["create_dataset"]
+    assert [entry["action"] for entry in entries] == ["create_dataset"]
 
 
 def test_revoking_takes_along_what_the_key_has_made_where_that_is_asked_for(client, key):

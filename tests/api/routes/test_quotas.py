@@ -145,8 +145,8 @@ def test_a_key_that_asks_too_often_is_refused_and_told_when_to_ask_again(setting
         other = keys.make(session, "ada")
     with TestClient(app, headers=bearer(key)) as client:
         answers = [client.get("/v1/jobs" if number % 2 else "/v1/jobs/job_x") for number in range(5)]
-        assert [one.status_code for one in answers] == [404, 200, 404, 200, 429]
-        assert [one.headers["ratelimit"].split(";t=")[0] for one in answers] == [
+        assert [answer.status_code for answer in answers] == [404, 200, 404, 200, 429]
+        assert [answer.headers["ratelimit"].split(";t=")[0] for answer in answers] == [
             *(f'"hour";r={left}' for left in (3, 2, 1, 0)),
             '"hour";r=0',
         ]
@@ -162,8 +162,8 @@ def test_made_up_keys_are_not_counted_and_so_not_kept(client, app):
     storage = app.state.context.rates._storage
     for path in ("/v1/jobs", "/v1/jobs/job_00000000000000000000000000", "/v1/jobs/job_x"):
         answers = [client.get(path, headers=bearer(f"ho_0123456789ab_{number}")) for number in range(5)]
-        assert [one.status_code for one in answers] == [401] * 5
-        assert not any("ratelimit" in one.headers for one in answers)
+        assert [answer.status_code for answer in answers] == [401] * 5
+        assert not any("ratelimit" in answer.headers for answer in answers)
     assert not storage.storage
     assert "ratelimit" in client.get("/v1/jobs/job_00000000000000000000000000").headers
     assert len(storage.storage) == 1

@@ -33,7 +33,7 @@ def test_tables_of_another_release_are_not_ready(client, database):
         session.execute(text("UPDATE alembic_version SET version_num = '0123456789ab'"))
     problem = assert_problem(client.get("/readyz"), 503, "database_mismatched")
     assert "revision 0123456789ab" in problem["detail"]
-    assert migrations.newest() in problem["detail"]
+    assert migrations.get_newest() in problem["detail"]
     assert client.get("/livez").status_code == 200
 
 
@@ -47,9 +47,9 @@ def test_a_blob_store_that_is_gone_is_not_ready(client, app, monkeypatch, tmp_pa
 
 
 def test_checks_of_readiness_leave_nothing_in_the_blob_store(client, settings):
-    before = sorted(Blobs(settings.blobs_url).local_folder("").iterdir())
+    before = sorted(Blobs(settings.blobs_url).get_local_folder("").iterdir())
     client.get("/readyz")
-    assert sorted(Blobs(settings.blobs_url).local_folder("").iterdir()) == before
+    assert sorted(Blobs(settings.blobs_url).get_local_folder("").iterdir()) == before
 
 
 # --- request ids ----------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def test_a_failure_that_nobody_expected_shows_its_request_id_alone(service, monk
     def breaks(*_, **__):
         raise RuntimeError("secret detail of the inside")
 
-    monkeypatch.setattr(stored_jobs, "page", breaks)
+    monkeypatch.setattr(stored_jobs, "list_page", breaks)
     began = log_lines.tell()
     answer = service.get("/v1/jobs", headers={"X-Request-ID": "find-me"})
     problem = assert_problem(answer, 500, "internal")

@@ -80,7 +80,7 @@ def test_a_change_with_a_cookie_must_say_where_it_comes_from_and_one_with_a_key_
 
 def test_a_link_logs_in_once_also_where_two_ask_at_the_same_time(browser_at, key, database):
     with database.write() as session:
-        link = sessions.make_link(session, keys.row_of(session, key).id)
+        link = sessions.make_link(session, keys.get_row(session, key).id)
     answers = []
 
     def use() -> None:
@@ -89,16 +89,16 @@ def test_a_link_logs_in_once_also_where_two_ask_at_the_same_time(browser_at, key
         )
 
     threads = [threading.Thread(target=use) for _ in range(4)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert sorted(answers) == [201, 401, 401, 401]
 
 
 def test_what_is_over_used_revoked_or_of_another_kind_logs_nobody_in(browser_at, key, database):
     with database.write() as session:
-        key_id = keys.row_of(session, key).id
+        key_id = keys.get_row(session, key).id
         link, late = sessions.make_link(session, key_id), sessions.make_link(session, key_id)
         session.execute(update(SessionRow).where(SessionRow.id == late.split("_")[1]).values(expires_at=db_now(-1)))
     token = _token(logged_in(browser_at, key))

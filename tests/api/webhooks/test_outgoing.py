@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from api.webhooks.outgoing import post, system_resolve
+from api.webhooks.outgoing import post, resolve_by_system
 from heldout.access.webhooks import Allowed
 from tests.api.webhooks.receiving import receiving
 
@@ -73,7 +73,7 @@ def test_a_name_that_leads_inside_is_not_called_at_all(receiver, addresses):
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1"])
 def test_no_spelling_of_an_inner_address_gets_through(receiver, host):
-    answer = call(f"https://{host}:{port_of(receiver.url)}/", system_resolve, Allowed())
+    answer = call(f"https://{host}:{port_of(receiver.url)}/", resolve_by_system, Allowed())
     assert answer.status is None
     assert receiver.received == []
 

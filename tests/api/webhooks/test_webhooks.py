@@ -41,7 +41,7 @@ class Clock:
         self.ahead_s = 0.0
 
     def __call__(self, session) -> datetime:
-        return transitions.now(session) + timedelta(seconds=self.ahead_s)
+        return transitions.get_now(session) + timedelta(seconds=self.ahead_s)
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_an_event_that_is_not_committed_is_in_no_outbox(client, receiver, databa
     job = submitted(client, spec)["id"]
     with suppress(InterruptedError), database.write() as session:
         events.add(session, job, "job.cancelled", "It is cancelled.")
-        assert outbox.any_due(session, transitions.now(session))
+        assert outbox.is_any_due(session, transitions.get_now(session))
         raise InterruptedError
     assert client.get(f"/v1/jobs/{job}/events").json()["data"][-1]["type"] == "job.queued"
     assert pending(database) == []
@@ -274,7 +274,7 @@ def test_a_dataset_is_sent_as_the_service_showed_it_and_its_check_is_not(
     assert messages["dataset.checking"]["data"]["status"] == "checking"
     assert messages["dataset.rejected"]["data"] == client.get(f"/v1/datasets/{dataset['id']}").json()
     subject = {"object": "dataset", "id": dataset["id"]}
-    assert [one["subject"] for one in deliveries(client, webhook)] == [subject] * 3
+    assert [delivery["subject"] for delivery in deliveries(client, webhook)] == [subject] * 3
     assert deliveries(stranger, others) == []
 
 
@@ -469,9 +469,9 @@ def test_the_log_pages_and_is_forgotten_after_a_week(client, receiver, sender, s
     ids = [one["id"] for one in first["data"] + rest["data"]]
     assert (len(ids), ids, rest["has_more"]) == (5, sorted(ids, reverse=True), False)
     with database.write() as session:
-        outbox.forget_old(session, transitions.now(session) + timedelta(days=6))
-        assert outbox.any_due(session, transitions.now(session))
-        outbox.forget_old(session, transitions.now(session) + timedelta(days=8))
+        outbox.forget_old(session, transitions.get_now(session) + timedelta(days=6))
+        assert outbox.is_any_due(session, transitions.get_now(session))
+        outbox.forget_old(session, transitions.get_now(session) + timedelta(days=8))
     assert deliveries(client, webhook) == []
 
 
@@ -540,7 +540,7 @@ def test_a_webhook_that_fails_for_a_day_is_disabled_and_its_owner_told(client, r
         assert event["subject"] == {"object": "webhook", "id": broken["id"]}
         [told] = [json.loads(one.body) for one in other.received]
         assert (told["type"], told["data"]["id"]) == ("webhook.disabled", broken["id"])
-    assert {one["status"] for one in deliveries(client, broken)} == {"failed"}, "what waited is given up"
+    assert {delivery["status"] for delivery in deliveries(client, broken)} == {"failed"}, "what waited is given up"
     again = client.patch(f"/v1/webhooks/{broken['id']}", json={"enabled": True}).json()
     assert (again["enabled"], again["failures"], again["failing_since"]) == (True, 0, None)
 

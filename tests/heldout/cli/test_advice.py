@@ -6,7 +6,7 @@ import re
 import pytest
 
 from heldout import errors
-from heldout.cli.advice import as_commands, as_setting
+from heldout.cli.advice import format_setting, rewrite_as_commands
 from heldout.errors import conflicts, not_found, refused, service, unreadable
 
 JOB = "job_01m8"
@@ -32,15 +32,15 @@ DATA = errors.DataFirst(JOB, "ds_1", [("leakage", "Copies.")], {"drop_copies": T
     ids=lambda text: text[:30],
 )
 def test_a_route_is_said_as_the_command_that_asks_by_it(text, said):
-    written = as_commands(text, f"/v1/jobs/{JOB}/retry")
+    written = rewrite_as_commands(text, f"/v1/jobs/{JOB}/retry")
     assert said in written
     assert "/v1/" not in written
-    assert "Authorization" not in as_commands(errors.Unauthenticated().detail)
+    assert "Authorization" not in rewrite_as_commands(errors.Unauthenticated().detail)
 
 
 def test_no_error_of_the_service_names_a_route_that_has_a_command():
     """Each detail that names a route is said with a command, but for those that no command asks by."""
-    spoken = [one for one in _texts() if "/v1/" in as_commands(one)]
+    spoken = [text for text in _texts() if "/v1/" in rewrite_as_commands(text)]
     without_command = ("webhook", "GET /v1/evaluations")
     assert {one for one in spoken if not any(name in one for name in without_command)} == set()
 
@@ -56,4 +56,4 @@ def _texts():
     [("/network/blocks/0/dropout", "network.blocks.0.dropout"), ("/metadata/a~1b~0c", "metadata.a/b~c"), ("", "")],
 )
 def test_a_field_is_named_as_set_names_it(pointer, path):
-    assert as_setting(pointer) == path
+    assert format_setting(pointer) == path

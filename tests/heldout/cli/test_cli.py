@@ -28,7 +28,7 @@ from heldout.errors import ArtifactLost
 from heldout.spec.dataset import ResizeSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.suspects import SplitLabels, StoredSuspects, Suspect, WrongLabels
-from heldout.views.base import as_json
+from heldout.views.base import dump_json
 from heldout.views.diagnosis import DiagnosisView
 from models.store import artifacts
 from models.store.artifacts import Artifact
@@ -143,8 +143,8 @@ def test_json_lines_are_the_events_and_then_the_job(service, client, start, spec
     out, err = process.communicate(timeout=20)
     *events, job = [json.loads(line) for line in out.splitlines()]
     assert (process.returncode, err) == (0, "")
-    assert events == [as_json(event) for event in client.events(job_id)]
-    assert job == as_json(client.get(job_id))
+    assert events == [dump_json(event) for event in client.events(job_id)]
+    assert job == dump_json(client.get(job_id))
 
 
 def test_ctrl_c_leaves_the_job_alone_and_says_how_to_go_on(client, start, spec_file):
@@ -182,7 +182,7 @@ def test_a_spec_comes_from_standard_input_with_settings_and_a_name(heldout, clie
     job = json.loads(result.stdout)
     assert (job["name"], job["progress"]["epochs"]) == ("other", 3)
     assert job["spec"]["network"]["blocks"][0]["filters"] == 8
-    assert job == as_json(client.get(job["id"]))
+    assert job == dump_json(client.get(job["id"]))
 
 
 def test_the_same_idempotency_key_queues_one_job(heldout, client, spec_file):
@@ -346,7 +346,7 @@ def test_a_job_is_shown_with_its_figures(heldout, client, ended, answered):
 
 def test_the_spec_of_a_job_can_be_sent_again(heldout, client, ended):
     spec = heldout("show", ended, "--spec").stdout
-    assert json.loads(spec) == as_json(client.get(ended).spec)
+    assert json.loads(spec) == dump_json(client.get(ended).spec)
     assert heldout("train", "-", "--detach", input=spec).returncode == 0
 
 
@@ -397,7 +397,7 @@ def test_events_are_followed_from_now_on_until_ctrl_c(service, client, ended, en
     until(lambda: b"\nid: " in relay.received, "the stream has begun")
     service.warn(client.submit(SPEC).id, "news")
     followed = [json.loads(line) for line in lines_until(process, "news")]
-    assert followed == [as_json(event) for event in client.all_events()][-2:]
+    assert followed == [dump_json(event) for event in client.all_events()][-2:]
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 130
@@ -537,7 +537,7 @@ def test_what_cannot_be_pushed_is_refused_before_anything_is_announced(heldout, 
         refused = heldout("datasets", "push", *arguments)
         assert (refused.returncode, refused.stdout) == (Exit.REFUSED, "")
         assert why in refused.stderr
-    assert [one.name for one in client.datasets()] == ["digits"]
+    assert [dataset.name for dataset in client.datasets()] == ["digits"]
 
 
 def test_a_dataset_can_be_pushed_without_waiting_shown_and_deleted(heldout, service, client, tmp_path, answered):

@@ -13,7 +13,7 @@ from PIL import Image
 from heldout.cli import host_commands
 from heldout.stored.audit import StoredAudit, audit_key
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.tables import DatasetRow
 from tests.heldout.served import bare_environment, run_apart, until
 from worker.ingest.__main__ import main
@@ -97,7 +97,7 @@ def test_what_would_be_rejected_is_said_as_after_a_push(tmp_path, capsys):
 def test_a_name_of_both_means_the_dataset_and_says_how_to_choose(heldout, service, heldout_apart):
     split = {"count": 1, "per_class": [1, 0]}
     with service.database.write() as session:
-        row = DatasetRow(id=new_id("ds"), owner="me", name="pets", version=1, status="ready", created_at=db_now())
+        row = DatasetRow(id=make_id("ds"), owner="me", name="pets", version=1, status="ready", created_at=db_now())
         row.sha256, row.classes = "a" * 64, ["cat", "dog"]
         session.add(row)
         key = audit_key(row.id)

@@ -85,7 +85,7 @@ def test_what_cannot_be_ordered_is_refused_before_anything_is_sent(heldout, clie
         refused = heldout("datasets", "mend", "pets", *arguments)
         assert (refused.returncode, refused.stdout) == (Exit.REFUSED, ""), arguments
         assert why in refused.stderr, refused.stderr
-    assert [one.name for one in client.datasets()] == ["pets", "digits"]
+    assert [dataset.name for dataset in client.datasets()] == ["pets", "digits"]
 
 
 def test_what_the_audit_offers_is_ordered_until_it_offers_no_more(heldout, service, pets):
@@ -206,4 +206,4 @@ def test_a_dry_run_says_what_a_change_would_do_and_orders_nothing(heldout, clien
     ]
     as_json = json.loads(heldout("datasets", "mend", "alike", "--exclude", "list.txt", "--dry-run", "--json").stdout)
     assert as_json["removes"] == {"train": 1, "validation": 0, "test": 1}
-    assert [one.name for one in client.datasets()] == ["alike", "digits"]
+    assert [dataset.name for dataset in client.datasets()] == ["alike", "digits"]

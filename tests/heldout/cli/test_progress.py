@@ -11,10 +11,10 @@ from contextlib import suppress
 import pytest
 
 from heldout.cli import progress
-from heldout.cli.figures import clock, epoch_figures, interval, moment, points
+from heldout.cli.figures import format_clock, format_epoch_figures, format_interval, format_moment, format_points
 from heldout.cli.progress import Follower
 from heldout.cli.screen import print_table
-from heldout.markup import visible
+from heldout.markup import make_visible
 from models.store import claims
 from tests.heldout.made_views import epoch, event, job
 from tests.heldout.served import FIGURES, SPEC
@@ -184,19 +184,19 @@ def test_a_dumb_terminal_gets_lines(term):
     ("seconds", "shown"), [(0, "0 s"), (59.4, "59 s"), (59.6, "1:00"), (725, "12:05"), (11_525, "3:12:05")]
 )
 def test_a_clock_takes_few_characters(seconds, shown):
-    assert clock(seconds) == shown
+    assert format_clock(seconds) == shown
 
 
 def test_figures_that_are_not_there_are_dashes():
     nothing = epoch(1, **dict.fromkeys(FIGURES))
-    assert epoch_figures(nothing) == "train –  validation –  loss –/–"
+    assert format_epoch_figures(nothing) == "train –  validation –  loss –/–"
     at_end = epoch(1, train_loss=None, train_accuracy=None)
-    assert epoch_figures(at_end).endswith("(training is measured at the end)")
-    assert (interval(None), points(None), moment(None)) == ("", "–", "–")
+    assert format_epoch_figures(at_end).endswith("(training is measured at the end)")
+    assert (format_interval(None), format_points(None), format_moment(None)) == ("", "–", "–")
 
 
 def test_points_bear_their_sign():
-    assert [points(value) for value in (0.0383, -0.021, 0.0)] == ["+3.8", "-2.1", "+0.0"]
+    assert [format_points(value) for value in (0.0383, -0.021, 0.0)] == ["+3.8", "-2.1", "+0.0"]
 
 
 def test_columns_are_as_wide_as_their_widest_cell(capsys):
@@ -208,4 +208,4 @@ def test_columns_are_as_wide_as_their_widest_cell(capsys):
     ("text", "shown"), [("plain ü", "plain ü"), ("\x1b[2J", "\\x1b[2J"), ("a\nb\u202e", "a\\nb\\u202e")]
 )
 def test_what_a_terminal_would_obey_is_made_visible(text, shown):
-    assert visible(text) == shown
+    assert make_visible(text) == shown

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from heldout.cli import progress
-from heldout.cli.shown_study import HEADINGS, PICTURE_WIDTH, arm_rows, show_estimate, show_study
+from heldout.cli.shown_study import HEADINGS, PICTURE_WIDTH, build_arm_rows, show_estimate, show_study
 from heldout.views.study import StudyEstimateView
 from tests.heldout.made_views import arm, event, study
 from tests.heldout.served import SPEC
@@ -16,7 +16,7 @@ from tests.heldout.served import SPEC
 
 def test_a_picture_shows_where_0_is_and_on_which_side_of_it_an_arm_surely_lies():
     middle = PICTURE_WIDTH // 2
-    pictures = [row[-1] for row in arm_rows(study())]
+    pictures = [row[-1] for row in build_arm_rows(study())]
     assert pictures[0] == " " * middle + "|"
     better, worse = pictures[1].ljust(PICTURE_WIDTH), pictures[2].ljust(PICTURE_WIDTH)
     assert better[middle] == worse[middle] == "|"
@@ -51,7 +51,7 @@ def test_an_answer_says_what_helped_by_how_much_and_what_to_do(capsys):
 
 @pytest.mark.parametrize(("columns", "headings"), [(200, 9), (110, 8), (60, 5), (20, 5)])
 def test_on_a_narrow_terminal_the_last_columns_are_left_out(monkeypatch, capsys, columns: int, headings: int):
-    monkeypatch.setattr("heldout.cli.screen.terminal_width", lambda: columns)
+    monkeypatch.setattr("heldout.cli.screen.get_terminal_width", lambda: columns)
     show_study(study())
     heading = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("REMEDY"))
     assert heading.rstrip().endswith(HEADINGS[headings - 1].strip())
@@ -66,7 +66,7 @@ def test_nothing_is_made_up_before_anything_was_compared(capsys):
     said = capsys.readouterr().out
     assert "1:15 left" in said
     assert "heldout train" not in said
-    assert [set(row[3:8]) for row in arm_rows(early)] == [{"–"}] * 2
+    assert [set(row[3:8]) for row in build_arm_rows(early)] == [{"–"}] * 2
     failed = study(status="failed", error={"code": "base_failed", "detail": "It diverged."}, conclusion=None)
     show_study(failed)
     assert "base_failed: It diverged." in capsys.readouterr().out
@@ -95,7 +95,7 @@ def test_a_terminal_draws_the_arms_over_and_leaves_nothing_of_the_drawing(monkey
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
-    with progress.study_display() as display:
+    with progress.make_study_display() as display:
         display.study(study(status="running", name="[red]mine\x1b[2J"))
         display.event(study(), event("study.arm_dropped"))
     drawn = screen.getvalue()
@@ -126,7 +126,7 @@ def test_an_estimate_says_what_it_would_cost(capsys):
 
 def test_an_arm_that_ran_wild_leaves_room_for_the_others_in_the_picture():
     steady = [arm(f"arm_{n}", 0.01, 0.0, half=0.03) for n in range(3)]
-    rows = arm_rows(study(arms=[*steady, arm("wild", -0.65, 1.5, half=0.9)]))
+    rows = build_arm_rows(study(arms=[*steady, arm("wild", -0.65, 1.5, half=0.9)]))
     pictures = [row[-1] for row in rows]
     assert (pictures[-1][0], pictures[-1].rstrip()[-1]) == ("<", ">")
     assert pictures[0].count("-") > 5

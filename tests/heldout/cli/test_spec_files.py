@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from heldout.cli.outcome import Refused
-from heldout.cli.spec_files import put, read_spec, value_of, with_settings
+from heldout.cli.spec_files import apply_settings, parse_value, put, read_spec
 
 SPEC = {
     "dataset": "digits",
@@ -40,7 +40,7 @@ SPEC = {
     ids=lambda value: repr(value)[:20],
 )
 def test_a_value_is_json_where_it_can_be_and_text_elsewhere(text, value):
-    assert value_of(text) == value
+    assert parse_value(text) == value
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_setting_that_does_not_fit_is_refused_by_name(setting, why):
 
 def test_settings_apply_in_order(tmp_path):
     (tmp_path / "spec.json").write_text('{"dataset": "digits"}')
-    spec = with_settings(read_spec(str(tmp_path / "spec.json")), ["training.epochs=3", "training.epochs=4", "name=x"])
+    spec = apply_settings(read_spec(str(tmp_path / "spec.json")), ["training.epochs=3", "training.epochs=4", "name=x"])
     assert spec == {"dataset": "digits", "training": {"epochs": 4}, "name": "x"}
 
 

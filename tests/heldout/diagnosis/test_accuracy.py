@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
-from heldout.diagnosis.accuracy import accuracy_change_of
-from heldout.diagnosis.course import patience_for
+from heldout.diagnosis.accuracy import compute_accuracy_change
+from heldout.diagnosis.course import choose_patience
 from heldout.diagnosis.evaluation import LastEpoch
 from heldout.spec.job import JobSpec
 from heldout.stored.gap import Calibration, StoredGap, Tally
@@ -47,14 +47,14 @@ def finding_of(code: str, *known: object) -> Finding:
     ],
 )
 def test_a_loss_that_rises_is_overfitting_only_where_accuracy_falls_by_a_point(points, code):
-    codes = {one.code for one in diagnose(with_accuracy(moving(points))).findings}
+    codes = {finding.code for finding in diagnose(with_accuracy(moving(points))).findings}
     assert code in codes
     assert len(codes & {"overfitting", "overconfidence"}) == 1
 
 
 def test_an_accuracy_that_is_too_noisy_to_exclude_a_fall_of_three_points_has_not_held():
     found = [
-        {one.code for one in diagnose(with_accuracy(noisy(moving(0), sd, seed))).findings}
+        {finding.code for finding in diagnose(with_accuracy(noisy(moving(0), sd, seed))).findings}
         for sd in (0.005, 0.08)
         for seed in range(10)
     ]
@@ -75,7 +75,7 @@ def test_without_an_accuracy_or_with_one_that_is_guessing_it_stays_overfitting()
 
 def test_the_error_of_a_change_is_that_of_two_means():
     """Of many made curves without a change, as numpy counts it."""
-    found = [accuracy_change_of(noisy([0.7] * 60, 0.02, seed), [], 20, 60) for seed in range(200)]
+    found = [compute_accuracy_change(noisy([0.7] * 60, 0.02, seed), [], 20, 60) for seed in range(200)]
     spread = np.std([one.change for one in found])
     assert np.median([one.error for one in found]) == pytest.approx(spread, rel=0.2)
 
@@ -109,10 +109,12 @@ def test_a_rising_accuracy_of_44_to_76_percent_is_not_to_be_stopped_at_44():
 
 def test_smoothing_that_a_spec_has_is_not_advised_and_what_is_advised_is_a_tenth():
     curves = with_accuracy(moving(5))
-    [smoothing] = [one for one in finding_of("overconfidence", curves, None, None, spec()).remedies if one.patch][:1]
+    [smoothing] = [
+        remedy for remedy in finding_of("overconfidence", curves, None, None, spec()).remedies if remedy.patch
+    ][:1]
     assert smoothing.patch == {"training": {"label_smoothing": 0.1}}
     smoothed = spec(training={"label_smoothing": 0.05})
-    names = {one.name for one in finding_of("overconfidence", curves, None, None, smoothed).remedies}
+    names = {remedy.name for remedy in finding_of("overconfidence", curves, None, None, smoothed).remedies}
     assert "label_smoothing" not in names
 
 
@@ -160,8 +162,8 @@ def test_a_change_that_may_be_chance_is_said_to_be():
 
 def test_early_stopping_is_advised_with_the_patience_that_reaches_the_best_epoch():
     waits = [2.0, 1.5, 1.6, 1.7, 1.6, 1.65, 1.7, 1.66, 1.62, 1.2, 0.9, 0.7]
-    assert patience_for(waits, 11) == 8
-    assert patience_for(waits, 1) == 1
+    assert choose_patience(waits, 11) == 8
+    assert choose_patience(waits, 1) == 1
     curve = waits + [0.7 + 0.05 * epoch for epoch in range(1, 20)]
     rising = history(falling(len(curve), 0.001, 0.2), curve)
     assert patience_of(rising) == 8
@@ -290,10 +292,10 @@ def test_a_large_gap_that_nothing_else_explains_is_too_little_data():
 
 
 def test_a_gap_that_something_else_explains_is_not_too_little_data():
-    codes = {one.code for one in diagnose(with_accuracy(moving(-20)), None, counts(0.998, 0.7, 10)).findings}
+    codes = {finding.code for finding in diagnose(with_accuracy(moving(-20)), None, counts(0.998, 0.7, 10)).findings}
     assert codes == {"overfitting"}
     # An accuracy that did not fall leaves its difference unexplained.
-    codes = {one.code for one in diagnose(with_accuracy(moving(5)), None, counts(0.998, 0.7, 10)).findings}
+    codes = {finding.code for finding in diagnose(with_accuracy(moving(5)), None, counts(0.998, 0.7, 10)).findings}
     assert codes == {"overconfidence", "too_little_data"}
 
 
@@ -301,13 +303,13 @@ def test_what_a_loss_did_after_the_kept_epoch_is_not_said_of_the_kept_weights():
     """They are worse than the last ones, and know too little; the rise is not theirs."""
     last = LastEpoch(EPOCHS, BEST, "test", 1000, -0.03, (-0.05, -0.01), 0.01, 0.0, (-0.02, 0.02))
     kept = replace(counts(0.998, 0.7, 10), last=last)
-    found = {one.code: one.severity for one in diagnose(with_accuracy(moving(5)), None, kept).findings}
+    found = {finding.code: finding.severity for finding in diagnose(with_accuracy(moving(5)), None, kept).findings}
     assert found == {"not_converged": "warning", "too_little_data": "warning"}
 
 
 def test_while_a_network_learns_a_large_gap_says_nothing_of_the_data():
     learning = history(falling(10, 0.0, 0.05), falling(10, 0.1, 0.05))
-    codes = {one.code for one in diagnose(learning, None, counts(0.98, 0.7, 10)).findings}
+    codes = {finding.code for finding in diagnose(learning, None, counts(0.98, 0.7, 10)).findings}
     assert codes == {"not_converged"}
 
 
@@ -316,7 +318,10 @@ def test_a_network_that_answers_all_training_images_and_others_far_worse_has_not
     learning = history(falling(10, 0.0, 0.05), falling(10, 0.1, 0.05))
     found = diagnose(learning, None, counts(0.998, 0.7, 10))
     assert found.verdict == "too_little_data"
-    assert {one.code: one.severity for one in found.findings} == {"too_little_data": "warning", "not_converged": "info"}
+    assert {finding.code: finding.severity for finding in found.findings} == {
+        "too_little_data": "warning",
+        "not_converged": "info",
+    }
     # A smaller gap may still close: held-out images get better while both losses fall.
     assert diagnose(learning, None, counts(0.998, 0.95, 10)).verdict == "not_converged"
 
@@ -326,7 +331,7 @@ def test_a_network_that_answers_all_images_rightly_has_nothing_left_to_learn_eit
     learning = history([2 * 0.6**epoch for epoch in range(10)], [2 * 0.65**epoch for epoch in range(10)])
     found = diagnose(learning, None, counts(0.998, 0.985, 10))
     assert found.verdict == "healthy"
-    assert {one.code: one.severity for one in found.findings} == {"not_converged": "info"}
+    assert {finding.code: finding.severity for finding in found.findings} == {"not_converged": "info"}
     # Training images that are not known yet, or held-out ones that lag behind, may still be learned.
     for train, validation in ((0.985, 0.975), (0.998, 0.97)):
         assert diagnose(learning, None, counts(train, validation, 10)).verdict == "not_converged"

@@ -43,8 +43,8 @@ def test_each_fault_that_answers_show_is_named(accuracies, verdict):
     found = diagnose(History(), None, answers(*accuracies))
     assert found.verdict == verdict
     assert (found.best_epoch, found.confidence) == (None, None)
-    said = [found.explanation, *(one.explanation for one in found.findings)]
-    advised = [remedy.reason for one in found.findings for remedy in one.remedies]
+    said = [found.explanation, *(finding.explanation for finding in found.findings)]
+    advised = [remedy.reason for finding in found.findings for remedy in finding.remedies]
     for text in (*said, *advised):
         assert "job" not in text
         assert "upload" not in text
@@ -87,4 +87,4 @@ def test_without_validation_the_terms_lead_from_training_to_test():
 def test_few_images_make_a_difference_uncertain():
     found = diagnose(History(), None, answers(0.9, 0.75, 0.75, count=20))
     assert found.verdict in {"cannot_tell", "test_too_small"}
-    assert "too_little_data" not in {one.code for one in found.findings}
+    assert "too_little_data" not in {finding.code for finding in found.findings}

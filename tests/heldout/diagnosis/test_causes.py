@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from heldout.diagnosis import Diagnosis, History, diagnose
-from heldout.diagnosis.confidence import certainty_of
+from heldout.diagnosis.confidence import get_certainty
 from heldout.diagnosis.effect import Effect
 from heldout.stored.audit import AuditFinding
 from heldout.stored.suspects import SplitLabels
@@ -234,7 +234,7 @@ def test_a_few_wrong_labels_own_no_large_gap():
     found = judged(made, course)
     assert codes(found)[:2] == ["too_little_data", "label_noise"]
     assert found.gap is not None
-    term = found.gap.term("generalisation")
+    term = found.gap.find_term("generalisation")
     assert term is not None
     assert term.finding == "too_little_data"
 
@@ -246,7 +246,7 @@ def test_a_few_wrong_labels_own_no_large_gap():
     ("confidence", "words"), [(None, None), (0.95, "sure"), (0.9, "sure"), (0.8, "likely"), (0.6, "not sure")]
 )
 def test_people_read_how_sure_a_verdict_is_in_words(confidence, words):
-    assert certainty_of(confidence) == words
+    assert get_certainty(confidence) == words
 
 
 def test_a_verdict_is_less_sure_the_more_there_is_to_fix_and_the_fewer_validation_images_there_are():
@@ -280,7 +280,7 @@ def test_images_of_which_a_part_is_inverted_are_the_first_thing_to_fix():
     assert found.headline == "A quarter of the test images are inverted."
     assert found.summary.startswith("With light and dark swapped back, test accuracy is 70% instead of 50%. Fix these")
     assert "About a quarter of the test images (151 of 600) have light and dark swapped" in found.explanation
-    [cause] = [one for one in found.findings if one.code == "scale_mismatch"]
+    [cause] = [finding for finding in found.findings if finding.code == "scale_mismatch"]
     assert [remedy.mend for remedy in cause.remedies] == [None]  # a version changes whole splits
     assert judged(replace(made, pixels_share=0.31)).headline == "About 31% of the test images are inverted."
     assert judged(replace(made, pixels_share=None)).headline == "Test images are inverted."
@@ -307,10 +307,10 @@ def test_other_pixels_in_validation_are_the_first_thing_to_fix(choice, code, hea
     first = found.causes[0]
     assert (first.code, first.tier, first.points) == (code, "figures_not_true", pytest.approx(0.2))
     assert (found.headline, first.figure_after.figure) == (headline, "validation_accuracy")
-    assert found.gap.term("pixel_values") is None
+    assert found.gap.find_term("pixel_values") is None
     assert sum(term.accuracy for term in found.gap.terms) == pytest.approx(found.gap.accuracy)
     whole = judged(replace(made, pixels_share=None))
-    [remedy, *_] = next(one for one in whole.findings if one.code == code).remedies
+    [remedy, *_] = next(finding for finding in whole.findings if finding.code == code).remedies
     assert set(remedy.mend["pixel_values"]) == {"validation"}
     assert code not in codes(judged(replace(made, validation_pixels=HALF_RIGHT)))
 
@@ -350,7 +350,7 @@ def test_the_term_of_test_belongs_to_no_finding_about_validation():
     )
     found = judged(made)
     assert codes(found)[0] == "scale_mismatch"
-    assert found.gap.term("pixel_values").finding is None
+    assert found.gap.find_term("pixel_values").finding is None
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_a_headline_names_what_was_undone_only_where_that_surely_helps(undone, h
     found = judged(made, audit=audit_of("scale_mismatch", split="test"))
     assert found.verdict == "scale_mismatch"
     assert found.headline == headline
-    assert [one.code for one in found.findings].count("scale_mismatch") == 1  # measured is what was audited
+    assert [finding.code for finding in found.findings].count("scale_mismatch") == 1  # measured is what was audited
 
 
 @pytest.mark.parametrize(("in_test", "tier"), [(80, "figures_not_true"), (30, "rest_of_gap")])

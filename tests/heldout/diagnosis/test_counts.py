@@ -13,7 +13,7 @@ def of(train: SplitFigures, validation: SplitFigures, test: SplitFigures, classe
     evaluation = Evaluation(
         {"train": train, "validation": validation, "test": test}, tuple(f"class {n}" for n in range(classes))
     )
-    return {one.code: one.severity for one in diagnose(FINE, None, evaluation).findings}
+    return {finding.code: finding.severity for finding in diagnose(FINE, None, evaluation).findings}
 
 
 def test_a_test_that_is_worse_than_validation_is_another_split_and_not_overfitting():
@@ -37,10 +37,12 @@ def test_training_images_that_are_not_known_are_underfitting_only_once_training_
         {"train": figures(0.2, 500), "validation": figures(0.18, 200)}, tuple(f"class {n}" for n in range(10))
     )
     flat = [2.2] * 12
-    [settled] = [one for one in diagnose(history(flat, flat), None, guessing).findings if one.severity != "info"]
+    [settled] = [
+        finding for finding in diagnose(history(flat, flat), None, guessing).findings if finding.severity != "info"
+    ]
     assert settled.code == "underfitting"
     still_falling = history([2.3 - 0.03 * epoch for epoch in range(12)], flat)
-    [early] = [one for one in diagnose(still_falling, None, guessing).findings if one.severity != "info"]
+    [early] = [finding for finding in diagnose(still_falling, None, guessing).findings if finding.severity != "info"]
     assert early.code == "not_converged"
     assert "only 20.0%" in early.explanation
 
@@ -54,7 +56,7 @@ def test_a_renamed_test_is_told_by_its_confusion_matrix():
     diagnosis = diagnose(FINE, None, evaluation)
     assert diagnosis.verdict == "label_order_mismatch"
     assert diagnosis.findings[0].evidence["renamed"] == {"a": "b", "b": "c", "c": "d", "d": "e", "e": "a"}
-    assert "split_shift" not in {one.code for one in diagnosis.findings}
+    assert "split_shift" not in {finding.code for finding in diagnosis.findings}
 
 
 def test_a_class_that_is_never_named_has_collapsed():
@@ -91,7 +93,7 @@ def test_the_cause_nearest_the_data_gives_the_verdict():
     seen = [("label_conflicts", "critical"), ("leakage", "critical"), ("blank_images", "critical")]
     audit = [one for code, severity in seen for one in audit_of(code, severity)]
     diagnosis = diagnose(OVERFIT, audit)
-    assert [one.code for one in diagnosis.findings] == ["leakage", "label_conflicts", "overfitting"]
+    assert [finding.code for finding in diagnosis.findings] == ["leakage", "label_conflicts", "overfitting"]
     assert diagnosis.verdict == "leakage"
 
 
@@ -102,7 +104,7 @@ def found_in(
     training: History, splits: dict[str, SplitFigures], code: str, classes: int = 2, **others
 ) -> list[Finding]:
     evaluation = Evaluation(splits, tuple(f"class {n}" for n in range(classes)))
-    return [one for one in diagnose(training, None, evaluation, **others).findings if one.code == code]
+    return [finding for finding in diagnose(training, None, evaluation, **others).findings if finding.code == code]
 
 
 def test_a_training_known_by_heart_and_validation_at_chance_is_memorised_noise():
@@ -164,7 +166,7 @@ def metric_artefact_of(fit: float, measured: float) -> list[Finding]:
     """Of a history whose validation ends at 0.9."""
     accuracies = {"fit_accuracy": (fit,) * 12, "train_accuracy": (measured,) * 12, "validation_accuracy": (0.9,) * 12}
     shown = History(train_loss=FINE.train_loss[:12], validation_loss=FINE.validation_loss[:12], **accuracies)
-    return [one for one in diagnose(shown).findings if one.code == "metric_artefact"]
+    return [finding for finding in diagnose(shown).findings if finding.code == "metric_artefact"]
 
 
 def test_a_gap_that_only_fit_shows_is_an_artefact_and_one_that_is_measured_is_none():
@@ -200,7 +202,7 @@ def test_a_class_is_lost_too_where_more_patience_would_have_served_better():
     lost = ((100, 0, 0), (0, 100, 0), (90, 8, 2))
     later = LastEpoch(40, 20, "test", 300, -0.03, (-0.05, -0.01), 0.01, -0.1, (-0.12, -0.08))
     evaluation = Evaluation({"test": figures(202 / 300, 300, lost)}, ("a", "b", "c"), later)
-    codes = {one.code: one.severity for one in diagnose(FINE, None, evaluation).findings}
+    codes = {finding.code: finding.severity for finding in diagnose(FINE, None, evaluation).findings}
     assert codes["collapsed_class"] == "critical"
     assert codes["not_converged"] == "warning"
 

@@ -10,11 +10,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from heldout.diagnosis import Evaluation, Finding, History, diagnose
-from heldout.diagnosis.course import course_of
-from heldout.diagnosis.curves import onset_of
-from heldout.diagnosis.evaluation import LastEpoch, SplitFigures, from_final
-from heldout.diagnosis.history import from_epochs
-from heldout.diagnosis.noise import noise_of
+from heldout.diagnosis.course import measure_course
+from heldout.diagnosis.curves import find_onset
+from heldout.diagnosis.evaluation import LastEpoch, SplitFigures, build_from_final
+from heldout.diagnosis.history import read_history
+from heldout.diagnosis.noise import estimate_noise
 from heldout.diagnosis.thresholds import MAX_CROSS_ENTROPY, MAX_MILD_RISE
 from heldout.stored.gap import Calibration, StoredGap, Tally
 from tests.heldout.diagnosis.made import FINE, OVERFIT, falling, history, noisy, turning
@@ -165,7 +165,7 @@ def test_weights_that_wander_do_not_hide_a_rise_that_validation_has_and_training
     flat = [max(0.6, 0.8 - 0.02 * epoch) + move for epoch, move in enumerate(moved)]
     turned = [loss + 0.09 * min(1, max(0, epoch - 10) / 5) for epoch, loss in enumerate(flat)]
     assert diagnose(history(training, noisy(turned, 0.005, seed))).onset_epoch is not None
-    assert noise_of(noisy(turned, 0.005, seed), training) < 0.02 < noise_of(turned)
+    assert estimate_noise(noisy(turned, 0.005, seed), training) < 0.02 < estimate_noise(turned)
 
 
 def test_a_rise_in_the_order_of_ten_epochs_is_overfitting_where_their_noise_hides_it():
@@ -187,8 +187,8 @@ def test_two_signs_that_are_weak_alone_are_enough_together():
     rough = [0.9, 0.75, 0.76, 0.62, 0.6, 0.45]
     leaning = [0.45, 0.48, 0.47, 0.49, 0.5, 0.47, 0.48, 0.53]
     training = falling(14, 0.0, 0.3)
-    noise = noise_of(rough + leaning, training)
-    assert noise < course_of(rough + leaning).rise < 2 * noise
+    noise = estimate_noise(rough + leaning, training)
+    assert noise < measure_course(rough + leaning).rise < 2 * noise
     assert diagnose(history(training, rough + leaning)).verdict == "overfitting"
     # The same values without the order, and the same order with a lower end.
     for after in (sorted(leaning, reverse=True), [*leaning[:-2], 0.46, 0.46]):
@@ -487,9 +487,9 @@ def test_tens_of_thousands_of_epochs_are_judged_in_a_moment():
 
 
 def test_the_noise_of_a_curve_is_that_of_its_values_and_a_trend_has_none():
-    assert noise_of([3.0 - 0.1 * epoch for epoch in range(20)]) == pytest.approx(0, abs=1e-12)
-    assert noise_of(noisy([1.0] * 400, 0.05)) == pytest.approx(0.05, rel=0.2)
-    assert onset_of(course_of([1.0])) is None
+    assert estimate_noise([3.0 - 0.1 * epoch for epoch in range(20)]) == pytest.approx(0, abs=1e-12)
+    assert estimate_noise(noisy([1.0] * 400, 0.05)) == pytest.approx(0.05, rel=0.2)
+    assert find_onset(measure_course([1.0])) is None
 
 
 # --- where histories come from -----------------------------------------------------------------------
@@ -500,7 +500,7 @@ def test_served_metrics_are_understood():
         {"epoch": 1, "train_loss": 1.0, "validation_loss": None},
         {"epoch": 2, "train_loss": 0.5, "validation_loss": 0.7},
     ]
-    assert from_epochs(epochs).validation_loss == (None, 0.7)
+    assert read_history(epochs).validation_loss == (None, 0.7)
     train, validation = split(9, 10), split(4, 10)
-    found = from_final(final(train, validation, test=None), ["a"])
+    found = build_from_final(final(train, validation, test=None), ["a"])
     assert {name: figures.counts for name, figures in found.splits.items()} == {"train": (9, 10), "validation": (4, 10)}

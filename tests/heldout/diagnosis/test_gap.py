@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from heldout.diagnosis.gap.budget import Gap, Term, gap_of
+from heldout.diagnosis.gap.budget import Gap, Term, compute_gap
 from heldout.stored.gap import UndoneHalf
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers, changed
 
@@ -51,7 +51,7 @@ def everything(seed: int = 0) -> Made:
 
 
 def gap(made: Made) -> Gap:
-    found = gap_of(made.stored())
+    found = compute_gap(made.stored())
     assert found is not None
     return found
 
@@ -99,7 +99,7 @@ def assert_adds_up(made: Made) -> None:
     )
     exactly = found.test.loss - found.train.loss
     assert sum(one.loss for one in found.terms) == pytest.approx(exactly, abs=1e-12)
-    assert [one.code for one in found.terms] == [code for code in CODES if found.term(code) is not None]
+    assert [one.code for one in found.terms] == [code for code in CODES if found.find_term(code) is not None]
     for one in found.terms:
         for bounds in (one.accuracy_interval, one.loss_interval):
             assert bounds is None or bounds[0] <= bounds[1]
@@ -132,8 +132,8 @@ def test_terms_add_up_whichever_apply(seed, late, copies, all_copied, pixels, la
 
 
 def test_a_gap_without_test_figures_is_none():
-    assert gap_of(replace(everything(), test=None, pixels=None, labels=None).stored()) is None
-    assert gap_of(everything().stored().without_test()) is None
+    assert compute_gap(replace(everything(), test=None, pixels=None, labels=None).stored()) is None
+    assert compute_gap(everything().stored().drop_test()) is None
 
 
 # --- each term ----------------------------------------------------------------------------------------
@@ -152,8 +152,8 @@ def test_later_epochs_cost_what_the_best_epoch_answered_better():
 
 
 def test_late_epochs_are_absent_where_the_best_epoch_was_kept_or_comes_later():
-    assert gap(replace(everything(), best_by_accuracy=None, best_by_loss=None)).term("late_epochs") is None
-    assert gap(replace(everything(), kept_epoch=5)).term("late_epochs") is None
+    assert gap(replace(everything(), best_by_accuracy=None, best_by_loss=None)).find_term("late_epochs") is None
+    assert gap(replace(everything(), kept_epoch=5)).find_term("late_epochs") is None
     # By accuracy the best epoch is 7, which is later; by loss it is 5, which is not.
     found = term(replace(everything(), kept_epoch=6), "late_epochs")
     assert (found.accuracy, found.accuracy_interval) == (0, (0, 0))
@@ -220,7 +220,7 @@ def test_copies_lift_a_split_by_their_share_times_how_much_better_they_are_answe
 def test_copies_have_no_term_where_there_is_nothing_to_compare(copied):
     found = gap(Made(TRAIN, VALIDATION, TEST, validation_copied=copied))
     assert [one.code for one in found.terms] == ["generalisation", "split_difference"]
-    whole = found.term("split_difference")
+    whole = found.find_term("split_difference")
     assert whole is not None
     assert whole.accuracy_interval == pytest.approx(newcombe(VALIDATION, TEST), abs=1e-9)
 
@@ -263,7 +263,7 @@ def halved(made: Made, *, choices: tuple[str, str]) -> Gap:
         for part in (slice(0, None, 2), slice(1, None, 2))
     )
     pixels = stored.pixels.model_copy(update={"choices": choices, "halves": (one, two)})
-    found = gap_of(stored.model_copy(update={"pixels": pixels}))
+    found = compute_gap(stored.model_copy(update={"pixels": pixels}))
     assert found is not None
     return found
 
@@ -282,7 +282,7 @@ def test_where_the_halves_of_test_disagree_the_intervals_hold_what_either_says()
     assert made.pixels is not None
     assert made.test is not None
     found = halved(made, choices=("brightness", "none"))
-    pixels, rest = found.term("pixel_values"), found.term("split_difference")
+    pixels, rest = found.find_term("pixel_values"), found.find_term("split_difference")
     assert pixels is not None
     assert rest is not None
     for part in (slice(0, None, 2), slice(1, None, 2)):
@@ -295,13 +295,13 @@ def test_where_the_halves_of_test_disagree_the_intervals_hold_what_either_says()
             assert term.loss_interval is not None
             assert term.accuracy_interval[0] <= accuracy_of_half <= term.accuracy_interval[1]
             assert term.loss_interval[0] <= loss_of_half <= term.loss_interval[1]
-    assert found.accuracy == pytest.approx(sum(one.accuracy for one in found.terms))
-    assert found.loss == pytest.approx(sum(one.loss for one in found.terms))
+    assert found.accuracy == pytest.approx(sum(term.accuracy for term in found.terms))
+    assert found.loss == pytest.approx(sum(term.loss for term in found.terms))
 
 
 def test_halves_that_agree_and_files_without_halves_have_the_intervals_of_all_images():
     made = half_undone()
-    as_whole = gap_of(made.stored())
+    as_whole = compute_gap(made.stored())
     assert halved(made, choices=("brightness", "brightness")) == as_whole
     assert halved(made, choices=("brightness", "none")) != as_whole
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from heldout.diagnosis import Diagnosis, diagnose
 from heldout.stored.gap import PixelsUndone, StoredGap
-from heldout.words.terms import apportioned
+from heldout.words.terms import apportion
 from tests.heldout.diagnosis.made import FINE, OVERFIT, spec
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers
 
@@ -23,7 +23,7 @@ def judged(made: Made, training=FINE, stored: StoredGap | None = None) -> Diagno
 def lead(made: Made, training=FINE) -> str:
     """Without what the finding says itself."""
     found = judged(made, training)
-    own = [one.explanation for one in found.findings if found.explanation.endswith(one.explanation)]
+    own = [finding.explanation for finding in found.findings if found.explanation.endswith(finding.explanation)]
     return found.explanation.removesuffix(own[0] if own else "").strip()
 
 
@@ -113,9 +113,9 @@ def test_the_loss_is_told_where_it_gives_the_verdict():
         found.explanation,
     )
     assert shown is not None
-    late = found.gap.term("late_epochs")
+    late = found.gap.find_term("late_epochs")
     assert late is not None
-    assert [float(one) for one in shown.groups()] == pytest.approx([train, test, late.loss], rel=0.05)
+    assert [float(group) for group in shown.groups()] == pytest.approx([train, test, late.loss], rel=0.05)
     assert "training too long (the best epoch by loss was 5)" in found.explanation
 
 
@@ -125,7 +125,7 @@ def test_the_loss_is_told_where_it_gives_the_verdict():
 @given(st.lists(st.floats(-60, 60), min_size=1, max_size=7))
 def test_parts_are_rounded_up_or_down_and_add_up(parts):
     whole = round(sum(parts))
-    found = apportioned(parts, whole)
+    found = apportion(parts, whole)
     assert sum(found) == whole
     assert all(abs(one - part) <= 1 for one, part in zip(found, parts, strict=True))
 
@@ -177,7 +177,7 @@ def test_each_term_says_the_figures_that_it_lies_between():
         "pixel_values": [shown(made.clean_test()), shown(made.pixels)],
         "copies_in_test": ["45 of 400 test images have", shown(made.clean_test())],
     }
-    assert [one.code for one in found.terms] == list(figures)
+    assert [term.code for term in found.terms] == list(figures)
     for term in found.terms:
         for words in figures[term.code]:
             assert words in term.explanation, term.explanation

@@ -3,11 +3,14 @@
 from typing import get_args
 
 from heldout.diagnosis.gap.budget import TermCode
-from heldout.words.labels import TERMS, name_of
+from heldout.words.labels import TERMS, get_verdict_name
 
 
 def test_a_verdict_of_a_later_release_has_its_code_as_its_name():
-    assert (name_of("leakage"), name_of("of_a_later_release")) == ("copied images", "of a later release")
+    assert (get_verdict_name("leakage"), get_verdict_name("of_a_later_release")) == (
+        "copied images",
+        "of a later release",
+    )
 
 
 def test_every_term_has_its_words():

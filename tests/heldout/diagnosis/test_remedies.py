@@ -2,7 +2,7 @@
 
 import pytest
 
-from heldout.diagnosis import Evaluation, Remedy, diagnose
+from heldout.diagnosis import Evaluation, SuggestedRemedy, diagnose
 from heldout.diagnosis.evaluation import LastEpoch
 from heldout.remedies.images import MILD_AUGMENTATION
 from heldout.spec.job import JobSpec
@@ -15,12 +15,12 @@ GUESSING = Evaluation({"train": figures(0.1, 500), "validation": figures(0.1, 20
 FULL = {"dropout": 0.3, "l2": 0.01}
 
 
-def remedies_of(code: str, *known: object) -> dict[str, Remedy]:
+def remedies_of(code: str, *known: object) -> dict[str, SuggestedRemedy]:
     [finding] = [one for one in diagnose(*known).findings if one.code == code]
     return {remedy.name: remedy for remedy in finding.remedies}
 
 
-def applied(before: dict, remedy: Remedy) -> dict:
+def applied(before: dict, remedy: SuggestedRemedy) -> dict:
     """The spec after the patch, which is accepted and is another one."""
     after = JobSpec.model_validate(merged(before, remedy.patch)).model_dump(mode="json")
     assert after != before

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from heldout.diagnosis.renaming import best_renaming
+from heldout.diagnosis.renaming import find_best_renaming
 
 
 def total(confusion, named) -> int:
@@ -21,11 +21,11 @@ def test_it_is_as_good_as_any_assignment_and_none_where_none_is_good_enough(clas
         shown = random.integers(0, 20, (classes, classes)) + random.integers(0, 60) * np.eye(classes, dtype=int)
         confusion = random.permuted(shown, axis=0).tolist()
         best = total(confusion, linear_sum_assignment(confusion, maximize=True)[1])
-        named = best_renaming(confusion, more_than=best - 1)
+        named = find_best_renaming(confusion, more_than=best - 1)
         assert named is not None
         assert sorted(named) == list(range(classes))
         assert total(confusion, named) == best
-        assert best_renaming(confusion, more_than=best) is None
+        assert find_best_renaming(confusion, more_than=best) is None
 
 
 def test_a_plain_renaming_and_a_plain_failure_need_no_scipy():

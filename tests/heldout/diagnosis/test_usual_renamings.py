@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from heldout.diagnosis import Diagnosis, diagnose
-from heldout.diagnosis.renaming import measure_distance, measure_explained, measure_part, usual_renamings
+from heldout.diagnosis.renaming import list_usual_renamings, measure_distance, measure_explained, measure_part
 from heldout.diagnosis.thresholds import MIN_EXPLAINED_BY_PART
 from tests.heldout.diagnosis.made import FINE, spec
 from tests.heldout.diagnosis.made_gap import Made, answers
@@ -56,7 +56,7 @@ def test_a_part_of_the_labels_in_another_order_is_found_with_its_points(share):
     assert part == pytest.approx(share, abs=0.08)
     assert found.headline == f"About {100 * part:.0f}% of the test labels are in another order."
     assert all(remedy.mend is None for remedy in found.findings[0].remedies)  # nobody knows which labels they are
-    assert "split_shift" not in {one.code for one in found.findings}  # it is the same difference
+    assert "split_shift" not in {finding.code for finding in found.findings}  # it is the same difference
     assert "a different test set (labels in another order)" in found.explanation
 
 
@@ -70,14 +70,14 @@ def test_validation_is_compared_with_test_in_the_same_way():
 @pytest.mark.parametrize("seed", range(20))
 def test_a_harder_test_is_not_called_renamed(seed):
     found = diagnosed(answered(600, 0.4, 100 + seed), answered(400, 0.6, 200 + seed))
-    assert "label_order_mismatch" not in {one.code for one in found.findings}
+    assert "label_order_mismatch" not in {finding.code for finding in found.findings}
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_two_classes_that_look_like_their_neighbours_are_no_other_order(seed):
     """They are answered as a renaming says, and most classes are not."""
     found = diagnosed(answered(600, 0.6, 300 + seed, confused=0.8), answered(400, 0.6, 400 + seed))
-    assert "label_order_mismatch" not in {one.code for one in found.findings}
+    assert "label_order_mismatch" not in {finding.code for finding in found.findings}
 
 
 def test_the_share_is_the_one_that_was_drawn():
@@ -92,7 +92,9 @@ def test_the_share_is_the_one_that_was_drawn():
 
 def test_a_split_of_which_the_network_knows_nothing_tells_nothing():
     guessed = answered(400, 0.0, 2)
-    assert "label_order_mismatch" not in {one.code for one in diagnosed(answered(600, 0.0, 1), guessed).findings}
+    assert "label_order_mismatch" not in {
+        finding.code for finding in diagnosed(answered(600, 0.0, 1), guessed).findings
+    }
     assert measure_part(guessed.tolist(), np.zeros((CLASSES, CLASSES), int).tolist(), NEXT) is None
 
 
@@ -118,18 +120,18 @@ def test_a_frequent_class_under_anothers_name_is_no_chance_where_its_frequency_s
 
     found = diagnosed(drawn(1, 1), drawn(2, 0))
     assert found.verdict == "label_order_mismatch"
-    assert "label_order_mismatch" not in {one.code for one in diagnosed(drawn(3, 0), drawn(4, 0)).findings}
+    assert "label_order_mismatch" not in {finding.code for finding in diagnosed(drawn(3, 0), drawn(4, 0)).findings}
 
 
 def test_numbers_as_english_words_are_a_usual_order():
     eight_first = [8, 5, 4, 9, 1, 7, 6, 3, 2, 0]
-    assert eight_first in usual_renamings(list(map(str, range(10))))
-    assert eight_first not in usual_renamings([f"class {label}" for label in range(10)])
+    assert eight_first in list_usual_renamings(list(map(str, range(10))))
+    assert eight_first not in list_usual_renamings([f"class {label}" for label in range(10)])
 
 
 def test_a_part_is_not_looked_for_where_the_other_split_is_hardly_known():
     found = diagnosed(answered(6000, 0.15, 1, renamed=0.5), answered(4000, 0.15, 2))
-    assert "label_order_mismatch" not in {one.code for one in found.findings}
+    assert "label_order_mismatch" not in {finding.code for finding in found.findings}
 
 
 def test_other_mistakes_are_no_other_order_where_as_many_answers_are_right():
@@ -141,13 +143,13 @@ def test_other_mistakes_are_no_other_order_where_as_many_answers_are_right():
     assert part is not None
     explained, _ = measure_explained(part, test.tolist(), validation.tolist(), NEXT)
     assert explained > MIN_EXPLAINED_BY_PART  # by the kinds of mistakes alone it could be
-    assert "label_order_mismatch" not in {one.code for one in diagnosed(test, validation).findings}
+    assert "label_order_mismatch" not in {finding.code for finding in diagnosed(test, validation).findings}
 
 
 def test_two_classes_have_no_part_in_another_order():
     test, validation = np.array([[70, 30], [30, 70]]), np.array([[95, 5], [5, 95]])
     assert measure_part(test.tolist(), validation.tolist(), [1, 0]) is not None
-    assert "label_order_mismatch" not in {one.code for one in diagnosed(test, validation, ("a", "b")).findings}
+    assert "label_order_mismatch" not in {finding.code for finding in diagnosed(test, validation, ("a", "b")).findings}
 
 
 def test_what_test_lacks_after_its_labels_were_renamed_is_still_another_kind_of_images():
@@ -159,4 +161,4 @@ def test_what_test_lacks_after_its_labels_were_renamed_is_still_another_kind_of_
     for split, counts in rows.items():
         splits[split] = replace(splits[split], confusion=tuple(map(tuple, counts.tolist())))
     found = diagnose(FINE, None, replace(evaluation, splits=splits), spec())
-    assert [one.code for one in found.causes][:2] == ["label_order_mismatch", "split_shift"]
+    assert [cause.code for cause in found.causes][:2] == ["label_order_mismatch", "split_shift"]

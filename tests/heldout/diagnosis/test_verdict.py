@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from heldout.diagnosis import Diagnosis, Finding, History, diagnose
-from heldout.diagnosis.attribution import FINDINGS_OF_TERM, attributed
+from heldout.diagnosis.attribution import FINDINGS_OF_TERM, attribute_terms
 from heldout.diagnosis.causes import CAVEATS, TIERS
 from heldout.diagnosis.evaluation import LastEpoch
-from heldout.diagnosis.facts import facts_of
-from heldout.diagnosis.gap.budget import gap_of
+from heldout.diagnosis.facts import collect_facts
+from heldout.diagnosis.gap.budget import compute_gap
 from heldout.stored.audit import AuditFinding
 from tests.heldout.diagnosis.made import FINE, OVERFIT, history, spec
 from tests.heldout.diagnosis.made_gap import Answers, Made, answers
@@ -148,11 +148,11 @@ def test_false_figures_come_before_broken_training_and_that_before_the_rest_of_t
     settled = history([2.2] * 12, [2.2] * 12)
     poor = Made(answers(0.3, 3000), answers(0.3, 1000, 1), answers(0.1, 1000, 2), labels=answers(0.3, 1000, 3))
     found = judged(poor, settled)
-    assert [one.code for one in found.causes] == ["label_order_mismatch", "underfitting"]
-    assert [one.tier for one in found.causes] == ["figures_not_true", "training_broken"]
+    assert [cause.code for cause in found.causes] == ["label_order_mismatch", "underfitting"]
+    assert [cause.tier for cause in found.causes] == ["figures_not_true", "training_broken"]
     assert found.causes[0].points == pytest.approx(0.2)
     harder = Made(answers(0.3, 3000), answers(0.3, 1000, 1), answers(0.15, 1000, 2))
-    assert [one.code for one in judged(harder, settled).causes] == ["underfitting", "split_shift"]
+    assert [cause.code for cause in judged(harder, settled).causes] == ["underfitting", "split_shift"]
     falling = history([2.3 - 0.02 * epoch for epoch in range(12)], [2.3 - 0.02 * epoch for epoch in range(12)])
     unfinished = judged(harder, falling)
     assert unfinished.verdict == "not_converged"
@@ -168,7 +168,7 @@ def test_inverted_test_images_come_before_a_larger_gap_of_few_training_images():
         pixels_choice="inversion",
     )  # fmt: skip
     found = judged(made)
-    assert [one.code for one in found.causes] == ["scale_mismatch", "too_little_data"]
+    assert [cause.code for cause in found.causes] == ["scale_mismatch", "too_little_data"]
     assert found.headline == "Test images are inverted."
     assert found.summary == (
         "With light and dark swapped back, test accuracy is 46% instead of 9%. Fix the test images, then collect more "
@@ -180,7 +180,7 @@ def test_a_test_accuracy_that_copies_lift_is_said_to_be_untrue_before_a_larger_g
     test, copied = with_copies(0.45, 1000, 500)
     made = Made(answers(1.0, 500), answers(0.45, 1000, 1), test, test_copied=copied)
     found = judged(made, audit=audit_of("leakage", test_in_train={"images": 500, "share": 0.5}))
-    assert [one.code for one in found.causes] == ["leakage", "too_little_data"]
+    assert [cause.code for cause in found.causes] == ["leakage", "too_little_data"]
     assert found.headline == "Half of the test images were copied from training."
     assert found.summary.startswith("The true test accuracy is about 45%, not 72%. Remove the copies and measure again")
 
@@ -237,7 +237,7 @@ def test_copies_that_flatter_test_surely_are_the_first_thing_to_fix():
     test, copied = with_copies(0.8, 1000, 300)
     made = Made(answers(1.0, 3000), answers(0.8, 1000, 1), test, test_copied=copied)
     audit = audit_of("leakage", test_in_train={"images": 300, "share": 0.3})
-    assert [one.code for one in judged(made, OVERFIT, audit).causes] == ["leakage", "overfitting"]
+    assert [cause.code for cause in judged(made, OVERFIT, audit).causes] == ["leakage", "overfitting"]
     known = Made(answers(0.82, 3000), answers(0.8, 1000, 1), test, test_copied=copied)
     alone = judged(known, FINE, audit)
     assert (alone.verdict, alone.caveats) == ("leakage", ())
@@ -273,11 +273,11 @@ def owners(made: Made, findings: list[str], confusions: Any = None, severity: st
     if confusions is not None:
         splits = {name: replace(evaluation.splits[name], confusion=rows) for name, rows in confusions.items()}
         evaluation = replace(evaluation, splits=evaluation.splits | splits)
-    facts = facts_of(FINE, None, evaluation, spec())
-    found = gap_of(made.stored())
+    facts = collect_facts(FINE, None, evaluation, spec())
+    found = compute_gap(made.stored())
     assert found is not None
     made_findings = [Finding(code, severity, "", {"class": "b"}) for code in findings]  # type: ignore[arg-type]
-    return {term.code: term.finding for term in attributed(found, facts, made_findings).terms}
+    return {term.code: term.finding for term in attribute_terms(found, facts, made_findings).terms}
 
 
 MADE = Made(answers(0.99, 3000), answers(0.8, 400, 1), answers(0.7, 1000, 2))

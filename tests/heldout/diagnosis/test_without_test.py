@@ -108,7 +108,7 @@ def test_nothing_of_test_enters_the_diagnosis(training, one, other, audit, other
 def codes_of(
     training: History, audit: list[AuditFinding] | None, evaluation: Evaluation, **options: Any
 ) -> dict[str, str]:
-    return {one.code: one.severity for one in diagnose(training, audit, evaluation, **options).findings}
+    return {finding.code: finding.severity for finding in diagnose(training, audit, evaluation, **options).findings}
 
 
 def test_what_test_shows_is_said_where_it_is_not_left_out():
@@ -127,7 +127,11 @@ def test_faults_of_training_and_validation_are_still_said():
     ]
     found = codes_of(OVERFIT, audit, evaluation, splits=WITHOUT_TEST)
     assert {"leakage", "scale_mismatch", "class_imbalance", "overfitting"} <= found.keys()
-    [leak] = [one for one in diagnose(FINE, audit, evaluation, splits=WITHOUT_TEST).findings if one.code == "leakage"]
+    [leak] = [
+        finding
+        for finding in diagnose(FINE, audit, evaluation, splits=WITHOUT_TEST).findings
+        if finding.code == "leakage"
+    ]
     assert leak.severity == "critical"
     assert leak.explanation.startswith("The training set also holds 45 validation images (15.0% of them)")
     assert leak.evidence == {"audit": "leakage", "validation_in_train": copies(45, 0.15)}
@@ -160,11 +164,11 @@ def test_without_test_there_is_no_gap_and_no_figure_of_test():
     )
     whole = diagnose(OVERFIT, None, made.evaluation(), spec())
     assert whole.gap is not None
-    assert {"split_shift", "label_order_mismatch", "leakage"} <= {one.code for one in whole.findings}
+    assert {"split_shift", "label_order_mismatch", "leakage"} <= {finding.code for finding in whole.findings}
     found = diagnose(OVERFIT, None, made.evaluation(), spec(), splits=WITHOUT_TEST)
     assert found.gap is None
-    assert all(one.explains is None for one in found.findings)
-    assert {"overfitting", "leakage"} <= {one.code for one in found.findings}
+    assert all(finding.explains is None for finding in found.findings)
+    assert {"overfitting", "leakage"} <= {finding.code for finding in found.findings}
     for figure in ("7777", "7,777", "1,234"):
         assert figure in repr(whole)
         assert figure not in repr(found)

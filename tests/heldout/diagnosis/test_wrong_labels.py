@@ -24,7 +24,7 @@ def noise(train: float, test: float, *, low: float = 0.8, images: int = 1000, **
     accuracy = options.pop("accuracy", 0.8)
     evaluation = Evaluation({split: figures(accuracy, images) for split in ("train", "validation", "test")}, CLASSES)
     found = diagnose(FINE, options.pop("audit", None), evaluation, labels=labels, **options)
-    return [one for one in found.findings if one.code == "label_noise"]
+    return [finding for finding in found.findings if finding.code == "label_noise"]
 
 
 @pytest.mark.parametrize(("train", "test"), [(0.2, 0.2), (0.2, 0.0), (0.0, 0.2)])
@@ -70,7 +70,7 @@ def test_training_images_that_wrong_labels_explain_are_no_underfitting_and_other
         labels = {"train": SplitLabels(images=2000, count=int(2000 * train), low=int(1900 * train), high=2000)}
         guessing = Evaluation({split: figures(0.55, 2000) for split in ("train", "validation")}, CLASSES)
         found = diagnose(FINE, None, guessing, labels=labels)
-        return {one.code for one in found.findings if one.severity != "info"}
+        return {finding.code for finding in found.findings if finding.severity != "info"}
 
     assert codes(0.4) >= {"label_noise"}
     assert "underfitting" not in codes(0.4)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heldout.diagnosis.history import History, figure, from_epochs
+from heldout.diagnosis.history import History, parse_figure, read_history
 from heldout.histories.documents import read_curves
 from heldout.histories.reading import read_scalars, read_table
 
@@ -126,18 +126,18 @@ def test_names_without_end_are_not_repeated_without_end():
 
 def test_a_number_that_no_figure_has_is_not_finite():
     absurd = [1e308, -1e200, 10**400, -(10**400), math.inf, math.nan, None]
-    assert set(map(figure, absurd)) == {None}
-    assert list(map(figure, [1e100, -1e100, 0, 5e-324])) == [1e100, -1e100, 0.0, 5e-324]
+    assert set(map(parse_figure, absurd)) == {None}
+    assert list(map(parse_figure, [1e100, -1e100, 0, 5e-324])) == [1e100, -1e100, 0.0, 5e-324]
     read = from_keras({"loss": [1.0, *absurd], "val_loss": [2, *absurd]})
     assert (read.fit_loss, read.validation_loss) == ((1.0, *[None] * 7), (2.0, *[None] * 7))
     assert from_table(f"loss,val_loss\n1,1e308\n{'9' * 400},2\n").fit_loss == (1.0, None)
     assert from_scalars({"train/loss": [(0, 10**400)], "val/loss": [(0, 1e101)]}).fit_loss == (None,)
-    assert from_epochs([{"train_loss": 10**400}]).train_loss == (None,)
+    assert read_history([{"train_loss": 10**400}]).train_loss == (None,)
 
 
 def test_what_no_served_epoch_has_was_not_recorded_and_null_was_not_finite():
-    assert from_epochs([{"x": 1}] * 9) == from_epochs([])
-    read = from_epochs([{"train_loss": None}, {"train_loss": 1.0, "fit_loss": 2.0}])
+    assert read_history([{"x": 1}] * 9) == read_history([])
+    read = read_history([{"train_loss": None}, {"train_loss": 1.0, "fit_loss": 2.0}])
     assert (read.train_loss, read.fit_loss, read.validation_loss) == ((None, 1.0), (None, 2.0), ())
 
 

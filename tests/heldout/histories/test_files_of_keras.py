@@ -18,8 +18,8 @@ from heldout.cli.app import app
 from heldout.cli.histories import read_history
 from heldout.cli.outcome import Refused
 from heldout.diagnosis import History
-from heldout.histories.event_files import scalars
-from heldout.integrations.crc32c import masked_crc32c
+from heldout.histories.event_files import iterate_scalars
+from heldout.integrations.crc32c import compute_masked_crc32c
 
 EPOCHS = 4
 
@@ -119,7 +119,7 @@ def test_scalars_are_those_that_tensorboard_itself_reads(fitted):
         }
         [file] = (folder / "logs" / run).glob("*tfevents*")
         with file.open("rb") as opened:
-            assert {(one.tag, one.step): one.value for one in scalars(opened)} == expected
+            assert {(scalar.tag, scalar.step): scalar.value for scalar in iterate_scalars(opened)} == expected
         assert len(expected) >= 2 * EPOCHS
 
 
@@ -184,7 +184,7 @@ def test_a_folder_without_any_and_bytes_that_are_none_are_refused(tmp_path):
 def record(data: bytes, length: int | None = None) -> bytes:
     """As an event file has it; the length is checksummed, whatever it says."""
     head = struct.pack("<Q", len(data) if length is None else length)
-    return head + struct.pack("<I", masked_crc32c(head)) + data + struct.pack("<I", masked_crc32c(data))
+    return head + struct.pack("<I", compute_masked_crc32c(head)) + data + struct.pack("<I", compute_masked_crc32c(data))
 
 
 def point(step: object, value: object = 1.0) -> str:

@@ -4,7 +4,7 @@ from math import exp, log, nan
 
 import pytest
 
-from analysis.answers.diagnosis import epoch_of
+from analysis.answers.diagnosis import find_epoch
 from heldout.diagnosis import Evaluation, History
 from heldout.diagnosis.evaluation import SplitFigures
 from heldout.histories.reading import read_text
@@ -68,12 +68,12 @@ HISTORY = History(validation_loss=(0.9, 0.5, 0.4, 0.4, 0.6), validation_accuracy
     [(0.8, 0.4, 3), (0.8, 0.6, 5), (0.81, None, 4), (0.8, None, None), (0.8, 0.5, None), (0.75, 0.45, None)],
 )
 def test_answers_are_of_the_one_epoch_with_the_same_validation_figures(accuracy, loss, epoch):
-    assert epoch_of(HISTORY, SplitFigures(accuracy, 1000, loss)) == epoch
+    assert find_epoch(HISTORY, SplitFigures(accuracy, 1000, loss)) == epoch
 
 
 def test_without_an_accuracy_it_is_not_known_which_epoch_answered():
-    assert epoch_of(History(validation_loss=(0.4,)), figures(0.8, 1000)) is None
-    assert epoch_of(HISTORY, None) is None
+    assert find_epoch(History(validation_loss=(0.4,)), figures(0.8, 1000)) is None
+    assert find_epoch(HISTORY, None) is None
 
 
 def test_our_own_metrics_keep_the_numbers_of_their_epochs():

@@ -23,7 +23,9 @@ def assert_epochs(reader, run, epochs):
     """Each curve has each epoch of the service once."""
     for name, field in KERAS.items():
         points = sorted(reader.get_metric_history(run.info.run_id, name), key=lambda point: point.step)
-        assert [(point.step, point.value) for point in points] == [(one.epoch, getattr(one, field)) for one in epochs]
+        assert [(point.step, point.value) for point in points] == [
+            (epoch.epoch, getattr(epoch, field)) for epoch in epochs
+        ]
 
 
 def assert_is_of(reader, run, client, job_id, artifacts):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from heldout.mending.bodies import combined, options_of
-from heldout.mending.changes import LinearChange, VersionChanges, VersionSpec, index_in
-from heldout.mending.offers import offer_of, offers_of, renamed_test, undone_pixels
-from heldout.mending.refusals import refusals_of
+from heldout.mending.bodies import combine_bodies, list_options
+from heldout.mending.changes import LinearChange, VersionChanges, VersionSpec, parse_index
+from heldout.mending.offers import make_offers, offer_of, offer_renamed_test, offer_undone_pixels
+from heldout.mending.refusals import list_refusals
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import LabelsRenamed, PairedTally, PixelsUndone, Tally
 
@@ -58,13 +58,13 @@ def test_copies_are_not_dropped_before_the_labels_of_a_split_are_in_order():
     renaming = {"rename_classes": {"test": {"a": "b", "b": "a"}}}
     order = found("label_order_mismatch", split="test", renamed={"a": "b", "b": "a"})
     findings = [found("leakage"), order, found("inverted_values", split="test"), found("test_too_small")]
-    assert offers_of(findings) == [
+    assert make_offers(findings) == [
         {"drop_copies": True, **renaming},
         renaming,
         {"pixel_values": {"test": "invert"}},
         None,
     ]
-    assert offers_of([found("leakage"), found("class_shift")]) == [{"drop_copies": True}, {"resplit": True}]
+    assert make_offers([found("leakage"), found("class_shift")]) == [{"drop_copies": True}, {"resplit": True}]
 
 
 def pixels(choices: tuple[str, str], *parameters: dict[str, float]) -> PixelsUndone:
@@ -90,7 +90,7 @@ def pixels(choices: tuple[str, str], *parameters: dict[str, float]) -> PixelsUnd
     ],
 )
 def test_pixels_are_mended_as_both_halves_of_the_test_images_have_chosen(measured, change):
-    body = undone_pixels("test", measured)
+    body = offer_undone_pixels("test", measured)
     assert body == (None if change is None else {"pixel_values": {"test": change}})
     assert body is None or VersionChanges.model_validate(body).body() == body
 
@@ -99,7 +99,7 @@ def test_new_names_of_classes_are_bounded_together():
     classes = [f"{number}" for number in range(300)]
     renamed = {name: name.rjust(3, "0") + "é" * 125 for name in classes}
     changes = VersionChanges(rename_classes=renamed)
-    [refusal] = refusals_of(changes, classes=classes, images=600, shape=(8, 8, 1))
+    [refusal] = list_refusals(changes, classes=classes, images=600, shape=(8, 8, 1))
     assert (refusal.pointer, "75,900 bytes; at most 65,536" in refusal.detail) == ("/rename_classes", True)
 
 
@@ -109,18 +109,18 @@ def labels(first: tuple[int, ...] | None, second: tuple[int, ...] | None) -> Lab
 
 def test_labels_are_renamed_as_both_halves_of_the_test_images_have_chosen():
     classes = ("a", "b", "c")
-    assert renamed_test(labels((1, 0, 2), (1, 0, 2)), classes) == {
+    assert offer_renamed_test(labels((1, 0, 2), (1, 0, 2)), classes) == {
         "rename_classes": {"test": {"a": "b", "b": "a"}},
     }
-    assert renamed_test(labels((1, 0, 2), (1, 2, 0)), classes) is None
-    assert renamed_test(labels((1, 0, 2), None), classes) is None
-    assert renamed_test(labels((1, 0, 2), (1, 0, 2)), ()) is None  # a history from elsewhere
+    assert offer_renamed_test(labels((1, 0, 2), (1, 2, 0)), classes) is None
+    assert offer_renamed_test(labels((1, 0, 2), None), classes) is None
+    assert offer_renamed_test(labels((1, 0, 2), (1, 0, 2)), ()) is None  # a history from elsewhere
 
 
 def test_bodies_are_put_together_the_first_first():
     one = {"pixel_values": {"test": "invert"}, "drop_copies": True}
     other = {"pixel_values": {"test": "transpose", "validation": "invert"}, "rename_classes": {"test": {"a": "b"}}}
-    assert combined([one, other, {}]) == {
+    assert combine_bodies([one, other, {}]) == {
         "pixel_values": {"test": "invert", "validation": "invert"},
         "drop_copies": True,
         "rename_classes": {"test": {"a": "b"}},
@@ -144,12 +144,12 @@ def test_bodies_are_put_together_the_first_first():
     ],
 )
 def test_a_body_is_said_as_the_options_that_order_the_same(body, options):
-    assert options_of(body) == options.split()
+    assert list_options(body) == options.split()
 
 
 def test_what_needs_a_file_is_no_command():
-    assert options_of({"exclude": [1]}) is None
-    assert options_of({"rename_classes": {"a=b": "c"}}) is None
+    assert list_options({"exclude": [1]}) is None
+    assert list_options({"rename_classes": {"a=b": "c"}}) is None
 
 
 def test_a_body_is_what_was_given_without_the_name():
@@ -158,11 +158,11 @@ def test_a_body_is_what_was_given_without_the_name():
     assert type(changes) is VersionChanges
     assert changes.body() == body
     assert changes.pixel_values is not None
-    assert changes.pixel_values.of_splits() == {"test": LinearChange(factor=2.0)}
+    assert changes.pixel_values.group_by_split() == {"test": LinearChange(factor=2.0)}
 
 
 def test_text_of_digits_alone_is_a_position():
-    assert [index_in(image) for image in (3, "12", "012", "a.png", "x[3]", "٣", "99999999999")] == [
+    assert [parse_index(image) for image in (3, "12", "012", "a.png", "x[3]", "٣", "99999999999")] == [
         *(3, 12, 12),
         *(None, None, None, None),
     ]

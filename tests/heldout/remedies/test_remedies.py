@@ -10,12 +10,12 @@ import pytest
 
 from heldout.errors import InvalidSpec
 from heldout.remedies import ResolvedArm, resolve
-from heldout.remedies.arms import outcome_of
-from heldout.remedies.automatic import BY_VERDICT, MAX_ARMS, MIN_ARMS, automatic
+from heldout.remedies.arms import resolve_remedy
+from heldout.remedies.automatic import BY_VERDICT, MAX_ARMS, MIN_ARMS, choose_remedies
 from heldout.remedies.catalogue import REMEDIES
-from heldout.remedies.change import Base, NoChange
+from heldout.remedies.change import NoChange, RemedyBase
 from heldout.spec.job import JobSpec
-from heldout.spec.merge_patch import difference
+from heldout.spec.merge_patch import make_patch
 from heldout.studies.spec import NamedPatch
 from tests.merge_patch import merged
 
@@ -65,7 +65,7 @@ def test_behind_a_backbone_there_may_be_no_block_to_change():
         with pytest.raises(InvalidSpec, match="The network has no block"):
             one(name, bare)
     for verdict in (None, *BY_VERDICT):
-        names = automatic(Base(bare.model_dump(mode="json"), 3600), verdict)
+        names = choose_remedies(RemedyBase(bare.model_dump(mode="json"), 3600), verdict)
         assert MIN_ARMS <= len(names) <= MAX_ARMS
         assert all(applied(bare, arm.patch) != bare or arm.candidates for arm in resolve(names, bare))
 
@@ -80,7 +80,7 @@ def test_a_remedy_makes_another_valid_spec_once_or_says_why_it_has_nothing_to_ch
     changed = 0
     for base in examples():
         for train_images in (None, 40, 10**6):
-            outcome = outcome_of(name, Base(base.model_dump(mode="json"), train_images))
+            outcome = resolve_remedy(name, RemedyBase(base.model_dump(mode="json"), train_images))
             if isinstance(outcome, NoChange):
                 with pytest.raises(InvalidSpec, match=re.escape(f"{name!r} would change nothing. {outcome.why}")):
                     one(name, base, train_images)
@@ -89,7 +89,7 @@ def test_a_remedy_makes_another_valid_spec_once_or_says_why_it_has_nothing_to_ch
             arm = one(name, base, train_images)
             assert arm.did.endswith(".")
             assert len(arm.candidates or (arm.patch,)) == len(
-                {json.dumps(one) for one in arm.candidates or (arm.patch,)}
+                {json.dumps(candidate) for candidate in arm.candidates or (arm.patch,)}
             )
             for patch in arm.candidates or (arm.patch,):
                 cured = applied(base, patch)
@@ -202,7 +202,7 @@ def test_a_combination_forgets_what_its_first_part_takes_away():
 def test_what_cannot_be_compared_is_refused_with_its_place(asked, pointer: str, said: str):
     with pytest.raises(InvalidSpec) as refused:
         resolve([one if isinstance(one, str) else NamedPatch(**one) for one in asked], spec())
-    assert [one.pointer for one in refused.value.errors] == [pointer]
+    assert [error.pointer for error in refused.value.errors] == [pointer]
     assert said in refused.value.detail
 
 
@@ -216,8 +216,8 @@ def test_an_own_patch_goes_with_names():
 @pytest.mark.parametrize("verdict", [None, "healthy", "leakage", *BY_VERDICT])
 def test_auto_takes_four_to_eight_remedies_that_all_change_something(verdict: str | None):
     for base in examples():
-        names = automatic(
-            Base(base.model_dump(mode="json"), 3600), verdict, ["class_imbalance", "leakage", "overfitting"]
+        names = choose_remedies(
+            RemedyBase(base.model_dump(mode="json"), 3600), verdict, ["class_imbalance", "leakage", "overfitting"]
         )
         assert MIN_ARMS <= len(names) <= MAX_ARMS
         assert names[-1] == "retune"
@@ -226,12 +226,12 @@ def test_auto_takes_four_to_eight_remedies_that_all_change_something(verdict: st
 
 
 def test_auto_follows_the_verdict():
-    plain = Base(spec().model_dump(mode="json"), 3600)
-    assert "larger_network" in automatic(plain, "underfitting")
-    assert not {"larger_network", "less_regularisation"} & set(automatic(plain, "overfitting"))
-    assert "early_stopping" not in automatic(plain, "too_little_data")
-    assert "class_weights" in automatic(plain, "overfitting", ["overfitting", "class_imbalance"])
-    assert automatic(plain) == automatic(plain, "healthy")
+    plain = RemedyBase(spec().model_dump(mode="json"), 3600)
+    assert "larger_network" in choose_remedies(plain, "underfitting")
+    assert not {"larger_network", "less_regularisation"} & set(choose_remedies(plain, "overfitting"))
+    assert "early_stopping" not in choose_remedies(plain, "too_little_data")
+    assert "class_weights" in choose_remedies(plain, "overfitting", ["overfitting", "class_imbalance"])
+    assert choose_remedies(plain) == choose_remedies(plain, "healthy")
 
 
 def changed(before: JobSpec, cured: JobSpec) -> set[str]:
@@ -260,4 +260,4 @@ def test_the_difference_of_two_documents_makes_one_of_the_other():
 
     for _ in range(500):
         before, wanted = document(), document()
-        assert without_nulls(merged(before, difference(before, wanted))) == without_nulls(wanted)
+        assert without_nulls(merged(before, make_patch(before, wanted))) == without_nulls(wanted)

@@ -16,7 +16,7 @@ def changed(study, **fields):
 
 def named(name: str):
     """The cure by a remedy of that name."""
-    arms = [one.model_copy(update={"name": name}) if one.name == "dropout" else one for one in CURE.arms]
+    arms = [arm.model_copy(update={"name": name}) if arm.name == "dropout" else arm for arm in CURE.arms]
     return changed(CURE, arms=arms, conclusion=changed(CURE.conclusion, remedy=name))
 
 

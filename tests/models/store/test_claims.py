@@ -12,7 +12,7 @@ from sqlalchemy import event, insert
 from heldout.errors import LeaseLost
 from heldout.lifecycle.job import JobRequest, JobStatus, StopReason
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.store import claims, events
 from models.store.claims import Capacity, Checkpoint, HeldAttempt
 from models.tables import WebhookRow
@@ -78,7 +78,7 @@ def test_a_claim_takes_five_statements_and_more_only_where_a_webhook_may_want_to
         assert verbs == ["BEGIN", "SELECT", "UPDATE", "INSERT", "INSERT", *of_webhooks, "UPDATE"]
         with work.database.write() as session:
             about = {"owner": ALICE, "url": "https://example.org", "events": ["job.failed"], "secret": "sealed"}
-            session.execute(insert(WebhookRow).values(id=new_id("wh"), enabled=True, created_at=db_now(), **about))
+            session.execute(insert(WebhookRow).values(id=make_id("wh"), enabled=True, created_at=db_now(), **about))
 
 
 def test_nothing_is_claimed_where_nothing_waits(work):
@@ -109,8 +109,8 @@ def test_a_job_for_several_gpus_waits_for_a_worker_with_as_many_free(work):
     assert work.claim() is None, "without a device it is one for GPUs all the same"
     assert work.claim(devices=everything, gpus=2).held.job_id == one, "and hides none behind it"
     with work.database.read() as session:
-        assert not claims.claimable(session, Capacity(everything, 2))
-        assert claims.claimable(session, Capacity(everything, 3))
+        assert not claims.is_any_claimable(session, Capacity(everything, 2))
+        assert claims.is_any_claimable(session, Capacity(everything, 3))
     assert work.claim(devices=everything, gpus=2) is None
     assert work.claim(devices=everything, gpus=3).held.job_id == several
 
@@ -132,7 +132,7 @@ def test_where_a_job_has_begun_it_goes_on(work, device):
 def test_whether_a_job_could_be_claimed_is_known_without_claiming(work):
     def claimable() -> bool:
         with work.database.read() as session:
-            return claims.claimable(session, Capacity(CPU))
+            return claims.is_any_claimable(session, Capacity(CPU))
 
     assert not claimable()
     job_id = work.submit(resources={"device": "gpu"})
@@ -393,8 +393,8 @@ def test_the_last_two_checkpoints_are_kept_and_older_keys_given_back(work):
     assert work.checkpoint(held, 2) == [first]
     work.release(held)
     claimed = work.claim()
-    assert [(one.epoch, one.step) for one in claimed.begins.checkpoints] == [(2, 0), (1, 40)]
-    assert first not in {one.key for one in claimed.begins.checkpoints}
+    assert [(checkpoint.epoch, checkpoint.step) for checkpoint in claimed.begins.checkpoints] == [(2, 0), (1, 40)]
+    assert first not in {checkpoint.key for checkpoint in claimed.begins.checkpoints}
 
 
 def test_a_checkpoint_that_is_written_again_stays_one(work):
@@ -416,7 +416,9 @@ def test_a_new_attempts_checkpoints_come_before_those_that_it_could_not_use(work
     work.set(second.job_id, lease_expires_at=db_now(-1))
     with work.database.write() as session:
         claims.recover_expired_leases(session)
-    assert [(one.epoch, one.key.split("/")[2]) for one in work.claim().begins.checkpoints] == [(1, "2")]
+    assert [(checkpoint.epoch, checkpoint.key.split("/")[2]) for checkpoint in work.claim().begins.checkpoints] == [
+        (1, "2")
+    ]
 
 
 def test_checkpoints_up_to_the_start_of_an_attempt_are_kept(work):
@@ -427,7 +429,7 @@ def test_checkpoints_up_to_the_start_of_an_attempt_are_kept(work):
     second = work.claimed_again(first)
     work.begin(second, start_epoch=4)
     work.release(second)
-    assert [one.epoch for one in work.claim().begins.checkpoints] == [4]
+    assert [checkpoint.epoch for checkpoint in work.claim().begins.checkpoints] == [4]
 
 
 def test_an_ended_jobs_checkpoints_are_forgotten_but_the_last_and_a_running_ones_kept(work):
@@ -451,8 +453,8 @@ def test_requests_are_told_for_held_jobs_only(work):
     ended = work.running()
     work.succeed(ended)
     with work.database.read() as session:
-        found = claims.requests(session, [asked, quiet, stale, ended])
-        assert claims.requests(session, []) == {}
+        found = claims.get_requests(session, [asked, quiet, stale, ended])
+        assert claims.get_requests(session, []) == {}
     assert found == {asked: JobRequest.CANCEL, quiet: None}
 
 

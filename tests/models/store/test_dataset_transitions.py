@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from heldout.lifecycle.dataset import DatasetEvent, DatasetStatus, ImpossibleDatasetTransition, RejectionCode
-from models.store.datasets import move_datasets, reject_ingested, rejection
+from models.store.datasets import make_rejection, move_datasets, reject_ingested
 from models.tables import DatasetRow, EventRow
 from tests.models.work import ALICE, add_dataset
 
@@ -45,7 +45,7 @@ def test_what_the_table_does_not_have_changes_nothing(database):
 
 def test_the_end_of_an_ingest_rejects_a_dataset_that_is_checked_and_no_other(database):
     checking, ready = (add_dataset(database, name, ALICE, status=name) for name in ("checking", "ready"))
-    error = rejection(RejectionCode.BAD_LABELS, "Labels are missing.", "y.npy")
+    error = make_rejection(RejectionCode.BAD_LABELS, "Labels are missing.", "y.npy")
     with database.write() as session:
         reject_ingested(session, checking, error)
         reject_ingested(session, ready, error)

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from analysis.arrays.dataset import ImageSet, content_address, split_digests
+from analysis.arrays.dataset import ImageSet, compute_content_address, split_digests
 from models.database import Database, db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.store import datasets
 from models.tables import DatasetRow
 from tests.models.work import ALICE, BOB, add_dataset, dots
@@ -21,7 +21,7 @@ def find(database: Database, owner: str, reference: str) -> str | None:
 
 def add_bundled(database: Database, name: str, images: ImageSet) -> None:
     with database.write() as session:
-        datasets.add_bundled(session, new_id("ds"), name, images, content_address(images), 123)
+        datasets.add_bundled(session, make_id("ds"), name, images, compute_content_address(images), 123)
 
 
 def brighter() -> ImageSet:
@@ -91,14 +91,14 @@ def test_pages_hold_what_the_owner_sees_newest_first(database):
     after, more = None, True
     while more:
         with database.read() as session:
-            page = datasets.page(session, ALICE, after=after, limit=2, status="ready")
-            assert [row.id for row in datasets.listed(session, page)] == page
+            page = datasets.list_page(session, ALICE, after=after, limit=2, status="ready")
+            assert [row.id for row in datasets.get_listed(session, page)] == page
         found += page[:2]
         after, more = found[-1], len(page) > 2
     assert found == ids
     with database.read() as session:
-        assert datasets.page(session, ALICE, after=None, limit=50, status="checking") == [checking]
-        assert len(datasets.page(session, ALICE, after=None, limit=50)) == 6
+        assert datasets.list_page(session, ALICE, after=None, limit=50, status="checking") == [checking]
+        assert len(datasets.list_page(session, ALICE, after=None, limit=50)) == 6
 
 
 def test_a_rejected_version_is_listed_while_it_is_the_newest_of_its_name(database):
@@ -113,7 +113,7 @@ def test_a_rejected_version_is_listed_while_it_is_the_newest_of_its_name(databas
         more = True
         while more:
             with database.read() as session:
-                page = datasets.page(session, ALICE, after=found[-1] if found else None, limit=2, **status)
+                page = datasets.list_page(session, ALICE, after=found[-1] if found else None, limit=2, **status)
             found += page[:2]
             more = len(page) > 2
         return sorted(found)
@@ -130,7 +130,7 @@ def test_a_bundled_dataset_is_described_by_its_images(database):
     add_bundled(database, "dots", dots())
     with database.read() as session:
         row = datasets.find(session, ALICE, "dots")
-    assert (row.owner, row.version, row.status, row.sha256) == (None, 1, "ready", content_address(dots()))
+    assert (row.owner, row.version, row.status, row.sha256) == (None, 1, "ready", compute_content_address(dots()))
     assert (row.shape, row.dtype, row.value_range, row.classes) == ([4, 4, 1], "uint8", [0, 255], ["even", "odd"])
     digests = split_digests(dots())
     assert row.splits == {
@@ -142,8 +142,8 @@ def test_the_same_content_again_changes_nothing_and_other_content_is_a_new_versi
     for images in (dots(), dots(), brighter(), brighter(), dots()):
         add_bundled(database, "dots", images)
     with database.read() as session:
-        rows = datasets.listed(session, datasets.page(session, ALICE, after=None, limit=50))
-        [newest] = datasets.bundled(session)
+        rows = datasets.get_listed(session, datasets.list_page(session, ALICE, after=None, limit=50))
+        [newest] = datasets.list_bundled(session)
     assert sorted(row.version for row in rows) == [1, 2]
     assert newest.version == 2
     assert find(database, ALICE, "dots") == newest.id
@@ -155,14 +155,14 @@ def test_the_newest_of_each_bundled_name_is_listed(database):
     add_bundled(database, "b", dots())
     add_bundled(database, "b", brighter())
     with database.read() as session:
-        assert {(row.name, row.version) for row in datasets.bundled(session)} == {("a", 1), ("b", 2)}
+        assert {(row.name, row.version) for row in datasets.list_bundled(session)} == {("a", 1), ("b", 2)}
 
 
 def test_processes_that_start_at_once_add_a_bundled_dataset_once(database):
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: add_bundled(database, "dots", dots()), range(6)))
     with database.read() as session:
-        listed = datasets.listed(session, datasets.page(session, ALICE, after=None, limit=50))
+        listed = datasets.get_listed(session, datasets.list_page(session, ALICE, after=None, limit=50))
         assert [row.version for row in listed] == [1]
 
 
@@ -176,7 +176,7 @@ def test_described_splits_count_each_class_even_an_absent_one():
         (0, 255),
     )
     digests = split_digests(uneven)
-    assert datasets.described_splits(uneven) == {
+    assert datasets.describe_splits(uneven) == {
         "train": {"count": 3, "per_class": [3, 0, 0], "sha256": digests["train"]},
         "validation": {"count": 1, "per_class": [0, 1, 0], "sha256": digests["validation"]},
         "test": {"count": 0, "per_class": [0, 0, 0], "sha256": digests["test"]},

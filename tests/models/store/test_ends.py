@@ -25,8 +25,10 @@ def test_a_success_is_final_and_leaves_its_result(work, reason):
     event = work.events(held.job_id)[-1]
     assert (event.type, event.data) == ("job.succeeded", {"stop_reason": reason.value})
     with work.database.read() as session:
-        final = metrics.final_of(session, held.job_id)
-        found = tuple(artifacts.find(session, held.job_id, one.name, one.format) for one in artifacts_of(held))
+        final = metrics.get_final(session, held.job_id)
+        found = tuple(
+            artifacts.find(session, held.job_id, artifact.name, artifact.format) for artifact in artifacts_of(held)
+        )
     assert Result(final, found) == result(held)
     [kept] = work.stored(held.job_id)["results"]
     assert (kept["attempt"], kept["final"]) == (held.attempt, result(held).final.model_dump(mode="json"))
@@ -36,7 +38,7 @@ def test_a_success_is_final_and_leaves_its_result(work, reason):
 def test_there_is_no_result_before_the_success(work):
     held = work.running()
     with work.database.read() as session:
-        assert metrics.final_of(session, held.job_id) is None
+        assert metrics.get_final(session, held.job_id) is None
 
 
 def test_a_success_that_was_not_acknowledged_may_be_said_again(work):
@@ -270,7 +272,7 @@ def test_a_running_job_is_paused_by_its_worker_and_goes_on_as_a_new_attempt(work
     work.resume(held.job_id)
     again = work.claim()
     assert again.held.attempt == 2
-    assert [one.epoch for one in again.begins.checkpoints] == [2]
+    assert [checkpoint.epoch for checkpoint in again.begins.checkpoints] == [2]
 
 
 @pytest.mark.parametrize("end", ["failure", "release", "loss"])

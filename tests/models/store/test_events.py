@@ -250,9 +250,9 @@ def test_a_reader_who_pages_all_the_while_gets_each_event_of_many_writers_once(w
                 writer.result()
         finally:
             over.set()
-        one, other = (reader.result() for reader in readers)
-    numbers = [row.owner_number for row in one]
+        first, second = (reader.result() for reader in readers)
+    numbers = [row.owner_number for row in first]
     assert numbers == list(range(1, writers * (each + 1) + 1)), "lost, twice or out of order"
-    assert [row.position for row in one] == [row.position for row in other], "readers see different orders"
+    assert [row.position for row in first] == [row.position for row in second], "readers see different orders"
     for job_id in ids:
-        assert [row.id for row in one if row.subject_id == job_id] == list(range(1, each + 2))
+        assert [row.id for row in first if row.subject_id == job_id] == list(range(1, each + 2))

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from analysis.scheduling.fair_share import CLAIM_CHARGE_S, used_at
+from analysis.scheduling.fair_share import CLAIM_CHARGE_S, compute_used
 from heldout.access.quotas import Quota
 from heldout.errors import OwnerSuspended, QuotaExceeded
 from heldout.lifecycle.job import JobStatus, StopReason
@@ -36,14 +36,14 @@ def claimed_owners(work: Work, count: int) -> list[str | None]:
 def used_slot_s(work: Work, owner: str = ALICE) -> float:
     with work.database.read() as session:
         row = session.get_one(OwnerRow, owner)
-        return used_at(accounts.standing_of(row), transitions.now(session).timestamp())
+        return compute_used(accounts.get_standing(row), transitions.get_now(session).timestamp())
 
 
 def usage_of(work: Work, owner: str = ALICE, **options) -> list[Used]:
     with work.database.read() as session:
-        at = transitions.now(session)
+        at = transitions.get_now(session)
         return list(
-            owners.buckets(session, owner, at - DAY, at + DAY, **{"bucket": "hour", "group_by": None, **options})
+            owners.list_buckets(session, owner, at - DAY, at + DAY, **{"bucket": "hour", "group_by": None, **options})
         )
 
 
@@ -90,7 +90,7 @@ def test_who_used_most_lately_comes_last_until_that_is_long_ago(work):
     work.submit(BOB)
     assert owner_of(work, work.claim()) == BOB, "60 seconds are less than 1000"
     with work.database.write() as session:  # 20 half-lives later
-        long_ago = accounts.Standing(used_slot_s=1000, at_s=transitions.now(session).timestamp() - 72_000)
+        long_ago = accounts.OwnerStanding(used_slot_s=1000, at_s=transitions.get_now(session).timestamp() - 72_000)
         accounts.write_standing(session, ALICE, long_ago)
     work.submit(BOB)
     assert owner_of(work, work.claim()) == ALICE
@@ -164,7 +164,7 @@ def test_no_job_of_a_suspended_owner_begins_and_nothing_new_is_accepted(work):
         owners.suspend(session, ALICE)
     assert work.claim() is None
     with work.database.read() as session:
-        assert not claims.claimable(session, Capacity(CPU)), "no worker asks in vain for the right to write"
+        assert not claims.is_any_claimable(session, Capacity(CPU)), "no worker asks in vain for the right to write"
     with pytest.raises(OwnerSuspended), work.database.write() as session:
         quotas.require_room(session, ALICE)
     work.succeed(held)  # what runs goes on
@@ -206,7 +206,7 @@ def test_an_owner_whose_slot_seconds_are_used_up_is_held_until_the_next_day(work
     assert 0 < int(refused.value.headers["Retry-After"]) <= 86_400
     assert work.claim() is None
     with work.database.read() as session:
-        row, at = session.get_one(OwnerRow, ALICE), transitions.now(session)
+        row, at = session.get_one(OwnerRow, ALICE), transitions.get_now(session)
     assert row.held_until == at.replace(hour=0, minute=0, second=0, microsecond=0) + DAY
     limited(work, slot_seconds=None)
     assert owner_of(work, work.claim()) == ALICE

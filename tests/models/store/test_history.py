@@ -31,7 +31,7 @@ def test_every_figure_comes_back_exactly(work: Work):
     values = {figure: 0.1 + number / 3 for number, figure in enumerate(FIGURES)}
     work.epoch(held, 1, **values)
     with work.database.read() as session:
-        [row] = metrics.epochs_of(session, held.job_id)
+        [row] = metrics.list_epochs(session, held.job_id)
     assert {figure: getattr(row, figure) for figure in FIGURES} == values
 
 
@@ -39,7 +39,7 @@ def test_a_figure_that_was_not_measured_or_not_finite_is_null(work: Work):
     held = work.running()
     work.epoch(held, 1, train_loss=None, train_accuracy=0.5)
     with work.database.read() as session:
-        [row] = metrics.epochs_of(session, held.job_id)
+        [row] = metrics.list_epochs(session, held.job_id)
     assert (row.train_loss, row.train_accuracy, row.test_loss) == (None, 0.5, None)
 
 
@@ -97,7 +97,7 @@ def test_a_zombies_epoch_never_shows(work: Work):
     with pytest.raises(LeaseLost):
         work.epoch(stale, 2, train_loss=9.0)
     with work.database.read() as session:
-        assert [(row.attempt, row.train_loss) for row in metrics.epochs_of(session, stale.job_id)] == [(2, 0.25)]
+        assert [(row.attempt, row.train_loss) for row in metrics.list_epochs(session, stale.job_id)] == [(2, 0.25)]
 
 
 def test_the_curves_of_many_jobs_are_those_of_each_alone(work: Work):
@@ -112,8 +112,8 @@ def test_the_curves_of_many_jobs_are_those_of_each_alone(work: Work):
     work.epoch(again, 2, train_loss=0.25, validation_loss=0.75)
     with work.database.read() as session:
         ids = [held.job_id for held in (resumed, other, without)]
-        curves = metrics.curves_of(session, ids)
-        alone = {job: metrics.epochs_of(session, job) for job in ids[:2]}
+        curves = metrics.get_curves(session, ids)
+        alone = {job: metrics.list_epochs(session, job) for job in ids[:2]}
     assert curves.keys() == alone.keys()
     for job, rows in alone.items():
         assert [figures._asdict() for figures in curves[job]] == [

@@ -8,7 +8,7 @@ from sqlalchemy.orm import load_only
 
 from models.store import callers, claims, jobs, keys
 from models.tables import DatasetRow, JobRow
-from models.views.job import DATASET_COLUMNS, JOB_COLUMNS, job_view
+from models.views.job import DATASET_COLUMNS, JOB_COLUMNS, build_job_view
 from tests.models.work import ALICE, BOB
 
 
@@ -34,11 +34,11 @@ def test_one_statement_finds_the_job_of_a_key_with_all_that_its_view_needs(datab
     with database.read() as session:
         event.listen(session.get_bind(), "before_cursor_execute", lambda *about: statements.append(about[2]))
         caller, found = callers.find_with_key(session, key, failed)
-        view = job_view(*found)
+        view = build_job_view(*found)
     assert [sql for sql in statements if sql.startswith("SELECT")] == statements[-1:]
     assert (caller.owner, view.id, view.error.code, view.progress.epoch) == (ALICE, failed, "diverged", 1)
     with database.read() as session:
-        assert view == job_view(*jobs.find_with_dataset(session, ALICE, failed))
+        assert view == build_job_view(*jobs.find_with_dataset(session, ALICE, failed))
 
 
 def test_nothing_is_loaded_that_the_view_does_not_need(database, failed, key):
@@ -58,7 +58,7 @@ def test_a_view_cannot_be_made_where_a_column_that_it_needs_was_not_loaded(datab
         with database.read() as session:
             found = session.execute(query.options(load_only(*others, raiseload=True))).one()
             with pytest.raises(InvalidRequestError, match=column):
-                job_view(*found)
+                build_job_view(*found)
 
 
 def test_another_owner_s_job_is_not_there(work, database, key):

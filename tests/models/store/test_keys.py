@@ -16,7 +16,7 @@ def make(database: Database, owner: str = ALICE) -> str:
 
 def caller_of(database: Database, key: str) -> keys.Caller | None:
     with database.read() as session:
-        return keys.caller_of(session, key)
+        return keys.find_caller(session, key)
 
 
 def test_a_key_names_its_owner(database):
@@ -58,17 +58,17 @@ def test_an_owner_lists_and_revokes_only_its_own(database):
     mine, theirs = make(database, ALICE), make(database, BOB)
     mine_id, their_id = mine.split("_")[1], theirs.split("_")[1]
     with database.write() as session:
-        assert [row.id for row in keys.of_owner(session, ALICE)] == [mine_id]
+        assert [row.id for row in keys.list_of_owner(session, ALICE)] == [mine_id]
         assert not keys.revoke_of(session, ALICE, their_id)
         assert not keys.revoke_of(session, ALICE, "unknown")
-        assert {row.id for row in keys.all_of(session)} == {mine_id, their_id}
+        assert {row.id for row in keys.list_all(session)} == {mine_id, their_id}
     assert caller_of(database, theirs) is not None
     with database.write() as session:
         assert keys.revoke_of(session, ALICE, mine_id)
         assert keys.revoke_of(session, ALICE, mine_id)  # that it is revoked stays true
     assert caller_of(database, mine) is None
     with database.read() as session:
-        [row] = keys.of_owner(session, ALICE)
+        [row] = keys.list_of_owner(session, ALICE)
     assert row.revoked_at is not None
 
 

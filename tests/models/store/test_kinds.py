@@ -10,7 +10,7 @@ from sqlalchemy import select
 from heldout.errors import JobNotFound
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import KINDS, LISTED_KINDS, IngestSpec, JobKind, WorkSpec
-from models.specs import spec_of
+from models.specs import read_spec
 from models.store import claims, jobs, new_jobs
 from models.store.claims import Capacity
 from models.store.listing import Filters
@@ -58,7 +58,7 @@ def test_a_worker_is_given_the_spec_that_was_queued(work):
     assert (first.held.job_id, first.spec, first.needs.device, first.needs.gpus) == (check, CHECK, "cpu", 0)
     assert (second.held.job_id, second.spec) == (training, spec(resources={"gpus": 2}))
     assert (second.needs.device, second.needs.gpus) == ("gpu", 2)
-    assert spec_of(work.row(check)) == CHECK
+    assert read_spec(work.row(check)) == CHECK
 
 
 def test_clients_see_the_jobs_of_listed_kinds_alone(work):
@@ -76,7 +76,7 @@ def test_clients_see_the_jobs_of_listed_kinds_alone(work):
         for look_up in (jobs.find, jobs.find_with_dataset):
             with pytest.raises(JobNotFound):
                 look_up(session, ALICE, check)
-        assert set(jobs.counts_by_status(session)) == {("train", "queued", 1), ("ingest", "queued", 1)}
+        assert set(jobs.count_by_status(session)) == {("train", "queued", 1), ("ingest", "queued", 1)}
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
@@ -119,7 +119,7 @@ def test_where_only_unreadable_jobs_wait_nothing_is_claimed_and_none_of_them_wai
     assert work.claim() is None
     assert {work.row(job_id).status for job_id in ids} == {"failed"}
     with work.database.read() as session:
-        assert not claims.claimable(session, Capacity(("auto", "cpu")))
+        assert not claims.is_any_claimable(session, Capacity(("auto", "cpu")))
 
 
 def test_a_kind_of_a_newer_release_is_left_to_its_workers(work):

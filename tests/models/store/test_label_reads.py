@@ -39,7 +39,7 @@ def finish(work: Work, held: HeldAttempt, epoch: int, *, test: bool = True, **ot
 
 def totals(work: Work, owner: str = ALICE, dataset: DatasetRow | None = None) -> dict[str, SplitReads]:
     with work.database.read() as session:
-        return label_reads.totals(session, owner, session.merge(dataset or work.dataset, load=False))
+        return label_reads.count_totals(session, owner, session.merge(dataset or work.dataset, load=False))
 
 
 def give_digests(work: Work, dataset_id: str, **digests: str) -> None:
@@ -186,7 +186,7 @@ def test_two_owners_do_not_count_for_each_other(work):
     assert totals(work, BOB)["validation"] == SplitReads(reads=1, jobs=1)
     assert totals(work, "carol")["validation"] == SplitReads()
     with work.database.read() as session:
-        rows, more = label_reads.page(session, BOB, work.dataset, after=None, limit=20)
+        rows, more = label_reads.list_page(session, BOB, work.dataset, after=None, limit=20)
     assert [(row.owner, row.epoch) for row in rows] == [(BOB, 1)]
     assert not more
 
@@ -282,7 +282,7 @@ def test_looks_come_newest_first_over_as_many_pages_as_there_are(work):
     with work.database.read() as session:
         newest_first = session.execute(text("SELECT id FROM label_reads ORDER BY id DESC")).scalars().all()
         while more and pages < 10:
-            rows, more = label_reads.page(session, ALICE, work.dataset, after=after, limit=2)
+            rows, more = label_reads.list_page(session, ALICE, work.dataset, after=after, limit=2)
             found += [row.id for row in rows]
             after, pages = rows[-1].id, pages + 1
     assert (found, pages) == (newest_first, 3)
@@ -307,10 +307,10 @@ def test_a_folds_validation_images_are_counted_apart_from_the_datasets_own_split
     assert (counted["validation"].reads, counted["test"].reads) == (1, 3), "test is the same for all"
     with work.database.read() as session:
         dataset = session.merge(work.dataset, load=False)
-        assert label_reads.fold_reads(session, ALICE, dataset) == 3
-        assert label_reads.fold_reads(session, BOB, dataset) == 0
-        rows, more = label_reads.page(session, ALICE, dataset, after=None, limit=5)
-        rest, _ = label_reads.page(session, ALICE, dataset, after=rows[-1].id, limit=5)
+        assert label_reads.count_fold_reads(session, ALICE, dataset) == 3
+        assert label_reads.count_fold_reads(session, BOB, dataset) == 0
+        rows, more = label_reads.list_page(session, ALICE, dataset, after=None, limit=5)
+        rest, _ = label_reads.list_page(session, ALICE, dataset, after=rows[-1].id, limit=5)
     assert more
     seen = [(row.split, row.fold, row.digest[:2]) for row in (*rows, *rest) if row.split == "validation"]
     own = work.dataset.splits["validation"]["sha256"][:2]

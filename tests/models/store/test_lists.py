@@ -196,7 +196,7 @@ def test_a_job_is_stored_as_it_was_accepted(work):
     job_id = work.submit(priority=-4, metadata={"ä": "€"}, limits={"max_pending_s": 100}, resources={"device": "cpu"})
     with work.database.read() as session:
         row = jobs.find(session, ALICE, job_id)
-        dataset = jobs.dataset_of(session, row)
+        dataset = jobs.get_dataset(session, row)
     assert (row.kind, row.owner, row.name, row.status, row.version) == ("train", ALICE, "a job", JobStatus.QUEUED, 1)
     assert (row.priority, row.user_metadata, row.device, row.parameters) == (-4, {"ä": "€"}, "cpu", 10)
     assert (row.attempt, row.failures, row.epoch, row.epochs, row.last_event) == (0, 0, 0, 10, 1)
@@ -210,26 +210,26 @@ def test_a_job_is_stored_as_it_was_accepted(work):
 def test_the_datasets_of_many_jobs_come_in_one_answer(work):
     rows = [work.row(work.submit()), work.row(work.submit())]
     with work.database.read() as session:
-        assert {id_: row.name for id_, row in jobs.datasets_of(session, rows).items()} == {work.dataset.id: "dots"}
-        assert jobs.datasets_of(session, []) == {}
+        assert {id_: row.name for id_, row in jobs.get_datasets(session, rows).items()} == {work.dataset.id: "dots"}
+        assert jobs.get_datasets(session, []) == {}
 
 
 def test_versions_tell_what_changed_and_what_has_ended(work):
     held, queued = work.running(), work.submit()
     with work.database.read() as session:
-        before = jobs.versions(session, [held.job_id, queued, "job_unknown"])
+        before = jobs.get_versions(session, [held.job_id, queued, "job_unknown"])
     assert before == {held.job_id: (2, False, 2), queued: (1, False, 1)}
     work.succeed(held)
     with work.database.read() as session:
-        after = jobs.versions(session, [held.job_id, queued])
-        assert jobs.versions(session, []) == {}
+        after = jobs.get_versions(session, [held.job_id, queued])
+        assert jobs.get_versions(session, []) == {}
     assert after == {held.job_id: (3, True, 3), queued: (1, False, 1)}
 
 
 def test_versions_of_a_thousand_jobs_are_one_question(work):
     job_id = work.submit()
     with work.database.read() as session:
-        found = jobs.versions(session, [job_id, *(f"job_{number}" for number in range(3000))])
+        found = jobs.get_versions(session, [job_id, *(f"job_{number}" for number in range(3000))])
     assert list(found) == [job_id]
 
 
@@ -269,4 +269,4 @@ def test_jobs_are_counted_over_all_owners(work):
     work.submit(BOB)
     work.cancel(work.submit(ALICE))
     with work.database.read() as session:
-        assert sorted(jobs.counts_by_status(session)) == [("train", "cancelled", 1), ("train", "queued", 2)]
+        assert sorted(jobs.count_by_status(session)) == [("train", "cancelled", 1), ("train", "queued", 2)]

@@ -348,7 +348,7 @@ def test_the_machine_catches_a_forgotten_attempt(monkeypatch, sqlite_url):
 
 
 def test_the_machine_catches_an_end_that_ignores_a_cancel(monkeypatch, sqlite_url):
-    monkeypatch.setattr(transitions, "event_after_request", without_the_cancel)
+    monkeypatch.setattr(transitions, "get_event_after_request", without_the_cancel)
     assert_caught(sqlite_url)
 
 

@@ -26,7 +26,7 @@ def take(database: Database, quota: Quota, owner: str = ALICE) -> SharedPlace:
 
 def used(database: Database, quota: Quota, owner: str = ALICE) -> float:
     with database.read() as session:
-        return quotas.used_of(session, owner, quota)
+        return quotas.get_used(session, owner, quota)
 
 
 def let_expire(database: Database, quota: Quota) -> None:

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select
 
-from analysis.arrays.dataset import ImageSet, content_address, split_digests
+from analysis.arrays.dataset import ImageSet, compute_content_address, split_digests
 from heldout.errors import DatasetInUse, LeaseLost
 from heldout.lifecycle.job import JobRequest
 from heldout.work.kinds import JobKind, RelateSpec
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.store import claims, datasets, discards, jobs, relations
 from models.store.claims import HeldAttempt
 from models.tables import DatasetRow, JobRow, LabelReadRow
@@ -22,10 +22,10 @@ DIGESTS = split_digests(dots())
 
 def stored_before(work: Work, owner: str | None = None, name: str | None = None, **columns: object) -> str:
     """A ready dataset of an earlier release: nobody knows its copies, and its splits have no digests."""
-    id_ = new_id("ds")
+    id_ = make_id("ds")
     other = ImageSet(dots().images, dots().labels, dots().splits, ("even", id_), (0, 255))
     with work.database.write() as session:
-        datasets.add_bundled(session, id_, name or id_, other, content_address(other), 1)
+        datasets.add_bundled(session, id_, name or id_, other, compute_content_address(other), 1)
         row = session.get_one(DatasetRow, id_)
         row.owner = owner
         row.splits = {split: {"count": 2, "per_class": [1, 1]} for split in DIGESTS}

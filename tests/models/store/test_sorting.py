@@ -68,10 +68,10 @@ def test_every_order_has_each_job_once_with_any_filter(listed, database):
         some = pages(database, Filters(search="PETS", metadata={"team": "red"}), sort)
         assert set(some) == {one for one in listed if listed[one][0].lower().startswith("pets")} & red
         assert pages(database, Filters(search="0%_D"), sort) == [
-            one for one in pages(database, Filters(), sort) if listed[one][0] == "100%_done"
+            page for page in pages(database, Filters(), sort) if listed[page][0] == "100%_done"
         ]
         assert pages(database, Filters(statuses=["running"]), sort) == []
-    names = [listed[one][0] for one in pages(database, Filters(), Sort.NAME)]
+    names = [listed[page][0] for page in pages(database, Filters(), Sort.NAME)]
     assert [name for place, name in enumerate(names) if place == 0 or names[place - 1] != name] == list(
         dict.fromkeys(names)
     )
@@ -80,4 +80,4 @@ def test_every_order_has_each_job_once_with_any_filter(listed, database):
 def test_a_page_cannot_follow_a_job_that_is_gone_or_of_another_owner(listed, work, database):
     theirs = work.submit(BOB)
     with database.read() as session, pytest.raises(InvalidCursor, match="gone"):
-        jobs.page(session, ALICE, Filters(), after=theirs, limit=5, sort=Sort.GAP)
+        jobs.list_page(session, ALICE, Filters(), after=theirs, limit=5, sort=Sort.GAP)

@@ -35,7 +35,7 @@ def submitted_by_the_next_release(work: Work) -> str:
 
 def claimed(work: Work) -> Claimed | None:
     with work.database.read() as session:
-        is_there = claims.claimable(session, Capacity(CPU))
+        is_there = claims.is_any_claimable(session, Capacity(CPU))
     found = work.claim()
     assert is_there == (found is not None)
     return found
@@ -55,8 +55,8 @@ def test_a_worker_leaves_a_job_that_only_the_next_release_can_read_and_takes_tho
 def test_a_worker_of_the_next_release_takes_the_jobs_of_both(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = {submitted_by_the_next_release(work), work.submit()}
     # The next release knows the field.
-    read = claiming.spec_of
-    monkeypatch.setattr(claiming, "spec_of", lambda job: read(JobRow(id=job.id, kind=job.kind, spec=known(job.spec))))
+    read = claiming.read_spec
+    monkeypatch.setattr(claiming, "read_spec", lambda job: read(JobRow(id=job.id, kind=job.kind, spec=known(job.spec))))
     with release(NEXT):
         assert {one.held.job_id for one in (claimed(work), claimed(work)) if one is not None} == jobs
 

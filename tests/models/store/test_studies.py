@@ -24,7 +24,7 @@ from models.store.claims import Claimed, Result
 from models.store.listing import Filters
 from models.store.study_steps import advance
 from models.tables import DatasetRow, JobRow, StudyRunRow
-from models.views.study import study_view
+from models.views.study import build_study_view
 from models.wake import WakeUp
 from tests.models.racing import Other
 from tests.models.work import ALICE, BOB, Work, artifacts_of, final_of, page_of_jobs, spec
@@ -51,7 +51,7 @@ class Bench:
 
     def view(self, study_id: str) -> StudyView:
         with self.database.read() as session:
-            return study_view(*studies.find(session, ALICE, study_id))
+            return build_study_view(*studies.find(session, ALICE, study_id))
 
     def end(self, claimed: Claimed) -> None:
         """Train one job, or measure on test, and end it well, as a worker does."""
@@ -84,7 +84,7 @@ class Bench:
 
     def keys(self, study_id: str) -> list[tuple]:
         with self.database.read() as session:
-            runs = studies.runs_of(session, study_id)
+            runs = studies.list_runs(session, study_id)
         return [(run.key.arm, run.key.purpose.value, run.key.seed) for run in runs]
 
     def reconcile(self) -> None:
@@ -234,9 +234,9 @@ def test_a_base_that_fails_fails_its_study_once_none_of_its_jobs_runs(bench: Ben
     bench.reconcile()
     for row in (bench.work.row(by_name[name].held.job_id) for name in ("dropout", "l2")):
         assert row.request == "cancel"
-    for one in jobs_of(bench, study_id):
-        if one.status is JobStatus.RUNNING:
-            bench.work.stop_as_requested(claims.HeldAttempt(one.id, one.attempt))
+    for job in jobs_of(bench, study_id):
+        if job.status is JobStatus.RUNNING:
+            bench.work.stop_as_requested(claims.HeldAttempt(job.id, job.attempt))
     ended = bench.view(study_id)
     assert (ended.status, ended.error.code, ended.conclusion) == ("failed", "base_failed", None)
     assert "diverged" in ended.error.detail

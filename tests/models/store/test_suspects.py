@@ -104,7 +104,7 @@ def test_a_search_that_failed_is_tried_again_only_where_that_is_asked_for(work):
     assert queue(work, again=True) is not None
     assert status(work) == "queued"
     with work.database.read() as session:
-        assert suspects.newest_job(session, work.dataset.id).id != held.job_id
+        assert suspects.find_newest_job(session, work.dataset.id).id != held.job_id
 
 
 def test_a_search_whose_worker_is_lost_is_done_by_another_one(work):
@@ -127,4 +127,4 @@ def test_a_dataset_that_is_deleted_ends_its_search(work):
     assert status(work) == "failed"
     with work.database.read() as session:
         assert not discards.is_still_needed(session, work.dataset.id)
-        assert not claims.claimable(session, Capacity(("cpu",)))
+        assert not claims.is_any_claimable(session, Capacity(("cpu",)))

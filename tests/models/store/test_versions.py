@@ -9,7 +9,7 @@ from heldout.mending.changes import VersionChanges, VersionSpec
 from heldout.work.kinds import DeriveSpec, JobKind
 from models.database import db_now
 from models.store import discards, ingests, versions
-from models.store.datasets import rejection
+from models.store.datasets import make_rejection
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, BOB, Work, add_dataset
 
@@ -90,7 +90,7 @@ def test_only_what_is_ready_and_ones_own_can_be_mended(work):
 def test_changes_that_do_not_fit_queue_nothing(work):
     with pytest.raises(InvalidSpec) as caught:
         derive(work, "dots", VersionSpec(exclude=(99,), relabel={"1": "neither"}))
-    assert [one.pointer for one in caught.value.errors] == ["/exclude/0", "/relabel/1"]
+    assert [error.pointer for error in caught.value.errors] == ["/exclude/0", "/relabel/1"]
     with work.database.read() as session:
         assert session.scalars(select(JobRow.id).where(JobRow.kind == JobKind.DERIVE)).all() == []
 
@@ -104,7 +104,7 @@ def test_a_deleted_version_is_needed_while_another_is_derived_from_it(work):
         assert not discards.is_still_needed(session, work.dataset.id)
     held = work.claim().held
     with work.database.write() as session:
-        ingests.reject(session, held, rejection(RejectionCode.UNKNOWN_IMAGE, "There is none."))
+        ingests.reject(session, held, make_rejection(RejectionCode.UNKNOWN_IMAGE, "There is none."))
     with work.database.write() as session:
         assert session.get_one(DatasetRow, row.id).status is DatasetStatus.REJECTED
         assert not discards.is_still_needed(session, base.id)

@@ -12,7 +12,7 @@ from analysis.arrays.dataset import load
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.sources.test_formats import table
 from tests.worker.ingest.uploads import encoded, noise, pictures, rejection_of, taken, tarred, zipped
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 
 SKIPPING = DatasetSpec(name="pets", skip_broken=True)
 PNG = encoded(noise((40, 40)))
@@ -34,7 +34,7 @@ BROKEN = {
 @pytest.mark.parametrize("processes", [1, 3])
 def test_all_broken_files_are_named_at_once_with_what_is_wrong(tmp_path, processes):
     files = pictures(600) | BROKEN
-    rejection = rejection_of(zipped(tmp_path / "a.zip", files), limits=Limits(processes=processes))
+    rejection = rejection_of(zipped(tmp_path / "a.zip", files), limits=IngestLimits(processes=processes))
     assert (rejection.code, rejection.member) == ("unreadable_member", "cat/000.png")
     assert rejection.detail.startswith("5 files cannot be read: ")
     for name in BROKEN:
@@ -48,7 +48,7 @@ def test_an_upload_goes_on_without_broken_files_as_if_they_had_not_been_there(tm
     whole = pictures(600)
     del whole["cat/000.png"]
     expected, clean = taken(zipped(tmp_path / "clean.zip", whole))
-    report, target = taken(zipped(tmp_path / "a.zip", whole | BROKEN), SKIPPING, Limits(processes=processes))
+    report, target = taken(zipped(tmp_path / "a.zip", whole | BROKEN), SKIPPING, IngestLimits(processes=processes))
     assert report.sha256 == expected.sha256
     assert report.source["encodings"] == expected.source["encodings"]
     left_out = {part["what"].partition(", ")[2]: part["names"] for part in report.source["left_out"]}
@@ -114,7 +114,7 @@ def test_faults_of_members_are_listed_with_those_of_images_and_skipped_with_them
         link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
         archive.writestr(link, "000.png")
     path.write_bytes(path.read_bytes().replace(files["cat/003.png"], files["cat/003.png"][:-1] + b"\0"))
-    limits = Limits(processes=1, member_bytes=1000)
+    limits = IngestLimits(processes=1, member_bytes=1000)
     rejection = rejection_of(path, limits=limits)
     assert rejection.detail.startswith("5 files cannot be read: ")
     names = ["cat/003.png", "cat/big.bmp", "dog/empty.png", "dog/link.png", "dog/x.gif"]
@@ -140,7 +140,7 @@ def test_another_size_is_no_broken_file(tmp_path):
 def test_all_sizes_are_listed_with_their_counts_beside_broken_files(tmp_path, processes):
     files = pictures(400) | {f"dog/z{number}.png": encoded(noise((9, 9), number)) for number in range(3)}
     files |= {"cat/wide.png": encoded(noise((12, 30))), "cat/broken.png": b""}
-    rejection = rejection_of(zipped(tmp_path / "a.zip", files), limits=Limits(processes=processes))
+    rejection = rejection_of(zipped(tmp_path / "a.zip", files), limits=IngestLimits(processes=processes))
     assert (rejection.code, rejection.member) == ("mixed_sizes", "cat/wide.png")
     assert (
         "3 sizes (height×width): 800 of 12×10 (such as 'cat/000.png'), 3 of 9×9 (such as 'dog/z0.png'), 1 of 12×30"

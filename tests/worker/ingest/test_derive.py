@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from analysis.arrays.dataset import SPLITS, load
-from analysis.arrays.relations import superfluous_copies
+from analysis.arrays.relations import find_superfluous_copies
 from heldout.mending.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.uploads import ALONE, noise, npz, taken
 from worker.ingest.derive import derive
 from worker.ingest.rejection import Rejection
-from worker.ingest.report import Report
+from worker.ingest.report import IngestReport
 
 CLASSES = ("cat", "dog", "owl")
 KEYS = {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")}
@@ -48,7 +48,7 @@ def derived(tmp_path: Path):
 
     def derived(
         content: Arrays, changes: dict[str, Any], group_by: str | None = None, **splits: Any
-    ) -> tuple[Report, Path]:
+    ) -> tuple[IngestReport, Path]:
         report, base = taken(npz(tmp_path / "base.npz", **content), DatasetSpec(name="pets", group_by=group_by))
         spec = DatasetSpec(name="pets", group_by=group_by, splits=splits)
         target = tmp_path / "derived"
@@ -78,7 +78,7 @@ def refused(derived, tmp_path: Path):
     return refused
 
 
-def uploaded(tmp_path: Path, content: Arrays, **spec: Any) -> Report:
+def uploaded(tmp_path: Path, content: Arrays, **spec: Any) -> IngestReport:
     return taken(npz(tmp_path / "mended.npz", **content), DatasetSpec(name="pets", **spec))[0]
 
 
@@ -315,9 +315,9 @@ def test_images_that_were_told_apart_are_so_in_the_derived_version_too(tmp_path)
         different=pairs,
     )
     left = (target / "members.txt").read_text().split("\n")[:-1]
-    told = [[left[one], left[other]] for one, other in found.different]
+    told = [[left[first], left[second]] for first, second in found.different]
     assert told == [[f"x_train[{row}]", f"x_test[{row}]"] for row in (0, 2)]  # image 1 is gone
-    assert Report.from_json(json.loads(json.dumps(found.as_json()))).different == found.different
+    assert IngestReport.from_json(json.loads(json.dumps(found.as_json()))).different == found.different
 
 
 # --- which copies ------------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ def test_superfluous_copies_are_those_that_a_loop_finds(seed):
             continue
         stays = min(rows, key=lambda row: (("test", "validation", "train").index(SPLITS[split_of[row]]), row))
         dropped |= set(rows) - {stays}
-    found = superfluous_copies(copy_of, labels, split_of)
+    found = find_superfluous_copies(copy_of, labels, split_of)
     assert [part.tolist() for part in found] == [sorted(dropped), sorted(conflicting)]
     assert dropped
     assert conflicting

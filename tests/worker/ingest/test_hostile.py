@@ -28,7 +28,7 @@ from tests.worker.ingest.uploads import (
     with_scans,
     zipped,
 )
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 from worker.ingest.pipeline import run
 from worker.ingest.rejection import Rejection
 
@@ -132,7 +132,7 @@ def test_seventy_thousand_empty_members_are_refused(tmp_path):
     assert len(zipfile.ZipFile(tmp_path / "a.zip").namelist()) == 70_000
     # Tracing memory would take most of the time here.
     assert rejection_of(tmp_path / "a.zip").code == "unreadable_member"
-    refused(tmp_path / "a.zip", "too_many_members", limits=Limits(processes=1, members=69_999))
+    refused(tmp_path / "a.zip", "too_many_members", limits=IngestLimits(processes=1, members=69_999))
 
 
 # --- what zipfile and tarfile would follow, guess or pass over ----------------------------------------
@@ -198,7 +198,7 @@ def test_a_zip_that_declares_fewer_members_than_it_lists_does_not_pass_the_limit
     raw = bytearray(zipped(tmp_path / "a.zip", GOOD).read_bytes())
     struct.pack_into("<2H", raw, raw.rindex(b"PK\x05\x06") + 8, 2, 2)
     (tmp_path / "a.zip").write_bytes(raw)
-    refused(tmp_path / "a.zip", "too_many_members", limits=Limits(processes=1, members=7))
+    refused(tmp_path / "a.zip", "too_many_members", limits=IngestLimits(processes=1, members=7))
 
 
 def test_a_zip_of_a_million_members_takes_no_memory_where_a_thousand_are_allowed(tmp_path):
@@ -206,7 +206,7 @@ def test_a_zip_of_a_million_members_takes_no_memory_where_a_thousand_are_allowed
     local = struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, 1, 0) + b"x"
     end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 1, 1, len(entry) * 1_000_000, len(local), 0)
     (tmp_path / "a.zip").write_bytes(local + entry * 1_000_000 + end)
-    refused(tmp_path / "a.zip", "too_many_members", limits=Limits(processes=1, members=1_000))
+    refused(tmp_path / "a.zip", "too_many_members", limits=IngestLimits(processes=1, members=1_000))
 
 
 def test_a_zip_whose_directory_begins_before_the_file_is_refused(tmp_path):
@@ -289,7 +289,7 @@ def test_an_array_that_is_huge_once_unpacked_is_refused_before_it_is(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros((2000, 100, 100), np.uint8), y=np.arange(2000) % 2)
     refused(tmp_path / "a.npz", "archive_bomb", "x.npy")
     np.savez_compressed(tmp_path / "b.npz", x=noise((2000, 32, 32)), y=np.arange(2000) % 2)
-    refused(tmp_path / "b.npz", "normalised_too_large", limits=Limits(processes=1, normalised_bytes=MIB))
+    refused(tmp_path / "b.npz", "normalised_too_large", limits=IngestLimits(processes=1, normalised_bytes=MIB))
 
 
 @pytest.mark.parametrize(
@@ -443,13 +443,13 @@ def test_an_archive_cut_off_anywhere_is_refused(tmp_path, pack):
 @pytest.mark.parametrize(
     ("limits", "code"),
     [
-        (Limits(processes=1, upload_bytes=1000), "upload_too_large"),
-        (Limits(processes=1, unpacked_bytes=1000), "unpacked_too_large"),
-        (Limits(processes=1, normalised_bytes=900), "normalised_too_large"),
-        (Limits(processes=1, members=7), "too_many_members"),
-        (Limits(processes=1, member_bytes=150), "member_too_large"),
-        (Limits(processes=1, pixels=100), "image_too_large"),
-        (Limits(processes=1, classes=1), "too_many_classes"),
+        (IngestLimits(processes=1, upload_bytes=1000), "upload_too_large"),
+        (IngestLimits(processes=1, unpacked_bytes=1000), "unpacked_too_large"),
+        (IngestLimits(processes=1, normalised_bytes=900), "normalised_too_large"),
+        (IngestLimits(processes=1, members=7), "too_many_members"),
+        (IngestLimits(processes=1, member_bytes=150), "member_too_large"),
+        (IngestLimits(processes=1, pixels=100), "image_too_large"),
+        (IngestLimits(processes=1, classes=1), "too_many_classes"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

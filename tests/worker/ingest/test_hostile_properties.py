@@ -17,9 +17,9 @@ from PIL import Image
 from heldout.lifecycle.dataset import RejectionCode
 from tests.worker.ingest.sources.test_formats import table
 from tests.worker.ingest.uploads import ALONE, SPEC, arrays_of, encoded, noise, npz, pictures, tarred, zipped
-from worker.ingest.archives.names import safe
+from worker.ingest.archives.names import make_safe
 from worker.ingest.images.decode import DepthFound, OtherSize, TargetShape, decode
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 from worker.ingest.pipeline import run
 from worker.ingest.rejection import Rejection
 
@@ -45,7 +45,7 @@ def outcome(tmp_path_factory):
     """Ingests bytes; gives back the code of the rejection, or `taken`, after looking for what is left behind."""
     folder = tmp_path_factory.mktemp("outcome")
 
-    def of(data: bytes, limits: Limits = ALONE) -> str:
+    def of(data: bytes, limits: IngestLimits = ALONE) -> str:
         for path in folder.glob("target/**/*"):
             if path.is_file():
                 path.unlink()
@@ -158,7 +158,7 @@ MEMBERS = st.lists(st.tuples(st.builds(str.__add__, NAMES, ENDINGS), CONTENTS), 
 @given(name=st.builds(str.__add__, NAMES, ENDINGS))
 def test_a_name_is_made_safe_once_or_refused(name):
     try:
-        found = safe(name)
+        found = make_safe(name)
     except Rejection as rejection:
         event(rejection.code)
         return
@@ -166,7 +166,7 @@ def test_a_name_is_made_safe_once_or_refused(name):
     assert not {"..", "."} & set(found.split("/"))
     assert "\\" not in found
     assert not any(ord(char) < 32 for char in found)
-    assert safe(found) == found
+    assert make_safe(found) == found
 
 
 def zip_of(files) -> bytes:
@@ -243,7 +243,7 @@ def test_a_damaged_image_is_decoded_or_refused(data):
     wanted = TargetShape(
         16, 16, data.draw(st.sampled_from([1, 3])), data.draw(st.sampled_from(["pad", "crop", "stretch", None]))
     )
-    limits = Limits(pixels=1_000_000)
+    limits = IngestLimits(pixels=1_000_000)
     try:
         found = decode(changed, "a.png", wanted, limits, Counter(), any_grey=True)
     except Rejection as rejection:
@@ -282,5 +282,5 @@ def test_any_header_of_a_png_is_taken_or_refused_before_memory_is(width, height,
     body = b"IHDR" + struct.pack(">2I5B", width, height, depth, kind, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
     with pytest.raises(Rejection) as caught:
-        decode(data, "a.png", TargetShape(16, 16, 1, "pad"), Limits(pixels=1_000_000), Counter(), any_grey=True)
+        decode(data, "a.png", TargetShape(16, 16, 1, "pad"), IngestLimits(pixels=1_000_000), Counter(), any_grey=True)
     assert caught.value.code in ("image_too_large", "unreadable_member", "image_truncated")

@@ -20,7 +20,7 @@ from worker.ingest.images.decoding_cost import (
     MAX_RUN_LENGTH,
     MAX_SCANS,
 )
-from worker.ingest.limits import GIB, MIB, Limits
+from worker.ingest.limits import GIB, MIB, IngestLimits
 from worker.ingest.sources.split_folders import SPLIT_NAMES
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "images.md").read_text(encoding="utf-8")
@@ -74,7 +74,7 @@ def test_every_code_of_a_rejection_is_used():
 
 def test_limits_are_those_of_the_reference():
     table = rows("Limits")
-    limits = Limits()
+    limits = IngestLimits()
     shown = {
         "upload": f"{limits.upload_bytes // GIB} GiB",
         "all members of an archive, unpacked": f"{limits.unpacked_bytes // GIB} GiB",
@@ -99,7 +99,7 @@ def test_limits_are_those_of_the_reference():
         "bytes and pixels of a run-length encoded BMP": f"{MAX_RUN_LENGTH:,} each",
     }
     assert {name: value for name, value in table.items() if name != "limit"} == shown | shown_of_names | of_decoding
-    assert len(shown) == len(fields(Limits)) - 1  # `processes` bounds nothing of an upload
+    assert len(shown) == len(fields(IngestLimits)) - 1  # `processes` bounds nothing of an upload
 
 
 def test_rules_shares_and_split_names_are_those_of_the_reference():

@@ -18,11 +18,11 @@ from tests.worker.ingest.process.test_process import until
 from tests.worker.ingest.uploads import ALONE, MIB, encoded, pictures, taken, zipped
 from worker.ingest.audit.copies import Copies, are_copies_in_place
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 from worker.ingest.process.messages import Related
 from worker.ingest.process.parent import RelateProcess
 from worker.ingest.rejection import Rejection
-from worker.ingest.relations import relate, relations_of
+from worker.ingest.relations import build_relations, relate
 
 NO_PAIRS = np.empty((0, 2), np.int64)
 
@@ -46,7 +46,7 @@ def test_clusters_are_the_connected_components_of_all_copies(seed):
     unique = np.unique(original)
     near = np.sort(random.choice(unique, (int(random.integers(0, len(unique) + 1)), 2)), axis=1)
     near = np.unique(near[near[:, 0] < near[:, 1]], axis=0)
-    found = relations_of(Copies(original, near, False, np.zeros(len(near), np.int8), NO_PAIRS), None)
+    found = build_relations(Copies(original, near, False, np.zeros(len(near), np.int8), NO_PAIRS), None)
     pairs = np.concatenate([np.stack([np.arange(count), original], axis=1), near])
     assert found.copy_of.tolist() == clusters_by_scipy(pairs, count)
     assert found.copy_of.dtype == np.int32
@@ -54,7 +54,9 @@ def test_clusters_are_the_connected_components_of_all_copies(seed):
 
 def test_the_ends_of_a_chain_are_in_one_cluster():
     """0 and 1 are copies, 1 and 2 too; whether 0 and 2 are, nobody asks."""
-    found = relations_of(Copies(np.arange(4), np.array([[0, 1], [1, 2]]), False, np.zeros(2, np.int8), NO_PAIRS), None)
+    found = build_relations(
+        Copies(np.arange(4), np.array([[0, 1], [1, 2]]), False, np.zeros(2, np.int8), NO_PAIRS), None
+    )
     assert found.copy_of.tolist() == [0, 0, 0, 3]
 
 
@@ -98,14 +100,14 @@ def test_planted_copies_are_found_in_a_stored_dataset_and_nothing_else_is(plante
     assert found.copy_of.tolist() == expected
     assert found.group is None
     # The same from all pairs, one by one.
-    one, other = np.triu_indices(len(images.labels), 1)
+    first, second = np.triu_indices(len(images.labels), 1)
     is_copy = np.concatenate(
         [
-            are_copies_in_place(images.images[one[part]], images.images[other[part]])
-            for part in np.array_split(range(len(one)), 50)
+            are_copies_in_place(images.images[first[part]], images.images[second[part]])
+            for part in np.array_split(range(len(first)), 50)
         ]
     )
-    pairs = np.stack([one[is_copy], other[is_copy]], axis=1)
+    pairs = np.stack([first[is_copy], second[is_copy]], axis=1)
     assert found.copy_of.tolist() == clusters_by_scipy(pairs, len(images.labels))
 
 
@@ -148,7 +150,7 @@ def test_an_ingest_leaves_copies_and_groups_beside_its_other_files(upload):
     names = (target / "members.txt").read_text().splitlines()
     found = load_relations(target / FILE_NAME)
     pixels = [image.tobytes() for image in load(target).images]
-    assert found.copy_of.tolist() == [pixels.index(one) for one in pixels]
+    assert found.copy_of.tolist() == [pixels.index(pixel) for pixel in pixels]
     assert len(set(found.copy_of.tolist())) == len(names) - 2
     patients = [name.split("/")[1].split("_")[0] for name in names]
     for one in range(len(names)):
@@ -195,7 +197,7 @@ def last_message(process: RelateProcess) -> Related:
 
 def test_a_process_of_its_own_finds_the_same(planted, content, tmp_path):
     target = tmp_path / "found"
-    answer = last_message(RelateProcess(content, target, Limits()))
+    answer = last_message(RelateProcess(content, target, IngestLimits()))
     assert answer.digests == split_digests(planted[0])
     assert load_relations(target / FILE_NAME).copy_of.tolist() == planted[1]
 
@@ -203,7 +205,7 @@ def test_a_process_of_its_own_finds_the_same(planted, content, tmp_path):
 def test_the_process_is_told_names_and_rule(upload, tmp_path):
     _, content = taken(upload, PATIENTS)
     target, names = tmp_path / "found", content / "members.txt"
-    last_message(RelateProcess(content, target, Limits(), names=names, group_by=PATIENTS.group_by))
+    last_message(RelateProcess(content, target, IngestLimits(), names=names, group_by=PATIENTS.group_by))
     assert np.array_equal(load_relations(target / FILE_NAME).group, load_relations(content / FILE_NAME).group)
 
 
@@ -215,7 +217,7 @@ def endless(tmp_path) -> Path:
 
 
 def test_it_is_bounded_and_lets_others_go_first(content, endless, tmp_path):
-    bounds = Limits(memory_bytes=700 * MIB, wall_s=77)
+    bounds = IngestLimits(memory_bytes=700 * MIB, wall_s=77)
     with RelateProcess(content, tmp_path / "found", bounds, names=endless, group_by="(.)") as process:
         until(lambda: os.getpriority(os.PRIO_PROCESS, process.pid) == os.getpriority(os.PRIO_PROCESS, 0) + 10)
         limits = Path(f"/proc/{process.pid}/limits").read_text()
@@ -226,7 +228,7 @@ def test_it_is_bounded_and_lets_others_go_first(content, endless, tmp_path):
 
 def test_one_that_takes_too_long_is_ended_and_leaves_nothing(content, endless, tmp_path):
     with pytest.raises(Rejection) as caught:
-        last_message(RelateProcess(content, tmp_path / "found", Limits(wall_s=3), names=endless, group_by="(.)"))
+        last_message(RelateProcess(content, tmp_path / "found", IngestLimits(wall_s=3), names=endless, group_by="(.)"))
     assert caught.value.code == "timed_out"
     assert list((tmp_path / "found").iterdir()) == []
 
@@ -234,5 +236,5 @@ def test_one_that_takes_too_long_is_ended_and_leaves_nothing(content, endless, t
 def test_a_stored_dataset_that_is_damaged_leaves_nothing(content, tmp_path):
     (content / "labels.npy").write_bytes(b"nothing")
     with pytest.raises(Rejection, match="our side"):
-        last_message(RelateProcess(content, tmp_path / "found", Limits()))
+        last_message(RelateProcess(content, tmp_path / "found", IngestLimits()))
     assert list((tmp_path / "found").iterdir()) == []

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from analysis.arrays.dataset import ImageSet, load
 from analysis.arrays.file_names import MEMBERS_FILE, FileNames
-from analysis.scripts.script import Reader, of_arrays, of_folders
+from analysis.scripts.script import Reader, make_array_reader, make_folder_reader
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.pipeline import run
 
@@ -67,7 +67,7 @@ def test_folders_of_images_give_the_same_pixels(tmp_path: Path, packed: str, rul
     resize = {"height": 9, "width": 11, "rule": rule}
     images, names = ingested(upload, tmp_path / "made", resize=resize, colour=colour)
     asked = DatasetSpec.model_validate({"name": "own", "resize": resize})
-    reader = of_folders("", [names[row] for row in range(len(names))], images.labels, asked.resize)
+    reader = make_folder_reader("", [names[row] for row in range(len(names))], images.labels, asked.resize)
     pixels, labels = read(reader, upload, images.shape)
     assert np.array_equal(pixels, images.images)
     assert np.array_equal(labels, images.labels)
@@ -81,7 +81,7 @@ def test_arrays_give_the_same_pixels_and_labels(tmp_path: Path, labels: str) -> 
     given = {"labels": names[places]} if labels == "text" else {"labels": places, "class_names": names}
     np.savez(upload, images=DRAWS.random((60, 8, 9)) * 3 - 1, **given)
     images, _ = ingested(upload, tmp_path / "made")
-    pixels, found = read(of_arrays(""), upload, images.shape)
+    pixels, found = read(make_array_reader(""), upload, images.shape)
     assert np.array_equal(pixels, images.images)
     assert np.array_equal(found, images.labels)
     assert pixels.dtype == images.images.dtype
@@ -92,6 +92,6 @@ def test_grey_arrays_beside_coloured_ones_give_the_same_pixels(tmp_path: Path) -
     labels = np.arange(60) % 3
     np.savez(tmp_path / "upload.npz", x_train=grey, y_train=labels[:40], x_test=coloured, y_test=labels[40:])
     images, _ = ingested(tmp_path / "upload.npz", tmp_path / "made")
-    pixels, _ = read(of_arrays(""), tmp_path / "upload.npz", images.shape)
+    pixels, _ = read(make_array_reader(""), tmp_path / "upload.npz", images.shape)
     assert np.array_equal(pixels, images.images)
     assert pixels.dtype == images.images.dtype

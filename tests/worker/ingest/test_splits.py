@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from analysis.arrays.dataset import SPLITS, load
 from heldout.spec.dataset import DatasetSpec, SplitSpec
-from models.bundled import with_cut_validation
+from models.bundled import cut_off_validation
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, rejection_of, taken, zipped
 from worker.ingest.rejection import Rejection
-from worker.ingest.splits import NO_SPLIT, groups_of, make_splits
+from worker.ingest.splits import NO_SPLIT, find_groups, make_splits
 
 NONE, TRAIN, VALIDATION, TEST = NO_SPLIT, 0, 1, 2
 
@@ -28,7 +28,7 @@ def test_validation_is_cut_as_the_contract_says(mnist5k):
         np.sort(np.concatenate([mnist5k.splits["train"], mnist5k.splits["validation"]])),
         mnist5k.splits["test"],
     )
-    expected = with_cut_validation(mnist5k.images, mnist5k.labels, train, test, mnist5k.classes)
+    expected = cut_off_validation(mnist5k.images, mnist5k.labels, train, test, mnist5k.classes)
     codes = np.zeros(5000, np.int8)
     codes[test] = TEST
     found = make_splits(mnist5k.labels, codes, SplitSpec())
@@ -265,7 +265,7 @@ def test_a_name_that_the_group_rule_does_not_match_is_refused(tmp_path):
 def test_a_group_rule_that_would_match_for_ever_is_stopped():
     handler = signal.getsignal(signal.SIGVTALRM)
     with pytest.raises(Rejection) as refused:
-        groups_of(["a" * 60 + ".png"], r"^((?:a+)+)$", limit_s=0.1)
+        find_groups(["a" * 60 + ".png"], r"^((?:a+)+)$", limit_s=0.1)
     assert refused.value.code == "group_too_slow"
     assert not refused.value.is_retryable
     assert signal.getsignal(signal.SIGVTALRM) is handler
@@ -273,8 +273,8 @@ def test_a_group_rule_that_would_match_for_ever_is_stopped():
 
 
 def test_groups_are_numbered_as_they_come():
-    np.testing.assert_array_equal(groups_of(["b1", "a1", "b2", "c1"], "^(.)"), [0, 1, 0, 2])
-    assert groups_of(["b1"], None) is None
+    np.testing.assert_array_equal(find_groups(["b1", "a1", "b2", "c1"], "^(.)"), [0, 1, 0, 2])
+    assert find_groups(["b1"], None) is None
 
 
 def test_splits_are_part_of_the_address(tmp_path):

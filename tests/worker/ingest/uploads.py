@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from heldout.spec.dataset import DatasetSpec
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 from worker.ingest.pipeline import run
 from worker.ingest.rejection import Rejection
-from worker.ingest.report import Report
+from worker.ingest.report import IngestReport
 
 MIB = 1024**2
 # Everything in this process: no forks, and hypothesis can follow.
-ALONE = Limits(processes=1)
+ALONE = IngestLimits(processes=1)
 SPEC = DatasetSpec(name="pets")
 
 
@@ -77,13 +77,13 @@ def arrays_of(count: int = 40, shape: tuple[int, ...] = (12, 10), classes: int =
     return {"x": noise((count, *shape)), "y": np.arange(count) % classes}
 
 
-def taken(path: Path, spec: DatasetSpec = SPEC, limits: Limits = ALONE) -> tuple[Report, Path]:
+def taken(path: Path, spec: DatasetSpec = SPEC, limits: IngestLimits = ALONE) -> tuple[IngestReport, Path]:
     """The report on an upload that is taken, and the folder that it was written to."""
     target = path.parent / f"{path.name}-target"
     return run(path, spec, target, limits), target
 
 
-def rejection_of(path: Path, spec: DatasetSpec = SPEC, limits: Limits = ALONE) -> Rejection:
+def rejection_of(path: Path, spec: DatasetSpec = SPEC, limits: IngestLimits = ALONE) -> Rejection:
     """Why an upload is not taken; nothing of it is left behind."""
     target = path.parent / f"{path.name}-target"
     with pytest.raises(Rejection) as caught:

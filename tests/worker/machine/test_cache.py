@@ -73,7 +73,7 @@ def stored(blobs: Blobs, folder: Path, value: int, count: int = 400) -> str:
         classes=("one", "other"),
         value_range=(0, 255),
     )
-    sha256 = arrays.content_address(images)
+    sha256 = arrays.compute_content_address(images)
     source = folder / f"source-{value}"
     source.mkdir()
     arrays.save(images, source)
@@ -117,7 +117,7 @@ def another_process(url: str, sha256: str, cache: Path, cap: int = ROOMY) -> Ite
 def test_a_copy_is_what_was_stored_and_is_fetched_once(blobs, cache, tmp_path):
     sha256 = stored(blobs, tmp_path, 7)
     first = use(blobs, sha256, cache)
-    assert arrays.content_address(first) == sha256
+    assert arrays.compute_content_address(first) == sha256
     assert sorted(blobs.fetched) == sorted(f"datasets/{sha256}/{name}" for name in FILES)
     use(blobs, sha256, cache)
     assert len(blobs.fetched) == len(FILES)
@@ -153,7 +153,7 @@ def test_threads_of_one_worker_fetch_it_once(blobs, cache, tmp_path):
     sha256 = stored(blobs, tmp_path, 7)
     with ThreadPoolExecutor(8) as threads:
         for images in threads.map(lambda _: use(blobs, sha256, cache), range(8)):
-            assert arrays.content_address(images) == sha256
+            assert arrays.compute_content_address(images) == sha256
     assert len(blobs.fetched) == len(FILES)
 
 
@@ -238,7 +238,7 @@ def test_workers_that_use_and_evict_at_random_never_lose_what_they_use(blobs, ca
             with hold_dataset(blobs, sha256, cache, cap) as folder:
                 time.sleep(chance.uniform(0, 0.01))
                 images = arrays.load(folder)
-                assert arrays.content_address(images) == sha256
+                assert arrays.compute_content_address(images) == sha256
             if not chance.integers(5):
                 evict(cache, 0)
             uses += 1
@@ -276,7 +276,7 @@ def test_a_copy_that_is_removed_while_a_worker_reaches_for_it_is_made_anew(
     before_lock_is_taken(cache / sha256 / "lock", lambda: shutil.rmtree(cache / sha256))
     with hold_dataset(blobs, sha256, cache, ROOMY) as folder:
         evict(cache, 0)
-        assert arrays.content_address(arrays.load(folder)) == sha256
+        assert arrays.compute_content_address(arrays.load(folder)) == sha256
     evict(cache, 0)
     assert there(cache) == set()
 
@@ -312,7 +312,7 @@ def test_a_fetch_that_fails_leaves_nothing_and_the_next_one_succeeds(blobs, cach
         pass
     assert there(cache) == set()
     blobs.put(f"datasets/{sha256}/about.json", about)
-    assert arrays.content_address(use(blobs, sha256, cache)) == sha256
+    assert arrays.compute_content_address(use(blobs, sha256, cache)) == sha256
 
 
 def test_a_store_that_goes_away_within_a_file_leaves_nothing(
@@ -332,7 +332,7 @@ def test_a_store_that_goes_away_within_a_file_leaves_nothing(
         pass
     assert there(cache) == set()
     s3_server.resume()
-    assert arrays.content_address(use(blobs, sha256, cache)) == sha256
+    assert arrays.compute_content_address(use(blobs, sha256, cache)) == sha256
 
 
 def test_a_fetch_that_nobody_wants_any_more_ends_and_so_does_the_wait_for_it(blobs, cache, tmp_path):
@@ -371,7 +371,7 @@ def test_a_copy_that_vanishes_is_fetched_again(blobs, cache, tmp_path, what):
         (cache / sha256).rmdir()
     else:
         (cache / sha256 / what).unlink()
-    assert arrays.content_address(use(blobs, sha256, cache)) == sha256
+    assert arrays.compute_content_address(use(blobs, sha256, cache)) == sha256
     evict(cache, 0)
     assert there(cache) == set()
 
@@ -382,7 +382,7 @@ def test_a_fetch_that_was_killed_is_finished_by_the_next_one(blobs, s3_url, cach
         until(lambda: (cache / sha256 / "images.npy.part").exists(), "a part of a file", 30, 0.005)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    assert arrays.content_address(use(blobs, sha256, cache)) == sha256
+    assert arrays.compute_content_address(use(blobs, sha256, cache)) == sha256
     assert sorted(os.listdir(cache / sha256)) == sorted([*FILES, "lock", "fetching"])
 
 
@@ -402,7 +402,7 @@ def test_a_stranger_in_the_cache_is_no_hindrance(blobs, cache, tmp_path):
     sha256 = stored(blobs, tmp_path, 7)
     cache.mkdir()
     (cache / "README").write_text("a file that somebody put here")
-    assert arrays.content_address(use(blobs, sha256, cache, cap=1)) == sha256
+    assert arrays.compute_content_address(use(blobs, sha256, cache, cap=1)) == sha256
     evict(cache, 0)
     assert {path.name for path in cache.iterdir()} == {"README", ".making-room"}
 
@@ -444,8 +444,8 @@ def test_a_process_reads_a_dataset_for_its_address_once(cache, tmp_path, monkeyp
     blobs = Blobs((tmp_path / "store").as_uri())
     sha256 = stored(blobs, tmp_path, 4)
     read = []
-    address = arrays.stored_address
-    monkeypatch.setattr(worker.machine.cache, "stored_address", lambda *given: read.append(1) or address(*given))
+    address = arrays.read_content_address
+    monkeypatch.setattr(worker.machine.cache, "read_content_address", lambda *given: read.append(1) or address(*given))
     for _ in range(3):
         use(blobs, sha256, cache)
     assert len(read) == 1

@@ -9,7 +9,7 @@ import pytest
 
 from tests.worker.training.trainings import example, small_spec
 from worker.machine.cores import Cores, divide_cores, find_usable_cores, limit_towers
-from worker.training.engine import chosen_towers
+from worker.training.engine import choose_towers
 
 MNIST = ((28, 28, 1), 10)
 
@@ -95,15 +95,15 @@ def spread_of(pid: int) -> list[int]:
 
 
 def test_towers_are_chosen_where_they_pay():
-    assert chosen_towers("auto", 2, example("overfit"), *MNIST) == 2
-    assert chosen_towers("auto", 2, example("augmented"), *MNIST) == 2
-    assert chosen_towers("auto", 2, small_spec({"filters": 4}), (8, 8, 1), 10) == 1
-    assert chosen_towers("auto", 2, small_spec({"filters": 64, "batch_norm": True}), *MNIST) == 2
-    assert chosen_towers("auto", 1, example("overfit"), *MNIST) == 1
-    assert chosen_towers("auto", 8, example("overfit"), *MNIST) == 8
+    assert choose_towers("auto", 2, example("overfit"), *MNIST) == 2
+    assert choose_towers("auto", 2, example("augmented"), *MNIST) == 2
+    assert choose_towers("auto", 2, small_spec({"filters": 4}), (8, 8, 1), 10) == 1
+    assert choose_towers("auto", 2, small_spec({"filters": 64, "batch_norm": True}), *MNIST) == 2
+    assert choose_towers("auto", 1, example("overfit"), *MNIST) == 1
+    assert choose_towers("auto", 8, example("overfit"), *MNIST) == 8
 
 
 def test_towers_that_were_asked_for_or_decided_before_stay():
     tiny = small_spec({"filters": 4})
-    assert chosen_towers(2, 2, tiny, (8, 8, 1), 10) == 2
-    assert chosen_towers(1, 2, example("overfit"), *MNIST) == 1
+    assert choose_towers(2, 2, tiny, (8, 8, 1), 10) == 2
+    assert choose_towers(1, 2, example("overfit"), *MNIST) == 1

@@ -20,7 +20,7 @@ from models.store.claims import HeldAttempt
 from tests.models.work import Work
 from tests.worker.training.trainings import small_spec
 from worker.machine import devices
-from worker.machine.devices import Gpu, choose_gpus, find_gpus, list_claimable_devices, select_visible, slots
+from worker.machine.devices import Gpu, choose_gpus, choose_slots, find_gpus, list_claimable_devices, select_visible
 from worker.machine.processor import get_policy, has_bfloat16_units, limit_precision, parse_processor
 from worker.machine.shares import Gpus, MemoryBudget
 from worker.messages import Alive, AssignedDataset, AssignedMachine, Assignment, Failed
@@ -142,9 +142,9 @@ def test_a_worker_whose_gpus_are_taken_leaves_gpu_jobs_to_others():
 
 
 def test_a_worker_has_a_slot_for_each_gpu_and_without_gpus_for_each_core():
-    assert slots(None, 0, 8) == 8
-    assert slots(None, 2, 8) == 2
-    assert slots(5, 2, 8) == 5
+    assert choose_slots(None, 0, 8) == 8
+    assert choose_slots(None, 2, 8) == 2
+    assert choose_slots(5, 2, 8) == 5
 
 
 def test_a_gpu_is_not_given_twice_and_comes_back_when_its_job_ends():

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from analysis.scheduling.cost import Speed, measuring_work, seconds_of, training_work
+from analysis.scheduling.cost import Speed, compute_seconds, count_measuring_work, count_training_work
 from heldout.spec.layers import plan_network
 from models.database import Database
 from models.migrations import upgrade
@@ -36,8 +36,8 @@ def plan(spec, image):
 def exact_times():
     return [
         (
-            seconds_of(training_work(spec, plan(spec, image)), TRUE.training),
-            seconds_of(measuring_work(spec, plan(spec, image)), TRUE.measuring),
+            compute_seconds(count_training_work(spec, plan(spec, image)), TRUE.training),
+            compute_seconds(count_measuring_work(spec, plan(spec, image)), TRUE.measuring),
         )
         for spec, image in SPECS
     ]
@@ -47,8 +47,12 @@ def test_a_speed_is_found_again_from_the_times_that_follow_from_it():
     times = exact_times()
     found = fit_speed(times, None)
     for (spec, image), (step, batch) in zip(SPECS, times, strict=True):
-        assert seconds_of(training_work(spec, plan(spec, image)), found.training) == pytest.approx(step, rel=1e-6)
-        assert seconds_of(measuring_work(spec, plan(spec, image)), found.measuring) == pytest.approx(batch, rel=1e-6)
+        assert compute_seconds(count_training_work(spec, plan(spec, image)), found.training) == pytest.approx(
+            step, rel=1e-6
+        )
+        assert compute_seconds(count_measuring_work(spec, plan(spec, image)), found.measuring) == pytest.approx(
+            batch, rel=1e-6
+        )
     assert (found.training_share, found.measuring_share) == (1, 1)
     assert (found.mixed_training, found.mixed_measuring) == (None, None)
     twice = fit_speed([(2 * step, 2 * batch) for step, batch in times], None, mixed=times)
@@ -103,7 +107,7 @@ def measuring(monkeypatch):
 
 def known(database):
     with database.read() as session:
-        return calibrations.speeds(session)
+        return calibrations.list_speeds(session)
 
 
 def test_an_idle_worker_measures_once_and_keeps_it(database, measuring):
@@ -137,7 +141,7 @@ def test_what_was_measured_under_other_facts_is_measured_again(database, measuri
     assert known(database) == [fit_speed(exact_times(), None)]
     facts = collect_calibration_facts(1, has_bfloat16=False)
     with database.read() as session:
-        assert calibrations.facts_of(session, calibration.get_host_name(), "cpu") == facts
+        assert calibrations.get_facts(session, calibration.get_host_name(), "cpu") == facts
 
 
 def test_a_job_that_comes_ends_the_measuring_which_begins_anew_afterwards(database, measuring):

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from analysis.arrays.dataset import save
-from analysis.arrays.relations import Relations, load_relations, relations_key, save_relations
+from analysis.arrays.relations import Relations, load_relations, make_relations_key, save_relations
 from analysis.studies.state import Scores
 from heldout.errors import DatabaseUnavailable, StorageUnavailable
 from heldout.lifecycle.dataset import RelationsStatus
@@ -23,10 +23,10 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.gap import StoredGap, Tally
 from models.blobs import Blobs
 from models.database import Database, Session
-from models.job_diagnosis import diagnosis_of
+from models.job_diagnosis import diagnose_job
 from models.store.artifacts import Artifact
 from models.store.claims import Claimed, HeldAttempt, recover_from_dead_workers
-from models.store.studies import runs_of
+from models.store.studies import list_runs
 from models.tables import ArtifactRow, DatasetRow, JobRow
 from tests.models.work import ENGINE, Work, dots, final_of
 from worker.machine.cores import Cores
@@ -175,7 +175,7 @@ def test_a_training_gets_the_relations_of_its_dataset_and_leaves_what_its_gap_is
     some = Tally(count=2, correct=1, loss=0.5, loss_variance=0.0)
     gap = StoredGap(kept_epoch=1, epochs=1, train=some, validation=some, test=some).to_bytes()
     save_relations(relations, tmp_path / "relations.npz")
-    blobs.put(relations_key(claimed.dataset.id), tmp_path / "relations.npz")
+    blobs.put(make_relations_key(claimed.dataset.id), tmp_path / "relations.npz")
 
     def script(assignment: Assignment) -> list[FromTraining]:
         given = load_relations(Path(assignment.dataset.relations))
@@ -218,7 +218,7 @@ def test_a_training_of_a_study_leaves_what_it_says_of_each_validation_image_and_
     assert asked == [True, False]
     assert work.row(of_study).status is work.row(alone).status is JobStatus.SUCCEEDED
     with work.database.read() as session:
-        [stored] = runs_of(session, study)
+        [stored] = list_runs(session, study)
     for name, value in asdict(said).items():
         np.testing.assert_array_equal(getattr(stored.scores, name), value)
 
@@ -247,7 +247,7 @@ def test_relations_that_cannot_be_fetched_are_done_without(work: Work, blobs: Bl
         return whole(assignment, 1)
 
     # A folder where the file should be is no blob, and reading it is refused.
-    (tmp_path / "blobs" / relations_key(claimed.dataset.id)).mkdir(parents=True)
+    (tmp_path / "blobs" / make_relations_key(claimed.dataset.id)).mkdir(parents=True)
     run(claimed, script)
     assert assigned == [None]
 
@@ -270,9 +270,9 @@ def test_folds_are_cut_by_what_was_known_when_they_were_accepted_whatever_lies_i
 
     ends = []
     for is_there in (True, False):
-        blobs.put(relations_key(dataset_id), tmp_path / "relations.npz")
+        blobs.put(make_relations_key(dataset_id), tmp_path / "relations.npz")
         if not is_there:
-            blobs.delete(relations_key(dataset_id))
+            blobs.delete(make_relations_key(dataset_id))
         job_id = work.submit(validation={"folds": 2})
         run(work.claim(), script)
         ends.append(work.row(job_id).status)
@@ -381,7 +381,7 @@ def test_a_job_that_resumes_without_units_for_its_precision_says_so_and_keeps_it
     assert assigned == ["auto", "mixed"]
     assert work.row(job_id).engine["precision"] == "mixed"
     warnings = [event.message for event in work.events(job_id) if event.type == "job.warning"]
-    assert ["no units (AMX) for bfloat16" in one for one in warnings] == [True] * (not has_bfloat16)
+    assert ["no units (AMX) for bfloat16" in warning for warning in warnings] == [True] * (not has_bfloat16)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -439,7 +439,7 @@ def test_an_end_leaves_files_with_size_and_digest_and_a_summary(work: Work, blob
         assert (row["size_bytes"], row["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
     row = work.row(job_id)
     with work.database.read() as session:
-        verdict = diagnosis_of(session, blobs, row).verdict
+        verdict = diagnose_job(session, blobs, row).verdict
     assert row.summary == {
         "best": {"epoch": 1, "validation_loss": 0.25, "validation_accuracy": 0.75},
         "most_accurate": {"epoch": 1, "validation_loss": 0.25, "validation_accuracy": 0.75},
@@ -591,8 +591,8 @@ class Killed:
     ) -> None:
         self._kills = 0
         self._at_death = at_death
-        monkeypatch.setattr("worker.supervision.memory_watch.memory_kills", lambda: self._kills)
-        monkeypatch.setattr("worker.supervision.memory_watch.peak_bytes", lambda pid: peak_bytes)
+        monkeypatch.setattr("worker.supervision.memory_watch.count_memory_kills", lambda: self._kills)
+        monkeypatch.setattr("worker.supervision.memory_watch.read_peak_bytes", lambda pid: peak_bytes)
 
     def __call__(self, assignment: Assignment) -> Iterator[FromTraining]:
         yield Started(dict(ENGINE, towers=1))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.arrays.dataset import SPLITS, ImageSet, content_address, save
+from analysis.arrays.dataset import SPLITS, ImageSet, compute_content_address, save
 from heldout.access.quotas import Quota
 from heldout.lifecycle.dataset import DatasetStatus
 from heldout.lifecycle.job import JobStatus
@@ -25,7 +25,7 @@ from models.tables import DatasetRow
 from tests.models.work import ALICE, Work
 from worker.ingest.process.messages import IngestProgress, Related
 from worker.ingest.process.parent import DeriveProcess
-from worker.ingest.report import Report
+from worker.ingest.report import IngestReport
 from worker.machine.cores import Cores
 from worker.machine.scratch import Scratch
 from worker.machine.shares import MemoryBudget
@@ -53,7 +53,7 @@ class Bench:
         self.scratch = Scratch(folder / "scratch")
         self.settings = Settings(home=folder / "home")
         self.content = pets()
-        self.sha256 = content_address(self.content)
+        self.sha256 = compute_content_address(self.content)
         (folder / "pets").mkdir()
         save(self.content, folder / "pets")
         for file in (folder / "pets").iterdir():
@@ -77,7 +77,7 @@ class Bench:
         discard_files(self.work.database, self.blobs)
 
     def files_of_base(self) -> set[str]:
-        root = self.blobs.local_folder("")
+        root = self.blobs.get_local_folder("")
         return {path.name for path in (root / "datasets" / self.sha256).glob("*")}
 
     def run(self) -> JobStatus:
@@ -103,7 +103,7 @@ def bench(database: Database, tmp_path: Path):
 class Killed(DeriveProcess):
     """Is killed by somebody, once it has begun."""
 
-    def receive(self, timeout_s: float) -> IngestProgress | Report | Related | None:
+    def receive(self, timeout_s: float) -> IngestProgress | IngestReport | Related | None:
         message = super().receive(timeout_s)
         os.kill(self.pid, signal.SIGKILL)
         return message
@@ -122,18 +122,18 @@ def test_a_version_whose_process_is_killed_is_made_by_the_next_attempt(bench: Be
     labels = images.labels.copy()
     labels[4] = 1
     splits = {"train": np.arange(9), "validation": np.arange(9, 19), "test": np.arange(19, 29)}
-    assert row.sha256 == content_address(
+    assert row.sha256 == compute_content_address(
         ImageSet(images.images[kept], labels[kept], splits, images.classes, images.value_range)
     )
     stored = StoredAudit.from_bytes(bench.blobs.read(audit_key(made.id)))
     assert stored.source["changes"]["summary"] == "1 image that was named left out; 1 label changed"
     assert bench.blobs.read(f"datasets/{made.id}/members.txt").splitlines()[2:4] == [b"2.png", b"4.png"]
-    beside = list((bench.blobs.local_folder("") / "datasets" / made.id).rglob("*.*"))
+    beside = list((bench.blobs.get_local_folder("") / "datasets" / made.id).rglob("*.*"))
     assert {"0.png", "1.png", "audit.json", "members.txt", "relations.npz"} == {file.name for file in beside}
     assert row.beside_bytes == sum(file.stat().st_size for file in beside)
     with bench.work.database.read() as session:
         base = bench.dataset("ds_" + 26 * "0")
-        used = quotas.used_of(session, ALICE, Quota.STORED_BYTES)
+        used = quotas.get_used(session, ALICE, Quota.STORED_BYTES)
     assert used == base.size_bytes + row.size_bytes + row.beside_bytes
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from analysis.arrays.dataset import ImageSet, content_address, save
+from analysis.arrays.dataset import ImageSet, compute_content_address, save
 from analysis.studies import state
 from analysis.studies.stored import unpack_tested
 from heldout.lifecycle.job import JobStatus, StopReason
@@ -59,7 +59,7 @@ class Bench:
         self.settings = Settings(home=folder / "home")
         (folder / "digits").mkdir()
         save(images, folder / "digits")
-        sha256 = content_address(images)
+        sha256 = compute_content_address(images)
         for file in (folder / "digits").iterdir():
             self.blobs.put(f"datasets/{sha256}/{file.name}", file)
         with database.write() as session:

@@ -19,7 +19,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated
 from ai_edge_litert.interpreter import Interpreter
 
-from analysis.arrays.dataset import ImageSet, content_address, save
+from analysis.arrays.dataset import ImageSet, compute_content_address, save
 from heldout.lifecycle.job import FailureCode, StopReason
 from heldout.service.settings import Settings
 from heldout.spec.job import JobSpec
@@ -27,7 +27,7 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat,
 from heldout.work.kinds import EvaluateSpec
 from models.blobs import Blobs
 from models.database import Database
-from models.ids import new_id
+from models.ids import make_id
 from models.store import claims, datasets, exports, jobs, new_jobs
 from models.store.claims import Result
 from models.store.new_jobs import NewJob
@@ -47,10 +47,10 @@ from worker.supervision.lease import AttemptLease
 from worker.supervision.lease_keeper import LeaseKeeper
 from worker.supervision.runners import run_claimed
 from worker.training.data import select
-from worker.training.export import Predictor, about_model, build_exported
+from worker.training.export import Predictor, build_exported, describe_model
 from worker.training.exports import run
-from worker.training.exports.proof import ExportDiffers, parts_of
-from worker.training.exports.run import exported
+from worker.training.exports.proof import AnswersDiffer, cut_into_parts
+from worker.training.exports.run import export_model
 from worker.training.finish import save_predictions
 from worker.training.network import build_network
 from worker.training.resident import ResidentData
@@ -80,7 +80,7 @@ class Bench:
         self.settings = Settings(home=folder / "home")
         (folder / "digits").mkdir()
         save(self.images, folder / "digits")
-        self.sha256 = content_address(self.images)
+        self.sha256 = compute_content_address(self.images)
         for file in (folder / "digits").iterdir():
             self.blobs.put(f"datasets/{self.sha256}/{file.name}", file)
         with database.write() as session:
@@ -106,7 +106,7 @@ class Bench:
         model.save(self.folder / "model.keras")
         predictor = Predictor(model, ResidentData(data), data.value_range)
         self.said = {split: predictor.predict(rows) for split, rows in data.rows.items()}
-        about = about_model(model, job_id, self.sha256, data.classes, data.value_range)
+        about = describe_model(model, job_id, self.sha256, data.classes, data.value_range)
         save_predictions(self.folder / "predictions.npz", data, self.said, None, about)
         files = []
         for name, format_, file in (("model", "keras", "model.keras"), ("predictions", "npz", "predictions.npz")):
@@ -162,7 +162,7 @@ class Bench:
 
     def assigned(self, predictions: Sequence[str] = ("predictions.npz",), **changes: Any) -> ExportAssignment:
         """What a process is told that is to export the last training as a SavedModel."""
-        scratch = self.folder / new_id("job")
+        scratch = self.folder / make_id("job")
         scratch.mkdir()
         assignment = ExportAssignment(
             source_id=self.job_id,
@@ -280,10 +280,10 @@ def test_each_format_answers_in_its_own_runtime_as_the_training_did_and_says_wha
 def test_a_job_that_never_looks_at_test_is_proven_on_validation_and_one_without_predictions_beside_keras(
     bench: Bench,
 ) -> None:
-    report = exported(bench.assigned(predictions=())).report
+    report = export_model(bench.assigned(predictions=())).report
     assert (report.split, report.images, report.compared_with) == ("test", 150, "keras")
     bench.trained(evaluation={"test": "never"})
-    report = exported(bench.assigned()).report
+    report = export_model(bench.assigned()).report
     assert (report.split, report.images, report.compared_with) == ("validation", 60, "predictions")
 
 
@@ -292,13 +292,13 @@ def test_a_file_that_answers_otherwise_is_refused(bench: Bench) -> None:
         found = dict(arrays)
     found["test_probabilities"][3] = np.roll(found["test_probabilities"][3], 1)
     np.savez(bench.folder / "predictions.npz", **found)
-    with pytest.raises(ExportDiffers, match=r"^Loaded again, it names another class for 1 of 150 images"):
-        exported(bench.assigned())
+    with pytest.raises(AnswersDiffer, match=r"^Loaded again, it names another class for 1 of 150 images"):
+        export_model(bench.assigned())
     found["test_probabilities"][3] = bench.said["test"].probabilities[3] * np.float32(0.9999)
     np.savez(bench.folder / "predictions.npz", **found)
     differs = r"^Loaded again, it names another class for 0 of 150 images, .* by up to 0\.000\d+; .* 0\.00001\.$"
-    with pytest.raises(ExportDiffers, match=differs):
-        exported(bench.assigned())
+    with pytest.raises(AnswersDiffer, match=differs):
+        export_model(bench.assigned())
 
 
 def test_a_failed_proof_leaves_no_file_and_is_not_tried_again(bench: Bench, scripted) -> None:
@@ -313,7 +313,7 @@ def test_a_failed_proof_leaves_no_file_and_is_not_tried_again(bench: Bench, scri
 def test_a_worker_without_the_packages_says_which_ones(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "find_spec", lambda name: None if "onnx" in name else object())
     with pytest.raises(run.PackagesMissing, match=r"lacks tf2onnx, onnx, onnxruntime.*heldout\[export\]"):
-        exported(bench.assigned(format=ExportFormat.ONNX))
+        export_model(bench.assigned(format=ExportFormat.ONNX))
 
 
 def test_a_model_that_is_gone_is_named(bench: Bench) -> None:
@@ -346,7 +346,7 @@ def test_what_was_exported_of_a_training_that_was_deleted_meanwhile_is_not_kept(
             jobs.remove(session, ALICE, bench.job_id)
         return Exported(assignment.models[0], report)
 
-    report = exported(bench.assigned()).report
+    report = export_model(bench.assigned()).report
     scripted(deleted_meanwhile)
     assert bench.export(ExportFormat.SAVED_MODEL) is None
     assert bench.exported_files() == []
@@ -389,5 +389,5 @@ def test_an_ensemble_is_one_model_that_gives_the_mean_of_what_its_trainings_have
 
 def test_batches_of_every_size_cover_all_images_once(database: Database) -> None:
     for count in (1, 5, 8, 9, 72, 200):
-        assert [row for part in parts_of(count) for row in range(part.start, part.stop)] == list(range(count))
-    assert [part.stop - part.start for part in parts_of(150)] == [1, 7, 64, 64, 14]
+        assert [row for part in cut_into_parts(count) for row in range(part.start, part.stop)] == list(range(count))
+    assert [part.stop - part.start for part in cut_into_parts(150)] == [1, 7, 64, 64, 14]

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from models.store import calibrations, workers
-from models.store.transitions import now
+from models.store.transitions import get_now
 from models.tables import CalibrationRow
 from tests.heldout.served import until
 from worker.supervision.lease_keeper import GpuPresence
@@ -36,7 +36,7 @@ def test_a_worker_s_gpus_are_known_of_until_it_stops(database, started):
     presence = started(2)
     until(lambda: most(database) == 2, "the first word of it")
     with database.read() as session:
-        assert calibrations.speeds(session) == []  # it is no measured speed
+        assert calibrations.list_speeds(session) == []  # it is no measured speed
     presence.stop()
     assert most(database) == 0
 
@@ -45,7 +45,7 @@ def test_a_worker_that_has_said_nothing_for_long_is_gone(database):
     with database.write() as session:
         workers.note_gpus(session, "dead", 4)
         workers.note_gpus(session, "alive", 1)
-        old = now(session) - timedelta(seconds=workers.GPUS_SEEN_S + 1)
+        old = get_now(session) - timedelta(seconds=workers.GPUS_SEEN_S + 1)
         session.execute(update(CalibrationRow).where(CalibrationRow.host == "dead").values(measured_at=old))
     assert most(database) == 1
 

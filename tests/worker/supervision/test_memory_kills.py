@@ -19,7 +19,7 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.work.memory import MemoryKill
 from models.blobs import Blobs
 from models.database import Database
-from models.digests import digest_of
+from models.digests import compute_file_digest
 from models.store import model_evaluations, models, relations
 from models.store.claims import Claimed, HeldAttempt, StartingPoint
 from models.store.claims.claiming import InitialWeights
@@ -63,7 +63,7 @@ def queued(work: Work, blobs: Blobs, tmp_path: Path) -> Callable[[str], str]:
     def queued(work_on_it: str) -> str:
         blobs.put(KEY, tmp_path / "model")
         with work.database.write() as session:
-            stored = asdict(digest_of(tmp_path / "model"))
+            stored = asdict(compute_file_digest(tmp_path / "model"))
             del stored["blocks"]
             model = models.add(session, ALICE, MODEL, "mine", key=KEY, **stored)
         if work_on_it == "measure":
@@ -109,8 +109,8 @@ def kill_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
             kills.append(pid)
             return peak_bytes
 
-        monkeypatch.setattr("worker.supervision.memory_watch.peak_bytes", seen)
-        monkeypatch.setattr("worker.supervision.memory_watch.memory_kills", lambda: len(kills))
+        monkeypatch.setattr("worker.supervision.memory_watch.read_peak_bytes", seen)
+        monkeypatch.setattr("worker.supervision.memory_watch.count_memory_kills", lambda: len(kills))
 
     return kill_at
 

@@ -20,7 +20,7 @@ from heldout.work.kinds import (
     RelateSpec,
     SuspectSpec,
     WorkSpec,
-    kind_of,
+    get_kind,
     require_all_kinds,
 )
 from models.store import new_jobs
@@ -61,7 +61,7 @@ def test_every_kind_is_run():
 
 @pytest.mark.parametrize(("asked", "attempt"), RUN_BY)
 def test_a_job_is_run_by_what_its_kind_says(asked, attempt):
-    assert ATTEMPTS[kind_of(asked)].__name__ == attempt
+    assert ATTEMPTS[get_kind(asked)].__name__ == attempt
 
 
 def test_a_registry_that_lacks_a_kind_cannot_be_made():
@@ -69,7 +69,7 @@ def test_a_registry_that_lacks_a_kind_cannot_be_made():
         require_all_kinds({kind: None for kind in ATTEMPTS if kind not in {"train", "export"}})
 
 
-@pytest.mark.parametrize("asked", [asked for asked, _ in RUN_BY], ids=lambda asked: kind_of(asked))
+@pytest.mark.parametrize("asked", [asked for asked, _ in RUN_BY], ids=lambda asked: get_kind(asked))
 def test_a_job_that_is_queued_wakes_a_worker_unless_it_takes_no_slot(database, asked):
     """Whoever queues it: no endpoint has to."""
     work, heard = Work(database), list[WakeUp]()
@@ -77,4 +77,4 @@ def test_a_job_that_is_queued_wakes_a_worker_unless_it_takes_no_slot(database, a
     with database.write() as session:
         job = new_jobs.add(session, NewJob(spec=asked, owner=ALICE, name="a job", dataset_id=work.dataset.id))
         assert heard == [], "not before the commit"
-    assert heard == ([WakeUp(job.id, "train")] if KINDS[kind_of(asked)].takes_slot else [])
+    assert heard == ([WakeUp(job.id, "train")] if KINDS[get_kind(asked)].takes_slot else [])

@@ -14,7 +14,7 @@ from heldout.service.settings import Settings
 from heldout.work.kinds import SuspectSpec
 from models.blobs import Blobs
 from models.database import Database
-from models.digests import digest_of
+from models.digests import compute_file_digest
 from models.store import file_digests, suspects
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work, dots
@@ -102,7 +102,7 @@ def test_what_the_files_of_a_dataset_of_an_earlier_release_are_is_noted_when_it_
     with search.work.database.read() as session:
         for name in FILES:
             noted = file_digests.find(session, f"datasets/{search.work.dataset.sha256}/{name}")
-            assert noted == digest_of(search.folder / name)
+            assert noted == compute_file_digest(search.folder / name)
 
 
 def test_what_the_process_found_is_stored_with_the_names_that_it_was_given(search: Search) -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import keras
 
-from heldout.spec.backbone import Backbone, backbone_of
+from heldout.spec.backbone import Backbone, make_backbone
 from heldout.spec.job import BackboneSpec, Pixels
 from worker.messages import AssignedBackbone
 from worker.training.backbone import UploadedBackbone
 from worker.training.foreign.backbone import save_backbone
-from worker.training.foreign.check import facts_of
+from worker.training.foreign.check import read_facts
 
 
 def small_backbone(folder: Path, *, scales: bool = True) -> Path:
@@ -45,4 +45,4 @@ def read_again(file: Path, pixels: Pixels = "bytes") -> UploadedBackbone:
 
 def known(file: Path, pixels: Pixels | None = None) -> Backbone:
     """What plans and costs are told of it."""
-    return backbone_of(BackboneSpec(model="mod_1", pixels=pixels), facts_of(file))
+    return make_backbone(BackboneSpec(model="mod_1", pixels=pixels), read_facts(file))

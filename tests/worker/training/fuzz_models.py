@@ -14,10 +14,10 @@ from typing import Any
 
 import worker.training.preload  # noqa: F401
 from tests.worker.training.hostile_models import OUTSIDE, REACHING, part, plain
-from worker.machine.enclosure import GIB, bound
+from worker.machine.enclosure import GIB, limit_process
 from worker.training.keras_config import ARGUMENTS, read_network
 from worker.training.keras_file import build_model
-from worker.training.keras_parts import ACTIVATIONS, DTYPES, INITIALIZERS, LAYERS, parts_of
+from worker.training.keras_parts import ACTIVATIONS, DTYPES, INITIALIZERS, LAYERS, iterate_parts
 from worker.training.refusal import ModelRefused
 
 EVENTS = (
@@ -68,7 +68,7 @@ def mutate(config: Any, rng: random.Random, secret: str) -> None:
             holder[rng.randrange(len(holder))] = values(rng, secret)
         else:
             holder.append(rng.choice([values(rng, secret), deepcopy(rng.choice(holder))]))
-    if rng.random() < 0.3 and (parts := list(parts_of(config))):  # a class for another one that is listed, too
+    if rng.random() < 0.3 and (parts := list(iterate_parts(config))):  # a class for another one that is listed, too
         module, names = rng.choice(sorted(LAYERS.items()))
         rng.choice(parts).update(module=module, class_name=rng.choice(sorted(names)))
 
@@ -107,7 +107,7 @@ def main(configs: int, seed: int, secret: str) -> None:
         if (is_file and not path.startswith(allowed)) or event.startswith(EVENTS):
             broken.append(f"{event} {str(arguments)[:200]}")
 
-    bound(4 * GIB, 600)
+    limit_process(4 * GIB, 600)
     rng = random.Random(seed)
     sys.addaudithook(hear)
     for _ in range(configs):

@@ -8,7 +8,14 @@ from scipy.ndimage import map_coordinates
 from scipy.stats import ks_2samp
 
 from heldout.spec.job import AugmentationSpec
-from worker.training.augment import Amounts, affine_matrices, build_augmentation, draw_amounts, resample, shades
+from worker.training.augment import (
+    Amounts,
+    build_augmentation,
+    draw_amounts,
+    make_affine_matrices,
+    make_shades,
+    resample,
+)
 
 FILL_MODES = ["nearest", "constant", "reflect", "wrap"]
 EVERYTHING = {
@@ -28,7 +35,7 @@ def drawn(spec: AugmentationSpec, image: tuple[int, int, int] = (28, 28, 1), *, 
 def changed(images: np.ndarray, amounts: Amounts, spec: AugmentationSpec) -> np.ndarray:
     image = images.shape[1:]
     augment = tf.function(build_augmentation(spec, image))
-    return augment(tf.constant(images), affine_matrices(amounts, image), shades(amounts)).numpy()
+    return augment(tf.constant(images), make_affine_matrices(amounts, image), make_shades(amounts)).numpy()
 
 
 @pytest.fixture(scope="module")
@@ -172,5 +179,5 @@ def test_an_image_is_resampled_once(scans, monkeypatch):
     transform = tf.raw_ops.ImageProjectiveTransformV3
     monkeypatch.setattr(tf.raw_ops, "ImageProjectiveTransformV3", lambda **args: calls.append(1) or transform(**args))
     spec = AugmentationSpec(**EVERYTHING)
-    resample(tf.constant(scans), tf.constant(affine_matrices(drawn(spec), (28, 28, 1))), spec, (28, 28, 1))
+    resample(tf.constant(scans), tf.constant(make_affine_matrices(drawn(spec), (28, 28, 1))), spec, (28, 28, 1))
     assert calls == [1]

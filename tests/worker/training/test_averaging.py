@@ -7,8 +7,8 @@ import pytest
 from tests.worker.training.test_engine import rates_of
 from tests.worker.training.test_trainer import epochs_told, same
 from tests.worker.training.trainings import Training, fewer, new_network, small_spec
-from worker.training.data import to_unit
-from worker.training.engine import FitSums, build_loss, epoch_order
+from worker.training.data import scale_to_unit
+from worker.training.engine import FitSums, build_loss, draw_epoch_order
 
 
 def test_it_is_what_a_keras_optimizer_averages_bit_for_bit(digits):
@@ -16,11 +16,11 @@ def test_it_is_what_a_keras_optimizer_averages_bit_for_bit(digits):
     ours, reference = Training(spec, fewer(digits, 172)), new_network(spec, digits)
     optimizer = keras.optimizers.Adam(spec.training.optimizer.learning_rate, use_ema=True, ema_momentum=0.9)
     reference.compile(optimizer, build_loss(0.0))
-    pixels = to_unit(ours.data.images, ours.data.value_range)
+    pixels = scale_to_unit(ours.data.images, ours.data.value_range)
     for epoch in (1, 2):
         ours.engine.begin_epoch(epoch, rates_of(spec, epoch, 6))
         ours.engine.run(0, 6, FitSums())
-        order = ours.data.rows["train"][epoch_order(7, epoch, 172)]
+        order = ours.data.rows["train"][draw_epoch_order(7, epoch, 172)]
         for first in range(0, 172, 32):
             rows = order[first : first + 32]
             reference.train_on_batch(pixels[rows], ours.data.labels[rows])
@@ -43,8 +43,8 @@ def test_batch_normalisations_statistics_are_averaged_too(policy, digits):
         if average is None:
             average = weights
         average = [decay * old + (1 - decay) * new for old, new in zip(average, weights, strict=True)]
-    for one, two in zip(training.engine.weights(), average, strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-6)
+    for weight, two in zip(training.engine.weights(), average, strict=True):
+        np.testing.assert_allclose(weight, two, atol=1e-6)
     statistics = [weight for weight in training.network.weights if "moving" in weight.path]
     assert len(statistics) == 2
 
@@ -69,7 +69,7 @@ def test_every_figure_and_the_kept_weights_are_those_of_the_average(digits, tmp_
     )
     training = Training(spec, fewer(digits, 172), tmp_path)
     training.trainer.train()
-    raw, trained = training.network.get_weights(), training.trainer.trained_weights()
+    raw, trained = training.network.get_weights(), training.trainer.get_trained_weights()
     told = epochs_told(training)
     losses = [done.values["validation_loss"] for done in told]
     kept = training.trainer.restore_kept()

@@ -16,10 +16,10 @@ from tests.worker.training.backbones import known, read_again, small_backbone, t
 from tests.worker.training.processes import folder_of
 from tests.worker.training.trainings import fewer, small_spec
 from worker.messages import EpochDone, Finished, StepsDone
-from worker.training.backbone import resized
-from worker.training.data import select, to_unit
-from worker.training.engine import build_loss, build_optimizer, epoch_order
-from worker.training.export import about_model
+from worker.training.backbone import resize
+from worker.training.data import scale_to_unit, select
+from worker.training.engine import build_loss, build_optimizer, draw_epoch_order
+from worker.training.export import describe_model
 from worker.training.exports import litert
 from worker.training.exports.proof import ProofImages
 from worker.training.network import build_network
@@ -58,8 +58,10 @@ def test_a_plan_with_a_backbone_is_what_keras_builds(file, trainable, image):
     assert plan.parameters == network.count_params()
     assert plan.trainable_parameters() == sum(np.prod(weight.shape) for weight in network.trainable_weights)
     layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
-    planned = [one for one in plan.layers if one.name != "backbone_size"]  # an operation without a name of its own
-    assert [(one.name, one.shape) for one in planned] == [(one.name, one.output.shape[1:]) for one in layers]
+    planned = [
+        layer for layer in plan.layers if layer.name != "backbone_size"
+    ]  # an operation without a name of its own
+    assert [(one.name, one.shape) for one in planned] == [(layer.name, layer.output.shape[1:]) for layer in layers]
 
 
 def test_the_work_of_a_backbone_is_what_tensorflow_counts(file):
@@ -87,7 +89,7 @@ def test_a_backbone_gets_the_pixels_that_keras_applications_prepare(tmp_path, pi
 def test_images_get_another_size_as_keras_gives_it(size):
     pixels = keras.Input((28, 28, 2))
     images = np.random.default_rng(2).random((3, 28, 28, 2)).astype(np.float32)
-    made = keras.Model(pixels, resized(resized(pixels, 2, size[1]), 1, size[0]))(images)
+    made = keras.Model(pixels, resize(resize(pixels, 2, size[1]), 1, size[0]))(images)
     np.testing.assert_allclose(made, keras.ops.image.resize(images, size), atol=1e-5)
 
 
@@ -98,7 +100,7 @@ def test_litert_prepares_pixels_as_keras_does(tmp_path):
     images = np.random.default_rng(3).random((5, 28, 28, 1)).astype(np.float32)
     asked = ProofImages("test", images, np.arange(5), tmp_path)
     file = tmp_path / "pixels.tflite"
-    about = about_model(prepared, "job_1", "0" * 64, ["a", "b"], (0, 1))
+    about = describe_model(prepared, "job_1", "0" * 64, ["a", "b"], (0, 1))
     litert.write(prepared, about, "", file, tmp_path)
     np.testing.assert_allclose(litert.answers(file, asked, tmp_path), prepared(images), atol=5e-5)
 
@@ -114,7 +116,7 @@ def plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Mode
         weight.regularizer = None
     base.trainable = spec.network.backbone.trainable
     pixels = keras.Input((28, 28, 1))
-    maps = resized(resized(pixels, 2, 18), 1, 20)
+    maps = resize(resize(pixels, 2, 18), 1, 20)
     maps = base(keras.layers.Rescaling(255.0)(keras.layers.Concatenate()([maps, maps, maps])))
     maps = keras.layers.Conv2D(4, 3, activation="relu")(maps)
     maps = keras.layers.Flatten()(keras.layers.MaxPooling2D()(maps))
@@ -123,9 +125,9 @@ def plain_keras(file: Path, images: ImageSet, spec: JobSpec) -> tuple[keras.Mode
         own.assign(other)
     network.compile(build_optimizer(spec.training.optimizer), build_loss(0.0), metrics=["accuracy"], jit_compile=False)
     data, losses = select(images, spec), []
-    unit = to_unit(data.images, data.value_range)
+    unit = scale_to_unit(data.images, data.value_range)
     for epoch in range(1, EPOCHS + 1):
-        order = data.rows["train"][epoch_order(SEED, epoch, len(data.rows["train"]))]
+        order = data.rows["train"][draw_epoch_order(SEED, epoch, len(data.rows["train"]))]
         fitted = network.fit(unit[order], data.labels[order], batch_size=32, shuffle=False, verbose=0)
         losses += fitted.history["loss"]
     return network, losses
@@ -141,7 +143,7 @@ def test_a_training_behind_a_backbone_is_that_of_plain_keras(start, file, mnist5
     assert isinstance(finished, Finished), process.log.read_text()
     network, losses = plain_keras(file, fewer(mnist5k, IMAGES), spec)
     assert [done["fit_loss"] for done in process.history] == pytest.approx(losses, rel=1e-6)
-    model = keras.saving.load_model(finished.path_of(ArtifactName.MODEL), safe_mode=True)
+    model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL), safe_mode=True)
     for ours, expected in zip(model.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-6)
     uploaded = keras.saving.load_model(file).get_weights()

@@ -61,7 +61,7 @@ def test_the_best_epochs_are_the_earliest_of_the_lowest_loss_and_of_the_highest_
 def test_each_of_the_best_weights_gives_the_figures_of_its_epoch(images, tmp_path):
     training = trained(images, tmp_path)
     losses, accuracies = figures(training, "loss"), figures(training, "accuracy")
-    weights = training.trainer.trained_weights()
+    weights = training.trainer.get_trained_weights()
     assert len({weights.best_by_loss, weights.best_by_accuracy, weights.kept}) == 3
     assert losses[weights.best_by_loss - 1] == min(losses)
     assert accuracies[weights.best_by_accuracy - 1] == max(accuracies)
@@ -116,7 +116,7 @@ def test_a_checkpoint_of_an_older_release_is_continued_with_the_best_weights_tha
     second = Training(small_spec({"filters": 8}, training=JUMPING | options), images, tmp_path / "first")
     second.trainer.resume(as_an_older_release_wrote_it(first.trainer.write()))
     second.trainer.train()
-    expected, found = whole.trainer.trained_weights(), second.trainer.trained_weights()
+    expected, found = whole.trainer.get_trained_weights(), second.trainer.get_trained_weights()
     assert figures(second, "loss") == losses[5:]
     assert found.kept == expected.kept
     for one, other in zip(expected.of_epoch[expected.kept], found.of_epoch[found.kept], strict=True):

@@ -11,10 +11,10 @@ from hypothesis.extra.numpy import arrays
 from sklearn.utils.class_weight import compute_class_weight
 
 from analysis.arrays.dataset import save
-from analysis.arrays.job_splits import stratified
+from analysis.arrays.job_splits import choose_stratified
 from heldout.errors import InvalidSpec
 from tests.worker.training.trainings import small_spec
-from worker.training.data import class_weights, load_training_data, select, to_unit
+from worker.training.data import compute_class_weights, load_training_data, scale_to_unit, select
 from worker.training.resident import ResidentData
 
 LABELS = arrays(np.int32, st.integers(1, 200), elements=st.integers(0, 6))
@@ -22,7 +22,7 @@ LABELS = arrays(np.int32, st.integers(1, 200), elements=st.integers(0, 6))
 
 @given(LABELS, st.integers(1, 220))
 def test_a_limit_keeps_so_many_images_and_each_class_its_share(labels, limit):
-    kept = stratified(labels, limit)
+    kept = choose_stratified(labels, limit)
     assert len(kept) == min(limit, len(labels))
     assert np.all(np.diff(kept) > 0)
     shares = np.bincount(labels) * len(kept) / len(labels)
@@ -41,7 +41,9 @@ def test_a_limit_keeps_the_same_images_for_every_seed_and_cuts_train_alone(digit
 
 def test_a_larger_limit_keeps_what_a_smaller_one_kept(digits):
     labels = digits.labels[digits.splits["train"]]
-    assert set(stratified(labels, 50)) < set(stratified(labels, 400)) < set(stratified(labels, None))
+    assert (
+        set(choose_stratified(labels, 50)) < set(choose_stratified(labels, 400)) < set(choose_stratified(labels, None))
+    )
 
 
 def test_rows_lead_to_the_images_and_labels_of_their_split(digits, tmp_path):
@@ -62,7 +64,7 @@ def test_a_test_split_that_is_never_measured_is_not_loaded(digits):
 def test_balanced_weights_are_those_of_scikit_learn():
     labels = np.array([0] * 7 + [1] * 2 + [2], np.int32)
     expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
-    np.testing.assert_allclose(class_weights("balanced", labels, ("a", "b", "c")), expected, rtol=1e-6)
+    np.testing.assert_allclose(compute_class_weights("balanced", labels, ("a", "b", "c")), expected, rtol=1e-6)
 
 
 def test_balanced_weights_count_the_images_that_are_left_by_the_limit(digits):
@@ -74,18 +76,18 @@ def test_balanced_weights_count_the_images_that_are_left_by_the_limit(digits):
 
 
 def test_a_class_without_images_has_a_finite_weight():
-    weights = class_weights("balanced", np.array([0, 0, 2], np.int32), ("a", "b", "c"))
+    weights = compute_class_weights("balanced", np.array([0, 0, 2], np.int32), ("a", "b", "c"))
     assert np.isfinite(weights).all()
 
 
 def test_a_label_that_is_not_named_weighs_one():
-    np.testing.assert_array_equal(class_weights({"b": 2.5}, np.array([0], np.int32), ("a", "b")), [1, 2.5])
-    assert class_weights(None, np.array([0], np.int32), ("a", "b")) is None
+    np.testing.assert_array_equal(compute_class_weights({"b": 2.5}, np.array([0], np.int32), ("a", "b")), [1, 2.5])
+    assert compute_class_weights(None, np.array([0], np.int32), ("a", "b")) is None
 
 
 def test_a_label_that_the_dataset_does_not_have_is_refused():
     with pytest.raises(InvalidSpec, match="no label 'z'") as refused:
-        class_weights({"a": 1.0, "z": 2.0}, np.array([0], np.int32), ("a", "b"))
+        compute_class_weights({"a": 1.0, "z": 2.0}, np.array([0], np.int32), ("a", "b"))
     assert refused.value.errors[0].pointer == "/training/class_weights"
 
 
@@ -98,7 +100,7 @@ def test_a_batch_has_the_bits_of_a_division_by_the_range(digits, value_range, dt
     data = select(replace(images, value_range=value_range), small_spec())
     resident = ResidentData(data)
     pixels, labels = tf.function(resident.batch)(tf.constant([3, 1]))
-    np.testing.assert_array_equal(pixels, to_unit(data.images[[3, 1]], value_range))
+    np.testing.assert_array_equal(pixels, scale_to_unit(data.images[[3, 1]], value_range))
     np.testing.assert_array_equal(labels, data.labels[[3, 1]])
     low, high = (np.float32(bound) for bound in value_range)
     np.testing.assert_array_equal(pixels, (every_byte[[3, 0]].astype(np.float32) - low) / (high - low))

@@ -12,10 +12,10 @@ from analysis.arrays.dataset import ImageSet
 from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import Training, example, fewer, small_spec
 from worker.machine.processor import Policy
-from worker.training.data import to_unit
-from worker.training.engine import FitSums, build_loss, build_optimizer, epoch_order
+from worker.training.data import scale_to_unit
+from worker.training.engine import FitSums, build_loss, build_optimizer, draw_epoch_order
 from worker.training.network import build_network
-from worker.training.schedule import PlateauState, epoch_rates
+from worker.training.schedule import PlateauState, compute_epoch_rates
 
 EPOCHS = 2
 # 11 whole batches of 32 and one of 20
@@ -34,7 +34,7 @@ class RateOfEachStep(keras.callbacks.Callback):
 
 
 def rates_of(spec: JobSpec, epoch: int, steps: int) -> np.ndarray:
-    return epoch_rates(spec.training, PlateauState(spec.training.optimizer.learning_rate), epoch, steps)
+    return compute_epoch_rates(spec.training, PlateauState(spec.training.optimizer.learning_rate), epoch, steps)
 
 
 def with_engine(
@@ -62,9 +62,9 @@ def with_fit(spec: JobSpec, images: ImageSet, policy: Policy = "float32") -> Any
         build_optimizer(spec.training.optimizer), build_loss(spec.training.label_smoothing), metrics=["accuracy"]
     )
     weights = None if data.class_weights is None else dict(enumerate(data.class_weights.tolist()))
-    pixels, history = to_unit(data.images, data.value_range), []
+    pixels, history = scale_to_unit(data.images, data.value_range), []
     for epoch in range(1, EPOCHS + 1):
-        order = data.rows["train"][epoch_order(spec.training.seed, epoch, len(data.rows["train"]))]
+        order = data.rows["train"][draw_epoch_order(spec.training.seed, epoch, len(data.rows["train"]))]
         labels = data.labels[order]
         result = network.fit(
             pixels[order],
@@ -187,12 +187,12 @@ def test_towers_normalise_a_batch_as_a_whole(towers, digits):
 
 
 def test_every_epoch_takes_every_image_once_in_another_order():
-    orders = [epoch_order(seed, epoch, 500) for seed in (1, 2) for epoch in (1, 2, 3)]
+    orders = [draw_epoch_order(seed, epoch, 500) for seed in (1, 2) for epoch in (1, 2, 3)]
     for order in orders:
         np.testing.assert_array_equal(np.sort(order), np.arange(500))
-    same_place = [np.mean(one == two) for at, one in enumerate(orders) for two in orders[at + 1 :]]
+    same_place = [np.mean(order == two) for at, order in enumerate(orders) for two in orders[at + 1 :]]
     assert max(same_place) < 0.02
-    np.testing.assert_array_equal(epoch_order(2, 3, 500), orders[-1])
+    np.testing.assert_array_equal(draw_epoch_order(2, 3, 500), orders[-1])
 
 
 def test_augmented_images_are_what_the_network_is_trained_on(digits):

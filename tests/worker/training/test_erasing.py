@@ -11,8 +11,8 @@ from analysis.arrays.dataset import load, save
 from heldout.spec.job import AugmentationSpec
 from tests.worker.training.trainings import fewer, small_spec
 from worker.training.augment import build_augmentation, draw_changes
-from worker.training.data import select, to_unit
-from worker.training.erasing import draw_rectangles, mean_pixel
+from worker.training.data import scale_to_unit, select
+from worker.training.erasing import compute_mean_pixel, draw_rectangles
 from worker.training.resident import ResidentData
 from worker.training.streamed import StreamedData
 
@@ -71,10 +71,10 @@ def test_the_fill_is_the_mean_of_the_images_that_are_trained_on(cifar_like, tmp_
     for limit in (None, 0):
         data = select(stored, spec, limit)
         source = StreamedData(data) if data.is_streamed else ResidentData(data)
-        means.append(mean_pixel(source, data.rows["train"], data.value_range))
+        means.append(compute_mean_pixel(source, data.rows["train"], data.value_range))
     np.testing.assert_array_equal(*means)
     data = select(cifar_like, spec)
-    taken = to_unit(data.images[data.rows["train"]], data.value_range).astype(np.float64)
+    taken = scale_to_unit(data.images[data.rows["train"]], data.value_range).astype(np.float64)
     np.testing.assert_allclose(means[0], taken.mean(axis=(0, 1, 2)), rtol=1e-6)
     assert len(set(means[0])) == 3
 

@@ -13,8 +13,8 @@ from statsmodels.stats.proportion import proportion_confint
 from analysis.answers.answers import Predictions
 from analysis.arrays.file_names import FileNames
 from tests.worker.training.trainings import Training, fewer, small_spec
-from worker.training.data import to_unit
-from worker.training.evaluate import Evaluator, Measured, final_figures, finite, from_predictions
+from worker.training.data import scale_to_unit
+from worker.training.evaluate import Evaluator, Measured, build_final_figures, drop_not_finite, measure_predictions
 from worker.training.export import Predictor, build_exported
 from worker.training.finish import save_predictions
 from worker.training.position import LossSums
@@ -86,7 +86,7 @@ def from_export(training: Training, split: str) -> Measured:
     data = training.data
     exported = build_exported(training.spec.network, data, training.network)
     said = predicted(training, exported)[split]
-    return from_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
+    return measure_predictions(said.losses, said.probabilities, data.labels[data.rows[split]])
 
 
 def test_predictions_give_what_scikit_learn_computes_from_them(trained):
@@ -94,7 +94,7 @@ def test_predictions_give_what_scikit_learn_computes_from_them(trained):
     exported = build_exported(trained.spec.network, data, trained.network)
     said = predicted(trained, exported)["test"]
     labels = data.labels[data.rows["test"]]
-    measured = from_predictions(said.losses, said.probabilities, labels)
+    measured = measure_predictions(said.losses, said.probabilities, labels)
     assert measured.loss == pytest.approx(log_loss(labels, said.probabilities, labels=range(10)), abs=1e-6)
     assert measured.accuracy == accuracy_score(labels, said.probabilities.argmax(axis=1))
     assert measured.loss == pytest.approx(trained.evaluator.measure(data.rows["test"]).loss, abs=1e-6)
@@ -119,12 +119,12 @@ def test_weights_that_are_not_finite_give_a_loss_that_is_not_finite(trained):
     measured = trained.evaluator.measure(trained.data.rows["validation"])
     trained.network.set_weights(before)
     assert isnan(measured.loss)
-    assert finite(measured.loss) is None
+    assert drop_not_finite(measured.loss) is None
 
 
 def test_final_figures_have_wilsons_intervals_and_gaps_that_are_positive_where_heldout_is_worse():
     train, validation, test = Measured(0.1, 98, 100), Measured(0.4, 45, 50), Measured(0.3, 160, 200)
-    final = final_figures(4, {"train": train, "validation": validation, "test": test})
+    final = build_final_figures(4, {"train": train, "validation": validation, "test": test})
     assert final.epoch == 4
     assert final.gap.validation.model_dump() == pytest.approx({"accuracy": 0.08, "loss": 0.3})
     assert final.gap.test.model_dump() == pytest.approx({"accuracy": 0.18, "loss": 0.2})
@@ -136,7 +136,7 @@ def test_final_figures_have_wilsons_intervals_and_gaps_that_are_positive_where_h
 
 
 def test_a_test_split_that_was_not_measured_is_null_in_the_figures_and_in_the_gap():
-    final = final_figures(1, {"train": Measured(0.1, 98, 100), "validation": Measured(0.4, 45, 50)})
+    final = build_final_figures(1, {"train": Measured(0.1, 98, 100), "validation": Measured(0.4, 45, 50)})
     assert final.test is None
     assert final.gap.test is None
     assert final.gap.validation.accuracy == pytest.approx(0.08)
@@ -144,7 +144,7 @@ def test_a_test_split_that_was_not_measured_is_null_in_the_figures_and_in_the_ga
 
 def test_figures_that_are_not_finite_are_null_and_the_counts_stay():
     diverged = Measured(float("inf"), 45, 50)
-    stored = final_figures(1, {"train": Measured(float("nan"), 98, 100), "validation": diverged})
+    stored = build_final_figures(1, {"train": Measured(float("nan"), 98, 100), "validation": diverged})
     final = json.loads(json.dumps(stored.model_dump(mode="json"), allow_nan=False))
     assert [final[split]["loss"] for split in ("train", "validation")] == [None, None]
     assert [final[split]["accuracy"] for split in ("train", "validation")] == [0.98, 0.9]
@@ -155,14 +155,14 @@ def test_no_images_have_no_figures(trained):
     empty = np.array([], np.int32)
     measured = trained.evaluator.measure(empty)
     assert (isnan(measured.loss), isnan(measured.accuracy), measured.count) == (True, True, 0)
-    assert from_predictions(np.empty(0, np.float32), np.empty((0, 3), np.float32), empty).count == 0
+    assert measure_predictions(np.empty(0, np.float32), np.empty((0, 3), np.float32), empty).count == 0
 
 
 def test_the_exported_model_takes_raw_pixels_of_any_range_and_has_the_networks_parameters(trained):
     data = trained.data
     exported = build_exported(trained.spec.network, data, trained.network)
     rows = data.rows["test"]
-    logits = trained.network.predict(to_unit(data.images[rows], data.value_range), verbose=0)
+    logits = trained.network.predict(scale_to_unit(data.images[rows], data.value_range), verbose=0)
     expected = keras.ops.softmax(logits)
     np.testing.assert_allclose(exported.predict(data.images[rows], verbose=0), expected, atol=1e-6)
     assert data.value_range == (0, 16)

@@ -13,7 +13,7 @@ import pytest
 from analysis.answers.answers import Answers, Predictions
 from tests.onnx_files import dense_onnx
 from worker.training.foreign import preprocessing
-from worker.training.foreign.check import facts_of
+from worker.training.foreign.check import read_facts
 from worker.training.foreign.keras_model import KerasAnswers
 from worker.training.refusal import ModelRefused
 
@@ -40,7 +40,7 @@ def rewritten(file: Path, **members: bytes) -> Path:
 
 def refusal(file: Path) -> str:
     with pytest.raises(ModelRefused) as refused:
-        facts_of(file)
+        read_facts(file)
     assert refused.value.detail
     assert str(file.parent) not in refused.value.detail  # where the worker keeps it is nobody's business
     assert "/onnxruntime_src/" not in refused.value.detail
@@ -95,21 +95,21 @@ def test_what_is_no_model_for_images_is_refused(tmp_path):
 
 
 def test_a_model_that_gives_a_feature_map_is_known_as_such(tmp_path):
-    facts = facts_of(saved(small(keras.layers.Conv2D(4, 3)), tmp_path))
+    facts = read_facts(saved(small(keras.layers.Conv2D(4, 3)), tmp_path))
     assert (facts.gives, facts.output_shape, facts.classes) == ("feature_map", (6, 6, 4), None)
-    assert [(one.shape, one.parameters) for one in facts.feature_map.layers] == [((6, 6, 4), 112)]
+    assert [(layer.shape, layer.parameters) for layer in facts.feature_map.layers] == [((6, 6, 4), 112)]
     assert not facts.feature_map.scales_pixels
     inner = small(keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization())
     nested = small(inner, keras.layers.ReLU())
     nested.trainable = False
-    found = facts_of(saved(nested, tmp_path)).feature_map
+    found = read_facts(saved(nested, tmp_path)).feature_map
     assert (found.scales_pixels, found.trainable_parameters, len(found.layers)) == (True, 112 + 8, 4)
     assert (found.largest, found.values) == (192, 192 + 3 * 144)
     any_size = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
-    assert facts_of(saved(any_size, tmp_path)).feature_map is None
+    assert read_facts(saved(any_size, tmp_path)).feature_map is None
     with_channels_first = tmp_path / "first.onnx"
     with_channels_first.write_bytes(dense_onnx(np.ones((192, 2)), np.ones(2), image=(3, 8, 8)))
-    facts = facts_of(with_channels_first)
+    facts = read_facts(with_channels_first)
     assert (facts.channels_first, facts.input_shape, facts.output_shape) == (True, (8, 8, 3), (2,))
 
 
@@ -147,11 +147,11 @@ def test_the_pixels_that_a_model_was_trained_on_are_found(kind, is_reversed, of_
     spread = seen.std()
 
     def answers_under(change):
-        found = preprocessing.prepared(images, change).mean(axis=(1, 2))
+        found = preprocessing.prepare_images(images, change).mean(axis=(1, 2))
         logits = -(((found[:, None] - means) / spread) ** 2).sum(axis=2)
         logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
         losses = -logs[np.arange(len(labels)), labels].astype(np.float32)
         return Answers.to(labels, Predictions(np.exp(logs).astype(np.float32), losses))
 
-    found = preprocessing.chosen(labels, answers_under, preprocessing.candidates((0, 255), images))
+    found = preprocessing.choose_preprocessing(labels, answers_under, preprocessing.list_candidates((0, 255), images))
     assert (found and found.kind, bool(found and found.reversed_channels)) == (kind, is_reversed)

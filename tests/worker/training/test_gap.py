@@ -13,9 +13,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.metrics import accuracy_score
 
-from analysis.answers.answers import halves_of
+from analysis.answers.answers import split_into_halves
 from analysis.answers.file import read_predictions
-from analysis.answers.foreign import evaluation_of
+from analysis.answers.foreign import build_evaluation
 from analysis.arrays.dataset import ImageSet
 from analysis.arrays.relations import Relations
 from heldout.spec.job import JobSpec
@@ -67,7 +67,7 @@ def trained(mnist5k: ImageSet) -> Trained:
     spec = small_spec({"filters": 16}, {"filters": 32}, training={"epochs": 3})
     training = Training(spec, mnist5k, Path("/nowhere"))
     training.trainer.train()
-    return Trained(spec, mnist5k, training.network, training.trainer.trained_weights())
+    return Trained(spec, mnist5k, training.network, training.trainer.get_trained_weights())
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def coloured(mnist5k: ImageSet) -> Trained:
     spec = small_spec({"filters": 16}, {"filters": 16}, training={"epochs": 2})
     training = Training(spec, images, Path("/nowhere"))
     training.trainer.train()
-    return Trained(spec, images, training.network, training.trainer.trained_weights())
+    return Trained(spec, images, training.network, training.trainer.get_trained_weights())
 
 
 def with_test(
@@ -157,7 +157,7 @@ def test_what_one_half_chooses_is_counted_on_the_other(trained):
     test = trained.images.splits["test"]
     labels = trained.images.labels[test]
     changed = trained.images.images.copy()
-    first, second = halves_of(labels)
+    first, second = split_into_halves(labels)
     for label in range(10):
         ours = first[labels[first] == label]
         changed[test[ours]] = trained.images.images[test[np.flatnonzero(labels == (label - 1) % 10)[: len(ours)]]]
@@ -425,7 +425,7 @@ def test_the_predictions_of_a_job_give_its_own_figures_wherever_they_are_diagnos
         hashes = {f"{split}_hashes": copy_of[arrays[f"{split}_indices"]].astype(str) for split in kept}
         np.savez(tmp_path / "with_hashes.npz", **arrays, **hashes)
     with (tmp_path / "with_hashes.npz").open("rb") as file:
-        found = evaluation_of(read_predictions(file, 2**24)).gap
+        found = build_evaluation(read_predictions(file, 2**24)).gap
     for split in ("train", "validation", "test"):
         assert_same_answers(getattr(found, split), getattr(own, split))
     for split in ("validation_copies", "test_copies"):

@@ -26,7 +26,7 @@ def dataset(mnist5k: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def gap_of(finished: Finished) -> StoredGap:
-    return StoredGap.from_bytes(finished.path_of(ArtifactName.GAP).read_bytes())
+    return StoredGap.from_bytes(finished.get_path(ArtifactName.GAP).read_bytes())
 
 
 def best_epochs(process: Process) -> tuple[int, int]:
@@ -58,7 +58,7 @@ def test_the_best_epochs_weights_are_those_of_a_training_that_ends_there(start):
 
 def answers(process: Process, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Which images were answered rightly, and their losses, by the stored predictions."""
-    with np.load(process.said[-1].path_of(ArtifactName.PREDICTIONS)) as stored:
+    with np.load(process.said[-1].get_path(ArtifactName.PREDICTIONS)) as stored:
         said, labels = stored[f"{split}_probabilities"].astype(np.float64), stored[f"{split}_labels"]
     return said.argmax(axis=1) == labels, -np.log(said[np.arange(len(labels)), labels])
 
@@ -74,7 +74,7 @@ def test_weights_that_were_kept_are_compared_with_those_of_the_last_epoch(start)
     assert gap.last.loss == pytest.approx(last.validation.loss - gap.validation.loss, abs=1e-9)
     assert gap.last.gained - gap.last.lost == last.validation.correct - gap.validation.correct
     assert last.last is None
-    said, none = (json.loads(one.path_of(ArtifactName.EVALUATION).read_text())["last_epoch"] for one in (kept, end))
+    said, none = (json.loads(one.get_path(ArtifactName.EVALUATION).read_text())["last_epoch"] for one in (kept, end))
     assert none is None
     assert (said["split"], said["count"]) == ("test", kept.final.test.count)
     assert (said["kept_epoch"], said["epoch"]) == (gap.kept_epoch, 7)
@@ -101,10 +101,10 @@ def test_a_pause_leaves_no_trace_in_any_figure_or_file(start, dataset):
     # The pause may have been heard after its epoch was told.
     assert first.history + second.history == whole.history
     for name in (ArtifactName.GAP, ArtifactName.EVALUATION):
-        assert found.path_of(name).read_bytes() == expected.path_of(name).read_bytes()
+        assert found.get_path(name).read_bytes() == expected.get_path(name).read_bytes()
     with (
-        np.load(expected.path_of(ArtifactName.PREDICTIONS)) as one,
-        np.load(found.path_of(ArtifactName.PREDICTIONS)) as two,
+        np.load(expected.get_path(ArtifactName.PREDICTIONS)) as one,
+        np.load(found.get_path(ArtifactName.PREDICTIONS)) as two,
     ):
         for entry in one:
             np.testing.assert_array_equal(one[entry], two[entry])
@@ -154,10 +154,10 @@ def test_a_test_split_that_is_never_measured_is_in_no_part(start, dataset):
     spec = small_spec(training={"epochs": 1}, evaluation={"test": "never"})
     finished = start(spec, relations=copies_of_training(dataset)).end()
     gap = gap_of(finished)
-    assert gap == gap.without_test()
+    assert gap == gap.drop_test()
     assert gap.validation_copies.copied.count == 10
     assert (finished.final.test, finished.final.gap.test) == (None, None)
-    with np.load(finished.path_of(ArtifactName.PREDICTIONS)) as stored:
+    with np.load(finished.get_path(ArtifactName.PREDICTIONS)) as stored:
         assert not [entry for entry in stored if entry.startswith("test")]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from heldout.diagnosis import History, diagnose
 from tests.heldout.diagnosis.made import falling, turning
-from worker.training.guard import CURVES, GuardState, explanation_of, watch_epoch
+from worker.training.guard import CURVES, GuardState, find_explanation, watch_epoch
 
 
 def watched(mode: str, training: list[float], validation: list[float], accuracy: list[float] = ()) -> GuardState:
@@ -87,9 +87,9 @@ def test_a_warning_says_what_the_diagnosis_would_say_and_a_stop_what_it_changes(
     for accuracy, code in (([0.4 + 0.01 * epoch for epoch in range(40)], "overconfidence"), ([], "overfitting")):
         state = watched("warn", LEARNING, RISING, accuracy)
         finding = diagnose(History(**{name: getattr(state, name) for name in CURVES})).findings[0]
-        assert (finding.code, finding.explanation) == (code, explanation_of("warn", state))
+        assert (finding.code, finding.explanation) == (code, find_explanation("warn", state))
     stopped = watched("stop", LEARNING, RISING)
-    said = explanation_of("stop", stopped)
+    said = find_explanation("stop", stopped)
     assert f"Stopping at epoch {stopped.best_epoch} would have lowered the validation loss" in said
     assert "and raised accuracy" in said
 

@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 
 from analysis.arrays.onnx_tensors import TensorElsewhere
-from predict.runtime import Network
+from predict.runtime import OnnxNetwork
 from tests.onnx_files import dense_onnx, with_tensor_elsewhere
 from tests.worker.training import hostile_models
 from worker.training.exports.run import load_models
-from worker.training.foreign.check import facts_of
+from worker.training.foreign.check import read_facts
 from worker.training.foreign.keras_model import KerasAnswers
 from worker.training.keras_config import read_network
 from worker.training.keras_file import build_model, load_model
-from worker.training.keras_parts import LAYERS, MODELS, parts_of
+from worker.training.keras_parts import LAYERS, MODELS, iterate_parts
 from worker.training.refusal import ModelRefused
 from worker.training.runner import start_from
 
@@ -104,7 +104,7 @@ def test_the_check_refuses_what_earlier_releases_read(secret, tmp_path):
         for name, content in members.items():
             archive.writestr(name, content)
     with pytest.raises(ModelRefused) as refused:
-        facts_of(file)
+        read_facts(file)
     require_own_words(refused.value, tmp_path)
     assert refused.value.code.value == "unsafe_model"
     assert refused.value.detail.startswith(
@@ -187,10 +187,10 @@ def test_onnx_files_with_values_in_other_files_are_refused(secret, tmp_path, pla
     plain = dense_onnx(np.ones((192, 2)), np.ones(2), image=(3, 8, 8))
     file.write_bytes(with_tensor_elsewhere(plain, place, secret.name))
     with pytest.raises(ModelRefused, match="keeps weights in another file") as refused:
-        facts_of(file)
+        read_facts(file)
     assert refused.value.code.value == "unsafe_model"
     with pytest.raises(TensorElsewhere):
-        Network(file.read_bytes(), threads=1)
+        OnnxNetwork(file.read_bytes(), threads=1)
 
 
 def test_files_that_earlier_releases_stored_are_checked_when_they_are_opened(secret, tmp_path):
@@ -213,7 +213,7 @@ def test_a_layer_that_cannot_be_built_is_named():
 
 def test_parts_are_found_at_every_depth():
     assert {"Functional", "Sequential", "Conv2D", "LeakyReLU", "L2"} <= {
-        one["class_name"] for one in parts_of(hostile_models.plain())
+        part["class_name"] for part in iterate_parts(hostile_models.plain())
     }
 
 

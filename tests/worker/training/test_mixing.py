@@ -12,8 +12,8 @@ from heldout.spec.job import JobSpec
 from tests.worker.training.test_engine import EPOCHS, RateOfEachStep, differences, rates_of, with_engine
 from tests.worker.training.trainings import Training, fewer, new_network, small_spec
 from worker.training.augment import draw_changes
-from worker.training.data import to_unit
-from worker.training.engine import build_optimizer, epoch_order
+from worker.training.data import scale_to_unit
+from worker.training.engine import build_optimizer, draw_epoch_order
 from worker.training.mixing import draw_mixing
 
 IMAGES = 193  # six batches of 32, and one of a single image
@@ -38,9 +38,9 @@ def with_fit(spec: JobSpec, images: ImageSet) -> Any:
     data, network = setup.data, new_network(spec, images)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=training.label_smoothing)
     network.compile(build_optimizer(training.optimizer), loss, metrics=["accuracy"])
-    pixels, history, size = to_unit(data.images, data.value_range), [], training.batch_size
+    pixels, history, size = scale_to_unit(data.images, data.value_range), [], training.batch_size
     for epoch in range(1, EPOCHS + 1):
-        order = data.rows["train"][epoch_order(training.seed, epoch, len(data.rows["train"]))]
+        order = data.rows["train"][draw_epoch_order(training.seed, epoch, len(data.rows["train"]))]
         seen, labels = pixels[order], np.eye(len(data.classes), dtype=np.float32)[data.labels[order]]
         if spec.augmentation is not None:
             seen = setup.engine._augment(
@@ -48,12 +48,12 @@ def with_fit(spec: JobSpec, images: ImageSet) -> Any:
             ).numpy()
         drawn = draw_mixing(training, data.image, epoch=epoch, count=len(order))
         batches = [slice(first, first + size) for first in range(0, len(order), size)]
-        both = [mixed_by_keras(seen[one], labels[one], tuple(part[one] for part in drawn)) for one in batches]
+        both = [mixed_by_keras(seen[batch], labels[batch], tuple(part[batch] for part in drawn)) for batch in batches]
         mixed_images, mixed_labels = (np.concatenate(part) for part in zip(*both, strict=True))
         weights = None
         if data.class_weights is not None:
             own, partners, shares = data.class_weights[data.labels[order]], drawn[0], drawn[1]
-            other = np.concatenate([own[one][partners[one]] for one in batches])
+            other = np.concatenate([own[batch][partners[batch]] for batch in batches])
             weights = shares * own + (1 - shares) * other
         result = network.fit(
             mixed_images,

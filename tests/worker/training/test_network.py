@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from heldout.errors import NetworkTooDeep
 from heldout.spec.job import BlockSpec, DenseSpec, NetworkSpec
 from heldout.spec.layers import plan_network
-from worker.training.network import build_network, without_penalties
+from worker.training.network import build_network, drop_penalties
 
 ACTIVATIONS = st.sampled_from(["relu", "elu", "gelu", "silu", "tanh"])
 RATES = st.sampled_from([0.0, 0.0, 0.3])
@@ -83,12 +83,12 @@ def all_kinds() -> NetworkSpec:
 
 def test_the_seed_decides_every_initial_weight_and_every_dropout_seed():
     first, again, other = (build_network(all_kinds(), (16, 16, 3), 5, seed) for seed in (3, 3, 4))
-    for one, two in zip(first.variables, again.variables, strict=True):
-        np.testing.assert_array_equal(one.numpy(), two.numpy())
+    for variable, two in zip(first.variables, again.variables, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), two.numpy())
     drawn = [
-        (one.numpy(), two.numpy())
-        for one, two in zip(first.variables, other.variables, strict=True)
-        if one.path.endswith(("kernel", "seed_generator_state"))
+        (variable.numpy(), two.numpy())
+        for variable, two in zip(first.variables, other.variables, strict=True)
+        if variable.path.endswith(("kernel", "seed_generator_state"))
     ]
     assert len(drawn) == 6 + 2
     assert not any(np.array_equal(one, two) for one, two in drawn)
@@ -110,7 +110,7 @@ def test_penalties_lie_on_kernels_of_convolutions_and_on_dense_layers_that_ask_f
 
 
 def test_a_network_without_penalties_has_the_same_layers_and_no_losses():
-    plain = without_penalties(all_kinds())
+    plain = drop_penalties(all_kinds())
     assert plan_network(plain, (16, 16, 3), 5) == plan_network(all_kinds(), (16, 16, 3), 5)
     assert build_network(plain, (16, 16, 3), 5, seed=0).losses == []
 

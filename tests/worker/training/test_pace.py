@@ -2,12 +2,12 @@
 
 import pytest
 
-from worker.training.pace import CALL_S, Pace, SteadySteps
+from worker.training.pace import CALL_S, SteadySteps, StepPace
 
 
 def calls(step_s: float, trace_s: float = 3.0, count: int = 12) -> list[int]:
     """The steps of each call where one step always takes `step_s`."""
-    pace, taken = Pace(), []
+    pace, taken = StepPace(), []
     for call in range(count):
         taken.append(pace.steps)
         pace = pace.after(pace.steps, pace.steps * step_s + (trace_s if call == 0 else 0))
@@ -33,7 +33,7 @@ def test_steps_longer_than_half_a_second_are_taken_one_by_one():
 
 def test_an_epoch_that_traced_is_told_by_its_other_steps():
     """100 steps of 10 ms after one that took 3 s: an epoch like it takes a second, not four."""
-    pace, steady, seconds = Pace(), SteadySteps(), 0.0
+    pace, steady, seconds = StepPace(), SteadySteps(), 0.0
     for steps, call_s in ((1, 3.0), (4, 0.04), (95, 0.95)):
         steady, pace, seconds = steady.after(pace, steps, call_s), pace.after(steps, call_s), seconds + call_s
     assert steady.epoch_s(100, seconds) == pytest.approx(1.0)

@@ -6,7 +6,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.weightstats import DescrStatsW
 
 from analysis.answers.answers import Predictions
-from worker.training.finish import compared
+from worker.training.finish import compare_predictions
 
 COUNT, CLASSES = 1200, 5
 
@@ -32,7 +32,7 @@ def test_the_p_value_is_that_of_the_exact_mcnemar_test(models):
     labels, one, other = models
     right, right_other = (model.probabilities.argmax(axis=1) == labels for model in (one, other))
     table = [[(a & b).sum() for b in (right_other, ~right_other)] for a in (right, ~right)]
-    found = compared(one, other, labels)
+    found = compare_predictions(one, other, labels)
     assert found["accuracy"]["p"] == pytest.approx(mcnemar(table, exact=True).pvalue, rel=1e-9)
     assert found["accuracy"]["difference"] == pytest.approx(right_other.mean() - right.mean())
     assert found["count"] == COUNT
@@ -47,7 +47,7 @@ def test_the_bootstrap_s_interval_is_near_that_of_the_paired_t_test(models, figu
         "accuracy": right_other.astype(float) - right,
         "loss": one.losses.astype(float) - other.losses,
     }[figure]
-    low, high = compared(one, other, labels)[figure]["interval"]
+    low, high = compare_predictions(one, other, labels)[figure]["interval"]
     expected = DescrStatsW(differences).tconfint_mean()
     assert (low, high) == pytest.approx(expected, abs=0.1 * (expected[1] - expected[0]))
     assert low > 0  # this many images prove the difference
@@ -55,13 +55,13 @@ def test_the_bootstrap_s_interval_is_near_that_of_the_paired_t_test(models, figu
 
 def test_the_order_of_the_models_turns_the_sign_and_a_comparison_repeats(models):
     labels, one, other = models
-    there, back = compared(one, other, labels), compared(other, one, labels)
+    there, back = compare_predictions(one, other, labels), compare_predictions(other, one, labels)
     assert back["loss"]["difference"] == pytest.approx(-there["loss"]["difference"])
     assert back["accuracy"]["p"] == there["accuracy"]["p"]
-    assert compared(one, other, labels) == there
+    assert compare_predictions(one, other, labels) == there
 
 
 def test_a_model_beside_itself_differs_by_nothing(models):
     labels, one, _ = models
     nothing = {"difference": 0.0, "interval": [0.0, 0.0]}
-    assert compared(one, one, labels) == {"count": COUNT, "accuracy": nothing | {"p": 1.0}, "loss": nothing}
+    assert compare_predictions(one, one, labels) == {"count": COUNT, "accuracy": nothing | {"p": 1.0}, "loss": nothing}

@@ -13,7 +13,7 @@ from tests.worker.training.processes import Process, folder_of
 from tests.worker.training.trainings import fewer, small_spec
 from worker.messages import Assignment, StepsDone, Stop, StopCause, Stopped
 from worker.training import child
-from worker.training.replicas import part_of
+from worker.training.replicas import get_part
 
 SPEC = small_spec(
     {"filters": 4, "l2": 0.01, "padding": "same"},
@@ -66,7 +66,7 @@ def assert_alike(one: Process, two: Process) -> None:
     for split in ("train", "validation", "test"):
         assert getattr(first.final, split).loss == pytest.approx(getattr(second.final, split).loss, rel=1e-4)
     predictions = ArtifactName.PREDICTIONS
-    with np.load(first.path_of(predictions)) as a, np.load(second.path_of(predictions)) as b:
+    with np.load(first.get_path(predictions)) as a, np.load(second.get_path(predictions)) as b:
         difference = np.abs(a["test_probabilities"] - b["test_probabilities"]).max()
     assert 0 < difference < 1e-4
 
@@ -99,7 +99,7 @@ def test_a_training_on_two_devices_is_continued_exactly(start):
 @pytest.mark.parametrize("replicas", [1, 2, 3, 8])
 @pytest.mark.parametrize("count", [1, 2, 5, 32])
 def test_every_image_of_a_batch_is_in_one_part(replicas, count):
-    parts = [part_of(replica, replicas, tf.constant(count)) for replica in range(replicas)]
+    parts = [get_part(replica, replicas, tf.constant(count)) for replica in range(replicas)]
     taken = [range(int(part.begin), int(part.end)) for part in parts]
     assert all(len(images) > 0 for images in taken)
     counted = [images for images, part in zip(taken, parts, strict=True) if part.share > 0]

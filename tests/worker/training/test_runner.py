@@ -41,12 +41,12 @@ def test_a_model_that_was_trained_in_mixed_precision_is_a_plain_one_with_the_ser
     spec = small_spec({"filters": 8, "dropout": 0.1, "l2": 0.01}, training={"epochs": 2} | changes)
     process = start(spec, precision="mixed")
     finished = process.end()
-    model = keras.saving.load_model(finished.path_of(ArtifactName.MODEL), safe_mode=True)
+    model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL), safe_mode=True)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     images = load(dataset)
-    with zipfile.ZipFile(finished.path_of(ArtifactName.MODEL)) as archive:
+    with zipfile.ZipFile(finished.get_path(ArtifactName.MODEL)) as archive:
         facts = json.loads(archive.read("heldout.json"))
-    with np.load(finished.path_of(ArtifactName.PREDICTIONS)) as arrays:
+    with np.load(finished.get_path(ArtifactName.PREDICTIONS)) as arrays:
         assert json.loads(str(arrays["about"])) == facts
     assert (facts["classes"], facts["range"]) == (list(images.classes), list(images.value_range))
     for split in ("train", "validation", "test"):
@@ -69,8 +69,8 @@ def test_a_process_says_what_it_does_in_the_agreed_order(start):
     assert (engine["device"], engine["threads"], engine["towers"]) == ("cpu", 1, 2)
     assert finished.stop_reason == "completed"
     assert (
-        Path(finished.path_of(ArtifactName.MODEL)).parent
-        == Path(finished.path_of(ArtifactName.PREDICTIONS)).parent
+        Path(finished.get_path(ArtifactName.MODEL)).parent
+        == Path(finished.get_path(ArtifactName.PREDICTIONS)).parent
         == process.scratch
     )
     json.dumps([finished.final.model_dump(mode="json"), process.history, engine], allow_nan=False)

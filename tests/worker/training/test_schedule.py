@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 
 from heldout.spec.job import JobSpec
 from tests.worker.training.trainings import small_spec
-from worker.training.best_weights import StoppingState, judge_epoch, kept_epoch
-from worker.training.schedule import PlateauState, cosine_rate, epoch_rates, lower_on_plateau, reported_rate
+from worker.training.best_weights import StoppingState, get_kept_epoch, judge_epoch
+from worker.training.schedule import (
+    PlateauState,
+    compute_cosine_rate,
+    compute_epoch_rates,
+    compute_reported_rate,
+    lower_on_plateau,
+)
 
 LOSSES = st.lists(st.sampled_from([0.5, 0.49995, 0.4998, 0.45, 0.4, 0.6, 1.0]), min_size=1, max_size=25)
 
@@ -29,22 +35,22 @@ def test_cosine_is_that_of_keras(warmup):
         if warmup
         else keras.optimizers.schedules.CosineDecay(0.02, total)
     )
-    rates = np.concatenate([epoch_rates(training, PlateauState(1.0), epoch, steps) for epoch in range(1, 11)])
+    rates = np.concatenate([compute_epoch_rates(training, PlateauState(1.0), epoch, steps) for epoch in range(1, 11)])
     np.testing.assert_allclose(rates, [float(reference(step)) for step in range(70)], rtol=1e-4, atol=1e-8)
 
 
 def test_cosine_reaches_zero_where_the_training_ends_and_its_peak_where_warm_up_ends():
     training = scheduled(name="cosine", warmup_epochs=3).training
-    assert cosine_rate(training, 10 * 5, 5) == pytest.approx(0, abs=1e-15)
-    assert cosine_rate(training, 3 * 5, 5) == 0.02
-    assert reported_rate(training, PlateauState(1.0), 4, 5) == cosine_rate(training, 19, 5)
+    assert compute_cosine_rate(training, 10 * 5, 5) == pytest.approx(0, abs=1e-15)
+    assert compute_cosine_rate(training, 3 * 5, 5) == 0.02
+    assert compute_reported_rate(training, PlateauState(1.0), 4, 5) == compute_cosine_rate(training, 19, 5)
 
 
 def test_a_constant_rate_is_the_optimizers():
     training = small_spec().training
     state = PlateauState(rate=training.optimizer.learning_rate)
-    assert set(epoch_rates(training, state, 3, 5)) == {np.float32(0.001)}
-    assert reported_rate(training, state, 3, 5) == 0.001
+    assert set(compute_epoch_rates(training, state, 3, 5)) == {np.float32(0.001)}
+    assert compute_reported_rate(training, state, 3, 5) == 0.001
     assert lower_on_plateau(training, state, 0.1) == state
 
 
@@ -98,12 +104,12 @@ def test_early_stopping_stops_and_keeps_where_keras_does(figures, patience, min_
     )
     model = watched(callback, figures, f"val_{figure}")
     assert (state.stopped, epoch) == (model.stop_training, model.epochs_seen)
-    assert kept_epoch(spec, state, epoch) == callback.best_epoch + 1
+    assert get_kept_epoch(spec, state, epoch) == callback.best_epoch + 1
 
 
 def test_without_restoring_the_last_epoch_is_kept():
     spec = small_spec(training={"early_stopping": {"restore_best": False}}).training.early_stopping
     state = judge_epoch(spec, judge_epoch(spec, StoppingState(), 1, 0.1), 2, 0.2)
-    assert (state.best_epoch, kept_epoch(spec, state, 2)) == (1, 2)
-    assert kept_epoch(None, StoppingState(), 5) == 5
+    assert (state.best_epoch, get_kept_epoch(spec, state, 2)) == (1, 2)
+    assert get_kept_epoch(None, StoppingState(), 5) == 5
     assert judge_epoch(None, StoppingState(), 1, 0.1) == StoppingState()

@@ -15,10 +15,18 @@ import pytest
 import sklearn.datasets
 
 from analysis.arrays.dataset import ImageSet, split_digests
-from analysis.scripts.script import Ended, FirstWeights, ScriptFacts, of_arrays, of_folders, of_table, script_of
+from analysis.scripts.script import (
+    Ended,
+    FirstWeights,
+    ScriptFacts,
+    make_array_reader,
+    make_folder_reader,
+    make_table_reader,
+    render_script,
+)
 from heldout.spec.dataset import ResizeSpec
 from heldout.spec.job import JobSpec, OptimizerSpec
-from heldout.statistics.intervals import wilson_interval
+from heldout.statistics.intervals import compute_wilson_interval
 from heldout.stored.final import FinalView, GapsView, SplitResult
 from tests.worker.training.trainings import Training, small_spec
 from worker.messages import StopCause
@@ -96,7 +104,7 @@ class ScriptedJob:
         for split, rows in training.data.rows.items():
             # Of the kept weights: the training's own evaluator may measure an average of the last steps.
             found = Evaluator(training.network, training.resident).measure(rows, lambda: None)
-            interval = wilson_interval(round(found.accuracy * len(rows)), len(rows))
+            interval = compute_wilson_interval(round(found.accuracy * len(rows)), len(rows))
             results[split] = SplitResult(loss=found.loss, accuracy=found.accuracy, count=len(rows), interval=interval)
         self.final = FinalView(
             epoch=training.trainer.position.kept, gap=GapsView(validation=None, test=None), **results
@@ -123,7 +131,7 @@ def facts_of(training: Training, images: ImageSet, final: FinalView) -> ScriptFa
         images=len(images.labels),
         digests={name: digests[name] for name in ("validation", "test")},
         final=final,
-        reader=of_table("scikit-learn's digits.csv.gz"),
+        reader=make_table_reader("scikit-learn's digits.csv.gz"),
         initial=None if spec.initial is None else FirstWeights(spec.initial.job, TAKEN),
         ended=None if spec.initial is None else Ended(2, "the job's time was over here"),
     )
@@ -141,7 +149,7 @@ def test_the_script_gives_the_figures_of_the_job_from_the_same_data_file(
 ) -> None:
     job = ScriptedJob(SPECS[name], digits, tmp_path)
     script, model = tmp_path / "job_1.py", tmp_path / "again.keras"
-    script.write_text(script_of(job.facts))
+    script.write_text(render_script(job.facts))
     assert "heldout" not in script.read_text().lower()
     ended = run(script, str(DATA), *([] if job.initial is None else [str(job.initial)]), str(model))
     assert ended.returncode == 0, ended.stderr
@@ -188,14 +196,17 @@ MORE_SPECS = [
 
 def test_scripts_pass_the_linter_and_the_type_checker(digits: ImageSet, tmp_path: Path) -> None:
     resize = ResizeSpec(height=8, width=8, rule="crop")
-    folders = of_folders("", [f"{row}.png" for row in range(len(digits.labels))], digits.labels, resize)
+    folders = make_folder_reader("", [f"{row}.png" for row in range(len(digits.labels))], digits.labels, resize)
     for number, spec in enumerate([*SPECS.values(), *MORE_SPECS]):
         facts = facts_of(Training(small_spec(), digits), digits, None)
-        reader, final = (of_arrays(""), of_table(""), folders)[number % 3], FINAL if number % 2 else None
+        reader, final = (
+            (make_array_reader(""), make_table_reader(""), folders)[number % 3],
+            FINAL if number % 2 else None,
+        )
         initial = None if spec.initial is None else FirstWeights(spec.initial.job or spec.initial.model, TAKEN)
         ended = Ended(2, "its time was over here") if number % 3 == 0 else None
         facts = replace(facts, spec=spec, reader=reader, final=final, initial=initial, ended=ended)
-        (tmp_path / f"script_{number}.py").write_text(script_of(facts))
+        (tmp_path / f"script_{number}.py").write_text(render_script(facts))
     # A member of a tar that is a file has content, which its types do not say.
     mypy = ("mypy", "--config-file=", "--check-untyped-defs", "--ignore-missing-imports", "--follow-imports=silent")
     mypy += ("--disable-error-code=union-attr", "--cache-dir", str(tmp_path / "cache"))
@@ -206,8 +217,8 @@ def test_scripts_pass_the_linter_and_the_type_checker(digits: ImageSet, tmp_path
 
 
 def test_the_script_refuses_other_data(digits: ImageSet, tmp_path: Path) -> None:
-    facts = replace(facts_of(Training(small_spec(), digits), digits, None), reader=of_arrays(""))
-    exec(script_of(facts), script := {"__name__": "script"})
+    facts = replace(facts_of(Training(small_spec(), digits), digits, None), reader=make_array_reader(""))
+    exec(render_script(facts), script := {"__name__": "script"})
     np.savez(tmp_path / "other.npz", images=255 - digits.images, labels=digits.labels)
     with pytest.raises(SystemExit, match="This is other data: the validation images or labels differ"):
         script["splits_of"](*script["read"](str(tmp_path / "other.npz")))

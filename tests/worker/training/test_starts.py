@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from analysis.arrays.dataset import ImageSet, digest_of, load
-from analysis.arrays.job_splits import splits_of
+from analysis.arrays.dataset import ImageSet, compute_digest, load
+from analysis.arrays.job_splits import compute_job_splits
 from analysis.arrays.relations import Relations
 from heldout.spec.layers import plan_network
 from heldout.stored.artifacts import ArtifactName
@@ -52,8 +52,8 @@ def test_a_training_for_more_epochs_equals_one_that_had_them_from_the_start(star
     assert second.end().final == expected.final
     assert short.history + lost.history[:1] + second.history == whole.history
     with (
-        np.load(expected.path_of(ArtifactName.PREDICTIONS)) as one,
-        np.load(second.said[-1].path_of(ArtifactName.PREDICTIONS)) as two,
+        np.load(expected.get_path(ArtifactName.PREDICTIONS)) as one,
+        np.load(second.said[-1].get_path(ArtifactName.PREDICTIONS)) as two,
     ):
         for entry in one:
             np.testing.assert_array_equal(one[entry], two[entry])
@@ -82,15 +82,15 @@ def test_a_worker_that_stops_does_not_wait_for_a_model(start) -> None:
 
 
 def test_frozen_blocks_stay_as_they_were_taken_and_the_rest_is_trained(start) -> None:
-    source = start(small_spec(*BLOCKS, training={"epochs": 1})).end().path_of(ArtifactName.MODEL)
+    source = start(small_spec(*BLOCKS, training={"epochs": 1})).end().get_path(ArtifactName.MODEL)
     taken = ("block1_conv1", "block1_norm1", "block2_conv1")
     spec = small_spec(*BLOCKS, training={"epochs": 1, "seed": 8}, initial={"job": "job_1", "freeze_blocks": 1})
-    found = start(spec, initial=source, initial_layers=taken).end().path_of(ArtifactName.MODEL)
+    found = start(spec, initial=source, initial_layers=taken).end().get_path(ArtifactName.MODEL)
     before, after = keras.saving.load_model(source), keras.saving.load_model(found)
 
     def same(layer: str) -> bool:
         pairs = zip(before.get_layer(layer).get_weights(), after.get_layer(layer).get_weights(), strict=True)
-        return all(np.array_equal(one, other) for one, other in pairs)
+        return all(np.array_equal(first, second) for first, second in pairs)
 
     assert [layer for layer in (*taken, "output") if same(layer)] == ["block1_conv1", "block1_norm1"]
 
@@ -98,7 +98,7 @@ def test_frozen_blocks_stay_as_they_were_taken_and_the_rest_is_trained(start) ->
 def test_a_first_step_is_taken_from_the_weights_that_were_given(start) -> None:
     """With a rate that changes next to nothing, the figures are those of the source."""
     first = start(small_spec(training={"epochs": 2}))
-    source = first.end().path_of(ArtifactName.MODEL)
+    source = first.end().get_path(ArtifactName.MODEL)
     slow = {"epochs": 1, "seed": 8, "optimizer": {"name": "sgd", "learning_rate": 1e-9}}
     spec = small_spec(training=slow, initial={"job": "job_1"})
     again = start(spec, initial=source, initial_layers=("block1_conv1", "output"))
@@ -115,7 +115,7 @@ def test_trainable_parameters_are_counted_as_keras_counts_them(frozen: int) -> N
     plan = plan_network(spec.network, (28, 28, 1), 10)
     assert plan.trainable_parameters(frozen) == sum(weight.value.numpy().size for weight in network.trainable_weights)
     shapes = [tuple(tuple(weight.shape) for weight in layer.weights) for layer in network.layers]
-    assert [layer.weights for layer in plan.layers if layer.weights] == [one for one in shapes if one]
+    assert [layer.weights for layer in plan.layers if layer.weights] == [shape for shape in shapes if shape]
 
 
 def test_a_fold_is_trained_and_measured_and_predicted_on_its_own_images(start, dataset) -> None:
@@ -127,21 +127,21 @@ def test_a_fold_is_trained_and_measured_and_predicted_on_its_own_images(start, d
     spec = small_spec(training={"epochs": 1, "train_limit": 200}, validation={"folds": 3, "fold": 1})
     process = start(spec, relations=relations, for_study=True)
     finished = process.end()
-    own = splits_of(images.labels, images.splits, spec, relations)
+    own = compute_job_splits(images.labels, images.splits, spec, relations)
     assert len(own["train"]) == 200
-    with np.load(finished.path_of(ArtifactName.PREDICTIONS)) as predictions:
+    with np.load(finished.get_path(ArtifactName.PREDICTIONS)) as predictions:
         for split, rows in own.items():
             np.testing.assert_array_equal(predictions[f"{split}_indices"], rows)
             assert getattr(finished.final, split).count == len(rows)
     [started] = [said for said in process.said if isinstance(said, Started)]
-    assert started.split_digests == {"validation": digest_of(images, own["validation"])}
+    assert started.split_digests == {"validation": compute_digest(images, own["validation"])}
     scores, final = finished.scores, finished.final
     np.testing.assert_array_equal(scores.images, own["validation"])
     assert scores.losses.mean(dtype=np.float64) == final.validation.loss
     assert scores.right.mean() == final.validation.accuracy
     assert (scores.train_loss, scores.train_accuracy) == (final.train.loss, final.train.accuracy)
     assert (scores.train_images, scores.kept_epoch) == (200, final.epoch)
-    model = keras.saving.load_model(finished.path_of(ArtifactName.MODEL), safe_mode=True)
+    model = keras.saving.load_model(finished.get_path(ArtifactName.MODEL), safe_mode=True)
     said = model(np.asarray(images.images[own["validation"]])).numpy()
     labels = images.labels[own["validation"]]
     expected = keras.losses.sparse_categorical_crossentropy(labels, said).numpy()
@@ -164,9 +164,9 @@ def test_a_training_on_all_images_is_that_of_a_dataset_whose_validation_images_a
     assert (found.final.epoch, found.final.train, found.final.test) == (2, expected.final.train, expected.final.test)
     assert found.final.validation is found.final.gap.validation is None
     assert found.final.gap.test == expected.final.gap.test
-    gap = StoredGap.from_bytes(found.path_of(ArtifactName.GAP).read_bytes())
+    gap = StoredGap.from_bytes(found.get_path(ArtifactName.GAP).read_bytes())
     assert (gap.validation, gap.calibration, gap.best_by_loss) == (None, None, None)
     assert gap.test.correct == round(expected.final.test.accuracy * gap.test.count)
-    with np.load(found.path_of(ArtifactName.PREDICTIONS)) as predictions:
+    with np.load(found.get_path(ArtifactName.PREDICTIONS)) as predictions:
         assert not [name for name in predictions if name.startswith("validation_")]
         np.testing.assert_array_equal(predictions["train_indices"], everything)

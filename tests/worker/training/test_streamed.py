@@ -14,11 +14,11 @@ from analysis.arrays.dataset import ImageSet, load, save, save_beside
 from tests.worker.training.test_engine import differences
 from tests.worker.training.test_trainer import history
 from tests.worker.training.trainings import Training, fewer, small_spec
-from worker.machine.memory import memory_bytes
+from worker.machine.memory import get_memory_bytes
 from worker.machine.shares import MemoryBudget
 from worker.training.data import load_training_data
-from worker.training.engine import FitSums, epoch_order
-from worker.training.image_file import ImageFile
+from worker.training.engine import FitSums, draw_epoch_order
+from worker.training.image_file import MappedImageFile
 
 MIB = 1024**2
 IMAGE = (128, 128, 3)
@@ -76,24 +76,24 @@ def test_only_images_that_do_not_fit_are_streamed(stored, tmp_path):
 def test_images_may_take_half_of_a_slots_memory():
     assert MemoryBudget(1000).resident_bytes() == 500
     assert MemoryBudget(1000, slots=4).resident_bytes() == 125
-    assert memory_bytes() > 256 * MIB
+    assert get_memory_bytes() > 256 * MIB
 
 
 @pytest.mark.parametrize("towers", [1, 2])
 def test_each_batch_is_read_once_and_before_it_is_asked_for(stored, tmp_path, towers, monkeypatch):
     reads: list[tuple[str, np.ndarray]] = []
-    read = ImageFile.read
+    read = MappedImageFile.read
 
-    def noted(self: ImageFile, rows: np.ndarray) -> np.ndarray:
+    def noted(self: MappedImageFile, rows: np.ndarray) -> np.ndarray:
         reads.append((threading.current_thread().name, rows))
         return read(self, rows)
 
-    monkeypatch.setattr(ImageFile, "read", noted)
+    monkeypatch.setattr(MappedImageFile, "read", noted)
     training = Training(small_spec(), stored, tmp_path, resident_bytes=0, towers=towers)
     training.engine.begin_epoch(1, np.full(7, 0.001, np.float32))
     training.engine.run(0, 7, FitSums())
     assert all(name.startswith("reader") for name, _ in reads)
-    order = training.data.rows["train"][epoch_order(7, 1, 200)]
+    order = training.data.rows["train"][draw_epoch_order(7, 1, 200)]
     np.testing.assert_array_equal(np.concatenate([rows for _, rows in reads]), order)
 
 

@@ -13,10 +13,10 @@ from analysis.arrays.relations import FILE_NAME, Relations, save_relations
 from heldout.stored.suspects import StoredSuspects
 from worker.messages import Alive, AssignedDataset, Failed, SuspectAssignment, SuspectsFound
 from worker.training import child
-from worker.training.suspects.estimate import Estimate, estimate
-from worker.training.suspects.pixels import seen_as, small_images
+from worker.training.suspects.estimate import LabelEstimate, estimate
+from worker.training.suspects.pixels import choose_seen_size, make_small_images
 from worker.training.suspects.planting import plant
-from worker.training.suspects.search import make_folds, training_rows
+from worker.training.suspects.search import choose_training_rows, make_folds
 
 # --- folds ---------------------------------------------------------------------------------------
 
@@ -41,7 +41,7 @@ def test_units_are_joined_by_chains_of_copies_and_groups():
 
 def test_a_network_is_trained_on_a_share_of_each_class_of_what_it_may_use():
     labels = np.repeat([0, 1], [300, 100]).astype(np.int32)
-    rows = training_rows(labels, np.arange(400) % 2 == 0, 40)
+    rows = choose_training_rows(labels, np.arange(400) % 2 == 0, 40)
     assert np.bincount(labels[rows]).tolist() == [30, 10]
     assert (rows % 2 == 0).all()
 
@@ -52,18 +52,18 @@ def test_a_network_is_trained_on_a_share_of_each_class_of_what_it_may_use():
 def test_large_images_are_seen_small_and_small_ones_as_they_are():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 70, 64, 3), np.uint8)
     images = ImageSet(pixels, np.zeros(5, np.int32), {}, ("a",), (0, 255))
-    assert seen_as(images) == (23, 21)
-    small, value_range = small_images(images)
+    assert choose_seen_size(images) == (23, 21)
+    small, value_range = make_small_images(images)
     assert (small.shape, small.dtype, value_range) == ((5, 23, 21, 3), np.uint8, (0, 255))
     assert np.array_equal(small[4, 22, 20], np.rint(pixels[4, 66:69, 60:63].mean(axis=(0, 1))))
     kept = replace(images, images=pixels[:, :32, :32], value_range=(0, 16))
-    assert np.array_equal(small_images(kept)[0], kept.images)
-    assert small_images(kept)[1] == (0, 16)
+    assert np.array_equal(make_small_images(kept)[0], kept.images)
+    assert make_small_images(kept)[1] == (0, 16)
     of_floats = replace(images, images=(pixels / 255 * 2 - 1).astype(np.float32), value_range=(-1, 1))
-    assert np.abs(small_images(of_floats)[0].astype(int) - small).max() <= 1
-    assert seen_as(replace(images, images=np.zeros((2, 8, 400, 1), np.uint8))) == (1, 30)
+    assert np.abs(make_small_images(of_floats)[0].astype(int) - small).max() <= 1
+    assert choose_seen_size(replace(images, images=np.zeros((2, 8, 400, 1), np.uint8))) == (1, 30)
     many = replace(images, images=np.broadcast_to(np.uint8(0), (10**6, 32, 32, 3)))
-    assert seen_as(many) == (10, 10)
+    assert choose_seen_size(many) == (10, 10)
 
 
 # --- judging -------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def seen_by_networks(draws: np.random.Generator, classes: int, count: int = 3000
     return true, answers(seen, sure, classes)
 
 
-def told_of(said: np.ndarray, labels: np.ndarray, **splits: np.ndarray) -> Estimate:
+def told_of(said: np.ndarray, labels: np.ndarray, **splits: np.ndarray) -> LabelEstimate:
     return estimate(said, labels, splits or {"train": np.arange(len(labels))}, seed=0)
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, rotate
 from sklearn.datasets import load_digits
 
-from worker.training.undone_pixels import PixelSample, changes_worth_trying, find_change
+from worker.training.undone_pixels import PixelSample, find_change, list_changes_to_try
 
 RANGE = (0.0, 255.0)
 
@@ -39,14 +39,14 @@ def noisy(images: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("worsened", [blurred, rotated, noisy])
 def test_what_no_brightness_undoes_is_not_taken_for_another_one(worsened):
-    assert changes_worth_trying(sample(TRAIN), sample(worsened(HELD_OUT)), RANGE) == []
+    assert list_changes_to_try(sample(TRAIN), sample(worsened(HELD_OUT)), RANGE) == []
 
 
 def test_noise_is_not_taken_for_another_brightness_where_only_its_dark_end_is_cut_off():
     train, held_out = sample(0.6 * TRAIN), sample(noisy(0.6 * HELD_OUT))
     assert (held_out.values == 255).mean() < 0.02
     assert held_out.values.mean() > train.values.mean() + 5
-    assert changes_worth_trying(train, held_out, RANGE) == []
+    assert list_changes_to_try(train, held_out, RANGE) == []
 
 
 @pytest.mark.parametrize("worsened", [lambda images: images, blurred, rotated])
@@ -54,7 +54,7 @@ def test_noise_is_not_taken_for_another_brightness_where_only_its_dark_end_is_cu
 def test_another_brightness_is_found_also_in_blurred_and_rotated_images(worsened, factor, offset):
     held_out = sample(worsened(HELD_OUT) * factor + offset)
     assert held_out.values.max() < RANGE[1]
-    assert changes_worth_trying(sample(TRAIN), held_out, RANGE) == ["brightness"]
+    assert list_changes_to_try(sample(TRAIN), held_out, RANGE) == ["brightness"]
     found = find_change("brightness", sample(TRAIN), held_out, RANGE)
     assert found is not None
     assert found.factor == pytest.approx(1 / factor, rel=0.08)
@@ -67,7 +67,7 @@ def test_another_brightness_is_found_also_in_blurred_and_rotated_images(worsened
 )
 def test_no_brightness_is_tried_where_a_simpler_change_leaves_images_as_bright_as_those_of_training(kind, pixels):
     held_out = PixelSample(pixels(HELD_OUT).astype(np.float32).reshape(len(HELD_OUT), -1, 1))
-    assert changes_worth_trying(sample(TRAIN), held_out, RANGE) == [kind]
+    assert list_changes_to_try(sample(TRAIN), held_out, RANGE) == [kind]
 
 
 def test_values_that_were_cut_off_become_the_mean_of_what_was_lost():

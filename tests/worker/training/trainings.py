@@ -15,7 +15,7 @@ from worker.machine.processor import Policy
 from worker.messages import FromTraining
 from worker.training.data import TrainingData, select
 from worker.training.engine import Engine
-from worker.training.evaluate import evaluator_of
+from worker.training.evaluate import make_evaluator
 from worker.training.network import build_network
 from worker.training.replicas import Replicas
 from worker.training.resident import BatchSource, ResidentData
@@ -83,7 +83,7 @@ class Training:
         streamed = self.data.is_streamed
         self.resident: BatchSource = StreamedData(self.data) if streamed else ResidentData(self.data, devices)
         self.engine = Engine(self.network, self.data, self.resident, spec, towers, replicas)
-        self.evaluator = evaluator_of(spec, self.network, self.resident, self.engine.weights, policy)
+        self.evaluator = make_evaluator(spec, self.network, self.resident, self.engine.weights, policy)
         self.told: list[FromTraining] = []
         self.heard: Callable[[FromTraining], object] = lambda message: None
         self.requested_stop: Any = lambda: None

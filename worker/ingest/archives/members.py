@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.lifecycle.dataset import RejectionCode
-from worker.ingest.archives.names import is_junk, safe
-from worker.ingest.limits import MIB, Limits
-from worker.ingest.rejection import BROKEN_FILES, Rejection, amount, printable
+from worker.ingest.archives.names import is_junk, make_safe
+from worker.ingest.limits import MIB, IngestLimits
+from worker.ingest.rejection import BROKEN_FILES, Rejection, clean_name, format_size
 
 UNCOMPRESSED, ZIP_STORED, ZIP_DEFLATED = 0, 1, 2
 TABLE = np.dtype([("offset", "<u8"), ("packed", "<u8"), ("size", "<u8"), ("crc", "<u4"), ("method", "u1")])
@@ -47,7 +47,7 @@ class Archive:
     folders: tuple[str, ...] = ()
     faults: tuple[Rejection, ...] = ()
 
-    def only(self, rows: NDArray[np.int64]) -> "Archive":
+    def select(self, rows: NDArray[np.int64]) -> "Archive":
         """The same file with some of its members, in the order of `rows`."""
         return Archive(self.path, self.kind, [self.names[row] for row in rows], self.table[rows], self.junk)
 
@@ -60,7 +60,7 @@ class Archive:
             if method == UNCOMPRESSED:
                 return os.pread(file.fileno(), min(size, count), offset)
             head = os.pread(file.fileno(), LOCAL_HEADER_BYTES, offset)
-            start = offset + local_header_bytes(head, self.names[row])
+            start = offset + count_local_header_bytes(head, self.names[row])
             data = os.pread(file.fileno(), min(packed, count + EXTRA_FIELD_BYTES), start)
         if method == ZIP_STORED:
             return data[:count]
@@ -101,7 +101,7 @@ class BoundedReader(io.BufferedReader):
 class MemberList:
     """The members that an archive lists, as they come: one that passes a limit or has an unsafe name is refused."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: IngestLimits) -> None:
         self._limits = limits
         self._names: dict[str, None] = {}
         self._folders: dict[str, None] = {}
@@ -124,19 +124,19 @@ class MemberList:
         """
         self._seen += 1
         if self._seen > self._limits.members:
-            raise too_many(self._limits)
+            raise make_too_many(self._limits)
         self._size += size
         self._packed += packed
         if size > MIN_BOMB_BYTES and size > BOMB_RATIO * packed:
-            raise _bomb(f"{printable(name)!r} unpacks from {amount(packed)} to {amount(size)}", name)
+            raise _make_bomb(f"{clean_name(name)!r} unpacks from {format_size(packed)} to {format_size(size)}", name)
         if self._size > self._limits.unpacked_bytes:
             raise Rejection(
                 RejectionCode.UNPACKED_TOO_LARGE,
-                f"The files are larger than {amount(self._limits.unpacked_bytes)} together. Upload fewer or smaller "
-                "ones, or ask the operator for a higher limit.",
+                f"The files are larger than {format_size(self._limits.unpacked_bytes)} together. Upload fewer or "
+                "smaller ones, or ask the operator for a higher limit.",
                 name,
             )
-        name = safe(name)
+        name = make_safe(name)
         if name.endswith("/") or not name:
             if name and not is_junk(name):
                 self._folders[name.rstrip("/")] = None
@@ -158,9 +158,9 @@ class MemberList:
     def archive(self, path: Path, kind: str) -> Archive:
         """All that was taken. Raises Rejection if it is a bomb as a whole, or files have the same name."""
         if self._size > 10 * MIN_BOMB_BYTES and self._size > BOMB_RATIO * self._packed:
-            raise _bomb(f"The archive unpacks from {amount(self._packed)} to {amount(self._size)}", None)
+            raise _make_bomb(f"The archive unpacks from {format_size(self._packed)} to {format_size(self._size)}", None)
         if self._twice:
-            raise _named_twice(list(self._twice))
+            raise _make_named_twice(list(self._twice))
         table = np.zeros(len(self._names), TABLE)
         for field, column in zip(TABLE.names or (), self._columns, strict=True):
             table[field] = np.frombuffer(column, f"u{column.itemsize}")
@@ -178,33 +178,33 @@ def read_member(file: int, entry: tuple[int, int, int, int, int], name: str) -> 
         data = os.pread(file, size, offset)
     else:
         head = os.pread(file, LOCAL_HEADER_BYTES + EXTRA_FIELD_BYTES + packed, offset)
-        start = local_header_bytes(head, name)
+        start = count_local_header_bytes(head, name)
         data = head[start : start + packed]
         if len(data) < packed:
             data += os.pread(file, packed - len(data), offset + start + len(data))
         if method == ZIP_DEFLATED:
-            data = _inflated(data, size, name)
+            data = _inflate(data, size, name)
     if len(data) != size:
-        raise damaged(f"{printable(name)!r} ends after {len(data)} of its {size} bytes", name)
+        raise make_damaged(f"{clean_name(name)!r} ends after {len(data)} of its {size} bytes", name)
     if method != UNCOMPRESSED and zlib.crc32(data) != crc:
-        raise damaged(f"the checksum of {printable(name)!r} is wrong", name)
+        raise make_damaged(f"the checksum of {clean_name(name)!r} is wrong", name)
     return data
 
 
-def local_header_bytes(head: bytes, name: str) -> int:
+def count_local_header_bytes(head: bytes, name: str) -> int:
     """Length of the header at which a zip's member begins, from its first bytes. Raises Rejection."""
     if len(head) < LOCAL_HEADER_BYTES or head[:4] != b"PK\x03\x04":
-        raise damaged(f"{printable(name)!r} does not begin where the directory says", name)
+        raise make_damaged(f"{clean_name(name)!r} does not begin where the directory says", name)
     return LOCAL_HEADER_BYTES + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
 
 
-def damaged(why: str, member: str | None = None) -> Rejection:
+def make_damaged(why: str, member: str | None = None) -> Rejection:
     return Rejection(
         RejectionCode.ARCHIVE_DAMAGED, f"The archive is damaged: {why}. Pack it and upload it again.", member
     )
 
 
-def too_many(limits: Limits) -> Rejection:
+def make_too_many(limits: IngestLimits) -> Rejection:
     return Rejection(
         RejectionCode.TOO_MANY_MEMBERS,
         f"The archive has more than {limits.members:,} members. Pack fewer files, upload arrays (.npz), or ask the "
@@ -212,19 +212,19 @@ def too_many(limits: Limits) -> Rejection:
     )
 
 
-def _inflated(data: bytes, size: int, name: str) -> bytes:
+def _inflate(data: bytes, size: int, name: str) -> bytes:
     try:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         # One byte more than declared, at most: enough to find a member that is longer.
         return inflater.decompress(data, size + 1)
     except zlib.error:
-        raise damaged(f"{printable(name)!r} cannot be unpacked", name) from None
+        raise make_damaged(f"{clean_name(name)!r} cannot be unpacked", name) from None
 
 
 def _stream(file: int, entry: tuple[int, int, int, int, int], name: str) -> Iterator[bytes]:
     offset, packed, size, crc, method = entry
     if method != UNCOMPRESSED:
-        offset += local_header_bytes(os.pread(file, LOCAL_HEADER_BYTES, offset), name)
+        offset += count_local_header_bytes(os.pread(file, LOCAL_HEADER_BYTES, offset), name)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS) if method == ZIP_DEFLATED else None
     found = crc32 = 0
     end = offset + packed
@@ -233,19 +233,19 @@ def _stream(file: int, entry: tuple[int, int, int, int, int], name: str) -> Iter
         if not data:
             break
         offset += len(data)
-        for piece in [data] if inflater is None else _pieces(inflater, data, name, is_last=offset == end):
+        for piece in [data] if inflater is None else _iterate_pieces(inflater, data, name, is_last=offset == end):
             found += len(piece)
             if found > size:
-                raise damaged(f"{printable(name)!r} is longer than the {size} bytes that it declares", name)
+                raise make_damaged(f"{clean_name(name)!r} is longer than the {size} bytes that it declares", name)
             crc32 = zlib.crc32(piece, crc32)
             yield piece
     if found != size:
-        raise damaged(f"{printable(name)!r} ends after {found} of its {size} bytes", name)
+        raise make_damaged(f"{clean_name(name)!r} ends after {found} of its {size} bytes", name)
     if method != UNCOMPRESSED and crc32 != crc:
-        raise damaged(f"the checksum of {printable(name)!r} is wrong", name)
+        raise make_damaged(f"the checksum of {clean_name(name)!r} is wrong", name)
 
 
-def _pieces(inflater: Any, data: bytes, name: str, *, is_last: bool) -> Iterator[bytes]:
+def _iterate_pieces(inflater: Any, data: bytes, name: str, *, is_last: bool) -> Iterator[bytes]:
     try:
         while data:
             yield inflater.decompress(data, CHUNK_BYTES)
@@ -253,20 +253,20 @@ def _pieces(inflater: Any, data: bytes, name: str, *, is_last: bool) -> Iterator
         if is_last:
             yield inflater.flush()  # a few bytes may wait though all input is taken
     except zlib.error:
-        raise damaged(f"{printable(name)!r} cannot be unpacked", name) from None
+        raise make_damaged(f"{clean_name(name)!r} cannot be unpacked", name) from None
 
 
-def _named_twice(names: list[str]) -> Rejection:
+def _make_named_twice(names: list[str]) -> Rejection:
     if len(names) == 1:
-        said = f"Two files are named {printable(names[0])!r}."
+        said = f"Two files are named {clean_name(names[0])!r}."
     else:
         more = f" and {len(names) - MAX_SHOWN_NAMES:,} more" if len(names) > MAX_SHOWN_NAMES else ""
-        shown = ", ".join(repr(printable(name)) for name in names[:MAX_SHOWN_NAMES])
+        shown = ", ".join(repr(clean_name(name)) for name in names[:MAX_SHOWN_NAMES])
         said = f"{len(names):,} names are those of two files or more: {shown}{more}."
     return Rejection(RejectionCode.DUPLICATE_MEMBER, f"{said} Pack each file once.", names[0])
 
 
-def _bomb(what: str, member: str | None) -> Rejection:
+def _make_bomb(what: str, member: str | None) -> Rejection:
     return Rejection(
         RejectionCode.ARCHIVE_BOMB,
         f"{what}, more than {BOMB_RATIO} times its size. Images never shrink that much: "

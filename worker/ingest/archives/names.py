@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 from heldout.lifecycle.dataset import RejectionCode
-from worker.ingest.rejection import Rejection, printable
+from worker.ingest.rejection import Rejection, clean_name
 
 MAX_NAME_BYTES = 1024
 _JUNK = re.compile(
@@ -14,7 +14,7 @@ _JUNK = re.compile(
 _PLAIN = re.compile(r"[A-Za-z0-9_\-+ ()\[\],=@#&!~]+(?:[./][A-Za-z0-9_\-+ ()\[\],=@#&!~]+)*")
 
 
-def decoded(raw: bytes) -> str:
+def decode_name(raw: bytes) -> str:
     """The text of a name.
 
     Raises:
@@ -26,13 +26,13 @@ def decoded(raw: bytes) -> str:
         shown = raw.decode("ascii", "backslashreplace")
         raise Rejection(
             RejectionCode.NAME_NOT_UTF8,
-            f"The name {printable(shown)!r} is not UTF-8. Rename the file, or pack the archive with a tool that writes "
-            "UTF-8 names.",
+            f"The name {clean_name(shown)!r} is not UTF-8. Rename the file, or pack the archive with a tool that "
+            "writes UTF-8 names.",
             shown,
         ) from None
 
 
-def safe(name: str) -> str:
+def make_safe(name: str) -> str:
     """A relative path with `/` between its parts, in Unicode's composed form; a folder keeps its last `/`.
 
     Raises:
@@ -41,17 +41,17 @@ def safe(name: str) -> str:
     if _PLAIN.fullmatch(name) and len(name) <= MAX_NAME_BYTES:
         return name
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
-        raise _unsafe(name, "has control characters")
+        raise _make_unsafe(name, "has control characters")
     # Windows' own packer writes backslashes.
     name = unicodedata.normalize("NFC", name.replace("\\", "/"))
     if len(name.encode()) > MAX_NAME_BYTES:
-        raise _unsafe(name, f"is longer than {MAX_NAME_BYTES} bytes")
+        raise _make_unsafe(name, f"is longer than {MAX_NAME_BYTES} bytes")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     # The first part that counts may be a drive, too: `./C:/x` is `C:/x`.
     if name.startswith("/") or (parts and re.match(r"[A-Za-z]:", parts[0])):
-        raise _unsafe(name, "is absolute")
+        raise _make_unsafe(name, "is absolute")
     if ".." in parts:
-        raise _unsafe(name, "leaves the archive's folder")
+        raise _make_unsafe(name, "leaves the archive's folder")
     return "/".join(parts) + ("/" if name.endswith("/") and parts else "")
 
 
@@ -60,9 +60,9 @@ def is_junk(name: str) -> bool:
     return _JUNK.search(name) is not None
 
 
-def _unsafe(name: str, why: str) -> Rejection:
+def _make_unsafe(name: str, why: str) -> Rejection:
     return Rejection(
         RejectionCode.UNSAFE_PATH,
-        f"The name {printable(name)!r} {why}. Pack relative paths, such as `class/file.png`.",
+        f"The name {clean_name(name)!r} {why}. Pack relative paths, such as `class/file.png`.",
         name,
     )

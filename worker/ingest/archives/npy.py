@@ -12,7 +12,7 @@ from analysis.arrays.npy_header import read_npy_header
 from heldout.lifecycle.dataset import RejectionCode
 from worker.ingest.archives.members import Archive
 from worker.ingest.limits import MIB
-from worker.ingest.rejection import Rejection, printable
+from worker.ingest.rejection import Rejection, clean_name
 
 BLOCK_BYTES = 4 * MIB
 
@@ -30,7 +30,7 @@ class StoredArray:
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """The array in pieces along its first axis, of some megabytes. Raises Rejection."""
-        row_bytes = product(self.shape[1:]) * self.dtype.itemsize
+        row_bytes = multiply(self.shape[1:]) * self.dtype.itemsize
         if not row_bytes:
             return
         rows = max(1, BLOCK_BYTES // row_bytes)
@@ -40,21 +40,21 @@ class StoredArray:
             waiting += piece[skip:] if skip < len(piece) else b""
             skip = max(0, skip - len(piece))
             while len(waiting) >= rows * row_bytes:
-                yield self._array(bytes(waiting[: rows * row_bytes]))
+                yield self._parse_array(bytes(waiting[: rows * row_bytes]))
                 del waiting[: rows * row_bytes]
         if waiting:
-            yield self._array(bytes(waiting))
+            yield self._parse_array(bytes(waiting))
 
     def read(self) -> NDArray[Any]:
         """The whole array; for labels. Raises Rejection."""
         blocks = list(self.blocks())
         return np.concatenate(blocks) if blocks else np.empty(self.shape, self.dtype)
 
-    def _array(self, data: bytes) -> NDArray[Any]:
+    def _parse_array(self, data: bytes) -> NDArray[Any]:
         return np.frombuffer(data, self.dtype).reshape(-1, *self.shape[1:])
 
 
-def stored_array(archive: Archive, row: int) -> StoredArray:
+def read_stored_array(archive: Archive, row: int) -> StoredArray:
     """What the header of one array says, checked against the member's size.
 
     Raises:
@@ -67,31 +67,31 @@ def stored_array(archive: Archive, row: int) -> StoredArray:
     try:
         shape, is_fortran, dtype = read_npy_header(file)
     except ValueError:
-        raise _bad(key, "has a header that cannot be read", "Save it with numpy.savez.") from None
+        raise _make_bad(key, "has a header that cannot be read", "Save it with numpy.savez.") from None
     if dtype.hasobject:
         raise Rejection(
             RejectionCode.PICKLE_REFUSED,
-            f"The array {printable(key)!r} holds Python objects, which are never unpickled. Save it as numbers: "
+            f"The array {clean_name(key)!r} holds Python objects, which are never unpickled. Save it as numbers: "
             "numpy.stack images of one size, and give labels an integer or string type.",
             key,
         )
     if dtype.itemsize == 0 or any(side < 0 for side in shape):
-        raise _bad(key, f"has the type {dtype} and the shape {shape}", "Save it with numpy.savez.")
+        raise _make_bad(key, f"has the type {dtype} and the shape {shape}", "Save it with numpy.savez.")
     size = int(archive.table["size"][row])
-    declared = product(shape) * dtype.itemsize
+    declared = multiply(shape) * dtype.itemsize
     if file.tell() + declared != size:
-        raise _bad(
+        raise _make_bad(
             key,
-            f"declares {declared:,} bytes of data (shape {printable(str(shape), 80)}, {dtype}) and has "
+            f"declares {declared:,} bytes of data (shape {clean_name(str(shape), 80)}, {dtype}) and has "
             f"{max(0, size - file.tell()):,}",
             "Save it with numpy.savez.",
         )
-    if is_fortran and len(shape) > 1 and product(shape):
-        raise _bad(key, "is stored column by column", f"Save numpy.ascontiguousarray({printable(key)}).")
+    if is_fortran and len(shape) > 1 and multiply(shape):
+        raise _make_bad(key, "is stored column by column", f"Save numpy.ascontiguousarray({clean_name(key)}).")
     return StoredArray(archive, row, key, shape, dtype, file.tell())
 
 
-def product(sides: tuple[int, ...]) -> int:
+def multiply(sides: tuple[int, ...]) -> int:
     """All sides multiplied, exactly, however large."""
     result = 1
     for side in sides:
@@ -99,5 +99,5 @@ def product(sides: tuple[int, ...]) -> int:
     return result
 
 
-def _bad(key: str, what: str, to_do: str) -> Rejection:
-    return Rejection(RejectionCode.BAD_ARRAY, f"The array {printable(key)!r} {what}. {to_do}", key)
+def _make_bad(key: str, what: str, to_do: str) -> Rejection:
+    return Rejection(RejectionCode.BAD_ARRAY, f"The array {clean_name(key)!r} {what}. {to_do}", key)

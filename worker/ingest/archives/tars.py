@@ -17,10 +17,10 @@ from worker.ingest.archives.members import (
     BoundedReader,
     MemberList,
     ReadTooMuch,
-    damaged,
+    make_damaged,
 )
-from worker.ingest.limits import GIB, MIB, Limits
-from worker.ingest.rejection import Rejection, amount, printable
+from worker.ingest.limits import GIB, MIB, IngestLimits
+from worker.ingest.rejection import Rejection, clean_name, format_size
 
 BLOCK = tarfile.BLOCKSIZE
 MAX_HEADER_BYTES = 64 * 1024  # of one member, with a long name and attributes in blocks of their own
@@ -49,7 +49,7 @@ def is_tar(head: bytes) -> bool:
     return True
 
 
-def open_tar(path: Path, limits: Limits, kind: str = "tar") -> Archive:
+def open_tar(path: Path, limits: IngestLimits, kind: str = "tar") -> Archive:
     """The members of a tar that is not compressed.
 
     Raises:
@@ -58,23 +58,23 @@ def open_tar(path: Path, limits: Limits, kind: str = "tar") -> Archive:
     found = MemberList(limits)
     length = path.stat().st_size
     try:
-        for member in _members(path):
+        for member in _iterate_members(path):
             if member.size < 0 or member.offset_data + member.size > length:
-                raise damaged(f"{printable(member.name)!r} ends beyond the archive, which was probably cut off")
-            if fault := _fault_of(member):
+                raise make_damaged(f"{clean_name(member.name)!r} ends beyond the archive, which was probably cut off")
+            if fault := _find_fault(member):
                 found.leave_out(fault)
                 continue
             name = member.name + "/" * member.isdir()
             size = 0 if member.isdir() else member.size
             found.add(name, member.offset_data, size, size, 0, UNCOMPRESSED)
     except ReadTooMuch:
-        raise damaged(f"a header is larger than {amount(MAX_HEADER_BYTES)}") from None
+        raise make_damaged(f"a header is larger than {format_size(MAX_HEADER_BYTES)}") from None
     except TAR_ERRORS:
-        raise damaged("a header of its members cannot be read") from None
+        raise make_damaged("a header of its members cannot be read") from None
     return found.archive(path, kind)
 
 
-def gunzip(source: Path, target: Path, limits: Limits) -> None:
+def gunzip(source: Path, target: Path, limits: IngestLimits) -> None:
     """Unpack a gzip, of one or more members, to the file `target`.
 
     Raises:
@@ -88,15 +88,15 @@ def gunzip(source: Path, target: Path, limits: Limits) -> None:
             while piece := file.read(MIB):
                 written += len(piece)
                 if written > most:
-                    raise _endless(packed, most, limits)
+                    raise _make_endless(packed, most, limits)
                 out.write(piece)
     except EOFError:
-        raise damaged("its gzip is cut off") from None
+        raise make_damaged("its gzip is cut off") from None
     except (gzip.BadGzipFile, zlib.error):
-        raise damaged("its gzip cannot be unpacked") from None
+        raise make_damaged("its gzip cannot be unpacked") from None
 
 
-def _members(path: Path) -> Iterator[tarfile.TarInfo]:
+def _iterate_members(path: Path) -> Iterator[tarfile.TarInfo]:
     with (
         BoundedReader(path, MAX_HEADER_BYTES) as file,
         tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as archive,
@@ -110,41 +110,41 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
         file.seek(archive.offset)
         end = file.read(BLOCK)
         if len(end) < BLOCK:
-            raise damaged("it has no end, so it was probably cut off")
+            raise make_damaged("it has no end, so it was probably cut off")
         if any(end):
-            raise damaged(f"the header at byte {archive.offset} is broken")
+            raise make_damaged(f"the header at byte {archive.offset} is broken")
 
 
-def _fault_of(member: tarfile.TarInfo) -> Rejection | None:
+def _find_fault(member: tarfile.TarInfo) -> Rejection | None:
     """Why a member cannot be followed safely."""
     name = member.name
     if not name.isascii() and any("\udc80" <= char <= "\udcff" for char in name):
         shown = name.encode("utf-8", "surrogateescape").decode("ascii", "backslashreplace")
         return Rejection(
             RejectionCode.NAME_NOT_UTF8,
-            f"The name {printable(shown)!r} is not UTF-8. Rename the file, or pack the archive with a tool that writes "
-            "UTF-8 names.",
+            f"The name {clean_name(shown)!r} is not UTF-8. Rename the file, or pack the archive with a tool that "
+            "writes UTF-8 names.",
             shown,
         )
     if not member.isdir() and (member.type not in REGULAR or member.issparse()):
         return Rejection(
             RejectionCode.UNSAFE_MEMBER,
-            f"{printable(name)!r} is {SPECIAL.get(member.type, 'not an ordinary file')}. Pack files and folders only "
+            f"{clean_name(name)!r} is {SPECIAL.get(member.type, 'not an ordinary file')}. Pack files and folders only "
             "(`tar --dereference --hard-dereference`).",
             name,
         )
     return None
 
 
-def _endless(packed: int, most: int, limits: Limits) -> Rejection:
+def _make_endless(packed: int, most: int, limits: IngestLimits) -> Rejection:
     if most == limits.unpacked_bytes and most >= GIB:
         return Rejection(
             RejectionCode.UNPACKED_TOO_LARGE,
-            f"The gzip unpacks to more than {amount(most)}. Upload fewer or smaller files, or ask the operator for a "
-            "higher limit.",
+            f"The gzip unpacks to more than {format_size(most)}. Upload fewer or smaller files, or ask the operator "
+            "for a higher limit.",
         )
     return Rejection(
         RejectionCode.ARCHIVE_BOMB,
-        f"The gzip unpacks from {amount(packed)} to more than {amount(most)}. Images never shrink that much: "
+        f"The gzip unpacks from {format_size(packed)} to more than {format_size(most)}. Images never shrink that much: "
         "remove such files.",
     )

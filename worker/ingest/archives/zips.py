@@ -16,12 +16,12 @@ from worker.ingest.archives.members import (
     BoundedReader,
     MemberList,
     ReadTooMuch,
-    damaged,
-    too_many,
+    make_damaged,
+    make_too_many,
 )
-from worker.ingest.archives.names import decoded
-from worker.ingest.limits import Limits
-from worker.ingest.rejection import Rejection, amount, printable
+from worker.ingest.archives.names import decode_name
+from worker.ingest.limits import IngestLimits
+from worker.ingest.rejection import Rejection, clean_name, format_size
 
 # Of the directory, on average. `zipfile` makes an object of every entry before it tells their number.
 MAX_ENTRY_BYTES = 256
@@ -33,13 +33,13 @@ CREATED_ON_UNIX = 3
 ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, struct.error, LookupError)
 
 
-def open_zip(path: Path, limits: Limits) -> Archive:
+def open_zip(path: Path, limits: IngestLimits) -> Archive:
     """The members of a zip.
 
     Raises:
         Rejection: if the directory is damaged, passes a limit, or lists what cannot be followed safely.
     """
-    entries, directory_start = _directory(path, limits)
+    entries, directory_start = _read_directory(path, limits)
     found = MemberList(limits)
     spans = np.zeros((len(entries), 2), np.int64)
     for number, entry in enumerate(entries):
@@ -47,15 +47,15 @@ def open_zip(path: Path, limits: Limits) -> Archive:
         _check(entry, name)
         start = entry.header_offset
         if start < 0:  # its directory says that it begins later than it does
-            raise damaged("a member lies before the data")
+            raise make_damaged("a member lies before the data")
         spans[number] = start, start + LOCAL_HEADER_BYTES + len(name.encode()) + entry.compress_size
         if _is_special(entry):
-            found.leave_out(_special(name))
+            found.leave_out(_make_special(name))
             continue
         found.add(name, start, entry.compress_size, entry.file_size, entry.CRC, METHODS[entry.compress_type])
     spans = spans[np.argsort(spans[:, 0], kind="stable")]
     if len(spans) and spans[-1, 1] > directory_start:
-        raise damaged("a member lies beyond the data")
+        raise make_damaged("a member lies beyond the data")
     if np.any(spans[1:, 0] < spans[:-1, 1]):
         raise Rejection(
             RejectionCode.ARCHIVE_BOMB, "Members of the archive overlap. Pack it with an ordinary zip tool."
@@ -63,7 +63,7 @@ def open_zip(path: Path, limits: Limits) -> Archive:
     return found.archive(path, "zip")
 
 
-def _directory(path: Path, limits: Limits) -> tuple[list[zipfile.ZipInfo], int]:
+def _read_directory(path: Path, limits: IngestLimits) -> tuple[list[zipfile.ZipInfo], int]:
     """The entries, and where the directory begins. Raises Rejection."""
     most_bytes = DIRECTORY_END_BYTES + limits.members * MAX_ENTRY_BYTES
     try:
@@ -75,16 +75,16 @@ def _directory(path: Path, limits: Limits) -> tuple[list[zipfile.ZipInfo], int]:
     except ReadTooMuch:
         raise Rejection(
             RejectionCode.TOO_MANY_MEMBERS,
-            f"The zip's directory is larger than {amount(most_bytes)}. Pack fewer files, or ask the operator for a "
-            "higher limit.",
+            f"The zip's directory is larger than {format_size(most_bytes)}. Pack fewer files, or ask the operator for "
+            "a higher limit.",
         ) from None
     except UnicodeDecodeError as error:
-        decoded(error.object)
-        raise damaged("its directory has text that is not UTF-8") from None
+        decode_name(error.object)
+        raise make_damaged("its directory has text that is not UTF-8") from None
     except ZIP_ERRORS:
-        raise damaged("its directory cannot be read") from None
+        raise make_damaged("its directory cannot be read") from None
     if len(entries) > limits.members:
-        raise too_many(limits)
+        raise make_too_many(limits)
     return entries, start
 
 
@@ -92,19 +92,19 @@ def _check(entry: zipfile.ZipInfo, name: str) -> None:
     """Refuse a member that cannot be followed safely. Raises Rejection."""
     if entry.flag_bits & ENCRYPTED:
         raise Rejection(
-            RejectionCode.UNSUPPORTED_ARCHIVE, f"{printable(name)!r} is encrypted. Pack it without a password.", name
+            RejectionCode.UNSUPPORTED_ARCHIVE, f"{clean_name(name)!r} is encrypted. Pack it without a password.", name
         )
     if entry.volume:
         raise Rejection(RejectionCode.UNSUPPORTED_ARCHIVE, "The zip is one of several volumes. Pack it as one file.")
     if entry.compress_type not in METHODS:
         raise Rejection(
             RejectionCode.UNSUPPORTED_ARCHIVE,
-            f"{printable(name)!r} is packed by method {entry.compress_type}; stored and deflated are read. "
+            f"{clean_name(name)!r} is packed by method {entry.compress_type}; stored and deflated are read. "
             "Pack it with an ordinary zip tool.",
             name,
         )
     if entry.compress_type == zipfile.ZIP_STORED and entry.compress_size != entry.file_size:
-        raise damaged(f"{printable(name)!r} has two sizes", name)
+        raise make_damaged(f"{clean_name(name)!r} has two sizes", name)
 
 
 def _is_special(entry: zipfile.ZipInfo) -> bool:
@@ -112,9 +112,9 @@ def _is_special(entry: zipfile.ZipInfo) -> bool:
     return stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
 
 
-def _special(name: str) -> Rejection:
+def _make_special(name: str) -> Rejection:
     return Rejection(
         RejectionCode.UNSAFE_MEMBER,
-        f"{printable(name)!r} is a link or a special file. Pack the files themselves (`zip` without `-y`).",
+        f"{clean_name(name)!r} is a link or a special file. Pack the files themselves (`zip` without `-y`).",
         name,
     )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from worker.ingest.audit.signatures import Floats, grey, reduced, reduction
+from worker.ingest.audit.signatures import Floats, choose_reduction, convert_to_gray, reduce_images
 
 MIN_COARSE_SIDE = 20  # smaller images are not halved
 MARGIN = 1  # pixels at the border that are not compared, since what was beside them is not known
@@ -45,19 +45,21 @@ class Alignment:
     overlap: Floats
 
 
-def align(one: NDArray[np.generic], other: NDArray[np.generic], frames: tuple[Floats, Floats]) -> Alignment:
-    """Lay images `other` over images `one`, both (pairs, height, width, channels).
+def align(
+    first_images: NDArray[np.generic], second_images: NDArray[np.generic], frames: tuple[Floats, Floats]
+) -> Alignment:
+    """Lay images `second_images` over images `first_images`, both (pairs, height, width, channels).
 
     Args:
         frames: of both, (pairs, 4), as their signatures have them: where to begin.
     Returns:
         The alignments. Where a pair is clearly none of copies, its `difference` is infinite.
     """
-    first, second = _compared(one), _compared(other)
-    a, b = grey(first), grey(second)
+    first, second = _smooth_and_shrink(first_images), _smooth_and_shrink(second_images)
+    a, b = convert_to_gray(first), convert_to_gray(second)
     factor = 2 if min(a.shape[1:]) >= MIN_COARSE_SIDE else 1
-    coarse = _smoothed(reduced(b, factor))
-    terms = _terms(_smoothed(reduced(a, factor)))
+    coarse = _smooth(reduce_images(b, factor))
+    terms = _make_terms(_smooth(reduce_images(a, factor)))
     touching = np.minimum(np.maximum(frames[0][:, 3], frames[1][:, 3]), 1)
     place = _begin(terms, coarse, (frames[0] / np.float32(factor), frames[1] / np.float32(factor)), touching)
     alive = np.arange(len(a))
@@ -66,12 +68,12 @@ def align(one: NDArray[np.generic], other: NDArray[np.generic], frames: tuple[Fl
         is_near = difference <= least + more * touching[alive]
         alive, terms = alive[is_near], terms[is_near]
     place[:, 1:] *= factor
-    terms, b = _terms(_smoothed(a[alive])), _smoothed(b[alive])
+    terms, b = _make_terms(_smooth(a[alive])), _smooth(b[alive])
     for least, more in MAX_FINE_DIFFERENCES:
         difference = _improve(terms, b, place, alive)
         is_near = difference <= least + more * touching[alive]
         alive, terms, b = alive[is_near], terms[is_near], b[is_near]
-    return _measured(first, second, terms, place, alive)
+    return _measure_alignment(first, second, terms, place, alive)
 
 
 def improve_at(first: Floats, second: Floats, place: Floats) -> None:
@@ -80,7 +82,9 @@ def improve_at(first: Floats, second: Floats, place: Floats) -> None:
     Args:
         place: (pairs, 3): scale, down and right of the second's places, in pixels.
     """
-    _improve(_terms(_smoothed(grey(first))), _smoothed(grey(second)), place, np.arange(len(first)))
+    _improve(
+        _make_terms(_smooth(convert_to_gray(first))), _smooth(convert_to_gray(second)), place, np.arange(len(first))
+    )
 
 
 def fit_at(first: Floats, second: Floats, place: Floats) -> tuple[list[Floats], Floats, Floats]:
@@ -90,25 +94,25 @@ def fit_at(first: Floats, second: Floats, place: Floats) -> tuple[list[Floats], 
         (pairs, height, width) of brightness, and of each colour where there are three, under one gain and one
         brightness; 1 where pixels are compared, else 0; and (pairs,) the gain.
     """
-    terms = _terms(_smoothed(grey(first)))
-    target, weights = _warped(_smoothed(grey(second)), place, is_last=True)
+    terms = _make_terms(_smooth(convert_to_gray(first)))
+    target, weights = _warp(_smooth(convert_to_gray(second)), place, is_last=True)
     found, _ = _fit(terms, target, weights)
-    rests = [_unexplained(terms, found, target)]
+    rests = [_compute_unexplained(terms, found, target)]
     for channel in range(first.shape[3]) if first.shape[3] == 3 else ():
-        target, _ = _warped(_smoothed(second[..., channel]), place, is_last=True)
-        rests.append(_unexplained(_terms(_smoothed(first[..., channel])), found, target))
+        target, _ = _warp(_smooth(second[..., channel]), place, is_last=True)
+        rests.append(_compute_unexplained(_make_terms(_smooth(first[..., channel])), found, target))
     shape = first.shape[:3]
     return [rest.reshape(shape) for rest in rests], weights.reshape(shape), found[:, 0]
 
 
-def _compared(images: NDArray[np.generic]) -> Floats:
+def _smooth_and_shrink(images: NDArray[np.generic]) -> Floats:
     """As `shrunk`, after a running mean, so that a move by a part of the smaller pixels changes no detail."""
     floats: Floats = images.astype(np.float32)
-    factor = reduction(images.shape[1], images.shape[2])
+    factor = choose_reduction(images.shape[1], images.shape[2])
     if factor > 1:
         for axis in (1, 2):
             floats = uniform_filter1d(floats, factor, axis=axis, mode="nearest")
-    return reduced(floats, factor)
+    return reduce_images(floats, factor)
 
 
 def _begin(terms: Floats, b: Floats, frames: tuple[Floats, Floats], touching: Floats) -> Floats:
@@ -124,8 +128,8 @@ def _begin(terms: Floats, b: Floats, frames: tuple[Floats, Floats], touching: Fl
         still = np.tile(np.array([1, 0, 0], np.float32), (len(unsure), 1))
         rests = []
         for start in (place[unsure], still):
-            target, weights = _warped(b[unsure], start)
-            rests.append(_fit(terms[unsure, :2], target, weights)[1] / _variance(target, weights))
+            target, weights = _warp(b[unsure], start)
+            rests.append(_fit(terms[unsure, :2], target, weights)[1] / _compute_variance(target, weights))
         place[unsure] = np.where((rests[1] < rests[0])[:, np.newaxis], still, place[unsure])
     return place
 
@@ -133,7 +137,7 @@ def _begin(terms: Floats, b: Floats, frames: tuple[Floats, Floats], touching: Fl
 def _improve(terms: Floats, b: Floats, place: Floats, rows: NDArray[np.int64]) -> Floats:
     """One step of Gauss and Newton, by inverse composition; writes the new places and gives the differences."""
     half = max(b.shape[1:]) / 2
-    target, weights = _warped(b, place[rows])
+    target, weights = _warp(b, place[rows])
     found, rest = _fit(terms, target, weights)
     gain = np.where(np.abs(found[:, 0]) < 0.05, 0.05, found[:, 0])
     move = (found[:, 2:4] / gain[:, np.newaxis]).clip(-MAX_STEP, MAX_STEP)
@@ -142,28 +146,30 @@ def _improve(terms: Floats, b: Floats, place: Floats, rows: NDArray[np.int64]) -
     bound = MAX_SHIFT_SHARE * 2 * half
     place[rows, 1:] = (place[rows, 1:] - scale * move).clip(-bound, bound)
     place[rows, :1] = (scale / (1 + scaling[:, np.newaxis])).clip(1 / MAX_SCALE, MAX_SCALE)
-    difference: Floats = rest / _variance(target, weights)
+    difference: Floats = rest / _compute_variance(target, weights)
     return difference
 
 
-def _measured(first: Floats, second: Floats, terms: Floats, place: Floats, alive: NDArray[np.int64]) -> Alignment:
+def _measure_alignment(
+    first: Floats, second: Floats, terms: Floats, place: Floats, alive: NDArray[np.int64]
+) -> Alignment:
     count, height, width, channels = first.shape
-    target, weights = _warped(_smoothed(grey(second[alive])), place[alive], is_last=True)
+    target, weights = _warp(_smooth(convert_to_gray(second[alive])), place[alive], is_last=True)
     found, rest = _fit(terms, target, weights)
-    unexplained = _unexplained(terms, found, target) * weights
+    unexplained = _compute_unexplained(terms, found, target) * weights
     span = np.minimum(np.ptp(terms[:, 0], axis=1) * np.abs(found[:, 0]), np.ptp(target * weights, axis=1))
     colour = np.zeros(len(alive), np.float32)
     if channels == 3:
-        colour = _colour_difference(first[alive], second[alive], place[alive], found[:, 0])
+        colour = _measure_color_difference(first[alive], second[alive], place[alive], found[:, 0])
     filled = {
         "scale": 1 / place[alive, 0],
         "down": -place[alive, 1] / place[alive, 0],
         "right": -place[alive, 2] / place[alive, 0],
         "gain": found[:, 0],
-        "difference": rest / np.maximum(_structure(target, weights, (height, width)), 1e-12),
+        "difference": rest / np.maximum(_compute_structure(target, weights, (height, width)), 1e-12),
         "largest": np.abs(unexplained).max(axis=1) / np.maximum(span, 1e-12),
         "colour": colour,
-        "cornered": _cornered(terms, weights),
+        "cornered": _measure_corners(terms, weights),
         "overlap": weights.sum(axis=1) / ((height - 2 * MARGIN) * (width - 2 * MARGIN)),
     }
     result = {name: np.full(count, np.inf, np.float32) for name in filled}
@@ -172,26 +178,28 @@ def _measured(first: Floats, second: Floats, terms: Floats, place: Floats, alive
     return Alignment(**result)
 
 
-def _colour_difference(first: Floats, second: Floats, place: Floats, gain: Floats) -> Floats:
+def _measure_color_difference(first: Floats, second: Floats, place: Floats, gain: Floats) -> Floats:
     """(pairs,) how far the colours of areas differ, as a share of the variance of brightness: JPEG blurs colours."""
     factor = min(COLOUR_AREA, min(first.shape[1:3]))
     rest = np.zeros(len(first), np.float32)
     shape = first.shape[:3]
-    brightness, weights = _warped(grey(second), place)
-    areas = reduced(weights.reshape(shape), factor) >= 1
+    brightness, weights = _warp(convert_to_gray(second), place)
+    areas = reduce_images(weights.reshape(shape), factor) >= 1
     for channel in (0, 2):
-        target, _ = _warped(second[..., channel] - grey(second), place)
-        own = (first[..., channel] - grey(first)) * gain[:, np.newaxis, np.newaxis]
-        rest += ((reduced(target.reshape(shape) - own, factor) ** 2) * areas).sum(axis=(1, 2)) * np.float32(factor**2)
-    difference: Floats = rest / _variance(brightness, weights)
+        target, _ = _warp(second[..., channel] - convert_to_gray(second), place)
+        own = (first[..., channel] - convert_to_gray(first)) * gain[:, np.newaxis, np.newaxis]
+        rest += ((reduce_images(target.reshape(shape) - own, factor) ** 2) * areas).sum(axis=(1, 2)) * np.float32(
+            factor**2
+        )
+    difference: Floats = rest / _compute_variance(brightness, weights)
     return difference
 
 
-def _cornered(terms: Floats, weights: Floats) -> Floats:
+def _measure_corners(terms: Floats, weights: Floats) -> Floats:
     """(pairs,) the slopes of an image across its main direction, by those along it; 0 where all edges are parallel."""
     down, right = terms[:, 2], terms[:, 3]
     products = ((down, down), (right, right), (down, right))
-    rows, columns, both = ((one * other * weights).sum(axis=1) for one, other in products)
+    rows, columns, both = ((first * second * weights).sum(axis=1) for first, second in products)
     half = np.hypot((rows - columns) / 2, both)
     mean = (rows + columns) / 2
     found: Floats = ((mean - half) / np.maximum(mean + half, 1e-12)).astype(np.float32)
@@ -206,16 +214,16 @@ def _fit(terms: Floats, target: Floats, weights: Floats) -> tuple[Floats, Floats
     normal += np.eye(terms.shape[1]) * ridge[:, np.newaxis, np.newaxis]
     right = (weighted @ target[..., np.newaxis]).astype(np.float64)
     found = np.linalg.solve(normal, right)[..., 0].astype(np.float32)
-    rest = (_unexplained(terms, found, target) ** 2 * weights).sum(axis=1)
+    rest = (_compute_unexplained(terms, found, target) ** 2 * weights).sum(axis=1)
     return found, rest
 
 
-def _unexplained(terms: Floats, found: Floats, target: Floats) -> Floats:
+def _compute_unexplained(terms: Floats, found: Floats, target: Floats) -> Floats:
     rest: Floats = target - (found[:, np.newaxis] @ terms)[:, 0]
     return rest
 
 
-def _variance(target: Floats, weights: Floats) -> Floats:
+def _compute_variance(target: Floats, weights: Floats) -> Floats:
     """(pairs,) the squares of what is compared, less their mean."""
     count = np.maximum(weights.sum(axis=1), 1)
     weighted = target * weights
@@ -223,7 +231,7 @@ def _variance(target: Floats, weights: Floats) -> Floats:
     return np.maximum(found, 1e-12)
 
 
-def _structure(target: Floats, weights: Floats, shape: tuple[int, int]) -> Floats:
+def _compute_structure(target: Floats, weights: Floats, shape: tuple[int, int]) -> Floats:
     """(pairs,) the squares that remain when what each row and each column has in common and a twist are taken away.
 
     Skies, horizons and other gradients of light are all alike.
@@ -245,7 +253,7 @@ def _structure(target: Floats, weights: Floats, shape: tuple[int, int]) -> Float
     return np.asarray((values**2).sum(axis=(1, 2)) - slope**2 * (twist**2).sum(axis=(1, 2)), np.float32)
 
 
-def _terms(a: Floats) -> Floats:
+def _make_terms(a: Floats) -> Floats:
     """(pairs, 6, pixels), what a warped image is explained by.
 
     The image itself, a constant, moves down and right, scaling and sharpness.
@@ -263,14 +271,14 @@ def _terms(a: Floats) -> Floats:
     return terms.reshape(pairs, 6, height * width)
 
 
-def _smoothed(images: Floats) -> Floats:
+def _smooth(images: Floats) -> Floats:
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     found: Floats = (rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 16
     return found
 
 
-def _warped(b: Floats, place: Floats, *, is_last: bool = False) -> tuple[Floats, Floats]:
+def _warp(b: Floats, place: Floats, *, is_last: bool = False) -> tuple[Floats, Floats]:
     """(pairs, pixels): images seen from the places of the others; and 1 for pixels that are compared, 0 for others."""
     matrices, insides = [], []
     for axis, side in enumerate(b.shape[1:]):
@@ -279,14 +287,14 @@ def _warped(b: Floats, place: Floats, *, is_last: bool = False) -> tuple[Floats,
         at = middle + place[:, :1] * (own - middle) + place[:, 1 + axis, np.newaxis]
         edge = MARGIN - np.float32(0.01)
         insides.append((at >= edge) & (at <= side - 1 - edge) & (own >= edge) & (own <= side - 1 - edge))
-        matrices.append(_interpolation(at.clip(0, side - 1), side, is_cubic=is_last))
+        matrices.append(_make_interpolation(at.clip(0, side - 1), side, is_cubic=is_last))
     inside = (insides[0][:, :, np.newaxis] & insides[1][:, np.newaxis]).astype(np.float32)
     warped: Floats = (matrices[0] @ b @ matrices[1].transpose(0, 2, 1)).astype(np.float32, copy=False)
     pixels = b.shape[1] * b.shape[2]
     return warped.reshape(-1, pixels), inside.reshape(-1, pixels)
 
 
-def _interpolation(at: Floats, side: int, *, is_cubic: bool) -> Floats:
+def _make_interpolation(at: Floats, side: int, *, is_cubic: bool) -> Floats:
     """(pairs, places, side): the weight of each pixel at each place; linear, or Keys' cubic."""
     distance = np.abs(at[..., np.newaxis] - np.arange(side, dtype=np.float32))
     if not is_cubic:

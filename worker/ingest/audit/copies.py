@@ -13,9 +13,9 @@ from threadpoolctl import threadpool_limits
 from worker.ingest.audit.alignment import Alignment, align
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.look_alikes import PIXELS_AT_ONCE, are_one_picture
-from worker.ingest.audit.neighbours import near_pairs
+from worker.ingest.audit.neighbours import find_near_pairs
 from worker.ingest.audit.scan import Scan
-from worker.ingest.audit.signatures import Floats, Signatures, grey, shrunk
+from worker.ingest.audit.signatures import Floats, Signatures, convert_to_gray, shrink
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 
@@ -78,7 +78,7 @@ class Copies:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _PairsPart:
     pixels: Pixels
     pairs: NDArray[np.int64]
     frames: tuple[Floats, Floats]
@@ -94,13 +94,13 @@ def find_copies(dataset: IngestedDataset, scan: Scan, pool: ProcessPool) -> Copi
     """
     pixels, (low, high) = dataset.pixels, dataset.value_range
     is_picture = scan.high - scan.low > MIN_CONTRAST * (high - low)
-    original = _originals(pixels, scan.digests, is_picture)
+    original = _find_originals(pixels, scan.digests, is_picture)
     unique = np.flatnonzero((original == np.arange(len(original))) & is_picture)
-    pairs, is_bounded = _proposals(scan.signatures, unique)
-    near, how = _confirmed(pixels, scan.signatures, pairs, pool)
+    pairs, is_bounded = _propose_pairs(scan.signatures, unique)
+    near, how = _confirm_copies(pixels, scan.signatures, pairs, pool)
     # Of several copies each has only its nearest ones so far.
-    pairs, are_too_many = _others_of_clusters(near, pairs, len(original))
-    more, how_more = _confirmed(pixels, scan.signatures, pairs, pool)
+    pairs, are_too_many = _list_cluster_others(near, pairs, len(original))
+    more, how_more = _confirm_copies(pixels, scan.signatures, pairs, pool)
     near, how = np.concatenate([near, more]), np.concatenate([how, how_more])
     order = np.lexsort((near[:, 1], near[:, 0]))
     near, how = near[order], how[order]
@@ -109,7 +109,7 @@ def find_copies(dataset: IngestedDataset, scan: Scan, pool: ProcessPool) -> Copi
     is_left &= ~contradicts | (how != HOWS.index("mirrored"))
     near, how, contradicts = near[is_left], how[is_left], contradicts[is_left]
     rows = np.flatnonzero(contradicts)
-    is_one, are_left_out = _one_pictures(dataset, scan.signatures, near[rows], pool)
+    is_one, are_left_out = _find_same_pictures(dataset, scan.signatures, near[rows], pool)
     look_alikes = near[rows[~is_one]]
     near, how = np.delete(near, rows[~is_one], axis=0), np.delete(how, rows[~is_one])
     return Copies(original, near, is_bounded or are_too_many or are_left_out, how, look_alikes)
@@ -120,7 +120,7 @@ def _are_among(pairs: NDArray[np.int64], known: NDArray[np.int64], count: int) -
     return np.isin(pairs[:, 0] * count + pairs[:, 1], known[:, 0] * count + known[:, 1])
 
 
-def _one_pictures(
+def _find_same_pictures(
     dataset: IngestedDataset, signatures: Signatures, pairs: NDArray[np.int64], pool: ProcessPool
 ) -> tuple[NDArray[np.bool_], bool]:
     """Which of `pairs`, which have different labels, are one picture surely; and whether a bound left some out."""
@@ -128,24 +128,24 @@ def _one_pictures(
     size = pixels.shape[1] * pixels.shape[2]
     most, step = MAX_EXAMINED_PIXELS // size + 1, max(1, min(PIXELS_AT_ONCE // size, pixels.rows_in_block))
     parts = (
-        _Part(
+        _PairsPart(
             pixels, chunk, (frames[chunk[:, 0]], frames[chunk[:, 1]]), np.zeros(len(chunk), bool), dataset.value_range
         )
-        for chunk in _chunks(pairs[:most], step)
+        for chunk in _iterate_chunks(pairs[:most], step)
     )
     found = list(pool.map(_examine_part, parts, names=lambda part: ["the comparison of images that look alike"]))
     are_one = np.concatenate([*found, np.zeros(max(0, len(pairs) - most), bool)])
     return are_one.astype(bool), len(pairs) > most
 
 
-def _examine_part(part: _Part) -> NDArray[np.bool_]:
-    one, other = (part.pixels.take(part.pairs[:, side]) for side in (0, 1))
-    return are_one_picture(one, other, part.frames, part.value_range)
+def _examine_part(part: _PairsPart) -> NDArray[np.bool_]:
+    first, second = (part.pixels.take(part.pairs[:, side]) for side in (0, 1))
+    return are_one_picture(first, second, part.frames, part.value_range)
 
 
 def confirm(
-    one: NDArray[np.generic],
-    other: NDArray[np.generic],
+    first_images: NDArray[np.generic],
+    second_images: NDArray[np.generic],
     frames: tuple[Floats, Floats],
     is_mirrored: NDArray[np.bool_],
 ) -> Confirmed:
@@ -156,14 +156,14 @@ def confirm(
         is_mirrored: (pairs,) which of the others are looked at in the mirror.
     """
     turned = is_mirrored[:, np.newaxis, np.newaxis, np.newaxis]
-    other = np.where(turned, other[:, :, ::-1], other)
+    second_images = np.where(turned, second_images[:, :, ::-1], second_images)
     second = np.where(is_mirrored[:, np.newaxis], frames[1] * np.array([1, -1, 1, 1], np.float32), frames[1])
-    aligned = align(one, other, (frames[0], second))
+    aligned = align(first_images, second_images, (frames[0], second))
     in_place = (aligned.difference <= MAX_DIFFERENCE_IN_PLACE) & (aligned.colour <= MAX_COLOUR_DIFFERENCE)
-    in_place[in_place] = are_copies_in_place(one[in_place], other[in_place])
+    in_place[in_place] = are_copies_in_place(first_images[in_place], second_images[in_place])
     touching = np.minimum(np.maximum(frames[0][:, 3], frames[1][:, 3]), 1)
-    moved = ~in_place & _are_copies(aligned, touching) & (min(one.shape[1:3]) >= MIN_MOVED_SIDE)
-    how = np.zeros(len(one), np.int8)
+    moved = ~in_place & _are_copies(aligned, touching) & (min(first_images.shape[1:3]) >= MIN_MOVED_SIDE)
+    how = np.zeros(len(first_images), np.int8)
     is_shifted = np.maximum(np.abs(aligned.down), np.abs(aligned.right)) >= MIN_SHIFT
     how[moved & is_shifted] = HOWS.index("shifted")
     how[moved & (np.abs(aligned.scale - 1) >= MIN_SCALING)] = HOWS.index("scaled or cropped")
@@ -171,9 +171,9 @@ def confirm(
     return Confirmed(in_place | moved, how)
 
 
-def are_copies_in_place(one: NDArray[np.generic], other: NDArray[np.generic]) -> NDArray[np.bool_]:
+def are_copies_in_place(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.bool_]:
     """(pairs,) whether two images (pairs, height, width, channels) are one picture but for encoding or brightness."""
-    a, b = _unit(one), _unit(other)
+    a, b = _scale_to_unit(first), _scale_to_unit(second)
     alike = np.einsum("pi,pi->p", a, b)
     span = np.minimum(np.ptp(a, axis=1), np.ptp(b, axis=1))
     difference = np.abs(a - b).max(axis=1)
@@ -194,14 +194,14 @@ def _are_copies(aligned: Alignment, touching: Floats) -> NDArray[np.bool_]:
     return found
 
 
-def _confirmed(
+def _confirm_copies(
     pixels: Pixels, signatures: Signatures, pairs: NDArray[np.int64], pool: ProcessPool
 ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
     """Those of `pairs` that are copies, and how."""
     step, frames = min(PAIRS_AT_ONCE, pixels.rows_in_block), signatures.frames
     parts = (
-        _Part(pixels, chunk, (frames[chunk[:, 0]], frames[chunk[:, 1]]), _are_mirrored(signatures, chunk))
-        for chunk in _chunks(pairs, step)
+        _PairsPart(pixels, chunk, (frames[chunk[:, 0]], frames[chunk[:, 1]]), _are_mirrored(signatures, chunk))
+        for chunk in _iterate_chunks(pairs, step)
     )
     found = list(pool.map(_confirm_part, parts, names=lambda part: ["the comparison of images that look alike"]))
     are_copies = np.concatenate([part.are_copies for part in found] or [np.empty(0, bool)])
@@ -209,18 +209,18 @@ def _confirmed(
     return pairs[are_copies], how[are_copies]
 
 
-def _confirm_part(part: _Part) -> Confirmed:
-    one, other = (part.pixels.take(part.pairs[:, side]) for side in (0, 1))
-    return confirm(one, other, part.frames, part.is_mirrored)
+def _confirm_part(part: _PairsPart) -> Confirmed:
+    first, second = (part.pixels.take(part.pairs[:, side]) for side in (0, 1))
+    return confirm(first, second, part.frames, part.is_mirrored)
 
 
 def _are_mirrored(signatures: Signatures, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    one, other = (signatures.odd[pairs[:, side]].astype(np.float32) for side in (0, 1))
-    found: NDArray[np.bool_] = np.einsum("pi,pi->p", one, other) < 0
+    first, second = (signatures.odd[pairs[:, side]].astype(np.float32) for side in (0, 1))
+    found: NDArray[np.bool_] = np.einsum("pi,pi->p", first, second) < 0
     return found
 
 
-def _others_of_clusters(
+def _list_cluster_others(
     near: NDArray[np.int64], compared: NDArray[np.int64], count: int
 ) -> tuple[NDArray[np.int64], bool]:
     """(pairs, 2) of clusters of copies that were not compared, small clusters first; and whether some are left out."""
@@ -230,50 +230,50 @@ def _others_of_clusters(
     members = np.split(np.argsort(cluster, kind="stable"), np.cumsum(sizes)[:-1])
     found, left = [np.empty((0, 2), np.int64)], max(count // 2, 1000)
     for number in np.argsort(sizes, kind="stable")[np.count_nonzero(sizes <= 2) :].tolist():
-        one, other = np.triu_indices(sizes[number], 1)
-        left -= len(one)
+        first, second = np.triu_indices(sizes[number], 1)
+        left -= len(first)
         if left < 0:
             break
-        found.append(np.stack([members[number][one], members[number][other]], axis=1))
+        found.append(np.stack([members[number][first], members[number][second]], axis=1))
     pairs = np.concatenate(found)
     is_new = ~np.isin(pairs[:, 0] * count + pairs[:, 1], compared[:, 0] * count + compared[:, 1])
     return pairs[is_new], left < 0
 
 
-def _proposals(signatures: Signatures, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
+def _propose_pairs(signatures: Signatures, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
     """(pairs, 2) of `rows` with near signatures, as they are or in a mirror; and whether a bound left some out."""
     even, odd = (half[rows].astype(np.float32) for half in (signatures.even, signatures.odd))
     vectors = np.concatenate([even, np.abs(odd)], axis=1)
     touching = np.minimum(signatures.frames[rows, 3], 1)
     with threadpool_limits(1, "blas"):  # threads only wait for each other where matrices are so small
-        found, is_bounded = near_pairs(vectors, 1 - MAX_SIGNATURE_DISTANCE - MORE_SIGNATURE_DISTANCE * touching)
+        found, is_bounded = find_near_pairs(vectors, 1 - MAX_SIGNATURE_DISTANCE - MORE_SIGNATURE_DISTANCE * touching)
     is_near = np.empty(len(found), bool)
     for first in range(0, len(found), 50_000):
-        one, other = found[first : first + 50_000].T
-        alike, odds = (np.einsum("pi,pi->p", half[one], half[other]) for half in (even, odd))
-        furthest = MAX_SIGNATURE_DISTANCE + MORE_SIGNATURE_DISTANCE * np.maximum(touching[one], touching[other])
-        is_near[first : first + len(one)] = alike + np.abs(odds) >= 1 - furthest
+        left, right = found[first : first + 50_000].T
+        alike, odds = (np.einsum("pi,pi->p", half[left], half[right]) for half in (even, odd))
+        furthest = MAX_SIGNATURE_DISTANCE + MORE_SIGNATURE_DISTANCE * np.maximum(touching[left], touching[right])
+        is_near[first : first + len(left)] = alike + np.abs(odds) >= 1 - furthest
     return rows[found[is_near]], is_bounded
 
 
-def _originals(pixels: Pixels, digests: NDArray[np.uint64], is_picture: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _find_originals(pixels: Pixels, digests: NDArray[np.uint64], is_picture: NDArray[np.bool_]) -> NDArray[np.int64]:
     _, first, which = np.unique(digests, return_index=True, return_inverse=True)
     original = first[which].astype(np.int64)
     later = np.flatnonzero((original != np.arange(len(original))) & is_picture)
-    for chunk in _chunks(later, pixels.rows_in_block):
+    for chunk in _iterate_chunks(later, pixels.rows_in_block):
         same = (pixels.take(chunk) == pixels.take(original[chunk])).reshape(len(chunk), -1).all(axis=1)
         original[chunk[~same]] = chunk[~same]  # digests may collide, pixels do not
     return np.where(is_picture, original, np.arange(len(original)))
 
 
-def _chunks(values: NDArray[T], size: int) -> Iterator[NDArray[T]]:
+def _iterate_chunks(values: NDArray[T], size: int) -> Iterator[NDArray[T]]:
     for first in range(0, len(values), size):
         yield values[first : first + size]
 
 
-def _unit(images: NDArray[np.generic]) -> Floats:
+def _scale_to_unit(images: NDArray[np.generic]) -> Floats:
     """(count, pixels): brightness without their mean and at unit length, no larger than images are compared at."""
-    small = grey(shrunk(images))
+    small = convert_to_gray(shrink(images))
     flat = small.reshape(len(images), small.shape[1] * small.shape[2])
     flat = flat - flat.mean(axis=1, keepdims=True)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)

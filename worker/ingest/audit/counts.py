@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
-from heldout.statistics.intervals import wilson_interval
+from heldout.statistics.intervals import compute_wilson_interval
 from heldout.stored.audit import AuditFinding
 from heldout.words import percent_range, rough_percent
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
-from worker.ingest.audit.wording import ADJECTIVES, listed
+from worker.ingest.audit.wording import ADJECTIVES, join_words
 
 # Images of the largest class for each one of the smallest.
 MIN_WARNING_IMBALANCE_RATIO = 3.0
@@ -22,19 +22,24 @@ MAX_TEST_HALF_INTERVAL = 0.05  # of an accuracy of 90%
 
 
 def count_findings(dataset: IngestedDataset) -> list[AuditFinding]:
-    counts = per_class(dataset)
-    found = [_missing(dataset, counts), _imbalance(dataset, counts[0]), _proportions(dataset, counts), _small(dataset)]
+    counts = count_per_class(dataset)
+    found = [
+        _find_missing(dataset, counts),
+        _find_imbalance(dataset, counts[0]),
+        _find_proportions(dataset, counts),
+        _find_small(dataset),
+    ]
     return [finding for finding in found if finding is not None]
 
 
-def per_class(dataset: IngestedDataset) -> NDArray[np.int64]:
+def count_per_class(dataset: IngestedDataset) -> NDArray[np.int64]:
     """(splits, classes) how many images there are."""
     return np.stack(
         [np.bincount(dataset.labels[dataset.splits[split]], minlength=len(dataset.classes)) for split in SPLITS]
     )
 
 
-def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFinding | None:
+def _find_missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFinding | None:
     missing = {
         split: [dataset.classes[label] for label in np.flatnonzero(of_split == 0)]
         for split, of_split in zip(SPLITS, counts, strict=True)
@@ -44,7 +49,7 @@ def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFindin
         return None
     total = len(dataset.classes)
     where = " ".join(
-        f"{len(classes):,} of {total:,} classes ({listed(classes)}) {'has' if len(classes) == 1 else 'have'} "
+        f"{len(classes):,} of {total:,} classes ({join_words(classes)}) {'has' if len(classes) == 1 else 'have'} "
         f"no {ADJECTIVES[split]} images."
         for split, classes in missing.items()
     )
@@ -64,7 +69,7 @@ def _missing(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFindin
     )
 
 
-def _imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> AuditFinding | None:
+def _find_imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> AuditFinding | None:
     present = train[train > 0]
     ratio = float(np.max(present)) / float(np.min(present))
     if ratio < MIN_WARNING_IMBALANCE_RATIO:
@@ -91,13 +96,13 @@ def _imbalance(dataset: IngestedDataset, train: NDArray[np.int64]) -> AuditFindi
     )
 
 
-def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFinding | None:
+def _find_proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFinding | None:
     """Whether the classes' shares in a held-out split differ from train's by much, and by more than by chance."""
     train = counts[0] / counts[0].sum()
     worst: dict[str, Any] = {}
     for split, of_split in list(zip(SPLITS, counts, strict=True))[1:]:
         size = int(of_split.sum())
-        distance = _distance(of_split / size, train)
+        distance = _compute_distance(of_split / size, train)
         draws = np.random.default_rng(0).multinomial(size, train, RANDOM_DRAWS) / size
         by_chance = np.abs(draws - train).sum(axis=1) / 2
         probability = (1 + int((by_chance >= distance).sum())) / (RANDOM_DRAWS + 1)
@@ -129,14 +134,14 @@ def _proportions(dataset: IngestedDataset, counts: NDArray[np.int64]) -> AuditFi
     )
 
 
-def _distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def _compute_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Half of the sum of absolute differences: the share that would have to move."""
-    return float(np.abs(one - other).sum() / 2)
+    return float(np.abs(first - second).sum() / 2)
 
 
-def _small(dataset: IngestedDataset) -> AuditFinding | None:
+def _find_small(dataset: IngestedDataset) -> AuditFinding | None:
     count = len(dataset.splits["test"])
-    low, high = wilson_interval(round(0.9 * count), count)
+    low, high = compute_wilson_interval(round(0.9 * count), count)
     if (high - low) / 2 <= MAX_TEST_HALF_INTERVAL:
         return None
     return AuditFinding(

@@ -46,7 +46,7 @@ class IngestedDataset:
         """The first few of `rows`."""
         return tuple(self.example(row) for row in rows[:MAX_EXAMPLES].tolist())
 
-    def without_names(self) -> "IngestedDataset":
+    def drop_names(self) -> "IngestedDataset":
         """The same, light enough to be sent to another process; what is found there gets its names by `named`."""
         return replace(self, names=_NoNames(len(self.names)))
 

@@ -11,7 +11,7 @@ from heldout.mending import look_alikes
 from heldout.stored.audit import AuditFinding
 from worker.ingest.audit.copies import HOWS, Copies
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
-from worker.ingest.audit.wording import ADJECTIVES, part_of_images
+from worker.ingest.audit.wording import ADJECTIVES, describe_part
 
 MAX_PAIRS = 200  # of a finding
 CRITICAL_SHARE = 0.01  # of the images of a split
@@ -42,17 +42,17 @@ class _Pairs:
 
 def copy_findings(dataset: IngestedDataset, copies: Copies) -> list[AuditFinding]:
     """Leakage, label conflicts, duplicates and look-alikes, as far as there are any."""
-    firsts = [_first(copies, np.flatnonzero(dataset.split_of == code)) for code in range(len(SPLITS))]
+    firsts = [_find_first(copies, np.flatnonzero(dataset.split_of == code)) for code in range(len(SPLITS))]
     found = [
-        _leakage(dataset, copies, firsts),
-        _conflicts(dataset, copies),
-        _duplicates(dataset, copies, firsts),
+        _find_leakage(dataset, copies, firsts),
+        _find_conflicts(dataset, copies),
+        _find_duplicates(dataset, copies, firsts),
         _look_alikes(dataset, copies.look_alikes),
     ]
     return [finding for finding in found if finding is not None]
 
 
-def _first(copies: Copies, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _find_first(copies: Copies, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For each original the first of `rows` with its very pixels, and the first that is nearly it; -1 where none is."""
     none = len(copies.original)
     exact = np.full(none, none)
@@ -63,17 +63,19 @@ def _first(copies: Copies, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], 
     return np.where(exact < none, exact, -1), np.where(near < none, near, -1)
 
 
-def _partners(copies: Copies, rows: NDArray[np.int64], exact: NDArray[np.int64], near: NDArray[np.int64]) -> _Pairs:
+def _find_partners(
+    copies: Copies, rows: NDArray[np.int64], exact: NDArray[np.int64], near: NDArray[np.int64]
+) -> _Pairs:
     """Each of `rows` with its exact partner, or else its near one; those without either are left out."""
     partner = np.where(exact >= 0, exact, near)
     has = partner >= 0
     pairs, is_exact = np.stack([partner[has], rows[has]], axis=1), exact[has] >= 0
-    of_near = np.bincount(_how(copies, pairs[~is_exact]), minlength=len(HOWS)).tolist()
+    of_near = np.bincount(_describe_how(copies, pairs[~is_exact]), minlength=len(HOWS)).tolist()
     how = {name: count for name, count in zip(HOWS, of_near, strict=True) if count and name != HOWS[0]}
     return _Pairs(pairs, is_exact, how)
 
 
-def _how(copies: Copies, pairs: NDArray[np.int64]) -> NDArray[np.int8]:
+def _describe_how(copies: Copies, pairs: NDArray[np.int64]) -> NDArray[np.int8]:
     """(pairs,) what happened to near copies, as positions in HOWS."""
     count = len(copies.original)
     known, wanted = copies.near, np.sort(copies.original[pairs], axis=1)
@@ -81,7 +83,7 @@ def _how(copies: Copies, pairs: NDArray[np.int64]) -> NDArray[np.int8]:
     return copies.how[order[np.searchsorted(keys[order], wanted[:, 0] * count + wanted[:, 1])]]
 
 
-def _leakage(
+def _find_leakage(
     dataset: IngestedDataset, copies: Copies, firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 ) -> AuditFinding | None:
     numbers: dict[str, Any] = {}
@@ -89,12 +91,12 @@ def _leakage(
     for held, seen in (("test", "train"), ("validation", "train"), ("test", "validation")):
         rows = dataset.splits[held]
         exact, near = firsts[SPLITS.index(seen)]
-        pairs = _partners(copies, rows, exact[copies.original[rows]], near[copies.original[rows]])
+        pairs = _find_partners(copies, rows, exact[copies.original[rows]], near[copies.original[rows]])
         share = len(pairs.rows) / len(rows)
         numbers[f"{held}_in_{seen}"] = {**pairs.numbers, "share": round(share, 6)}
         shown.append(pairs.rows)
         if len(pairs.rows):
-            leaked = part_of_images(len(pairs.rows), len(rows), held)
+            leaked = describe_part(len(pairs.rows), len(rows), held)
             appear = "appears" if len(pairs.rows) == 1 else "appear"
             sentences.append(f"{leaked} also {appear} in the {ADJECTIVES[seen]} set{pairs.changes}.")
         if seen == "train":
@@ -110,20 +112,20 @@ def _leakage(
         "better than they are.",
         what_to_do="Leave the copies out of all splits but one. Or have the splits cut anew from all images "
         "(`splits: {existing: merge}`, `--merge`): copies then stay together.",
-        **_examples(dataset, rows),
+        **_list_examples(dataset, rows),
     )
 
 
-def _conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | None:
+def _find_conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | None:
     labels, original = dataset.labels, copies.original
     everything = np.arange(len(labels))
     other = np.flatnonzero(labels != labels[original])
-    exact, _ = _first(copies, other)
+    exact, _ = _find_first(copies, other)
     # An image that differs from its original has that as partner; the others the first that differs.
     exact = np.where(labels != labels[original], original, exact[original])
     contradicting = copies.near[labels[copies.near[:, 0]] != labels[copies.near[:, 1]]]
-    _, near = _first(replace(copies, near=contradicting), everything)
-    pairs = _partners(copies, everything, exact, near[original])
+    _, near = _find_first(replace(copies, near=contradicting), everything)
+    pairs = _find_partners(copies, everything, exact, near[original])
     if not len(pairs.rows):
         return None
     share = len(pairs.rows) / len(labels)
@@ -135,14 +137,14 @@ def _conflicts(dataset: IngestedDataset, copies: Copies) -> AuditFinding | None:
             "share": round(share, 6),
             "of_split": {split: int(np.isin(dataset.splits[split], pairs.rows).sum()) for split in SPLITS},
         },
-        explanation=f"{part_of_images(len(pairs.rows), len(labels))} have a copy with another label{pairs.changes}. "
+        explanation=f"{describe_part(len(pairs.rows), len(labels))} have a copy with another label{pairs.changes}. "
         "One picture has two labels; no network gets both right.",
         what_to_do="Decide on one label for each of these images, or leave them out.",
-        **_examples(dataset, pairs.rows),
+        **_list_examples(dataset, pairs.rows),
     )
 
 
-def _duplicates(
+def _find_duplicates(
     dataset: IngestedDataset, copies: Copies, firsts: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 ) -> AuditFinding | None:
     numbers: dict[str, Any] = {}
@@ -152,11 +154,11 @@ def _duplicates(
         before = [
             np.where(first[copies.original[rows]] < rows, first[copies.original[rows]], -1) for first in (exact, near)
         ]
-        pairs = _partners(copies, rows, *before)
+        pairs = _find_partners(copies, rows, *before)
         numbers[split] = {**pairs.numbers, "share": round(len(pairs.rows) / len(rows), 6)}
         shown.append(pairs.rows)
         if len(pairs.rows):
-            repeated.append(part_of_images(len(pairs.rows), len(rows), split) + pairs.changes)
+            repeated.append(describe_part(len(pairs.rows), len(rows), split) + pairs.changes)
         count += len(pairs.rows)
     if not count:
         return None
@@ -171,22 +173,24 @@ def _duplicates(
         what_to_do="Keep one of each, unless the repetition is meant as a weight."
         if is_many
         else "Nothing has to be done; keep one of each if the repetition is a mistake.",
-        **_examples(dataset, np.concatenate(shown)),
+        **_list_examples(dataset, np.concatenate(shown)),
     )
 
 
 def _look_alikes(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> AuditFinding | None:
     if not len(pairs):
         return None
-    shown = [(dataset.example(one), dataset.example(other)) for one, other in pairs[: look_alikes.MAX_PAIRS].tolist()]
+    shown = [
+        (dataset.example(first), dataset.example(second)) for first, second in pairs[: look_alikes.MAX_PAIRS].tolist()
+    ]
     return look_alikes.make_finding(shown, len(pairs))
 
 
-def _examples(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> dict[str, Any]:
+def _list_examples(dataset: IngestedDataset, pairs: NDArray[np.int64]) -> dict[str, Any]:
     """Examples and pairs of a finding; two images that are each other's partners are one pair."""
     _, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
     pairs = pairs[np.sort(first)]
     return {
         "examples": dataset.examples(np.unique(pairs[: MAX_EXAMPLES // 2])),
-        "pairs": [(dataset.example(one), dataset.example(other)) for one, other in pairs[:MAX_PAIRS].tolist()],
+        "pairs": [(dataset.example(left), dataset.example(right)) for left, right in pairs[:MAX_PAIRS].tolist()],
     }

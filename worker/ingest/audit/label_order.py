@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from heldout.stored.audit import AuditFinding
 from heldout.words import rough_percent
 from worker.ingest.audit.dataset import IngestedDataset
-from worker.ingest.audit.samples import Sample, features, standardised, take_sample
+from worker.ingest.audit.samples import Sample, compute_features, standardize, take_sample
 from worker.ingest.audit.wording import ADJECTIVES
 
 SAMPLE_IMAGES = 2000
@@ -20,25 +20,25 @@ MIN_LOSS_AS_LABELLED = 0.2
 MAX_LOSS_ONCE_RENAMED = 0.1
 
 
-def label_order_findings(dataset: IngestedDataset) -> list[AuditFinding]:
+def find_label_order(dataset: IngestedDataset) -> list[AuditFinding]:
     """A finding for the first held-out split whose labels make sense only after they are exchanged."""
     if len(dataset.classes) > MAX_CLASSES:
         return []
     train = take_sample(dataset, "train", SAMPLE_IMAGES)
     for split in ("test", "validation"):
         held = take_sample(dataset, split, SAMPLE_IMAGES)
-        finding = _compared(dataset, split, train, held)
+        finding = _compare_split(dataset, split, train, held)
         if finding is not None:
             return [finding]
     return []
 
 
-def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample) -> AuditFinding | None:
+def _compare_split(dataset: IngestedDataset, split: str, train: Sample, held: Sample) -> AuditFinding | None:
     count = len(dataset.classes)
     fewest = min(np.min(np.bincount(sample.labels, minlength=count)) for sample in (train, held))
     if fewest < MIN_IMAGES_PER_CLASS:
         return None
-    points = standardised([features(train.images), features(held.images)])
+    points = standardize([compute_features(train.images), compute_features(held.images)])
     of_train, of_held = points[: len(train.rows)], points[len(train.rows) :]
     # Every other image of each class makes the means; the rest is recognised by them.
     turn = np.zeros(len(train.rows), np.int64)
@@ -47,8 +47,8 @@ def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample)
         turn[of_class] = np.arange(len(of_class)) % 2
     means = np.stack([of_train[(train.labels == label) & (turn == 0)].mean(axis=0) for label in range(count)])
     checked = turn == 1
-    at_train = float((_nearest(of_train[checked], means) == train.labels[checked]).mean())
-    said = _nearest(of_held, means)
+    at_train = float((_find_nearest(of_train[checked], means) == train.labels[checked]).mean())
+    said = _find_nearest(of_held, means)
     as_labelled = float((said == held.labels).mean())
     if at_train - as_labelled < MIN_LOSS_AS_LABELLED:
         return None
@@ -66,9 +66,9 @@ def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample)
         "accuracy": round(as_labelled, 4),
         "accuracy_once_renamed": round(as_renamed, 4),
         "renamed": {
-            dataset.classes[one]: dataset.classes[other]
-            for one, other in zip(labels.tolist(), renamed.tolist(), strict=True)
-            if one != other
+            dataset.classes[number]: dataset.classes[renamed_number]
+            for number, renamed_number in zip(labels.tolist(), renamed.tolist(), strict=True)
+            if number != renamed_number
         },
     }
     moved = held.rows[np.isin(held.labels, labels[labels != renamed])]
@@ -84,6 +84,6 @@ def _compared(dataset: IngestedDataset, split: str, train: Sample, held: Sample)
     )
 
 
-def _nearest(points: NDArray[np.float32], means: NDArray[np.float32]) -> NDArray[np.int64]:
+def _find_nearest(points: NDArray[np.float32], means: NDArray[np.float32]) -> NDArray[np.int64]:
     found: NDArray[np.int64] = ((means * means).sum(axis=1) - 2 * points @ means.T).argmin(axis=1)
     return found

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, maximum_filter
 
 from worker.ingest.audit.alignment import align, fit_at, improve_at
-from worker.ingest.audit.signatures import Floats, reduced, reduction
+from worker.ingest.audit.signatures import Floats, choose_reduction, reduce_images
 
 Bytes = NDArray[np.uint8]
 
@@ -38,8 +38,8 @@ PIXELS_AT_ONCE = 300_000
 
 
 def are_one_picture(
-    one: NDArray[np.generic],
-    other: NDArray[np.generic],
+    first_images: NDArray[np.generic],
+    second_images: NDArray[np.generic],
     frames: tuple[Floats, Floats],
     value_range: tuple[float, float],
 ) -> NDArray[np.bool_]:
@@ -49,10 +49,10 @@ def are_one_picture(
         one, other: (pairs, height, width, channels), not mirrored.
         frames: of both, (pairs, 4), as their signatures have them.
     """
-    first, second = _as_bytes(one, value_range), _as_bytes(other, value_range)
+    first, second = _convert_to_bytes(first_images, value_range), _convert_to_bytes(second_images, value_range)
     aligned = align(first, second, frames)
     scale = 1 / aligned.scale
-    shift = reduction(*first.shape[1:3]) * scale
+    shift = choose_reduction(*first.shape[1:3]) * scale
     place = np.stack([scale, -aligned.down * shift, -aligned.right * shift], axis=1).astype(np.float32)
     side = min(first.shape[1:3])
     largest = max(MAX_SCALING, 1.02 * side / max(side - 2, 1))  # the least crop is a pixel on each side
@@ -62,13 +62,15 @@ def are_one_picture(
     if not len(rows):
         return alike
     first, second, place = first[rows], second[rows], place[rows]
-    difference, gain = _differences(first, second, place, STEPS)
+    difference, gain = _measure_differences(first, second, place, STEPS)
     allowed = np.full_like(difference, LEVELS)
     for change in _CHANGES:
-        changed = np.stack([_moved(image, at, change) for image, at in zip(first, place, strict=True)])
-        allowed = np.maximum(allowed, _differences(first, changed, place, 1)[0])
-        changed = np.stack([_moved(image, _back(at), change) for image, at in zip(second, place, strict=True)])
-        allowed = np.maximum(allowed, _differences(changed, second, place, 1)[0])
+        changed = np.stack([_move_image(image, at, change) for image, at in zip(first, place, strict=True)])
+        allowed = np.maximum(allowed, _measure_differences(first, changed, place, 1)[0])
+        changed = np.stack(
+            [_move_image(image, _invert_place(at), change) for image, at in zip(second, place, strict=True)]
+        )
+        allowed = np.maximum(allowed, _measure_differences(changed, second, place, 1)[0])
     still = STILL_TOLERANCE * maximum_filter(allowed, (1, 1, STILL_AROUND, STILL_AROUND))
     moved = MOVED_TOLERANCE * maximum_filter(allowed, (1, 1, MOVED_AROUND, MOVED_AROUND))
     bound = np.where(_are_still(place)[:, np.newaxis, np.newaxis, np.newaxis], still, moved)
@@ -77,7 +79,7 @@ def are_one_picture(
     return alike
 
 
-def _as_bytes(images: NDArray[np.generic], value_range: tuple[float, float]) -> Bytes:
+def _convert_to_bytes(images: NDArray[np.generic], value_range: tuple[float, float]) -> Bytes:
     if images.dtype == np.uint8 and value_range == (0, 255):
         return images.astype(np.uint8, copy=False)
     low, high = value_range
@@ -85,7 +87,7 @@ def _as_bytes(images: NDArray[np.generic], value_range: tuple[float, float]) -> 
     return scaled.clip(0, 255).round().astype(np.uint8)
 
 
-def _differences(first: Bytes, second: Bytes, place: Floats, steps: int) -> tuple[Floats, Floats]:
+def _measure_differences(first: Bytes, second: Bytes, place: Floats, steps: int) -> tuple[Floats, Floats]:
     """How far each place of both differs in any colour, in levels, once they are laid over each other; and the gain.
 
     Args:
@@ -94,17 +96,17 @@ def _differences(first: Bytes, second: Bytes, place: Floats, steps: int) -> tupl
         (pairs, 2, height, width): of details, and of shades; and (pairs,).
     """
     factor = -(-max(first.shape[1:3]) // DETAIL_SIDE)
-    a, b = (reduced(images.astype(np.float32), factor) for images in (first, second))
+    a, b = (reduce_images(images.astype(np.float32), factor) for images in (first, second))
     at: Floats = (place / np.array([1, factor, factor])).astype(np.float32)
     for _ in range(steps):
         improve_at(a, b, at)
     rests, inside, gain = fit_at(a, b, at)
-    detail = np.sqrt(_averages([rest**2 for rest in rests], inside, DETAIL_WIDTH).max(axis=0))
-    shade = np.abs(_averages(rests, inside, SHADE_WIDTH)).max(axis=0)
+    detail = np.sqrt(_compute_averages([rest**2 for rest in rests], inside, DETAIL_WIDTH).max(axis=0))
+    shade = np.abs(_compute_averages(rests, inside, SHADE_WIDTH)).max(axis=0)
     return np.stack([detail, shade], axis=1), gain
 
 
-def _averages(rests: list[Floats], inside: Floats, width: float) -> Floats:
+def _compute_averages(rests: list[Floats], inside: Floats, width: float) -> Floats:
     """(colours, pairs, height, width) of what is compared, under a bell."""
     around = (0, width, width)
     seen = np.maximum(gaussian_filter(inside, around), 1e-3)
@@ -112,14 +114,14 @@ def _averages(rests: list[Floats], inside: Floats, width: float) -> Floats:
     return found
 
 
-def _moved(image: Bytes, place: Floats, change: Callable[[Image.Image], Image.Image]) -> Bytes:
+def _move_image(image: Bytes, place: Floats, change: Callable[[Image.Image], Image.Image]) -> Bytes:
     """The image as it is at another place, changed."""
     height, width, channels = image.shape
     scale, down, right = place.tolist()
-    picture = _picture(image)
+    picture = _make_picture(image)
     if not _are_still(place[np.newaxis])[0]:
         margin = max(2, max(height, width) // 4)
-        padded = _picture(np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge"))
+        padded = _make_picture(np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge"))
         top, left = (margin + side / 2 - (side / 2 + move) / scale for side, move in ((height, down), (width, right)))
         corners = (left, top, left + width / scale, top + height / scale)
         box = tuple(
@@ -136,29 +138,29 @@ def _are_still(place: Floats) -> NDArray[np.bool_]:
     return still
 
 
-def _back(place: Floats) -> Floats:
+def _invert_place(place: Floats) -> Floats:
     """The place of the first as the second sees it."""
     scale = place[0]
     return np.array([1 / scale, -place[1] / scale, -place[2] / scale], np.float32)
 
 
-def _picture(image: Bytes) -> Image.Image:
+def _make_picture(image: Bytes) -> Image.Image:
     return Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
 
 
-def _encoded(picture: Image.Image, quality: int) -> Image.Image:
+def _encode(picture: Image.Image, quality: int) -> Image.Image:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=quality)
     return Image.open(file)
 
 
-def _made_small(picture: Image.Image) -> Image.Image:
+def _make_small(picture: Image.Image) -> Image.Image:
     sides = (max(1, int(picture.width * SMALLER)), max(1, int(picture.height * SMALLER)))
     small = picture.resize(sides, Image.Resampling.BILINEAR).resize(picture.size, Image.Resampling.BILINEAR)
-    return _encoded(small, HALF_QUALITY)
+    return _encode(small, HALF_QUALITY)
 
 
 _CHANGES: tuple[Callable[[Image.Image], Image.Image], ...] = (
-    lambda picture: _encoded(picture, QUALITY),
-    _made_small,
+    lambda picture: _encode(picture, QUALITY),
+    _make_small,
 )

@@ -16,7 +16,7 @@ BLOCK_ROWS = 128
 SEED = 0
 
 
-def near_pairs(vectors: Floats, min_alike: Floats) -> tuple[NDArray[np.int64], bool]:
+def find_near_pairs(vectors: Floats, min_alike: Floats) -> tuple[NDArray[np.int64], bool]:
     """Rows of unit length (rows, values) with each of their nearest few that is alike enough.
 
     Args:
@@ -26,15 +26,15 @@ def near_pairs(vectors: Floats, min_alike: Floats) -> tuple[NDArray[np.int64], b
     """
     is_bounded = False
     found = [np.empty(0, np.int64)]
-    for rows in _cells(vectors):
+    for rows in _iterate_cells(vectors):
         is_bounded |= len(rows) > MAX_CELL_ROWS
         for first in range(0, len(rows), MAX_CELL_ROWS):
-            found += _within(vectors, min_alike, rows[first : first + MAX_CELL_ROWS])
+            found += _iterate_pairs_within(vectors, min_alike, rows[first : first + MAX_CELL_ROWS])
     keys = np.unique(np.concatenate(found))
     return np.stack(np.divmod(keys, len(vectors)), axis=1), is_bounded
 
 
-def _cells(vectors: Floats) -> Iterator[NDArray[np.int64]]:
+def _iterate_cells(vectors: Floats) -> Iterator[NDArray[np.int64]]:
     """Rows that are compared with each other: those with a common pivot among their nearest ones."""
     count = len(vectors)
     if count <= COMPARED_AT_ONCE:
@@ -52,7 +52,7 @@ def _cells(vectors: Floats) -> Iterator[NDArray[np.int64]]:
     yield from np.split(order // CELLS_OF_A_ROW, ends[:-1])
 
 
-def _within(vectors: Floats, min_alike: Floats, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def _iterate_pairs_within(vectors: Floats, min_alike: Floats, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Pairs of one cell, each as the number first × rows + second."""
     of_cell, least = vectors[rows], min_alike[rows]
     for first in range(0, len(rows), BLOCK_ROWS):
@@ -63,6 +63,6 @@ def _within(vectors: Floats, min_alike: Floats, rows: NDArray[np.int64]) -> Iter
         for _ in range(min(NEIGHBOURS, len(rows) - 1)):
             nearest = alike.argmax(axis=1)
             near = alike[own, nearest] >= np.minimum(least[block], least[nearest])
-            one, other = rows[block[near]], rows[nearest[near]]
-            yield np.minimum(one, other) * len(vectors) + np.maximum(one, other)
+            left, right = rows[block[near]], rows[nearest[near]]
+            yield np.minimum(left, right) * len(vectors) + np.maximum(left, right)
             alike[own, nearest] = -np.inf

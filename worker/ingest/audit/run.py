@@ -10,13 +10,13 @@ from analysis.arrays.dataset import SPLITS
 from heldout.stored.audit import AuditFinding
 from heldout.words import rough_percent
 from worker.ingest.audit.copies import Copies
-from worker.ingest.audit.counts import count_findings, per_class
+from worker.ingest.audit.counts import count_findings, count_per_class
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.duplicates import copy_findings
-from worker.ingest.audit.label_order import label_order_findings
+from worker.ingest.audit.label_order import find_label_order
 from worker.ingest.audit.scan import SAMPLED_SIDE, Scan
-from worker.ingest.audit.shift import shift_findings
-from worker.ingest.audit.values import statistics, value_findings
+from worker.ingest.audit.shift import find_shift
+from worker.ingest.audit.values import compute_statistics, find_value_faults
 from worker.ingest.pool import ProcessPool
 
 SEVERITIES = ("critical", "warning", "info")
@@ -35,12 +35,12 @@ class Audit:
 
 def audit(dataset: IngestedDataset, seen: Scan, copies: Copies, pool: ProcessPool) -> Audit:
     """Audit a dataset, whose scan and copies are there. Gives the same answer for the same dataset."""
-    light = dataset.without_names()
+    light = dataset.drop_names()
     compared = pool.map(_compare, [("shift", light), ("label_order", light)], names=lambda task: [task[0]])
     findings = [
         *count_findings(dataset),
         *group_findings(dataset),
-        *value_findings(dataset, seen),
+        *find_value_faults(dataset, seen),
         *copy_findings(dataset, copies),
     ]
     checks: dict[str, Any] = {
@@ -51,14 +51,14 @@ def audit(dataset: IngestedDataset, seen: Scan, copies: Copies, pool: ProcessPoo
         findings += [dataset.named(finding) for finding in found]
         checks |= of_part
     require_known(findings)
-    counts = per_class(dataset)
+    counts = count_per_class(dataset)
     return Audit(
         findings=sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)),
         counts={
             split: {"count": int(of_split.sum()), "per_class": of_split.tolist()}
             for split, of_split in zip(SPLITS, counts, strict=True)
         },
-        statistics=statistics(dataset, seen),
+        statistics=compute_statistics(dataset, seen),
         copies=copies,
         checks=checks,
     )
@@ -67,8 +67,8 @@ def audit(dataset: IngestedDataset, seen: Scan, copies: Copies, pool: ProcessPoo
 def _compare(task: tuple[str, IngestedDataset]) -> tuple[list[AuditFinding], dict[str, Any]]:
     name, dataset = task
     if name == "shift":
-        return shift_findings(dataset)
-    return label_order_findings(dataset), {}
+        return find_shift(dataset)
+    return find_label_order(dataset), {}
 
 
 FINDINGS = {

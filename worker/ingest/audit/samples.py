@@ -38,13 +38,13 @@ def take_sample(dataset: IngestedDataset, split: str, most: int) -> Sample:
     step = max(1, BYTES_AT_ONCE // dataset.pixels.row_bytes)
     for first in range(0, len(rows), step):
         block = dataset.pixels.take(rows[first : first + step]).astype(np.float32)
-        parts.append((_reduced(block) - low) / (high - low))
+        parts.append((_reduce(block) - low) / (high - low))
     # Groups are numbered from 0 on; images that stand for themselves must not be mistaken for them.
     units = -1 - rows if dataset.groups is None else dataset.groups[rows]
     return Sample(rows, dataset.labels[rows], units, np.concatenate(parts))
 
 
-def features(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def compute_features(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The brightness of 8×8 cells a channel, (count, cells); and summaries: means, deviations, edges, fine detail."""
     count, height, width, _ = images.shape
     rows, columns = (np.arange(CELLS) * side // CELLS for side in (height, width))
@@ -61,7 +61,7 @@ def features(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
     return cells.reshape(count, -1).astype(np.float32), np.concatenate(summaries, axis=1)
 
 
-def standardised(parts: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> NDArray[np.float32]:
+def standardize(parts: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> NDArray[np.float32]:
     """Cells and summaries of several samples as points, (all images, features), of which each kind weighs the same.
 
     Cells keep their relation to each other; summaries are of different kinds, so each has its own unit.
@@ -74,7 +74,7 @@ def standardised(parts: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -
     return points
 
 
-def _reduced(block: NDArray[np.float32]) -> NDArray[np.float32]:
+def _reduce(block: NDArray[np.float32]) -> NDArray[np.float32]:
     found: Any = block
     for axis in (1, 2):
         step = found.shape[axis] // SIDE

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
 from worker.ingest.audit.dataset import IngestedDataset
-from worker.ingest.audit.signatures import Signatures, signatures_of, value_counts
+from worker.ingest.audit.signatures import Signatures, compute_signatures, count_values
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
 
@@ -36,7 +36,7 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _ScanPart:
     pixels: Pixels
     first: int
     split_of: NDArray[np.int8]
@@ -47,10 +47,10 @@ def scan(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], 
     """Scan all images, a few megabytes at a time."""
     pixels, step = dataset.pixels, dataset.pixels.rows_in_block
     parts = (
-        _Part(pixels, first, dataset.split_of[first : first + step], dataset.value_range)
+        _ScanPart(pixels, first, dataset.split_of[first : first + step], dataset.value_range)
         for first in range(0, pixels.count, step)
     )
-    count, values = pixels.count, value_counts(pixels.shape[3])
+    count, values = pixels.count, count_values(pixels.shape[3])
     found = Scan(
         digests=np.empty(count, np.uint64),
         signatures=Signatures(
@@ -78,21 +78,21 @@ def scan(dataset: IngestedDataset, pool: ProcessPool, progress: Callable[[int], 
     return Scan(**{**found.__dict__, "is_coloured": is_coloured})
 
 
-def with_splits_of(seen: Scan, dataset: IngestedDataset) -> Scan:
+def replace_splits(seen: Scan, dataset: IngestedDataset) -> Scan:
     """What was seen of a dataset whose images have moved between splits since."""
     pixels, step = dataset.pixels, dataset.pixels.rows_in_block
     histograms = np.zeros_like(seen.histograms)
     for first in range(0, pixels.count, step):
-        part = _Part(pixels, first, dataset.split_of[first : first + step], dataset.value_range)
-        histograms += _histograms(pixels.read(first, len(part.split_of)), part)
+        part = _ScanPart(pixels, first, dataset.split_of[first : first + step], dataset.value_range)
+        histograms += _count_histograms(pixels.read(first, len(part.split_of)), part)
     return replace(seen, histograms=histograms)
 
 
-def _histograms(block: NDArray[Any], part: _Part) -> NDArray[np.int64]:
+def _count_histograms(block: NDArray[Any], part: _ScanPart) -> NDArray[np.int64]:
     """(splits, channels, BINS) of the images of one part."""
     _, height, width, channels = block.shape
     rows, columns = (-(-side // SAMPLED_SIDE) for side in (height, width))
-    sampled = _binned(block[:, ::rows, ::columns], part.value_range)
+    sampled = _sort_into_bins(block[:, ::rows, ::columns], part.value_range)
     histograms = np.zeros((len(SPLITS), channels, BINS), np.int64)
     for code in np.unique(part.split_of).tolist():
         of_split = sampled[part.split_of == code]
@@ -101,26 +101,26 @@ def _histograms(block: NDArray[Any], part: _Part) -> NDArray[np.int64]:
     return histograms
 
 
-def scan_part(part: _Part) -> Scan:
+def scan_part(part: _ScanPart) -> Scan:
     """Scan the images of one part."""
     block = part.pixels.read(part.first, len(part.split_of))
     count, channels = block.shape[0], block.shape[3]
     flat = block.reshape(count, -1)
     return Scan(
-        digests=np.array([_digest(row.data) for row in flat], np.uint64),
-        signatures=signatures_of(block),
+        digests=np.array([_compute_digest(row.data) for row in flat], np.uint64),
+        signatures=compute_signatures(block),
         low=flat.min(axis=1).astype(np.float32),
         high=flat.max(axis=1).astype(np.float32),
-        histograms=_histograms(block, part),
+        histograms=_count_histograms(block, part),
         is_coloured=channels == 3 and bool(np.any(block[..., :2] != block[..., 1:])),
     )
 
 
-def _digest(row: memoryview) -> int:
+def _compute_digest(row: memoryview) -> int:
     return int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "little")
 
 
-def _binned(block: NDArray[np.generic], value_range: tuple[float, float]) -> NDArray[np.generic]:
+def _sort_into_bins(block: NDArray[np.generic], value_range: tuple[float, float]) -> NDArray[np.generic]:
     low, high = value_range
     if block.dtype == np.uint8 and high == BINS - 1:
         return block

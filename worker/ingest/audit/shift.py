@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from heldout.stored.audit import AuditFinding, Severity
 from heldout.words import rough_percent
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset
-from worker.ingest.audit.samples import Sample, features, standardised, take_sample
+from worker.ingest.audit.samples import Sample, compute_features, standardize, take_sample
 from worker.ingest.audit.wording import ADJECTIVES
 
 SAMPLE_IMAGES = 600  # of each split
@@ -35,7 +35,7 @@ MAX_EFFECT_LEFT = 0.25  # share of the effect that is left once a mistake is und
 
 
 @dataclass(frozen=True)
-class Mistake:
+class PreparationMistake:
     """A known mistake of preparing a split, and how it is undone on images in [0, 1].
 
     change: the same for the stored images: the name of a change of pixels; or factor and offset, on images in [0, 1].
@@ -46,7 +46,7 @@ class Mistake:
     undo: Callable[[Any], Any]
     change: str | tuple[float, float]
 
-    def undone_by(self, value_range: tuple[float, float]) -> str | dict[str, float]:
+    def make_cure(self, value_range: tuple[float, float]) -> str | dict[str, float]:
         """What undoes it in a new version of the dataset, in pixel values."""
         if isinstance(self.change, str):
             return self.change
@@ -56,36 +56,40 @@ class Mistake:
 
 
 MISTAKES = (
-    Mistake(
+    PreparationMistake(
         "scale_mismatch", "pixel values are 255 times smaller than in training", lambda x: x * 255, change=(255.0, 0.0)
     ),
-    Mistake(
+    PreparationMistake(
         "scale_mismatch", "pixel values are 255 times larger than in training", lambda x: x / 255, change=(1 / 255, 0.0)
     ),
-    Mistake(
+    PreparationMistake(
         "scale_mismatch",
         "pixel values are from 0 to 1, in training from -1 to 1",
         lambda x: 2 * x - 1,
         change=(2.0, -1.0),
     ),
-    Mistake(
+    PreparationMistake(
         "scale_mismatch",
         "pixel values are from -1 to 1, in training from 0 to 1",
         lambda x: (x + 1) / 2,
         change=(0.5, 0.5),
     ),
-    Mistake("inverted_values", "light and dark are swapped", lambda x: 1 - x, "invert"),
-    Mistake("channel_order_mismatch", "red and blue are swapped", lambda x: x[..., ::-1], "swap_channels"),
-    Mistake("orientation_mismatch", "rows and columns are swapped", lambda x: x.transpose(0, 2, 1, 3), "transpose"),
-    Mistake(
+    PreparationMistake("inverted_values", "light and dark are swapped", lambda x: 1 - x, "invert"),
+    PreparationMistake("channel_order_mismatch", "red and blue are swapped", lambda x: x[..., ::-1], "swap_channels"),
+    PreparationMistake(
+        "orientation_mismatch", "rows and columns are swapped", lambda x: x.transpose(0, 2, 1, 3), "transpose"
+    ),
+    PreparationMistake(
         "orientation_mismatch", "images are turned by 90° to the left", lambda x: np.rot90(x, 3, (1, 2)), "turn_right"
     ),
-    Mistake(
+    PreparationMistake(
         "orientation_mismatch", "images are turned by 90° to the right", lambda x: np.rot90(x, 1, (1, 2)), "turn_left"
     ),
-    Mistake("orientation_mismatch", "images are upside down", lambda x: x[:, ::-1, ::-1], "upside_down"),
-    Mistake("orientation_mismatch", "top and bottom are swapped", lambda x: x[:, ::-1], "flip_vertical"),
-    Mistake("orientation_mismatch", "left and right are swapped", lambda x: x[:, :, ::-1], "flip_horizontal"),
+    PreparationMistake("orientation_mismatch", "images are upside down", lambda x: x[:, ::-1, ::-1], "upside_down"),
+    PreparationMistake("orientation_mismatch", "top and bottom are swapped", lambda x: x[:, ::-1], "flip_vertical"),
+    PreparationMistake(
+        "orientation_mismatch", "left and right are swapped", lambda x: x[:, :, ::-1], "flip_horizontal"
+    ),
 )
 WHAT_TO_DO = {
     "split_shift": "Look at the examples: another camera, source, time, or step of preparation? Mix the sources, or "
@@ -96,7 +100,7 @@ PREPARE_ALIKE = "Prepare all splits by the same code."
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SplitComparison:
     """How far two splits lie apart: the share of energy between them, without what chance adds, and its p-value."""
 
     effect: float
@@ -110,7 +114,7 @@ class Comparison:
         return self.p_value <= MAX_P_VALUE or self.score >= CERTAIN_SIGMAS
 
 
-def shift_findings(dataset: IngestedDataset) -> tuple[list[AuditFinding], dict[str, Any]]:
+def find_shift(dataset: IngestedDataset) -> tuple[list[AuditFinding], dict[str, Any]]:
     """Findings about test and validation against train, and the figures of each comparison for the record."""
     train = take_sample(dataset, "train", SAMPLE_IMAGES)
     found: dict[str, AuditFinding] = {}
@@ -126,7 +130,7 @@ def shift_findings(dataset: IngestedDataset) -> tuple[list[AuditFinding], dict[s
         figures |= {"effect": round(compared.effect, 6), "p_value": compared.p_value, "score": round(compared.score, 2)}
         if not compared.is_shift:
             continue
-        finding = _finding(dataset, split, train, held, compared)
+        finding = _make_finding(dataset, split, train, held, compared)
         # One mistake shows in both held-out splits where both differ from train; it is told once, and cured in both.
         first = found.setdefault(finding.code, finding)
         if {"undone_by"} <= first.numbers.keys() & finding.numbers.keys():
@@ -134,27 +138,27 @@ def shift_findings(dataset: IngestedDataset) -> tuple[list[AuditFinding], dict[s
     return list(found.values()), checks
 
 
-def compare(train: Sample, held: Sample, undo: Callable[[Any], Any] | None = None) -> Comparison:
+def compare(train: Sample, held: Sample, undo: Callable[[Any], Any] | None = None) -> SplitComparison:
     """The energy distance of two samples; `undo` first changes the held-out images, and there is no p-value then."""
     images = held.images if undo is None else undo(held.images)
-    points = standardised([features(train.images), features(np.ascontiguousarray(images))])
+    points = standardize([compute_features(train.images), compute_features(np.ascontiguousarray(images))])
     is_held = np.arange(len(points)) >= len(train.rows)
     labels = np.concatenate([train.labels, held.labels])
-    distances = _distances(points)
-    weights = _weights(is_held, labels)
+    distances = _compute_distances(points)
+    weights = _compute_weights(is_held, labels)
     energy = float(-weights @ distances @ weights)
     between = float(2 * np.maximum(weights, 0) @ distances @ np.maximum(-weights, 0))
     if undo is not None:
-        return Comparison(energy / max(between, 1e-12), 1.0, 0.0, 0.0, np.empty(0, np.float32))
+        return SplitComparison(energy / max(between, 1e-12), 1.0, 0.0, 0.0, np.empty(0, np.float32))
     units = np.concatenate([train.units, held.units])
     chance = np.empty(0)
     while len(chance) < MAX_PERMUTATIONS:
-        deals = _permuted_weights(is_held, labels, units, seed=len(chance))
+        deals = _permute_weights(is_held, labels, units, seed=len(chance))
         chance = np.append(chance, -np.einsum("di,di->d", deals @ distances, deals))
         score = (energy - float(chance.mean())) / max(float(chance.std()), 1e-12)
         if score >= CERTAIN_SIGMAS or (chance >= energy).sum() > 1:
             break  # more deals would change nothing
-    return Comparison(
+    return SplitComparison(
         effect=max(0.0, energy - float(chance.mean())) / max(between, 1e-12),
         p_value=round((1 + int((chance >= energy).sum())) / (len(chance) + 1), 6),
         score=score,
@@ -163,7 +167,9 @@ def compare(train: Sample, held: Sample, undo: Callable[[Any], Any] | None = Non
     )
 
 
-def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, compared: Comparison) -> AuditFinding:
+def _make_finding(
+    dataset: IngestedDataset, split: str, train: Sample, held: Sample, compared: SplitComparison
+) -> AuditFinding:
     severity: Severity = (
         "info" if compared.effect < WARNING_EFFECT else "warning" if compared.effect < CRITICAL_EFFECT else "critical"
     )
@@ -173,18 +179,18 @@ def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, 
         "p_value": compared.p_value,
         "score": round(compared.score, 2),
         "compared": {"train": len(train.rows), split: len(held.rows)},
-        "differences": _differences(train, held),
+        "differences": _measure_differences(train, held),
     }
     code = "split_shift"
     if severity != "info":
-        times = _times_darker(train, held)
-        mistake, left = _best_mistake(train, held, compared)
+        times = _compute_times_darker(train, held)
+        mistake, left = _find_best_mistake(train, held, compared)
         if mistake is not None:
             code, severity = mistake.code, "critical"
             numbers |= {
                 "slip": f"In the {split} split, {mistake.kind}.",
                 "effect_once_undone": round(left, 6),
-                "undone_by": {split: mistake.undone_by(dataset.value_range)},
+                "undone_by": {split: mistake.make_cure(dataset.value_range)},
             }
         elif times >= MIN_SCALE_FACTOR or times <= 1 / MIN_SCALE_FACTOR:
             # Whole numbers that were scaled down are lost: nothing undoes that.
@@ -196,13 +202,13 @@ def _finding(dataset: IngestedDataset, split: str, train: Sample, held: Sample, 
         code=code,
         severity=severity,
         numbers=numbers,
-        explanation=_explanation(split, compared.effect, numbers.get("slip"), numbers.get("effect_once_undone")),
+        explanation=_explain_shift(split, compared.effect, numbers.get("slip"), numbers.get("effect_once_undone")),
         what_to_do=NOTHING_TO_DO if severity == "info" else WHAT_TO_DO.get(code, PREPARE_ALIKE),
         examples=dataset.examples(held.rows[order]),
     )
 
 
-def _explanation(split: str, effect: float, mistake: str | None, left: float | None) -> str:
+def _explain_shift(split: str, effect: float, mistake: str | None, left: float | None) -> str:
     share = f"{rough_percent(effect)} of what differs between images"
     if effect < WARNING_EFFECT:
         return (
@@ -220,13 +226,15 @@ def _explanation(split: str, effect: float, mistake: str | None, left: float | N
     return f"{mistake} With that undone, {alike} the training images."
 
 
-def _times_darker(train: Sample, held: Sample) -> float:
+def _compute_times_darker(train: Sample, held: Sample) -> float:
     """How many times larger the brightest pixel of a typical image is in train."""
-    one, other = (float(np.median(sample.images.max(axis=(1, 2, 3)))) for sample in (train, held))
-    return one / other if one > 0 and other > 0 else 1.0
+    of_train, of_held = (float(np.median(sample.images.max(axis=(1, 2, 3)))) for sample in (train, held))
+    return of_train / of_held if of_train > 0 and of_held > 0 else 1.0
 
 
-def _best_mistake(train: Sample, held: Sample, compared: Comparison) -> tuple[Mistake | None, float]:
+def _find_best_mistake(
+    train: Sample, held: Sample, compared: SplitComparison
+) -> tuple[PreparationMistake | None, float]:
     _, height, width, channels = held.images.shape
     best, least = None, MAX_EFFECT_LEFT * compared.effect
     for mistake in MISTAKES:
@@ -240,7 +248,7 @@ def _best_mistake(train: Sample, held: Sample, compared: Comparison) -> tuple[Mi
     return best, least
 
 
-def _differences(train: Sample, held: Sample) -> dict[str, float]:
+def _measure_differences(train: Sample, held: Sample) -> dict[str, float]:
     """Of some statistics the difference of the means, in standard deviations of train."""
     found = {}
     for name, statistic in {
@@ -248,12 +256,12 @@ def _differences(train: Sample, held: Sample) -> dict[str, float]:
         "contrast": lambda x: x.std(axis=(1, 2, 3)),
         "edges": lambda x: np.abs(np.diff(x, axis=2)).mean(axis=(1, 2, 3)),
     }.items():
-        one, other = statistic(train.images), statistic(held.images)
-        found[name] = round(float((other.mean() - one.mean()) / max(float(one.std()), 1e-6)), 4)
+        of_train, of_held = statistic(train.images), statistic(held.images)
+        found[name] = round(float((of_held.mean() - of_train.mean()) / max(float(of_train.std()), 1e-6)), 4)
     return found
 
 
-def _distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
+def _compute_distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
     squares = (points * points).sum(axis=1)
     between = squares[:, None] + squares[None] - 2 * points @ points.T
     found: NDArray[np.float32] = np.sqrt(np.maximum(between, 0))
@@ -261,7 +269,7 @@ def _distances(points: NDArray[np.float32]) -> NDArray[np.float32]:
     return found
 
 
-def _weights(is_held: NDArray[np.bool_], labels: NDArray[np.int32]) -> NDArray[np.float32]:
+def _compute_weights(is_held: NDArray[np.bool_], labels: NDArray[np.int32]) -> NDArray[np.float32]:
     """Weights that sum to 1 over one split and to -1 over the other, the same for each class that both have."""
     size = int(np.max(labels)) + 1
     held, train = (np.bincount(labels[chosen], minlength=size) for chosen in (is_held, ~is_held))
@@ -272,19 +280,19 @@ def _weights(is_held: NDArray[np.bool_], labels: NDArray[np.int32]) -> NDArray[n
     return found
 
 
-def _permuted_weights(
+def _permute_weights(
     is_held: NDArray[np.bool_], labels: NDArray[np.int32], units: NDArray[np.int64], seed: int
 ) -> NDArray[np.float32]:
     """(PERMUTATIONS_PER_ROUND, images) weights, each row after assigning each class's units to the splits at random."""
     _, first, unit_of = np.unique(units, return_index=True, return_inverse=True)
     if len(first) == len(units) or not np.array_equal(is_held, is_held[first][unit_of]):
         # Images are assigned one by one, as are those of groups that cross splits; a class then keeps its weights.
-        return _shuffled(_weights(is_held, labels), labels, seed)
-    dealt = _shuffled(is_held[first], labels[first], seed)
-    return np.stack([_weights(of_units[unit_of], labels) for of_units in dealt])
+        return _shuffle(_compute_weights(is_held, labels), labels, seed)
+    dealt = _shuffle(is_held[first], labels[first], seed)
+    return np.stack([_compute_weights(of_units[unit_of], labels) for of_units in dealt])
 
 
-def _shuffled(values: NDArray[Any], labels: NDArray[np.int32], seed: int) -> NDArray[Any]:
+def _shuffle(values: NDArray[Any], labels: NDArray[np.int32], seed: int) -> NDArray[Any]:
     """(PERMUTATIONS_PER_ROUND, count): the values shuffled within each label."""
     order = np.argsort(labels, kind="stable")
     # Adding random fractions to the labels, and sorting, shuffles each label's own.

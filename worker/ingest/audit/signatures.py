@@ -30,22 +30,22 @@ class Signatures(NamedTuple):
     frames: Floats
 
 
-def value_counts(channels: int) -> int:
+def count_values(channels: int) -> int:
     """How many values `even` has for images of so many channels, and `odd` too."""
     return CELLS**2 // 2 + (COLOUR_CELLS**2 if channels == 3 else 0)
 
 
-def shrunk(images: NDArray[np.generic]) -> Floats:
+def shrink(images: NDArray[np.generic]) -> Floats:
     """Images (count, height, width, channels) no larger than they are compared at."""
-    return reduced(images.astype(np.float32), reduction(images.shape[1], images.shape[2]))
+    return reduce_images(images.astype(np.float32), choose_reduction(images.shape[1], images.shape[2]))
 
 
-def reduction(height: int, width: int) -> int:
+def choose_reduction(height: int, width: int) -> int:
     """How many pixels of such images are compared as one, in each direction."""
     return -(-max(height, width) // COMPARED_SIDE)
 
 
-def reduced(images: Floats, factor: int) -> Floats:
+def reduce_images(images: Floats, factor: int) -> Floats:
     """Images (count, height, width, …) as means of squares of `factor` pixels; what is over is left out."""
     count, height, width, *rest = images.shape
     height, width = height // factor, width // factor
@@ -60,44 +60,44 @@ def reduced(images: Floats, factor: int) -> Floats:
     return found
 
 
-def grey(block: NDArray[np.generic]) -> Floats:
+def convert_to_gray(block: NDArray[np.generic]) -> Floats:
     """(count, height, width) brightness of images (count, height, width, channels)."""
     floats: Any = block.astype(np.float32)
     found: Floats = floats[..., 0] if floats.shape[3] == 1 else floats @ LUMA
     return found
 
 
-def signatures_of(images: NDArray[np.generic]) -> Signatures:
+def compute_signatures(images: NDArray[np.generic]) -> Signatures:
     """The signatures of images (count, height, width, channels)."""
-    parts = [_signatures_of(images[first : first + AT_ONCE]) for first in range(0, len(images), AT_ONCE)]
+    parts = [_compute_signatures(images[first : first + AT_ONCE]) for first in range(0, len(images), AT_ONCE)]
     return Signatures(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
-def _signatures_of(images: NDArray[np.generic]) -> Signatures:
-    small = shrunk(images)
-    brightness = grey(small)
+def _compute_signatures(images: NDArray[np.generic]) -> Signatures:
+    small = shrink(images)
+    brightness = convert_to_gray(small)
     border = np.concatenate([brightness[:, 0], brightness[:, -1], brightness[:, :, 0], brightness[:, :, -1]], axis=1)
     background = np.median(border, axis=1)[:, np.newaxis, np.newaxis]
     content = brightness - background
-    frames = _frames(np.abs(content), np.abs(border - background[:, 0]).mean(axis=1))
+    frames = _find_frames(np.abs(content), np.abs(border - background[:, 0]).mean(axis=1))
     height, width = content.shape[1:]
-    down = _cells(frames[:, 0], frames[:, 2], height)
-    across = _cells(frames[:, 1], frames[:, 2], width).transpose(0, 2, 1)
-    even, odd = _halves(down @ content @ across)
+    down = _make_cells(frames[:, 0], frames[:, 2], height)
+    across = _make_cells(frames[:, 1], frames[:, 2], width).transpose(0, 2, 1)
+    even, odd = _split_into_halves(down @ content @ across)
     even -= even.mean(axis=1, keepdims=True)
     parts = [(even, odd)]
     if small.shape[3] == 3:
         for channel in (0, 2):
             cells = down @ (small[..., channel] - brightness) @ across
             shape = (len(cells), COLOUR_CELLS, CELLS // COLOUR_CELLS, COLOUR_CELLS, CELLS // COLOUR_CELLS)
-            parts.append(_halves(cells.reshape(shape).mean(axis=(2, 4))))
+            parts.append(_split_into_halves(cells.reshape(shape).mean(axis=(2, 4))))
     even, odd = (np.concatenate(halves, axis=1) for halves in zip(*parts, strict=True))
     length = np.sqrt((even**2).sum(axis=1) + (odd**2).sum(axis=1))[:, np.newaxis]
     length = np.maximum(length, 1e-12)
     return Signatures((even / length).astype(np.float16), (odd / length).astype(np.float16), frames)
 
 
-def _frames(content: Floats, at_border: Floats) -> Floats:
+def _find_frames(content: Floats, at_border: Floats) -> Floats:
     height, width = content.shape[1:]
     rows, columns = content @ np.ones(width, np.float32), np.ones(height, np.float32) @ content
     total = np.maximum(rows.sum(axis=1), 1e-6)
@@ -108,7 +108,7 @@ def _frames(content: Floats, at_border: Floats) -> Floats:
     return np.stack([down, right, spread, at_border * (height * width) / total], axis=1).astype(np.float32)
 
 
-def _cells(centre: Floats, spread: Floats, side: int) -> Floats:
+def _make_cells(centre: Floats, spread: Floats, side: int) -> Floats:
     """(images, CELLS, side): how much each pixel of a side counts in each cell."""
     places = ((np.arange(CELLS, dtype=np.float32) + 0.5) / CELLS * 2 - 1) * REACH
     at = centre[:, np.newaxis] + spread[:, np.newaxis] * places + (side - 1) / 2
@@ -119,7 +119,7 @@ def _cells(centre: Floats, spread: Floats, side: int) -> Floats:
     return found
 
 
-def _halves(cells: Floats) -> tuple[Floats, Floats]:
+def _split_into_halves(cells: Floats) -> tuple[Floats, Floats]:
     """What stays and what changes its sign when the cells are mirrored; (images, values) each."""
     half = cells.shape[2] // 2
     left, right = (side.reshape(len(cells), -1) for side in (cells[:, :, :half], cells[:, :, ::-1][:, :, :half]))

@@ -7,13 +7,13 @@ from heldout.words import rough_percent
 ADJECTIVES = {"train": "training", "validation": "validation", "test": "test"}
 
 
-def part_of_images(count: int, total: int, split: str | None = None) -> str:
+def describe_part(count: int, total: int, split: str | None = None) -> str:
     """`45 of 416 validation images (11%)`; of all splits together without a split."""
     kind = f"{ADJECTIVES[split]} " if split else ""
     return f"{count:,} of {total:,} {kind}images ({rough_percent(count / total)})"
 
 
-def listed(words: Sequence[str], longest: int = 3) -> str:
+def join_words(words: Sequence[str], longest: int = 3) -> str:
     """`a, b, c and 2 more`."""
     more = f" and {len(words) - longest:,} more" if len(words) > longest else ""
     return ", ".join(words[:longest]) + more

@@ -14,7 +14,7 @@ from worker.ingest.archives.members import Archive, read_member
 from worker.ingest.images.decode import OtherSize, TargetShape, decode
 from worker.ingest.images.deep import is_deep
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.limits import MIB, Limits
+from worker.ingest.limits import MIB, IngestLimits
 from worker.ingest.pool import ProcessPool, mark
 from worker.ingest.rejection import BROKEN_FILES, Rejection
 
@@ -23,7 +23,7 @@ BATCH_BYTES = 4 * MIB  # as packed, and as pixels
 
 
 @dataclass(frozen=True)
-class Batch:
+class DecodeBatch:
     """Images that lie one after the other in `images.npy`, from row `first` on.
 
     Either `files` has their bytes, or `table` says where they lie in the archive at `archive`.
@@ -33,7 +33,7 @@ class Batch:
     names: Sequence[str]
     pixels: Pixels
     wanted: TargetShape
-    limits: Limits
+    limits: IngestLimits
     any_grey: bool
     archive: str = ""
     table: NDArray[Any] | None = None
@@ -46,11 +46,11 @@ class Target:
 
     pixels: Pixels
     wanted: TargetShape
-    limits: Limits
+    limits: IngestLimits
     any_grey: bool
 
-    def batch(self, first: int, names: Sequence[str], **source: Any) -> Batch:
-        return Batch(first, names, self.pixels, self.wanted, self.limits, self.any_grey, **source)
+    def batch(self, first: int, names: Sequence[str], **source: Any) -> DecodeBatch:
+        return DecodeBatch(first, names, self.pixels, self.wanted, self.limits, self.any_grey, **source)
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class Decoded:
         return self.encodings.total() + len(self.broken) + sum(map(len, self.other_sizes.values()))
 
 
-def decode_batch(batch: Batch) -> Decoded:
+def decode_batch(batch: DecodeBatch) -> Decoded:
     """Write one batch; where a file is broken, or of another size, its row is black. Raises Rejection, ColourFound."""
     found = Decoded()
     rows = []
     black = bytes(batch.pixels.row_bytes)
-    with _opened(batch) as file_of:
+    with _open_batch(batch) as file_of:
         for part, name in enumerate(batch.names):
             mark(part)
             row = batch.first + part
@@ -104,7 +104,7 @@ def decode_batch(batch: Batch) -> Decoded:
     return found
 
 
-def decode_all(pool: ProcessPool, batches: Iterable[Batch], progress: Callable[[int], None]) -> Decoded:
+def decode_all(pool: ProcessPool, batches: Iterable[DecodeBatch], progress: Callable[[int], None]) -> Decoded:
     """Decode all batches; `progress` hears how many images are done. Raises Rejection, ColourFound."""
     found = Decoded()
     for of_batch in pool.map(decode_batch, batches, names=lambda batch: batch.names):
@@ -113,13 +113,13 @@ def decode_all(pool: ProcessPool, batches: Iterable[Batch], progress: Callable[[
     return found
 
 
-def batches_of(archive: Archive, target: Target) -> Iterator[Batch]:
+def iterate_batches(archive: Archive, target: Target) -> Iterator[DecodeBatch]:
     """All members of an archive, in their order."""
-    for first, end in _cuts(archive.table["packed"], target.pixels):
+    for first, end in _iterate_cuts(archive.table["packed"], target.pixels):
         yield target.batch(first, archive.names[first:end], archive=str(archive.path), table=archive.table[first:end])
 
 
-def _cuts(packed: NDArray[Any], pixels: Pixels) -> Iterator[tuple[int, int]]:
+def _iterate_cuts(packed: NDArray[Any], pixels: Pixels) -> Iterator[tuple[int, int]]:
     """First and last + 1 of each batch, so that neither files nor pixels of one batch take much memory."""
     most = max(1, min(BATCH_IMAGES, BATCH_BYTES // pixels.row_bytes))
     ends = np.cumsum(packed, dtype=np.uint64)
@@ -133,7 +133,7 @@ def _cuts(packed: NDArray[Any], pixels: Pixels) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def _opened(batch: Batch) -> Iterator[Callable[[int], bytes]]:
+def _open_batch(batch: DecodeBatch) -> Iterator[Callable[[int], bytes]]:
     """Gives the bytes of a part of the batch; what it gives raises Rejection."""
     if batch.table is None:
         yield batch.files.__getitem__

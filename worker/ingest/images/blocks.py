@@ -12,7 +12,7 @@ from heldout.spec.dataset import ResizeSpec
 USUAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 
 
-def coloured_block(block: NDArray[Any], channels: int) -> NDArray[Any]:
+def convert_block_channels(block: NDArray[Any], channels: int) -> NDArray[Any]:
     """The images with one or three channels: grey is repeated, colour becomes luma."""
     if block.shape[3] == channels:
         return block
@@ -24,13 +24,13 @@ def coloured_block(block: NDArray[Any], channels: int) -> NDArray[Any]:
     return grey
 
 
-def resized_block(block: NDArray[Any], wanted: ResizeSpec | None, black: float) -> NDArray[Any]:
+def resize_block(block: NDArray[Any], wanted: ResizeSpec | None, black: float) -> NDArray[Any]:
     """The images in the size that is wanted, channel by channel, bilinear; bars of `pad` have the value `black`."""
     if wanted is None or block.shape[1:3] == (wanted.height, wanted.width):
         return block
     size, bilinear = (wanted.width, wanted.height), Image.Resampling.BILINEAR
 
-    def one(channel: NDArray[Any]) -> NDArray[Any]:
+    def resize_channel(channel: NDArray[Any]) -> NDArray[Any]:
         image = Image.fromarray(channel)
         if wanted.rule == "stretch":
             return np.asarray(image.resize(size, bilinear))
@@ -38,4 +38,6 @@ def resized_block(block: NDArray[Any], wanted: ResizeSpec | None, black: float) 
             return np.asarray(ImageOps.fit(image, size, bilinear))
         return np.asarray(ImageOps.pad(image, size, bilinear, color=int(black) if channel.dtype == np.uint8 else black))  # type: ignore[arg-type]
 
-    return np.stack([np.stack([one(channel) for channel in image.transpose(2, 0, 1)], axis=2) for image in block])
+    return np.stack(
+        [np.stack([resize_channel(channel) for channel in image.transpose(2, 0, 1)], axis=2) for image in block]
+    )

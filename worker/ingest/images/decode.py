@@ -18,10 +18,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from heldout.lifecycle.dataset import RejectionCode
 from worker.ingest.images.decoding_cost import describe_excess, describe_opened_excess
-from worker.ingest.images.deep import deep_planes, is_deep, planes_of_8_bits, with_channels
-from worker.ingest.images.formats import other_format, read_format
-from worker.ingest.limits import Limits
-from worker.ingest.rejection import Rejection, amount, printable
+from worker.ingest.images.deep import convert_channels, is_deep, read_8_bit_planes, read_deep_planes
+from worker.ingest.images.formats import detect_other_format, read_format
+from worker.ingest.limits import IngestLimits
+from worker.ingest.rejection import Rejection, clean_name, format_size
 
 Rule = Literal["pad", "crop", "stretch"]
 
@@ -90,11 +90,11 @@ class DepthFound(Exception):
     """An image has 16 bits a channel, and the images before it had 8."""
 
 
-def properties_of(data: bytes, name: str, limits: Limits) -> ImageProperties:
+def read_properties(data: bytes, name: str, limits: IngestLimits) -> ImageProperties:
     """Size and colour of an image. Raises Rejection."""
     opened = open_image(data, name, limits)
     _load(opened, name, limits)
-    image = _upright(opened)
+    image = _turn_upright(opened)
     return ImageProperties(image.height, image.width, is_grey(image), is_deep(data))
 
 
@@ -102,7 +102,7 @@ def decode(
     data: bytes,
     name: str,
     wanted: TargetShape,
-    limits: Limits,
+    limits: IngestLimits,
     encodings: Counter[str],
     *,
     any_grey: bool,
@@ -126,26 +126,26 @@ def decode(
         raise DepthFound
     try:
         if wanted.bits == 16:
-            pixels = _deep(data, opened, wanted)
+            pixels = _decode_deep(data, opened, wanted)
         else:
-            image = _upright(opened) if opened.info else opened
-            image = _in_mode(image, "L" if wanted.channels == 1 else "RGB")
-            pixels = _fitted(image, wanted).tobytes()
+            image = _turn_upright(opened) if opened.info else opened
+            image = _convert_to_mode(image, "L" if wanted.channels == 1 else "RGB")
+            pixels = _fit_image(image, wanted).tobytes()
     except MemoryError:
-        raise _out_of_memory(name, limits) from None
+        raise _make_out_of_memory(name, limits) from None
     except DECODE_ERRORS as error:
-        raise _unreadable(name, error) from None
+        raise _make_unreadable(name, error) from None
     encodings[f"{opened.format} {opened.mode}{' 16 bits' if is_deep(data) else ''}"] += 1
     return pixels
 
 
-def _deep(data: bytes, image: ImageFile, wanted: TargetShape) -> bytes:
+def _decode_deep(data: bytes, image: ImageFile, wanted: TargetShape) -> bytes:
     """The pixels as float32, 0 to 65535."""
     if is_deep(data):
-        planes = deep_planes(data, image)
+        planes = read_deep_planes(data, image)
     else:
-        planes = planes_of_8_bits(_in_mode(image, "L" if is_grey(image) else "RGB"))
-    fitted = [_fitted(_upright(plane), wanted) for plane in with_channels(planes, wanted.channels)]
+        planes = read_8_bit_planes(_convert_to_mode(image, "L" if is_grey(image) else "RGB"))
+    fitted = [_fit_image(_turn_upright(plane), wanted) for plane in convert_channels(planes, wanted.channels)]
     return np.stack([np.asarray(plane, np.float32) for plane in fitted], axis=-1).tobytes()
 
 
@@ -159,7 +159,7 @@ def is_grey(image: Image.Image) -> bool:
     return bool(np.all(palette == palette[:, :1]))
 
 
-def resized(image: Image.Image, height: int, width: int, rule: Rule) -> Image.Image:
+def resize(image: Image.Image, height: int, width: int, rule: Rule) -> Image.Image:
     """The image in another size, bilinear, with antialiasing where it shrinks."""
     size, bilinear = (width, height), Image.Resampling.BILINEAR
     if rule == "stretch":
@@ -169,13 +169,13 @@ def resized(image: Image.Image, height: int, width: int, rule: Rule) -> Image.Im
     return ImageOps.pad(image, size, bilinear)
 
 
-def open_image(data: bytes, name: str, limits: Limits) -> ImageFile:
+def open_image(data: bytes, name: str, limits: IngestLimits) -> ImageFile:
     """The image as its header describes it, still without pixels. Raises Rejection."""
-    format_ = _format_of(data, name)
+    format_ = _detect_format(data, name)
     try:
         if format_ == "WebP":
             # Pillow makes room for the pixels before it tells their number.
-            _check_size(*_webp_size(data), name, limits)
+            _check_size(*_read_webp_size(data), name, limits)
         _refuse_excess(describe_excess(data, format_), name)
         image = PLUGINS[format_](BytesIO(data))
         _check_size(image.width, image.height, name, limits)
@@ -183,60 +183,61 @@ def open_image(data: bytes, name: str, limits: Limits) -> ImageFile:
         if getattr(image, "is_animated", False) and format_ != "JPEG":
             raise Rejection(
                 RejectionCode.ANIMATED_IMAGE,
-                f"{printable(name)!r} has {getattr(image, 'n_frames', 'several')} frames. Upload each frame as a file.",
+                f"{clean_name(name)!r} has {getattr(image, 'n_frames', 'several')} frames. Upload each frame as a "
+                "file.",
                 name,
             )
     except MemoryError:
-        raise _out_of_memory(name, limits) from None
+        raise _make_out_of_memory(name, limits) from None
     except DECODE_ERRORS as error:
-        raise _unreadable(name, error) from None
+        raise _make_unreadable(name, error) from None
     return image
 
 
-def _load(image: ImageFile, name: str, limits: Limits) -> None:
+def _load(image: ImageFile, name: str, limits: IngestLimits) -> None:
     """Read the pixels. Raises Rejection."""
     try:
         image.load()
     except MemoryError:
-        raise _out_of_memory(name, limits) from None
+        raise _make_out_of_memory(name, limits) from None
     except DECODE_ERRORS as error:
-        raise _unreadable(name, error) from None
+        raise _make_unreadable(name, error) from None
 
 
-def _format_of(data: bytes, name: str) -> str:
+def _detect_format(data: bytes, name: str) -> str:
     found = read_format(data)
     if found is not None:
         return found
     if not data:
         raise Rejection(
-            RejectionCode.UNREADABLE_MEMBER, f"{printable(name)!r} is empty. Remove it or upload it again.", name
+            RejectionCode.UNREADABLE_MEMBER, f"{clean_name(name)!r} is empty. Remove it or upload it again.", name
         )
-    other = other_format(data)
+    other = detect_other_format(data)
     if other:
         raise Rejection(
             RejectionCode.UNSUPPORTED_IMAGE,
-            f"{printable(name)!r} is {other}, which is not read. Convert it to PNG, JPEG, WebP or BMP.",
+            f"{clean_name(name)!r} is {other}, which is not read. Convert it to PNG, JPEG, WebP or BMP.",
             name,
         )
     raise Rejection(
         RejectionCode.UNREADABLE_MEMBER,
-        f"{printable(name)!r} is not a PNG, JPEG, WebP or BMP: it begins with {data[:8].hex(' ')}. Remove it or save "
+        f"{clean_name(name)!r} is not a PNG, JPEG, WebP or BMP: it begins with {data[:8].hex(' ')}. Remove it or save "
         "it again.",
         name,
     )
 
 
-def _check_size(width: int, height: int, name: str, limits: Limits) -> None:
+def _check_size(width: int, height: int, name: str, limits: IngestLimits) -> None:
     if width * height > limits.pixels:
         raise Rejection(
             RejectionCode.IMAGE_TOO_LARGE,
-            f"{printable(name)!r} claims {width:,}×{height:,} pixels; at most {limits.pixels:,} are read. Make it "
+            f"{clean_name(name)!r} claims {width:,}×{height:,} pixels; at most {limits.pixels:,} are read. Make it "
             "smaller.",
             name,
         )
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
+def _read_webp_size(data: bytes) -> tuple[int, int]:
     chunk = data[12:16]
     if chunk == b"VP8X" and len(data) >= 30:
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
@@ -249,7 +250,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise SyntaxError("it has no WebP header")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn_upright(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation says that it is seen; EXIF that cannot be read says nothing."""
     if "exif" not in image.info:
         return image
@@ -261,7 +262,7 @@ def _upright(image: Image.Image) -> Image.Image:
             return image
 
 
-def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
+def _convert_to_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
     if image.mode == mode and "transparency" not in image.info:
         return image
     if image.has_transparency_data:
@@ -273,18 +274,18 @@ def _in_mode(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _fitted(image: Image.Image, wanted: TargetShape) -> Image.Image:
+def _fit_image(image: Image.Image, wanted: TargetShape) -> Image.Image:
     if image.height == wanted.height and image.width == wanted.width:
         return image
     if wanted.rule is None:
         raise OtherSize(image.height, image.width)
-    return resized(image, wanted.height, wanted.width, wanted.rule)
+    return resize(image, wanted.height, wanted.width, wanted.rule)
 
 
-def _out_of_memory(name: str, limits: Limits) -> Rejection:
+def _make_out_of_memory(name: str, limits: IngestLimits) -> Rejection:
     return Rejection(
         RejectionCode.OUT_OF_MEMORY,
-        f"{printable(name)!r} needs more memory than the {amount(limits.memory_bytes)} that the ingest may use. "
+        f"{clean_name(name)!r} needs more memory than the {format_size(limits.memory_bytes)} that the ingest may use. "
         "Make it smaller.",
         name,
     )
@@ -292,22 +293,22 @@ def _out_of_memory(name: str, limits: Limits) -> Rejection:
 
 def _refuse_excess(excess: str | None, name: str) -> None:
     if excess is not None:
-        raise Rejection(RejectionCode.IMAGE_BOMB, f"{printable(name)!r} {excess}. Save the image again.", name)
+        raise Rejection(RejectionCode.IMAGE_BOMB, f"{clean_name(name)!r} {excess}. Save the image again.", name)
 
 
-def _unreadable(name: str, error: BaseException) -> Rejection:
+def _make_unreadable(name: str, error: BaseException) -> Rejection:
     """What is wrong with a file that Pillow cannot read; its own words may quote paths and contents."""
     why = str(error).lower()
     if "truncated" in why or isinstance(error, EOFError):
         return Rejection(
             RejectionCode.IMAGE_TRUNCATED,
-            f"{printable(name)!r} ends before its pixels do. Upload the whole file.",
+            f"{clean_name(name)!r} ends before its pixels do. Upload the whole file.",
             name,
         )
     if "too large" in why or "too much memory" in why:
         return Rejection(
             RejectionCode.IMAGE_BOMB,
-            f"{printable(name)!r} holds more data than its pixels need. Save it without metadata.",
+            f"{clean_name(name)!r} holds more data than its pixels need. Save it without metadata.",
             name,
         )
-    return Rejection(RejectionCode.UNREADABLE_MEMBER, f"{printable(name)!r} is a broken image. Save it again.", name)
+    return Rejection(RejectionCode.UNREADABLE_MEMBER, f"{clean_name(name)!r} is a broken image. Save it again.", name)

@@ -35,8 +35,8 @@ def describe_excess(data: bytes, format_: str) -> str | None:
     """What in the container of a file would take a decoder too long, such as `has 80 scans, …`, or None."""
     most_parts = FREE_PARTS + len(data) // BYTES_A_PART
     if format_ == "JPEG":
-        return _jpeg_excess(data, most_parts)
-    return _png_excess(data, most_parts) if format_ == "PNG" else None
+        return _find_jpeg_excess(data, most_parts)
+    return _find_png_excess(data, most_parts) if format_ == "PNG" else None
 
 
 def describe_opened_excess(image: ImageFile, size_bytes: int) -> str | None:
@@ -48,17 +48,17 @@ def describe_opened_excess(image: ImageFile, size_bytes: int) -> str | None:
                 f"is run-length encoded, with {image.width * image.height:,} pixels in {size_bytes:,} bytes; of "
                 f"either at most {MAX_RUN_LENGTH:,} are read"
             )
-    return _exif_excess(len(image.info.get("exif", b"")))
+    return _find_exif_excess(len(image.info.get("exif", b"")))
 
 
-def _jpeg_excess(data: bytes, most_parts: int) -> str | None:
+def _find_jpeg_excess(data: bytes, most_parts: int) -> str | None:
     at, parts, scans, exif_bytes, components, is_progressive = 2, 0, 0, 0, 0, False
     while marker := _MARKER.search(data, at):
         kind = data[marker.end() - 1]
         # Before the first scan Pillow looks at every byte between two segments.
         parts += 1 if scans else 1 + marker.start() - at
         if parts > most_parts:
-            return _too_many_parts(most_parts)
+            return _describe_too_many_parts(most_parts)
         if kind == _END_OF_IMAGE and scans:
             break
         at = marker.end()
@@ -74,14 +74,14 @@ def _jpeg_excess(data: bytes, most_parts: int) -> str | None:
             if not is_progressive and data[at + 2 : at + 3] == bytes([components]):
                 break  # the whole image is in this scan, and decoders read no further
         length = max(2, int.from_bytes(data[at : at + 2], "big"))
-        parts += _entries(kind, data[at : at + length])
+        parts += _count_entries(kind, data[at : at + length])
         if kind == _APP1 and data[at + 2 : at + 6] == b"Exif":
             exif_bytes += length
         at += length
-    return _exif_excess(exif_bytes)
+    return _find_exif_excess(exif_bytes)
 
 
-def _entries(kind: int, segment: bytes) -> int:
+def _count_entries(kind: int, segment: bytes) -> int:
     """How many entries Pillow reads of a segment, each for itself; at least as many as there are."""
     if kind == _APP13:
         return segment.count(b"8BIM")
@@ -90,7 +90,7 @@ def _entries(kind: int, segment: bytes) -> int:
     return len(segment) if kind in _FRAMES else 0
 
 
-def _png_excess(data: bytes, most_parts: int) -> str | None:
+def _find_png_excess(data: bytes, most_parts: int) -> str | None:
     at, parts, packed, exif_bytes = 8, 0, 0, 0
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">L4s", data, at)
@@ -99,20 +99,20 @@ def _png_excess(data: bytes, most_parts: int) -> str | None:
         parts += 1
         packed += kind in _PACKED
         if parts > most_parts:
-            return _too_many_parts(most_parts)
+            return _describe_too_many_parts(most_parts)
         if packed > MAX_PACKED_PARTS:
             return f"has more than {MAX_PACKED_PARTS} compressed texts or color profiles"
         if kind == b"eXIf":
             exif_bytes = max(exif_bytes, length)
         at += 12 + length
-    return _exif_excess(exif_bytes)
+    return _find_exif_excess(exif_bytes)
 
 
-def _too_many_parts(most: int) -> str:
+def _describe_too_many_parts(most: int) -> str:
     return f"consists of more than {most:,} parts, which is too many for its size"
 
 
-def _exif_excess(size_bytes: int) -> str | None:
+def _find_exif_excess(size_bytes: int) -> str | None:
     if size_bytes <= MAX_EXIF_BYTES:
         return None
     return f"has {size_bytes:,} bytes of EXIF; at most {MAX_EXIF_BYTES:,} are read"

@@ -25,7 +25,7 @@ def is_deep(data: bytes) -> bool:
     return data[:4] == b"\x89PNG" and data[DEPTH_OFFSET : DEPTH_OFFSET + 1] == b"\x10"
 
 
-def deep_planes(data: bytes, image: Image.Image) -> list[Image.Image]:
+def read_deep_planes(data: bytes, image: Image.Image) -> list[Image.Image]:
     """One or three channels, 0 to 65535 as floats, of the file `data` that was read as `image`; alpha lies on white."""
     kind = data[COLOUR_OFFSET]
     transparent = image.info.get("transparency")
@@ -33,7 +33,7 @@ def deep_planes(data: bytes, image: Image.Image) -> list[Image.Image]:
         values = np.asarray(image).astype(np.float32)[..., np.newaxis]
         if isinstance(transparent, int):
             values[values == transparent] = WHITE
-        return _planes(values, image)
+        return _make_planes(values, image)
     again = PngImageFile(BytesIO(data))
     again.tile = [tile._replace(args=_RAW_MODES[kind]) for tile in again.tile]
     again.load()
@@ -45,18 +45,18 @@ def deep_planes(data: bytes, image: Image.Image) -> list[Image.Image]:
     if kind == RGB:
         if isinstance(transparent, tuple):
             values[np.all(values == transparent, axis=-1)] = WHITE
-        return _planes(values, image)
+        return _make_planes(values, image)
     share = values[..., -1:] / WHITE
-    return _planes(values[..., :-1] * share + WHITE * (1 - share), image)
+    return _make_planes(values[..., :-1] * share + WHITE * (1 - share), image)
 
 
-def planes_of_8_bits(image: Image.Image) -> list[Image.Image]:
+def read_8_bit_planes(image: Image.Image) -> list[Image.Image]:
     """The channels of a grey or RGB image, each of its values as 16 bits have it; `whiten` may change that later."""
     values = np.asarray(image).astype(np.float32) * OF_8_BITS
-    return _planes(values.reshape(image.height, image.width, -1), image)
+    return _make_planes(values.reshape(image.height, image.width, -1), image)
 
 
-def with_channels(planes: list[Image.Image], count: int) -> list[Image.Image]:
+def convert_channels(planes: list[Image.Image], count: int) -> list[Image.Image]:
     """The same picture in one or three channels: grey is repeated, colour becomes luma."""
     if len(planes) == count:
         return planes
@@ -64,10 +64,10 @@ def with_channels(planes: list[Image.Image], count: int) -> list[Image.Image]:
         return planes * 3
     red, green, blue = (np.asarray(plane) for plane in planes)
     luma = red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114)
-    return _planes(luma[..., np.newaxis], planes[0])
+    return _make_planes(luma[..., np.newaxis], planes[0])
 
 
-def range_of(highest: float) -> tuple[float, float]:
+def choose_range(highest: float) -> tuple[float, float]:
     """The range of images whose largest value is `highest`: that of as many bits as it takes, but of 8 at least.
 
     Cameras and scanners of 10, 12 or 14 bits leave the upper ones of 16 empty.
@@ -82,7 +82,7 @@ def whiten(pixels: Pixels, rows: Sequence[int], white: float) -> None:
         pixels.write(row, (pixels.read(row, 1) * np.float32(white / WHITE)).tobytes())
 
 
-def _planes(values: NDArray[Any], image: Image.Image) -> list[Image.Image]:
+def _make_planes(values: NDArray[Any], image: Image.Image) -> list[Image.Image]:
     planes = [Image.fromarray(np.ascontiguousarray(values[..., channel])) for channel in range(values.shape[2])]
     for plane in planes:
         if "exif" in image.info:  # of which the orientation counts

@@ -28,7 +28,7 @@ def read_format(head: bytes) -> str | None:
     return None
 
 
-def other_format(head: bytes) -> str | None:
+def detect_other_format(head: bytes) -> str | None:
     """The format of a file that is not read, by its first bytes, as far as it is known."""
     return OTHER_FORMATS.get(head[:4]) or ("HEIC or AVIF" if head[4:8] == b"ftyp" else None)
 
@@ -41,5 +41,5 @@ def is_image(head: bytes) -> bool:
 
 def is_refused_image(head: bytes) -> bool:
     """Whether a file whose name says nothing is an image of a format that is not read."""
-    found = other_format(head)
+    found = detect_other_format(head)
     return found in REFUSED_FORMATS and (found != "HEIC or AVIF" or head[8:12] in IMAGE_BRANDS)

@@ -81,7 +81,7 @@ class Pixels:
     def read(self, first: int, count: int) -> NDArray[Any]:
         """(count, height, width, channels), the rows from `first` on."""
         rows = np.fromfile(
-            self.path, self.dtype, count * (self.row_bytes // self.dtype.itemsize), offset=self._place(first)
+            self.path, self.dtype, count * (self.row_bytes // self.dtype.itemsize), offset=self._find_place(first)
         )
         return rows.reshape(-1, *self.shape[1:])
 
@@ -90,7 +90,7 @@ class Pixels:
         taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
         with self.path.open("rb", buffering=0) as file:
             for row, into in zip(rows.tolist(), taken, strict=True):
-                os.preadv(file.fileno(), [into.data], self._place(row))
+                os.preadv(file.fileno(), [into.data], self._find_place(row))
         return taken
 
     def blocks(self) -> Iterator[NDArray[Any]]:
@@ -98,5 +98,5 @@ class Pixels:
         for first in range(0, self.count, self.rows_in_block):
             yield self.read(first, min(self.rows_in_block, self.count - first))
 
-    def _place(self, row: int) -> int:
+    def _find_place(self, row: int) -> int:
         return self.offset + row * self.row_bytes

@@ -16,13 +16,13 @@ from heldout.lifecycle.dataset import RejectionCode
 from heldout.mending.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.derive import derive
-from worker.ingest.limits import GIB, Limits, empty
+from worker.ingest.limits import GIB, IngestLimits, empty_folder
 from worker.ingest.pipeline import run
 from worker.ingest.pool import ProcessPool
 from worker.ingest.process.messages import IngestProgress, Message, Related, encode
 from worker.ingest.rejection import Rejection
 from worker.ingest.relations import relate
-from worker.machine.enclosure import begin, bound, enclose, tell
+from worker.machine.enclosure import begin, enclose, limit_process, tell
 
 PROGRESS_EVERY_S = 0.5
 # Nobody waits for copies that are searched for in the background: a process that trains comes first.
@@ -35,11 +35,11 @@ def main() -> None:
     The assignment, a JSON object, comes from standard input; the answer goes in lines to standard output.
     """
     assignment, pipe = begin()
-    limits = Limits(**assignment["limits"])
+    limits = IngestLimits(**assignment["limits"])
     # Files that are mapped come on top of private memory.
     address_bytes = limits.memory_bytes + limits.normalised_bytes + 4 * GIB
     file_bytes = max(limits.normalised_bytes, limits.unpacked_bytes) + GIB
-    bound(limits.memory_bytes, limits.wall_s, file_bytes, address_bytes)
+    limit_process(limits.memory_bytes, limits.wall_s, file_bytes, address_bytes)
     warnings.simplefilter("ignore")  # a hostile upload could fill the log with them
     if sys.argv[1] == "relate":
         os.nice(BACKGROUND_NICENESS)
@@ -48,11 +48,11 @@ def main() -> None:
         _answer(assignment, limits, pool, pipe)
 
 
-def _answer(assignment: dict[str, Any], limits: Limits, pool: ProcessPool, pipe: FileIO) -> None:
+def _answer(assignment: dict[str, Any], limits: IngestLimits, pool: ProcessPool, pipe: FileIO) -> None:
     target = Path(assignment["target"])
     said = 0.0
 
-    def progress(stage: str, done: int, of: int) -> None:
+    def report_progress(stage: str, done: int, of: int) -> None:
         nonlocal said
         if done == 0 or done == of or time.monotonic() - said >= PROGRESS_EVERY_S:
             said = time.monotonic()
@@ -74,20 +74,20 @@ def _answer(assignment: dict[str, Any], limits: Limits, pool: ProcessPool, pipe:
                 VersionChanges.model_validate(assignment["changes"]),
                 target,
                 limits,
-                progress,
+                report_progress,
                 pool,
                 assignment["different"],
             )
         else:
             spec = DatasetSpec.model_validate(assignment["spec"])
-            answer = run(Path(assignment["source"]), spec, target, limits, progress, pool)
+            answer = run(Path(assignment["source"]), spec, target, limits, report_progress, pool)
     except Rejection as rejection:
         answer = rejection
     except BrokenPipeError:
         return  # nobody listens any more, and `run` has cleaned up
     except Exception:  # noqa: BLE001 - printed to the log, and told
         traceback.print_exc()
-        empty(target)
+        empty_folder(target)
         answer = Rejection(
             RejectionCode.INTERNAL,
             "The ingest broke on our side. Upload again; if it happens again, tell the operator.",

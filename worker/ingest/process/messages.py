@@ -9,7 +9,7 @@ from typing import Any
 
 from heldout.lifecycle.dataset import RejectionCode
 from worker.ingest.rejection import Rejection
-from worker.ingest.report import Report
+from worker.ingest.report import IngestReport
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Related:
     digests: dict[str, str]
 
 
-Message = IngestProgress | Report | Related | Rejection
+Message = IngestProgress | IngestReport | Related | Rejection
 
 
 def encode(message: Message) -> dict[str, Any]:
     """As JSON has it."""
     if isinstance(message, IngestProgress):
         return {"progress": [message.stage, message.done, message.of]}
-    if isinstance(message, Report):
+    if isinstance(message, IngestReport):
         return {"report": message.as_json()}
     if isinstance(message, Related):
         return {"related": message.digests}
@@ -54,7 +54,7 @@ def decode(line: bytes) -> Message:
             stage, done, of = content
             return IngestProgress(str(stage), int(done), int(of))
         if kind == "report":
-            return Report.from_json(content)
+            return IngestReport.from_json(content)
         if kind == "related":
             return Related({str(split): str(digest) for split, digest in content.items()})
         if kind == "rejection":

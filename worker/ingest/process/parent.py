@@ -13,10 +13,10 @@ from typing import Any, Literal, NoReturn
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from heldout.work.kinds import DeriveSpec
-from worker.ingest.limits import MIB, Limits, empty
+from worker.ingest.limits import MIB, IngestLimits, empty_folder
 from worker.ingest.process.messages import IngestProgress, Related, decode
-from worker.ingest.rejection import Rejection, amount
-from worker.ingest.report import Report
+from worker.ingest.rejection import Rejection, format_size
+from worker.ingest.report import IngestReport
 from worker.machine.enclosed_process import EnclosedProcess, LineTooLong, ProcessEnded
 
 SET_VARIABLES = {
@@ -37,7 +37,7 @@ class BoundedProcess(EnclosedProcess):
         assignment: Mapping[str, Any],
         inputs: Mapping[str, Path | None],
         target: Path,
-        limits: Limits,
+        limits: IngestLimits,
     ) -> None:
         if target.is_dir() and any(target.iterdir()):
             raise ValueError(f"{target} is not empty")
@@ -47,7 +47,7 @@ class BoundedProcess(EnclosedProcess):
         whole = {**assignment, "limits": asdict(limits)}
         super().__init__("worker.ingest.process.child", work, whole, inputs, target, SET_VARIABLES)
 
-    def receive(self, timeout_s: float) -> IngestProgress | Report | Related | None:
+    def receive(self, timeout_s: float) -> IngestProgress | IngestReport | Related | None:
         """The next message, or None after `timeout_s` without one. A Report or Related is the last one.
 
         Raises:
@@ -56,13 +56,13 @@ class BoundedProcess(EnclosedProcess):
         try:
             line = self.read_line(min(timeout_s, self._ends_at - time.monotonic()))
         except ProcessEnded as ended:
-            self._fail(self._death(ended))
+            self._fail(self._explain_death(ended))
         except LineTooLong:
-            self._fail(_crashed("sent too long a message"))
+            self._fail(_make_crashed("sent too long a message"))
         if line is not None:
             return self._answer(line)
         if time.monotonic() >= self._ends_at:
-            self._fail(_timed_out(self._limits))
+            self._fail(_make_timed_out(self._limits))
         return None
 
     def kill(self) -> None:
@@ -72,13 +72,13 @@ class BoundedProcess(EnclosedProcess):
         """
         super().kill()
         if not self._is_done:
-            empty(self.target)
+            empty_folder(self.target)
 
-    def _answer(self, line: bytes) -> IngestProgress | Report | Related:
+    def _answer(self, line: bytes) -> IngestProgress | IngestReport | Related:
         try:
             message = decode(line)
         except ValueError:
-            self._fail(_crashed("sent a message that is not understood"))
+            self._fail(_make_crashed("sent a message that is not understood"))
         if isinstance(message, Rejection):
             self._fail(message)
         if not isinstance(message, IngestProgress):
@@ -90,23 +90,23 @@ class BoundedProcess(EnclosedProcess):
         self.kill()
         raise rejection
 
-    def _death(self, ended: ProcessEnded) -> Rejection:
+    def _explain_death(self, ended: ProcessEnded) -> Rejection:
         """Why the process ended without a report."""
         if any("bad_alloc" in line or "MemoryError" in line for line in self.last_lines()):
             return Rejection(
                 RejectionCode.OUT_OF_MEMORY,
-                f"The ingest needs more memory than the {amount(self._limits.memory_bytes)} that it may use. Upload "
-                "smaller images, or ask the operator for a higher limit.",
+                f"The ingest needs more memory than the {format_size(self._limits.memory_bytes)} that it may use. "
+                "Upload smaller images, or ask the operator for a higher limit.",
             )
         if ended.exit_code == -SIGXCPU:
-            return _timed_out(self._limits)
-        return _crashed(f"{ended}" + (", perhaps because memory ran out" if ended.exit_code == -SIGKILL else ""))
+            return _make_timed_out(self._limits)
+        return _make_crashed(f"{ended}" + (", perhaps because memory ran out" if ended.exit_code == -SIGKILL else ""))
 
 
 class IngestProcess(BoundedProcess):
     """One upload's process: what `run` does. Its last message is a Report."""
 
-    def __init__(self, source: Path, spec: DatasetSpec, target: Path, limits: Limits = Limits()) -> None:  # noqa: B008
+    def __init__(self, source: Path, spec: DatasetSpec, target: Path, limits: IngestLimits = IngestLimits()) -> None:  # noqa: B008
         super().__init__("ingest", {"spec": spec.model_dump(mode="json")}, {"source": source}, target, limits)
 
 
@@ -119,7 +119,7 @@ class DeriveProcess(BoundedProcess):
         names: Path | None,
         spec: DeriveSpec,
         target: Path,
-        limits: Limits,
+        limits: IngestLimits,
         different: Sequence[Sequence[int]] = (),
     ) -> None:
         """different: pairs of the version's images that somebody has told apart."""
@@ -137,7 +137,13 @@ class RelateProcess(BoundedProcess):
     """A stored dataset's process: what `relate` does. Its last message is a Related."""
 
     def __init__(
-        self, content: Path, target: Path, limits: Limits, *, names: Path | None = None, group_by: str | None = None
+        self,
+        content: Path,
+        target: Path,
+        limits: IngestLimits,
+        *,
+        names: Path | None = None,
+        group_by: str | None = None,
     ) -> None:
         super().__init__("relate", {"group_by": group_by}, {"content": content, "names": names}, target, limits)
 
@@ -146,20 +152,20 @@ def ingest(
     source: Path,
     spec: DatasetSpec,
     target: Path,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: IngestLimits = IngestLimits(),  # noqa: B008 - frozen
     progress: Callable[[IngestProgress], None] = lambda progress: None,
-) -> Report:
+) -> IngestReport:
     """What `run` does, in a process of its own. Raises Rejection, also where that process dies or is too slow."""
     with IngestProcess(source, spec, target, limits) as process:
         while True:
             message = process.receive(60)
-            if isinstance(message, Report):
+            if isinstance(message, IngestReport):
                 return message
             if isinstance(message, IngestProgress):
                 progress(message)
 
 
-def _timed_out(limits: Limits) -> Rejection:
+def _make_timed_out(limits: IngestLimits) -> Rejection:
     return Rejection(
         RejectionCode.TIMED_OUT,
         f"The ingest took longer than the limit of {limits.wall_s} s. Upload fewer or smaller images, or ask the "
@@ -167,7 +173,7 @@ def _timed_out(limits: Limits) -> Rejection:
     )
 
 
-def _crashed(how: str) -> Rejection:
+def _make_crashed(how: str) -> Rejection:
     return Rejection(
         RejectionCode.CRASHED,
         f"The process that read the upload {how}. Upload it again; if it happens again, save the files anew.",

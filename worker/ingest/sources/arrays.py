@@ -13,14 +13,14 @@ from analysis.arrays.dataset import SPLITS
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive
-from worker.ingest.archives.npy import StoredArray, stored_array
-from worker.ingest.images.blocks import USUAL_RANGES, coloured_block, resized_block
+from worker.ingest.archives.npy import StoredArray, read_stored_array
+from worker.ingest.images.blocks import USUAL_RANGES, convert_block_channels, resize_block
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import Rejection, printable
-from worker.ingest.sources.base import Progress, StoredImages, checked_shape
-from worker.ingest.sources.labels import CLASS_NAME_KEYS, class_labels
+from worker.ingest.rejection import Rejection, clean_name
+from worker.ingest.sources.base import Progress, StoredImages, check_shape
+from worker.ingest.sources.labels import CLASS_NAME_KEYS, read_class_labels
 from worker.ingest.sources.layout import LeftOut
 from worker.ingest.splits import NO_SPLIT
 
@@ -47,7 +47,7 @@ EXACT_IN_FLOAT32 = 2**24
 
 
 @dataclass(frozen=True)
-class Values:
+class ValueExtremes:
     """The smallest and largest value of several arrays together."""
 
     low: float
@@ -79,11 +79,11 @@ class ArraySource:
 
     kind = "arrays in npz"
 
-    def __init__(self, archive: Archive, limits: Limits) -> None:
+    def __init__(self, archive: Archive, limits: IngestLimits) -> None:
         by_key = {name.removesuffix(".npy"): row for row, name in enumerate(archive.names) if name.endswith(".npy")}
         # All headers are read: objects are refused wherever they are.
-        stored = {key: stored_array(archive, row) for key, row in by_key.items()}
-        pairs = _pairs(stored)
+        stored = {key: read_stored_array(archive, row) for key, row in by_key.items()}
+        pairs = _pair_arrays(stored)
         self._images = [images for _, images, _ in pairs]
         for _, images, labels in pairs:
             _check_images(images)
@@ -94,7 +94,7 @@ class ArraySource:
                 RejectionCode.TOO_MANY_MEMBERS, f"There are {count:,} images; at most {limits.images:,} are taken."
             )
         names = next((stored[key] for key in CLASS_NAME_KEYS if key in stored), None)
-        self.labels, self.classes = class_labels([labels for _, _, labels in pairs], names, limits)
+        self.labels, self.classes = read_class_labels([labels for _, _, labels in pairs], names, limits)
         given_splits = [
             np.full(images.shape[0], NO_SPLIT if split is None else SPLITS.index(split)) for split, images, _ in pairs
         ]
@@ -106,52 +106,52 @@ class ArraySource:
         self.passed_over = sorted(set(by_key) - used - ({names.key} if names else set()))
 
     def store(
-        self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
+        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
     ) -> StoredImages:
         """Copy the pixels: uint8 as it is, other whole numbers of 0–255 as uint8, everything else as float32."""
-        shape = self._shape(spec, limits)
+        shape = self._check_shape(spec, limits)
         is_uint8 = all(images.dtype.kind in "bu" and images.dtype.itemsize == 1 for images in self._images)
-        values = None if is_uint8 else _values(self._images)
+        values = None if is_uint8 else _measure_values(self._images)
         if values is not None and all(images.dtype.kind in "bui" for images in self._images):
             is_uint8 = values.low >= 0 and values.high <= 255
         dtype = np.dtype(np.uint8 if is_uint8 else np.float32)
         if all(images.dtype.kind == "b" for images in self._images):
             value_range: tuple[float, float] = (0, 1)
         else:
-            value_range = (0, 255) if is_uint8 else _range(values, self._images[0].key)
-        checked_shape(shape, dtype.itemsize, limits, self._images[0].key)
+            value_range = (0, 255) if is_uint8 else _choose_range(values, self._images[0].key)
+        check_shape(shape, dtype.itemsize, limits, self._images[0].key)
         pixels = Pixels.create(path, shape, dtype)
         done = 0
         for images in self._images:
             for block in images.blocks():
-                block = block.reshape(len(block), *_image_shape(images)).astype(dtype)
-                block = resized_block(coloured_block(block, shape[3]), spec.resize, value_range[0])
+                block = block.reshape(len(block), *_get_image_shape(images)).astype(dtype)
+                block = resize_block(convert_block_channels(block, shape[3]), spec.resize, value_range[0])
                 pixels.write(done, np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
                 done += len(block)
                 progress(done)
         encodings = Counter({f"array {images.dtype}": images.shape[0] for images in self._images})
         return StoredImages(pixels, value_range, encodings)
 
-    def _shape(self, spec: DatasetSpec, limits: Limits) -> tuple[int, int, int, int]:
+    def _check_shape(self, spec: DatasetSpec, limits: IngestLimits) -> tuple[int, int, int, int]:
         """(count, height, width, channels) of what is stored. Raises Rejection if the arrays' images differ in size."""
         first = self._images[0]
-        height, width, _ = _image_shape(first)
+        height, width, _ = _get_image_shape(first)
         for images in self._images:
-            if spec.resize is None and _image_shape(images)[:2] != (height, width):
+            if spec.resize is None and _get_image_shape(images)[:2] != (height, width):
                 raise Rejection(
                     RejectionCode.MIXED_SIZES,
                     f"`{first.key}` has images of {height}×{width} pixels (height×width) and `{images.key}` of "
-                    f"{'×'.join(map(str, _image_shape(images)[:2]))}. Name one size for all with `resize`.",
+                    f"{'×'.join(map(str, _get_image_shape(images)[:2]))}. Name one size for all with `resize`.",
                     images.key,
                 )
-        found = max(_image_shape(images)[2] for images in self._images)
+        found = max(_get_image_shape(images)[2] for images in self._images)
         channels = {"auto": found, "grey": 1, "rgb": 3}[spec.colour]
         if spec.resize is not None:
             height, width = spec.resize.height, spec.resize.width
-        return checked_shape((len(self.names), height, width, channels), 1, limits, first.key)
+        return check_shape((len(self.names), height, width, channels), 1, limits, first.key)
 
 
-def _pairs(stored: dict[str, StoredArray]) -> list[tuple[str | None, StoredArray, StoredArray]]:
+def _pair_arrays(stored: dict[str, StoredArray]) -> list[tuple[str | None, StoredArray, StoredArray]]:
     for family in FAMILIES:
         if not any(images in stored for _, images, _ in family):
             continue
@@ -165,17 +165,17 @@ def _pairs(stored: dict[str, StoredArray]) -> list[tuple[str | None, StoredArray
             if images in stored:
                 pairs.append((split, stored[images], stored[labels]))
         return pairs
-    found = ", ".join(f"`{printable(key, 40)}`" for key in list(stored)[:10]) or "none"
+    found = ", ".join(f"`{clean_name(key, 40)}`" for key in list(stored)[:10]) or "none"
     raise Rejection(RejectionCode.NO_IMAGES, f"The arrays are {found}. Expected are {EXPECTED}.")
 
 
-def _image_shape(images: StoredArray) -> tuple[int, int, int]:
+def _get_image_shape(images: StoredArray) -> tuple[int, int, int]:
     _, height, width, *channels = images.shape
     return height, width, channels[0] if channels else 1
 
 
 def _check_images(images: StoredArray) -> None:
-    key, shape = printable(images.key), images.shape
+    key, shape = clean_name(images.key), images.shape
     to_do = None
     if len(shape) == 4 and shape[3] not in (1, 3) and shape[1] in (1, 3):
         to_do = f"Save {key}.transpose(0, 2, 3, 1): channels come last."
@@ -186,13 +186,13 @@ def _check_images(images: StoredArray) -> None:
     elif images.dtype.kind not in "buif":
         raise Rejection(
             RejectionCode.BAD_ARRAY,
-            f"The array {key!r} is of type {printable(str(images.dtype), 80)}. Save it as uint8 or float32.",
+            f"The array {key!r} is of type {clean_name(str(images.dtype), 80)}. Save it as uint8 or float32.",
             key,
         )
     if to_do:
         raise Rejection(
             RejectionCode.BAD_ARRAY,
-            f"The array {key!r} has the shape {printable(str(shape), 80)}; images are (count, height, width), or "
+            f"The array {key!r} has the shape {clean_name(str(shape), 80)}; images are (count, height, width), or "
             f"(count, height, width, channels) with 1 or 3 channels. {to_do}",
             key,
         )
@@ -202,17 +202,17 @@ def _check_lengths(images: StoredArray, labels: StoredArray) -> None:
     if not labels.shape or images.shape[0] != labels.shape[0]:
         raise Rejection(
             RejectionCode.BAD_LABELS,
-            f"`{printable(images.key)}` has {images.shape[0]:,} images and `{printable(labels.key)}` the shape "
-            f"{printable(str(labels.shape), 80)}. Save one label for each image.",
+            f"`{clean_name(images.key)}` has {images.shape[0]:,} images and `{clean_name(labels.key)}` the shape "
+            f"{clean_name(str(labels.shape), 80)}. Save one label for each image.",
             labels.key,
         )
     if not images.shape[0]:
         raise Rejection(
-            RejectionCode.NO_IMAGES, f"`{printable(images.key)}` is empty. Leave it out, or add images.", images.key
+            RejectionCode.NO_IMAGES, f"`{clean_name(images.key)}` is empty. Leave it out, or add images.", images.key
         )
 
 
-def _values(arrays: Sequence[StoredArray]) -> Values:
+def _measure_values(arrays: Sequence[StoredArray]) -> ValueExtremes:
     """The extremes of all arrays, read once through. Raises Rejection if a value is not finite."""
     low, high = np.inf, -np.inf
     for images in arrays:
@@ -226,7 +226,7 @@ def _values(arrays: Sequence[StoredArray]) -> Values:
                     member = f"{images.key}[{row + int(np.argmin(finite))}]"
                     raise Rejection(
                         RejectionCode.BAD_ARRAY,
-                        f"{printable(member)} has values that are not finite in float32 (NaN or infinite). Replace "
+                        f"{clean_name(member)} has values that are not finite in float32 (NaN or infinite). Replace "
                         "them, or leave the image out.",
                         member,
                     )
@@ -234,24 +234,24 @@ def _values(arrays: Sequence[StoredArray]) -> Values:
             if block.dtype.kind in "iu" and max(-low, high) > EXACT_IN_FLOAT32:
                 raise Rejection(
                     RejectionCode.BAD_ARRAY,
-                    f"The array {printable(images.key)!r} holds whole numbers up to {max(-low, high):.0f}, more than "
+                    f"The array {clean_name(images.key)!r} holds whole numbers up to {max(-low, high):.0f}, more than "
                     "float32 holds exactly. Scale it and save float32.",
                     images.key,
                 )
             row += len(block)
-    return Values(low, high)
+    return ValueExtremes(low, high)
 
 
-def _range(values: Values | None, key: str) -> tuple[float, float]:
+def _choose_range(values: ValueExtremes | None, key: str) -> tuple[float, float]:
     assert values is not None
     if values.low == values.high:
         raise Rejection(
             RejectionCode.BAD_ARRAY, f"Every pixel is {values.low:g}. Save the images, not a placeholder.", key
         )
-    return usual_range(values.low, values.high) or (values.low, values.high)
+    return find_usual_range(values.low, values.high) or (values.low, values.high)
 
 
-def usual_range(lowest: float, highest: float) -> tuple[float, float] | None:
+def find_usual_range(lowest: float, highest: float) -> tuple[float, float] | None:
     """The first usual range that holds all values; None where none does."""
     for low, high in USUAL_RANGES:
         # Values that leave most of 0–255 empty are of another scale.

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import MAX_SIDE, MIN_SIDE, DatasetSpec
-from worker.ingest.images.batches import Batch, Decoded, Target, decode_all
-from worker.ingest.images.decode import ColourFound, DepthFound, ImageProperties, TargetShape, properties_of
-from worker.ingest.images.deep import WHITE, range_of, whiten
+from worker.ingest.images.batches import DecodeBatch, Decoded, Target, decode_all
+from worker.ingest.images.decode import ColourFound, DepthFound, ImageProperties, TargetShape, read_properties
+from worker.ingest.images.deep import WHITE, choose_range, whiten
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import BROKEN_FILES, Rejection, amount, broken_files, printable
+from worker.ingest.rejection import BROKEN_FILES, Rejection, clean_name, format_size, make_broken_files
 from worker.ingest.sources.layout import LeftOut
 
 Progress = Callable[[int], None]
@@ -48,7 +48,7 @@ class StoredImages:
     different: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
 
-class Source(Protocol):
+class UploadSource(Protocol):
     """An upload, its format known and its labels read.
 
     names: (images,) what each image is called in the upload. labels: (images,) positions in `classes`.
@@ -74,7 +74,7 @@ class Source(Protocol):
     def notes(self) -> Sequence[str]: ...
 
     def store(
-        self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
+        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
     ) -> StoredImages:
         """Write all pixels into the file `path`. Raises Rejection."""
         ...
@@ -93,13 +93,13 @@ class ImageFiles(Protocol):
         """All images' files in order, one at a time; or why one cannot be read."""
         ...
 
-    def batches(self, target: Target) -> Iterator[Batch]:
+    def batches(self, target: Target) -> Iterator[DecodeBatch]:
         """All images' files in order, as tasks."""
         ...
 
 
 def store_files(
-    source: ImageFiles, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
+    source: ImageFiles, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
 ) -> StoredImages:
     """Decode all files into `images.npy` at `path`.
 
@@ -109,7 +109,7 @@ def store_files(
     Raises:
         Rejection: with the image that cannot be taken.
     """
-    sized_by, first = _first_readable(source, limits)
+    sized_by, first = _find_first_readable(source, limits)
     channels: Literal[1, 3] = 1 if spec.colour == "grey" or (spec.colour == "auto" and first.is_grey) else 3
     bits: Literal[8, 16] = 16 if first.is_deep else 8
     while True:
@@ -118,7 +118,7 @@ def store_files(
             wanted = TargetShape(spec.resize.height, spec.resize.width, channels, spec.resize.rule, bits=bits)
         else:
             wanted = TargetShape(first.height, first.width, channels, None, bits)
-        shape = checked_shape(
+        shape = check_shape(
             (len(source.names), wanted.height, wanted.width, channels), dtype.itemsize, limits, sized_by
         )
         pixels = Pixels.create(path, shape, dtype)
@@ -133,25 +133,25 @@ def store_files(
             continue
         faults = (*source.faults, *decoded.broken.values())
         has_none = len(decoded.broken) == len(source.names)
-        unreadable = broken_files(faults, can_skip=not has_none) if faults else None
+        unreadable = make_broken_files(faults, can_skip=not has_none) if faults else None
         if decoded.other_sizes:
-            raise _mixed_sizes(source.names, wanted, decoded, None if spec.skip_broken else unreadable)
+            raise _make_mixed_sizes(source.names, wanted, decoded, None if spec.skip_broken else unreadable)
         if unreadable is not None and (has_none or not spec.skip_broken):
             raise unreadable
-        value_range, notes = _range_of(pixels, decoded, bits)
+        value_range, notes = _choose_range(pixels, decoded, bits)
         if decoded.broken:
             pixels = pixels.without(np.array(list(decoded.broken), np.int64))
         return StoredImages(pixels, value_range, decoded.encodings, tuple(decoded.broken), faults, notes)
 
 
-def _range_of(pixels: Pixels, decoded: Decoded, bits: Literal[8, 16]) -> tuple[tuple[float, float], Sequence[str]]:
+def _choose_range(pixels: Pixels, decoded: Decoded, bits: Literal[8, 16]) -> tuple[tuple[float, float], Sequence[str]]:
     """The range of the images, and what to tell of it. White of 8 bits becomes that of the images of 16."""
     if bits == 8:
-        return range_of(255.0), ()
+        return choose_range(255.0), ()
     highest_of = np.concatenate([np.max(block, axis=(1, 2, 3)) for block in pixels.blocks()])
     highest_of[decoded.shallow] = 0
     highest = float(np.max(highest_of))
-    low, white = range_of(highest)
+    low, white = choose_range(highest)
     if not decoded.shallow:
         return (low, white), ()
     if white < WHITE:
@@ -165,7 +165,7 @@ def _range_of(pixels: Pixels, decoded: Decoded, bits: Literal[8, 16]) -> tuple[t
     return (low, white), (note,)
 
 
-def _mixed_sizes(
+def _make_mixed_sizes(
     names: Sequence[str], wanted: TargetShape, decoded: Decoded, unreadable: Rejection | None
 ) -> Rejection:
     """All sizes with their counts and an image each, and what else is wrong with files."""
@@ -176,7 +176,7 @@ def _mixed_sizes(
     sizes += [(len(rows), size, rows[0]) for size, rows in decoded.other_sizes.items()]
     sizes.sort(key=lambda size: (-size[0], size[1]))
     listed = ", ".join(
-        f"{count:,} of {height}×{width} (such as {printable(names[row])!r})"
+        f"{count:,} of {height}×{width} (such as {clean_name(names[row])!r})"
         for count, (height, width), row in sizes[:MAX_SHOWN_SIZES]
     )
     more = f", and {len(sizes) - MAX_SHOWN_SIZES:,} more sizes" if len(sizes) > MAX_SHOWN_SIZES else ""
@@ -188,7 +188,7 @@ def _mixed_sizes(
     )
 
 
-def _first_readable(source: ImageFiles, limits: Limits) -> tuple[str, ImageProperties]:
+def _find_first_readable(source: ImageFiles, limits: IngestLimits) -> tuple[str, ImageProperties]:
     """Name and properties of the first image that is not broken. Raises Rejection."""
     faults = list(source.faults)
     for name, data in zip(source.names, source.files(), strict=True):
@@ -196,16 +196,16 @@ def _first_readable(source: ImageFiles, limits: Limits) -> tuple[str, ImagePrope
             faults.append(data)
             continue
         try:
-            return name, properties_of(data, name, limits)
+            return name, read_properties(data, name, limits)
         except Rejection as rejection:
             if rejection.code not in BROKEN_FILES:
                 raise
             faults.append(rejection)
-    raise broken_files(faults, can_skip=False)
+    raise make_broken_files(faults, can_skip=False)
 
 
-def checked_shape(
-    shape: tuple[int, int, int, int], itemsize: int, limits: Limits, member: str
+def check_shape(
+    shape: tuple[int, int, int, int], itemsize: int, limits: IngestLimits, member: str
 ) -> tuple[int, int, int, int]:
     """The same shape, unless it is too large or too small to be trained on or stored.
 
@@ -216,7 +216,7 @@ def checked_shape(
     if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
         raise Rejection(
             RejectionCode.SIZE_OUT_OF_BOUNDS,
-            f"{printable(member)!r} has {height}×{width} pixels (height×width); sides of {MIN_SIDE} to {MAX_SIDE} are "
+            f"{clean_name(member)!r} has {height}×{width} pixels (height×width); sides of {MIN_SIDE} to {MAX_SIDE} are "
             f"accepted. {NAME_A_SIZE}",
             member,
         )
@@ -224,8 +224,8 @@ def checked_shape(
     if size > limits.normalised_bytes:
         raise Rejection(
             RejectionCode.NORMALISED_TOO_LARGE,
-            f"{count:,} images of {height}×{width}×{channels} take {amount(size)}; at most "
-            f"{amount(limits.normalised_bytes)} are taken. Name a smaller size with `resize`, use fewer images, or ask "
-            "the operator for a higher limit.",
+            f"{count:,} images of {height}×{width}×{channels} take {format_size(size)}; at most "
+            f"{format_size(limits.normalised_bytes)} are taken. Name a smaller size with `resize`, use fewer images, "
+            "or ask the operator for a higher limit.",
         )
     return shape

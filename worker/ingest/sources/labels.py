@@ -8,47 +8,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heldout.lifecycle.dataset import RejectionCode
-from worker.ingest.archives.npy import StoredArray, product
-from worker.ingest.limits import Limits
-from worker.ingest.rejection import Rejection, amount, printable
-from worker.ingest.sources.layout import checked_classes
+from worker.ingest.archives.npy import StoredArray, multiply
+from worker.ingest.limits import IngestLimits
+from worker.ingest.rejection import Rejection, clean_name, format_size
+from worker.ingest.sources.layout import check_classes
 
 CLASS_NAME_KEYS = ("class_names", "classes", "label_names")
 
 
-def class_labels(
-    arrays: Sequence[StoredArray], names: StoredArray | None, limits: Limits
+def read_class_labels(
+    arrays: Sequence[StoredArray], names: StoredArray | None, limits: IngestLimits
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     """Positions in the class names, (images,) over all arrays in order, and the names.
 
     With `names`, whole numbers are positions in it; without, the classes are the values that occur, ascending.
 
     Raises:
-        Rejection: `bad_labels` and what checked_classes raises.
+        Rejection: `bad_labels` and what `check_classes` raises.
     """
-    values = [_one_each(labels, limits) for labels in arrays]
+    values = [_flatten_labels(labels, limits) for labels in arrays]
     if len({each.dtype.kind for each in values}) > 1:
         raise Rejection(
             RejectionCode.BAD_LABELS, "Some labels are numbers and others text. Save all as one type.", arrays[0].key
         )
     together = np.concatenate(values)
     if names is not None:
-        return named(together, _texts(names), names.key, limits)
+        return check_named_labels(together, _read_texts(names), names.key, limits)
     occurring, positions = np.unique(together, return_inverse=True)
-    classes = checked_classes([str(value) for value in occurring.tolist()], limits)
+    classes = check_classes([str(value) for value in occurring.tolist()], limits)
     return positions.astype(np.int32), classes
 
 
-def named(
-    values: NDArray[Any], names: Sequence[str], member: str, limits: Limits
+def check_named_labels(
+    values: NDArray[Any], names: Sequence[str], member: str, limits: IngestLimits
 ) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     """Whole numbers that are positions in a given list of class names. Raises Rejection."""
-    classes = checked_classes(names, limits)
+    classes = check_classes(names, limits)
     if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= len(classes):
         raise Rejection(
             RejectionCode.BAD_LABELS,
             f"With {len(classes)} class names labels are 0 to {len(classes) - 1}; found are labels such as "
-            f"{printable(str(values.min()))} and {printable(str(values.max()))}. Unlabelled images cannot be used.",
+            f"{clean_name(str(values.min()))} and {clean_name(str(values.max()))}. Unlabelled images cannot be used.",
             member,
         )
     if len(set(classes)) < len(classes):
@@ -56,22 +56,22 @@ def named(
     return values.astype(np.int32), classes
 
 
-def _one_each(labels: StoredArray, limits: Limits) -> NDArray[Any]:
+def _flatten_labels(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
     key, shape = labels.key, labels.shape
-    if len(shape) != 1 and product(shape[1:]) != 1:
+    if len(shape) != 1 and multiply(shape[1:]) != 1:
         raise Rejection(
             RejectionCode.BAD_LABELS,
-            f"The labels {printable(key)!r} have the shape {printable(str(shape), 80)}; one label for each "
-            f"image is expected. Of one-hot rows save {printable(key)}.argmax(axis=1).",
+            f"The labels {clean_name(key)!r} have the shape {clean_name(str(shape), 80)}; one label for each "
+            f"image is expected. Of one-hot rows save {clean_name(key)}.argmax(axis=1).",
             key,
         )
-    values = _small(labels, limits).reshape(-1)
+    values = _convert_to_small(labels, limits).reshape(-1)
     if values.dtype.kind == "S":
         try:
             return np.char.decode(values, "utf-8")
         except UnicodeDecodeError:
             raise Rejection(
-                RejectionCode.BAD_LABELS, f"The labels {printable(key)!r} are not UTF-8. Save text (U).", key
+                RejectionCode.BAD_LABELS, f"The labels {clean_name(key)!r} are not UTF-8. Save text (U).", key
             ) from None
     if values.dtype.kind == "f" and np.all(np.mod(values, 1) == 0):
         return values.astype(np.int64)
@@ -80,38 +80,38 @@ def _one_each(labels: StoredArray, limits: Limits) -> NDArray[Any]:
     if values.dtype.kind not in "iuU":
         raise Rejection(
             RejectionCode.BAD_LABELS,
-            f"The labels {printable(key)!r} are of type {printable(str(values.dtype), 80)}, with values such as "
-            f"{printable(str(values[0]))}; whole numbers or text are expected.",
+            f"The labels {clean_name(key)!r} are of type {clean_name(str(values.dtype), 80)}, with values such as "
+            f"{clean_name(str(values[0]))}; whole numbers or text are expected.",
             key,
         )
-    return _checked_text(values, key) if values.dtype.kind == "U" else values.astype(np.int64)
+    return _check_text(values, key) if values.dtype.kind == "U" else values.astype(np.int64)
 
 
-def _texts(names: StoredArray) -> list[str]:
+def _read_texts(names: StoredArray) -> list[str]:
     if len(names.shape) != 1 or names.dtype.kind != "U" or names.dtype.itemsize > 4096 or names.shape[0] > 100_000:
         raise Rejection(
             RejectionCode.BAD_LABELS,
-            f"`{printable(names.key)}` has the type {printable(str(names.dtype), 80)} and the shape "
-            f"{printable(str(names.shape), 80)}; class names are an array of text, one for each class.",
+            f"`{clean_name(names.key)}` has the type {clean_name(str(names.dtype), 80)} and the shape "
+            f"{clean_name(str(names.shape), 80)}; class names are an array of text, one for each class.",
             names.key,
         )
-    return [str(name) for name in _checked_text(names.read(), names.key).tolist()]
+    return [str(name) for name in _check_text(names.read(), names.key).tolist()]
 
 
-def _checked_text(values: NDArray[Any], key: str) -> NDArray[Any]:
+def _check_text(values: NDArray[Any], key: str) -> NDArray[Any]:
     """The same text, if all of it is valid Unicode, which numpy does not check. Raises Rejection."""
     codes = np.ascontiguousarray(values).view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
     if np.any((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))):
-        raise Rejection(RejectionCode.BAD_LABELS, f"The text in {printable(key)!r} is damaged. Save it again.", key)
+        raise Rejection(RejectionCode.BAD_LABELS, f"The text in {clean_name(key)!r} is damaged. Save it again.", key)
     return values
 
 
-def _small(labels: StoredArray, limits: Limits) -> NDArray[Any]:
-    size = product(labels.shape) * labels.dtype.itemsize
+def _convert_to_small(labels: StoredArray, limits: IngestLimits) -> NDArray[Any]:
+    size = multiply(labels.shape) * labels.dtype.itemsize
     if size > min(limits.member_bytes, limits.memory_bytes // 8):
         raise Rejection(
             RejectionCode.BAD_LABELS,
-            f"The labels {printable(labels.key)!r} take {amount(size)}. Save them as int32.",
+            f"The labels {clean_name(labels.key)!r} take {format_size(size)}. Save them as int32.",
             labels.key,
         )
     return labels.read()

@@ -12,9 +12,9 @@ from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import FolderUse
 from heldout.spec.job import MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES
 from worker.ingest.images.formats import is_image, is_refused_image
-from worker.ingest.limits import Limits
-from worker.ingest.rejection import Rejection, broken_files, printable
-from worker.ingest.sources.split_folders import place
+from worker.ingest.limits import IngestLimits
+from worker.ingest.rejection import Rejection, clean_name, make_broken_files
+from worker.ingest.sources.split_folders import place_images
 
 READ_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "jpe", "jfif", "webp", "bmp", "dib"})
 # Passing these over would lose images silently.
@@ -54,9 +54,9 @@ class Layout:
     notes: list[str]
 
 
-def folder_layout(
+def read_folder_layout(
     names: Sequence[str],
-    limits: Limits,
+    limits: IngestLimits,
     uses: Mapping[str, FolderUse] = MappingProxyType({}),
     head_of: Callable[[int], bytes] = lambda row: b"",
     folders: Sequence[str] = (),
@@ -72,30 +72,30 @@ def folder_layout(
     Raises:
         Rejection: with a member that does not fit.
     """
-    images, refused, ignored = _images_among(names, head_of, faults)
+    images, refused, ignored = _find_images(names, head_of, faults)
     if not images:
         if refused:
-            raise broken_files(refused, can_skip=False)
+            raise make_broken_files(refused, can_skip=False)
         raise Rejection(
             RejectionCode.NO_IMAGES,
             "The archive has no PNG, JPEG, WebP or BMP file. Pack folders named after the classes, with images in them."
-            + (f" It has, for example, {printable(ignored[0])!r}." if ignored else ""),
+            + (f" It has, for example, {clean_name(ignored[0])!r}." if ignored else ""),
         )
     try:
-        return _layout_of(names, limits, uses, folders, images, refused, ignored)
+        return _build_layout(names, limits, uses, folders, images, refused, ignored)
     except Rejection as rejection:
         if refused and not skip_broken:
             # It may be a class or a split that is all of files that cannot be read.
-            raise broken_files(refused) from rejection
+            raise make_broken_files(refused) from rejection
         if rejection.code in (RejectionCode.UNEXPECTED_LAYOUT, RejectionCode.TOO_FEW_CLASSES):
-            hint = labels_elsewhere(names, ignored)
+            hint = describe_labels_elsewhere(names, ignored)
             raise Rejection(rejection.code, f"{rejection.detail} {hint}".rstrip(), rejection.member) from rejection
         raise
 
 
-def _layout_of(
+def _build_layout(
     names: Sequence[str],
-    limits: Limits,
+    limits: IngestLimits,
     uses: Mapping[str, FolderUse],
     folders: Sequence[str],
     images: Sequence[int],
@@ -112,11 +112,11 @@ def _layout_of(
     ):
         wrapper += f"{paths[0].partition('/')[0]}/"
         paths = [path.partition("/")[2] for path in paths]
-    if strays := _strays(paths):
-        raise _stray(wrapper, strays, len(paths))
-    placed = place(paths, uses)
+    if strays := _find_strays(paths):
+        raise _make_stray(wrapper, strays, len(paths))
+    placed = place_images(paths, uses)
     of_class = [path.partition("/")[0] for path in placed.paths]
-    classes = checked_classes(sorted(set(of_class)), limits)
+    classes = check_classes(sorted(set(of_class)), limits)
     label_of = {name: label for label, name in enumerate(classes)}
     members = [images[row] for row in placed.rows]
     # Zeros in the place of slashes sort folder by folder.
@@ -132,16 +132,16 @@ def _layout_of(
         classes=classes,
         ignored=ignored,
         left_out=[
-            *_left_out("images without labels in", placed.unlabelled, images, names),
-            *_left_out("images that `splits.folders` ignores in", placed.ignored, images, names),
-            *_without_images(folders, names, images),
+            *_iterate_left_out("images without labels in", placed.unlabelled, images, names),
+            *_iterate_left_out("images that `splits.folders` ignores in", placed.ignored, images, names),
+            *_iterate_without_images(folders, names, images),
         ],
         faults=refused,
-        notes=_inner_folders(placed.paths),
+        notes=_describe_inner_folders(placed.paths),
     )
 
 
-def _strays(paths: Sequence[str]) -> list[str]:
+def _find_strays(paths: Sequence[str]) -> list[str]:
     """Images that lie in no folder, or beside the folders of the one folder that all lie in."""
     flat = [path for path in paths if "/" not in path]
     tops = {path.partition("/")[0] for path in paths}
@@ -151,20 +151,22 @@ def _strays(paths: Sequence[str]) -> list[str]:
     return [] if len(beside) == len(paths) else beside
 
 
-def _stray(wrapper: str, strays: Sequence[str], count: int) -> Rejection:
+def _make_stray(wrapper: str, strays: Sequence[str], count: int) -> Rejection:
     example = wrapper + strays[0]
     if len(strays) == count:
-        said = f"All {count:,} images lie in one folder, such as {printable(example)!r}, so nothing says their classes."
+        said = (
+            f"All {count:,} images lie in one folder, such as {clean_name(example)!r}, so nothing says their classes."
+        )
     elif len(strays) == 1:
-        said = f"{printable(example)!r} is in no class folder. Move it, or remove it."
+        said = f"{clean_name(example)!r} is in no class folder. Move it, or remove it."
     else:
-        said = f"{len(strays):,} images, such as {printable(example)!r}, are in no class folder. Move or remove them."
+        said = f"{len(strays):,} images, such as {clean_name(example)!r}, are in no class folder. Move or remove them."
     return Rejection(
         RejectionCode.UNEXPECTED_LAYOUT, f"{said} Files must lie as `class/file` or `split/class/file`.", example
     )
 
 
-def _inner_folders(paths: Sequence[str]) -> list[str]:
+def _describe_inner_folders(paths: Sequence[str]) -> list[str]:
     """What to tell of folders inside of classes, which may have been meant as classes."""
     inner: dict[str, set[str]] = {}
     for path in paths:
@@ -174,15 +176,15 @@ def _inner_folders(paths: Sequence[str]) -> list[str]:
     several = sorted(name for name, folders in inner.items() if len(folders) > 1)
     if not several:
         return []
-    folders = ", ".join(repr(printable(name, 60)) for name in sorted(inner[several[0]])[:MAX_SHOWN_FOLDERS])
+    folders = ", ".join(repr(clean_name(name, 60)) for name in sorted(inner[several[0]])[:MAX_SHOWN_FOLDERS])
     return [
         f"{len(several):,} {'class has' if len(several) == 1 else 'classes have'} several folders inside: "
-        f"{printable(several[0])!r} has {len(inner[several[0]]):,}, such as {folders}. All images in them are of that "
+        f"{clean_name(several[0])!r} has {len(inner[several[0]]):,}, such as {folders}. All images in them are of that "
         "class. If they are the classes, pack them without the folder around them."
     ]
 
 
-def _images_among(
+def _find_images(
     names: Sequence[str], head_of: Callable[[int], bytes], faults: Sequence[Rejection]
 ) -> tuple[list[int], list[Rejection], list[str]]:
     """Positions of the images, what is wrong with those that cannot be read, and names of what is none.
@@ -192,39 +194,39 @@ def _images_among(
     images: list[int] = []
     ignored: list[str] = []
     fault_of = {fault.member: fault for fault in faults}
-    known = set(map(printable, names)) if faults else set()
+    known = set(map(clean_name, names)) if faults else set()
     refused = [fault for fault in faults if fault.member not in known]
     for row, name in enumerate(names):
         extension = name.rpartition("/")[2].rpartition(".")[2].lower()
         head = b"" if extension in NAMED_EXTENSIONS else head_of(row)
         if extension in READ_EXTENSIONS or is_image(head):
-            if fault := fault_of.get(printable(name)):
+            if fault := fault_of.get(clean_name(name)):
                 refused.append(fault)
             else:
                 images.append(row)
         elif extension in REFUSED_EXTENSIONS or is_refused_image(head):
-            refused.append(_not_read(name))
+            refused.append(_make_not_read(name))
         else:
             ignored.append(name)
     return images, refused, ignored
 
 
-def _not_read(name: str) -> Rejection:
+def _make_not_read(name: str) -> Rejection:
     return Rejection(
         RejectionCode.UNSUPPORTED_IMAGE,
-        f"{printable(name)!r} has a format that is not read. Convert it to PNG, JPEG, WebP or BMP.",
+        f"{clean_name(name)!r} has a format that is not read. Convert it to PNG, JPEG, WebP or BMP.",
         name,
     )
 
 
-def _left_out(
+def _iterate_left_out(
     what: str, by_folder: Mapping[str, list[int]], images: Sequence[int], names: Sequence[str]
 ) -> Iterator[LeftOut]:
     for folder, rows in by_folder.items():
-        yield LeftOut(f"{what} the folder {printable(folder)!r}", sorted(names[images[row]] for row in rows))
+        yield LeftOut(f"{what} the folder {clean_name(folder)!r}", sorted(names[images[row]] for row in rows))
 
 
-def _without_images(folders: Sequence[str], names: Sequence[str], images: Sequence[int]) -> Iterator[LeftOut]:
+def _iterate_without_images(folders: Sequence[str], names: Sequence[str], images: Sequence[int]) -> Iterator[LeftOut]:
     """The highest folders that have no image in them, beside or below folders that have some."""
     full = {""}
     for row in images:
@@ -240,14 +242,14 @@ def _without_images(folders: Sequence[str], names: Sequence[str], images: Sequen
         yield LeftOut("folders without images", empty)
 
 
-def checked_classes(classes: Sequence[str], limits: Limits) -> tuple[str, ...]:
+def check_classes(classes: Sequence[str], limits: IngestLimits) -> tuple[str, ...]:
     """The names of the classes, if there are enough and not too many.
 
     Raises:
         Rejection: `too_few_classes`, `too_many_classes`, `bad_labels`.
     """
     if len(classes) < 2:
-        only = f"is only one class, {printable(classes[0])!r}" if classes else "are no classes"
+        only = f"is only one class, {clean_name(classes[0])!r}" if classes else "are no classes"
         raise Rejection(RejectionCode.TOO_FEW_CLASSES, f"There {only}; at least two are needed.")
     if len(classes) > limits.classes:
         raise Rejection(
@@ -259,7 +261,7 @@ def checked_classes(classes: Sequence[str], limits: Limits) -> tuple[str, ...]:
         if len(name) > MAX_CLASS_CHARACTERS or any(unicodedata.category(char) in ("Cc", "Cs") for char in name):
             raise Rejection(
                 RejectionCode.BAD_LABELS,
-                f"The class {printable(name)!r} has a name of {len(name)} characters; at most {MAX_CLASS_CHARACTERS} "
+                f"The class {clean_name(name)!r} has a name of {len(name)} characters; at most {MAX_CLASS_CHARACTERS} "
                 "are allowed, without control characters. Rename it.",
                 name,
             )
@@ -277,33 +279,33 @@ _TABLE_EXTENSIONS = frozenset({"csv", "tsv", "xlsx", "xls"})
 _NOTE_EXTENSIONS = frozenset({"txt", "xml"})  # a file for each image, as YOLO and Pascal VOC have it
 
 
-def labels_elsewhere(names: Sequence[str], others: Sequence[str]) -> str:
+def describe_labels_elsewhere(names: Sequence[str], others: Sequence[str]) -> str:
     """A sentence on files that probably have the labels, with what to do; empty where there is none.
 
     Args: names are those of all files, others of those that are no images.
     """
-    notes = [name for name in others if _extension(name) in _NOTE_EXTENSIONS]
-    stems = {_stem(name) for name in set(names) - set(others)}
-    of_images = [name for name in notes if _stem(name) in stems]
-    annotations = [name for name in others if _extension(name) == "json" and "annotation" in name.lower()]
+    notes = [name for name in others if _get_extension(name) in _NOTE_EXTENSIONS]
+    stems = {_get_stem(name) for name in set(names) - set(others)}
+    of_images = [name for name in notes if _get_stem(name) in stems]
+    annotations = [name for name in others if _get_extension(name) == "json" and "annotation" in name.lower()]
     if of_images or annotations:
-        seen = printable((of_images or annotations)[0])
+        seen = clean_name((of_images or annotations)[0])
         return (
             f"{seen!r} looks like boxes or outlines of objects. Heldout learns one class for each image: cut the "
             "objects out, and put each into a folder named after its class."
         )
-    table = next((name for name in others if _extension(name) in _TABLE_EXTENSIONS), None)
+    table = next((name for name in others if _get_extension(name) in _TABLE_EXTENSIONS), None)
     if table is not None:
         return (
-            f"The table {printable(table)!r} may say the classes, but it is not read: put each image into a folder "
+            f"The table {clean_name(table)!r} may say the classes, but it is not read: put each image into a folder "
             'named after its class. "Labels in a table" in docs/how-to/datasets.md has the lines of Python for it.'
         )
     return ""
 
 
-def _extension(name: str) -> str:
+def _get_extension(name: str) -> str:
     return name.rpartition("/")[2].rpartition(".")[2].lower()
 
 
-def _stem(name: str) -> str:
+def _get_stem(name: str) -> str:
     return name.rpartition("/")[2].rpartition(".")[0]

@@ -11,14 +11,14 @@ from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive, read_member
 from worker.ingest.archives.tars import BLOCK, gunzip, is_tar, open_tar
 from worker.ingest.archives.zips import open_zip
-from worker.ingest.images.batches import Batch, Target, batches_of
+from worker.ingest.images.batches import DecodeBatch, Target, iterate_batches
 from worker.ingest.images.formats import HEAD_BYTES
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import Rejection, amount, broken_files, printable
+from worker.ingest.rejection import Rejection, clean_name, format_size, make_broken_files
 from worker.ingest.sources.arrays import ArraySource
-from worker.ingest.sources.base import Progress, Source, StoredImages, store_files
-from worker.ingest.sources.layout import READ_EXTENSIONS, folder_layout
+from worker.ingest.sources.base import Progress, StoredImages, UploadSource, store_files
+from worker.ingest.sources.layout import READ_EXTENSIONS, read_folder_layout
 
 EXPECTED = (
     "Expected are a zip, tar or tar.gz of `class/file` or `split/class/file`, an .npz of images and labels, or Parquet "
@@ -38,7 +38,7 @@ OTHER_FORMATS = {
 }
 
 
-def open_source(source: Path, spec: DatasetSpec, scratch: Path, limits: Limits) -> Source:
+def open_source(source: Path, spec: DatasetSpec, scratch: Path, limits: IngestLimits) -> UploadSource:
     """Read names, labels and splits of an upload; what has to be unpacked goes into the folder `scratch`.
 
     Raises:
@@ -48,8 +48,8 @@ def open_source(source: Path, spec: DatasetSpec, scratch: Path, limits: Limits) 
     if size > limits.upload_bytes:
         raise Rejection(
             RejectionCode.UPLOAD_TOO_LARGE,
-            f"The upload has {amount(size)}; at most {amount(limits.upload_bytes)} are accepted. Upload less, or ask "
-            "the operator for a higher limit.",
+            f"The upload has {format_size(size)}; at most {format_size(limits.upload_bytes)} are accepted. Upload "
+            "less, or ask the operator for a higher limit.",
         )
     with source.open("rb") as file:
         head = file.read(BLOCK)
@@ -60,16 +60,16 @@ def open_source(source: Path, spec: DatasetSpec, scratch: Path, limits: Limits) 
 
         return TableSource([(source, "table")], (), limits)
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        return _of_archive(open_zip(source, limits), spec, scratch, limits)
+        return _make_source(open_zip(source, limits), spec, scratch, limits)
     if is_tar(head):
-        return _of_archive(open_tar(source, limits), spec, scratch, limits)
+        return _make_source(open_tar(source, limits), spec, scratch, limits)
     if head[:2] == b"\x1f\x8b":
         unpacked = scratch / "unpacked.tar"
         gunzip(source, unpacked, limits)
         with unpacked.open("rb") as file:
             if not is_tar(file.read(BLOCK)):
                 raise Rejection(RejectionCode.NOT_AN_ARCHIVE, f"The gzip holds no tar. {EXPECTED}")
-        return _of_archive(open_tar(unpacked, limits, "tar.gz"), spec, scratch, limits)
+        return _make_source(open_tar(unpacked, limits, "tar.gz"), spec, scratch, limits)
     other = next((what for start, what in OTHER_FORMATS.items() if head.startswith(start)), None)
     begins = f"begins with {head[:8].hex(' ')}" if head else "is empty"
     raise Rejection(
@@ -77,16 +77,16 @@ def open_source(source: Path, spec: DatasetSpec, scratch: Path, limits: Limits) 
     )
 
 
-def _of_archive(archive: Archive, spec: DatasetSpec, scratch: Path, limits: Limits) -> Source:
+def _make_source(archive: Archive, spec: DatasetSpec, scratch: Path, limits: IngestLimits) -> UploadSource:
     extensions = {name.rpartition(".")[2].lower() for name in archive.names}
     if extensions.isdisjoint(READ_EXTENSIONS) and extensions & {"parquet", "npy"}:
         if archive.faults:
-            raise broken_files(archive.faults, can_skip=False)
+            raise make_broken_files(archive.faults, can_skip=False)
         if "parquet" in extensions:
-            from worker.ingest.sources.tables import TableSource, tables_in
+            from worker.ingest.sources.tables import TableSource, unpack_tables
 
             others = [name for name in archive.names if not name.lower().endswith(".parquet")]
-            return TableSource(tables_in(archive, scratch), others, limits)
+            return TableSource(unpack_tables(archive, scratch), others, limits)
         return ArraySource(archive, limits)
     return FolderSource(archive, spec, limits)
 
@@ -94,17 +94,17 @@ def _of_archive(archive: Archive, spec: DatasetSpec, scratch: Path, limits: Limi
 class FolderSource:
     """An archive of `class/file` or `split/class/file`."""
 
-    def __init__(self, archive: Archive, spec: DatasetSpec, limits: Limits) -> None:
-        layout = folder_layout(
+    def __init__(self, archive: Archive, spec: DatasetSpec, limits: IngestLimits) -> None:
+        layout = read_folder_layout(
             archive.names,
             limits,
             spec.splits.folders,
             lambda row: archive.head(row, HEAD_BYTES),
             archive.folders,
-            [*archive.faults, *_too_large(archive, limits)],
+            [*archive.faults, *_iterate_too_large(archive, limits)],
             skip_broken=spec.skip_broken,
         )
-        self._archive = archive.only(layout.rows)
+        self._archive = archive.select(layout.rows)
         self.kind = f"image folder in {archive.kind}"
         self.names = self._archive.names
         self.labels, self.given_splits, self.classes = layout.labels, layout.given_splits, layout.classes
@@ -123,21 +123,21 @@ class FolderSource:
         finally:
             os.close(file)
 
-    def batches(self, target: Target) -> Iterator[Batch]:
-        return batches_of(self._archive, target)
+    def batches(self, target: Target) -> Iterator[DecodeBatch]:
+        return iterate_batches(self._archive, target)
 
     def store(
-        self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
+        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
     ) -> StoredImages:
         return store_files(self, path, spec, limits, pool, progress)
 
 
-def _too_large(archive: Archive, limits: Limits) -> Iterator[Rejection]:
+def _iterate_too_large(archive: Archive, limits: IngestLimits) -> Iterator[Rejection]:
     for row in np.flatnonzero(archive.table["size"] > limits.member_bytes).tolist():
         name = archive.names[row]
         yield Rejection(
             RejectionCode.MEMBER_TOO_LARGE,
-            f"{printable(name)!r} has {amount(int(archive.table['size'][row]))}; an image file may have "
-            f"{amount(limits.member_bytes)}. Save it smaller.",
+            f"{clean_name(name)!r} has {format_size(int(archive.table['size'][row]))}; an image file may have "
+            f"{format_size(limits.member_bytes)}. Save it smaller.",
             name,
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from analysis.arrays.dataset import SPLITS
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import FolderUse
-from worker.ingest.rejection import Rejection, printable
+from worker.ingest.rejection import Rejection, clean_name
 from worker.ingest.splits import NO_SPLIT
 
 SPLIT_NAMES = {
@@ -35,7 +35,7 @@ SHOWN_FOLDERS = 5
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedImages:
     """Where images belong. Rows are positions among the paths that were given.
 
     splits, paths: of each kept row, its position in SPLITS or NO_SPLIT, and its path from the class on. unlabelled,
@@ -49,7 +49,7 @@ class Placed:
     ignored: dict[str, list[int]] = field(default_factory=dict)
 
 
-def place(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> Placed:
+def place_images(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> PlacedImages:
     """Tell splits from classes. Each path lies in one folder at least; `uses` is what the dataset spec says of folders.
 
     Raises:
@@ -60,41 +60,42 @@ def place(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> Placed:
         top.setdefault(path.partition("/")[0], []).append(row)
     unknown = sorted(set(uses) - set(top))
     if unknown:
-        raise _unexpected(
-            f"There is no folder {printable(unknown[0])!r}, which `splits.folders` names. The folders are {_all(top)}.",
+        raise _make_unexpected(
+            f"There is no folder {clean_name(unknown[0])!r}, which `splits.folders` names. The folders are "
+            f"{_describe_all(top)}.",
             unknown[0],
         )
-    placed = Placed(ignored={name: top.pop(name) for name, use in uses.items() if use == "ignore"})
-    for name in [name for name in top if name not in uses and _words(name) & NEVER_A_CLASS and len(top) > 2]:
-        if len(_folders_in(paths, top[name])) <= 1:
+    placed = PlacedImages(ignored={name: top.pop(name) for name, use in uses.items() if use == "ignore"})
+    for name in [name for name in top if name not in uses and _split_words(name) & NEVER_A_CLASS and len(top) > 2]:
+        if len(_list_folders(paths, top[name])) <= 1:
             placed.unlabelled[name] = top.pop(name)
     splits = {name: str(use) for name, use in uses.items() if use in SPLITS}
     classes = {name for name, use in uses.items() if use == "class"}
     others = [name for name in top if name not in splits and name not in classes]
     if not classes:
-        splits |= _known(others, {name: _is_flat(paths, top[name]) for name in others}, bool(splits))
+        splits |= _find_known(others, {name: _is_flat(paths, top[name]) for name in others}, bool(splits))
     elif splits:
-        raise _unexpected("`splits.folders` calls some folders splits and others classes.", sorted(classes)[0])
+        raise _make_unexpected("`splits.folders` calls some folders splits and others classes.", sorted(classes)[0])
     if not splits:
         _add_classes(placed, paths, top, check_folders=not classes)
         return placed
     for name in [name for name in others if name not in splits]:
-        if _words(name) & UNLABELLED_WORDS and len(_folders_in(paths, top[name])) <= 1:
+        if _split_words(name) & UNLABELLED_WORDS and len(_list_folders(paths, top[name])) <= 1:
             placed.unlabelled[name] = top.pop(name)
     strays = sorted(set(top) - set(splits))
     if strays:
-        raise _unexpected(
-            f"Beside {_splits_in_words(splits)} there {'is' if len(strays) == 1 else 'are'} {_all(strays)}, which "
-            f"{'is' if len(strays) == 1 else 'are'} no known split. {_what_to_say(strays[0])}",
+        raise _make_unexpected(
+            f"Beside {_describe_splits(splits)} there {'is' if len(strays) == 1 else 'are'} {_describe_all(strays)}, "
+            f"which {'is' if len(strays) == 1 else 'are'} no known split. {_suggest_what_to_say(strays[0])}",
             strays[0],
         )
     named_alike = [name for name in splits if name not in uses]
     for name in named_alike:
         twin = next((other for other in named_alike if other > name and splits[other] == splits[name]), None)
         if twin is not None:
-            raise _unexpected(
-                f"{printable(name)!r} and {printable(twin)!r} are both names of the {splits[name]} split. "
-                f"{_what_to_say(twin, splits[name])}",
+            raise _make_unexpected(
+                f"{clean_name(name)!r} and {clean_name(twin)!r} are both names of the {splits[name]} split. "
+                f"{_suggest_what_to_say(twin, splits[name])}",
                 twin,
             )
     # Archives of one split each often have one folder around their classes.
@@ -103,10 +104,10 @@ def place(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> Placed:
         and len({paths[row].split("/")[1] for row in top[name]}) == 1
         for name in splits
     )
-    inside = {name: _below(paths, top[name], name, is_wrapped=are_wrapped) for name in splits}
+    inside = {name: _strip_split_folder(paths, top[name], name, is_wrapped=are_wrapped) for name in splits}
     if flat := [name for name in splits if any("/" not in path for path in inside[name])]:
         flat.sort(key=lambda name: SPLITS.index(splits[name]))
-        raise _without_classes(flat, splits, paths, top, inside)
+        raise _make_without_classes(flat, splits, paths, top, inside)
     for name in splits:
         placed.rows.extend(top[name])
         placed.splits.extend([SPLITS.index(splits[name])] * len(top[name]))
@@ -116,14 +117,14 @@ def place(paths: Sequence[str], uses: Mapping[str, FolderUse]) -> Placed:
 
 def split_named(name: str) -> tuple[str, frozenset[str]] | None:
     """The split that a folder's name says, and the other words in it; None where it names none, or several."""
-    words = _words(name)
+    words = _split_words(name)
     hits = words & SPLIT_NAMES.keys()
     if len(hits) != 1:
         return None
     return SPLIT_NAMES[next(iter(hits))], frozenset(words - hits - FILLER_WORDS)
 
 
-def _words(name: str) -> set[str]:
+def _split_words(name: str) -> set[str]:
     # `trainA` and `train2017` are two words each.
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[a-zA-Z])(?=\d)", " ", name).lower()
     words = [word for word in re.split(r"[_\-. ]+", parted) if word]
@@ -131,7 +132,7 @@ def _words(name: str) -> set[str]:
     return {fused[1] if (fused := _FUSED.fullmatch(word)) else word for word in words}
 
 
-def _known(names: Sequence[str], is_flat: Mapping[str, bool], has_splits: bool) -> dict[str, str]:
+def _find_known(names: Sequence[str], is_flat: Mapping[str, bool], has_splits: bool) -> dict[str, str]:
     """The folders that are splits by their names, and which."""
     found = {name: split for name in names if (split := split_named(name))}
     plain = {name: split for name, (split, rest) in found.items() if not rest}
@@ -140,18 +141,18 @@ def _known(names: Sequence[str], is_flat: Mapping[str, bool], has_splits: bool) 
         rests = {rest for split, rest in found.values() if split == "train"}
         for rest in sorted(rests, key=sorted):
             alike = {name: split for name, (split, other) in found.items() if other == rest}
-            unlabelled = any(_words(name) - UNLABELLED_WORDS == rest != _words(name) for name in names)
+            unlabelled = any(_split_words(name) - UNLABELLED_WORDS == rest != _split_words(name) for name in names)
             if len(set(alike.values())) + unlabelled > 1:
                 plain |= alike
     # Beside several other classes a flat folder `train` is the vehicle.
     if not has_splits and [name.lower() for name in plain] == ["train"] and is_flat[next(iter(plain))]:
-        others = [name for name in names if name not in plain and not _words(name) & UNLABELLED_WORDS]
+        others = [name for name in names if name not in plain and not _split_words(name) & UNLABELLED_WORDS]
         if len(others) > 1 and all(not FOLD_NAME.fullmatch(name) for name in others):
             return {}
     return plain
 
 
-def _folders_in(paths: Sequence[str], rows: Iterable[int]) -> set[str]:
+def _list_folders(paths: Sequence[str], rows: Iterable[int]) -> set[str]:
     return {paths[row].split("/")[1] for row in rows if paths[row].count("/") > 1}
 
 
@@ -159,7 +160,9 @@ def _is_flat(paths: Sequence[str], rows: Iterable[int]) -> bool:
     return all(paths[row].count("/") == 1 for row in rows)
 
 
-def _add_classes(placed: Placed, paths: Sequence[str], top: Mapping[str, list[int]], *, check_folders: bool) -> None:
+def _add_classes(
+    placed: PlacedImages, paths: Sequence[str], top: Mapping[str, list[int]], *, check_folders: bool
+) -> None:
     """Folders that are classes, perhaps with splits in them."""
     rows = [row for of_folder in top.values() for row in of_folder]
     second = {row: parts[1] for row in rows if len(parts := paths[row].split("/")) > 2}
@@ -174,16 +177,17 @@ def _add_classes(placed: Placed, paths: Sequence[str], top: Mapping[str, list[in
         return
     if inside or len(set(splits.values())) > 1:
         row = next(row for row in rows if inside or row not in splits)
-        raise _unexpected(
-            f"Splits such as {printable(second[next(iter(splits))])!r} lie inside of {_all(top)}"
-            + (", with more folders in them" if inside else f", and {printable(paths[row])!r} lies in none of them")
+        raise _make_unexpected(
+            f"Splits such as {clean_name(second[next(iter(splits))])!r} lie inside of {_describe_all(top)}"
+            + (", with more folders in them" if inside else f", and {clean_name(paths[row])!r} lies in none of them")
             + ". Put the splits on top: `train/class/file`, `test/class/file`.",
             paths[row],
         )
     folds = sorted(name for name in top if FOLD_NAME.fullmatch(name))
     if check_folders and len(folds) > 1:
-        raise _unexpected(
-            f"The folders {_all(folds)} look like parts of one dataset, not like classes. {_what_to_say(folds[0])}",
+        raise _make_unexpected(
+            f"The folders {_describe_all(folds)} look like parts of one dataset, not like classes. "
+            f"{_suggest_what_to_say(folds[0])}",
             folds[0],
         )
     for row in rows:
@@ -192,7 +196,7 @@ def _add_classes(placed: Placed, paths: Sequence[str], top: Mapping[str, list[in
         placed.paths.append(paths[row])
 
 
-def _below(paths: Sequence[str], rows: Sequence[int], folder: str, *, is_wrapped: bool) -> list[str]:
+def _strip_split_folder(paths: Sequence[str], rows: Sequence[int], folder: str, *, is_wrapped: bool) -> list[str]:
     """The paths inside of a split's folder, without folders that name no class: `train/train/…`, `train/images/…`."""
     below = [paths[row].split("/", 2 if is_wrapped else 1)[-1] for row in rows]
     while len(wrappers := {path.partition("/")[0] for path in below}) == 1 and all("/" in path for path in below):
@@ -203,7 +207,7 @@ def _below(paths: Sequence[str], rows: Sequence[int], folder: str, *, is_wrapped
     return below
 
 
-def _without_classes(
+def _make_without_classes(
     flat: Sequence[str],
     splits: Mapping[str, str],
     paths: Sequence[str],
@@ -216,37 +220,37 @@ def _without_classes(
     count = sum(map(len, found.values()))
     are = "image lies" if count == 1 else "images lie"
     said = (
-        f"{count:,} {are} in {_splits_in_words(flat)} and in no class folder there, such as {printable(paths[row])!r}."
+        f"{count:,} {are} in {_describe_splits(flat)} and in no class folder there, such as {clean_name(paths[row])!r}."
     )
     if len(flat) < len(splits) and all(len(found[name]) == len(top[name]) for name in flat):
-        ignoring = ", ".join(f'"{printable(name, 60)}": "ignore"' for name in flat)
-        options = " ".join(f"--folder {printable(name, 60)}=ignore" for name in flat)
+        ignoring = ", ".join(f'"{clean_name(name, 60)}": "ignore"' for name in flat)
+        options = " ".join(f"--folder {clean_name(name, 60)}=ignore" for name in flat)
         said += f' If they have no labels, leave them out: `"splits": {{"folders": {{{ignoring}}}}}`, or `{options}`.'
-    return _unexpected(f"{said} Files must lie as `split/class/file`.", paths[row])
+    return _make_unexpected(f"{said} Files must lie as `split/class/file`.", paths[row])
 
 
-def _splits_in_words(splits: Collection[str]) -> str:
-    return ("the split " if len(splits) == 1 else "the splits ") + _all(splits)
+def _describe_splits(splits: Collection[str]) -> str:
+    return ("the split " if len(splits) == 1 else "the splits ") + _describe_all(splits)
 
 
-def _all(names: Iterable[str]) -> str:
-    shown = [repr(printable(name, 60)) for name in sorted(names)]
+def _describe_all(names: Iterable[str]) -> str:
+    shown = [repr(clean_name(name, 60)) for name in sorted(names)]
     if len(shown) > SHOWN_FOLDERS:
         return f"{', '.join(shown[:SHOWN_FOLDERS])} and {len(shown) - SHOWN_FOLDERS:,} more"
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
-def _what_to_say(folder: str, use: str = "ignore") -> str:
+def _suggest_what_to_say(folder: str, use: str = "ignore") -> str:
     return (
-        f"Say what each folder is, such as {_how(folder, use)} (or train, validation, test, class, ignore), rename it, "
-        f"or remove it. Known names of splits are {', '.join(SPLIT_NAMES)}."
+        f"Say what each folder is, such as {_suggest_how(folder, use)} (or train, validation, test, class, ignore), "
+        f"rename it, or remove it. Known names of splits are {', '.join(SPLIT_NAMES)}."
     )
 
 
-def _how(folder: str, use: str) -> str:
-    name = printable(folder, 60)
+def _suggest_how(folder: str, use: str) -> str:
+    name = clean_name(folder, 60)
     return f'`"splits": {{"folders": {{"{name}": "{use}"}}}}`, or `--folder {name}={use}`'
 
 
-def _unexpected(why: str, member: str) -> Rejection:
+def _make_unexpected(why: str, member: str) -> Rejection:
     return Rejection(RejectionCode.UNEXPECTED_LAYOUT, why, member)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS, ImageSet
-from analysis.arrays.relations import superfluous_copies
+from analysis.arrays.relations import find_superfluous_copies
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.mending.changes import PixelChange, VersionChanges
 from heldout.spec.dataset import DatasetSpec
@@ -18,19 +18,19 @@ from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan
 from worker.ingest.images.pixels import Pixels
-from worker.ingest.limits import Limits
-from worker.ingest.mending import changed_pixels, labels_by_row, pairs_left, renamed_classes, rows_named
+from worker.ingest.limits import IngestLimits
+from worker.ingest.mending import change_pixels, find_rows, keep_pairs, map_rows_to_labels, rename_classes
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection
-from worker.ingest.relations import relations_of
-from worker.ingest.sources.arrays import usual_range
+from worker.ingest.relations import build_relations
+from worker.ingest.sources.arrays import find_usual_range
 from worker.ingest.sources.base import Progress, StoredImages
-from worker.ingest.sources.layout import LeftOut, checked_classes
+from worker.ingest.sources.layout import LeftOut, check_classes
 from worker.ingest.splits import NO_SPLIT
 
 
 @dataclass(frozen=True)
-class Base:
+class BaseVersion:
     """The version that is changed.
 
     names: (images,) what its images are called. different: (pairs, 2) images of it that somebody has told apart.
@@ -52,15 +52,15 @@ class DerivedSource:
 
     kind = "a version that was stored"
 
-    def __init__(self, base: Base, changes: VersionChanges, limits: Limits) -> None:
+    def __init__(self, base: BaseVersion, changes: VersionChanges, limits: IngestLimits) -> None:
         self._base, self._changes = base, changes
         images, count = base.images, len(base.names)
         splits = np.full(count, NO_SPLIT, np.int8)
         for code, split in enumerate(SPLITS):
             splits[images.splits[split]] = code
-        excluded = np.unique(np.array(rows_named(changes.exclude, base.names), np.int64))
-        labels, self._relabelled = self._labels(splits)
-        classes, position = renamed_classes(images.classes, changes.of_all_splits())
+        excluded = np.unique(np.array(find_rows(changes.exclude, base.names), np.int64))
+        labels, self._relabelled = self._change_labels(splits)
+        classes, position = rename_classes(images.classes, changes.get_for_all_splits())
         labels = position[labels]
         self._rows = np.setdiff1d(np.arange(count), excluded)
         had, has = (
@@ -70,7 +70,7 @@ class DerivedSource:
         gone = np.flatnonzero(had & ~has)
         self._gone = [classes[label] for label in gone.tolist()]
         left = [label for label in range(len(classes)) if label not in set(gone.tolist())]
-        self.classes = checked_classes([classes[label] for label in left], limits)
+        self.classes = check_classes([classes[label] for label in left], limits)
         renumbered = np.full(len(classes), -1, np.int32)
         renumbered[left] = np.arange(len(left), dtype=np.int32)
         self.labels: NDArray[np.int32] = renumbered[labels[self._rows]]
@@ -82,16 +82,16 @@ class DerivedSource:
         self.left_out = [LeftOut("images that were named", named)] if named else []
         self._require_splits(self.given_splits)
 
-    def _labels(self, splits: NDArray[np.int8]) -> tuple[NDArray[np.int32], int]:
+    def _change_labels(self, splits: NDArray[np.int8]) -> tuple[NDArray[np.int32], int]:
         """(images,) labels in the base's classes, and how many images were given another one."""
         classes = self._base.images.classes
         label_of = {name: label for label, name in enumerate(classes)}
         labels = self._base.images.labels.copy()
         for code, split in enumerate(SPLITS):
-            meant = self._changes.of_split(split)
+            meant = self._changes.get_for_split(split)
             to = np.array([label_of[meant.get(name, name)] for name in classes], np.int32)
             labels[splits == code] = to[labels[splits == code]]
-        for row, label in labels_by_row(self._changes.relabel, self._base.names).items():
+        for row, label in map_rows_to_labels(self._changes.relabel, self._base.names).items():
             labels[row] = label_of[label]
         return labels, int((labels != self._base.images.labels).sum())
 
@@ -105,24 +105,24 @@ class DerivedSource:
                 )
 
     def store(
-        self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
+        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
     ) -> StoredImages:
         """Write the pixels, changed; then find copies among them, where these are to be left out."""
         images = self._base.images
         pixels = Pixels.create(path, (len(self._rows), *images.shape), images.images.dtype)
-        changes = self._changes.pixel_values.of_splits() if self._changes.pixel_values else {}
+        changes = self._changes.pixel_values.group_by_split() if self._changes.pixel_values else {}
         for first in range(0, len(self._rows), pixels.rows_in_block):
             rows = self._rows[first : first + pixels.rows_in_block]
             block = np.array(images.images[rows])
             for split, change in changes.items():
                 chosen = self.given_splits[first : first + len(rows)] == SPLITS.index(split)
-                block[chosen] = changed_pixels(block[chosen], change, images.value_range)
+                block[chosen] = change_pixels(block[chosen], change, images.value_range)
             pixels.write(first, np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
             progress(first + len(rows))
-        value_range = _range(pixels, images.value_range) if changes else images.value_range
+        value_range = _choose_range(pixels, images.value_range) if changes else images.value_range
         copies = conflicting = np.empty(0, np.int64)
         if self._changes.drop_copies:
-            copies, conflicting = self._copies(pixels, value_range, pool)
+            copies, conflicting = self._find_copies(pixels, value_range, pool)
         dropped = np.sort(np.concatenate([copies, conflicting]))
         if len(dropped) == len(self._rows):
             raise Rejection(RejectionCode.NO_IMAGES, "No image would be left. Leave out fewer.")
@@ -132,28 +132,28 @@ class DerivedSource:
             value_range,
             Counter({f"stored {pixels.dtype}": len(self._rows) - len(dropped)}),
             skipped=dropped.tolist(),
-            derived=self._done(len(copies), len(conflicting), changes),
-            different=pairs_left(self._base.different, np.delete(self._rows, dropped)),
+            derived=self._describe_done(len(copies), len(conflicting), changes),
+            different=keep_pairs(self._base.different, np.delete(self._rows, dropped)),
         )
 
-    def _copies(
+    def _find_copies(
         self, pixels: Pixels, value_range: tuple[float, float], pool: ProcessPool
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Searched among the pixels as they are now: those that were inverted were no copies before."""
         splits = {split: np.flatnonzero(self.given_splits == code) for code, split in enumerate(SPLITS)}
-        different = pairs_left(self._base.different, self._rows)
+        different = keep_pairs(self._base.different, self._rows)
         dataset = IngestedDataset(
             pixels, self.labels, splits, self.classes, self.names, value_range, different=different
         )
         copies = find_copies(dataset, scan(dataset, pool, lambda done: None), pool)
-        return superfluous_copies(relations_of(copies, None).copy_of, self.labels, dataset.split_of)
+        return find_superfluous_copies(build_relations(copies, None).copy_of, self.labels, dataset.split_of)
 
-    def _done(self, copies: int, conflicting: int, changes: dict[Any, PixelChange]) -> dict[str, Any]:
+    def _describe_done(self, copies: int, conflicting: int, changes: dict[Any, PixelChange]) -> dict[str, Any]:
         """What was changed, counted and in words."""
         excluded = len(self._base.names) - len(self._rows)
         changed = {split: int((self.given_splits == SPLITS.index(split)).sum()) for split in changes}
         merged = len(self._base.images.classes) - len(self._gone) - len(self.classes)
-        renamed = sum(old != new for old, new in self._changes.of_all_splits().items())
+        renamed = sum(old != new for old, new in self._changes.get_for_all_splits().items())
         said = [
             (excluded, "image that was named left out", "images that were named left out"),
             (self._relabelled, "label changed", "labels changed"),
@@ -164,7 +164,7 @@ class DerivedSource:
             (copies, "copy left out", "copies left out"),
             (conflicting, "copy with contradicting labels left out", "copies with contradicting labels left out"),
         ]
-        words = [f"{count:,} {one if count == 1 else many}" for count, one, many in said if count]
+        words = [f"{count:,} {singular if count == 1 else many}" for count, singular, many in said if count]
         return {
             "from": self._base.called,
             "summary": "; ".join([*words, *(["all splits cut anew"] if self._changes.resplit else [])]),
@@ -180,10 +180,10 @@ class DerivedSource:
         }
 
 
-def _range(pixels: Pixels, before: tuple[float, float]) -> tuple[float, float]:
+def _choose_range(pixels: Pixels, before: tuple[float, float]) -> tuple[float, float]:
     """The range of changed pixels: that of whole numbers stays, floats have the usual one that an upload would get."""
     if pixels.dtype == np.uint8:
         return before
     extremes = [(float(block.min()), float(block.max())) for block in pixels.blocks()]
     lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
-    return usual_range(lowest, highest) or before
+    return find_usual_range(lowest, highest) or before

@@ -17,13 +17,13 @@ from analysis.arrays.dataset import SPLITS
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive
-from worker.ingest.images.batches import BATCH_BYTES, BATCH_IMAGES, Batch, Target
-from worker.ingest.limits import Limits
+from worker.ingest.images.batches import BATCH_BYTES, BATCH_IMAGES, DecodeBatch, Target
+from worker.ingest.limits import IngestLimits
 from worker.ingest.pool import ProcessPool
-from worker.ingest.rejection import Rejection, printable
+from worker.ingest.rejection import Rejection, clean_name
 from worker.ingest.sources.base import Progress, StoredImages, store_files
-from worker.ingest.sources.labels import named
-from worker.ingest.sources.layout import LeftOut, checked_classes
+from worker.ingest.sources.labels import check_named_labels
+from worker.ingest.sources.layout import LeftOut, check_classes
 from worker.ingest.sources.split_folders import SPLIT_NAMES
 from worker.ingest.splits import NO_SPLIT
 
@@ -32,7 +32,7 @@ SPLIT_IN_NAME = re.compile(rf"(?:^|[/_.-])({'|'.join(SPLIT_NAMES)})(?=[/_.-])", 
 
 
 @dataclass(frozen=True)
-class _Columns:
+class _TableColumns:
     """Names of the columns that are read; `path` is None where images have no names."""
 
     bytes: str
@@ -49,19 +49,19 @@ class _Table:
     name: str
     split: str | None
     rows: int
-    columns: _Columns
+    columns: _TableColumns
 
 
 class TableSource:
     """One Parquet file, or several in an archive, a split or a part of one each."""
 
-    def __init__(self, files: Sequence[tuple[Path, str]], passed_over: Sequence[str], limits: Limits) -> None:
+    def __init__(self, files: Sequence[tuple[Path, str]], passed_over: Sequence[str], limits: IngestLimits) -> None:
         self.kind = "parquet" if len(files) == 1 else f"parquet, {len(files)} files"
         self.left_out: list[LeftOut] = []
         self.faults: Sequence[Rejection] = ()
         self.notes: Sequence[str] = ()
         self.passed_over = passed_over
-        self._tables = [_table(path, name) for path, name in files]
+        self._tables = [_open_table(path, name) for path, name in files]
         count = sum(table.rows for table in self._tables)
         if count > limits.images:
             raise Rejection(
@@ -74,7 +74,7 @@ class TableSource:
             odd = self._tables[named_splits.index(None)].name
             raise Rejection(
                 RejectionCode.UNEXPECTED_LAYOUT,
-                f"{printable(odd)!r} names no split and other files do. Begin each file's name with train, validation "
+                f"{clean_name(odd)!r} names no split and other files do. Begin each file's name with train, validation "
                 "or test.",
                 odd,
             )
@@ -82,29 +82,29 @@ class TableSource:
             np.full(table.rows, SPLITS.index(table.split) if table.split else NO_SPLIT) for table in self._tables
         ]
         self.given_splits: NDArray[np.int8] = np.concatenate(of_tables).astype(np.int8)
-        self.labels, self.classes = _labels(self._tables, limits)
-        self.names = _names(self._tables)
+        self.labels, self.classes = _read_labels(self._tables, limits)
+        self.names = _read_names(self._tables)
 
     def files(self) -> Iterator[bytes]:
         for table in self._tables:
-            for [file] in _files(table, 1):
+            for [file] in _iterate_files(table, 1):
                 yield file
 
-    def batches(self, target: Target) -> Iterator[Batch]:
+    def batches(self, target: Target) -> Iterator[DecodeBatch]:
         first = 0
         most = max(1, min(BATCH_IMAGES, BATCH_BYTES // target.pixels.row_bytes))
         for table in self._tables:
-            for files in _files(table, most):
+            for files in _iterate_files(table, most):
                 yield target.batch(first, self.names[first : first + len(files)], files=files)
                 first += len(files)
 
     def store(
-        self, path: Path, spec: DatasetSpec, limits: Limits, pool: ProcessPool, progress: Progress
+        self, path: Path, spec: DatasetSpec, limits: IngestLimits, pool: ProcessPool, progress: Progress
     ) -> StoredImages:
         return store_files(self, path, spec, limits, pool, progress)
 
 
-def tables_in(archive: Archive, scratch: Path) -> list[tuple[Path, str]]:
+def unpack_tables(archive: Archive, scratch: Path) -> list[tuple[Path, str]]:
     """The Parquet files of an archive, unpacked into `scratch`, in the order of their splits and names."""
     rows = [row for row, name in enumerate(archive.names) if name.lower().endswith(".parquet")]
     files = []
@@ -127,20 +127,20 @@ def _split_in(name: str) -> str | None:
     return SPLIT_NAMES[found[-1].lower()] if found else None
 
 
-def _table(path: Path, name: str) -> _Table:
-    with _reading(name), pq.ParquetFile(path) as file:
-        return _Table(path, name, _split_in(name), file.metadata.num_rows, _columns(file.schema_arrow, name))
+def _open_table(path: Path, name: str) -> _Table:
+    with _guard_reading(name), pq.ParquetFile(path) as file:
+        return _Table(path, name, _split_in(name), file.metadata.num_rows, _find_columns(file.schema_arrow, name))
 
 
-def _columns(schema: Any, name: str) -> _Columns:
-    features = _features(schema)
+def _find_columns(schema: Any, name: str) -> _TableColumns:
+    features = _read_features(schema)
     by_feature = {str(feature.get("_type")): key for key, feature in reversed(features.items())}
     image = by_feature.get("Image") or next((key for key in IMAGE_NAMES if key in schema.names), None)
     label = by_feature.get("ClassLabel") or next((key for key in LABEL_NAMES if key in schema.names), None)
     if image is None or label is None or not {image, label} <= set(schema.names):
         raise Rejection(
             RejectionCode.BAD_TABLE,
-            f"{printable(name)!r} has the columns {printable(', '.join(schema.names))}. Expected are `image` (bytes, "
+            f"{clean_name(name)!r} has the columns {clean_name(', '.join(schema.names))}. Expected are `image` (bytes, "
             "path) and `label`, as Hugging Face's `datasets` writes them.",
             name,
         )
@@ -154,16 +154,16 @@ def _columns(schema: Any, name: str) -> _Columns:
     if not (pa.types.is_binary(type_) or pa.types.is_large_binary(type_)):
         raise Rejection(
             RejectionCode.BAD_TABLE,
-            f"The column {printable(image)!r} of {printable(name)!r} is of type {printable(str(type_), 80)}; expected "
-            "are image files as bytes. Write them with `Dataset.cast_column(…, Image())` and `to_parquet`.",
+            f"The column {clean_name(image)!r} of {clean_name(name)!r} is of type {clean_name(str(type_), 80)}; "
+            "expected are image files as bytes. Write them with `Dataset.cast_column(…, Image())` and `to_parquet`.",
             name,
         )
     names = features.get(label, {}).get("names")
     classes = tuple(map(str, names)) if isinstance(names, list) else None
-    return _Columns(column, f"{image}.path" if has_path else None, label, classes)
+    return _TableColumns(column, f"{image}.path" if has_path else None, label, classes)
 
 
-def _features(schema: Any) -> dict[str, dict[str, Any]]:
+def _read_features(schema: Any) -> dict[str, dict[str, Any]]:
     """What Hugging Face's library notes about columns; nothing if it is not there or not as expected."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
@@ -172,21 +172,21 @@ def _features(schema: Any) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _labels(tables: Sequence[_Table], limits: Limits) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+def _read_labels(tables: Sequence[_Table], limits: IngestLimits) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     values: list[Any] = []
     classes = tables[0].columns.classes
     for table in tables:
         if table.columns.classes != classes:
             raise Rejection(
                 RejectionCode.BAD_LABELS,
-                f"{printable(table.name)!r} names other classes than {printable(tables[0].name)!r}.",
+                f"{clean_name(table.name)!r} names other classes than {clean_name(tables[0].name)!r}.",
                 table.name,
             )
-        for column in _column(table, table.columns.label, 65_536):
+        for column in _iterate_column(table, table.columns.label, 65_536):
             if column.null_count:
                 raise Rejection(
                     RejectionCode.BAD_LABELS,
-                    f"{printable(table.name)!r} has rows without a label. Leave them out.",
+                    f"{clean_name(table.name)!r} has rows without a label. Leave them out.",
                     table.name,
                 )
             if pa.types.is_dictionary(column.type):
@@ -194,59 +194,59 @@ def _labels(tables: Sequence[_Table], limits: Limits) -> tuple[NDArray[np.int32]
             if not (pa.types.is_integer(column.type) or _is_text(column.type)):
                 raise Rejection(
                     RejectionCode.BAD_LABELS,
-                    f"The labels in {printable(table.name)!r} are of type {printable(str(column.type), 80)}; expected "
-                    "are whole numbers or text, one an image.",
+                    f"The labels in {clean_name(table.name)!r} are of type {clean_name(str(column.type), 80)}; "
+                    "expected are whole numbers or text, one an image.",
                     table.name,
                 )
-            with _reading(table.name):
+            with _guard_reading(table.name):
                 found = column.to_numpy(zero_copy_only=False)
                 values.append(found.astype(np.int64) if pa.types.is_integer(column.type) else found.astype(str))
     if len({each.dtype.kind for each in values}) > 1:
         raise Rejection(RejectionCode.BAD_LABELS, "Some labels are numbers and others text. Write all as one type.")
     together = np.concatenate(values)
     if classes is not None and together.dtype.kind == "i":
-        return named(together, classes, tables[0].columns.label, limits)
+        return check_named_labels(together, classes, tables[0].columns.label, limits)
     occurring, positions = np.unique(together, return_inverse=True)
-    return positions.astype(np.int32), checked_classes([str(value) for value in occurring.tolist()], limits)
+    return positions.astype(np.int32), check_classes([str(value) for value in occurring.tolist()], limits)
 
 
 def _is_text(type_: Any) -> bool:
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
 
-def _names(tables: Sequence[_Table]) -> list[str]:
+def _read_names(tables: Sequence[_Table]) -> list[str]:
     names: list[str] = []
     for table in tables:
         unnamed = (f"{table.name}[{row}]" for row in range(table.rows))
         if table.columns.path is None:
             names += unnamed
             continue
-        for column in _column(table, table.columns.path, 65_536):
-            with _reading(table.name):
+        for column in _iterate_column(table, table.columns.path, 65_536):
+            with _guard_reading(table.name):
                 paths = column.to_pylist()
-            names += [printable(path) if path else default for path, default in zip(paths, unnamed, strict=False)]
+            names += [clean_name(path) if path else default for path, default in zip(paths, unnamed, strict=False)]
     return names
 
 
-def _files(table: _Table, most: int) -> Iterator[list[bytes]]:
+def _iterate_files(table: _Table, most: int) -> Iterator[list[bytes]]:
     """The images of a table as files, at most `most` at a time; rows without an image are empty files."""
     empty = 0
-    for column in _column(table, table.columns.bytes, most):
+    for column in _iterate_column(table, table.columns.bytes, most):
         empty += column.null_count
-        with _reading(table.name):
+        with _guard_reading(table.name):
             files = column.to_pylist()
         yield [file or b"" for file in files]
     if empty == table.rows:
         raise Rejection(
             RejectionCode.UNREADABLE_MEMBER,
-            f"{printable(table.name)!r} has no image's bytes. Embed the files (`embed_external_files`).",
+            f"{clean_name(table.name)!r} has no image's bytes. Embed the files (`embed_external_files`).",
             table.name,
         )
 
 
-def _column(table: _Table, column: str, batch_rows: int) -> Iterator[Any]:
+def _iterate_column(table: _Table, column: str, batch_rows: int) -> Iterator[Any]:
     # Pages are read one after the other, so that memory does not grow with the size of a row group.
-    with _reading(table.name), pq.ParquetFile(table.path, pre_buffer=False, buffer_size=BATCH_BYTES) as file:
+    with _guard_reading(table.name), pq.ParquetFile(table.path, pre_buffer=False, buffer_size=BATCH_BYTES) as file:
         seen = 0
         for batch in file.iter_batches(batch_rows, columns=[column], use_threads=False):
             found = batch.column(0)
@@ -255,20 +255,20 @@ def _column(table: _Table, column: str, batch_rows: int) -> Iterator[Any]:
             seen += len(found)
             yield found
         if seen != table.rows:
-            raise _unreadable(table.name, f": it has {seen:,} rows and declares {table.rows:,}")
+            raise _make_unreadable(table.name, f": it has {seen:,} rows and declares {table.rows:,}")
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
+def _guard_reading(name: str) -> Iterator[None]:
     try:
         yield
     except MemoryError:
         raise
     except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, NotImplementedError):
-        raise _unreadable(name) from None
+        raise _make_unreadable(name) from None
 
 
-def _unreadable(name: str, why: str = "") -> Rejection:
+def _make_unreadable(name: str, why: str = "") -> Rejection:
     return Rejection(
-        RejectionCode.BAD_TABLE, f"{printable(name)!r} cannot be read as Parquet{why}. Write it again.", name
+        RejectionCode.BAD_TABLE, f"{clean_name(name)!r} cannot be read as Parquet{why}. Write it again.", name
     )

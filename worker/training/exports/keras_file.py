@@ -8,10 +8,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from heldout.service.parent_process import launched
+from heldout.service.parent_process import build_launch_command
 from heldout.stored.model_about import CARD_FILE, ModelAbout
 from worker.training.export import compile_to_evaluate, save_with
-from worker.training.exports.proof import ProofImages, parts_of
+from worker.training.exports.proof import ProofImages, cut_into_parts
 
 _SCRIPT = Path(__file__).with_name("plain_keras.py")
 
@@ -29,10 +29,10 @@ def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float3
     """(images, classes) probabilities. Raises NotLoaded."""
     positions, ends, said = scratch / "positions.npy", scratch / "ends.npy", scratch / "answers.npy"
     np.save(positions, images.positions)
-    np.save(ends, np.array([0, *(part.stop for part in parts_of(len(images.positions)))]))
-    files = [str(one) for one in (file, images.file, positions, ends, said)]
+    np.save(ends, np.array([0, *(part.stop for part in cut_into_parts(len(images.positions)))]))
+    files = [str(path) for path in (file, images.file, positions, ends, said)]
     # -I: nothing of ours is on its path, and no variable of ours changes what it imports.
-    command = launched([sys.executable, "-I", str(_SCRIPT), *files])
+    command = build_launch_command([sys.executable, "-I", str(_SCRIPT), *files])
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if ended.returncode:
         lines = ended.stderr.decode(errors="replace").strip().splitlines()

@@ -22,7 +22,7 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
     saved_model.save(model, folder)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[saved_model.SIGNATURE])
     entries = {about.file_name: about.to_bytes(), CARD_FILE: card.encode()}
-    file.write_bytes(_with_metadata(converter.convert(), entries))
+    file.write_bytes(_add_metadata(converter.convert(), entries))
 
 
 def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
@@ -39,7 +39,7 @@ def runtime() -> str:
     return f"ai-edge-litert {version('ai-edge-litert')}"
 
 
-def _with_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
+def _add_metadata(content: bytes, entries: Mapping[str, bytes]) -> bytes:
     """The file with more entries among its metadata, by name, which interpreters pass over."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema

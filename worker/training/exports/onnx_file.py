@@ -25,7 +25,7 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
     _name_ends(made.graph)
     made.producer_name, made.producer_version = "heldout", ""
     facts = about.model_dump(mode="json")
-    texts = {name: _as_text(value) for name, value in facts.items()}
+    texts = {name: _convert_to_text(value) for name, value in facts.items()}
     onnx.helper.set_model_props(made, {**texts, "model_card": card})
     onnx.checker.check_model(made, full_check=True)
     onnx.save(made, str(file))
@@ -33,7 +33,7 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
 
 def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:
     """(images, classes) probabilities."""
-    onnxruntime = _onnxruntime()
+    onnxruntime = _load_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
@@ -41,10 +41,10 @@ def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float3
 
 
 def runtime() -> str:
-    return f"onnxruntime {_onnxruntime().__version__}"
+    return f"onnxruntime {_load_onnxruntime().__version__}"
 
 
-def _onnxruntime() -> Any:
+def _load_onnxruntime() -> Any:
     # Releases after 1.27 would report to their maker.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
@@ -52,7 +52,7 @@ def _onnxruntime() -> Any:
     return onnxruntime
 
 
-def _as_text(value: Any) -> str:
+def _convert_to_text(value: Any) -> str:
     """Metadata of ONNX are texts; lists are written as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 

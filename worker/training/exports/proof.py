@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import ImageSet
-from analysis.arrays.job_splits import splits_of
+from analysis.arrays.job_splits import compute_job_splits
 from analysis.arrays.relations import Relations
 from heldout.spec.job import JobSpec
 from heldout.stored.evaluation import SplitName
@@ -23,7 +23,7 @@ BATCH_SIZES = (1, 7, 64)
 SPLITS: tuple[SplitName, ...] = ("test", "validation", "train")
 
 
-class ExportDiffers(Exception):
+class AnswersDiffer(Exception):
     """Another runtime gives other answers than the training's own predictions."""
 
 
@@ -43,15 +43,15 @@ class ProofImages:
 
     def batches(self) -> Iterator[NDArray[np.float32]]:
         """(batch, height, width, channels) float32, raw pixels; the sizes of the batches are in `batch_sizes`."""
-        for part in parts_of(len(self.positions)):
+        for part in cut_into_parts(len(self.positions)):
             yield np.asarray(self.pixels[self.positions[part]], np.float32)
 
     @property
     def batch_sizes(self) -> list[int]:
-        return sorted({part.stop - part.start for part in parts_of(len(self.positions))})
+        return sorted({part.stop - part.start for part in cut_into_parts(len(self.positions))})
 
 
-def parts_of(count: int) -> list[slice]:
+def cut_into_parts(count: int) -> list[slice]:
     """How `count` images are cut into batches: one of each size, then as many of the largest as it takes."""
     ends = [0]
     while ends[-1] < count:
@@ -69,7 +69,7 @@ class StoredAnswers:
     probabilities: NDArray[np.float32]
 
 
-def stored_answers(files: Sequence[Path]) -> StoredAnswers | None:
+def read_stored_answers(files: Sequence[Path]) -> StoredAnswers | None:
     """What `predictions.npz` says of one split; of several of them the mean, of images that all of them have.
 
     It is test, or validation where no job looked at test, or train where it had neither. With folds another member has
@@ -81,7 +81,7 @@ def stored_answers(files: Sequence[Path]) -> StoredAnswers | None:
         split = next(name for name in SPLITS if f"{name}_indices" in arrays)
         positions, sums = arrays[f"{split}_indices"], arrays[f"{split}_probabilities"].astype(np.float64)
     for file in files[1:]:
-        known, said = _answers_to_all(file)
+        known, said = _read_answers_to_all(file)
         shared = np.isin(positions, known)
         positions = positions[shared]
         sums = sums[shared] + said[np.searchsorted(known, positions)]
@@ -90,7 +90,7 @@ def stored_answers(files: Sequence[Path]) -> StoredAnswers | None:
     return StoredAnswers(split, positions, (sums / len(files)).astype(np.float32))
 
 
-def _answers_to_all(file: Path) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _read_answers_to_all(file: Path) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The positions of all images in the file, ascending, and their (images, classes) probabilities."""
     with np.load(file, allow_pickle=False) as arrays:
         splits = [split for split in SPLITS if f"{split}_indices" in arrays]
@@ -104,37 +104,37 @@ def split_without_answers(
     images: ImageSet, spec: JobSpec, relations: Relations | None
 ) -> tuple[SplitName, NDArray[np.int64]]:
     """The split, and the positions of its images, that a job without predictions is proven with."""
-    own = splits_of(images.labels, images.splits, spec, relations)
+    own = compute_job_splits(images.labels, images.splits, spec, relations)
     split = next(name for name in SPLITS if len(own[name]) and (name != "test" or spec.evaluation.test != "never"))
     return split, own[split]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AnswerComparison:
     """How far the answers to some images are from those that they should be."""
 
     differing_answers: int
     max_difference: float
 
 
-def compare(said: NDArray[np.float32], expected: NDArray[np.float32]) -> Comparison:
+def compare(said: NDArray[np.float32], expected: NDArray[np.float32]) -> AnswerComparison:
     """Compare (images, classes) probabilities with what they should be.
 
     Raises:
         ExportDiffers: if an image gets another most probable class, or a probability differs by more than `TOLERANCE`.
     """
     if said.shape != expected.shape:
-        raise ExportDiffers(f"It gives answers of the shape {said.shape}; expected {expected.shape}.")
+        raise AnswersDiffer(f"It gives answers of the shape {said.shape}; expected {expected.shape}.")
     differing = int((said.argmax(axis=1) != expected.argmax(axis=1)).sum())
     largest = float(np.abs(said.astype(np.float64) - expected).max())
     if differing or not largest <= TOLERANCE:  # not a number is no agreement
-        raise ExportDiffers(
+        raise AnswersDiffer(
             f"Loaded again, it names another class for {differing:,} of {len(said):,} images, and probabilities differ "
-            f"by up to {_decimal(largest)}; allowed are 0 images and {_decimal(TOLERANCE)}."
+            f"by up to {_format_decimal(largest)}; allowed are 0 images and {_format_decimal(TOLERANCE)}."
         )
-    return Comparison(differing, largest)
+    return AnswerComparison(differing, largest)
 
 
-def _decimal(value: float) -> str:
+def _format_decimal(value: float) -> str:
     """Three digits, as people write them: `0.000014`, not `1.4e-05`."""
     return np.format_float_positional(value, precision=3, fractional=False, trim="-")

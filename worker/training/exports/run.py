@@ -21,14 +21,14 @@ from heldout.stored.artifacts import ExportFormat
 from heldout.stored.model_about import ModelAbout
 from heldout.views.export import ExportReportView
 from worker.messages import ExportAssignment, Exported, Failed, FromTraining
-from worker.training.export import about_model
+from worker.training.export import describe_model
 from worker.training.exports.proof import (
     TOLERANCE,
-    ExportDiffers,
+    AnswersDiffer,
     ProofImages,
     compare,
+    read_stored_answers,
     split_without_answers,
-    stored_answers,
 )
 from worker.training.keras_file import load_model
 from worker.training.one_answer import answer_once
@@ -49,14 +49,14 @@ class Writer(Protocol):
         """What the file is answered by, with its version."""
 
 
-def _writer_of(format_: ExportFormat) -> Writer:
+def _get_writer(format_: ExportFormat) -> Writer:
     module = import_module(f"worker.training.exports.{format_.facts.writer}")
     if not isinstance(module, Writer):
         raise TypeError(f"{module.__name__} must have the functions `write`, `answers` and `runtime`.")
     return module
 
 
-WRITERS = {format_: _writer_of(format_) for format_ in ExportFormat}
+WRITERS = {format_: _get_writer(format_) for format_ in ExportFormat}
 
 
 class PackagesMissing(Exception):
@@ -71,15 +71,15 @@ class PackagesMissing(Exception):
 
 def run(assignment: ExportAssignment, pipe: Connection) -> None:
     """Export a model."""
-    answer_once(lambda: _outcome(assignment), pipe, too_large="The model does")
+    answer_once(lambda: _make_outcome(assignment), pipe, too_large="The model does")
 
 
-def _outcome(assignment: ExportAssignment) -> FromTraining:
+def _make_outcome(assignment: ExportAssignment) -> FromTraining:
     try:
-        return exported(assignment)
+        return export_model(assignment)
     except PackagesMissing as missing:
         return Failed(FailureCode.NOT_SUPPORTED, str(missing))
-    except ExportDiffers as differs:
+    except AnswersDiffer as differs:
         return Failed(FailureCode.EXPORT_DIFFERS, str(differs))
     except ModelRefused as refused:
         return Failed(FailureCode.EXPORT_FAILED, refused.detail)
@@ -94,7 +94,7 @@ def _outcome(assignment: ExportAssignment) -> FromTraining:
         )
 
 
-def exported(assignment: ExportAssignment) -> Exported:
+def export_model(assignment: ExportAssignment) -> Exported:
     """Write the file, load it again in its own runtime, and compare what it says of the job's own images.
 
     Raises:
@@ -104,8 +104,8 @@ def exported(assignment: ExportAssignment) -> Exported:
     scratch, dataset, writer = Path(assignment.scratch), Path(assignment.dataset.folder), WRITERS[assignment.format]
     images = load(dataset)
     model = load_models([Path(file) for file in assignment.models])
-    about = about_model(model, assignment.source_id, assignment.dataset.sha256, images.classes, images.value_range)
-    stored = stored_answers([Path(file) for file in assignment.predictions])
+    about = describe_model(model, assignment.source_id, assignment.dataset.sha256, images.classes, images.value_range)
+    stored = read_stored_answers([Path(file) for file in assignment.predictions])
     if stored is None:
         relations = load_relations(Path(assignment.dataset.relations)) if assignment.dataset.relations else None
         split, positions = split_without_answers(images, assignment.spec, relations)
@@ -157,11 +157,11 @@ def load_models(files: Sequence[Path]) -> keras.Model:
     if len(models) == 1:
         return models[0]
     pixels = keras.Input(models[0].input_shape[1:], name="pixels")
-    said = [_renamed(model, f"member{number}")(pixels) for number, model in enumerate(models, start=1)]
+    said = [_rename_model(model, f"member{number}")(pixels) for number, model in enumerate(models, start=1)]
     return keras.Model(pixels, keras.layers.Average(name="probabilities")(said), name="ensemble")
 
 
-def _renamed(model: keras.Model, name: str) -> keras.Model:
+def _rename_model(model: keras.Model, name: str) -> keras.Model:
     """The same model under a name of its own, as parts of a model must have."""
     renamed = keras.Model.from_config({**model.get_config(), "name": name})
     renamed.set_weights(model.get_weights())

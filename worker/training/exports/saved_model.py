@@ -36,8 +36,8 @@ def write(model: keras.Model, about: ModelAbout, card: str, file: Path, scratch:
     (folder / _EXTRA / about.file_name).write_bytes(about.to_bytes())
     (folder / _EXTRA / CARD_FILE).write_text(card, encoding="utf-8")
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for one in sorted(path for path in folder.rglob("*") if path.is_file()):
-            archive.write(one, f"{about.job_id}/1/{one.relative_to(folder)}")
+        for file_ in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.write(file_, f"{about.job_id}/1/{file_.relative_to(folder)}")
 
 
 def answers(file: Path, images: ProofImages, scratch: Path) -> NDArray[np.float32]:

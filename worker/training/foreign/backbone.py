@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from worker.training.backbone import CONFIG, WEIGHTS
-from worker.training.foreign.keras_model import leaves_of
+from worker.training.foreign.keras_model import list_leaves
 from worker.training.keras_file import load_model
 
 
@@ -17,7 +17,7 @@ def save_backbone(file: Path, target: Path) -> int:
     Raises:
         ModelRefused.
     """
-    model = _without_normalization(load_model(file))
+    model = _replace_normalization(load_model(file))
     config = keras.saving.serialize_keras_object(model)
     (target / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     weights = model.get_weights()
@@ -25,13 +25,13 @@ def save_backbone(file: Path, target: Path) -> int:
     return len(weights)
 
 
-def _without_normalization(model: keras.Model) -> keras.Model:
+def _replace_normalization(model: keras.Model) -> keras.Model:
     """The same model with `Rescaling` in place of `Normalization`, whose means other runtimes cannot be given."""
-    leaves = leaves_of(model)
+    leaves = list_leaves(model)
     if not any(isinstance(layer, keras.layers.Normalization) for layer in leaves):
         return model
 
-    def plain(layer: keras.layers.Layer) -> keras.layers.Layer:
+    def replace_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         if not isinstance(layer, keras.layers.Normalization):
             return layer.__class__.from_config(layer.get_config())
         mean, variance = (np.asarray(value, np.float64)[0] for value in (layer.mean, layer.variance))
@@ -39,7 +39,7 @@ def _without_normalization(model: keras.Model) -> keras.Model:
         scale, offset = (spread, mean) if layer.invert else (1 / spread, -mean / spread)
         return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name=layer.name)
 
-    other = keras.models.clone_model(model, clone_function=plain, recursive=True)
+    other = keras.models.clone_model(model, clone_function=replace_layer, recursive=True)
     kept = [layer for layer in leaves if not isinstance(layer, keras.layers.Normalization)]
     other.set_weights([weight for layer in kept for weight in layer.get_weights()])
     return other

@@ -10,7 +10,7 @@ from worker.training.refusal import ModelRefused
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 
 
-def facts_of(file: Path) -> ModelFacts:
+def read_facts(file: Path) -> ModelFacts:
     """What the file holds.
 
     Raises:
@@ -24,11 +24,11 @@ def facts_of(file: Path) -> ModelFacts:
         # Here, since importing TensorFlow takes seconds.
         from worker.training.foreign import keras_model
 
-        return keras_model.facts_of(file).bounded()
+        return keras_model.read_keras_facts(file).limit_layers()
     if start.startswith(_HDF5):
         raise ModelRefused(
             ModelRejectionCode.OLD_FORMAT,
             "The file is HDF5, which Keras wrote before its `.keras` files. Load it with Keras, and save the model "
             "with `model.save('model.keras')`.",
         )
-    return onnx_model.facts_of(file).bounded()
+    return onnx_model.read_onnx_facts(file).limit_layers()

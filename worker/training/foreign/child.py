@@ -8,13 +8,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from worker.machine.enclosure import begin, bound, enclose, tell
+from worker.machine.enclosure import begin, enclose, limit_process, tell
 
 
 def main() -> None:
     """Do what the argument says. The assignment, a JSON object, comes from standard input; the answer is one line."""
     assignment, pipe = begin()
-    bound(assignment["memory_bytes"], assignment["wall_s"])
+    limit_process(assignment["memory_bytes"], assignment["wall_s"])
     enclose(assignment["readable"], assignment["writable"])
     tell(pipe, _answer(sys.argv[1], assignment))
 
@@ -25,9 +25,9 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
     model = Path(assignment["model"])
     try:
         if work == "check":
-            from worker.training.foreign.check import facts_of
+            from worker.training.foreign.check import read_facts
 
-            return {"facts": facts_of(model).model_dump(mode="json")}
+            return {"facts": read_facts(model).model_dump(mode="json")}
         if work == "weights":
             from worker.training.foreign.keras_model import save_weights
 
@@ -37,17 +37,17 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
 
             return {"backbone": save_backbone(model, Path(assignment["target"]))}
         from heldout.spec.model_facts import ModelFacts
-        from worker.training.foreign.measure import Work, measured
+        from worker.training.foreign.measure import MeasureWork, measure_model
 
-        given = Work(
+        given = MeasureWork(
             model=model,
             facts=ModelFacts.model_validate(assignment["facts"]),
             dataset=Path(assignment["dataset"]),
-            relations=_path(assignment["relations"]),
-            names=_path(assignment["names"]),
+            relations=_parse_path(assignment["relations"]),
+            names=_parse_path(assignment["names"]),
             resident_bytes=assignment["resident_bytes"],
         )
-        return {"measured": measured(given, Path(assignment["target"])).model_dump(mode="json")}
+        return {"measured": measure_model(given, Path(assignment["target"])).model_dump(mode="json")}
     except ModelRefused as refused:
         return {"refused": {"code": refused.code.value, "detail": refused.detail}}
     except Exception as error:  # noqa: BLE001 - printed to the log, and told
@@ -58,7 +58,7 @@ def _answer(work: str, assignment: dict[str, Any]) -> dict[str, Any]:
         return {"internal": type(error).__name__}
 
 
-def _path(text: str | None) -> Path | None:
+def _parse_path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
 

@@ -13,7 +13,7 @@ from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import FeatureMapFacts, MapLayer, ModelFacts, ModelLayer
 from worker.training.backbone import set_trainable
 from worker.training.keras_file import load_model, read_file
-from worker.training.refusal import ModelRefused, fails_on
+from worker.training.refusal import ModelRefused, make_failure_on
 
 # The process has one processor.
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -23,7 +23,7 @@ tf.config.threading.set_inter_op_parallelism_threads(1)
 TRIED_SIZE = 64
 
 
-def facts_of(file: Path) -> ModelFacts:
+def read_keras_facts(file: Path) -> ModelFacts:
     """Read the file for the first time, and try the model on a black image.
 
     Raises:
@@ -31,7 +31,7 @@ def facts_of(file: Path) -> ModelFacts:
     """
     made_by = read_file(file).made_by
     model = load_model(file)
-    takes, gives = _shapes(model)
+    takes, gives = _get_shapes(model)
     _try(model, takes)
     layers = [
         ModelLayer(
@@ -39,7 +39,7 @@ def facts_of(file: Path) -> ModelFacts:
             type=type(layer).__name__,
             weights=tuple(tuple(map(int, weight.shape)) for weight in layer.weights),
         )
-        for layer in leaves_of(model)
+        for layer in list_leaves(model)
         if layer.weights
     ]
     return ModelFacts(
@@ -49,7 +49,7 @@ def facts_of(file: Path) -> ModelFacts:
         parameters=int(model.count_params()),
         trainable_parameters=sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
         layers=tuple(layers),
-        feature_map=feature_map_of(model),
+        feature_map=describe_feature_map(model),
         made_by=made_by,
     )
 
@@ -60,7 +60,7 @@ def save_weights(file: Path, target: Path) -> int:
     Raises:
         ModelRefused.
     """
-    layers = [layer for layer in leaves_of(load_model(file)) if layer.weights]
+    layers = [layer for layer in list_leaves(load_model(file)) if layer.weights]
     arrays = {
         f"{number}/{place}": weight
         for number, layer in enumerate(layers)
@@ -70,30 +70,30 @@ def save_weights(file: Path, target: Path) -> int:
     return len(layers)
 
 
-def leaves_of(model: keras.Model) -> list[keras.layers.Layer]:
+def list_leaves(model: keras.Model) -> list[keras.layers.Layer]:
     """All layers that have no layers inside, in order."""
     found: list[keras.layers.Layer] = []
     for layer in model.layers:
-        found += leaves_of(layer) if isinstance(layer, keras.Model) else [layer]
+        found += list_leaves(layer) if isinstance(layer, keras.Model) else [layer]
     return found
 
 
-def _shapes(model: keras.Model) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+def _get_shapes(model: keras.Model) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
     """What one image and one answer look like."""
-    inputs, outputs = (_listed(getattr(model, name, None)) for name in ("inputs", "outputs"))
+    inputs, outputs = (_make_list(getattr(model, name, None)) for name in ("inputs", "outputs"))
     if not inputs:
         raise ModelRefused(
             ModelRejectionCode.NOT_FOR_IMAGES,
             "The model does not say what it takes. Begin it with `keras.Input((height, width, channels))`.",
         )
     if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] is None:
-        shapes = ", ".join(str(tuple(one.shape)) for one in inputs)[:200]
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)[:200]
         raise ModelRefused(
             ModelRejectionCode.NOT_FOR_IMAGES,
             f"The model takes {shapes}; expected one input of (batch, height, width, channels).",
         )
     if len(outputs) != 1 or len(outputs[0].shape) not in {2, 4} or outputs[0].shape[-1] is None:
-        shapes = ", ".join(str(tuple(one.shape)) for one in outputs)[:200]
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in outputs)[:200]
         raise ModelRefused(
             ModelRejectionCode.UNFIT_OUTPUT,
             f"The model gives {shapes}; expected one output of (batch, classes), or a feature map of (batch, height, "
@@ -102,7 +102,7 @@ def _shapes(model: keras.Model) -> tuple[tuple[int | None, ...], tuple[int | Non
     return tuple(inputs[0].shape[1:]), tuple(outputs[0].shape[1:])
 
 
-def _listed(value: Any) -> list[Any]:
+def _make_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
 
@@ -113,7 +113,7 @@ def _try(model: keras.Model, takes: tuple[int | None, ...]) -> None:
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # whatever layers that do not fit together raise
-        raise fails_on(image.shape) from error
+        raise make_failure_on(image.shape) from error
     if not np.isfinite(answer).all():
         code = ModelRejectionCode.CANNOT_ANSWER
         raise ModelRefused(code, "The model gives figures that are not finite on a black image.")
@@ -123,7 +123,7 @@ class KerasAnswers:
     """Answers images by a Keras model, in logits where the model computes any."""
 
     def __init__(self, file: Path) -> None:
-        model, self.gives_logits = _up_to_logits(load_model(file))
+        model, self.gives_logits = _cut_at_logits(load_model(file))
         dtype = tf.as_dtype(model.inputs[0].dtype)
         self._call = tf.function(
             lambda images: tf.cast(model(tf.cast(images, dtype), training=False), tf.float32),
@@ -137,7 +137,7 @@ class KerasAnswers:
         return answers
 
 
-def _up_to_logits(model: keras.Model) -> tuple[keras.Model, bool]:
+def _cut_at_logits(model: keras.Model) -> tuple[keras.Model, bool]:
     """The model without the softmax or sigmoid at its end, and whether it had one.
 
     A probability can round to zero, and the cross-entropy is then not known.
@@ -166,7 +166,7 @@ def _up_to_logits(model: keras.Model) -> tuple[keras.Model, bool]:
 _SCALING = {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add"}
 
 
-def feature_map_of(model: keras.Model) -> FeatureMapFacts | None:
+def describe_feature_map(model: keras.Model) -> FeatureMapFacts | None:
     """What the model costs, whose layers are all trainable then.
 
     None where it takes or gives maps of any size, or is no graph of layers.
@@ -174,7 +174,7 @@ def feature_map_of(model: keras.Model) -> FeatureMapFacts | None:
     shapes = [model.inputs[0].shape[1:], model.outputs[0].shape[1:]]
     if len(shapes[1]) != 3 or any(None in shape for shape in shapes):
         return None
-    steps = _steps_of(model)
+    steps = _list_steps(model)
     if any(len(step.output.shape) < 2 or None in step.output.shape[1:] for step in steps):
         return None
     values = [prod(step.output.shape[1:]) for step in steps]
@@ -182,32 +182,32 @@ def feature_map_of(model: keras.Model) -> FeatureMapFacts | None:
     return FeatureMapFacts(
         scales_pixels=_scales_pixels(steps),
         trainable_parameters=sum(prod(weight.shape) for weight in model.trainable_weights),
-        flops=sum(_flops(step) for step in steps),
+        flops=sum(_count_flops(step) for step in steps),
         values=sum(values),
         largest=max(values),
         layers=tuple(
             MapLayer(
                 name=step.name,
                 shape=tuple(map(int, step.output.shape[1:])),
-                parameters=_parameters(step),
+                parameters=_count_parameters(step),
             )
             for step in steps
         ),
     )
 
 
-def _steps_of(model: keras.Model) -> list[Any]:
+def _list_steps(model: keras.Model) -> list[Any]:
     """Layers and operations that compute, in order; those of models inside it, too."""
     found = []
     for step in getattr(model, "operations", model.layers):
         if isinstance(step, keras.Model):
-            found += _steps_of(step)
+            found += _list_steps(step)
         elif not isinstance(step, keras.layers.InputLayer):
             found.append(step)
     return found
 
 
-def _parameters(step: Any) -> int:
+def _count_parameters(step: Any) -> int:
     # As a backbone it is a `Rescaling`, which has no weights.
     weights = () if isinstance(step, keras.layers.Normalization) else getattr(step, "weights", ())
     return sum(prod(weight.shape) for weight in weights)
@@ -222,7 +222,7 @@ def _scales_pixels(steps: list[Any]) -> bool:
     return False
 
 
-def _flops(step: Any) -> int:
+def _count_flops(step: Any) -> int:
     """Of one image; a multiply-add counts as two, everything else as one for each value that comes out."""
     shape = step.output.shape[1:]
     places = prod(shape[:-1])  # a kernel is used once at each

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers, Predictions, halves_of
-from analysis.answers.temperature import calibration_of
-from analysis.answers.undone import copies_of
+from analysis.answers.answers import Answers, Predictions, split_into_halves
+from analysis.answers.temperature import measure_calibration
+from analysis.answers.undone import divide_by_copies
 from analysis.arrays.dataset import SPLITS, load
 from analysis.arrays.file_names import FileNames
 from analysis.arrays.relations import Relations, load_relations
@@ -20,18 +20,18 @@ from heldout.spec.model_facts import ModelFacts
 from heldout.stored.evaluation import StoredEvaluation
 from heldout.stored.gap import StoredGap
 from heldout.stored.measurement import Measurement, Preprocessing, SplitsResult
-from worker.training.data import TrainingData, taken
-from worker.training.evaluate import final_figures, from_predictions
-from worker.training.finish import evaluation_of
+from worker.training.data import TrainingData, take_images
+from worker.training.evaluate import build_final_figures, measure_predictions
+from worker.training.finish import build_evaluation
 from worker.training.foreign import preprocessing
 from worker.training.foreign.keras_model import KerasAnswers
 from worker.training.foreign.onnx_model import OnnxAnswers
-from worker.training.gap import measure_test, related_images
-from worker.training.pixel_change import PixelChange, changed_pixels
+from worker.training.gap import find_related_images, measure_test
+from worker.training.pixel_change import PixelChange, change_pixels
 from worker.training.refusal import ModelRefused
 from worker.training.resident import BatchSource, ResidentData
 from worker.training.streamed import StreamedData
-from worker.training.undone_pixels import evenly
+from worker.training.undone_pixels import spread_evenly
 
 _BATCH_SIZE = 64
 # Smaller probabilities count as this one, as in Keras' own cross-entropy.
@@ -41,7 +41,7 @@ _MAX_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
-class Work:
+class MeasureWork:
     """What is to be measured. relations, names: files of the dataset; None where it has none."""
 
     model: Path
@@ -52,7 +52,7 @@ class Work:
     resident_bytes: int | None
 
 
-def measured(work: Work, target: Path) -> Measurement:
+def measure_model(work: MeasureWork, target: Path) -> Measurement:
     """Measure the model, and write `evaluation.json` and `gap.json` into `target`.
 
     Raises:
@@ -60,26 +60,28 @@ def measured(work: Work, target: Path) -> Measurement:
     """
     images = load(work.dataset)
     source = {split: np.asarray(images.splits[split], np.int64) for split in SPLITS}
-    data = taken(images, {split: rows for split, rows in source.items() if len(rows)}, work.resident_bytes)
+    data = take_images(images, {split: rows for split, rows in source.items() if len(rows)}, work.resident_bytes)
     batches: BatchSource = StreamedData(data) if data.is_streamed else ResidentData(data)
     answers = KerasAnswers(work.model) if work.facts.format is ModelFormat.KERAS else OnnxAnswers(work.model)
     model = ForeignModel(answers, batches, data)
     given = model.predict_all()
-    model.preprocessing = _needed(model)
+    model.preprocessing = _find_needed(model)
     said = given if model.preprocessing is None else model.predict_all()
     names = None if work.names is None else FileNames(work.names)
     if names is not None and len(names) < len(images.labels):
         names = None
-    scores = evaluation_of(data, {split: one.probabilities for split, one in said.items()}, None, names)
+    scores = build_evaluation(
+        data, {split: predictions.probabilities for split, predictions in said.items()}, None, names
+    )
     (target / StoredEvaluation.file_name).write_bytes(scores.to_bytes())
     relations = None if work.relations is None else load_relations(work.relations)
-    gap = _gap(model, data, said, relations)
+    gap = _measure_gap(model, data, said, relations)
     if gap is not None:
         (target / StoredGap.file_name).write_bytes(gap.to_bytes())
     return Measurement(
-        metrics=_figures(data, said),
+        metrics=_build_figures(data, said),
         preprocessing=model.preprocessing,
-        as_given=None if model.preprocessing is None else _figures(data, given),
+        as_given=None if model.preprocessing is None else _build_figures(data, given),
     )
 
 
@@ -102,7 +104,7 @@ class ForeignModel:
     def predict_all(self) -> dict[str, Predictions]:
         """What it says of each split. Raises ModelRefused where that is not finite."""
         said = {split: self.predict(rows) for split, rows in self.data.rows.items()}
-        if not all(np.isfinite(one.losses).all() for one in said.values()):
+        if not all(np.isfinite(predictions.losses).all() for predictions in said.values()):
             raise ModelRefused(
                 ModelRejectionCode.CANNOT_ANSWER,
                 "The model gives figures that are not finite on the dataset's images.",
@@ -111,23 +113,23 @@ class ForeignModel:
 
     def predict(self, rows: NDArray[np.int32], change: PixelChange | None = None) -> Predictions:
         """What it says of the images in `rows`, of their pixels under `change`."""
-        figures = self._figures(rows, change)
+        figures = self._compute_figures(rows, change)
         labels = self.data.labels[rows]
         logs = self._log_probabilities(figures)
         losses = -logs[np.arange(len(labels)), labels]
         return Predictions(np.exp(logs).astype(np.float32), losses.astype(np.float32))
 
-    def _figures(self, rows: NDArray[np.int32], change: PixelChange | None) -> NDArray[np.float32]:
+    def _compute_figures(self, rows: NDArray[np.int32], change: PixelChange | None) -> NDArray[np.float32]:
         """(images, figures) as the model gives them."""
         parts = []
         value_range, channels = self.data.value_range, self.data.image[2]
-        tensors = None if change is None else change.as_tensors(channels, value_range)
+        tensors = None if change is None else change.make_tensors(channels, value_range)
         self.source.expect(rows, _BATCH_SIZE)
         for begin in range(0, len(rows), _BATCH_SIZE):
             pixels = tf.cast(self.source.pixels(tf.constant(rows[begin : begin + _BATCH_SIZE])), tf.float32)
             if tensors is not None:
-                pixels = changed_pixels(pixels, *tensors)
-            parts.append(self._answers(preprocessing.prepared(pixels.numpy(), self.preprocessing)))
+                pixels = change_pixels(pixels, *tensors)
+            parts.append(self._answers(preprocessing.prepare_images(pixels.numpy(), self.preprocessing)))
         return np.concatenate(parts)
 
     def _log_probabilities(self, figures: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -152,43 +154,45 @@ def _are_probabilities(values: NDArray[np.float64]) -> bool:
     return values.shape[1] == 1 or bool(np.abs(values.sum(axis=1) - 1).max() < _MAX_ROUNDING)
 
 
-def _needed(model: ForeignModel) -> Preprocessing | None:
+def _find_needed(model: ForeignModel) -> Preprocessing | None:
     """The change of pixels without which the model does not understand the dataset."""
     data = model.data
     rows = data.rows["train"]
     # Evenly over all, since images often lie class by class.
-    rows = rows[evenly(len(rows), preprocessing.MAX_IMAGES)]
+    rows = rows[spread_evenly(len(rows), preprocessing.MAX_IMAGES)]
     pixels = np.asarray(data.images[rows], np.float32)
     labels = data.labels[rows]
 
-    def answers_under(change: Preprocessing | None) -> Answers:
+    def answer_under(change: Preprocessing | None) -> Answers:
         model.preprocessing = change
         return Answers.to(labels, model.predict(rows))
 
     try:
-        return preprocessing.chosen(labels, answers_under, preprocessing.candidates(data.value_range, pixels))
+        return preprocessing.choose_preprocessing(
+            labels, answer_under, preprocessing.list_candidates(data.value_range, pixels)
+        )
     finally:
         model.preprocessing = None
 
 
-def _figures(data: TrainingData, said: dict[str, Predictions]) -> SplitsResult:
+def _build_figures(data: TrainingData, said: dict[str, Predictions]) -> SplitsResult:
     measured = {
-        split: from_predictions(one.losses, one.probabilities, data.labels[data.rows[split]])
-        for split, one in said.items()
+        split: measure_predictions(predictions.losses, predictions.probabilities, data.labels[data.rows[split]])
+        for split, predictions in said.items()
     }
-    final = final_figures(0, measured)
+    final = build_final_figures(0, measured)
     return SplitsResult(train=final.train, validation=final.validation, test=final.test, gap=final.gap)
 
 
-def _gap(
+def _measure_gap(
     model: ForeignModel, data: TrainingData, said: dict[str, Predictions], relations: Relations | None
 ) -> StoredGap | None:
     """What the terms of the gap are made of, as far as one set of weights shows them."""
-    answers = {split: Answers.to(data.labels[data.rows[split]], one) for split, one in said.items()}
+    answers = {split: Answers.to(data.labels[data.rows[split]], predictions) for split, predictions in said.items()}
     of_train = answers["train"].tally()
     if of_train is None or len(answers) < 2:
         return None
-    related = {} if relations is None else related_images(relations, data.source)
+    related = {} if relations is None else find_related_images(relations, data.source)
     validation = answers.get("validation")
     held_out = answers["test"] if validation is None else validation
     gap = StoredGap(
@@ -197,11 +201,11 @@ def _gap(
         train=of_train,
         validation=None if validation is None else validation.tally(),
         test=None,
-        validation_copies=None if validation is None else copies_of(validation, related.get("validation")),
-        calibration=calibration_of(
+        validation_copies=None if validation is None else divide_by_copies(validation, related.get("validation")),
+        calibration=measure_calibration(
             held_out.log_probabilities(),
             held_out.labels,
-            halves_of(held_out.labels),
+            split_into_halves(held_out.labels),
             "test" if validation is None else "validation",
         ),
     )
@@ -209,7 +213,7 @@ def _gap(
         return gap
     reference = answers["train"] if validation is None else validation
     try:
-        return gap.with_test(measure_test(model, data, answers["test"], reference, related.get("test")))
+        return gap.add_test(measure_test(model, data, answers["test"], reference, related.get("test")))
     except Exception:  # noqa: BLE001 - the figures are worth more than their explanation
         traceback.print_exc()
         return gap

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.arrays.onnx_tensors import INITIALIZER, TensorElsewhere, tensors_of
-from heldout.histories.protobuf import NotThisFormatError, fields_of
+from analysis.arrays.onnx_tensors import INITIALIZER, TensorElsewhere, iterate_tensors
+from heldout.histories.protobuf import NotThisFormatError, iterate_fields
 from heldout.lifecycle.model import ModelFormat, ModelRejectionCode
 from heldout.spec.model_facts import ModelFacts, ModelLayer
-from worker.ingest.rejection import printable
-from worker.training.refusal import ModelRefused, fails_on
+from worker.ingest.rejection import clean_name
+from worker.training.refusal import ModelRefused, make_failure_on
 
 # Fields of onnx.proto: of ModelProto and of TensorProto.
 _PRODUCER_NAME, _PRODUCER_VERSION = 2, 3
@@ -39,10 +39,10 @@ class OnnxAnswers:
     gives_logits = False  # what its end computes is not known
 
     def __init__(self, file: Path) -> None:
-        self._session = _session(file)
+        self._session = _open_session(file)
         taken, given = self._session.get_inputs(), self._session.get_outputs()
         if len(taken) != 1 or len(taken[0].shape) != 4 or taken[0].type not in {*_TYPES, "tensor(uint8)"}:
-            shapes = ", ".join(f"{one.type} {one.shape}" for one in taken)[:200]
+            shapes = ", ".join(f"{tensor.type} {tensor.shape}" for tensor in taken)[:200]
             raise ModelRefused(
                 ModelRejectionCode.NOT_FOR_IMAGES,
                 f"The model takes {shapes}; expected one input of four dimensions: the batch, and an image with its "
@@ -50,17 +50,17 @@ class OnnxAnswers:
             )
         # Further outputs, such as the names of the answers, are passed over.
         if not given or len(given[0].shape) not in {2, 4} or given[0].type not in _TYPES:
-            shapes = ", ".join(f"{one.type} {one.shape}" for one in given)[:200]
+            shapes = ", ".join(f"{tensor.type} {tensor.shape}" for tensor in given)[:200]
             raise ModelRefused(
                 ModelRejectionCode.UNFIT_OUTPUT, f"The model gives {shapes}; expected one output of (batch, classes)."
             )
         self._name, self._output = taken[0].name, given[0].name
         self._dtype = _TYPES.get(taken[0].type, np.uint8)
-        sizes = [one if isinstance(one, int) and one > 0 else None for one in taken[0].shape]
+        sizes = [size if isinstance(size, int) and size > 0 else None for size in taken[0].shape]
         self._batch = sizes[0]
         self.channels_first = sizes[3] not in _CHANNELS and sizes[1] in _CHANNELS
         self.input_shape = tuple(sizes[2:] + sizes[1:2]) if self.channels_first else tuple(sizes[1:])
-        self.output_shape = tuple(one if isinstance(one, int) and one > 0 else None for one in given[0].shape[1:])
+        self.output_shape = tuple(size if isinstance(size, int) and size > 0 else None for size in given[0].shape[1:])
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """(batch, figures) for (batch, height, width, channels)."""
@@ -78,19 +78,19 @@ class OnnxAnswers:
         return np.concatenate(found).astype(np.float32)
 
 
-def facts_of(file: Path) -> ModelFacts:
+def read_onnx_facts(file: Path) -> ModelFacts:
     """Read the file for the first time, and try the model on a black image.
 
     Raises:
         ModelRefused.
     """
-    made_by, weights = _contents(file)
+    made_by, weights = _read_contents(file)
     model = OnnxAnswers(file)
     image = np.zeros((1, *(TRIED_SIZE if size is None else size for size in model.input_shape)), np.float32)
     try:
         answer = model(image)
     except Exception as error:  # whatever onnxruntime raises
-        raise fails_on(image.shape) from error
+        raise make_failure_on(image.shape) from error
     if not np.isfinite(answer).all():
         code = ModelRejectionCode.CANNOT_ANSWER
         raise ModelRefused(code, "The model gives figures that are not finite on a black image.")
@@ -105,7 +105,7 @@ def facts_of(file: Path) -> ModelFacts:
     )
 
 
-def _session(file: Path) -> Any:
+def _open_session(file: Path) -> Any:
     # Read at the import: it would tell its makers of each use, and leave a file in the temporary folder.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
@@ -130,7 +130,7 @@ def _session(file: Path) -> Any:
         ) from error
 
 
-def _contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
+def _read_contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
     """The program that has written the file, and its weights: names and shapes.
 
     Raises:
@@ -139,10 +139,10 @@ def _contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
     maker = ["", ""]
     content = file.read_bytes()
     try:
-        for number, value in fields_of(content):
+        for number, value in iterate_fields(content):
             if number in (_PRODUCER_NAME, _PRODUCER_VERSION) and isinstance(value, bytes):
-                maker[number - _PRODUCER_NAME] = printable(value.decode("utf-8", "replace")[:80])
-        weights = [_weight(tensor) for field, tensor in tensors_of(content) if field == INITIALIZER]
+                maker[number - _PRODUCER_NAME] = clean_name(value.decode("utf-8", "replace")[:80])
+        weights = [_read_weight(tensor) for field, tensor in iterate_tensors(content) if field == INITIALIZER]
     except TensorElsewhere as error:
         code = ModelRejectionCode.UNSAFE_MODEL
         raise ModelRefused(code, "The model keeps weights in another file. Export it as one file.") from error
@@ -155,17 +155,17 @@ def _contents(file: Path) -> tuple[str, list[tuple[str, tuple[int, ...]]]]:
     return " ".join(filter(None, maker)), weights
 
 
-def _weight(tensor: bytes) -> tuple[str, tuple[int, ...]]:
+def _read_weight(tensor: bytes) -> tuple[str, tuple[int, ...]]:
     name, shape = "", list[int]()
-    for number, value in fields_of(tensor):
+    for number, value in iterate_fields(tensor):
         if number == _NAME and isinstance(value, bytes):
-            name = printable(value.decode("utf-8", "replace"))
+            name = clean_name(value.decode("utf-8", "replace"))
         if number == _DIMS:
-            shape += [value] if isinstance(value, int) else _packed(value)
+            shape += [value] if isinstance(value, int) else _unpack_numbers(value)
     return name, tuple(shape)
 
 
-def _packed(numbers: bytes) -> list[int]:
+def _unpack_numbers(numbers: bytes) -> list[int]:
     """Numbers one after another, as some programs write the dimensions."""
     found, value, shift = [], 0, 0
     for byte in numbers:

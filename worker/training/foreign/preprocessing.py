@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.answers.answers import Answers, halves_of, surely_better
+from analysis.answers.answers import Answers, is_surely_better, split_into_halves
 from heldout.stored.measurement import Preprocessing
 
 # Training images that are looked at; half of them choose, and the other half confirms.
@@ -41,7 +41,7 @@ _IN_WORDS = {
 _Numbers = float | NDArray[np.float64]  # one for all channels, or one for each
 
 
-def candidates(value_range: tuple[float, float], sample: NDArray[np.float32]) -> list[Preprocessing]:
+def list_candidates(value_range: tuple[float, float], sample: NDArray[np.float32]) -> list[Preprocessing]:
     """What may have been done to the pixels of a model's training, the usual first; not what changes nothing.
 
     Args:
@@ -65,16 +65,16 @@ def candidates(value_range: tuple[float, float], sample: NDArray[np.float32]) ->
     if channels == 3:
         changes["imagenet"] = unit[0] / _SPREAD, (unit[1] - _MEAN) / _SPREAD
         changes["caffe"] = 255 * unit[0], 255 * unit[1] - _CAFFE_MEANS
-    found, seen = list[Preprocessing](), {_numbers(1.0, 0.0, channels, is_reversed=False)}
+    found, seen = list[Preprocessing](), {_make_numbers(1.0, 0.0, channels, is_reversed=False)}
     for is_reversed in (False, True) if channels == 3 else (False,):
         for kind, (factor, offset) in changes.items():
-            numbers = _numbers(factor, offset, channels, is_reversed=is_reversed)
+            numbers = _make_numbers(factor, offset, channels, is_reversed=is_reversed)
             if numbers not in seen:
                 seen.add(numbers)
                 words = _IN_WORDS[kind] + (", channels in the order blue, green, red" if is_reversed else "")
                 if kind == "as_given":
                     words = "channels in the order blue, green, red"
-                one = Preprocessing(
+                candidate = Preprocessing(
                     kind=kind,
                     reversed_channels=is_reversed,
                     factor=numbers[1],
@@ -82,18 +82,18 @@ def candidates(value_range: tuple[float, float], sample: NDArray[np.float32]) ->
                     value_range=(low, high),
                     in_words=words,
                 )
-                found.append(one)
+                found.append(candidate)
     return found
 
 
-def _numbers(
+def _make_numbers(
     factor: _Numbers, offset: _Numbers, channels: int, *, is_reversed: bool
 ) -> tuple[bool, tuple[float, ...], tuple[float, ...]]:
-    one, two = (tuple(np.broadcast_to(value, channels).astype(float).tolist()) for value in (factor, offset))
-    return is_reversed, one, two
+    factors, offsets = (tuple(np.broadcast_to(value, channels).astype(float).tolist()) for value in (factor, offset))
+    return is_reversed, factors, offsets
 
 
-def prepared(images: NDArray[np.float32], change: Preprocessing | None) -> NDArray[np.float32]:
+def prepare_images(images: NDArray[np.float32], change: Preprocessing | None) -> NDArray[np.float32]:
     """(…, channels) pixels as the model wants them."""
     if change is None:
         return images
@@ -101,7 +101,7 @@ def prepared(images: NDArray[np.float32], change: Preprocessing | None) -> NDArr
     return (ordered * np.asarray(change.factor, np.float32) + np.asarray(change.offset, np.float32)).astype(np.float32)
 
 
-def chosen(
+def choose_preprocessing(
     labels: NDArray[np.int32],
     answers_under: Callable[[Preprocessing | None], Answers],
     tried: Sequence[Preprocessing],
@@ -111,20 +111,20 @@ def chosen(
     Args:
         labels: (images,) of the sample.
         answers_under: what the model says of the sample under a change.
-        tried: `candidates`.
+        tried: `list_candidates`.
     """
-    choosing, confirming = halves_of(labels)
+    choosing, confirming = split_into_halves(labels)
     as_given = answers_under(None)
     if not len(confirming):
         return None
     best, of_best = None, as_given
     for change in tried:  # the simplest that no other one is surely better than
         answers = answers_under(change)
-        if surely_better(of_best.of(choosing), answers.of(choosing), max_p=MAX_CHANCE):
+        if is_surely_better(of_best.of(choosing), answers.of(choosing), max_p=MAX_CHANCE):
             best, of_best = change, answers
     if best is None:
         return None
     before, after = as_given.of(confirming), of_best.of(confirming)
     gain = float(after.right.mean() - before.right.mean())
     matters = gain >= MIN_GAIN or float(after.losses.mean()) <= MAX_LOSS_LEFT * float(before.losses.mean())
-    return best if matters and surely_better(before, after, max_p=MAX_CHANCE) else None
+    return best if matters and is_surely_better(before, after, max_p=MAX_CHANCE) else None

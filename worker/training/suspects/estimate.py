@@ -20,7 +20,7 @@ PLANTING = 7
 
 
 @dataclass(frozen=True)
-class Estimate:
+class LabelEstimate:
     """The estimate for a dataset's labels.
 
     counts, splits: of all images and of each split, whatever the verdict is.
@@ -36,7 +36,7 @@ class Estimate:
 
 def estimate(
     said: NDArray[np.floating], labels: NDArray[np.int32], splits: Mapping[str, NDArray[np.integer]], seed: int
-) -> Estimate:
+) -> LabelEstimate:
     """Judge all labels, and how well that can be done.
 
     Args:
@@ -56,16 +56,16 @@ def estimate(
         right_class=float(checked.suggests_right.mean()),
         accused=checked.accused,
     )
-    return Estimate(
+    return LabelEstimate(
         verdict="can_tell" if _can_tell(float(agrees.mean()), whole, known) else "too_hard",
         judged=judged,
-        counts=_counts(whole, len(labels)),
+        counts=_estimate_counts(whole, len(labels)),
         splits={
-            split: SplitLabels(images=len(splits[split]), **_counts(share, len(splits[split])).model_dump())
+            split: SplitLabels(images=len(splits[split]), **_estimate_counts(share, len(splits[split])).model_dump())
             for split, share in estimated.parts.items()
         },
         planted=known,
-        classes=_classes(labels, agrees, labels[planted.rows], checked.found),
+        classes=_describe_classes(labels, agrees, labels[planted.rows], checked.found),
     )
 
 
@@ -81,7 +81,7 @@ def _can_tell(agreement: float, whole: WrongShare, known: PlantedLabels) -> bool
     return right >= MIN_RIGHT and whole.high - whole.low <= MAX_WIDTH and known.found >= MIN_FOUND
 
 
-def _counts(share: WrongShare, images: int) -> WrongLabels:
+def _estimate_counts(share: WrongShare, images: int) -> WrongLabels:
     return WrongLabels(
         count=round(share.share * images),
         low=int(np.floor(share.low * images)),
@@ -89,7 +89,7 @@ def _counts(share: WrongShare, images: int) -> WrongLabels:
     )
 
 
-def _classes(
+def _describe_classes(
     labels: NDArray[np.int32], agrees: NDArray[np.bool_], planted: NDArray[np.int32], is_found: NDArray[np.bool_]
 ) -> tuple[ClassLabels, ...]:
     return tuple(

@@ -69,13 +69,13 @@ def estimate_shares(
     of_parts = {name: _log_likelihoods(disagrees[rows], bins[rows]) for name, rows in parts.items() if len(rows)}
     best = {name: found.max(axis=0) for name, found in of_parts.items()}  # (curves,) with each part's own share
     together = np.sum(list(best.values()), axis=0)
-    shares = {name: _range_of((found + (together - best[name])).max(axis=1)) for name, found in of_parts.items()}
-    estimated = _range_of(whole.max(axis=1)[SHARES < MAX_OF_ALL])
-    likeliest = _errors()[whole[np.searchsorted(SHARES, estimated.share)].argmax()]
+    shares = {name: _find_range((found + (together - best[name])).max(axis=1)) for name, found in of_parts.items()}
+    estimated = _find_range(whole.max(axis=1)[SHARES < MAX_OF_ALL])
+    likeliest = _compute_errors()[whole[np.searchsorted(SHARES, estimated.share)].argmax()]
     return Estimated(estimated, shares, likeliest[bins])
 
 
-def _errors() -> NDArray[np.float64]:
+def _compute_errors() -> NDArray[np.float64]:
     """(curves, bins) how often networks err, from where they are surest to where they are least sure."""
     middles = (np.arange(BINS) + 0.5) / BINS
     errors: NDArray[np.float64] = (ERRORS[:, None, None] * middles ** POWERS[None, :, None]).reshape(-1, BINS)
@@ -86,13 +86,13 @@ def _log_likelihoods(disagrees: NDArray[np.bool_], bins: NDArray[np.int64]) -> N
     """(shares, curves) of what networks disagree with."""
     wrong = np.bincount(bins, disagrees, BINS)
     right = np.bincount(bins, minlength=BINS) - wrong
-    expected = SHARES[:, None, None] + (1 - SHARES[:, None, None]) * _errors()
+    expected = SHARES[:, None, None] + (1 - SHARES[:, None, None]) * _compute_errors()
     expected = expected.clip(1e-4, 1 - 1e-4)
     found: NDArray[np.float64] = np.log(expected) @ wrong + np.log(1 - expected) @ right
     return found
 
 
-def _range_of(likelihoods: NDArray[np.float64]) -> WrongShare:
+def _find_range(likelihoods: NDArray[np.float64]) -> WrongShare:
     inside = np.flatnonzero(likelihoods >= np.max(likelihoods) - LIKELIHOOD_DROP)
     # The range ends somewhere between these shares and the next ones.
     low, high = max(0, inside[0] - 1), min(len(likelihoods) - 1, inside[-1] + 1)

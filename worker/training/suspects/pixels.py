@@ -12,23 +12,23 @@ MAX_BYTES = 512 * 1024**2
 BYTE_RANGE = (0.0, 255.0)
 
 
-def seen_as(images: ImageSet) -> tuple[int, int]:
+def choose_seen_size(images: ImageSet) -> tuple[int, int]:
     """Height and width of the images that the networks are given."""
     height, width, _ = images.shape
-    factor = _factor(images)
+    factor = _choose_factor(images)
     return max(1, height // factor), max(1, width // factor)
 
 
-def small_images(images: ImageSet) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+def make_small_images(images: ImageSet) -> tuple[NDArray[np.uint8], tuple[float, float]]:
     """(images, height, width, channels) of the dataset in bytes, each pixel the mean of a square, and their range.
 
     What is left over at the right and the bottom, less than one square, is cut off.
     """
-    pixels, factor = images.images, _factor(images)
+    pixels, factor = images.images, _choose_factor(images)
     is_bytes = pixels.dtype == np.uint8
     if is_bytes and factor == 1:
         return np.asarray(pixels), images.value_range
-    height, width = seen_as(images)
+    height, width = choose_seen_size(images)
     rows, columns = min(factor, images.shape[0]), min(factor, images.shape[1])
     low, high = images.value_range
     small = np.empty((len(pixels), height, width, images.shape[2]), np.uint8)
@@ -42,7 +42,7 @@ def small_images(images: ImageSet) -> tuple[NDArray[np.uint8], tuple[float, floa
     return small, images.value_range if is_bytes else BYTE_RANGE
 
 
-def _factor(images: ImageSet) -> int:
+def _choose_factor(images: ImageSet) -> int:
     height, width, channels = images.shape
     by_side = -(-max(height, width) // MAX_SIDE)
     by_memory = int(np.ceil(np.sqrt(len(images.images) * height * width * channels / MAX_BYTES)))

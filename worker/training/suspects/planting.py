@@ -77,9 +77,9 @@ def plant(said: NDArray[np.floating], labels: NDArray[np.int32], draws: np.rando
     mistaken = np.stack(
         [said[labels == own].sum(axis=0) if (labels == own).any() else others[own] for own in range(classes)]
     )
-    chances = [_shares(others), _shares(np.maximum(mistaken, 1e-12) * others)]
+    chances = [_compute_shares(others), _compute_shares(np.maximum(mistaken, 1e-12) * others)]
     cumulative = np.cumsum(sum(chances) / 2, axis=1)
-    rows = np.concatenate([_rows_of_copies(np.flatnonzero(labels == own), draws) for own in range(classes)])
+    rows = np.concatenate([_choose_rows_with_copies(np.flatnonzero(labels == own), draws) for own in range(classes)])
     new = (cumulative[labels[rows]] < draws.random(len(rows))[:, None]).sum(axis=1).clip(0, classes - 1)
     new = np.where(new == labels[rows], (new + 1) % classes, new).astype(np.int32)
     return Planted(rows, new, score_labels(said[rows], new))
@@ -97,7 +97,7 @@ def judge(
         errors: (images,) how often networks err on images of which they are as sure.
     """
     scores = score_labels(said, labels)
-    wrong = np.minimum(_probabilities(scores, planted.scores, share), _limits(share, errors))
+    wrong = np.minimum(_compute_probabilities(scores, planted.scores, share), _compute_limits(share, errors))
     return Judged(wrong, scores, _suggest(said, labels))
 
 
@@ -108,8 +108,8 @@ def check(
     others = score_labels(said, labels)
     weight = round(1 / SHARE) - 1  # so many labels are left alone for each that is changed
     share = SHARE + (1 - SHARE) * share
-    limits = _limits(share, errors)
-    copies = _probabilities(np.concatenate([planted.scores, *[others] * weight]), planted.scores, share)
+    limits = _compute_limits(share, errors)
+    copies = _compute_probabilities(np.concatenate([planted.scores, *[others] * weight]), planted.scores, share)
     wrong = np.minimum(copies, np.concatenate([limits[planted.rows], *[limits] * weight])) > SUSPECTED
     changed = len(planted.scores)
     return Checked(
@@ -119,13 +119,15 @@ def check(
     )
 
 
-def _limits(share: float, errors: NDArray[np.floating]) -> NDArray[np.floating]:
+def _compute_limits(share: float, errors: NDArray[np.floating]) -> NDArray[np.floating]:
     """(images,) how probable it is at most that a label is wrong: networks that disagree with it may err themselves."""
     limits: NDArray[np.floating] = share / np.maximum(share + (1 - share) * ODD_ERRORS * errors, SMALLEST)
     return limits
 
 
-def _probabilities(scores: NDArray[np.float64], planted: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+def _compute_probabilities(
+    scores: NDArray[np.float64], planted: NDArray[np.float64], share: float
+) -> NDArray[np.float64]:
     """(labels,) how probably a label is wrong: share x planted / all, of labels that are about as odd."""
     counted = max(MIN_COUNTED, round(COUNTED_SHARE * len(scores)))
     edges = -np.sort(-scores, kind="stable")[counted::counted]  # descending
@@ -145,12 +147,12 @@ def _suggest(said: NDArray[np.floating], labels: NDArray[np.int32]) -> NDArray[n
     return found
 
 
-def _shares(weights: NDArray[np.floating]) -> NDArray[np.floating]:
+def _compute_shares(weights: NDArray[np.floating]) -> NDArray[np.floating]:
     shares: NDArray[np.floating] = weights / np.maximum(weights.sum(axis=1, keepdims=True), SMALLEST)
     return shares
 
 
-def _rows_of_copies(rows: NDArray[np.int64], draws: np.random.Generator) -> NDArray[np.int64]:
+def _choose_rows_with_copies(rows: NDArray[np.int64], draws: np.random.Generator) -> NDArray[np.int64]:
     """The images of one class whose labels are changed, of all copies together."""
     if not len(rows):
         return rows

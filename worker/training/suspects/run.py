@@ -11,7 +11,7 @@ from heldout.stored.suspects import MAX_CHARACTERS, StoredSuspects, Suspect
 from worker.messages import SuspectAssignment, SuspectsFound
 from worker.training.one_answer import answer_once
 from worker.training.suspects.estimate import estimate
-from worker.training.suspects.pixels import seen_as
+from worker.training.suspects.pixels import choose_seen_size
 from worker.training.suspects.planting import SUSPECTED
 from worker.training.suspects.search import Found, find_suspects
 
@@ -23,10 +23,10 @@ ODDEST, MIN_SHOWN = 20, 0.1
 
 def run(assignment: SuspectAssignment, pipe: Connection) -> None:
     """Find the wrong labels, with as many operations at once as there are cores for it."""
-    answer_once(lambda: _found(assignment), pipe, too_large="The images do", side_by_side=assignment.threads)
+    answer_once(lambda: _search_images(assignment), pipe, too_large="The images do", side_by_side=assignment.threads)
 
 
-def _found(assignment: SuspectAssignment) -> SuspectsFound:
+def _search_images(assignment: SuspectAssignment) -> SuspectsFound:
     images = load(Path(assignment.dataset.folder))
     count = len(images.labels)
     if assignment.dataset.relations is None:
@@ -38,11 +38,11 @@ def _found(assignment: SuspectAssignment) -> SuspectsFound:
     names = None if listed is None else Path(listed).read_text(encoding="utf-8").split("\n")[:-1]
     file = Path(assignment.scratch) / StoredSuspects.file_name
     names = names if names is not None and len(names) == count else None
-    file.write_bytes(stored(found, images, names, assignment.seed).to_bytes())
+    file.write_bytes(make_stored_suspects(found, images, names, assignment.seed).to_bytes())
     return SuspectsFound(str(file))
 
 
-def stored(found: Found, images: ImageSet, names: list[str] | None, seed: int) -> StoredSuspects:
+def make_stored_suspects(found: Found, images: ImageSet, names: list[str] | None, seed: int) -> StoredSuspects:
     """What is kept of a search: the suspects, the surest first; the oddest images where it cannot tell."""
     labels = np.asarray(images.labels, np.int32)
     told = estimate(found.said, labels, images.splits, seed)
@@ -76,5 +76,5 @@ def stored(found: Found, images: ImageSet, names: list[str] | None, seed: int) -
         classes=told.classes,
         networks=found.networks,
         trained_on=found.trained_on,
-        seen_as=seen_as(images),
+        seen_as=choose_seen_size(images),
     )

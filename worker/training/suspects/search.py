@@ -9,13 +9,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import ImageSet
-from analysis.arrays.job_splits import stratified
+from analysis.arrays.job_splits import choose_stratified
 from heldout.spec.job import NetworkSpec
 from worker.training.data import TrainingData
 from worker.training.network import build_network
 from worker.training.resident import ResidentData
 from worker.training.suspects.estimate import is_trusted
-from worker.training.suspects.pixels import small_images
+from worker.training.suspects.pixels import make_small_images
 
 BATCH = 32
 PREDICTED_AT_ONCE = 128
@@ -49,8 +49,8 @@ class Members:
         self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         for network, optimizer in zip(self._networks, self._optimizers, strict=True):
             optimizer.build(network.trainable_variables)
-        self._train = tf.function(self._steps, autograph=False)
-        self._predict = tf.function(self._probabilities, autograph=False)
+        self._train = tf.function(self._run_steps, autograph=False)
+        self._predict = tf.function(self._compute_probabilities, autograph=False)
 
     def reset(self, seed: int) -> None:
         """Begin anew, with other initial weights for each seed."""
@@ -68,19 +68,19 @@ class Members:
     def probabilities(self, rows: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32]]:
         """What each network says of its `rows`: (rows, classes) each."""
         longest = -(-max(map(len, rows)) // PREDICTED_AT_ONCE) * PREDICTED_AT_ONCE
-        padded = np.stack([np.pad(one, (0, longest - len(one))) for one in rows])
+        padded = np.stack([np.pad(row, (0, longest - len(row))) for row in rows])
         said = self._predict(tf.constant(padded))
-        return [one.numpy()[: len(own)] for one, own in zip(said, rows, strict=True)]
+        return [predicted.numpy()[: len(own)] for predicted, own in zip(said, rows, strict=True)]
 
-    def _steps(self, rows: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
+    def _run_steps(self, rows: tf.Tensor, rates: tf.Tensor) -> tf.Tensor:
         rows = tf.ensure_shape(rows, [len(self._networks), None])
         rates = tf.ensure_shape(rates, [None])
 
-        def body(step: tf.Tensor) -> tuple[tf.Tensor]:
+        def take_step(step: tf.Tensor) -> tuple[tf.Tensor]:
             begin = step * BATCH
             for number, (network, optimizer) in enumerate(zip(self._networks, self._optimizers, strict=True)):
                 images, labels = self._source.batch(rows[number, begin : begin + BATCH])
-                images = _shifted(images, tf.stack([step, rows[number, begin]]))
+                images = _shift_images(images, tf.stack([step, rows[number, begin]]))
                 optimizer.learning_rate.assign(rates[step])
                 with tf.GradientTape() as tape:
                     loss = self._loss(labels, network(images, training=True))
@@ -88,9 +88,9 @@ class Members:
                 optimizer.apply(tape.gradient(loss, variables), variables)
             return (step + 1,)
 
-        return tf.while_loop(lambda step: step < tf.size(rates), body, (tf.constant(0),), parallel_iterations=1)
+        return tf.while_loop(lambda step: step < tf.size(rates), take_step, (tf.constant(0),), parallel_iterations=1)
 
-    def _probabilities(self, rows: tf.Tensor) -> list[tf.Tensor]:
+    def _compute_probabilities(self, rows: tf.Tensor) -> list[tf.Tensor]:
         said = []
         for number, network in enumerate(self._networks):
             batches = tf.reshape(rows[number], [-1, PREDICTED_AT_ONCE])
@@ -104,7 +104,7 @@ class Members:
         return said
 
 
-def _shifted(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def _shift_images(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """A batch of images, all moved by the same few pixels; what comes in from outside mirrors what is inside."""
     _, height, width, channels = images.shape
     down, right = round(height * MAX_SHIFT), round(width * MAX_SHIFT)
@@ -153,7 +153,7 @@ def find_suspects(images: ImageSet, units: NDArray[np.int32], seed: int) -> Foun
     if folds_count < 2:  # nothing can be trained without what it is to judge
         guess = np.full((len(labels), len(images.classes)), 1 / len(images.classes), np.float32)
         return Found(guess, 0, 0)
-    pixels, value_range = small_images(images)
+    pixels, value_range = make_small_images(images)
     members = Members(TrainingData(pixels, labels, {}, {}, images.classes, value_range, None), folds_count)
     del pixels  # TensorFlow has a copy
     draws = np.random.default_rng([seed, 1])
@@ -163,14 +163,16 @@ def find_suspects(images: ImageSet, units: NDArray[np.int32], seed: int) -> Foun
     for round_ in range(ROUNDS):
         members.reset(ROUNDS * seed + round_)
         folds = make_folds(labels, units, folds_count, draws)
-        chosen = [training_rows(labels, may_train & (folds != fold), MAX_TRAINED_ON) for fold in range(folds_count)]
+        chosen = [
+            choose_training_rows(labels, may_train & (folds != fold), MAX_TRAINED_ON) for fold in range(folds_count)
+        ]
         trained_on = max(trained_on, *map(len, chosen))
-        said += _said_of_unseen(members, chosen, folds, len(images.classes), draws) / ROUNDS
+        said += _predict_unseen(members, chosen, folds, len(images.classes), draws) / ROUNDS
         may_train = is_trusted(said / said.sum(axis=1, keepdims=True), labels, seed)
     return Found(said, ROUNDS * folds_count, trained_on)
 
 
-def _said_of_unseen(
+def _predict_unseen(
     members: Members,
     chosen: list[NDArray[np.int32]],
     folds: NDArray[np.int32],
@@ -223,7 +225,7 @@ def make_folds(
     return fold_of_unit[unit_of]
 
 
-def training_rows(labels: NDArray[np.int32], may_be_used: NDArray[np.bool_], limit: int) -> NDArray[np.int32]:
+def choose_training_rows(labels: NDArray[np.int32], may_be_used: NDArray[np.bool_], limit: int) -> NDArray[np.int32]:
     """The images that a network is trained on: those that may be used, each class with its share of `limit`."""
     rows = np.flatnonzero(may_be_used)
-    return rows[stratified(labels[rows], limit)].astype(np.int32)
+    return rows[choose_stratified(labels[rows], limit)].astype(np.int32)

@@ -11,7 +11,7 @@ from PIL import Image
 from models import bundled
 from models.blobs import Blobs
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.tables import DatasetRow
 from tests.api.support import assert_problem, sqlite_only, submitted
 
@@ -65,7 +65,7 @@ def test_what_is_no_dataset_is_not_found(client, reference):
 def uploading(database) -> str:
     """A dataset of `ada` that is not ready."""
     with database.write() as session:
-        row = DatasetRow(id=new_id("ds"), owner="ada", name="pets", version=1, status="uploading", created_at=db_now())
+        row = DatasetRow(id=make_id("ds"), owner="ada", name="pets", version=1, status="uploading", created_at=db_now())
         session.add(row)
         session.flush()
         return row.id
@@ -120,7 +120,7 @@ def stored_images(database, worker, tmp_path, images: np.ndarray, value_range: t
     """A ready dataset `own` of `ada` with these images."""
     sha256 = hashlib.sha256(images.tobytes()).hexdigest()
     with database.write() as session:
-        row = DatasetRow(id=new_id("ds"), owner="ada", name="own", version=1, status="ready", created_at=db_now())
+        row = DatasetRow(id=make_id("ds"), owner="ada", name="own", version=1, status="ready", created_at=db_now())
         row.sha256, row.value_range = sha256, list(value_range)
         row.shape, row.dtype, row.classes = list(images.shape[1:]), images.dtype.name, ["a", "b"]
         session.add(row)

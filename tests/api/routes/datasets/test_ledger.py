@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import event, text
 
 from models.database import db_now
-from models.ids import new_id
+from models.ids import make_id
 from models.tables import DatasetRow
 from tests.api.support import EPOCH, FINAL, assert_problem, sqlite_only, submitted, with_field
 
@@ -46,7 +46,7 @@ def pets(client, database, worker, tmp_path) -> str:
     """A dataset of `ada` with contact sheets of its two classes."""
     with database.write() as session:
         row = DatasetRow(
-            id=new_id("ds"),
+            id=make_id("ds"),
             owner="ada",
             name="pets",
             version=1,
@@ -89,14 +89,14 @@ def test_a_job_is_counted_with_its_epochs_and_its_one_look_at_test(client, worke
     assert counts(ledger, "validation") == (2, 0, 0, 1)
     assert counts(ledger, "test") == (1, 0, 0, 1)
     entries = ledger["entries"]["data"]
-    assert all(one["subject"] == {"object": "job", "id": job_id} for one in entries)
-    assert {(one["split"], one["epoch"], one["what"]) for one in entries} == {
+    assert all(entry["subject"] == {"object": "job", "id": job_id} for entry in entries)
+    assert {(entry["split"], entry["epoch"], entry["what"]) for entry in entries} == {
         ("validation", 1, "measured"),
         ("validation", 2, "measured"),
         ("test", 2, "measured"),
     }
-    assert [one["id"] for one in entries] == sorted((one["id"] for one in entries), reverse=True)
-    assert all(one["dataset_id"] == ledger["dataset"]["id"] for one in entries)
+    assert [entry["id"] for entry in entries] == sorted((entry["id"] for entry in entries), reverse=True)
+    assert all(entry["dataset_id"] == ledger["dataset"]["id"] for entry in entries)
     assert ledger["explanation"] == (
         "Your job has looked at the 400 validation labels twice. The more often validation results guide your "
         "choices, the better they look by luck. Your job has looked at the 1,000 test labels once. The more often test "
@@ -228,7 +228,7 @@ def test_a_version_knows_what_was_looked_at_before_it_was_made(client, database,
             )
             row = DatasetRow(
                 **{name: getattr(base, name) for name in columns},
-                id=new_id("ds"),
+                id=make_id("ds"),
                 version=version,
                 sha256=str(version) * 64,
                 splits={split: {**SPLIT, **splits.get(split, {})} for split in ("train", "validation", "test")},

@@ -9,11 +9,11 @@ from heldout.stored.suspects import (
     StoredSuspects,
     Suspect,
     WrongLabels,
-    suspects_key,
+    make_suspects_key,
 )
 from models.store import claims, suspects
 from models.store.claims import Capacity
-from models.views.suspects import label_check_view
+from models.views.suspects import build_label_check_view
 from tests.api.routes.datasets.test_ledger import counts, ledger_of
 from tests.api.support import assert_problem, sqlite_only, submitted, with_field
 
@@ -43,7 +43,7 @@ def found(count: int = 5, **changes) -> StoredSuspects:
 
 def too_hard(count: int = 3, **changes) -> StoredSuspects:
     """A search whose networks learned too little; its suspects have no probabilities."""
-    odd = tuple(one.model_copy(update={"probability": None}) for one in found(count).suspects)
+    odd = tuple(suspect.model_copy(update={"probability": None}) for suspect in found(count).suspects)
     return found(**{"verdict": "too_hard", "wrong": None, "splits": {}, "agreement": 0.4, "suspects": odd, **changes})
 
 
@@ -58,7 +58,7 @@ def end(worker, client, stored: StoredSuspects) -> None:
     """Do what a worker does that has found them."""
     dataset_id = client.get("/v1/datasets/mnist5k").json()["id"]
     held = worker.claim()
-    worker.blobs.put(suspects_key(dataset_id), stored.to_bytes())
+    worker.blobs.put(make_suspects_key(dataset_id), stored.to_bytes())
     with worker.database.write() as session:
         suspects.mark_stored(session, held, dataset_id)
 
@@ -75,7 +75,7 @@ def test_the_first_request_starts_a_search_and_later_ones_wait_for_it(client, wo
     assert client.get("/v1/jobs").json()["data"] == []
     assert client.get(f"/v1/jobs/{held.job_id}").status_code == 404
     with worker.database.write() as session:
-        assert not claims.claimable(session, Capacity(("cpu",)))  # nobody has queued a second one
+        assert not claims.is_any_claimable(session, Capacity(("cpu",)))  # nobody has queued a second one
 
 
 def test_what_was_found_is_read_page_by_page_and_counted_as_a_look_at_labels(client, worker):
@@ -168,21 +168,21 @@ def test_a_search_of_an_earlier_release_is_made_anew_on_request(client, worker):
 
 def test_an_audit_says_how_many_training_and_validation_labels_are_wrong_and_nothing_of_test(client):
     """So that to read it is no look at test labels."""
-    view = label_check_view(found())
+    view = build_label_check_view(found())
     assert view is not None
     assert list(view.splits) == ["train"]
     assert "about 150 of 3,000 training labels (120 to 180)" in view.explanation
-    hard = label_check_view(too_hard())
+    hard = build_label_check_view(too_hard())
     assert (hard.verdict, hard.splits) == ("too_hard", None)
-    assert label_check_view(found(verdict=None)) is None
+    assert build_label_check_view(found(verdict=None)) is None
 
 
 def test_a_split_whose_labels_are_mostly_wrong_spoils_every_count(client):
     """Networks learn the labels of that split too: the counts of the other splits are false."""
-    check = label_check_view(rotated())
+    check = build_label_check_view(rotated())
     assert (check.verdict, check.splits) == ("split_disagrees", None)
     assert check.explanation.startswith("Most labels of the test split disagree")
-    assert label_check_view(rotated(low=300)).verdict == "can_tell"  # surely half of them, not more
+    assert build_label_check_view(rotated(low=300)).verdict == "can_tell"  # surely half of them, not more
 
 
 def test_a_diagnosis_that_counts_wrong_test_labels_is_a_look_at_them(client, worker, spec):

@@ -7,7 +7,7 @@ import io
 import pytest
 from sqlalchemy import text, update
 
-from analysis.arrays.relations import relations_key
+from analysis.arrays.relations import make_relations_key
 from heldout.service.settings import Settings
 from models.blobs import Blobs
 from models.database import db_now
@@ -52,7 +52,7 @@ def digest(content: bytes) -> str:
 
 
 def stored(blobs: Blobs) -> set[str]:
-    root = blobs.local_folder("")
+    root = blobs.get_local_folder("")
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
@@ -70,7 +70,7 @@ def made_ready(database, blobs: Blobs, sha256: str = "a" * 64) -> HeldAttempt:
         ingests.reserve_content(session, check.held, check.dataset.id, sha256)
     blobs.put(f"datasets/{sha256}/images.npy", b"pixels")
     blobs.put(f"datasets/{check.dataset.id}/audit.json", b"{}")
-    blobs.put(relations_key(check.dataset.id), b"copies and groups")
+    blobs.put(make_relations_key(check.dataset.id), b"copies and groups")
     splits = {name: {"count": 2, "per_class": [1, 1]} for name in ("train", "validation", "test")}
     taken = IngestedContent(sha256, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), splits)
     with database.write() as session:
@@ -385,7 +385,7 @@ def test_deleting_what_is_being_checked_calls_the_check_off(client, blobs, datab
     for one in (waiting, running):
         assert client.delete(f"/v1/datasets/{one['id']}").status_code == 204
     with database.write() as session:
-        assert claims.claimable(session, Capacity(["auto"])) is False
+        assert claims.is_any_claimable(session, Capacity(["auto"])) is False
         assert claims.stop_as_requested(session, held) == "cancelled"
     discard_files(database, blobs)
     assert stored(blobs) == set()

@@ -153,7 +153,7 @@ def test_look_alikes_that_were_told_apart_are_asked_about_no_more(client, settin
     noted = client.post("/v1/datasets/pets/different", json={"pairs": [[5, 0], [9, 1]]})
     assert (noted.status_code, noted.json()["pairs"]) == (200, [[0, 5], [1, 9]])
     [left] = asked()
-    assert [[one["index"], other["index"]] for one, other in left["pairs"]] == [[2, 3]]
+    assert [[first["index"], second["index"]] for first, second in left["pairs"]] == [[2, 3]]
     assert left["numbers"] == {"pairs": 1, "images": 2, "train": 2, "validation": 0, "test": 0}
     assert left["mend"] == {"exclude": [2, 3]}
     client.post("/v1/datasets/pets/different", json={"pairs": [[2, 3]]})

@@ -88,7 +88,7 @@ def test_a_job_for_more_epochs_has_the_state_and_the_backbone_of_the_one_before(
         claimed = claims.claim(session, "worker", Capacity(["cpu", "auto"]), 60)
     assert claimed.spec.network.backbone.trainable
     assert worker.blobs.read(claimed.begins.backbone.key) == FILE
-    assert [worker.blobs.read(one.key) for one in claimed.begins.checkpoints] == [b"state"]
+    assert [worker.blobs.read(checkpoint.key) for checkpoint in claimed.begins.checkpoints] == [b"state"]
 
 
 def test_every_training_of_a_study_has_the_backbone(client, worker, spec):

@@ -41,7 +41,7 @@ def test_one_request_reaches_so_many_jobs_oldest_first(client, spec, monkeypatch
     monkeypatch.setattr(cancellations, "MAX_CANCELLED_AT_ONCE", 2)
     made = [submitted(client, spec) for _ in range(3)]
     answers = [client.post("/v1/jobs/cancel?status=queued&dataset=mnist5k").json() for _ in range(2)]
-    assert [(one["cancelled"], one["has_more"]) for one in answers] == [(2, True), (1, False)]
+    assert [(answer["cancelled"], answer["has_more"]) for answer in answers] == [(2, True), (1, False)]
     assert {status_of(client, job) for job in made} == {"cancelled"}
 
 

@@ -46,7 +46,7 @@ def test_the_first_request_orders_a_format_and_later_ones_get_the_file_with_its_
     assert [one["id"] for one in client.get("/v1/jobs").json()["data"]] == [job], "nobody sees the job that exports"
     store(worker, job)
     with worker.database.write() as session:
-        assert not claims.claimable(session, Capacity(("cpu",))), "nobody has queued a second one"
+        assert not claims.is_any_claimable(session, Capacity(("cpu",))), "nobody has queued a second one"
     answer = client.get(route)
     assert (answer.status_code, answer.content) == (200, FILE)
     assert answer.headers["content-disposition"] == f'attachment; filename="{job}.onnx"'
@@ -69,7 +69,7 @@ def test_a_file_that_failed_its_proof_is_not_handed_out_until_another_one_passes
     failed = listed(client, job)["litert"]
     assert (failed["status"], failed["error"]["code"]) == ("failed", "export_differs")
     with worker.database.write() as session:
-        assert not claims.claimable(session, Capacity(("cpu",))), "it is not tried again unasked"
+        assert not claims.is_any_claimable(session, Capacity(("cpu",))), "it is not tried again unasked"
     ordered = client.post(route)
     assert ordered.status_code == 202
     assert ordered.json() == {"object": "export", "job_id": job, "format": "litert", "status": "queued"}
@@ -94,7 +94,7 @@ def test_an_exported_file_that_the_blob_store_lost_is_made_once_more_on_order(cl
     store(worker, job, format_)
     assert client.get(route).content == FILE
     with worker.database.write() as session:
-        assert not claims.claimable(session, Capacity(("cpu",)))
+        assert not claims.is_any_claimable(session, Capacity(("cpu",)))
 
 
 def test_an_export_for_which_the_model_is_lost_says_that_it_is(client, worker, job):
@@ -160,7 +160,7 @@ def test_files_of_exports_belong_to_their_job_and_go_with_it(client, worker, job
     store(worker, job)
     (file,) = worker.blobs.stored(f"jobs/{job}/exports")
     with worker.database.read() as session:
-        assert file.key in {one.key for one in named_blobs.named(session)}
+        assert file.key in {one.key for one in named_blobs.iterate_named(session)}
     assert client.delete(f"/v1/jobs/{job}").status_code == 204
     assert list(worker.blobs.stored(f"jobs/{job}")) == []
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.arrays.relations import Relations, relations_key, save_relations
+from analysis.arrays.relations import Relations, make_relations_key, save_relations
 from heldout.lifecycle.dataset import RelationsStatus
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from models.store import artifacts, claims
@@ -28,7 +28,7 @@ def know_copies(database, worker, tmp_path):
         with database.write() as session:
             row = session.query(DatasetRow).filter_by(name="mnist5k").one()
             row.relations_status = status
-            key = relations_key(row.id)
+            key = make_relations_key(row.id)
         save_relations(Relations(copy_of), tmp_path / "relations.npz")
         worker.blobs.put(key, tmp_path / "relations.npz")
         return row.id
@@ -85,7 +85,7 @@ def test_a_class_of_which_a_fold_would_have_no_image_is_named(client, spec, know
     copy_of = np.arange(IMAGES, dtype=np.int32)
     copy_of[zeros] = zeros[0]
     copy_of[zeros[:2]] = zeros[:2]
-    file = worker.blobs.local_folder(relations_key(dataset))
+    file = worker.blobs.get_local_folder(make_relations_key(dataset))
     save_relations(Relations(copy_of), file)
     for folds in (2, 3):
         answer = client.post("/v1/jobs?dry_run=true", json=folded(spec, folds=folds))

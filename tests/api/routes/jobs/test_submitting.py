@@ -200,7 +200,7 @@ def test_mixed_precision_is_taken(client, spec):
         client.post("/v1/jobs?dry_run=true", json=with_field(spec, "training.precision", precision)).json()
         for precision in ("auto", "float32", "mixed")
     ]
-    assert [one["spec"]["training"]["precision"] for one in estimates] == ["auto", "float32", "mixed"]
+    assert [estimate["spec"]["training"]["precision"] for estimate in estimates] == ["auto", "float32", "mixed"]
 
 
 def test_towers_are_taken_with_batch_normalisation_too(client, spec):
@@ -281,5 +281,5 @@ def test_a_job_that_needs_more_gpus_than_any_worker_has_is_warned_of_at_once(cli
         workers.note_gpus(session, "machine", 1)
     job = submitted(client, spec | {"resources": {"device": "gpu", "gpus": needed}})
     warnings = [one for one in client.get(f"/v1/jobs/{job['id']}/events").json()["data"] if one["level"] == "warning"]
-    assert [one["data"] for one in warnings] == [{"needed_gpus": 2, "most_gpus": 1}] * is_warned
+    assert [warning["data"] for warning in warnings] == [{"needed_gpus": 2, "most_gpus": 1}] * is_warned
     assert client.get(f"/v1/jobs/{job['id']}/queue").json()["waiting_for"] == "gpu"

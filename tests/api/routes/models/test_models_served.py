@@ -193,12 +193,12 @@ def test_a_deep_check_knows_the_files_of_models(client, app, worker):
     [key] = [one for one in stored(app) if one.split("/")[1] == model]
     context.blobs.put("models/mod_gone/left", b"left")
     found = compare(context.database, context.blobs, young=timedelta(0))
-    orphans = {one.key for one in found.orphans}
+    orphans = {orphan.key for orphan in found.orphans}
     assert "models/mod_gone/left" in orphans
     assert key not in orphans
     context.blobs.delete("models/mod_gone/left")
     context.blobs.put(key, b"damaged")
     found = compare(context.database, context.blobs, young=timedelta(0))
-    assert [(one.key, one.why) for one in found.faults if one.key == key] == [(key, "damaged")]
+    assert [(fault.key, fault.why) for fault in found.faults if fault.key == key] == [(key, "damaged")]
     assert client.delete(f"/v1/models/{model}").status_code == 204
     assert key not in stored(app)

@@ -132,11 +132,11 @@ def test_a_page_of_large_studies_ends_early_and_its_cursor_leads_to_all_of_them(
 
 def test_others_write_while_the_arms_of_a_study_are_examined(client, worker, asked, monkeypatch):
     """On SQLite one transaction writes at a time, and examining many arms takes a while."""
-    examined = study_orders._examined
+    examined = study_orders._examine_arm
 
     def examined_beside_others(*arguments):
         limit(worker, datasets=7)
         return examined(*arguments)
 
-    monkeypatch.setattr(study_orders, "_examined", examined_beside_others)
+    monkeypatch.setattr(study_orders, "_examine_arm", examined_beside_others)
     assert client.post("/v1/studies", json=asked).status_code == 201

@@ -141,12 +141,12 @@ def test_a_study_is_waited_for_and_cancelled_with_its_jobs(client, database, wor
     assert (ended["status"], ended["conclusion"]) == ("cancelled", None)
     assert_problem(client.post(f"{path}/cancel"), 409, "study_finished")
     events = client.get(f"{path}/events").json()["data"]
-    assert [one["type"] for one in events] == ["study.started", "study.cancelling", "study.cancelled"]
+    assert [event["type"] for event in events] == ["study.started", "study.cancelling", "study.cancelled"]
     stream = client.get(f"{path}/events", headers={"Accept": "text/event-stream"}).text
     assert stream.count("event: study.") == 3
     assert stream.endswith(": the study has ended\n\n")
     mine = [one for one in client.get("/v1/events?limit=200").json()["data"] if one["subject"]["object"] == "study"]
-    assert [one["type"] for one in mine] == [one["type"] for one in events]
+    assert [one["type"] for one in mine] == [event["type"] for event in events]
     hook = client.get("/v1/webhooks").json()["data"][0]["id"]
     [sent] = client.get(f"/v1/webhooks/{hook}/deliveries").json()["data"]
     assert (sent["type"], sent["subject"]) == ("study.finished", {"object": "study", "id": study["id"]})
@@ -246,6 +246,6 @@ def test_studies_are_ordered_one_at_a_time_by_owners_in_turn(app, database, key,
         answers.append(pool.submit(post, headers=bearer(other)))
         wait_until(lambda: len(turns._queues) == 2)
         everyone_waits.set()
-        assert [one.result().status_code for one in answers] == [201] * 6
+        assert [answer.result().status_code for answer in answers] == [201] * 6
     assert [running for _, running in order] == [1] * 6
     assert [owner for owner, _ in order].index("bob") <= 2

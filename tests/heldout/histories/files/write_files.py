@@ -240,7 +240,7 @@ def wandb() -> dict:
         measured = train(network(), log)
         run.finish()
         library.teardown()  # until then the file may be in memory
-        [file] = (one for one in Path(folder).rglob("*.wandb") if not one.parent.is_symlink())
+        [file] = (path for path in Path(folder).rglob("*.wandb") if not path.parent.is_symlink())
         shutil.copy(file, HERE / "offline.wandb")
     # The service's exports, by their documented layout: a row a call with gaps, and the table of a chart.
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -345,10 +345,10 @@ if __name__ == "__main__":
     file = HERE / "expected.json"
     expected = json.loads(file.read_text()) if file.exists() else {}
     writers = (lightning, hugging_face, fastai, wandb, mlflow, ultralytics)
-    for one in writers:
-        if one.__name__ in sys.argv[1:] or len(sys.argv) == 1:
-            found = one()
-            expected[one.__name__] = {
+    for writer in writers:
+        if writer.__name__ in sys.argv[1:] or len(sys.argv) == 1:
+            found = writer()
+            expected[writer.__name__] = {
                 name: [float(f"{value:.9g}") for value in values] for name, values in found.items()
             }
             file.write_text(json.dumps(expected, indent=1) + "\n")

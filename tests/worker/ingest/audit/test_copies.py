@@ -12,12 +12,12 @@ from tests.worker.ingest.uploads import encoded
 from worker.ingest.audit.copies import HOWS, are_copies_in_place, confirm, find_copies
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.duplicates import copy_findings
-from worker.ingest.audit.neighbours import near_pairs
+from worker.ingest.audit.neighbours import find_near_pairs
 from worker.ingest.audit.scan import Scan, scan
-from worker.ingest.audit.signatures import grey, signatures_of
+from worker.ingest.audit.signatures import compute_signatures, convert_to_gray
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.pool import ProcessPool
-from worker.ingest.relations import relations_of
+from worker.ingest.relations import build_relations
 
 
 def dataset_of(folder: Path, images: np.ndarray, labels=None, splits=None, value_range=(0, 255)) -> IngestedDataset:
@@ -42,7 +42,7 @@ def copies_of(folder: Path, images: np.ndarray):
 
 
 def pairs_of(copies) -> set[tuple[int, int]]:
-    return {(int(one), int(other)) for one, other in copies.near}
+    return {(int(first), int(second)) for first, second in copies.near}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def photos():
             for left in range(0, 512, 64):
                 tiles.append(image[top : top + 96, left : left + 96])
     # Empty sky is all alike but for its noise: not even a person could tell copies there.
-    return np.stack([tile for tile in tiles if tile.shape == (96, 96, 3) and grey(tile[None]).std() > 25])
+    return np.stack([tile for tile in tiles if tile.shape == (96, 96, 3) and convert_to_gray(tile[None]).std() > 25])
 
 
 # --- signatures propose --------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def photos():
 
 def test_a_mirrored_image_has_the_same_signature_but_for_a_sign(mnist5k, photos):
     for images in (mnist5k.images[:100], photos[:20]):
-        plain, mirrored = signatures_of(images), signatures_of(images[:, :, ::-1])
+        plain, mirrored = compute_signatures(images), compute_signatures(images[:, :, ::-1])
         assert np.allclose(plain.even, mirrored.even, atol=2e-3)
         assert np.allclose(plain.odd, -mirrored.odd.astype(np.float32), atol=2e-3)
         assert np.allclose(plain.frames * [1, -1, 1, 1], mirrored.frames, atol=1e-3)
@@ -73,7 +73,7 @@ def test_the_nearest_rows_are_those_of_all_comparisons():
     random = np.random.default_rng(0)
     rows = random.normal(size=(300, 16))[random.integers(0, 300, 3000)] + random.normal(0, 0.1, (3000, 16))
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    pairs, is_bounded = near_pairs(rows, np.full(3000, 0.9, np.float32))
+    pairs, is_bounded = find_near_pairs(rows, np.full(3000, 0.9, np.float32))
     alike = rows @ rows.T - 9 * np.eye(3000, dtype=np.float32)
     nearest = alike.argmax(axis=1)
     wanted = {tuple(sorted(pair)) for pair in enumerate(nearest.tolist()) if alike[pair] >= 0.9}
@@ -95,7 +95,7 @@ def test_no_digit_is_called_a_copy_though_many_look_alike(tmp_path, mnist5k):
 def test_no_two_of_all_digits_are_copies_however_they_are_laid_over_each_other(mnist5k):
     """The 200 nearest of each digit, plain and mirrored: a million pairs, whatever the search would have proposed."""
     images = mnist5k.images
-    seen = signatures_of(images)
+    seen = compute_signatures(images)
     even, odd = seen.even.astype(np.float32), seen.odd.astype(np.float32)
     for first in range(0, 5000, 50):
         block = np.arange(first, first + 50)
@@ -116,8 +116,8 @@ def test_no_two_of_all_digits_are_alike_enough_to_be_confirmed(mnist5k):
     flat /= np.linalg.norm(flat, axis=1, keepdims=True)
     alike = np.triu(flat @ flat.T, 1)
     assert alike.max() < 0.985
-    one, other = np.unravel_index(np.argpartition(alike.reshape(-1), -500)[-500:], alike.shape)
-    assert not are_copies_in_place(mnist5k.images[one], mnist5k.images[other]).any()
+    first, second = np.unravel_index(np.argpartition(alike.reshape(-1), -500)[-500:], alike.shape)
+    assert not are_copies_in_place(mnist5k.images[first], mnist5k.images[second]).any()
 
 
 # --- pixels confirm ------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def test_a_set_of_many_copies_is_no_giant_cluster(tmp_path, mnist5k):
     plain = mnist5k.images[::50][:60]
     shifts = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 1)]
     images = np.concatenate([np.roll(plain, shift, (1, 2)) for shift in shifts])
-    clusters = relations_of(copies_of(tmp_path, images), None).copy_of
+    clusters = build_relations(copies_of(tmp_path, images), None).copy_of
     assert clusters.tolist() == np.tile(np.arange(60), 5).tolist()
 
 
@@ -345,7 +345,7 @@ def test_leaks_are_counted_by_held_out_image_and_shown_in_pairs(tmp_path, mnist5
         "3 of 25 test images (12%) also appear in the training set. 1 of 15 validation images (7%) also appears in "
         "the training set. 1 of 25 test images (4%) also appears in the validation set."
     )
-    shown = {(one.index, one.split, other.index, other.split) for one, other in leak.pairs}
+    shown = {(first.index, first.split, second.index, second.split) for first, second in leak.pairs}
     assert shown == {
         (5, "train", 80, "test"),
         (5, "train", 81, "test"),
@@ -381,10 +381,15 @@ def test_one_picture_under_two_labels_is_a_conflict_for_all_of_its_images(tmp_pa
     assert sum(of_split.values()) == 6
     assert conflicts.numbers == {"images": 6, "exact": 4, "near": 2, "share": 0.06}
     assert conflicts.explanation.startswith("6 of 100 images (6%) have a copy with another label.")
-    for one, other in conflicts.pairs:
-        assert labels[one.index] != labels[other.index]
+    for first, second in conflicts.pairs:
+        assert labels[first.index] != labels[second.index]
     # The copies of one picture each contradict 12, and 12 contradicts them: that is said once.
-    assert [{one.index, other.index} for one, other in conflicts.pairs] == [{10, 12}, {11, 12}, {12, 13}, {30, 31}]
+    assert [{first.index, second.index} for first, second in conflicts.pairs] == [
+        {10, 12},
+        {11, 12},
+        {12, 13},
+        {30, 31},
+    ]
     assert "leakage" not in found
 
 

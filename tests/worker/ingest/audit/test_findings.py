@@ -13,11 +13,11 @@ from heldout.mending.offers import offer_of
 from tests.worker.ingest.audit.test_copies import dataset_of, scanned, three
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, pictures, taken, zipped
 from worker.ingest.audit.counts import count_findings
-from worker.ingest.audit.label_order import label_order_findings
-from worker.ingest.audit.scan import with_splits_of
-from worker.ingest.audit.shift import MISTAKES, shift_findings
-from worker.ingest.audit.values import statistics, value_findings
-from worker.ingest.mending import changed_pixels
+from worker.ingest.audit.label_order import find_label_order
+from worker.ingest.audit.scan import replace_splits
+from worker.ingest.audit.shift import MISTAKES, find_shift
+from worker.ingest.audit.values import compute_statistics, find_value_faults
+from worker.ingest.mending import change_pixels
 
 
 def codes(findings) -> set[str]:
@@ -91,7 +91,7 @@ def values(tmp_path, images, value_range=(0, 255)):
     count = len(images)
     dataset = dataset_of(tmp_path, images, None, three(count - 20, 10, 10), value_range)
     seen = scanned(dataset)
-    return {finding.code: finding for finding in value_findings(dataset, seen)}, statistics(dataset, seen)
+    return {finding.code: finding for finding in find_value_faults(dataset, seen)}, compute_statistics(dataset, seen)
 
 
 def test_statistics_are_those_of_numpy(tmp_path, mnist5k):
@@ -115,7 +115,7 @@ def test_statistics_of_floats_are_close_to_those_of_numpy(tmp_path):
 def test_histograms_follow_images_that_move_between_splits(tmp_path, mnist5k):
     before = dataset_of(tmp_path, mnist5k.images, mnist5k.labels, mnist5k.splits)
     after = replace(before, splits={**before.splits, "train": before.splits["test"], "test": before.splits["train"]})
-    moved = with_splits_of(scanned(before), after)
+    moved = replace_splits(scanned(before), after)
     np.testing.assert_array_equal(moved.histograms, scanned(after).histograms)
     assert not np.array_equal(moved.histograms, scanned(before).histograms)
 
@@ -149,7 +149,7 @@ def shifted(tmp_path, source, change, **options):
     rows = source.splits["test"]
     images[rows] = change(images[rows])
     dataset = dataset_of(tmp_path, images, source.labels, source.splits, source.value_range)
-    found, _ = shift_findings(dataset)
+    found, _ = find_shift(dataset)
     return [finding for finding in found if finding.severity != "info"]
 
 
@@ -164,9 +164,9 @@ def test_a_random_split_raises_nothing(tmp_path, request, source):
         parts = np.split(order, [len(order) * 7 // 10, len(order) * 8 // 10])
         splits = dict(zip(SPLITS, (np.sort(part) for part in parts), strict=True))
         dataset = dataset_of(tmp_path, images.images, labels, splits, images.value_range)
-        found, checks = shift_findings(dataset)
+        found, checks = find_shift(dataset)
         assert found == []
-        assert label_order_findings(dataset) == []
+        assert find_label_order(dataset) == []
         probabilities += [checks["shift_test"]["p_value"], checks["shift_validation"]["p_value"]]
     # And what is left of chance is even: neither all small nor all large.
     assert 0.25 < np.mean(probabilities) < 0.75
@@ -183,7 +183,7 @@ def test_class_proportions_alone_are_no_shift(tmp_path, mnist5k):
     keep = np.concatenate([rows[mnist5k.labels[rows] == 7], rows[mnist5k.labels[rows] != 7][::6]])
     splits = {**mnist5k.splits, "test": np.sort(keep)}
     dataset = dataset_of(tmp_path, mnist5k.images, mnist5k.labels, splits)
-    assert all(finding.severity == "info" for finding in shift_findings(dataset)[0])
+    assert all(finding.severity == "info" for finding in find_shift(dataset)[0])
     assert "class_shift" in codes(count_findings(dataset))
 
 
@@ -219,14 +219,14 @@ def test_a_slip_in_one_split_is_called_by_its_name(tmp_path, mnist5k, slip):
         assert offered is None  # whole numbers that were scaled down are lost
     else:
         images = mnist5k.images[mnist5k.splits["test"]]
-        undo = VersionChanges.model_validate(offered).pixel_values.of_splits()["test"]
-        assert np.array_equal(changed_pixels(change(images), undo, mnist5k.value_range), images)
+        undo = VersionChanges.model_validate(offered).pixel_values.group_by_split()["test"]
+        assert np.array_equal(change_pixels(change(images), undo, mnist5k.value_range), images)
 
 
 def test_a_mistake_in_both_held_out_splits_is_told_once_and_cured_in_both(tmp_path, mnist5k):
     images = mnist5k.images.copy()
     images[mnist5k.splits["train"]] = 255 - images[mnist5k.splits["train"]]
-    found, _ = shift_findings(dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits))
+    found, _ = find_shift(dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits))
     [finding] = found
     assert offer_of(finding) == {"pixel_values": {"test": "invert", "validation": "invert"}}
 
@@ -236,15 +236,15 @@ def test_numbers_that_undo_a_mistake_mean_the_same_in_pixel_values(scale, low, h
     """On images in [0, 1] as the audit undoes it; on stored pixels as a new version does."""
     [mistake] = [one for one in MISTAKES if one.change == scale]
     values = np.linspace(low, high, 50).reshape(1, 5, 10, 1).astype(np.float32)
-    change = LinearChange.model_validate(mistake.undone_by((low, high)))
+    change = LinearChange.model_validate(mistake.make_cure((low, high)))
     expected = low + (high - low) * mistake.undo((values - low) / (high - low)).clip(0, 1)
-    np.testing.assert_allclose(changed_pixels(values, change, (low, high)), expected, atol=1e-6)
+    np.testing.assert_allclose(change_pixels(values, change, (low, high)), expected, atol=1e-6)
 
 
 def test_a_shift_that_hardly_matters_does_not_read_like_an_alarm(tmp_path, mnist5k):
     images = mnist5k.images.copy()
     images[mnist5k.splits["test"]] = (images[mnist5k.splits["test"]] * 0.97).astype(np.uint8)
-    [finding], _ = shift_findings(dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits))
+    [finding], _ = find_shift(dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits))
     assert (finding.code, finding.severity) == ("split_shift", "info")
     assert finding.explanation.startswith("The test images differ a little from the training images: being of another ")
     assert " explains 0.2% " in finding.explanation
@@ -255,7 +255,7 @@ def test_floats_on_another_scale_are_called_by_their_name(tmp_path, mnist5k):
     images = mnist5k.images.astype(np.float32)
     images[mnist5k.splits["test"]] /= 255
     dataset = dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits)
-    [finding] = [finding for finding in shift_findings(dataset)[0] if finding.severity == "critical"]
+    [finding] = [finding for finding in find_shift(dataset)[0] if finding.severity == "critical"]
     assert (finding.code, finding.numbers["split"]) == ("scale_mismatch", "test")
     assert finding.numbers["effect_once_undone"] < 0.01
     assert offer_of(finding) == {"pixel_values": {"test": {"factor": 255.0}}}
@@ -266,12 +266,12 @@ def test_exchanged_channels_are_called_by_their_name(tmp_path, mnist5k):
     images = (mnist5k.images * shade).astype(np.uint8)
     images[mnist5k.splits["test"]] = images[mnist5k.splits["test"]][..., ::-1]
     dataset = dataset_of(tmp_path, images, mnist5k.labels, mnist5k.splits)
-    assert "channel_order_mismatch" in codes(shift_findings(dataset)[0])
+    assert "channel_order_mismatch" in codes(find_shift(dataset)[0])
 
 
 def test_a_few_images_are_not_compared_and_that_is_said(tmp_path):
     dataset = dataset_of(tmp_path, noise((60, 12, 12, 1)), None, three(30, 15, 15))
-    found, checks = shift_findings(dataset)
+    found, checks = find_shift(dataset)
     assert found == []
     assert checks["shift_test"] == {"train": 30, "test": 15, "skipped": "fewer than 20 images"}
 
@@ -281,7 +281,7 @@ def test_another_order_of_classes_is_seen(tmp_path, mnist5k):
     rows = mnist5k.splits["test"]
     labels[rows] = (labels[rows] + 1) % 10
     dataset = dataset_of(tmp_path, mnist5k.images, labels, mnist5k.splits)
-    [finding] = label_order_findings(dataset)
+    [finding] = find_label_order(dataset)
     assert finding.numbers["split"] == "test"
     assert finding.numbers["renamed"] == {str(label): str((label - 1) % 10) for label in range(10)}
     assert finding.numbers["accuracy"] < 0.1 < 0.6 < finding.numbers["accuracy_once_renamed"]
@@ -291,18 +291,18 @@ def test_noisy_labels_are_not_called_another_order(tmp_path, mnist5k):
     labels = mnist5k.labels.copy()
     rows = mnist5k.splits["test"]
     labels[rows] = np.random.default_rng(0).integers(0, 10, len(rows))
-    assert label_order_findings(dataset_of(tmp_path, mnist5k.images, labels, mnist5k.splits)) == []
+    assert find_label_order(dataset_of(tmp_path, mnist5k.images, labels, mnist5k.splits)) == []
 
 
 # --- the whole -----------------------------------------------------------------------------------
 
 
 def test_an_audit_is_the_same_each_time_and_however_many_processes_make_it(tmp_path):
-    from worker.ingest.limits import Limits
+    from worker.ingest.limits import IngestLimits
 
     path = npz(tmp_path / "a.npz", **arrays_of(300, classes=3))
     _, one = taken(path)
-    _, other = taken(path.rename(tmp_path / "b.npz"), limits=Limits(processes=2))
+    _, other = taken(path.rename(tmp_path / "b.npz"), limits=IngestLimits(processes=2))
     assert (one / "audit.json").read_bytes() == (other / "audit.json").read_bytes()
 
 

@@ -61,7 +61,7 @@ def beside(tiles: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pairs_of(pairs: np.ndarray) -> set[tuple[int, int]]:
-    return {(int(one), int(other)) for one, other in pairs}
+    return {(int(first), int(second)) for first, second in pairs}
 
 
 @pytest.mark.parametrize("how", ["recompressed", "scaled", "cropped"])

@@ -3,7 +3,7 @@
 import pytest
 
 from heldout.words import rough_percent
-from worker.ingest.audit.wording import listed, part_of_images
+from worker.ingest.audit.wording import describe_part, join_words
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,10 @@ def test_a_part_is_never_called_none_or_all(share, shown):
 
 
 def test_counts_come_first_then_the_whole_then_the_share():
-    assert part_of_images(45, 416, "validation") == "45 of 416 validation images (11%)"
-    assert part_of_images(1_200, 5_000) == "1,200 of 5,000 images (24%)"
+    assert describe_part(45, 416, "validation") == "45 of 416 validation images (11%)"
+    assert describe_part(1_200, 5_000) == "1,200 of 5,000 images (24%)"
 
 
 def test_a_long_list_says_how_many_more_there_are():
-    assert listed(["cat", "dog"]) == "cat, dog"
-    assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    assert join_words(["cat", "dog"]) == "cat, dog"
+    assert join_words(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"

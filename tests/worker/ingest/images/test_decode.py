@@ -10,11 +10,11 @@ from PIL import Image, ImageDraw, ImageOps
 from analysis.arrays.dataset import load
 from heldout.spec.dataset import DatasetSpec, ResizeSpec
 from tests.worker.ingest.uploads import encoded, noise, npz, pictures, rejection_of, taken, zipped
-from worker.ingest.images.decode import TargetShape, decode, properties_of
-from worker.ingest.limits import Limits
+from worker.ingest.images.decode import TargetShape, decode, read_properties
+from worker.ingest.limits import IngestLimits
 from worker.ingest.rejection import Rejection
 
-LIMITS = Limits()
+LIMITS = IngestLimits()
 GREY, COLOUR = noise((12, 10)), noise((12, 10, 3))
 SMOOTH = np.add.outer(np.arange(12) * 9, np.arange(10) * 11).astype(np.uint8)
 
@@ -196,7 +196,7 @@ def test_turning_by_a_quarter_exchanges_height_and_width():
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(np.rot90(GREY).copy(), exif=exif)
-    seen = properties_of(data, "a.png", LIMITS)
+    seen = read_properties(data, "a.png", LIMITS)
     assert (seen.height, seen.width) == (12, 10)
     np.testing.assert_array_equal(pixels(data, 1), GREY)
 

@@ -13,7 +13,7 @@ from PIL import Image
 from tests.worker.ingest.uploads import encoded, noise, with_scans
 from worker.ingest.images.decode import TargetShape, decode
 from worker.ingest.images.decoding_cost import MAX_EXIF_BYTES, MAX_SCANS, describe_excess
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 from worker.ingest.rejection import Rejection
 
 MIB = 1024**2
@@ -23,7 +23,7 @@ PNG = encoded(COLOR)
 
 
 def read(data: bytes) -> None:
-    decode(data, "a", TargetShape(16, 16, 3, "stretch"), Limits(), Counter(), any_grey=True)
+    decode(data, "a", TargetShape(16, 16, 3, "stretch"), IngestLimits(), Counter(), any_grey=True)
 
 
 def segment(marker: int, content: bytes = b"") -> bytes:

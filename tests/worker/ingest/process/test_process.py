@@ -17,15 +17,15 @@ from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.test_hostile import chunk, png
 from tests.worker.ingest.uploads import MIB, SPEC, arrays_of, encoded, noise, npz, pictures, taken, zipped
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 from worker.ingest.process.messages import IngestProgress, decode
 from worker.ingest.process.messages import encode as encode_message
 from worker.ingest.process.parent import IngestProcess, ingest
 from worker.ingest.rejection import Rejection
-from worker.ingest.report import Report
+from worker.ingest.report import IngestReport
 from worker.machine.enclosure import ROOT, find_doors
 
-TWO = Limits(processes=2)
+TWO = IngestLimits(processes=2)
 HERE = find_doors()
 
 
@@ -50,7 +50,7 @@ def until(what, within_s: float = 20.0) -> None:
         threading.Event().wait(0.02)
 
 
-def failing(source: Path, target: Path, spec: DatasetSpec = SPEC, limits: Limits = TWO) -> Rejection:
+def failing(source: Path, target: Path, spec: DatasetSpec = SPEC, limits: IngestLimits = TWO) -> Rejection:
     with pytest.raises(Rejection) as caught:
         ingest(source, spec, target, limits)
     assert list(target.iterdir()) == []
@@ -67,7 +67,7 @@ def large(tmp_path_factory):
 
 def all_of(process: IngestProcess) -> None:
     """Listen until there is no more."""
-    while not isinstance(process.receive(60), Report):
+    while not isinstance(process.receive(60), IngestReport):
         pass
 
 
@@ -124,7 +124,7 @@ def test_the_process_inherits_no_secrets(tmp_path, large, monkeypatch):
 
 
 def test_memory_processor_time_files_and_rights_are_bounded(tmp_path, large):
-    with IngestProcess(large, SPEC, tmp_path / "target", Limits(memory_bytes=700 * MIB, wall_s=77)) as process:
+    with IngestProcess(large, SPEC, tmp_path / "target", IngestLimits(memory_bytes=700 * MIB, wall_s=77)) as process:
         assert process.receive(60) is not None
         until(lambda: len(processes_of(process.pid)) == 3)
         for pid in processes_of(process.pid):
@@ -141,7 +141,7 @@ def test_memory_processor_time_files_and_rights_are_bounded(tmp_path, large):
 
 def test_an_image_that_needs_more_memory_than_there_is_is_named(tmp_path):
     files = {**pictures(10), "cat/005x.png": png(30_000, 30_000)}
-    limits = Limits(memory_bytes=512 * MIB, pixels=10**9)
+    limits = IngestLimits(memory_bytes=512 * MIB, pixels=10**9)
     rejection = failing(zipped(tmp_path / "a.zip", files), tmp_path / "target", limits=limits)
     assert (rejection.code, rejection.member) == ("out_of_memory", "cat/005x.png")
 
@@ -149,7 +149,7 @@ def test_an_image_that_needs_more_memory_than_there_is_is_named(tmp_path):
 def test_a_set_whose_labels_need_more_memory_than_there_is_is_refused(tmp_path):
     labels = np.array(["x" * 500, "y"] * 60_000)
     path = npz(tmp_path / "a.npz", x=np.zeros((120_000, 8, 8), np.uint8), y=labels)
-    rejection = failing(path, tmp_path / "target", limits=Limits(memory_bytes=300 * MIB, member_bytes=10**10))
+    rejection = failing(path, tmp_path / "target", limits=IngestLimits(memory_bytes=300 * MIB, member_bytes=10**10))
     assert rejection.code in ("out_of_memory", "bad_labels")
 
 
@@ -163,7 +163,7 @@ def test_an_ingest_that_takes_too_long_is_ended(tmp_path):
     files = {f"{name}/{'a' * 60}{number}.png": encoded(noise()) for name in ("cat", "dog") for number in range(4)}
     spec = DatasetSpec(name="pets", group_by=r"^[^/]+/((?:a+)+)$")
     began = time.monotonic()
-    rejection = failing(zipped(tmp_path / "a.zip", files), tmp_path / "target", spec, Limits(wall_s=2))
+    rejection = failing(zipped(tmp_path / "a.zip", files), tmp_path / "target", spec, IngestLimits(wall_s=2))
     assert rejection.code == "timed_out"
     assert rejection.is_retryable
     assert time.monotonic() - began < 15

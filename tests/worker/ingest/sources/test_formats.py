@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from analysis.arrays.dataset import FILES, content_address, load, split_digests
+from analysis.arrays.dataset import FILES, compute_content_address, load, split_digests
 from heldout.spec.dataset import DatasetSpec, SplitSpec
 from tests.worker.ingest.uploads import (
     ALONE,
@@ -24,7 +24,7 @@ from tests.worker.ingest.uploads import (
     tarred,
     zipped,
 )
-from worker.ingest.limits import Limits
+from worker.ingest.limits import IngestLimits
 
 
 def members(target):
@@ -60,7 +60,7 @@ def test_the_report_says_what_the_files_hold(tmp_path):
     report, target = taken(zipped(tmp_path / "pets.zip", pictures(10)))
     images = load(target)
     assert (report.shape, report.dtype, report.range) == ((12, 10, 1), "uint8", (0, 255))
-    assert report.sha256 == content_address(images)
+    assert report.sha256 == compute_content_address(images)
     assert report.size_bytes == sum((target / name).stat().st_size for name in FILES)
     for split, counts in report.splits.items():
         expected = {"count": len(images.splits[split]), "per_class": images.per_class(split)}
@@ -162,7 +162,7 @@ def test_folders_below_a_class_belong_to_it(tmp_path):
 def test_several_processes_give_the_same_dataset_as_one(tmp_path):
     path = zipped(tmp_path / "pets.zip", pictures(300))
     one, _ = taken(path)
-    two, _ = taken(path.rename(tmp_path / "again.zip"), limits=Limits(processes=3))
+    two, _ = taken(path.rename(tmp_path / "again.zip"), limits=IngestLimits(processes=3))
     assert one == two
 
 
@@ -317,7 +317,9 @@ def test_arrays_without_their_labels_or_of_other_names_are_refused(tmp_path):
 
 
 def test_more_classes_than_the_limit_are_refused(tmp_path):
-    rejection = rejection_of(npz(tmp_path / "a.npz", x=noise((40, 12, 10)), y=np.arange(40)), limits=Limits(classes=39))
+    rejection = rejection_of(
+        npz(tmp_path / "a.npz", x=noise((40, 12, 10)), y=np.arange(40)), limits=IngestLimits(classes=39)
+    )
     assert rejection.code == "too_many_classes"
 
 
