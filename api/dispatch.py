@@ -34,7 +34,7 @@ class Publisher:
         self._thread.start()
 
     def publish(self, wake_ups: Sequence[WakeUp]) -> None:
-        """Publish wake-ups, a little later. It may fail: the reconciler publishes again what nobody took."""
+        """Publish wake-ups in the background. If that fails, the reconciler publishes them again."""
         for wake_up in wake_ups:
             try:
                 self._waiting.put_nowait(wake_up)

@@ -61,6 +61,14 @@ def test_a_client_needs_no_server_and_no_keras():
     assert not names & {"tensorflow", "tensorflow-cpu", "keras", "fastapi", "sqlalchemy", "celery", "numpy"}
 
 
+def test_the_wheel_leaves_the_service_out_and_works_without_it(wheel):
+    assert not [name for name in wheel.namelist() if name.startswith("heldout/service/")]
+    used = "import heldout; heldout.Client; import heldout.cli.app; print(heldout.__file__)"
+    code = f"import sys; sys.path.insert(0, {wheel.filename!r}); {used}"
+    found = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith(wheel.filename)
+
+
 # --- the locks -----------------------------------------------------------------------------------
 
 

@@ -27,7 +27,7 @@ def read_predictions(file: BinaryIO, max_bytes: int, classes: int | list[str] | 
     Args:
         max_bytes: of all arrays together, decompressed.
     Raises:
-        PredictionsRefused: if it is none, or says something impossible.
+        PredictionsRefused: if the file holds no predictions, or impossible ones.
     """
     start = file.read(len(_NPY))
     file.seek(0)
@@ -62,7 +62,7 @@ def read_npz(file: BinaryIO, max_bytes: int, classes: int | list[str] | None = N
     Args:
         max_bytes: of all arrays together, decompressed.
     Raises:
-        PredictionsRefused: if it is none, or holds what `receive_answers` refuses.
+        PredictionsRefused: if the file holds no predictions, or `receive_answers` refuses them.
     """
     arrays, names = _read_arrays(file, max_bytes)
     meant = {name: split_and_what(name) for name in arrays}

@@ -19,7 +19,7 @@ _HOW_TO_READ = (
 
 
 def build_budget_blocks(report: StudyReportView) -> list[Block]:
-    """Where the points between training and test go: of base and winner, else of the base's own job."""
+    """Gap budgets of the base and the winner; without a winner, that of the base's own job."""
     if report.gaps_missing is not None:
         detail = f"This part is missing, because what was measured cannot be read now. {report.gaps_missing}"
         return [Heading(_TITLE), Paragraph(detail)]

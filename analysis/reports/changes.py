@@ -24,7 +24,7 @@ def apply_patch(base: JobSpec, patch: Mapping[str, Any]) -> JobSpec | None:
 
 
 def describe_changes(base: JobSpec, patch: Mapping[str, Any]) -> list[str]:
-    """`training.label_smoothing: 0 → 0.1`; a change that all blocks of the network share is said once."""
+    """`training.label_smoothing: 0 → 0.1`; a change shared by all blocks of the network is listed once."""
     before = base.model_dump(mode="json")
     changed = apply_patch(base, patch)
     after = merge(before, patch) if changed is None else changed.model_dump(mode="json")
@@ -84,7 +84,7 @@ def _iterate_differences(before: Any, after: Any, given: Any, path: str) -> Iter
         for place, values in enumerate(zip(before, after, places, strict=True)):
             yield from _iterate_differences(*values, f"{path}[{place}]")
     elif before != after:
-        yield path, before, given or after  # an object of defaults alone is said whole
+        yield path, before, given or after  # an object that has only defaults is shown in full
 
 
 def _generalize_path(path: str) -> str | None:

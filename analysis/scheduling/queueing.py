@@ -22,7 +22,7 @@ class EndedJob:
     """A training that has ended well, in seconds.
 
     taken_s: from its claim to its end. epochs_s: of its epochs, as measured. expected_s: of its epochs by the cost
-    model, null where nobody knows.
+    model, None if unknown.
     """
 
     taken_s: float
@@ -43,7 +43,7 @@ class TrainingPace:
     runtime_s: float = ASSUMED_RUNTIME_S
 
     def duration_s(self, epochs_s: float | None) -> float:
-        """Seconds from claim to end. epochs_s: of all epochs by the cost model; null where nobody knows."""
+        """Seconds from claim to end. epochs_s: of all epochs by the cost model; None if unknown."""
         return self.runtime_s if epochs_s is None else self.around_epochs_s + self.slowness * epochs_s
 
 
@@ -84,7 +84,7 @@ def count_most_at_once(spans: Iterable[tuple[float, float]]) -> int:
 
 @dataclass(frozen=True)
 class OwnersQueue:
-    """What one owner waits for: so many `jobs`, of which the first to be claimed take `durations_s`.
+    """One owner's queue: the number of `jobs`, and `durations_s` of those that are claimed first.
 
     Those after them take as long as these on average.
 

@@ -154,7 +154,7 @@ class _Room:
 
 
 class Waiting:
-    """Connections that wait, in groups: one for each client, as far as clients can be told apart.
+    """Idle connections, grouped by client as far as clients can be told apart.
 
     Each method takes the same time however many wait, since strangers decide how often they are called.
     """
@@ -162,7 +162,7 @@ class Waiting:
     def __init__(self) -> None:
         # The one that has waited longest comes first. OrderedDict finds it at once; a dict passes over what has left.
         self._groups: dict[Group, OrderedDict[TrackedConnection, None]] = {}
-        # Groups by how many of theirs wait; the one that has been that large for longest comes first.
+        # Largest groups first; of equal ones, the group that has had that size for longest.
         self._by_size: dict[int, OrderedDict[Group, None]] = {}
         self._largest = 0
 

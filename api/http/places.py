@@ -33,7 +33,7 @@ MAX_REFUSED_S = 1.0
 
 
 class UploadPlaces:
-    """Of one process, shared by all owners. For one thread: the event loop's."""
+    """State of one process, shared by all owners. Used on the event loop's thread only."""
 
     def __init__(self, places: int, per_owner: int, refusal: Callable[[int], HeldoutError] = TooManyUploads) -> None:
         """refusal: what is raised where there is no room, made of the number of places that the owner has."""
@@ -76,7 +76,7 @@ class UploadPlaces:
 
 
 class LargeBodies:
-    """Of one process, shared by all owners. For one thread: the event loop's."""
+    """State of one process, shared by all owners. Used on the event loop's thread only."""
 
     def __init__(self) -> None:
         self._places = UploadPlaces(BODIES_AT_ONCE, BODIES_AT_ONCE_PER_OWNER)
@@ -91,7 +91,7 @@ class LargeBodies:
         """A body that says it is JSON, whole; a large one has its place while the block runs.
 
         Raises:
-            TooManyUploads: there is none for this owner; and as `receive_json`.
+            TooManyUploads: if this owner has no free place. Also everything that `receive_json` raises.
         """
         async with AsyncExitStack() as taken:
             yield await receive_json(request, limit_bytes, lambda: self._take(taken, request, owner))
@@ -107,7 +107,7 @@ class LargeBodies:
 
 
 class LargeAnswers:
-    """Of one process, shared by all owners. For one thread: the event loop's.
+    """State of one process, shared by all owners. Used on the event loop's thread only.
 
     table_turns: tables are written by one thread, a piece at a time, for each owner in turn. Several threads would keep
     Python's lock from those that answer other requests.
@@ -149,7 +149,7 @@ class PlacedResponse(Response):
             await self._response(scope, receive, send)
 
 
-# Over so many seconds of waiting for the client the least rate is measured; a client may be silent no longer.
+# Seconds over which a client's rate is measured, and the longest that a client may be silent.
 WINDOW_S = 20.0
 
 

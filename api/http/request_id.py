@@ -28,7 +28,7 @@ MAX_LOGGED_ADDRESS_CHARACTERS = 45  # the longest of IPv6
 
 @dataclass(slots=True)
 class Outcome:
-    """Of one request. status: None where nothing was sent. size_bytes: of the answer, as its head says.
+    """The log record of one request. status: None if nothing was sent. size_bytes: of the answer, from its headers.
 
     head_s, seconds: from the request to its answer's head, and to its end.
     """

@@ -18,7 +18,7 @@ ONLY_HEADERS = "Only value of header is respected. Otherwise ignored. No percent
 
 
 class RequestMetrics:
-    """Those of one process. Seconds end with the answer's head: how long a stream is open says nothing."""
+    """Metrics of one process. Durations end with the answer's headers, so open streams do not count."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._total = Counter(

@@ -132,7 +132,7 @@ def add_routes(
 
 
 async def send_proven_file(asked: Asked, app: AppContext, format_: ExportFormat, *, wait_s: float) -> StreamingResponse:
-    """The proven file of an export; orders the export if nobody has. Raises what `_require_proven` raises."""
+    """Return the proven file of an export, and order the export if needed. Raises what `_require_proven` raises."""
     found = await _require_proven(asked, app, format_, wait_s)
     return await run_in_threadpool(send_model, app, asked.id, format_, found, lost=ExportLost(asked.id, format_))
 

@@ -1,5 +1,7 @@
 """What comes first, and the guards that keep a claim from being made: each test fails without its guard."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -56,6 +58,14 @@ def test_a_finding_without_a_rule_or_words_is_refused_when_they_are_imported():
     require_every_kind(FINDING_KINDS, "rules")
     with pytest.raises(TypeError, match=r"rules: nothing for \['leakage'\], and no findings are called \['leaks'\]"):
         require_every_kind({*FINDING_KINDS, "leaks"} - {"leakage"}, "rules")
+
+
+@pytest.mark.parametrize("module", ["heldout.diagnosis.precedence", "heldout.words.verdicts"])
+def test_rules_and_words_are_compared_with_all_findings(module):
+    added = "from heldout import verdicts; verdicts.FINDING_KINDS['new'] = verdicts.FINDING_KINDS['leakage']"
+    code = f"{added}; import {module}"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "nothing for ['new']" in found.stderr
 
 
 # --- effects ---------------------------------------------------------------------------------------------

@@ -77,6 +77,14 @@ def test_one_pair_among_651_images_is_no_verdict_beside_15_points():
         assert "leakage" not in found.caveats
 
 
+def test_copies_that_are_all_answered_wrongly_are_no_info_on_a_network_that_knows_the_rest():
+    """Copies with changed labels: nothing is left that they could lift, but they cost two points."""
+    test, copied = with_copies(1.0, 1000, 20)
+    test.right[copied], test.loss[copied] = False, 0.05
+    found = judged(Made(answers(1.0, 900), answers(1.0, 400, 1), test, test_copied=copied), audit=audit_of("leakage"))
+    assert finding(found, "leakage").severity == "critical"
+
+
 def test_a_few_dozen_copies_among_70000_are_an_info():
     copied = marked(10_000, 36)
     made = Made(

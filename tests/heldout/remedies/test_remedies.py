@@ -11,7 +11,7 @@ import pytest
 from heldout.errors import InvalidSpec
 from heldout.remedies import ResolvedArm, resolve
 from heldout.remedies.arms import resolve_remedy
-from heldout.remedies.automatic import BY_VERDICT, MAX_ARMS, MIN_ARMS, choose_remedies
+from heldout.remedies.automatic import BY_VERDICT, CURABLE, MAX_ARMS, MIN_ARMS, choose_remedies
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange, RemedyBase
 from heldout.spec.job import JobSpec
@@ -223,6 +223,11 @@ def test_auto_takes_four_to_eight_remedies_that_all_change_something(verdict: st
         assert names[-1] == "retune"
         arms = resolve(names, base, train_images=3600)
         assert {part for arm in arms for part in arm.parts} <= set(names)  # so that no further arms come along
+
+
+def test_a_study_is_not_offered_where_no_remedy_can_be_compared():
+    """Where a training diverges there is no base to compare with, and shuffled labels teach nothing."""
+    assert {*BY_VERDICT} - CURABLE == {"diverged", "memorised_noise"}
 
 
 def test_auto_follows_the_verdict():
