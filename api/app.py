@@ -22,7 +22,7 @@ from api.http.app_context import AppContext
 from api.http.request_id import Outcome, log_request
 from api.http.request_metrics import RequestMetrics
 from api.predictions import PredictProxy
-from api.routes import audit_log, diagnoses, events, health, keys, predictions, session, usage, webhooks
+from api.routes import activity, diagnoses, events, health, keys, predictions, session, usage, webhooks
 from api.routes.datasets import dataset, effect, images, ledger, suspects, upload, versions
 from api.routes.jobs import bulk_cancel, control, diagnosis, job, queue, results, submit
 from api.routes.jobs import events as job_events
@@ -64,10 +64,10 @@ def create_app(settings: Settings) -> FastAPI:
     of_datasets = (dataset, images, ledger, suspects, upload, versions, effect)
     of_studies = (order, study, report, study_exports, study_events)
     of_models = (model_upload, model, evaluations)
-    of_owners = (keys, usage, audit_log, webhooks)
+    of_owners = (keys, usage, activity, webhooks)
     parts = (*of_jobs, *of_datasets, *of_studies, *of_models, events, diagnoses, *of_owners, session, health)
     passed_on = (predictions.models_router, predictions.server_router)
-    routers = [*(part.router for part in parts), session.log_in_router, *passed_on]
+    routers = [*(part.router for part in parts), activity.old_router, session.log_in_router, *passed_on]
     app = make_app(context, routers, _lifespan, add_more=add_more, note=note)
     openapi.install(app)
     return app

@@ -29,7 +29,7 @@ from host.restore import restore as fill
 from models.blobs import Blobs
 from models.bundled import register
 from models.migrations import upgrade
-from models.store import audit_log, keys
+from models.store import activity, keys
 from models.tables import KeyRow
 
 # Of the files that a backup could not have, so many are named.
@@ -87,7 +87,7 @@ def create_key(
         expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
         key = keys.make(session, owner, scopes=wanted, expires_at=expires_at)
         shown = _dump_key(keys.get_row(session, key))
-        audit_log.add(session, owner, "keys create", subject=shown["id"])
+        activity.add(session, owner, "keys create", subject=shown["id"])
     answer({**shown, "key": key}, key, as_json=as_json)
 
 
@@ -103,7 +103,7 @@ def roll_key(
         owner = keys.get_owner(session, key_id)
         key = keys.roll(session, owner, key_id, overlap_s=3600 * overlap_h)
         shown = _dump_key(keys.get_row(session, key))
-        audit_log.add(session, owner, "keys roll", subject=key_id)
+        activity.add(session, owner, "keys roll", subject=key_id)
     answer({**shown, "key": key}, key, as_json=as_json)
 
 
@@ -137,7 +137,7 @@ def revoke_key(
     with open_database(configure_settings(home)) as database, database.write() as session:
         if not keys.revoke(session, key_id, with_made=with_made):
             raise OperatorError(f"No active key has the id {key_id!r}. `heldout keys list` shows them.")
-        audit_log.add(session, keys.get_owner(session, key_id), "keys revoke", subject=key_id)
+        activity.add(session, keys.get_owner(session, key_id), "keys revoke", subject=key_id)
     answer(
         {"id": key_id, "object": "key", "revoked": True}, f"Key {key_id} is revoked.", as_json=as_json, to_stderr=True
     )

@@ -18,7 +18,7 @@ from host.command_parts import (
     print_json,
 )
 from models.database import Database, Session
-from models.store import audit_log, owners, study_jobs
+from models.store import activity, owners, study_jobs
 from models.store.owners import Owner
 from models.usage import QuotaState
 
@@ -96,7 +96,7 @@ def limit_owner(
         with database.write() as session:
             _get_known_owner(session, name)
             owners.limit(session, name, weight=weight, changes=changes)
-            audit_log.add(session, name, "owners limit")
+            activity.add(session, name, "owners limit")
         _tell(database, name, as_json, "limited")
 
 
@@ -107,7 +107,7 @@ def suspend_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = N
         with database.write() as session:
             _get_known_owner(session, name)
             owners.suspend(session, name)
-            audit_log.add(session, name, "owners suspend")
+            activity.add(session, name, "owners suspend")
         _tell(database, name, as_json, "suspended")
 
 
@@ -119,7 +119,7 @@ def resume_owner(name: OwnerName, as_json: AsJson = False, home: HomeOption = No
             _get_known_owner(session, name)
             if not owners.resume(session, name):
                 raise OperatorError(f"{name} is not suspended.")
-            audit_log.add(session, name, "owners resume")
+            activity.add(session, name, "owners resume")
         _tell(database, name, as_json, "no longer suspended")
 
 
@@ -129,7 +129,7 @@ def cancel_all(name: OwnerName, as_json: AsJson = False, home: HomeOption = None
     with open_database(configure_settings(home)) as database:
         with database.write() as session:
             _get_known_owner(session, name)
-            audit_log.add(session, name, "owners cancel-all")
+            activity.add(session, name, "owners cancel-all")
         studies, jobs = _cancel_studies(database, name), _cancel_jobs(database, name)
     answer(
         {"object": "owner", "name": name, "studies_cancelled": studies, "jobs_cancelled": jobs},

@@ -17,7 +17,7 @@ from models.database import Database
 from models.key_uses import KeyUses
 from models.retention import Retention
 from models.store import (
-    audit_log,
+    activity,
     claims,
     discards,
     file_digests,
@@ -151,7 +151,7 @@ class Reconciler:
         with self._database.write() as session:
             unsent = uploads.reject_unsent(session)
             idempotency.forget_old(session)
-            audit_log.forget_old(session, self._settings.keep_audit_s)
+            activity.forget_old(session, self._settings.keep_audit_s)
             places.forget_expired(session)
             relate = relations.queue_missing(session)
         # Alone in its transaction, since others take rows of owners last.

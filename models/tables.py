@@ -22,7 +22,7 @@ from heldout.stored.artifacts import ArtifactFormat, ArtifactName, ExportFormat,
 from heldout.work.kinds import JobKind
 from models.digests import FileDigest
 from models.table_base import Base as Base
-from models.tables_access import AuditRow as AuditRow
+from models.tables_access import ActivityRow as ActivityRow
 from models.tables_access import DeliveryRow as DeliveryRow
 from models.tables_access import KeyRow as KeyRow
 from models.tables_access import SessionRow as SessionRow

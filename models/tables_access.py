@@ -1,4 +1,4 @@
-"""The tables of who may do what and has done what: keys, log-ins, the audit log; and of webhooks."""
+"""The tables of who may do what and has done what: keys, log-ins, the activity log; and of webhooks."""
 
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,7 @@ class KeyRow(Base):
     revoked_at: Mapped[datetime | None]
 
 
-class AuditRow(Base):
+class ActivityRow(Base):
     """Who did what to what, from where. Triggers keep entries from being changed, and from going within a day."""
 
     __tablename__ = "audit_log"

@@ -20,7 +20,7 @@ from api.http.request_id import KNOWN
 from heldout.access.scopes import NeededScope
 from heldout.errors import InsufficientScope, Unauthenticated
 from models.database import Session
-from models.store import accounts, audit_log, callers
+from models.store import accounts, activity, callers
 from models.store.keys import Caller
 
 log = structlog.get_logger("heldout.api")
@@ -29,8 +29,8 @@ Endpoint = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class AuditedChange:
-    """What the audit log says of a request that changes something; subject: what its path names."""
+class NotedChange:
+    """What the activity log says of a request that changes something; subject: what its path names."""
 
     action: str
     subject: str | None
@@ -44,7 +44,7 @@ class RequestContext:
     Args:
         state: that of the request, where it is noted that its key is valid.
         scope: what the key must be good for.
-        change: what goes into the audit log; None where the request changes nothing.
+        change: what goes into the activity log; None where the request changes nothing.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RequestContext:
         key: str,
         state: MutableMapping[str, Any],
         scope: NeededScope = "read",
-        change: AuditedChange | None = None,
+        change: NotedChange | None = None,
     ) -> None:
         self.app = app_context
         self._state = state
@@ -119,7 +119,7 @@ class RequestContext:
         return answer
 
     def note_change(self, session: Session, answer: Any) -> None:
-        """Write into the audit log what the request has changed, once.
+        """Write into the activity log what the request has changed, once.
 
         An endpoint that opens its own transactions calls this in the one that makes the change.
         """
@@ -133,7 +133,7 @@ class RequestContext:
         if change is None:
             return
         for subject in subjects:
-            audit_log.add(
+            activity.add(
                 session,
                 self.caller.owner,
                 change.action,
@@ -158,7 +158,7 @@ def get_current_context() -> RequestContext:
 
 @contextmanager
 def request_context(
-    app_context: AppContext, key: str, state: MutableMapping[str, Any], scope: NeededScope, change: AuditedChange | None
+    app_context: AppContext, key: str, state: MutableMapping[str, Any], scope: NeededScope, change: NotedChange | None
 ) -> Iterator[RequestContext]:
     """A new context, which is the current one while the block runs."""
     context = RequestContext(app_context, key, state, scope, change)

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from api.http.app_context import AppContext
 from api.http.auth import get_key, get_unchecked_key, require_valid_caller, require_valid_key
 from api.http.body import MAX_OPEN_BODY_BYTES, JsonRequest
-from api.http.context import AuditedChange, Endpoint, RequestContext, request_context, wrap_in_context
+from api.http.context import Endpoint, NotedChange, RequestContext, request_context, wrap_in_context
 from api.http.deps import NEEDS_A_THREAD
 from api.http.places import PlacedResponse, sends_much
 from api.http.pointers import EXAMINED_ERRORS
@@ -58,7 +58,7 @@ def make_router(
 class ResourceRoute(APIRoute):
     """A route that looks at the key before anything else of a request, and ends with the commit of its endpoint.
 
-    What a request has changed is noted in the audit log by the same commit.
+    What a request has changed is noted in the activity log by the same commit.
     """
 
     needs_key = True
@@ -140,12 +140,12 @@ class ResourceRoute(APIRoute):
             return {}
         return await app.rates.count(key)
 
-    def _change(self, request: Request, scope: NeededScope) -> AuditedChange | None:
-        """What the audit log will say of the request; None where it changes nothing."""
+    def _change(self, request: Request, scope: NeededScope) -> NotedChange | None:
+        """What the activity log will say of the request; None where it changes nothing."""
         if not self.needs_key or scope == "read" or request.method in SAFE_METHODS:
             return None
         named = "/".join(str(part) for part in request.path_params.values())
-        return AuditedChange(
+        return NotedChange(
             action=self.name,
             subject=named or None,
             address=None if request.client is None else request.client.host,

@@ -12,7 +12,7 @@ from api.http.routing import make_router
 from heldout.errors import Unauthenticated
 from heldout.views.key import SessionView
 from models.database import Session
-from models.store import audit_log, keys, sessions
+from models.store import activity, keys, sessions
 from models.store.keys import Caller
 
 # Whoever has logged in can log out, whatever the key is good for.
@@ -50,7 +50,7 @@ def log_in(wanted: LogIn, request: Request, response: Response, session: Session
     begun = sessions.begin(session, caller.key_id)
     address = None if request.client is None else request.client.host
     request_id = structlog.contextvars.get_contextvars().get("request_id")
-    audit_log.add(session, caller.owner, "log_in", key_id=caller.key_id, address=address, request_id=request_id)
+    activity.add(session, caller.owner, "log_in", key_id=caller.key_id, address=address, request_id=request_id)
     browser.keep_session(request, response, begun.token, begun.expires_at)
     return SessionView(object="session", owner=caller.owner, key_id=caller.key_id, expires_at=begun.expires_at)
 

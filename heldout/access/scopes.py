@@ -1,4 +1,4 @@
-"""What a key may do: read, change, and look after keys and the audit log."""
+"""What a key may do: read, change, and look after keys and the activity log."""
 
 from typing import Literal, get_args
 

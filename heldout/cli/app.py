@@ -7,6 +7,7 @@ import typer
 
 from heldout import __version__
 from heldout.cli import (
+    activity,
     curing,
     datasets,
     diagnosing,
@@ -68,6 +69,7 @@ COMMANDS = (
     jobs.retry,
     jobs.change,
     jobs.delete,
+    activity.activity,
 )
 
 _ABOUT = """Train image classifiers as a service, and learn why test results are worse than training results.

@@ -10,7 +10,7 @@ from heldout.client.dual import dual, dual_iterator
 from heldout.client.typed_answers import PAGE, TypedAnswers, make_idempotency_header, quote_segment
 from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
 from heldout.views.base import format_rfc3339
-from heldout.views.key import AuditEntryView, AuditLogPage, KeyPage, KeyView, NewKeyView, SessionView
+from heldout.views.key import ActivityPage, ActivityView, KeyPage, KeyView, NewKeyView, SessionView
 from heldout.views.usage import Bucket, Group, HealthView, UsageView
 from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
 
@@ -81,11 +81,11 @@ class AccountMethods:
         key_id: str | None = None,
         subject: str | None = None,
         page_size: int = PAGE,
-    ) -> AsyncIterator[AuditEntryView]:
+    ) -> AsyncIterator[ActivityView]:
         """Who changed what, and from where, newest first; needs a key of scope `admin`."""
         wanted = {"action": action, "key": key_id, "subject": subject}
         params = [(name, value) for name, value in wanted.items() if value is not None]
-        return self._answers.pages(AuditLogPage, "/v1/audit", params, page_size=page_size)
+        return self._answers.pages(ActivityPage, "/v1/activity", params, page_size=page_size)
 
     # --- usage --------------------------------------------------------------------------------------
 

@@ -134,7 +134,7 @@ class Settings(BaseSettings):
         None, ge=60, description="How long events are kept once their subject has ended; absent: as long as that."
     )
     keep_audit_s: float = Field(
-        365 * 86_400, ge=86_400, le=10 * 366 * 86_400, description="How long entries of the audit log are kept."
+        365 * 86_400, ge=86_400, le=10 * 366 * 86_400, description="How long entries of the activity log are kept."
     )
     slots: int | None = Field(
         None, ge=1, le=64, description="Jobs that a worker runs at once; default: its GPUs, or else its cores."

@@ -1,4 +1,4 @@
-"""API keys, the sessions that browsers begin with one, and the audit log of what was done with them."""
+"""API keys, the sessions that browsers begin with one, and the activity log of what was done with them."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ class KeyView(View):
 
     id: str
     object: Literal["key"]
-    scopes: list[Scope] = Field(description="`read`, `write`: to change, `admin`: for keys and the audit log.")
+    scopes: list[Scope] = Field(description="`read`, `write`: to change, `admin`: for keys and the activity log.")
     made_by: str | None = Field(description="The id of the key by which it was made; null: by the operator.")
     created_at: Time
     expires_at: Time | None = Field(description="From then on it is refused; null: it has no end.")
@@ -41,18 +41,18 @@ class SessionView(View):
     expires_at: Time | None = Field(description="Null where the request bears the key itself.")
 
 
-class AuditEntryView(View):
-    """Somebody changed something of this owner."""
+class ActivityView(View):
+    """One change: who did what to what, and from where."""
 
     id: str
-    object: Literal["audit_entry"]
-    action: str = Field(description="What was done: an operation's name in the OpenAPI document, or a command.")
-    subject: str | None = Field(description="To what: an id, or a name.")
-    key_id: str | None = Field(description="By which key; null: by the operator, with a command.")
-    address: str | None = Field(description="From which network address; null: from the service's own machine.")
-    request_id: str | None = Field(description="As in `X-Request-ID`, and in the service's log.")
+    object: Literal["activity_entry", "audit_entry"] = Field(description="`audit_entry` under `/v1/audit`.")
+    action: str = Field(description="What was done: an `operationId` of the OpenAPI document, or a command.")
+    subject: str | None = Field(description="The id or name of what was changed.")
+    key_id: str | None = Field(description="Id of the key that was used. Null: the operator ran a command.")
+    address: str | None = Field(description="Network address of the client. Null: the service's own machine.")
+    request_id: str | None = Field(description="The `X-Request-ID` of the request, also in the service's log.")
     created_at: Time
 
 
-class AuditLogPage(Page[AuditEntryView]):
-    """Part of the audit log, newest first; `next` is the `after` of the following part."""
+class ActivityPage(Page[ActivityView]):
+    """Part of the activity log, newest first; `next` is the `after` of the following part."""

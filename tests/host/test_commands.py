@@ -11,7 +11,7 @@ import structlog
 from api.__main__ import main
 from models import logs
 from models.database import Database
-from models.store import audit_log, keys
+from models.store import activity, keys
 from tests.models.work import ALICE, BOB, Work
 
 
@@ -78,7 +78,7 @@ def test_help_names_the_program_that_was_called(run):
 # --- owners --------------------------------------------------------------------------------------
 
 
-def test_an_owner_is_listed_limited_suspended_and_resumed_and_its_audit_log_says_so(run, tmp_path):
+def test_an_owner_is_listed_limited_suspended_and_resumed_and_its_activity_log_says_so(run, tmp_path):
     run("keys", "create", "--owner", "ann")
     [ann] = json.loads(run("owners", "list", "--json")[1])["data"]
     assert (ann["name"], ann["weight"], ann["suspended_at"], ann["own_quotas"]) == ("ann", 1.0, None, {})
@@ -97,7 +97,7 @@ def test_an_owner_is_listed_limited_suspended_and_resumed_and_its_audit_log_says
     assert run("owners", "cancel-all", "ann")[0] == 0
     database = Database(f"sqlite:///{tmp_path / 'heldout.db'}")
     with database.read() as session:
-        noted = [row.action for row in audit_log.list_page(session, "ann", after=None, limit=9)[0]]
+        noted = [row.action for row in activity.list_page(session, "ann", after=None, limit=9)[0]]
     database.dispose()
     changes = ["limit", "limit", "suspend", "resume", "cancel-all"]
     assert noted[::-1] == ["keys create", *[f"owners {change}" for change in changes]]

@@ -24,8 +24,8 @@ from models.database import db_now
 from models.ids import make_id
 from models.store import datasets, model_evaluations, models
 from models.tables import (
+    ActivityRow,
     ArtifactRow,
-    AuditRow,
     DatasetRow,
     DeliveryRow,
     EpochRow,
@@ -93,6 +93,7 @@ BOUNDED = {
     "/v1/events": "?limit=200",
     "/v1/keys": "",
     "/v1/usage": "?group_by=key&from={month_ago}",
+    "/v1/activity": "?limit=200",
     "/v1/audit": "?limit=200",
     "/v1/webhooks": "",
     "/v1/webhooks/{webhook_id}": "",
@@ -338,7 +339,7 @@ class Largest:
                 "address": "a" * 64,
                 "request_id": "r" * 128,
             }
-            session.execute(insert(AuditRow), [{"id": make_id("aud"), **entry} for _ in range(MANY)])
+            session.execute(insert(ActivityRow), [{"id": make_id("aud"), **entry} for _ in range(MANY)])
             revoked = {
                 "owner": "ada",
                 "secret_sha256": "0" * 64,

@@ -143,7 +143,7 @@ def test_a_key_does_what_its_scopes_say_and_nothing_else(client, spec):
     asked = {
         "read": [("GET", f"/v1/jobs/{job}", None), ("GET", "/v1/jobs", None), ("POST", "/v1/diagnoses", history)],
         "write": [("POST", "/v1/jobs", spec), ("PATCH", f"/v1/jobs/{job}", {"name": "other"})],
-        "admin": [("GET", "/v1/keys", None), ("POST", "/v1/keys", None), ("GET", "/v1/audit", None)],
+        "admin": [("GET", "/v1/keys", None), ("POST", "/v1/keys", None), ("GET", "/v1/activity", None)],
     }
     for scope in asked:
         key = bearer(scoped(client, scope)["key"])
@@ -255,7 +255,7 @@ def test_a_key_that_is_revoked_while_its_upload_comes_changes_nothing(service, k
         put = theirs.put(f"/v1/datasets/{dataset}/content", content=content(b"content"))
         assert_problem(put, 401, "unauthenticated")
     assert service.get(f"/v1/datasets/{dataset}", headers=bearer(key)).json()["status"] == "uploading"
-    entries = service.get("/v1/audit", params={"key": made["id"]}, headers=bearer(key)).json()["data"]
+    entries = service.get("/v1/activity", params={"key": made["id"]}, headers=bearer(key)).json()["data"]
     assert [entry["action"] for entry in entries] == ["create_dataset"]
 
 

@@ -298,6 +298,15 @@ def test_jobs_are_listed_newest_first_and_narrowed(heldout, client):
     assert ([job["id"] for job in listed["data"]], listed["has_more"]) == ([ids[2]], True)
 
 
+def test_the_activity_log_lists_who_changed_what(heldout, client):
+    job = client.submit({**SPEC, "name": "one"})
+    client.cancel(job.id)
+    lines = heldout("activity", "--subject", job.id).stdout.splitlines()
+    assert lines[0].split() == ["WHEN", "ACTION", "SUBJECT", "KEY", "FROM"]
+    assert [line.split()[-4:-2] for line in lines[1:]] == [["cancel_job", job.id], ["submit_job", job.id]]
+    assert json.loads(heldout("activity", "--limit", "1", "--json").stdout)["data"][0]["object"] == "activity_entry"
+
+
 def test_an_empty_list_is_its_heading_alone(heldout):
     assert len(heldout("jobs").stdout.splitlines()) == 1
     assert json.loads(heldout("jobs", "--json").stdout) == {"object": "list", "data": [], "has_more": False}

@@ -10,7 +10,7 @@ from heldout.stored.measurement import Measurement
 from models.blob_check import compare
 from models.store import model_evaluations, models
 from models.store.claims import HeldAttempt
-from tests.api.routes.test_audit_log import logged
+from tests.api.routes.test_activity import logged
 from tests.api.routes.test_quotas import limit, refused
 from tests.api.support import FINAL, assert_problem, sqlite_only
 

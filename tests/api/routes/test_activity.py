@@ -1,4 +1,4 @@
-"""The audit log: each change is in it with who, what and from where; nothing else is; nobody changes it."""
+"""The activity log: each change is in it with who, what and from where; nothing else is; nobody changes it."""
 
 import inspect
 
@@ -10,13 +10,13 @@ from sqlalchemy.exc import DBAPIError
 from api.http.deps import _write_session
 from api.http.routing import ResourceRoute
 from heldout.access.scopes import SAFE_METHODS
-from models.store import audit_log
-from models.tables import AuditRow
+from models.store import activity
+from models.tables import ActivityRow
 from tests.api.support import assert_problem, bearer, sqlite_only, submitted
 
 
 def logged(client, **params) -> list[tuple[str, str | None]]:
-    answer = client.get("/v1/audit", params=params)
+    answer = client.get("/v1/activity", params=params)
     assert answer.status_code == 200, answer.text
     return [(one["action"], one["subject"]) for one in answer.json()["data"]]
 
@@ -32,7 +32,7 @@ def test_each_change_is_noted_with_who_what_and_from_where(client, stranger, key
     ]
     assert logged(client, subject=job) == [("cancel_job", job), ("submit_job", job)]
     assert logged(client, action="revoke_key") == [("revoke_key", made["id"])]
-    first = client.get("/v1/audit", params={"action": "submit_job"}).json()["data"][0]
+    first = client.get("/v1/activity", params={"action": "submit_job"}).json()["data"][0]
     assert (first["key_id"], first["address"], first["request_id"]) == (key.split("_")[1], "testclient", "of-mine")
     assert logged(stranger) == [], "what others did to theirs"
 
@@ -81,7 +81,7 @@ def test_who_logs_in_and_out_is_noted_whatever_the_key_is_good_for(client, app):
     assert browser.get("/v1/session").json()["key_id"] == writer["id"]
     assert browser.delete("/v1/session").status_code == 204
     assert_problem(browser.get("/v1/session"), 401, "unauthenticated")
-    entries = client.get("/v1/audit", params={"key": writer["id"]}).json()["data"]
+    entries = client.get("/v1/activity", params={"key": writer["id"]}).json()["data"]
     assert [(entry["action"], entry["request_id"]) for entry in entries] == [
         *[("log_out", "of-browser"), ("log_in", "of-browser")]
     ]
@@ -105,18 +105,29 @@ def test_each_route_that_changes_something_notes_it_in_the_transaction_of_the_ch
 @sqlite_only
 def test_the_log_is_read_page_after_page_and_by_admins_alone(client, spec):
     jobs = [submitted(client, spec)["id"] for _ in range(3)]
-    first = client.get("/v1/audit?limit=2").json()
-    rest = client.get("/v1/audit", params={"limit": 2, "after": first["next"]}).json()
+    first = client.get("/v1/activity?limit=2").json()
+    rest = client.get("/v1/activity", params={"limit": 2, "after": first["next"]}).json()
     assert [one["subject"] for one in [*first["data"], *rest["data"]]] == jobs[::-1]
     assert (first["has_more"], rest["has_more"], rest["next"]) == (True, False, None)
     reader = client.post("/v1/keys", json={"scopes": ["read", "write"]}).json()["key"]
-    assert_problem(client.get("/v1/audit", headers=bearer(reader)), 403, "insufficient_scope")
+    assert_problem(client.get("/v1/activity", headers=bearer(reader)), 403, "insufficient_scope")
+
+
+def test_the_former_route_lists_the_same_entries_and_is_marked_deprecated(client, app, spec):
+    submitted(client, spec)
+    (entry,) = client.get("/v1/activity").json()["data"]
+    (old,) = client.get("/v1/audit").json()["data"]
+    assert (entry["object"], old["object"]) == ("activity_entry", "audit_entry")
+    assert {**old, "object": ""} == {**entry, "object": ""}
+    paths = app.openapi()["paths"]
+    assert paths["/v1/audit"]["get"]["deprecated"]
+    assert "deprecated" not in paths["/v1/activity"]["get"]
 
 
 def test_no_entry_is_changed_and_only_old_ones_go(database):
     with database.write() as session:
-        audit_log.add(session, "ada", "keys create", subject="k1")
-    for statement in (update(AuditRow).values(owner="eve"), delete(AuditRow)):
+        activity.add(session, "ada", "keys create", subject="k1")
+    for statement in (update(ActivityRow).values(owner="eve"), delete(ActivityRow)):
         with pytest.raises(DBAPIError, match="append-only"), database.write() as session:
             session.execute(statement.execution_options(synchronize_session=False))
     with database.write() as session:
@@ -124,5 +135,5 @@ def test_no_entry_is_changed_and_only_old_ones_go(database):
         session.execute(
             text(f"INSERT INTO audit_log (id, owner, action, created_at) VALUES ('aud_old', 'ada', 'x', {old})")
         )
-        audit_log.forget_old(session, 86_400)
-        assert [row.subject for row in audit_log.list_page(session, "ada", after=None, limit=9)[0]] == ["k1"]
+        activity.forget_old(session, 86_400)
+        assert [row.subject for row in activity.list_page(session, "ada", after=None, limit=9)[0]] == ["k1"]

@@ -1,4 +1,4 @@
-"""The audit log: who did what to what, from where. Entries are added with what they tell of, and never changed."""
+"""The activity log: who did what to what, from where. Entries are added with what they tell of, and never changed."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from models.database import db_now
 from models.ids import make_id
-from models.tables import AuditRow
+from models.tables import ActivityRow
 
 MAX_SUBJECT_CHARACTERS = 160
 FORGOTTEN_AT_ONCE = 10_000
@@ -31,7 +31,7 @@ def add(
         key_id, address: None where the operator did it by a command.
     """
     session.execute(
-        insert(AuditRow).values(
+        insert(ActivityRow).values(
             id=make_id("aud"),
             owner=owner,
             key_id=key_id,
@@ -53,19 +53,19 @@ def list_page(
     action: str | None = None,
     key_id: str | None = None,
     subject: str | None = None,
-) -> tuple[Sequence[AuditRow], bool]:
+) -> tuple[Sequence[ActivityRow], bool]:
     """The owner's entries, newest first, and whether there are more than `limit` after the id `after`."""
-    query = select(AuditRow).where(AuditRow.owner == owner)
-    for column, wanted in ((AuditRow.action, action), (AuditRow.key_id, key_id), (AuditRow.subject, subject)):
+    query = select(ActivityRow).where(ActivityRow.owner == owner)
+    for column, wanted in ((ActivityRow.action, action), (ActivityRow.key_id, key_id), (ActivityRow.subject, subject)):
         if wanted is not None:
             query = query.where(column == wanted)
     if after is not None:
-        query = query.where(AuditRow.id < after)
-    rows = session.scalars(query.order_by(AuditRow.id.desc()).limit(limit + 1)).all()
+        query = query.where(ActivityRow.id < after)
+    rows = session.scalars(query.order_by(ActivityRow.id.desc()).limit(limit + 1)).all()
     return rows[:limit], len(rows) > limit
 
 
 def forget_old(session: Session, keep_s: float) -> None:
     """Remove some of the entries that are older than `keep_s` seconds, which is a day at least."""
-    old = select(AuditRow.id).where(AuditRow.created_at < db_now(-keep_s)).limit(FORGOTTEN_AT_ONCE)
-    session.execute(delete(AuditRow).where(AuditRow.id.in_(old)))
+    old = select(ActivityRow.id).where(ActivityRow.created_at < db_now(-keep_s)).limit(FORGOTTEN_AT_ONCE)
+    session.execute(delete(ActivityRow).where(ActivityRow.id.in_(old)))
