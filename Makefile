@@ -96,8 +96,9 @@ check-reference: setup-dev
 reference: setup-dev ## write what the reference, .env.example and docker-compose.yml say of the code
 	@$(BIN)/python scripts/reference.py
 
-format: setup-dev ## format, and mend what the linter can mend
+format: setup-dev ## format, and fix what the linters can fix
 	@$(BIN)/python -m ruff check --fix --quiet; $(BIN)/python -m ruff format
+	@scripts/web format
 
 locks: setup-dev ## resolve the lock files again (ARGS=--upgrade for newer versions)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/locks.py $(ARGS)

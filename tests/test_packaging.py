@@ -112,7 +112,7 @@ def test_the_dashboard_s_packages_are_pinned_by_digest_and_come_from_no_named_ad
     for folder in (ROOT / "web", *(ROOT / "web/tools").iterdir()):
         text = (folder / "package-lock.json").read_text()
         packages = {name: one for name, one in json.loads(text)["packages"].items() if name}
-        assert len(packages) > 10
+        assert packages
         assert all(
             package.get("integrity", "").startswith("sha512-")
             for package in packages.values()

@@ -1,6 +1,6 @@
 /** What pages ask of jobs. */
 
-import { type Page, type Schemas, get, getText, post, query, request } from './client'
+import { get, getText, type Page, post, query, request, type Schemas } from './client'
 
 export type Job = Schemas['JobView']
 export type ListedJob = Schemas['ListedJobView']
@@ -32,7 +32,8 @@ export const getMetrics = (id: string, signal?: AbortSignal) =>
   get<Metrics>(of(id, `metrics${query({ points: CHART_POINTS })}`), { signal })
 export const getDiagnosis = (id: string, signal?: AbortSignal) => get<Diagnosis>(of(id, 'diagnosis'), { signal })
 export const getConfusion = (id: string, signal?: AbortSignal) => get<Confusion>(of(id, 'confusion'), { signal })
-export const getCell = (id: string, wanted: string, signal?: AbortSignal) => get<Cell>(of(id, `confusion/images${wanted}`), { signal })
+export const getCell = (id: string, wanted: string, signal?: AbortSignal) =>
+  get<Cell>(of(id, `confusion/images${wanted}`), { signal })
 export const getMemorized = (id: string, asked: { class: string; after: number; limit: number }, signal?: AbortSignal) =>
   get<Schemas['MemorizedPage']>(of(id, `memorized${query(asked)}`), { signal })
 export const getExports = (id: string, signal?: AbortSignal) => get<Schemas['ExportList']>(of(id, 'exports'), { signal })
@@ -41,8 +42,7 @@ export const getEvents = (id: string, after: number, signal?: AbortSignal) =>
   get<Schemas['EventPage']>(of(id, `events${query({ after, limit: 200 })}`), { signal })
 
 export const act = (id: string, action: 'cancel' | 'pause' | 'resume') => post<Job>(of(id, action))
-export const retry = (id: string, change: Record<string, unknown> = {}) =>
-  post<Job>(of(id, 'retry'), change)
+export const retry = (id: string, change: Record<string, unknown> = {}) => post<Job>(of(id, 'retry'), change)
 export const orderExport = (id: string, format: string) => post<unknown>(of(id, `model${query({ format })}`))
 export const modelAddress = (id: string, format: string) => of(id, `model${query({ format })}`)
 export const getScript = (id: string) => getText(of(id, `model${query({ format: 'python' })}`))

@@ -1,6 +1,6 @@
 /** What pages ask of uploaded models and their evaluations. */
 
-import { type Page, type Schemas, get, post, query, request } from './client'
+import { get, type Page, post, query, request, type Schemas } from './client'
 import { sendFile } from './upload'
 
 export type Model = Schemas['ModelView']

@@ -1,6 +1,6 @@
 /** What pages ask of studies. */
 
-import { type Page, type Schemas, get, post, query, request } from './client'
+import { get, type Page, post, query, request, type Schemas } from './client'
 
 export type Study = Schemas['StudyView']
 export type Arm = Schemas['ArmView']

@@ -1,6 +1,6 @@
 /** Files on their way to the service. */
 
-import { Problem, loggedIn, reachable } from './client'
+import { loggedIn, Problem, reachable } from './client'
 
 /** Send a file and tell how much of it is there. Only XMLHttpRequest knows how far an upload is. Throws a Problem. */
 export function sendFile<Answer>(

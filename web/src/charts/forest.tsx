@@ -4,7 +4,13 @@ import type { ComponentChildren } from 'preact'
 
 export type Range = [number, number]
 /** change, interval: null where nothing can be said. */
-export type Compared = { key: string; heading: ComponentChildren; change: number | null; interval: Range | null; beside: ComponentChildren }
+export type Compared = {
+  key: string
+  heading: ComponentChildren
+  change: number | null
+  interval: Range | null
+  beside: ComponentChildren
+}
 
 type Props = {
   rows: Compared[]
@@ -30,6 +36,7 @@ export function Forest({ rows, columns, isRiseBetter, format, measure }: Props) 
       <thead>
         <tr>
           <th scope="col">{columns[0]}</th>
+          {/* biome-ignore lint/a11y/noAriaHiddenOnFocusable: a heading takes no focus; the column is a drawing */}
           <th scope="col" class="scale" aria-hidden="true">
             <span>← worse</span>
             <span>better →</span>

@@ -26,14 +26,24 @@ export function Growth({ points, format, size, cursor }: Props) {
             <span>{format(one)}</span>
           </span>
         ))}
-        <svg viewBox="0 0 100 100" preserveAspectRatio="none">
+        <svg aria-hidden="true" viewBox="0 0 100 100" preserveAspectRatio="none">
           <polyline points={line(measured)} />
-          <polyline class="dashed" points={line(points.slice(-2).length === 2 && points.at(-1)?.isForecast ? points.slice(-2) : [])} />
+          <polyline
+            class="dashed"
+            points={line(points.slice(-2).length === 2 && points.at(-1)?.isForecast ? points.slice(-2) : [])}
+          />
         </svg>
         {points.map((one, place) => (
-          <div key={one.size} class={`grown ${one.isForecast ? 'forecast' : ''} ${place === cursor ? 'current' : ''}`} style={{ insetInlineStart: `${x(one.size)}%` }}>
+          <div
+            key={one.size}
+            class={`grown ${one.isForecast ? 'forecast' : ''} ${place === cursor ? 'current' : ''}`}
+            style={{ insetInlineStart: `${x(one.size)}%` }}
+          >
             {one.interval && (
-              <span class="reach" style={{ insetBlockEnd: `${y(one.interval[0])}%`, blockSize: `${y(one.interval[1]) - y(one.interval[0])}%` }} />
+              <span
+                class="reach"
+                style={{ insetBlockEnd: `${y(one.interval[0])}%`, blockSize: `${y(one.interval[1]) - y(one.interval[0])}%` }}
+              />
             )}
             <span class="dot" style={{ insetBlockEnd: `${y(one.value)}%` }} />
             <span class="size">{size(one.size)}</span>
@@ -47,5 +57,5 @@ export function Growth({ points, format, size, cursor }: Props) {
 /** 1, 2 or 5 times a power of ten. */
 function niceStep(wanted: number): number {
   const power = 10 ** Math.floor(Math.log10(wanted))
-  return (([1, 2, 5].find((one) => one * power >= wanted) ?? 10) * power)
+  return ([1, 2, 5].find((one) => one * power >= wanted) ?? 10) * power
 }

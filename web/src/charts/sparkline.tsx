@@ -13,7 +13,9 @@ export function Sparkline({ curve, best, said }: { curve: Curve; best: number | 
   const x = (epoch: number) => EDGE + ((WIDTH - 2 * EDGE) * (epoch - first)) / (last - first)
   const y = (loss: number) => HEIGHT - EDGE - ((HEIGHT - 2 * EDGE) * (loss - low)) / (high - low || 1)
   const line = (losses: (number | null)[]) =>
-    curve.epochs.flatMap((epoch, place) => (losses[place] === null ? [] : [`${x(epoch).toFixed(1)},${y(losses[place]!).toFixed(1)}`])).join(' ')
+    curve.epochs
+      .flatMap((epoch, place) => (losses[place] === null ? [] : [`${x(epoch).toFixed(1)},${y(losses[place]!).toFixed(1)}`]))
+      .join(' ')
   const bestLoss = best ? lossAt(curve, best) : null
   return (
     <svg class="sparkline" role="img" aria-label={said} width={WIDTH} height={HEIGHT} viewBox={`0 0 ${WIDTH} ${HEIGHT}`}>

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from 'preact/hooks'
 
-import { Problem, loggedIn, post } from '../api/client'
+import { loggedIn, Problem, post } from '../api/client'
 import { owner } from '../parts/layout'
 import { go, path } from '../parts/router'
 

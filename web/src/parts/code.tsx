@@ -12,7 +12,7 @@ export function Code({ text, label }: { text: string; label: string }) {
       <button type="button" class="small" onClick={copy} aria-label={`Copy: ${label}`}>
         Copy
       </button>
-      <pre tabIndex={0} aria-label={label}>
+      <pre role="group" tabIndex={0} aria-label={label}>
         {text}
       </pre>
     </div>

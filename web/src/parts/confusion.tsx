@@ -2,7 +2,7 @@
 
 import { useState } from 'preact/hooks'
 
-import { type Schemas, query } from '../api/client'
+import { query, type Schemas } from '../api/client'
 import type { Cell as CellImages, Confusion } from '../api/jobs'
 import { SPLIT_NAMES } from '../words/datasets'
 import { count, percent, points } from '../words/format'
@@ -225,7 +225,11 @@ function CellDialog({ of, load, split, cell, onClose }: DialogProps) {
   const loaded = useLoaded(wanted, (signal) => load(of, wanted, signal))
   const said = cell.label === cell.answer ? 'answered rightly' : `taken for ${cell.answer}`
   return (
-    <Dialog title={`${count(cell.count)} ${cell.count === 1 ? 'image' : 'images'} of ${cell.label}, ${said}`} onClose={onClose} wide>
+    <Dialog
+      title={`${count(cell.count)} ${cell.count === 1 ? 'image' : 'images'} of ${cell.label}, ${said}`}
+      onClose={onClose}
+      wide
+    >
       {loaded.problem && <Failed problem={loaded.problem} retry={loaded.reload} />}
       {!loaded.data && !loaded.problem && <Loading what="the images" />}
       {loaded.data && <Images images={loaded.data.images} />}

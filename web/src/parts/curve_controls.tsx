@@ -1,9 +1,8 @@
 /** What a chart of curves shows and how: its measure, a log axis, smoothing. The address keeps it. */
 
 import type { ComponentChildren } from 'preact'
-
-import { Segments } from './segments'
 import { inQuery, setQuery } from './router'
+import { Segments } from './segments'
 
 export type Measure = 'loss' | 'accuracy' | 'gap'
 

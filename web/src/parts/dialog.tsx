@@ -13,6 +13,7 @@ export function Dialog({ title, onClose, children, wide = false }: Props) {
     return () => before?.focus()
   }, [])
   return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: Escape closes it, as in every dialog
     <dialog
       ref={element}
       class={wide ? 'wide' : undefined}

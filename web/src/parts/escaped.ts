@@ -3,9 +3,10 @@
  * the order of what stands beside them around, or hide it. What is sent, copied and edited stays as it is.
  */
 
-import { type VNode, options } from 'preact'
+import { options, type VNode } from 'preact'
 
 /** Control characters but tabs and line ends, and those that set the direction of text. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it finds
 const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
 const SHOWN_ATTRIBUTES = ['title', 'aria-label', 'alt']
 

@@ -29,9 +29,7 @@ export function GapPart({ gap }: { gap: Budget }) {
   return (
     <section class="gap-part" aria-label="The gap">
       <header>
-        <h3>
-          Where the gap of {byLoss ? `${figure(total)} nats` : `${points(total).replace('+', '')} points`} comes from
-        </h3>
+        <h3>Where the gap of {byLoss ? `${figure(total)} nats` : `${points(total).replace('+', '')} points`} comes from</h3>
         {hasLoss && (
           <Segments
             label="What is shown"

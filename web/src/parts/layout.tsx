@@ -7,7 +7,7 @@ import { useEffect, useRef } from 'preact/hooks'
 import { loggedIn, reachable, request } from '../api/client'
 import { stream } from '../api/live'
 import PAGES from '../pages.json'
-import { Notices, attempt } from './notices'
+import { attempt, Notices } from './notices'
 import { path } from './router'
 
 const isAt = (place: string) => {

@@ -4,9 +4,7 @@ import type { Job } from '../api/client'
 import { percent, points } from '../words/format'
 import { STATUS_TONES, verdictWord } from '../words/verdicts'
 
-export const Status = ({ status }: { status: string }) => (
-  <span class={`badge ${STATUS_TONES[status] ?? 'plain'}`}>{status}</span>
-)
+export const Status = ({ status }: { status: string }) => <span class={`badge ${STATUS_TONES[status] ?? 'plain'}`}>{status}</span>
 
 export function Verdict({ code }: { code: string | null | undefined }) {
   if (!code) return <span class="none">–</span>

@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks'
 
 import { Problem, query } from '../api/client'
 import { type Dataset, getDatasets } from '../api/datasets'
-import { type Model, evaluate, getModels } from '../api/models'
+import { evaluate, getModels, type Model } from '../api/models'
 import { takesWord } from '../words/models'
 import { Labelled } from './labelled'
 import { useLoaded } from './load'
@@ -16,7 +16,9 @@ const MOST = query({ limit: 200 })
 export function MeasureForm({ model, chosen = '' }: { model?: Model; chosen?: string }) {
   const datasets = useLoaded('datasets', (signal) => getDatasets(MOST, signal))
   const models = useLoaded(model ? null : 'models', (signal) => getModels(MOST, signal))
-  const measurable = model ? [model] : (models.data?.data ?? []).filter((one) => one.status === 'ready' && one.gives === 'answers')
+  const measurable = model
+    ? [model]
+    : (models.data?.data ?? []).filter((one) => one.status === 'ready' && one.gives === 'answers')
   const [wantedModel, setModel] = useState(chosen)
   const [wantedDataset, setDataset] = useState('')
   const [problem, setProblem] = useState<Problem | null>(null)

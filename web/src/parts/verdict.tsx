@@ -93,7 +93,9 @@ function Details({ diagnosis, dataset, job }: Props) {
     <details
       class="details"
       open={isOpen}
-      onToggle={(event) => event.currentTarget.open !== isOpen && setQuery({ why: isOpen ? '' : 'open', ...(isOpen && { gap: '' }) })}
+      onToggle={(event) =>
+        event.currentTarget.open !== isOpen && setQuery({ why: isOpen ? '' : 'open', ...(isOpen && { gap: '' }) })
+      }
     >
       <summary>Details</summary>
       <div>
@@ -182,10 +184,12 @@ function TryButton({ dataset, job, remedy, code }: TryProps) {
     if (made) go(`/jobs/${made.id}`)
   }
   if (!request && !patch && code === 'too_little_data' && job) {
-    return hasEnded && (
-      <a class="button small" href={`/studies/new?job=${job.id}&kind=learning_curve`}>
-        Would they help?
-      </a>
+    return (
+      hasEnded && (
+        <a class="button small" href={`/studies/new?job=${job.id}&kind=learning_curve`}>
+          Would they help?
+        </a>
+      )
     )
   }
   if (!request && !patch) {

@@ -33,7 +33,9 @@ export function reportWord(report: NonNullable<Export['report']>): string {
   const split = { train: 'training', validation: 'validation', test: 'test' }[report.split]
   const before = report.compared_with === 'predictions' ? 'as after the training' : 'as in Keras'
   const images = `${count(report.images)} ${split} images`
-  const answers = report.differing_answers ? `${count(report.differing_answers)} of ${images} got another answer` : `all ${images} got the same answer ${before}`
+  const answers = report.differing_answers
+    ? `${count(report.differing_answers)} of ${images} got another answer`
+    : `all ${images} got the same answer ${before}`
   return `Opened again by ${report.runtime}: ${answers}. ${differenceWord(report.max_difference)}`
 }
 
@@ -44,8 +46,7 @@ function differenceWord(difference: number): string {
 }
 
 /** The size of the images that a model takes. */
-export const takesWord = ({ input_shape }: Model) =>
-  input_shape ? input_shape.map((one) => one ?? 'any').join(' × ') : null
+export const takesWord = ({ input_shape }: Model) => (input_shape ? input_shape.map((one) => one ?? 'any').join(' × ') : null)
 
 export const givesWord = ({ gives, classes, output_shape }: Model) => {
   if (gives === 'answers') return `${count(classes)} classes`

@@ -23,7 +23,11 @@ export const verdictWord = (code: string): [string, Tone] => [VERDICTS[code] ?? 
 
 export const termWord = (code: string) => TERMS[code] ?? plain(code)
 
-export const remedyWord = (name: string) => name.split('+').map((part) => REMEDIES[part] ?? plain(part)).join(' + ')
+export const remedyWord = (name: string) =>
+  name
+    .split('+')
+    .map((part) => REMEDIES[part] ?? plain(part))
+    .join(' + ')
 
 /** What an arm of a study is called. */
 export const armWord = (name: string) => (name === 'base' ? 'Unchanged' : remedyWord(name))

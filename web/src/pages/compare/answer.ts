@@ -19,7 +19,8 @@ export function answerOf(groups: Group[]): Answer | null {
   const [first, ...others] = groups
   if (!first || !others.length) return null
   const reason = cannotTell(groups)
-  if (reason) return { word: 'cannot be told', tone: 'plain', text: `Which one is better cannot be told: ${reason}`, asksForStudy: false }
+  if (reason)
+    return { word: 'cannot be told', tone: 'plain', text: `Which one is better cannot be told: ${reason}`, asksForStudy: false }
   const before = measured(first)
   const after = others.map(measured).reduce((best, one) => (one.mean > best.mean ? one : best))
   const change = after.mean - before.mean
@@ -32,7 +33,8 @@ export function answerOf(groups: Group[]): Answer | null {
       : `Validation accuracy is ${size} points ${change > 0 ? 'higher' : 'lower'} ${withWhat(after.group, first)}`
   const figures = `${percent(after.mean)} against ${percent(before.mean)}`
   const luck = `${runs(before, after)}: chance alone can do ±${points(chance).replace('+', '')}`
-  const best = others.length > 1 ? ` It is the best of ${others.length} others, and the best of several is partly so by luck.` : ''
+  const best =
+    others.length > 1 ? ` It is the best of ${others.length} others, and the best of several is partly so by luck.` : ''
   const so = !isSure
     ? ' That may be chance: whether it helps cannot be told from these jobs.'
     : change > 0
@@ -48,10 +50,13 @@ export function answerOf(groups: Group[]): Answer | null {
 
 function cannotTell(groups: Group[]): string {
   const trials = groups.flatMap((one) => one.trials)
-  if (new Set(trials.map((one) => one.job.dataset.id)).size > 1) return 'they were validated on images of different datasets or versions.'
-  if (new Set(trials.map((one) => JSON.stringify(one.job.spec.validation ?? null))).size > 1) return 'they were validated on different images (other folds).'
+  if (new Set(trials.map((one) => one.job.dataset.id)).size > 1)
+    return 'they were validated on images of different datasets or versions.'
+  if (new Set(trials.map((one) => JSON.stringify(one.job.spec.validation ?? null))).size > 1)
+    return 'they were validated on different images (other folds).'
   if (trials.some((one) => !ENDED.has(one.job.status))) return 'not all of them have ended yet.'
-  if (trials.some((one) => !one.metrics.final?.validation?.count)) return 'not all of them have measured validation images at their end.'
+  if (trials.some((one) => !one.metrics.final?.validation?.count))
+    return 'not all of them have measured validation images at their end.'
   return ''
 }
 

@@ -7,7 +7,8 @@ import { type Group, lastEpochOf } from './groups'
 export function cautions(groups: Group[]): string[] {
   const said: string[] = []
   const jobs = groups.flatMap((group) => group.trials.map((trial) => ({ letter: group.letter, trial, job: trial.job })))
-  const letters = (which: (one: (typeof jobs)[number]) => boolean) => list([...new Set(jobs.filter(which).map((one) => one.letter))])
+  const letters = (which: (one: (typeof jobs)[number]) => boolean) =>
+    list([...new Set(jobs.filter(which).map((one) => one.letter))])
 
   const names = [...new Set(jobs.map((one) => one.job.dataset.name))]
   const datasets = [...new Map(jobs.map(({ job }) => [job.dataset.id, `${job.dataset.name}@${job.dataset.version}`])).values()]
@@ -24,7 +25,9 @@ export function cautions(groups: Group[]): string[] {
   }
   const cuts = new Set(jobs.map(({ job }) => `${job.dataset.id} ${JSON.stringify(job.spec.validation ?? null)}`))
   if (cuts.size > datasets.length) {
-    said.push('They were validated on different images (other folds): validation figures differ for that reason too, test images are the same.')
+    said.push(
+      'They were validated on different images (other folds): validation figures differ for that reason too, test images are the same.',
+    )
   }
   const untested = letters(({ job }) => job.spec.evaluation?.test === 'never')
   if (untested) said.push(`${untested} met no test images, by its spec: there are no test figures to compare.`)

@@ -11,7 +11,7 @@ import { isDark } from '../../parts/layout'
 import { inQuery, setQuery } from '../../parts/router'
 import { Segments } from '../../parts/segments'
 import { figure, percent, points } from '../../words/format'
-import { type Band, type Group, bandsOf, epochsOf } from './groups'
+import { type Band, bandsOf, epochsOf, type Group } from './groups'
 import { Key } from './key'
 
 const MEASURES = ['loss', 'accuracy', 'gap'] as const
@@ -104,8 +104,11 @@ export function CurvesCard({ groups, at }: { groups: Group[]; at: number | null 
             )}
           </p>
           <p class="soft">
-            {measure === 'gap' ? 'In percentage points.' : shown === 'both' && 'Whole lines are validation, dashed ones training.'}
-            {groups.some((one) => one.trials.length > 1) && ' Where seeds are together, the line is their mean, the band from the lowest to the highest.'}
+            {measure === 'gap'
+              ? 'In percentage points.'
+              : shown === 'both' && 'Whole lines are validation, dashed ones training.'}
+            {groups.some((one) => one.trials.length > 1) &&
+              ' Where seeds are together, the line is their mean, the band from the lowest to the highest.'}
           </p>
         </>
       )}
@@ -119,7 +122,8 @@ const VALUES: Record<Measure, Record<Split | 'gap', (epoch: Epoch) => number | n
   gap: {
     validation: () => null,
     train: () => null,
-    gap: (one) => (one.train_accuracy === null || one.validation_accuracy === null ? null : one.train_accuracy - one.validation_accuracy),
+    gap: (one) =>
+      one.train_accuracy === null || one.validation_accuracy === null ? null : one.train_accuracy - one.validation_accuracy,
   },
 }
 
@@ -137,7 +141,7 @@ function curvesOf(groups: Group[], epochs: number[], measure: Measure, shown: Sh
 
 /** Means first, so that tables and colours follow the groups; then what was measured where they are smoothed, then edges of bands. */
 function drawnOf(curves: Curve[], weight: number): Pick<PlotProps, 'lines' | 'bands'> {
-  const means = curves.map((one) => one.bands.map(meanOf))
+  const means = curves.map((one) => one.bands.map((band) => pick(band, 'mean')))
   const style = ({ group, split }: Curve) => ({ colour: group.colour, dash: split === 'train' ? TRAIN_DASH : group.dash })
   const lines: Line[] = curves.map((one, place) => ({
     label: one.label,
@@ -145,25 +149,43 @@ function drawnOf(curves: Curve[], weight: number): Pick<PlotProps, 'lines' | 'ba
     values: weight ? smoothed(means[place]!, weight) : means[place]!,
   }))
   if (weight) {
-    lines.push(...curves.map((one, place) => ({ label: `${one.label}, as measured`, colour: one.group.colour, values: means[place]!, width: 1, faint: true })))
+    lines.push(
+      ...curves.map((one, place) => ({
+        label: `${one.label}, as measured`,
+        colour: one.group.colour,
+        values: means[place]!,
+        width: 1,
+        faint: true,
+      })),
+    )
   }
   const bands: PlotProps['bands'] = []
   for (const one of curves.filter(({ group }) => group.trials.length > 1)) {
     bands.push({ between: [lines.length, lines.length + 1], colour: one.group.colour, opacity: BAND_OPACITY })
     for (const edge of ['high', 'low'] as const) {
-      lines.push({ label: `${one.label}, ${edge}est`, colour: one.group.colour, values: one.bands.map((band) => band && band[edge]), width: 0 })
+      lines.push({
+        label: `${one.label}, ${edge}est`,
+        colour: one.group.colour,
+        values: one.bands.map((band) => pick(band, edge)),
+        width: 0,
+      })
     }
   }
   return { lines, bands }
 }
 
-const meanOf = (band: Band | null | undefined) => band && band.mean
+/** Null and undefined stay what they are: a line ends at one and goes on past the other. */
+const pick = (band: Band | null | undefined, name: keyof Band) => (band ? band[name] : band)
 
 function columnsOf(curves: Curve[], format: (value: number) => string): Column[] {
   return curves.flatMap((one) => {
-    const mean = { label: one.label, values: one.bands.map(meanOf), format }
+    const mean = { label: one.label, values: one.bands.map((band) => pick(band, 'mean')), format }
     if (one.group.trials.length === 1) return [mean]
-    const edge = (name: 'low' | 'high') => ({ label: `${one.label}, ${name}est`, values: one.bands.map((band) => band && band[name]), format })
+    const edge = (name: 'low' | 'high') => ({
+      label: `${one.label}, ${name}est`,
+      values: one.bands.map((band) => pick(band, name)),
+      format,
+    })
     return [{ ...mean, label: `${one.label}, mean` }, edge('low'), edge('high')]
   })
 }

@@ -57,13 +57,15 @@ export function runDifferences(groups: Group[]): Difference[] {
 /** Whether there are two different values. What is absent is like what is off. */
 function differ(values: unknown[]): boolean {
   const isAbsent = values.includes(undefined)
-  const texts = values.map((one) => (isAbsent && (one === undefined || one === null || one === 0 || one === false) ? '' : JSON.stringify(one)))
+  const texts = values.map((one) =>
+    isAbsent && (one === undefined || one === null || one === 0 || one === false) ? '' : JSON.stringify(one),
+  )
   return new Set(texts).size > 1
 }
 
 function leavesOf(value: unknown, path = '', found: Leaves = new Map()): Leaves {
   if (Array.isArray(value) && value.some((one) => one !== null && typeof one === 'object')) {
-    value.forEach((one, place) => leavesOf(one, `${path}[${place}]`, found))
+    for (const [place, one] of value.entries()) leavesOf(one, `${path}[${place}]`, found)
   } else if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
     for (const [name, one] of Object.entries(value)) leavesOf(one, path ? `${path}.${name}` : name, found)
   } else if (value !== null || path.includes('.')) {

@@ -28,7 +28,8 @@ export function FiguresCard({ groups, at }: { groups: Group[]; at: number | null
   const [measure, setMeasure] = useState<Measure>('accuracy')
   const rows = groups.map((one) => rowOf(one, measure, at))
   const level = measure === 'accuracy' ? (value: number) => percent(value) : (value: number) => figure(value)
-  const change = measure === 'accuracy' ? (value: number) => points(value) : (value: number) => `${value > 0 ? '+' : ''}${figure(value, 3)}`
+  const change =
+    measure === 'accuracy' ? (value: number) => points(value) : (value: number) => `${value > 0 ? '+' : ''}${figure(value, 3)}`
   return (
     <section class="card" aria-label="Figures">
       <header>
@@ -106,8 +107,8 @@ export function FiguresCard({ groups, at }: { groups: Group[]; at: number | null
         {at === null
           ? 'Of the weights that each job has kept; below a figure of one job is its 95% interval, below one of several seeds the lowest and the highest. '
           : 'As measured after this epoch; test images are met after each epoch only where the spec asks for it. '}
-        {measure === 'accuracy' ? 'The gap is in percentage points. ' : 'Losses are in nats. '}
-        A difference that is smaller than these intervals may be chance: <a href="/studies">a study</a> tells.
+        {measure === 'accuracy' ? 'The gap is in percentage points. ' : 'Losses are in nats. '}A difference that is smaller than
+        these intervals may be chance: <a href="/studies">a study</a> tells.
       </p>
     </section>
   )

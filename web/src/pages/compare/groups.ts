@@ -34,7 +34,8 @@ function withoutSeed({ job: { spec, dataset } }: Trial): string {
   return JSON.stringify({ ...spec, ...same, validation: validation && { ...validation, fold: 0 } })
 }
 
-const letterOf = (place: number): string => (place < 26 ? '' : letterOf(Math.floor(place / 26) - 1)) + String.fromCharCode(65 + (place % 26))
+const letterOf = (place: number): string =>
+  (place < 26 ? '' : letterOf(Math.floor(place / 26) - 1)) + String.fromCharCode(65 + (place % 26))
 
 /** What the names of its jobs begin with. */
 function nameOf(trials: Trial[]): string {
@@ -47,7 +48,9 @@ function nameOf(trials: Trial[]): string {
 }
 
 export const epochsOf = (groups: Group[]): number[] =>
-  [...new Set(groups.flatMap((one) => one.trials.flatMap((trial) => trial.metrics.epochs.map((epoch) => epoch.epoch))))].sort((a, b) => a - b)
+  [...new Set(groups.flatMap((one) => one.trials.flatMap((trial) => trial.metrics.epochs.map((epoch) => epoch.epoch))))].sort(
+    (a, b) => a - b,
+  )
 
 export const lastEpochOf = (trial: Trial): number => trial.metrics.epochs.at(-1)?.epoch ?? 0
 
@@ -56,7 +59,7 @@ export const lastEpochOf = (trial: Trial): number => trial.metrics.epochs.at(-1)
  *
  * Undefined where a job that got further has no point, as in thinned histories: a mean of the others would jump.
  */
-export function bandsOf(group: Group, epochs: number[], valueOf: (epoch: Epoch) => number | null): (Band | null | undefined)[] {
+export function bandsOf(group: Group, epochs: number[], measure: (epoch: Epoch) => number | null): (Band | null | undefined)[] {
   const rows = group.trials.map((trial) => ({
     last: lastEpochOf(trial),
     byEpoch: new Map(trial.metrics.epochs.map((one) => [one.epoch, one])),
@@ -69,7 +72,7 @@ export function bandsOf(group: Group, epochs: number[], valueOf: (epoch: Epoch) 
       if (!epoch && last > number) return undefined
       if (!epoch) continue
       isThere = true
-      const value = valueOf(epoch)
+      const value = measure(epoch)
       if (value !== null) values.push(value)
     }
     return isThere ? bandOf(values) : undefined

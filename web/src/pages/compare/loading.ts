@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 
 import { Problem } from '../../api/client'
-import { type Job, type Metrics, getJob, getMetrics } from '../../api/jobs'
+import { getJob, getMetrics, type Job, type Metrics } from '../../api/jobs'
 import { useLive } from '../../parts/load'
 
 export type Trial = { job: Job; metrics: Metrics }

@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from 'preact/hooks'
 
-import { type Job, type Page, get, query } from '../../api/client'
+import { get, type Job, type Page, query } from '../../api/client'
 import { MOST_COMPARED } from '../../parts/compare'
 import { useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'

@@ -10,7 +10,7 @@ import { type Answer, answerOf } from './answer'
 import { cautions } from './comparable'
 import { CurvesCard } from './curves'
 import { DifferencesCard } from './differences_card'
-import { FiguresCard, chosenEpoch } from './figures'
+import { chosenEpoch, FiguresCard } from './figures'
 import { groupsOf } from './groups'
 import { isLoading, useTrials } from './loading'
 import { MembersCard } from './members'
@@ -31,7 +31,11 @@ export default function Compare() {
         <Title text="Compare" />
         {hasSeeds && (
           <label class="row">
-            <input type="checkbox" checked={areSeedsTogether} onChange={() => setQuery({ seeds: areSeedsTogether ? 'apart' : '' })} />
+            <input
+              type="checkbox"
+              checked={areSeedsTogether}
+              onChange={() => setQuery({ seeds: areSeedsTogether ? 'apart' : '' })}
+            />
             Jobs that differ in the seed alone are one
           </label>
         )}

@@ -1,6 +1,6 @@
 /** The figures of a group: of the weights that were kept, or of all its jobs at one epoch. */
 
-import { type Band, type Group, bandOf } from './groups'
+import { type Band, bandOf, type Group } from './groups'
 import type { Trial } from './loading'
 
 export type Measure = 'accuracy' | 'loss'
@@ -26,7 +26,9 @@ const SPLITS: Split[] = ['train', 'validation', 'test']
 export function rowOf(group: Group, measure: Measure, at: number | null): Row {
   const found = group.trials.map((trial) => (at === null ? keptFigures(trial, measure) : figuresAt(trial, measure, at)))
   const known = found.filter((one) => one !== null)
-  const splits = Object.fromEntries(SPLITS.map((split) => [split, bandOf(numbers(known.map((one) => one.of[split])))])) as Row['splits']
+  const splits = Object.fromEntries(
+    SPLITS.map((split) => [split, bandOf(numbers(known.map((one) => one.of[split])))]),
+  ) as Row['splits']
   // One kind of gap for the whole row: that to test where each of its jobs has met test images.
   const gapTo = known.length && known.every((one) => isNumber(one.of.test)) ? 'test' : 'validation'
   const sign = measure === 'accuracy' ? 1 : -1

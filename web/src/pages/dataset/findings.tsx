@@ -6,7 +6,7 @@ import { type AuditFinding, type Dataset, type Example, getAudit } from '../../a
 import { useLoaded } from '../../parts/load'
 import { Prose } from '../../parts/prose'
 import { Failed, Loading } from '../../parts/states'
-import { SEVERITIES, findingWord } from '../../words/datasets'
+import { findingWord, SEVERITIES } from '../../words/datasets'
 import { count } from '../../words/format'
 import { LookAlikes } from './look_alikes'
 import { MendDialog } from './mend'

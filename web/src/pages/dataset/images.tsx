@@ -2,7 +2,7 @@
 
 import { useState } from 'preact/hooks'
 
-import { type Dataset, type DatasetImage, SPLITS, type Split, getImages } from '../../api/datasets'
+import { type Dataset, type DatasetImage, getImages, SPLITS, type Split } from '../../api/datasets'
 import { Dialog } from '../../parts/dialog'
 import { useLoaded } from '../../parts/load'
 import { inQuery, setQuery } from '../../parts/router'
@@ -75,7 +75,13 @@ export function ImagesCard({ dataset }: { dataset: Dataset }) {
       )}
       {split !== 'train' && <p class="soft">Looking at held-out images with their labels counts as a look, once.</p>}
       {opened !== null && images[opened] && (
-        <Large image={images[opened]} place={opened} last={images.length - 1} onMove={setOpened} onClose={() => setOpened(null)} />
+        <Large
+          image={images[opened]}
+          place={opened}
+          last={images.length - 1}
+          onMove={setOpened}
+          onClose={() => setOpened(null)}
+        />
       )}
     </section>
   )
@@ -86,7 +92,12 @@ type LargeProps = { image: DatasetImage; place: number; last: number; onMove: (p
 function Large({ image, place, last, onMove, onClose }: LargeProps) {
   const move = (step: number) => onMove(Math.min(last, Math.max(0, place + step)))
   return (
-    <Dialog title={`${image.label}, ${SPLIT_NAMES[image.split].toLowerCase()} image ${count(image.index)}`} onClose={onClose} wide>
+    <Dialog
+      title={`${image.label}, ${SPLIT_NAMES[image.split].toLowerCase()} image ${count(image.index)}`}
+      onClose={onClose}
+      wide
+    >
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: arrow keys are a short cut to its buttons */}
       <div
         class="large"
         onKeyDown={(event) => {

@@ -49,8 +49,8 @@ export function MendDialog({ dataset, changes, job = '', onClose }: Props) {
         ))}
       </ul>
       <p>
-        {dataset.name}@{dataset.version} stays as it is, and so do jobs that were trained on it. The new version is audited like an
-        upload.
+        {dataset.name}@{dataset.version} stays as it is, and so do jobs that were trained on it. The new version is audited like
+        an upload.
       </p>
       <details>
         <summary>The request</summary>

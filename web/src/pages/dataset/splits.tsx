@@ -58,7 +58,8 @@ export function SplitsCard({ dataset: { splits, classes } }: { dataset: Dataset 
               <th scope="row">All</th>
               {SPLITS.map((split) => (
                 <td key={split}>
-                  <strong>{count(splits[split].count)}</strong> <span class="soft">{percent(all ? splits[split].count / all : 0, 0)}</span>
+                  <strong>{count(splits[split].count)}</strong>{' '}
+                  <span class="soft">{percent(all ? splits[split].count / all : 0, 0)}</span>
                 </td>
               ))}
             </tr>

@@ -3,7 +3,7 @@
 import { useEffect, useState } from 'preact/hooks'
 
 import type { Schemas } from '../../api/client'
-import { type Changes, type Dataset, SPLITS, type Split, type Suspect, type Suspects, getSuspects } from '../../api/datasets'
+import { type Changes, type Dataset, getSuspects, SPLITS, type Split, type Suspect, type Suspects } from '../../api/datasets'
 import { useLive, useLoaded } from '../../parts/load'
 import { Failed, Loading } from '../../parts/states'
 import { SPLIT_NAMES } from '../../words/datasets'
@@ -59,7 +59,8 @@ function Found({ dataset }: { dataset: Dataset }) {
     return () => clearInterval(timer)
   }, [isWaiting])
   if (!first.data) return first.problem ? <Failed problem={first.problem} retry={first.reload} /> : <Loading what="the search" />
-  if (isWaiting) return <p role="status">{first.data.explanation.replace(' Ask again in a while.', '')} This page goes on by itself.</p>
+  if (isWaiting)
+    return <p role="status">{first.data.explanation.replace(' Ask again in a while.', '')} This page goes on by itself.</p>
   if (first.data.status === 'failed') {
     return (
       <div class="row">
@@ -123,7 +124,9 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
               <button
                 type="button"
                 onClick={() =>
-                  setDecisions(new Map([...suspects.filter(isLikelyWrong).map((one) => [one.index, 'relabel'] as const), ...decisions]))
+                  setDecisions(
+                    new Map([...suspects.filter(isLikelyWrong).map((one) => [one.index, 'relabel'] as const), ...decisions]),
+                  )
                 }
               >
                 Take every suggestion
@@ -166,8 +169,7 @@ const Row = ({ suspect, decision, onDecide }: RowProps) => (
       </p>
       <p class="soft">
         {suspect.probability !== null && `${percent(suspect.probability, 0)} wrong · `}
-        {SPLIT_NAMES[suspect.split].toLowerCase()} ·{' '}
-        <span class="file">{suspect.member ?? `image ${suspect.index}`}</span>
+        {SPLIT_NAMES[suspect.split].toLowerCase()} · <span class="file">{suspect.member ?? `image ${suspect.index}`}</span>
       </p>
       <div class="segments" role="group" aria-label={`Label of image ${suspect.index}`}>
         {DECISIONS.map(([name, word]) => (

@@ -1,7 +1,7 @@
 /** All datasets with their versions, and the place where new ones are dropped. */
 
 import { query } from '../../api/client'
-import { type Dataset, SPLITS, getDatasets } from '../../api/datasets'
+import { type Dataset, getDatasets, SPLITS } from '../../api/datasets'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { Paging } from '../../parts/paging'

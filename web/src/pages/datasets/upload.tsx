@@ -112,11 +112,21 @@ function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
           />
         </Labelled>
         <Labelled id="description" label="Description">
-          <input id="description" value={choice.description} onInput={(event) => change({ description: event.currentTarget.value })} />
+          <input
+            id="description"
+            value={choice.description}
+            onInput={(event) => change({ description: event.currentTarget.value })}
+          />
         </Labelled>
       </div>
       <div class="fields">
-        <Share id="test" label="Test share (%)" value={choice.test} onChange={(test) => change({ test })} wrong={wrong('/splits/test')}>
+        <Share
+          id="test"
+          label="Test share (%)"
+          value={choice.test}
+          onChange={(test) => change({ test })}
+          wrong={wrong('/splits/test')}
+        >
           Images that are met once at the end. More of them make the test figure surer.
         </Share>
         <Share
@@ -134,7 +144,15 @@ function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
         <summary>Sizes, colours, groups, splits</summary>
         <div class="fields">
           <Labelled id="side" label="Resize to (pixels)" hint="Needed where images differ in size." error={wrong('/resize')}>
-            <input id="side" aria-describedby="side-hint" type="number" min="8" max="512" value={choice.side} onInput={(event) => change({ side: event.currentTarget.value })} />
+            <input
+              id="side"
+              aria-describedby="side-hint"
+              type="number"
+              min="8"
+              max="512"
+              value={choice.side}
+              onInput={(event) => change({ side: event.currentTarget.value })}
+            />
           </Labelled>
           <Labelled id="rule" label="Other proportions">
             <select id="rule" value={choice.rule} onChange={(event) => change({ rule: event.currentTarget.value })}>
@@ -151,7 +169,14 @@ function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
             </select>
           </Labelled>
           <Labelled id="seed" label="Seed of the splits" hint="Another number cuts other images." error={wrong('/splits/seed')}>
-            <input id="seed" aria-describedby="seed-hint" type="number" min="0" value={choice.seed} onInput={(event) => change({ seed: event.currentTarget.value })} />
+            <input
+              id="seed"
+              aria-describedby="seed-hint"
+              type="number"
+              min="0"
+              value={choice.seed}
+              onInput={(event) => change({ seed: event.currentTarget.value })}
+            />
           </Labelled>
           <Labelled
             id="group"
@@ -159,7 +184,12 @@ function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
             hint="A regular expression such as patient(\d+): a group stays in one split."
             error={wrong('/group_by')}
           >
-            <input id="group" aria-describedby="group-hint" value={choice.group} onInput={(event) => change({ group: event.currentTarget.value })} />
+            <input
+              id="group"
+              aria-describedby="group-hint"
+              value={choice.group}
+              onInput={(event) => change({ group: event.currentTarget.value })}
+            />
           </Labelled>
           <label class="row">
             <input type="checkbox" checked={choice.isMerged} onChange={() => change({ isMerged: !choice.isMerged })} />
@@ -175,7 +205,14 @@ function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
   )
 }
 
-type ShareProps = { id: string; label: string; value: string; onChange: (value: string) => void; wrong: string | undefined; children: string }
+type ShareProps = {
+  id: string
+  label: string
+  value: string
+  onChange: (value: string) => void
+  wrong: string | undefined
+  children: string
+}
 
 const Share = ({ id, label, value, onChange, wrong, children }: ShareProps) => (
   <Labelled id={id} label={label} hint={children} error={wrong}>

@@ -15,9 +15,9 @@ export function FiguresCard({ evaluation }: { evaluation: Evaluation }) {
       {evaluation.summary && <p class="sentence">{evaluation.summary}</p>}
       {preprocessing && (
         <p class="caveat">
-          The dataset's pixels go from {figure(preprocessing.value_range[0]!)} to {figure(preprocessing.value_range[1]!)}; the model
-          understands {preprocessing.in_words}. The figures are those with these pixels. "As given" is what it answers to the
-          dataset's own.
+          The dataset's pixels go from {figure(preprocessing.value_range[0]!)} to {figure(preprocessing.value_range[1]!)}; the
+          model understands {preprocessing.in_words}. The figures are those with these pixels. "As given" is what it answers to
+          the dataset's own.
         </p>
       )}
       <PlainTable
@@ -42,8 +42,9 @@ export function FiguresCard({ evaluation }: { evaluation: Evaluation }) {
         })}
       </PlainTable>
       <p class="soft">
-        By chance a few images more or fewer are right. On very many such images it would be right as often as between the two bounds, in
-        95 of 100 cases; the fewer images were shown, the wider apart they are. The loss is lower the surer the model is of right answers.
+        By chance a few images more or fewer are right. On very many such images it would be right as often as between the two
+        bounds, in 95 of 100 cases; the fewer images were shown, the wider apart they are. The loss is lower the surer the model
+        is of right answers.
       </p>
     </section>
   )

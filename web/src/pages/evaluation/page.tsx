@@ -3,8 +3,8 @@
 import { useState } from 'preact/hooks'
 
 import {
-  type Evaluation,
   cancelEvaluation,
+  type Evaluation,
   getEvaluation,
   getEvaluationConfusion,
   getEvaluationDiagnosis,
@@ -126,7 +126,11 @@ function Actions({ evaluation, onChange }: { evaluation: Evaluation; onChange: (
           onYes={hasEnded ? remove : stop}
           onClose={() => setAsking(false)}
         >
-          <p>{hasEnded ? 'Its figures are deleted; the model and the dataset stay.' : 'Nothing of it is kept. The model can be measured again.'}</p>
+          <p>
+            {hasEnded
+              ? 'Its figures are deleted; the model and the dataset stay.'
+              : 'Nothing of it is kept. The model can be measured again.'}
+          </p>
         </Confirm>
       )}
     </div>

@@ -45,7 +45,8 @@ function Narrowed({ model }: { model: string }) {
   return (
     <div class="row">
       <button type="button" class="chip" aria-pressed onClick={() => setQuery({ model: '', after: '' })}>
-        of {known.data?.name ?? model} <span aria-label="Show all">×</span>
+        of {known.data?.name ?? model} <span aria-hidden="true">×</span>
+        <span class="sr">Show all</span>
       </button>
     </div>
   )
@@ -61,8 +62,8 @@ const NoEvaluations = ({ isFiltered }: { isFiltered: boolean }) =>
   ) : (
     <Empty title="No evaluations yet">
       <p>
-        An evaluation shows a model every image of a dataset, and says how often it is right on images for training, validation and
-        test, how sure these figures are, and where a difference comes from.
+        An evaluation shows a model every image of a dataset, and says how often it is right on images for training, validation
+        and test, how sure these figures are, and where a difference comes from.
       </p>
       <a class="button primary" href="/models">
         Upload a model

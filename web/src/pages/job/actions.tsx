@@ -2,7 +2,7 @@
 
 import { useState } from 'preact/hooks'
 
-import { type Job, act, remove, rename, retry } from '../../api/jobs'
+import { act, type Job, remove, rename, retry } from '../../api/jobs'
 import { compareAddress } from '../../parts/compare'
 import { Confirm, Dialog } from '../../parts/dialog'
 import { attempt, notify } from '../../parts/notices'

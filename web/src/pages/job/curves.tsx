@@ -1,11 +1,10 @@
 /** Train and validation in one chart, the gap between them shaded, the best epoch and the onset of overfitting marked. */
 
 import { useMemo, useState } from 'preact/hooks'
-
+import type { Diagnosis, Epoch, Job, Metrics } from '../../api/jobs'
 import { type Line, type Mark, Plot } from '../../charts/plot'
 import { Readable } from '../../charts/readable'
 import { smoothed } from '../../charts/smoothing'
-import type { Diagnosis, Epoch, Job, Metrics } from '../../api/jobs'
 import { CurveControls, curveChoice } from '../../parts/curve_controls'
 import { isDark } from '../../parts/layout'
 import { figure, percent, points } from '../../words/format'
@@ -130,9 +129,7 @@ function GapAt({ curves, place, measure }: { curves: Curve[]; place: number; mea
   return (
     <span>
       <span class="key gap" /> Gap{' '}
-      <span class="number">
-        {measure === 'loss' ? figure(validation - train) : `${points(train - validation)} points`}
-      </span>
+      <span class="number">{measure === 'loss' ? figure(validation - train) : `${points(train - validation)} points`}</span>
     </span>
   )
 }

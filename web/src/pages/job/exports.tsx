@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from 'preact/hooks'
 
-import { type Export, type Job, cardAddress, getExports, getScript, modelAddress, orderExport } from '../../api/jobs'
+import { cardAddress, type Export, getExports, getScript, type Job, modelAddress, orderExport } from '../../api/jobs'
 import { useLoaded } from '../../parts/load'
 import { attempt } from '../../parts/notices'
 import { Failed, Loading } from '../../parts/states'

@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks'
 
 import { getDataset } from '../../api/datasets'
-import { type Job, getMemorized } from '../../api/jobs'
+import { getMemorized, type Job } from '../../api/jobs'
 import { useLoaded } from '../../parts/load'
 import { Failed, Loading } from '../../parts/states'
 import { count, figure } from '../../words/format'

@@ -1,6 +1,6 @@
 /** One job: what it does, how far train and validation lie apart, why, and what to do about it. */
 
-import { type Job, getCell, getConfusion, getDiagnosis, getEvents, getJob, getMetrics } from '../../api/jobs'
+import { getCell, getConfusion, getDiagnosis, getEvents, getJob, getMetrics, type Job } from '../../api/jobs'
 import { ConfusionCard } from '../../parts/confusion'
 import { EventsCard } from '../../parts/events'
 import { Fact, Facts } from '../../parts/facts'
@@ -67,8 +67,7 @@ export default function OneJob({ id }: { id: string }) {
 }
 
 function JobFacts({ job }: { job: Job }) {
-  const ran =
-    job.started_at && job.finished_at ? (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000 : null
+  const ran = job.started_at && job.finished_at ? (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000 : null
   return (
     <Facts>
       <Fact name="Dataset">

@@ -1,6 +1,6 @@
 /** How far a job is: its epochs and the rest of the time, or its place in the queue. */
 
-import { type Job, getQueue } from '../../api/jobs'
+import { getQueue, type Job } from '../../api/jobs'
 import { useLive, useLoaded } from '../../parts/load'
 import { count, duration } from '../../words/format'
 

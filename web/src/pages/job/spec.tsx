@@ -21,7 +21,12 @@ export function SpecCard({ job }: { job: Job }) {
       <summary>
         <h2>Spec, and how to do it again</h2>
       </summary>
-      <Segments label="Form" choices={WAY_NAMES.map((one) => [one, WAYS[one]])} chosen={way} onChoose={(one) => setQuery({ spec: one })} />
+      <Segments
+        label="Form"
+        choices={WAY_NAMES.map((one) => [one, WAYS[one]])}
+        chosen={way}
+        onChoose={(one) => setQuery({ spec: one })}
+      />
       <Code text={textOf(way, job.spec)} label={WAYS[way]} />
     </details>
   )

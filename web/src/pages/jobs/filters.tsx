@@ -41,13 +41,7 @@ export function Filters() {
       <fieldset class="chips">
         <legend class="sr">Status</legend>
         {SHOWN.map((status) => (
-          <button
-            key={status}
-            type="button"
-            class="chip"
-            aria-pressed={statuses.has(status)}
-            onClick={() => toggle(status)}
-          >
+          <button key={status} type="button" class="chip" aria-pressed={statuses.has(status)} onClick={() => toggle(status)}>
             {status}
           </button>
         ))}
@@ -67,7 +61,8 @@ export function Filters() {
           inQuery(name) &&
           inQuery(name) !== 'all' && (
             <button key={name} type="button" class="chip" aria-pressed onClick={() => setQuery({ [name]: '', after: '' })}>
-              {name} {inQuery(name)} <span aria-label="Show all">×</span>
+              {name} {inQuery(name)} <span aria-hidden="true">×</span>
+              <span class="sr">Show all</span>
             </button>
           ),
       )}

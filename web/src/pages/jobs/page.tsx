@@ -3,8 +3,8 @@
 import { useEffect, useState } from 'preact/hooks'
 
 import { query } from '../../api/client'
-import { SPARK_POINTS, cancelJobs, getJobs } from '../../api/jobs'
-import { MOST_COMPARED, compareAddress } from '../../parts/compare'
+import { cancelJobs, getJobs, SPARK_POINTS } from '../../api/jobs'
+import { compareAddress, MOST_COMPARED } from '../../parts/compare'
 import { Confirm } from '../../parts/dialog'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
@@ -107,10 +107,7 @@ export default function Jobs() {
 const NoJobs = ({ isFiltered }: { isFiltered: boolean }) =>
   isFiltered ? (
     <Empty title="No job fits">
-      <button
-        type="button"
-        onClick={() => setQuery({ status: [], search: '', dataset: '', study: 'all', after: '' })}
-      >
+      <button type="button" onClick={() => setQuery({ status: [], search: '', dataset: '', study: 'all', after: '' })}>
         Show all jobs
       </button>
     </Empty>

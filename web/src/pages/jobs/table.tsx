@@ -56,21 +56,14 @@ function Row({ job, isSelected, onToggle }: { job: ListedJob; isSelected: boolea
   return (
     <tr class={isSelected ? 'selected' : undefined}>
       <td class="tight">
-        <input
-          type="checkbox"
-          aria-label={`Select ${job.name}`}
-          checked={isSelected}
-          onChange={onToggle}
-        />
+        <input type="checkbox" aria-label={`Select ${job.name}`} checked={isSelected} onChange={onToggle} />
       </td>
       <td class="name">
         <a href={`/jobs/${job.id}`}>{job.name}</a>
       </td>
       <td>
         <Status status={job.status} />
-        {!ENDED.has(job.status) && job.progress.epoch > 0 && (
-          <Progress epoch={job.progress.epoch} epochs={job.progress.epochs} />
-        )}
+        {!ENDED.has(job.status) && job.progress.epoch > 0 && <Progress epoch={job.progress.epoch} epochs={job.progress.epochs} />}
         {job.queue_position && <span class="soft queue-place">number {count(job.queue_position)}</span>}
       </td>
       <td data-label="Dataset">
@@ -80,11 +73,7 @@ function Row({ job, isSelected, onToggle }: { job: ListedJob; isSelected: boolea
         <span class="soft">@{job.dataset.version}</span>
       </td>
       <td data-label="Curves">
-        {job.curve ? (
-          <Sparkline curve={job.curve} best={best?.epoch} said={curveWord(job.curve)} />
-        ) : (
-          <span class="none">–</span>
-        )}
+        {job.curve ? <Sparkline curve={job.curve} best={best?.epoch} said={curveWord(job.curve)} /> : <span class="none">–</span>}
       </td>
       <td data-label="Best validation">
         {mostAccurate ? (
@@ -100,7 +89,11 @@ function Row({ job, isSelected, onToggle }: { job: ListedJob; isSelected: boolea
         <GapBar gap={job.summary?.gap ?? null} />
       </td>
       <td data-label="Verdict">
-        {job.error ? <span class="badge bad">{job.error.code.replaceAll('_', ' ')}</span> : <Verdict code={job.summary?.verdict} />}
+        {job.error ? (
+          <span class="badge bad">{job.error.code.replaceAll('_', ' ')}</span>
+        ) : (
+          <Verdict code={job.summary?.verdict} />
+        )}
       </td>
       <td data-label="Time">
         <Took job={job} />

@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks'
 
 import { query } from '../../api/client'
-import { type Model, getEvaluations, getModel, removeModel } from '../../api/models'
+import { getEvaluations, getModel, type Model, removeModel } from '../../api/models'
 import { Confirm } from '../../parts/dialog'
 import { EvaluationTable } from '../../parts/evaluation_table'
 import { Fact, Facts } from '../../parts/facts'
@@ -15,7 +15,7 @@ import { PlainTable } from '../../parts/plain_table'
 import { go } from '../../parts/router'
 import { Failed, Loading } from '../../parts/states'
 import { bytes, count, moment } from '../../words/format'
-import { MODEL_TONES, formatWord, givesWord, takesWord } from '../../words/models'
+import { formatWord, givesWord, MODEL_TONES, takesWord } from '../../words/models'
 
 const SHOWN_EVALUATIONS = 20
 

@@ -1,7 +1,7 @@
 /** Models that were trained elsewhere, and the place where new ones are dropped. */
 
 import { query } from '../../api/client'
-import { type Model, getModels } from '../../api/models'
+import { getModels, type Model } from '../../api/models'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { Paging } from '../../parts/paging'
@@ -9,7 +9,7 @@ import { inQuery } from '../../parts/router'
 import { Scroll } from '../../parts/scroll'
 import { Empty, Failed, Loading } from '../../parts/states'
 import { ago, bytes, count, moment } from '../../words/format'
-import { MODEL_TONES, formatWord, givesWord, takesWord } from '../../words/models'
+import { formatWord, givesWord, MODEL_TONES, takesWord } from '../../words/models'
 import { Upload } from './upload'
 
 const PAGE_SIZE = 50
@@ -39,9 +39,9 @@ export default function Models() {
 const NoModels = () => (
   <Empty title="No models yet">
     <p>
-      Bring a model that was trained elsewhere, and measure it on one of your datasets: how often it is right on images that it has
-      not seen, which classes it mixes up, and why it does worse than in training. Models of your jobs need no upload: each job's page
-      measures its own.
+      Bring a model that was trained elsewhere, and measure it on one of your datasets: how often it is right on images that it
+      has not seen, which classes it mixes up, and why it does worse than in training. Models of your jobs need no upload: each
+      job's page measures its own.
     </p>
   </Empty>
 )

@@ -6,7 +6,7 @@ import { Labelled } from '../../parts/labelled'
 import { Typed } from '../../parts/typed'
 import { plain } from '../../words/format'
 import { fieldName, labelOf, parted } from './labels'
-import { type Field, type Path, type Schema, type Schemas, type Value, at, changed, fieldOf, pointerOf, tagOf } from './schema'
+import { at, changed, type Field, fieldOf, type Path, pointerOf, type Schema, type Schemas, tagOf, type Value } from './schema'
 
 export type Form = {
   all: Schemas
@@ -45,11 +45,7 @@ function Group({ form, path, field }: { form: Form; path: Path; field: Field & {
       <legend>
         {canBeOff ? (
           <label class="row">
-            <input
-              type="checkbox"
-              checked={isOn}
-              onChange={() => form.set(changed(form.spec, path, isOn ? undefined : {}))}
-            />
+            <input type="checkbox" checked={isOn} onChange={() => form.set(changed(form.spec, path, isOn ? undefined : {}))} />
             {labelOf(path)}
           </label>
         ) : (
@@ -57,9 +53,7 @@ function Group({ form, path, field }: { form: Form; path: Path; field: Field & {
         )}
       </legend>
       <Said form={form} path={path} />
-      {isOn && (
-        <Fields form={form} path={path} fields={field.fields} />
-      )}
+      {isOn && <Fields form={form} path={path} fields={field.fields} />}
     </fieldset>
   )
 }
@@ -67,7 +61,9 @@ function Group({ form, path, field }: { form: Form; path: Path; field: Field & {
 /** The fields of a group that most people need, and the others behind "More settings", open where one is not as usual. */
 function Fields({ form, path, fields }: { form: Form; path: Path; fields: [string, Schema][] }) {
   const [shown, folded] = parted(path, fields)
-  const isOther = folded.some(([name, schema]) => !form.quiet.has(name) && isChanged(at(form.spec, [...path, name]), fieldOf(schema, form.all), form.all))
+  const isOther = folded.some(
+    ([name, schema]) => !form.quiet.has(name) && isChanged(at(form.spec, [...path, name]), fieldOf(schema, form.all), form.all),
+  )
   const isWrong = folded.some(([name]) => [...form.errors.keys()].some((one) => one.startsWith(pointerOf([...path, name]))))
   const [isOpen, setOpen] = useState(isOther)
   useEffect(() => {
@@ -115,7 +111,11 @@ function List({ form, path, field }: { form: Form; path: Path; field: Field & { 
           <legend>
             {one} {place + 1}
             <button type="button" class="small quiet" onClick={() => set(items.filter((_, other) => other !== place))}>
-              Remove<span class="sr"> {one} {place + 1}</span>
+              Remove
+              <span class="sr">
+                {' '}
+                {one} {place + 1}
+              </span>
             </button>
           </legend>
           <Said form={form} path={[...path, place]} />
@@ -145,7 +145,11 @@ function Variants({ form, path, field }: { form: Form; path: Path; field: Field 
   const value = at(form.spec, path) as Record<string, Value> | null | undefined
   const tags = field.variants.map((one) => tagOf(one, form.all))
   const place = tags.findIndex((tag, index) =>
-    value == null ? false : tag ? value[tag[0]] === tag[1] : !tags.some((other, i) => i !== index && other && value[other[0]] === other[1]),
+    value == null
+      ? false
+      : tag
+        ? value[tag[0]] === tag[1]
+        : !tags.some((other, i) => i !== index && other && value[other[0]] === other[1]),
   )
   const choose = (to: number) => {
     const tag = tags[to]
@@ -191,7 +195,12 @@ function Plain({ form, path, field }: { form: Form; path: Path; field: PlainFiel
   if (field.kind === 'switch') {
     return (
       <Labelled id={id} label={labelOf(path)} hint={hintOf(path, field.description)} error={error} inline>
-        <input {...common} type="checkbox" checked={(value ?? field.default) === true} onChange={(event) => set(event.currentTarget.checked)} />
+        <input
+          {...common}
+          type="checkbox"
+          checked={(value ?? field.default) === true}
+          onChange={(event) => set(event.currentTarget.checked)}
+        />
       </Labelled>
     )
   }
@@ -209,7 +218,8 @@ function Plain({ form, path, field }: { form: Form; path: Path; field: PlainFiel
       </Labelled>
     )
   }
-  const bounds = field.kind === 'number' && field.least !== undefined ? `${field.least} to ${field.most?.toLocaleString('en')}` : ''
+  const bounds =
+    field.kind === 'number' && field.least !== undefined ? `${field.least} to ${field.most?.toLocaleString('en')}` : ''
   return (
     <Labelled id={id} label={labelOf(path)} hint={hintOf(path, field.description, bounds)} error={error}>
       <Typed

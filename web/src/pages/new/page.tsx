@@ -5,9 +5,9 @@ import { useMemo, useState } from 'preact/hooks'
 import augmented from '../../../../examples/augmented.json'
 import overfit from '../../../../examples/overfit.json'
 import regularized from '../../../../examples/regularized.json'
-import { Problem, get } from '../../api/client'
+import { get, Problem } from '../../api/client'
 import { type Dataset, getDatasets } from '../../api/datasets'
-import { type Spec, estimate, getJob, submit } from '../../api/jobs'
+import { estimate, getJob, type Spec, submit } from '../../api/jobs'
 import { useDryRun } from '../../parts/dry_run'
 import { Labelled } from '../../parts/labelled'
 import { Title } from '../../parts/layout'
@@ -20,7 +20,7 @@ import { EstimatePanel } from './estimate'
 import { AnyField, type Form } from './fields'
 import { fitted } from './fitting'
 import { JsonPane } from './json'
-import { type Schema, type Schemas, changed } from './schema'
+import { changed, type Schema, type Schemas } from './schema'
 
 const PRESETS: Record<string, Spec> = { overfit, regularized, augmented }
 const PRESET_HINTS: Record<string, string> = {
@@ -91,7 +91,13 @@ function Editor({ all, first, datasets }: { all: Schemas; first: Spec; datasets:
     () => new Map((checked.problem?.errors ?? []).map((one) => [one.pointer, one.detail])),
     [checked.problem],
   )
-  const form: Form = { all, spec, set: (next) => setSpec(next as Spec), errors, quiet: new Set(fit ? ['seed', 'padding', 'pool'] : ['seed']) }
+  const form: Form = {
+    all,
+    spec,
+    set: (next) => setSpec(next as Spec),
+    errors,
+    quiet: new Set(fit ? ['seed', 'padding', 'pool'] : ['seed']),
+  }
   const fits = !fit && proposed(spec).said
   const properties = all.JobSpec!.properties as Record<string, Schema>
   const part = (name: string) => <AnyField key={name} form={form} path={[name]} schema={properties[name]!} />
@@ -193,7 +199,9 @@ const DatasetField = ({ datasets, value, error, onDone }: DatasetFieldProps) => 
 
 /** Of the images of the dataset that a spec names; null where the form does not know it. */
 function shapeOf(datasets: Dataset[], named: string): readonly number[] | null {
-  const ofName = datasets.filter((one) => one.name === named).sort((a, b) => Number(a.bundled) - Number(b.bundled) || b.version - a.version)
+  const ofName = datasets
+    .filter((one) => one.name === named)
+    .sort((a, b) => Number(a.bundled) - Number(b.bundled) || b.version - a.version)
   const found = datasets.find((one) => one.id === named || `${one.name}@${one.version}` === named) ?? ofName[0]
   return found?.shape ?? null
 }

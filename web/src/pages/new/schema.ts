@@ -55,9 +55,7 @@ export function fieldOf(schema: Schema, all: Schemas): Field {
     mayBeNull: some.length < every.length,
   }
   if (some.length > 1) {
-    return some.every((one) => one.properties)
-      ? { ...about, kind: 'variants', variants: some }
-      : { ...about, kind: 'json' }
+    return some.every((one) => one.properties) ? { ...about, kind: 'variants', variants: some } : { ...about, kind: 'json' }
   }
   if (first.properties) return { ...about, kind: 'group', fields: Object.entries(first.properties) }
   if (first.type === 'array' && first.items) return { ...about, kind: 'list', item: first.items, most: first.maxItems ?? 99 }

@@ -37,7 +37,9 @@ export function DataFirst({ problem, dataset, isBusy, onChoose }: Props) {
         )}
       </div>
       {problem.choices.some((one) => one.name === 'fix') && (
-        <p class="soft">Fixing makes a new version of the dataset. The study begins on it by itself; the old version stays as it is.</p>
+        <p class="soft">
+          Fixing makes a new version of the dataset. The study begins on it by itself; the old version stays as it is.
+        </p>
       )}
     </section>
   )

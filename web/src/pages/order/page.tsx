@@ -2,19 +2,19 @@
 
 import { useState } from 'preact/hooks'
 
-import { type Job, getDiagnosis, getJob } from '../../api/jobs'
-import { type StudyEstimate, type StudyOrder, estimateStudy, orderStudy } from '../../api/studies'
+import { getDiagnosis, getJob, type Job } from '../../api/jobs'
+import { estimateStudy, orderStudy, type StudyEstimate, type StudyOrder } from '../../api/studies'
 import { useDryRun } from '../../parts/dry_run'
 import { Labelled } from '../../parts/labelled'
 import { Title } from '../../parts/layout'
 import { type Loaded, useLoaded } from '../../parts/load'
 import { attempt } from '../../parts/notices'
-import { DataFirst } from './data_first'
 import { go, inQuery } from '../../parts/router'
 import { Empty, Failed, Loading } from '../../parts/states'
 import { count, duration } from '../../words/format'
 import { STUDY_KINDS, WHAT_IT_DOES } from '../../words/labels'
 import { armWord, remedyWord } from '../../words/verdicts'
+import { DataFirst } from './data_first'
 
 const HOUR_S = 3600
 const NONE_CHOSEN = 'Choose at least one remedy.'
@@ -41,9 +41,27 @@ export default function OrderStudy() {
 
 type Kind = 'remedies' | 'learning_curve'
 /** `chosen` is null until one is ticked or unticked: until then those are chosen that the verdict names. */
-type Choice = { kind: Kind; name: string; isAuto: boolean; chosen: string[] | null; areTogether: boolean; seeds: string; jobs: string; hours: string }
+type Choice = {
+  kind: Kind
+  name: string
+  isAuto: boolean
+  chosen: string[] | null
+  areTogether: boolean
+  seeds: string
+  jobs: string
+  hours: string
+}
 
-const FIRST: Choice = { kind: 'remedies', name: '', isAuto: true, chosen: null, areTogether: false, seeds: '3', jobs: '', hours: '' }
+const FIRST: Choice = {
+  kind: 'remedies',
+  name: '',
+  isAuto: true,
+  chosen: null,
+  areTogether: false,
+  seeds: '3',
+  jobs: '',
+  hours: '',
+}
 
 /** As the API takes it; what is left empty is left out. */
 function orderOf(job: string, choice: Choice, chosen: string[]): StudyOrder {
@@ -62,11 +80,17 @@ function orderOf(job: string, choice: Choice, chosen: string[]): StudyOrder {
 }
 
 function Form({ job }: { job: Job }) {
-  const [choice, setChoice] = useState<Choice>({ ...FIRST, kind: inQuery('kind') === 'learning_curve' ? 'learning_curve' : 'remedies' })
+  const [choice, setChoice] = useState<Choice>({
+    ...FIRST,
+    kind: inQuery('kind') === 'learning_curve' ? 'learning_curve' : 'remedies',
+  })
   const [isBusy, setBusy] = useState(false)
   const diagnosis = useLoaded(job.id, (signal) => getDiagnosis(job.id, signal))
   const offered = new Map(
-    (diagnosis.data?.findings ?? []).flatMap((one) => one.remedies).filter((one) => one.patch).map((one) => [one.name, one.reason]),
+    (diagnosis.data?.findings ?? [])
+      .flatMap((one) => one.remedies)
+      .filter((one) => one.patch)
+      .map((one) => [one.name, one.reason]),
   )
   const chosen = choice.chosen ?? [...offered.keys()]
   const order = orderOf(job.id, choice, chosen)
@@ -103,9 +127,18 @@ function Form({ job }: { job: Job }) {
               </label>
             ))}
           </fieldset>
-          {choice.kind === 'remedies' && <Remedies job={job} offered={offered} choice={choice} chosen={chosen} change={change} wrong={error('/remedies')} />}
+          {choice.kind === 'remedies' && (
+            <Remedies job={job} offered={offered} choice={choice} chosen={chosen} change={change} wrong={error('/remedies')} />
+          )}
           <div class="fields">
-            <Field id="name" label="Name" value={choice.name} onChange={(name) => change({ name })} wrong={error('/name')} placeholder="made up if empty" />
+            <Field
+              id="name"
+              label="Name"
+              value={choice.name}
+              onChange={(name) => change({ name })}
+              wrong={error('/name')}
+              placeholder="made up if empty"
+            />
             <Field
               id="seeds"
               label="Seeds"
@@ -138,9 +171,17 @@ function Form({ job }: { job: Job }) {
         </div>
         <div class="beside">
           {checked.problem?.code === 'data_first' ? (
-            <DataFirst problem={checked.problem} dataset={job.dataset.id} isBusy={isBusy} onChoose={(data) => send({ ...order, data })} />
+            <DataFirst
+              problem={checked.problem}
+              dataset={job.dataset.id}
+              isBusy={isBusy}
+              onChoose={(data) => send({ ...order, data })}
+            />
           ) : (
-            <Estimate checked={checked} missing={choice.kind === 'remedies' && !choice.isAuto && !chosen.length ? NONE_CHOSEN : ''} />
+            <Estimate
+              checked={checked}
+              missing={choice.kind === 'remedies' && !choice.isAuto && !chosen.length ? NONE_CHOSEN : ''}
+            />
           )}
           <button type="submit" class="primary" disabled={isBusy || Boolean(checked.problem)}>
             {isBusy ? 'Sending …' : 'Begin the study'}
@@ -175,12 +216,7 @@ function Remedies({ job, offered, choice, chosen, change, wrong }: RemediesProps
         Those that suit its figures
       </label>
       <label class="row">
-        <input
-          type="radio"
-          name="which"
-          checked={!choice.isAuto}
-          onChange={() => change({ isAuto: false })}
-        />
+        <input type="radio" name="which" checked={!choice.isAuto} onChange={() => change({ isAuto: false })} />
         Let me choose
       </label>
       {!choice.isAuto && (

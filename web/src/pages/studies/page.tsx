@@ -1,7 +1,7 @@
 /** All studies: what was asked, how far they are, what came out. */
 
-import { type Study, getStudies } from '../../api/studies'
 import { query } from '../../api/client'
+import { getStudies, type Study } from '../../api/studies'
 import { Title } from '../../parts/layout'
 import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'

@@ -2,8 +2,8 @@
 
 import { useState } from 'preact/hooks'
 
-import { type Study, cancelStudy, removeStudy, reportPage } from '../../api/studies'
-import { MOST_COMPARED, compareAddress } from '../../parts/compare'
+import { cancelStudy, removeStudy, reportPage, type Study } from '../../api/studies'
+import { compareAddress, MOST_COMPARED } from '../../parts/compare'
 import { Confirm } from '../../parts/dialog'
 import { attempt, notify } from '../../parts/notices'
 import { go } from '../../parts/router'

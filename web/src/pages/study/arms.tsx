@@ -8,7 +8,7 @@ import { Scroll } from '../../parts/scroll'
 import { Segments } from '../../parts/segments'
 import { count, figure, percent, points } from '../../words/format'
 import { EFFECTS, HOW_TO_READ } from '../../words/labels'
-import { EFFECT_TONES, armWord } from '../../words/verdicts'
+import { armWord, EFFECT_TONES } from '../../words/verdicts'
 
 type Measure = 'accuracy' | 'loss'
 

@@ -35,7 +35,12 @@ export function LearningCard({ study }: { study: Study }) {
             cursor={cursor}
             onCursor={setCursor}
           >
-            <Growth points={points} format={(one) => percent(one, Number.isInteger(Math.round(1e6 * one) / 1e4) ? 0 : 1)} size={count} cursor={cursor} />
+            <Growth
+              points={points}
+              format={(one) => percent(one, Number.isInteger(Math.round(1e6 * one) / 1e4) ? 0 : 1)}
+              size={count}
+              cursor={cursor}
+            />
           </Readable>
           <p class="readout">
             {shown && (
@@ -76,10 +81,22 @@ export function LearningCard({ study }: { study: Study }) {
           </PlainTable>
         </>
       ) : (
-        <p class="soft">{study.status === 'running' ? 'The curve begins once the first size has all of its trainings.' : 'No size was measured.'}</p>
+        <p class="soft">
+          {study.status === 'running'
+            ? 'The curve begins once the first size has all of its trainings.'
+            : 'No size was measured.'}
+        </p>
       )}
-      {forecast?.explanation && <p><Prose text={forecast.explanation} /></p>}
-      {study.no_forecast && <p><Prose text={study.no_forecast} /></p>}
+      {forecast?.explanation && (
+        <p>
+          <Prose text={forecast.explanation} />
+        </p>
+      )}
+      {study.no_forecast && (
+        <p>
+          <Prose text={study.no_forecast} />
+        </p>
+      )}
       {study.status === 'running' && sizes.length > 0 && <p class="soft">Larger sizes follow as their trainings end.</p>}
       <p class="soft">Lines are 95% intervals{forecast && '; that of the forecast is right in 90 of 100 cases'}.</p>
     </section>

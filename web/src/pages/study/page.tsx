@@ -1,7 +1,7 @@
 /** One study: its answer, the race of its arms, what was tested, what it has cost. */
 
 import type { LiveEvent } from '../../api/live'
-import { type Study, getReport, getStudy, getStudyEvents } from '../../api/studies'
+import { getReport, getStudy, getStudyEvents, type Study } from '../../api/studies'
 import { EventsCard } from '../../parts/events'
 import { Fact, Facts } from '../../parts/facts'
 import { Title } from '../../parts/layout'

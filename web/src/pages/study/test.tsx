@@ -27,7 +27,8 @@ export function TestCard({ study }: { study: Study }) {
           Difference: <strong>{points(test.difference.accuracy)} points</strong>
           {test.difference.intervals.accuracy && (
             <span class="soft">
-              , very likely between {points(test.difference.intervals.accuracy[0])} and {points(test.difference.intervals.accuracy[1])}
+              , very likely between {points(test.difference.intervals.accuracy[0])} and{' '}
+              {points(test.difference.intervals.accuracy[1])}
             </span>
           )}
           .
