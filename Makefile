@@ -60,7 +60,7 @@ release: ## base images by digest, as lines for .env and for a release's notes (
 bench: setup-dev ## measure the service against direct training
 	@exec $(BIN)/python -m benchmarks $(ARGS)
 
-check: $(CHECKS) ## lint, format, types, import rules, migrations, locks, the dashboard's types, the manual
+check: $(CHECKS) ## lint, format, types, import rules, migrations, locks, the dashboard, the manual
 
 check-lint: setup-dev
 	@$(BIN)/python -m ruff check --quiet
