@@ -1,6 +1,6 @@
 """Writes what is said of the code elsewhere (`make reference`); `scripts/reference.py check` says what is out of date.
 
-Two pages of the reference and docker-compose.yml keep their own words around what is written here; the other pages and
+Four pages of the reference and docker-compose.yml keep their own words around what is written here; the other pages and
 `.env.example` are written whole.
 """
 
@@ -10,26 +10,23 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from enum import Enum
 from pathlib import Path
-from types import ModuleType, UnionType
-from typing import Any, Union, get_args, get_origin
+from types import ModuleType
+from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
-from typer.core import TyperGroup
-from typer.main import get_command
 
-from api.__main__ import commands as server_commands
 from api.app import create_app
 from heldout import errors
 from heldout.access.event_types import EVENT_TYPES
 from heldout.access.webhooks import WEBHOOK_EVENTS
-from heldout.cli import host_commands
-from heldout.cli.app import app as client_commands
 from heldout.service.settings import PREFIX, Settings, make_embedded_settings
+from scripts.commands import write_commands
 from scripts.compose import COMPOSE, list_settings, write_env_example
 from scripts.labels import write_labels
+from scripts.markdown import table
+from scripts.routes import write_routes
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -38,12 +35,6 @@ BEGIN = re.compile(r" *(<!--|#) `make reference` writes .*\n")
 END = re.compile(r" *(<!--|#) end( -->)?\n")
 # Raised inside the service or on a terminal, never answered to a request.
 NOT_ANSWERED = {"lease_lost", "operator"}
-
-
-def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A table in Markdown; bars within its cells are escaped."""
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 # --- settings and problems -----------------------------------------------------------------------
@@ -89,144 +80,6 @@ def _problem(code: str, kinds: list[type[errors.HeldoutError]]) -> tuple[str, ..
 
 def _words(kind: type) -> str:
     return " ".join((inspect.getdoc(kind) or "").split())
-
-
-# --- routes --------------------------------------------------------------------------------------
-
-
-def routes_page() -> str:
-    with tempfile.TemporaryDirectory() as home:
-        document = create_app(make_embedded_settings(Path(home))).openapi()
-    parts = [
-        "# Every route in full\n\n",
-        WRITTEN,
-        "\nParameters and answers, from the service's own OpenAPI document. [Routes](routes.md) says in a line each "
-        "what they are for, [problems](problems.md) what each code means.\n",
-    ]
-    by_tag: dict[str, list[str]] = {"jobs": []}
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            by_tag.setdefault(operation["tags"][0], []).append(_route(document, method.upper(), path, operation))
-    for tag, routes in by_tag.items():
-        parts += [f"\n## {tag.capitalize()}\n", *routes]
-    return "".join(parts)
-
-
-def _route(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> str:
-    text = f"\n### `{method} {path}`\n\n{operation.get('description', '').strip()}\n"
-    body = operation.get("requestBody", {}).get("content", {})
-    if body:
-        text += "\nBody: " + ", ".join(f"`{media_type}`" for media_type in body) + ".\n"
-    parameters = [_resolved(document, parameter) for parameter in operation.get("parameters", [])]
-    if parameters:
-        rows = (
-            (f"`{parameter['name']}`", parameter["in"], _kind(document, parameter), parameter.get("description", ""))
-            for parameter in parameters
-        )
-        text += "\n" + table(("parameter", "in", "takes", "meaning"), rows)
-    answers = ", ".join(sorted(status for status in operation["responses"] if status < "400"))
-    text += f"\nAnswers {answers}. Problems: {', '.join(_codes(operation))}.\n"
-    return text
-
-
-def _codes(operation: dict[str, Any]) -> list[str]:
-    found = []
-    for _, answer in sorted(operation["responses"].items()):
-        for content in answer.get("content", {}).values():
-            found += content.get("schema", {}).get("properties", {}).get("code", {}).get("enum", [])
-    return [f"`{code}`" for code in found]
-
-
-def _resolved(document: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
-    """The part itself where it is a reference to one."""
-    found: Any = document
-    for name in part.get("$ref", "#").split("/")[1:]:
-        found = found[name]
-    return found if "$ref" in part else part
-
-
-def _kind(document: dict[str, Any], parameter: dict[str, Any]) -> str:
-    schema = parameter.get("schema", {})
-    shown = " or ".join(
-        dict.fromkeys(filter(None, (_type(document, option) for option in schema.get("anyOf", [schema]))))
-    )
-    if schema.get("default") not in (None, []):
-        shown += f"; {json.dumps(schema['default'])} by default"
-    return shown + ("; required" if parameter.get("required") and parameter["in"] != "path" else "")
-
-
-def _type(document: dict[str, Any], schema: dict[str, Any]) -> str:
-    schema = {**_resolved(document, schema), **{name: part for name, part in schema.items() if name != "$ref"}}
-    if "enum" in schema:
-        return ", ".join(f"`{choice}`" for choice in schema["enum"])
-    kind = schema.get("type", "")
-    if kind == "array":
-        return _type(document, schema["items"])
-    least, most = schema.get("minimum"), schema.get("maximum")
-    bounds = (
-        f" {least}–{most}" if least is not None and most is not None else f" from {least}" if least is not None else ""
-    )
-    return "" if kind == "null" else f"{kind}{bounds}"
-
-
-# --- commands ------------------------------------------------------------------------------------
-
-
-def commands_page() -> str:
-    parts = [
-        "# Every command in full\n\n",
-        WRITTEN,
-        "\nWhat `heldout COMMAND --help` prints. [Commands](commands.md) says in a line each what they are for.\n",
-    ]
-    ours = [
-        described
-        for described in _commands(get_command(client_commands), "heldout")
-        if described[0].split()[1] not in host_commands.COMMANDS
-    ]
-    servers = [
-        described for described in _commands(get_command(server_commands), "heldout") if described[0] != "heldout serve"
-    ]
-    for words, command in ours + servers:
-        parts.append(f"\n## `{words}`\n\n{(command.help or '').strip()}\n")
-        rows = [
-            _option(parameter)
-            for parameter in command.params
-            if parameter.name != "help" and not getattr(parameter, "hidden", False)
-        ]
-        if rows:
-            parts.append("\n" + table(("argument or option", "takes", "default", "meaning"), rows))
-    return "".join(parts)
-
-
-def _commands(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
-    """Each command that does something: its words, and itself."""
-    for name, part in group.commands.items():
-        if not isinstance(part, TyperGroup) or part.invoke_without_command:
-            yield " ".join((*before, name)), part
-        if isinstance(part, TyperGroup):
-            yield from _commands(part, *before, name)
-
-
-def _option(parameter: Any) -> tuple[str, ...]:
-    is_argument = parameter.param_type_name == "argument"
-    names = [parameter.name.upper()] if is_argument else [*parameter.opts, *parameter.secondary_opts]
-    kind = "" if getattr(parameter, "is_flag", False) else parameter.metavar or _annotated(parameter)
-    default = parameter.default
-    is_said = isinstance(default, (str, int, float, Path)) and default is not False and default != ""
-    return (
-        ", ".join(f"`{name}`" for name in names),
-        f"{kind}, repeatable" if getattr(parameter, "multiple", False) else kind,
-        "required" if parameter.required else f"`{default}`" if is_said else "",
-        " ".join((getattr(parameter, "help", "") or "").split()),
-    )
-
-
-def _annotated(parameter: Any) -> str:
-    annotation = parameter.type_descriptor.annotation
-    while get_origin(annotation) in (list, tuple, Union, UnionType):
-        annotation = get_args(annotation)[0]
-    choices = get_args(annotation) or (tuple(annotation) if issubclass(annotation, Enum) else ())
-    return ", ".join(f"`{choice}`" for choice in choices) or getattr(annotation, "__name__", str(annotation)).lower()
 
 
 # --- metrics and events --------------------------------------------------------------------------
@@ -312,11 +165,11 @@ def with_table(page: str, written: str) -> str:
 PARTS: dict[Path, Callable[[], str]] = {
     REFERENCE / "settings.md": settings_table,
     REFERENCE / "problems.md": problems_table,
+    REFERENCE / "routes.md": write_routes,
+    REFERENCE / "commands.md": write_commands,
     COMPOSE: list_settings,
 }
 WHOLE: dict[Path, Callable[[], str]] = {
-    REFERENCE / "http-api.md": routes_page,
-    REFERENCE / "options.md": commands_page,
     REFERENCE / "metrics.md": metrics_page,
     REFERENCE / "events.md": events_page,
     ROOT / ".env.example": write_env_example,

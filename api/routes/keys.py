@@ -48,7 +48,10 @@ class Rolling(BaseModel):
 
 @router.get("", responses=document_errors())
 def list_keys(caller: CallerDep, session: ReadSessionDep) -> KeyPage:
-    """All valid keys of this owner, oldest first, and the latest 500 that are revoked or have expired."""
+    """List all valid keys of this owner, oldest first, and the latest 500 that are revoked or have expired.
+
+    Each says what it may do, who made it, and when it was last used.
+    """
     rows = keys.list_of_owner(session, caller.owner)
     return KeyPage(object="list", data=[build_key_view(row) for row in rows], has_more=False, next=None)
 

@@ -35,17 +35,23 @@ class StudySpec(SpecPart):
     """A study: remedies × seeds on one dataset, compared on validation, and tested once."""
 
     name: Name | None = Field(None, description="Generated when absent.")
-    kind: Literal["remedies", "learning_curve"] = "remedies"
+    kind: Literal["remedies", "learning_curve"] = Field(
+        "remedies", description="What is compared; `learning_curve` trains the base on more and more images."
+    )
     job: str | None = Field(None, max_length=40, description="`job_…` of the same owner, whose spec is the base.")
     spec: JobSpec | None = Field(None, description="The base, where no job has it.")
     remedies: Literal["auto"] | Annotated[list[RemedyName | NamedPatch], Field(min_length=1, max_length=20)] = Field(
-        "auto", description="Names, or own patches; `auto` chooses from what training and validation show."
+        "auto",
+        description="Names, `a+b`, or own patches; `auto` chooses from what training and validation show. At most "
+        "20. The patches of all arms together take at most 131,072 bytes.",
     )
-    seeds: int = Field(3, ge=2, le=20, description="Of the first look at every arm.")
+    seeds: int = Field(
+        3, ge=2, le=20, description="Seeds of the first look at every arm; arms that may still win get more."
+    )
     splits: Literal["auto", "fixed", "resampled"] = Field(
         "auto",
-        description="`resampled` gives each seed a fold of its own; `auto` does below 1,000 validation images, unless "
-        "an arm starts from `initial`: those weights may know the images of a fold.",
+        description="`fixed`: the dataset's own. `resampled` gives each seed a fold of its own; `auto` does below "
+        "1,000 validation images, unless an arm starts from `initial`: those weights may know the images of a fold.",
     )
     data: Literal["fix", "as_they_are"] | None = Field(
         None,
@@ -53,8 +59,11 @@ class StudySpec(SpecPart):
         "and compares on that, `as_they_are` compares all the same; null refuses (`data_first`).",
     )
     budget: StudyBudget = StudyBudget()
-    priority: Priority | None = Field(None, description="Of its jobs; null: one below that of the base spec.")
-    metadata: Metadata = Field(default_factory=dict)
+    priority: Priority | None = Field(
+        None,
+        description="Priority of its jobs; null: one below the base's, so that single jobs of that owner come first.",
+    )
+    metadata: Metadata = Field(default_factory=dict, description="As a job's; each of its jobs has it too.")
 
     @field_validator("remedies")
     @classmethod

@@ -79,7 +79,7 @@ def list_datasets(
 
 @router.get("/{dataset}", responses=document_errors(DatasetNotFound))
 def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) -> DatasetView:
-    """One version of a dataset."""
+    """Get one version of a dataset, by id, name or `name@version`."""
     return build_dataset_view(find_dataset(session, caller.owner, dataset))
 
 
@@ -90,7 +90,7 @@ def get_dataset(dataset: Reference, caller: CallerDep, session: ReadSessionDep) 
     dependencies=[Depends(sends_much)],
 )
 def get_splits(dataset: Reference, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> Response:
-    """Which image is in which split."""
+    """List the positions of each split's images in the order of the source."""
     row = find_dataset(session, caller.owner, dataset)
     sha256 = datasets.require_content(row, "splits")
     try:

@@ -26,7 +26,10 @@ MAX_SHOWN = 60  # images that a change removes, and as many that it changes
 def get_effect(
     dataset: Reference, spec: VersionSpec, caller: CallerDep, app: AppContextDep, session: ReadSessionDep
 ) -> EffectView:
-    """How many images of which split changes would remove or change, before a version is made with them."""
+    """Say how many images of which split changes would remove or change, with pictures of the first; make nothing.
+
+    `is_complete` is false while the dataset's copies are not known yet.
+    """
     row = find_dataset(session, caller.owner, dataset)
     datasets.require_content(row, "images that can be changed")
     changes = spec.changes()

@@ -47,8 +47,10 @@ def cancel_jobs(
     filters: FiltersDep,
     named: NamedJobs = NamedJobs(),  # noqa: B008 - frozen
 ) -> CancellationView:
-    """Cancel all of the caller's jobs that the filters name and that neither have ended nor were asked to cancel, or
-    those whose `ids` the body names; what has become of each of these is said.
+    """Cancel every job of the caller that the filters match, or the jobs whose `ids` the body lists.
+
+    Filters cancel at most 1,000 jobs in one request, and `has_more` says whether others match. For `ids`, `jobs` in the
+    answer says what became of each one: its `status`, or a `code` that says why it was not cancelled.
     """
     if bool(filters) == bool(named.ids):
         raise InvalidParameter(

@@ -39,7 +39,7 @@ def cancel_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: 
     responses={**_ASKED, **document_errors(JobNotFound, JobFinished, SpecUnreadable)},
 )
 def pause_job(job_id: JobId, caller: CallerDep, session: SessionDep, response: Response) -> JobView:
-    """Pause a job: one that waits at once, one that runs through its worker, which keeps a checkpoint."""
+    """Pause a job: one that waits at once, one that runs within half a second, by its worker, with a checkpoint."""
     job = jobs.pause(session, caller.owner, job_id)
     response.status_code = 202 if job.status is JobStatus.RUNNING else 200
     return answer_with_job(session, job, response)

@@ -53,7 +53,10 @@ def get_diagnosis(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app
     "/confusion", responses=document_errors(JobNotFound, NotReady, NoModel, StorageUnavailable, FileOfLaterRelease)
 )
 def get_confusion(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> ConfusionView:
-    """Which classes are mistaken for which: confusion matrices, precision, recall, F1, calibration, worst mistakes."""
+    """Show which classes are mistaken for which: confusion matrices, precision, recall, F1, calibration, mistakes.
+
+    Matrices are given for up to 200 classes. The most confident mistakes come with file names and pictures.
+    """
     job = jobs.find(session, caller.owner, job_id)
     stored = read_evaluation(app.blobs, find_json_artifact(session, job_id, ArtifactName.EVALUATION))
     if stored is None:

@@ -72,7 +72,8 @@ async def get_model(
 
     For `keras` there is the file that the training has left. The first request for another format orders it. A worker
     writes the file, loads it again in its own runtime, and compares its answers with the job's predictions; only a file
-    that passes is handed out.
+    that passes is handed out. Until then the answer is 409 `not_ready` with `Retry-After`. `Repr-Digest` is the file's
+    SHA-256, and `Link` names its report.
     """
     if format_ == SCRIPT:
         return await run_in_threadpool(_send_script, app, asked)

@@ -84,7 +84,7 @@ async def get_job(
     app: AppContextDep,
     poll: Annotated[LongPoll, make_long_poll("job")],
 ) -> Response | JobView:
-    """A job, now or once it is news."""
+    """Get a job, now or once it has changed. Once it has ended, `summary` has its best epoch, gap and verdict."""
 
     def find() -> JobView:
         return _find(app, key, job_id)

@@ -16,7 +16,11 @@ router = make_router("/v1/jobs/{job_id}", "jobs")
 
 @router.get("/queue", responses=document_errors(JobNotFound))
 def get_queue(job_id: JobId, caller: CallerDep, session: ReadSessionDep, app: AppContextDep) -> QueueView:
-    """The job's place in the queue."""
+    """Say where a job stands in its owner's queue, what it waits for, and when it should start.
+
+    `waiting_for` is `worker`, `gpu`, `memory` (other jobs use it) or `backoff`. `estimated_start_s` is worked out from
+    the jobs that start before it, those of other owners included, and from how long trainings have taken.
+    """
     job = jobs.find(session, caller.owner, job_id)
     ahead = jobs.count_ahead_of(session, job)
     return QueueView(

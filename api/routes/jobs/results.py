@@ -132,7 +132,21 @@ def get_predictions(
         PredictionsFormat, Query(alias="format", description="`csv`: a table with one line for each image.")
     ] = "npz",
 ) -> StreamingResponse:
-    """What the kept weights say of each image, by split, with the names of classes and files."""
+    """Download what the kept weights predict for each image, by split, with the names of classes and files.
+
+    The `.npz` file holds for each split (`train`, `validation`, and `test` where it was measured) `<split>_indices`
+    (positions in the dataset), `<split>_labels` (positions in `classes`) and `<split>_probabilities`. For uploaded
+    datasets it also holds `<split>_files`, the names in the upload; a name of more than 200 characters keeps its end.
+    `train_loss_sums` has each training image's cross-entropy summed over all epochs, and `train_loss_epochs` the number
+    of these epochs; both are missing with `evaluation.train: final`. `classes` holds the names of the classes, and
+    `about` a JSON text that says which job, dataset and release the file belongs to. Files of earlier releases lack
+    `about`, `classes`, `train_loss_sums`, `train_loss_epochs` and `<split>_files`. `Repr-Digest` is the SHA-256.
+
+    The table is UTF-8 with one line for each image:
+    `split,index,file,label,answer,correct,probability,p_<class>…`, where `probability` is that of the answer. A file or
+    class whose name a spreadsheet would compute (it begins with `=`, `+`, `-` or `@` and is not a number) gets an
+    apostrophe in front.
+    """
     job = jobs.find(session, caller.owner, job_id)
     predictions = artifacts.find(session, job_id, ArtifactName.PREDICTIONS, ArtifactFormat.NPZ)
     if predictions is None:

@@ -85,7 +85,10 @@ def retry_job(
     asked: RetrySpec = RetrySpec(),  # noqa: B008 - frozen
     idempotency_key: IdempotencyKey = None,
 ) -> JobView:
-    """Queue a job that has ended once more: as it was, for more epochs from its last state, or with a change."""
+    """Queue a job that has ended once more: as it was, for more epochs from its last state, or with a change.
+
+    An empty body (`{}`) repeats it as it was.
+    """
 
     def queue() -> JobView:
         try:

@@ -117,7 +117,7 @@ async def get_evaluation(
     app: AppContextDep,
     poll: Annotated[LongPoll, make_long_poll("evaluation")],
 ) -> Response | EvaluationView:
-    """An evaluation, now or once it is news."""
+    """Get an evaluation, now or once it has changed: its figures with their intervals."""
 
     def find() -> EvaluationView:
         with app.database.read() as session:

@@ -65,7 +65,31 @@ def order_study(
     idempotency_key: IdempotencyKey = None,
     dry_run: Annotated[bool, Query(description="Say how many trainings it would be, without beginning it.")] = False,
 ) -> Response | StudyView:
-    """Measure what cures a job or a spec: its remedies and the base, over several seeds, side by side."""
+    """Measure what cures a job or a spec: its remedies and the base, over several seeds, side by side.
+
+    The body has either `job` or `spec`. Every training gets the same dataset version, seeds, folds,
+    `training.precision: float32`, `resources.towers: 1` and `evaluation.test: never`, and no remedy may change these.
+    The test split is used once, at the end, for the base and the winner.
+
+    The trainings are ordinary jobs with a `study_id`. If one is paused, the study waits for it. If one is cancelled or
+    fails, its arm is out and the rest of that arm is cancelled; without its base a study fails. A retry makes a
+    new job, which the study does not count. No training can be deleted alone (`part_of_study`). The job that the base
+    came from may be deleted while the study runs, a dataset may not. A study survives restarts and lost workers,
+    as jobs do.
+
+    A `learning_curve` takes no `remedies` and never looks at the test split. It trains five sizes
+    (`training.train_limit`) with each seed. The smallest is 1/16 of the training images, or 4 of each class if that is
+    more; each is larger than the one before by the same factor, up to all images. It is refused if all images are fewer
+    than 4 times the smallest size. `sizes` has for each size `images`, `error` (1 − validation accuracy, mean over the
+    seeds), its 95% `interval`, `loss` and `jobs`; a size with a failed training is left out. `forecast` has `images`
+    (twice the largest size), `error`, its 90% `interval`, `method` (`power_law` or `local`) and `explanation`. It is
+    null if the curve does not show how it goes on, and `no_forecast` says why.
+
+    A study waits without trainings, and `waits_for` says for what, while a fixed version is made or a new dataset is
+    still searched for copies. It then begins by itself. It has ended when its answer is there. With a winner,
+    `conclusion.gap` says how much of the gap from training to test (or validation) is closed, and what remains. The
+    training of the winner on all images (`conclusion.refit`) may still be running; the study can be deleted anyway.
+    """
     max_parameters = app.settings.max_parameters
     if dry_run:
         estimate = waiting_studies.estimate(session, app.blobs, caller.owner, spec, max_parameters=max_parameters)

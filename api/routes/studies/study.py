@@ -53,7 +53,7 @@ async def get_study(
     app: AppContextDep,
     poll: Annotated[LongPoll, make_long_poll("study")],
 ) -> Response | StudyView:
-    """A study, now or once it is news."""
+    """Get a study, now or once it has changed: its arms, their differences with intervals, and its answer."""
 
     def find() -> StudyView:
         return _find(app, caller.owner, study_id)

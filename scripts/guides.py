@@ -1,0 +1,75 @@
+"""Which page of the documentation explains a route or a command; `make reference` links to it."""
+
+# Paths are relative to docs/reference/.
+GUIDES: dict[str, list[str]] = {
+    "spec.md": ["POST /v1/jobs", "heldout train"],
+    "remedies.md": ["POST /v1/studies", "heldout retry"],
+    "../explanation/copies.md#look-alikes": [
+        "POST /v1/datasets/{dataset}/different",
+        "heldout datasets different",
+    ],
+    "../explanation/fair-share.md": [
+        "GET /v1/jobs/{job_id}/queue",
+        "GET /v1/usage",
+        "heldout queue",
+        "heldout owners list",
+        "heldout owners limit",
+    ],
+    "../explanation/ledger.md": ["GET /v1/datasets/{dataset}/ledger", "heldout datasets ledger"],
+    "../explanation/memorized.md": ["GET /v1/jobs/{job_id}/memorized", "heldout memorized"],
+    "../explanation/suspects.md": ["GET /v1/datasets/{dataset}/suspects", "heldout datasets suspects"],
+    "../how-to/backup.md": ["heldout backup", "heldout restore", "heldout check"],
+    "../how-to/continue.md": ["POST /v1/jobs/{job_id}/retry", "heldout retry"],
+    "../how-to/cure.md": ["POST /v1/studies", "heldout cure", "heldout studies show"],
+    "../how-to/cure.md#the-report": ["GET /v1/studies/{study_id}/report", "heldout studies report"],
+    "../how-to/cure.md#would-more-images-help": ["POST /v1/studies", "heldout curve"],
+    "../how-to/dashboard.md#logging-in": ["POST /v1/session"],
+    "../how-to/datasets.md": [
+        "POST /v1/datasets",
+        "PUT /v1/datasets/{dataset}/content",
+        "GET /v1/datasets/{dataset}/audit",
+        "heldout datasets push",
+    ],
+    "../how-to/datasets.md#audit-without-storing": ["heldout datasets audit"],
+    "../how-to/datasets.md#fix-a-dataset": [
+        "POST /v1/datasets/{dataset}/versions",
+        "POST /v1/datasets/{dataset}/versions/effect",
+        "heldout datasets mend",
+    ],
+    "../how-to/export.md": [
+        "GET /v1/jobs/{job_id}/model",
+        "GET /v1/jobs/{job_id}/model/report",
+        "heldout export",
+    ],
+    "../how-to/export.md#the-ensemble-of-a-study": ["GET /v1/studies/{study_id}/model"],
+    "../how-to/export.md#the-model-card": ["GET /v1/jobs/{job_id}/card", "heldout card"],
+    "../how-to/histories.md": ["GET /v1/jobs/{job_id}/metrics", "heldout metrics"],
+    "../explanation/diagnosis.md#histories-from-anywhere": ["POST /v1/diagnoses", "heldout diagnose"],
+    "../how-to/keys.md": ["GET /v1/keys", "POST /v1/keys", "POST /v1/keys/{key_id}/roll", "heldout keys create"],
+    "../how-to/keys.md#the-activity-log": ["GET /v1/activity", "heldout activity"],
+    "../how-to/mcp.md": ["heldout mcp"],
+    "../how-to/mlflow.md": ["heldout mlflow"],
+    "../how-to/models.md": ["POST /v1/models", "POST /v1/evaluations", "heldout evaluate"],
+    "../how-to/predict.md": ["POST /v1/jobs/{job_id}/predict", "heldout predict"],
+    "../how-to/predictions.md": ["POST /v1/diagnoses", "POST /v1/diagnoses/predictions", "heldout diagnose"],
+    "../how-to/streams.md": [
+        "GET /v1/events",
+        "GET /v1/jobs/{job_id}/events",
+        "GET /v1/studies/{study_id}/events",
+        "heldout events",
+    ],
+    "../how-to/tensorboard.md": ["heldout tensorboard"],
+    "../how-to/webhooks.md": ["POST /v1/webhooks", "heldout webhooks ping"],
+}
+
+
+def link_guides(name: str) -> str:
+    """Write a line with links to the pages that explain a route or a command, or nothing."""
+    pages = [page for page, names in GUIDES.items() if name in names]
+    links = ", ".join(f"[{_title(page)}]({page})" for page in pages)
+    return f"\nSee {links}.\n" if links else ""
+
+
+def _title(page: str) -> str:
+    file, _, anchor = page.partition("#")
+    return (anchor or file.rpartition("/")[2].removesuffix(".md")).replace("-", " ")
