@@ -64,7 +64,7 @@ class Diagnose(keras.callbacks.Callback):
 
 
 class Report(Diagnose):
-    """Sends the history, and what the network answers to labelled images, to a service, and prints its verdict.
+    """Sends the history, and what the network answers to labeled images, to a service, and prints its verdict.
 
     With answers to training and test images the gap between them is told term by term.
 

@@ -1,6 +1,6 @@
-"""Every finding that a diagnosis can name: what it is called, what it costs to fix, and which remedies may cure it.
+"""Every finding that a diagnosis can name: its name, the effort to fix it, and the remedies that may cure it.
 
-One entry each. The rule that makes it is in `heldout/diagnosis/rules/`, the sentences about it are in `heldout/words/`.
+Each finding is one entry. Its rule is in `heldout/diagnosis/rules/`, and its sentences are in `heldout/words/`.
 Both are checked against this list when they are imported.
 """
 
@@ -16,15 +16,15 @@ Effort = Literal[
 
 @dataclass(frozen=True)
 class FindingKind:
-    """What is known of a finding before any is made.
+    """What is known about a kind of finding, whatever the training.
 
-    name: what it is called wherever people read of it.
-    effort: the least that fixes it.
-    remedies: what a study tries, in this order: that in which remedies helped on a collection of trainings
+    name: the name that people read.
+    effort: the least effort that fixes it.
+    remedies: what a study tries, ordered by how often each remedy helped on a collection of trainings
         (docs/explanation/diagnosis.md).
     is_curable: whether a study can compare remedies for it.
-    part: what it is called as a part of the gap to new images; None where it is none.
-    caveat: why figures mislead, where it does not explain a gap.
+    part: its name as a part of the gap to new images; None if it is no such part.
+    caveat: why figures mislead, for findings that do not explain a gap.
     """
 
     name: str
@@ -40,7 +40,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
     "leakage": FindingKind(
         "copied images",
         "new_version",
-        caveat="Some images are in two splits, so that results on held-out images can look better than they are.",
+        caveat="Some images are in two splits, so results on held-out images can look better than they are.",
     ),
     "label_order_mismatch": FindingKind("labels in another order", "new_version"),
     "scale_mismatch": FindingKind("other pixel values", "new_version"),
@@ -48,16 +48,16 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
     "label_conflicts": FindingKind(
         "one picture, two labels",
         "new_version",
-        caveat="Copies of one image have different labels, so that even a perfect network gets some wrong.",
+        caveat="Copies of one image have different labels, so even a perfect network gets some wrong.",
     ),
-    # Wrong labels are learned last, and by networks with room for them.
+    # Networks learn wrong labels last, and only if they are large enough to memorize them.
     "label_noise": FindingKind(
         "wrong labels",
         "new_labels",
         remedies=("early_stopping", "label_smoothing", "dropout", "mixup", "smaller_network", "ema"),
         part="wrong training labels",
     ),
-    # Shuffled labels teach nothing.
+    # Not curable: shuffled labels teach nothing.
     "memorised_noise": FindingKind(
         "labels that do not fit",
         "new_labels",
@@ -75,9 +75,9 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         "unrecognized class",
         "one_training",
         remedies=("class_weights", "augmentation", "label_smoothing", "longer_cosine"),
-        part="a class that the network does not know",
+        part="a class the network does not recognize",
     ),
-    # There is no base to compare with.
+    # Not curable: a diverged training is no base to compare with.
     "diverged": FindingKind(
         "diverged",
         "one_training",
@@ -107,7 +107,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         "one_training",
         remedies=("longer_cosine", "more_epochs", "more_patience", "batch_norm", "ema"),
     ),
-    # The loss does not rise, so stopping early keeps nothing better.
+    # No early stopping: the loss does not rise, so an earlier epoch would be no better.
     "too_little_data": FindingKind(
         "too little data",
         "several_trainings",
@@ -123,18 +123,18 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
     "test_too_small": FindingKind(
         "test set too small",
         "new_images",
-        caveat="There are too few test images, in all or of a class: test accuracy is only roughly known.",
+        caveat="There are too few test images, in total or of one class, so test accuracy is only roughly known.",
     ),
     "metric_artefact": FindingKind(
         "misleading fit accuracy",
         "nothing",
-        caveat="The training accuracy that `fit` prints is lower than the real one: do not compare with it.",
+        caveat="The training accuracy that `fit` prints is lower than the real one, so do not compare with it.",
     ),
 }
 
 
 def require_every_kind(codes: Iterable[str], what: str) -> None:
-    """Raise TypeError, when a module is imported, unless it has something for every finding and nothing else."""
+    """Raise TypeError at import unless `codes` names every finding and nothing else."""
     missing, unknown = FINDING_KINDS.keys() - codes, set(codes) - FINDING_KINDS.keys()
     if missing or unknown:
-        raise TypeError(f"{what}: nothing for {sorted(missing)}, and no findings are called {sorted(unknown)}")
+        raise TypeError(f"{what}: missing {sorted(missing)}, unknown {sorted(unknown)}")

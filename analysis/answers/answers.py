@@ -22,7 +22,7 @@ class Predictions:
 
 
 class Answers:
-    """What a model says of labelled images.
+    """What a model says of labeled images.
 
     probabilities: (count, classes); None where only the answers are known.
     classes: (count,) the most probable ones.

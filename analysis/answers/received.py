@@ -1,4 +1,4 @@
-"""Labels and answers from anywhere, checked: what a network that Heldout never trained says of labelled images."""
+"""Labels and answers from anywhere, checked: what a network that Heldout never trained says of labeled images."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

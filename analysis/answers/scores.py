@@ -49,13 +49,13 @@ def compute_scores(
 
 
 def _score_classes(confusion: NDArray[np.int64]) -> tuple[StoredClassScores, ...]:
-    right, answered, labelled = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
+    right, answered, labeled = confusion.diagonal(), confusion.sum(axis=0), confusion.sum(axis=1)
     return tuple(
         StoredClassScores(
-            count=int(labelled[place]),
+            count=int(labeled[place]),
             precision=_compute_share(right[place], answered[place]),
-            recall=_compute_share(right[place], labelled[place]),
-            f1=_compute_share(2 * right[place], answered[place] + labelled[place]),
+            recall=_compute_share(right[place], labeled[place]),
+            f1=_compute_share(2 * right[place], answered[place] + labeled[place]),
         )
         for place in range(len(confusion))
     )

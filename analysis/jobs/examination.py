@@ -51,7 +51,7 @@ def _require_batches_that_can_be_split(spec: JobSpec) -> None:
     normalises = any(block.batch_norm for block in spec.network.blocks)
     if resources.gpus > 1 and normalises:
         raise _make_refusal(
-            "/resources/gpus", "Batch normalisation needs whole batches, but each GPU gets a part of one; use 1."
+            "/resources/gpus", "Batch normalization needs whole batches, but each GPU gets a part of one; use 1."
         )
     if resources.gpus > 1 and resources.device == "cpu":
         raise _make_refusal("/resources/gpus", "Several GPUs were asked for on `device: cpu`; use `gpu`, `auto`, or 1.")

@@ -9,7 +9,7 @@ from heldout.stored.final import GapsView, GapView
 from heldout.views.study import ArmFiguresView, ArmView, StudyView, TestFiguresView
 from heldout.views.study_report import QuestionView, ReportArmView, ReportBudgetView, StudyReportView
 from heldout.words.studies import explain_arm
-from heldout.words.study_answers import answer_questions, ask, describe_study
+from heldout.words.study_answers import answer_questions, describe_study, phrase_question
 
 
 def report_of(
@@ -30,7 +30,7 @@ def report_of(
     return StudyReportView(
         object="study_report",
         study=study,
-        question=ask(study),
+        question=phrase_question(study),
         answer=describe_study(study)[0],
         in_short=[QuestionView(question=asked, answer=told) for asked, told in answer_questions(study)],
         arms=[_build_arm(study, arm, epochs) for arm in study.arms],

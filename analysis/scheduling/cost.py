@@ -20,7 +20,7 @@ MAX_TOWERS = 16
 # FLOPs of the convolutions of a batch's forward pass, less those below: with fewer, 16 bits gain hardly anything on
 # processors that have units for them. These numbers were measured, and are fixed in a release: bits follow from them.
 MIN_FLOPS_IN_16_BITS = 15_000_000
-# What 16 bits lose, in FLOPs for each output: of activations, and of Keras' batch normalisation, which one tower has.
+# What 16 bits lose, in FLOPs for each output: of activations, and of Keras' batch normalization, which one tower has.
 FLOPS_LOST_BY_ACTIVATION: Mapping[str, int] = {"relu": 0, "elu": 50, "silu": 110, "tanh": 130, "gelu": 400}
 FLOPS_LOST_BY_NORM = 200
 # Images in a batch of inference mode, in which splits are measured.
@@ -55,7 +55,7 @@ class Speed:
 
 def choose_auto_towers(spec: JobSpec, plan: NetworkPlan, cores: int) -> int:
     """How many towers a job has that may choose: one for each core, as long as more of them make its steps faster."""
-    if spec.network.backbone is not None:  # batch normalisation inside it needs whole batches
+    if spec.network.backbone is not None:  # batch normalization inside it needs whole batches
         return 1
     batch = spec.training.batch_size
     by_work = batch * plan.flops_per_image // MIN_FLOPS_A_TOWER

@@ -7,7 +7,7 @@ from analysis.studies.progress import RaceProgress
 from analysis.studies.state import Arm, Purpose, RunKey, StudyRun, StudyState
 from heldout.studies.spec import BASE_ARM
 from heldout.views.study import ArmStatus, ArmView
-from heldout.words.studies import FLATTERED
+from heldout.words.studies import CHOSEN_ON_VALIDATION
 
 
 def build_arm_views(
@@ -43,7 +43,7 @@ def build_arm_views(
 def _explain_drop(arm: Arm, progress: RaceProgress) -> str | None:
     """Why it was dropped, and what is to be known of its figures."""
     said = [progress.why[arm.name]] if arm.name in progress.why else []
-    said += [FLATTERED] if arm.chooses_alone and arm.name in progress.looks else []
+    said += [CHOSEN_ON_VALIDATION] if arm.chooses_alone and arm.name in progress.looks else []
     return " ".join(said) or None
 
 

@@ -49,7 +49,7 @@ def conclude_cure(
         simpler_than=[other.name for other in state.arms if winner in other.parts and other.name in also],
         notes=[
             *([race.ended_early] if race.ended_early else []),
-            *([words.FLATTERED] if arm.chooses_alone else []),
+            *([words.CHOSEN_ON_VALIDATION] if arm.chooses_alone else []),
             words.explain_test(test, state.test_failed),
         ],
     )

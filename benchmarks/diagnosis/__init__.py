@@ -1,1 +1,1 @@
-"""A labelled collection of trainings, and how well `heldout.diagnosis` names what is wrong with each."""
+"""A labeled collection of trainings, and how well `heldout.diagnosis` names what is wrong with each."""

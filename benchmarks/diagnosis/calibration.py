@@ -184,7 +184,7 @@ def code_of(of_jobs: Mapping[str, Fit], of_histories: Mapping[str, Fit], last_dr
     lines = [
         '"""How often each verdict was right. Written by `python -m benchmarks.diagnosis calibrate`.',
         "",
-        f"Logistic regressions on draws 1 to {last_draw} of the labelled collection. A verdict that was wrong",
+        f"Logistic regressions on draws 1 to {last_draw} of the labeled collection. A verdict that was wrong",
         f"{FEWEST_WRONG} times or more has at most {MOST_FIGURES} figures: those that told best in cross-validation",
         f"which verdicts are right. Others have one probability, and those with fewer than {FEWEST} known cases none.",
         "docs/explanation/diagnosis-measured.md says how well that holds for trainings that were made later.",

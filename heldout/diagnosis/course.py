@@ -9,7 +9,7 @@ from heldout.diagnosis.thresholds import MIN_FALL, MIN_FALL_SIGMAS, MIN_RISE, MI
 
 @dataclass(frozen=True)
 class Course:
-    """Positions count from 0. Levels are medians of neighbouring values, which no single epoch moves.
+    """Positions count from 0. Levels are medians of neighboring values, which no single epoch moves.
 
     best: position of the lowest value.
     lowest, last: the lowest level, and the one at the end.
@@ -83,7 +83,7 @@ def choose_patience(values: list[float], best: int) -> int:
 
 
 def smooth(values: list[float]) -> list[float]:
-    """The median of each value and its neighbours."""
+    """The median of each value and its neighbors."""
     return [median(values[max(0, position - 1) : position + 2]) for position in range(len(values))]
 
 

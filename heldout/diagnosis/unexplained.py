@@ -218,7 +218,7 @@ def _explain_unparted_gap(facts: Facts) -> str | None:
     if compute_newcombe_interval(train.counts, test.counts)[0] <= MIN_BETTER_ON_TRAINING:
         return None
     return (
-        "Answers to validation images are missing: they would tell whether the network has memorised its training "
+        "Answers to validation images are missing: they would tell whether the network has memorized its training "
         "images, or the test images are of another kind. Send those of the same weights to images that were neither "
         "trained on nor are in test."
     )

@@ -21,7 +21,7 @@ class WrongSize(ImageRefused):
 
 
 class WrongChannels(ImageRefused):
-    """It has colours and the model takes grey images, or another number of channels."""
+    """It has colors and the model takes grey images, or another number of channels."""
 
     code, title = "wrong_channels", "An image has other channels"
 

@@ -1,6 +1,6 @@
 """What all pictures are drawn with, those of the client and those of reports: frames, axes, courses, intervals.
 
-Each part has its colours as attributes, which hold where a picture stands alone, and a class, by which the page of a
+Each part has its colors as attributes, which hold where a picture stands alone, and a class, by which the page of a
 report gives it others.
 """
 

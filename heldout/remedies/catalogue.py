@@ -47,7 +47,7 @@ REMEDIES: Mapping[str, Remedy] = {
         training.use_weight_decay, "Weights that shrink in each step stay only where many images ask for them."
     ),
     "smaller_network": Remedy(
-        network.shrink_network, "Half the filters leave less room for memorising the training images."
+        network.shrink_network, "Half the filters leave less room for memorizing the training images."
     ),
     "larger_network": Remedy(network.enlarge_network, "Twice the filters let the network learn more patterns."),
     "batch_norm": Remedy(
@@ -66,7 +66,7 @@ REMEDIES: Mapping[str, Remedy] = {
         training.add_class_weights, "Class weights make rare classes count as much as frequent ones."
     ),
     "early_stopping": Remedy(
-        training.add_early_stopping, "Later epochs than the best one only memorise; the best one's weights are kept."
+        training.add_early_stopping, "Later epochs than the best one only memorize; the best one's weights are kept."
     ),
     "more_patience": Remedy(training.double_patience, "Validation may get better again after a pause."),
     "more_epochs": Remedy(training.double_epochs, "The network may not have finished learning."),

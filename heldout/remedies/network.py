@@ -83,12 +83,12 @@ def add_l2(base: RemedyBase) -> Outcome:
 def add_batch_norm(base: RemedyBase) -> Outcome:
     """After each convolution."""
     if all(block.get("batch_norm") for block in base.blocks):
-        has_none = "The network has no block to put batch normalisation in."
-        return NoChange("Every block has batch normalisation already." if base.blocks else has_none)
+        has_none = "The network has no block to put batch normalization in."
+        return NoChange("Every block has batch normalization already." if base.blocks else has_none)
     if (base.spec.get("resources") or {}).get("gpus", 1) > 1:
-        return NoChange("Batch normalisation needs whole batches, and the spec asks for several GPUs.")
+        return NoChange("Batch normalization needs whole batches, and the spec asks for several GPUs.")
     blocks = [{**block, "batch_norm": True} for block in base.blocks]
-    return Change({"network": {"blocks": blocks}}, "Adds batch normalisation after each convolution.")
+    return Change({"network": {"blocks": blocks}}, "Adds batch normalization after each convolution.")
 
 
 def reduce_regularization(base: RemedyBase) -> Outcome:

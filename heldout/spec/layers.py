@@ -51,7 +51,7 @@ class NetworkPlan:
 
     @cached_property
     def parameters(self) -> int:
-        """What `keras.Model.count_params()` gives for it (the averages of batch normalisation included)."""
+        """What `keras.Model.count_params()` gives for it (the averages of batch normalization included)."""
         return sum(layer.parameters for layer in self.layers)
 
     def trainable_parameters(self, frozen_blocks: int = 0) -> int:
@@ -102,7 +102,7 @@ def _plan_backbone_layers(network: NetworkSpec, image: Image, backbone: Backbone
     layers = []
     if (height, width) != image[:2]:
         shape = (height, width, shape[2])
-        layers.append(Layer(f"{BACKBONE}_size", shape, 0, 8 * prod(shape)))  # each value of four neighbours
+        layers.append(Layer(f"{BACKBONE}_size", shape, 0, 8 * prod(shape)))  # each value of four neighbors
     if channels != shape[2]:
         shape = backbone.takes
         layers.append(Layer(f"{BACKBONE}_channels", shape, 0, 0))

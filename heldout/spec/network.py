@@ -14,7 +14,7 @@ Pixels = Literal["bytes", "unit", "symmetric", "imagenet", "caffe"]
 
 
 class BlockSpec(SpecPart):
-    """`repeat` convolutions, each with optional batch normalisation and its activation; then pool; then dropout."""
+    """`repeat` convolutions, each with optional batch normalization and its activation; then pool; then dropout."""
 
     filters: int = Field(ge=1, le=1024)
     kernel_size: int = Field(3, ge=1, le=11)
@@ -44,7 +44,7 @@ class BackboneSpec(SpecPart):
 
     model: str = Field(max_length=40, description="`mod_…`, of the same owner.")
     trainable: bool = Field(
-        False, description="Whether all of it is trained along; else it stays as it is, batch normalisation included."
+        False, description="Whether all of it is trained along; else it stays as it is, batch normalization included."
     )
     pixels: Pixels | None = Field(
         None,

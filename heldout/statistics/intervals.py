@@ -23,10 +23,10 @@ def compute_wilson_interval(correct: float, total: float, confidence: float = 0.
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"Received {correct} correct of {total}; expected 0 <= correct <= total and total >= 1.")
     share = correct / total
-    centre, spread = _compute_wilson(share, total, confidence)
+    center, spread = _compute_wilson(share, total, confidence)
     # At 0 and total the exact bounds are 0 and 1; rounding must not push them off.
-    low = 0.0 if correct == 0 else max(0.0, centre - spread)
-    high = 1.0 if correct == total else min(1.0, centre + spread)
+    low = 0.0 if correct == 0 else max(0.0, center - spread)
+    high = 1.0 if correct == total else min(1.0, center + spread)
     return low, high
 
 

@@ -40,7 +40,7 @@ def _compute_upper_tail(value: float, degrees: float) -> float:
 
 
 def _compute_incomplete_beta(x: float, rest: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function of x; `rest` is 1 - x, which is not computed to keep its digits."""
+    """The regularized incomplete beta function of x; `rest` is 1 - x, which is not computed to keep its digits."""
     if x <= 0.0 or rest <= 0.0:
         return 0.0 if x <= 0.0 else 1.0
     front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log(rest))

@@ -32,7 +32,7 @@ class EstimateView(View):
     spec: JobSpec
     parameters: int
     trainable_parameters: int | None = Field(
-        None, description="Without those of frozen blocks and the averages of batch normalisation, as Keras counts."
+        None, description="Without those of frozen blocks and the averages of batch normalization, as Keras counts."
     )
     layers: list[LayerView]
     initial: InitialView | None = Field(None, description="null unless the spec has `initial`.")

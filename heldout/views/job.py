@@ -85,7 +85,7 @@ class JobView(View):
     dataset: DatasetReference
     parameters: int
     trainable_parameters: int | None = Field(
-        None, description="Without those of frozen blocks and the averages of batch normalisation, as Keras counts."
+        None, description="Without those of frozen blocks and the averages of batch normalization, as Keras counts."
     )
     progress: Progress
     summary: SummaryView = SummaryView()  # services of earlier releases have none

@@ -1,4 +1,4 @@
-"""How figures are written for people: shares in percent with one decimal, losses with four digits."""
+"""Format figures for people: shares as percentages with one decimal, losses with four digits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from decimal import Decimal
 NONE = "–"
 MOST_DECIMALS = 6
 MINUTE_S, HOUR_S = 60, 3600
-# A share may differ from one half by so much and be called that.
-MAX_BESIDE_HALF = 0.02
-# Of a split's images. Fewer are given as a count, not in percent.
+# A share this close to one half, a quarter or three quarters is called that.
+MAX_DISTANCE_FROM_NAMED_SHARE = 0.02
+# Smaller shares of a split are written as a count of images, not as a percentage.
 MIN_SHARE_IN_PERCENT = 0.05
 Interval = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
 class Unit:
-    """How differences of a figure are written. scale: from the JSON's unit to the written one."""
+    """How differences of a figure are written. scale: factor from the unit in JSON to the written one."""
 
     scale: float
     decimals: int
@@ -29,8 +29,8 @@ POINTS, LOSS = Unit(100, 1), Unit(1, 3)
 class Words:
     """The text for one thing that is wrong.
 
-    effect: a sentence with figures. action: what to do. then: a shorter imperative, used if the cause comes second.
-    before_next: the action as it reads before `, then …`; None to use `action`, empty if nothing may follow it.
+    effect: a sentence with figures. action: what to do. then: a shorter imperative for a cause that comes second.
+    before_next: the action as worded before `, then …`. None means `action`; empty means that nothing may follow it.
     """
 
     headline: str
@@ -46,7 +46,7 @@ def pluralize(count: int, thing: str) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """`35.5%`; a dash where it is not known."""
+    """`35.5%`, or a dash if the share is unknown."""
     return NONE if share is None else f"{100 * share:.{digits}f}%"
 
 
@@ -56,7 +56,7 @@ def percent_range(low: float, high: float) -> str:
 
 
 def rough_percent(share: float) -> str:
-    """A part of a count: `11%`, `0.6%`; never `0%` or `100%`, unless it is none or all."""
+    """A share of a count: `11%`, `0.6%`. Only none and all are written as `0%` and `100%`."""
     shown = 100 * share
     if 0 < shown < 1:
         return f"{shown:.1g}%" if shown >= 0.001 else "less than 0.001%"
@@ -64,7 +64,7 @@ def rough_percent(share: float) -> str:
 
 
 def whole_percents(*shares: float) -> list[str]:
-    """`46%` and `9%`; with a decimal where two of them would look the same, or one as none or all."""
+    """`46%` and `9%`; with one decimal if two shares would look equal, or one would be rounded to none or all."""
     whole = [percent(share, 0) for share in shares]
     is_rounded_away = any(share not in (0, 1) and round(100 * share) in (0, 100) for share in shares)
     if is_rounded_away or len(set(whole)) < len(set(shares)):
@@ -73,7 +73,7 @@ def whole_percents(*shares: float) -> list[str]:
 
 
 def of_100(share: float) -> str:
-    """`91 of 100`; never rounded to none or all."""
+    """`91 of 100`. Other shares are never rounded to none or all."""
     if share in (0, 1):
         return f"{round(100 * share)} of 100"
     rounded = round(100 * share)
@@ -85,7 +85,7 @@ def describe_share(images: int, count: int, name: str) -> str:
     share = images / count
     if images == count:
         return f"All {name} images"
-    if abs(share - 1 / 2) < MAX_BESIDE_HALF:
+    if abs(share - 1 / 2) < MAX_DISTANCE_FROM_NAMED_SHARE:
         return f"Half of the {name} images"
     if share >= MIN_SHARE_IN_PERCENT:
         return f"{percent(share, 0)} of the {name} images"
@@ -93,9 +93,9 @@ def describe_share(images: int, count: int, name: str) -> str:
 
 
 def describe_part(share: float) -> str:
-    """`a quarter`, `half`, `31%`: what an estimated share is called."""
+    """Name an estimated share: `a quarter`, `half`, `31%`."""
     for name, exact in (("a quarter", 1 / 4), ("half", 1 / 2), ("three quarters", 3 / 4)):
-        if abs(share - exact) < MAX_BESIDE_HALF:
+        if abs(share - exact) < MAX_DISTANCE_FROM_NAMED_SHARE:
             return name
     return percent(share, 0)
 
@@ -124,7 +124,7 @@ def format_loss(value: float | None) -> str:
 
 
 def format_signed(unit: Unit, value: float | None, beside: Interval = None) -> str:
-    """`+3.1`, with as many decimals as the interval beside it."""
+    """`+3.1`, with as many decimals as the interval printed with it."""
     return NONE if value is None else _format_signed(unit, value, _count_decimals(unit, value, beside))
 
 
@@ -136,18 +136,18 @@ def format_signed_range(unit: Unit, value: float | None, bounds: Interval) -> st
     return f"{_format_signed(unit, bounds[0], decimals)} to {_format_signed(unit, bounds[1], decimals)}"
 
 
-def change_of(value: float, *, is_loss: bool) -> str:
-    """A change of a loss, or of a share of wrong answers in points."""
+def format_change(value: float, *, is_loss: bool) -> str:
+    """Format a change in loss, or a change in the share of wrong answers in points."""
     return _format_digits(value, 3) if is_loss else f"{100 * value:.1f} points"
 
 
 def format_figure(value: float, *, is_loss: bool) -> str:
-    """A loss, or a share of wrong answers in percent."""
+    """Format a loss, or a share of wrong answers as a percentage."""
     return _format_digits(value, 4) if is_loss else percent(value)
 
 
 def _count_decimals(unit: Unit, value: float | None, bounds: Interval) -> int:
-    """As few as the unit has, but so many that nothing but 0 is written as 0: a bound says on which side of 0 it is."""
+    """The unit's decimals, or more until only 0 itself is written as 0: a bound must show its side of 0."""
     numbers = [unit.scale * number for number in (value, *(bounds or ())) if number]
     decimals = unit.decimals
     while decimals < MOST_DECIMALS and any(round(number, decimals) == 0 for number in numbers):
@@ -163,6 +163,6 @@ def _format_signed(unit: Unit, value: float, decimals: int) -> str:
 
 
 def _format_digits(value: float, count: int) -> str:
-    """So many significant digits; `0.00001725` rather than `1.725e-05`, unless that would be longer than ten zeros."""
+    """Write `count` significant digits; `0.00001725` rather than `1.725e-05`, unless it has more than ten zeros."""
     text = f"{value:.{count}g}"
     return format(Decimal(text), "f") if "e-0" in text else text

@@ -1,4 +1,4 @@
-"""Sentences about the curves that several findings share. They quote figures of single epochs, never levels."""
+"""Sentences about curves, shared by several findings. They quote figures of single epochs, never levels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from heldout.diagnosis.course import Course
     from heldout.diagnosis.curves import Curves
 
-# Share of how far a curve rose or fell. A last epoch that lies beside its neighbours by more does not stand for them.
+# As a share of a curve's rise or fall. A last epoch further from its neighbors than this does not represent them.
 MAX_SPREAD_OF_ONE_LEVEL = 0.25
-# Share of the scale of a loss. If the noise of single epochs is larger, the loss is said to go up and down.
+# As a share of a loss's scale. Above this noise of single epochs, the text mentions that the loss goes up and down.
 MIN_BOUNCE = 0.05
 
 
@@ -25,7 +25,7 @@ def describe_best_and_end(curves: Curves, heldout: Course) -> str:
 
 
 def describe_end(course: Course, *, is_loss: bool) -> str:
-    """`ends at 1.31`; where the last epoch is not like those before it, between which values the last ones lie."""
+    """`ends at 1.31`; if the last epoch differs from those before it, the range of the last epochs instead."""
     late = course.late
     is_steady = late in (sorted(late), sorted(late, reverse=True))
     if is_steady or abs(late[-1] - course.last) <= MAX_SPREAD_OF_ONE_LEVEL * max(course.rise, abs(course.fall)):
@@ -57,28 +57,28 @@ def describe_accuracy(accuracy: AccuracyChange) -> str:
 
 
 def describe_stopping_at_best(curves: Curves, heldout: Course) -> str:
-    """What keeping the epoch with the lowest loss would have changed, and whether that is better or worse."""
+    """Say what keeping the epoch with the lowest loss would have changed, and whether that is better or worse."""
     best, last = (format_figure(heldout.values[place], is_loss=curves.of_loss) for place in (heldout.best, -1))
-    said = f"Stopping at epoch {curves.best_epoch} would have lowered the {curves.name} from {last} to {best} (better)"
+    text = f"Stopping at epoch {curves.best_epoch} would have lowered the {curves.name} from {last} to {best} (better)"
     accuracy = curves.accuracy
     if accuracy is None:
-        return f"{said}."
+        return f"{text}."
     then, now = percent(accuracy.values[accuracy.best]), percent(accuracy.values[-1])
     change = accuracy.values[accuracy.best] - accuracy.values[-1]
     if then == now:
-        return f"{said} and left accuracy at {now}."
+        return f"{text} and left accuracy at {now}."
     is_sure = accuracy.rose if change < 0 else accuracy.fell
     judged = ("better" if change > 0 else "worse") if is_sure else "which may be chance"
-    return f"{said} and {'raised' if change > 0 else 'lowered'} accuracy from {now} to {then} ({judged})."
+    return f"{text} and {'raised' if change > 0 else 'lowered'} accuracy from {now} to {then} ({judged})."
 
 
 def explain_too_little_matters(curves: Curves) -> str:
-    """Of a loss that ends a little above its best."""
+    """Comment on a loss that ends slightly above its lowest value."""
     return f"That is too little to matter; the weights of epoch {curves.best_epoch} are about as good."
 
 
 def describe_bouncing(curves: Curves, heldout: Course) -> str:
-    """That single epochs differ much, where they do; else nothing. Begins with a space."""
+    """If single epochs differ a lot, a sentence that says so, with a leading space; otherwise an empty string."""
     if heldout.noise <= MIN_BOUNCE * heldout.scale or len(heldout.values) < len(heldout.late) + 1:
         return ""
     late = heldout.values[-max(len(heldout.late), len(heldout.values) // 4) :]

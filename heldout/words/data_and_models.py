@@ -1,4 +1,4 @@
-"""What is said first of audits and of evaluations of models, and how true probabilities are."""
+"""Headlines and summaries of audits and of model evaluations, and a sentence about calibration."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -10,11 +10,11 @@ _NAMES = {"train": "training", "validation": "validation", "test": "test"}
 
 
 class AnyFinding(Protocol):
-    """A finding as it is stored, or as it is shown."""
+    """A stored finding or its view."""
 
     @property
     def code(self) -> str:
-        """What was found."""
+        """The kind of finding."""
 
     @property
     def severity(self) -> str:
@@ -22,7 +22,7 @@ class AnyFinding(Protocol):
 
     @property
     def numbers(self) -> Mapping[str, Any]:
-        """What depends on the code."""
+        """Figures; which ones depends on the code."""
 
 
 # `{split}`, `{class}` and `{images}` are filled in from the numbers of the finding.
@@ -39,18 +39,18 @@ _WORDS: Mapping[str, Words] = {
     ),
     "look_alikes": Words(
         "Some images with different labels look alike.",
-        "That is no fault if you can tell them apart.",
+        "That is fine if you can tell them apart.",
         "Look at the pairs and say whether you can",
     ),
     "duplicates": Words(
         "Some images occur twice in one split.",
-        "Each copy counts as an image of its own.",
-        "Keep one of each unless you want the weight",
+        "Each copy counts as a separate image.",
+        "Keep one of each unless you want the extra weight",
     ),
     "group_across_splits": Words(
-        "Images of one group are in several splits.",
-        "A network recognizes what it has seen of a group, so results look better than they are.",
-        "Split the images again, whole groups at a time",
+        "Images of the same group are in several splits.",
+        "A network recognizes groups that it has seen, so results look better than they are.",
+        "Split the images again and keep each group in one split",
     ),
     "class_missing": Words(
         "A split has no images of some class.",
@@ -63,17 +63,17 @@ _WORDS: Mapping[str, Words] = {
         "Weight the classes or add images of it",
     ),
     "class_shift": Words(
-        "The splits contain the classes in different shares.",
-        "So their accuracies can differ even if each class is recognized equally well.",
+        "Class shares differ between the splits.",
+        "Their accuracies can differ even if each class is recognized equally well.",
         "Compare the accuracy of each class, or split all images again",
     ),
     "test_too_small": Words(
-        "The test set is too small to see small differences.",
+        "The test set is too small to show small differences.",
         "With so few images, much of a test result is chance.",
-        "Add test images or cut a larger share",
+        "Add test images or split off a larger share",
     ),
     "scale_mismatch": Words(
-        "Pixel values of the {split} images are on another scale.",
+        "Pixel values of the {split} images are on a different scale.",
         "A network sees other numbers there than in training.",
         "Fix the {split} images before you train",
     ),
@@ -88,52 +88,52 @@ _WORDS: Mapping[str, Words] = {
         "Fix the {split} images before you train",
     ),
     "orientation_mismatch": Words(
-        "The {split} images are turned or mirrored.",
-        "The training images have another orientation.",
+        "The {split} images are rotated or mirrored.",
+        "The training images have a different orientation.",
         "Turn them back before you train",
     ),
     "label_order_mismatch": Words(
-        "The {split} labels are in another order.",
+        "The {split} labels are in a different order.",
         "They number the classes differently from the training labels.",
         "Rename the classes of the {split} split before you train",
     ),
     "split_shift": Words(
-        "The {split} images are of another kind.",
-        "They were probably collected or prepared in another way.",
+        "The {split} images are of a different kind.",
+        "They were probably collected or prepared differently.",
         "Look at the examples, then mix the sources or split all images again",
     ),
     "blank_images": Words(
         "Some images show nothing.",
-        "They have one color throughout, so their labels can only be guessed.",
+        "They are a single color, so their labels can only be guessed.",
         "Remove them, and check how these files were written",
     ),
     "narrow_range": Words(
         "The images have very little contrast.",
-        "Networks learn slowly from values that are so close together.",
-        "Stretch the values over the whole range first",
+        "Networks learn slowly from values this close together.",
+        "Stretch the values to the full range first",
     ),
     "grey_as_rgb": Words(
         "The images are gray but stored in color.",
         "That takes three times the memory and changes no result.",
-        "Upload them again as gray images to save memory",
+        "Upload them again as grayscale images to save memory",
     ),
 }
 CODES = frozenset(_WORDS)
 _NOTHING = (
     "The audit found nothing.",
-    "There are no copies and no conflicting labels, and the splits look alike. You can train on these images.",
+    "There are no copies or conflicting labels, and the splits look alike. You can train on these images.",
 )
 
 
 def describe_audit(findings: Sequence[AnyFinding]) -> tuple[str, str]:
-    """The headline and the summary of what was found, the most serious first."""
+    """The headline and the summary of an audit. findings: the most serious first."""
     serious = [finding for finding in findings if finding.severity != "info"]
     if not serious and not findings:
         return _NOTHING
     first = (serious or list(findings))[0]
     words = _WORDS.get(first.code)
     if words is None:
-        return "The audit found something to look at.", "Read the finding below before you train."
+        return "The audit found something to check.", "Read the finding below before you train."
     filled = {
         "split": _NAMES.get(str(first.numbers.get("split")), "test"),
         "class": quote_name(_get_rarest(first.numbers)),
@@ -151,7 +151,7 @@ def _get_rarest(numbers: Mapping[str, Any]) -> object:
 
 
 def _describe_copied_images(numbers: Mapping[str, Any]) -> str:
-    """`60 test images were`: of the split that has most copies of training images."""
+    """`60 test images were`, for the split with the most copies of training images."""
     found = {
         held: part["images"]
         for held in ("test", "validation")
@@ -167,7 +167,7 @@ def _describe_copied_images(numbers: Mapping[str, Any]) -> str:
 
 
 def describe_evaluation(status: str, measured: Measurement | None) -> tuple[str, str]:
-    """The headline and the summary of an evaluation; of one that has not ended, that there is nothing to see yet."""
+    """The headline and the summary of an evaluation; without figures, they say why there are none."""
     if measured is None:
         return _UNMEASURED.get(status, _UNMEASURED["running"])
     metrics = measured.metrics
@@ -177,7 +177,7 @@ def describe_evaluation(status: str, measured: Measurement | None) -> tuple[str,
         if split is not None
     ]
     if not known:
-        return "Nothing was measured.", "The dataset has no images. Choose another one."
+        return "Nothing was measured.", "The dataset has no images. Choose another dataset."
     (name, first), *others = known
     beside = " and ".join(f"{of_100(split.accuracy)} {other} images" for other, split in others)
     effect = f"It also gets {beside} right." if others else "No other split was measured."
@@ -188,17 +188,17 @@ def describe_evaluation(status: str, measured: Measurement | None) -> tuple[str,
 
 
 _UNMEASURED = {
-    "queued": ("This evaluation has not started.", "It waits for a worker. There is nothing to do until then."),
-    "running": ("The model is being measured.", "Figures come when it has answered every image. Wait for the end."),
-    "failed": ("The evaluation failed.", "There are no figures. Fix what the error says and order it again."),
-    "cancelled": ("The evaluation was cancelled.", "There are no figures. Order it again if you need them."),
+    "queued": ("This evaluation has not started.", "It is waiting for a worker. There is nothing to do."),
+    "running": ("The model is being measured.", "The figures appear once it has answered every image."),
+    "failed": ("The evaluation failed.", "There are no figures. Fix what the error says and start it again."),
+    "cancelled": ("The evaluation was cancelled.", "There are no figures. Start it again if you need them."),
 }
 
 
 def describe_calibration(split: str, temperature: float, error_before: float, error_after: float) -> str:
-    """How far probabilities are from being true, and after one temperature. error_before, error_after: as fractions."""
+    """Describe the calibration error before and after temperature scaling. error_before, error_after: as fractions."""
     before, after = (f"{100 * error:.1f} points" for error in (error_before, error_after))
-    said = f"On {split} images, probabilities are {before} away from how often the network is right, on average"
+    text = f"On {split} images, probabilities are on average {before} away from how often the network is right"
     if error_after >= error_before:
-        return f"{said}; one temperature does not fix that."
-    return f"{said}; {after} once its outputs are divided by {temperature:.2f} (before the softmax)."
+        return f"{text}; temperature scaling does not fix that."
+    return f"{text}, and {after} once its outputs are divided by {temperature:.2f} before the softmax."

@@ -1,6 +1,6 @@
-"""What remedies, verdicts, terms of the gap and states are called, wherever people read of them.
+"""The names that people read for remedies, verdicts, terms of the gap and states.
 
-The dashboard has the same names: `scripts/labels.py` writes them into `web/src/words/labels.ts`.
+The dashboard uses the same names: `scripts/labels.py` writes them into `web/src/words/labels.ts`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,12 @@ from typing import NamedTuple
 from heldout.verdicts import FINDING_KINDS
 from heldout.words import join_with_and
 
-# Where the name itself, with spaces for underscores, says too little.
+# Remedies whose code, with spaces for underscores, is not clear enough.
 REMEDY_NAMES: Mapping[str, str] = {
     "l2": "L2 penalty",
     "ema": "averaged weights",
-    "batch_norm": "batch normalisation",
-    "longer_cosine": "longer training with a cosine",
+    "batch_norm": "batch normalization",
+    "longer_cosine": "longer training with cosine decay",
     "retune": "tuned learning rate",
 }
 VERDICT_NAMES: Mapping[str, str] = {
@@ -25,7 +25,7 @@ VERDICT_NAMES: Mapping[str, str] = {
 
 
 class TermLabel(NamedTuple):
-    """What a term of the gap is called alone and within a sentence, and what it means."""
+    """The name of a term of the gap, its phrase within a sentence, and its meaning."""
 
     name: str
     phrase: str
@@ -36,12 +36,12 @@ TERMS: Mapping[str, TermLabel] = {
     "late_epochs": TermLabel(
         "Trained too long",
         "training too long",
-        "What the epochs after the best one have cost on validation images.",
+        "What the epochs after the best one cost on validation images.",
     ),
     "generalisation": TermLabel(
         "Gap to new images",
         "the gap to new images",
-        "Validation images, which the network was not trained on, against the training images.",
+        "Validation images, which the network was not trained on, compared with training images.",
     ),
     "copies_in_validation": TermLabel(
         "Copies in validation",
@@ -51,17 +51,17 @@ TERMS: Mapping[str, TermLabel] = {
     "split_difference": TermLabel(
         "Different test set",
         "a different test set",
-        "Test images against validation images: it was trained on neither.",
+        "Test images compared with validation images; the network was trained on neither.",
     ),
     "label_order": TermLabel(
         "Labels in another order",
         "labels in another order",
-        "The classes of test have other names than those of training.",
+        "The test labels number the classes differently from the training labels.",
     ),
     "pixel_values": TermLabel(
         "Other pixel values",
         "other pixel values",
-        "Test images have another scale, brightness or order of colors.",
+        "Test images have a different scale, brightness or channel order.",
     ),
     "copies_in_test": TermLabel(
         "Copies in test",
@@ -72,7 +72,7 @@ TERMS: Mapping[str, TermLabel] = {
 
 
 class PixelLabel(NamedTuple):
-    """What images are called in which a change of pixels was undone, and what undoing it is called."""
+    """How to name images with changed pixels, their headline, and the phrase for undoing the change."""
 
     name: str
     headline: str
@@ -82,7 +82,7 @@ class PixelLabel(NamedTuple):
 PIXELS: Mapping[str, PixelLabel] = {
     "inversion": PixelLabel("inverted", "{images} are inverted.", "With light and dark swapped back"),
     "scale": PixelLabel(
-        "another scale", "{split} pixel values are on another scale.", "On the scale of the training images"
+        "another scale", "{split} pixel values are on another scale.", "With the scale of the training images"
     ),
     "channel_order": PixelLabel(
         "swapped color channels", "{images} have red and blue swapped.", "With the channels swapped back"
@@ -90,12 +90,12 @@ PIXELS: Mapping[str, PixelLabel] = {
     "brightness": PixelLabel(
         "another brightness or contrast",
         "{images} differ in brightness or contrast.",
-        "As bright as the training images",
+        "With the brightness of the training images",
     ),
 }
 STOP_REASONS: Mapping[str, str] = {
     "completed": "All epochs are done.",
-    "early_stopped": "Early stopping ended it: validation did not get better.",
+    "early_stopped": "Early stopping ended it: validation stopped improving.",
     "overfit_guard": "The overfitting guard stopped it.",
     "deadline": "It reached its time limit.",
     "cancelled": "It was cancelled.",
@@ -105,8 +105,8 @@ STUDY_KINDS: Mapping[str, str] = {
     "learning_curve": "Would more images help?",
 }
 EFFECTS: Mapping[str, str] = {
-    "better": "surely better",
-    "worse": "surely worse",
+    "better": "clearly better",
+    "worse": "clearly worse",
     "mixed": "better and worse",
     "may_be_chance": "may be chance",
 }
@@ -116,27 +116,27 @@ AUDIT_FINDINGS: Mapping[str, str] = {
     "look_alikes": "Images with different labels that look alike",
     "duplicates": "Copies within a split",
     "narrow_range": "Little contrast",
-    "group_across_splits": "Groups are torn apart",
-    "class_missing": "A class is missing in a split",
-    "class_shift": "Other shares of classes in a split",
+    "group_across_splits": "Groups spread over several splits",
+    "class_missing": "A class is missing from a split",
+    "class_shift": "Different class shares in a split",
     "label_order_mismatch": "Labels in another order",
     "inverted_values": "Light and dark are swapped in a split",
     "channel_order_mismatch": "Colors are swapped in a split",
 }
 
-# Fields of a spec by their paths, without the places in lists.
+# Labels of a spec's fields by path; list indexes are left out.
 SPEC_FIELDS: Mapping[str, str] = {
     "name": "Name of the job",
     "network": "Network",
-    "network.backbone": "Begin with an uploaded network (backbone)",
+    "network.backbone": "Start with an uploaded network (backbone)",
     "network.backbone.model": "Uploaded model (its id)",
-    "network.backbone.trainable": "Train it along",
-    "network.backbone.pixels": "Pixels that it was trained with",
+    "network.backbone.trainable": "Train the backbone too",
+    "network.backbone.pixels": "Pixel values it was trained with",
     "network.blocks": "Blocks, from the image to the answer",
     "network.blocks.filters": "Filters (patterns it looks for)",
     "network.blocks.kernel_size": "Size of a filter (pixels)",
-    "network.blocks.padding": "Edge of the image",
-    "network.blocks.batch_norm": "Batch normalisation",
+    "network.blocks.padding": "Padding at the image edge",
+    "network.blocks.batch_norm": "Batch normalization",
     "network.blocks.repeat": "Convolutions in a row",
     "network.blocks.pool": "Shrink the image by",
     "network.blocks.dropout": "Dropout (share switched off)",
@@ -149,25 +149,25 @@ SPEC_FIELDS: Mapping[str, str] = {
     "network.dense.l2": "L2 penalty of this layer",
     "training": "Training",
     "training.epochs": "Epochs (times it sees all images)",
-    "training.batch_size": "Images at once",
+    "training.batch_size": "Batch size (images at once)",
     "training.optimizer": "Optimizer",
     "training.optimizer.name": "Method",
     "training.optimizer.learning_rate": "Learning rate (size of a step)",
     "training.schedule": "How the learning rate changes",
-    "training.early_stopping": "Stop early when validation gets no better",
+    "training.early_stopping": "Stop early when validation stops improving",
     "training.early_stopping.monitor": "Judged by",
-    "training.early_stopping.patience": "Epochs to wait",
-    "training.early_stopping.min_delta": "What counts as better",
+    "training.early_stopping.patience": "Epochs to wait (patience)",
+    "training.early_stopping.min_delta": "Smallest improvement that counts",
     "training.early_stopping.restore_best": "Keep the best epoch",
-    "training.class_weights": "Weights of classes",
+    "training.class_weights": "Class weights",
     "training.mixup": "Mixup (blend two images)",
     "training.cutmix": "Cutmix (paste a part of another image)",
     "training.ema_decay": "Averaged weights (decay)",
-    "training.train_limit": "Training images at most",
+    "training.train_limit": "Maximum training images",
     "training.on_overfit": "When it overfits",
-    "training.seed": "Seed of chance",
+    "training.seed": "Random seed",
     "augmentation": "Change training images at random (augmentation)",
-    "augmentation.rotation_degrees": "Turn by up to (degrees)",
+    "augmentation.rotation_degrees": "Rotate by up to (degrees)",
     "augmentation.width_shift": "Shift sideways by up to (share)",
     "augmentation.height_shift": "Shift up and down by up to (share)",
     "augmentation.zoom": "Zoom by up to (share)",
@@ -175,35 +175,35 @@ SPEC_FIELDS: Mapping[str, str] = {
     "augmentation.vertical_flip": "Mirror top and bottom",
     "augmentation.brightness": "Brightness by up to (share)",
     "augmentation.contrast": "Contrast by up to (share)",
-    "augmentation.fill_mode": "Fill what comes into view with",
+    "augmentation.fill_mode": "Fill uncovered pixels with",
     "augmentation.erasing": "Erase a rectangle (probability)",
-    "augmentation.erasing_area": "Size of that rectangle (shares)",
-    "initial": "Begin with the weights of another job",
-    "validation": "Cut validation images anew",
-    "evaluation": "What is measured, and when",
-    "limits": "Limits of time",
-    "limits.max_runtime_s": "Seconds of training at most",
-    "limits.max_pending_s": "Seconds of waiting at most",
-    "limits.keep_s": "Seconds it is kept after its end at most",
+    "augmentation.erasing_area": "Size of the rectangle (shares)",
+    "initial": "Start from the weights of another job",
+    "validation": "Split off validation images again",
+    "evaluation": "What to measure, and when",
+    "limits": "Time limits",
+    "limits.max_runtime_s": "Maximum training time (seconds)",
+    "limits.max_pending_s": "Maximum waiting time (seconds)",
+    "limits.keep_s": "Delete this long after the end (seconds)",
     "resources": "Machine",
     "priority": "Priority among your jobs",
-    "metadata": "Notes of your own",
+    "metadata": "Your own notes",
 }
-# Of the differences that a study has measured.
+# How to read the differences that a study measured.
 HOW_TO_READ = (
-    "Ranges are 95% confidence intervals of the difference from the unchanged network. They are adjusted for several "
-    "remedies and two measures: in 95 of 100 studies all of them are right at once. A range wholly on the better side "
-    "of 0 is surely better; one with 0 in it may be chance."
+    "Ranges are 95% confidence intervals of the difference from the unchanged network. They are adjusted for comparing "
+    "several remedies in two measures: in 95 of 100 studies, all of them are right at once. If a range lies entirely "
+    "on the better side of 0, the remedy is clearly better; if it includes 0, the difference may be chance."
 )
 
 
 def get_verdict_name(verdict: str) -> str:
-    """Of a code that this release does not know, the code in words."""
+    """The name of a verdict; for a code unknown to this release, the code with spaces."""
     return VERDICT_NAMES.get(verdict, verdict.replace("_", " "))
 
 
 def describe_remedy(name: str) -> str:
-    """Of a remedy, a combination, or a client's own patch: `l2+dropout` is `L2 penalty + dropout`."""
+    """Name a remedy, a combination, or a client's own patch: `l2+dropout` is `L2 penalty + dropout`."""
     return " + ".join(REMEDY_NAMES.get(part, part.replace("_", " ")) for part in name.split("+"))
 
 

@@ -1,4 +1,4 @@
-"""What a study or a learning curve has found, in words for people who know no statistics."""
+"""The results of studies and learning curves, worded for people who know no statistics."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from heldout.views.study import ArmView, DifferenceView, Measure, NeedsView, StudyTestView
 
 MEASURES: tuple[Measure, ...] = ("accuracy", "loss")
-# Shares of images: less is no gap, and no change of one.
-LEAST_GAP = 0.0005
-FLATTERED = (
-    "Its epochs are chosen by the validation images that it is compared on, and those of the base are not: it may look "
-    "a little better there than it is."
+# As a share of images. Anything smaller counts as no gap, or as no change of one.
+MIN_GAP = 0.0005
+CHOSEN_ON_VALIDATION = (
+    "Its best epoch is chosen on the same validation images that it is compared on, and the base's is not. It may look "
+    "slightly better there than it is."
 )
 
 
 def format_points(share: float) -> str:
-    """A difference of accuracies, without its sign."""
+    """A difference between accuracies, without its sign."""
     value = f"{abs(100 * share):.1f}"
     return f"{value} point" if value == "1.0" else f"{value} points"
 
 
 def describe_change(difference: DifferenceView, measure: Measure, base_loss: float | None) -> str:
-    """`accuracy rises by 3.1 points`, `loss falls by 12.0%`: of what it is without the remedy."""
+    """`accuracy rises by 3.1 points`, `loss falls by 12.0%`. base_loss: the loss without the remedy."""
     change = difference.accuracy if measure == "accuracy" else difference.loss
     if change is None or (measure == "loss" and not base_loss):
         return f"{measure} cannot be compared"
@@ -49,29 +49,29 @@ def describe_changes(
 
 
 def explain_arm(arm: ArmView) -> str:
-    """What came of an arm, in both measures with their ranges."""
+    """The result of an arm in both measures, with ranges."""
     difference = arm.difference
     if difference is None:
         return "Not compared yet." if arm.why is None else "It could not be compared."
     scale, ranges = arm.base_loss, difference.adjusted_intervals
-    said = [describe_change(difference, measure, scale) for measure in MEASURES]
+    changes = [describe_change(difference, measure, scale) for measure in MEASURES]
     if ranges.accuracy is not None and any(ranges.accuracy):
-        said[0] += f" (very likely {format_signed_range(POINTS, difference.accuracy, ranges.accuracy)})"
+        changes[0] += f" (very likely {format_signed_range(POINTS, difference.accuracy, ranges.accuracy)})"
     if ranges.loss is not None and any(ranges.loss) and difference.loss is not None and scale:
         low, high = (bound / scale for bound in ranges.loss)
-        said[1] += f" (very likely {format_signed_range(POINTS, difference.loss / scale, (low, high))}%)"
-    return f"{said[0][0].upper()}{said[0][1:]}; {said[1]}."
+        changes[1] += f" (very likely {format_signed_range(POINTS, difference.loss / scale, (low, high))}%)"
+    return f"{changes[0][0].upper()}{changes[0][1:]}; {changes[1]}."
 
 
-# --- why an arm does not go on ---------------------------------------------------------------------------
+# --- why an arm is dropped -------------------------------------------------------------------------------
 
 
 def say_worse(difference: DifferenceView, base_loss: float, worse: Sequence[Measure], *, gap_is_smaller: bool) -> str:
-    """worse: the measures that are probably worse; where the adjusted interval says so, it is sure."""
-    surely = [measure for measure in MEASURES if difference.side(measure) == "worse"]
+    """Say how an arm is worse. worse: the measures that are probably worse; adjusted intervals make it certain."""
+    clearly = [measure for measure in MEASURES if difference.side(measure) == "worse"]
     better = [measure for measure in MEASURES if difference.side(measure) == "better"]
-    text = f"{'Worse' if surely else 'Probably worse'} than the base: "
-    text += describe_changes(difference, base_loss, surely or worse)
+    text = f"{'Worse' if clearly else 'Probably worse'} than the base: "
+    text += describe_changes(difference, base_loss, clearly or worse)
     text += f", although {describe_changes(difference, base_loss, better)}" if better else ""
     text += " on validation images."
     if gap_is_smaller:
@@ -81,24 +81,24 @@ def say_worse(difference: DifferenceView, base_loss: float, worse: Sequence[Meas
 
 def say_no_help(seeds: int, accuracy: float, share_of_loss: float) -> str:
     """accuracy, share_of_loss: the least benefit that matters. Judged by the single interval, not the adjusted one."""
-    least = f"{format_points(accuracy)} of accuracy, or of {percent(share_of_loss, 0)} of the loss"
+    least = f"{format_points(accuracy)} of accuracy, or {percent(share_of_loss, 0)} of the loss"
     return (
-        f"Probably does not help: after {pluralize(seeds, 'seed')} a benefit of {least}, is unlikely. "
-        "The range beside it is wider, since it holds for all remedies at once."
+        f"Probably does not help: after {pluralize(seeds, 'seed')}, a benefit of {least}, is unlikely. "
+        "The range shown is wider because it holds for all remedies at once."
     )
 
 
 def say_hopeless(difference: DifferenceView, base_loss: float, last_seeds: int) -> str:
     average = describe_changes(difference, base_loss)
-    return f"On average {average}. {last_seeds} seeds would not be enough to prove a benefit."
+    return f"On average, {average}. {last_seeds} seeds would not be enough to show a benefit."
 
 
 def say_beaten(by: str) -> str:
-    return f"{quote_remedy(by)} is surely better."
+    return f"{quote_remedy(by)} is clearly better."
 
 
 def say_failed(seed: int, status: str, error: str | None, images: int | None = None) -> str:
-    """Why a training left no figures. images: that it was given, of a learning curve."""
+    """Say why a training has no figures. images: for a learning curve, how many it was given."""
     how = "was cancelled" if status == "cancelled" else "failed" + (f" (`{error}`)" if error else "")
     which = "Its training" if images is None else f"The training on {images:,} images"
     return f"{which} with seed number {seed + 1} {how}."
@@ -120,10 +120,10 @@ def explain_cure(
     """The answer when one arm has won.
 
     Args:
-        fresh_seeds: those that had no part in choosing it and show the same; 0 where none has confirmed it.
-        beaten_parts, other_parts: of a combination, the remedies that it is surely better than, and the others.
-        also: other cures. simpler_than: those of them that the winner is a part of.
-        notes: what else is to be known.
+        fresh_seeds: how many seeds that had no part in choosing it show the same; 0 if it is not confirmed.
+        beaten_parts, other_parts: the remedies of a combination that it is clearly better than, and the others.
+        also: other cures. simpler_than: those of them that contain the winner.
+        notes: further sentences to add.
     """
     difference, now, name = winner.difference, winner.validation, quote_remedy(winner.name)
     assert difference is not None
@@ -137,38 +137,40 @@ def explain_cure(
         shows = "shows" if fresh_seeds == 1 else "show"
         confirmed = f"{pluralize(fresh_seeds, 'fresh seed')}, which had no part in choosing it, {shows} the same."
     text = [
-        f"{name} helps: on validation images {by_accuracy} ({from_to}) and {by_loss}, on average over {winner.seeds} "
+        f"{name} helps: on validation images, {by_accuracy} ({from_to}) and {by_loss}, averaged over {winner.seeds} "
         "seeds.",
         f"Allowing for chance in all comparisons of this study, {' and '.join(_describe_at_least(winner))}.",
         confirmed,
-        *(f"It is surely better than its part {quote_remedy(part)} alone." for part in beaten_parts),
+        *(f"It is clearly better than {quote_remedy(part)} alone." for part in beaten_parts),
         *(
-            f"It may be no better than its part {quote_remedy(part)}, which alone is no sure cure."
+            f"It may be no better than {quote_remedy(part)}, which is not a confirmed cure by itself."
             for part in other_parts
         ),
     ]
     if also:
         text.append(f"{join_remedies(also)} {'helps' if len(also) == 1 else 'help'} too.")
-    text += [f"{quote_remedy(arm)} is not surely better than {name}, which is simpler." for arm in simpler_than]
+    text += [f"{quote_remedy(arm)} is not clearly better than {name}, which is simpler." for arm in simpler_than]
     return " ".join([*text, *notes])
 
 
 def _describe_at_least(arm: ArmView) -> list[str]:
-    """What is sure of a benefit: `accuracy rises by at least 1.2 points`."""
+    """The least benefit: `accuracy rises by at least 1.2 points`."""
     assert arm.difference is not None
-    bounds, said = arm.difference.adjusted_intervals, []
+    bounds, parts = arm.difference.adjusted_intervals, []
     if arm.difference.side("accuracy") == "better" and bounds.accuracy is not None:
-        said.append(f"accuracy rises by at least {format_points(bounds.accuracy[0])}")
+        parts.append(f"accuracy rises by at least {format_points(bounds.accuracy[0])}")
     if arm.difference.side("loss") == "better" and bounds.loss is not None and arm.base_loss:
-        said.append(f"loss falls by at least {percent(-bounds.loss[1] / arm.base_loss)}")
-    return said
+        parts.append(f"loss falls by at least {percent(-bounds.loss[1] / arm.base_loss)}")
+    return parts
 
 
 def explain_nothing(remedies: Sequence[str], small: Sequence[str], harm: Sequence[str], failed: Sequence[str]) -> str:
     """The answer when no remedy helps.
 
     Args:
-        small: remedies that change too little to matter. harm: sentences. failed: remedies without figures.
+        small: remedies that change too little to matter.
+        harm: sentences about the remedies that harm.
+        failed: remedies without figures.
     """
     which = "Neither of the two remedies" if len(remedies) == 2 else f"None of the {len(remedies)} remedies"
     text = [f"{quote_remedy(remedies[0])} does not help." if len(remedies) == 1 else f"{which} helps."]
@@ -185,16 +187,16 @@ def explain_doubt(
     notes: Sequence[str],
     failed: Sequence[str],
 ) -> str:
-    """The answer when nothing can be told.
+    """The answer when the study cannot tell.
 
     Args:
-        best: the most promising arm. doubt: why it is no cure, as the end of a sentence about its figures.
+        best: the most promising arm. doubt: why it is not a cure, as the end of a sentence about its figures.
     """
     assert best.difference is not None
     subject = f"any of the {len(remedies)} remedies"
     if len(remedies) < 3:
         subject = quote_remedy(remedies[0]) if len(remedies) == 1 else "either of the two remedies"
-    average = f"on average {describe_changes(best.difference, best.base_loss)}"
+    average = f"on average, {describe_changes(best.difference, best.base_loss)}"
     average = f"O{average[1:]}" if len(remedies) == 1 else f"{quote_remedy(best.name)} comes closest: {average}"
     text = [f"Cannot tell whether {subject} helps.", f"{average}{doubt}.", describe_needs(needs)]
     return " ".join([*text, *notes, *_describe_untried(failed)])
@@ -205,55 +207,58 @@ def _describe_untried(failed: Sequence[str]) -> list[str]:
 
 
 def describe_harm(worse: Sequence[ArmView]) -> list[str]:
-    """The remedies that surely harm, and those that only seem to. worse: most harm first."""
+    """Name the remedies that clearly harm, and those that only seem to. worse: most harm first."""
     sure = [arm.name for arm in worse if arm.difference and arm.difference.effect in ("worse", "mixed")]
     doubtful = [arm.name for arm in worse if arm.name not in sure]
     texts = [f"{join_remedies(sure)} {'makes' if len(sure) == 1 else 'make'} it worse."] if sure else []
     if doubtful:
-        texts.append(
-            f"{join_remedies(doubtful)} {'seems' if len(doubtful) == 1 else 'seem'} to make it worse, but not surely."
-        )
+        seem = "seems" if len(doubtful) == 1 else "seem"
+        texts.append(f"{join_remedies(doubtful)} {seem} to make it worse, but that may be chance.")
     return texts
 
 
 def explain_test(test: StudyTestView | None, failed: str | None) -> str:
-    """Whether it holds on test images. failed: why there are no figures of them."""
+    """Say whether the result holds on test images. failed: why there are no figures for them."""
     if test is None:
-        return "There are no test images to see it on." if failed is None else f"There are no test figures: {failed}"
+        return "There are no test images to check it on." if failed is None else f"There are no test figures: {failed}"
     changes = describe_changes(test.difference, test.base.loss)
     sides = {test.difference.side(measure, adjusted=False) for measure in MEASURES}
-    text = f"On the {test.base.count:,} test images, which nothing was chosen by, {changes}"
+    text = f"On the {test.base.count:,} test images, which had no part in any choice, {changes}"
     if "worse" in sides:
-        return f"{text}: it does not hold there in full."
-    return f"{text}." if "better" in sides else f"{text}, which may be chance by itself."
+        return f"{text}: the result does not fully hold there."
+    return f"{text}." if "better" in sides else f"{text}, which on its own may be chance."
 
 
 def explain_gap_closed(to: str, before: float, after: float, *, better: float, less: float) -> str:
-    """How much of the gap from training to held-out images is closed.
+    """Say how much of the gap between training and held-out images is closed.
 
     Args:
-        better, less: of what is closed, the part on held-out images, and the part that training accuracy falls.
+        better, less: how much of that is higher held-out accuracy, and how much is lower training accuracy.
     """
-    if before < LEAST_GAP:
-        return f"Without it, there is no gap from training to {to} to close."
-    start = f"The gap from training to {to} is {_bare(before)} points without it and {_bare(after)} with it"
+    if before < MIN_GAP:
+        return f"Without it, there is no gap between training and {to} to close."
     closed = before - after
-    if closed < LEAST_GAP:
+    without, remaining = _format_bare(before), _format_bare(after)
+    start = f"The gap between training and {to} is {without} points without it and {remaining} with it"
+    if closed < MIN_GAP:
         return f"{start}: it does not close."
-    remains = "nothing remains" if after < LEAST_GAP else f"{_bare(after)} points remain"
+    remains = "nothing remains" if after < MIN_GAP else f"{remaining} points remain"
     text = f"{start}: {percent(min(1.0, closed / before), 0)} is closed, and {remains}."
-    if less < LEAST_GAP:
+    if less < MIN_GAP:
         return text
-    won = f"{_bare(better)} are higher {to} accuracy" if better >= LEAST_GAP else f"none are higher {to} accuracy"
-    return f"{text} Of the {_bare(closed)} points closed, {won} and {_bare(less)} lower training accuracy."
+    won = f"{_format_bare(better)} come" if better >= MIN_GAP else "none come"
+    return (
+        f"{text} Of the {_format_bare(closed)} points closed, {won} from higher {to} accuracy and {_format_bare(less)} "
+        "from lower training accuracy."
+    )
 
 
-def _bare(share: float) -> str:
+def _format_bare(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
 def describe_needs(needs: NeedsView | None) -> str:
-    """What to do when nothing can be told."""
+    """Say what a study that cannot tell would need."""
     seeds = None if needs is None or needs.seeds is None else pluralize(needs.seeds, "more seed")
     images = None if needs is None or needs.images is None else f"{pluralize(needs.images, 'more validation image')}"
     if seeds and images:
@@ -262,33 +267,33 @@ def describe_needs(needs: NeedsView | None) -> str:
         return f"{seeds} would probably tell."
     if images:
         return f"About {images} would probably tell; more seeds would not."
-    return "More seeds or images than is sensible would be needed: try other remedies."
+    return "It would take unreasonably many seeds or images to tell: try other remedies."
 
 
-# --- learning curves: errors in wrong answers of 100 images --------------------------------------------------
+# --- learning curves: errors are wrong answers per 100 images -------------------------------------------------
 
 
 def describe_forecast(now: float, error: float, interval: tuple[float, float]) -> str:
-    """The forecast for twice as many images beside the error of today."""
+    """The forecast for twice as many images, compared with the current error."""
     low, high = interval
-    told = (
+    text = (
         f"Twice as many training images should bring the error from {_of_100(now)} to about {_of_100(error)} of 100 "
         f"images ({_of_100(low)} to {_of_100(high)})."
     )
-    return told if high < now else f"{told} It is not sure that they help at all."
+    return text if high < now else f"{text} They may not help at all."
 
 
 def describe_no_forecast(code: str, sizes: Sequence[tuple[int, float]], rise: Sequence[int]) -> str:
-    """Why there is none, with the figures that say so.
+    """Say why there is no forecast, with the figures.
 
     Args:
-        sizes: training images and the error with them, smallest first.
-        rise: the two of them between which the error rises, where that is why.
+        sizes: numbers of training images and the error with each, smallest first.
+        rise: the two sizes between which the error rises, if that is why.
     """
     if code == "too_short":
-        return f"Only {len(sizes)} sizes were measured: too few to go on from."
+        return f"Only {len(sizes)} sizes were measured, which is too few for a forecast."
     if code == "no_errors":
-        return "With all images there are no wrong answers on validation: more images cannot show that they help."
+        return "With all images, no validation image is answered wrongly, so more images have nothing to improve."
     (first, at_first), (images, at_last) = sizes[0], sizes[-1]
     if code == "too_flat":
         return (
@@ -299,26 +304,26 @@ def describe_no_forecast(code: str, sizes: Sequence[tuple[int, float]], rise: Se
         before, error = sizes[-2]
         return (
             f"The error has only begun to fall: it is still {_of_100(error)} of 100 images with {before:,} training "
-            f"images, and {_of_100(at_last)} with {images:,}. One step does not say how it goes on."
+            f"images, and {_of_100(at_last)} with {images:,}. One step does not show how it continues."
         )
     low, high = rise
     errors = dict(sizes)
     return (
         f"The error does not fall all the way: it rises from {_of_100(errors[low])} of 100 images with {low:,} "
-        f"training images to {_of_100(errors[high])} with {high:,}, which is more than chance. Look at the images that "
-        "come in between, and at the trainings of these sizes."
+        f"training images to {_of_100(errors[high])} with {high:,}, which is more than chance. Look at the images "
+        "added between these sizes, and at their trainings."
     )
 
 
 def say_too_few_images(images: int, of_a_class: int, times: int) -> str:
-    """Why a curve cannot begin."""
+    """Say why a curve cannot start."""
     return (
-        f"There are {images:,} training images. A learning curve begins with {of_a_class} images of each class and "
-        f"needs at least {times} times as many at its end."
+        f"There are {images:,} training images. A learning curve starts with {of_a_class} images of each class and "
+        f"must end with at least {times} times as many."
     )
 
 
 def _of_100(share: float) -> str:
-    """`9.4`, as the tables beside it say it; `0.02` where that would be nothing."""
+    """`9.4`, as in the tables; `0.02` if one decimal would show 0."""
     value = 100 * share
     return f"{value:.1f}" if value == 0 or value >= 0.05 else f"{value:.2g}"

@@ -1,4 +1,4 @@
-"""What is said first of a study: its question, a headline and a summary, and what a reader asks next."""
+"""A study's question, headline and summary, and the questions that readers ask next."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from heldout.words.studies import describe_needs
 if TYPE_CHECKING:
     from heldout.views.study import ArmView, ConclusionView, StudyView
 
-# A client may have given a patch any name.
+# Limits for remedies in headlines: clients may give a patch any name.
 _MOST_WORDS, _MOST_CHARACTERS = 6, 48
 _WAIT = "Wait for the end of the study."
 
 
-def ask(study: StudyView) -> str:
+def phrase_question(study: StudyView) -> str:
     """The question that a study answers."""
     if study.kind == "learning_curve":
-        return "Would more training images make the network better on images that it has not seen?"
+        return "Would more training images make the network better on images it has not seen?"
     remedies = _list_remedies(study)
     which = join_remedies(remedies) if len(remedies) == 1 else f"one of {len(remedies)} changes (remedies)"
-    return f"Does {which} make the network better on images that it has not seen?"
+    return f"Does {which} make the network better on images it has not seen?"
 
 
 def describe_study(study: StudyView) -> tuple[str, str]:
@@ -32,7 +32,10 @@ def describe_study(study: StudyView) -> tuple[str, str]:
     if study.status == "cancelled":
         return "The study was cancelled.", f"There is no answer: {say_done(study)}. {_say_next(study)}"
     if study.conclusion is None and study.waits_for is not None:
-        return "The study has not started.", "It begins by itself when its data are ready. There is nothing to do."
+        return (
+            "The study has not started.",
+            "It starts by itself when its data are ready. You do not have to do anything.",
+        )
     if study.status == "running":
         return "The study is still running.", f"{say_done(study)}. {_WAIT}"
     if study.kind == "learning_curve":
@@ -52,12 +55,12 @@ def describe_study(study: StudyView) -> tuple[str, str]:
 def _describe_curve(study: StudyView) -> tuple[str, str]:
     forecast, sizes = study.forecast, study.sizes
     if forecast is None or not sizes:
-        why = "What more images would bring is not known from these trainings."
+        why = "These trainings do not show what more images would bring."
         return "The learning curve gives no forecast.", f"{why} {_say_next(study)}"
     now = sizes[-1]
     after, before = whole_percents(forecast.error, now.error)
     effect = (
-        f"With {forecast.images:,} training images about {after} of answers would be wrong, instead of {before} with "
+        f"With {forecast.images:,} training images, about {after} of answers would be wrong, instead of {before} with "
         f"{now.images:,}."
     )
     headline = "More training images would help." if _is_fall_sure(study) else "More training images may not help."
@@ -70,12 +73,12 @@ def _is_fall_sure(study: StudyView) -> bool:
 
 
 def _say_next(study: StudyView) -> str:
-    """What to do now, in a sentence."""
+    """Say what to do now."""
     if study.status == "running":
         return _WAIT
     if study.status != "succeeded":
-        fix = "Fix what the error says and order the study again."
-        return fix if study.status == "failed" else "Order it again if you need one."
+        fix = "Fix what the error says and start the study again."
+        return fix if study.status == "failed" else "Start it again if you need one."
     if study.kind == "learning_curve":
         if _is_fall_sure(study):
             return "Collect more training images."
@@ -88,10 +91,10 @@ def _say_next(study: StudyView) -> str:
 
 
 def say_model(conclusion: ConclusionView) -> str:
-    """What the model to deploy is."""
+    """Name the model to deploy."""
     return (
-        f"The final model is `{conclusion.refit}`. It trains on validation images too, so no validation figures say "
-        "how good it is."
+        f"The final model is `{conclusion.refit}`. It also trains on the validation images, so it has no validation "
+        "figures of its own."
     )
 
 
@@ -100,20 +103,20 @@ def say_done(study: StudyView) -> str:
 
 
 def answer_questions(study: StudyView) -> list[tuple[str, str]]:
-    """Questions with their answers, in the order in which they come to mind."""
+    """Questions with their answers, in the order in which readers ask them."""
     conclusion = study.conclusion
-    asked = []
+    answers = []
     if study.kind == "remedies":
-        asked.append(("What helped, and by how much?", _describe_what_helped(study)))
+        answers.append(("What helped, and by how much?", _describe_what_helped(study)))
         if conclusion is not None and conclusion.gap is not None:
-            asked.append(("How much of the gap is closed?", conclusion.gap.explanation))
-        asked.append(("Were test images used to choose?", _say_test_use(study)))
+            answers.append(("How much of the gap is closed?", conclusion.gap.explanation))
+        answers.append(("Were test images used to choose?", _say_test_use(study)))
     elif forecast := study.no_forecast or (study.forecast and study.forecast.explanation):
-        asked.append(("What will more images bring?", forecast))
+        answers.append(("What will more images bring?", forecast))
     now = _say_next(study)
     if conclusion is not None and conclusion.refit is not None:
         now += f" {say_model(conclusion)}"
-    return [*asked, ("What should I do now?", now), ("What did it cost?", say_cost(study))]
+    return [*answers, ("What should I do now?", now), ("What did it cost?", say_cost(study))]
 
 
 def _describe_what_helped(study: StudyView) -> str:
@@ -123,18 +126,18 @@ def _describe_what_helped(study: StudyView) -> str:
         return "Nothing has been compared yet."
     better = study.find_arms("better")
     if not better:
-        return "Nothing is surely better than the unchanged network so far."
-    return f"So far surely better than the unchanged network: {join_remedies(better)}."
+        return "Nothing is clearly better than the unchanged network so far."
+    return f"So far clearly better than the unchanged network: {join_remedies(better)}."
 
 
 def _say_test_use(study: StudyView) -> str:
     if study.ledger.test_reads:
-        return "No. Everything was chosen by validation images. Test images were looked at once, after the choice."
-    return "No. Remedies are chosen by validation images, and test images were not looked at."
+        return "No. Everything was chosen on validation images. Test images were looked at once, after the choice."
+    return "No. Remedies are chosen on validation images, and test images were not looked at."
 
 
 def say_cost(study: StudyView) -> str:
-    """Trainings, time, and looks at labels."""
+    """The cost in trainings, time and looks at labels."""
     ledger = study.ledger
     return (
         f"{pluralize(ledger.jobs, 'training')}, which took {format_duration(ledger.seconds)} of computing in all. "
@@ -148,7 +151,7 @@ def _describe_times(count: int) -> str:
 
 
 def _describe_effect(winner: ArmView) -> str:
-    """On validation images: accuracy where that is surely better, else loss."""
+    """Describe the effect on validation images: on accuracy if that is clearly better, otherwise on loss."""
     difference, now = winner.difference, winner.validation
     if difference is None or now is None:
         return ""
@@ -165,7 +168,7 @@ def _list_remedies(study: StudyView) -> list[str]:
 
 
 def _get_name(remedy: str) -> str:
-    """Its words, with a capital letter; a long combination is only called one."""
+    """The remedy's name, capitalized; a long one is replaced by `A combination of remedies` or `One remedy`."""
     words = describe_remedy(remedy)
     if not words or len(words.split()) > _MOST_WORDS or len(words) > _MOST_CHARACTERS:
         return "A combination of remedies" if "+" in remedy else "One remedy"

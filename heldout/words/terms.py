@@ -1,4 +1,4 @@
-"""What a gap is made of: the first sentences of a diagnosis, and what each term means with its figures."""
+"""What a gap consists of: the first sentences of a diagnosis, and an explanation of each term with its figures."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from heldout.diagnosis.gap.budget import Bounds, Gap, Levels, Term, TermCode
     from heldout.stored.gap import HeldOutCopies, PixelsUndone, StoredGap
 
-# A smaller gap is told with one decimal.
+# A smaller gap is written with one decimal.
 MIN_WHOLE_POINTS = 10
 
 
 def describe_budget(gap: Gap, levels: Levels, stored: StoredGap, *, by_loss: bool) -> str:
-    """The budget in a sentence or two; that of the loss after that of accuracy, where it gives the verdict."""
+    """Describe the budget of accuracy, and then that of the loss if it decides the verdict (`by_loss`)."""
     accuracy = _describe_accuracy(gap, levels, stored)
     return f"{accuracy} {_describe_loss(gap, levels, stored)}" if by_loss else accuracy
 
 
 def explain_training_first(gap: Gap) -> str:
-    """Why a fault of training is the verdict, whatever the parts of the gap are."""
+    """Say why a training fault is the verdict, whatever the gap consists of."""
     return (
         f"The network answers only {percent(gap.train.accuracy)} of its training images correctly, so training has "
         "to be fixed first."
@@ -45,11 +45,11 @@ def _describe_accuracy(gap: Gap, levels: Levels, stored: StoredGap) -> str:
     train, test = percent(gap.train.accuracy), percent(gap.test.accuracy)
     steps = round(points / unit)
     side = f"{_format_number(steps * unit, unit)} points {'below' if steps > 0 else 'above'}" if steps else "equal to"
-    return f"Test accuracy ({test}) is {side} training accuracy ({train}){_list(parts, points, unit)}."
+    return f"Test accuracy ({test}) is {side} training accuracy ({train}){_format_parts(parts, points, unit)}."
 
 
 def _describe_chance(gap: Gap) -> str:
-    """No term is surely there."""
+    """Describe a gap none of whose terms is clearly above chance."""
     train, test = percent(gap.train.accuracy), percent(gap.test.accuracy)
     if train == test:
         return f"Training and test accuracy are the same ({test})."
@@ -64,17 +64,17 @@ def _describe_loss(gap: Gap, levels: Levels, stored: StoredGap) -> str:
     unit = 10 ** (floor(log10(abs(gap.loss) or max(abs(term.loss) for term in gap.terms))) - 1)
     trained, tested = (_format_number(loss, unit / 10) for loss in (gap.train.loss, gap.test.loss))
     start = f"But the loss is {trained} on training images and {tested} on test images"
-    return f"{start}{_list(parts, gap.loss, unit) if gap.loss > 0 else ''}."
+    return f"{start}{_format_parts(parts, gap.loss, unit) if gap.loss > 0 else ''}."
 
 
-# What is said of some terms, its figure, and whether it is surely there.
+# The phrase for a term, its figure, and whether it is clearly above chance.
 Part = tuple[str, float, bool]
 
 
 def _list_parts(
     terms: Sequence[tuple[Term, float, Bounds | None]], levels: Levels, stored: StoredGap, *, of_loss: bool
 ) -> list[Part]:
-    """A part for each term that is surely there, the largest first; all that may be chance is one, the last."""
+    """One part for each term clearly above chance, largest first; all that may be chance is the last part."""
     sure = [
         (_phrase_term(term, value, levels, stored, of_loss), value, True)
         for term, value, at in terms
@@ -84,28 +84,28 @@ def _list_parts(
     return [*sorted(sure, key=lambda part: -abs(part[1])), ("that may be chance", chance, False)]
 
 
-def _list(parts: Sequence[Part], whole: float, unit: float) -> str:
-    """`: 49 from the gap to new images, 8 from other pixel values and −2 that may be chance`: they add up as printed.
+def _format_parts(parts: Sequence[Part], whole: float, unit: float) -> str:
+    """`: 49 from the gap to new images, 8 from other pixel values and −2 that may be chance`; as printed, they add up.
 
-    What narrows a gap has a minus; where test is answered better than training, what widens it.
+    Parts that narrow the gap get a minus. If test accuracy is above training accuracy, parts that widen it do.
     """
     steps = apportion([value / unit for _, value, _ in parts], round(whole / unit))
     sign = -1 if round(whole / unit) < 0 else 1
-    said = [
+    phrases = [
         f"{'' if sign * step > 0 else '−'}{_format_number(step * unit, unit)} {'from ' if is_sure else ''}{phrase}"
         for (phrase, _, is_sure), step in zip(parts, steps, strict=True)
         if step
     ]
-    return f": {join_with_and(said)}" if said else ""
+    return f": {join_with_and(phrases)}" if phrases else ""
 
 
 def _format_number(value: float, unit: float) -> str:
-    """Without a sign, with the decimals of the unit."""
+    """Format a value without its sign, with the decimals of the unit."""
     return f"{abs(value):.{max(0, -floor(log10(unit)))}f}"
 
 
 def _phrase_term(term: Term, value: float, levels: Levels, stored: StoredGap, of_loss: bool) -> str:
-    """The term's name, and in parentheses what is behind it: `the gap to new images (too few training images)`."""
+    """The term's name with its cause in parentheses: `the gap to new images (too few training images)`."""
     detail = None
     if term.code == "late_epochs":
         best = levels.late_by_loss if of_loss else levels.late_by_accuracy
@@ -124,7 +124,7 @@ def _phrase_term(term: Term, value: float, levels: Levels, stored: StoredGap, of
 
 
 def _name_light_change(pixels: PixelsUndone) -> str | None:
-    """`brighter` if undoing it makes all pixels darker, or `darker`; None where some get darker, and others lighter."""
+    """`brighter` if undoing the change darkens all pixels, `darker` if it lightens all, and None otherwise."""
     signs = set[str | None]()
     for choice, numbers in zip(pixels.choices, pixels.parameters, strict=True):
         if choice == "brightness":
@@ -135,12 +135,12 @@ def _name_light_change(pixels: PixelsUndone) -> str | None:
 
 
 def _includes_0(bounds: Bounds | None) -> bool:
-    """Whether a figure may be 0: where it has no interval, too."""
+    """Whether a figure may be 0; true if it has no interval."""
     return bounds is None or bounds[0] <= 0 <= bounds[1]
 
 
 def apportion(parts: Sequence[float], whole: int) -> list[int]:
-    """Parts rounded to whole numbers that add up to `whole`, each up or down (the largest remainders go up)."""
+    """Round parts to integers that add up to `whole`; those with the largest remainders are rounded up."""
     steps = [floor(part) for part in parts]
     upwards = sorted(range(len(parts)), key=lambda place: steps[place] - parts[place])
     for place in upwards[: max(0, whole - sum(steps))]:
@@ -152,7 +152,7 @@ def apportion(parts: Sequence[float], whole: int) -> list[int]:
 
 
 def explain_terms(gap: Gap, levels: Levels, stored: StoredGap) -> Gap:
-    """The gap with a sentence to each term."""
+    """Return the gap with an explanation in each term."""
     return replace(
         gap,
         terms=tuple(replace(term, explanation=_SENTENCES[term.code](term, levels, stored)) for term in gap.terms),
@@ -162,30 +162,30 @@ def explain_terms(gap: Gap, levels: Levels, stored: StoredGap) -> Gap:
 def _explain_late_epochs(term: Term, levels: Levels, stored: StoredGap) -> str:
     by_accuracy, by_loss = levels.late_by_accuracy, levels.late_by_loss
     assert stored.validation is not None
-    said = []
+    sentences = []
     if by_accuracy is not None:
-        said.append(
+        sentences.append(
             f"Epoch {by_accuracy.epoch} answered {percent(by_accuracy.validation.accuracy)} of the validation "
-            f"images correctly, the kept epoch {stored.kept_epoch} {percent(stored.validation.accuracy)}."
+            f"images correctly; the kept epoch {stored.kept_epoch} answered {percent(stored.validation.accuracy)}."
         )
     if by_loss is not None:
-        said.append(
+        sentences.append(
             f"The validation loss was {_format_loss(by_loss.validation.loss)} in epoch {by_loss.epoch}, and is "
             f"{_format_loss(stored.validation.loss)} in the kept epoch {stored.kept_epoch}."
         )
-    return " ".join(said) or "No earlier epoch was surely better on the validation images than the kept one."
+    return " ".join(sentences) or "No earlier epoch was clearly better on the validation images than the kept one."
 
 
 def _explain_generalization(term: Term, levels: Levels, stored: StoredGap) -> str:
-    """By the figures that the term lies between: of the best epoch where later ones cost something."""
+    """Compare the figures on both sides of the term, those of the best epoch if later ones cost something."""
     trained, heldout = levels.train.accuracy, levels.best_by_accuracy.accuracy
     if levels.validation is None:
         copies = stored.test_copies
         aside = " without copies of training images" if copies is not None and copies.clean is not None else ""
         return (
             f"The network answers {percent(trained)} of the training images correctly, and {percent(heldout)} of the "
-            f"test images{aside}. How much of that is because test images are harder, only answers to validation "
-            "images can tell."
+            f"test images{aside}. Without answers to validation images, it is unknown how much of that comes from "
+            "harder test images."
         )
     late = levels.late_by_accuracy
     when = "" if late is None else f" in epoch {late.epoch}"
@@ -217,7 +217,7 @@ def _explain_copies(lift: Bounds | None, split: str, copies: HeldOutCopies | Non
     )
 
 
-def _split_difference(term: Term, levels: Levels, stored: StoredGap) -> str:
+def _explain_split_difference(term: Term, levels: Levels, stored: StoredGap) -> str:
     validation, test = levels.clean_validation, levels.labels_renamed
     assert validation is not None
     aside = ["copies"] if stored.validation_copies is not None or stored.test_copies is not None else []
@@ -235,7 +235,7 @@ def _describe_comparison(interval: Bounds | None) -> str:
         return "the test images are harder for it"
     if interval is not None and interval[1] < 0:
         return "the test images are easier for it"
-    return "chance alone can make that difference"
+    return "the difference may be chance"
 
 
 def _explain_label_order(term: Term, levels: Levels, stored: StoredGap) -> str:
@@ -265,7 +265,7 @@ _SENTENCES: Mapping[TermCode, Callable[[Term, Levels, StoredGap], str]] = {
     "late_epochs": _explain_late_epochs,
     "generalisation": _explain_generalization,
     "copies_in_validation": _explain_copies_in_validation,
-    "split_difference": _split_difference,
+    "split_difference": _explain_split_difference,
     "label_order": _explain_label_order,
     "pixel_values": _explain_pixel_values,
     "copies_in_test": _explain_copies_in_test,

@@ -1,7 +1,7 @@
 """A verdict in a headline and two sentences: what is wrong, what it costs, and what to do next.
 
-Each verdict is one entry of `WORDS`. Headlines have at most 12 words, summaries two sentences and 40 words; the details
-are in the diagnosis' explanation.
+Each verdict is one entry of `WORDS`. Headlines have at most 12 words; summaries have at most two sentences and 40
+words. The details are in the diagnosis' explanation.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from heldout.diagnosis.facts import Facts
     from heldout.diagnosis.findings import Cause, Finding
 
-# A longer summary leaves out what to fix second. (the contract)
+# The API promises this limit. A longer summary leaves out what to fix second.
 MAX_SUMMARY_WORDS = 40
-# Accuracy on training images from which they are said to be memorized.
+# From this training accuracy, the text says that the training images were memorized.
 MIN_MEMORIZED = 0.98
 
 
 def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause]) -> tuple[str, str]:
-    """The headline and the summary of what to fix first, and what after it. findings: one of each cause."""
+    """The headline and the summary: what to fix first, and what next. findings: one for each cause."""
     (_, first), *others = [
         (cause, WORDS[cause.code](facts, finding)) for cause, finding in zip(causes, findings, strict=True)
     ]
@@ -42,11 +42,11 @@ def describe(facts: Facts, findings: Sequence[Finding], causes: Sequence[Cause])
 
 
 def describe_healthy(train: SplitFigures | None, heldout: SplitFigures | None, name: str) -> tuple[str, str]:
-    """For a training in which nothing has to be fixed. name: of the held-out split."""
+    """The headline and the summary if nothing has to be fixed. name: of the held-out split."""
     known = "Validation did not get worse again."
     if train is not None and heldout is not None:
         known = f"It gets {of_100(heldout.accuracy)} {name} images right, and {of_100(train.accuracy)} training images."
-    return "No fault was found.", f"{known} Nothing has to be fixed; a study can still measure what helps."
+    return "No fault was found.", f"{known} Nothing needs fixing, but a study can still measure what helps."
 
 
 def describe_imbalance(facts: Facts, finding: Finding) -> Words:
@@ -69,7 +69,7 @@ def describe_collapsed(facts: Facts, finding: Finding) -> Words:
     name = quote_name(evidence.get("class", "?"))
     return Words(
         f"The network does not recognize class {name}.",
-        f"It gets {right:,} of {images} of that class right, though it knows most others.",
+        f"It gets {right:,} of {images} of that class right, though it recognizes most others.",
         "Check the labels of that class and collect more images of it",
         f"check class {name}",
     )
@@ -111,14 +111,14 @@ def describe_not_converged(facts: Facts, finding: Finding) -> Words:
         "Training ended too early.",
         f"The loss was still falling after {pluralize(epochs, 'epoch')}."
         if facts.curves.training is not None and facts.curves.training.still_falls
-        else f"After {pluralize(epochs, 'epoch')} it still knows little of its training images.",
+        else f"After {pluralize(epochs, 'epoch')}, it still gets few of its training images right.",
         f"Train for {2 * epochs:,} epochs" if epochs else "Train longer",
         "train longer",
     )
 
 
 def describe_memorized(facts: Facts, finding: Finding) -> Words:
-    """Of `overfitting` and `too_little_data`."""
+    """Describe `overfitting` and `too_little_data`."""
     train, validation = facts.train, facts.validation
     heldout = validation if validation is not None else facts.test
     count = 0 if train is None else train.count

@@ -18,7 +18,7 @@ def describe_other_pixels(facts: Facts, finding: Finding) -> Words:
     split, name = ("test", "test") if "test" in needed.before else ("train", "training")
     before, after = whole_percents(needed.before[split].accuracy, needed.after[split].accuracy)
     return Words(
-        "The model expects other pixel values than this dataset has.",
+        "The model expects different pixel values than this dataset has.",
         f"It gets {after} of the {name} images right with {needed.change.in_words}, and {before} without.",
         "Prepare images that way wherever the model is used",
         "prepare the images as the model expects",
@@ -84,9 +84,9 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
 
 
 def _describe_pixels(facts: Facts, finding: Finding) -> Words | None:
-    """What was undone in the pixels of the split that the finding is about; None if nothing was.
+    """Describe the pixel change that was undone in the finding's split, or return None if none was.
 
-    It says more than the audit, which knows only that images differ, but only if it surely helps.
+    This says more than the audit, which only knows that images differ. So it is used if undoing it clearly helps.
     """
     split = finding.evidence.get("split", "test")
     pixels = None if facts.gap is None or split == "train" else facts.gap.get_pixels(split)
@@ -112,7 +112,7 @@ def _describe_pixels(facts: Facts, finding: Finding) -> Words | None:
 def describe_scale(facts: Facts, finding: Finding) -> Words:
     return _describe_pixels(facts, finding) or Words(
         "Pixel values are stored differently in one split.",
-        "The network sees other numbers there than in training.",
+        "The network sees different numbers there than in training.",
         "Store the pixels of all splits the same way",
         "store all pixels the same way",
     )
@@ -126,7 +126,7 @@ def describe_split_shift(facts: Facts, finding: Finding) -> Words:
     headline = "The test images are harder than the validation images."
     if "audit" in finding.evidence:
         split = finding.evidence.get("split", "test")
-        headline = f"The {'training' if split == 'train' else split} images are of another kind."
+        headline = f"The {'training' if split == 'train' else split} images are of a different kind."
     effect = "They were collected or prepared differently."
     if validation is not None and test is not None and validation.accuracy > test.accuracy:
         effect = (
@@ -191,8 +191,8 @@ def describe_few_test_images(facts: Facts, finding: Finding) -> Words:
         )
     low, high = evidence["test_interval"]
     return Words(
-        "The test set is too small to judge by.",
-        f"With {pluralize(facts.test.count, 'test image')}, the true accuracy may be anything from {percent(low, 0)} "
+        "The test set is too small to rely on.",
+        f"With {pluralize(facts.test.count, 'test image')}, the true accuracy may be anywhere from {percent(low, 0)} "
         f"to {percent(high, 0)}.",
         f"Use about {float(format(evidence['needed'], '.2g')):,.0f} test images",
         "use more test images",

@@ -1,4 +1,4 @@
-"""The labelled collection of trainings: what is kept of it is what training gives again, and its rules hold."""
+"""The labeled collection of trainings: what is kept of it is what training gives again, and its rules hold."""
 
 import re
 from collections import Counter

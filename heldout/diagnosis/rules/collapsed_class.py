@@ -52,7 +52,7 @@ def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Findin
         Finding(
             "collapsed_class",
             "critical",
-            f"The network recognises {known} of {pluralize(count, f'{split} image')} of class {name!r} "
+            f"The network recognizes {known} of {pluralize(count, f'{split} image')} of class {name!r} "
             f"({percent(right / count)}), though it knows most other "
             f"classes.{_describe_taken_for(facts, figures, label)}",
             {
@@ -64,7 +64,7 @@ def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Findin
             },
             (
                 *(remedies.suggest_balanced_weights(facts.spec) if _is_rare(facts.train, label) else ()),
-                remedies.mend_data(f"Collect more images of {name!r}, and check how its images are labelled."),
+                remedies.mend_data(f"Collect more images of {name!r}, and check how its images are labeled."),
             ),
         )
     ]

@@ -37,7 +37,7 @@ def find(facts: Facts) -> list[Finding]:
             "critical",
             f"Training accuracy reaches {percent(known)}, but validation accuracy is only "
             f"{percent(validation.accuracy)}, and guessing gives {percent(chance)}. The labels seem to have nothing to "
-            "do with the images, and the network has memorised them: check how labels were joined to images.",
+            "do with the images, and the network has memorized them: check how labels were joined to images.",
             {
                 "train_accuracy": known,
                 "validation_accuracy": validation.accuracy,

@@ -50,7 +50,7 @@ def find(facts: Facts) -> list[Finding]:
 
 
 def _suggest_remedies(facts: Facts, heldout: Course, best_epoch: int) -> tuple[SuggestedRemedy, ...]:
-    """What makes memorising harder makes all learning harder: it is no remedy where training images are not known."""
+    """What makes memorizing harder makes all learning harder: it is no remedy where training images are not known."""
     curves = facts.curves
     keep_best = remedies.keep_lowest_loss(
         facts.spec,
@@ -84,5 +84,5 @@ def explain(curves: Curves) -> str | None:
         meanwhile += f", and {describe_accuracy(curves.accuracy)}"
     return (
         f"{seen}, while {meanwhile}. After epoch {curves.best_epoch} the network learned only what holds for its "
-        f"training images: keep the weights of epoch {curves.best_epoch}, or make memorising harder."
+        f"training images: keep the weights of epoch {curves.best_epoch}, or make memorizing harder."
     )

@@ -100,7 +100,7 @@ def _make_finding(
     low: float,
     explanation: str,
     evidence: dict[str, Any],
-    advice: str = "Compare how the test images were taken, scaled, cropped and labelled with the others.",
+    advice: str = "Compare how the test images were taken, scaled, cropped and labeled with the others.",
     mend: dict[str, Any] | None = None,
 ) -> list[Finding]:
     severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"

@@ -58,7 +58,7 @@ def test_a_bar_lies_where_its_figures_say():
         low, high = _percent(bar.get("x1")), _percent(bar.get("x2"))
         dot = _percent(row.find(".//circle").get("cx"))
         verdict = row.findall("td")[3].text
-        place = "surely better" if low > zero else "surely worse" if high < zero else "may be chance"
+        place = "clearly better" if low > zero else "clearly worse" if high < zero else "may be chance"
         assert place == verdict
         assert dot == pytest.approx((low + high) / 2, abs=0.02)
         assert 0 < low < high < 100

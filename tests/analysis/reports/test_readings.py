@@ -41,7 +41,7 @@ def test_more_seeds_can_be_ordered_where_they_alone_would_tell(seeds, images):
 def test_a_study_that_runs_or_has_failed_says_so_before_anything_else():
     page = html(made.running())
     assert text_of(page.find("body/main/header")).startswith(
-        ' Heldout: report of a study Does "dropout" make the network better on images that it has not seen? This study '
+        ' Heldout: report of a study Does "dropout" make the network better on images it has not seen? This study '
         "is still running: 2 of 6 trainings are done."
     )
     failed = made.running().model_copy(update={"status": "failed", "error": made.error("The base failed.")})
@@ -86,7 +86,7 @@ def test_a_range_that_leaves_zero_out_is_never_written_as_if_it_held_it():
     difference = study.arms[1].difference.model_copy(update={"adjusted_intervals": bounds})
     arms = [study.arms[0], study.arms[1].model_copy(update={"difference": difference})]
     rows = html_tables(html(study.model_copy(update={"arms": arms})))[0][1]
-    assert rows[1][:4] == ["dropout (chosen)", "+1.10", "+0.03 to +2.17", "surely better"]
+    assert rows[1][:4] == ["dropout (chosen)", "+1.10", "+0.03 to +2.17", "clearly better"]
 
 
 def test_a_remedy_that_changed_nothing_is_said_to_give_the_same():

@@ -22,18 +22,19 @@ def said(base: tuple[float, float], winner: tuple[float, float]) -> str:
 
 def test_what_is_closed_is_parted_into_better_answers_and_lower_training_accuracy():
     assert said((1.0, 0.9), (0.98, 0.94)) == (
-        "The gap from training to validation is 10.0 points without it and 4.0 with it: 60% is closed, and 4.0 points "
-        "remain. Of the 6.0 points closed, 4.0 are higher validation accuracy and 2.0 lower training accuracy."
+        "The gap between training and validation is 10.0 points without it and 4.0 with it: 60% is closed, and 4.0 "
+        "points remain. Of the 6.0 points closed, 4.0 come from higher validation accuracy and 2.0 from lower training "
+        "accuracy."
     )
     assert said((0.9, 0.8), (0.95, 0.92)).endswith("70% is closed, and 3.0 points remain.")
 
 
 def test_a_gap_that_does_not_close_or_is_none_is_said_so():
     assert said((0.9, 0.8), (0.97, 0.85)).endswith("10.0 points without it and 12.0 with it: it does not close.")
-    assert said((0.8, 0.82), (0.85, 0.86)) == "Without it, there is no gap from training to validation to close."
+    assert said((0.8, 0.82), (0.85, 0.86)) == "Without it, there is no gap between training and validation to close."
     assert said((0.9, 0.8), (0.85, 0.86)).endswith(
-        "100% is closed, and nothing remains. Of the 11.0 points closed, 6.0 are higher validation "
-        "accuracy and 5.0 lower training accuracy."
+        "100% is closed, and nothing remains. Of the 11.0 points closed, 6.0 come from higher validation "
+        "accuracy and 5.0 from lower training accuracy."
     )
 
 

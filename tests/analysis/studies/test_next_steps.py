@@ -43,7 +43,7 @@ def test_a_cure_is_confirmed_on_fresh_seeds_and_the_others_are_dropped_with_why(
     assert (steps.conclusion.kind, steps.conclusion.remedy) == ("cure", "dropout")
     assert arms_of(steps)["base"] == ("finished", 5, None)
     assert arms_of(steps)["dropout"] == ("finished", 5, None)
-    assert arms_of(steps)["l2"] == ("dropped", 3, '"dropout" is surely better.')
+    assert arms_of(steps)["l2"] == ("dropped", 3, '"dropout" is clearly better.')
     status, seeds, why = arms_of(steps)["horizontal_flip"]
     assert (status, seeds) == ("dropped", 3)
     assert why is not None
@@ -130,7 +130,7 @@ def test_base_and_winner_meet_the_test_split_once_and_then_comes_the_refit() -> 
     assert test.winner.count == 1000
     assert test.difference.accuracy is not None
     rise = f"accuracy rises by {100 * test.difference.accuracy:.1f} points"
-    assert f"On the 1,000 test images, which nothing was chosen by, {rise}" in steps.conclusion.explanation
+    assert f"On the 1,000 test images, which had no part in any choice, {rise}" in steps.conclusion.explanation
     epochs = [run.scores.kept_epoch for key, run in runs.items() if key.arm == "dropout" and run.scores]
     assert steps.refit is not None
     assert (steps.refit.arm, steps.refit.epochs) == ("dropout", np.median(epochs))
@@ -187,7 +187,7 @@ def test_a_combination_wins_over_a_part_that_cures_only_if_it_surely_beats_it(bo
     assert steps.conclusion is not None
     assert steps.conclusion.remedy == wins
     if wins == "dropout+l2":
-        assert 'It is surely better than its part "dropout" alone.' in steps.conclusion.explanation
+        assert 'It is clearly better than "dropout" alone.' in steps.conclusion.explanation
 
 
 def test_a_search_chooses_on_seeds_on_which_it_is_not_judged() -> None:

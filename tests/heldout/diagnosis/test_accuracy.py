@@ -125,13 +125,13 @@ def test_calibration_is_told_before_and_after_one_temperature_where_it_was_measu
     finding = finding_of("overconfidence", with_accuracy(moving(5)), None, Evaluation({}, (), None, gap))
     assert finding.evidence["calibration"]["error_before"] == 0.142
     assert (
-        "14.2 points away from how often the network is right, on average; 3.1 points once its outputs are divided by "
-        "2.10"
+        "on average 14.2 points away from how often the network is right, and 3.1 points once its outputs are divided "
+        "by 2.10"
     ) in finding.explanation
     assert any("by 2.10" in remedy.reason for remedy in finding.remedies)
     useless = gap.model_copy(update={"calibration": measured.model_copy(update={"error_after": 0.15})})
     finding = finding_of("overconfidence", with_accuracy(moving(5)), None, Evaluation({}, (), None, useless))
-    assert "one temperature does not fix that" in finding.explanation
+    assert "temperature scaling does not fix that" in finding.explanation
     assert "temperature" not in {remedy.name for remedy in finding.remedies}
 
 

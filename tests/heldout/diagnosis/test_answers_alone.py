@@ -78,7 +78,7 @@ def test_without_validation_the_terms_lead_from_training_to_test():
     [term] = found.gap.terms
     assert (term.code, term.accuracy) == ("generalisation", pytest.approx(0.25))
     assert term.loss == pytest.approx(found.gap.loss)
-    assert "only answers to validation images can tell" in term.explanation
+    assert "Without answers to validation images, it is unknown" in term.explanation
     assert found.explanation.startswith(
         "Test accuracy (70.0%) is 25 points below training accuracy (95.0%): 25 from the gap"
     )

@@ -56,7 +56,7 @@ def codes(diagnosis: Diagnosis) -> list[str]:
 
 def test_a_finding_without_a_rule_or_words_is_refused_when_they_are_imported():
     require_every_kind(FINDING_KINDS, "rules")
-    with pytest.raises(TypeError, match=r"rules: nothing for \['leakage'\], and no findings are called \['leaks'\]"):
+    with pytest.raises(TypeError, match=r"rules: missing \['leakage'\], unknown \['leaks'\]"):
         require_every_kind({*FINDING_KINDS, "leaks"} - {"leakage"}, "rules")
 
 
@@ -65,7 +65,7 @@ def test_rules_and_words_are_compared_with_all_findings(module):
     added = "from heldout import verdicts; verdicts.FINDING_KINDS['new'] = verdicts.FINDING_KINDS['leakage']"
     code = f"{added}; import {module}"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "nothing for ['new']" in found.stderr
+    assert "missing ['new']" in found.stderr
 
 
 # --- effects ---------------------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ def test_what_was_measured_of_test_says_more_than_that_the_audit_saw_a_differenc
     audit = audit_of("split_shift", split="test", effect=0.3)
     assert judged(made, audit=audit).headline == "Half of the test images have red and blue swapped."
     unsure = judged(replace(made, pixels=HALF_RIGHT), audit=audit)
-    assert unsure.headline == "The test images are of another kind."
+    assert unsure.headline == "The test images are of a different kind."
 
 
 def test_the_term_of_test_belongs_to_no_finding_about_validation():

@@ -21,7 +21,7 @@ def named(name: str):
 
 
 def by_loss_alone():
-    """A winner that is surely better in loss only."""
+    """A winner that is clearly better in loss only."""
     dropout = CURE.arms[1]
     bounds = dropout.difference.adjusted_intervals.model_copy(update={"accuracy": (-0.01, 0.02)})
     arm = changed(dropout, difference=changed(dropout.difference, adjusted_intervals=bounds))

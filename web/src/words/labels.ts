@@ -36,8 +36,8 @@ export const TERMS: Record<string, string> = {
 export const REMEDIES: Record<string, string> = {
   "l2": "L2 penalty",
   "ema": "averaged weights",
-  "batch_norm": "batch normalisation",
-  "longer_cosine": "longer training with a cosine",
+  "batch_norm": "batch normalization",
+  "longer_cosine": "longer training with cosine decay",
   "retune": "tuned learning rate"
 }
 
@@ -54,13 +54,13 @@ export const WHAT_IT_DOES: Record<string, string> = {
   "dropout": "Randomly switching units off during training stops them from relying on each other.",
   "l2": "A penalty on large weights stops the network from fitting single training images too closely.",
   "weight_decay": "Weights that shrink in each step stay only where many images ask for them.",
-  "smaller_network": "Half the filters leave less room for memorising the training images.",
+  "smaller_network": "Half the filters leave less room for memorizing the training images.",
   "larger_network": "Twice the filters let the network learn more patterns.",
   "batch_norm": "Normalised activations let training go faster, and add a little helpful noise.",
   "less_regularisation": "Dropout, penalties, augmentation and mixed images make training harder, and this network has not learned enough yet.",
   "label_smoothing": "Label smoothing rewards answers that are a little less than certain, which keeps the network modest.",
   "class_weights": "Class weights make rare classes count as much as frequent ones.",
-  "early_stopping": "Later epochs than the best one only memorise; the best one's weights are kept.",
+  "early_stopping": "Later epochs than the best one only memorize; the best one's weights are kept.",
   "more_patience": "Validation may get better again after a pause.",
   "more_epochs": "The network may not have finished learning.",
   "longer_cosine": "Small steps at the end of a longer training let the weights settle.",
@@ -71,13 +71,13 @@ export const WHAT_IT_DOES: Record<string, string> = {
 }
 
 export const EFFECTS: Record<string, string> = {
-  "better": "surely better",
-  "worse": "surely worse",
+  "better": "clearly better",
+  "worse": "clearly worse",
   "mixed": "better and worse",
   "may_be_chance": "may be chance"
 }
 
-export const HOW_TO_READ: string = "Ranges are 95% confidence intervals of the difference from the unchanged network. They are adjusted for several remedies and two measures: in 95 of 100 studies all of them are right at once. A range wholly on the better side of 0 is surely better; one with 0 in it may be chance."
+export const HOW_TO_READ: string = "Ranges are 95% confidence intervals of the difference from the unchanged network. They are adjusted for comparing several remedies in two measures: in 95 of 100 studies, all of them are right at once. If a range lies entirely on the better side of 0, the remedy is clearly better; if it includes 0, the difference may be chance."
 
 export const STUDY_KINDS: Record<string, string> = {
   "remedies": "Which remedy helps?",
@@ -104,7 +104,7 @@ export const ENDED: ReadonlySet<string> = new Set(["cancelled", "failed", "succe
 
 export const STOP_REASONS: Record<string, string> = {
   "completed": "All epochs are done.",
-  "early_stopped": "Early stopping ended it: validation did not get better.",
+  "early_stopped": "Early stopping ended it: validation stopped improving.",
   "overfit_guard": "The overfitting guard stopped it.",
   "deadline": "It reached its time limit.",
   "cancelled": "It was cancelled."
@@ -116,9 +116,9 @@ export const AUDIT_FINDINGS: Record<string, string> = {
   "look_alikes": "Images with different labels that look alike",
   "duplicates": "Copies within a split",
   "narrow_range": "Little contrast",
-  "group_across_splits": "Groups are torn apart",
-  "class_missing": "A class is missing in a split",
-  "class_shift": "Other shares of classes in a split",
+  "group_across_splits": "Groups spread over several splits",
+  "class_missing": "A class is missing from a split",
+  "class_shift": "Different class shares in a split",
   "label_order_mismatch": "Labels in another order",
   "inverted_values": "Light and dark are swapped in a split",
   "channel_order_mismatch": "Colors are swapped in a split"
@@ -127,15 +127,15 @@ export const AUDIT_FINDINGS: Record<string, string> = {
 export const SPEC_FIELDS: Record<string, string> = {
   "name": "Name of the job",
   "network": "Network",
-  "network.backbone": "Begin with an uploaded network (backbone)",
+  "network.backbone": "Start with an uploaded network (backbone)",
   "network.backbone.model": "Uploaded model (its id)",
-  "network.backbone.trainable": "Train it along",
-  "network.backbone.pixels": "Pixels that it was trained with",
+  "network.backbone.trainable": "Train the backbone too",
+  "network.backbone.pixels": "Pixel values it was trained with",
   "network.blocks": "Blocks, from the image to the answer",
   "network.blocks.filters": "Filters (patterns it looks for)",
   "network.blocks.kernel_size": "Size of a filter (pixels)",
-  "network.blocks.padding": "Edge of the image",
-  "network.blocks.batch_norm": "Batch normalisation",
+  "network.blocks.padding": "Padding at the image edge",
+  "network.blocks.batch_norm": "Batch normalization",
   "network.blocks.repeat": "Convolutions in a row",
   "network.blocks.pool": "Shrink the image by",
   "network.blocks.dropout": "Dropout (share switched off)",
@@ -148,25 +148,25 @@ export const SPEC_FIELDS: Record<string, string> = {
   "network.dense.l2": "L2 penalty of this layer",
   "training": "Training",
   "training.epochs": "Epochs (times it sees all images)",
-  "training.batch_size": "Images at once",
+  "training.batch_size": "Batch size (images at once)",
   "training.optimizer": "Optimizer",
   "training.optimizer.name": "Method",
   "training.optimizer.learning_rate": "Learning rate (size of a step)",
   "training.schedule": "How the learning rate changes",
-  "training.early_stopping": "Stop early when validation gets no better",
+  "training.early_stopping": "Stop early when validation stops improving",
   "training.early_stopping.monitor": "Judged by",
-  "training.early_stopping.patience": "Epochs to wait",
-  "training.early_stopping.min_delta": "What counts as better",
+  "training.early_stopping.patience": "Epochs to wait (patience)",
+  "training.early_stopping.min_delta": "Smallest improvement that counts",
   "training.early_stopping.restore_best": "Keep the best epoch",
-  "training.class_weights": "Weights of classes",
+  "training.class_weights": "Class weights",
   "training.mixup": "Mixup (blend two images)",
   "training.cutmix": "Cutmix (paste a part of another image)",
   "training.ema_decay": "Averaged weights (decay)",
-  "training.train_limit": "Training images at most",
+  "training.train_limit": "Maximum training images",
   "training.on_overfit": "When it overfits",
-  "training.seed": "Seed of chance",
+  "training.seed": "Random seed",
   "augmentation": "Change training images at random (augmentation)",
-  "augmentation.rotation_degrees": "Turn by up to (degrees)",
+  "augmentation.rotation_degrees": "Rotate by up to (degrees)",
   "augmentation.width_shift": "Shift sideways by up to (share)",
   "augmentation.height_shift": "Shift up and down by up to (share)",
   "augmentation.zoom": "Zoom by up to (share)",
@@ -174,17 +174,17 @@ export const SPEC_FIELDS: Record<string, string> = {
   "augmentation.vertical_flip": "Mirror top and bottom",
   "augmentation.brightness": "Brightness by up to (share)",
   "augmentation.contrast": "Contrast by up to (share)",
-  "augmentation.fill_mode": "Fill what comes into view with",
+  "augmentation.fill_mode": "Fill uncovered pixels with",
   "augmentation.erasing": "Erase a rectangle (probability)",
-  "augmentation.erasing_area": "Size of that rectangle (shares)",
-  "initial": "Begin with the weights of another job",
-  "validation": "Cut validation images anew",
-  "evaluation": "What is measured, and when",
-  "limits": "Limits of time",
-  "limits.max_runtime_s": "Seconds of training at most",
-  "limits.max_pending_s": "Seconds of waiting at most",
-  "limits.keep_s": "Seconds it is kept after its end at most",
+  "augmentation.erasing_area": "Size of the rectangle (shares)",
+  "initial": "Start from the weights of another job",
+  "validation": "Split off validation images again",
+  "evaluation": "What to measure, and when",
+  "limits": "Time limits",
+  "limits.max_runtime_s": "Maximum training time (seconds)",
+  "limits.max_pending_s": "Maximum waiting time (seconds)",
+  "limits.keep_s": "Delete this long after the end (seconds)",
   "resources": "Machine",
   "priority": "Priority among your jobs",
-  "metadata": "Notes of your own"
+  "metadata": "Your own notes"
 }
