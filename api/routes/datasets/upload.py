@@ -79,7 +79,8 @@ NEW_DATASET: dict[str, Any] = {
 CONTENT: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "An `.npz`, a zip or tar of `class/file` or `split/class/file`, or a Parquet file.",
+        "description": "An `.npz`, a Parquet file, or a zip or tar of `class/file` or `split/class/file`, or "
+        "of archives such as `train.zip` and `test.zip`, each of which is read as a folder.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }

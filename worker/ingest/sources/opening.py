@@ -9,6 +9,7 @@ import numpy as np
 from heldout.lifecycle.dataset import RejectionCode
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.archives.members import Archive, read_member
+from worker.ingest.archives.nested import holds_archives, open_nested
 from worker.ingest.archives.tars import BLOCK, gunzip, is_tar, open_tar
 from worker.ingest.archives.zips import open_zip
 from worker.ingest.images.batches import DecodeBatch, Target, iterate_batches
@@ -18,7 +19,7 @@ from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection, clean_name, format_size, make_broken_files
 from worker.ingest.sources.arrays import ArraySource
 from worker.ingest.sources.base import Progress, StoredImages, UploadSource, store_files
-from worker.ingest.sources.layout import READ_EXTENSIONS, read_folder_layout
+from worker.ingest.sources.layout import NAMED_EXTENSIONS, READ_EXTENSIONS, read_folder_layout
 
 EXPECTED = (
     "Expected are a zip, tar or tar.gz of `class/file` or `split/class/file`, an .npz of images and labels, or Parquet "
@@ -59,17 +60,9 @@ def open_source(source: Path, spec: DatasetSpec, scratch: Path, limits: IngestLi
         from worker.ingest.sources.tables import TableSource
 
         return TableSource([(source, "table")], (), limits)
-    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        return _make_source(open_zip(source, limits), spec, scratch, limits)
-    if is_tar(head):
-        return _make_source(open_tar(source, limits), spec, scratch, limits)
-    if head[:2] == b"\x1f\x8b":
-        unpacked = scratch / "unpacked.tar"
-        gunzip(source, unpacked, limits)
-        with unpacked.open("rb") as file:
-            if not is_tar(file.read(BLOCK)):
-                raise Rejection(RejectionCode.NOT_AN_ARCHIVE, f"The gzip holds no tar. {EXPECTED}")
-        return _make_source(open_tar(unpacked, limits, "tar.gz"), spec, scratch, limits)
+    archive = _open_archive(source, scratch, limits)
+    if archive is not None:
+        return _make_source(archive, spec, scratch, limits)
     other = next((what for start, what in OTHER_FORMATS.items() if head.startswith(start)), None)
     begins = f"begins with {head[:8].hex(' ')}" if head else "is empty"
     raise Rejection(
@@ -77,8 +70,29 @@ def open_source(source: Path, spec: DatasetSpec, scratch: Path, limits: IngestLi
     )
 
 
+def _open_archive(source: Path, scratch: Path, limits: IngestLimits) -> Archive | None:
+    """The members of a zip, tar or tar.gz; None for any other file. Raises Rejection."""
+    with source.open("rb") as file:
+        head = file.read(BLOCK)
+    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+        return open_zip(source, limits)
+    if is_tar(head):
+        return open_tar(source, limits)
+    if head[:2] != b"\x1f\x8b":
+        return None
+    unpacked = scratch / f"{source.name}.tar"
+    gunzip(source, unpacked, limits)
+    with unpacked.open("rb") as file:
+        if not is_tar(file.read(BLOCK)):
+            raise Rejection(RejectionCode.NOT_AN_ARCHIVE, f"The gzip holds no tar. {EXPECTED}")
+    return open_tar(unpacked, limits, "tar.gz")
+
+
 def _make_source(archive: Archive, spec: DatasetSpec, scratch: Path, limits: IngestLimits) -> UploadSource:
-    extensions = {name.rpartition(".")[2].lower() for name in archive.names}
+    extensions = _list_extensions(archive)
+    if extensions.isdisjoint(NAMED_EXTENSIONS | {"parquet", "npy"}) and holds_archives(archive):
+        archive = open_nested(archive, scratch, limits, lambda path: _open_archive(path, scratch, limits))
+        extensions = _list_extensions(archive)
     if extensions.isdisjoint(READ_EXTENSIONS) and extensions & {"parquet", "npy"}:
         if archive.faults:
             raise make_broken_files(archive.faults, can_skip=False)
@@ -89,6 +103,10 @@ def _make_source(archive: Archive, spec: DatasetSpec, scratch: Path, limits: Ing
             return TableSource(unpack_tables(archive, scratch), others, limits)
         return ArraySource(archive, limits)
     return FolderSource(archive, spec, limits)
+
+
+def _list_extensions(archive: Archive) -> set[str]:
+    return {name.rpartition(".")[2].lower() for name in archive.names}
 
 
 class FolderSource:

@@ -1,0 +1,96 @@
+"""Archives in one archive, as the dashboard sends `train.zip` with `test.zip`: each is a folder with its name."""
+
+from dataclasses import replace
+
+import pytest
+
+from analysis.arrays.dataset import compute_content_address, load
+from tests.worker.ingest.uploads import ALONE, encoded, noise, pictures, rejection_of, taken, tarred, zipped
+
+TRAIN, TEST = (
+    pictures(10),
+    {
+        f"{name}/{number}.png": encoded(noise((12, 10), 7 + number))
+        for name in ("cat", "dog")
+        for number in range(3 if name == "cat" else 2)
+    },
+)
+
+
+def packed(folder, name, files):
+    """An archive of `files`, of the kind that its name says, as bytes."""
+    path = folder / name
+    if name.endswith(".zip"):
+        zipped(path, files)
+    else:
+        tarred(path, files, "w" if name.endswith(".tar") else "w:gz")
+    data = path.read_bytes()
+    path.unlink()
+    return data
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """The same images packed as folders."""
+    files = {f"train/{name}": data for name, data in TRAIN.items()} | {
+        f"test/{name}": data for name, data in TEST.items()
+    }
+    return taken(zipped(tmp_path / "plain.zip", files))[1]
+
+
+@pytest.mark.parametrize("pack", [tarred, zipped], ids=["in a tar", "in a zip"])
+@pytest.mark.parametrize("names", [("train.zip", "test.zip"), ("train.tar", "test.tgz"), ("train.ZIP", "test.tar.gz")])
+def test_archives_of_one_split_each_are_one_dataset(tmp_path, plain, names, pack):
+    outer = pack(
+        tmp_path / "outer",
+        {name: packed(tmp_path, name.lower(), files) for name, files in zip(names, (TRAIN, TEST), strict=True)},
+    )
+    report, target = taken(outer)
+    assert compute_content_address(load(target)) == compute_content_address(load(plain))
+    assert sorted((target / "members.txt").read_text().split()) == sorted((plain / "members.txt").read_text().split())
+    assert report.source["format"].endswith("of archives")
+
+
+def test_what_lies_beside_the_archives_or_in_them_is_told(tmp_path):
+    files = {
+        "train.zip": packed(tmp_path, "train.zip", TRAIN | {"cat/notes.txt": b"a cat"}),
+        "test.zip": packed(tmp_path, "test.zip", TEST),
+        "README.md": b"pets",
+    }
+    report, _ = taken(tarred(tmp_path / "outer", files))
+    assert report.source["passed_over"]["names"] == ["train/cat/notes.txt", "README.md"]
+
+
+def test_an_archive_beside_images_is_passed_over_as_it_always_was(tmp_path):
+    report, _ = taken(zipped(tmp_path / "outer", TRAIN | {"cat/more.zip": packed(tmp_path, "more.zip", TEST)}))
+    assert (report.source["images"], report.source["passed_over"]["names"]) == (20, ["cat/more.zip"])
+
+
+@pytest.mark.parametrize(
+    ("files", "limits", "code", "said"),
+    [
+        ({"train.zip": b"PK\x03\x04 and no more"}, ALONE, "archive_damaged", "In 'train.zip': The archive is damaged"),
+        ({"a.zip": TRAIN, "a.tar": TRAIN}, ALONE, "duplicate_member", "Pack each file once"),
+        ({"a.zip": TRAIN, "b.zip": TRAIN}, replace(ALONE, members=30), "too_many_members", "more than 30 members"),
+        ({"a.zip": TRAIN, "b.zip": TRAIN}, replace(ALONE, unpacked_bytes=9000), "unpacked_too_large", "together"),
+        ({"a.zip": {"../cat/1.png": b""}, "b.zip": TRAIN}, ALONE, "unsafe_path", "In 'a.zip'"),
+    ],
+    ids=["damaged", "twice", "too many", "too large", "unsafe"],
+)  # fmt: skip
+def test_one_archive_that_is_refused_refuses_all(tmp_path, files, limits, code, said):
+    outer = tarred(
+        tmp_path / "outer",
+        {name: packed(tmp_path, name, data) if isinstance(data, dict) else data for name, data in files.items()},
+    )
+    rejection = rejection_of(outer, limits=limits)
+    assert (rejection.code.value, said in rejection.detail) == (code, True), rejection.detail
+
+
+def test_an_archive_in_an_archive_in_an_archive_is_not_opened(tmp_path):
+    inner = packed(tmp_path, "deep.zip", TRAIN)
+    files = {
+        "train.zip": packed(tmp_path, "train.zip", TRAIN | {"cats.zip": inner}),
+        "test.zip": packed(tmp_path, "test.zip", TEST),
+    }
+    report, _ = taken(tarred(tmp_path / "outer", files))
+    assert report.source["passed_over"]["names"] == ["train/cats.zip"]
