@@ -86,6 +86,9 @@ check-locks: setup-dev
 check-web: check-reference
 	@scripts/web check
 
+check-prose: setup-dev
+	@$(BIN)/python scripts/prose.py $(ARGS)
+
 # Strictly: a page, an anchor or a picture that a link does not find ends it.
 check-docs: docs
 
