@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api import dashboard, manual
+from api import client_wheel, dashboard, manual
 from api.connections.protocol import LONGEST_TURN_S, TURNS_AT_ONCE
 from api.connections.server import Server
 from api.factory import close, make_app, make_context
@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
         health.install_docs(app)
         dashboard.install(app)
         manual.install(app)
+        client_wheel.install(app)
 
     # Those that are asked most come first: a request is compared with one route after the other.
     of_jobs = (predictions, submit, job, control, bulk_cancel, results, job_exports, diagnosis, job_events, queue)

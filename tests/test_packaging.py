@@ -1,17 +1,25 @@
 """What is shipped and how it is set up: the client's wheel, the locks, and the choice of a Python."""
 
+import base64
+import hashlib
+import io
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
+from api import client_wheel
 from heldout.spec.job import JobSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +59,47 @@ def test_the_wheel_starts_heldout_and_carries_its_license(wheel):
     assert "Apache License" in read["licenses/LICENSE"]
 
 
+def test_the_service_serves_the_wheel_that_setuptools_builds(wheel):
+    served = zipfile.ZipFile(io.BytesIO(client_wheel.build_wheel()))
+    names = set(wheel.namelist()) - {f"{client_wheel.DIST_INFO}/top_level.txt"}
+    assert set(served.namelist()) == names
+    for name in names:
+        if name.startswith("heldout/"):
+            assert served.read(name) == wheel.read(name), name
+    built, described = (
+        message_from_bytes(archive.read(f"{client_wheel.DIST_INFO}/METADATA")) for archive in (wheel, served)
+    )
+    for field in ("Name", "Version", "License-Expression", "Provides-Extra"):
+        assert sorted(described.get_all(field)) == sorted(built.get_all(field)), field
+    assert SpecifierSet(described["Requires-Python"]) == SpecifierSet(built["Requires-Python"])
+    needed, expected = (set(map(Requirement, of.get_all("Requires-Dist"))) for of in (described, built))
+    assert needed == expected
+
+
+def test_the_wheel_asks_for_no_package_of_the_server(wheel):
+    asked = message_from_bytes(wheel.read(f"{client_wheel.DIST_INFO}/METADATA"))
+    assert {text.split(";")[1].strip() for text in asked.get_all("Requires-Dist") if ";" in text} == {
+        f'extra == "{extra}"' for extra in ("mcp", "mlflow", "png")
+    }
+
+
+def test_the_documentation_names_the_file_that_is_served():
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    assert set(re.findall(r"heldout-[\d.]+-py3-none-any\.whl", text)) == {client_wheel.NAME}
+    # The name is not reserved on the public index.
+    assert not re.search(r"pip install (-U )?['\"]?heldout\b(?!-)", text)
+
+
+def test_a_spoilt_member_of_the_served_wheel_would_be_noticed_by_pip():
+    served = zipfile.ZipFile(io.BytesIO(client_wheel.build_wheel()))
+    rows = [row.split(",") for row in served.read(f"{client_wheel.DIST_INFO}/RECORD").decode().splitlines()]
+    assert {name for name, *_ in rows} == set(served.namelist())
+    for name, digest, size in rows[:-1]:
+        expected = base64.urlsafe_b64encode(hashlib.sha256(served.read(name)).digest()).decode().rstrip("=")
+        assert (digest, int(size)) == (f"sha256={expected}", len(served.read(name)))
+
+
 def test_images_get_every_package_of_the_server():
     taken = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert set(PYPROJECT["tool"]["importlinter"]["root_packages"]) <= taken
@@ -58,7 +107,7 @@ def test_images_get_every_package_of_the_server():
 
 def test_a_client_needs_no_server_and_no_keras():
     names = {locks["Requirement"](text).name for text in PYPROJECT["project"]["dependencies"]}
-    assert not names & {"tensorflow", "tensorflow-cpu", "keras", "fastapi", "sqlalchemy", "celery", "numpy"}
+    assert names == {"pydantic", "httpx2", "typer", "rich"}
 
 
 def test_the_wheel_leaves_the_service_out_and_works_without_it(wheel):

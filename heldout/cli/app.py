@@ -35,7 +35,7 @@ def mcp(home: Home = None) -> None:
     except ModuleNotFoundError as error:
         if error.name != "mcp":
             raise
-        raise Refused("`heldout mcp` needs the package mcp: pip install 'heldout[mcp]'.") from None
+        raise Refused("`heldout mcp` needs the package mcp: pip install mcp.") from None
     make_server(home).run("stdio")
 
 

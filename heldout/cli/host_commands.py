@@ -40,7 +40,7 @@ def become(module: str, arguments: Sequence[str], needed: Sequence[str], command
         what = "the server" if room is None else ", ".join(lacking)
         print(
             f"heldout: `{command}` needs {what}, which is not installed here. In a checkout of the "
-            "repository run `make setup`, or `pip install -e '.[cpu]'` (`.[gpu]` with an NVIDIA GPU).",
+            "repository run `make setup`, or `pip install -e . --group cpu` (`--group gpu` with an NVIDIA GPU).",
             file=sys.stderr,
         )
         return 2

@@ -179,7 +179,7 @@ def _open_tracking(experiment: str | None, with_model: bool) -> Tracking:
     except ModuleNotFoundError as error:
         if error.name != "mlflow":
             raise
-        raise Refused("`heldout mlflow` needs the package mlflow-skinny: pip install 'heldout[mlflow]'.") from None
+        raise Refused("`heldout mlflow` needs the package mlflow-skinny: pip install mlflow-skinny.") from None
     made: list[Tracking] = []
     failure = _catch_failure(lambda: made.append(Tracking(choose_experiment_name(experiment), with_model=with_model)))
     if failure is not None:

@@ -62,6 +62,6 @@ def _render_png(svg: str) -> bytes:
     try:
         import vl_convert
     except ImportError:
-        raise NoPng("PNG needs vl-convert-python: pip install 'heldout[png]'. SVG and HTML need nothing.") from None
+        raise NoPng("PNG needs vl-convert-python: pip install vl-convert-python. SVG and HTML need nothing.") from None
     png: bytes = vl_convert.svg_to_png(svg, scale=PNG_SCALE)
     return png

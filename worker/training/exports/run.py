@@ -64,8 +64,8 @@ class PackagesMissing(Exception):
 
     def __init__(self, packages: Sequence[str]) -> None:
         super().__init__(
-            f"The worker lacks {', '.join(packages)}. Its operator can install the extra `export` "
-            "(pip install 'heldout[export]')."
+            f"The worker lacks {', '.join(packages)}. Its operator can install them in the repository: "
+            "`pip install --group export`."
         )
 
 

@@ -114,7 +114,7 @@ def _open_session(file: Path) -> Any:
         raise ModelRefused(
             ModelRejectionCode.NO_ONNX_RUNTIME,
             "This worker has no onnxruntime, which reads ONNX files. Upload the model as a `.keras` file, or ask the "
-            "operator to install `heldout[cpu]`.",
+            "operator to run `pip install --group cpu` in the repository.",
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
