@@ -33,7 +33,7 @@ _GPUS = len(find_gpus())
 
 app = Celery("heldout", broker=settings.redis_url.get_secret_value())
 app.conf.update(
-    # Acknowledged when it is taken: a message that is lost with its worker costs a wait for the reconciler, no job.
+    # Acknowledged on receipt: a message lost with its worker delays a job until the reconciler runs, but loses none.
     task_acks_late=False,
     task_ignore_result=True,
     result_backend=None,
@@ -57,11 +57,11 @@ app.conf.update(
     },
 )
 
-# How often Celery's loop turns while a task is on its way and the broker is silent.
+# How often Celery's loop runs while a task is being delivered and the broker is silent.
 LOOP_INTERVAL_S = 0.1
 
 _worker: Worker | None = None
-_turning: Any = None  # the timer that turns the loop, where there is one
+_turning: Any = None  # the timer that runs the loop, if there is one
 
 
 @app.task(name=wake_up.TASK)
@@ -74,7 +74,7 @@ def wake(job_id: str) -> None:
     while not worker.stopping.is_set() and (claimed := worker.claim()) is not None:
         worker.run(claimed)
         if worker.stopping.is_set():
-            # The job may be back in the queue, and another worker idle.
+            # The job may be back in the queue while another worker is idle.
             _announce([WakeUp.for_job(claimed.held.job_id, claimed.needs.gpus)])
 
 
@@ -85,7 +85,7 @@ def _configure_no_logs(**_: Any) -> None:
 
 @signals.celeryd_init.connect
 def _configure_logs(**_: Any) -> None:
-    """Before Celery logs anything; where it runs as root, it begins with a warning."""
+    """Runs before Celery logs anything: as root, Celery starts with a warning."""
     logs.configure(settings.log_level)
     logs.warn_of_unknown_settings()
 
@@ -95,12 +95,12 @@ def _start(**_: Any) -> None:
     global _worker
     _worker = Worker(settings, announce=_announce)
     if settings.stop_with_stdin:
-        # Celery's own handler stops the worker in good order.
+        # Celery's own handler shuts the worker down cleanly.
         call_when_input_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     try:
         _worker.start()
     except OperatorError as error:
-        # Celery logs what a handler raises and goes on, except for this.
+        # Celery logs exceptions of handlers and continues; this one ends the worker.
         raise SystemExit(f"heldout: {error.detail}") from error
 
 
@@ -113,10 +113,10 @@ def _announce_waiting_jobs(**_: Any) -> None:
 
 @signals.task_received.connect
 def _turn_loop_until_idle(sender: Any, **_: Any) -> None:
-    """Have Celery's loop turn often while tasks are on their way.
+    """Keep Celery's loop running while tasks are being delivered.
 
-    With prefetching disabled a worker that was busy asks for messages again at the next turn of the loop, and nothing
-    tells the loop that a slot is free: by itself it turns once a second.
+    With prefetching disabled, a worker that was busy asks for messages again the next time its loop runs. Nothing tells
+    the loop that a slot is free, and on its own it runs once a second.
     """
     global _turning
     if sender.hub is not None and (_turning is None or _turning.canceled):
@@ -124,7 +124,7 @@ def _turn_loop_until_idle(sender: Any, **_: Any) -> None:
 
 
 def _stop_turning_when_idle() -> None:
-    """A timer that fires turns the loop; without tasks it would only take time."""
+    """A timer that fires runs the loop. Without tasks it would only waste time."""
     if not state.reserved_requests and _turning is not None:
         _turning.cancel()
 

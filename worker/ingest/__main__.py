@@ -26,14 +26,14 @@ from worker.ingest.report import IngestReport
 
 
 def main(arguments: Sequence[str] | None = None) -> Exit:
-    """Audit the paths, print what was found, and give back the exit code."""
+    """Audit the paths, print the findings, and return the exit code."""
     parser = argparse.ArgumentParser("python -m worker.ingest", description=__doc__)
     parser.add_argument("--spec", required=True, help="How the upload is to be read: a dataset's spec, as JSON.")
     parser.add_argument("--json", action="store_true", dest="as_json", help="Print JSON on standard output.")
     parser.add_argument("paths", nargs="+", type=Path)
     asked = parser.parse_args(arguments)
     try:
-        # In a folder of its own, which goes whatever happens.
+        # Runs in a temporary folder, which is always removed.
         with tempfile.TemporaryDirectory(prefix="heldout-audit-") as folder:
             source = _pack_source(asked.paths, Path(folder))
             target = Path(folder) / "dataset"
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> Exit:
 
 
 def _pack_source(paths: Sequence[Path], folder: Path) -> Path:
-    """One file with all of it. A file is read where it is. Raises NothingToPack, OSError."""
+    """Return one file with everything in it. A single file is read in place. Raises NothingToPack, OSError."""
     if len(paths) == 1 and not paths[0].is_dir():
         paths[0].open("rb").close()
         return paths[0]
@@ -78,7 +78,7 @@ def _show(paths: Sequence[Path], made: IngestReport, stored: StoredAudit, as_jso
 
 
 def _build_view(content: dict[str, Any]) -> AuditView:
-    """As a service would answer it; what is not stored has no id, and its images no routes."""
+    """Return what a service would answer. Since nothing is stored, there is no id, and images have no routes."""
 
     def build_example(image: dict[str, Any]) -> dict[str, Any]:
         return {**image, "thumbnail": ""}

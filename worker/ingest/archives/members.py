@@ -20,12 +20,12 @@ from worker.ingest.rejection import BROKEN_FILES, Rejection, clean_name, format_
 UNCOMPRESSED, ZIP_STORED, ZIP_DEFLATED = 0, 1, 2
 TABLE = np.dtype([("offset", "<u8"), ("packed", "<u8"), ("size", "<u8"), ("crc", "<u4"), ("method", "u1")])
 LOCAL_HEADER_BYTES = 30
-EXTRA_FIELD_BYTES = 256  # what is read beyond a member, for the extra fields of its local header
+EXTRA_FIELD_BYTES = 256  # bytes read past a member, for the extra fields of its local header
 CHUNK_BYTES = MIB
 MAX_SHOWN_NAMES = 20
-MAX_FAULTS = 10_000  # of members that are not followed; each takes memory
+MAX_FAULTS = 10_000  # of faults that are kept; each takes memory
 
-# Images are compressed already: what unpacks to so many times its size, beyond a size that costs nothing, is a bomb.
+# Images are compressed already. Beyond a harmless size, an archive that unpacks to this many times its size is a bomb.
 BOMB_RATIO = 200
 MIN_BOMB_BYTES = 10 * MIB
 
@@ -36,7 +36,7 @@ class Archive:
 
     names: of its files, without folders and junk. table: (files,) of TABLE, `offset` being that of the local header in
     a zip and of the data elsewhere. junk: how many files were passed over. folders: those that it lists. faults: of
-    members that are not followed.
+    members that are left out.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class Archive:
         return Archive(self.path, self.kind, [self.names[row] for row in rows], self.table[rows], self.junk)
 
     def head(self, row: int, count: int) -> bytes:
-        """The first `count` bytes of one member, or all that it has; nothing of it is checked. Raises Rejection."""
+        """Return the first `count` bytes of a member, or all of them if it is shorter, unverified. Raises Rejection."""
         if self.table["method"][row] != UNCOMPRESSED and self.table["size"][row] == 0:
             return b""
         offset, packed, size, _, method = self.table[row].item()
@@ -67,7 +67,7 @@ class Archive:
         try:
             return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, count)
         except zlib.error:
-            return b""  # it is checked where it is read
+            return b""  # the checksum is verified when the member is read
 
     def stream(self, row: int) -> Iterator[bytes]:
         """One member in pieces of at most a megabyte, checked at its end. Raises Rejection."""
@@ -99,7 +99,7 @@ class BoundedReader(io.BufferedReader):
 
 
 class MemberList:
-    """The members that an archive lists, as they come: one that passes a limit or has an unsafe name is refused."""
+    """The members of an archive in their order. A member that exceeds a limit or has an unsafe name is refused."""
 
     def __init__(self, limits: IngestLimits) -> None:
         self._limits = limits
@@ -111,13 +111,13 @@ class MemberList:
         self._seen = self._junk = self._size = self._packed = 0
 
     def leave_out(self, fault: Rejection) -> None:
-        """Take note of a member that is not followed. Raises Rejection if it spoils more than itself."""
+        """Record a member that is left out. Raises Rejection if more than this member is affected."""
         if fault.code not in BROKEN_FILES or len(self._faults) == MAX_FAULTS:
             raise fault
         self._faults.append(fault)
 
     def add(self, name: str, offset: int, packed: int, size: int, crc: int, method: int) -> None:
-        """Take one entry; folders and junk count, and are passed over.
+        """Add one entry. Folders and junk files are counted and skipped.
 
         Raises:
             Rejection: with the member's name.
@@ -156,7 +156,10 @@ class MemberList:
         methods.append(method)
 
     def archive(self, path: Path, kind: str) -> Archive:
-        """All that was taken. Raises Rejection if it is a bomb as a whole, or files have the same name."""
+        """Return all members.
+
+        Raises Rejection if the archive is a bomb as a whole, or if two files have the same name.
+        """
         if self._size > 10 * MIN_BOMB_BYTES and self._size > BOMB_RATIO * self._packed:
             raise _make_bomb(f"The archive unpacks from {format_size(self._packed)} to {format_size(self._size)}", None)
         if self._twice:
@@ -192,7 +195,7 @@ def read_member(file: int, entry: tuple[int, int, int, int, int], name: str) -> 
 
 
 def count_local_header_bytes(head: bytes, name: str) -> int:
-    """Length of the header at which a zip's member begins, from its first bytes. Raises Rejection."""
+    """Return the length of a zip member's local header, from its first bytes. Raises Rejection."""
     if len(head) < LOCAL_HEADER_BYTES or head[:4] != b"PK\x03\x04":
         raise make_damaged(f"{clean_name(name)!r} does not begin where the directory says", name)
     return LOCAL_HEADER_BYTES + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
@@ -251,7 +254,7 @@ def _iterate_pieces(inflater: Any, data: bytes, name: str, *, is_last: bool) -> 
             yield inflater.decompress(data, CHUNK_BYTES)
             data = inflater.unconsumed_tail
         if is_last:
-            yield inflater.flush()  # a few bytes may wait though all input is taken
+            yield inflater.flush()  # a few bytes may remain after all input is consumed
     except zlib.error:
         raise make_damaged(f"{clean_name(name)!r} cannot be unpacked", name) from None
 

@@ -1,4 +1,4 @@
-"""Names of members: brought to one form, or refused where they are unsafe to follow or to show."""
+"""Names of members: normalized, or refused if they are unsafe to use or to display."""
 
 import re
 import unicodedata
@@ -47,7 +47,7 @@ def make_safe(name: str) -> str:
     if len(name.encode()) > MAX_NAME_BYTES:
         raise _make_unsafe(name, f"is longer than {MAX_NAME_BYTES} bytes")
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    # The first part that counts may be a drive, too: `./C:/x` is `C:/x`.
+    # After `./` the first part may be a drive, too: `./C:/x` is `C:/x`.
     if name.startswith("/") or (parts and re.match(r"[A-Za-z]:", parts[0])):
         raise _make_unsafe(name, "is absolute")
     if ".." in parts:

@@ -20,7 +20,7 @@ def holds_archives(archive: Archive) -> bool:
 def open_nested(
     outer: Archive, scratch: Path, limits: IngestLimits, open_archive: Callable[[Path], Archive | None]
 ) -> Archive:
-    """The members of all archives in `outer`, each archive as a folder with its name, beside its other members.
+    """Yield the members of all archives in `outer`, each archive as a folder with its name, and its other members.
 
     All of them are copied into one file in the folder `scratch`, so that members can be read in any order. An archive
     within one of these archives is not opened.

@@ -55,7 +55,7 @@ class StoredArray:
 
 
 def read_stored_array(archive: Archive, row: int) -> StoredArray:
-    """What the header of one array says, checked against the member's size.
+    """Read the header of one array, and check it against the member's size.
 
     Raises:
         Rejection: `pickle_refused`, `bad_array`, `archive_damaged`.
@@ -92,7 +92,7 @@ def read_stored_array(archive: Archive, row: int) -> StoredArray:
 
 
 def multiply(sides: tuple[int, ...]) -> int:
-    """All sides multiplied, exactly, however large."""
+    """Return the product of all sides, exact for any size."""
     result = 1
     for side in sides:
         result *= side

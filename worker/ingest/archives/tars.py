@@ -1,4 +1,4 @@
-"""The members of a tar: `tarfile` reads the headers; what it would follow, guess or pass over is refused here.
+"""The members of a tar: `tarfile` reads the headers; links, guesses and skipped entries are refused here.
 
 A gzip is unpacked to disk first, so that members can be read in any order.
 """
@@ -23,7 +23,7 @@ from worker.ingest.limits import GIB, MIB, IngestLimits
 from worker.ingest.rejection import Rejection, clean_name, format_size
 
 BLOCK = tarfile.BLOCKSIZE
-MAX_HEADER_BYTES = 64 * 1024  # of one member, with a long name and attributes in blocks of their own
+MAX_HEADER_BYTES = 64 * 1024  # of one member, whose long name and attributes take separate blocks
 MIN_TAR_BOMB_BYTES = (
     100 * MIB
 )  # tars hold whole blocks for small files, so small archives unpack to many times their size
@@ -105,7 +105,7 @@ def _iterate_members(path: Path) -> Iterator[tarfile.TarInfo]:
             yield member
             archive.members.clear()  # type: ignore[attr-defined]  # of which it would keep all
             file.renew()
-        # The library ends without a word at a header that is broken or missing.
+        # The library stops silently at a broken or missing header.
         file.renew()
         file.seek(archive.offset)
         end = file.read(BLOCK)

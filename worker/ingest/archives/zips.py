@@ -1,4 +1,4 @@
-"""The members of a zip: `zipfile` reads the directory; what it would follow, guess or pass over is refused here."""
+"""The members of a zip: `zipfile` reads the directory; links, guesses and skipped entries are refused here."""
 
 import stat
 import struct
@@ -23,9 +23,9 @@ from worker.ingest.archives.names import decode_name
 from worker.ingest.limits import IngestLimits
 from worker.ingest.rejection import Rejection, clean_name, format_size
 
-# Of the directory, on average. `zipfile` makes an object of every entry before it tells their number.
+# Average size of a directory entry. `zipfile` creates an object for every entry before it reports their number.
 MAX_ENTRY_BYTES = 256
-DIRECTORY_END_BYTES = 128 * 1024  # what is read besides: the end of the file, with its comment
+DIRECTORY_END_BYTES = 128 * 1024  # also read: the end of the file, with its comment
 METHODS = {zipfile.ZIP_STORED: ZIP_STORED, zipfile.ZIP_DEFLATED: ZIP_DEFLATED}
 ENCRYPTED = 0x1 | 0x40 | 0x2000  # flags: encrypted, strongly encrypted, its directory hidden
 CREATED_ON_UNIX = 3
@@ -37,7 +37,7 @@ def open_zip(path: Path, limits: IngestLimits) -> Archive:
     """The members of a zip.
 
     Raises:
-        Rejection: if the directory is damaged, passes a limit, or lists what cannot be followed safely.
+        Rejection: if the directory is damaged, exceeds a limit, or lists a member that cannot be extracted safely.
     """
     entries, directory_start = _read_directory(path, limits)
     found = MemberList(limits)

@@ -1,4 +1,4 @@
-"""The audit: what is found out about a dataset before anything is trained on it."""
+"""The audit: the checks of a dataset before anything is trained on it."""
 
 from worker.ingest.audit.dataset import IngestedDataset
 from worker.ingest.audit.run import Audit, audit

@@ -24,12 +24,12 @@ MAX_FINE_DIFFERENCES = ((0.012, 0.1), (0.01, 0.1))
 
 @dataclass(frozen=True)
 class Alignment:
-    """How one image lies over another one; each (pairs,) float32.
+    """How one image is aligned with another; each (pairs,) float32.
 
     scale: how much larger its content is in the first image than in the second. down, right: by how many compared
     pixels it has moved from the second to the first. gain: the second's contrast in terms of the first's. difference:
     the share of the second's structure that is left unexplained, in brightness. largest: the largest difference of a
-    pixel, as a share of the contrast. colour: how far colours differ, as a share of the variance of brightness.
+    pixel, as a share of the contrast. colour: how much colours differ, as a share of the variance of brightness.
     cornered: 0 for images whose edges are all parallel, which say nothing about moves along them; 1 at most.
     overlap: the share of the first image that the second shows.
     """
@@ -53,7 +53,7 @@ def align(
     Args:
         frames: of both, (pairs, 4), as their signatures have them: where to begin.
     Returns:
-        The alignments. Where a pair is clearly none of copies, its `difference` is infinite.
+        The alignments. If a pair clearly is not a copy, its `difference` is infinite.
     """
     first, second = _smooth_and_shrink(first_images), _smooth_and_shrink(second_images)
     a, b = convert_to_gray(first), convert_to_gray(second)
@@ -77,7 +77,7 @@ def align(
 
 
 def improve_at(first: Floats, second: Floats, place: Floats) -> None:
-    """One step towards the best place of `second` over `first`, both (pairs, height, width, channels); written there.
+    """Take one step towards the best alignment of `second` with `first`, both (pairs, height, width, channels).
 
     Args:
         place: (pairs, 3): scale, down and right of the second's places, in pixels.
@@ -88,7 +88,7 @@ def improve_at(first: Floats, second: Floats, place: Floats) -> None:
 
 
 def fit_at(first: Floats, second: Floats, place: Floats) -> tuple[list[Floats], Floats, Floats]:
-    """What is left unexplained of `second` at these places.
+    """Compute the part of `second` that these places leave unexplained.
 
     Returns:
         (pairs, height, width) of brightness, and of each colour where there are three, under one gain and one
@@ -118,7 +118,7 @@ def _smooth_and_shrink(images: NDArray[np.generic]) -> Floats:
 def _begin(terms: Floats, b: Floats, frames: tuple[Floats, Floats], touching: Floats) -> Floats:
     """(pairs, 3): scale, down and right of the second's places.
 
-    Content within the image says itself where it lies. Other content may also be where it was.
+    Content inside the image shows where it is. Content at the border may also not have moved.
     """
     scale = (frames[1][:, 2] / frames[0][:, 2]).clip(1 / MAX_SCALE, MAX_SCALE)
     shift = frames[1][:, :2] - scale[:, np.newaxis] * frames[0][:, :2]
@@ -234,7 +234,7 @@ def _compute_variance(target: Floats, weights: Floats) -> Floats:
 def _compute_structure(target: Floats, weights: Floats, shape: tuple[int, int]) -> Floats:
     """(pairs,) the squares that remain when what each row and each column has in common and a twist are taken away.
 
-    Skies, horizons and other gradients of light are all alike.
+    Skies, horizons and other gradients of light all look alike.
     """
     inside = weights.reshape(-1, *shape)
     values = target.reshape(-1, *shape) * inside
