@@ -120,7 +120,7 @@ def _photos(client: Client, sampler: Sampler, folder: Path) -> str:
 
 def _measure_datasets(client: Client, sampler: Sampler, photos: str) -> None:
     with sampler.phase("a version of it without some", _reserved(JobKind.DERIVE)):
-        version = client.mend_dataset(photos, {"exclude": [0, 1]})
+        version = client.fix_dataset(photos, {"exclude": [0, 1]})
         _until(lambda: client.dataset(version.id).status == "ready")
     for name, shown in (("mnist5k", "mnist5k"), (photos, "photos")):
         with sampler.phase(f"search for wrong labels, {shown}", _reserved(JobKind.SUSPECT)):

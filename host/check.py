@@ -42,7 +42,7 @@ def report(
     """Print a line for each part, or all as one JSON object; True if all that the service needs is in order.
 
     Args:
-        deep: compare rows with files too, which reads all of them, and mend bundled datasets.
+        deep: compare rows with files too, which reads all of them, and fix bundled datasets.
         collect: delete the files that belong to nothing.
     """
     parts: list[dict[str, Any]] = []
@@ -75,8 +75,8 @@ def _check_deeply(
         return None
     for fault in found.faults:
         tell("file", False, f"{fault.what} is {fault.why} ({fault.key}); restore it from a backup, or make it anew")
-    for fault in found.mended:
-        tell("file", True, f"{fault.what} was {fault.why} and is mended ({fault.key})")
+    for fault in found.fixed:
+        tell("file", True, f"{fault.what} was {fault.why} and is fixed ({fault.key})")
     wrong = f"{len(found.faults):,} of those that rows name are missing or damaged"
     whole = "each one that a row names is there and whole"
     tell("files", found.is_fine, f"{found.files:,} with {found.bytes:,} bytes; {whole if found.is_fine else wrong}")
@@ -87,7 +87,8 @@ def _check_deeply(
     tell("orphans", True, f"{sizes}; {done}" if found.orphans or collect else "none")
     return {
         "faults": [vars(fault) for fault in found.faults],
-        "mended": [vars(fault) for fault in found.mended],
+        "fixed": [vars(fault) for fault in found.fixed],
+        "mended": [vars(fault) for fault in found.fixed],  # its former name, for one release
         "orphans": [{"key": orphan.key, "size_bytes": orphan.size_bytes} for orphan in found.orphans],
         "collected": found.collected,
     }
@@ -198,7 +199,7 @@ class DeepCheck:
     files: int
     bytes: int
     faults: list[Fault] = field(default_factory=list)
-    mended: list[Fault] = field(default_factory=list)
+    fixed: list[Fault] = field(default_factory=list)
     orphans: list[StoredBlob] = field(default_factory=list)
     collected: int = 0
 
@@ -210,7 +211,7 @@ class DeepCheck:
 def check_deep(
     database: Database, blobs: Blobs, operator_files: Path, *, collect: bool, young: timedelta = YOUNG
 ) -> DeepCheck:
-    """Compare, mend bundled datasets, and delete orphans if `collect`.
+    """Compare, fix bundled datasets, and delete orphans if `collect`.
 
     Raises:
         OperatorError: so much would be deleted that it cannot be meant.
@@ -218,16 +219,16 @@ def check_deep(
     """
     found = compare(database, blobs, young=young)
     faults = {fault.key: fault for fault in found.faults}
-    mended = []
+    fixed = []
     for content in found.faulty_contents:
         if content.bundled is not None and store_again(
             database, blobs, content.bundled, content.sha256, operator_files
         ):
-            mended.append(faults.pop(f"datasets/{content.sha256}"))
+            fixed.append(faults.pop(f"datasets/{content.sha256}"))
     with database.write() as session:
         for key in relations.queue_lost_of_bundled(session, list(faults)):
-            mended.append(faults.pop(key))
-    done = DeepCheck(found.files, found.bytes, list(faults.values()), mended, found.orphans)
+            fixed.append(faults.pop(key))
+    done = DeepCheck(found.files, found.bytes, list(faults.values()), fixed, found.orphans)
     if collect:
         if len(found.orphans) > max(FEW_ORPHANS, found.files // 2):
             raise OperatorError(

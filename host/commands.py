@@ -146,7 +146,7 @@ def revoke_key(
 @commands.command()
 def check(
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also read every stored file, and mend the bundled datasets.")
+        bool, typer.Option("--deep", help="Also read every stored file, and fix the bundled datasets.")
     ] = False,
     collect: Annotated[
         bool, typer.Option("--collect", help="With --deep: delete the files that belong to nothing.")

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from heldout.diagnosis import WITHOUT_TEST
-from heldout.diagnosis.data_first import mend_of, mended_first
+from heldout.diagnosis.data_first import get_fix, select_first_fixes
 from heldout.errors import DataFirst, FieldError, InvalidSpec
 from heldout.remedies.automatic import choose_remedies
 from heldout.remedies.change import RemedyBase
@@ -18,7 +18,7 @@ from models.split_counts import count_splits
 from models.tables import DatasetRow, JobRow
 
 
-def require_mended(session: Session, blobs: Blobs, job: JobRow, asked: StudySpec | None = None) -> None:
+def require_fixed(session: Session, blobs: Blobs, job: JobRow, asked: StudySpec | None = None) -> None:
     """Refuse to compare remedies where copies, another order of labels or other pixel values come first.
 
     This may know what the test split has shown: it chooses no remedy.
@@ -28,13 +28,13 @@ def require_mended(session: Session, blobs: Blobs, job: JobRow, asked: StudySpec
     Raises:
         DataFirst, StorageUnavailable, FileOfLaterRelease.
     """
-    found = mended_first(diagnose_job_wholly(session, blobs, job))
+    found = select_first_fixes(diagnose_job_wholly(session, blobs, job))
     if not found:
         return
     dataset = session.get_one(DatasetRow, job.dataset_id)
     faults = [(finding.code, finding.explanation) for finding in found]
     order = {"job": job.id} if asked is None else asked.model_dump(mode="json", exclude_defaults=True)
-    raise DataFirst(job.id, dataset.id, faults, mend_of(found), order)
+    raise DataFirst(job.id, dataset.id, faults, get_fix(found), order)
 
 
 def resolve_splits(spec: JobSpec, asked: StudySpec) -> Literal["auto", "fixed", "resampled"]:

@@ -34,7 +34,7 @@ from models.starts import copy_files
 from models.store import calibrations, jobs, quotas, studies
 from models.store.study_steps import begin
 from models.stored_splits import require_folds
-from models.study_base import locate_refusal, make_refusal, pick_remedies, require_mended, resolve_splits
+from models.study_base import locate_refusal, make_refusal, pick_remedies, require_fixed, resolve_splits
 from models.submit import ExaminedSpec, examine_spec, find_named_dataset
 from models.tables import DatasetRow, JobRow, StudyRow
 
@@ -225,7 +225,7 @@ def _find_base(
         except SpecUnreadable as error:
             raise make_refusal("/job", error.detail) from error
         if asked.data != "as_they_are":
-            require_mended(session, blobs, job, asked)
+            require_fixed(session, blobs, job, asked)
     else:
         assert asked.spec is not None
         spec = asked.spec

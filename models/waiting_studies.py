@@ -9,8 +9,8 @@ from analysis.studies.runs import choose_splits
 from analysis.studies.waiting import ASKED, WAITS_FOR, WaitsFor, describe_wait
 from heldout.access.quotas import count_bytes
 from heldout.errors import CopiesNotKnown, DataFirst, HeldoutError, QuotaExceeded, StorageUnavailable
+from heldout.fixes.changes import VersionSpec
 from heldout.lifecycle.dataset import DatasetStatus, RelationsStatus
-from heldout.mending.changes import VersionSpec
 from heldout.spec.job import JobSpec
 from heldout.studies.spec import BASE_ARM, StudySpec
 from heldout.views.study import ArmView, StudyEstimateView

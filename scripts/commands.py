@@ -59,7 +59,7 @@ def _commands(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
     for name, part in group.commands.items():
         if getattr(part, "hidden", False):
             continue
-        if not isinstance(part, TyperGroup) or part.invoke_without_command:
+        if not part.hidden and (not isinstance(part, TyperGroup) or part.invoke_without_command):
             yield " ".join((*before, name)), part
         if isinstance(part, TyperGroup):
             yield from _commands(part, *before, name)

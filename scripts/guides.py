@@ -34,7 +34,7 @@ GUIDES: dict[str, list[str]] = {
     "../how-to/datasets.md#fix-a-dataset": [
         "POST /v1/datasets/{dataset}/versions",
         "POST /v1/datasets/{dataset}/versions/effect",
-        "heldout datasets mend",
+        "heldout datasets fix",
     ],
     "../how-to/export.md": [
         "GET /v1/jobs/{job_id}/model",

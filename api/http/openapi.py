@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the framework writes, mended so that clients can be generated from it."""
+"""The OpenAPI document: what the framework writes, adapted so that clients can be generated from it."""
 
 from threading import Lock
 from typing import Any

@@ -126,7 +126,7 @@ class Draw:
     divisor: int
 
 
-# The last one is sealed: scored once, after the rules were fixed on the earlier ones. To mend a rule by what it shows
+# The last one is sealed: scored once, after the rules were fixed on the earlier ones. To adjust a rule by what it shows
 # takes another draw.
 DRAWS: Mapping[int, Draw] = {
     1: Draw("", 1),

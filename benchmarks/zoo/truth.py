@@ -171,7 +171,7 @@ def _of_training(record: ZooRecord) -> Iterator[Cause]:
         gap = trained - truth["clean"]["accuracy"][0]
         is_poor = trained < POOR and gain.accuracy >= gap / 2
         yield _with(gain, None if gain.matters and not is_poor else gain.matters)
-    # Training itself is the fault, though neither a longer one nor a larger network may mend it.
+    # Training itself is the fault, though neither a longer one nor a larger network may fix it.
     if trained < POOR:
         learned_nothing = trained - _guess(truth) < LEARNED_NOTHING
         lacking = POOR - trained

@@ -1,4 +1,4 @@
-"""Prints audits of datasets, and the commands that mend what they found."""
+"""Prints audits of datasets, and the commands that fix what they found."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heldout.cli.screen import say, say_prose
-from heldout.mending.bodies import LOOK_ALIKES, list_options
+from heldout.fixes.bodies import LOOK_ALIKES, list_options
 
 if TYPE_CHECKING:
     from heldout.views.audit import AuditFindingView, AuditView
-    from heldout.views.mending import EffectView
+    from heldout.views.fixes import EffectView
 
 SHOWN_EXAMPLES = 5
 MAX_COMMAND_CHARACTERS = 150
@@ -40,12 +40,12 @@ def show_findings(findings: Sequence[AuditFindingView], dataset: str) -> None:
     for finding in findings:
         say_prose(f"{finding.severity}: {finding.code}: {finding.explanation}")
         say_prose(finding.what_to_do, "  ")
-        if finding.mend is not None:
-            say(f"  {mend_command(dataset, finding.mend, finding.code)}")
+        if finding.fix is not None:
+            say(f"  {format_fix_command(dataset, finding.fix, finding.code)}")
         if finding.effect is not None:
             say(f"  {finding.effect.summary}")
         is_question = finding.code == LOOK_ALIKES
-        if is_question and finding.mend is not None:
+        if is_question and finding.fix is not None:
             say(f"  {shlex.join(['heldout', 'datasets', 'different', dataset, '--all'])}")
         sign = "~" if is_question else "="
         for first, second in finding.pairs[:SHOWN_EXAMPLES]:
@@ -69,12 +69,12 @@ def show_effect(effect: EffectView) -> None:
             say(f"  and {total - SHOWN_EXAMPLES:,} more {what}")
 
 
-def mend_command(dataset: str, body: Mapping[str, Any], finding: str | None = None) -> str:
+def format_fix_command(dataset: str, body: Mapping[str, Any], finding: str | None = None) -> str:
     """The command that orders this change; of a long one for a finding of the audit, by the finding's code."""
     options = list_options(body)
-    command = None if options is None else shlex.join(["heldout", "datasets", "mend", dataset, *options])
+    command = None if options is None else shlex.join(["heldout", "datasets", "fix", dataset, *options])
     if finding is not None and (command is None or len(command) > MAX_COMMAND_CHARACTERS):
-        return shlex.join(["heldout", "datasets", "mend", dataset, "--from-finding", finding])
+        return shlex.join(["heldout", "datasets", "fix", dataset, "--from-finding", finding])
     return command or f"POST /v1/datasets/{dataset}/versions {json.dumps(body)}"
 
 

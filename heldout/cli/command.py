@@ -131,6 +131,16 @@ class Group(typer.Typer):
         for command in commands:
             self.command()(ends_with_code(command))
 
+    def add_former(self, name: str, command: Callable[P, Exit | None]) -> None:
+        """The command under the name that it had in the last release: it works, and says what it is called now."""
+
+        @wraps(command)
+        def run_with_notice(*args: P.args, **kwargs: P.kwargs) -> Exit | None:
+            say(f"`{name}` is now called `{command.__name__}`.", file=sys.stderr)
+            return command(*args, **kwargs)
+
+        self.command(name, hidden=True)(ends_with_code(run_with_notice))
+
 
 @contextmanager
 def open_service(home: Path | None) -> Iterator["Client"]:

@@ -13,7 +13,7 @@ import typer
 from heldout.cli import host_commands, shown
 from heldout.cli.audits import SHOWN_EXAMPLES, show_audit
 from heldout.cli.command import AsJson, Dataset, Group, Home, open_service, print_deleted, print_list
-from heldout.cli.mend import different, mend
+from heldout.cli.fix import different, fix
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import is_terminal, print_json, say
 from heldout.cli.suspects import suspects
@@ -136,7 +136,8 @@ def delete(dataset: Dataset, as_json: AsJson = False, home: Home = None) -> None
 
 
 app = Group(list_datasets, "List datasets, and bring your own images.")
-app.add(push, show, audit, ledger, suspects, delete, mend, different)
+app.add(push, show, audit, ledger, suspects, delete, fix, different)
+app.add_former("mend", fix)
 
 
 def _find_paths(references: list[str]) -> list[Path]:

@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import Any
 
 from heldout.cli.advice import format_setting, rewrite_as_commands
-from heldout.cli.audits import mend_command
+from heldout.cli.audits import format_fix_command
 from heldout.cli.screen import print_json, say
 from heldout.client.failures import ApiProblem, NoService
 from heldout.lifecycle.job import JobStatus
@@ -81,11 +81,11 @@ def _list_lines(problem: ApiProblem) -> list[str]:
 
 
 def _list_commands(request: Any) -> list[str]:
-    """The command that sends what the service has named to mend the failure."""
+    """The command that sends what the service has named to fix the failure."""
     try:
         match request["path"].split("/"):
             case ["", "v1", "datasets", dataset, "versions"]:
-                return [f"  {mend_command(dataset, request['body'])}"]
+                return [f"  {format_fix_command(dataset, request['body'])}"]
     except (KeyError, TypeError, AttributeError):
         pass  # another release's request, or none
     return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heldout.cli.audits import mend_command
+from heldout.cli.audits import format_fix_command
 from heldout.cli.figures import format_points
 from heldout.cli.screen import print_table, say, say_prose
 from heldout.words import NONE, percent
@@ -55,7 +55,7 @@ def show_diagnosis(diagnosis: DiagnosisView) -> None:
         for remedy in finding.remedies:
             say_prose(f"{remedy.name}: {remedy.reason}", "  ")
             if remedy.request is not None:
-                say(f"    {mend_command(remedy.request.path.split('/')[3], remedy.request.body)}")
+                say(f"    {format_fix_command(remedy.request.path.split('/')[3], remedy.request.body)}")
 
 
 def say_what_cures(job_id: str, diagnosis: DiagnosisView) -> None:

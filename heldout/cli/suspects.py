@@ -90,7 +90,7 @@ def _show(found: SuspectsView, csv_file: Path | None) -> None:
         say(
             f"{sum(map(_is_likely_wrong, found.data)):,} labels are in {csv_file}: those above 50%. "
             "Delete the lines that are wrong, then: "
-            f"`heldout datasets mend {name} --relabel {csv_file}`"
+            f"`heldout datasets fix {name} --relabel {csv_file}`"
         )
 
 

@@ -1,5 +1,6 @@
 """The client's methods for datasets."""
 
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,11 @@ from heldout.client.connection import TIMEOUT_S, Connection
 from heldout.client.dual import dual, dual_iterator
 from heldout.client.typed_answers import PAGE, TypedAnswers, make_idempotency_header, quote_segment
 from heldout.errors import DatasetNotFound
-from heldout.mending.changes import VersionChanges
+from heldout.fixes.changes import VersionChanges
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetImagePage, DatasetPage, DatasetView, IndicesView
+from heldout.views.fixes import DifferentView, EffectView
 from heldout.views.ledger import LedgerView
-from heldout.views.mending import DifferentView, EffectView
 from heldout.views.suspects import SuspectsView
 
 
@@ -140,10 +141,10 @@ class DatasetMethods:
         return self._answers.parsed(DatasetView, (await self._connection.upload(route, content)).content)
 
     @dual
-    async def mend_dataset(
+    async def fix_dataset(
         self, dataset_id: str, changes: VersionChanges | Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> DatasetView:
-        """Order a new version with changes, such as the `mend` of a finding; it is `checking` at first.
+        """Order a new version with changes, such as the `fix` of a finding; it is `checking` at first.
 
         Args:
             dataset_id: the version that is changed: an id, a name, or name@version.
@@ -153,6 +154,14 @@ class DatasetMethods:
         route = _build_dataset_path(dataset_id) + "/versions"
         headers = make_idempotency_header(idempotency_key)
         return await self._answers.read(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
+
+    @dual
+    async def mend_dataset(
+        self, dataset_id: str, changes: VersionChanges | Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> DatasetView:
+        """The former name of `fix_dataset`, which goes with the next release."""
+        warnings.warn("mend_dataset is now called fix_dataset.", DeprecationWarning, stacklevel=3)
+        return await DatasetMethods.fix_dataset(self, dataset_id, changes, idempotency_key=idempotency_key)
 
     @dual
     async def dataset_effect(self, dataset_id: str, changes: VersionChanges | Mapping[str, Any]) -> EffectView:

@@ -1,32 +1,32 @@
-"""Which faults of the data have to be mended before remedies are compared: no change of a spec cures them."""
+"""Which faults of the data have to be fixed before remedies are compared: no change of a spec cures them."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from heldout.diagnosis.findings import Diagnosis, Finding
-from heldout.mending.bodies import combine_bodies
+from heldout.fixes.bodies import combine_bodies
 
 # Copies across splits, and copies with different labels: what validation rewards is then not what is wanted.
 _COPIES = {"leakage", "label_conflicts"}
 _ORDER_AND_PIXELS = {"label_order_mismatch", "scale_mismatch", "split_shift"}
 
 
-def mended_first(diagnosis: Diagnosis) -> tuple[Finding, ...]:
-    """The findings that have to be mended first: copies, another order of labels, other pixel values.
+def select_first_fixes(diagnosis: Diagnosis) -> tuple[Finding, ...]:
+    """The findings that have to be fixed first: copies, another order of labels, other pixel values.
 
     With a measured gap, those whose cost is sure; without one, the serious ones. A split of other images does not
     count: no new version cures that for sure.
     """
-    return tuple(finding for finding in diagnosis.findings if _must_be_mended(finding, diagnosis))
+    return tuple(finding for finding in diagnosis.findings if _must_be_fixed(finding, diagnosis))
 
 
-def mend_of(findings: Sequence[Finding]) -> dict[str, Any] | None:
-    """The body of `POST /v1/datasets/{id}/versions` that mends all of it; None where there is none."""
+def get_fix(findings: Sequence[Finding]) -> dict[str, Any] | None:
+    """The body of `POST /v1/datasets/{id}/versions` that fixes all of it; None where there is none."""
     bodies = [body for finding in findings if (body := _find_body(finding)) is not None]
     return combine_bodies(bodies) if bodies else None
 
 
-def _must_be_mended(finding: Finding, diagnosis: Diagnosis) -> bool:
+def _must_be_fixed(finding: Finding, diagnosis: Diagnosis) -> bool:
     code = finding.code
     if code not in _COPIES | _ORDER_AND_PIXELS or finding.severity == "info":
         return False
@@ -41,4 +41,4 @@ def _must_be_mended(finding: Finding, diagnosis: Diagnosis) -> bool:
 
 
 def _find_body(finding: Finding) -> dict[str, Any] | None:
-    return next((remedy.mend for remedy in finding.remedies if remedy.mend is not None), None)
+    return next((remedy.fix for remedy in finding.remedies if remedy.fix is not None), None)

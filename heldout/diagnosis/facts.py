@@ -12,8 +12,8 @@ from heldout.diagnosis.findings import Finding, Severity
 from heldout.diagnosis.gap.budget import Gap, compute_gap, compute_levels
 from heldout.diagnosis.history import History
 from heldout.diagnosis.thresholds import MIN_BETTER_ON_TRAINING, MIN_CLASS_BALANCE, MIN_KNOWN_SKILL
-from heldout.mending.bodies import Body
-from heldout.mending.offers import make_offers
+from heldout.fixes.bodies import Body
+from heldout.fixes.offers import make_offers
 from heldout.remedies.change import Spec
 from heldout.statistics.intervals import compute_newcombe_interval, compute_paired_interval
 from heldout.stored.audit import AuditFinding
@@ -231,10 +231,10 @@ CODE_OF_AUDIT: Mapping[str, str] = {
 def group_findings_by_code(audit: Sequence[AuditFinding], spec: Spec | None = None) -> dict[str, list[Finding]]:
     """What explains a training's figures among the findings of its dataset's audit."""
     found: dict[str, list[Finding]] = {}
-    for audited, mend in zip(audit, make_offers(audit), strict=True):
+    for audited, fix in zip(audit, make_offers(audit), strict=True):
         code = _get_code(audited)
         if code is not None:
-            found.setdefault(code, []).append(_make_finding(code, audited, spec, mend))
+            found.setdefault(code, []).append(_make_finding(code, audited, spec, fix))
     return found
 
 
@@ -245,14 +245,14 @@ def _get_code(found: AuditFinding) -> str | None:
     return CODE_OF_AUDIT.get(found.code)
 
 
-def _make_finding(code: str, found: AuditFinding, spec: Spec | None, mend: Body | None) -> Finding:
+def _make_finding(code: str, found: AuditFinding, spec: Spec | None, fix: Body | None) -> Finding:
     weights = remedies.suggest_balanced_weights(spec) if found.code == "class_imbalance" else ()
     return Finding(
         code,
         _choose_severity(found, spec),
         found.explanation,
         {"audit": found.code, **found.numbers},
-        (*weights, remedies.mend_data(found.what_to_do, mend)),
+        (*weights, remedies.fix_data(found.what_to_do, fix)),
     )
 
 

@@ -18,13 +18,13 @@ CANNOT_TELL = "cannot_tell"
 class SuggestedRemedy:
     """A change that should help. `patch` is a merge patch of the job's spec (RFC 7396); null where no spec is known.
 
-    mend: changes of the dataset (`heldout.mending.changes.VersionChanges`), where a new version of it would help.
+    fix: changes of the dataset (`heldout.fixes.changes.VersionChanges`), where a new version of it would help.
     """
 
     name: str
     reason: str
     patch: dict[str, Any] | None = None
-    mend: dict[str, Any] | None = None
+    fix: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

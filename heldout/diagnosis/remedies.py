@@ -1,4 +1,4 @@
-"""What a diagnosis advises: remedies of `heldout.remedies`, with reasons from what was seen, and mending of data.
+"""What a diagnosis advises: remedies of `heldout.remedies`, with reasons from what was seen, and fixes of data.
 
 Where the spec is known a remedy has a patch, and one that would change nothing is not offered.
 """
@@ -51,7 +51,7 @@ def make_less_sure(spec: Spec | None, calibration: Calibration | None) -> tuple[
 def suggest_for_little_data(spec: Spec | None, images: int | None) -> tuple[SuggestedRemedy, ...]:
     now = "" if images is None else f" (there are {images:,} now)"
     more = f"Collect more training images{now}: nothing else closes such a gap as far."
-    return (mend_data(more), *suggest_regularization(spec))
+    return (fix_data(more), *suggest_regularization(spec))
 
 
 def suggest_regularization(spec: Spec | None) -> tuple[SuggestedRemedy, ...]:
@@ -98,9 +98,9 @@ def weighs_classes(spec: Spec | None) -> bool:
     return spec is not None and bool(spec["training"].get("class_weights"))
 
 
-def mend_data(what: str, mend: Mapping[str, Any] | None = None) -> SuggestedRemedy:
-    """Something that no change of a spec cures. mend: the change of the dataset that does, where there is one."""
-    return SuggestedRemedy("mend_data", what, mend=None if mend is None else dict(mend))
+def fix_data(what: str, fix: Mapping[str, Any] | None = None) -> SuggestedRemedy:
+    """Something that no change of a spec cures. fix: the change of the dataset that does, where there is one."""
+    return SuggestedRemedy("fix_data", what, fix=None if fix is None else dict(fix))
 
 
 def _keep_best(spec: Spec | None, monitor: Monitor, reason: str, patience: int) -> tuple[SuggestedRemedy, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from heldout.diagnosis.effect import Effect
 from heldout.diagnosis.facts import Facts
-from heldout.mending.offers import offer_undone_pixels as undone_in_version
+from heldout.fixes.offers import offer_undone_pixels as undone_in_version
 from heldout.statistics.intervals import compute_paired_interval
 from heldout.stored.gap import HeldOutCopies, StoredGap
 from heldout.words import describe_part, percent
@@ -26,7 +26,7 @@ def mention_left_out_copies(gap: StoredGap, split: str = "test") -> str:
 class UndonePixels:
     """A change of pixel values that surely helps.
 
-    at_least: accuracy that it brings back. advice: how to store the images instead. mend: the same change for a new
+    at_least: accuracy that it brings back. advice: how to store the images instead. fix: the same change for a new
     version of the dataset; None where the two halves of the images do not agree on it, or only some are altered.
     """
 
@@ -34,7 +34,7 @@ class UndonePixels:
     explanation: str
     evidence: dict[str, Any]
     advice: str
-    mend: dict[str, Any] | None
+    fix: dict[str, Any] | None
 
 
 def find_undone_pixels(facts: Facts, choices: Collection[str], split: str = "test") -> UndonePixels | None:

@@ -177,7 +177,7 @@ def _make_finding(facts: Facts, found: Renamed) -> Finding:
             "by_answers": True,
         },
         (
-            remedies.mend_data(
+            remedies.fix_data(
                 f"Find the {split} labels that follow another list of classes, and renumber them as in training."
             ),
         ),

@@ -29,7 +29,7 @@ class HeldoutError(Exception):
         request: Mapping[str, Any] | None = None,
         choices: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """request: `method`, `path` and `body` of what mends the failure, where the service can.
+        """request: `method`, `path` and `body` of what fixes the failure, where the service can.
 
         choices: ways on, each with `name`, `title` and such a `request`.
         """

@@ -260,7 +260,7 @@ class WebhookDisabled(HeldoutError):
 class DataFirst(HeldoutError):
     """A study would begin with data that have copies across splits, another order of labels or other pixel values.
 
-    `errors` says which, and `request` what to send to mend them.
+    `errors` says which, and `request` what to send to fix them.
     """
 
     code, status, title = "data_first", 409, "The data have to be fixed first"

@@ -86,7 +86,7 @@ REMEDIES: Mapping[str, Remedy] = {
     ),
 }
 
-# What mends probabilities after a training, and is no arm of a study: answers, and so accuracy, stay the same.
+# What corrects probabilities after a training, and is no arm of a study: answers, and so accuracy, stay the same.
 AFTER_TRAINING: Mapping[str, str] = {
     "temperature": "Temperature scaling divides the network's outputs by one number after training: loss and "
     "calibration get better, accuracy never changes, and nothing has to be trained. The diagnosis of a job "

@@ -7,8 +7,8 @@ from pydantic import Field
 from heldout.views.base import View
 from heldout.views.dataset import SplitsView
 from heldout.views.diagnosis import LeftOutView
+from heldout.views.fixes import EffectView, ExampleView
 from heldout.views.job import DatasetReference
-from heldout.views.mending import EffectView, ExampleView
 from heldout.views.suspects import SplitLabelsView
 
 
@@ -22,11 +22,14 @@ class AuditFindingView(View):
     what_to_do: str
     examples: list[ExampleView]
     pairs: list[tuple[ExampleView, ExampleView]]
-    mend: dict[str, Any] | None = Field(
+    fix: dict[str, Any] | None = Field(
         None, description="Body for `POST /v1/datasets/{id}/versions` that cures it; null where no such change does."
     )
+    mend: dict[str, Any] | None = Field(
+        None, description="The former name of `fix`, which goes with the next release.", deprecated=True
+    )
     effect: EffectView | None = Field(
-        None, description="Which images `mend` removes or changes; null without it, and where files of it are lost."
+        None, description="Which images `fix` removes or changes; null without it, and where files of it are lost."
     )
 
 

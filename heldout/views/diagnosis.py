@@ -232,6 +232,6 @@ def _build_cause(cause: Cause, diagnosis: Diagnosis, dataset_id: str | None) -> 
 
 def _build_remedy(remedy: SuggestedRemedy, dataset_id: str | None) -> RemedyView:
     request = None
-    if remedy.mend is not None and dataset_id is not None:
-        request = RequestView(method="POST", path=f"/v1/datasets/{dataset_id}/versions", body=remedy.mend)
+    if remedy.fix is not None and dataset_id is not None:
+        request = RequestView(method="POST", path=f"/v1/datasets/{dataset_id}/versions", body=remedy.fix)
     return make_view(RemedyView, remedy, request=request)

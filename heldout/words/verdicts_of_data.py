@@ -76,7 +76,7 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
         effect = worse or f"As they are, it gets {of_100(float(before))} {split} images right."
         action = f"Renaming the {split} classes gives {of_100(float(renamed))}"
         return Words(f"{name} labels are in another order.", effect, action, fix, before_next="")
-    if worse and not any(remedy.mend for remedy in finding.remedies):
+    if worse and not any(remedy.fix for remedy in finding.remedies):
         action = f"Check how the {split} labels were joined to the images"
         return Words(f"{name} labels do not belong to the {split} images.", worse, action, f"check the {split} labels")
     effect = worse or f"The {split} split numbers its classes differently from the training split."

@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import Field
 
 from heldout.access.event_types import SubjectObject
-from heldout.mending.changes import VersionChanges
+from heldout.fixes.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
 from heldout.spec.job import MAX_SEED, JobSpec, SpecPart
 from heldout.spec.model_facts import ModelFacts

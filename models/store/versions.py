@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 from heldout.access.quotas import count_bytes
 from heldout.errors import DatasetNotFound, InvalidSpec, NoAudit
 from heldout.errors.base import FieldError
+from heldout.fixes.changes import ResplitSpec, VersionChanges, VersionSpec
+from heldout.fixes.look_alikes import MAX_DIFFERENT, DifferentSpec
+from heldout.fixes.refusals import list_refusals
 from heldout.lifecycle.dataset import DatasetStatus
-from heldout.mending.changes import ResplitSpec, VersionChanges, VersionSpec
-from heldout.mending.look_alikes import MAX_DIFFERENT, DifferentSpec
-from heldout.mending.refusals import list_refusals
 from heldout.spec.dataset import DatasetSpec, SplitSpec
 from heldout.spec.json_pointer import make_pointer
 from heldout.work.kinds import DeriveSpec

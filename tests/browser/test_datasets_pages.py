@@ -1,4 +1,4 @@
-"""Datasets in the dashboard: dropped, audited, looked at, mended by click; every figure is the API's."""
+"""Datasets in the dashboard: dropped, audited, looked at, fixed by click; every figure is the API's."""
 
 import re
 from pathlib import Path
@@ -55,7 +55,7 @@ def has_loaded(picture: Locator) -> None:
     until(lambda: picture.evaluate("one => one.complete && one.naturalWidth > 0"), "a picture")
 
 
-def test_a_file_is_dropped_checked_and_mended_by_click(client: Client, faulty_file: Path, open_page) -> None:
+def test_a_file_is_dropped_checked_and_fixed_by_click(client: Client, faulty_file: Path, open_page) -> None:
     page = open_page("/datasets")
     drop(page, faulty_file)
     expect(page.get_by_label("Name", exact=True)).to_have_value("my-digits")
@@ -90,9 +90,9 @@ def test_a_file_is_dropped_checked_and_mended_by_click(client: Client, faulty_fi
     page.get_by_role("button", name="Make the version").click()
     page.wait_for_url(lambda url: "/datasets/ds_" in url and dataset.id not in url)
     expect(page.get_by_role("heading", level=1)).to_have_text("mine@2")
-    mended = ready(client, page.url.rpartition("/")[2])
-    assert mended.derived_from
-    assert mended.derived_from.changes == {"drop_copies": True}
+    fixed = ready(client, page.url.rpartition("/")[2])
+    assert fixed.derived_from
+    assert fixed.derived_from.changes == {"drop_copies": True}
     expect(page.get_by_text("ready", exact=True)).to_be_visible()
     expect(page.get_by_label("Audit")).to_be_visible()
     expect(page.get_by_text("The same images in several splits")).to_have_count(0)
@@ -125,11 +125,11 @@ def test_the_contact_sheet_shows_a_class_of_a_split_and_any_image_large(
 
 
 def test_a_change_that_a_job_proposes_is_laid_out_on_the_datasets_page(faulty: DatasetView, open_page) -> None:
-    page = open_page(f'/datasets/{faulty.id}?mend={{"drop_copies":true}}&job=job_of_before')
+    page = open_page(f'/datasets/{faulty.id}?fix={{"drop_copies":true}}&job=job_of_before')
     expect(page.get_by_role("dialog")).to_contain_text("only one stays")
     page.get_by_role("button", name="Leave it").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
-    assert "mend" not in page.url
+    assert "fix" not in page.url
     expect(page.get_by_role("link", name="Train the job again on it")).to_have_attribute(
         "href", f"/new?from=job_of_before&dataset=faulty%40{faulty.version}"
     )
@@ -175,12 +175,12 @@ def test_look_alikes_are_asked_about_and_left_out_or_remembered(
     assert_fit_in_both_widths(page, "look-alikes-left-out", pictures)
     page.get_by_role("button", name="Make the version").click()
     page.wait_for_url(lambda url: "/datasets/ds_" in url and alike.id not in url)
-    mended = ready(client, page.url.rpartition("/")[2])
-    assert mended.splits
+    fixed = ready(client, page.url.rpartition("/")[2])
+    assert fixed.splits
     assert alike.splits
-    assert finding.effect.removes.test == alike.splits.test.count - mended.splits.test.count == 5
+    assert finding.effect.removes.test == alike.splits.test.count - fixed.splits.test.count == 5
     # The pair that was told apart is still there, and is not asked about.
-    assert "look_alikes" not in {one.code for one in client.dataset_audit(mended.id).findings}
+    assert "look_alikes" not in {one.code for one in client.dataset_audit(fixed.id).findings}
 
 
 def test_suspected_labels_are_a_work_list_that_makes_a_version(client: Client, faulty: DatasetView, open_page) -> None:

@@ -125,7 +125,7 @@ def test_the_numbers_behind_it_are_given(diagnoses) -> None:
 
 def test_what_is_wrong_with_the_test_is_not_to_be_cured_by_another_training(diagnoses) -> None:
     verdict = diagnoses["labels of test moved by one"][1].findings[0]
-    assert {remedy.name for remedy in verdict.remedies} == {"mend_data"}
+    assert {remedy.name for remedy in verdict.remedies} == {"fix_data"}
 
 
 def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(client: Client) -> None:

@@ -46,7 +46,7 @@ class Host:
         """Pull the cable at the switch: nobody is told, and nothing is answered any more."""
         _ip("-n", self._switch, "link", "set", self._port, "down")
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         _ip("-n", self._switch, "link", "set", self._port, "up")
 
     def _ip(self, *arguments: str) -> None:

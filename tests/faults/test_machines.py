@@ -108,7 +108,7 @@ def test_a_job_whose_machine_is_cut_off_is_finished_by_another_and_the_first_is_
         until(lambda: not cut_off.trainings(), "the end of its training")
         assert list((stack.homes / cut_off.name / "scratch").rglob("*.keras"))
     assert "attempt_lost" not in cut_off.said()  # nobody could tell it
-    host.mend()
+    host.fix()
     cut_off.until_said("attempt_lost")
     until(lambda: not cut_off.trainings(), "the end of its training", 30)
 

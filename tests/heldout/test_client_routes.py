@@ -99,6 +99,7 @@ def models_of_studies(asked):
         asked[f"{name} (study)"] = recorder.requests
 
 
+@pytest.mark.filterwarnings("ignore:mend_dataset is now called")
 def test_every_route_has_a_method_in_both_clients_and_every_method_names_a_route(tmp_path):
     document = create_app(make_embedded_settings(tmp_path)).openapi()
     served = {

@@ -180,7 +180,7 @@ def test_what_a_cut_off_write_left_is_collected(blobs: Blobs, check: Check, tmp_
     assert not partial.exists()
 
 
-def test_bundled_datasets_are_mended(work: Work, blobs: Blobs, check: Check, tmp_path: Path) -> None:
+def test_bundled_datasets_are_fixed(work: Work, blobs: Blobs, check: Check, tmp_path: Path) -> None:
     images = BUNDLED["digits"].read(tmp_path)
     store(work.database, blobs, "digits", images)
     folder = f"datasets/{compute_content_address(images)}"
@@ -188,9 +188,9 @@ def test_bundled_datasets_are_mended(work: Work, blobs: Blobs, check: Check, tmp
     blobs.put(f"{folder}/labels.npy", b"")
     blobs.delete(f"{folder}/images.npy")
     found = check()
-    assert ([fault.key for fault in found.mended], found.faults) == ([folder], [])
+    assert ([fault.key for fault in found.fixed], found.faults) == ([folder], [])
     assert {one.key: blobs.read(one.key) for one in blobs.stored(folder)} == before
-    assert check().mended == []
+    assert check().fixed == []
 
 
 def test_what_was_found_of_a_bundled_dataset_is_looked_for_again_where_it_is_lost(
@@ -200,7 +200,7 @@ def test_what_was_found_of_a_bundled_dataset_is_looked_for_again_where_it_is_los
         session.execute(update(DatasetRow).values(owner=None))
     key = f"datasets/{work.dataset.id}/relations.npz"
     blobs.delete(key)
-    assert [fault.key for fault in check().mended] == [key]
+    assert [fault.key for fault in check().fixed] == [key]
     claimed = work.claim_beside_slots()
     assert claimed is not None
     assert claimed.dataset.id == work.dataset.id

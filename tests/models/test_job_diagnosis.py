@@ -12,8 +12,8 @@ from sqlalchemy import update
 from heldout.diagnosis import WITHOUT_TEST, Diagnosis
 from heldout.diagnosis.findings import NOT_STARTED
 from heldout.errors import DataFirst
+from heldout.fixes.changes import VersionSpec
 from heldout.lifecycle.job import JobStatus, StopReason
-from heldout.mending.changes import VersionSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.audit import audit_key
 from heldout.stored.final import FinalView
@@ -28,7 +28,7 @@ from models.specs import read_training_spec
 from models.store import claims, file_digests
 from models.store.artifacts import Artifact
 from models.store.claims import HeldAttempt, Result
-from models.study_base import pick_remedies, require_mended
+from models.study_base import pick_remedies, require_fixed
 from models.tables import DatasetRow, JobRow
 from tests.models.work import ALICE, Work, add_dataset
 
@@ -41,7 +41,7 @@ COPIES = {"images": 9, "exact": 9, "near": 0, "share": 0.3}
 
 
 def finding(code: str, **numbers: Any) -> dict[str, Any]:
-    return {"code": code, "severity": "critical", "numbers": numbers, "explanation": code, "what_to_do": "mend it"}
+    return {"code": code, "severity": "critical", "numbers": numbers, "explanation": code, "what_to_do": "fix it"}
 
 
 AUDIT = {
@@ -386,7 +386,7 @@ def refusal(stored: Stored, audit: list[dict[str, Any]], gap: dict[str, Any] | N
     stored.succeed(held, stored.result(held, gap=gap))
     with stored.work.database.read() as session:
         try:
-            require_mended(session, stored.blobs, session.get_one(JobRow, held.job_id))
+            require_fixed(session, stored.blobs, session.get_one(JobRow, held.job_id))
         except DataFirst as error:
             return error
     return None
@@ -416,7 +416,7 @@ def test_a_study_begins_only_on_data_that_are_in_order(stored: Stored):
     VersionSpec.model_validate(refused.request["body"])
 
 
-def test_what_only_a_training_has_measured_is_mended_first_too(stored: Stored):
+def test_what_only_a_training_has_measured_is_fixed_first_too(stored: Stored):
     undone = pixels_undone(200) | {"parameters": [{"factor": 0.5}, {"factor": 0.5}]}
     refused = refusal(stored, [], GAP | {"pixels": undone, "validation_copies": None, "test_copies": None})
     assert refused is not None
@@ -427,7 +427,7 @@ def test_what_only_a_training_has_measured_is_mended_first_too(stored: Stored):
     assert "/diagnosis says what to fix" in unknown.detail
 
 
-def test_a_study_begins_where_no_mending_would_change_its_answer(stored: Stored):
+def test_a_study_begins_where_no_fix_would_change_its_answer(stored: Stored):
     few = finding("leakage", validation_in_train={**COPIES, "share": 0.001}) | {"severity": "warning"}
     other_images = finding("split_shift", split="test", distance=0.9)
     assert refusal(stored, [few, other_images, finding("class_imbalance", **IMBALANCE)]) is None

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from analysis.arrays.dataset import FILES, load
+from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.dataset import RejectionCode
-from heldout.mending.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.limits import IngestLimits, empty_folder
 from worker.ingest.pipeline import Progress, ingest

@@ -25,21 +25,21 @@ from heldout.errors import (
     NoAudit,
     StorageUnavailable,
 )
+from heldout.fixes.bodies import Body
+from heldout.fixes.changes import VersionChanges
+from heldout.fixes.look_alikes import drop_answered
+from heldout.fixes.offers import make_offers
 from heldout.lifecycle.dataset import DatasetStatus
-from heldout.mending.bodies import Body
-from heldout.mending.changes import VersionChanges
-from heldout.mending.look_alikes import drop_answered
-from heldout.mending.offers import make_offers
 from heldout.stored.audit import preview_key
 from heldout.stored.suspects import SuspectsSummary
 from heldout.views.audit import AuditView
 from heldout.views.dataset import DatasetPage, DatasetView, IndicesView
-from heldout.views.mending import EffectView
+from heldout.views.fixes import EffectView
 from heldout.words.data_and_models import describe_audit
 from models.blob_files import guard_reading, open_blob
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
-from models.mending_effects import build_effect_view
+from models.fix_effects import build_effect_view
 from models.store import datasets, file_digests, label_reads
 from models.stored_files import read_audit, read_file, read_splits, read_suspects, read_unless_lost
 from models.tables import DatasetRow
@@ -115,11 +115,11 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
     lost: list[HeldoutError] = []
     effects: dict[str, EffectView | None] = {}  # copies have one change for several findings
 
-    def get_effect(mend: Body | None) -> EffectView | None:
-        if mend is None:
+    def get_effect(fix: Body | None) -> EffectView | None:
+        if fix is None:
             return None
-        if (known := str(mend)) not in effects:
-            changes = VersionChanges.model_validate(mend)
+        if (known := str(fix)) not in effects:
+            changes = VersionChanges.model_validate(fix)
             effects[known] = read_unless_lost(
                 lost, lambda: build_effect_view(session, app.blobs, row, changes, MAX_SHOWN_IN_AUDIT)
             )
@@ -144,10 +144,11 @@ def get_audit(dataset: Reference, caller: CallerDep, session: ReadSessionDep, ap
             **finding,
             "examples": [build_example(image) for image in finding["examples"]],
             "pairs": list(iterate_shown(finding["pairs"])),
-            "mend": mend,
-            "effect": get_effect(mend),
+            "fix": fix,
+            "mend": fix,
+            "effect": get_effect(fix),
         }
-        for finding, mend in zip(stored["findings"], make_offers(audit.findings), strict=True)
+        for finding, fix in zip(stored["findings"], make_offers(audit.findings), strict=True)
     ]
     labels = build_label_check_view(
         read_unless_lost(lost, lambda: read_suspects(session, app.blobs, row, SuspectsSummary))

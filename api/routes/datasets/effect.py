@@ -6,9 +6,9 @@ from api.http.problems import JSON_BODY, document_errors
 from api.http.routing import make_router
 from api.routes.datasets.dataset import Reference, find_dataset
 from heldout.errors import DatasetLost, DatasetNotFound, DatasetNotReady, FileOfLaterRelease, StorageUnavailable
-from heldout.mending.changes import VersionSpec
-from heldout.views.mending import EffectView
-from models.mending_effects import build_effect_view
+from heldout.fixes.changes import VersionSpec
+from heldout.views.fixes import EffectView
+from models.fix_effects import build_effect_view
 from models.store import datasets, versions
 
 router = make_router("/v1/datasets", "datasets", scope="read")

@@ -1,4 +1,4 @@
-"""New versions of datasets, mended without a second upload; and images that were told apart."""
+"""New versions of datasets, fixed without a second upload; and images that were told apart."""
 
 from fastapi import Response
 
@@ -15,10 +15,10 @@ from heldout.errors import (
     IdempotencyKeyReused,
     NoAudit,
 )
-from heldout.mending.changes import VersionSpec
-from heldout.mending.look_alikes import DifferentSpec
+from heldout.fixes.changes import VersionSpec
+from heldout.fixes.look_alikes import DifferentSpec
 from heldout.views.dataset import DatasetView
-from heldout.views.mending import DifferentView
+from heldout.views.fixes import DifferentView
 from models.store import versions
 from models.views.dataset import build_dataset_view
 from models.views.job import build_dataset_reference

@@ -64,7 +64,7 @@ def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Findin
             },
             (
                 *(remedies.suggest_balanced_weights(facts.spec) if _is_rare(facts.train, label) else ()),
-                remedies.mend_data(f"Collect more images of {name!r}, and check how its images are labeled."),
+                remedies.fix_data(f"Collect more images of {name!r}, and check how its images are labeled."),
             ),
         )
     ]

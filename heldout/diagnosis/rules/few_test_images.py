@@ -35,7 +35,7 @@ def _judge_measured(test: SplitFigures) -> list[Finding]:
             f"±{100 * MAX_TEST_UNCERTAINTY:.0f} points.",
             {"test_accuracy": test.accuracy, "test_interval": [low, high], "count": test.count, "needed": needed},
             (
-                remedies.mend_data(
+                remedies.fix_data(
                     f"Use about {_round_count(needed):,} test images before you trust small differences between "
                     "networks."
                 ),

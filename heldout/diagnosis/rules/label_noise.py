@@ -82,7 +82,7 @@ def _find_in_labels(facts: Facts) -> list[Finding]:
             "warning",
             f"The search for wrong labels says that {counts} are wrong.{lost}",
             evidence,
-            (remedies.mend_data("Look at the suspected labels, and correct those that are wrong."),),
+            (remedies.fix_data("Look at the suspected labels, and correct those that are wrong."),),
         )
     ]
 
@@ -135,7 +135,7 @@ def _find_in_answers(facts: Facts) -> list[Finding]:
                 "difference_interval": [low, high],
             },
             (
-                remedies.mend_data(
+                remedies.fix_data(
                     "Look at the training images where the model is confident of another class than the label."
                 ),
             ),

@@ -18,7 +18,7 @@ from heldout.diagnosis.thresholds import (
     MIN_EXPLAINED_BY_RENAMING,
 )
 from heldout.diagnosis.undone_pixels import mention_left_out_copies
-from heldout.mending import offers
+from heldout.fixes import offers
 from heldout.statistics.intervals import compute_newcombe_interval, compute_paired_interval, compute_wilson_interval
 from heldout.stored.gap import StoredGap
 from heldout.words import percent
@@ -72,8 +72,8 @@ def _find_usually_renamed(facts: Facts) -> list[Finding]:
     names = facts.classes
     meant = {names[given]: names[means] for given, means in enumerate(found.renaming) if given != means}
     evidence = {"split": found.split, "difference_interval": [*found.interval], "by_answers": True}
-    after, mend = found.before + found.gain, offers.offer_renaming(found.split, meant)
-    return [_make_finding(facts, found.before, after, found.renaming, found.severity, evidence, mend)]
+    after, fix = found.before + found.gain, offers.offer_renaming(found.split, meant)
+    return [_make_finding(facts, found.before, after, found.renaming, found.severity, evidence, fix)]
 
 
 def _find_without_renaming(facts: Facts, split: str) -> list[Finding]:
@@ -92,7 +92,7 @@ def _find_without_renaming(facts: Facts, split: str) -> list[Finding]:
             f"harder are answered as well as by guessing: the labels of {split} do not belong to its images. No "
             "renaming of classes explains it.",
             {"split": split, f"{split}_accuracy": figures.accuracy, "chance": guessing, "by_answers": True},
-            (remedies.mend_data(f"Check how the labels of the {split} split were joined to its images."),),
+            (remedies.fix_data(f"Check how the labels of the {split} split were joined to its images."),),
         )
     ]
 
@@ -111,8 +111,8 @@ def _find_measured(facts: Facts) -> list[Finding]:
     before, after = levels.pixels_undone.accuracy, levels.labels_renamed.accuracy
     evidence = {"difference_interval": [low, high]}
     severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
-    mend = offers.offer_renamed_test(labels, tuple(facts.classes))
-    return [_make_finding(facts, before, after, renaming, severity, evidence, mend, _describe_aside(facts.gap))]
+    fix = offers.offer_renamed_test(labels, tuple(facts.classes))
+    return [_make_finding(facts, before, after, renaming, severity, evidence, fix, _describe_aside(facts.gap))]
 
 
 def _describe_aside(gap: StoredGap) -> str:
@@ -148,7 +148,7 @@ def _make_finding(
     renaming: Sequence[int],
     severity: Severity,
     evidence: dict[str, Any],
-    mend: dict[str, Any] | None,
+    fix: dict[str, Any] | None,
     aside: str = "",
 ) -> Finding:
     """aside: what the test accuracy is without, such as ` without copies`."""
@@ -165,9 +165,9 @@ def _make_finding(
         f"{percent(before)}{aside}, and {percent(after)} if the classes are renamed ({shown}).",
         {f"{split}_accuracy": before, f"{split}_accuracy_renamed": after, "renamed": mapping, **evidence},
         (
-            remedies.mend_data(
+            remedies.fix_data(
                 f"Number the classes of the {split} split as the training split does.",
-                mend,
+                fix,
             ),
         ),
     )

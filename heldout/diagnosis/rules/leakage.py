@@ -5,7 +5,7 @@ from heldout.diagnosis.evaluation import SplitFigures
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_LEAK
-from heldout.mending.offers import DROP_COPIES
+from heldout.fixes.offers import DROP_COPIES
 from heldout.statistics.intervals import compute_newcombe_interval
 from heldout.stored.gap import StoredGap
 from heldout.words import percent, pluralize
@@ -40,7 +40,7 @@ def find(facts: Facts) -> list[Finding]:
                 "difference_interval": [low, high],
             },
             (
-                remedies.mend_data(
+                remedies.fix_data(
                     "Look for test images in the training set. The audit of an uploaded dataset does that."
                 ),
             ),
@@ -71,7 +71,7 @@ def _find_counted(gap: StoredGap) -> list[Finding]:
             f"{seen} have a copy, or an image of the same group, among the training images. The network has seen "
             "these, so results on them look better than they are.",
             {name: {"images": images, "share": images / count} for name, (images, count) in copied.items()},
-            (remedies.mend_data("Keep copies and groups in one split only.", dict(DROP_COPIES)),),
+            (remedies.fix_data("Keep copies and groups in one split only.", dict(DROP_COPIES)),),
         )
     ]
 

@@ -44,7 +44,7 @@ def find(facts: Facts) -> list[Finding]:
                 "validation_interval": [low, high],
                 "chance": chance,
             },
-            (remedies.mend_data("Check how labels were joined to images: they look shuffled."),),
+            (remedies.fix_data("Check how labels were joined to images: they look shuffled."),),
         )
     ]
 

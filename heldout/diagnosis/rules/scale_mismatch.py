@@ -16,6 +16,6 @@ def find(facts: Facts) -> list[Finding]:
         undone = None if split in known else find_undone_pixels(facts, SCALES_OF_PIXELS, split)
         if undone is not None:
             severity: Severity = "critical" if undone.at_least > MIN_CRITICAL_SHIFT else "warning"
-            remedy = remedies.mend_data(undone.advice, undone.mend)
+            remedy = remedies.fix_data(undone.advice, undone.fix)
             found.append(Finding("scale_mismatch", severity, undone.explanation, undone.evidence, (remedy,)))
     return found

@@ -9,7 +9,7 @@ from heldout.diagnosis.findings import Finding, Severity, SuggestedRemedy
 from heldout.diagnosis.gap.budget import compute_levels
 from heldout.diagnosis.thresholds import COMPARISON_CONFIDENCE, MAX_SELECTION_EFFECT, MIN_CRITICAL_SHIFT, MIN_SURE_GAP
 from heldout.diagnosis.undone_pixels import find_undone_pixels
-from heldout.mending.offers import RESPLIT
+from heldout.fixes.offers import RESPLIT
 from heldout.remedies.change import Spec
 from heldout.statistics.intervals import compute_newcombe_interval
 from heldout.words import percent
@@ -51,7 +51,7 @@ def find_in_pixels(facts: Facts) -> list[Finding]:
         undone = None if is_known else find_undone_pixels(facts, SHIFTS_OF_PIXELS, split)
         if undone is not None:
             found += _make_finding(
-                facts, undone.at_least, undone.explanation, undone.evidence, undone.advice, undone.mend
+                facts, undone.at_least, undone.explanation, undone.evidence, undone.advice, undone.fix
             )
     return found
 
@@ -101,13 +101,13 @@ def _make_finding(
     explanation: str,
     evidence: dict[str, Any],
     advice: str = "Compare how the test images were taken, scaled, cropped and labeled with the others.",
-    mend: dict[str, Any] | None = None,
+    fix: dict[str, Any] | None = None,
 ) -> list[Finding]:
     severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
-    return [Finding("split_shift", severity, explanation, evidence, _suggest_remedies(facts.spec, advice, mend))]
+    return [Finding("split_shift", severity, explanation, evidence, _suggest_remedies(facts.spec, advice, fix))]
 
 
-def _suggest_remedies(spec: Spec | None, advice: str, mend: dict[str, Any] | None) -> tuple[SuggestedRemedy, ...]:
+def _suggest_remedies(spec: Spec | None, advice: str, fix: dict[str, Any] | None) -> tuple[SuggestedRemedy, ...]:
     how = "" if spec is None else " (`splits.existing: merge`)"
     pool = f"Cut all splits from one pool{how}. See whether test stays worse."
-    return (remedies.mend_data(advice, mend), remedies.mend_data(pool, dict(RESPLIT)))
+    return (remedies.fix_data(advice, fix), remedies.fix_data(pool, dict(RESPLIT)))

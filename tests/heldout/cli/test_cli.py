@@ -466,7 +466,7 @@ def test_suspected_labels_are_waited_for_listed_and_written_down(start, heldout,
     assert out.startswith("About 90 of 1,797 images (5%) have a wrong label, 60 to 120 with 95% confidence.")
     assert "test: 18 of 360 (12 to 24)" in out
     assert ["7/0.png", "test", "7", "1", "91%"] in [line.split() for line in out.splitlines()]
-    assert out.splitlines()[-1].endswith("`heldout datasets mend digits@1 --relabel fixes.csv`")
+    assert out.splitlines()[-1].endswith("`heldout datasets fix digits@1 --relabel fixes.csv`")
     assert (tmp_path / "fixes.csv").read_text() == "image,label\n7/0.png,1\n7/1.png,1\n"
     whole = json.loads(heldout("datasets", "suspects", "digits", "--limit", "300", "--json").stdout)
     assert [one["rank"] for one in whole["data"]] == [1, 2, 3]

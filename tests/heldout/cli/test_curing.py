@@ -79,10 +79,10 @@ def test_what_cannot_be_measured_is_refused_with_2(heldout, client, ended):
     assert list(client.studies()) == []
 
 
-def test_data_that_come_first_are_refused_with_the_command_that_mends_them(heldout, client, faulty):
+def test_data_that_come_first_are_refused_with_the_command_that_fixes_them(heldout, client, faulty):
     refused = heldout("cure", faulty, *FIXED)
     dataset = client.get(faulty).dataset.id
-    command = ["heldout", "datasets", "mend", dataset, "--pixel-values", "test=invert"]
+    command = ["heldout", "datasets", "fix", dataset, "--pixel-values", "test=invert"]
     assert refused.returncode == Exit.REFUSED
     assert shlex.join(command) in refused.stderr
     told = json.loads(heldout("cure", faulty, *FIXED, "--json").stdout)

@@ -281,7 +281,7 @@ def test_a_large_gap_that_nothing_else_explains_is_too_little_data():
     diagnosis = diagnose(SETTLED, None, counts(0.998, 0.7, 10), spec())
     assert diagnosis.verdict == "too_little_data"
     names = [remedy.name for remedy in diagnosis.findings[0].remedies]
-    assert names == ["mend_data", "augmentation", "dropout", "l2", "smaller_network"]
+    assert names == ["fix_data", "augmentation", "dropout", "l2", "smaller_network"]
     assert "there are 2,000 now" in diagnosis.findings[0].remedies[0].reason
     assert diagnose(SETTLED, None, counts(0.99, 0.895, 10)).verdict == "healthy"
     assert diagnose(SETTLED, None, counts(0.99, 0.885, 10)).verdict == "too_little_data"

@@ -291,7 +291,7 @@ def test_images_of_which_a_part_is_inverted_are_the_first_thing_to_fix():
     assert found.summary.startswith("With light and dark swapped back, test accuracy is 70% instead of 50%. Fix these")
     assert "About a quarter of the test images (151 of 600) have light and dark swapped" in found.explanation
     [cause] = [finding for finding in found.findings if finding.code == "scale_mismatch"]
-    assert [remedy.mend for remedy in cause.remedies] == [None]  # a version changes whole splits
+    assert [remedy.fix for remedy in cause.remedies] == [None]  # a version changes whole splits
     assert judged(replace(made, pixels_share=0.31)).headline == "About 31% of the test images are inverted."
     assert judged(replace(made, pixels_share=None)).headline == "Test images are inverted."
 
@@ -321,7 +321,7 @@ def test_other_pixels_in_validation_are_the_first_thing_to_fix(choice, code, hea
     assert sum(term.accuracy for term in found.gap.terms) == pytest.approx(found.gap.accuracy)
     whole = judged(replace(made, pixels_share=None))
     [remedy, *_] = next(finding for finding in whole.findings if finding.code == code).remedies
-    assert set(remedy.mend["pixel_values"]) == {"validation"}
+    assert set(remedy.fix["pixel_values"]) == {"validation"}
     assert code not in codes(judged(replace(made, validation_pixels=HALF_RIGHT)))
 
 

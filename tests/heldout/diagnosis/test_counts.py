@@ -221,7 +221,7 @@ def test_a_rare_class_is_named_unless_the_classes_are_weighed():
 
 
 def audit_of(code: str, severity: Severity, **numbers: object) -> list[AuditFinding]:
-    return [AuditFinding(code=code, severity=severity, numbers=numbers, explanation=code, what_to_do="mend it")]
+    return [AuditFinding(code=code, severity=severity, numbers=numbers, explanation=code, what_to_do="fix it")]
 
 
 @pytest.mark.parametrize(("smallest", "severity"), [(300, "info"), (90, "warning")])
@@ -229,10 +229,10 @@ def test_an_audits_rare_class_explains_a_training_only_where_it_is_very_rare(sma
     ends = {"smallest": {"class": "b", "count": smallest}, "largest": {"class": "a", "count": 1000}}
     [finding] = diagnose(FINE, audit_of("class_imbalance", "warning", **ends), None, spec()).findings
     assert finding.severity == severity
-    assert [remedy.name for remedy in finding.remedies] == ["class_weights", "mend_data"]
+    assert [remedy.name for remedy in finding.remedies] == ["class_weights", "fix_data"]
     weighing = spec(training={"class_weights": "balanced"})
     [weighed] = diagnose(FINE, audit_of("class_imbalance", "warning", **ends), None, weighing).findings
-    assert (weighed.severity, [remedy.name for remedy in weighed.remedies]) == ("info", ["mend_data"])
+    assert (weighed.severity, [remedy.name for remedy in weighed.remedies]) == ("info", ["fix_data"])
 
 
 @pytest.mark.parametrize(

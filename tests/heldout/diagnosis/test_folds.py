@@ -8,7 +8,7 @@ COPIED = {"images": 40, "exact": 40, "near": 0, "share": 0.1}
 
 
 def finding(code: str, **numbers: object) -> AuditFinding:
-    return AuditFinding(code=code, severity="critical", numbers=numbers, explanation="It is so.", what_to_do="Mend it.")
+    return AuditFinding(code=code, severity="critical", numbers=numbers, explanation="It is so.", what_to_do="Fix it.")
 
 
 AUDIT = [

@@ -55,7 +55,7 @@ def test_a_part_of_the_labels_in_another_order_is_found_with_its_points(share):
     part = found.findings[0].evidence["share"]
     assert part == pytest.approx(share, abs=0.08)
     assert found.headline == f"About {100 * part:.0f}% of the test labels are in another order."
-    assert all(remedy.mend is None for remedy in found.findings[0].remedies)  # nobody knows which labels they are
+    assert all(remedy.fix is None for remedy in found.findings[0].remedies)  # nobody knows which labels they are
     assert "split_shift" not in {finding.code for finding in found.findings}  # it is the same difference
     assert "a different test set (labels in another order)" in found.explanation
 

@@ -24,7 +24,7 @@ SHIFTED = tuple(range(1, 10)) + (0,)
 
 
 def audit_of(code: str, severity: str = "critical", **numbers: Any) -> list[AuditFinding]:
-    return [AuditFinding(code=code, severity=severity, numbers=numbers, explanation=code, what_to_do="mend it")]
+    return [AuditFinding(code=code, severity=severity, numbers=numbers, explanation=code, what_to_do="fix it")]
 
 
 def marked(count: int, marked: int) -> np.ndarray:
@@ -218,7 +218,7 @@ def test_answers_that_are_worse_than_guesses_show_wrong_labels_whatever_else_the
     assert found.summary.startswith(
         "It answers worse than guessing (3 of 100; guessing gives 10). Renaming the test classes gives 41 of 100"
     )
-    request = found.findings[0].remedies[0].mend
+    request = found.findings[0].remedies[0].fix
     assert request is not None
     assert request["rename_classes"]["test"]["a"] == "b"
 

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import select
 
 from heldout.errors import DatasetNotFound, DatasetNotReady, InvalidSpec
+from heldout.fixes.changes import VersionChanges, VersionSpec
 from heldout.lifecycle.dataset import DatasetStatus, RejectionCode
-from heldout.mending.changes import VersionChanges, VersionSpec
 from heldout.work.kinds import DeriveSpec, JobKind
 from models.database import db_now
 from models.store import discards, ingests, versions
@@ -75,7 +75,7 @@ def test_of_a_bundled_dataset_it_is_the_owners_first_version_of_that_name(work):
     assert (other.name, other.version) == ("spots", 1)
 
 
-def test_only_what_is_ready_and_ones_own_can_be_mended(work):
+def test_only_what_is_ready_and_ones_own_can_be_fixed(work):
     base = own(work)
     with pytest.raises(DatasetNotFound):
         derive(work, base.id, owner=BOB)

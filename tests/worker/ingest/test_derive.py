@@ -1,4 +1,4 @@
-"""A derived version is what an upload of the mended arrays would be, to the last byte; the reference is plain numpy."""
+"""A derived version is what an upload of the fixed arrays would be, to the last byte; the reference is plain numpy."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from analysis.arrays.dataset import SPLITS, load
 from analysis.arrays.relations import find_superfluous_copies
-from heldout.mending.changes import VersionChanges
+from heldout.fixes.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
 from tests.worker.ingest.uploads import ALONE, noise, npz, taken
 from worker.ingest.derive import derive
@@ -79,7 +79,7 @@ def refused(derived, tmp_path: Path):
 
 
 def uploaded(tmp_path: Path, content: Arrays, **spec: Any) -> IngestReport:
-    return taken(npz(tmp_path / "mended.npz", **content), DatasetSpec(name="pets", **spec))[0]
+    return taken(npz(tmp_path / "fixed.npz", **content), DatasetSpec(name="pets", **spec))[0]
 
 
 def without(content: Arrays, split: str, rows: list[int]) -> None:
@@ -132,13 +132,13 @@ def everything_named(content: Arrays) -> dict[str, Any]:
 
 
 def changed_pixels(name: Any, change: Any) -> Any:
-    def mend(content: Arrays) -> dict[str, Any]:
+    def fix(content: Arrays) -> dict[str, Any]:
         content["x_validation"] = content.pop("x_val")  # the same split under its other key
         content["y_validation"] = content.pop("y_val")
         content["x_test"] = np.ascontiguousarray(change(content["x_test"]))
         return {"pixel_values": {"test": name}}
 
-    return mend
+    return fix
 
 
 def darker(images: np.ndarray) -> np.ndarray:
@@ -170,14 +170,14 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("mend", CHANGES.values(), ids=CHANGES)
-def test_a_derived_version_is_what_an_upload_of_the_mended_arrays_would_be(derived, tmp_path, mend):
+@pytest.mark.parametrize("fix", CHANGES.values(), ids=CHANGES)
+def test_a_derived_version_is_what_an_upload_of_the_fixed_arrays_would_be(derived, tmp_path, fix):
     content = arrays()
-    mended = {key: value.copy() for key, value in content.items()}
-    found, target = derived(content, mend(mended))
-    reference = uploaded(tmp_path, mended)
+    fixed = {key: value.copy() for key, value in content.items()}
+    found, target = derived(content, fix(fixed))
+    reference = uploaded(tmp_path, fixed)
     assert (found.sha256, found.splits, found.classes) == (reference.sha256, reference.splits, reference.classes)
-    whole = tmp_path / "mended.npz-target"
+    whole = tmp_path / "fixed.npz-target"
     assert {path.name for path in target.iterdir()} == {path.name for path in whole.iterdir()}
 
 
@@ -237,13 +237,13 @@ def test_groups_stay_together_in_a_new_cut(derived):
 
 def test_floats_on_another_scale_become_what_an_upload_on_one_scale_is(derived, tmp_path):
     content = arrays(dtype=np.float32)
-    mended = {key: value.copy() for key, value in content.items()}
+    fixed = {key: value.copy() for key, value in content.items()}
     content["x_train"], content["x_val"] = content["x_train"] / 256, content["x_val"] / 256
-    mended["x_train"], mended["x_val"] = content["x_train"], content["x_val"]
-    mended["x_test"] = mended["x_test"] / 256
+    fixed["x_train"], fixed["x_val"] = content["x_train"], content["x_val"]
+    fixed["x_test"] = fixed["x_test"] / 256
     found, _ = derived(content, {"pixel_values": {"test": {"factor": 1 / 256}}})
     assert found.range == (0, 1)
-    assert found.sha256 == uploaded(tmp_path, mended).sha256
+    assert found.sha256 == uploaded(tmp_path, fixed).sha256
 
 
 def test_a_class_without_images_is_gone_as_from_an_upload(derived, tmp_path):
@@ -260,7 +260,7 @@ def test_a_class_without_images_is_gone_as_from_an_upload(derived, tmp_path):
     assert found.sha256 == uploaded(tmp_path, content).sha256
 
 
-def test_a_version_without_names_is_mended_by_position(tmp_path):
+def test_a_version_without_names_is_fixed_by_position(tmp_path):
     report, base = taken(npz(tmp_path / "base.npz", **arrays()))
     spec = DatasetSpec(name="digits", group_by="(nothing that matches)")
     changes = VersionChanges.model_validate({"exclude": ["3"]})

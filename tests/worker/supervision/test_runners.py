@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
+from heldout.fixes.changes import VersionChanges
 from heldout.lifecycle.model import ModelFormat
-from heldout.mending.changes import VersionChanges
 from heldout.spec.dataset import DatasetSpec
 from heldout.spec.model_facts import ModelFacts
 from heldout.stored import artifacts

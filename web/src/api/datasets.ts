@@ -37,7 +37,7 @@ export const getEffect = (id: string, changes: Changes, signal?: AbortSignal) =>
   request<Effect>(of(id, 'versions/effect'), { method: 'POST', body: changes, signal })
 /** Remember that images which look alike are different. */
 export const tellApart = (id: string, pairs: [number, number][]) => post<Schemas['DifferentView']>(of(id, 'different'), { pairs })
-export const mend = (id: string, changes: Changes) => post<Dataset>(of(id, 'versions'), changes)
+export const fix = (id: string, changes: Changes) => post<Dataset>(of(id, 'versions'), changes)
 
 /** Send a dataset's file and tell how much of it is there. Throws a Problem. */
 export const upload = (id: string, file: File, tell: (bytes: number) => void, signal: AbortSignal) =>

@@ -5,9 +5,9 @@ import { useState } from 'preact/hooks'
 import { type Cause, type Diagnosis, type Finding, type Job, type Remedy, retry } from '../api/jobs'
 import { percent, points } from '../words/format'
 import { ENDED, remedyWord, verdictWord } from '../words/verdicts'
+import { fixAddress } from './fix_address'
 import { GapPart } from './gap'
 import { Verdict } from './marks'
-import { mendAddress } from './mend_address'
 import { attempt } from './notices'
 import { Prose } from './prose'
 import { go, inQuery, setQuery } from './router'
@@ -80,7 +80,7 @@ const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
 
 /** What fixes the data, else the first change of the training that may help. */
 function CauseButton({ cause, diagnosis, dataset, job }: Props & { cause: Cause }) {
-  if (cause.request) return <FixData href={mendAddress(dataset, cause.request.body, job?.id)} />
+  if (cause.request) return <FixData href={fixAddress(dataset, cause.request.body, job?.id)} />
   const found = diagnosis.findings.find((one) => one.code === cause.code && one.severity !== 'info')
   const remedy = found?.remedies.find((one) => isOffered(one))
   return remedy ? <TryButton dataset={dataset} job={job} remedy={remedy} code={cause.code} /> : null
@@ -142,7 +142,7 @@ function Remedies({ dataset, job, finding }: RemediesProps) {
         <li key={one.name}>
           <div>
             <strong>
-              {one.name === 'mend_data' ? (WANT_IMAGES.has(finding.code) ? 'more images' : 'fix the data') : remedyWord(one.name)}
+              {one.name === 'fix_data' ? (WANT_IMAGES.has(finding.code) ? 'more images' : 'fix the data') : remedyWord(one.name)}
             </strong>
             <p class="soft">
               <Prose text={one.reason} />
@@ -161,7 +161,7 @@ const WANT_IMAGES = new Set(['too_little_data', 'test_too_small', 'class_imbalan
 const OF_LABELS = new Set(['label_noise', 'memorised_noise', 'label_conflicts'])
 
 /** Whether there is anything to press for it. */
-const isOffered = ({ request, patch, name }: Remedy) => Boolean(request || patch || name === 'mend_data')
+const isOffered = ({ request, patch, name }: Remedy) => Boolean(request || patch || name === 'fix_data')
 
 const FixData = ({ href }: { href: string }) => (
   <a class="button small" href={href}>
@@ -199,7 +199,7 @@ function TryButton({ dataset, job, remedy, code }: TryProps) {
       </a>
     )
   }
-  if (request) return <FixData href={mendAddress(dataset, request.body, job?.id)} />
+  if (request) return <FixData href={fixAddress(dataset, request.body, job?.id)} />
   return job ? (
     <button
       type="button"

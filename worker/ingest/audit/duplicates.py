@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS
-from heldout.mending import look_alikes
+from heldout.fixes import look_alikes
 from heldout.stored.audit import AuditFinding
 from worker.ingest.audit.copies import HOWS, Copies
 from worker.ingest.audit.dataset import MAX_EXAMPLES, IngestedDataset

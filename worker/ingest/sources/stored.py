@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from analysis.arrays.dataset import SPLITS, ImageSet
 from analysis.arrays.relations import find_superfluous_copies
+from heldout.fixes.changes import PixelChange, VersionChanges
 from heldout.lifecycle.dataset import RejectionCode
-from heldout.mending.changes import PixelChange, VersionChanges
 from heldout.spec.dataset import DatasetSpec
 from worker.ingest.audit import IngestedDataset
 from worker.ingest.audit.copies import find_copies
 from worker.ingest.audit.scan import scan
+from worker.ingest.fixing import change_pixels, find_rows, keep_pairs, map_rows_to_labels, rename_classes
 from worker.ingest.images.pixels import Pixels
 from worker.ingest.limits import IngestLimits
-from worker.ingest.mending import change_pixels, find_rows, keep_pairs, map_rows_to_labels, rename_classes
 from worker.ingest.pool import ProcessPool
 from worker.ingest.rejection import Rejection
 from worker.ingest.relations import build_relations

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.arrays.dataset import save_beside
-from heldout.mending.look_alikes import make_finding
+from heldout.fixes.look_alikes import make_finding
 from heldout.stored.audit import AuditExample, AuditFinding, SplitCounts, StoredAudit, audit_key
 from models.blobs import Blobs
 from models.store import claims, ingests, versions
@@ -41,7 +41,7 @@ def pets(client, database, settings) -> dict:
         splits={name: SplitCounts(count=4, per_class=(2, 2)) for name in splits},
         statistics={},
         findings=tuple(
-            AuditFinding(code=code, severity="critical", numbers=numbers, explanation="So.", what_to_do="Mend.")
+            AuditFinding(code=code, severity="critical", numbers=numbers, explanation="So.", what_to_do="Fix.")
             for code, numbers in findings
         ),
         checks={},
@@ -51,22 +51,23 @@ def pets(client, database, settings) -> dict:
     return client.get("/v1/datasets/pets").json()
 
 
-def mended(client, reference: str, body: dict, **headers: str):
+def fixed(client, reference: str, body: dict, **headers: str):
     return client.post(f"/v1/datasets/{reference}/versions", json=body, headers=headers)
 
 
 def test_a_version_is_ordered_with_the_bodies_that_the_audit_carries(client, pets):
     found = client.get("/v1/datasets/pets/audit").json()["findings"]
     renaming = {"rename_classes": {"test": {"cat": "dog", "dog": "cat"}}}
-    assert [one["mend"] for one in found] == [{"drop_copies": True, **renaming}, renaming, None]
+    assert [one["fix"] for one in found] == [{"drop_copies": True, **renaming}, renaming, None]
+    assert [one["mend"] for one in found] == [one["fix"] for one in found], "the former name stays for a release"
     for version, finding in enumerate(found[:2], 2):
-        answer = mended(client, "pets", finding["mend"])
+        answer = fixed(client, "pets", finding["fix"])
         assert answer.status_code == 201, answer.text
         made = answer.json()
         assert answer.headers["location"] == f"/v1/datasets/{made['id']}"
         assert (made["name"], made["version"], made["status"]) == ("pets", version, "checking")
         of_base = {"id": pets["id"], "name": "pets", "version": 1}
-        assert made["derived_from"] == {"dataset": of_base, "changes": finding["mend"]}
+        assert made["derived_from"] == {"dataset": of_base, "changes": finding["fix"]}
         assert client.get(f"/v1/datasets/{made['id']}").json() == made
     assert client.get("/v1/datasets/pets").json() == {**pets, "derived_from": None}
     newest, *_ = client.get("/v1/datasets").json()["data"]
@@ -76,12 +77,12 @@ def test_a_version_is_ordered_with_the_bodies_that_the_audit_carries(client, pet
 
 def test_a_repeated_order_makes_one_version(client, pets):
     key = {"Idempotency-Key": "once"}
-    first = mended(client, "pets", {"drop_copies": True}, **key)
-    again = mended(client, "pets", {"drop_copies": True}, **key)
+    first = fixed(client, "pets", {"drop_copies": True}, **key)
+    again = fixed(client, "pets", {"drop_copies": True}, **key)
     assert again.json() == first.json()
     assert again.headers["location"] == first.headers["location"]
     assert again.headers["idempotent-replayed"] == "true"
-    assert_problem(mended(client, "pets", {"resplit": True}, **key), 422, "idempotency_key_reused")
+    assert_problem(fixed(client, "pets", {"resplit": True}, **key), 422, "idempotency_key_reused")
 
 
 REFUSED = [
@@ -106,16 +107,16 @@ REFUSED = [
 
 def test_what_cannot_be_done_is_refused_before_a_worker_tries(client, pets):
     for body, pointer in REFUSED:
-        problem = assert_problem(mended(client, "pets", body), 422, "invalid_spec")
+        problem = assert_problem(fixed(client, "pets", body), 422, "invalid_spec")
         assert pointer in [one["pointer"] for one in problem["errors"]], body
     assert len(client.get("/v1/datasets?limit=200").json()["data"]) == 3
 
 
-def test_only_what_one_has_and_what_is_ready_can_be_mended(client, stranger, pets):
-    assert_problem(mended(stranger, pets["id"], {"drop_copies": True}), 404, "dataset_not_found")
+def test_only_what_one_has_and_what_is_ready_can_be_fixed(client, stranger, pets):
+    assert_problem(fixed(stranger, pets["id"], {"drop_copies": True}), 404, "dataset_not_found")
     client.post("/v1/datasets", json={"name": "waits"})
-    assert_problem(mended(client, "waits", {"drop_copies": True}), 409, "not_ready")
-    made = mended(stranger, "digits", {"pixel_values": {"test": "invert"}}).json()
+    assert_problem(fixed(client, "waits", {"drop_copies": True}), 409, "not_ready")
+    made = fixed(stranger, "digits", {"pixel_values": {"test": "invert"}}).json()
     assert (made["name"], made["version"], made["bundled"]) == ("digits", 1, False)
 
 
@@ -142,20 +143,20 @@ def test_look_alikes_that_were_told_apart_are_asked_about_no_more(client, settin
         return client.get("/v1/datasets/pets/audit").json()["findings"]
 
     [before] = asked()
-    assert before["mend"] == {"exclude": [0, 1, 2, 3, 5, 9]}
+    assert before["fix"] == {"exclude": [0, 1, 2, 3, 5, 9]}
     effect = before["effect"]
     assert effect["removes"] == {"train": 4, "validation": 1, "test": 1}
     assert effect["summary"] == ("Removes 1 of 4 test images, 1 of 4 validation images and 4 of 4 training images.")
     assert [one["index"] for one in effect["removed"]] == [9, 5, 0, 1, 2, 3]
     assert effect["removed"][0]["thumbnail"] == f"/v1/datasets/{pets['id']}/preview/9"
-    assert client.post("/v1/datasets/pets/versions/effect", json=before["mend"]).json()["summary"] == effect["summary"]
+    assert client.post("/v1/datasets/pets/versions/effect", json=before["fix"]).json()["summary"] == effect["summary"]
 
     noted = client.post("/v1/datasets/pets/different", json={"pairs": [[5, 0], [9, 1]]})
     assert (noted.status_code, noted.json()["pairs"]) == (200, [[0, 5], [1, 9]])
     [left] = asked()
     assert [[first["index"], second["index"]] for first, second in left["pairs"]] == [[2, 3]]
     assert left["numbers"] == {"pairs": 1, "images": 2, "train": 2, "validation": 0, "test": 0}
-    assert left["mend"] == {"exclude": [2, 3]}
+    assert left["fix"] == {"exclude": [2, 3]}
     client.post("/v1/datasets/pets/different", json={"pairs": [[2, 3]]})
     assert asked() == []
     forgotten = client.post("/v1/datasets/pets/different", json={"pairs": [[2, 3], [0, 5]], "different": False})

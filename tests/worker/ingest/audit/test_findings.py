@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from analysis.arrays.dataset import SPLITS
-from heldout.mending.changes import LinearChange, VersionChanges
-from heldout.mending.offers import offer_of
+from heldout.fixes.changes import LinearChange, VersionChanges
+from heldout.fixes.offers import offer_of
 from tests.worker.ingest.audit.test_copies import dataset_of, scanned, three
 from tests.worker.ingest.uploads import arrays_of, encoded, noise, npz, pictures, taken, zipped
 from worker.ingest.audit.counts import count_findings
@@ -17,7 +17,7 @@ from worker.ingest.audit.label_order import find_label_order
 from worker.ingest.audit.scan import replace_splits
 from worker.ingest.audit.shift import MISTAKES, find_shift
 from worker.ingest.audit.values import compute_statistics, find_value_faults
-from worker.ingest.mending import change_pixels
+from worker.ingest.fixing import change_pixels
 
 
 def codes(findings) -> set[str]:

@@ -1,4 +1,4 @@
-/** What the audit has found, with images side by side, and what mends it. */
+/** What the audit has found, with images side by side, and what fixes it. */
 
 import { useState } from 'preact/hooks'
 
@@ -8,8 +8,8 @@ import { Prose } from '../../parts/prose'
 import { Failed, Loading } from '../../parts/states'
 import { findingWord, SEVERITIES } from '../../words/datasets'
 import { count } from '../../words/format'
+import { FixDialog } from './fix'
 import { LookAlikes } from './look_alikes'
-import { MendDialog } from './mend'
 import { Picture } from './picture'
 
 const SHOWN_PAIRS = 6
@@ -37,7 +37,7 @@ export function FindingsCard({ dataset }: { dataset: Dataset }) {
 type FindingProps = { dataset: Dataset; finding: AuditFinding; onAnswer: () => void }
 
 function Finding({ dataset, finding, onAnswer }: FindingProps) {
-  const [isMending, setMending] = useState(false)
+  const [isFixing, setFixing] = useState(false)
   const [word, tone] = SEVERITIES[finding.severity]
   const isQuestion = finding.code === 'look_alikes'
   return (
@@ -45,8 +45,8 @@ function Finding({ dataset, finding, onAnswer }: FindingProps) {
       <header class="row">
         <h3>{findingWord(finding.code)}</h3>
         <span class={`badge ${tone}`}>{word}</span>
-        {finding.mend && !isQuestion && (
-          <button type="button" class="small" onClick={() => setMending(true)}>
+        {finding.fix && !isQuestion && (
+          <button type="button" class="small" onClick={() => setFixing(true)}>
             Fix it …
           </button>
         )}
@@ -61,13 +61,13 @@ function Finding({ dataset, finding, onAnswer }: FindingProps) {
       )}
       {finding.effect && !isQuestion && <p>The fix {lowered(finding.effect.summary)}</p>}
       {isQuestion ? (
-        <LookAlikes dataset={dataset} finding={finding} onAnswer={onAnswer} onLeaveOut={() => setMending(true)} />
+        <LookAlikes dataset={dataset} finding={finding} onAnswer={onAnswer} onLeaveOut={() => setFixing(true)} />
       ) : finding.pairs.length > 0 ? (
         <Pairs pairs={finding.pairs} />
       ) : (
         <Examples examples={finding.examples} />
       )}
-      {isMending && <MendDialog dataset={dataset} changes={finding.mend!} onClose={() => setMending(false)} />}
+      {isFixing && <FixDialog dataset={dataset} changes={finding.fix!} onClose={() => setFixing(false)} />}
     </article>
   )
 }

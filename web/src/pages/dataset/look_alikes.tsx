@@ -25,7 +25,7 @@ export function LookAlikes({ dataset, finding, onAnswer, onLeaveOut }: Props) {
     notify(`Remembered: ${pairs.length === 1 ? 'they are different' : `${count(pairs.length)} pairs are different`}.`)
     onAnswer()
   }
-  const images = (finding.mend?.exclude as number[] | undefined)?.length ?? 0
+  const images = (finding.fix?.exclude as number[] | undefined)?.length ?? 0
   return (
     <>
       <p>

@@ -14,8 +14,8 @@ import { Failed, Loading } from '../../parts/states'
 import { changesInWords, DATASET_TONES } from '../../words/datasets'
 import { bytes, count, moment } from '../../words/format'
 import { FindingsCard } from './findings'
+import { FixDialog } from './fix'
 import { ImagesCard } from './images'
-import { MendDialog } from './mend'
 import { SplitsCard } from './splits'
 import { SuspectsCard } from './suspects'
 
@@ -49,14 +49,14 @@ const Ready = ({ dataset }: { dataset: Dataset }) => (
     <SplitsCard dataset={dataset} />
     <SuspectsCard dataset={dataset} />
     <LedgerCard dataset={dataset} />
-    <AskedMending dataset={dataset} />
+    <AskedFix dataset={dataset} />
   </>
 )
 
 /** What a job's finding proposes, laid out by the address that its page links to. */
-function AskedMending({ dataset }: { dataset: Dataset }) {
-  const changes = parsed(inQuery('mend'))
-  return changes && <MendDialog dataset={dataset} changes={changes} job={inQuery('job')} onClose={() => setQuery({ mend: '' })} />
+function AskedFix({ dataset }: { dataset: Dataset }) {
+  const changes = parsed(inQuery('fix'))
+  return changes && <FixDialog dataset={dataset} changes={changes} job={inQuery('job')} onClose={() => setQuery({ fix: '' })} />
 }
 
 function parsed(text: string): Changes | null {

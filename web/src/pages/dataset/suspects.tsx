@@ -8,7 +8,7 @@ import { useLive, useLoaded } from '../../parts/load'
 import { Failed, Loading } from '../../parts/states'
 import { SPLIT_NAMES } from '../../words/datasets'
 import { count, percent } from '../../words/format'
-import { MendDialog } from './mend'
+import { FixDialog } from './fix'
 
 type Decision = 'keep' | 'relabel' | 'exclude'
 type Decisions = ReadonlyMap<number, Decision>
@@ -87,7 +87,7 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
   const [suspects, setSuspects] = useState(first.data)
   const [next, setNext] = useState(first.next)
   const [decisions, setDecisions] = useState<Decisions>(new Map())
-  const [isMending, setMending] = useState(false)
+  const [isFixing, setFixing] = useState(false)
   const decide = (one: Suspect, decision: Decision) => setDecisions(new Map(decisions).set(one.index, decision))
   const more = async () => {
     const page = await getSuspects(dataset.id, { after: next ?? 0 })
@@ -132,7 +132,7 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
                 Take every suggestion
               </button>
             )}
-            <button type="button" class="primary" disabled={!number} onClick={() => setMending(true)}>
+            <button type="button" class="primary" disabled={!number} onClick={() => setFixing(true)}>
               Make a version with {count(number)} {number === 1 ? 'change' : 'changes'} …
             </button>
             <span class="soft" role="status">
@@ -141,7 +141,7 @@ function WorkList({ dataset, first }: { dataset: Dataset; first: Suspects }) {
           </div>
         </>
       )}
-      {isMending && <MendDialog dataset={dataset} changes={changes} onClose={() => setMending(false)} />}
+      {isFixing && <FixDialog dataset={dataset} changes={changes} onClose={() => setFixing(false)} />}
     </>
   )
 }

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heldout.fixes.changes import LinearChange, PixelChange, parse_index
 from heldout.lifecycle.dataset import RejectionCode
-from heldout.mending.changes import LinearChange, PixelChange, parse_index
 from worker.ingest.rejection import MAX_LISTED_FILES, Rejection, clean_name
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heldout.mending.bodies import LOOK_ALIKES, Body, combine_bodies
+from heldout.fixes.bodies import LOOK_ALIKES, Body, combine_bodies
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import LabelsRenamed, PixelsUndone
 

@@ -1,4 +1,4 @@
-"""`heldout datasets mend`: a new version with changes, without a second upload; `different`: images that look alike."""
+"""`heldout datasets fix`: a new version with changes, without a second upload; `different`: images that look alike."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from heldout.cli.command import AsJson, Dataset, Detach, Home, Yes, open_service
 from heldout.cli.outcome import Exit, Refused
 from heldout.cli.screen import print_json, say
 from heldout.cli.uploads import check_spec, show_outcome, wait_for_ingest
-from heldout.mending.bodies import LOOK_ALIKES, SPLITS, combine_bodies
+from heldout.fixes.bodies import LOOK_ALIKES, SPLITS, combine_bodies
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
-    from heldout.mending.changes import VersionSpec
+    from heldout.fixes.changes import VersionSpec
     from heldout.views.dataset import DatasetView
 
 
-def mend(
+def fix(
     dataset: Dataset,
     drop_copies: Annotated[
         bool, typer.Option("--drop-copies", help="Keep one image of each cluster of copies, in test if one is there.")
@@ -74,7 +74,7 @@ def mend(
 
     First it says how many images of which split the changes remove or change, and in a terminal it asks.
     """
-    from heldout.mending.changes import VersionSpec
+    from heldout.fixes.changes import VersionSpec
 
     resplit_to = {"test": test, "validation": validation, "seed": seed}
     cut = {option: value for option, value in resplit_to.items() if value is not None}
@@ -100,30 +100,30 @@ def mend(
             if dry_run or (asks and not typer.confirm("Make the version?", default=True)):
                 return None
         if detach:
-            made = client.mend_dataset(base.id, _convert_to_json(spec))
+            made = client.fix_dataset(base.id, _convert_to_json(spec))
             print_json(made) if as_json else say(made.id)
             return None
-        mended = _mended(client, base, spec, quiet=as_json)
+        fixed = _order_fix(client, base, spec, quiet=as_json)
         tried = [body]
         # One fault can hide another: the copies among inverted images are found once they are inverted back.
         while (
             cure
-            and mended.status == "ready"
-            and (body := combine_bodies(_list_cures(client, mended)))
+            and fixed.status == "ready"
+            and (body := combine_bodies(_list_cures(client, fixed)))
             and body not in tried
         ):
             tried.append(body)
             if not as_json:
-                show_effect(client.dataset_effect(mended.id, body))
-            mended = _mended(client, mended, check_spec(VersionSpec, body), quiet=as_json)
+                show_effect(client.dataset_effect(fixed.id, body))
+            fixed = _order_fix(client, fixed, check_spec(VersionSpec, body), quiet=as_json)
         if as_json:
-            print_json(mended)
-        return None if mended.status == "ready" else Exit.FAILED
+            print_json(fixed)
+        return None if fixed.status == "ready" else Exit.FAILED
 
 
-def _mended(client: Client, base: DatasetView, spec: VersionSpec, *, quiet: bool) -> DatasetView:
+def _order_fix(client: Client, base: DatasetView, spec: VersionSpec, *, quiet: bool) -> DatasetView:
     """The new version once it is made, shown with what its audit found."""
-    made = client.mend_dataset(base.id, _convert_to_json(spec))
+    made = client.fix_dataset(base.id, _convert_to_json(spec))
     settled = wait_for_ingest(client, made.id)
     if not quiet:
         if settled.id != made.id:
@@ -140,14 +140,14 @@ def _convert_to_json(spec: VersionSpec) -> dict[str, Any]:
 def _list_cures(client: Client, dataset: DatasetView) -> list[dict[str, Any]]:
     """What the audit offers for its warnings and critical findings."""
     findings = client.dataset_audit(dataset.id).findings
-    return [finding.mend for finding in findings if finding.mend is not None and finding.severity != "info"]
+    return [finding.fix for finding in findings if finding.fix is not None and finding.severity != "info"]
 
 
 def _list_offered(client: Client, base: DatasetView, codes: Sequence[str], cure: bool) -> list[dict[str, Any]]:
     """The changes that the audit offers for findings of these codes, or for all that are no infos. Raises Refused."""
     if not (codes or cure):
         return []
-    findings = [finding for finding in client.dataset_audit(base.id).findings if finding.mend is not None]
+    findings = [finding for finding in client.dataset_audit(base.id).findings if finding.fix is not None]
     known = {finding.code for finding in findings}
     listed = ", ".join(sorted(known)) or "none"
     for code in codes:
@@ -159,7 +159,7 @@ def _list_offered(client: Client, base: DatasetView, codes: Sequence[str], cure:
     cures = _list_cures(client, base) if cure else []
     if cure and not cures:
         raise Refused(f"--cure: the audit of {base.name}@{base.version} has no finding that a change cures")
-    return [*(finding.mend for finding in findings if finding.code in codes and finding.mend is not None), *cures]
+    return [*(finding.fix for finding in findings if finding.code in codes and finding.fix is not None), *cures]
 
 
 def _read_lines(file: Path) -> list[str]:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from heldout.mending.bodies import combine_bodies, list_options
-from heldout.mending.changes import LinearChange, VersionChanges, VersionSpec, parse_index
-from heldout.mending.offers import make_offers, offer_of, offer_renamed_test, offer_undone_pixels
-from heldout.mending.refusals import list_refusals
+from heldout.fixes.bodies import combine_bodies, list_options
+from heldout.fixes.changes import LinearChange, VersionChanges, VersionSpec, parse_index
+from heldout.fixes.offers import make_offers, offer_of, offer_renamed_test, offer_undone_pixels
+from heldout.fixes.refusals import list_refusals
 from heldout.stored.audit import AuditFinding
 from heldout.stored.gap import LabelsRenamed, PairedTally, PixelsUndone, Tally
 
@@ -89,7 +89,7 @@ def pixels(choices: tuple[str, str], *parameters: dict[str, float]) -> PixelsUnd
         (pixels(("none", "none")), None),
     ],
 )
-def test_pixels_are_mended_as_both_halves_of_the_test_images_have_chosen(measured, change):
+def test_pixels_are_fixed_as_both_halves_of_the_test_images_have_chosen(measured, change):
     body = offer_undone_pixels("test", measured)
     assert body == (None if change is None else {"pixel_values": {"test": change}})
     assert body is None or VersionChanges.model_validate(body).body() == body

@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks'
 
 import { query } from '../../api/client'
-import { type Changes, type Dataset, type Example, getEffect, mend } from '../../api/datasets'
+import { type Changes, type Dataset, type Example, fix, getEffect } from '../../api/datasets'
 import { Dialog } from '../../parts/dialog'
 import { useLoaded } from '../../parts/load'
 import { attempt, notify } from '../../parts/notices'
@@ -18,12 +18,12 @@ const SHOWN = 12
 type Props = { dataset: Dataset; changes: Changes; job?: string; onClose: () => void }
 
 /** job: whose finding proposed it; the page of the new version offers to train it again. */
-export function MendDialog({ dataset, changes, job = '', onClose }: Props) {
+export function FixDialog({ dataset, changes, job = '', onClose }: Props) {
   const [isBusy, setBusy] = useState(false)
   const effect = useLoaded(`${dataset.id}${JSON.stringify(changes)}`, (signal) => getEffect(dataset.id, changes, signal))
   const make = async () => {
     setBusy(true)
-    const made = await attempt(() => mend(dataset.id, changes))
+    const made = await attempt(() => fix(dataset.id, changes))
     setBusy(false)
     if (!made) return
     notify(`${made.name}@${made.version} is being made.`)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from heldout.errors.base import FieldError
-from heldout.mending.changes import VersionChanges, parse_index
+from heldout.fixes.changes import VersionChanges, parse_index
 from heldout.spec.job import MAX_CLASS_NAMES_BYTES
 from heldout.spec.json_pointer import make_pointer
 from heldout.stored.evaluation import SPLIT_NAMES

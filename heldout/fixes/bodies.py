@@ -22,7 +22,7 @@ def combine_bodies(bodies: Iterable[Mapping[str, Any]]) -> Body:
 
 
 def list_options(body: Mapping[str, Any]) -> list[str] | None:
-    """The options of `heldout datasets mend` that order the same; None where they need a file."""
+    """The options of `heldout datasets fix` that order the same; None where they need a file."""
     if body.keys() & {"exclude", "relabel", "name"}:
         return None
     options = ["--drop-copies"] if body.get("drop_copies") else []

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from analysis.arrays.dataset import SPLITS
 from analysis.arrays.relations import find_superfluous_copies, load_relations, make_relations_key
 from heldout.errors import DatasetLost
+from heldout.fixes.changes import VersionChanges, parse_index
 from heldout.lifecycle.dataset import RelationsStatus
-from heldout.mending.changes import VersionChanges, parse_index
-from heldout.views.mending import EffectView, ExampleView, SplitImagesView
+from heldout.views.fixes import EffectView, ExampleView, SplitImagesView
 from models.blob_files import guard_reading
 from models.blobs import BlobMissing, Blobs
 from models.database import Session
@@ -28,7 +28,7 @@ ADJECTIVES = {"train": "training", "validation": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
-class MendingEffect:
+class FixEffect:
     """removed, changed: (images,) positions, none in both. is_complete: False where copies are not known yet."""
 
     removed: Rows
@@ -82,7 +82,7 @@ def compute_effect(
     classes: Sequence[str],
     copy_of: NDArray[np.int32] | None,
     positions: Mapping[str, int],
-) -> MendingEffect:
+) -> FixEffect:
     """What a worker would do with the images, in the same order.
 
     Args:
@@ -122,12 +122,10 @@ def compute_effect(
             gone = find_superfluous_copies(clusters.astype(np.int32), merged[rows], split_of[rows])
             is_left[rows[np.concatenate(gone)]] = False
     changed = (changed | has_other_pixels) & is_left
-    return MendingEffect(np.flatnonzero(~is_left), np.flatnonzero(changed), bool(changes.resplit), is_complete)
+    return FixEffect(np.flatnonzero(~is_left), np.flatnonzero(changed), bool(changes.resplit), is_complete)
 
 
-def describe(
-    effect: MendingEffect, removes: Mapping[str, int], changes: Mapping[str, int], of: Mapping[str, int]
-) -> str:
+def describe(effect: FixEffect, removes: Mapping[str, int], changes: Mapping[str, int], of: Mapping[str, int]) -> str:
     """The effect in words; the numbers are images of each split."""
     said = []
     for verb, counts in (("Removes", removes), ("Changes", changes)):

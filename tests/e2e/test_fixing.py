@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from heldout.client.client import Client
-from heldout.mending.bodies import combine_bodies
+from heldout.fixes.bodies import combine_bodies
 from heldout.views.dataset import DatasetView
 from heldout.views.diagnosis import DiagnosisView
 from models.bundled import BUNDLED
@@ -93,7 +93,7 @@ def requests_of(diagnosis: DiagnosisView) -> dict[str, Any]:
 
 @pytest.mark.proof
 def test_faults_that_hide_each_other_are_cured_one_after_the_other(client: Client, tmp_path: Path) -> None:
-    """Inverted test images in another order, of which some are copies: the copies are seen once the rest is mended."""
+    """Inverted test images in another order, of which some are copies: the copies are seen once the rest is fixed."""
     arrays = digits()
     for plant, _ in FAULTS.values():
         plant(arrays)
@@ -104,14 +104,14 @@ def test_faults_that_hide_each_other_are_cured_one_after_the_other(client: Clien
     assert term(before, "label_order") > 0.5
     [path] = {request.path for request in offered.values()}
     assert path == f"/v1/datasets/{broken.id}/versions"
-    mended = client.mend_dataset(broken.id, combine_bodies(request.body for request in offered.values()))
-    assert mended.derived_from is not None
-    assert mended.derived_from.dataset.id == broken.id
-    settled(client, mended.id)
-    [leakage] = client.dataset_audit(mended.id).findings
+    fixed = client.fix_dataset(broken.id, combine_bodies(request.body for request in offered.values()))
+    assert fixed.derived_from is not None
+    assert fixed.derived_from.dataset.id == broken.id
+    settled(client, fixed.id)
+    [leakage] = client.dataset_audit(fixed.id).findings
     assert leakage.code == "leakage"
-    assert leakage.mend is not None
-    whole = settled(client, client.mend_dataset(mended.id, leakage.mend).id)
+    assert leakage.fix is not None
+    whole = settled(client, client.fix_dataset(fixed.id, leakage.fix).id)
     assert whole.splits is not None
     assert whole.splits.train.count == 1200
     assert client.dataset_audit(whole.id).findings == []
@@ -133,7 +133,7 @@ def test_a_fault_alone_is_cured_by_the_request_of_its_remedy(client: Client, tmp
     before = diagnosed(client, dataset)
     request = requests_of(before)[fault]
     assert term(before, code) != 0
-    mended = settled(client, client.mend_dataset(dataset.id, request.body).id)
-    after = diagnosed(client, mended)
+    fixed = settled(client, client.fix_dataset(dataset.id, request.body).id)
+    after = diagnosed(client, fixed)
     assert term(after, code) == 0
     assert fault not in requests_of(after)

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from heldout.mending.bodies import LOOK_ALIKES
-from heldout.mending.changes import Index
+from heldout.fixes.bodies import LOOK_ALIKES
+from heldout.fixes.changes import Index
 from heldout.spec.job import SpecPart
 from heldout.stored.audit import AuditExample, AuditFinding
 from heldout.stored.evaluation import SPLIT_NAMES

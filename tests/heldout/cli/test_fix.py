@@ -1,4 +1,4 @@
-"""`heldout datasets mend`: what it orders, what it shows, and what it refuses before anything is sent."""
+"""`heldout datasets fix`: what it orders, what it shows, and what it refuses before anything is sent."""
 
 import json
 import threading
@@ -10,8 +10,8 @@ from heldout.cli.outcome import Exit
 from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.remedies import mend_data
-from heldout.mending.look_alikes import make_finding
+from heldout.diagnosis.remedies import fix_data
+from heldout.fixes.look_alikes import make_finding
 from heldout.stored.audit import AuditExample, AuditFinding
 from heldout.views.audit import AuditFindingView
 from heldout.views.diagnosis import DiagnosisView
@@ -19,7 +19,7 @@ from heldout.views.diagnosis import DiagnosisView
 
 def finding(code: str, severity: str = "critical", **numbers: object) -> AuditFinding:
     return AuditFinding(
-        code=code, severity=severity, numbers=numbers, explanation=f"About {code}.", what_to_do="Mend it."
+        code=code, severity=severity, numbers=numbers, explanation=f"About {code}.", what_to_do="Fix it."
     )
 
 
@@ -38,7 +38,7 @@ def pets(service, client):
 
 def ordered(heldout, client, *arguments: str) -> dict:
     """The changes of the version that is ordered."""
-    ended = heldout("datasets", "mend", "digits", *arguments, "--detach")
+    ended = heldout("datasets", "fix", "digits", *arguments, "--detach")
     assert ended.returncode == 0, ended.stderr
     made = client.dataset(ended.stdout.strip())
     assert made.derived_from.dataset.name == "digits"
@@ -82,7 +82,7 @@ def test_what_cannot_be_ordered_is_refused_before_anything_is_sent(heldout, clie
         (("--from-finding", "split_shift"), "It has: duplicates, inverted_values, leakage"),
         (("--rename-classes", "cow=bull"), "There is no class 'cow'"),
     ):
-        refused = heldout("datasets", "mend", "pets", *arguments)
+        refused = heldout("datasets", "fix", "pets", *arguments)
         assert (refused.returncode, refused.stdout) == (Exit.REFUSED, ""), arguments
         assert why in refused.stderr, refused.stderr
     assert [dataset.name for dataset in client.datasets()] == ["pets", "digits"]
@@ -102,15 +102,15 @@ def test_what_the_audit_offers_is_ordered_until_it_offers_no_more(heldout, servi
     orders: list[dict] = []
     worker = threading.Thread(target=work)
     worker.start()
-    mended = heldout("datasets", "mend", "pets", "--cure")
+    fixed = heldout("datasets", "fix", "pets", "--cure")
     worker.join()
-    assert mended.returncode == 0, mended.stderr
+    assert fixed.returncode == 0, fixed.stderr
     assert orders == [{"pixel_values": {"test": "invert"}, "drop_copies": True}, {"drop_copies": True}]
-    lines = mended.stdout.splitlines()
+    lines = fixed.stdout.splitlines()
     assert [line.split()[0] for line in lines if line.startswith("pets@")] == ["pets@2", "pets@3"]
     assert lines[0] == "Changes 4 of 4 test images. Copies that are found later are not counted."
     assert "made from pets@1: 4 test images changed" in lines
-    assert "  heldout datasets mend pets@2 --drop-copies" in lines
+    assert "  heldout datasets fix pets@2 --drop-copies" in lines
 
 
 def test_a_version_that_is_rejected_ends_the_command_with_the_reason(heldout, service, pets):
@@ -119,15 +119,15 @@ def test_a_version_that_is_rejected_ends_the_command_with_the_reason(heldout, se
 
     worker = threading.Thread(target=work)
     worker.start()
-    mended = heldout("datasets", "mend", "pets", "--from-finding", "leakage")
+    fixed = heldout("datasets", "fix", "pets", "--from-finding", "leakage")
     worker.join()
     unknown = "Removes and changes no image. Copies that are found later are not counted.\n"
-    assert (mended.returncode, mended.stdout) == (Exit.FAILED, unknown)
-    assert mended.stderr == "pets@2 rejected: nothing_changed: Nothing to change.\n"
+    assert (fixed.returncode, fixed.stdout) == (Exit.FAILED, unknown)
+    assert fixed.stderr == "pets@2 rejected: nothing_changed: Nothing to change.\n"
 
 
 def test_one_finding_of_the_audit_is_ordered_by_its_code(heldout, pets):
-    made = json.loads(heldout("datasets", "mend", "pets", "--from-finding", "leakage", "--detach", "--json").stdout)
+    made = json.loads(heldout("datasets", "fix", "pets", "--from-finding", "leakage", "--detach", "--json").stdout)
     assert made["derived_from"]["changes"] == {"drop_copies": True}
 
 
@@ -135,21 +135,21 @@ def test_the_advice_is_the_command(capsys):
     long = {"rename_classes": {"test": {str(digit): str((digit + 1) % 10) for digit in range(10)}}}
     views = [
         AuditFindingView(
-            code=code, severity="critical", numbers={}, explanation="", what_to_do="", examples=[], pairs=[], mend=mend
+            code=code, severity="critical", numbers={}, explanation="", what_to_do="", examples=[], pairs=[], fix=fix
         )
-        for code, mend in (("leakage", {"drop_copies": True}), ("label_order_mismatch", long), ("narrow_range", None))
+        for code, fix in (("leakage", {"drop_copies": True}), ("label_order_mismatch", long), ("narrow_range", None))
     ]
     show_findings(views, "my pets@1")
-    commands = [line.strip() for line in capsys.readouterr().out.splitlines() if "datasets mend" in line]
+    commands = [line.strip() for line in capsys.readouterr().out.splitlines() if "datasets fix" in line]
     assert commands == [
-        "heldout datasets mend 'my pets@1' --drop-copies",
-        "heldout datasets mend 'my pets@1' --from-finding label_order_mismatch",
+        "heldout datasets fix 'my pets@1' --drop-copies",
+        "heldout datasets fix 'my pets@1' --from-finding label_order_mismatch",
     ]
 
 
 def test_a_diagnosis_has_the_request_and_the_command_where_the_dataset_is_known(capsys):
-    remedy = mend_data("Mend it.", {"pixel_values": {"test": "invert"}})
-    one = Finding("scale_mismatch", "critical", "Inverted.", {}, (remedy, mend_data("Or look at it.")))
+    remedy = fix_data("Fix it.", {"pixel_values": {"test": "invert"}})
+    one = Finding("scale_mismatch", "critical", "Inverted.", {}, (remedy, fix_data("Or look at it.")))
     diagnosis = Diagnosis("scale_mismatch", 1, None, "Inverted.", (one,))
     known, foreign = DiagnosisView.of(diagnosis, dataset_id="ds_1"), DiagnosisView.of(diagnosis)
     [first, second] = known.findings[0].remedies
@@ -162,7 +162,7 @@ def test_a_diagnosis_has_the_request_and_the_command_where_the_dataset_is_known(
     assert second.request is None
     assert foreign.findings[0].remedies[0].request is None
     show_diagnosis(known)
-    assert "    heldout datasets mend ds_1 --pixel-values test=invert\n" in capsys.readouterr().out
+    assert "    heldout datasets fix ds_1 --pixel-values test=invert\n" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -198,12 +198,23 @@ def test_images_that_look_alike_are_told_apart_by_position_or_all_at_once(heldou
 
 def test_a_dry_run_says_what_a_change_would_do_and_orders_nothing(heldout, client, alike, tmp_path):
     (tmp_path / "list.txt").write_text("0\n9\n")
-    ended = heldout("datasets", "mend", "alike", "--exclude", "list.txt", "--dry-run")
+    ended = heldout("datasets", "fix", "alike", "--exclude", "list.txt", "--dry-run")
     assert ended.stdout.splitlines() == [
         "Removes 1 of 4 test images and 1 of 4 training images.",
         "  removed: test 9",
         "  removed: train 0",
     ]
-    as_json = json.loads(heldout("datasets", "mend", "alike", "--exclude", "list.txt", "--dry-run", "--json").stdout)
+    as_json = json.loads(heldout("datasets", "fix", "alike", "--exclude", "list.txt", "--dry-run", "--json").stdout)
     assert as_json["removes"] == {"train": 1, "validation": 0, "test": 1}
     assert [dataset.name for dataset in client.datasets()] == ["alike", "digits"]
+
+
+def test_the_former_names_still_work_for_a_release(heldout, client):
+    ended = heldout("datasets", "mend", "digits", "--drop-copies", "--detach")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == "`mend` is now called `fix`.\n"
+    assert client.dataset(ended.stdout.strip()).derived_from.changes == {"drop_copies": True}
+    assert "mend" not in heldout("datasets", "--help").stdout
+    with pytest.warns(DeprecationWarning, match="fix_dataset"):
+        made = client.mend_dataset("digits", {"drop_copies": True})
+    assert made.derived_from.changes == {"drop_copies": True}

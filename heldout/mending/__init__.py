@@ -1,1 +1,0 @@
-"""Mending a dataset: what a new version may change, and which change cures what an audit or a diagnosis found."""
