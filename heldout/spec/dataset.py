@@ -1,7 +1,7 @@
 """The dataset spec: what a client says about images that it uploads, frozen and bounded."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -15,10 +15,15 @@ Share = Annotated[float, Field(gt=0, le=0.5)]
 DATASET_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
-def refuse_id(name: str) -> str:
-    """The same name. Raises ValueError if it could be taken for an id."""
-    if name.startswith("ds_"):
+def refuse_name(name: Any) -> Any:
+    """The same name. Raises ValueError, in words, if the pattern does not allow it or it looks like an id."""
+    if isinstance(name, str) and name.startswith("ds_"):
         raise ValueError("must not begin with `ds_`, as ids do")
+    if isinstance(name, str) and not re.fullmatch(DATASET_NAME, name):
+        raise ValueError(
+            "must have 1 to 64 small letters from a to z, digits, dots, hyphens and underscores, and begin with a "
+            "letter or a digit"
+        )
     return name
 
 
@@ -92,4 +97,4 @@ class DatasetSpec(SpecPart):
             )
         return pattern
 
-    _is_no_id = field_validator("name")(refuse_id)
+    _is_name = field_validator("name", mode="before")(refuse_name)

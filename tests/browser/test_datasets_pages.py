@@ -60,11 +60,12 @@ def test_a_file_is_dropped_checked_and_fixed_by_click(client: Client, faulty_fil
     drop(page, faulty_file)
     expect(page.get_by_label("Name", exact=True)).to_have_value("my-digits")
     page.get_by_label("Name", exact=True).fill("Mine!")
-    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_text('Use small letters only, such as "mine".')).to_be_visible()
     expect(page.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_role("button", name="Upload")).to_be_disabled()
     page.get_by_label("Name", exact=True).fill("mine")
     page.get_by_label("Validation share").fill("25")
-    page.get_by_role("button", name="Send again").click()
+    page.get_by_role("button", name="Upload").click()
     page.wait_for_url("**/datasets/ds_*")
     # Without a reload.
     expect(page.get_by_text("ready", exact=True)).to_be_visible()
@@ -208,7 +209,7 @@ def test_pages_of_datasets_are_fit_for_all(
 ) -> None:
     page = open_page("/datasets", colours=colours, width=width)
     for name, path, ready_text in (
-        ("datasets", "/datasets", "Drop a file here"),
+        ("datasets", "/datasets", "Drop files or folders here"),
         ("dataset", f"/datasets/{faulty.id}", "How often you have looked"),
         ("no-dataset", "/datasets/nobody", "Not found"),
     ):

@@ -15,6 +15,13 @@ FULL = {
 }
 
 
+@pytest.mark.parametrize("name", ["My Pets", "-pets", "x" * 65, ""])
+def test_a_wrong_name_is_refused_in_words(name):
+    with pytest.raises(ValidationError, match="small letters from a to z, digits") as caught:
+        DatasetSpec(name=name)
+    assert "[a-z" not in str(caught.value)
+
+
 def test_a_name_is_all_that_is_needed():
     spec = DatasetSpec.model_validate({"name": "pets"})
     assert (spec.splits.test, spec.splits.validation, spec.splits.seed) == (0.2, 0.1, 0)

@@ -39,6 +39,6 @@ export const getEffect = (id: string, changes: Changes, signal?: AbortSignal) =>
 export const tellApart = (id: string, pairs: [number, number][]) => post<Schemas['DifferentView']>(of(id, 'different'), { pairs })
 export const fix = (id: string, changes: Changes) => post<Dataset>(of(id, 'versions'), changes)
 
-/** Send a dataset's file and tell how much of it is there. Throws a Problem. */
-export const upload = (id: string, file: File, tell: (bytes: number) => void, signal: AbortSignal) =>
-  sendFile<Dataset>('PUT', of(id, 'content'), file, tell, signal)
+/** Send a dataset's content and tell how much of it is there. Throws a Problem. */
+export const upload = (id: string, content: Blob, tell: (bytes: number) => void, signal: AbortSignal) =>
+  sendFile<Dataset>('PUT', of(id, 'content'), content, tell, signal)

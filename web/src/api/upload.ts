@@ -6,7 +6,7 @@ import { loggedIn, Problem, reachable } from './client'
 export function sendFile<Answer>(
   method: 'PUT' | 'POST',
   path: string,
-  file: File,
+  content: Blob,
   tell: (bytes: number) => void,
   signal: AbortSignal,
 ): Promise<Answer> {
@@ -28,7 +28,7 @@ export function sendFile<Answer>(
     }
     sending.onabort = () => reject(new Problem(0, 'stopped', 'You have stopped the upload.'))
     signal.addEventListener('abort', () => sending.abort())
-    sending.send(file)
+    sending.send(content)
   })
 }
 

@@ -21,7 +21,7 @@ export default function Datasets() {
   return (
     <>
       <Title text="Datasets" />
-      <Upload bundled={(datasets.data?.data ?? []).filter((one) => one.bundled).map((one) => one.name)} />
+      <Upload datasets={datasets.data?.data ?? []} />
       {datasets.problem && !datasets.data && <Failed problem={datasets.problem} retry={datasets.reload} />}
       {!datasets.data && !datasets.problem && <Loading what="datasets" />}
       {datasets.data && datasets.data.data.length > 0 && <DatasetTable datasets={datasets.data.data} />}

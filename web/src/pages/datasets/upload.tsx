@@ -1,28 +1,23 @@
-/** Drop a file, name it, and see how far it is on its way. */
+/** Drop files and folders, name the dataset, and see how far the upload is on its way. */
 
-import { useRef, useState } from 'preact/hooks'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 
 import type { Problem } from '../../api/client'
-import { createDataset, upload } from '../../api/datasets'
-import { DropPlace, SendForm } from '../../parts/drop'
+import { createDataset, type Dataset, upload } from '../../api/datasets'
+import { DropPlace, DroppedItem, SendForm } from '../../parts/drop'
+import type { Dropped } from '../../parts/dropping'
 import { Labelled } from '../../parts/labelled'
+import { proposeName, refuseName } from '../../words/names'
+import { planUpload } from './plan'
 
-/** A name that the service takes, made of a file's. */
-const nameOf = (file: File) =>
-  file.name
-    .toLowerCase()
-    .replace(/(\.(zip|tar|tgz|gz|npz|parquet))+$/, '')
-    .replace(/[^a-z0-9._-]+/g, '-')
-    .replace(/^[^a-z0-9]+/, '')
-    .slice(0, 64) || 'images'
-
-/** `bundled`: names of datasets that come with the service, which one's own can hide. */
-export const Upload = ({ bundled }: { bundled: string[] }) => (
+/** `datasets`: those that are there, whose names get a new version. */
+export const Upload = ({ datasets }: { datasets: Dataset[] }) => (
   <DropPlace
     label="File with images"
-    hint="A zip or tar of class/image or split/class/image, an .npz of arrays, or a Parquet file."
+    hint="Folders named after the classes, or folders train and test with such folders in them. They can be packed as .zip or .tar, all together or each on its own. An .npz file of arrays and Parquet files are read too."
+    takesMany
   >
-    {(file, cancel) => <UploadForm key={file.name} file={file} bundled={bundled} onCancel={cancel} />}
+    {(dropped, again) => <UploadForm dropped={dropped} datasets={datasets} onAgain={again} />}
   </DropPlace>
 )
 
@@ -35,24 +30,32 @@ type Choice = {
   side: string
   rule: string
   colour: string
-  group: string
+  grouping: Grouping
+  pattern: string
   isMerged: boolean
   skips: boolean
 }
 
-/** As the service has them where nothing else is said. */
+/** What the service does unless the form says otherwise. */
 const USUAL = { test: '20', validation: '10', seed: '0' }
 
+type Grouping = '' | 'beginning' | 'pattern'
+/** A file's name up to its first hyphen or underscore; a name without them is a group of its own. */
+const BEGINNING = '([^/_-]+)[^/]*$'
+
 /** As the API takes it; what is left as it is is left out. */
-const specOf = (choice: Choice) => ({
-  name: choice.name,
-  ...(choice.description && { description: choice.description }),
-  ...(choice.side && { resize: { height: Number(choice.side), width: Number(choice.side), rule: choice.rule } }),
-  ...(choice.group && { group_by: choice.group }),
-  ...(choice.colour && { colour: choice.colour }),
-  ...splitsOf(choice),
-  ...(choice.skips && { skip_broken: true }),
-})
+function specOf(choice: Choice) {
+  const group = { '': '', beginning: BEGINNING, pattern: choice.pattern }[choice.grouping]
+  return {
+    name: choice.name,
+    ...(choice.description && { description: choice.description }),
+    ...(choice.side && { resize: { height: Number(choice.side), width: Number(choice.side), rule: choice.rule } }),
+    ...(group && { group_by: group }),
+    ...(choice.colour && { colour: choice.colour }),
+    ...splitsOf(choice),
+    ...(choice.skips && { skip_broken: true }),
+  }
+}
 
 /** Shares of the form are per cent, those of the API fractions. */
 function splitsOf({ test, validation, seed, isMerged }: Choice) {
@@ -65,15 +68,25 @@ function splitsOf({ test, validation, seed, isMerged }: Choice) {
   return Object.keys(splits).length > 0 && { splits }
 }
 
-type FormProps = { file: File; bundled: string[]; onCancel: () => void }
+type FormProps = { dropped: Dropped[]; datasets: Dataset[]; onAgain: () => void }
 
-function UploadForm({ file, bundled, onCancel }: FormProps) {
+function UploadForm({ dropped, datasets, onAgain }: FormProps) {
   const [choice, setChoice] = useState<Choice>({
-    ...{ name: nameOf(file), description: '', side: '', rule: 'pad', colour: '', group: '', ...USUAL },
+    ...{ name: '', description: '', side: '', rule: 'pad', colour: '', grouping: '', pattern: '', ...USUAL },
     ...{ isMerged: false, skips: false },
   })
+  const [isNamed, setNamed] = useState(false)
+  const plan = useMemo(() => planUpload(dropped), [dropped])
+  const taken = plan.parts.filter(({ why }) => !why)
+  const proposed = taken.length ? proposeName(taken.map(({ name }) => name)) : ''
+  useEffect(() => {
+    if (proposed && !isNamed) setChoice((before) => ({ ...before, name: proposed }))
+  }, [proposed, isNamed])
   const announced = useRef<{ id: string; spec: string } | null>(null)
-  const change = (part: Partial<Choice>) => setChoice({ ...choice, ...part })
+  const change = (part: Partial<Choice>) => {
+    if ('name' in part) setNamed(true)
+    setChoice({ ...choice, ...part })
+  }
 
   const send = async (onSent: (bytes: number) => void, signal: AbortSignal) => {
     const spec = specOf(choice)
@@ -81,32 +94,53 @@ function UploadForm({ file, bundled, onCancel }: FormProps) {
     if (announced.current?.spec !== JSON.stringify(spec)) {
       announced.current = { id: (await createDataset(spec)).id, spec: JSON.stringify(spec) }
     }
-    return `/datasets/${(await upload(announced.current.id, file, onSent, signal)).id}`
+    return `/datasets/${(await upload(announced.current.id, plan.content(), onSent, signal)).id}`
   }
-  const hint = bundled.includes(choice.name)
-    ? 'A dataset that comes with Heldout has this name, too. Better choose another.'
-    : 'Small letters, digits, dots and dashes.'
-
   return (
-    <SendForm file={file} send={send} onCancel={onCancel}>
-      {(problem) => <Fields choice={choice} hint={hint} problem={problem} onChange={change} />}
+    <SendForm
+      size={taken.reduce((all, { bytes }) => all + bytes, 0)}
+      send={send}
+      onAgain={onAgain}
+      isReady={taken.length > 0 && !refuseName(choice.name)}
+    >
+      {(problem) => (
+        <>
+          <ul class="dropped" aria-label="What was dropped">
+            {plan.parts.map(({ name, what, bytes, why }) => (
+              <DroppedItem key={name} name={name} what={what} size={bytes} why={why} />
+            ))}
+          </ul>
+          {!taken.length && <p role="status">Nothing to send yet. Drop files here, or choose some above.</p>}
+          <Fields choice={choice} hint={explainName(choice.name, datasets)} problem={problem} onChange={change} />
+        </>
+      )}
     </SendForm>
   )
+}
+
+/** What becomes of the name, as far as the page knows. */
+function explainName(name: string, datasets: Dataset[]): string {
+  const same = datasets.filter((dataset) => dataset.name === name)
+  const newest = Math.max(...same.filter(({ bundled }) => !bundled).map(({ version }) => version))
+  if (newest > 0) return `There is a dataset of this name. This becomes its version ${newest + 1}.`
+  if (same.length) return 'A dataset that comes with Heldout has this name. A name of your own is clearer.'
+  return 'Small letters, digits, dots, hyphens and underscores.'
 }
 
 type FieldsProps = { choice: Choice; hint: string; problem: Problem | null; onChange: (part: Partial<Choice>) => void }
 
 function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
-  const wrong = (pointer: string) => problem?.errors.find((one) => one.pointer.startsWith(pointer))?.detail
+  const wrong = (pointer: string) => problem?.errors.find((error) => error.pointer.startsWith(pointer))?.detail
+  const wrongName = refuseName(choice.name)
   return (
     <>
       <div class="fields">
-        <Labelled id="name" label="Name" hint={hint} error={wrong('/name')}>
+        <Labelled id="name" label="Name" hint={hint} error={wrongName || undefined}>
           <input
             id="name"
             required
             value={choice.name}
-            aria-invalid={wrong('/name') ? true : undefined}
+            aria-invalid={wrongName ? true : undefined}
             aria-describedby="name-hint"
             onInput={(event) => change({ name: event.currentTarget.value })}
           />
@@ -127,7 +161,7 @@ function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
           onChange={(test) => change({ test })}
           wrong={wrong('/splits/test')}
         >
-          Images that are met once at the end. More of them make the test figure surer.
+          Images that are used once, at the end. The more there are, the surer the test accuracy.
         </Share>
         <Share
           id="validation"
@@ -136,14 +170,14 @@ function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
           onChange={(validation) => change({ validation })}
           wrong={wrong('/splits/validation')}
         >
-          Of the rest: images that a training is judged by.
+          Images of the rest that trainings are compared on.
         </Share>
       </div>
-      <p class="soft">Only splits that the file does not have are cut, from each class alike.</p>
+      <p class="soft">These shares are taken from each class, unless your files have such splits already.</p>
       <details>
-        <summary>Sizes, colours, groups, splits</summary>
+        <summary>More settings: size, colors, images that belong together, splits</summary>
         <div class="fields">
-          <Labelled id="side" label="Resize to (pixels)" hint="Needed where images differ in size." error={wrong('/resize')}>
+          <Labelled id="side" label="Resize to (pixels)" hint="Needed if images differ in size." error={wrong('/resize')}>
             <input
               id="side"
               aria-describedby="side-hint"
@@ -154,21 +188,26 @@ function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
               onInput={(event) => change({ side: event.currentTarget.value })}
             />
           </Labelled>
-          <Labelled id="rule" label="Other proportions">
+          <Labelled id="rule" label="Images of other proportions">
             <select id="rule" value={choice.rule} onChange={(event) => change({ rule: event.currentTarget.value })}>
-              <option value="pad">black bars</option>
-              <option value="crop">cut off what hangs over</option>
+              <option value="pad">add black bars</option>
+              <option value="crop">cut off the edges</option>
               <option value="stretch">stretch</option>
             </select>
           </Labelled>
-          <Labelled id="colour" label="Colours">
+          <Labelled id="colour" label="Colors">
             <select id="colour" value={choice.colour} onChange={(event) => change({ colour: event.currentTarget.value })}>
-              <option value="">grey where all images are</option>
-              <option value="grey">grey</option>
+              <option value="">gray if all images are gray</option>
+              <option value="grey">gray</option>
               <option value="rgb">red, green, blue</option>
             </select>
           </Labelled>
-          <Labelled id="seed" label="Seed of the splits" hint="Another number cuts other images." error={wrong('/splits/seed')}>
+          <Labelled
+            id="seed"
+            label="Seed of the splits"
+            hint="Another number chooses other images."
+            error={wrong('/splits/seed')}
+          >
             <input
               id="seed"
               aria-describedby="seed-hint"
@@ -178,26 +217,37 @@ function Fields({ choice, hint, problem, onChange: change }: FieldsProps) {
               onInput={(event) => change({ seed: event.currentTarget.value })}
             />
           </Labelled>
-          <Labelled
-            id="group"
-            label="Groups, by file name"
-            hint="A regular expression such as patient(\d+): a group stays in one split."
-            error={wrong('/group_by')}
-          >
-            <input
+          <Labelled id="group" label="Images that belong together" hint="They all stay in one split." error={wrong('/group_by')}>
+            <select
               id="group"
               aria-describedby="group-hint"
-              value={choice.group}
-              onInput={(event) => change({ group: event.currentTarget.value })}
-            />
+              value={choice.grouping}
+              onChange={(event) => change({ grouping: event.currentTarget.value as Grouping })}
+            >
+              <option value="">none</option>
+              <option value="beginning">file names that begin alike, up to - or _</option>
+              <option value="pattern">file names by a pattern of my own</option>
+            </select>
           </Labelled>
+          {choice.grouping === 'pattern' && (
+            <Labelled id="pattern" label="Pattern" hint="A regular expression; its one group names what belongs together.">
+              <input
+                id="pattern"
+                class="mono"
+                aria-describedby="pattern-hint"
+                placeholder="patient(\d+)"
+                value={choice.pattern}
+                onInput={(event) => change({ pattern: event.currentTarget.value })}
+              />
+            </Labelled>
+          )}
           <label class="row">
             <input type="checkbox" checked={choice.isMerged} onChange={() => change({ isMerged: !choice.isMerged })} />
-            Split all images anew, also where the file has splits
+            Split all images again, even if the files have splits
           </label>
           <label class="row">
             <input type="checkbox" checked={choice.skips} onChange={() => change({ skips: !choice.skips })} />
-            Pass over files that cannot be read
+            Skip files that cannot be read
           </label>
         </div>
       </details>

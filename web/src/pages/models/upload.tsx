@@ -1,40 +1,58 @@
 /** Drop a model's file, name it, and see how far it is on its way. */
 
-import { useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
 
 import { uploadModel } from '../../api/models'
-import { DropPlace, SendForm } from '../../parts/drop'
+import { DropPlace, DroppedItem, SendForm } from '../../parts/drop'
+import type { Dropped } from '../../parts/dropping'
 import { Labelled } from '../../parts/labelled'
 
 const LONGEST_NAME = 128
 
 export const Upload = () => (
-  <DropPlace label="File with a model" hint="A .keras file of Keras' own layers, or an ONNX file that holds its weights.">
-    {(file, cancel) => <UploadForm key={file.name} file={file} onCancel={cancel} />}
+  <DropPlace label="File with a model" hint="A .keras file with layers of Keras only, or an ONNX file that holds its weights.">
+    {(dropped, again) => <UploadForm dropped={dropped} onAgain={again} />}
   </DropPlace>
 )
 
-function UploadForm({ file, onCancel }: { file: File; onCancel: () => void }) {
-  const [name, setName] = useState(file.name.slice(0, LONGEST_NAME))
+function UploadForm({ dropped, onAgain }: { dropped: Dropped[]; onAgain: () => void }) {
+  const file = dropped.find(({ path }) => !path.includes('/'))?.file
+  const [name, setName] = useState('')
+  useEffect(() => {
+    if (file) setName(file.name.slice(0, LONGEST_NAME))
+  }, [file])
   return (
     <SendForm
-      file={file}
-      send={async (onSent, signal) => `/models/${(await uploadModel(name.trim(), file, onSent, signal)).id}`}
-      onCancel={onCancel}
-      isReady={Boolean(name.trim())}
+      size={file?.size ?? 0}
+      send={async (onSent, signal) => `/models/${(await uploadModel(name.trim(), file!, onSent, signal)).id}`}
+      onAgain={onAgain}
+      isReady={Boolean(file && name.trim())}
     >
       {() => (
-        <div class="fields">
-          <Labelled id="name" label="Name">
-            <input
-              id="name"
-              required
-              maxLength={LONGEST_NAME}
-              value={name}
-              onInput={(event) => setName(event.currentTarget.value)}
-            />
-          </Labelled>
-        </div>
+        <>
+          <ul class="dropped">
+            {dropped.map((item) => (
+              <DroppedItem
+                key={item.path}
+                name={item.path}
+                what=""
+                size={item.file?.size ?? 0}
+                why={item.file === file ? '' : 'A model is one file. Upload each on its own.'}
+              />
+            ))}
+          </ul>
+          <div class="fields">
+            <Labelled id="name" label="Name">
+              <input
+                id="name"
+                required
+                maxLength={LONGEST_NAME}
+                value={name}
+                onInput={(event) => setName(event.currentTarget.value)}
+              />
+            </Labelled>
+          </div>
+        </>
       )}
     </SendForm>
   )
