@@ -1,6 +1,6 @@
-"""Why test results are worse than training results: a verdict with its evidence, from curves, counts and an audit.
+"""Why test results are worse than training results: a verdict with evidence, from curves, counts and an audit.
 
-Nothing here reads or writes anything; the same input gives the same answer everywhere.
+Nothing here reads or writes anything, so the same input gives the same answer everywhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,8 +45,8 @@ __all__ = [
 ]
 
 _TRAINING_AT_END = (
-    "Training images were measured at the end only (`evaluation.train` is `final`), so the training curve is that of "
-    "`fit`: an average over each epoch, with dropout and augmentation."
+    "Training images were only measured at the end (`evaluation.train` is `final`), so the training curve is the one "
+    "that `fit` reports: an average over each epoch, with dropout and augmentation."
 )
 
 
@@ -62,13 +62,13 @@ def diagnose(
     """Say what explains the difference between training and held-out results.
 
     Args:
-        history: the curves so far; a training may still run.
-        audit: the findings of the dataset's audit. What they say of its own validation split is left out of a job with
-            folds.
-        evaluation: the kept weights on each split, as counts.
-        spec: the job's complete spec, from which remedies become patches.
-        splits: which splits may be used. Automatic choices pass `WITHOUT_TEST`: then nothing of test enters the answer.
-        labels: how many labels of each split are wrong, if a search for them can tell.
+        history: the curves so far; the training may still be running.
+        audit: the findings of the dataset's audit. For a job with folds, findings about the dataset's own validation
+            split are ignored.
+        evaluation: how the kept weights do on each split, as counts.
+        spec: the job's complete spec, needed to turn remedies into patches.
+        splits: the splits that may be used. Automatic choices pass `WITHOUT_TEST`, so the answer uses no test figures.
+        labels: how many labels of each split are wrong, if a search for wrong labels can tell.
 
     Raises:
         ValueError: if `splits` is neither `ALL_SPLITS` nor `WITHOUT_TEST`.
@@ -104,7 +104,7 @@ def diagnose(
         explains = None if chosen is None else chosen.explains
         is_of_loss = explains is not None and explains.matters_by_loss and causes[0].tier == "loss_only"
         lead = describe_budget(gap, levels, facts.gap, by_loss=is_of_loss)
-        # A fault of training that does not say itself how little is known, beside larger parts of the gap.
+        # A training fault whose own text does not give the training accuracy: the budget alone would mislead.
         is_bare = (
             chosen is not None
             and facts.knows_training is False
@@ -118,7 +118,7 @@ def diagnose(
     if gap is None:
         confidence = confidences.get(verdict)
     else:
-        # Of answers from elsewhere neither fit knew anything.
+        # Neither fit covers answers from other programs.
         confidence = (
             compute_verdict_confidence(verdict, causes, gap) if confidences and verdict != CANNOT_TELL else None
         )

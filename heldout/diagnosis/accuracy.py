@@ -1,4 +1,4 @@
-"""Whether held-out accuracy fell, held or rose since the epoch with the lowest loss."""
+"""Decides whether held-out accuracy fell, held or rose since the epoch with the lowest loss."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -15,10 +15,10 @@ from heldout.diagnosis.thresholds import (
 
 @dataclass(frozen=True)
 class AccuracyChange:
-    """From the epochs around the best one to the last quarter of the epochs.
+    """The change of accuracy from the epochs around the best one to the last quarter of the epochs.
 
     values: the accuracy of each epoch. best: position of the epoch with the lowest loss.
-    change: of the mean; positive where accuracy rose. error: the standard error of `change`.
+    change: change of the mean; positive if accuracy rose. error: the standard error of `change`.
     level: the mean of the last quarter.
     """
 
@@ -38,7 +38,7 @@ class AccuracyChange:
 
     @property
     def held(self) -> bool:
-        """Whether it rose, or at least did not fall by what matters."""
+        """Whether accuracy rose, or at least did not fall enough to matter."""
         possible_fall = MIN_ACCURACY_SIGMAS * self.error - self.change
         return self.change >= -MAX_ACCURACY_FALL and (self.rose or possible_fall <= MAX_POSSIBLE_ACCURACY_FALL)
 
@@ -49,21 +49,21 @@ class AccuracyChange:
 
 
 def compute_accuracy_change(
-    accuracy: list[float], beside: list[float], best: int, epochs: int
+    accuracy: list[float], training: list[float], best: int, epochs: int
 ) -> AccuracyChange | None:
-    """None where the accuracy of some epoch is not known, or the best epoch is the last.
+    """Measure the change, or return None if an epoch has no accuracy or the best epoch is the last.
 
     Args:
-        accuracy: of validation, one value an epoch.
-        beside: training accuracy; what moves both is no noise of validation.
+        accuracy: validation accuracy, one value per epoch.
+        training: training accuracy; movements that both share are not noise of validation.
         best: position of the epoch with the lowest loss.
-        epochs: how many have a loss.
+        epochs: number of epochs with a loss.
     """
     if len(accuracy) < epochs or best >= epochs - 1:
         return None
     values = accuracy[:epochs]
     around = values[max(0, min(best - 1, epochs - 3)) :][:3]
     late = values[best + 1 :][-max(1, epochs // 4) :]
-    noise = estimate_noise(values, beside)
+    noise = estimate_noise(values, training)
     error = noise * sqrt(1 / len(around) + 1 / len(late))
     return AccuracyChange(values, best, fmean(late) - fmean(around), error, fmean(late))

@@ -1,4 +1,4 @@
-"""What a held-out accuracy would read once a cause is fixed, where that was measured."""
+"""The held-out accuracy to expect once a cause is fixed, if that was measured."""
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import FigureAfter, Finding
@@ -6,7 +6,7 @@ from heldout.diagnosis.gap.budget import Gap
 
 
 def compute_figure_after(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfter | None:
-    """None where that was not measured, or reads the same."""
+    """Return None if that was not measured, or if the figure would read the same."""
     found = _get_measured(finding, facts, gap)
     return None if found is None or f"{found.now:.3f}" == f"{found.after:.3f}" else found
 
@@ -22,7 +22,7 @@ def _get_measured(finding: Finding, facts: Facts, gap: Gap | None) -> FigureAfte
     needed = facts.preprocessing
     if finding.code == "preprocessing_mismatch" and needed is not None and "test" in needed.before:
         return _make_figure("test", needed.before["test"].accuracy, needed.after["test"].accuracy)
-    # A finding of the audit has no figures of its own.
+    # Findings of the audit carry no accuracies, so look in the measured gap.
     term, split = None if gap is None else gap.find_term("pixel_values"), finding.evidence.get("split", "test")
     pixels = None if facts.gap is None or split == "train" else facts.gap.get_pixels(split)
     is_its_term = split == "test" and term is not None and term.finding == finding.code

@@ -1,4 +1,4 @@
-"""Which finding each term of a gap belongs to, what a finding explains in all, and whether that matters."""
+"""Assigns the terms of a gap to findings, sums up what each finding explains, and decides whether that matters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,11 +11,11 @@ from heldout.diagnosis.findings import Explained, Finding
 from heldout.diagnosis.gap.budget import Bounds, Gap, Term, TermCode, includes_0
 from heldout.diagnosis.thresholds import MIN_EXPLAINED, MIN_EXPLAINED_OF_LOSS, MIN_PART_OF_CLASSES, MIN_PART_OF_NOISE
 
-# A term belongs to the first of these findings that was made, unless that is an info.
+# A term belongs to the first of these findings that was made and is not an info.
 FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
     "late_epochs": ("overfitting", "overconfidence", "memorised_noise"),
-    # The two about classes only where these classes are at least half of the term; overconfidence only where it is no
-    # matter of accuracy.
+    # The two findings about classes qualify only if their classes make up enough of the term, and overconfidence only
+    # if accuracy is not affected.
     "generalisation": (
         "memorised_noise",
         "label_noise",
@@ -26,24 +26,24 @@ FINDINGS_OF_TERM: Mapping[TermCode, tuple[str, ...]] = {
         "overconfidence",
     ),
     "copies_in_validation": ("leakage",),
-    # Labels only where the answers show it and no renaming was measured; see `_can_have`.
+    # The labels only if the answers show it and no renaming was measured; see `_can_have`.
     "split_difference": ("label_order_mismatch", "split_shift"),
     "label_order": ("label_order_mismatch",),
-    # Of brightness and swapped channels split_shift first; see `_order_codes`.
+    # For brightness and swapped channels, split_shift comes first; see `_order_codes`.
     "pixel_values": ("scale_mismatch", "split_shift"),
     "copies_in_test": ("leakage",),
 }
-# If one of these surely narrows the gap it belongs to none: no finding is about that.
+# If one of these clearly narrows the gap, it belongs to no finding: none is about a narrower gap.
 _ONLY_WIDENING = ("late_epochs", "generalisation", "label_order", "pixel_values")
 _OF_COPIES = ("copies_in_validation", "copies_in_test")
 _OF_CLASSES = ("collapsed_class", "class_imbalance")
-# What may be undone in the pixels: the codes are the audit's, which calls the first a shift, and the others a scale.
+# Pixel changes that may be undone. The audit reports the first kind as a shift and the second as a scale.
 SHIFTS_OF_PIXELS = ("brightness", "channel_order")
 SCALES_OF_PIXELS = ("scale", "inversion")
 
 
 def attribute_terms(gap: Gap, facts: Facts, findings: Sequence[Finding]) -> Gap:
-    """The gap with each term's finding. Beside a term that is surely there, one that may be chance belongs to none."""
+    """Set each term's finding. If a finding has a term clearly above chance, its terms that may be chance get none."""
     terms = [replace(term, finding=_choose_finding(term, facts, findings)) for term in gap.terms]
     sure = {term.finding for term in terms if not term.may_be_chance}
     return replace(
@@ -55,7 +55,7 @@ def attribute_terms(gap: Gap, facts: Facts, findings: Sequence[Finding]) -> Gap:
 
 
 def drop_explained(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
-    """Without too little data where what it would explain belongs to another finding."""
+    """Drop `too_little_data` if what it would explain belongs to another finding."""
     term = gap.find_term("generalisation")
     owner = None if term is None else term.finding
     is_explained = owner is not None and owner != "too_little_data"
@@ -63,9 +63,9 @@ def drop_explained(findings: Sequence[Finding], gap: Gap) -> list[Finding]:
 
 
 def weigh_findings(findings: Sequence[Finding], gap: Gap, facts: Facts) -> list[Finding]:
-    """The findings with what they explain; infos where that surely is too little to matter.
+    """Add what each finding explains, and turn those that clearly explain too little into infos.
 
-    Of several findings of one code the first has the terms.
+    If several findings share a code, the first one gets the terms.
     """
     found, seen = list[Finding](), set[str]()
     for finding in findings:
@@ -78,10 +78,10 @@ def weigh_findings(findings: Sequence[Finding], gap: Gap, facts: Facts) -> list[
 
 
 def sum_figures(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bounds | None]:
-    """The sum of figures with an interval as of independent ones; None where one of them has none.
+    """Sum figures and combine their intervals as if they were independent; None if a figure has no interval.
 
-    Terms that share a level are not quite independent: then the interval is a little too wide. A figure that is exactly
-    0, such as of late epochs that were not surely worse, says nothing and widens nothing.
+    Terms that share a level are not quite independent, which makes the interval slightly too wide. A figure of exactly
+    0, such as late epochs that were not clearly worse, does not widen the interval.
 
     Source: Zou and Donner 2008, Statistics in Medicine 27(10) (square-and-add).
     """
@@ -96,7 +96,7 @@ def sum_figures(parts: Sequence[tuple[float, Bounds | None]]) -> tuple[float, Bo
 
 
 def _sum_explained(code: str, gap: Gap) -> Explained | None:
-    """What a finding explains: the sum of its terms; None where it has none."""
+    """What a finding explains: the sum of its terms, or None if it has none."""
     terms = [term for term in gap.terms if term.finding == code]
     if not terms:
         return None
@@ -109,24 +109,24 @@ def _sum_explained(code: str, gap: Gap) -> Explained | None:
 
 
 def _is_small(finding: Finding, gap: Gap, facts: Facts) -> bool:
-    """Whether a finding surely explains less than half a point, and no loss that matters.
+    """Whether a finding clearly explains less than half a point, and no loss that matters.
 
-    Faults in validation make test look good: the other side of their term counts.
+    Faults in validation make test look good, so for them the opposite bound of the term counts.
     """
     if finding.explains is None or finding.explains.matters_by_loss:
         return False
     most = 0.0
     for term in gap.terms:
         if term.finding == finding.code and term.code in _OF_COPIES:
-            most += max(abs(term.accuracy), _largest_lift(term, facts))
+            most += max(abs(term.accuracy), _compute_largest_lift(term, facts))
         elif term.finding == finding.code and term.accuracy_interval is not None:
             low, high = term.accuracy_interval
             most += -low if finding.evidence.get("split") == "validation" else high
     return most < MIN_EXPLAINED
 
 
-def _largest_lift(term: Term, facts: Facts) -> float:
-    """How much a split's accuracy would fall without copies that are all answered correctly."""
+def _compute_largest_lift(term: Term, facts: Facts) -> float:
+    """How far a split's accuracy would fall without its copies if all of them were answered correctly."""
     assert facts.gap is not None
     copies = facts.gap.test_copies if term.code == "copies_in_test" else facts.gap.validation_copies
     if copies is None or copies.clean is None or copies.copied is None:
@@ -138,7 +138,7 @@ def _choose_finding(term: Term, facts: Facts, findings: Sequence[Finding]) -> st
     bounds = term.accuracy_interval
     if term.code in _ONLY_WIDENING and bounds is not None and bounds[1] < 0:
         return None
-    if term.code == "late_epochs" and term.accuracy == term.loss == 0:  # not surely anything
+    if term.code == "late_epochs" and term.accuracy == term.loss == 0:  # nothing clearly above chance
         return None
     for code in _order_codes(term, facts):
         made = [finding for finding in findings if finding.code == code and finding.severity != "info"]
@@ -148,7 +148,7 @@ def _choose_finding(term: Term, facts: Facts, findings: Sequence[Finding]) -> st
 
 
 def _can_have(finding: Finding, term: Term, facts: Facts) -> bool:
-    """Whether the finding is about what the term is about."""
+    """Whether the finding is about the same thing as the term."""
     if term.code == "generalisation" and finding.code == "overconfidence":
         return includes_0(term.accuracy_interval)
     if term.code == "split_difference" and finding.code == "label_order_mismatch":
@@ -161,7 +161,7 @@ def _can_have(finding: Finding, term: Term, facts: Facts) -> bool:
 
 
 def _is_large_part(noise: Finding, term: Term) -> bool:
-    """Whether wrong labels can be a large part of the term: they cost at most as many points as there are of them."""
+    """Whether wrong labels can be a large part of the term: a share of wrong labels costs at most that share."""
     evidence = noise.evidence
     share = evidence.get("share", evidence.get("validation_accuracy", 0.0) - evidence.get("train_accuracy", 0.0))
     return bool(share >= MIN_PART_OF_NOISE * term.accuracy)
@@ -176,7 +176,7 @@ def _order_codes(term: Term, facts: Facts) -> tuple[str, ...]:
 
 
 def _is_mostly_of_its_classes(term: Term, facts: Facts, finding: Finding) -> bool:
-    """Whether at least half of what validation lacks is lacking in the classes of the finding."""
+    """Whether enough of validation's deficit lies in the classes of the finding."""
     lost = _compute_lost(facts, _get_classes(finding.evidence))
     return lost is not None and lost > 0 and lost >= MIN_PART_OF_CLASSES * term.accuracy
 
@@ -191,7 +191,7 @@ def _get_classes(evidence: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _compute_lost(facts: Facts, classes: Sequence[str]) -> float | None:
-    """Validation accuracy that is lost in these classes beside training; None where that is not known by class."""
+    """Validation accuracy lost in these classes compared with training; None without confusion matrices."""
     train, validation = facts.train, facts.validation
     if train is None or validation is None or not (train.confusion and validation.confusion):
         return None

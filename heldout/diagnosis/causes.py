@@ -1,7 +1,7 @@
 """Orders findings by what to fix first. docs/explanation/diagnosis.md has the same table.
 
-False figures come first, because nothing can be judged by them. Broken training is next, then the parts of the
-remaining gap, largest first. What only costs loss comes last.
+False figures come first because they make every other judgment unreliable. Broken training is next, then the parts of
+the remaining gap, largest first. What only costs loss comes last.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ from heldout.diagnosis.thresholds import (
 from heldout.verdicts import FINDING_KINDS
 
 TIERS: tuple[Tier, ...] = ("figures_not_true", "training_broken", "rest_of_gap", "loss_only", "other")
-# Findings that make figures misleading without explaining a gap. They are listed beside the verdict.
+# Findings that make figures misleading without explaining a gap. They are listed in addition to the verdict.
 CAVEATS = {code: kind.caveat for code, kind in FINDING_KINDS.items() if kind.caveat}
 # Broken training: the order in which to fix it.
 _ORDER_OF_TRAINING = (
@@ -52,9 +52,9 @@ class _Placed:
 def list_causes(
     facts: Facts, findings: Sequence[Finding], gap: Gap | None
 ) -> tuple[tuple[Cause, ...], tuple[Finding, ...]]:
-    """Findings more serious than `info`, in the order to fix them, one per code; and what each of these is about.
+    """The causes in the order to fix them, one for each code above `info`, and the finding behind each.
 
-    Without a measured gap there are no points: the most serious comes first, then the order of the rules decides.
+    Without a measured gap there are no points: the most serious finding comes first, then the order of rules decides.
     """
     placed = [_place_finding(finding, facts, gap) for finding in findings if finding.severity != "info"]
     if gap is None:
@@ -109,7 +109,7 @@ def _build_cause(placed: _Placed, facts: Facts, gap: Gap | None) -> Cause:
 
 
 def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
-    """How wrong a reported figure is; None if that does not matter."""
+    """How wrong a reported figure is, or None if that does not matter."""
     if finding.code == "preprocessing_mismatch":
         return _measure_preprocessing_effect(facts)
     if gap is None:
@@ -135,7 +135,7 @@ def _measure_false_figure(finding: Finding, facts: Facts, gap: Gap | None) -> Ef
 
 
 def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
-    """What better training would gain, 0 if unknown; None if training is not broken."""
+    """What better training would gain (0 if unknown), or None if training is not broken."""
     code, last = finding.code, facts.last
     if last is not None and "last_epoch" in finding.evidence and last.accuracy_interval[1] < 0:
         effect = Effect.of(last.accuracy, last.accuracy_interval)
@@ -151,7 +151,7 @@ def _measure_broken_training(finding: Finding, facts: Facts, gap: Gap | None) ->
 
 
 def _measure_part_of_gap(finding: Finding, facts: Facts, gap: Gap | None) -> Effect | None:
-    """How much of the gap the finding explains; None unless that is at least a point and surely above zero."""
+    """How much of the gap the finding explains, or None unless that is at least a point and clearly above zero."""
     explains = finding.explains
     if explains is None and finding.code == "label_noise":
         return _get_evidence_effect(finding)
@@ -199,9 +199,9 @@ def _get_evidence_effect(finding: Finding) -> Effect | None:
 
 
 def _measure_conflicts_effect(finding: Finding, facts: Facts) -> Effect | None:
-    """A network gets only one of a picture's two labels right, so half of these images are lost.
+    """The accuracy lost to pictures with two labels: a network gets only one of the two right.
 
-    In the split that has most of them; where the audit has not counted them by split, in all.
+    The split with the most of them counts, or all images if the audit did not count them by split.
     """
     splits = {"train": facts.train, "validation": facts.validation, "test": facts.test}
     counts = {name: figures.count for name, figures in splits.items() if figures is not None}
@@ -216,7 +216,7 @@ def _measure_conflicts_effect(finding: Finding, facts: Facts) -> Effect | None:
 
 
 def _is_shown_by(term: Term, finding: Finding) -> bool:
-    """Whether the audit says that a held-out split differs, and accuracy on that split is lower."""
+    """Whether the audit found that a held-out split differs, and accuracy on that split is lower."""
     evidence = finding.evidence
     audit, split = evidence.get("audit"), evidence.get("split")
     if term.code != "split_difference" or audit is None or finding.code == "leakage":

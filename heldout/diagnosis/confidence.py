@@ -1,6 +1,6 @@
-"""The probability that a verdict is right: a logistic function of a few figures that the rules use already.
+"""The probability that a verdict is right: a logistic function of a few figures that the rules already use.
 
-`confidence_fit.py` holds the coefficients, and says what they were fitted on.
+`confidence_fit.py` holds the coefficients and says which trainings they were fitted on.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,21 +18,21 @@ Certainty = Literal["sure", "likely", "not sure"]
 
 
 def get_certainty(confidence: float | None) -> Certainty | None:
-    """What people read in place of the probability."""
+    """The word that people read instead of the probability."""
     if confidence is None:
         return None
     return "sure" if confidence >= MIN_SURE else "likely" if confidence >= MIN_LIKELY else "not sure"
 
 
 def compute_confidences(facts: Facts) -> Mapping[str, float | None]:
-    """The probability that each verdict is true of a training: of findings that are more than infos, and `healthy`.
+    """The probability that each verdict is true: for findings above `info`, and for `healthy`.
 
-    A code is missing where too few trainings show how often it is true, and all are where answers came from elsewhere.
-    None where a figure is not known.
+    A code is missing if too few trainings show how often it is true. The result is empty for answers from other
+    programs. A value is None if a figure is unknown.
     """
     if facts.has_answers and not facts.curves.is_measured:
-        return {}  # neither fit knew counts beside curves of another program
-    # What `fit` reports of training is an average under dropout and augmentation, and tells less.
+        return {}  # neither fit covers counts combined with curves from another program
+    # Training figures from `fit` are averages under dropout and augmentation, so they say less and have their own fit.
     fits = FITS_OF_JOBS if facts.curves.is_measured else FITS_OF_HISTORIES
     return {code: compute_probability(fit, lambda name: FIGURES[name](facts)) for code, fit in fits.items()}
 
@@ -44,18 +44,18 @@ def _measure_rise(facts: Facts) -> float | None:
 
 
 def _measure_rise_sigmas(facts: Facts) -> float | None:
-    """Logarithm of validation's rise in standard deviations of the noise that training does not share."""
+    """Logarithm of validation's rise, in standard deviations of the noise that training does not share."""
     heldout = facts.curves.heldout
     return None if heldout is None else _log_ratio(heldout.rise, facts.curves.own_noise)
 
 
 def _measure_validation_fall(facts: Facts) -> float | None:
-    """Logarithm of validation's fall over the last third of the epochs, as a share of what is left."""
+    """Logarithm of validation's fall over the last third of the epochs, as a share of the curve's scale."""
     return _measure_fall(facts.curves.heldout)
 
 
 def _measure_training_fall(facts: Facts) -> float | None:
-    """The same of training."""
+    """Logarithm of training's fall over the last third of the epochs, as a share of the curve's scale."""
     return _measure_fall(facts.curves.training)
 
 
@@ -70,7 +70,7 @@ def _measure_fall_sigmas(facts: Facts) -> float | None:
 
 
 def _measure_noise(facts: Facts) -> float | None:
-    """Logarithm of the noise of a single epoch of validation, as a share of its lowest level."""
+    """Logarithm of the noise of a single validation epoch, as a share of the lowest level."""
     heldout = facts.curves.heldout
     return None if heldout is None else _log_ratio(heldout.noise, heldout.lowest)
 
@@ -81,13 +81,13 @@ def _count_epochs(facts: Facts) -> float | None:
 
 
 def _get_training_accuracy(facts: Facts) -> float | None:
-    """Of the last epoch."""
+    """Training accuracy in the last epoch."""
     history = facts.curves.history
     return _get_last(history.train_accuracy or history.fit_accuracy)
 
 
 def _get_validation_accuracy(facts: Facts) -> float | None:
-    """Of the last epoch."""
+    """Validation accuracy in the last epoch."""
     return _get_last(facts.curves.history.validation_accuracy)
 
 

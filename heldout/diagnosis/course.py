@@ -1,4 +1,4 @@
-"""The course of one loss: its best epoch, how far it came down, how far it went up again, whether it still falls."""
+"""The course of one loss: its best epoch, how far it fell, how far it rose again, and whether it still falls."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -9,16 +9,16 @@ from heldout.diagnosis.thresholds import MIN_FALL, MIN_FALL_SIGMAS, MIN_RISE, MI
 
 @dataclass(frozen=True)
 class Course:
-    """Positions count from 0. Levels are medians of neighboring values, which no single epoch moves.
+    """The course of a loss. Positions count from 0; levels are medians of neighboring values.
 
     best: position of the lowest value.
-    lowest, last: the lowest level, and the one at the end.
-    rise: the last level above the lowest. is_up: whether that is more than noise, and matters.
-    descent: the lowest level below the highest.
-    scale: what a change must be large beside.
+    lowest, last: the lowest level and the level at the end.
+    rise: the last level minus the lowest. is_up: whether that exceeds noise and is large enough to matter.
+    descent: the highest level minus the lowest.
+    scale: what changes are compared with.
     noise: the standard deviation of a single value.
-    fall: how far the level fell over the last third of the epochs. still_falls: whether that is more than noise, and
-        matters.
+    fall: how far the level fell over the last third of the epochs. still_falls: whether that exceeds noise and is large
+        enough to matter.
     """
 
     values: list[float]
@@ -36,16 +36,16 @@ class Course:
 
     @property
     def late(self) -> list[float]:
-        """The values that its end is judged by."""
+        """The values at the end from which the last level is computed."""
         return get_last_values(self.values)
 
 
 def measure_course(values: list[float], *, has_zero: bool = False) -> Course:
-    """The course of a loss; at least one value.
+    """Measure the course of a loss with at least one value.
 
     Args:
-        has_zero: whether 0 is the lowest that the loss can be. Then a change matters beside the lowest level, too; of a
-            loss with penalties or an offset only the descent is known.
+        has_zero: whether 0 is the lowest possible loss. Then changes are also compared with the lowest level; with
+            penalties or an offset, only the descent is known.
     """
     levels = smooth(values)
     last = compute_end_level(values)
@@ -67,13 +67,13 @@ def measure_course(values: list[float], *, has_zero: bool = False) -> Course:
         scale=scale,
         noise=noise,
         fall=fall,
-        # A curve that comes down ever more slowly gains less by as many epochs again than it has gained by the last.
+        # A flattening curve gains less in the next third than in the last, so a small fall promises even less.
         still_falls=before < len(values) and fall > MIN_FALL_SIGMAS * noise and fall > MIN_FALL * scale,
     )
 
 
 def choose_patience(values: list[float], best: int) -> int:
-    """The fewest epochs without a new lowest value after which to stop, so that `best` is still reached."""
+    """The smallest patience (epochs without a new lowest value) with which early stopping still reaches `best`."""
     lowest, waited, longest = values[0], 0, 0
     for value in values[1 : best + 1]:
         waited += 1
@@ -88,10 +88,10 @@ def smooth(values: list[float]) -> list[float]:
 
 
 def compute_end_level(values: list[float]) -> float:
-    """The median of the last three values, of fewer if there are fewer than six; one late uptick does not move it."""
+    """The median of the last three values (fewer if there are fewer than six), so one late uptick does not move it."""
     return median(get_last_values(values))
 
 
 def get_last_values(values: list[float]) -> list[float]:
-    """The last three, or fewer if there are fewer than six."""
+    """The last three values, or fewer if there are fewer than six."""
     return values[-min(3, max(1, len(values) // 2)) :]

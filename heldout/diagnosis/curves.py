@@ -1,4 +1,4 @@
-"""The two curves that a training is judged by, and what they show, computed once."""
+"""The two curves by which a training is judged, and what they show; computed once."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
@@ -27,31 +27,31 @@ from heldout.diagnosis.thresholds import (
 
 
 def has_turned_up(heldout: Course, training: Course, fell: float, noise: float, loss_left: float) -> bool:
-    """Whether validation ends above its lowest level by more than noise, and by so much that it matters.
+    """Whether validation ends above its lowest level by more than noise, and by enough to matter.
 
     Args:
         fell: how far the training loss fell since validation's best epoch.
-        noise: of validation, as far as training does not share it.
-        loss_left: what a rise is compared with.
+        noise: validation's noise that training does not share.
+        loss_left: the loss that a rise is compared with.
     """
     if len(training.values) < MIN_EPOCHS or heldout.rise <= MIN_RISE * loss_left:
         return False
     if heldout.rise > MIN_RISE_SIGMAS * heldout.noise:
         return True
-    # Less than that can be told by many epochs, if training fell by more than its own noise.
+    # Many epochs together can show a smaller rise, if training fell by more than its own noise.
     return fell > training.noise and _rises_over_many_epochs(heldout, noise)
 
 
 def measure_loss_left(heldout: Course) -> float:
-    """Of a loss whose zero is known: its lowest level, unless as good as nothing is left."""
+    """The loss left if its zero is known: the lowest level, or a small part of the descent if that is larger."""
     return max(heldout.lowest, MIN_LOSS_LEFT * heldout.descent)
 
 
 def estimate_foreign_loss_left(heldout: Course, training: Course, wrong_answers: Course | None) -> float:
-    """Of a loss that may have an offset: half of its descent, or what the wrong answers alone cost at least.
+    """The loss left if there may be an offset: half of the descent, or the least that wrong answers alone can cost.
 
-    They cost ln 2 of cross-entropy each, since another class is as likely. Where validation never fell, half of
-    training's descent stands for its own.
+    Each wrong answer costs at least ln 2 of cross-entropy, since another class was at least as likely. If validation
+    never fell, training's descent is used instead.
     """
     descent = heldout.descent if heldout.best else training.descent
     least = log(2) * wrong_answers.lowest if wrong_answers is not None else 0.0
@@ -59,11 +59,11 @@ def estimate_foreign_loss_left(heldout: Course, training: Course, wrong_answers:
 
 
 def compute_max_mild_rise(heldout: Course, training: Course, *, has_zero: bool) -> float:
-    """The rise of a loss up to which it ends so little above its best that it is no fault.
+    """The largest rise of a loss above its best that does not count as a fault.
 
     Args:
-        has_zero: whether 0 is the lowest that the loss can be, so that its height says how much is left. Else that is
-            taken for granted of a loss that is no higher than a cross-entropy.
+        has_zero: whether 0 is the lowest possible loss, so its height says how much is left. Otherwise that is assumed
+            for losses no higher than a cross-entropy.
     """
     if has_zero:
         return MAX_MILD_RISE * measure_loss_left(heldout)
@@ -73,9 +73,9 @@ def compute_max_mild_rise(heldout: Course, training: Course, *, has_zero: bool) 
 
 
 def find_onset(course: Course) -> int | None:
-    """The first position after the best from which on the curve stays above its lowest level by more than its noise.
+    """The first position after the best from which the curve stays above its lowest level by more than its noise.
 
-    Where the noise is more than half of the rise, by more than that half.
+    If the noise exceeds half of the rise, that half is the bar instead.
     """
     levels = course.levels
     bar = course.lowest + min(course.noise, course.rise / 2)
@@ -86,11 +86,11 @@ def find_onset(course: Course) -> int | None:
 
 
 def _rises_over_many_epochs(heldout: Course, noise: float) -> bool:
-    """Whether many epochs together say that a loss is above its lowest, where its last ones alone do not.
+    """Whether many epochs together show that a loss is above its lowest, although the last ones alone do not.
 
-    Either the mean of the last quarter is above the lowest mean of as many in a row, by the noise of two such means; or
-    what came after the best value rises by its order, which needs no noise. A weaker order is enough beside a level at
-    the end that is a weak sign, too.
+    One sign is that the mean of the last quarter exceeds the lowest mean of equally many epochs by more than noise. The
+    other is that the order of the values after the best one shows a rise. A weaker order is enough if the level at the
+    end is a weak sign too.
     """
     values = heldout.values
     width = max(1, len(values) // 4)
@@ -98,14 +98,14 @@ def _rises_over_many_epochs(heldout: Course, noise: float) -> bool:
     means = [(after - before) / width for before, after in zip(sums, sums[width:], strict=False)]
     if means[-1] - min(means) > MIN_MEAN_RISE_SIGMAS * noise * sqrt(2 / width):
         return True
-    order = _order_sigmas(values[heldout.best + 1 :])
+    order = _compute_order_sigmas(values[heldout.best + 1 :])
     return order > MIN_ORDER_SIGMAS or (order > MIN_ORDER_SIGMAS_BESIDE_RISE and heldout.rise > noise)
 
 
-def _order_sigmas(values: list[float]) -> float:
-    """Kendall's statistic of the order of values, in its standard deviations; 0 of fewer than three.
+def _compute_order_sigmas(values: list[float]) -> float:
+    """Kendall's statistic for the order of values, in its standard deviations; 0 for fewer than three values.
 
-    Without a trend each order of the values is as likely.
+    Without a trend, every order of the values is equally likely.
     """
     count = len(values)
     if count < 3:
@@ -119,20 +119,20 @@ def _order_sigmas(values: list[float]) -> float:
 
 @dataclass(frozen=True)
 class Curves:
-    """Validation and training as losses, or as shares of wrong answers where no pair of losses was recorded.
+    """Validation and training as losses, or as shares of wrong answers if no pair of losses was recorded.
 
-    epoch_numbers: what the epoch at each position is called; best_epoch and onset_epoch are such numbers.
-    epochs: how many of validation are known. name, training_name: what the two curves are called.
-    is_measured: whether training figures come from inference mode, else from `fit`.
-    heldout: validation's course. training: its course. None where nothing finite was recorded.
+    epoch_numbers: the number of the epoch at each position; best_epoch and onset_epoch are such numbers.
+    epochs: number of validation epochs. name, training_name: names of the two curves in sentences.
+    is_measured: whether training figures come from inference mode; otherwise they come from `fit`.
+    heldout, training: the courses of validation and training; None if nothing finite was recorded.
     wrong_answers: the course of validation's share of wrong answers.
     own_noise: validation's noise that training does not share.
     training_at_best: the training loss in validation's best epoch.
     has_learned: whether training has fallen since that epoch.
-    onset_epoch: from which on validation stays up; None if it does not, or if training learned nothing meanwhile.
-    accuracy: of validation, since the epoch with the lowest loss; None where it is not known beside the loss.
-    max_mild_rise: by how much validation may end above its best without that being a fault.
-    is_overconfident: whether the loss stays up and accuracy, which is more than guessing, does not fall.
+    onset_epoch: the epoch from which validation stays up; None if it does not, or if training learned nothing since.
+    accuracy: change of validation accuracy since the epoch with the lowest loss; None if unknown.
+    max_mild_rise: how far validation may end above its best without that being a fault.
+    is_overconfident: whether the loss stays up while accuracy is above guessing and does not fall.
     """
 
     history: History
@@ -156,7 +156,7 @@ class Curves:
 
     @property
     def rises_mildly(self) -> bool:
-        """Whether the loss ends so little above its best that it is no fault, and accuracy did not surely fall."""
+        """Whether the loss ends too little above its best to be a fault, and accuracy did not clearly fall."""
         heldout = self.heldout
         if heldout is None or (self.accuracy is not None and self.accuracy.fell):
             return False
@@ -165,9 +165,9 @@ class Curves:
 
 
 def choose_curves(history: History, evaluation: Evaluation | None = None) -> Curves:
-    """Losses where both were recorded, else shares of wrong answers.
+    """Use losses if both were recorded, otherwise shares of wrong answers.
 
-    Whether it is overfitting is told by the curves, or by the last weights beside the kept ones on the same images.
+    Overfitting shows in the curves, or in the last weights compared with the kept ones on the same images.
     """
     is_measured, of_loss, numbers = history.is_measured, history.has_losses, history.epoch_numbers
     heldout, training, wrong_answers = (
@@ -190,7 +190,7 @@ def choose_curves(history: History, evaluation: Evaluation | None = None) -> Cur
         loss_left = (
             measure_loss_left(heldout) if is_measured else estimate_foreign_loss_left(heldout, training, wrong_answers)
         )
-        # Where nothing is learned, nothing is overfitted.
+        # Without learning there is no overfitting.
         is_overfit = has_learned and has_turned_up(heldout, training, fell, own_noise, loss_left)
         if is_overfit or _last_weights_are_worse(evaluation, training):
             onset = find_onset(heldout)
@@ -218,13 +218,13 @@ def choose_curves(history: History, evaluation: Evaluation | None = None) -> Cur
 
 
 def _holds(accuracy: AccuracyChange, evaluation: Evaluation | None) -> bool:
-    """Whether accuracy did not fall, and is more than guessing where the number of classes is known."""
+    """Whether accuracy did not fall and, if the number of classes is known, is above guessing."""
     classes = len(evaluation.classes) if evaluation else 0
     return accuracy.held and (classes < 2 or compute_skill(accuracy.level, 1 / classes) > MAX_CHANCE_SKILL)
 
 
 def _last_weights_are_worse(evaluation: Evaluation | None, training: Course) -> bool:
-    """Whether the last weights answer the training images better than the kept ones, and others surely worse."""
+    """Whether the last weights do better on training images than the kept ones, and clearly worse on others."""
     last = evaluation.last if evaluation else None
     kept = evaluation.get(last.split) if evaluation and last else None
     if last is None or kept is None or kept.loss is None or len(training.values) < last.epoch:

@@ -1,4 +1,4 @@
-"""Which faults of the data have to be fixed before remedies are compared: no change of a spec cures them."""
+"""Data faults that must be fixed before remedies are compared, since no change of a spec cures them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 from heldout.diagnosis.findings import Diagnosis, Finding
 from heldout.fixes.bodies import combine_bodies
 
-# Copies across splits, and copies with different labels: what validation rewards is then not what is wanted.
+# With copies across splits, or copies with different labels, validation rewards the wrong thing.
 _COPIES = {"leakage", "label_conflicts"}
 _ORDER_AND_PIXELS = {"label_order_mismatch", "scale_mismatch", "split_shift"}
 
 
 def select_first_fixes(diagnosis: Diagnosis) -> tuple[Finding, ...]:
-    """The findings that have to be fixed first: copies, another order of labels, other pixel values.
+    """The findings to fix first: copies, labels in another order, other pixel values.
 
-    With a measured gap, those whose cost is sure; without one, the serious ones. A split of other images does not
-    count: no new version cures that for sure.
+    With a measured gap, these are the findings whose cost is certain; without one, the serious ones. Splits with
+    different images do not count, since no new version is certain to cure that.
     """
     return tuple(finding for finding in diagnosis.findings if _must_be_fixed(finding, diagnosis))
 
 
 def get_fix(findings: Sequence[Finding]) -> dict[str, Any] | None:
-    """The body of `POST /v1/datasets/{id}/versions` that fixes all of it; None where there is none."""
+    """The body of `POST /v1/datasets/{id}/versions` that fixes all findings, or None if none has a fix."""
     bodies = [body for finding in findings if (body := _find_body(finding)) is not None]
     return combine_bodies(bodies) if bodies else None
 

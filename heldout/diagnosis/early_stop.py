@@ -1,4 +1,4 @@
-"""What the live guard says of a training that still runs: a warning, or why it should end."""
+"""The live guard of a running training: whether to warn, and why to stop."""
 
 from heldout.diagnosis.curves import Curves
 from heldout.diagnosis.rules import overconfidence, overfitting
@@ -8,16 +8,16 @@ from heldout.words.courses import describe_best_and_end, describe_stopping_at_be
 
 
 def find_reason_to_warn(curves: Curves) -> str | None:
-    """What the diagnosis says of a loss that rises, in the same words; None if it does not, or by too little."""
+    """The diagnosis' explanation of a rising loss, or None if the loss does not rise enough to matter."""
     return None if curves.rises_mildly else overfitting.explain(curves) or overconfidence.explain(curves)
 
 
 def find_reason_to_stop(curves: Curves) -> str | None:
-    """What the curves show; None if training should go on.
+    """Say what the curves show, or return None if training should continue.
 
-    This is a different question from overfitting. For some epochs validation's level has been above its
-    lowest, by more than its noise and by so much that few trainings come back, while the training loss went on falling.
-    Where accuracy has surely risen since, the later weights are the better ones in one way, and training goes on.
+    This is a different question from overfitting. Training stops if validation's level has exceeded its lowest for some
+    epochs, by more than noise and by more than trainings usually recover from, while the training loss kept falling. If
+    accuracy has clearly risen since, the later weights are better in one way, and training continues.
     """
     heldout, training = curves.heldout, curves.training
     if heldout is None or training is None or len(training.values) < MIN_EPOCHS:
@@ -27,7 +27,7 @@ def find_reason_to_stop(curves: Curves) -> str | None:
     epochs_since = curves.epochs - 1 - heldout.best
     if epochs_since < GUARD_PATIENCE_EPOCHS:
         return None
-    # On a plateau, where nothing has come down yet, both move by next to nothing of the loss.
+    # On an initial plateau both curves move by only a tiny part of the loss, so compare with the loss itself too.
     least = max(GUARD_MIN_RISE * max(heldout.scale, heldout.lowest), curves.own_noise)
     at_best = curves.training_at_best
     if heldout.rise <= least or at_best - training.last <= MIN_TRAINING_FALL * at_best:

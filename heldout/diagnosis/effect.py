@@ -9,7 +9,7 @@ from heldout.diagnosis.thresholds import LIKELY_CONFIDENCE, MIN_LIKELY_EFFECT, M
 
 @dataclass(frozen=True)
 class Effect:
-    """Absolute change in accuracy (a fraction) with its 95% interval, or None if it has no interval."""
+    """Absolute change in accuracy (a fraction). interval: of 95%; None if unknown."""
 
     size: float
     interval: Bounds | None
@@ -23,7 +23,7 @@ class Effect:
 
     @property
     def is_sure(self) -> bool:
-        """Whether it is surely at least one point."""
+        """Whether it is clearly at least one point."""
         return self.interval is not None and self.interval[0] >= MIN_SURE_EFFECT
 
     @property
@@ -37,11 +37,11 @@ class Effect:
 
     @property
     def is_negligible(self) -> bool:
-        """Whether it is surely below one point."""
+        """Whether it is clearly below one point."""
         return self.interval is not None and self.interval[1] < MIN_SURE_EFFECT
 
     def _compute_likely_bound(self) -> float:
-        """The lower bound at the lower confidence, if the interval were that of a normal distribution."""
+        """The lower bound at the lower confidence, assuming a normal distribution."""
         assert self.interval is not None
         below = (self.size - self.interval[0]) / _compute_deviations(TERM_CONFIDENCE)
         return self.size - below * _compute_deviations(LIKELY_CONFIDENCE)

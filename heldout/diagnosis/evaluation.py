@@ -1,4 +1,4 @@
-"""The kept weights on each split, as counts: what intervals and comparisons are made of."""
+"""The results of the kept weights on each split, as counts from which intervals and comparisons are computed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from heldout.stored.measurement import Preprocessing
 
 @dataclass(frozen=True)
 class SplitFigures:
-    """One split. confusion[i][j] counts images of class i that were taken for j; empty where it is not known."""
+    """Results on one split. confusion[i][j] counts images of class i that were taken for j; empty if unknown."""
 
     accuracy: float
     count: int
@@ -24,16 +24,16 @@ class SplitFigures:
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Right ones, and all."""
+        """The number of right answers and the number of images."""
         return self.correct, self.count
 
 
 @dataclass(frozen=True)
 class LastEpoch:
-    """What the last epoch's weights cost beside the kept ones, on the same `count` images of `split`.
+    """What the last epoch's weights cost compared with the kept ones, on the same `count` images of `split`.
 
-    accuracy: by how much less of them is answered rightly; loss: by how much it is higher, in nats; both with the 95%
-    interval of a paired bootstrap. p: of McNemar's exact test.
+    accuracy: how much lower the last epoch's accuracy is. loss: how much higher its loss is, in nats. Both have the 95%
+    interval of a paired bootstrap. p: p-value of McNemar's exact test.
     """
 
     epoch: int
@@ -49,12 +49,11 @@ class LastEpoch:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`train`, `validation`, and `test` where it was measured.
+    """Results on `train`, `validation`, and `test` if it was measured.
 
-    last: where other weights than the last were kept. gap: what its terms are made of, where that was measured.
-    calibration: how true the probabilities are, where that was measured.
-    preprocessing: what had to be done to the pixels before an uploaded model understood them; as_given: its figures
-        without that.
+    last: a comparison with the last weights, if earlier ones were kept. gap: figures for the gap's terms, if measured.
+    calibration: how well probabilities match reality, if measured.
+    preprocessing: the pixel change without which an uploaded model does not work. as_given: the results without it.
     """
 
     splits: Mapping[str, SplitFigures]
@@ -76,7 +75,7 @@ def build_from_final(
     stored: StoredEvaluation | None = None,
     gap: StoredGap | None = None,
 ) -> Evaluation:
-    """Of the API's `metrics.final`, with what the worker has stored beside it; old results have no files."""
+    """Build from the API's `metrics.final` and the worker's stored files, which old results do not have."""
     confusion = {} if stored is None else {name: split.confusion for name, split in stored.splits.items()}
     last = None if stored is None else stored.last_epoch
     splits: dict[str, SplitFigures] = {}
@@ -107,12 +106,12 @@ def _build_last_epoch(stored: LastEpochScores) -> LastEpoch:
 
 
 def compute_skill(accuracy: float, chance: float) -> float:
-    """Accuracy above chance as a share of what there is above chance: 0 guesses, 1 knows."""
+    """Accuracy above chance, as a share of the possible range above chance: 0 is guessing, 1 is perfect."""
     return (accuracy - chance) / (1 - chance) if chance < 1 else 0.0
 
 
 def compute_chance(figures: SplitFigures, classes: int) -> float:
-    """The accuracy of always naming the most frequent class; of any class where their counts are not known."""
+    """The accuracy of always naming the most frequent class, or of any class if the counts are unknown."""
     counts = [sum(row) for row in figures.confusion]
     return max(counts) / sum(counts) if sum(counts) else 1 / classes
 
@@ -121,7 +120,7 @@ def compute_own_chance(figures: SplitFigures, classes: int, meant: Sequence[int]
     """The accuracy that these answers would have by chance, given how often each class is answered.
 
     Args:
-        meant: for each label the class that it means; None where labels are as they are.
+        meant: for each label, the class that it means; None if labels mean themselves.
     Source: Cohen 1960, Educational and Psychological Measurement 20(1) (expected agreement).
     """
     confusion, count = figures.confusion, sum(map(sum, figures.confusion))

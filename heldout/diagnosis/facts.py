@@ -1,4 +1,4 @@
-"""All that is known of a training, computed once; every rule reads it."""
+"""Everything known about a training, computed once and read by every rule."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,9 +25,9 @@ from heldout.words import percent
 
 @dataclass(frozen=True)
 class NeededPreprocessing:
-    """A change of pixels under which the model answers surely more training images.
+    """A pixel change with which the model clearly gets more training images right.
 
-    before, after: its figures on each split without the change and with it.
+    before, after: results on each split without the change and with it.
     """
 
     change: Preprocessing
@@ -41,20 +41,20 @@ class NeededPreprocessing:
         low, high = (f"{value:g}" for value in self.change.value_range)
         before, after = (_format_figures(figures[split]) for figures in (self.before, self.after))
         return (
-            f"The model was trained on other pixels than the dataset has, which go from {low} to {high}. It answers "
-            f"best with {self.change.in_words}. Of the {images} it answers {before} correctly with the dataset's "
-            f"pixels as they are, and {after} with these. All other figures here are those with these pixels."
+            f"The model was trained on different pixel values than the dataset has; those range from {low} to {high}. "
+            f"It works best with {self.change.in_words}. It answers {before} of the {images} correctly with the "
+            f"dataset's pixels as they are, and {after} with these. All other figures here use these pixels."
         )
 
     @property
     def advice(self) -> str:
         return (
-            "Prepare images in the same way wherever the model is used, or make it a part of the model: "
-            f"{self._describe_layers()} in front of its first layer."
+            "Prepare images the same way wherever the model is used, or make it part of the model: "
+            f"{self._describe_layers()} before its first layer."
         )
 
     def _describe_layers(self) -> str:
-        """What does the same in Keras."""
+        """Name the Keras layers that do the same."""
         factors, offsets = self.change.factor, self.change.offset
         parts = ["a reversal of the channels"] if self.change.reversed_channels else []
         if set(factors) != {1.0} or set(offsets) != {0.0}:
@@ -81,24 +81,24 @@ def _format_figures(figures: SplitFigures) -> str:
 
 
 def _format_number(values: tuple[float, ...]) -> str:
-    """One number where all channels have it."""
+    """A single number if all channels share it, otherwise a list."""
     return f"{values[0]:.6g}" if len(set(values)) == 1 else f"[{', '.join(f'{value:.6g}' for value in values)}]"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Curves, the kept weights' figures on each split, and what the audit found.
+    """Curves, the kept weights' results on each split, and what the audit found.
 
-    classes: their names; empty where they are not known.
-    last: the last epoch's weights beside the kept ones, if others were kept.
-    gap: what the terms of the gap are made of; None where it was not measured.
-    calibration: how true probabilities are; None where that was not measured.
-    budget: the terms, not yet attributed to findings; None where test was not measured.
-    audited: the audit's findings by the code of a diagnosis.
-    labels: how many labels of each split are wrong, by a search that can tell; empty where none has said so.
-    preprocessing: what had to be done to the pixels before an uploaded model understood them; None of other trainings.
-    knows_training, knows_validation: whether most images of the split are answered rightly, beyond guessing; None where
-        that is not known.
+    classes: class names; empty if unknown.
+    last: the last epoch's weights compared with the kept ones, if earlier ones were kept.
+    gap: figures for the terms of the gap; None if not measured.
+    calibration: how well probabilities match reality; None if not measured.
+    budget: the terms, not yet assigned to findings; None if test was not measured.
+    audited: the audit's findings, by the code that a diagnosis uses.
+    labels: how many labels of each split are wrong, if a search can tell; otherwise empty.
+    preprocessing: the pixel change without which an uploaded model does not work; None for other trainings.
+    knows_training, knows_validation: whether most images of the split are answered correctly, beyond guessing; None if
+        unknown.
     """
 
     curves: Curves
@@ -119,17 +119,17 @@ class Facts:
 
     @property
     def has_answers(self) -> bool:
-        """Whether it is known how many images of some split are answered rightly."""
+        """Whether the results on at least one split are known."""
         return any(figures is not None for figures in (self.train, self.validation, self.test))
 
     @property
     def has_answers_alone(self) -> bool:
-        """Whether that is known, and no course of a training."""
+        """Whether results are known, but no curves of the training."""
         return self.has_answers and not self.curves.history.epoch_numbers
 
     @property
     def most_copied(self) -> tuple[str, HeldOutCopies, Tally] | None:
-        """The held-out split that copies change most: its name, its parts and all of it."""
+        """The held-out split whose accuracy copies change most: its name, its two parts, and the whole split."""
         gap = self.gap
         if gap is None:
             return None
@@ -142,7 +142,7 @@ class Facts:
         return max(found, key=_compute_flattery, default=None)
 
     def get_renamed(self, finding: Finding, split: str) -> tuple[float, float | None]:
-        """Accuracy with the labels as they are and with the classes renamed, by the finding or by the measured gap."""
+        """Accuracy with the labels as they are and with classes renamed, from the finding or the measured gap."""
         evidence, gap = finding.evidence, self.gap
         if f"{split}_accuracy_renamed" in evidence:
             return float(evidence[f"{split}_accuracy"]), float(evidence[f"{split}_accuracy_renamed"])
@@ -152,7 +152,7 @@ class Facts:
         return levels.pixels_undone.accuracy, levels.labels_renamed.accuracy
 
     def is_undone(self, split: str) -> bool:
-        """Whether the split is answered better with its pixels undone, beyond chance."""
+        """Whether undoing the pixel change of the split makes answers better, beyond chance."""
         pixels = None if self.gap is None else self.gap.get_pixels(split)
         if pixels is None:
             return False
@@ -197,7 +197,7 @@ def collect_facts(
 
 
 def _knows_training(train: SplitFigures | None, validation: SplitFigures | None, classes: int) -> bool | None:
-    """Much better results on training than on validation images show that capacity is not lacking."""
+    """Much better results on training than on validation images also show that the network is large enough."""
     if train is None or validation is None or classes < 2:
         return None
     return bool(_knows(train, classes)) or (
@@ -211,7 +211,7 @@ def _knows(figures: SplitFigures | None, classes: int) -> bool | None:
     return compute_skill(figures.accuracy, 1 / classes) >= MIN_KNOWN_SKILL
 
 
-# The audit's code and the diagnosis' code. What else an audit finds does not spoil the comparison of splits.
+# From the audit's codes to the diagnosis' codes. Other audit findings do not affect the comparison of splits.
 CODE_OF_AUDIT: Mapping[str, str] = {
     "leakage": "leakage",
     "group_across_splits": "leakage",
@@ -229,7 +229,7 @@ CODE_OF_AUDIT: Mapping[str, str] = {
 
 
 def group_findings_by_code(audit: Sequence[AuditFinding], spec: Spec | None = None) -> dict[str, list[Finding]]:
-    """What explains a training's figures among the findings of its dataset's audit."""
+    """The audit's findings that can explain a training's figures, by the diagnosis' codes."""
     found: dict[str, list[Finding]] = {}
     for audited, fix in zip(audit, make_offers(audit), strict=True):
         code = _get_code(audited)
@@ -239,7 +239,7 @@ def group_findings_by_code(audit: Sequence[AuditFinding], spec: Spec | None = No
 
 
 def _get_code(found: AuditFinding) -> str | None:
-    """A class without training images is the extreme of a rare one; without test images it is not measured."""
+    """A class without training images is an extreme imbalance; one without test images cannot be measured."""
     if found.code == "class_missing":
         return "class_imbalance" if "train" in found.numbers else "test_too_small"
     return CODE_OF_AUDIT.get(found.code)
@@ -252,12 +252,12 @@ def _make_finding(code: str, found: AuditFinding, spec: Spec | None, fix: Body |
         _choose_severity(found, spec),
         found.explanation,
         {"audit": found.code, **found.numbers},
-        (*weights, remedies.fix_data(found.what_to_do, fix)),
+        (*weights, remedies.suggest_data_fix(found.what_to_do, fix)),
     )
 
 
 def _choose_severity(found: AuditFinding, spec: Spec | None) -> Severity:
-    """What spoils a dataset need not explain a training: a class that is weighed, or is not very rare."""
+    """Lower the severity of what a dataset has but a training may not: a class that is weighted, or not very rare."""
     numbers = found.numbers
     if found.code == "class_imbalance" and (
         remedies.weighs_classes(spec) or numbers["smallest"]["count"] >= MIN_CLASS_BALANCE * numbers["largest"]["count"]

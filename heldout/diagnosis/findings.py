@@ -1,4 +1,4 @@
-"""What a diagnosis says: findings with the numbers behind them, remedies that can be posted, one verdict."""
+"""The parts of a diagnosis: findings with their evidence, remedies that can be posted, and one verdict."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,9 +16,9 @@ CANNOT_TELL = "cannot_tell"
 
 @dataclass(frozen=True)
 class SuggestedRemedy:
-    """A change that should help. `patch` is a merge patch of the job's spec (RFC 7396); null where no spec is known.
+    """A change that should help. `patch` is a merge patch of the job's spec (RFC 7396), or null without a spec.
 
-    fix: changes of the dataset (`heldout.fixes.changes.VersionChanges`), where a new version of it would help.
+    fix: changes to the dataset (`heldout.fixes.changes.VersionChanges`), if a new version of it would help.
     """
 
     name: str
@@ -29,10 +29,10 @@ class SuggestedRemedy:
 
 @dataclass(frozen=True)
 class Explained:
-    """How much of the gap a finding explains: accuracy as a fraction, loss in nats, positive where it widens the gap.
+    """How much of the gap a finding explains: accuracy as a fraction, loss in nats; positive if it widens the gap.
 
-    An interval (95%) is None where there are too few images for one. matters_by_loss: whether the finding surely
-    explains some of the loss, and more of it than does not matter.
+    An interval (95%) is None if there are too few images for one. matters_by_loss: whether the finding clearly explains
+    some of the loss, and enough of it to matter.
     """
 
     accuracy: float
@@ -44,10 +44,9 @@ class Explained:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that explains the figures, or spoils them.
+    """Something that explains the figures or distorts them.
 
-    explains: None where that was not measured. confidence: the probability that the finding is true; None where it is
-    not calibrated.
+    explains: None if not measured. confidence: the probability that the finding is true; None if not calibrated.
     """
 
     code: str
@@ -64,9 +63,9 @@ Tier = Literal["figures_not_true", "training_broken", "rest_of_gap", "loss_only"
 
 @dataclass(frozen=True)
 class FigureAfter:
-    """What a served figure reads now, and what it would read once a cause is fixed, both measured on the same images.
+    """A served figure now and once a cause is fixed, both measured on the same images.
 
-    Those are the images without copies and with pixel values undone, where other causes are fixed first.
+    If other causes are fixed first, these are the images without copies and with pixel values undone.
     """
 
     figure: Literal["test_accuracy", "validation_accuracy"]
@@ -76,13 +75,13 @@ class FigureAfter:
 
 @dataclass(frozen=True)
 class Cause:
-    """A finding that matters, at its place in the order in which to fix things.
+    """A finding that matters, in the order in which to fix things.
 
-    points: by how much it changes a served figure, or what it explains of the gap: accuracy as a fraction, never
-        negative; None where that is not known. interval: of 95%; None where there is none.
-    loss: what it explains of the loss, in nats.
-    effort: the least that it takes to fix it.
-    figure_after: what accuracy would read once it is fixed; None where that was not measured.
+    points: how much it changes a served figure, or how much of the gap it explains: accuracy as a fraction, never
+        negative; None if unknown. interval: of 95%; None if there is none.
+    loss: how much of the loss it explains, in nats.
+    effort: the least effort that fixes it.
+    figure_after: the accuracy to expect once it is fixed; None if not measured.
     """
 
     code: str
@@ -98,16 +97,16 @@ class Cause:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Epochs count from 1.
+    """A verdict with its evidence. Epochs count from 1.
 
     headline, summary: what is wrong, then what it costs and what to do next; `explanation` has the details.
-    findings: the verdict's first, then in the order of their gravity.
+    findings: the verdict's own first, then the most serious first.
     causes: the findings that matter, in the order in which to fix them; the first is the verdict.
-    caveats: codes of other findings that make figures untrue, whatever the verdict is.
-    gap: None where it was not measured, or test is left out.
-    confidence: the probability that the verdict is right; None where it is not calibrated.
-    calibration: how true the network's probabilities are; None where that was not measured.
-    left_out: why stored files that belong to it could not be used.
+    caveats: codes of other findings that make figures misleading, whatever the verdict is.
+    gap: None if it was not measured, or if test is left out.
+    confidence: the probability that the verdict is right; None if not calibrated.
+    calibration: how well the network's probabilities match reality; None if not measured.
+    left_out: why stored files that belong to the job could not be used.
     """
 
     verdict: str

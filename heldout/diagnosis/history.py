@@ -1,4 +1,4 @@
-"""A training's curves, whoever recorded them."""
+"""The curves of a training, whichever program recorded them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ Curve = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class History:
-    """One value an epoch; None where it was not finite. An empty curve was not recorded.
+    """Curves with one value per epoch, None for values that were not finite. An empty curve was not recorded.
 
-    `train_*` and `validation_*` were measured in inference mode on the same weights; `fit_*` are what Keras' fit
-    reports. Losses may be on any scale, and the training loss may be of another objective than the validation loss.
-    numbers: of each epoch, counted from 1; empty where they are 1, 2, 3 …
+    `train_*` and `validation_*` were measured in inference mode on the same weights; `fit_*` are what Keras' `fit`
+    reports. Losses may be on any scale, and training and validation loss may have different objectives.
+    numbers: the number of each epoch, counted from 1; empty if they are 1, 2, 3 …
     """
 
     train_loss: Curve = ()
@@ -30,25 +30,25 @@ class History:
 
     @property
     def epoch_numbers(self) -> Sequence[int]:
-        """What the epoch at each position of the longest curve is called."""
+        """The number of the epoch at each position of the longest curve."""
         curves = (self.train_loss, self.train_accuracy, self.validation_loss, self.validation_accuracy)
         return self.numbers or range(1, 1 + max(map(len, (*curves, self.fit_loss, self.fit_accuracy))))
 
     @property
     def is_measured(self) -> bool:
-        """Whether training figures are of inference mode."""
+        """Whether training figures were measured in inference mode."""
         return bool(self.train_loss or self.train_accuracy)
 
     @property
     def has_losses(self) -> bool:
-        """Whether there is a pair of losses to compare; else accuracies are compared."""
+        """Whether there is a pair of losses to compare; otherwise accuracies are compared."""
         return bool(self.validation_loss and (self.train_loss or self.fit_loss))
 
     def losses(self) -> tuple[list[float], list[float], list[float]]:
-        """Validation, training (measured, else `fit`'s average), and validation's share of wrong answers.
+        """The losses of validation and training, and validation's share of wrong answers.
 
-        Each up to its first value that is not finite. Where there is no pair of losses, shares of wrong answers stand
-        for them: smaller is better, too.
+        Training is the measured loss if there is one, otherwise `fit`'s. Each curve ends before its first value that is
+        not finite. Without a pair of losses, shares of wrong answers replace them: smaller is better there too.
         """
         wrong = _invert_accuracy(self.validation_accuracy)
         if self.has_losses:
@@ -61,10 +61,10 @@ class History:
 
 
 def read_history(epochs: Sequence[Mapping[str, Any]]) -> History:
-    """Of the API's `metrics.epochs`; what no epoch has was not recorded.
+    """Read the API's `metrics.epochs`. A figure that no epoch has counts as not recorded.
 
     Raises:
-        ValueError: if a figure is no number.
+        ValueError: if a figure is not a number.
     """
     names = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "fit_loss", "fit_accuracy")
     recorded = [name for name in names if any(name in epoch for epoch in epochs)]
@@ -73,21 +73,21 @@ def read_history(epochs: Sequence[Mapping[str, Any]]) -> History:
 
 
 def measures_training_at_end(spec: Mapping[str, Any] | None) -> bool:
-    """Whether a job with this spec has no training figures of its epochs but those of `fit`."""
+    """Whether a job with this spec has only `fit`'s training figures for its epochs."""
     return ((spec or {}).get("evaluation") or {}).get("train") == "final"
 
 
 def parse_figure(value: object) -> float | None:
-    """What was recorded, as a curve holds it: None where it is null, not finite, or larger than any figure is.
+    """Convert a recorded value to a curve's value: None if it is null, not finite, or implausibly large.
 
     Raises:
-        ValueError: if it is no number.
+        ValueError: if it is not a number.
     """
     if value is None:
         return None
     if not isinstance(value, int | float):
         raise ValueError(f"received {short(value)} where a number was expected")
-    # Compared before it is converted: whole numbers may be too large for a float.
+    # Compare before converting: integers may be too large for a float.
     return float(value) if abs(value) <= MAX_FIGURE else None
 
 

@@ -1,4 +1,4 @@
-"""Whether a network knows images: by counts of answers, or by the accuracies of its curves alone."""
+"""Decides whether a network knows images, from counts of answers or from the accuracies of its curves alone."""
 
 from dataclasses import dataclass
 from math import exp
@@ -22,7 +22,7 @@ from heldout.statistics.intervals import compute_newcombe_interval
 
 @dataclass(frozen=True)
 class Lag:
-    """How far validation is behind training. Accuracies, what guessing gives, and the interval of the difference."""
+    """How far validation accuracy is behind training. chance: accuracy of guessing. interval: of the difference."""
 
     trained: float
     heldout: float
@@ -41,18 +41,18 @@ class Lag:
 
 
 def knows(accuracy: float, chance: float) -> bool:
-    """Whether most images are answered rightly, beyond guessing."""
+    """Whether most images are answered correctly, beyond guessing."""
     return compute_skill(accuracy, chance) >= MIN_KNOWN_SKILL
 
 
 def get_known_accuracies(facts: Facts) -> tuple[float, float, float] | None:
-    """Training's and validation's accuracy at the end, and what guessing gives at most; None where not recorded."""
+    """Training and validation accuracy at the end, and the most that guessing gives; None if not recorded."""
     trained, heldout = get_end_accuracies(facts.curves)
     return None if trained is None or heldout is None else (trained, heldout, bound_chance(facts))
 
 
 def compute_lag(facts: Facts) -> Lag | None:
-    """By the kept weights' counts, else by the accuracies at the end of the curves; None where neither is known."""
+    """Compare the kept weights' counts, or the accuracies at the end of the curves; None if both are unknown."""
     train, validation = facts.train, facts.validation
     if train is not None and validation is not None:
         chance = 1 / max(2, len(facts.classes))
@@ -64,25 +64,25 @@ def compute_lag(facts: Facts) -> Lag | None:
 
 
 def has_nothing_left_to_learn(facts: Facts) -> bool:
-    """Whether practically all training images are answered rightly, and held-out ones as well, or else far worse.
+    """Whether practically all training images are answered correctly, and the gap to held-out ones is small or large.
 
-    More epochs of the same images can then make answers surer, while both losses still fall; they close no large gap,
-    and a small one is none.
+    More epochs can then make answers surer, so both losses still fall. But they close no large gap, and a small one
+    needs no closing.
     """
     lag = compute_lag(facts)
     return lag is not None and lag.trained >= 1 - MIN_ACCURACY_COST and (lag.is_small or lag.is_surely_large)
 
 
 def get_end_accuracies(curves: Curves) -> tuple[float | None, float | None]:
-    """Training's and validation's accuracy at the end of the curves; None where there are too few figures."""
+    """Training and validation accuracy at the end of the curves; None if there are too few figures."""
     history = curves.history
     return _get_level(history.train_accuracy or history.fit_accuracy), _get_level(history.validation_accuracy)
 
 
 def compute_label_probability(curves: Curves) -> float | None:
-    """How probable the network holds the label of a validation image at the end, by the loss: its geometric mean.
+    """The geometric mean of the probability given to the labels of validation images at the end, from the loss.
 
-    None where the loss is not known, or can be no cross-entropy alone.
+    None if the loss is unknown, or cannot be a cross-entropy alone.
     """
     heldout = curves.heldout
     if not curves.of_loss or heldout is None or not 0 <= heldout.last <= max(heldout.levels) <= MAX_CROSS_ENTROPY:
@@ -91,9 +91,9 @@ def compute_label_probability(curves: Curves) -> float | None:
 
 
 def bound_chance(facts: Facts) -> float:
-    """Of so many classes as there are; else of two one half.
+    """The most that guessing gives: by the number of classes if known, otherwise one half.
 
-    A loss that was once higher than theirs shows that there are more.
+    A loss that was once higher than for guessing between two classes shows that there are more.
     """
     if len(facts.classes) > 1:
         return 1 / len(facts.classes)

@@ -7,7 +7,7 @@ from math import exp
 
 @dataclass(frozen=True)
 class Weight:
-    """What a figure adds to the log odds: `slope` for each unit above `low`. Beyond `high` it adds no more."""
+    """What a figure adds to the log odds: `slope` per unit above `low`, and no more beyond `high`."""
 
     figure: str
     slope: float
@@ -26,7 +26,7 @@ class Fit:
 
 
 def compute_probability(fit: Fit, figure: Callable[[str], float | None]) -> float | None:
-    """The probability by the figures that the fit names; None where one of them is not known."""
+    """The probability from the figures that the fit names; None if one of them is unknown."""
     odds = fit.intercept
     for weight in fit.weights:
         value = figure(weight.figure)

@@ -1,4 +1,4 @@
-"""The noise of a curve: by how much single epochs lie beside its trend."""
+"""The noise of a curve: how far single epochs deviate from its trend."""
 
 from itertools import pairwise
 from math import sqrt
@@ -7,30 +7,30 @@ from statistics import median
 from heldout.diagnosis.thresholds import MIN_SHARED_DIFFERENCES, NORMAL_DEVIATION_PER_MEDIAN
 
 
-def estimate_noise(values: list[float], beside: list[float] | None = None) -> float:
-    """The standard deviation of one value around its trend, from third differences: a parabola has none.
+def estimate_noise(values: list[float], other: list[float] | None = None) -> float:
+    """The standard deviation of one value around its trend, from third differences (a parabola has none).
 
-    The beginning, where the trend bends most, counts only where there is little else. Three values show no noise.
+    The beginning, where the trend bends most, counts only if there is little else. Three values show no noise.
 
     Args:
-        beside: the same weights' loss on other images. What moves both is the weights, which wander, and no noise of
-            one of them; the noise that is not shared is returned, if that is less.
+        other: the same weights' loss on other images. Movements that both share come from the weights and are not
+            noise. The noise that is not shared is returned if it is smaller.
     """
     differences = _compute_third_differences(values)
     if not differences:
         return 0.0
     noise = _compute_deviation(differences)
-    others = _compute_third_differences(beside[: len(values)]) if beside else []
+    others = _compute_third_differences(other[: len(values)]) if other else []
     if len(others) != len(differences) or len(differences) < MIN_SHARED_DIFFERENCES:
         return noise
     pairs = list(zip(differences, others, strict=True))
-    squares = sum(other * other for other in others)
+    squares = sum(difference * difference for difference in others)
     share = max(0.0, sum(first * second for first, second in pairs) / squares) if squares else 0.0
     return min(noise, _compute_deviation([first - share * second for first, second in pairs]))
 
 
 def _compute_third_differences(values: list[float]) -> list[float]:
-    """Without the first quarter, if there are more than six."""
+    """Third differences, without the first quarter if there are more than six."""
     differences = values
     for _ in range(3):
         differences = [after - before for before, after in pairwise(differences)]
@@ -38,5 +38,5 @@ def _compute_third_differences(values: list[float]) -> list[float]:
 
 
 def _compute_deviation(third_differences: list[float]) -> float:
-    """Of one value: a third difference is made of values with weights 1, 3, 3 and 1, whose squares sum to 20."""
+    """Deviation of one value: a third difference weights values by 1, 3, 3 and 1, whose squares sum to 20."""
     return NORMAL_DEVIATION_PER_MEDIAN * median(map(abs, third_differences)) / sqrt(20)

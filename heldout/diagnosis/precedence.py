@@ -1,6 +1,6 @@
-"""The rules, from what is nearest the data to what is nearest the figures. `causes.py` decides what to fix first.
+"""The rules, ordered from closest to the data to closest to the figures. `causes.py` decides what to fix first.
 
-Without a measured gap that is the most serious finding, and of equally serious ones the first in this order.
+Without a measured gap, that is the most serious finding; among equally serious ones, the first in this order.
 """
 
 from collections.abc import Callable
@@ -36,9 +36,9 @@ from heldout.verdicts import require_every_kind
 class Rule:
     """Finds what is reported under a code.
 
-    silent_beside: codes of findings that explain the same figures better.
-    explained_by: the same, but only where no measured gap says how much each finding explains.
-    silences: whether other rules may be silent beside what it finds.
+    silent_beside: codes of findings that explain the same figures better and silence this rule.
+    explained_by: further such codes if no measured gap says how much each finding explains.
+    silences: whether the findings of this rule may silence other rules.
     """
 
     code: str
@@ -59,14 +59,14 @@ RULES = (
     Rule("label_order_mismatch", label_order_mismatch.find),
     Rule("label_conflicts", label_conflicts.find),
     Rule("label_noise", label_noise.find, silent_beside=("diverged",)),
-    # Labels in another order are wrong labels, too, and the same fault.
+    # Labels in another order are wrong labels too: one fault, reported once.
     Rule("label_noise", label_noise.find_beside_others, silent_beside=("label_order_mismatch",), silences=False),
     Rule("memorised_noise", memorised_noise.find),
     Rule("class_imbalance", class_imbalance.find),
     Rule("collapsed_class", collapsed_class.find_in_validation),
     Rule("collapsed_class", collapsed_class.find_in_test, silent_beside=("split_shift",)),
     Rule("diverged", diverged.find),
-    # Learning noise by heart is overfitting too, and the cure is another one.
+    # Memorizing noise is overfitting too, but it has a different cure.
     Rule("overfitting", overfitting.find, silent_beside=("diverged", "memorised_noise")),
     Rule("overfitting", kept_weights.find_stopped_in_time, silent_beside=("diverged",)),
     Rule("overconfidence", overconfidence.find, silent_beside=("diverged", "memorised_noise")),
@@ -83,7 +83,7 @@ GRAVITY = ("critical", "warning", "info")
 
 
 def collect_findings(facts: Facts) -> tuple[Finding, ...]:
-    """The most serious first; of equally serious ones in the order of the rules."""
+    """All findings, the most serious first, then in the order of the rules."""
     found = [(rule, rule.find(facts)) for rule in RULES]
     is_measured = facts.budget is not None
     heard = [finding for rule, findings in found if not _is_silent(rule, found, is_measured) for finding in findings]
@@ -91,7 +91,7 @@ def collect_findings(facts: Facts) -> tuple[Finding, ...]:
 
 
 def _is_silent(rule: Rule, found: list[tuple[Rule, list[Finding]]], is_measured: bool) -> bool:
-    """Whether another rule that is not silent itself has found what explains more; an info explains nothing."""
+    """Whether a rule that is not silent itself found something that explains more; infos explain nothing."""
     codes = rule.silent_beside if is_measured else (*rule.silent_beside, *rule.explained_by)
     return any(
         other.code in codes

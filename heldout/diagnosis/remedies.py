@@ -1,6 +1,6 @@
-"""What a diagnosis advises: remedies of `heldout.remedies`, with reasons from what was seen, and fixes of data.
+"""The advice of a diagnosis: remedies from `heldout.remedies`, with reasons based on what was seen, and data fixes.
 
-Where the spec is known a remedy has a patch, and one that would change nothing is not offered.
+If the spec is known, remedies come with patches, and those that would change nothing are left out.
 """
 
 from collections.abc import Mapping
@@ -14,44 +14,44 @@ from heldout.remedies.values import MAX_EPOCHS
 from heldout.stored.gap import Calibration
 from heldout.words import pluralize
 
-# In the order in which they helped on the collection of trainings (docs/explanation/diagnosis.md).
+# Ordered by how often they helped on the collection of trainings (docs/explanation/diagnosis.md).
 REGULARISATION = ("augmentation", "dropout", "l2", "smaller_network")
 
 
 def keep_lowest_loss(spec: Spec | None, best_epoch: int, stopping: str, patience: int) -> tuple[SuggestedRemedy, ...]:
-    """Early stopping by the loss.
+    """Suggest early stopping by the loss.
 
     Args:
         stopping: what keeping the best epoch would have changed in this training.
-        patience: epochs without a lower loss that have to be waited for to reach that epoch.
+        patience: epochs to wait without a lower loss so that this epoch is still reached.
     """
     keep = f"Keep the weights of the best epoch ({best_epoch}), and stop once validation no longer improves."
     return _keep_best(spec, "validation_loss", f"{keep} {stopping}", patience)
 
 
 def keep_best_accuracy(spec: Spec | None, which: str, patience: int) -> tuple[SuggestedRemedy, ...]:
-    """Early stopping by the accuracy. which: the best epoch in brackets, or nothing."""
+    """Suggest early stopping by the accuracy. which: the best epoch in parentheses, or an empty string."""
     reason = f"Keep the weights of the epoch with the best validation accuracy{which}, not those with the lowest loss."
     return _keep_best(spec, "validation_accuracy", reason, patience)
 
 
 def make_less_sure(spec: Spec | None, calibration: Calibration | None) -> tuple[SuggestedRemedy, ...]:
-    """In the next training, or after this one; a temperature only where it was not measured to make things worse."""
+    """Suggest label smoothing, and a temperature unless a measurement shows that it does not help."""
     found = _offer("label_smoothing", spec)
     if calibration is not None and calibration.error_after >= calibration.error_before:
         return found
     by = "one number, fitted on the validation images" if calibration is None else f"{calibration.temperature:.2f}"
     reason = (
-        f"After training, divide the network's outputs (before the softmax) by {by}: its answers stay the same, and "
-        "its probabilities become more honest. Nothing has to be trained again."
+        f"After training, divide the network's outputs (before the softmax) by {by}. Its answers stay the same, its "
+        "probabilities become more honest, and nothing has to be trained again."
     )
     return (*found, SuggestedRemedy("temperature", reason))
 
 
 def suggest_for_little_data(spec: Spec | None, images: int | None) -> tuple[SuggestedRemedy, ...]:
     now = "" if images is None else f" (there are {images:,} now)"
-    more = f"Collect more training images{now}: nothing else closes such a gap as far."
-    return (fix_data(more), *suggest_regularization(spec))
+    more = f"Collect more training images{now}: nothing else closes as much of such a gap."
+    return (suggest_data_fix(more), *suggest_regularization(spec))
 
 
 def suggest_regularization(spec: Spec | None) -> tuple[SuggestedRemedy, ...]:
@@ -59,17 +59,17 @@ def suggest_regularization(spec: Spec | None) -> tuple[SuggestedRemedy, ...]:
 
 
 def suggest_more_patience(spec: Spec | None) -> tuple[SuggestedRemedy, ...]:
-    """Nothing where the guard stopped, which has no patience, or where no spec is known."""
+    """Suggest more patience. Returns nothing without a spec, or if the spec has no patience to increase."""
     return () if spec is None else _offer("more_patience", spec)
 
 
 def suggest_more_epochs(spec: Spec | None, done: int, still_falls: bool) -> tuple[SuggestedRemedy, ...]:
-    """Twice as many, where the spec's are used up; nothing at the limit of what a spec may ask for."""
+    """Suggest twice as many epochs once the spec's are used up; nothing at the limit of the spec."""
     planned = done if spec is None else spec["training"]["epochs"]
     if planned > done:
         reason = (
-            f"{done:,} of {planned:,} epochs {'is' if done == 1 else 'are'} done. Let the training go on, or give it "
-            "more patience or time if early stopping or a deadline ended it."
+            f"{done:,} of {planned:,} epochs {'is' if done == 1 else 'are'} done. Let the training continue, or give "
+            "it more patience or time if early stopping or a deadline ended it."
         )
         return (SuggestedRemedy("more_epochs", reason),)
     if planned >= MAX_EPOCHS:
@@ -81,7 +81,7 @@ def suggest_more_epochs(spec: Spec | None, done: int, still_falls: bool) -> tupl
 
 
 def suggest_for_underfitting(spec: Spec | None) -> tuple[SuggestedRemedy, ...]:
-    """A larger network, and less of what holds it back, where the spec says what that is."""
+    """Suggest a larger network and, if the spec is known, less regularization."""
     freed = () if spec is None else _offer("less_regularisation", spec)
     return (*_offer("larger_network", spec), *freed)
 
@@ -98,8 +98,8 @@ def weighs_classes(spec: Spec | None) -> bool:
     return spec is not None and bool(spec["training"].get("class_weights"))
 
 
-def fix_data(what: str, fix: Mapping[str, Any] | None = None) -> SuggestedRemedy:
-    """Something that no change of a spec cures. fix: the change of the dataset that does, where there is one."""
+def suggest_data_fix(what: str, fix: Mapping[str, Any] | None = None) -> SuggestedRemedy:
+    """Suggest what no change of a spec can do. fix: the change of the dataset that does it, if there is one."""
     return SuggestedRemedy("fix_data", what, fix=None if fix is None else dict(fix))
 
 
@@ -109,7 +109,7 @@ def _keep_best(spec: Spec | None, monitor: Monitor, reason: str, patience: int) 
 
 
 def _offer(name: str, spec: Spec | None, reason: str | None = None) -> tuple[SuggestedRemedy, ...]:
-    """The remedy of that name; nothing where it would change nothing."""
+    """Offer a remedy by name, or nothing if it would change nothing."""
     remedy = REMEDIES[name]
     return _make_offer(name, reason or remedy.reason, None if spec is None else remedy.change(RemedyBase(spec)))
 

@@ -1,4 +1,4 @@
-"""Which renaming of the classes makes most answers right, and what share of a split's labels one explains."""
+"""Finds the renaming of classes that makes the most answers right, and the share of labels that a renaming explains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 
 @dataclass(frozen=True)
 class RenamedPart:
-    """What the answers to a split say of a renaming of some of its labels, beside those to another split.
+    """Evidence for a renaming of some of a split's labels, compared with another split.
 
-    Figures are of images whose label the renaming changes. Pairs are of this split, then of the other one.
+    Figures cover the images whose label the renaming changes. In pairs, this split comes before the other one.
 
-    share: of the labels that are renamed. answered: shares answered as the renaming says. right: shares answered as the
-        label says. counts: images.
+    share: share of these labels that are renamed. answered: shares answered as the renaming says. right: shares
+        answered as the label says. counts: numbers of images.
     """
 
     share: float
@@ -27,7 +27,7 @@ class RenamedPart:
 
 
 def measure_part(split: Counts, other: Counts, renaming: Sequence[int]) -> RenamedPart | None:
-    """None where the other split has no images of the renamed classes, or does not know them."""
+    """Return None if a split has no images of the renamed classes, or the network does not know them."""
     moved = _list_moved(renaming)
     counts = sum(sum(split[label]) for label in moved), sum(sum(other[label]) for label in moved)
     if not all(counts):
@@ -43,9 +43,10 @@ def measure_part(split: Counts, other: Counts, renaming: Sequence[int]) -> Renam
 
 
 def measure_explained(part: RenamedPart, split: Counts, other: Counts, renaming: Sequence[int]) -> tuple[float, float]:
-    """How much of what the answers to the two splits differ by the part explains, and in which share of the classes.
+    """How much of the difference between two splits' answers the part explains, and in which share of classes.
 
-    A class counts, by the images that are expected of it, where half of these are there.
+    A class counts if at least half of the answers expected from the renaming are there. Classes are weighted by the
+    number of answers expected.
     """
     usual = _smooth(other)
     mixed = [
@@ -68,12 +69,12 @@ def measure_explained(part: RenamedPart, split: Counts, other: Counts, renaming:
 
 
 def _list_moved(renaming: Sequence[int]) -> list[int]:
-    """The labels that mean another class."""
+    """The labels that mean a different class."""
     return [label for label, means in enumerate(renaming) if means != label]
 
 
 def measure_distance(split: Counts, other: Counts, renaming: Sequence[int] | None = None) -> float:
-    """How far the class frequencies of two splits lie apart (total variation, 0 to 1), with the first one renamed."""
+    """Distance between the class frequencies of two splits (total variation, 0 to 1), with the first one renamed."""
     here, there = [0.0] * len(other), _compute_shares([sum(row) for row in other])
     for label, share in enumerate(_compute_shares([sum(row) for row in split])):
         here[label if renaming is None else renaming[label]] += share
@@ -81,7 +82,7 @@ def measure_distance(split: Counts, other: Counts, renaming: Sequence[int] | Non
 
 
 def _smooth(confusion: Counts) -> list[list[float]]:
-    """Shares of each row, with some answers added as all images are answered."""
+    """Shares in each row, smoothed by some answers with the overall frequencies."""
     classes, total = len(confusion), sum(map(sum, confusion))
     usual = [(sum(column) + 1) / (total + classes) for column in zip(*confusion, strict=True)]
     return [
@@ -104,17 +105,17 @@ def _log_likelihood(counts: Counts, shares: Sequence[Sequence[float]]) -> float:
 
 
 def find_best_renaming(confusion: Sequence[Sequence[int]], *, more_than: float) -> list[int] | None:
-    """For each label the answer that it should have been called, each answer once.
+    """Find for each label the answer that it should have been, using each answer once.
 
     Args:
-        confusion: (classes, classes) counts, rows the labels and columns the answers.
-        more_than: how many answers have to be right by it.
+        confusion: (classes, classes) counts; rows are labels and columns are answers.
+        more_than: the number of right answers to exceed.
     Returns:
         None if no renaming makes more than `more_than` answers right.
     """
-    # SciPy takes half a second and 35 MB to import, and a worker asks this at the end of each job. No renaming does
-    # better than the largest count of each row, or of each column; rows whose largest are in different columns need
-    # no search.
+    # Importing SciPy takes half a second and 35 MB, and workers call this at the end of every job. No renaming beats
+    # the sum of the largest counts of rows, or of columns. If the largest counts of rows are in different columns, they
+    # already are the best renaming.
     if min(sum(map(max, confusion)), sum(map(max, zip(*confusion, strict=True)))) <= more_than:
         return None
     named = [row.index(max(row)) for row in confusion]
@@ -127,14 +128,14 @@ def find_best_renaming(confusion: Sequence[Sequence[int]], *, more_than: float) 
 
 
 def list_usual_renamings(classes: Sequence[str]) -> list[list[int]]:
-    """What usually goes wrong: numbered from another number on, backwards, or by name instead of by number.
+    """List the usual mistakes: labels shifted by one, reversed, or sorted by name instead of by number.
 
     Numbers are sorted by their digits ("10" before "2") and, up to nine, as English words ("eight" before "five").
 
     Args:
-        classes: names, in the order of their labels.
+        classes: class names in the order of their labels.
     Returns:
-        For each mistake the label that each label means; without repetitions.
+        For each mistake, the label that each label means; without duplicates.
     """
     count = len(classes)
     labels = list(range(count))
@@ -153,6 +154,6 @@ def list_usual_renamings(classes: Sequence[str]) -> list[list[int]]:
 
 
 def _split_off_number(name: str) -> tuple[str, int]:
-    """`class 10` after `class 9`."""
+    """Split a name into text and number, so that `class 10` sorts after `class 9`."""
     start = name.rstrip("0123456789")
     return start, int(name[len(start) :][:MAX_DIGITS] or 0)

@@ -1,4 +1,4 @@
-"""Leaves the test split out of what a diagnosis is made from, so that automatic choices cannot learn from it."""
+"""Removes the test split from the inputs of a diagnosis, so that automatic choices cannot learn from it."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -25,7 +25,7 @@ _OF_ONE_SPLIT = {
 
 
 def check_splits(splits: AbstractSet[str]) -> None:
-    """Only the test split can be left out: without training or validation there is nothing to compare.
+    """Check the splits. Only test can be left out: without training or validation there is nothing to compare.
 
     Raises:
         ValueError: if `splits` is neither all of them nor all but test.
@@ -37,7 +37,7 @@ def check_splits(splits: AbstractSet[str]) -> None:
 
 
 def remove_test(evaluation: Evaluation) -> Evaluation:
-    """Without test's figures, and without the comparison of the last epoch if it was made on test images."""
+    """Remove test's figures, and the comparison with the last epoch if it was made on test images."""
     last, gap, calibration = evaluation.last, evaluation.gap, evaluation.calibration
     return replace(
         evaluation,
@@ -49,17 +49,17 @@ def remove_test(evaluation: Evaluation) -> Evaluation:
 
 
 def audit_without_test(audit: Sequence[AuditFinding]) -> list[AuditFinding]:
-    """Only the findings that hold for training and validation alone, without test's numbers.
+    """Keep only the findings that hold for training and validation alone, without test's numbers.
 
-    A finding that counts the images of all splits together (label conflicts, groups across splits) is left out, since
-    test's part of it cannot be taken away.
+    Findings that count the images of all splits together (label conflicts, groups across splits) are removed, since
+    test's part of them cannot be separated.
     """
     kept = [_restrict_to_validation(found) for found in audit]
     return [found for found in kept if found is not None]
 
 
 def audit_of_folds(audit: Sequence[AuditFinding]) -> list[AuditFinding]:
-    """The findings that hold for a job with folds: those that compare the dataset's own train and validation do not."""
+    """Keep the findings that hold for a job with folds; those that compare the dataset's own splits do not."""
     kept = [_restrict_to_folds(found) for found in audit]
     return [found for found in kept if found is not None]
 
@@ -69,7 +69,7 @@ def _restrict_to_folds(found: AuditFinding) -> AuditFinding | None:
     if code in _OF_ONE_SPLIT:
         return found if numbers.get("split") != "validation" else None
     if code in {"leakage", "group_across_splits", "class_shift", "class_imbalance"}:
-        return None  # the job's own copies and classes are counted at its end
+        return None  # copies and classes of the job's own splits are counted when it ends
     if code == "class_missing" and not numbers.get("test"):
         return None
     return found
@@ -99,10 +99,10 @@ def _restrict_leakage(found: AuditFinding, copied: Mapping[str, Any] | None) -> 
         found,
         "critical" if share >= MIN_CRITICAL_LEAK else "warning",
         {"validation_in_train": copied},
-        f"The training set also holds {pluralize(copied['images'], 'validation image')} ({percent(share)} of them), so "
-        "validation results look better than they are.",
-        "Leave the copies out of all splits but one. Or have the splits cut anew from all images "
-        "(`splits: {existing: merge}`, `--merge`): copies then stay together.",
+        f"The training set also contains {pluralize(copied['images'], 'validation image')} ({percent(share)} of them), "
+        "so validation results look better than they are.",
+        "Keep the copies in one split only. Or split all images again (`splits: {existing: merge}`, `--merge`), which "
+        "keeps copies together.",
     )
 
 
@@ -115,7 +115,7 @@ def _restrict_class_shift(found: AuditFinding, shift: Mapping[str, Any] | None) 
         {"validation": shift},
         f"Class {shift['class']!r} makes up {percent(shift['train_share'])} of the training images, but "
         f"{percent(shift['share'])} of the validation images.",
-        "Compare each class's own accuracy, or have the splits cut anew with `splits: {existing: merge}`.",
+        "Compare the accuracy of each class, or split all images again with `splits: {existing: merge}`.",
     )
 
 
@@ -135,7 +135,7 @@ def _restrict_class_missing(found: AuditFinding, missing: Mapping[str, Any] | No
 def _rewrite(
     found: AuditFinding, severity: Severity, numbers: Mapping[str, Any], explanation: str, what_to_do: str
 ) -> AuditFinding:
-    """The finding with what holds without test; the audit's own words and severity may come from test."""
+    """Rebuild the finding without test, because the audit's own words and severity may come from test."""
     return AuditFinding(
         code=found.code, severity=severity, numbers=dict(numbers), explanation=explanation, what_to_do=what_to_do
     )

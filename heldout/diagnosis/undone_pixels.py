@@ -1,4 +1,4 @@
-"""What bringing the pixel values of a held-out split back to training's has shown."""
+"""The effect of converting the pixel values of a held-out split back to those of training."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,22 +12,23 @@ from heldout.stored.gap import HeldOutCopies, StoredGap
 from heldout.words import describe_part, percent
 from heldout.words.labels import PIXELS
 
-# What is wrong with some of the images.
+# How to describe altered images.
 _ALTERED = {"inversion": "light and dark swapped", "channel_order": "red and blue swapped"}
 
 
 def mention_left_out_copies(gap: StoredGap, split: str = "test") -> str:
-    """That copies of training images are left out, where they are. Begins with a space."""
+    """If copies of training images are left out, a phrase that says so, with a leading space."""
     copies: HeldOutCopies | None = gap.validation_copies if split == "validation" else gap.test_copies
     return "" if copies is None or copies.clean is None else " without copies of training images"
 
 
 @dataclass(frozen=True)
 class UndonePixels:
-    """A change of pixel values that surely helps.
+    """A change of pixel values that clearly helps.
 
-    at_least: accuracy that it brings back. advice: how to store the images instead. fix: the same change for a new
-    version of the dataset; None where the two halves of the images do not agree on it, or only some are altered.
+    at_least: lower bound of the accuracy that it restores. advice: how to store the images instead. fix: the same
+    change for a new version of the dataset; None if the two halves of the images disagree on it, or only some images
+    are altered.
     """
 
     at_least: float
@@ -38,7 +39,7 @@ class UndonePixels:
 
 
 def find_undone_pixels(facts: Facts, choices: Collection[str], split: str = "test") -> UndonePixels | None:
-    """The change, if it is one of these and surely helps."""
+    """The change that was undone, if it is one of `choices` and clearly helps."""
     pixels = None if facts.gap is None else facts.gap.get_pixels(split)
     if facts.gap is None or pixels is None:
         return None
@@ -50,9 +51,9 @@ def find_undone_pixels(facts: Facts, choices: Collection[str], split: str = "tes
         return None
     before, after = pixels.accuracies
     aside = mention_left_out_copies(facts.gap, split)
-    advice = "Store the pixel values of all splits in the same way."
+    advice = "Store the pixel values of all splits the same way."
     undone = PIXELS[chosen].undone
-    about = f"The pixel values of {split} mean something else than those of training"
+    about = f"The pixel values of {split} have a different meaning than those of training"
     then = f"{undone[0].lower()}{undone[1:]}"
     evidence: dict[str, Any] = {
         "split": split,

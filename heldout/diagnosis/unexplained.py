@@ -1,4 +1,4 @@
-"""The verdict where no finding explains anything: healthy, or why that cannot be told."""
+"""The verdict if no finding explains anything: healthy, or why the diagnosis cannot tell."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,15 +32,15 @@ from heldout.words.courses import describe_best_and_end, describe_bouncing, desc
 from heldout.words.verdicts import describe_healthy
 
 _NOTHING_VALIDATES = (
-    "The job trained on its validation images too (`validation.use: train`), so no images were left that tell whether "
-    "it learned too much, too little or enough. That is how to train the model that will be used, once other jobs have "
-    "shown how."
+    "The job also trained on its validation images (`validation.use: train`), so no images are left to show whether it "
+    "learned too much, too little or enough. This is how to train the final model, once other jobs have shown which "
+    "settings work."
 )
 
 
 @dataclass(frozen=True)
 class Unexplained:
-    """A verdict that is no finding's, in three layers of words."""
+    """A verdict without a finding, as headline, summary and explanation."""
 
     verdict: str
     headline: str
@@ -49,7 +49,7 @@ class Unexplained:
 
 
 def judge_without_findings(facts: Facts) -> Unexplained:
-    """`healthy`, or `cannot_tell` with the first reason that applies."""
+    """Return `healthy`, or `cannot_tell` with the first reason that applies."""
     for reason in ANSWERS_ALONE if facts.has_answers_alone else CURVES:
         explanation = reason.find(facts)
         if explanation is not None:
@@ -61,7 +61,7 @@ def judge_without_findings(facts: Facts) -> Unexplained:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why nothing can be told. find: the details; None where the reason does not apply."""
+    """A reason why the diagnosis cannot tell. find: returns the details, or None if the reason does not apply."""
 
     find: Callable[[Facts], str | None]
     headline: str
@@ -88,26 +88,26 @@ def _explain_too_few_epochs(kind: str, course: Course | None) -> str | None:
         return None
     known = f"only {pluralize(epochs, 'epoch')}" if epochs else "no epoch"
     return (
-        f"{kind} results are known for {known}: at least {MIN_EPOCHS} epochs are needed to see a trend. Train longer, "
-        "or send a longer history."
+        f"{kind} results are known for {known}, and it takes at least {MIN_EPOCHS} epochs to see a trend. Train "
+        "longer, or send a longer history."
     )
 
 
 def _explain_rise_without_learning(facts: Facts) -> str | None:
-    """Validation turned up while training got no better: no overfitting, and not healthy either."""
+    """Validation turned up while training did not improve: not overfitting, but not healthy either."""
     curves, heldout, training = facts.curves, facts.curves.heldout, facts.curves.training
     if heldout is None or training is None or curves.has_learned or not heldout.is_up:
         return None
     return (
         f"{describe_best_and_end(curves, heldout)}. Meanwhile the {curves.training_name} "
         f"{describe_end(training, is_loss=curves.of_loss)}, and was "
-        f"{format_figure(curves.training_at_best, is_loss=curves.of_loss)} in epoch {curves.best_epoch}: nothing was "
-        "learned since, so this is not overfitting. A lower learning rate may help."
+        f"{format_figure(curves.training_at_best, is_loss=curves.of_loss)} in epoch {curves.best_epoch}. The network "
+        "has learned nothing since, so this is not overfitting. A lower learning rate may help."
     )
 
 
 def _explain_contradiction(facts: Facts) -> str | None:
-    """A validation accuracy that falls beside a validation loss that does not rise."""
+    """Validation accuracy falls while the validation loss does not rise."""
     curves, wrong = facts.curves, facts.curves.wrong_answers
     if not curves.of_loss or wrong is None or len(wrong.values) < MIN_EPOCHS:
         return None
@@ -120,9 +120,9 @@ def _explain_contradiction(facts: Facts) -> str | None:
 
 
 def _explain_learned_nothing(facts: Facts) -> str | None:
-    """No epoch after the first made validation better by more than its noise.
+    """No epoch after the first improved validation by more than its noise.
 
-    Where counts show that the network knows validation, they tell more than its course.
+    Counts that show that the network knows the validation images outweigh the curve.
     """
     curves = facts.curves
     if facts.knows_validation:
@@ -138,15 +138,15 @@ def _explain_learned_nothing(facts: Facts) -> str | None:
         if first - course.lowest <= MIN_RISE_SIGMAS * course.noise:
             return (
                 f"The {name} was {format_figure(first, is_loss=is_loss)} after the first epoch and is "
-                f"{format_figure(last, is_loss=is_loss)} after {pluralize(curves.epochs, 'epoch')}, and no epoch in "
-                "between was clearly better: what the network learned does not help with validation images. Check that "
+                f"{format_figure(last, is_loss=is_loss)} after {pluralize(curves.epochs, 'epoch')}; no epoch in "
+                "between was clearly better. What the network learned does not help with validation images. Check that "
                 "images and labels belong together, then try another learning rate or a larger network."
             )
     return None
 
 
-def _knows_little(facts: Facts) -> str | None:
-    """The network answers neither training nor validation images well, by the counts or by its curves."""
+def _explain_little_known(facts: Facts) -> str | None:
+    """The network answers neither training nor validation images well, by its counts or its curves."""
     if facts.knows_validation and not facts.has_answers_alone:
         return None
     train, validation = facts.train, facts.validation
@@ -155,20 +155,20 @@ def _knows_little(facts: Facts) -> str | None:
     else:
         known = get_known_accuracies(facts)
         if known is None:
-            return None if facts.has_answers else _may_know_nothing(facts)
+            return None if facts.has_answers else _explain_maybe_guessing(facts)
         trained, heldout, chance = known
     if knows(trained, chance) or knows(heldout, chance):
         return None
     return (
         f"The network answers {percent(trained)} of its training images and {percent(heldout)} of the validation "
-        f"images correctly, and guessing can give {percent(chance)}: it knows neither well, so it is too early to look "
+        f"images correctly, and guessing can give {percent(chance)}. It knows neither well, so it is too early to look "
         "for a difference between them. Try more epochs, another learning rate or a larger network, and check the "
         "labels."
     )
 
 
-def _may_know_nothing(facts: Facts) -> str | None:
-    """What is recorded can be that of guessing, and what is not recorded would tell."""
+def _explain_maybe_guessing(facts: Facts) -> str | None:
+    """The recorded figures are possible by guessing, and only unrecorded ones would tell."""
     trained, heldout = get_end_accuracies(facts.curves)
     chance, count = bound_chance(facts), len(facts.classes)
     what = f"guessing among {count:,} classes" if count > 1 else "guessing"
@@ -181,16 +181,16 @@ def _may_know_nothing(facts: Facts) -> str | None:
             return None
         return (
             f"The network answers {percent(known)} of the {name} images correctly, and {what} can give "
-            f"{percent(chance)}. The {other} accuracy is not recorded, so it cannot be told whether the network knows "
+            f"{percent(chance)}. The {other} accuracy was not recorded, so it is unknown whether the network knows "
             f"either. Record both{classes}."
         )
     probability, last = compute_label_probability(facts.curves), facts.curves.heldout
-    # A loss may be on any scale: only beside a known number of classes it tells something.
+    # A loss may be on any scale, so it only says something if the number of classes is known.
     if count < 2 or probability is None or last is None or compute_skill(probability, chance) >= MIN_SKILL_BY_LOSS:
         return None
     return (
         f"The validation loss does not rise, but it ends at {format_figure(last.values[-1], is_loss=True)}, and {what} "
-        f"costs {format_figure(-log(chance), is_loss=True)}. No accuracy is recorded, so it cannot be told whether the "
+        f"costs {format_figure(-log(chance), is_loss=True)}. No accuracy was recorded, so it is unknown whether the "
         "network knows the images. Record the accuracy of training and validation."
     )
 
@@ -199,28 +199,28 @@ def _explain_missing_answers(facts: Facts) -> str | None:
     """Without answers to training images, or to others, there is nothing to compare."""
     if facts.train is None:
         return (
-            "Answers to training images are missing, so there is no gap to look at. Send those of the same weights to "
-            "the training images, too."
+            "Answers to training images are missing, so there is no gap to look at. Also send the same weights' "
+            "answers to the training images."
         )
     if facts.validation is None and facts.test is None:
         return (
-            "Answers to validation and test images are missing, so there is no gap to look at. Send those of the same "
-            "weights to these images, too."
+            "Answers to validation and test images are missing, so there is no gap to look at. Also send the same "
+            "weights' answers to these images."
         )
     return None
 
 
-def _explain_unparted_gap(facts: Facts) -> str | None:
-    """A difference to test that may be of training or of the test images: only validation tells."""
+def _explain_undivided_gap(facts: Facts) -> str | None:
+    """Test is worse, but only validation answers would show whether training or the test images are the cause."""
     train, test = facts.train, facts.test
     if train is None or test is None or facts.validation is not None:
         return None
     if compute_newcombe_interval(train.counts, test.counts)[0] <= MIN_BETTER_ON_TRAINING:
         return None
     return (
-        "Answers to validation images are missing: they would tell whether the network has memorized its training "
-        "images, or the test images are of another kind. Send those of the same weights to images that were neither "
-        "trained on nor are in test."
+        "Answers to validation images are missing. They would show whether the network has memorized its training "
+        "images, or whether the test images are of a different kind. Send the same weights' answers to images that are "
+        "neither in training nor in test."
     )
 
 
@@ -228,18 +228,18 @@ def _explain_healthy_answers(facts: Facts) -> str:
     splits = ("training", facts.train), ("validation", facts.validation), ("test", facts.test)
     known = [name for name, figures in splits if figures is not None]
     seen = f"No fault was found in the answers to {', '.join(known[:-1])} and {known[-1]} images."
-    return f"{seen} Whether another epoch had been better, only the curves of the training tell."
+    return f"{seen} Only the training's curves could show whether another epoch would have been better."
 
 
 def _explain_uncertain_gap(facts: Facts) -> str | None:
-    """A difference that would be a fault, of too few images to be sure of it."""
+    """A difference that would be a fault, if there were enough images to be sure of it."""
     train, validation = facts.train, facts.validation
     if train is None or validation is None or train.accuracy - validation.accuracy < MIN_LARGE_GAP:
         return None
     return (
         f"The network answers {percent(train.accuracy)} of its {pluralize(train.count, 'training image')} correctly, "
-        f"but only {percent(validation.accuracy)} of the {pluralize(validation.count, 'validation image')}. That is "
-        "much, but with so few images it may be chance. Use more validation images, then look again."
+        f"but only {percent(validation.accuracy)} of the {pluralize(validation.count, 'validation image')}. That is a "
+        "large difference, but with so few images it may be chance. Use more validation images, then look again."
     )
 
 
@@ -248,7 +248,7 @@ def _explain_healthy(facts: Facts) -> str:
     assert heldout is not None
     explanation = in_time[0].explanation if in_time else _describe_course(facts.curves, heldout)
     if facts.budget is not None:
-        return explanation  # the gap has been told before
+        return explanation  # the budget already describes the gap
     if facts.train is None or facts.test is None:
         return explanation
     gap = f"{100 * (facts.train.accuracy - facts.test.accuracy):.1f}"
@@ -258,7 +258,7 @@ def _explain_healthy(facts: Facts) -> str:
 
 
 def _describe_course(curves: Curves, heldout: Course) -> str:
-    """How validation went, and that its end is as good as its best, or why a worse end is no rise."""
+    """Describe how validation went, and why its end is as good as its best or does not count as a rise."""
     seen = f"{describe_best_and_end(curves, heldout)}."
     excess = heldout.values[-1] - heldout.values[heldout.best]
     if heldout.best == curves.epochs - 1:
@@ -267,13 +267,13 @@ def _describe_course(curves: Curves, heldout: Course) -> str:
     if excess <= curves.max_mild_rise:
         return f"{seen} {explain_too_little_matters(curves)}"
     return (
-        f"{seen} Single epochs of this training differ by as much, so that is no lasting rise. Keep the weights of the "
-        f"best epoch.{describe_bouncing(curves, heldout)}"
+        f"{seen} Single epochs of this training differ by that much, so it is not a lasting rise. Keep the weights of "
+        f"the best epoch.{describe_bouncing(curves, heldout)}"
     )
 
 
 _LITTLE_KNOWN = Reason(
-    _knows_little,
+    _explain_little_known,
     "The network knows neither training nor validation images well.",
     "It is too early to look for a difference between them. Train longer, try another learning rate or a larger "
     "network, and check the labels.",
@@ -284,7 +284,7 @@ _UNCERTAIN = Reason(
     "Validation looks much worse than training, but with so few images that may be chance. Use more validation images "
     "and look again.",
 )
-# Of answers without the course of a training, in the order in which they are looked at.
+# Reasons for answers without training curves, in the order in which they are checked.
 ANSWERS_ALONE = (
     Reason(
         _explain_missing_answers,
@@ -293,8 +293,8 @@ ANSWERS_ALONE = (
     ),
     _LITTLE_KNOWN,
     Reason(
-        _explain_unparted_gap,
-        "Without validation answers the cause of the gap stays unknown.",
+        _explain_undivided_gap,
+        "Without validation answers, the cause of the gap is unknown.",
         "The network may have memorized its training images, or the test images may differ. Send its answers to "
         "validation images too.",
     ),
@@ -303,8 +303,8 @@ ANSWERS_ALONE = (
 CURVES = (
     Reason(
         _explain_trained_on_all,
-        "No images were held out to judge this training by.",
-        "It trained on its validation images too. Judge other trainings first, then train the final model this way.",
+        "No images were held out to judge this training.",
+        "It also trained on its validation images. Judge other trainings first, then train the final model this way.",
     ),
     Reason(
         _explain_few_epochs,

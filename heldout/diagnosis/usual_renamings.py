@@ -1,4 +1,4 @@
-"""Finds the usual mistakes of numbering classes in a held-out split, or in part of one, from few images."""
+"""Finds the usual mistakes in numbering classes in a held-out split or part of one, even with few images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,9 +36,9 @@ from heldout.words import percent
 
 @dataclass(frozen=True)
 class Renamed:
-    """A split with renamed classes. gain: the accuracy that the right names bring back.
+    """A split with renamed classes. gain: the accuracy that the right names restore.
 
-    share: of its labels that are renamed; None if all are.
+    share: share of its labels that are renamed; None if all are.
     """
 
     split: str
@@ -54,10 +54,10 @@ class Renamed:
 
 
 def find_whole(facts: Facts) -> Renamed | None:
-    """The usual renaming of a whole held-out split that surely makes answers right.
+    """The usual renaming of a whole held-out split that clearly makes answers right.
 
-    It must bring back at least half of what this split lacks compared with the other one. Gains by chance, where a
-    frequent answer gets the name of a frequent class, do not count, unless class frequencies show the same renaming.
+    It must restore at least half of what this split lacks compared with the other one. Gains by chance, if a frequent
+    answer gets the name of a frequent class, do not count unless class frequencies show the same renaming.
     """
     for split, figures, other in list_pairs_by_answers(facts):
         found = _find_best_whole(facts, split, figures, other)
@@ -103,7 +103,7 @@ def find_part(facts: Facts) -> list[Finding]:
 
 
 def find_in_test(facts: Facts) -> Renamed | None:
-    """A usual mistake in all labels of test, or in a part of them."""
+    """A usual mistake in all labels of test, or in some of them."""
     found = [find_whole(facts), *_find_parts(facts)]
     return next((renamed for renamed in found if renamed is not None and renamed.split == "test"), None)
 
@@ -146,13 +146,13 @@ def _find_best_part(facts: Facts, split: str, figures: SplitFigures, other: Spli
 
 
 def _can_be(part: RenamedPart) -> bool:
-    """Whether it is of a part of the labels, and as many right answers are missing as it would bring back."""
+    """Whether only some labels are renamed, and enough right answers are missing for what correcting them restores."""
     gain, missing = part.answered[0] - part.answered[1], part.right[1] - part.right[0]
     return 0 < part.share < MIN_WHOLE_SHARE and gain > 0 and missing >= MIN_MISSING_OF_PART * gain
 
 
 def _compute_confidence(renamings: Sequence[Sequence[int]]) -> float:
-    """All renamings that are tried share the false alarms."""
+    """The confidence for one renaming: all renamings tried share the allowed false alarms."""
     return 1 - (1 - COMPARISON_CONFIDENCE) / max(1, len(renamings))
 
 
@@ -164,9 +164,9 @@ def _make_finding(facts: Facts, found: Renamed) -> Finding:
     return Finding(
         "label_order_mismatch",
         found.severity,
-        f"About {percent(share)} of the {split} labels appear to number the classes in another order than training and "
-        f"{other} do: for example, the network answers {names[found.renaming[label]]!r} where the label says "
-        f"{names[label]!r}. {split.capitalize()} accuracy is {percent(found.before)}; with these labels corrected it "
+        f"About {percent(share)} of the {split} labels appear to number the classes in a different order than training "
+        f"and {other} do: for example, the network answers {names[found.renaming[label]]!r} where the label says "
+        f"{names[label]!r}. {split.capitalize()} accuracy is {percent(found.before)}; with these labels corrected, it "
         f"would be about {percent(after)}.",
         {
             "split": split,
@@ -177,8 +177,8 @@ def _make_finding(facts: Facts, found: Renamed) -> Finding:
             "by_answers": True,
         },
         (
-            remedies.fix_data(
-                f"Find the {split} labels that follow another list of classes, and renumber them as in training."
+            remedies.suggest_data_fix(
+                f"Find the {split} labels that follow a different list of classes, and renumber them as in training."
             ),
         ),
     )

@@ -1,6 +1,6 @@
-"""The probability that a verdict names what to fix first, where the gap was measured.
+"""The probability that a verdict names what to fix first, for trainings whose gap was measured.
 
-Fitted on real image sets of many kinds and checked on sets left out of the fit; see `verdict_fit.py`.
+It was fitted on real image sets of many kinds and checked on sets left out of the fit; see `verdict_fit.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +14,13 @@ from heldout.diagnosis.verdict_fit import FITS_OF_VERDICTS
 
 
 def compute_verdict_confidence(verdict: str, causes: Sequence[Cause], gap: Gap) -> float | None:
-    """Return None if a figure is unknown, for example without validation answers."""
+    """Compute the probability, or return None if a figure is unknown, for example without validation answers."""
     fit = FITS_OF_VERDICTS.get(verdict, FITS_OF_VERDICTS[""])
     return compute_probability(fit, lambda name: FIGURES[name](causes, gap))
 
 
 def _count_causes(causes: Sequence[Cause], gap: Gap) -> float:
-    """The more there is to fix, the more often something else comes first."""
+    """Number of causes: the more there are, the more often another one should come first."""
     return float(len(causes))
 
 
@@ -30,7 +30,7 @@ def _measure_validation_images(causes: Sequence[Cause], gap: Gap) -> float | Non
 
 
 def _measure_sureness(causes: Sequence[Cause], gap: Gap) -> float:
-    """By how many halves of its interval the effect of the first cause differs from 0; 0 where it has none."""
+    """Effect of the first cause in units of half its interval; 0 if it has no interval."""
     first = causes[0] if causes else None
     if first is None or first.points is None or first.interval is None:
         return 0.0

@@ -139,7 +139,7 @@ def test_a_model_without_its_rescaling_is_found_out(bare, whole, trained, digits
     assert bare.metrics.test.loss == pytest.approx(whole[1].metrics.test.loss, rel=1e-4)
     diagnosis = client.evaluation_diagnosis(bare.id)
     assert diagnosis.verdict == "preprocessing_mismatch"
-    assert "which go from 0 to 16. It answers best with pixels from 0 to 1." in diagnosis.explanation
+    assert "those range from 0 to 16. It works best with pixels from 0 to 1." in diagnosis.explanation
     assert diagnosis.gap is not None
 
 

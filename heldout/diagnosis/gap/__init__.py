@@ -1,1 +1,1 @@
-"""The gap between training and test, term by term: how large each is, whose it is, and how it is said."""
+"""The gap between training and test, term by term."""

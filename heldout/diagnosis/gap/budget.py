@@ -1,7 +1,7 @@
-"""The terms of a gap, which add up from training to test.
+"""The terms of a gap, which add up to the difference between training and test.
 
-Terms of accuracy add up to training minus test, those of the loss to test minus training; each is positive where it
-widens the gap. docs/explanation/gap.md says what each means.
+Terms of accuracy add up to training minus test, those of the loss to test minus training. A term is positive if it
+widens the gap. docs/explanation/gap.md explains each one.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ TermCode = Literal[
     "pixel_values",
     "copies_in_test",
 ]
-# Whether a figure was counted, or concluded from others. All terms of a job are counted.
+# Whether a figure was counted or inferred from others. All terms of a job are counted.
 How = Literal["measured", "estimated"]
 Bounds = tuple[float, float]
 
@@ -36,8 +36,8 @@ Bounds = tuple[float, float]
 class Term:
     """One part of a gap: accuracy as a fraction, loss in nats, with 95% intervals.
 
-    The loss is NaN where probabilities are not known. An interval is None where there are too few images for one.
-    finding: the code of the one finding that it belongs to.
+    The loss is NaN if probabilities are unknown. An interval is None if there are too few images for one.
+    finding: the code of the finding that the term belongs to.
     """
 
     code: TermCode
@@ -51,7 +51,7 @@ class Term:
 
     @property
     def may_be_chance(self) -> bool:
-        """Whether neither the accuracy nor the loss is surely another than 0."""
+        """Whether neither the accuracy nor the loss is clearly different from 0."""
         is_accuracy_sure = self.accuracy != 0 and not includes_0(self.accuracy_interval)
         is_loss_sure = self.loss != 0 and not includes_0(self.loss_interval)
         return not is_accuracy_sure and not is_loss_sure
@@ -59,17 +59,16 @@ class Term:
 
 @dataclass(frozen=True)
 class Levels:
-    """The answers between which the terms lie, from training to test.
+    """The levels from training to test; each term is the difference between two of them.
 
-    best_by_accuracy, best_by_loss: validation by the weights of the best epoch, where later epochs surely cost
-        something; else by the kept ones.
-    validation: None where it is not known; then the best epochs stand for test, without copies and with its classes
-        renamed.
-    clean_validation, clean_test: without images that have relatives among those trained on; the whole split where
-        copies are not known, or nothing else is left.
-    pixels_undone: the clean test after its pixel values were brought back to training's.
+    best_by_accuracy, best_by_loss: validation with the weights of the best epoch if later epochs clearly cost
+        something, otherwise with the kept weights.
+    validation: None if unknown. Then test, without copies and with its classes renamed, replaces the best epochs.
+    clean_validation, clean_test: the split without relatives of training images; the whole split if copies are unknown
+        or nothing would be left.
+    pixels_undone: the clean test after its pixel values were converted to those of training.
     labels_renamed: the same, with its classes renamed.
-    late_by_accuracy, late_by_loss: the best epochs, where later ones surely cost something.
+    late_by_accuracy, late_by_loss: the best epochs, if later ones clearly cost something.
     """
 
     train: Tally
@@ -87,7 +86,7 @@ class Levels:
 
 @dataclass(frozen=True)
 class Gap:
-    """The gap of a network's weights between training and test. Terms that do not apply are absent."""
+    """The gap between training and test for one set of weights. Terms that do not apply are absent."""
 
     train: Tally
     validation: Tally | None
@@ -107,7 +106,7 @@ class Gap:
 
 
 def compute_gap(stored: StoredGap) -> Gap | None:
-    """The terms as they were measured, not yet attributed; None where test is not known."""
+    """Compute the terms, not yet assigned to findings; None if test is unknown."""
     levels = compute_levels(stored)
     if levels is None:
         return None
@@ -115,16 +114,16 @@ def compute_gap(stored: StoredGap) -> Gap | None:
         _measure_late_epochs(stored, levels),
         _measure_generalization(levels),
         _measure_copies_in_validation(stored, levels),
-        _split_difference(stored, levels),
-        _undo("label_order", levels.labels_renamed, levels.pixels_undone, stored.labels),
-        _undo("pixel_values", levels.pixels_undone, levels.clean_test, stored.pixels),
+        _measure_split_difference(stored, levels),
+        _measure_undone("label_order", levels.labels_renamed, levels.pixels_undone, stored.labels),
+        _measure_undone("pixel_values", levels.pixels_undone, levels.clean_test, stored.pixels),
         _measure_copies("copies_in_test", levels.clean_test, levels.test, stored.test_copies),
     )
     return Gap(levels.train, levels.validation, levels.test, tuple(term for term in terms if term is not None))
 
 
 def compute_levels(stored: StoredGap) -> Levels | None:
-    """None where test is not known."""
+    """Compute the levels, or return None if test is unknown."""
     if stored.test is None:
         return None
     late_by_accuracy, late_by_loss = find_late_by_accuracy(stored), find_late_by_loss(stored)
@@ -149,12 +148,12 @@ def compute_levels(stored: StoredGap) -> Levels | None:
 
 
 def includes_0(bounds: Bounds | None) -> bool:
-    """Whether a figure may be 0: where it has no interval, too."""
+    """Whether a figure may be 0; true if it has no interval."""
     return bounds is None or bounds[0] <= 0 <= bounds[1]
 
 
 def find_late_by_accuracy(stored: StoredGap) -> BestEpoch | None:
-    """The best epoch by validation accuracy, if the later ones surely cost accuracy, however many were compared."""
+    """The best epoch by validation accuracy, if later ones clearly cost accuracy, corrected for the number compared."""
     best = _find_earlier(stored.best_by_accuracy, stored)
     if best is None:
         return None
@@ -165,7 +164,7 @@ def find_late_by_accuracy(stored: StoredGap) -> BestEpoch | None:
 
 
 def find_late_by_loss(stored: StoredGap) -> BestEpoch | None:
-    """The best epoch by validation loss, if the later ones surely cost loss, however many were compared."""
+    """The best epoch by validation loss, if later ones clearly cost loss, corrected for the number compared."""
     best = _find_earlier(stored.best_by_loss, stored)
     if best is None or best.change.count < 2:
         return None
@@ -181,14 +180,15 @@ def _find_earlier(best: BestEpoch | None, stored: StoredGap) -> BestEpoch | None
 
 
 def _choose_confidence(stored: StoredGap) -> float:
-    """The best of many epochs looks better than it is: they share the false alarms."""
+    """The confidence for one epoch: the best of many looks better than it is, so all share the false alarms."""
     return 1 - MAX_FALSE_ALARMS_OF_EPOCHS / stored.epochs
 
 
 def _measure_late_epochs(stored: StoredGap, levels: Levels) -> Term | None:
-    """What later epochs than the best one cost on validation: exactly nothing by a metric whose best epoch was kept.
+    """What the epochs after the best one cost on validation; exactly 0 for a metric whose best epoch was kept.
 
-    Its intervals are corrected for the number of epochs, as the decision is: one that holds 0 goes with a term of 0.
+    Intervals are corrected for the number of epochs, as is the decision, so an interval that includes 0 goes with a
+    term of 0.
     """
     by_accuracy, by_loss = _find_earlier(stored.best_by_accuracy, stored), _find_earlier(stored.best_by_loss, stored)
     if levels.validation is None or (by_accuracy is None and by_loss is None):
@@ -203,7 +203,7 @@ def _measure_late_epochs(stored: StoredGap, levels: Levels) -> Term | None:
 
 
 def _measure_generalization(levels: Levels) -> Term:
-    """Training against validation, without what later epochs cost; against test where validation is not known."""
+    """Training minus validation, without what late epochs cost; training minus test if validation is unknown."""
     best, best_loss = levels.best_by_accuracy, levels.best_by_loss
     return Term(
         "generalisation",
@@ -221,9 +221,9 @@ def _measure_copies_in_validation(stored: StoredGap, levels: Levels) -> Term | N
 
 
 def _measure_copies(code: TermCode, before: Tally, after: Tally, copies: HeldOutCopies | None) -> Term | None:
-    """What relatives of training images lift a split by: their share, times how much better they are answered.
+    """How much relatives of training images lift a split: their share, times how much better they are answered.
 
-    It widens the gap where they lift validation, and narrows it where they lift test.
+    The term widens the gap if they lift validation, and narrows it if they lift test.
     """
     if copies is None or copies.clean is None or copies.copied is None:
         return None
@@ -241,10 +241,10 @@ def _measure_copies(code: TermCode, before: Tally, after: Tally, copies: HeldOut
     )
 
 
-def _split_difference(stored: StoredGap, levels: Levels) -> Term | None:
-    """Validation against test, both without copies, and test with pixels and labels undone.
+def _measure_split_difference(stored: StoredGap, levels: Levels) -> Term | None:
+    """Validation minus test, both without copies, and with test's pixels and labels undone.
 
-    Where the halves of test disagree on what is to be undone, the difference may be that of either half.
+    If the halves of test disagree on what to undo, the interval covers the results of both.
     """
     validation, test = levels.clean_validation, levels.labels_renamed
     if validation is None:
@@ -261,10 +261,12 @@ def _split_difference(stored: StoredGap, levels: Levels) -> Term | None:
     )
 
 
-def _undo(code: TermCode, undone: Tally, as_is: Tally, what: LabelsRenamed | PixelsUndone | None) -> Term | None:
-    """What undoing something brings back on the same images.
+def _measure_undone(
+    code: TermCode, undone: Tally, as_is: Tally, what: LabelsRenamed | PixelsUndone | None
+) -> Term | None:
+    """What undoing something restores on the same images.
 
-    Where the halves disagree on what is to be undone, it may be what either choice brings back.
+    If the halves disagree on what to undo, the interval covers the results of both choices.
     """
     if what is None:
         return None
@@ -294,7 +296,7 @@ def _bound_paired(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> B
 
 
 def _bound_paired_loss(change: PairedTally, confidence: float = TERM_CONFIDENCE) -> Bounds | None:
-    """By how much the loss falls with the change."""
+    """Bounds of how much the loss falls with the change."""
     if change.count < 2 or isnan(change.loss):
         return None
     return _mirror(compute_mean_interval(change.loss, change.loss_variance, change.count, confidence))
@@ -303,21 +305,23 @@ def _bound_paired_loss(change: PairedTally, confidence: float = TERM_CONFIDENCE)
 def _bound_newcombe(first: Tally, second: Tally) -> Bounds:
     """Bounds of the difference of two accuracies on different images."""
     first_counts, second_counts = (
-        (tally.accuracy * _count_alike(tally), _count_alike(tally)) for tally in (first, second)
+        (tally.accuracy * _count_independent(tally), _count_independent(tally)) for tally in (first, second)
     )
     return compute_newcombe_interval(first_counts, second_counts)
 
 
 def _bound_welch(first: Tally, second: Tally) -> Bounds | None:
-    """The same of two losses; None where there are too few images."""
-    first_counts, second_counts = ((tally.loss, tally.loss_variance, _count_alike(tally)) for tally in (first, second))
+    """Bounds of the difference of two losses on different images; None if there are too few images."""
+    first_counts, second_counts = (
+        (tally.loss, tally.loss_variance, _count_independent(tally)) for tally in (first, second)
+    )
     if min(first_counts[2], second_counts[2]) < 2 or isnan(first.loss) or isnan(second.loss):
         return None
     return compute_welch_interval(first_counts, second_counts)
 
 
-def _count_alike(tally: Tally) -> float:
-    """How many independent images tell as much: images of real sets come in families, which are answered alike."""
+def _count_independent(tally: Tally) -> float:
+    """The equivalent number of independent images: real images come in families that are answered alike."""
     return max(1.0, tally.count / IMAGES_OF_FAMILY)
 
 
@@ -330,7 +334,7 @@ def _scale(bounds: Bounds, share: float) -> Bounds:
 
 
 def _span(intervals: Sequence[Bounds]) -> Bounds:
-    """From the lowest to the highest bound."""
+    """The interval from the lowest to the highest bound."""
     return min(low for low, _ in intervals), max(high for _, high in intervals)
 
 

@@ -1,1 +1,1 @@
-"""One file for each finding: when it is reported, with which evidence, words and remedies."""
+"""One file per finding: when it is reported, and its evidence, explanation and remedies."""

@@ -1,4 +1,4 @@
-"""Class imbalance: a class has few training images beside the largest one, or none."""
+"""Class imbalance: a class has few training images compared with the largest one, or none."""
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.facts import Facts
@@ -8,7 +8,7 @@ from heldout.words import pluralize
 
 
 def find(facts: Facts) -> list[Finding]:
-    """What the audit found, else what the confusion matrix counts."""
+    """Report what the audit found, or else what the confusion matrix shows."""
     if "class_imbalance" in facts.audited:
         return list(facts.audited["class_imbalance"])
     counts = [] if facts.train is None else [sum(row) for row in facts.train.confusion]
@@ -22,7 +22,7 @@ def find(facts: Facts) -> list[Finding]:
             "class_imbalance",
             "info" if remedies.weighs_classes(facts.spec) else "warning",
             f"Class {rarest!r} has {pluralize(fewest, 'training image')}, but the largest class has {most:,}. A "
-            f"network can ignore {rarest!r} and still have a good accuracy.",
+            f"network can ignore {rarest!r} and still be accurate overall.",
             {
                 "smallest": {"class": rarest, "count": fewest},
                 "largest": {"class": names[counts.index(most)], "count": most},

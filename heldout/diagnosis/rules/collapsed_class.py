@@ -1,4 +1,4 @@
-"""Collapsed class: a network that knows most classes does not know this one."""
+"""Collapsed class: a network that recognizes most classes does not recognize this one."""
 
 from statistics import median
 
@@ -11,17 +11,17 @@ from heldout.diagnosis.thresholds import MAX_FALSE_ALARMS, MIN_CLASS_IMAGES, MIN
 from heldout.statistics.intervals import compute_wilson_interval
 from heldout.words import percent, pluralize
 
-# What the audit says of test that explains bad answers in it.
+# Audit findings about test that explain bad answers there.
 _TEST_IS_ANOTHER_KIND = {"split_shift", "scale_mismatch", "label_order_mismatch"}
 
 
 def find_in_validation(facts: Facts) -> list[Finding]:
-    """While a network still learns, a class that it does not know yet says nothing."""
+    """Report a class in validation, unless the network is still learning and may simply not know it yet."""
     return [] if not_converged.still_learns(facts) else _find(facts, "validation", facts.validation)
 
 
 def find_in_test(facts: Facts) -> list[Finding]:
-    """If validation shows none. That a test of another kind is answered badly says nothing of the network."""
+    """Report a class in test if validation shows none, and test is not of a different kind anyway."""
     if _TEST_IS_ANOTHER_KIND & facts.audited.keys() or not_converged.still_learns(facts) or find_in_validation(facts):
         return []
     return _find(facts, "test", facts.test)
@@ -34,14 +34,14 @@ def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Findin
     rows = [(label, row[label], sum(row)) for label, row in enumerate(figures.confusion)]
     classes = [row for row in rows if row[2] >= MIN_CLASS_IMAGES]
     usual = median(right / count for _, right, count in classes) if classes else 0.0
-    # Of many classes with few images some have a bad day: each gets its share of the false alarms.
+    # With many classes of few images, some look bad by chance, so all share the allowed false alarms.
     confidence = 1 - MAX_FALSE_ALARMS / max(1, len(classes))
     worst = [
         (label, right, count)
         for label, right, count in classes
         if right / count < MIN_RECALL and compute_wilson_interval(right, count, confidence)[1] < usual
     ]
-    # Where most classes are answered badly it is no matter of one class.
+    # If most classes are answered badly, no single class is the problem.
     if not worst or usual <= MIN_USUAL_RECALL:
         return []
     label, right, count = min(worst, key=lambda entry: entry[1] / entry[2])
@@ -53,7 +53,7 @@ def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Findin
             "collapsed_class",
             "critical",
             f"The network recognizes {known} of {pluralize(count, f'{split} image')} of class {name!r} "
-            f"({percent(right / count)}), though it knows most other "
+            f"({percent(right / count)}), though it recognizes most other "
             f"classes.{_describe_taken_for(facts, figures, label)}",
             {
                 "class": name,
@@ -64,21 +64,21 @@ def _find(facts: Facts, split: str, figures: SplitFigures | None) -> list[Findin
             },
             (
                 *(remedies.suggest_balanced_weights(facts.spec) if _is_rare(facts.train, label) else ()),
-                remedies.fix_data(f"Collect more images of {name!r}, and check how its images are labeled."),
+                remedies.suggest_data_fix(f"Collect more images of {name!r}, and check how its images are labeled."),
             ),
         )
     ]
 
 
 def _describe_taken_for(facts: Facts, figures: SplitFigures, label: int) -> str:
-    """Which class its images are most often taken for. Begins with a space."""
+    """Say which class its images are most often taken for, with a leading space."""
     answers = [0 if answer == label else count for answer, count in enumerate(figures.confusion[label])]
     most = max(answers)
     return f" {most:,} of them are taken for {_get_class_name(facts, answers.index(most))!r}." if most else ""
 
 
 def _is_rare(train: SplitFigures | None, label: int) -> bool:
-    """Whether weighing the classes would count it more; also where it is not known how many images it has."""
+    """Whether class weights would give this class more weight; true if its number of images is unknown."""
     counts = [sum(row) for row in train.confusion] if train is not None else []
     return label >= len(counts) or counts[label] * len(counts) < sum(counts)
 

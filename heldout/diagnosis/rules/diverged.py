@@ -1,4 +1,4 @@
-"""Diverged: a loss is not finite, ends above where it began, or lost what it had gained."""
+"""Diverged: a loss is not finite, ends above its start, or lost most of what it had gained."""
 
 from math import log
 
@@ -15,7 +15,7 @@ from heldout.diagnosis.thresholds import (
 )
 from heldout.words.courses import describe_end
 
-# In the order in which they are looked at.
+# In the order in which they are checked.
 _NAMES = {"fit_loss": "training loss", "train_loss": "training loss", "validation_loss": "validation loss"}
 
 
@@ -29,7 +29,7 @@ def find(facts: Facts) -> list[Finding]:
                 Finding(
                     "diverged",
                     "critical",
-                    f"In epoch {epoch} the {_NAMES[name]} is no longer a finite number: training has diverged.",
+                    f"In epoch {epoch}, the {_NAMES[name]} is no longer a finite number: training has diverged.",
                     {"curve": name, "epoch": epoch},
                     remedies.suggest_lower_learning_rate(facts.spec),
                 )
@@ -56,7 +56,7 @@ def find(facts: Facts) -> list[Finding]:
 
 
 def _describe_what_happened(facts: Facts) -> str | None:
-    """What is wrong with where the training loss ends; None if nothing is."""
+    """Say what is wrong with the end of the training loss, or return None if nothing is."""
     curves, training = facts.curves, facts.curves.training
     if training is None or len(training.values) < MIN_EPOCHS or not curves.of_loss:
         return None

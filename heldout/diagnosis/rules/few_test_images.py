@@ -1,4 +1,4 @@
-"""Test too small: the test accuracy is not known well enough, or a class has no test images."""
+"""Test set too small: test accuracy is not known precisely enough, or a class has no test images."""
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.evaluation import SplitFigures
@@ -10,7 +10,7 @@ from heldout.words import percent_range, pluralize
 
 
 def find(facts: Facts) -> list[Finding]:
-    """The audit knows how many test images there are; a measured accuracy tells how many are needed."""
+    """Report what the audit counted; a measured accuracy says better how many images are needed."""
     audited = list(facts.audited.get("test_too_small", ()))
     if facts.test is None:
         return audited
@@ -30,12 +30,12 @@ def _judge_measured(test: SplitFigures) -> list[Finding]:
         Finding(
             "test_too_small",
             "warning" if half > MAX_TEST_UNCERTAINTY_OF_INFO else "info",
-            f"With {pluralize(test.count, 'test image')}, accuracy is only known to ±{_format_points(half)} points "
-            f"({percent_range(low, high)}). About {_round_count(needed):,} test images are needed for "
-            f"±{100 * MAX_TEST_UNCERTAINTY:.0f} points.",
+            f"With {pluralize(test.count, 'test image')}, accuracy is only known to within ±{_format_points(half)} "
+            f"points ({percent_range(low, high)}). It takes about {_round_count(needed):,} test images to know it to "
+            f"within ±{100 * MAX_TEST_UNCERTAINTY:.0f} points.",
             {"test_accuracy": test.accuracy, "test_interval": [low, high], "count": test.count, "needed": needed},
             (
-                remedies.fix_data(
+                remedies.suggest_data_fix(
                     f"Use about {_round_count(needed):,} test images before you trust small differences between "
                     "networks."
                 ),
@@ -45,12 +45,12 @@ def _judge_measured(test: SplitFigures) -> list[Finding]:
 
 
 def _format_points(half: float) -> str:
-    """`2.6`; `2.03` where one decimal looks like what is asked for."""
+    """`2.6`; `2.03` if one decimal would look like the precision asked for."""
     short = f"{100 * half:.1f}"
     return f"{100 * half:.2f}" if float(short) == 100 * MAX_TEST_UNCERTAINTY else short
 
 
 def _round_count(count: int) -> int:
-    """Up to two significant digits."""
+    """Round up to two significant digits."""
     step = int(10 ** max(0, len(str(count)) - 2))
     return -(-count // step) * step

@@ -1,4 +1,4 @@
-"""Whether weights that were kept of an earlier epoch were the right ones: stopped in time, or worse than the last."""
+"""Judges whether the kept weights of an earlier epoch were the right ones: stopped in time, or worse than the last."""
 
 from dataclasses import asdict
 from typing import Any
@@ -13,7 +13,7 @@ from heldout.words.courses import describe_best_and_end
 
 
 def find_stopped_in_time(facts: Facts) -> list[Finding]:
-    """Earlier weights were kept, and later ones are not shown to be better."""
+    """Report that earlier weights were kept and later ones are not shown to be better."""
     curves, last, heldout = facts.curves, facts.last, facts.curves.heldout
     if heldout is None or not were_kept_in_time(facts):
         return []
@@ -25,7 +25,7 @@ def find_stopped_in_time(facts: Facts) -> list[Finding]:
 
 
 def find_kept_too_early(facts: Facts) -> list[Finding]:
-    """The last weights are surely better than the kept ones."""
+    """Report that the last weights are clearly better than the kept ones."""
     last = facts.last
     if last is None or not _are_better(last):
         return []
@@ -41,9 +41,9 @@ def explain_kept_is_worse(last: LastEpoch) -> str:
 
 def explain_kept_answers_worse(last: LastEpoch) -> str:
     return (
-        f"The kept epoch ({last.kept_epoch}) answers worse than the last ({last.epoch}). On the same "
+        f"The kept epoch ({last.kept_epoch}) is less accurate than the last ({last.epoch}). On the same "
         f"{pluralize(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} have a better accuracy "
-        f"({-100 * last.accuracy:.1f} points higher), and a worse loss ({last.loss:.3g} higher)."
+        f"({-100 * last.accuracy:.1f} points higher) and a worse loss ({last.loss:.3g} higher)."
     )
 
 
@@ -55,7 +55,7 @@ def were_kept_in_time(facts: Facts) -> bool:
 
 
 def are_from_before_the_rise(facts: Facts) -> bool:
-    """Whether weights were kept from when the loss was about at its best: what it did later is not theirs."""
+    """Whether the kept weights date from when the loss was near its best, so a later rise does not affect them."""
     curves, heldout, kept = facts.curves, facts.curves.heldout, find_kept_epoch(facts)
     if kept is None or heldout is None or kept not in curves.epoch_numbers[: curves.epochs]:
         return False
@@ -64,7 +64,7 @@ def are_from_before_the_rise(facts: Facts) -> bool:
 
 
 def find_kept_epoch(facts: Facts) -> int | None:
-    """Which epoch's weights were kept; None if the last one's, or if that is not known."""
+    """The epoch whose weights were kept; None if it was the last one or is unknown."""
     if facts.last is not None:
         return facts.last.kept_epoch
     gap = facts.gap
@@ -72,16 +72,17 @@ def find_kept_epoch(facts: Facts) -> int | None:
 
 
 def is_only_loss_better(last: LastEpoch) -> bool:
-    """Whether the kept weights have surely the lower loss, and answer surely fewer images rightly than the last."""
+    """Whether the kept weights clearly have the lower loss, but clearly answer fewer images correctly than the last."""
     return last.loss_interval[0] > 0 and _answer_more(last)
 
 
 def _answer_more(last: LastEpoch) -> bool:
+    """Whether the last weights clearly answer more images correctly than the kept ones."""
     return last.accuracy_interval[1] < 0 and -last.accuracy >= MIN_ACCURACY_COST
 
 
 def _are_better(last: LastEpoch) -> bool:
-    """In one way surely, and in the other not surely worse."""
+    """Whether the last weights are clearly better in loss or accuracy, and not clearly worse in the other."""
     lower_loss = last.loss_interval[1] < 0 and last.accuracy_interval[0] <= 0
     return lower_loss or (_answer_more(last) and last.loss_interval[0] <= 0)
 
@@ -91,7 +92,7 @@ def _are_worse(last: LastEpoch) -> bool:
 
 
 def describe_cost(last: LastEpoch) -> str:
-    """Whether the last weights are better or worse than the kept ones, and by how much."""
+    """Say whether the last weights are better or worse than the kept ones, and by how much."""
     is_worse = _are_worse(last)
     is_better = last.loss_interval[1] < 0 or last.accuracy_interval[1] < 0
     if is_worse and is_better:
@@ -102,12 +103,12 @@ def describe_cost(last: LastEpoch) -> str:
         compared = "are neither clearly better nor clearly worse than"
     return (
         f"On the same {pluralize(last.count, f'{last.split} image')}, the weights of epoch {last.epoch} {compared} "
-        f"those of epoch {last.kept_epoch}: {_change('accuracy', -100 * last.accuracy, '.1f', ' points')}, "
-        f"{_change('loss', last.loss, '.3g')}."
+        f"those of epoch {last.kept_epoch}: {_describe_change('accuracy', -100 * last.accuracy, '.1f', ' points')}, "
+        f"{_describe_change('loss', last.loss, '.3g')}."
     )
 
 
-def _change(name: str, change: float, form: str, unit: str = "") -> str:
+def _describe_change(name: str, change: float, form: str, unit: str = "") -> str:
     """`accuracy is 3.0 points lower`."""
     size = format(abs(change), form)
     if float(size) == 0:

@@ -1,4 +1,4 @@
-"""Label conflicts: one image has several labels. Only the audit sees it."""
+"""Label conflicts: one image has several labels. Only the audit can find them."""
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding

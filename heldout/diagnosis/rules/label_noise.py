@@ -1,4 +1,4 @@
-"""Label noise: some labels are wrong, by what the network answers, or by the search for wrong labels."""
+"""Label noise: some labels are wrong, according to the network's answers or to the search for wrong labels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,12 +23,12 @@ SPLIT_WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def find(facts: Facts) -> list[Finding]:
-    """Wrong labels that explain how training images are answered."""
+    """Report wrong labels that explain the answers to training images."""
     return [*(_find_in_labels(facts) if _explains_training(facts) else []), *_find_in_answers(facts)]
 
 
 def find_beside_others(facts: Facts) -> list[Finding]:
-    """Wrong labels that do not explain it: in held-out splits, or few beside another fault of the training."""
+    """Report other wrong labels: in held-out splits, or few compared with another fault of the training."""
     return [] if _explains_training(facts) else _find_in_labels(facts)
 
 
@@ -41,9 +41,9 @@ def _explains_training(facts: Facts) -> bool:
 
 
 def _find_wrong_labels(facts: Facts) -> Mapping[str, SplitLabels]:
-    """The splits with wrong labels beyond doubt.
+    """The splits that certainly have wrong labels.
 
-    None where the classes of a split are in another order: networks learn those labels too, and all counts are false.
+    Empty if the classes of a split are in another order: networks learn those labels too, so all counts are wrong.
     """
     if "label_order_mismatch" in facts.audited:
         return {}
@@ -53,7 +53,7 @@ def _find_wrong_labels(facts: Facts) -> Mapping[str, SplitLabels]:
 
 
 def _find_in_labels(facts: Facts) -> list[Finding]:
-    """The search for wrong labels has found some, whatever the training was."""
+    """Report what the search for wrong labels found, whatever the training."""
     found = _find_wrong_labels(facts)
     if not found:
         return []
@@ -73,22 +73,22 @@ def _find_in_labels(facts: Facts) -> list[Finding]:
         points, low, high = _compute_points_lost(found["test"], facts.test.accuracy)
         evidence |= {"points": points, "points_interval": [low, high]}
         lost = (
-            f" No network can answer a wrong test label rightly: for that alone test accuracy reads about "
+            f" No network can answer a wrong test label correctly, so for that reason alone test accuracy reads about "
             f"{percent(points)} too low ({percent(low)} to {percent(high)})."
         )
     return [
         Finding(
             "label_noise",
             "warning",
-            f"The search for wrong labels says that {counts} are wrong.{lost}",
+            f"According to the search for wrong labels, {counts} are wrong.{lost}",
             evidence,
-            (remedies.fix_data("Look at the suspected labels, and correct those that are wrong."),),
+            (remedies.suggest_data_fix("Look at the suspected labels, and correct those that are wrong."),),
         )
     ]
 
 
 def _compute_points_lost(wrong: SplitLabels, accuracy: float) -> tuple[float, float, float]:
-    """By how much a split's accuracy is below that on its right labels, with a range.
+    """How far a split's accuracy is below that with correct labels, with a range.
 
     An image with a wrong label counts as answered wrongly, so the accuracy is (1 - share) times that of the others.
     """
@@ -100,9 +100,9 @@ def _compute_points_lost(wrong: SplitLabels, accuracy: float) -> tuple[float, fl
 
 
 def _find_in_answers(facts: Facts) -> list[Finding]:
-    """Training images are answered worse than validation's, by the same weights, in the end or in some epoch before.
+    """Report training images that are answered worse than validation images, at the end or in an earlier epoch.
 
-    Every epoch is looked at, since wrong labels are learned by heart after a while.
+    Every epoch is checked, because wrong labels are memorized after a while.
     """
     train, validation = facts.train, facts.validation
     if train is None or validation is None:
@@ -126,8 +126,8 @@ def _find_in_answers(facts: Facts) -> list[Finding]:
             "label_noise",
             "warning",
             f"The same weights answer {percent(heldout)} of the validation images correctly{when}, but only "
-            f"{percent(trained)} of the training images. Normally it is the other way round. That happens when some "
-            "training labels are wrong: the network learns what most labels say, and disagrees with the wrong ones.",
+            f"{percent(trained)} of the training images. Normally it is the other way around. This happens when some "
+            "training labels are wrong: the network learns what most labels say and disagrees with the wrong ones.",
             {
                 "epoch": epoch,
                 "train_accuracy": trained,
@@ -135,8 +135,8 @@ def _find_in_answers(facts: Facts) -> list[Finding]:
                 "difference_interval": [low, high],
             },
             (
-                remedies.fix_data(
-                    "Look at the training images where the model is confident of another class than the label."
+                remedies.suggest_data_fix(
+                    "Look at the training images for which the model is confident of a class other than the label."
                 ),
             ),
         )
@@ -144,7 +144,7 @@ def _find_in_answers(facts: Facts) -> list[Finding]:
 
 
 def _list_levels(history: History) -> list[tuple[int | None, float, float]]:
-    """For each epoch the level of both accuracies in inference mode, less the noise of single epochs."""
+    """For each epoch, both accuracies in inference mode, smoothed over neighboring epochs."""
     train, heldout = take_finite(history.train_accuracy), take_finite(history.validation_accuracy)
     both = zip(smooth(train), smooth(heldout), strict=False)
     return [(epoch, train_level, validation_level) for epoch, (train_level, validation_level) in enumerate(both, 1)]

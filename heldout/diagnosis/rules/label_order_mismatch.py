@@ -1,4 +1,4 @@
-"""Label order mismatch: the test split numbers its classes in another order than training and validation do."""
+"""Label order mismatch: the test split numbers its classes in a different order than training and validation do."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,9 +25,9 @@ from heldout.words import percent
 
 
 def find(facts: Facts) -> list[Finding]:
-    """What the audit found, else a renaming of test's classes that surely makes answers right.
+    """Report what the audit found, or else a renaming of test's classes that clearly makes answers right.
 
-    A usual renaming is told by few images; and answers that are worse than guesses need none.
+    A usual renaming is recognized with few images, and answers worse than guessing need no renaming as evidence.
     """
     split = find_worse_than_guessing(facts)
     if "label_order_mismatch" in facts.audited:
@@ -43,9 +43,9 @@ def find(facts: Facts) -> list[Finding]:
 
 
 def find_worse_than_guessing(facts: Facts) -> str | None:
-    """The held-out split that is surely answered worse than by guesses, where the other one is surely better.
+    """The held-out split that is clearly answered worse than by guessing, if the other one is clearly better.
 
-    Where no gap was measured nobody has tried other pixels, which can make answers that bad, too: then None.
+    None without a measured gap: then different pixel values, which can cause such answers too, were not ruled out.
     """
     if facts.budget is None:
         return None
@@ -89,16 +89,16 @@ def _find_without_renaming(facts: Facts, split: str) -> list[Finding]:
             "critical",
             f"The network answers {percent(figures.accuracy)} of the {split} images correctly, which is worse than "
             f"guessing ({percent(guessing)}), but {percent(other.accuracy)} of the {name} images. Images that are only "
-            f"harder are answered as well as by guessing: the labels of {split} do not belong to its images. No "
-            "renaming of classes explains it.",
+            f"harder would be answered at least as well as by guessing, so the labels of {split} do not belong to its "
+            "images. No renaming of classes explains it.",
             {"split": split, f"{split}_accuracy": figures.accuracy, "chance": guessing, "by_answers": True},
-            (remedies.fix_data(f"Check how the labels of the {split} split were joined to its images."),),
+            (remedies.suggest_data_fix(f"Check how the labels of the {split} split were joined to its images."),),
         )
     ]
 
 
 def _find_measured(facts: Facts) -> list[Finding]:
-    """Renamed by one half of test, and counted on the other."""
+    """Report a renaming that one half of test chose and the other half confirms."""
     assert facts.gap is not None
     levels, labels = compute_levels(facts.gap), facts.gap.labels
     if levels is None or labels is None:
@@ -116,18 +116,18 @@ def _find_measured(facts: Facts) -> list[Finding]:
 
 
 def _describe_aside(gap: StoredGap) -> str:
-    """What differs from the test accuracy as it is. Begins with a space."""
+    """Say how the figure differs from the plain test accuracy, with a leading space."""
     return f"{mention_left_out_copies(gap)}{'' if gap.pixels is None else ' and with its pixel values fixed'}"
 
 
 def _find_by_confusion(facts: Facts) -> list[Finding]:
-    """A renaming that makes test as good as validation."""
+    """Report a renaming that makes test nearly as good as validation."""
     validation, test = facts.validation, facts.test
     if validation is None or test is None or len(test.confusion) < 2:
         return []
     if test.accuracy > validation.accuracy - MIN_CRITICAL_SHIFT:
         return []
-    # Any matrix has a best renaming: it is one only where it explains what is missing, as well as validation is known.
+    # Every matrix has a best renaming. It only counts if it explains most of the accuracy missing against validation.
     explained = test.accuracy + MIN_EXPLAINED_BY_RENAMING * (validation.accuracy - test.accuracy)
     renamed = find_best_renaming(test.confusion, more_than=explained * test.count)
     if renamed is None:
@@ -137,7 +137,7 @@ def _find_by_confusion(facts: Facts) -> list[Finding]:
     if low <= MIN_CRITICAL_SHIFT:
         return []
     evidence = {"validation_accuracy": validation.accuracy}
-    # On this few figures nobody should rename classes unseen.
+    # This is too little evidence to offer a renaming that is applied without looking.
     return [_make_finding(facts, test.accuracy, accuracy, renamed, "critical", evidence, None)]
 
 
@@ -151,7 +151,7 @@ def _make_finding(
     fix: dict[str, Any] | None,
     aside: str = "",
 ) -> Finding:
-    """aside: what the test accuracy is without, such as ` without copies`."""
+    """aside: what was left out of the accuracy, such as ` without copies`."""
     names = facts.classes or tuple(map(str, range(len(renaming))))
     mapping = {names[given]: names[meant] for given, meant in enumerate(renaming) if given != meant}
     shown = ", ".join(f"{given} → {meant}" for given, meant in list(mapping.items())[:10])
@@ -161,11 +161,11 @@ def _make_finding(
     return Finding(
         "label_order_mismatch",
         severity,
-        f"The {split} split numbers its classes in another order than training and {other} do: {split} accuracy is "
+        f"The {split} split numbers its classes in a different order than training and {other} do: {split} accuracy is "
         f"{percent(before)}{aside}, and {percent(after)} if the classes are renamed ({shown}).",
         {f"{split}_accuracy": before, f"{split}_accuracy_renamed": after, "renamed": mapping, **evidence},
         (
-            remedies.fix_data(
+            remedies.suggest_data_fix(
                 f"Number the classes of the {split} split as the training split does.",
                 fix,
             ),

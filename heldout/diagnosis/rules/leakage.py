@@ -1,4 +1,4 @@
-"""Leakage: images of one split are in another, or test results are better than they should be."""
+"""Leakage: images of one split are also in another, or test results are better than they should be."""
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.evaluation import SplitFigures
@@ -12,9 +12,9 @@ from heldout.words import percent, pluralize
 
 
 def find(facts: Facts) -> list[Finding]:
-    """What the audit found, else the copies that the worker counted.
+    """Report what the audit found, or else the copies that the worker counted.
 
-    Where copies are not known, a test that is answered clearly better than validation.
+    If copies are unknown, report a test split that is answered clearly better than validation.
     """
     train, validation, test = facts.train, facts.validation, facts.test
     if "leakage" in facts.audited:
@@ -31,8 +31,8 @@ def find(facts: Facts) -> list[Finding]:
             "leakage",
             "warning",
             f"Test accuracy ({percent(test.accuracy)}) is higher than validation accuracy "
-            f"({percent(validation.accuracy)}), by more than chance. Often the reason is that test images were also "
-            "trained on.",
+            f"({percent(validation.accuracy)}), by more than chance. Often the reason is that the network was also "
+            "trained on test images.",
             {
                 "validation_accuracy": validation.accuracy,
                 "test_accuracy": test.accuracy,
@@ -40,8 +40,8 @@ def find(facts: Facts) -> list[Finding]:
                 "difference_interval": [low, high],
             },
             (
-                remedies.fix_data(
-                    "Look for test images in the training set. The audit of an uploaded dataset does that."
+                remedies.suggest_data_fix(
+                    "Look for test images in the training set. The audit of an uploaded dataset does this."
                 ),
             ),
         )
@@ -71,13 +71,13 @@ def _find_counted(gap: StoredGap) -> list[Finding]:
             f"{seen} have a copy, or an image of the same group, among the training images. The network has seen "
             "these, so results on them look better than they are.",
             {name: {"images": images, "share": images / count} for name, (images, count) in copied.items()},
-            (remedies.fix_data("Keep copies and groups in one split only.", dict(DROP_COPIES)),),
+            (remedies.suggest_data_fix("Keep copies and groups in one split only.", dict(DROP_COPIES)),),
         )
     ]
 
 
 def _can_be_copies(train: SplitFigures | None, validation: SplitFigures, test: SplitFigures) -> bool:
-    """Copies of training images are answered as training is: they lift test from validation towards it, no further."""
+    """Whether copies can explain it: they lift test from validation toward training accuracy, but not beyond."""
     if train is None:
         return True
     low, _ = compute_newcombe_interval(train.counts, validation.counts, COMPARISON_CONFIDENCE)

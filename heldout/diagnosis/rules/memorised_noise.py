@@ -1,4 +1,4 @@
-"""Memorised noise: the training images are known by heart, and nothing holds beyond them."""
+"""Memorized noise: the training images are memorized, and nothing learned holds beyond them."""
 
 from heldout.diagnosis import remedies
 from heldout.diagnosis.evaluation import SplitFigures, compute_chance, compute_own_chance, compute_skill
@@ -9,7 +9,7 @@ from heldout.diagnosis.thresholds import (
     MAX_CHANCE_SKILL,
     MIN_HELD_SKILL,
     MIN_IMAGES_OF_NOISE,
-    MIN_MEMORISED_SKILL,
+    MIN_MEMORIZED_SKILL,
 )
 from heldout.statistics.intervals import compute_wilson_interval
 from heldout.words import percent
@@ -23,11 +23,11 @@ def find(facts: Facts) -> list[Finding]:
     known = max([train.accuracy, *last[-1:]])
     low, high = compute_wilson_interval(*validation.counts)
     chance = compute_chance(validation, classes)
-    # Little that holds for new images is more than nothing: labels that are drawn by lot give guesses.
-    if _is_better_than_guesses(validation, classes) or _is_better_than_guesses(facts.test, classes):
+    # With random labels the network can only guess, so anything better on new images rules them out.
+    if _is_better_than_guessing(validation, classes) or _is_better_than_guessing(facts.test, classes):
         return []
     if (
-        compute_skill(known, compute_chance(train, classes)) < MIN_MEMORISED_SKILL
+        compute_skill(known, compute_chance(train, classes)) < MIN_MEMORIZED_SKILL
         or compute_skill(high, chance) > MAX_CHANCE_SKILL
     ):
         return []
@@ -44,12 +44,12 @@ def find(facts: Facts) -> list[Finding]:
                 "validation_interval": [low, high],
                 "chance": chance,
             },
-            (remedies.fix_data("Check how labels were joined to images: they look shuffled."),),
+            (remedies.suggest_data_fix("Check how labels were joined to images: they look shuffled."),),
         )
     ]
 
 
-def _is_better_than_guesses(figures: SplitFigures | None, classes: int) -> bool:
+def _is_better_than_guessing(figures: SplitFigures | None, classes: int) -> bool:
     if figures is None:
         return False
     low, _ = compute_wilson_interval(*figures.counts, COMPARISON_CONFIDENCE)

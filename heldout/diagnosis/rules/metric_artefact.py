@@ -1,4 +1,4 @@
-"""Metric artefact: `fit` shows a gap that is not there, since its accuracy is an average under dropout."""
+"""Metric artifact: `fit` shows a gap that is not there, because its accuracy is an average under dropout."""
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding
@@ -23,14 +23,14 @@ def find(facts: Facts) -> list[Finding]:
             "metric_artefact",
             "warning",
             f"`fit` reports a training accuracy of {percent(fit)}, below validation accuracy ({percent(heldout)}). "
-            f"That is no fault of the training: without {harder}, training accuracy is "
-            f"{percent(measured)}. `fit` averages over an epoch, with {harder}, while the weights "
-            "still change. Compare the accuracies that were measured (`train_accuracy`), not those of `fit`.",
+            f"Nothing is wrong with the training: without {harder}, training accuracy is "
+            f"{percent(measured)}. `fit` averages over an epoch, with {harder}, while the weights are "
+            "still changing. Compare the measured accuracies (`train_accuracy`), not those of `fit`.",
             {"fit_accuracy": fit, "train_accuracy": measured, "validation_accuracy": heldout},
         )
     ]
 
 
 def _get_last(curve: Curve) -> float | None:
-    """The last value that is finite."""
+    """The last finite value."""
     return next((value for value in reversed(curve) if value is not None), None)

@@ -21,7 +21,7 @@ from heldout.words.courses import describe_bouncing
 
 
 def find_both_losses_falling(facts: Facts) -> list[Finding]:
-    """Both losses are still falling at the end."""
+    """Report that both losses are still falling at the end."""
     curves, heldout, training = facts.curves, facts.curves.heldout, facts.curves.training
     if heldout is None or training is None or not (heldout.still_falls and training.still_falls):
         return []
@@ -32,12 +32,12 @@ def find_both_losses_falling(facts: Facts) -> list[Finding]:
 
 
 def find_training_unknown_yet(facts: Facts) -> list[Finding]:
-    """Not even the training images are known, and their loss still falls, or there were few epochs."""
+    """Report that not even training images are known, while their loss still falls or there were few epochs."""
     curves, train, training = facts.curves, facts.train, facts.curves.training
     still_falls = training is not None and training.still_falls
     if train is None or curves.heldout is None or hardly_learns(facts):
         return []
-    # Much better answers to training images than to others show that the network is large enough, and no more.
+    # Much better answers to training images than to others only show that the network is large enough.
     is_learning = still_falls and 1 - train.accuracy >= MIN_MUCH_TO_LEARN
     if facts.knows_training is not False and not (is_learning and facts.budget is not None):
         return []
@@ -56,7 +56,7 @@ def find_training_unknown_yet(facts: Facts) -> list[Finding]:
 
 
 def hardly_learns(facts: Facts) -> bool:
-    """Whether many epochs have brought the training loss hardly below that of guessing: more of them do not help."""
+    """Whether the training loss is barely below that of guessing after many epochs, so more would not help."""
     train, classes = facts.train, len(facts.classes)
     if train is None or train.loss is None or classes < 2 or facts.curves.epochs < MIN_EPOCHS_TO_LEARN:
         return False
@@ -64,7 +64,7 @@ def hardly_learns(facts: Facts) -> bool:
 
 
 def still_learns(facts: Facts) -> bool:
-    """Whether it is too early to judge the network; that an earlier epoch was kept is another matter."""
+    """Whether it is too early to judge the network. Keeping an earlier epoch does not count as too early."""
     if diverged.find(facts) or hardly_learns(facts):
         return False
     if has_nothing_left_to_learn(facts):
@@ -89,9 +89,9 @@ def _make_finding(facts: Facts, seen: str, numbers: dict[str, Any], *, still_fal
     epochs, heldout = facts.curves.epochs, facts.curves.heldout
     assert heldout is not None
     is_learned = has_nothing_left_to_learn(facts)
-    told = (
-        "But the network answers practically all training images correctly already, so more epochs can make it surer, "
-        "and will hardly make it answer other images better."
+    advice = (
+        "But the network already answers practically all training images correctly, so more epochs can make it surer "
+        "but will hardly improve its answers to other images."
         if is_learned
         else "It is too early to judge the network: train longer."
     )
@@ -99,7 +99,7 @@ def _make_finding(facts: Facts, seen: str, numbers: dict[str, Any], *, still_fal
         Finding(
             "not_converged",
             "info" if is_learned else "warning",
-            f"{seen}. {told}{describe_bouncing(facts.curves, heldout)}",
+            f"{seen}. {advice}{describe_bouncing(facts.curves, heldout)}",
             numbers | {"epochs": epochs, "last": heldout.values[-1]},
             remedies.suggest_more_epochs(facts.spec, epochs, still_falls),
         )

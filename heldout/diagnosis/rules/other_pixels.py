@@ -1,4 +1,4 @@
-"""Other pixels: a model that was trained elsewhere understands other pixel values than those of the dataset."""
+"""Other pixels: a model trained elsewhere expects different pixel values than the dataset has."""
 
 from heldout.diagnosis.facts import Facts
 from heldout.diagnosis.findings import Finding, SuggestedRemedy
@@ -7,7 +7,7 @@ CODE = "preprocessing_mismatch"
 
 
 def find(facts: Facts) -> list[Finding]:
-    """Where its pixels had to be changed before it answered."""
+    """Report that pixels had to be changed for the model to work."""
     needed = facts.preprocessing
     if needed is None:
         return []

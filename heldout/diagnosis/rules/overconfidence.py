@@ -1,4 +1,4 @@
-"""Overconfidence: the held-out loss rises and accuracy does not fall: the network is too sure where it is wrong."""
+"""Overconfidence: the held-out loss rises but accuracy does not fall, so the network is too sure of wrong answers."""
 
 from dataclasses import asdict
 from typing import Any
@@ -21,7 +21,7 @@ from heldout.words.data_and_models import describe_calibration
 
 
 def find(facts: Facts) -> list[Finding]:
-    """By the curves; or because weights that were kept for their loss answer surely worse than the last ones."""
+    """Report what the curves show, or weights kept for their loss that answer clearly worse than the last ones."""
     curves, last = facts.curves, facts.last
     explanation, is_mild = explain(curves), curves.rises_mildly
     if last is not None and kept_weights.is_only_loss_better(last):
@@ -30,10 +30,10 @@ def find(facts: Facts) -> list[Finding]:
         return []
     calibration = facts.calibration
     if calibration is not None and not is_mild:
-        told = describe_calibration(
+        calibrated = describe_calibration(
             calibration.split, calibration.temperature, calibration.error_before, calibration.error_after
         )
-        explanation = f"{explanation} {told}"
+        explanation = f"{explanation} {calibrated}"
     severity: Severity = "info" if is_mild else "warning"
     return [
         Finding(
@@ -47,7 +47,7 @@ def find(facts: Facts) -> list[Finding]:
 
 
 def explain(curves: Curves) -> str | None:
-    """What the curves show; None if that is no overconfidence. The live guard says the same."""
+    """Say what the curves show, or return None if that is not overconfidence. The live guard uses the same text."""
     heldout, accuracy = curves.heldout, curves.accuracy
     if heldout is None or accuracy is None or not curves.is_overconfident:
         return None
@@ -58,8 +58,8 @@ def explain(curves: Curves) -> str | None:
     return f"{seen}: the network answers {answers} before. {_WHY} {describe_stopping_at_best(curves, heldout)} {_NEXT}"
 
 
-_WHY = "The loss rises because the network becomes ever surer of its answers, the wrong ones too."
-_NEXT = "Keep the weights that answer best, and do not rely on the network's probabilities before they are fixed."
+_WHY = "The loss rises because the network becomes more and more sure of its answers, including the wrong ones."
+_NEXT = "Keep the most accurate weights, and do not rely on the network's probabilities until they are calibrated."
 
 
 def _suggest_remedies(facts: Facts, calibration: Calibration | None) -> tuple[SuggestedRemedy, ...]:

@@ -1,4 +1,4 @@
-"""Overfitting: validation turned up and stays up while the training loss goes on falling."""
+"""Overfitting: validation turned up and stays up while the training loss keeps falling."""
 
 from dataclasses import asdict
 from typing import Any
@@ -20,7 +20,7 @@ from heldout.words.courses import (
 
 
 def find(facts: Facts) -> list[Finding]:
-    """Unless accuracy did not fall, which is overconfidence, or weights from before the rise were kept."""
+    """Report overfitting, unless accuracy held (overconfidence) or weights from before the rise were kept."""
     curves, heldout, training, last = facts.curves, facts.curves.heldout, facts.curves.training, facts.last
     explanation = explain(curves)
     if heldout is None or training is None or curves.best_epoch is None or explanation is None:
@@ -50,7 +50,7 @@ def find(facts: Facts) -> list[Finding]:
 
 
 def _suggest_remedies(facts: Facts, heldout: Course, best_epoch: int) -> tuple[SuggestedRemedy, ...]:
-    """What makes memorizing harder makes all learning harder: it is no remedy where training images are not known."""
+    """Suggest early stopping, and regularization if the training images are known: it makes all learning harder."""
     curves = facts.curves
     keep_best = remedies.keep_lowest_loss(
         facts.spec,
@@ -65,24 +65,24 @@ def _choose_severity(curves: Curves) -> Severity:
     heldout = curves.heldout
     if heldout is None or curves.rises_mildly:
         return "info"
-    # Of a loss that may hold an offset its height says nothing.
+    # A loss that may include an offset cannot be judged by its height.
     rise = heldout.rise / heldout.lowest if curves.is_measured and heldout.lowest > 0 else 0.0
     is_critical = rise > MAX_RISE_OF_WARNING or heldout.rise > MAX_LOST_DESCENT_OF_WARNING * heldout.descent
     return "critical" if is_critical else "warning"
 
 
 def explain(curves: Curves) -> str | None:
-    """What the curves show; None if that is no overfitting. The live guard says the same."""
+    """Say what the curves show, or return None if that is not overfitting. The live guard uses the same text."""
     heldout, training = curves.heldout, curves.training
     if heldout is None or training is None or curves.onset_epoch is None or curves.is_overconfident:
         return None
-    seen = f"{describe_best_and_end(curves, heldout)}. From epoch {curves.onset_epoch} on it stays higher"
+    seen = f"{describe_best_and_end(curves, heldout)}. From epoch {curves.onset_epoch} on, it stays higher"
     if curves.rises_mildly:
         return f"{seen}. {explain_too_little_matters(curves)}"
     meanwhile = describe_training(curves, training)
     if curves.accuracy is not None:
         meanwhile += f", and {describe_accuracy(curves.accuracy)}"
     return (
-        f"{seen}, while {meanwhile}. After epoch {curves.best_epoch} the network learned only what holds for its "
-        f"training images: keep the weights of epoch {curves.best_epoch}, or make memorizing harder."
+        f"{seen}, while {meanwhile}. After epoch {curves.best_epoch}, the network only learned what holds for its "
+        f"training images. Keep the weights of epoch {curves.best_epoch}, or make memorizing harder."
     )

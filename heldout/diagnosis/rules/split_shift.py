@@ -1,4 +1,4 @@
-"""Split shift: test images are of another kind than the others."""
+"""Split shift: test images are of a different kind than the others."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ from heldout.words import percent
 
 
 def find_in_images(facts: Facts) -> list[Finding]:
-    """What the audit found."""
+    """Report what the audit found."""
     return list(facts.audited.get("split_shift", ()))
 
 
 def find_in_accuracy(facts: Facts) -> list[Finding]:
-    """Test is answered clearly worse than validation, neither the audit nor the measured gap says why."""
+    """Report that test is answered clearly worse than validation, if there is no audit finding or gap to say why."""
     validation, test = facts.validation, facts.test
     if validation is None or test is None or facts.budget is not None or "split_shift" in facts.audited:
         return []
@@ -33,7 +33,7 @@ def find_in_accuracy(facts: Facts) -> list[Finding]:
         low,
         f"Test accuracy ({percent(test.accuracy)}) is lower than validation accuracy "
         f"({percent(validation.accuracy)}), by more than chance. The network was trained on neither, so this is not "
-        "overfitting: the test images are of another kind.",
+        "overfitting: the test images are of a different kind.",
         {
             "validation_accuracy": validation.accuracy,
             "test_accuracy": test.accuracy,
@@ -44,7 +44,7 @@ def find_in_accuracy(facts: Facts) -> list[Finding]:
 
 
 def find_in_pixels(facts: Facts) -> list[Finding]:
-    """A split is answered clearly better once its brightness or the order of its channels is that of training."""
+    """Report splits that are answered clearly better with the brightness or channel order of training."""
     found = []
     for split in ("test", "validation"):
         is_known = split == "test" and _is_known_of_test(facts)
@@ -57,7 +57,7 @@ def find_in_pixels(facts: Facts) -> list[Finding]:
 
 
 def find_in_measured_gap(facts: Facts) -> list[Finding]:
-    """Test is answered clearly worse than validation, both without copies, with its pixels and labels undone."""
+    """Report that test is answered clearly worse than validation without copies, and with pixels and labels undone."""
     if (
         facts.gap is None
         or _is_known_of_test(facts)
@@ -73,12 +73,12 @@ def find_in_measured_gap(facts: Facts) -> list[Finding]:
         return []
     renamed = None if facts.gap.labels is not None else usual_renamings.find_in_test(facts)
     if renamed is not None and low - renamed.gain < MIN_SURE_GAP:
-        return []  # the same images, under labels in another order
+        return []  # labels in another order explain it
     return _make_finding(
         facts,
         low,
-        "The test images are of another kind. Apart from copies, pixel values and the order of labels, the network "
-        f"answers {percent(test.accuracy)} of them correctly, and {percent(validation.accuracy)} of the "
+        "The test images are of a different kind. Leaving copies, pixel values and the order of labels aside, the "
+        f"network answers {percent(test.accuracy)} of them correctly, and {percent(validation.accuracy)} of the "
         "validation images. It was trained on neither, so this is not overfitting.",
         {
             "validation_accuracy": validation.accuracy,
@@ -90,7 +90,7 @@ def find_in_measured_gap(facts: Facts) -> list[Finding]:
 
 
 def _is_known_of_test(facts: Facts) -> bool:
-    """Whether the audit found that test images are of another kind, and not just validation's."""
+    """Whether the audit found that test images, and not just validation images, are of a different kind."""
     audited = facts.audited.get("split_shift", ())
     return any(finding.severity != "info" and finding.evidence.get("split") != "validation" for finding in audited)
 
@@ -100,7 +100,7 @@ def _make_finding(
     low: float,
     explanation: str,
     evidence: dict[str, Any],
-    advice: str = "Compare how the test images were taken, scaled, cropped and labeled with the others.",
+    advice: str = "Compare how the test images and the others were taken, scaled, cropped and labeled.",
     fix: dict[str, Any] | None = None,
 ) -> list[Finding]:
     severity: Severity = "critical" if low > MIN_CRITICAL_SHIFT else "warning"
@@ -109,5 +109,5 @@ def _make_finding(
 
 def _suggest_remedies(spec: Spec | None, advice: str, fix: dict[str, Any] | None) -> tuple[SuggestedRemedy, ...]:
     how = "" if spec is None else " (`splits.existing: merge`)"
-    pool = f"Cut all splits from one pool{how}. See whether test stays worse."
-    return (remedies.fix_data(advice, fix), remedies.fix_data(pool, dict(RESPLIT)))
+    pool = f"Split all images again from one pool{how}, and see whether test is still worse."
+    return (remedies.suggest_data_fix(advice, fix), remedies.suggest_data_fix(pool, dict(RESPLIT)))

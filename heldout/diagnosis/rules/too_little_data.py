@@ -1,4 +1,4 @@
-"""Too little data: training images are known, held-out images far less, and nothing else explains the difference."""
+"""Too little data: training images are known far better than held-out ones, and nothing else explains it."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from heldout.diagnosis.rules import not_converged
 from heldout.diagnosis.thresholds import MIN_SURE_GAP
 from heldout.words import percent, pluralize
 
-# What explains why held-out images are answered worse than training images, where no gap tells by how much.
+# Findings that explain worse answers to held-out images if no measured gap says by how much.
 EXPLAINED_BY = (
     "label_conflicts",
     "label_noise",
@@ -23,9 +23,9 @@ EXPLAINED_BY = (
 
 
 def find(facts: Facts) -> list[Finding]:
-    """By the kept weights' counts, else by the accuracies at the end of the curves.
+    """Judge by the kept weights' counts, or else by the accuracies at the end of the curves.
 
-    Where the gap was measured, all of it that is surely there belongs to some finding: to this one, if to no other.
+    Every part of a measured gap that is clearly above chance must belong to a finding: to this one if to no other.
     """
     lag = compute_lag(facts)
     if lag is None or facts.knows_training is False:
@@ -38,8 +38,8 @@ def find(facts: Facts) -> list[Finding]:
     train, trained, heldout = facts.train, lag.trained, lag.heldout
     evidence: dict[str, Any] = {} if lag.interval is None else {"difference_interval": [*lag.interval]}
     images = None if train is None else train.count
-    told = (
-        "Wrong labels do not explain that; whether training went on for too long, its curves would tell."
+    ruled_out = (
+        "Wrong labels do not explain that; only the training's curves could show whether it was trained too long."
         if facts.has_answers_alone
         else "Neither the course of the training nor wrong labels explain that."
     )
@@ -49,8 +49,8 @@ def find(facts: Facts) -> list[Finding]:
             "too_little_data",
             "warning",
             f"The network answers {percent(trained)} of its training images correctly, but only {percent(heldout)} of "
-            f"the validation images. {told} {few} for this network to learn what holds for others. More images help "
-            "most, then more varied ones.",
+            f"the validation images. {ruled_out} {few} for this network to learn what holds for other images. More "
+            "images help most, then more varied ones.",
             {
                 "train_accuracy": trained,
                 "validation_accuracy": heldout,

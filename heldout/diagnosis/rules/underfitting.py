@@ -1,4 +1,4 @@
-"""Underfitting: training has settled, and not even the training images are known."""
+"""Underfitting: training has settled, but not even the training images are known."""
 
 from math import log
 
@@ -13,7 +13,7 @@ from heldout.words import percent
 
 
 def _learns_too_little(facts: Facts) -> bool:
-    """Whether training images are not known; of a measured gap also where few are, and of others still fewer."""
+    """Whether training images are not known. With a measured gap, a low accuracy on them is enough."""
     if facts.train is None or facts.budget is None or facts.knows_training is False:
         return facts.knows_training is False
     return compute_skill(facts.train.accuracy, 1 / max(2, len(facts.classes))) < MIN_SKILL_ON_TRAINING
@@ -29,9 +29,9 @@ def find(facts: Facts) -> list[Finding]:
     if facts.curves.epochs < MIN_EPOCHS_TO_SETTLE and not facts.has_answers_alone:
         return []
     more = (
-        "its curves would tell whether more epochs can change that. If training has settled, it"
+        "its curves would show whether more epochs can change that. If training has settled, the network"
         if facts.has_answers_alone
-        else "and more epochs of the same will hardly change that: it"
+        else "and more epochs will hardly change that: it"
     )
     low, high = compute_newcombe_interval(train.counts, validation.counts)
     return [
@@ -40,8 +40,8 @@ def find(facts: Facts) -> list[Finding]:
             "warning",
             f"Training accuracy is only {percent(train.accuracy)}, and validation accuracy "
             f"{percent(validation.accuracy)}; guessing gives {percent(1 / len(facts.classes))}. The network has not "
-            f"even learned its training images{';' if facts.has_answers_alone else ','} {more} needs to be larger, or "
-            "less held back.",
+            f"even learned its training images{';' if facts.has_answers_alone else ','} {more} needs to be larger or "
+            "less regularized.",
             {
                 "train_accuracy": train.accuracy,
                 "validation_accuracy": validation.accuracy,

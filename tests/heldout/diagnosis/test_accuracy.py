@@ -98,7 +98,7 @@ def test_a_rising_accuracy_of_44_to_76_percent_is_not_to_be_stopped_at_44():
         "Stopping at epoch 6 would have lowered the validation loss from 1.324 to 0.95 (better) and lowered accuracy "
         "from 76.0% to 44.0% (worse)."
     ) in diagnosis.explanation
-    assert "learned only what holds" not in diagnosis.explanation
+    assert "only learned what holds" not in diagnosis.explanation
     names = [remedy.name for remedy in diagnosis.findings[0].remedies]
     assert names == ["label_smoothing", "temperature", "early_stopping"]
     after = JobSpec.model_validate(merged(before, diagnosis.findings[0].remedies[-1].patch)).training
@@ -245,7 +245,7 @@ def test_no_rise_is_said_to_be_none_beside_figures_that_show_one():
     diagnosis = diagnose(history([0.8**epoch for epoch in range(12)], curve))
     assert diagnosis.verdict == "healthy"
     assert "lowest in epoch 7 (0.465) and ends at 0.512" in diagnosis.explanation
-    assert "so that is no lasting rise. Keep the weights of the best epoch." in diagnosis.explanation
+    assert "so it is not a lasting rise. Keep the weights of the best epoch." in diagnosis.explanation
     assert "did not" not in diagnosis.explanation
 
 

@@ -98,8 +98,8 @@ def test_weights_that_were_kept_too_early_are_said_to_be():
 def test_weights_that_were_kept_for_their_loss_and_answer_worse_are_those_of_an_overconfident_network():
     [finding] = diagnose(FINE, None, against(20, -0.3, 0.5)).findings
     assert (finding.code, finding.severity) == ("overconfidence", "warning")
-    assert finding.explanation.startswith("The kept epoch (20) answers worse than the last (40).")
-    assert "a better accuracy (30.0 points higher), and a worse loss (0.5 higher)" in finding.explanation
+    assert finding.explanation.startswith("The kept epoch (20) is less accurate than the last (40).")
+    assert "a better accuracy (30.0 points higher) and a worse loss (0.5 higher)" in finding.explanation
 
 
 @pytest.mark.parametrize(
@@ -346,17 +346,17 @@ UNHEALTHY = {
     "training stands still": (
         [0.2] * 11,
         [0.3 + 0.034 * epoch for epoch in range(11)],
-        "the training loss ends at 0.2, and was 0.2 in epoch 1: nothing was learned",
+        "the training loss ends at 0.2, and was 0.2 in epoch 1. The network has learned nothing",
     ),
     "nothing learned": (
         [2.303] * 10,
         [2.303] * 10,
-        "is 2.303 after 10 epochs, and no epoch in between was clearly better",
+        "is 2.303 after 10 epochs; no epoch in between was clearly better",
     ),
     "learned and of no use": (
         falling(12),
         [2.3] * 12,
-        "is 2.3 after 12 epochs, and no epoch in between was clearly better",
+        "is 2.3 after 12 epochs; no epoch in between was clearly better",
     ),
 }
 
@@ -470,7 +470,7 @@ def test_epochs_have_the_numbers_that_the_history_gives_them():
 
 def test_what_is_missing_is_named():
     assert diagnose(History(validation_loss=(1.0,) * 9)).explanation.startswith("Training results are known for no")
-    assert diagnose(history([1.0], [1.0])).explanation.startswith("Training results are known for only 1 epoch:")
+    assert diagnose(history([1.0], [1.0])).explanation.startswith("Training results are known for only 1 epoch,")
     falls = History(fit_accuracy=(None, *(0.9,) * 9), validation_accuracy=(*(0.9,) * 5, *(0.2,) * 5))
     assert diagnose(falls).explanation.startswith("Training results are known for no epoch")
 

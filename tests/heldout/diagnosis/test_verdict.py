@@ -234,7 +234,7 @@ def test_a_kept_epoch_that_is_surely_worse_than_the_last_says_so(loss):
     made = Made(answers(0.92, 3000), answers(0.8, 1000, 1), answers(0.79, 1000, 2), kept_epoch=5)
     found = of(made)
     assert found.verdict == ("not_converged" if loss < 0 else "overconfidence")
-    kept = "is worse" if loss < 0 else "answers worse"
+    kept = "is worse" if loss < 0 else "is less accurate"
     assert f"The kept epoch (5) {kept} than the last (40)." in found.explanation
     # What costs more goes before it: labels in another order, 40 points.
     renamed = replace(made, test=answers(0.39, 1000, 2), labels=answers(0.79, 1000, 3))

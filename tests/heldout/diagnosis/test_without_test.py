@@ -133,7 +133,7 @@ def test_faults_of_training_and_validation_are_still_said():
         if finding.code == "leakage"
     ]
     assert leak.severity == "critical"
-    assert leak.explanation.startswith("The training set also holds 45 validation images (15.0% of them)")
+    assert leak.explanation.startswith("The training set also contains 45 validation images (15.0% of them)")
     assert leak.evidence == {"audit": "leakage", "validation_in_train": copies(45, 0.15)}
 
 

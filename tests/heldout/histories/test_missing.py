@@ -32,7 +32,7 @@ def test_one_accuracy_of_55_percent_is_not_healthy_and_the_other_is_asked_for(na
     found = judged(**LOSSES, **{name: up_to(0.55)})
     assert found.verdict == "cannot_tell"
     assert "answers 55.0% of the" in found.explanation
-    assert "accuracy is not recorded" in found.explanation
+    assert "accuracy was not recorded" in found.explanation
     assert "say how many classes there are" in found.explanation
 
 
