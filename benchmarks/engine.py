@@ -39,7 +39,7 @@ from heldout.spec.job import JobSpec
 from tests.e2e.running import processes_of
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "explanation" / "performance.md"
+PAGE = ROOT / "docs" / "measurements" / "engine.md"
 BEGIN, END = "<!-- figures of `make bench ARGS=engine`: begin -->", "<!-- figures: end -->"
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -126,9 +126,10 @@ def _estimate_lines(
         return
     yield (
         f"`dry_run`'s `seconds_per_epoch` against {len(errors)} real jobs: off by "
-        f"{100 * statistics.median(errors):.0f}% in the median, {100 * max(errors):.0f}% at worst ("
-        + "; ".join(f"{guess:.2f} for {real:.2f} s" for guess, real in pairs if guess is not None)
-        + ")."
+        f"{100 * statistics.median(errors):.0f}% in the median, {100 * max(errors):.0f}% at worst. "
+        "Estimated/measured seconds: "
+        + ", ".join(f"{guess:.2f}/{real:.2f}" for guess, real in pairs if guess is not None)
+        + "."
     )
 
 

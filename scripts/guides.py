@@ -44,7 +44,7 @@ GUIDES: dict[str, list[str]] = {
     "../how-to/export.md#the-ensemble-of-a-study": ["GET /v1/studies/{study_id}/model"],
     "../how-to/export.md#the-model-card": ["GET /v1/jobs/{job_id}/card", "heldout card"],
     "../how-to/histories.md": ["GET /v1/jobs/{job_id}/metrics", "heldout metrics"],
-    "../explanation/diagnosis.md#histories-from-anywhere": ["POST /v1/diagnoses", "heldout diagnose"],
+    "history-formats.md": ["POST /v1/diagnoses", "heldout diagnose"],
     "../how-to/keys.md": ["GET /v1/keys", "POST /v1/keys", "POST /v1/keys/{key_id}/roll", "heldout keys create"],
     "../how-to/keys.md#the-activity-log": ["GET /v1/activity", "heldout activity"],
     "../how-to/mcp.md": ["heldout mcp"],

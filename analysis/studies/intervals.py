@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from heldout.statistics.student_t import compute_t_quantile
 
 # How the noise of all arms counts beside an arm's own: with the weight of so many degrees of freedom in its variance,
-# and with so many more degrees of freedom in all. Found by simulation (docs/explanation/studies.md).
+# and with so many more degrees of freedom in all. Found by simulation (docs/measurements/coverage.md).
 OTHERS_WEIGHT = 2
 OTHERS_DEGREES = 1
 # One image of two answers that differ, half of it each way, so that no difference of accuracies is known exactly.

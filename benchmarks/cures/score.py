@@ -127,7 +127,7 @@ def methods(found: Sequence[Scored]) -> Iterator[str]:
     yield ""
     curable, others = [one for one in found if one.is_curable], [one for one in found if not one.is_curable]
     yield (
-        f"| chosen by | names one where none is surely better ({len(others)} conditions)"
+        f"| chosen by | names one although none is surely better ({len(others)} conditions)"
         f" | names none where one is ({len(curable)}) | names a wrong one (all {len(found)}) |"
     )
     yield "|---|---|---|---|"
@@ -156,7 +156,7 @@ def _racing(found: Sequence[Scored]) -> Iterator[str]:
         "where the grid names none, neither does the study": none,
         "share of the grid's trainings": [np.array(one.costs()) for one in found],
     }
-    yield "| beside all remedies with all eight seeds | conditions | share (interval) |"
+    yield "| compared with all remedies and all eight seeds | conditions | share (interval) |"
     yield "|---|---|---|"
     for name, figures in rows.items():
         yield f"| {name} | {len(figures)} | {_interval(figures, _mean)} |"

@@ -187,7 +187,7 @@ def code_of(of_jobs: Mapping[str, Fit], of_histories: Mapping[str, Fit], last_dr
         f"Logistic regressions on draws 1 to {last_draw} of the labeled collection. A verdict that was wrong",
         f"{FEWEST_WRONG} times or more has at most {MOST_FIGURES} figures: those that told best in cross-validation",
         f"which verdicts are right. Others have one probability, and those with fewer than {FEWEST} known cases none.",
-        "docs/explanation/diagnosis-measured.md says how well that holds for trainings that were made later.",
+        "docs/measurements/diagnosis.md says how well that holds for trainings that were made later.",
         '"""',
         "",
         "from collections.abc import Mapping",

@@ -1,7 +1,7 @@
 """How often intervals of a difference hold the true one, in simulated studies: `python -m benchmarks.studies.coverage`.
 
-Prints a Markdown table of docs/explanation/studies.md. Truths: two of the remedies really differ (+3 points and a loss
-with lighter tails; −3 points and heavier ones), the others do not.
+Prints a Markdown table of docs/measurements/coverage.md. Truths: two of the remedies really differ (+3 points and a
+loss with lighter tails; −3 points and heavier ones), the others do not.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """How often a study names a cure where there is none, and what it costs: `python -m benchmarks.studies.false_cures`.
 
 Whole studies on simulated trainings, with looks, drops and confirmation. Prints a Markdown table of
-docs/explanation/studies.md.
+docs/measurements/coverage.md.
 """
 
 import argparse

@@ -115,7 +115,7 @@ def tables_of(judged: Rows, *, with_confusions: bool) -> Iterator[str]:
     wide = share(_grouped((one.set_name, term.holds_within_error) for one, term in intervals))
     yield f"| the same, with the truth's own error | {wide} |"
     alarms = _share_of(judged, lambda one: one.is_false_alarm)
-    yield f"| figures called untrue where nothing of the kind is planted | {alarms} |"
+    yield f"| figures called untrue although no such fault is planted | {alarms} |"
     yield from _confidence(known)
     yield ""
     yield from _by_set(judged)

@@ -14,7 +14,7 @@ from heldout.remedies.values import MAX_EPOCHS
 from heldout.stored.gap import Calibration
 from heldout.words import pluralize
 
-# Ordered by how often they helped on the collection of trainings (docs/explanation/diagnosis.md).
+# Ordered by how often they helped on the collection of trainings (docs/measurements/diagnosis.md).
 REGULARISATION = ("augmentation", "dropout", "l2", "smaller_network")
 
 

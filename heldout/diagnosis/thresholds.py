@@ -1,7 +1,7 @@
 """Every number on which the diagnosis bases a decision: its unit, what it bounds, why, and where it comes from.
 
 `first` means before there was a collection of trainings. `draw 1`, `draws 1-3` name the draws of the collection
-(docs/explanation/diagnosis-measured.md) that were known when the value was chosen, before the next draw was scored.
+(docs/measurements/diagnosis.md) that were known when the value was chosen, before the next draw was scored.
 """
 
 # --- curves: how many epochs -------------------------------------------------------------------------

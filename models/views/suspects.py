@@ -120,7 +120,7 @@ def _describe_disagreement(split: str) -> str:
 def _describe_too_hard(stored: SuspectsSummary) -> str:
     return (
         "These images are too hard for the networks that check labels (they agree with "
-        f"{rough_percent(stored.agreement)} of the labels). How many labels are wrong cannot be told."
+        f"{rough_percent(stored.agreement)} of the labels). How many labels are wrong cannot be determined."
     )
 
 

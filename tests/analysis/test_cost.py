@@ -139,7 +139,7 @@ def test_there_is_a_tower_for_each_core_as_long_as_it_has_enough_to_do():
 
 
 # Networks with batches of 32 images of 28×28×1, and the processor time of a step in bfloat16 as a share of that in
-# float32, measured with one tower (docs/explanation/performance.md).
+# float32, measured with one tower (docs/measurements/precision.md).
 SAME = {"padding": "same"}
 MEASURED = [
     (({"filters": 16},), 0.95),

@@ -1,4 +1,4 @@
-"""Short forms of `python -m benchmarks.cures score`, which docs/explanation/studies.md publishes."""
+"""Short forms of `python -m benchmarks.cures score`, which docs/measurements/studies.md publishes."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from benchmarks.cures.record import BLOCK
 from benchmarks.cures.score import row_of, scored
 from benchmarks.cures.truth import truth_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "studies.md"
+PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "studies.md"
 CONDITIONS = {condition.key: condition for condition in replay.conditions(sealed=False)}
 
 

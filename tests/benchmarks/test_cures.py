@@ -19,7 +19,7 @@ from heldout.spec.merge_patch import merge
 
 GRIDS, CURVES = 13, 31  # that are kept at least
 MAX_BYTES = 6_000_000
-PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "cures-measured.md"
+PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "recorded-trainings.md"
 # Small images and few steps, whose figures move least when first weights are changed by a millionth, as other
 # processors change them: losses of single images by 0.001 on average at most, no answer of a thousand.
 AGAIN = {"digits-8-small-600": ("base", "dropout"), "digits-8-wide-100": ("base",), "mnist5k-28-small-100": ("base",)}

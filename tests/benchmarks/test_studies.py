@@ -1,4 +1,4 @@
-"""Short forms of the simulations behind docs/explanation/studies.md."""
+"""Short forms of the simulations behind docs/measurements/coverage.md."""
 
 from dataclasses import replace
 

@@ -48,7 +48,7 @@ Policy = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 MIN_FLOAT16_CAPABILITY = (7, 0)
 # Linux's names for units with which bfloat16 pays: Intel's AMX, and AVX512-BF16 in processors of AMD. On Intel's,
 # AVX512-BF16 alone was measured to be slower than float32, and TensorFlow's fast operations in bfloat16 are for x86
-# only: docs/explanation/performance.md.
+# only: docs/measurements/precision.md.
 _AMX, _AVX512_BFLOAT16 = "amx_bf16", "avx512_bf16"
 _AMD = "AuthenticAMD"
 

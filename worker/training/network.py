@@ -27,7 +27,7 @@ def build_network(
         policy: Keras' name of the floats in which its layers compute. Weights are float32 under every policy.
         relu_after_pool: whether a block without batch normalisation takes its last ReLU of the pooled maps. Values and
             gradients have the same bits: the largest of a window is the same value before and after. By default in
-            bfloat16 alone, where steps get faster by it (docs/explanation/performance.md).
+            bfloat16 alone, where steps get faster by it (docs/measurements/precision.md).
         backbone: what `network.backbone` names; it computes in float32 under every policy.
     Returns:
         A functional model from (batch, height, width, channels) float32 to (batch, classes) float32.

@@ -10,9 +10,9 @@ from heldout.stored.suspects import ClassLabels, PlantedLabels, SplitLabels, Ver
 from worker.training.suspects.noise import WrongShare, estimate_shares
 from worker.training.suspects.planting import SUSPECTED, Judged, check, judge, plant
 
-# What a search needs to tell, fitted on the open sets of the zoo (docs/explanation/suspects.md): the networks' share of
-# right answers where labels are right, at least; the share of planted labels that they find, at least; and the width of
-# the range of the share of wrong labels, at most.
+# What a search needs to tell, fitted on the open sets of the zoo (docs/measurements/suspects.md): the least share of
+# right answers of the networks where labels are right, the least share of planted labels that they find, and the
+# greatest width of the range of the share of wrong labels.
 MIN_RIGHT = 0.7
 MIN_FOUND = 0.5
 MAX_WIDTH = 0.15
