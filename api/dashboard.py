@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api import manual, static_files
+from api.http.problems import make_problem_response
 from api.static_files import ASK_AGAIN, FOR_EVER, StaticFile
 from heldout.errors import RouteNotFound
 
@@ -62,10 +64,30 @@ def install(app: FastAPI, built: Path = BUILT, *, has_manual: bool | None = None
             raise RouteNotFound(request.url.path)
         return file.answer(request)
 
+    @app.exception_handler(404)
+    @app.exception_handler(RouteNotFound)
+    async def answer_unknown(request: Request, error: Exception) -> Response:
+        if _asks_for_a_page(request):
+            return page.answer(request, 404)
+        path = request.scope["path"]
+        return make_problem_response(RouteNotFound(path), path)
+
     for path in _list_addresses(built):
         app.router.add_route(path, serve_page, include_in_schema=False)
     for path in (f"/{ASSETS}{{name}}", *(f"/{name}" for name in files if not name.startswith(ASSETS))):
         app.router.add_route(path, serve_asset, include_in_schema=False)
+
+
+def _asks_for_a_page(request: Request) -> bool:
+    """Whether a browser was led to an address that is none of the API's."""
+    room = _get_room(request.scope["path"])
+    of_api = {_get_room(route.path) for route in request.app.router.routes if isinstance(route, APIRoute)}
+    return "text/html" in request.headers.get("accept", "") and room not in of_api
+
+
+def _get_room(path: str) -> str:
+    """The first part of a path, such as `v1`."""
+    return path.split("/")[1]
 
 
 def _list_addresses(built: Path) -> list[str]:

@@ -25,15 +25,16 @@ class StaticFile:
     media_type: str
     headers: Mapping[str, str]
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: Request, status: int = 200) -> Response:
         """The file, packed where the client takes that; 304 where it has it already."""
         headers = dict(self.headers)
-        if headers["ETag"] in request.headers.get("if-none-match", ""):
+        if status == 200 and headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
+        content = self.content
         if self.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
             headers["Content-Encoding"] = "gzip"
-            return Response(self.packed, headers=headers, media_type=self.media_type)
-        return Response(self.content, headers=headers, media_type=self.media_type)
+            content = self.packed
+        return Response(content, status, headers, self.media_type)
 
 
 def read(path: Path, *, caching: str, policy: str) -> StaticFile:

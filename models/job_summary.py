@@ -2,6 +2,7 @@
 
 import structlog
 
+from heldout.diagnosis import Diagnosis
 from heldout.errors import DatabaseUnavailable
 from heldout.views.job import SummaryView
 from heldout.work.kinds import JobKind
@@ -16,7 +17,8 @@ log = structlog.get_logger()
 
 
 def summarize_job(session: Session, blobs: Blobs, job_id: str, result: Result | None = None) -> SummaryView | None:
-    """The summary of a training that is about to end: the best epoch, the gaps, the verdict. None of other jobs.
+    """The summary of a training that is about to end: its best epochs, gaps, test accuracy and verdict. None of other
+    jobs.
 
     Whatever goes wrong with the diagnosis, the job ends as it would: its verdict is null then.
 
@@ -28,17 +30,21 @@ def summarize_job(session: Session, blobs: Blobs, job_id: str, result: Result | 
     job = session.get(JobRow, job_id)
     if job is None or job.kind is not JobKind.TRAIN:
         return None
+    final = None if result is None else result.final
+    diagnosis = _diagnose(session, blobs, job, result)
     return metrics.get_best_epochs(session, job_id).model_copy(
         update={
-            "gap": None if result is None else result.final.gap,
-            "verdict": _get_verdict(session, blobs, job, result),
+            "gap": None if final is None else final.gap,
+            "test_accuracy": None if final is None or final.test is None else final.test.accuracy,
+            "verdict": None if diagnosis is None else diagnosis.verdict,
+            "headline": None if diagnosis is None else diagnosis.headline,
         }
     )
 
 
-def _get_verdict(session: Session, blobs: Blobs, job: JobRow, result: Result | None) -> str | None:
+def _diagnose(session: Session, blobs: Blobs, job: JobRow, result: Result | None) -> Diagnosis | None:
     try:
-        return diagnose_job_wholly(session, blobs, job, result=result).verdict
+        return diagnose_job_wholly(session, blobs, job, result=result)
     except DatabaseUnavailable:
         raise
     except Exception as error:

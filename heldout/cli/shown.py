@@ -37,7 +37,7 @@ FEWEST_COLUMNS = 5
 
 
 def show_jobs(jobs: Sequence[JobView]) -> None:
-    """BEST: validation accuracy where its loss was lowest. GAP: in points, to test where that was measured."""
+    """BEST: highest validation accuracy of any epoch. GAP: in points, to test where that was measured."""
     from heldout.words.labels import get_verdict_name
 
     rows = []

@@ -48,7 +48,9 @@ class SummaryView(View):
         None, description="The epoch with the highest validation accuracy; null for jobs of earlier releases."
     )
     gap: GapsView | None = Field(None, description="Of the kept weights: null unless the job has succeeded.")
+    test_accuracy: Figure = Field(None, description="Of the kept weights; null where test images were not measured.")
     verdict: str | None = Field(None, description="That of the job's diagnosis when it ended.")
+    headline: str | None = Field(None, description="The verdict in words; null for jobs of earlier releases.")
 
 
 class JobErrorView(View):

@@ -56,6 +56,23 @@ def test_files_are_packed_kept_and_known_again_and_nothing_outside_of_them_is_se
         assert "script-src 'self';" in answer.headers["content-security-policy"]
 
 
+def test_a_browser_at_an_unknown_address_sees_a_page_and_programs_see_the_problem(built: Path) -> None:
+    app = FastAPI()
+    app.add_api_route("/v1/jobs", list)
+    dashboard.install(app, built)
+    client = TestClient(app, raise_server_exceptions=False)
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for path in ("/anything", "/assets/none.js"):
+        page = client.get(path, headers=browser)
+        assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8"), path
+        assert page.text == client.get("/").text
+        again = client.get(path, headers=browser | {"If-None-Match": page.headers["etag"]})
+        assert again.status_code == 404
+        assert client.get(path).json()["code"] == "route_not_found"
+    of_the_api = client.get("/v1/nothing", headers=browser)
+    assert (of_the_api.status_code, of_the_api.json()["code"]) == (404, "route_not_found")
+
+
 @pytest.mark.parametrize("has_manual", [True, False])
 def test_pages_know_of_the_manual_where_there_is_one(built: Path, has_manual: bool) -> None:
     app = FastAPI()

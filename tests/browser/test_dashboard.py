@@ -315,6 +315,7 @@ def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_pa
         ("job", f"/jobs/{ended}", "Which classes"),
         ("new", "/new", "As JSON"),
         ("none", "/jobs?search=nothing", "No job fits"),
+        ("lost", "/no/such/page", "This page does not exist"),
     ):
         page.goto(path)
         expect(page.get_by_text(ready).last).to_be_attached()

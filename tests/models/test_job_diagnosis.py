@@ -459,18 +459,23 @@ def test_a_summary_says_best_epoch_gap_and_verdict_as_the_routes_do(stored: Stor
         "best": BEST,
         "most_accurate": BEST,
         "gap": FINAL["gap"],
+        "test_accuracy": FINAL["test"]["accuracy"],
         "verdict": diagnosis.verdict,
+        "headline": diagnosis.headline,
     }
     assert diagnosis.best_epoch == 5
 
 
 def test_a_job_that_fails_has_a_summary_of_its_epochs(stored: Stored):
     held = stored.trained()
+    diagnosis = stored.diagnosis(held)
     assert dump_json(stored.summary(held)) == {
         "best": BEST,
         "most_accurate": BEST,
         "gap": None,
-        "verdict": stored.diagnosis(held).verdict,
+        "test_accuracy": None,
+        "verdict": diagnosis.verdict,
+        "headline": diagnosis.headline,
     }
 
 
@@ -509,7 +514,9 @@ def test_a_job_without_an_epoch_has_nothing_to_sum_up(work: Work, tmp_path):
     held = work.running()
     with work.database.read() as session:
         summary = summarize_job(session, Blobs((tmp_path / "blobs").as_uri()), held.job_id)
-    assert summary == SummaryView(best=None, gap=None, verdict="cannot_tell")
+    assert summary is not None
+    assert summary.headline
+    assert summary == SummaryView(verdict="cannot_tell", headline=summary.headline)
 
 
 def test_a_summary_stays_only_where_the_job_has_ended(work: Work):

@@ -21,9 +21,9 @@ import Jobs from './pages/jobs/page'
 import { LogIn } from './pages/login'
 import PAGES from './pages.json'
 import { escapeControls } from './parts/escaped'
-import { Layout, owner } from './parts/layout'
+import { Layout, owner, Title } from './parts/layout'
 import { path, start } from './parts/router'
-import { Empty, Failed, Loading } from './parts/states'
+import { Failed, Loading } from './parts/states'
 
 type PageProps = { id: string }
 type Load = () => Promise<ComponentType<PageProps>>
@@ -38,20 +38,35 @@ const FORMS = PAGES.map(({ path, page }): [RegExp, string] => [
 ])
 
 function Page() {
+  const asked = path.value.replace(/(.)\/$/, '$1')
   for (const [form, file] of FORMS) {
-    const found = form.exec(path.value)
+    const found = form.exec(asked)
     if (!found) continue
     const load = LOADS[file]
     return load ? <Later key={path.value} load={load} id={decodeURIComponent(found[1] ?? '')} /> : <Jobs />
   }
-  return (
-    <Empty title="There is no such page">
-      <p>
-        <a href="/jobs">To the jobs</a>
-      </p>
-    </Empty>
-  )
+  return <NotFound />
 }
+
+const NotFound = () => (
+  <>
+    <div class="heading">
+      <Title text="This page does not exist" />
+    </div>
+    <div class="state">
+      <p>
+        Nothing is at <code>{path.value}</code>. Check the address for typing errors, or go on from here:
+      </p>
+      <div class="row">
+        {PAGES.filter((page) => page.name).map(({ path: to, name }) => (
+          <a key={to} class="button" href={to}>
+            {name}
+          </a>
+        ))}
+      </div>
+    </div>
+  </>
+)
 
 function Later({ load, id }: { load: Load; id: string }) {
   const [Loaded, setLoaded] = useState<ComponentType<PageProps> | null>(null)

@@ -49,8 +49,8 @@ def list_jobs(
     sort: Annotated[
         Sort,
         Query(
-            description="`created`: the newest first. `name`: from A to Z. `best`: the highest validation accuracy, of "
-            "the best epoch, first. `gap`: the widest first, to test or else validation. Jobs without the figure: last."
+            description="`created`: the newest first. `name`: from A to Z. `best`: the highest validation accuracy of "
+            "any epoch first. `gap`: the widest first, to test or else validation. Jobs without the figure: last."
         ),
     ] = Sort.CREATED,
     curves: Annotated[

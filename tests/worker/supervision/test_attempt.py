@@ -439,12 +439,14 @@ def test_an_end_leaves_files_with_size_and_digest_and_a_summary(work: Work, blob
         assert (row["size_bytes"], row["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
     row = work.row(job_id)
     with work.database.read() as session:
-        verdict = diagnose_job(session, blobs, row).verdict
+        diagnosis = diagnose_job(session, blobs, row)
     assert row.summary == {
         "best": {"epoch": 1, "validation_loss": 0.25, "validation_accuracy": 0.75},
         "most_accurate": {"epoch": 1, "validation_loss": 0.25, "validation_accuracy": 0.75},
         "gap": {"validation": {"accuracy": 0.25, "loss": 0.2}, "test": None},
-        "verdict": verdict,
+        "test_accuracy": None,
+        "verdict": diagnosis.verdict,
+        "headline": diagnosis.headline,
     }
 
 

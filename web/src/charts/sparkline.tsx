@@ -4,8 +4,8 @@ type Curve = { epochs: number[]; train_loss: (number | null)[]; validation_loss:
 
 const [WIDTH, HEIGHT, EDGE] = [84, 22, 2]
 
-/** best: the epoch that a dot marks on validation. said: what those hear who do not see it. */
-export function Sparkline({ curve, best, said }: { curve: Curve; best: number | null | undefined; said: string }) {
+/** lowest: the epoch whose validation loss is marked by a dot. said: read out to those who do not see it. */
+export function Sparkline({ curve, lowest, said }: { curve: Curve; lowest: number | null | undefined; said: string }) {
   const all = [...curve.train_loss, ...curve.validation_loss].filter((one) => one !== null)
   if (curve.epochs.length < 2 || !all.length) return <span class="none">–</span>
   const [first, last] = [curve.epochs[0]!, curve.epochs.at(-1)!]
@@ -16,12 +16,12 @@ export function Sparkline({ curve, best, said }: { curve: Curve; best: number | 
     curve.epochs
       .flatMap((epoch, place) => (losses[place] === null ? [] : [`${x(epoch).toFixed(1)},${y(losses[place]!).toFixed(1)}`]))
       .join(' ')
-  const bestLoss = best ? lossAt(curve, best) : null
+  const lowestLoss = lowest ? lossAt(curve, lowest) : null
   return (
     <svg class="sparkline" role="img" aria-label={said} width={WIDTH} height={HEIGHT} viewBox={`0 0 ${WIDTH} ${HEIGHT}`}>
       <polyline class="train" points={line(curve.train_loss)} />
       <polyline class="validation" points={line(curve.validation_loss)} />
-      {bestLoss !== null && <circle cx={x(best!)} cy={y(bestLoss)} r="2.2" />}
+      {lowestLoss !== null && <circle cx={x(lowest!)} cy={y(lowestLoss)} r="2.2" />}
     </svg>
   )
 }

@@ -6,10 +6,13 @@ import { STATUS_TONES, verdictWord } from '../words/verdicts'
 
 export const Status = ({ status }: { status: string }) => <span class={`badge ${STATUS_TONES[status] ?? 'plain'}`}>{status}</span>
 
-export function Verdict({ code }: { code: string | null | undefined }) {
+type Told = string | null | undefined
+
+/** headline: shown in place of the verdict's name, where there is one. */
+export function Verdict({ code, headline }: { code: Told; headline?: Told }) {
   if (!code) return <span class="none">–</span>
   const [word, tone] = verdictWord(code)
-  return <span class={`badge ${tone}`}>{word}</span>
+  return headline ? <span class={`judgement ${tone}`}>{headline}</span> : <span class={`badge ${tone}`}>{word}</span>
 }
 
 /** The widest gap that a bar shows in full. */

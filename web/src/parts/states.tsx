@@ -3,6 +3,8 @@
 import type { ComponentChildren } from 'preact'
 
 import type { Problem } from '../api/client'
+import PAGES from '../pages.json'
+import { path } from './router'
 
 /** Shown after a moment only, so that fast answers do not flicker. */
 export const Loading = ({ what }: { what: string }) => (
@@ -32,11 +34,25 @@ export function Failed({ problem, retry }: { problem: Problem; retry?: () => voi
           ))}
         </ul>
       )}
-      {retry && (
-        <button type="button" onClick={retry}>
-          Try again
-        </button>
+      {problem.status === 404 ? (
+        <ToList />
+      ) : (
+        retry && (
+          <button type="button" onClick={retry}>
+            Try again
+          </button>
+        )
       )}
     </div>
   )
+}
+
+/** What is not there now will not be there at the next try: the list that it would be in helps more. */
+function ToList() {
+  const list = PAGES.find((page) => page.path === `/${path.value.split('/')[1]}`)
+  return list && list.path !== path.value ? (
+    <a class="button" href={list.path}>
+      To the list
+    </a>
+  ) : null
 }

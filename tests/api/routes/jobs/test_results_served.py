@@ -186,7 +186,14 @@ def test_a_file_of_an_earlier_release_is_served_without_a_digest(client, worker,
     assert not {"etag", "repr-digest"} & set(answer.headers)
 
 
-UNKNOWN = {"best": None, "most_accurate": None, "gap": None, "verdict": None}
+UNKNOWN = {
+    "best": None,
+    "most_accurate": None,
+    "gap": None,
+    "test_accuracy": None,
+    "verdict": None,
+    "headline": None,
+}
 
 
 def test_a_summary_comes_with_the_success_and_lists_show_it_too(client, worker, spec):
@@ -199,11 +206,14 @@ def test_a_summary_comes_with_the_success_and_lists_show_it_too(client, worker, 
     assert client.get(f"/v1/jobs/{job['id']}").json()["summary"] == UNKNOWN
     worker.succeed(held)
     shown = client.get(f"/v1/jobs/{job['id']}").json()
+    diagnosis = client.get(f"/v1/jobs/{job['id']}/diagnosis").json()
     assert shown["summary"] == {
         "best": {"epoch": 2, "validation_loss": 0.4, "validation_accuracy": 0.6},
         "most_accurate": {"epoch": 3, "validation_loss": 0.6, "validation_accuracy": 0.7},
         "gap": FINAL["gap"],
-        "verdict": client.get(f"/v1/jobs/{job['id']}/diagnosis").json()["verdict"],
+        "test_accuracy": FINAL["test"]["accuracy"],
+        "verdict": diagnosis["verdict"],
+        "headline": diagnosis["headline"],
     }
     other = submitted(client, spec)
     assert client.get("/v1/jobs").json()["data"] == [other, shown]

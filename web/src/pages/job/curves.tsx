@@ -1,4 +1,4 @@
-/** Train and validation in one chart, the gap between them shaded, the best epoch and the onset of overfitting marked. */
+/** Training and validation in one chart: the gap is shaded, the lowest validation loss and the onset of overfitting are marked. */
 
 import { useMemo, useState } from 'preact/hooks'
 import type { Diagnosis, Epoch, Job, Metrics } from '../../api/jobs'
@@ -116,7 +116,8 @@ function linesOf(curves: Curve[], weight: number): Line[] {
 
 function marksOf(diagnosis: Diagnosis | undefined): Mark[] {
   const marks: Mark[] = []
-  if (diagnosis?.best_epoch) marks.push({ at: diagnosis.best_epoch, label: `best: ${diagnosis.best_epoch}`, colour: '--good' })
+  if (diagnosis?.best_epoch)
+    marks.push({ at: diagnosis.best_epoch, label: `lowest validation loss: ${diagnosis.best_epoch}`, colour: '--good' })
   if (diagnosis?.onset_epoch) {
     marks.push({ at: diagnosis.onset_epoch, label: `worse from ${diagnosis.onset_epoch}`, colour: '--bad' })
   }

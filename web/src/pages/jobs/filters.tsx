@@ -75,7 +75,7 @@ export function Filters() {
           }
         >
           <option value="created">newest first</option>
-          <option value="best">best validation accuracy first</option>
+          <option value="best">highest validation accuracy first</option>
           <option value="gap">widest gap first</option>
           <option value="name">by name</option>
         </select>

@@ -32,11 +32,11 @@ export function JobTable({ jobs, selected, onSelect }: Props) {
             <th>Name</th>
             <th>Status</th>
             <th>Dataset</th>
-            <th title="Loss of training and of validation, from the first epoch to the last">Curves</th>
-            <th>Best validation</th>
+            <th title="Training and validation loss of each epoch; the dot is the lowest validation loss">Curves</th>
+            <th title="Accuracy of the finished model on test images">Test</th>
+            <th title="Highest validation accuracy of any epoch">Highest validation</th>
             <th title="Training accuracy minus test accuracy, in percentage points">Gap</th>
             <th>Verdict</th>
-            <th>Time</th>
             <th>Created</th>
           </tr>
         </thead>
@@ -51,8 +51,9 @@ export function JobTable({ jobs, selected, onSelect }: Props) {
 }
 
 function Row({ job, isSelected, onToggle }: { job: ListedJob; isSelected: boolean; onToggle: () => void }) {
-  const best = job.summary?.best
-  const mostAccurate = job.summary?.most_accurate ?? best
+  const lowestLoss = job.summary?.best
+  const mostAccurate = job.summary?.most_accurate ?? lowestLoss
+  const test = job.summary?.test_accuracy ?? null
   return (
     <tr class={isSelected ? 'selected' : undefined}>
       <td class="tight">
@@ -73,9 +74,16 @@ function Row({ job, isSelected, onToggle }: { job: ListedJob; isSelected: boolea
         <span class="soft">@{job.dataset.version}</span>
       </td>
       <td data-label="Curves">
-        {job.curve ? <Sparkline curve={job.curve} best={best?.epoch} said={curveWord(job.curve)} /> : <span class="none">–</span>}
+        {job.curve ? (
+          <Sparkline curve={job.curve} lowest={lowestLoss?.epoch} said={curveWord(job.curve)} />
+        ) : (
+          <span class="none">–</span>
+        )}
       </td>
-      <td data-label="Best validation">
+      <td data-label="Test">
+        <span class={test === null ? 'none' : 'number'}>{percent(test)}</span>
+      </td>
+      <td data-label="Highest validation">
         {mostAccurate ? (
           <>
             <span class="number">{percent(mostAccurate.validation_accuracy)}</span>
@@ -88,20 +96,18 @@ function Row({ job, isSelected, onToggle }: { job: ListedJob; isSelected: boolea
       <td data-label="Gap">
         <GapBar gap={job.summary?.gap ?? null} />
       </td>
-      <td data-label="Verdict">
+      <td data-label="Verdict" class="judged">
         {job.error ? (
           <span class="badge bad">{job.error.code.replaceAll('_', ' ')}</span>
         ) : (
-          <Verdict code={job.summary?.verdict} />
+          <Verdict code={job.summary?.verdict} headline={job.summary?.headline} />
         )}
-      </td>
-      <td data-label="Time">
-        <Took job={job} />
       </td>
       <td data-label="Created">
         <time dateTime={job.created_at} title={moment(job.created_at)}>
           {ago(job.created_at)}
         </time>
+        <Took job={job} />
       </td>
     </tr>
   )
@@ -113,12 +119,12 @@ function curveWord({ epochs, train_loss, validation_loss }: NonNullable<ListedJo
 }
 
 function Took({ job }: { job: ListedJob }) {
-  if (job.started_at && job.finished_at) {
-    return <span>{duration((Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000)}</span>
-  }
-  if (job.status === 'running' && job.progress.eta_s !== null) {
-    return <span class="soft">{duration(job.progress.eta_s)} left</span>
-  }
-  if (job.status === 'queued') return <span class="soft">waits {duration((Date.now() - Date.parse(job.queued_at)) / 1000)}</span>
-  return <span class="none">–</span>
+  const time = timeWord(job)
+  return time ? <span class="soft took">{time}</span> : null
+}
+
+function timeWord({ status, started_at, finished_at, queued_at, progress }: ListedJob): string {
+  if (started_at && finished_at) return `took ${duration((Date.parse(finished_at) - Date.parse(started_at)) / 1000)}`
+  if (status === 'running' && progress.eta_s !== null) return `${duration(progress.eta_s)} left`
+  return status === 'queued' ? `waiting for ${duration((Date.now() - Date.parse(queued_at)) / 1000)}` : ''
 }
