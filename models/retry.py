@@ -1,6 +1,5 @@
 """Queues a job that has ended once more: as it was, for more epochs, or with a change. The caller commits."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,6 +9,7 @@ from heldout.errors import FieldError, InvalidSpec, SpecUnreadable, StateGone
 from heldout.remedies.arms import resolve_remedy
 from heldout.remedies.catalogue import REMEDIES
 from heldout.remedies.change import NoChange
+from heldout.spec.field_errors import make_patch_refusal
 from heldout.spec.job import JobSpec
 from heldout.spec.merge_patch import merge
 from models.blobs import Blobs
@@ -21,19 +21,6 @@ from models.store import claims, jobs
 from models.study_base import make_base
 from models.submit import Submitted, submit
 from models.tables import DatasetRow, JobRow
-
-
-class PatchRefused(Exception):
-    """A spec under a change is not valid.
-
-    pointer: to the change, in the request. found: the validator's findings on the changed spec, which is `content`.
-    """
-
-    def __init__(self, pointer: str, found: Sequence[Mapping[str, Any]], content: Any) -> None:
-        super().__init__(pointer)
-        self.pointer = pointer
-        self.found = found
-        self.content = content
 
 
 def retry(
@@ -48,7 +35,7 @@ def retry(
     """Queue a job that has ended once more, on the same version of its dataset unless a patch names another one.
 
     Raises:
-        JobNotFound, JobNotFinished, StateGone, PatchRefused, FileOfLaterRelease, and what `submit` raises.
+        JobNotFound, JobNotFinished, StateGone, InvalidSpec, FileOfLaterRelease, and what `submit` raises.
     """
     ended, dataset = jobs.find_with_dataset(session, owner, job_id)
     jobs.require_finished(ended)
@@ -110,7 +97,7 @@ def _apply_patch(spec: JobSpec, patch: dict[str, Any], pointer: str) -> JobSpec:
     try:
         return JobSpec.model_validate(content)
     except ValidationError as error:
-        raise PatchRefused(pointer, error.errors(include_url=False), content) from error
+        raise make_patch_refusal(pointer, error.errors(include_url=False), content, JobSpec) from error
 
 
 def _make_refusal(pointer: str, detail: str) -> InvalidSpec:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from email.message import Message
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
-from api.http.pointers import list_field_errors
 from heldout.errors import (
     BodyTooLarge,
     FieldError,
@@ -30,8 +29,8 @@ MAX_DISCARD_S = 5.0
 MAX_OPEN_BODY_BYTES = 4 * 1024
 # What is larger needs a place (`places.py`).
 LARGE_BODY_BYTES = 64 * 1024
-# Gives the validated value, or what is wrong with it in Pydantic's form, with locations that begin with "body".
-Validate = Callable[[Any], tuple[Any, list[dict[str, Any]]]]
+# Gives the validated value. Raises InvalidSpec.
+Validate = Callable[[Any], Any]
 # Stands for a refused body where FastAPI wants its content; no model accepts it.
 REFUSED = object()
 
@@ -178,28 +177,8 @@ async def discard_body(request: Request, max_bytes: int, max_seconds: float) -> 
     return False
 
 
-def make_values_refusal(found: Sequence[Mapping[str, Any]], content: Any) -> InvalidSpec:
-    """The validator's findings on the content of a body, whose locations begin with "body", as one refusal."""
-    errors = list_field_errors(found, content)
-    first = f"{errors[0].pointer or 'The body'}: {errors[0].detail}"
-    return InvalidSpec(
-        first if len(errors) == 1 else f"{len(errors)} values are refused. The first is {first}", errors=errors
-    )
-
-
-def make_patch_refusal(pointer: str, found: Sequence[Mapping[str, Any]], content: Any) -> InvalidSpec:
-    """The validator's findings on what a merge patch at `pointer` of the body has made, as one refusal."""
-    located = [{**error, "loc": ("body", *error["loc"])} for error in found]
-    errors = [FieldError(f"{pointer}{error.pointer}", error.detail) for error in list_field_errors(located, content)]
-    return InvalidSpec(f"The changed spec is refused. {errors[0].pointer}: {errors[0].detail}", errors=errors)
-
-
 def _parse_and_validate(raw: bytes, validate: Validate) -> Any:
-    content = parse_json(raw)
-    value, found = validate(content)
-    if found:
-        raise make_values_refusal(found, content)
-    return value
+    return validate(parse_json(raw))
 
 
 def _refuse_constant(name: str) -> Any:

@@ -13,8 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
 
 from api.departure import STATUS_OF_LEFT
-from api.http.body import get_body_refusal, make_values_refusal
-from api.http.pointers import describe_parameter_error
+from api.http.body import get_body_refusal
 from heldout.errors import (
     ArtifactDamaged,
     ArtifactLost,
@@ -55,6 +54,7 @@ from heldout.errors import (
     Unauthenticated,
     UnsupportedMediaType,
 )
+from heldout.spec.field_errors import describe_parameter_error, make_values_refusal
 from heldout.views.problem import ChoiceView, FieldErrorView, Problem, RequestView
 
 MEDIA_TYPE = "application/problem+json"
@@ -158,7 +158,8 @@ def _make_refusal(request: Request, error: RequestValidationError) -> HeldoutErr
     for finding in found:
         if finding["loc"][0] != "body":
             return InvalidParameter(describe_parameter_error(finding))
-    return get_body_refusal(request) or make_values_refusal(found, error.body)
+    located = [{**finding, "loc": finding["loc"][1:]} for finding in found]
+    return get_body_refusal(request) or make_values_refusal(located, error.body)
 
 
 def _make_unrouted_problem(

@@ -22,11 +22,12 @@ from api.http.body import MAX_OPEN_BODY_BYTES, JsonRequest
 from api.http.context import Endpoint, NotedChange, RequestContext, request_context, wrap_in_context
 from api.http.deps import NEEDS_A_THREAD
 from api.http.places import PlacedResponse, sends_much
-from api.http.pointers import EXAMINED_ERRORS
 from api.http.problems import OPEN_INFERENCE
 from api.http.request_id import KNOWN
 from heldout.access.scopes import SAFE_METHODS, NeededScope, get_method_scope
 from heldout.errors import HeldoutError, InvalidParameter
+from heldout.spec.field_errors import make_values_refusal
+from heldout.spec.suggestions import ask_whether_meant, suggest_names
 
 
 def make_router(
@@ -152,19 +153,20 @@ class ResourceRoute(APIRoute):
             request_id=structlog.contextvars.get_contextvars().get("request_id"),
         )
 
-    def _validate_body(self, content: Any) -> tuple[Any, list[dict[str, Any]]]:
+    def _validate_body(self, content: Any) -> Any:
         try:
-            return self._body_adapter.validate_python(content), []
+            return self._body_adapter.validate_python(content)
         except ValidationError as error:
-            # Of tens of thousands, only those are kept that are looked at.
-            found = error.errors(include_url=False)[:EXAMINED_ERRORS]
-            return None, [{**found_error, "loc": ("body", *found_error["loc"])} for found_error in found]
+            raise make_values_refusal(error.errors(include_url=False), content, self._body_kind) from None
 
     @cached_property
     def _body_adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self._body_kind)
+
+    @property
+    def _body_kind(self) -> Any:
         assert self.body_field is not None, "FastAPI asks for the body of routes that have one"
-        annotation: Any = self.body_field.field_info.annotation
-        return TypeAdapter(annotation)
+        return self.body_field.field_info.annotation
 
     def _require_known_query_parameters(self, request: Request) -> None:
         """Raises InvalidParameter for one that the route does not document, and for NUL in those that it does."""
@@ -176,7 +178,10 @@ class ResourceRoute(APIRoute):
             keyed_name = name.partition("[")[0] if name.endswith("]") else None
             if name not in known and keyed_name not in keyed:
                 takes = ", ".join(sorted(known | {f"{prefix}[…]" for prefix in keyed})) or "none"
-                raise InvalidParameter(f"There is no query parameter {name[:64]!r} here; this route takes {takes}.")
+                meant = ask_whether_meant(suggest_names(name[:64], known))
+                raise InvalidParameter(
+                    f"There is no query parameter {name[:64]!r} here.{meant} This route takes {takes}."
+                )
             if "\0" in name or "\0" in value:
                 raise InvalidParameter(f"`{name[:64]}` must not hold NUL.")
 

@@ -25,7 +25,6 @@ from api.http.body import (
     MAX_DISCARD_S,
     MAX_DISCARDED_BYTES,
     discard_body,
-    make_values_refusal,
     parse_json,
     require_length,
 )
@@ -45,6 +44,7 @@ from heldout.errors import (
 )
 from heldout.service.settings import Settings
 from heldout.spec.dataset import DatasetSpec
+from heldout.spec.field_errors import make_values_refusal
 from models.blobs import Blobs
 
 # Uploads have threads of their own: slow ones must not take those that answer requests.
@@ -319,10 +319,7 @@ def parse_dataset_spec(content: Any) -> DatasetSpec:
     try:
         return DatasetSpec.model_validate(content)
     except ValidationError as error:
-        found = [
-            {**field_error, "loc": ("body", *field_error["loc"])} for field_error in error.errors(include_url=False)
-        ]
-        raise make_values_refusal(found, content) from None
+        raise make_values_refusal(error.errors(include_url=False), content, DatasetSpec) from None
 
 
 def _check_storable(text: str) -> str:

@@ -13,7 +13,7 @@ from analysis.answers.file import read_predictions
 from analysis.answers.refusal import PredictionsRefused
 from api.http.app_context import FILES_AT_ONCE
 from api.http.auth import CallerDep
-from api.http.body import make_values_refusal, parse_json
+from api.http.body import parse_json
 from api.http.deps import AppContextDep
 from api.http.problems import JSON_BODY, NO_ROOM, document_errors
 from api.http.routing import make_router
@@ -29,6 +29,7 @@ from heldout.errors import (
     TooManyUploads,
     UploadTooSlow,
 )
+from heldout.spec.field_errors import make_values_refusal
 from heldout.spec.json_pointer import make_pointer
 from heldout.views.diagnosis import DiagnosisView
 
@@ -123,10 +124,7 @@ def _parse_training(text: str) -> "TrainingOfFile":
     try:
         return TrainingOfFile.model_validate(content)
     except ValidationError as error:
-        found = [
-            {**field_error, "loc": ("body", *field_error["loc"])} for field_error in error.errors(include_url=False)
-        ]
-        raise make_values_refusal(found, content) from None
+        raise make_values_refusal(error.errors(include_url=False), content, TrainingOfFile) from None
 
 
 class TrainingOfFile(ForeignCurves):

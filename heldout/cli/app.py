@@ -1,9 +1,10 @@
 """The command line `heldout`: which commands it has."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from heldout import __version__
 from heldout.cli import (
@@ -38,6 +39,8 @@ def mcp(home: Home = None) -> None:
         raise Refused("`heldout mcp` needs the package mcp: pip install mcp.") from None
     make_server(home).run("stdio")
 
+
+UsageError: Any = typer.BadParameter.__base__  # typer exports the class by its subclasses alone
 
 # In the order in which `heldout --help` lists them.
 COMMANDS = (
@@ -83,7 +86,25 @@ To begin with:
   heldout cure JOB                           measure which remedies help, beyond chance
   heldout datasets push FOLDER               bring your own images"""
 
+
+class _SuggestsOptions(TyperGroup):
+    """After a misspelled option of any command it asks which one was meant."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            if name := getattr(error, "option_name", None) if hasattr(error, "possibilities") else None:
+                from heldout.spec.suggestions import ask_whether_meant, suggest_names  # load longer than `--help` takes
+
+                error.possibilities = None
+                known = (option for parameter in error.ctx.command.params for option in parameter.opts)
+                error.message += "." + ask_whether_meant(suggest_names(name, known))
+            raise
+
+
 app = typer.Typer(
+    cls=_SuggestsOptions,
     help=_ABOUT,
     epilog="Exit codes: 0 succeeded, 1 failed, 2 wrong usage or refused, 3 cancelled, 4 no service, or key refused, "
     "130 interrupted.",

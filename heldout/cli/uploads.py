@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from heldout.cli import presets, shown
+from heldout.cli.advice import format_setting
 from heldout.cli.audits import show_audit
 from heldout.cli.command import goes_on
 from heldout.cli.outcome import Exit, Refused
@@ -104,14 +105,14 @@ def check_spec(kind: type[Spec], fields: dict[str, Any]) -> Spec:
     """The body of a request, refused here as the service would refuse it, before anything is sent. Raises Refused."""
     from pydantic import ValidationError  # takes longer to load than `--help` takes
 
+    from heldout.spec.field_errors import list_field_errors
+
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        # Members of a union, such as `literal['invert',…]`, are no fields.
-        where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
-        message = first["msg"].removeprefix("Value error, ")
-        raise Refused(f"{where}: {message}" if where else message) from None
+        [first, *_] = list_field_errors(error.errors(include_url=False), fields, kind)
+        where = format_setting(first.pointer)
+        raise Refused(f"{where}: {first.detail}" if where else first.detail) from None
 
 
 def wait_for_ingest(client: Client, dataset_id: str) -> DatasetView:

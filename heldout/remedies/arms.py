@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from heldout.errors import FieldError, InvalidSpec
 from heldout.remedies.catalogue import AFTER_TRAINING, REMEDIES
 from heldout.remedies.change import Change, NoChange, Outcome, RemedyBase, Spec
+from heldout.spec.field_errors import list_field_errors
 from heldout.spec.job import JobSpec
-from heldout.spec.json_pointer import make_pointer
 from heldout.spec.merge_patch import make_patch, merge
 from heldout.studies.spec import BASE_ARM, NamedPatch
 
@@ -170,12 +170,12 @@ def _compute_own_outcome(own: NamedPatch, base: RemedyBase, pointer: str) -> Out
         raise _make_refusal(
             f"{pointer}/patch{fixed[0]}", "The study has this alike in every arm, so that only the remedy differs."
         )
+    content = merge(base.spec, own.patch)
     try:
-        changed = JobSpec.model_validate(merge(base.spec, own.patch))
+        changed = JobSpec.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        detail = f"the spec would not be valid. {make_pointer(first['loc'])}: {first['msg']}"
-        raise _make_refusal(pointer, detail) from error
+        [first, *_] = list_field_errors(error.errors(include_url=False), content, JobSpec)
+        raise _make_refusal(pointer, f"The spec would not be valid. {first.pointer}: {first.detail}") from error
     if changed.model_dump(mode="json") == base.spec:
         return NoChange("The spec has all of this already.")
     return Change(own.patch, "Changes the spec as the client has asked.")

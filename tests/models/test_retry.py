@@ -150,7 +150,7 @@ def test_a_patch_changes_the_spec_and_the_rest_stays(work, blobs):
     spec = retried(work, blobs, ended, patch=patch).spec
     assert (spec["training"]["label_smoothing"], spec["training"]["seed"], spec["metadata"]) == (0.1, 1, {})
     assert [block["filters"] for block in spec["network"]["blocks"]] == [2]
-    with pytest.raises(retry.PatchRefused):
+    with pytest.raises(InvalidSpec):
         retried(work, blobs, ended, patch={"training": {"epochs": 0}})
 
 

@@ -7,7 +7,6 @@ from starlette.responses import JSONResponse
 
 from analysis.jobs.retrying import RetrySpec
 from api.http.auth import CallerDep
-from api.http.body import make_patch_refusal
 from api.http.deps import AppContextDep, JobId, SessionDep
 from api.http.idempotency import IdempotencyKey, make_once
 from api.http.problems import JSON_BODY, NO_ROOM, REFUSED_SPEC, document_errors
@@ -91,12 +90,9 @@ def retry_job(
     """
 
     def queue() -> JobView:
-        try:
-            submitted = retry.retry(
-                session, app.blobs, caller.owner, job_id, asked, max_parameters=app.settings.max_parameters
-            )
-        except retry.PatchRefused as refused:
-            raise make_patch_refusal(refused.pointer, refused.found, refused.content) from None
+        submitted = retry.retry(
+            session, app.blobs, caller.owner, job_id, asked, max_parameters=app.settings.max_parameters
+        )
         return build_job_view(*submitted)
 
     body = asked if asked.model_fields_set else None

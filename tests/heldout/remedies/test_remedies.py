@@ -185,8 +185,8 @@ def test_a_combination_forgets_what_its_first_part_takes_away():
             "/remedies/0/patch/training/seed",
             "alike in every arm",
         ),
-        (["dropout+mine", {"name": "mine", "patch": {"network": None}}], "/remedies/1", "/network: Field required"),
-        (["mine+l2", {"name": "mine", "patch": {"network": {"l2": "x"}}}], "/remedies/1", "/network/l2: Input"),
+        (["dropout+mine", {"name": "mine", "patch": {"network": None}}], "/remedies/1", "/network: This field"),
+        (["mine+l2", {"name": "mine", "patch": {"network": {"l2": "x"}}}], "/remedies/1", "/network/l2: Received"),
         ([{"name": "mine", "patch": {"dataset": "pets"}}], "/remedies/0/patch/dataset", "alike in every arm"),
         (
             [

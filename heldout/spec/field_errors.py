@@ -1,11 +1,12 @@
-"""Turns the validator's errors into refusals with a JSON pointer, what was received, and what was expected."""
+"""Turns the validator's errors into field errors: a JSON pointer, what was received, and what was expected."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heldout.errors import FieldError
+from heldout.errors import FieldError, InvalidSpec
 from heldout.spec.json_pointer import make_pointer
+from heldout.spec.suggestions import ask_whether_meant, suggest_fields
 
 SHOWN_CHARACTERS = 100
 SHOWN_ERRORS = 50
@@ -14,24 +15,44 @@ EXAMINED_ERRORS = 500
 _JSON_WORDS = (("Dictionary", "Object"), ("dictionary", "object"), ("Tuple", "Array"), ("tuple", "array"))
 
 
-def list_field_errors(found: Sequence[Mapping[str, Any]], body: Any) -> list[FieldError]:
-    """The validator's findings on a body (the first 500), one for each pointer, in the validator's order.
+def list_field_errors(found: Sequence[Mapping[str, Any]], content: Any, kind: Any = None) -> list[FieldError]:
+    """The validator's findings on a value (the first 500), one for each pointer, in the validator's order.
 
     Args:
-        found: Pydantic's error dictionaries with locations that begin with "body".
-        body: what was validated; locations name members of unions too, which only the body tells from fields.
+        found: Pydantic's error dictionaries.
+        content: what was validated; locations name members of unions too, which only the content tells from fields.
+        kind: the model, or the annotation, that it was validated by; unknown fields get suggestions from it.
     """
-    located = [(*_walk(error, body), error) for error in found[:EXAMINED_ERRORS] if not _follows(error)]
+    located = [(*_walk(error, content), error) for error in found[:EXAMINED_ERRORS] if not _follows(error)]
     details: dict[str, list[str]] = {}
     for path, in_union, error in located:
         # Of a union, the member that went further into the value says what is wrong with it.
         if in_union and any(len(other) > len(path) and other[: len(path)] == path for other, _, _ in located):
             continue
         detail = _describe_finding(error)
+        if error["type"] == "extra_forbidden" and len(details) < SHOWN_ERRORS:
+            detail += ask_whether_meant(suggest_fields(path, kind))
         known = details.setdefault(make_pointer(path), [])
         if detail not in known:
             known.append(detail)
     return [FieldError(pointer, " Or: ".join(texts)) for pointer, texts in list(details.items())[:SHOWN_ERRORS]]
+
+
+def make_values_refusal(found: Sequence[Mapping[str, Any]], content: Any, kind: Any = None) -> InvalidSpec:
+    """The validator's findings on a value as one refusal; Args as in `list_field_errors`."""
+    errors = list_field_errors(found, content, kind)
+    first = f"{errors[0].pointer or 'The body'}: {errors[0].detail}"
+    return InvalidSpec(
+        first if len(errors) == 1 else f"{len(errors)} values are refused. The first is {first}", errors=errors
+    )
+
+
+def make_patch_refusal(pointer: str, found: Sequence[Mapping[str, Any]], content: Any, kind: Any = None) -> InvalidSpec:
+    """The validator's findings on what a merge patch at `pointer` of the body has made, as one refusal."""
+    errors = [
+        FieldError(f"{pointer}{error.pointer}", error.detail) for error in list_field_errors(found, content, kind)
+    ]
+    return InvalidSpec(f"The changed spec is refused. {errors[0].pointer}: {errors[0].detail}", errors=errors)
 
 
 def describe_parameter_error(error: Mapping[str, Any]) -> str:
@@ -40,17 +61,17 @@ def describe_parameter_error(error: Mapping[str, Any]) -> str:
     return f"`{location[1] if len(location) > 1 else location[0]}`: {_describe_finding(error)}"
 
 
-def _walk(error: Mapping[str, Any], body: Any) -> tuple[tuple[str | int, ...], bool]:
-    """The finding's path in the body, and whether its location also names members of a union."""
+def _walk(error: Mapping[str, Any], content: Any) -> tuple[tuple[str | int, ...], bool]:
+    """The finding's path in the content, and whether its location also names members of a union."""
     path: tuple[str | int, ...] = ()
     # A validator of several fields says in its context which of them is to blame.
-    location = (*error["loc"][1:], *error.get("ctx", {}).get("path", ()))
+    location = (*error["loc"], *error.get("ctx", {}).get("path", ()))
     skipped = False
     for index, part in enumerate(location):
-        if part in (body if isinstance(body, dict) else range(len(body) if isinstance(body, list) else 0)):
-            body = body[part]
+        if part in (content if isinstance(content, dict) else range(len(content) if isinstance(content, list) else 0)):
+            content = content[part]
         elif error["type"] == "missing" and index == len(location) - 1:
-            body = None
+            content = None
         else:
             skipped = True
             continue

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from api.http.pointers import SHOWN_ERRORS, list_field_errors
+from heldout.spec.field_errors import SHOWN_ERRORS, list_field_errors
 from heldout.spec.job import JobSpec
 from heldout.spec.json_pointer import make_pointer
 
@@ -13,7 +13,7 @@ from heldout.spec.json_pointer import make_pointer
 def found_in(body):
     with pytest.raises(ValidationError) as refused:
         JobSpec.model_validate(body)
-    return list_field_errors([{**error, "loc": ("body", *error["loc"])} for error in refused.value.errors()], body)
+    return list_field_errors(refused.value.errors(), body, JobSpec)
 
 
 def resolve(pointer: str, body):
@@ -90,3 +90,28 @@ def test_what_came_is_shown_shortly():
 def test_not_all_of_very_many_findings_are_told():
     body = {"dataset": "d", "network": {"blocks": [{"filters": 1}]}, **{f"field{i}": 1 for i in range(1000)}}
     assert len(found_in(body)) == SHOWN_ERRORS
+
+
+@pytest.mark.parametrize(
+    ("changes", "meant"),
+    [
+        ({"epochs": 3}, "`training.epochs`"),
+        ({"network": {"blocks": [{"fliters": 8}]}}, "`network.blocks.0.filters`"),
+        (
+            {"network": {"blocks": [{"filters": 8}], "dropout": 0.5}},
+            "`network.blocks.0.dropout` or `network.dense.0.dropout`",
+        ),
+        ({"training": {"batchsize": 8}}, "`training.batch_size`"),
+        ({"training": {"learning_rate": 8}}, "`training.optimizer.learning_rate`"),
+        ({"training": {"schedule": {"name": "cosine", "warm_up_epochs": 3}}}, "`training.schedule.warmup_epochs`"),
+    ],
+)
+def test_an_unknown_field_is_answered_with_the_field_that_was_probably_meant(changes, meant):
+    errors = found_in({"dataset": "d", "network": {"blocks": [{"filters": 1}]}} | changes)
+    assert f"There is no such field. Did you mean {meant}?" in [error.detail for error in errors]
+
+
+@pytest.mark.parametrize("name", ["xyz", "x" * 10_000, ""])
+def test_nothing_is_suggested_where_nothing_is_close(name):
+    [error] = found_in({"dataset": "d", "network": {"blocks": [{"filters": 1}]}, name: 1})
+    assert error.detail == "There is no such field."
