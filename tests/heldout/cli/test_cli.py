@@ -278,16 +278,16 @@ def test_wrong_usage_ends_with_2_and_a_word_about_it(heldout, client, spec_file,
         (503, "database_unavailable", Exit.NO_SERVICE),
     ],
 )
+def test_a_problem_is_the_user_s_or_the_service_s(status, code, expected):
+    assert exit_of_problem(ApiProblem(code, status, "", "")) is expected
+
+
 def test_a_misspelled_option_or_setting_is_answered_with_the_one_that_was_meant(heldout):
     assert heldout("jobs", "--staus", "failed").stderr.endswith("No such option: --staus. Did you mean `--status`?\n")
     assert heldout("datasets", "push", ".", "--nmae", "a").stderr.endswith("--nmae. Did you mean `--name`?\n")
     refused = heldout("train", "--preset", "overfit", "--set", "epochs=3")
     assert refused.returncode == Exit.REFUSED
     assert refused.stderr.endswith("epochs: There is no such field. Did you mean `training.epochs`?\n")
-
-
-def test_a_problem_is_the_user_s_or_the_service_s(status, code, expected):
-    assert exit_of_problem(ApiProblem(code, status, "", "")) is expected
 
 
 # --- look ------------------------------------------------------------------------------------------
