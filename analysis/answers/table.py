@@ -79,7 +79,7 @@ class _Cells:
 
     labels: list[str] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
-    probabilities: array[float] = field(default_factory=lambda: array("d"))
+    probabilities: "array[float]" = field(default_factory=lambda: array("d"))
     hashes: list[str] = field(default_factory=list)
 
 

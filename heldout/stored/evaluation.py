@@ -2,7 +2,7 @@
 
 from array import array
 from contextlib import suppress
-from typing import Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from pydantic import InstanceOf
 
@@ -12,7 +12,11 @@ SplitName = Literal["train", "validation", "test"]
 # Rows of a matrix that is not kept as Python's numbers.
 LARGE_MATRIX = 200
 MAX_TWO_BYTES = 65_535
-Matrix = tuple[tuple[int, ...] | InstanceOf[array[int]], ...]
+if TYPE_CHECKING:
+    Numbers = array[int]
+else:
+    Numbers = array  # Python 3.11 has no `array[int]`
+Matrix = tuple[tuple[int, ...] | InstanceOf[Numbers], ...]
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 
 
