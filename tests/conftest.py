@@ -71,7 +71,7 @@ def _use_own_temporary_directory() -> None:
 def nothing_is_left() -> Iterator[None]:
     """Fails the run if a test, or a process that it started, leaves something in the temporary directory."""
     yield
-    own = current_process()._config.get("tempdir")  # multiprocessing's, of this process
+    own = current_process()._config.get("tempdir")  # type: ignore[attr-defined]  # multiprocessing's folder
     there = [path for path in Path(tempfile.gettempdir()).iterdir() if str(path) != own]
     left = [path.name for path in there if path.name != CONFIG_FOLDER]
     assert not left, f"Tests have left these in the temporary directory: {', '.join(sorted(left))}"

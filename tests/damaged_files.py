@@ -71,8 +71,8 @@ class Kind:
         return dict.fromkeys(self.routes, code) | dict.fromkeys(self.left_out, f"{LEFT_OUT}: {code}")
 
 
-OF_DATASET = {"lost": "dataset_lost", "damaged": "dataset_damaged"}
-OF_CONTENT = {**OF_DATASET, "jobs": "every job on it", "job_lost": "dataset_unavailable"}
+OF_DATASET: dict[str, Any] = {"lost": "dataset_lost", "damaged": "dataset_damaged"}
+OF_CONTENT: dict[str, Any] = {**OF_DATASET, "jobs": "every job on it", "job_lost": "dataset_unavailable"}
 _DIAGNOSED = ("diagnosis", "card")
 RETRY = "retry the job"
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from analysis.arrays.dataset import compute_content_address, save
 from api.app import create_app
 from heldout.service.settings import Settings
 from models import bundled
@@ -40,9 +41,9 @@ def stored_sets(tmp_path_factory) -> tuple[str, Callable[[Database], None]]:
     found = {}
     for name in ("digits", "mnist5k"):
         images = bundled.BUNDLED[name].read(Path("/nonexistent"))
-        sha256 = bundled.compute_content_address(images)
+        sha256 = compute_content_address(images)
         folder = tmp_path_factory.mktemp(name)
-        bundled.save(images, folder)
+        save(images, folder)
         for file in folder.iterdir():
             blobs.put(f"datasets/{sha256}/{file.name}", file)
         found[name] = images, sha256

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -16,7 +17,7 @@ from fastapi import FastAPI
 
 from api.app import ApiServer
 from api.connections.server import Server
-from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.lifecycle.job import FailureCode, JobStatus, StopReason
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
 from heldout.stored.final import FinalView
@@ -120,7 +121,7 @@ def assert_problem(answer, status: int, code: str, *pointers: str) -> dict:
 
 
 SPLIT = {"loss": 0.25, "accuracy": 0.9, "count": 1000, "interval": [0.88, 0.917]}
-FINAL = {
+FINAL: dict[str, Any] = {
     "epoch": 2,
     "train": {**SPLIT, "count": 3600},
     "validation": {**SPLIT, "count": 400},
@@ -219,9 +220,9 @@ class PlayedWorker:
         with self.database.read() as session:
             return summarize_job(session, self.blobs, held.job_id, result)
 
-    def fail(self, held: claims.HeldAttempt, code: str = "diverged") -> JobStatus:
+    def fail(self, held: claims.HeldAttempt, code: str = FailureCode.DIVERGED) -> JobStatus:
         with self.database.write() as session:
-            return claims.fail(session, held, code=code, detail="The loss is not finite.")
+            return claims.fail(session, held, code=FailureCode(code), detail="The loss is not finite.")
 
     def stop_as_requested(self, held: claims.HeldAttempt) -> JobStatus:
         with self.database.write() as session:

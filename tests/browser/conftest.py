@@ -42,11 +42,11 @@ def ended(client: Client) -> str:
     """The id of a job that has learned some images by heart, and so has every part that its page shows."""
     spec = json.loads((ROOT / "examples/overfit.json").read_text())
     spec["training"] |= {"train_limit": 400, "epochs": 12}
-    job = client.submit(spec)
-    while not (job := client.wait(job.id)).has_ended:
-        pass
-    assert job.status == "succeeded"
-    return job.id
+    submitted, ended = client.submit(spec), None
+    while ended is None or not ended.has_ended:
+        ended = client.wait(submitted.id)
+    assert ended.status == "succeeded"
+    return ended.id
 
 
 @pytest.fixture(scope="session")

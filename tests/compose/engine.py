@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 # Optional: starts an engine where there is none, and makes local images in place of those of a registry.
@@ -22,8 +23,8 @@ class NoEngine(Exception):
 
 
 def run(
-    *command: str, timeout_s: float = 120, check: bool = True, told: str = "", **options: object
-) -> subprocess.CompletedProcess:
+    *command: str, timeout_s: float = 120, check: bool = True, told: str = "", **options: Any
+) -> subprocess.CompletedProcess[str]:
     """A command and its output; on failure the end of what it said is part of the error. told: its standard input."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, input=told, **options)
     if check and done.returncode:

@@ -122,8 +122,10 @@ class Service:
 
     def start(self) -> "Service":
         self.begin()
-        until(lambda: (self.home / "service.json").exists() or self.process.poll() is not None, "the start")
-        assert self.process.poll() is None, self.output.read_text()
+        process = self.process
+        assert process is not None
+        until(lambda: (self.home / "service.json").exists() or process.poll() is not None, "the start")
+        assert process.poll() is None, self.output.read_text()
         return self
 
     @property

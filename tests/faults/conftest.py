@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def settings() -> dict[str, str]:
 
 
 @pytest.fixture
-def stack(kind: str, settings: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+def stack(kind: str, settings: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """Nothing runs yet."""
     if kind == "sqlite":
         made = Stack(tmp_path / "stack", request.getfixturevalue("sqlite_url"), **settings)

@@ -53,7 +53,7 @@ def derive_under_kills(stack: Stack, folder: Path, kills: int, **environment: st
                     worker.kill()
                     stack.start_worker(wait=False, **environment)
                 done += 1
-                until(lambda gone=process: not lives(gone), "the end of the process", within_s=10)
+                until(lambda gone=process: not lives(gone), "the end of the process", within_s=10)  # type: ignore[misc]
             _ended(client, versions[-1].id)  # so that all that derives derives the next one
         for number, version in enumerate(versions):
             ready = _ended(client, version.id)

@@ -12,12 +12,12 @@ from sqlalchemy import update
 
 from analysis.arrays.dataset import compute_content_address
 from heldout.service.settings import Settings
+from heldout.stored.artifacts import ArtifactName
 from models import bundled
 from models.blobs import Blobs
 from models.database import Database
 from models.ids import make_id
 from models.store import datasets
-from models.store.artifacts import ArtifactName
 from models.tables import ArtifactRow, DatasetRow
 from tests.api.support import PlayedWorker
 from tests.predict.world import World, network_file

@@ -111,7 +111,9 @@ def heldout(environment, tmp_path, monkeypatch):
                 patched.setattr(sys, name, stream)
             with pytest.raises(SystemExit) as end:
                 main()
-            out, err = (stream.buffer.getvalue().decode() for stream in streams[1:] if stream.flush() is None)
+            for stream in streams:
+                stream.flush()
+            out, err = (stream.buffer.getvalue().decode() for stream in streams[1:])
         return subprocess.CompletedProcess(arguments, int(end.value.code or 0), out, err)
 
     return run

@@ -8,6 +8,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ class Service:
 
     def accept(self, claimed, *findings, **source):
         """End a check or a derived version well, with an audit of these findings, as a worker would."""
-        splits = {name: {"count": 4, "per_class": [2, 2], "sha256": "1" * 64} for name in SPLIT_NAMES}
+        splits: dict[str, Any] = {name: {"count": 4, "per_class": [2, 2], "sha256": "1" * 64} for name in SPLIT_NAMES}
         sha256 = hashlib.sha256(claimed.dataset.id.encode()).hexdigest()
         content = IngestedContent(sha256, 6, (8, 8, 1), "uint8", (0, 255), ("cat", "dog"), splits)
         counts = {name: SplitCounts(count=4, per_class=(2, 2)) for name in SPLIT_NAMES}
@@ -96,7 +97,7 @@ class Service:
         self.blobs.put(audit_key(claimed.dataset.id), audit.to_bytes())
         rows = np.arange(12)
         with tempfile.TemporaryDirectory() as folder:
-            beside = dict(zip(SPLIT_NAMES, np.split(rows, 3), strict=True))
+            beside: dict[str, Any] = dict(zip(SPLIT_NAMES, np.split(rows, 3), strict=True))
             save_beside(Path(folder), (rows % 2).astype(np.int32), beside, ("cat", "dog"), (0, 255))
             for name in ("labels.npy", "splits.npz"):
                 self.blobs.put(f"datasets/{sha256}/{name}", Path(folder, name))

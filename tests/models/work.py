@@ -9,7 +9,7 @@ from sqlalchemy import insert, select, update
 
 from analysis.arrays.dataset import ImageSet
 from heldout.lifecycle.dataset import RelationsStatus
-from heldout.lifecycle.job import JobStatus, StopReason
+from heldout.lifecycle.job import FailureCode, JobStatus, StopReason
 from heldout.lifecycle.study import StudyStatus
 from heldout.spec.job import JobSpec
 from heldout.stored.artifacts import ArtifactFormat, ArtifactName
@@ -64,7 +64,9 @@ class Work:
         self.database = database
         with database.write() as session:
             datasets.add_bundled(session, make_id("ds"), "dots", dots(), "0" * 64, 1000)
-            self.dataset = datasets.find(session, ALICE, "dots")
+            found = datasets.find(session, ALICE, "dots")
+            assert found is not None
+            self.dataset = found
             # Its copies are known, so that no reconciler queues a job that finds them.
             self.dataset.relations_status = RelationsStatus.STORED
 
@@ -85,7 +87,7 @@ class Work:
         """Queue a job whose spec differs from the smallest one by `changes`."""
         asked, on = spec(**changes), (dataset or self.dataset).id
         with self.database.write() as session:
-            new_job = NewJob(spec=asked, owner=owner, name=asked.name, dataset_id=on, parameters=10)
+            new_job = NewJob(spec=asked, owner=owner, name=asked.name or "dots", dataset_id=on, parameters=10)
             return new_jobs.add(session, new_job).id
 
     def ended_study(self, *job_ids: str) -> str:
@@ -166,9 +168,9 @@ class Work:
         with self.database.write() as session:
             return claims.succeed(session, held, result=result(held), stop_reason=reason)
 
-    def fail(self, held: HeldAttempt, code: str = "process_died") -> JobStatus:
+    def fail(self, held: HeldAttempt, code: str = FailureCode.PROCESS_DIED) -> JobStatus:
         with self.database.write() as session:
-            return claims.fail(session, held, code=code, detail="It broke.")
+            return claims.fail(session, held, code=FailureCode(code), detail="It broke.")
 
     def release(self, held: HeldAttempt) -> JobStatus:
         with self.database.write() as session:
@@ -213,7 +215,7 @@ class Work:
 
     def stored(self, job_id: str) -> dict[str, list[Mapping[str, Any]]]:
         """Everything in the database about a job, by table."""
-        found = {}
+        found: dict[str, list[Mapping[str, Any]]] = {}
         with self.database.read() as session:
             for table in OF_A_JOB:
                 columns = table.__table__.columns

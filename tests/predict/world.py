@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2
 import numpy as np
@@ -118,7 +119,7 @@ class World:
         return session.run(["probabilities"], {"pixels": images.astype(np.float32)})[0]
 
     def submitted(self, name: str | None = None, dataset: str = "digits", **evaluation: str) -> str:
-        spec = {
+        spec: dict[str, Any] = {
             "name": name,
             "dataset": dataset,
             "network": {"blocks": [{"filters": 4}]},

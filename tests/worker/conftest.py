@@ -28,4 +28,4 @@ def forking() -> Iterator[None]:
     """The server that forks, as the supervisor makes it; it starts with the first process."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(["worker.training.preload"])
     yield
-    forkserver._forkserver._stop()
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]

@@ -52,7 +52,7 @@ def html_tables(page):
 
 def markdown_tables(tokens):
     """Cells by row of each table."""
-    tables = []
+    tables: list[list[list[str]]] = []
     for place, token in enumerate(tokens):
         if token.type == "table_open":
             tables.append([])

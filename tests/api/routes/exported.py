@@ -20,7 +20,7 @@ def report_of(job: str, format_: str, content: bytes = FILE) -> ExportReportView
     }
     return ExportReportView(
         job_id=job,
-        format=ExportFormat(format_),
+        format=ExportFormat(format_),  # type: ignore[call-arg]  # a member by its value
         runtime="onnxruntime 1",
         compared_with="predictions",
         split="test",

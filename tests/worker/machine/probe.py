@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ ALLOWED = {
     *("pair sockets", "fork", "start a thread"),
 }
 libc = ctypes.CDLL(None, use_errno=True)
+
+
+def write_below(folder: Path) -> None:
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "b" / "c").write_text("x")
+
+
+def open_and_close(file: str) -> None:
+    os.close(os.open(file, os.O_RDONLY))
 
 
 def call(function: Callable[..., int], *arguments: Any) -> None:
@@ -62,9 +72,7 @@ def main() -> None:
     attempts: dict[str, Callable[[], object]] = {
         "read its input": Path(assignment["input"]).read_bytes,
         "read a file of its dataset": Path(assignment["dataset"], "about.json").read_bytes,
-        "write its folder": lambda: (
-            (target / "a" / "b").mkdir(parents=True) or (target / "a" / "b" / "c").write_text("x")
-        ),
+        "write its folder": partial(write_below, target),
         "move what it wrote": lambda: (target / "a" / "b" / "c").rename(target / "moved"),
         "write temporary files": lambda: Path(os.environ["TMPDIR"], "temporary").write_text("x"),
         "pair sockets": socket.socketpair,
@@ -108,7 +116,7 @@ def main() -> None:
         "leave its session": os.setsid,
     }
     for file in assignment.get("files", ()):
-        attempts[f"open {file}"] = lambda file=file: os.close(os.open(file, os.O_RDONLY))
+        attempts[f"open {file}"] = partial(open_and_close, file)
     said = {}
     for name, attempt in attempts.items():
         try:

@@ -91,7 +91,7 @@ def main(configs: int, seed: int, secret: str) -> None:
     content = Path(secret).read_text().strip()
     said: Counter[str] = Counter()
     broken: list[str] = []
-    allowed = [
+    allowed = (
         sys.prefix,
         sys.base_prefix,
         "/usr/lib/python3",
@@ -99,7 +99,7 @@ def main(configs: int, seed: int, secret: str) -> None:
         "/proc/",
         "/sys/",
         "/dev/null",
-    ]
+    )
 
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
         is_file = event == "open" and isinstance(arguments[0], str | bytes | Path)

@@ -16,7 +16,7 @@ import numpy as np
 Config = dict[str, Any]
 
 # Names that Keras exports and resolves, with arguments that would have them do something.
-REACHING = {
+REACHING: dict[str, dict[str, Any]] = {
     "activations.get": {"identifier": "PATH"},
     "applications.MobileNetV2": {"weights": "PATH"},
     "applications.ResNet50": {"weights": "imagenet"},

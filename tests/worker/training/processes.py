@@ -4,7 +4,7 @@ import multiprocessing
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -37,7 +37,7 @@ class Process:
         *,
         checkpoint: str | None = None,
         towers: int = 1,
-        precision: str = "float32",
+        precision: Literal["auto", "float32", "mixed"] = "float32",
         resident_bytes: int | None = None,
         relations: Relations | None = None,
         initial: Path | None = None,
