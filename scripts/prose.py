@@ -161,7 +161,7 @@ def read_typescript(source: str) -> Iterator[Passage]:
 def split_sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a text; list items and the entries of a docstring's sections are separate sentences."""
     for paragraph in re.split(r"\n\s*\n|\n\s*(?=[-*] |\d+\. |[\w.*, ]+: )", re.sub(r"`[^`]*`", "x", text)):
-        yield from re.split(r"(?<=[.!?:])[\"”)]?\s+(?=[A-Z\"(])", " ".join(paragraph.split()))
+        yield from re.split(r"(?<=[.!?:])[\"”)]?\s+(?=[A-Z\"(]|x\b)", " ".join(paragraph.split()))
 
 
 def check_passages(path: str, passages: list[Passage]) -> Iterator[Finding]:

@@ -217,3 +217,16 @@ def test_the_lines_that_make_folders_of_a_table_of_labels_do_so(tmp_path, monkey
 
 def test_the_manual_says_what_is_answered_while_a_stored_file_is_damaged():
     assert as_markdown() in (ROOT / "docs" / "how-to" / "backup.md").read_text()
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "explanation").glob("*.md")), ids=lambda page: page.stem)
+def test_an_explanation_is_short_enough_to_be_read(page: Path) -> None:
+    assert len(page.read_text("utf-8").splitlines()) <= 200, "move its tables to docs/measurements/"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "measurements").glob("*.md")), ids=lambda page: page.stem)
+def test_a_measurement_names_its_date_machine_and_command(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert re.search(r"202\d-\d\d-\d\d", text)
+    assert re.search(r"\bcores\b|\bany; ", text)
+    assert re.search(r"`(python -m benchmarks|make bench)|no command in the repository", text)
