@@ -26,9 +26,10 @@ from models.tables import DatasetRow, ExportRow, JobRow
 
 @dataclass(frozen=True)
 class ModelSource:
-    """What has left a model: a training, or the evaluation of a study for its ensemble. id: as clients know it."""
+    """What has left a model: a training, or the evaluation of a study's ensemble. id, name: as clients know it."""
 
     id: str
+    name: str
     job: JobRow
     dataset: DatasetRow
 
@@ -42,6 +43,7 @@ class OrderedExport:
     """An export of a source, and how the job stands that writes it."""
 
     source_id: str
+    source_name: str
     row: ExportRow
     status: JobStatus | None
 
@@ -67,7 +69,7 @@ def find_training_with_model(session: Session, caller: Caller, job_id: str) -> M
     job, dataset = jobs.find_with_dataset(session, caller.owner, job_id)
     if artifacts.find_model(session, job) is None:
         raise artifacts.make_not_there(job, "model")
-    return ModelSource(job_id, job, dataset)
+    return ModelSource(job_id, job.name, job, dataset)
 
 
 def find_or_order(database: Database, caller: Caller, find: Find, format_: ExportFormat) -> OrderedExport:
@@ -91,7 +93,7 @@ def find_or_order(database: Database, caller: Caller, find: Find, format_: Expor
         row = exports.find(session, source.job.id, format_)
         if row is None:
             raise JobNotFound(source.id)  # deleted meanwhile
-        return OrderedExport(source.id, row, exports.get_status(session, row))
+        return OrderedExport(source.id, source.name, row, exports.get_status(session, row))
 
 
 def explain_failure(row: ExportRow, source_id: str) -> HeldoutError:

@@ -1,8 +1,11 @@
 """Files of a job as they are handed out."""
 
+import re
+import unicodedata
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,9 @@ from models.blobs import BlobMissing, Blobs
 from models.digests import FileDigest
 
 INDICES_AT_ONCE = 8192
+MAX_NAME = 100
+# Of a file's name: what some system or shell reads as something else.
+UNSAFE = re.compile(r"[^\w.-]+")
 
 # A file in the OpenAPI document.
 FILE: dict[str, Any] = {
@@ -26,12 +32,26 @@ FILE: dict[str, Any] = {
 }
 
 
+def attach(name: str, fallback: str, ending: str) -> str:
+    """The `Content-Disposition` of a file that is called after a job or a study (RFC 6266).
+
+    Args:
+        name: what people call the job; it may hold anything.
+        fallback: its id, for programs that know no other letters than Latin ones, where the name has none of these.
+    """
+    latin = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain, whole = (UNSAFE.sub("-", text).strip("-.")[:MAX_NAME] or fallback for text in (latin, name))
+    other = "" if plain == whole else f"; filename*=UTF-8''{quote(whole + ending)}"
+    return f'attachment; filename="{plain}{ending}"{other}'
+
+
 def download(
-    blobs: Blobs, key: str, filename: str, lost: HeldoutError, *, expected: FileDigest | None
+    blobs: Blobs, key: str, disposition: str, lost: HeldoutError, *, expected: FileDigest | None
 ) -> StreamingResponse:
     """A stored file, as an attachment.
 
     Args:
+        disposition: what `attach` gives.
         lost: what is raised where the file is gone.
         expected: as its row says; None where an earlier release has stored it.
     Raises:
@@ -43,7 +63,7 @@ def download(
         size, chunks = blobs.size(key), blobs.chunks(key)
     except BlobMissing as error:
         raise lost from error
-    headers = {"Content-Length": str(size), "Content-Disposition": f'attachment; filename="{filename}"'}
+    headers = {"Content-Length": str(size), "Content-Disposition": disposition}
     if expected is not None:
         headers["ETag"] = f'"{expected.sha256}"'
         headers["Repr-Digest"] = f"sha-256=:{b64encode(bytes.fromhex(expected.sha256)).decode()}:"

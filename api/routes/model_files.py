@@ -13,7 +13,7 @@ from api.http.deps import AppContextDep, SessionDep
 from api.http.problems import NO_ROOM, document_errors
 from api.live.hub import ChannelState
 from api.live.recent_events import Channel, ChannelKind
-from api.routes.downloads import FILE, download
+from api.routes.downloads import FILE, attach, download
 from api.routes.long_poll import MAX_WAIT_S
 from heldout.access.routes import get_model_route
 from heldout.errors import (
@@ -102,7 +102,7 @@ def add_routes(
         wait: Wait = 0,
     ) -> ExportReportView:
         found = await _require_proven(asked, app, format_, wait)
-        return ExportReportView.model_validate(found.report)
+        return ExportReportView.model_validate(found.row.report)
 
     @router.post(
         "/model",
@@ -134,11 +134,12 @@ def add_routes(
 async def send_proven_file(asked: Asked, app: AppContext, format_: ExportFormat, *, wait_s: float) -> StreamingResponse:
     """Return the proven file of an export, and order the export if needed. Raises what `_require_proven` raises."""
     found = await _require_proven(asked, app, format_, wait_s)
-    return await run_in_threadpool(send_model, app, asked.id, format_, found, lost=ExportLost(asked.id, format_))
+    lost = ExportLost(asked.id, format_)
+    return await run_in_threadpool(send_model, app, asked.id, found.source_name, format_, found.stored(), lost=lost)
 
 
-async def _require_proven(asked: Asked, app: AppContext, format_: ExportFormat, wait_s: float) -> ExportRow:
-    """The export, once it is stored.
+async def _require_proven(asked: Asked, app: AppContext, format_: ExportFormat, wait_s: float) -> OrderedExport:
+    """An export that is stored.
 
     Raises:
         What `asked.find` does, and `EXPORT_PROBLEMS`.
@@ -151,19 +152,26 @@ async def _require_proven(asked: Asked, app: AppContext, format_: ExportFormat, 
     if not ordered.has_ended and wait_s:
         await app.hub.wait(Channel(ChannelKind.JOB, ordered.row.export_job_id), _has_ended, wait_s)
         ordered = await run_in_threadpool(ask)
-    return ordered.stored()
+    ordered.stored()
+    return ordered
 
 
 def send_model(
-    app: AppContext, source_id: str, format_: ExportFormat, file: Artifact | ExportRow, *, lost: HeldoutError
+    app: AppContext,
+    source_id: str,
+    source_name: str,
+    format_: ExportFormat,
+    file: Artifact | ExportRow,
+    *,
+    lost: HeldoutError,
 ) -> StreamingResponse:
     """A stored model, as an attachment that names the report of its proof.
 
     lost: what is raised where the file is gone.
     """
     assert file.key is not None, "an export that has not failed has stored a file"
-    name = f"{source_id}{format_.facts.suffix}"
-    answer = download(app.blobs, file.key, name, lost, expected=file.digest)
+    disposition = attach(source_name, source_id, format_.facts.suffix)
+    answer = download(app.blobs, file.key, disposition, lost, expected=file.digest)
     answer.headers["Link"] = f'<{get_model_route(source_id)}/report?format={format_}>; rel="describedby"'
     return answer
 

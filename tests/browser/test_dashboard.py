@@ -1,11 +1,15 @@
 """What a person does with the dashboard, in a real browser against a real service with real trainings."""
 
+import io
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import APIResponse, Page, Route, expect
+from sklearn.datasets import load_digits
 
 from heldout.client.client import Client
 from heldout.words.labels import get_verdict_name
@@ -152,6 +156,37 @@ def test_the_images_that_were_hardest_to_learn_are_shown_by_class(client: Client
     expect(shown).to_have_count(len(of_class.data))
 
 
+def test_images_that_are_dropped_are_answered_as_the_api_answers_them(client: Client, ended: str, open_page) -> None:
+    digits = load_digits()
+    images = {}
+    for place in range(3):
+        picture = Image.fromarray((digits.images[place] * 15).astype(np.uint8)).resize((28, 28))
+        content = io.BytesIO()
+        picture.save(content, "PNG")
+        images[f"digit {place}.png"] = content.getvalue()
+    answers = client.predict(ended, list(images.values()), top_k=3).predictions
+    page = open_page(f"/jobs/{ended}")
+    card = page.get_by_label("Try it", exact=True)
+    sent = {**images, "notes.txt": b"no image"}
+    card.get_by_label("Images", exact=True).set_input_files(
+        [{"name": name, "mimeType": "", "buffer": content} for name, content in sent.items()]
+    )
+    shown = card.get_by_label("Answers").locator("> li")
+    expect(shown).to_have_count(4)
+    for name, answer in zip(images, answers, strict=True):
+        item = shown.filter(has_text=name)
+        expect(item.locator("strong")).to_have_text(answer.answer)
+        assert item.locator(".chances li").all_inner_texts() == [
+            f"{one.label}\n{percent(one.probability)}" for one in answer.top
+        ]
+    expect(shown.filter(has_text="notes.txt")).to_contain_text("not a PNG, JPEG, WebP or BMP")
+    card.get_by_role("button", name="Clear").click()
+    expect(shown).to_have_count(0)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download Keras").click()
+    assert download.value.suggested_filename == f"{client.get(ended).name}.keras"
+
+
 def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}?curve=accuracy&why=open")
     job, metrics, diagnosis, confusion = (
@@ -219,6 +254,10 @@ def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_pag
     best, gap = job.summary.most_accurate, job.summary.gap.test
     expect(row).to_contain_text(f"{percent(best.validation_accuracy)} epoch {best.epoch}")
     expect(row).to_contain_text(points(gap.accuracy or 0))
+    assert metrics.final
+    assert metrics.final.test
+    expect(row).to_contain_text(percent(metrics.final.test.accuracy))
+    expect(row).to_contain_text(diagnosis.headline)
 
 
 def test_the_address_keeps_what_is_chosen_and_open(ended: str, open_page) -> None:

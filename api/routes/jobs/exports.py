@@ -13,12 +13,14 @@ from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.problems import document_errors
 from api.http.routing import make_router
 from api.routes import model_files
+from api.routes.downloads import attach
 from api.routes.model_files import FORMATS, Asked, Wait
 from heldout.errors import (
     DatasetLost,
     DatasetNotFound,
     ExportLost,
     FileOfLaterRelease,
+    HeldoutError,
     JobNotFound,
     ModelLost,
     NoModel,
@@ -111,16 +113,17 @@ def get_model_card(job_id: JobId, caller: CallerDep, session: ReadSessionDep, ap
 def _send_trained(app: AppContext, asked: Asked) -> StreamingResponse:
     """What the training has left, or the same with its card once that is proven; not where the proof has failed."""
     with app.database.read() as session:
-        model = artifacts.find_model(session, asked.find(session).job)
+        source = asked.find(session)
+        model = artifacts.find_model(session, source.job)
         row = exports.find(session, asked.id, ExportFormat.KERAS)
     if row is not None and (row.error or {}).get("code") == FailureCode.EXPORT_DIFFERS:
         raise explain_failure(row, asked.id)
     if row is not None and row.key is not None:
-        return model_files.send_model(
-            app, asked.id, ExportFormat.KERAS, row, lost=ExportLost(asked.id, ExportFormat.KERAS)
-        )
+        lost: HeldoutError = ExportLost(asked.id, ExportFormat.KERAS)
+        return model_files.send_model(app, asked.id, source.name, ExportFormat.KERAS, row, lost=lost)
     assert model is not None, "a source has a model"
-    return model_files.send_model(app, asked.id, ExportFormat.KERAS, model, lost=ModelLost(asked.id))
+    lost = ModelLost(asked.id)
+    return model_files.send_model(app, asked.id, source.name, ExportFormat.KERAS, model, lost=lost)
 
 
 def _send_script(app: AppContext, asked: Asked) -> Response:
@@ -130,7 +133,7 @@ def _send_script(app: AppContext, asked: Asked) -> Response:
         if source.dataset.sha256 is None:
             raise DatasetNotFound(source.dataset.name)
         text = build_plain_script(session, app.blobs, source.job, source.dataset)
-    headers = {"Content-Disposition": f'attachment; filename="{asked.id}.py"'}
+    headers = {"Content-Disposition": attach(source.name, source.id, ".py")}
     return Response(text, media_type="text/x-python; charset=utf-8", headers=headers)
 
 

@@ -13,7 +13,7 @@ from api.http.deps import AppContextDep, JobId, ReadSessionDep
 from api.http.places import sends_much
 from api.http.problems import document_errors
 from api.http.routing import make_router
-from api.routes.downloads import FILE, download, make_indices_response
+from api.routes.downloads import FILE, attach, download, make_indices_response
 from api.turns import Turns
 from heldout.errors import (
     DatasetLost,
@@ -92,7 +92,7 @@ def get_metrics(
     if format_ == "keras":
         return JSONResponse(build_keras_history(view), media_type=HISTORY)
     if format_ == "csv":
-        headers = {"Content-Disposition": f'attachment; filename="{job_id}-history.csv"'}
+        headers = {"Content-Disposition": attach(job.name, job_id, "-history.csv")}
         return Response(write_csv(view), headers=headers, media_type="text/csv; charset=utf-8")
     return view
 
@@ -155,7 +155,7 @@ def get_predictions(
         return download(
             app.blobs,
             predictions.key,
-            f"{job_id}-predictions.npz",
+            attach(job.name, job_id, "-predictions.npz"),
             PredictionsLost(job_id),
             expected=predictions.digest,
         )
@@ -165,7 +165,7 @@ def get_predictions(
         first = next(chunks)  # what is wrong with the file is told before the answer begins
     except BlobMissing as error:
         raise PredictionsLost(job_id) from error
-    headers = {"Content-Disposition": f'attachment; filename="{job_id}-predictions.csv"'}
+    headers = {"Content-Disposition": attach(job.name, job_id, "-predictions.csv")}
     written = _iterate_in_turn(app.large_answers.table_turns, caller.owner, chain([first], chunks))
     return StreamingResponse(written, headers=headers, media_type="text/csv; charset=utf-8")
 

@@ -43,13 +43,15 @@ export const getText = async (path: string) => (await send(path, {})).text()
 /** An answer that is a success. Throws a Problem. */
 async function send(path: string, options: Options): Promise<Response> {
   const headers: Record<string, string> = { ...options.headers }
-  if (options.body !== undefined) headers['Content-Type'] = 'application/json'
+  const { body } = options
+  const isForm = body instanceof FormData // whose content type names its boundary, which the browser chooses
+  if (body !== undefined && !isForm) headers['Content-Type'] = 'application/json'
   let answer: Response
   try {
     answer = await fetch(path, {
       method: options.method ?? 'GET',
       headers,
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
+      body: isForm ? body : body === undefined ? undefined : JSON.stringify(body),
       signal: options.signal,
     })
   } catch (error) {

@@ -16,8 +16,11 @@ export type Cell = Schemas['CellView']
 export type Export = Schemas['ListedExportView']
 export type Queue = Schemas['QueueView']
 export type Estimate = Schemas['EstimateView']
+export type Prediction = Schemas['PredictionView']
 export type Spec = Record<string, unknown>
 
+/** How many classes of an image are named, the most probable first. */
+const NAMED_CLASSES = 3
 /** Points of a curve in a line of the list. */
 export const SPARK_POINTS = 24
 /** Points of a curve that a chart shows at most; the service keeps all peaks. */
@@ -52,3 +55,14 @@ export const rename = (id: string, name: string) => request<Job>(of(id), { metho
 export const submit = (spec: Spec) => post<Job>('/v1/jobs', spec)
 export const estimate = (spec: Spec, signal?: AbortSignal) =>
   request<Estimate>('/v1/jobs?dry_run=true', { method: 'POST', body: spec, signal })
+
+/** What the job's network says of images; the first request waits until the network is ready for it. */
+export function predict(id: string, images: File[], signal?: AbortSignal) {
+  const body = new FormData()
+  for (const image of images) body.append('images', image, image.name)
+  return request<Schemas['PredictionsView']>(of(id, `predict${query({ top_k: NAMED_CLASSES })}`), {
+    method: 'POST',
+    body,
+    signal,
+  })
+}

@@ -130,20 +130,21 @@ def test_the_queue_tells_place_and_reason(client, worker, spec):
 
 @pytest.mark.parametrize("file", ["model", "predictions"])
 def test_files_are_not_ready_before_the_success_and_whole_after_it(client, worker, spec, file):
-    job = submitted(client, spec)["id"]
+    job = submitted(client, spec | {"name": "Größe: small/2"})["id"]
     assert_problem(client.get(f"/v1/jobs/{job}/{file}"), 409, "not_ready")
     held = worker.claim()
     assert_problem(client.get(f"/v1/jobs/{job}/{file}"), 409, "not_ready")
     worker.succeed(held)
     answer = client.get(f"/v1/jobs/{job}/{file}")
     name, whole = {
-        "model": (f"{job}.keras", b"keras" * 1_000_000),
-        "predictions": (f"{job}-predictions.npz", PREDICTIONS),
+        "model": ("-small-2.keras", b"keras" * 1_000_000),
+        "predictions": ("-small-2-predictions.npz", PREDICTIONS),
     }[file]
     assert answer.status_code == 200
     assert hashlib.sha256(answer.content).digest() == hashlib.sha256(whole).digest()
     assert answer.headers["content-length"] == str(len(whole))
-    assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
+    whole_name = f"filename*=UTF-8''Gr%C3%B6%C3%9Fe{name}"
+    assert answer.headers["content-disposition"] == f'attachment; filename="Groe{name}"; {whole_name}'
     assert answer.headers["content-type"] == "application/octet-stream"
     digest = hashlib.sha256(whole)
     assert answer.headers["etag"] == f'"{digest.hexdigest()}"'
@@ -168,7 +169,7 @@ def test_predictions_come_as_a_table_too(client, worker, spec, tmp_path):
     worker.blobs.put(f"jobs/{job}/{held.attempt}/predictions.npz", tmp_path / "p.npz")
     answer = client.get(path)
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
-    assert answer.headers["content-disposition"] == f'attachment; filename="{job}-predictions.csv"'
+    assert answer.headers["content-disposition"] == 'attachment; filename="overfit-predictions.csv"'
     heads = "split,index,file,label,answer,correct,probability," + ",".join(f"p_{digit}" for digit in range(10))
     assert answer.text == f"{heads}\ntest,4,,7,0,false,0.1,{','.join(['0.1'] * 10)}\n"
     assert_problem(client.get(f"/v1/jobs/{job}/predictions?format=xlsx"), 400, "invalid_parameter")

@@ -209,7 +209,8 @@ def test_the_ensemble_is_one_model_once_base_and_winner_have_met_test(client, st
     store(worker, evaluation.id, shown=study["id"])
     answer = client.get(f"{route}?format=onnx")
     assert (answer.status_code, answer.content) == (200, FILE)
-    assert answer.headers["content-disposition"] == f'attachment; filename="{study["id"]}.onnx"'
+    *_, code = study["name"].split()
+    assert answer.headers["content-disposition"] == f'attachment; filename="Study-of-mnist5k-{code}.onnx"'
     link = answer.headers["link"]
     assert client.get(link[1 : link.index(">")]).json()["job_id"] == study["id"]
 

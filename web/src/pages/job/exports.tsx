@@ -107,7 +107,7 @@ function ScriptButton({ job }: { job: Job }) {
     if (text === undefined) return
     const link = document.createElement('a')
     link.href = URL.createObjectURL(new Blob([text], { type: 'text/x-python' }))
-    link.download = `${job.id}.py`
+    link.download = `${job.name}.py`
     link.click()
     URL.revokeObjectURL(link.href)
   }

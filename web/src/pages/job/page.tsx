@@ -17,6 +17,7 @@ import { ExportsCard } from './exports'
 import { MemorizedCard } from './memorized'
 import { ProgressLine } from './progress'
 import { SpecCard } from './spec'
+import { TryCard } from './try'
 
 /** A diagnosis costs the service more than figures do, and changes less. */
 const DIAGNOSIS_EVERY_MS = 4000
@@ -55,6 +56,7 @@ export default function OneJob({ id }: { id: string }) {
       )}
       {diagnosis.data && <VerdictCard job={job.data} dataset={job.data.dataset.id} diagnosis={diagnosis.data} />}
       {diagnosis.problem && !diagnosis.data && <Failed problem={diagnosis.problem} retry={diagnosis.reload} />}
+      {job.data.status === 'succeeded' && <TryCard job={job.data} />}
       {metrics.data && <CurvesCard metrics={metrics.data} diagnosis={diagnosis.data} job={job.data} />}
       {metrics.problem && !metrics.data && <Failed problem={metrics.problem} retry={metrics.reload} />}
       {job.data.status === 'succeeded' && <ConfusionCard of={id} load={getConfusion} loadCell={getCell} />}
