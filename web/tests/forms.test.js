@@ -3,6 +3,7 @@ import { test } from 'node:test'
 
 import { smoothed } from '../src/charts/smoothing'
 import { fitted } from '../src/pages/new/fitting'
+import { placeOf } from '../src/pages/new/labels'
 import { at, changed, fieldOf, pointerOf, tagOf } from '../src/pages/new/schema'
 import { escaped } from '../src/parts/escaped'
 
@@ -80,4 +81,11 @@ test('a change of a spec leaves the spec before as it was', () => {
 test('characters that turn text around are shown as escapes', () => {
   assert.equal(escaped(`report${RIGHT_TO_LEFT}gnp.exe`), 'report\\u202egnp.exe')
   assert.equal(escaped('two\nlines\tand é'), 'two\nlines\tand é')
+})
+
+test('a place of the form is called as the form calls it', () => {
+  assert.match(placeOf('/network/blocks/0/filters'), /^Block 1: Filters/)
+  assert.equal(placeOf('/network/blocks/1'), 'Block 2')
+  assert.match(placeOf('/training/epochs'), /^Epochs/)
+  assert.equal(placeOf(''), 'The job')
 })

@@ -2,6 +2,7 @@
 
 import { signal } from '@preact/signals'
 
+import { parseAnswer } from '../words/advice'
 import type { components } from './schema'
 
 export type Schemas = components['schemas']
@@ -17,6 +18,8 @@ export class Problem extends Error {
     readonly errors: { pointer: string; detail: string }[] = [],
     /** Ways on after the refusal, of which a person chooses one. */
     readonly choices: Schemas['ChoiceView'][] = [],
+    /** What to send to repair what was refused. */
+    readonly request: { body: Record<string, unknown> } | null = null,
   ) {
     super(detail)
   }
@@ -34,7 +37,7 @@ type Options = { method?: string; body?: unknown; headers?: Record<string, strin
 /** The answer's JSON, or undefined where it has no body. Throws a Problem. */
 export async function request<Answer>(path: string, options: Options = {}): Promise<Answer> {
   const answer = await send(path, { ...options, headers: { Accept: 'application/json', ...options.headers } })
-  return answer.status === 204 ? (undefined as Answer) : await answer.json()
+  return answer.status === 204 ? (undefined as Answer) : parseAnswer(await answer.text())
 }
 
 /** An answer that is a text. Throws a Problem. */
@@ -61,7 +64,10 @@ async function send(path: string, options: Options): Promise<Response> {
   }
   reachable.value = true
   if (answer.ok) return answer
-  const problem = await answer.json().catch(() => ({}))
+  const problem = await answer
+    .text()
+    .then(parseAnswer)
+    .catch(() => ({}))
   if (answer.status === 401 && path !== '/v1/session') loggedIn.value = false
   throw new Problem(
     answer.status,
@@ -69,6 +75,7 @@ async function send(path: string, options: Options): Promise<Response> {
     problem.detail ?? `The service answered ${answer.status}.`,
     problem.errors ?? [],
     problem.choices ?? [],
+    problem.request ?? null,
   )
 }
 

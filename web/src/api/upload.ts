@@ -1,5 +1,6 @@
 /** Files on their way to the service. */
 
+import { parseAnswer } from '../words/advice'
 import { loggedIn, Problem, reachable } from './client'
 
 /** Send a file and tell how much of it is there. Only XMLHttpRequest knows how far an upload is. Throws a Problem. */
@@ -34,7 +35,7 @@ export function sendFile<Answer>(
 
 function readJson(text: string): { code?: string; detail?: string } {
   try {
-    return JSON.parse(text)
+    return parseAnswer(text)
   } catch {
     return {}
   }

@@ -1,7 +1,7 @@
 /** What splits, findings of an audit and changes of a dataset are called. */
 
 import type { AuditFinding, Changes, Split } from '../api/datasets'
-import { count, plain } from './format'
+import { count, figure, plain } from './format'
 import { AUDIT_FINDINGS } from './labels'
 import type { Tone } from './verdicts'
 
@@ -19,7 +19,7 @@ export const findingWord = (code: string) => AUDIT_FINDINGS[code] ?? capital(pla
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1)
 
-/** What a new version would have that this one has not, a sentence for each change. */
+/** What a change does to a dataset, in a sentence for each part. */
 export function changesInWords(changes: Changes): string[] {
   const said: string[] = []
   const { exclude, relabel, rename_classes, pixel_values, resplit, drop_copies } = changes as {
@@ -34,19 +34,20 @@ export function changesInWords(changes: Changes): string[] {
   const relabelled = Object.keys(relabel ?? {}).length
   if (relabelled) said.push(`${images(relabelled)} given another label.`)
   for (const [name, meant] of Object.entries(rename_classes ?? {})) {
-    if (typeof meant === 'string') said.push(`The class ${name} is called ${meant}; if there is such a class, both become one.`)
-    else said.push(`Labels of ${splitWord(name)} are read anew: ${pairs(meant)}.`)
+    if (typeof meant === 'string')
+      said.push(`The class ${name} becomes ${meant}. If there is a class ${meant} already, the two are merged.`)
+    else said.push(`In the ${splitWord(name)} split, labels change: ${pairs(meant)}.`)
   }
   for (const [split, change] of Object.entries(pixel_values ?? {})) {
-    if (change) said.push(`Pixels of all ${splitWord(split)} images are changed: ${pixelWord(change)}.`)
+    if (change) said.push(`In all ${splitWord(split)} images, ${pixelWord(change)}.`)
   }
   if (drop_copies) {
     said.push(
-      'Of images that are copies of each other only one stays: the one in test, else in validation, else in training. ' +
-        'Of copies with different labels none stays.',
+      'Of images that are copies of each other, only one stays: the one in test if there is one, else the one in validation. ' +
+        'Copies with different labels are all left out.',
     )
   }
-  if (resplit) said.push('All images are split anew into training, validation and test; copies and groups stay together.')
+  if (resplit) said.push('All images are split again into training, validation and test. Copies and groups stay together.')
   return said
 }
 
@@ -55,15 +56,16 @@ const splitWord = (name: string) => (name in SPLIT_NAMES ? SPLIT_NAMES[name as S
 const MOST_PAIRS = 6
 
 function pairs(meant: Record<string, string>): string {
-  const all = Object.entries(meant).map(([given, means]) => `${given} means ${means}`)
+  const all = Object.entries(meant).map(([given, means]) => `${given} becomes ${means}`)
   const rest = all.length - MOST_PAIRS
   return all.slice(0, MOST_PAIRS).join(', ') + (rest > 0 ? ` and ${count(rest)} more` : '')
 }
 
+const PIXEL_WORDS: Record<string, string> = { invert: 'light and dark are swapped', swap_channels: 'red and blue are swapped' }
+
 function pixelWord(change: unknown): string {
-  if (typeof change === 'string') return plain(change)
-  return Object.entries(change as Record<string, unknown>)
-    .filter(([, value]) => value !== null)
-    .map(([name, value]) => `${name} ${value}`)
-    .join(', ')
+  if (typeof change === 'string') return PIXEL_WORDS[change] ?? `the picture is changed: ${plain(change)}`
+  const { factor = 1, offset = 0 } = change as { factor?: number; offset?: number }
+  const said = [factor !== 1 && `multiplied by ${figure(factor)}`, offset !== 0 && `changed by ${figure(offset)}`]
+  return `pixel values are ${said.filter(Boolean).join(' and ') || 'limited to their range'}`
 }

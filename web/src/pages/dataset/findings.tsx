@@ -3,14 +3,14 @@
 import { useState } from 'preact/hooks'
 
 import { type AuditFinding, type Dataset, type Example, getAudit } from '../../api/datasets'
+import { FixDialog } from '../../parts/fix'
 import { useLoaded } from '../../parts/load'
+import { Picture } from '../../parts/picture'
 import { Prose } from '../../parts/prose'
 import { Failed, Loading } from '../../parts/states'
 import { findingWord, SEVERITIES } from '../../words/datasets'
 import { count } from '../../words/format'
-import { FixDialog } from './fix'
 import { LookAlikes } from './look_alikes'
-import { Picture } from './picture'
 
 const SHOWN_PAIRS = 6
 const SHOWN_EXAMPLES = 12

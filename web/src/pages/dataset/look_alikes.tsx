@@ -4,8 +4,8 @@ import { useState } from 'preact/hooks'
 
 import { type AuditFinding, type Dataset, tellApart } from '../../api/datasets'
 import { attempt, notify } from '../../parts/notices'
+import { Picture } from '../../parts/picture'
 import { count } from '../../words/format'
-import { Picture } from './picture'
 
 type Pair = AuditFinding['pairs'][number]
 type Props = { dataset: Dataset; finding: AuditFinding; onAnswer: () => void; onLeaveOut: () => void }

@@ -4,11 +4,11 @@ import { useEffect, useState } from 'preact/hooks'
 
 import type { Schemas } from '../../api/client'
 import { type Changes, type Dataset, getSuspects, SPLITS, type Split, type Suspect, type Suspects } from '../../api/datasets'
+import { FixDialog } from '../../parts/fix'
 import { useLive, useLoaded } from '../../parts/load'
 import { Failed, Loading } from '../../parts/states'
 import { SPLIT_NAMES } from '../../words/datasets'
 import { count, percent } from '../../words/format'
-import { FixDialog } from './fix'
 
 type Decision = 'keep' | 'relabel' | 'exclude'
 type Decisions = ReadonlyMap<number, Decision>

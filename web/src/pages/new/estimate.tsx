@@ -4,7 +4,9 @@ import type { Estimate } from '../../api/jobs'
 import { Fact, Facts } from '../../parts/facts'
 import type { Loaded } from '../../parts/load'
 import { PlainTable } from '../../parts/plain_table'
+import { Prose } from '../../parts/prose'
 import { bytes, count, duration } from '../../words/format'
+import { placeOf } from './labels'
 
 export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
   const { data, problem } = checked
@@ -16,14 +18,14 @@ export function EstimatePanel({ checked }: { checked: Loaded<Estimate> }) {
       </header>
       {problem && (
         <>
-          <p>{problem.detail}</p>
+          {!problem.errors.length && <p>{problem.detail}</p>}
           <ul class="plain-list">
-            {problem.errors.map((one) => (
-              <li key={one.pointer}>
-                <a href={`#${one.pointer}`} class="mono" onClick={(event) => focusOn(event, one.pointer)}>
-                  {one.pointer}
-                </a>{' '}
-                {one.detail}
+            {problem.errors.map(({ pointer, detail }) => (
+              <li key={pointer}>
+                <a href={`#${pointer}`} onClick={(event) => focusOn(event, pointer)}>
+                  {placeOf(pointer)}
+                </a>
+                : <Prose text={detail} />
               </li>
             ))}
           </ul>

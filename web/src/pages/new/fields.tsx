@@ -5,7 +5,7 @@ import { useEffect, useState } from 'preact/hooks'
 import { Labelled } from '../../parts/labelled'
 import { Typed } from '../../parts/typed'
 import { plain } from '../../words/format'
-import { fieldName, labelOf, parted } from './labels'
+import { fieldName, ITEMS, labelOf, parted } from './labels'
 import { at, changed, type Field, fieldOf, type Path, pointerOf, type Schema, type Schemas, tagOf, type Value } from './schema'
 
 export type Form = {
@@ -21,8 +21,6 @@ type Props = { form: Form; path: Path; schema: Schema }
 
 /** Parts that are off where they are absent; other parts have their defaults then. */
 const OFF_WHEN_ABSENT = new Set(['augmentation', 'backbone', 'initial', 'validation', 'early_stopping'])
-
-const LIST_ITEMS: Record<string, string> = { blocks: 'Block', dense: 'Dense layer' }
 
 /** The field's own name before what it means: as JSON and the command line call it. */
 const hintOf = (path: Path, ...said: string[]) => [`\`${fieldName(path)}\``, ...said].filter(Boolean).join(' · ')
@@ -100,28 +98,30 @@ function List({ form, path, field }: { form: Form; path: Path; field: Field & { 
   const name = String(path[path.length - 1])
   // Behind a backbone there may be no block, and a spec has to say so.
   const set = (next: Value[]) => form.set(changed(form.spec, path, next.length || name === 'blocks' ? next : undefined))
-  const one = LIST_ITEMS[name] ?? labelOf(path)
+  const one = ITEMS[name] ?? labelOf(path)
   const inside = fieldOf(field.item, form.all)
   return (
     <fieldset class="group">
       <legend>{labelOf(path)}</legend>
       <Said form={form} path={path} />
-      {items.map((_, place) => (
-        <fieldset key={place} class="item">
-          <legend>
-            {one} {place + 1}
-            <button type="button" class="small quiet" onClick={() => set(items.filter((_, other) => other !== place))}>
-              Remove
-              <span class="sr">
-                {' '}
-                {one} {place + 1}
-              </span>
-            </button>
-          </legend>
-          <Said form={form} path={[...path, place]} />
-          {inside.kind === 'group' && <Fields form={form} path={[...path, place]} fields={inside.fields} />}
-        </fieldset>
-      ))}
+      <div class="items">
+        {items.map((_, place) => (
+          <fieldset key={place} class="item">
+            <legend>
+              {one} {place + 1}
+              <button type="button" class="small quiet" onClick={() => set(items.filter((_, other) => other !== place))}>
+                Remove
+                <span class="sr">
+                  {' '}
+                  {one} {place + 1}
+                </span>
+              </button>
+            </legend>
+            <Said form={form} path={[...path, place]} />
+            {inside.kind === 'group' && <Fields form={form} path={[...path, place]} fields={inside.fields} />}
+          </fieldset>
+        ))}
+      </div>
       <button
         type="button"
         class="small"

@@ -14,6 +14,8 @@ const FIRST: Record<string, string[]> = {
   augmentation: ['rotation_degrees', 'width_shift', 'height_shift', 'zoom', 'horizontal_flip'],
 }
 
+export const ITEMS: Record<string, string> = { blocks: 'Block', dense: 'Dense layer' }
+
 const keyOf = (path: Path) => path.filter((part) => typeof part === 'string').join('.')
 
 export function labelOf(path: Path): string {
@@ -29,4 +31,13 @@ export function parted<T>(path: Path, fields: [string, T][]): [shown: [string, T
   const first = FIRST[keyOf(path)]
   if (!first) return [fields, []]
   return [fields.filter(([name]) => first.includes(name)), fields.filter(([name]) => !first.includes(name))]
+}
+
+/** The place that a JSON pointer names, as the form calls it: `/network/blocks/0/filters` is "Block 1: Filters …". */
+export function placeOf(pointer: string): string {
+  const path = pointer.split('/').slice(1)
+  const number = path.findIndex((part) => /^\d+$/.test(part))
+  const item = number > 0 ? `${ITEMS[path[number - 1]!] ?? labelOf(path.slice(0, number))} ${Number(path[number]) + 1}` : ''
+  const last = path.filter((part) => !/^\d+$/.test(part))
+  return [item, number === path.length - 1 ? '' : labelOf(last)].filter(Boolean).join(': ') || 'The job'
 }

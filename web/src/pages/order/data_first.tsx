@@ -1,17 +1,23 @@
 /** What stands before a study whose data have faults that no remedy cures: which ones, and three ways on. */
 
-import type { Problem } from '../../api/client'
+import { useState } from 'preact/hooks'
 
-type Props = { problem: Problem; dataset: string; isBusy: boolean; onChoose: (data: string) => void }
+import type { Problem } from '../../api/client'
+import type { Job } from '../../api/jobs'
+import { FixDialog } from '../../parts/fix'
+
+type Props = { problem: Problem; dataset: Job['dataset']; isBusy: boolean; onChoose: (data: string) => Promise<void> }
 
 export function DataFirst({ problem, dataset, isBusy, onChoose }: Props) {
+  const [isAsking, setAsking] = useState(false)
+  const changes = problem.request?.body
   return (
     <section class="card" aria-label="Data first" aria-live="polite">
       <header>
         <h2>The data come first</h2>
         <span class="badge bad">faults in the data</span>
       </header>
-      <p>No change of the network cures this:</p>
+      <p>No change of the network can make up for this:</p>
       <ul>
         {problem.errors.map((one) => (
           <li key={one.detail}>{withoutCode(one.detail)}</li>
@@ -20,7 +26,7 @@ export function DataFirst({ problem, dataset, isBusy, onChoose }: Props) {
       <div class="stack">
         {problem.choices.map((one) =>
           one.name === 'show_images' ? (
-            <a key={one.name} class="button" href={pictures(dataset, one.request.path)}>
+            <a key={one.name} class="button" href={pictures(dataset.id, one.request.path)}>
               {one.title}
             </a>
           ) : (
@@ -29,17 +35,27 @@ export function DataFirst({ problem, dataset, isBusy, onChoose }: Props) {
               type="button"
               class={one.name === 'fix' ? 'primary' : undefined}
               disabled={isBusy}
-              onClick={() => onChoose(one.name)}
+              onClick={() => (one.name === 'fix' && changes ? setAsking(true) : onChoose(one.name))}
             >
               {one.title}
+              {one.name === 'fix' && ' …'}
             </button>
           ),
         )}
       </div>
       {problem.choices.some((one) => one.name === 'fix') && (
         <p class="soft">
-          Fixing makes a new version of the dataset. The study begins on it by itself; the old version stays as it is.
+          Fixing shows what would change, then makes a new version of the dataset. The study begins on it by itself; the old
+          version stays as it is.
         </p>
+      )}
+      {isAsking && changes && (
+        <FixDialog
+          dataset={dataset}
+          changes={changes}
+          other={{ action: 'Fix the data and begin', act: () => onChoose('fix') }}
+          onClose={() => setAsking(false)}
+        />
       )}
     </section>
   )

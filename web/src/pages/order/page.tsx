@@ -173,7 +173,7 @@ function Form({ job }: { job: Job }) {
           {checked.problem?.code === 'data_first' ? (
             <DataFirst
               problem={checked.problem}
-              dataset={job.dataset.id}
+              dataset={job.dataset}
               isBusy={isBusy}
               onChoose={(data) => send({ ...order, data })}
             />

@@ -1,7 +1,7 @@
 /** One image of a dataset, with its split and its file's name. */
 
-import type { Example } from '../../api/datasets'
-import { SPLIT_NAMES } from '../../words/datasets'
+import type { Example } from '../api/datasets'
+import { SPLIT_NAMES } from '../words/datasets'
 
 export const Picture = ({ example }: { example: Example }) => (
   <figure class="example">

@@ -2,33 +2,43 @@
 
 import { useState } from 'preact/hooks'
 
-import { query } from '../../api/client'
-import { type Changes, type Dataset, type Example, fix, getEffect } from '../../api/datasets'
-import { Dialog } from '../../parts/dialog'
-import { useLoaded } from '../../parts/load'
-import { attempt, notify } from '../../parts/notices'
-import { go } from '../../parts/router'
-import { Failed, Loading } from '../../parts/states'
-import { changesInWords } from '../../words/datasets'
-import { count } from '../../words/format'
+import { query } from '../api/client'
+import { type Changes, type Dataset, type Example, fix, getEffect } from '../api/datasets'
+import { changesInWords } from '../words/datasets'
+import { count } from '../words/format'
+import { Dialog } from './dialog'
+import { useLoaded } from './load'
+import { attempt, notify } from './notices'
 import { Picture } from './picture'
+import { go } from './router'
+import { Failed, Loading } from './states'
 
 const SHOWN = 12
 
-type Props = { dataset: Dataset; changes: Changes; job?: string; onClose: () => void }
+type Props = {
+  dataset: Pick<Dataset, 'id' | 'name' | 'version'>
+  changes: Changes
+  /** Whose finding proposed it; the page of the new version offers to train it again. */
+  job?: string
+  /** What happens in place of going to the new version, and what its button says. */
+  other?: { action: string; act: () => Promise<unknown> }
+  onClose: () => void
+}
 
-/** job: whose finding proposed it; the page of the new version offers to train it again. */
-export function FixDialog({ dataset, changes, job = '', onClose }: Props) {
+export function FixDialog({ dataset, changes, job = '', other, onClose }: Props) {
   const [isBusy, setBusy] = useState(false)
   const effect = useLoaded(`${dataset.id}${JSON.stringify(changes)}`, (signal) => getEffect(dataset.id, changes, signal))
-  const make = async () => {
-    setBusy(true)
+  const makeVersion = async () => {
     const made = await attempt(() => fix(dataset.id, changes))
-    setBusy(false)
     if (!made) return
     notify(`${made.name}@${made.version} is being made.`)
     onClose()
     go(`/datasets/${made.id}${query({ job })}`)
+  }
+  const act = async () => {
+    setBusy(true)
+    await (other ? other.act() : makeVersion())
+    setBusy(false)
   }
   return (
     <Dialog title={`Make a new version of ${dataset.name}?`} onClose={onClose}>
@@ -44,24 +54,20 @@ export function FixDialog({ dataset, changes, job = '', onClose }: Props) {
         </>
       )}
       <ul class="plain-list">
-        {changesInWords(changes).map((one) => (
-          <li key={one}>{one}</li>
+        {changesInWords(changes).map((sentence) => (
+          <li key={sentence}>{sentence}</li>
         ))}
       </ul>
       <p>
-        {dataset.name}@{dataset.version} stays as it is, and so do jobs that were trained on it. The new version is audited like
-        an upload.
+        {dataset.name}@{dataset.version} and the jobs that were trained on it stay as they are. The new version is checked like an
+        upload.
       </p>
-      <details>
-        <summary>The request</summary>
-        <pre class="mono request">{JSON.stringify(changes, null, 2)}</pre>
-      </details>
       <div class="row end">
         <button type="button" onClick={onClose}>
           Leave it
         </button>
-        <button type="button" class="primary" disabled={isBusy || !effect.data} onClick={make}>
-          {isBusy ? 'Sending …' : 'Make the version'}
+        <button type="button" class="primary" disabled={isBusy || !effect.data} onClick={act}>
+          {isBusy ? 'Sending …' : (other?.action ?? 'Make the version')}
         </button>
       </div>
     </Dialog>

@@ -1,0 +1,51 @@
+/** What the service advises, in words of the dashboard: its texts name routes and options, which a page has buttons for. */
+
+/** What a text may name, and what stands for it on a page. Texts are those of `heldout/errors` and of the check of uploads. */
+const WORDS: [RegExp, string][] = [
+  [/ ?List them with GET \S+/g, ''],
+  [/POST \S+\/retry (makes|trains)/g, '"Run again" $1'],
+  [/ ?To train anew for more epochs, retry with \{.*\}\./g, ' Run the job again instead.'],
+  [/POST \/v1\/datasets makes/g, 'another upload makes'],
+  [/POST \/v1\/evaluations (orders|measures)/g, '"Evaluate" on the page of the model $1'],
+  [/POST \/v1\/studies orders/g, '"Measure what helps" on the page of its job begins'],
+  [/DELETE \/v1\/studies\/\S+ deletes the study/g, 'the study can be deleted'],
+  [/Cancel it with POST \S+ or wait/g, 'Cancel it or wait'],
+  [/POST \S+\?format=\w+ exports it\b/g, 'it can be exported again'],
+  [/POST \S+\?format=\w+ (?:exports|writes it) once more/g, 'it can be made again on the page of its job'],
+  [/wait for it with GET \S+\?wait=60/g, 'its page shows when it is ready'],
+  [/GET \/v1\/models\/\S+ says/g, 'its page says'],
+  [/GET \S+\/diagnosis says/g, 'the verdict on the page of the job says'],
+  [/GET \S+\?again=true searches/g, '"Search again" searches'],
+  [/: send it with PUT \S+/g, '. Upload it again.'],
+  [/; `heldout check --deep` lists[^.]*/g, ''],
+  [/ ?That command restores [^.]*\./g, ''],
+  [/GET the job again/g, 'load the page again'],
+  // Settings of an upload, which the form has under names of its own.
+  [/Name one size for all.*`stretch`/g, 'Choose one size for all under "More settings" when you upload'],
+  [/ with `resize`/g, ' under "More settings" when you upload'],
+  [/Or go on without: `skip_broken` \(`--skip-broken`\)/g, 'Or choose "Skip files that cannot be read" when you upload'],
+  [/Say what each folder is, such as .*, rename it, or remove it/g, 'Rename the folder, or remove it'],
+  [/, leave them out: `"splits".*=ignore`/g, ', leave them out'],
+  [/(?: with|:) `splits[^`]*`/g, ''],
+]
+/** What only a terminal or a program can use. */
+const FOREIGN = /`[^`]*--[a-z][^`]*`|\/v1\/|\bcurl\b|`heldout |\b(?:GET|POST|PUT|PATCH|DELETE) \/|`splits|`skip_broken/
+const ASIDE = / \(`[^()]*\)/g
+
+/** The text without what a reader of a page cannot use. A sentence that still has some of it is left out. */
+export function adviseHere(text: string): string {
+  const said = WORDS.reduce((all, [form, words]) => all.replace(form, words), text)
+  if (said === text && !FOREIGN.test(text)) return text
+  const sentences = said.replace(ASIDE, (aside) => (FOREIGN.test(aside) ? '' : aside)).split(/(?<=[.!?]["']?) +/)
+  return sentences
+    .filter((sentence) => !FOREIGN.test(sentence))
+    .map((sentence) => sentence.replace(/^(?:it|its|the|another|load)\b/, (word) => word.charAt(0).toUpperCase() + word.slice(1)))
+    .join(' ')
+    .trim()
+}
+
+const TEXTS = new Set(['detail', 'explanation', 'what_to_do', 'reason', 'message', 'remedy', 'summary'])
+
+/** Reads the JSON of an answer; its sentences for people become those of a page. */
+export const parseAnswer = (text: string) =>
+  JSON.parse(text, (key, value) => (typeof value === 'string' && TEXTS.has(key) ? adviseHere(value) : value))
