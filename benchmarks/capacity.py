@@ -112,10 +112,10 @@ def _run_all(client: Client, specs: list[dict[str, Any]], arrivals: list[float])
     began, ids = time.monotonic(), []
     for spec, moment in zip(specs, arrivals, strict=True):
         time.sleep(max(0.0, began + moment - time.monotonic()))
-        ids.append(client.submit(spec).id)
+        ids.append(client.jobs.create(spec).id)
     jobs = []
     for job_id in ids:
-        while not (job := client.wait(job_id)).has_ended:
+        while not (job := client.jobs.poll(job_id)).has_ended:
             pass
         if job.status != "succeeded":
             raise SystemExit(f"{job.id} is {job.status}: {job.error}")

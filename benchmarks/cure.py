@@ -48,12 +48,12 @@ def main() -> None:
 def _study(client: Client) -> tuple[float, StudyView]:
     """Seconds from the order until the last training of the first look has ended, and the study as it has ended."""
     # An idle worker measures its machine once, and would do so beside the first trainings.
-    while client.estimate(_base()).seconds_per_epoch is None:
+    while client.jobs.estimate(_base()).seconds_per_epoch is None:
         time.sleep(1)
-    ordered = client.order_study({"spec": _base(), "remedies": list(REMEDIES), "seeds": SEEDS, "splits": "fixed"})
-    for study in client.watch_study(ordered.id):  # noqa: B007  (the last one is the answer)
+    ordered = client.studies.create({"spec": _base(), "remedies": list(REMEDIES), "seeds": SEEDS, "splits": "fixed"})
+    for study in client.studies.watch(ordered.id):  # noqa: B007  (the last one is the answer)
         pass
-    ends = [client.get(job).finished_at for arm in study.arms for job in arm.jobs[:SEEDS]]
+    ends = [client.jobs.get(job).finished_at for arm in study.arms for job in arm.jobs[:SEEDS]]
     return max((end - study.created_at).total_seconds() for end in ends if end is not None), study
 
 

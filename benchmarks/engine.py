@@ -71,7 +71,7 @@ def _measure(client: Client, service: TemporaryService, rows: dict[str, Row]) ->
     folder = service.folder
     _through_service(client, folder, _spec("A", 1))  # the worker imports TensorFlow
     _until_calibrated(client)
-    estimates = {name: client.estimate(_spec(name)).seconds_per_epoch for name in WORK}
+    estimates = {name: client.jobs.estimate(_spec(name)).seconds_per_epoch for name in WORK}
     peer: list[Naive] = []
     for number in range(1, ROUNDS + 1):
         for (name, row), work in zip(rows.items(), [*WORK, "A"], strict=True):
@@ -118,7 +118,7 @@ def _estimate_lines(
     ]
     for network in OTHERS:
         spec = _spec("A", 4) | {"network": network}
-        guess = client.estimate(spec).seconds_per_epoch
+        guess = client.jobs.estimate(spec).seconds_per_epoch
         pairs.append((guess, epoch_s(_through_service(client, folder, spec).metrics[0])))
     errors = [abs(guess - real) / real for guess, real in pairs if guess is not None]
     if not errors:
@@ -136,18 +136,18 @@ def _estimate_lines(
 def _through_service(client: Client, folder: Path, *specs: dict[str, Any]) -> Service:
     before, known = _processor_s(folder), set(processes_of(folder))
     with _threads_of_new(folder, known) as threads:
-        ids = [client.submit(spec).id for spec in specs]
+        ids = [client.jobs.create(spec).id for spec in specs]
         jobs = [_ended(client, id_) for id_ in ids]
     cpu = _processor_s(folder) - before
     started = min(job.started_at for job in jobs)
     finished = max(job.finished_at for job in jobs)
-    metrics = [client.metrics(id_) for id_ in ids]
+    metrics = [client.jobs.metrics(id_) for id_ in ids]
     return Service((finished - started).total_seconds(), cpu, threads[0], jobs, metrics)
 
 
 def _until_first_step(client: Client, log: Path) -> float:
     """Seconds from the answer to the POST until the worker's log has the first step."""
-    job = client.submit(_spec("A", 1) | {"resources": {"towers": 1}})
+    job = client.jobs.create(_spec("A", 1) | {"resources": {"towers": 1}})
     answered = time.time()
     _ended(client, job.id)
     for line in log.read_text(encoding="utf-8").splitlines():
@@ -159,14 +159,14 @@ def _until_first_step(client: Client, log: Path) -> float:
 def _until_calibrated(client: Client) -> None:
     """Wait for the worker to have measured itself, which it does while it is idle."""
     deadline = time.monotonic() + CALIBRATED_WITHIN_S
-    while client.estimate(_spec("A")).seconds_per_epoch is None:
+    while client.jobs.estimate(_spec("A")).seconds_per_epoch is None:
         if time.monotonic() > deadline:
             raise SystemExit("The worker has not calibrated itself.")
         time.sleep(0.5)
 
 
 def _ended(client: Client, job_id: str) -> Any:
-    while (job := client.wait(job_id)) is None or job.status in {"queued", "running"}:
+    while (job := client.jobs.poll(job_id)) is None or job.status in {"queued", "running"}:
         pass
     if job.status != "succeeded":
         raise SystemExit(f"{job_id} is {job.status}: {job.error}")

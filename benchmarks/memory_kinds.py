@@ -112,19 +112,19 @@ def _photos(client: Client, sampler: Sampler, folder: Path) -> str:
     size = {"height": PHOTO[0], "width": PHOTO[1], "rule": "stretch"}
     file = _zipped_photos(folder)
     with sampler.phase(f"check of an upload, {PHOTOS} photos of 128×128", _reserved(JobKind.INGEST)):
-        dataset = client.create_dataset({"name": "photos", "resize": size})
-        client.upload(dataset.id, file)
-        _until(lambda: client.dataset(dataset.id).status == "ready")
+        dataset = client.datasets.create({"name": "photos", "resize": size})
+        client.datasets.upload(dataset.id, file)
+        _until(lambda: client.datasets.get(dataset.id).status == "ready")
     return dataset.id
 
 
 def _measure_datasets(client: Client, sampler: Sampler, photos: str) -> None:
     with sampler.phase("a version of it without some", _reserved(JobKind.DERIVE)):
-        version = client.fix_dataset(photos, {"exclude": [0, 1]})
-        _until(lambda: client.dataset(version.id).status == "ready")
+        version = client.datasets.fix(photos, {"exclude": [0, 1]})
+        _until(lambda: client.datasets.get(version.id).status == "ready")
     for name, shown in (("mnist5k", "mnist5k"), (photos, "photos")):
         with sampler.phase(f"search for wrong labels, {shown}", _reserved(JobKind.SUSPECT)):
-            _until(lambda: client.dataset_suspects(name).status in {"ready", "failed"})  # noqa: B023
+            _until(lambda: client.datasets.suspects(name).status in {"ready", "failed"})  # noqa: B023
 
 
 def _measure_exports(client: Client, sampler: Sampler) -> None:
@@ -137,12 +137,12 @@ def _measure_exports(client: Client, sampler: Sampler) -> None:
     }
     for name, network in networks.items():
         spec = {"dataset": "mnist5k", "network": network, "training": {"epochs": 1}}
-        job_id = client.submit(spec).id
-        parameters = client.get(job_id).parameters or 0
-        _until(lambda: client.get(job_id).status == "succeeded")  # noqa: B023
+        job_id = client.jobs.create(spec).id
+        parameters = client.jobs.get(job_id).parameters or 0
+        _until(lambda: client.jobs.get(job_id).status == "succeeded")  # noqa: B023
         for format_ in ("keras", "saved_model", "onnx", "litert"):
             with sampler.phase(f"export as {format_}, {name}", export_bytes(ExportFormat(format_), parameters)):
-                _until(lambda: client.order_export(job_id, format_).status != "queued")  # noqa: B023
+                _until(lambda: client.jobs.export(job_id, format_).status != "queued")  # noqa: B023
 
 
 def _measure_models(client: Client, sampler: Sampler, photos: str, folder: Path) -> None:
@@ -155,14 +155,14 @@ def _measure_models(client: Client, sampler: Sampler, photos: str, folder: Path)
         # A check does not know the largest layer yet, and reserves more.
         largest = 4 * 4096**2 if "MB" in name else 0
         with sampler.phase(f"check of a model, {name}", estimate_foreign_bytes(size, largest)):
-            model = client.upload_model(file)
+            model = client.models.create(file)
             while not model.has_ended:
-                model = client.uploaded_model(model.id, wait_s=30)
+                model = client.models.get(model.id, wait_s=30)
         expected = measure_bytes(size, largest, shape, int(images))
         with sampler.phase(f"measuring of it, {'digits' if on == 'digits' else 'photos'}", expected):
-            evaluation = client.evaluate(model.id, on)
+            evaluation = client.evaluations.create(model.id, on)
             while not evaluation.has_ended:
-                evaluation = client.evaluation(evaluation.id, wait_s=30)
+                evaluation = client.evaluations.get(evaluation.id, wait_s=30)
         assert evaluation.status == "succeeded", evaluation
 
 
@@ -181,7 +181,7 @@ def _worker_of(home: Path) -> int:
 def _wait_for_rest(client: Client) -> None:
     """Until the machine is calibrated, and the copies of the bundled datasets are found."""
     spec = {"dataset": "digits", "network": {"blocks": [{"filters": 8}]}}
-    _until(lambda: client.estimate(spec).seconds_per_epoch is not None)
+    _until(lambda: client.jobs.estimate(spec).seconds_per_epoch is not None)
     time.sleep(30)
 
 

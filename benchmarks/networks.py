@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
         print_steps(chosen, given.rounds)
         return
     with TemporaryService() as service, Client(service.url, service.api_key) as client:
-        _ended(client, client.submit(json.loads((ROOT / "examples" / "overfit.json").read_text())).id)
+        _ended(client, client.jobs.create(json.loads((ROOT / "examples" / "overfit.json").read_text())).id)
         _until_calibrated(client)
         print(f"| {' | '.join(HEADINGS)} |\n|{'---|' * len(HEADINGS)}")
         for number, (name, network) in enumerate(chosen.items(), 1):
@@ -126,16 +126,16 @@ def _share(seconds: list[float], of: list[float]) -> str:
 
 def _upload(client: Client, name: str, network: Network) -> str:
     colour = "rgb" if network.image[2] == 3 else "grey"
-    dataset = client.create_dataset({"name": name, "colour": colour})
+    dataset = client.datasets.create({"name": name, "colour": colour})
     with tempfile.TemporaryDirectory(prefix="heldout-bench-") as folder:
         file = Path(folder, "images.npz")
         arrays: dict[str, Any] = {}
         for split, (pixels, labels) in network.images().items():
             arrays |= {f"x_{split}": pixels, f"y_{split}": labels}
         np.savez(file, **arrays)
-        client.upload(dataset.id, file)
+        client.datasets.upload(dataset.id, file)
     deadline = time.monotonic() + READY_WITHIN_S
-    while (seen := client.dataset(dataset.id)).status != "ready":
+    while (seen := client.datasets.get(dataset.id)).status != "ready":
         if seen.status == "rejected" or time.monotonic() > deadline:
             raise SystemExit(f"The dataset of {name} is {seen.status}.")
         time.sleep(0.2)
@@ -149,7 +149,7 @@ def _spec(dataset: str, network: Network, precision: str, more: dict[str, Any]) 
 
 def _jobs(client: Client, specs: list[dict[str, Any]]) -> tuple[float, list[Any]]:
     """Seconds from the first claim to the last success, and the jobs."""
-    ids = [client.submit(spec).id for spec in specs]
+    ids = [client.jobs.create(spec).id for spec in specs]
     jobs = [_ended(client, id_) for id_ in ids]
     seconds = max(job.finished_at for job in jobs) - min(job.started_at for job in jobs)
     return seconds.total_seconds(), jobs

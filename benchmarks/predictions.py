@@ -73,17 +73,17 @@ def _trained(client: Client) -> tuple[str, bytes]:
     """A job that has ended, and its ONNX file."""
     spec = json.loads((ROOT / "examples" / "overfit.json").read_text())
     spec["training"]["epochs"] = 1
-    job = client.wait(client.submit(spec).id)
+    job = client.jobs.poll(client.jobs.create(spec).id)
     if job is None or not job.has_ended:
         raise SystemExit("The training takes more than a minute.")
     while True:
         try:
-            client.export_report(job.id, "onnx", wait_s=30)
+            client.jobs.export_report(job.id, "onnx", wait_s=30)
             break
         except NotReady:
             pass
     file = Path(os.environ.get("TMPDIR", "/tmp"), f"{job.id}.onnx")
-    client.download_model(job.id, file, "onnx")
+    client.jobs.download_model(job.id, file, "onnx")
     try:
         return job.id, file.read_bytes()
     finally:

@@ -218,7 +218,9 @@ def demonstrate(client: Client) -> int:
     _say_verdict(client, last, f"{last.name}: the same network as {OVERFITTING['base']}, {on}. Verdict:")
     say("")
     say_prose(f"Measuring what cures {last.name}: trains it anew as it is, and with {', '.join(REMEDIES)} …")
-    ordered = client.order_study({"job": last.id, "remedies": list(REMEDIES), "seeds": 3, "budget": {"jobs": MAX_JOBS}})
+    ordered = client.studies.create(
+        {"job": last.id, "remedies": list(REMEDIES), "seeds": 3, "budget": {"jobs": MAX_JOBS}}
+    )
     return _show_cure(client, follow_study(client, ordered.id, make_study_display()))
 
 
@@ -230,14 +232,14 @@ def _read_example(name: str) -> dict[str, Any]:
 
 def _train(client: Client, specs: list[dict[str, Any]]) -> list[JobView]:
     """Submit the specs and show their jobs until all have ended; gives them back as they are then, in order."""
-    jobs = {job.id: job for job in (client.submit(spec) for spec in specs)}
+    jobs = {job.id: job for job in (client.jobs.create(spec) for spec in specs)}
     with display(max(len(spec["name"]) for spec in specs)) as shown:
         followers = {job_id: Follower(client, shown) for job_id in jobs}
         for job_id, job in jobs.items():
             followers[job_id].show(job)
         while any(not job.has_ended for job in jobs.values()):
             time.sleep(POLL_S)
-            for job in sorted(islice(client.jobs(page_size=len(jobs)), len(jobs)), key=lambda job: job.id):
+            for job in sorted(islice(client.jobs.list(page_size=len(jobs)), len(jobs)), key=lambda job: job.id):
                 if job.version != jobs[job.id].version:
                     followers[job.id].show(job)
                     jobs[job.id] = job
@@ -246,7 +248,7 @@ def _train(client: Client, specs: list[dict[str, Any]]) -> list[JobView]:
 
 def _row_of(client: Client, job: JobView) -> tuple[str, ...]:
     """One job's row under HEADINGS: accuracies as fractions, 95% intervals in brackets."""
-    final = client.metrics(job.id).final
+    final = client.jobs.metrics(job.id).final
     assert isinstance(final, FinalView)
     assert final.validation is not None
     assert final.test is not None
@@ -280,7 +282,7 @@ def _print_results(rows: list[tuple[str, ...]]) -> None:
 
 
 def _say_verdict(client: Client, job: JobView, begin: str) -> None:
-    diagnosis = client.diagnosis(job.id)
+    diagnosis = client.jobs.diagnosis(job.id)
     say_prose(f"{begin} {get_verdict_name(diagnosis.verdict)}. {diagnosis.explanation}")
 
 
@@ -291,14 +293,14 @@ def _show_cure(client: Client, study: StudyView) -> int:
         why = study.status if study.error is None else f"{study.error.code}: {study.error.detail}"
         say(f"The study did not succeed: {why}", file=sys.stderr)
         return 1
-    report = client.study_report(study.id)
+    report = client.studies.report(study.id)
     say_prose(report.question)
     say_prose(report.answer)
     say("")
     show_arms(study)
     say("")
     say_prose(study.conclusion.explanation)
-    page = client.study_report_text(study.id, "text/html")
+    page = client.studies.report_text(study.id, "text/html")
     with suppress(OSError):  # the folder may be read-only
         REPORT.parent.mkdir(exist_ok=True)
         REPORT.write_text(page, encoding="utf-8")

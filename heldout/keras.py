@@ -92,9 +92,9 @@ class Report(Diagnose):
     def _judge(self) -> DiagnosisView:
         names = self._names
         if not self._splits:
-            return self._client.diagnose(self._curves, classes=names)
+            return self._client.diagnoses.create(self._curves, classes=names)
         answers = {name: self._collect_answers(*split) for name, split in self._splits.items()}
-        return self._client.diagnose_predictions(answers, history=self._curves, classes=names)
+        return self._client.diagnoses.create_from_predictions(answers, history=self._curves, classes=names)
 
     def _collect_answers(self, images: Any, labels: Any) -> dict[str, Any]:
         """Labels as positions, (n,), and probabilities, (n, classes)."""

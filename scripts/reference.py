@@ -22,6 +22,7 @@ from heldout import errors
 from heldout.access.event_types import EVENT_TYPES
 from heldout.access.webhooks import WEBHOOK_EVENTS
 from heldout.service.settings import PREFIX, Settings, make_embedded_settings
+from scripts.client import write_client
 from scripts.commands import write_commands
 from scripts.compose import COMPOSE, list_settings, write_env_example
 from scripts.labels import write_labels
@@ -167,6 +168,7 @@ PARTS: dict[Path, Callable[[], str]] = {
     REFERENCE / "problems.md": problems_table,
     REFERENCE / "routes.md": write_routes,
     REFERENCE / "commands.md": write_commands,
+    REFERENCE / "python.md": write_client,
     COMPOSE: list_settings,
 }
 WHOLE: dict[Path, Callable[[], str]] = {

@@ -28,7 +28,7 @@ def activity(
 ) -> None:
     """List who changed what, newest first. Needs a key of scope admin."""
     with open_service(home) as client:
-        found = client.audit_log(action=action, key_id=key_id, subject=subject, page_size=min(limit + 1, 200))
+        found = client.account.activity(action=action, key_id=key_id, subject=subject, page_size=min(limit + 1, 200))
         listed = list(islice(found, limit + 1))
     print_list(listed[:limit], as_json, _show, has_more=len(listed) > limit)
 

@@ -33,12 +33,14 @@ PATIENCE_S = 1.0
 
 def complete_job_ids(incomplete: str) -> list[tuple[str, str]]:
     """Ids of the newest jobs, with what they are called and how they are."""
-    return _list_offered(incomplete, lambda client: ((job.id, f"{job.name}, {job.status}") for job in client.jobs()))
+    return _list_offered(
+        incomplete, lambda client: ((job.id, f"{job.name}, {job.status}") for job in client.jobs.list())
+    )
 
 
 def complete_study_ids(incomplete: str) -> list[tuple[str, str]]:
     return _list_offered(
-        incomplete, lambda client: ((study.id, f"{study.name}, {study.status}") for study in client.studies())
+        incomplete, lambda client: ((study.id, f"{study.name}, {study.status}") for study in client.studies.list())
     )
 
 
@@ -47,7 +49,9 @@ def complete_subject_ids(incomplete: str) -> list[tuple[str, str]]:
 
 
 def complete_dataset_names(incomplete: str) -> list[tuple[str, str]]:
-    return _list_offered(incomplete, lambda client: ((dataset.name, dataset.status) for dataset in client.datasets()))
+    return _list_offered(
+        incomplete, lambda client: ((dataset.name, dataset.status) for dataset in client.datasets.list())
+    )
 
 
 def _list_offered(incomplete: str, listed: "Callable[[Client], Iterator[tuple[str, str]]]") -> list[tuple[str, str]]:

@@ -78,7 +78,7 @@ def cure(
     if show:
         with open_service(home) as client:
             try:
-                client.estimate_study(body)
+                client.studies.estimate(body)
                 say("Nothing in the data has to be fixed first.")
             except DataFirst as refused:
                 _show_faults(refused)
@@ -121,7 +121,7 @@ def order(
     """Order a study and follow it; on a terminal, ask first. With `dry_run`, say what it would be and order none."""
     with open_service(home) as client:
         if dry_run:
-            estimate = client.estimate_study(body)
+            estimate = client.studies.estimate(body)
             print_json(estimate) if as_json else show_estimate(estimate)
             return None
         if not (yes or as_json or detach) and sys.stdin.isatty() and sys.stdout.isatty():
@@ -129,7 +129,7 @@ def order(
             if decided is None:
                 return None
             body = decided
-        study = client.order_study(body)
+        study = client.studies.create(body).view
         if detach:
             print_json(study) if as_json else say(study.id)
             return None
@@ -144,7 +144,7 @@ def _ask(client: "Client", body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """
     while True:
         try:
-            show_estimate(client.estimate_study(body))
+            show_estimate(client.studies.estimate(body))
             return body if typer.confirm("Start it?", default=True) else None
         except DataFirst as refused:
             _show_faults(refused)
@@ -168,9 +168,9 @@ def _show_faults(refused: DataFirst) -> None:
 
 def show_images(client: "Client", job_id: str) -> None:
     """The images that show what is wrong with a job's data, and where a browser has their pictures."""
-    dataset = client.get(job_id).dataset
+    dataset = client.jobs.get(job_id).view.dataset
     try:
-        show_audit(client.dataset_audit(dataset.id))
+        show_audit(client.datasets.audit(dataset.id))
     except ApiProblem as problem:
         if problem.code != "not_ready":  # a bundled dataset has no audit
             raise

@@ -42,7 +42,8 @@ def list_datasets(
 ) -> None:
     """List the datasets that jobs can name, and bring your own."""
     with open_service(home) as client:
-        print_list(list(client.datasets(status=status)), as_json, shown.show_datasets)
+        found = [dataset.view for dataset in client.datasets.list(status=status)]
+        print_list(found, as_json, shown.show_datasets)
 
 
 @takes_upload_fields
@@ -80,7 +81,7 @@ def push(
 def show(dataset: Dataset, as_json: AsJson = False, home: Home = None) -> None:
     """Show a dataset."""
     with open_service(home) as client:
-        found = client.dataset(dataset)
+        found = client.datasets.get(dataset).view
     print_json(found) if as_json else shown.show_dataset(found)
 
 
@@ -123,15 +124,15 @@ def ledger(
 ) -> None:
     """Show how often your jobs have looked at a dataset's validation and test labels."""
     with open_service(home) as client:
-        found = client.dataset_ledger(dataset, limit=limit)
+        found = client.datasets.ledger(dataset, limit=limit)
     print_json(found) if as_json else shown.show_ledger(found)
 
 
 def delete(dataset: Dataset, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a dataset that no job needs."""
     with open_service(home) as client:
-        found = client.dataset(dataset)
-        client.delete_dataset(found.id)
+        found = client.datasets.get(dataset).view
+        client.datasets.delete(found.id)
     print_deleted("dataset", found.id, as_json, f"{found.name}@{found.version}")
 
 
@@ -161,7 +162,7 @@ def _audit_of_dataset(reference: str, home: Path | None, *, or_none: bool) -> Au
     """The audit that the service has. or_none: whether it may not have it, as where there is no service."""
     try:
         with open_service(home) as client:
-            return client.dataset_audit(reference)
+            return client.datasets.audit(reference)
     except NoService:
         if not or_none:
             raise
@@ -178,14 +179,14 @@ def _send(client: Client, paths: list[Path], spec: dict[str, Any], *, quiet: boo
     except NothingToPack as error:
         raise Refused(str(error)) from None
     _say_what_is_hidden([path for path in paths if path.is_dir()])
-    dataset = client.create_dataset(spec)
+    dataset = client.datasets.create(spec).view
     try:
         with show_bytes_bar(total, is_terminal() and not quiet) as bar:
             if isinstance(content, Path):
-                return client.upload(dataset.id, content, wrap_chunks=bar)
-            return client.upload(dataset.id, bar(content))
+                return client.datasets.upload(dataset.id, content, wrap_chunks=bar).view
+            return client.datasets.upload(dataset.id, bar(content)).view
     except (NothingToPack, OSError) as error:
-        client.delete_dataset(dataset.id)
+        client.datasets.delete(dataset.id)
         if isinstance(error, NothingToPack):
             raise Refused(str(error)) from None
         raise

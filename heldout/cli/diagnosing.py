@@ -56,7 +56,7 @@ def diagnose(
         if predictions is not None or classes is not None:
             raise Refused(f"--predictions and --classes are for files, and {target} is none.")
         with open_service(home) as client:
-            found = client.diagnosis(target)
+            found = client.jobs.diagnosis(target)
         if not as_json:
             show_diagnosis(found)
             say_what_cures(target, found)
@@ -95,7 +95,7 @@ def _diagnose_predictions(
 
     with open_service(home) as client:
         history = None if read is None else _convert_to_metrics(read)
-        found = client.diagnose_predictions(file, history=history, classes=classes)
+        found = client.diagnoses.create_from_predictions(file, history=history, classes=classes)
     if read is None:
         return found
     verdict, explanation = add_reading_notes(read, found.verdict, found.explanation)

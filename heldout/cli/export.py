@@ -58,9 +58,9 @@ def export(
     with open_service(home) as client:
         if format_ != "python":
             if again:
-                client.order_export(source_id, format_)
+                client.jobs.export(source_id, format_)
             report = _wait_for_export(client, source_id, format_, quiet=as_json)
-        size = client.download_model(source_id, to, format_)
+        size = client.jobs.download_model(source_id, to, format_)
     if as_json:
         from heldout.views.base import dump_json as as_plain
 
@@ -88,7 +88,7 @@ def card(
 ) -> None:
     """Print a job's model card. What the model is for, how well it does, on what data, and how it is made again."""
     with open_service(home) as client:
-        text = client.model_card(job_id)
+        text = client.jobs.model_card(job_id)
     if output == "-":
         for line in text.splitlines():
             say(line)
@@ -99,7 +99,7 @@ def card(
 def _wait_for_export(client: Client, source_id: str, format_: ExportFormatName, *, quiet: bool) -> ExportReportView:
     """The report, once the export has ended. The first request orders it."""
     is_study = source_id.startswith("std_")
-    status = client.study(source_id).status if is_study else client.get(source_id).status
+    status = client.studies.get(source_id).status if is_study else client.jobs.get(source_id).status
     if status not in {terminal.value for terminal in TERMINAL}:
         follow = f"`heldout studies {source_id} --watch`" if is_study else f"`heldout watch {source_id}`"
         raise Refused(f"{source_id} is {status}; it has a model when it ends. {follow} follows it.")
@@ -107,6 +107,6 @@ def _wait_for_export(client: Client, source_id: str, format_: ExportFormatName, 
     with show_waiting(quiet=quiet) as tell:
         while True:
             try:
-                return client.export_report(source_id, format_, wait_s=WAIT_S)
+                return client.jobs.export_report(source_id, format_, wait_s=WAIT_S)
             except NotReady:
                 tell(f"writing the model and comparing its answers: {time.monotonic() - began:.0f} s")

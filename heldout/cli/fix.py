@@ -90,17 +90,17 @@ def fix(
     }
     body = {part: change for part, change in ordered.items() if change}
     with open_service(home) as client:
-        base = client.dataset(dataset)
+        base = client.datasets.get(dataset).view
         body = combine_bodies([body, *_list_offered(client, base, from_finding or [], cure)])
         spec = check_spec(VersionSpec, {**body, "name": name})
         if dry_run or not (as_json or detach):
-            effect = client.dataset_effect(base.id, _convert_to_json(spec))
+            effect = client.datasets.preview_fix(base.id, _convert_to_json(spec))
             print_json(effect) if as_json else show_effect(effect)
             asks = not yes and sys.stdin.isatty() and sys.stdout.isatty()
             if dry_run or (asks and not typer.confirm("Make the version?", default=True)):
                 return None
         if detach:
-            made = client.fix_dataset(base.id, _convert_to_json(spec))
+            made = client.datasets.fix(base.id, _convert_to_json(spec)).view
             print_json(made) if as_json else say(made.id)
             return None
         fixed = _order_fix(client, base, spec, quiet=as_json)
@@ -114,7 +114,7 @@ def fix(
         ):
             tried.append(body)
             if not as_json:
-                show_effect(client.dataset_effect(fixed.id, body))
+                show_effect(client.datasets.preview_fix(fixed.id, body))
             fixed = _order_fix(client, fixed, check_spec(VersionSpec, body), quiet=as_json)
         if as_json:
             print_json(fixed)
@@ -123,7 +123,7 @@ def fix(
 
 def _order_fix(client: Client, base: DatasetView, spec: VersionSpec, *, quiet: bool) -> DatasetView:
     """The new version once it is made, shown with what its audit found."""
-    made = client.fix_dataset(base.id, _convert_to_json(spec))
+    made = client.datasets.fix(base.id, _convert_to_json(spec)).view
     settled = wait_for_ingest(client, made.id)
     if not quiet:
         if settled.id != made.id:
@@ -139,7 +139,7 @@ def _convert_to_json(spec: VersionSpec) -> dict[str, Any]:
 
 def _list_cures(client: Client, dataset: DatasetView) -> list[dict[str, Any]]:
     """What the audit offers for its warnings and critical findings."""
-    findings = client.dataset_audit(dataset.id).findings
+    findings = client.datasets.audit(dataset.id).findings
     return [finding.fix for finding in findings if finding.fix is not None and finding.severity != "info"]
 
 
@@ -147,7 +147,7 @@ def _list_offered(client: Client, base: DatasetView, codes: Sequence[str], cure:
     """The changes that the audit offers for findings of these codes, or for all that are no infos. Raises Refused."""
     if not (codes or cure):
         return []
-    findings = [finding for finding in client.dataset_audit(base.id).findings if finding.fix is not None]
+    findings = [finding for finding in client.datasets.audit(base.id).findings if finding.fix is not None]
     known = {finding.code for finding in findings}
     listed = ", ".join(sorted(known)) or "none"
     for code in codes:
@@ -237,9 +237,9 @@ def different(
     if bool(named) == all_ or (all_ and forget):
         raise Refused("Name the pairs, such as 12=40, or give --all for those that the audit shows")
     with open_service(home) as client:
-        row = client.dataset(dataset)
+        row = client.datasets.get(dataset).view
         if all_:
-            findings = client.dataset_audit(row.id).findings
+            findings = client.datasets.audit(row.id).findings
             named = [
                 (first.index, second.index)
                 for found in findings
@@ -248,7 +248,7 @@ def different(
             ]
             if not named:
                 raise Refused(f"--all: the audit of {row.name}@{row.version} shows no look-alikes")
-        noted = client.tell_apart(row.id, named, different=not forget)
+        noted = client.datasets.mark_different(row.id, named, different=not forget)
     if as_json:
         print_json(noted)
     else:

@@ -42,7 +42,7 @@ def jobs(
 ) -> None:
     """List jobs, newest first or sorted."""
     with open_service(home) as client:
-        found = client.jobs(
+        found = client.jobs.list(
             statuses=statuses or (),
             dataset=dataset,
             metadata=_parse_pairs(metadata),
@@ -51,7 +51,7 @@ def jobs(
             sort=sort,
             page_size=min(limit + 1, 200),
         )
-        listed = list(islice(found, limit + 1))
+        listed = [job.view for job in islice(found, limit + 1)]
     print_list(listed[:limit], as_json, shown.show_jobs, has_more=len(listed) > limit)
 
 
@@ -63,14 +63,14 @@ def show(
 ) -> None:
     """Show a job."""
     with open_service(home) as client:
-        job = client.get(job_id)
+        job = client.jobs.get(job_id).view
         if spec:
             print_json(job.spec)
         elif as_json:
             print_json(job)
         else:
-            final = client.metrics(job_id).final
-            shown.show_job(job, final, None if final is None else client.diagnosis(job_id))
+            final = client.jobs.metrics(job_id).final
+            shown.show_job(job, final, None if final is None else client.jobs.diagnosis(job_id))
 
 
 def metrics(
@@ -86,7 +86,7 @@ def metrics(
     if format_ == "csv" and as_json:
         raise Refused("--json and --format csv would mix on standard output.")
     with open_service(home) as client:
-        found = client.metrics(job_id)
+        found = client.jobs.metrics(job_id)
     if format_ is not None:
         from heldout.integrations.keras_history import (  # with the views, which `--help` needs not
             build_keras_history,
@@ -128,26 +128,26 @@ def events(
 def queue(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     """Show where a job stands in the queue."""
     with open_service(home) as client:
-        position = client.queue(job_id)
+        position = client.jobs.queue(job_id)
     print_json(position) if as_json else shown.show_queue(position)
 
 
 def cancel(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     """Cancel a job; its whole epochs are kept."""
     with open_service(home) as client:
-        _print_status(client.cancel(job_id), as_json)
+        _print_status(client.jobs.cancel(job_id).view, as_json)
 
 
 def pause(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     """Pause a job; it goes on later from where it was."""
     with open_service(home) as client:
-        _print_status(client.pause(job_id), as_json)
+        _print_status(client.jobs.pause(job_id).view, as_json)
 
 
 def resume(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     """Queue a paused job again."""
     with open_service(home) as client:
-        _print_status(client.resume(job_id), as_json)
+        _print_status(client.jobs.resume(job_id).view, as_json)
 
 
 def retry(
@@ -161,7 +161,7 @@ def retry(
 ) -> None:
     """Train a job that has ended once more. Queue a new job with its spec, and print the new id."""
     with open_service(home) as client:
-        job = client.retry(job_id, epochs=epochs, remedy=remedy)
+        job = client.jobs.retry(job_id, epochs=epochs, remedy=remedy).view
     print_json(job) if as_json else say(job.id)
 
 
@@ -183,13 +183,13 @@ def change(
     if priority is None and name is None and pairs is None:
         raise Refused("Nothing to change: give --priority, --name, --metadata or --remove-metadata.")
     with open_service(home) as client:
-        _print_status(client.change(job_id, priority=priority, name=name, metadata=pairs), as_json)
+        _print_status(client.jobs.update(job_id, priority=priority, name=name, metadata=pairs).view, as_json)
 
 
 def delete(job_id: JobId, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a job that has ended, with its model."""
     with open_service(home) as client:
-        client.delete(job_id)
+        client.jobs.delete(job_id)
     print_deleted("job", job_id, as_json)
 
 
@@ -206,8 +206,8 @@ def _parse_pairs(pairs: list[str] | None) -> dict[str, str]:
 
 
 def _list_past(client: Client, job_id: str | None, after: int) -> Events:
-    return client.all_events(after=after) if job_id is None else client.events(job_id, after=after)
+    return client.events.list(after=after) if job_id is None else client.jobs.events(job_id, after=after)
 
 
 def _follow_coming(client: Client, job_id: str | None, after: int | None) -> Events:
-    return client.follow_all_events(after=after) if job_id is None else client.follow_events(job_id, after=after)
+    return client.events.follow(after=after) if job_id is None else client.jobs.follow_events(job_id, after=after)

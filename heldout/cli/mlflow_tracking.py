@@ -51,8 +51,8 @@ class Tracking:
         run = self._run_of(job)
         if _COMPLETE_TAG in run.data.tags:
             return str(run.info.run_id)
-        diagnosis = client.diagnosis(job.id) if job.has_ended else None
-        content = run_content(job, client.metrics(job.id), diagnosis)
+        diagnosis = client.jobs.diagnosis(job.id) if job.has_ended else None
+        content = run_content(job, client.jobs.metrics(job.id), diagnosis)
         self._send_figures(run, content)
         if job.has_ended:
             self._send_files(client, job, diagnosis, run.info.run_id)
@@ -87,7 +87,7 @@ class Tracking:
                 (folder / "diagnosis.json").write_text(json.dumps(dump_json(diagnosis), indent=2))
             if self._with_model:
                 try:
-                    client.download_model(job.id, folder / "model.keras")
+                    client.jobs.download_model(job.id, folder / "model.keras")
                 except ApiProblem as problem:
                     if problem.code not in {"no_model", "model_lost", "export_lost"}:
                         raise

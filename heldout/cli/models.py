@@ -31,20 +31,20 @@ ModelId = Annotated[str, typer.Argument(metavar="ID", help="A model's id, mod_â€
 def list_models(as_json: AsJson = False, home: Home = None) -> None:
     """List the models that you have uploaded, newest first; `heldout evaluate` uploads one."""
     with open_service(home) as client:
-        print_list(list(client.uploaded_models()), as_json, _show_all)
+        print_list([model.view for model in client.models.list()], as_json, _show_all)
 
 
 def show(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
     """Show what a model takes and gives, and its layers."""
     with open_service(home) as client:
-        found = client.uploaded_model(model_id)
+        found = client.models.get(model_id).view
     print_json(found) if as_json else _show(found)
 
 
 def delete(model_id: ModelId, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a model. What was measured of it stays."""
     with open_service(home) as client:
-        client.delete_uploaded_model(model_id)
+        client.models.delete(model_id)
     print_deleted("model", model_id, as_json)
 
 
@@ -67,7 +67,7 @@ def evaluate(
         if found.error is not None:
             print_json(found) if as_json else say(f"{found.name} rejected: {found.error.detail}", file=sys.stderr)
             return Exit.FAILED
-        evaluation = client.evaluate(found.id, dataset)
+        evaluation = client.evaluations.create(found.id, dataset).view
         if detach:
             print_json(evaluation) if as_json else say(evaluation.id)
             return None
@@ -77,7 +77,7 @@ def evaluate(
         elif evaluation.metrics is not None:
             _show_evaluation(evaluation)
             say("")
-            show_diagnosis(client.evaluation_diagnosis(evaluation.id))
+            show_diagnosis(client.evaluations.diagnosis(evaluation.id))
         else:
             why = "" if evaluation.error is None else f": {evaluation.error.code}: {evaluation.error.detail}"
             say(f"{evaluation.id} {evaluation.status}{why}", file=sys.stderr)
@@ -89,16 +89,16 @@ def _wait_for_upload(client: Client, model: str) -> ModelView:
     """The model once its file has been read."""
     # A file that is there is meant, even where its name begins as a model's id does.
     is_id = model.startswith("mod_") and not Path(model).exists()
-    found = client.uploaded_model(model) if is_id else client.upload_model(Path(model))
+    found = client.models.get(model).view if is_id else client.models.create(Path(model)).view
     while not found.has_ended:
-        found = client.uploaded_model(found.id, wait_s=_WAIT_S)
+        found = client.models.get(found.id, wait_s=_WAIT_S).view
     return found
 
 
 def _wait_for_end(client: Client, evaluation: EvaluationView) -> EvaluationView:
     with goes_on(evaluation.id, f"GET /v1/evaluations/{evaluation.id} shows it."):
         while not evaluation.has_ended:
-            evaluation = client.evaluation(evaluation.id, wait_s=_WAIT_S)
+            evaluation = client.evaluations.get(evaluation.id, wait_s=_WAIT_S).view
     return evaluation
 
 

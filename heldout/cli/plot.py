@@ -79,10 +79,10 @@ def _draw_picture(client: Client, subject: str, what: What | None, split: Split 
     if subject.startswith("std_"):
         if what is not None or split is not None:
             raise Refused(f"--what and --split are for jobs, and {subject} is a study.")
-        return client.open_study(subject).plot()
+        return client.studies.get(subject).plot()
     if split is not None and what is not What.CONFUSION:
         raise Refused("--split says whose confusion is drawn: give --what confusion too.")
     try:
-        return client.job(subject).plot((what or What.HISTORY).value, split=split)
+        return client.jobs.get(subject).plot((what or What.HISTORY).value, split=split)
     except NotMeasured as error:
         raise Refused(str(error)) from None

@@ -44,7 +44,7 @@ def predict(
     files = _list_files(images)
     with open_service(home) as client:
         parts = [
-            client.predict(job_id, part, top_k=top_k, threshold=threshold, calibrated=calibrated)
+            client.jobs.predict(job_id, part, top_k=top_k, threshold=threshold, calibrated=calibrated)
             for part in _divide_into_parts(files)
         ]
     predictions = [prediction for part in parts for prediction in part.predictions]

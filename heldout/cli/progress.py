@@ -218,7 +218,7 @@ class Follower:
     def show(self, job: JobView) -> None:
         """Show what has happened since the last call, each epoch where its event stands among the others."""
         self._display.job(job)
-        events = list(self._client.events(job.id, after=self._event))
+        events = list(self._client.jobs.events(job.id, after=self._event))
         epochs = self._list_measured(job, events)
         for event in events:
             self._event = event.id
@@ -232,7 +232,7 @@ class Follower:
 
     def _list_measured(self, job: JobView, events: list[EventView]) -> list[EpochView]:
         has_epochs = any(event.type == "job.epoch" for event in events)
-        return self._client.metrics(job.id).epochs if has_epochs or job.progress.epoch > self._epoch else []
+        return self._client.jobs.metrics(job.id).epochs if has_epochs or job.progress.epoch > self._epoch else []
 
     def _show_epochs(self, job: JobView, epochs: list[EpochView], up_to: int) -> None:
         for epoch in epochs:
@@ -245,7 +245,7 @@ def follow(client: Client, job_id: str, display: Display) -> JobView:
     """Show a job until it has ended, and give it back as it is then."""
     follower = Follower(client, display)
     with display:
-        for job in client.watch(job_id):
+        for job in client.jobs.watch(job_id):
             follower.show(job)
     return job
 
@@ -254,8 +254,8 @@ def follow_study(client: Client, study_id: str, display: Display) -> StudyView:
     """Show a study until it has ended, and give it back as it is then."""
     last = 0
     with display:
-        for study in client.watch_study(study_id):
-            for event in client.study_events(study_id, after=last):
+        for study in client.studies.watch(study_id):
+            for event in client.studies.events(study_id, after=last):
                 last = event.id
                 display.event(study, event)
             display.study(study)

@@ -32,7 +32,7 @@ def confusion(
 ) -> None:
     """Show which classes are mistaken for which. With scores of each, and the most confident mistakes."""
     with open_service(home) as client:
-        found = client.confusion(job_id)
+        found = client.jobs.confusion(job_id)
     if as_json:
         print_json(found)
         return
@@ -91,10 +91,10 @@ def memorized(
 ) -> None:
     """Show which training images were hardest to learn: hard ones, unusual ones, and wrongly labelled ones."""
     with open_service(home) as client:
-        page = client.memorized(job_id, class_=class_, limit=min(limit, PAGE))
+        page = client.jobs.memorized(job_id, class_=class_, limit=min(limit, PAGE))
         images = list(page.data)
         while page.next is not None and len(images) < limit:
-            page = client.memorized(job_id, class_=class_, limit=min(limit - len(images), PAGE), after=page.next)
+            page = client.jobs.memorized(job_id, class_=class_, limit=min(limit - len(images), PAGE), after=page.next)
             images += page.data
     if as_json:
         print_json(page.model_copy(update={"data": images}))
@@ -113,7 +113,7 @@ def memorized(
 def model(job_id: JobId, output: Output, as_json: AsJson = False, home: Home = None) -> None:
     """Download a job's trained model, a .keras file."""
     with open_service(home) as client:
-        size = client.download_model(job_id, choose_target(output, as_json))
+        size = client.jobs.download_model(job_id, choose_target(output, as_json))
     _print_download(output, size, as_json)
 
 
@@ -130,7 +130,7 @@ def predictions(
     """Download a job's answers to all images. As arrays, or as a table with one line for each image."""
     wanted = format_ or ("csv" if output.lower().endswith(".csv") else "npz")
     with open_service(home) as client:
-        size = client.download_predictions(job_id, choose_target(output, as_json), wanted)
+        size = client.jobs.download_predictions(job_id, choose_target(output, as_json), wanted)
     _print_download(output, size, as_json)
 
 

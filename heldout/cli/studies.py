@@ -37,7 +37,8 @@ def list_studies(
 ) -> None:
     """List studies, newest first; with an id, show that one."""
     with open_service(home) as client:
-        listed = list(islice(client.studies(statuses=statuses or (), page_size=min(limit + 1, 200)), limit + 1))
+        found = client.studies.list(statuses=statuses or (), page_size=min(limit + 1, 200))
+        listed = [study.view for study in islice(found, limit + 1)]
     print_list(listed[:limit], as_json, _show_studies, has_more=len(listed) > limit)
 
 
@@ -51,7 +52,7 @@ def show(
     with open_service(home) as client:
         if watch:
             return follow(client, study_id, as_json)
-        study = client.study(study_id)
+        study = client.studies.get(study_id).view
     print_json(study) if as_json else show_study(study)
     return None
 
@@ -69,19 +70,19 @@ def report(
         raise Refused("--json and --html are two forms of one report: give one of them.")
     with open_service(home) as client:
         if as_json:
-            print_json(client.study_report(study_id))
+            print_json(client.studies.report(study_id))
         elif html is not None:
-            html.write_text(client.study_report_text(study_id, "text/html"), encoding="utf-8")
+            html.write_text(client.studies.report_text(study_id, "text/html"), encoding="utf-8")
             say(f"{html}: {html.stat().st_size:,} bytes")
         else:
-            for line in client.study_report_text(study_id).splitlines():
+            for line in client.studies.report_text(study_id).splitlines():
                 say(line)
 
 
 def cancel(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> None:
     """Cancel a study with all of its jobs; what they have measured is kept."""
     with open_service(home) as client:
-        study = client.cancel_study(study_id)
+        study = client.studies.cancel(study_id).view
     text = f"{study.id} {'cancelling' if study.status == 'running' else study.status}"
     print_json(study) if as_json else say(text)
 
@@ -89,7 +90,7 @@ def cancel(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> Non
 def delete(study_id: StudyId, as_json: AsJson = False, home: Home = None) -> None:
     """Delete a study that has ended, with all of its jobs and their models."""
     with open_service(home) as client:
-        client.delete_study(study_id)
+        client.studies.delete(study_id)
     print_deleted("study", study_id, as_json)
 
 

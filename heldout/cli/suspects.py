@@ -37,7 +37,7 @@ def suspects(
         rows = list(found.data)
         page = found
         while page.next is not None and len(rows) < limit:
-            page = client.dataset_suspects(found.dataset.id, limit=min(PAGE, limit - len(rows)), after=page.next)
+            page = client.datasets.suspects(found.dataset.id, limit=min(PAGE, limit - len(rows)), after=page.next)
             rows += page.data
     found = found.model_copy(update={"data": rows, "has_more": page.has_more, "next": page.next})
     is_written = csv_file is not None and found.verdict == "can_tell"
@@ -55,12 +55,12 @@ def suspects(
 def _wait_for_search(client: Client, dataset: str, limit: int, *, quiet: bool) -> SuspectsView:
     """The first page, once the search has ended. A search that failed before is tried once more."""
     began = time.monotonic()
-    found = client.dataset_suspects(dataset, limit=limit, again=True)
+    found = client.datasets.suspects(dataset, limit=limit, again=True)
     with goes_on("The search", "The same command shows what it finds."), show_waiting(quiet=quiet) as tell:
         while found.status in {"queued", "running"}:
             what = "training networks that judge the labels" if found.status == "running" else "waiting for a worker"
             tell(f"{what}: {time.monotonic() - began:.0f} s")
-            found = client.dataset_suspects(found.dataset.id, limit=limit, wait_s=WAIT_S)
+            found = client.datasets.suspects(found.dataset.id, limit=limit, wait_s=WAIT_S)
     return found
 
 

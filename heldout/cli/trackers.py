@@ -43,10 +43,10 @@ def collect_jobs(client: Client, subjects: Sequence[str]) -> list[JobView]:
     found: dict[str, JobView] = {}
     for subject in subjects:
         if subject.startswith("std_"):
-            client.study(subject)  # a study that is not there is said, and not taken for one without jobs
-            found |= {job.id: job for job in reversed(list(client.jobs(study=subject)))}
+            client.studies.get(subject)  # a study that is not there is said, and not taken for one without jobs
+            found |= {job.id: job.view for job in reversed(list(client.jobs.list(study=subject)))}
         else:
-            job = client.get(subject)
+            job = client.jobs.get(subject).view
             found[job.id] = job
     return list(found.values())
 
@@ -58,9 +58,9 @@ def follow_all(client: Client, jobs: Sequence[JobView], act: Callable[[JobView],
         act(job)
     while waiting := [job for job in now.values() if not job.has_ended]:
         first, others = waiting[0], waiting[1:]
-        changed = client.wait(first.id, version=first.version, wait_s=LOOK_AGAIN_S if others else 60)
+        changed = client.jobs.poll(first.id, version=first.version, wait_s=LOOK_AGAIN_S if others else 60)
         seen = [changed] if changed is not None else []
-        seen += [known for job in others if (known := client.get(job.id)).version != job.version]
+        seen += [known for job in others if (known := client.jobs.get(job.id).view).version != job.version]
         for job in seen:
             now[job.id] = job
             act(job)
@@ -81,7 +81,7 @@ def tensorboard(
     with open_service(home) as client:
 
         def write(job: JobView) -> None:
-            if write_logs(logdir, job, client.metrics(job.id)) and job.id not in written:
+            if write_logs(logdir, job, client.jobs.metrics(job.id)) and job.id not in written:
                 written[job.id] = logdir / make_folder_name(job)
                 if not as_json:
                     say(str(written[job.id]))
@@ -200,6 +200,6 @@ def _catch_failure(act: Callable[[], object]) -> str | None:
 
 
 def _iterate_ending_jobs(client: Client) -> Iterator[JobView]:
-    for event in client.follow_all_events():
+    for event in client.events.follow():
         if event.type in _ENDS:
-            yield client.get(event.subject.id)
+            yield client.jobs.get(event.subject.id).view

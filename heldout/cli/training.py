@@ -81,13 +81,13 @@ def train(
             return _submit_new(client, apply_settings(body, changes), dry_run, idempotency_key, detach, as_json)
         change = _parse_patch(patch)
         if changes or dry_run:
-            before = client.get(source).spec.model_dump(mode="json")
+            before = client.jobs.get(source).view.spec.model_dump(mode="json")
             after = apply_settings(merge(before, change or {}), changes)
             if dry_run:
                 _show_estimate(client, after, as_json)
                 return None
             change = make_patch(before, after)
-        job = client.retry(source, remedy=remedy, patch=change, idempotency_key=idempotency_key)
+        job = client.jobs.retry(source, remedy=remedy, patch=change, idempotency_key=idempotency_key).view
         return _report_queued(client, job, detach, as_json)
 
 
@@ -101,7 +101,7 @@ def _submit_new(
 
 
 def _show_estimate(client: Client, body: dict[str, Any], as_json: bool) -> None:
-    estimate = client.estimate(body)
+    estimate = client.jobs.estimate(body)
     print_json(estimate) if as_json else shown.show_estimate(estimate)
 
 
@@ -115,7 +115,7 @@ def _parse_patch(text: str | None) -> dict[str, Any] | None:
 def _report_queued(client: Client, job: JobView, detach: bool, as_json: bool) -> Exit | None:
     if not detach:
         return _watch(client, job.id, as_json)
-    for event in client.events(job.id):  # whoever watches sees them among the others
+    for event in client.jobs.events(job.id):  # whoever watches sees them among the others
         if event.level != "info":
             say(f"{event.message} `heldout queue {job.id}` shows where it waits.", file=sys.stderr)
     print_json(job) if as_json else say(job.id)
@@ -130,7 +130,7 @@ def watch(job_id: JobId, as_json: AsJson = False, home: Home = None) -> Exit:
 
 def _submit(client: Client, body: dict[str, Any], idempotency_key: str | None) -> JobView:
     try:
-        return client.submit(body, idempotency_key=idempotency_key)
+        return client.jobs.create(body, idempotency_key=idempotency_key).view
     except ValueError as error:
         raise Refused(f"--idempotency-key: {error}") from None
 
@@ -138,7 +138,7 @@ def _submit(client: Client, body: dict[str, Any], idempotency_key: str | None) -
 def _watch(client: Client, job_id: str, as_json: bool) -> Exit:
     with goes_on("The job", f"`heldout watch {job_id}` shows it again."):
         job = follow(client, job_id, JsonLines() if as_json else display())
-        final = client.metrics(job_id).final
+        final = client.jobs.metrics(job_id).final
     if as_json:
         print_json(job, one_line=True)
     else:
@@ -186,8 +186,8 @@ def _find_parent_job(client: Client, job: JobView) -> tuple[JobView, FinalView] 
     if job.retry_of is None:
         return None
     try:
-        before = client.get(job.retry_of)
-        figures = client.metrics(job.retry_of).final
+        before = client.jobs.get(job.retry_of).view
+        figures = client.jobs.metrics(job.retry_of).final
     except ApiProblem:  # deleted meanwhile
         return None
     is_same = before.dataset.id == job.dataset.id and before.spec.validation == job.spec.validation

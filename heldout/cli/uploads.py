@@ -118,9 +118,11 @@ def check_spec(kind: type[Spec], fields: dict[str, Any]) -> Spec:
 def wait_for_ingest(client: Client, dataset_id: str) -> DatasetView:
     """The dataset once its ingest has ended."""
     with goes_on("The ingest", f"`heldout datasets show {dataset_id}` shows it again."):
-        while (dataset := client.dataset(dataset_id)).status in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
+        dataset = client.datasets.get(dataset_id)
+        while dataset.status in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
             time.sleep(INGEST_POLL_S)
-    return dataset
+            dataset.refresh()
+    return dataset.view
 
 
 def show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | None:
@@ -130,7 +132,7 @@ def show_outcome(client: Client, dataset: DatasetView, as_json: bool) -> Exit | 
         print_json(dataset)
     elif ready:
         shown.show_dataset_line(dataset)
-        show_audit(client.dataset_audit(dataset.id))
+        show_audit(client.datasets.audit(dataset.id))
         if dataset.shape is not None and dataset.classes is not None:  # as is the case once it is ready
             say(f"`{presets.build_command(dataset.name, dataset.shape, len(dataset.classes))}` trains on it.")
     elif dataset.error:

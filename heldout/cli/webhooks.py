@@ -23,7 +23,7 @@ PING_POLL_S = 0.25
 def list_webhooks(as_json: AsJson = False, home: Home = None) -> None:
     """List your webhooks, oldest first."""
     with open_service(home) as client:
-        found = client.webhooks()
+        found = [webhook.view for webhook in client.webhooks.list()]
     print_list(found, as_json, _show)
 
 
@@ -39,7 +39,7 @@ def ping(
 ) -> Exit | None:
     """Send a test message to a webhook, and say what came back; ends with 1 where that was no success."""
     with open_service(home) as client:
-        delivery = _wait_for_attempt(client, webhook_id, client.ping_webhook(webhook_id).id)
+        delivery = _wait_for_attempt(client, webhook_id, client.webhooks.ping(webhook_id).id)
     if as_json:
         print_json(delivery)
     elif not delivery.attempts:
@@ -55,7 +55,7 @@ def _wait_for_attempt(client: "Client", webhook_id: str, delivery_id: str) -> "D
     """The delivery once it has been tried, or as it is when the time is over."""
     ends = time.monotonic() + PING_TIMEOUT_S
     while True:
-        delivery = next(sent for sent in client.deliveries(webhook_id) if sent.id == delivery_id)
+        delivery = next(sent for sent in client.webhooks.deliveries(webhook_id) if sent.id == delivery_id)
         if delivery.attempts or time.monotonic() > ends:
             return delivery
         time.sleep(PING_POLL_S)

@@ -1,80 +1,149 @@
-"""The client's methods for keys, webhooks and the service itself."""
+"""The client's methods for keys, webhooks, events, the account and the service itself."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from heldout.access.scopes import Scope
-from heldout.client.connection import Connection
-from heldout.client.dual import dual, dual_iterator
-from heldout.client.typed_answers import PAGE, TypedAnswers, make_idempotency_header, quote_segment
+from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator
+from heldout.client.resource import OneHandle, Resource, ResourceBase
+from heldout.client.typed_answers import PAGE, make_idempotency_header, quote_segment
 from heldout.errors import DeliveryNotFound, KeyNotFound, WebhookNotFound
 from heldout.views.base import format_rfc3339
-from heldout.views.key import ActivityPage, ActivityView, KeyPage, KeyView, NewKeyView, SessionView
+from heldout.views.event import OwnerEventPage, OwnerEventView
+from heldout.views.key import ActivityPage, ActivityView, KeyPage, NewKeyView, SessionView
 from heldout.views.usage import Bucket, Group, HealthView, UsageView
 from heldout.views.webhook import DeliveryPage, DeliveryView, WebhookPage, WebhookView, WebhookWithSecret
 
 
-class AccountMethods:
-    """A part of `heldout.Client`, which makes the connection."""
+class KeyResource(Resource[OneHandle]):
+    """API keys."""
 
-    _connection: Connection
-    _answers: TypedAnswers
-
-    @dual
-    async def whoami(self) -> SessionView:
-        """The owner that the key belongs to."""
-        return await self._answers.read(SessionView, "GET", "/v1/session")
-
-    # --- keys --------------------------------------------------------------------------------------
+    @dual_iterator
+    async def list(self) -> AsyncIterator[OneHandle]:
+        """Yield all your keys, oldest first, including revoked ones. Secrets are not stored and not included."""
+        for key in (await self._answers.read(KeyPage, "GET", "/v1/keys")).data:
+            yield self._wrap(key)
 
     @dual
-    async def keys(self) -> list[KeyView]:
-        """All keys of the owner, oldest first, revoked ones too; without their secrets, which are not kept."""
-        return (await self._answers.read(KeyPage, "GET", "/v1/keys")).data
-
-    @dual
-    async def create_key(
-        self, *, scopes: Sequence[Scope] | None = None, expires_at: datetime | None = None
-    ) -> NewKeyView:
-        """Another key for the same owner; its `key` is in this answer alone. A repeat makes no second one.
+    async def create(self, *, scopes: Sequence[Scope] | None = None, expires_at: datetime | None = None) -> OneHandle:
+        """Create another key of yours. Its secret, `key`, is only in this answer.
 
         Args:
-            scopes: what it may do: `read`, `write`, `admin`; by default all that this client's key may.
-            expires_at: when it ends, with a time zone; by default when this client's key does.
+            scopes: `read`, `write`, `admin`; by default those of this client's key.
+            expires_at: with a time zone; by default when this client's key expires.
         """
         body: dict[str, Any] = {} if scopes is None else {"scopes": list(scopes)}
         body |= {} if expires_at is None else {"expires_at": expires_at.isoformat()}
-        return await self._answers.read(
-            NewKeyView, "POST", "/v1/keys", body=body or None, headers=make_idempotency_header(None), repeatable=True
-        )
+        return await self._make("/v1/keys", body)
 
     @dual
-    async def roll_key(self, key_id: str, *, overlap_s: float | None = None) -> NewKeyView:
-        """A key in place of another one, which works for `overlap_s` seconds more, by default a day."""
-        body = {} if overlap_s is None else {"overlap_s": overlap_s}
-        return await self._answers.read(
-            NewKeyView,
-            "POST",
-            f"{_build_key_path(key_id)}/roll",
-            body=body or None,
-            headers=make_idempotency_header(None),
-            repeatable=True,
+    async def roll(self, key_id: str, *, overlap_s: float | None = None) -> OneHandle:
+        """Replace a key. The old one works for another `overlap_s` seconds, by default a day."""
+        return await self._make(
+            f"{_build_key_path(key_id)}/roll", {} if overlap_s is None else {"overlap_s": overlap_s}
         )
 
+    async def _make(self, route: str, body: dict[str, Any]) -> OneHandle:
+        headers = make_idempotency_header(None)
+        key = await self._answers.read(NewKeyView, "POST", route, body=body or None, headers=headers, repeatable=True)
+        return self._wrap(key)
+
     @dual
-    async def revoke_key(self, key_id: str, *, with_made: bool = False) -> None:
-        """Revoke a key at once and for good, also the one that this client uses.
+    async def delete(self, key_id: str, *, with_made: bool = False) -> None:
+        """Revoke a key immediately and permanently. It may be this client's own.
 
         Args:
-            with_made: the keys too that it has made, and what these have made; their webhooks are disabled.
+            with_made: also revoke the keys created with it, and the keys created with those. Their webhooks are
+                disabled.
         """
         await self._connection.send(
             "DELETE", _build_key_path(key_id), params=[("with_made", "true")] if with_made else []
         )
 
+
+class WebhookResource(Resource[OneHandle]):
+    """Addresses to which the service sends events."""
+
     @dual_iterator
-    def audit_log(
+    async def list(self) -> AsyncIterator[OneHandle]:
+        """Yield your webhooks, oldest first."""
+        for webhook in (await self._answers.read(WebhookPage, "GET", "/v1/webhooks")).data:
+            yield self._wrap(webhook)
+
+    @dual
+    async def get(self, webhook_id: str) -> OneHandle:
+        return self._wrap(await self._answers.read(WebhookView, "GET", _build_webhook_path(webhook_id)))
+
+    @dual
+    async def create(self, url: str, events: Sequence[str], *, enabled: bool = True) -> OneHandle:
+        """Have events sent to an address. Its `secret` is only in this answer.
+
+        Args:
+            events: such as `job.succeeded`. The service refuses an unknown name and lists the known ones.
+        """
+        body = {"url": url, "events": [*events], "enabled": enabled}
+        webhook = await self._answers.read(
+            WebhookWithSecret, "POST", "/v1/webhooks", body=body, headers=make_idempotency_header(None), repeatable=True
+        )
+        return self._wrap(webhook)
+
+    @dual
+    async def update(
+        self,
+        webhook_id: str,
+        *,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        enabled: bool | None = None,
+    ) -> OneHandle:
+        """Change a webhook. None keeps a value."""
+        wanted: dict[str, Any] = {"url": url, "events": None if events is None else [*events], "enabled": enabled}
+        body = {name: value for name, value in wanted.items() if value is not None}
+        webhook = await self._answers.read(
+            WebhookView, "PATCH", _build_webhook_path(webhook_id), body=body, repeatable=True
+        )
+        return self._wrap(webhook)
+
+    @dual
+    async def delete(self, webhook_id: str) -> None:
+        """Delete a webhook and its log."""
+        await self._connection.send("DELETE", _build_webhook_path(webhook_id))
+
+    @dual
+    async def rotate(self, webhook_id: str) -> OneHandle:
+        """Replace the secret. For 24 hours the old one signs each message too."""
+        route = f"{_build_webhook_path(webhook_id)}/rotate"
+        return self._wrap(await self._answers.read(WebhookWithSecret, "POST", route))
+
+    @dual
+    async def ping(self, webhook_id: str) -> DeliveryView:
+        """Send a test message; `deliveries` lists the attempts."""
+        return await self._answers.read(DeliveryView, "POST", f"{_build_webhook_path(webhook_id)}/ping")
+
+    @dual_iterator
+    def deliveries(self, webhook_id: str, *, page_size: int = PAGE) -> AsyncIterator[DeliveryView]:
+        """Yield the messages of the last seven days and those still to be sent, newest first."""
+        return self._answers.pages(DeliveryPage, f"{_build_webhook_path(webhook_id)}/deliveries", page_size=page_size)
+
+    @dual
+    async def redeliver(self, webhook_id: str, delivery_id: str) -> DeliveryView:
+        """Send a message again."""
+        delivery = quote_segment(delivery_id, DeliveryNotFound(delivery_id))
+        route = f"{_build_webhook_path(webhook_id)}/deliveries/{delivery}/redeliver"
+        return await self._answers.read(DeliveryView, "POST", route)
+
+
+class AccountResource(ResourceBase):
+    """The owner of the key."""
+
+    @dual
+    async def whoami(self) -> SessionView:
+        """Get the owner that the key belongs to."""
+        return await self._answers.read(SessionView, "GET", "/v1/session")
+
+    @dual_iterator
+    def activity(
         self,
         *,
         action: str | None = None,
@@ -82,12 +151,10 @@ class AccountMethods:
         subject: str | None = None,
         page_size: int = PAGE,
     ) -> AsyncIterator[ActivityView]:
-        """Who changed what, and from where, newest first; needs a key of scope `admin`."""
+        """Yield the activity log, newest first: who changed what, and from where. Needs the scope `admin`."""
         wanted = {"action": action, "key": key_id, "subject": subject}
         params = [(name, value) for name, value in wanted.items() if value is not None]
         return self._answers.pages(ActivityPage, "/v1/activity", params, page_size=page_size)
-
-    # --- usage --------------------------------------------------------------------------------------
 
     @dual
     async def usage(
@@ -98,93 +165,79 @@ class AccountMethods:
         bucket: Bucket = "hour",
         group_by: Group | None = None,
     ) -> UsageView:
-        """What the owner's jobs have used, by hour or day, and its quotas; the last day or month unless told."""
-        times = {name: format_rfc3339(moment) for name, moment in (("from", from_), ("to", to)) if moment is not None}
+        """Sum up what your jobs have used by hour or day, and your quotas. Default: the last day or month."""
+        given = {"from": from_, "to": to}
+        times = {name: format_rfc3339(moment) for name, moment in given.items() if moment is not None}
         query = {**times, "bucket": bucket, **({} if group_by is None else {"group_by": group_by})}
         return await self._answers.read(UsageView, "GET", "/v1/usage", params=query)
 
-    # --- webhooks ----------------------------------------------------------------------------------
 
-    @dual
-    async def webhooks(self) -> list[WebhookView]:
-        """The owner's webhooks, oldest first."""
-        return (await self._answers.read(WebhookPage, "GET", "/v1/webhooks")).data
-
-    @dual
-    async def webhook(self, webhook_id: str) -> WebhookView:
-        return await self._answers.read(WebhookView, "GET", _build_webhook_path(webhook_id))
-
-    @dual
-    async def create_webhook(self, url: str, events: Sequence[str], *, enabled: bool = True) -> WebhookWithSecret:
-        """Have events sent to an address; its `secret` is in this answer alone. A repeat makes no second one.
-
-        Args:
-            events: such as `job.succeeded`; the service refuses a name that it does not know, and lists those it does.
-        """
-        body = {"url": url, "events": list(events), "enabled": enabled}
-        return await self._answers.read(
-            WebhookWithSecret, "POST", "/v1/webhooks", body=body, headers=make_idempotency_header(None), repeatable=True
-        )
-
-    @dual
-    async def change_webhook(
-        self,
-        webhook_id: str,
-        *,
-        url: str | None = None,
-        events: Sequence[str] | None = None,
-        enabled: bool | None = None,
-    ) -> WebhookView:
-        """Change a webhook; what is None stays."""
-        wanted: dict[str, Any] = {"url": url, "events": None if events is None else list(events), "enabled": enabled}
-        body = {name: value for name, value in wanted.items() if value is not None}
-        return await self._answers.read(
-            WebhookView, "PATCH", _build_webhook_path(webhook_id), body=body, repeatable=True
-        )
-
-    @dual
-    async def delete_webhook(self, webhook_id: str) -> None:
-        """Delete a webhook and its log."""
-        await self._connection.send("DELETE", _build_webhook_path(webhook_id))
-
-    @dual
-    async def rotate_webhook(self, webhook_id: str) -> WebhookWithSecret:
-        """Give it a new secret; for 24 hours the old one signs each message too."""
-        return await self._answers.read(WebhookWithSecret, "POST", f"{_build_webhook_path(webhook_id)}/rotate")
-
-    @dual
-    async def ping_webhook(self, webhook_id: str) -> DeliveryView:
-        """Send a test message; `deliveries` tells what became of it."""
-        return await self._answers.read(DeliveryView, "POST", f"{_build_webhook_path(webhook_id)}/ping")
+class EventResource(ResourceBase):
+    """Events of everything that you own, in one order with its own numbers."""
 
     @dual_iterator
-    def deliveries(self, webhook_id: str, *, page_size: int = PAGE) -> AsyncIterator[DeliveryView]:
-        """What was sent in the last seven days or is to be, newest first."""
-        return self._answers.pages(DeliveryPage, f"{_build_webhook_path(webhook_id)}/deliveries", page_size=page_size)
+    def list(self, *, after: int = 0) -> AsyncIterator[OwnerEventView]:
+        """Yield past events, oldest first."""
+        return self._answers.pages(OwnerEventPage, "/v1/events", after=after)
 
-    @dual
-    async def redeliver(self, webhook_id: str, delivery_id: str) -> DeliveryView:
-        """Send one delivery again."""
-        delivery = quote_segment(delivery_id, DeliveryNotFound(delivery_id))
-        route = f"{_build_webhook_path(webhook_id)}/deliveries/{delivery}/redeliver"
-        return await self._answers.read(DeliveryView, "POST", route)
+    @dual_iterator
+    def follow(self, *, after: int | None = None) -> AsyncIterator[OwnerEventView]:
+        """Yield events as they happen, without end; without `after`, only new ones.
 
-    # --- the service -------------------------------------------------------------------------------
+        After a lost connection it continues where it was: it skips no event and repeats none.
+        """
+        return self._answers.follow(OwnerEventView, "/v1/events", after)
+
+
+class ServiceResource(ResourceBase):
+    """The health of the service."""
 
     @dual
     async def check_live(self) -> HealthView:
-        """The service's process answers; raises NoService where it does not."""
+        """Check that the service's process answers.
+
+        Raises:
+            NoService: if it does not.
+        """
         return await self._answers.read(HealthView, "GET", "/livez")
 
     @dual
     async def check_ready(self) -> HealthView:
-        """Its database and its files answer too; raises an ApiProblem that says what is wrong."""
+        """Check that its database and its files answer too.
+
+        Raises:
+            ApiProblem: if one of them does not.
+        """
         return await self._answers.read(HealthView, "GET", "/readyz")
 
     @dual
-    async def service_metrics(self) -> str:
-        """Counts and durations of the service in Prometheus' text format."""
+    async def metrics(self) -> str:
+        """Get the service's counters and durations in Prometheus' text format."""
         return (await self._connection.send("GET", "/metrics")).text
+
+
+class Account(AccountResource, Blocking):
+    """`client.account.whoami()`, `client.account.usage()`, `client.account.activity()`."""
+
+
+class AsyncAccount(AccountResource, Awaiting):
+    """The same, to be awaited."""
+
+
+class Events(EventResource, Blocking):
+    """`for event in client.events.follow()`."""
+
+
+class AsyncEvents(EventResource, Awaiting):
+    """`async for event in client.events.follow()`."""
+
+
+class Service(ServiceResource, Blocking):
+    """`client.service.check_ready()`."""
+
+
+class AsyncService(ServiceResource, Awaiting):
+    """The same, to be awaited."""
 
 
 def _build_key_path(key_id: str) -> str:

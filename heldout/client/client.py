@@ -1,4 +1,4 @@
-"""The Python client: a method for each route, which gives typed answers, and handles of jobs, studies and datasets.
+"""The Python client. `client.jobs`, `client.datasets` and so on have the methods; `create` and `get` return handles.
 
 from heldout import Client
 
@@ -6,26 +6,134 @@ client = Client()
 job = client.train(spec)
 for epoch in job.follow():
     print(epoch.epoch, epoch.validation_accuracy)
-print(job.diagnosis().explanation)
+print(job.diagnosis())
 """
 
-from typing import Self
+from __future__ import annotations
 
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from heldout.client.deprecated import SUCCESSORS, call_flat
 from heldout.client.dual import Awaiting, Blocking, run
 from heldout.client.failures import ApiProblem, NoService
-from heldout.client.handles.datasets import AsyncDatasets, Datasets
-from heldout.client.handles.jobs import AsyncJob, Job
-from heldout.client.handles.studies import AsyncStudy, Study
-from heldout.client.jobs import Spec
-from heldout.client.methods import Methods
+from heldout.client.locate import ServiceAddress, locate
+
+if TYPE_CHECKING:
+    from heldout.client.accounts import Account, AsyncAccount, AsyncEvents, AsyncService, Events, Service
+    from heldout.client.diagnoses import AsyncDiagnoses, Diagnoses
+    from heldout.client.handles.accounts import AsyncKeys, AsyncWebhooks, Keys, Webhooks
+    from heldout.client.handles.datasets import AsyncDatasets, Datasets
+    from heldout.client.handles.jobs import AsyncJob, AsyncJobs, Job, Jobs
+    from heldout.client.handles.models import AsyncEvaluations, AsyncModels, Evaluations, Models
+    from heldout.client.handles.studies import AsyncStudies, Studies
+    from heldout.client.jobs import Spec
 
 __all__ = ["ApiProblem", "AsyncClient", "Client", "NoService"]
 
+PATIENCE_S = 30.0
+# Each resource and the module that has its class, which is imported when the resource is first used.
+RESOURCES = {
+    "jobs": "handles.jobs",
+    "studies": "handles.studies",
+    "datasets": "handles.datasets",
+    "models": "handles.models",
+    "evaluations": "handles.models",
+    "diagnoses": "diagnoses",
+    "keys": "handles.accounts",
+    "webhooks": "handles.accounts",
+    "events": "accounts",
+    "account": "accounts",
+    "service": "accounts",
+}
 
-class Client(Methods, Blocking):
-    __doc__ = Methods.__doc__
+
+class ClientBase:
+    """One service and one key. Threads may share it, as may the tasks of one event loop.
+
+    Args:
+        url: the service's address, such as `http://127.0.0.1:8000`. By default, the one that the command line uses:
+            HELDOUT_URL, or the service of `heldout up` in HELDOUT_HOME or ~/.heldout.
+        api_key: `ho_<id>_<secret>`; by default HELDOUT_API_KEY, or the key in that folder.
+        home: the folder of `heldout up`, in place of all these.
+        patience_s: how long to repeat requests that are safe to repeat, once the service has answered before but now
+            does not answer, or answers 429 or 503.
+        transport: how requests travel; for tests.
+    Raises:
+        NoService: from every method, if nothing answers; immediately, if no service is found.
+        ApiProblem: from every method, if the service answers with a problem. It is also an instance of the class
+            that `heldout.errors` has for its code.
+    """
+
+    _is_blocking: bool
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        home: Path | str | None = None,
+        patience_s: float = PATIENCE_S,
+        transport: Any = None,
+    ) -> None:
+        # An HTTP library and pydantic take longer to import than everything else.
+        from heldout.client.connection import Connection
+        from heldout.client.typed_answers import TypedAnswers
+
+        found = _find_address(url, api_key, home)
+        self._connection = Connection(
+            found.url, found.api_key, patience_s, is_blocking=self._is_blocking, transport=transport
+        )
+        self._answers = TypedAnswers(self._connection)
+
+    if not TYPE_CHECKING:  # a type checker reports deprecated and misspelled names
+
+        def __getattr__(self, name: str) -> Any:
+            if name in RESOURCES:
+                module = import_module(f"heldout.client.{RESOURCES[name]}")
+                kind = getattr(module, ("" if self._is_blocking else "Async") + name.capitalize())
+                resource = self.__dict__[name] = kind(self, name)
+                return resource
+            if name not in SUCCESSORS:
+                raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
+            def call(*args: Any, **kwargs: Any) -> Any:
+                return call_flat(self, name, *args, **kwargs)
+
+            return call
+
+    @property
+    def url(self) -> str:
+        return self._connection.url
+
+    async def pause_for(self, seconds: float) -> None:
+        """Wait in the way this client waits; for handles."""
+        await self._connection.pause(seconds)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *RESOURCES]
+
+
+class Client(ClientBase, Blocking):
+    __doc__ = ClientBase.__doc__
 
     _is_blocking = True
+    jobs: Jobs
+    studies: Studies
+    datasets: Datasets
+    models: Models
+    evaluations: Evaluations
+    diagnoses: Diagnoses
+    keys: Keys
+    webhooks: Webhooks
+    events: Events
+    account: Account
+    service: Service
 
     def __enter__(self) -> Self:
         return self
@@ -37,25 +145,12 @@ class Client(Methods, Blocking):
         run(self._connection.close())
 
     def train(self, spec: Spec, *, idempotency_key: str | None = None) -> Job:
-        """Queue a training job, as `submit` does."""
-        return Job(self, self.submit(spec, idempotency_key=idempotency_key))
-
-    def job(self, job_id: str) -> Job:
-        """A job of the owner, by its id."""
-        return Job(self, self.get(job_id))
-
-    def open_study(self, study_id: str) -> Study:
-        """A study of the owner, by its id, to follow and to wait for."""
-        return Study(self, self.study(study_id))
-
-    @property
-    def datasets(self) -> Datasets:
-        """The datasets that jobs can name: `client.datasets()` lists them, `client.datasets.push(path)` adds one."""
-        return Datasets(self)
+        """Queue a training job, as `jobs.create` does."""
+        return self.jobs.create(spec, idempotency_key=idempotency_key)
 
 
-class AsyncClient(Methods, Awaiting):
-    """The methods of `Client`, to be awaited, in an event loop of asyncio.
+class AsyncClient(ClientBase, Awaiting):
+    """The methods of `Client`, to be awaited in an event loop of asyncio.
 
     async with AsyncClient() as client:
         job = await client.train(spec)
@@ -64,6 +159,17 @@ class AsyncClient(Methods, Awaiting):
     """
 
     _is_blocking = False
+    jobs: AsyncJobs
+    studies: AsyncStudies
+    datasets: AsyncDatasets
+    models: AsyncModels
+    evaluations: AsyncEvaluations
+    diagnoses: AsyncDiagnoses
+    keys: AsyncKeys
+    webhooks: AsyncWebhooks
+    events: AsyncEvents
+    account: AsyncAccount
+    service: AsyncService
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,18 +181,17 @@ class AsyncClient(Methods, Awaiting):
         await self._connection.close()
 
     async def train(self, spec: Spec, *, idempotency_key: str | None = None) -> AsyncJob:
-        """Queue a training job, as `submit` does."""
-        return AsyncJob(self, await self.submit(spec, idempotency_key=idempotency_key))
+        """Queue a training job, as `jobs.create` does."""
+        return await self.jobs.create(spec, idempotency_key=idempotency_key)
 
-    async def job(self, job_id: str) -> AsyncJob:
-        """A job of the owner, by its id."""
-        return AsyncJob(self, await self.get(job_id))
 
-    async def open_study(self, study_id: str) -> AsyncStudy:
-        """A study of the owner, by its id, to follow and to wait for."""
-        return AsyncStudy(self, await self.study(study_id))
-
-    @property
-    def datasets(self) -> AsyncDatasets:
-        """The datasets that jobs can name: `client.datasets()` lists them, `client.datasets.push(path)` adds one."""
-        return AsyncDatasets(self)
+def _find_address(url: str | None, api_key: str | None, home: Path | str | None) -> ServiceAddress:
+    if home is not None:
+        return locate(Path(home))
+    if url is not None and api_key is not None:
+        return ServiceAddress(url, api_key)
+    environment = dict(os.environ)
+    if url is not None and environment.get("HELDOUT_URL", url).rstrip("/") != url.rstrip("/"):
+        environment.pop("HELDOUT_API_KEY", None)  # it belongs to another service
+    given = {"HELDOUT_URL": url, "HELDOUT_API_KEY": api_key}
+    return locate(environment=environment | {name: value for name, value in given.items() if value is not None})

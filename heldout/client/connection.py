@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ import httpx2
 
 from heldout import __version__
 from heldout.client.failures import ApiProblem, NoService, make_problem
+from heldout.client.locate import is_loopback
 from heldout.client.server_sent_events import read_events
 from heldout.client.wires import AwaitingWire, BlockingWire, Wire
 from heldout.errors import FieldError
@@ -38,15 +38,6 @@ CHUNK_BYTES = 1024 * 1024
 # Notes on a request: whether its body can be sent only once, and whether the request may be repeated.
 ONE_TIME_BODY = "heldout.one_time_body"
 REPEATABLE = "heldout.repeatable"
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is one of this machine alone."""
-    try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_address(url: str) -> bool:

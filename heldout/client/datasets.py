@@ -1,13 +1,13 @@
 """The client's methods for datasets."""
 
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from heldout.client.connection import TIMEOUT_S, Connection
+from heldout.client.connection import TIMEOUT_S
 from heldout.client.dual import dual, dual_iterator
-from heldout.client.typed_answers import PAGE, TypedAnswers, make_idempotency_header, quote_segment
+from heldout.client.resource import OneHandle, Resource
+from heldout.client.typed_answers import PAGE, make_idempotency_header, quote_segment
 from heldout.errors import DatasetNotFound
 from heldout.fixes.changes import VersionChanges
 from heldout.views.audit import AuditView
@@ -17,54 +17,53 @@ from heldout.views.ledger import LedgerView
 from heldout.views.suspects import SuspectsView
 
 
-class DatasetMethods:
-    """A part of `heldout.Client`, which makes the connection."""
-
-    _connection: Connection
-    _answers: TypedAnswers
+class DatasetResource(Resource[OneHandle]):
+    """Datasets. `dataset_id` may be an id, a name, or name@version everywhere."""
 
     @dual_iterator
-    def list_datasets(self, *, status: str | None = None, page_size: int = PAGE) -> AsyncIterator[DatasetView]:
-        """The datasets that the owner sees, bundled ones included, newest first.
+    def list(self, *, status: str | None = None, page_size: int = PAGE) -> AsyncIterator[OneHandle]:
+        """Yield the datasets that you can use, including the bundled ones, newest first.
 
         Args:
-            status: only those that have it. Without it, rejected versions that have a newer one are left out.
+            status: only datasets with this status. Without it, rejected versions with a newer version are left out.
         """
         params = [] if status is None else [("status", status)]
-        return self._answers.pages(DatasetPage, "/v1/datasets", params, page_size=page_size)
+        return self._wrap_each(self._answers.pages(DatasetPage, "/v1/datasets", params, page_size=page_size))
 
     @dual
-    async def dataset(self, dataset_id: str) -> DatasetView:
-        return await self._answers.read(DatasetView, "GET", _build_dataset_path(dataset_id))
+    async def get(self, dataset_id: str) -> OneHandle:
+        return self._wrap(await self._answers.read(DatasetView, "GET", _build_dataset_path(dataset_id)))
 
     @dual
-    async def dataset_splits(self, dataset_id: str) -> IndicesView:
+    async def split_indices(self, dataset_id: str) -> IndicesView:
+        """List the positions of the images in each split."""
         return await self._answers.read(IndicesView, "GET", _build_dataset_path(dataset_id) + "/splits")
 
     @dual
-    async def dataset_audit(self, dataset_id: str) -> AuditView:
+    async def audit(self, dataset_id: str) -> AuditView:
+        """Get what the audit found in the data."""
         return await self._answers.read(AuditView, "GET", _build_dataset_path(dataset_id) + "/audit")
 
     @dual
-    async def dataset_ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> LedgerView:
-        """How often the owner has looked at its validation and test labels, with `limit` of these looks.
+    async def ledger(self, dataset_id: str, *, limit: int = PAGE, after: str | None = None) -> LedgerView:
+        """Count your looks at its validation and test labels, and list `limit` of them.
 
         Args:
-            after: `entries.next` of the page before.
+            after: `entries.next` of the previous page.
         """
         page = [("limit", str(limit)), *([] if after is None else [("after", after)])]
         return await self._answers.read(LedgerView, "GET", _build_dataset_path(dataset_id) + "/ledger", params=page)
 
     @dual
-    async def dataset_suspects(
+    async def suspects(
         self, dataset_id: str, *, limit: int = PAGE, after: int = 0, wait_s: int = 0, again: bool = False
     ) -> SuspectsView:
-        """Images whose label is probably wrong, the surest first. The first request starts a search for them.
+        """List images whose label is probably wrong, most certain first. The first request starts the search.
 
         Args:
-            after: `next` of the page before.
-            wait_s: how long the service may wait for the end of the search (0–60).
-            again: search once more after a search that failed, or that an earlier release made.
+            after: `next` of the previous page.
+            wait_s: how long the service may wait for the search to end (0–60).
+            again: repeat a search that failed or was made by an earlier release.
         """
         params = [("limit", str(limit)), ("after", str(after)), ("wait", str(wait_s))]
         if again:
@@ -73,14 +72,14 @@ class DatasetMethods:
         return await self._answers.read(SuspectsView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
 
     @dual
-    async def dataset_images(
+    async def images(
         self, dataset_id: str, *, split: str = "train", class_: str | None = None, limit: int = PAGE, after: int = 0
     ) -> DatasetImagePage:
-        """Images of a split with their labels and the routes of their thumbnails, in the source's order.
+        """List images of a split with labels and the routes of their thumbnails, in the order of the source.
 
         Args:
             class_: only images of this class.
-            after: `next` of the page before.
+            after: `next` of the previous page.
         """
         params = [("split", split), ("limit", str(limit)), ("after", str(after))]
         if class_ is not None:
@@ -90,32 +89,33 @@ class DatasetMethods:
         )
 
     @dual
-    async def dataset_preview(self, dataset_id: str, class_: str) -> bytes:
-        """The contact sheet of a class, a PNG."""
+    async def contact_sheet(self, dataset_id: str, class_: str) -> bytes:
+        """Get the contact sheet of a class as PNG."""
         return (
             await self._connection.send("GET", _build_dataset_path(dataset_id) + "/preview", params={"class": class_})
         ).content
 
     @dual
-    async def dataset_image(self, dataset_id: str, index: int) -> bytes:
-        """One image by its position, a PNG."""
+    async def image(self, dataset_id: str, index: int) -> bytes:
+        """Get the image at a position as PNG."""
         return (await self._connection.send("GET", f"{_build_dataset_path(dataset_id)}/preview/{int(index)}")).content
 
     @dual
     async def picture(self, route: str) -> bytes:
-        """A PNG: the contact sheet of a class, or the thumbnail that an example of an audit names."""
+        """Get the PNG at a route of the service, such as a thumbnail that an audit names."""
         return (await self._connection.send("GET", route)).content
 
     @dual
-    async def create_dataset(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> DatasetView:
-        """Announce a dataset: `name`, and how its upload is to be read; `upload` brings the content.
+    async def create(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> OneHandle:
+        """Announce a dataset: its `name` and how to read its content, which `upload` sends. `push` does both.
 
-        A key is drawn where none is given, so that a repeat never announces a second one.
+        Without a key the client generates one, so a retry never announces a second dataset.
         """
         headers = make_idempotency_header(idempotency_key)
-        return await self._answers.read(
+        dataset = await self._answers.read(
             DatasetView, "POST", "/v1/datasets", body=spec, headers=headers, repeatable=True
         )
+        return self._wrap(dataset)
 
     @dual
     async def upload(
@@ -124,61 +124,54 @@ class DatasetMethods:
         content: Path | str | Iterable[bytes],
         *,
         wrap_chunks: Callable[[Iterable[bytes]], Iterable[bytes]] = iter,
-    ) -> DatasetView:
-        """Send a dataset's content: an archive, an `.npz` or a Parquet file, or its bytes in pieces.
+    ) -> OneHandle:
+        """Upload a dataset's content: an archive, an `.npz` or a Parquet file, or its bytes in chunks.
 
-        A file is sent with its SHA-256, and again from its beginning after a failure of the connection.
+        A file is sent with its SHA-256, and sent again from the beginning if the connection fails.
 
         Args:
-            wrap_chunks: is given the chunks of a file and yields them again; a progress bar counts them.
+            wrap_chunks: receives the chunks of the file and yields them again, for example to count them.
         Raises:
             OSError: if the file cannot be read.
         """
         route = _build_dataset_path(dataset_id) + "/content"
         if isinstance(content, Path | str):
             sent = await self._connection.upload_file(route, Path(content), wrap_chunks)
-            return self._answers.parsed(DatasetView, sent.content)
-        return self._answers.parsed(DatasetView, (await self._connection.upload(route, content)).content)
+        else:
+            sent = await self._connection.upload(route, content)
+        return self._wrap(self._answers.parsed(DatasetView, sent.content))
 
     @dual
-    async def fix_dataset(
+    async def fix(
         self, dataset_id: str, changes: VersionChanges | Mapping[str, Any], *, idempotency_key: str | None = None
-    ) -> DatasetView:
-        """Order a new version with changes, such as the `fix` of a finding; it is `checking` at first.
+    ) -> OneHandle:
+        """Order a new version with changes, such as the `fix` of a finding. Its status is `checking` at first.
 
         Args:
-            dataset_id: the version that is changed: an id, a name, or name@version.
             changes: as in `POST /v1/datasets/{id}/versions`.
         """
         body = changes.body() if isinstance(changes, VersionChanges) else changes
         route = _build_dataset_path(dataset_id) + "/versions"
         headers = make_idempotency_header(idempotency_key)
-        return await self._answers.read(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
+        dataset = await self._answers.read(DatasetView, "POST", route, body=body, headers=headers, repeatable=True)
+        return self._wrap(dataset)
 
     @dual
-    async def mend_dataset(
-        self, dataset_id: str, changes: VersionChanges | Mapping[str, Any], *, idempotency_key: str | None = None
-    ) -> DatasetView:
-        """The former name of `fix_dataset`, which goes with the next release."""
-        warnings.warn("mend_dataset is now called fix_dataset.", DeprecationWarning, stacklevel=3)
-        return await DatasetMethods.fix_dataset(self, dataset_id, changes, idempotency_key=idempotency_key)
-
-    @dual
-    async def dataset_effect(self, dataset_id: str, changes: VersionChanges | Mapping[str, Any]) -> EffectView:
-        """How many images of which split changes would remove or change; nothing is made."""
+    async def preview_fix(self, dataset_id: str, changes: VersionChanges | Mapping[str, Any]) -> EffectView:
+        """Count the images of each split that the changes would remove or change; nothing is created."""
         body = changes.body() if isinstance(changes, VersionChanges) else changes
         route = _build_dataset_path(dataset_id) + "/versions/effect"
         return await self._answers.read(EffectView, "POST", route, body=body, repeatable=True)
 
     @dual
-    async def tell_apart(
+    async def mark_different(
         self, dataset_id: str, pairs: Iterable[tuple[int, int]], *, different: bool = True
     ) -> DifferentView:
-        """Say that images which look alike are different: they are reported neither as copies nor as look-alikes.
+        """Record that similar images are different, so they are no longer reported as copies or look-alikes.
 
         Args:
-            pairs: positions of two images each. Versions derived from this one remember them.
-            different: False forgets the answer.
+            pairs: the positions of two images each. Versions derived from this one keep the record.
+            different: False deletes the record.
         """
         body = {"pairs": [list(pair) for pair in pairs], "different": different}
         return await self._answers.read(
@@ -186,7 +179,7 @@ class DatasetMethods:
         )
 
     @dual
-    async def delete_dataset(self, dataset_id: str) -> None:
+    async def delete(self, dataset_id: str) -> None:
         await self._connection.send("DELETE", _build_dataset_path(dataset_id))
 
 

@@ -1,40 +1,38 @@
-"""The client's methods for trainings that other programs have done: what their curves and answers say."""
+"""The client's methods for judging trainings of other programs by their curves and answers."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from heldout.client.dual import dual
+from heldout.client.dual import Awaiting, Blocking, dual
 from heldout.client.foreign_values import has_arrays, pack_npz, simplify_history
-from heldout.client.typed_answers import TypedAnswers
+from heldout.client.resource import ResourceBase
 from heldout.views.diagnosis import DiagnosisView
 
-# Large files of predictions take some seconds, one after another.
+# Large files of predictions take several seconds, and the service reads them one at a time.
 DIAGNOSIS_TIMEOUT_S = 300.0
 
 
-class DiagnosisMethods:
-    """A part of `heldout.Client`, which makes the connection."""
-
-    _answers: TypedAnswers
+class DiagnosisResource(ResourceBase):
+    """Diagnoses of trainings that this service did not run. Nothing is stored."""
 
     @dual
-    async def diagnose(
+    async def create(
         self, history: object, *, run: int | None = None, classes: int | Sequence[str] | None = None
     ) -> DiagnosisView:
-        """Judge a history from anywhere.
+        """Judge a training history from anywhere.
 
         Args:
-            history: what Keras' `fit` gives back or its dictionary, records, Hugging Face's log, curves by split, or a
+            history: what Keras' `fit` returns or its dictionary, records, Hugging Face's log, curves by split, or a
                 pandas frame with a row for each epoch. Curves may be numpy arrays.
-            run: which one is meant, counted from 1, if several were written one after the other.
-            classes: how many there are, or their names.
+            run: the number of the run, counted from 1, if the history holds several.
+            classes: the number of classes, or their names.
         """
         body = {"history": simplify_history(history), "run": run, "classes": _list_classes(classes)}
         return await self._answers.read(DiagnosisView, "POST", "/v1/diagnoses", body=body, repeatable=True)
 
     @dual
-    async def diagnose_predictions(
+    async def create_from_predictions(
         self,
         predictions: Path | str | Mapping[str, object],
         *,
@@ -42,13 +40,14 @@ class DiagnosisMethods:
         run: int | None = None,
         classes: int | Sequence[str] | None = None,
     ) -> DiagnosisView:
-        """Judge what a network that was trained anywhere says of labelled images.
+        """Judge what a network trained anywhere answers for labelled images.
 
         Args:
-            predictions: an `.npz` or a CSV, of up to 64 MiB; or for each of train, validation and test `labels` with
-                `probabilities` or `answers`, and `hashes`, as numpy arrays, or as lists of at most 1 MiB of JSON.
-            history: of the same training, if there is one, as for `diagnose`.
-            run, classes: as for `diagnose`; names of classes in the order of the columns of probabilities.
+            predictions: the path of an `.npz` or CSV file of up to 64 MiB; or for each of train, validation and test,
+                `labels` with `probabilities` or `answers`, and optionally `hashes`: numpy arrays, or lists that take
+                up to 1 MiB as JSON.
+            history: the history of the same training, if there is one, as for `create`.
+            run, classes: as for `create`; class names are in the order of the columns of `probabilities`.
         Raises:
             OSError: if the file cannot be read.
         """
@@ -76,3 +75,11 @@ class DiagnosisMethods:
 
 def _list_classes(classes: int | Sequence[str] | None) -> int | list[str] | None:
     return classes if classes is None or isinstance(classes, int) else list(classes)
+
+
+class Diagnoses(DiagnosisResource, Blocking):
+    """`client.diagnoses.create(history)` judges a training of your own."""
+
+
+class AsyncDiagnoses(DiagnosisResource, Awaiting):
+    """`await client.diagnoses.create(history)` judges a training of your own."""

@@ -1,7 +1,7 @@
-"""Methods that are written once, as coroutines, and that a blocking client and an async client both have.
+"""Methods that are written once, as coroutines, for both the blocking and the async client.
 
-A blocking client's coroutines never wait for anything but their own calls, so one step runs them to their end. An
-async client hands them out, to be awaited.
+A blocking client's coroutines never suspend, so one step runs them to the end. An async client returns the coroutine,
+and the caller awaits it.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
@@ -15,15 +15,19 @@ Item = TypeVar("Item")
 
 
 class Blocking:
-    """Base of what calls directly: `client.get(…)`, `for … in client.jobs()`."""
+    """Base of classes whose methods return results: `client.jobs.get(…)`, `for … in client.jobs.list()`."""
 
 
 class Awaiting:
-    """Base of what is awaited: `await client.get(…)`, `async for … in client.jobs()`."""
+    """Base of classes whose methods are awaited: `await client.jobs.get(…)`, `async for … in client.jobs.list()`."""
+
+
+OneBlocking = TypeVar("OneBlocking", bound=Blocking)
+OneAwaiting = TypeVar("OneAwaiting", bound=Awaiting)
 
 
 class dual(Generic[Owner, P, Answer]):  # noqa: N801  (a decorator)
-    """A method that is a coroutine. Other such methods call it by its class: `await Methods.get(self, job_id)`."""
+    """A method written as a coroutine. Others like it call it on its class: `await JobResource.get(jobs, job_id)`."""
 
     def __init__(self, function: Callable[Concatenate[Owner, P], Coroutine[Any, Any, Answer]]) -> None:
         self._function = function
@@ -50,8 +54,28 @@ class dual(Generic[Owner, P, Answer]):  # noqa: N801  (a decorator)
         return update_wrapper(call, function)
 
 
+class dual_self(Generic[P]):  # noqa: N801  (a decorator)
+    """A `dual` that returns its own object, or a new object of the same class."""
+
+    def __init__(self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, Any]]) -> None:
+        self._function = function
+        update_wrapper(self, function)
+
+    def __call__(self, owner: Any, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Any]:
+        return self._function(owner, *args, **kwargs)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: OneBlocking, owner: type) -> Callable[P, OneBlocking]: ...
+    @overload
+    def __get__(self, instance: OneAwaiting, owner: type) -> Callable[P, Coroutine[Any, Any, OneAwaiting]]: ...
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else dual(self._function).__get__(instance, owner)
+
+
 class dual_iterator(Generic[Owner, P, Item]):  # noqa: N801  (a decorator)
-    """A method that is an asynchronous generator, and a plain iterator on a blocking client."""
+    """A method written as an asynchronous generator; a plain iterator on a blocking client."""
 
     def __init__(self, function: Callable[Concatenate[Owner, P], AsyncIterator[Item]]) -> None:
         self._function = function
@@ -79,17 +103,17 @@ class dual_iterator(Generic[Owner, P, Item]):  # noqa: N801  (a decorator)
 
 
 def run(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
-    """The result of a coroutine that never waits."""
+    """Return the result of a coroutine that never suspends."""
     try:
         coroutine.send(None)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
     coroutine.close()
-    raise RuntimeError("A blocking client's coroutine has waited for an event loop.")
+    raise RuntimeError("A coroutine of a blocking client tried to wait for an event loop.")
 
 
 def iterate(items: Any) -> Iterator[Any]:
-    """The items of an asynchronous generator that never waits, as they are asked for."""
+    """Yield the items of an asynchronous generator that never suspends, as they are asked for."""
     try:
         while True:
             try:

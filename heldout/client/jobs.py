@@ -1,77 +1,79 @@
-"""The client's methods for jobs, their results, and the events of everything."""
+"""The client's methods for jobs, their results, and their models."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from heldout.access.routes import get_model_route
-from heldout.client.connection import TIMEOUT_S, Connection
+from heldout.client.connection import TIMEOUT_S
 from heldout.client.dual import dual, dual_iterator
-from heldout.client.typed_answers import LONG_POLL_S, PAGE, TypedAnswers, make_idempotency_header, quote_segment
+from heldout.client.exports import ModelSourceResource
+from heldout.client.images import list_files
+from heldout.client.resource import OneHandle
+from heldout.client.typed_answers import LONG_POLL_S, PAGE, make_idempotency_header, quote_segment
 from heldout.errors import JobNotFound
 from heldout.spec.job import JobSpec
-from heldout.stored.artifacts import ExportFormatName, ModelFormatName, PredictionsFormat
+from heldout.stored.artifacts import PredictionsFormat
 from heldout.stored.evaluation import SplitName
 from heldout.views.base import dump_json
 from heldout.views.confusion import CellView, ConfusionView, MemorizedPage
 from heldout.views.dataset import IndicesView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.estimate import EstimateView
-from heldout.views.event import EventPage, EventView, OwnerEventPage, OwnerEventView
-from heldout.views.export import ExportList, ExportReportView, ExportView, ListedExportView
-from heldout.views.job import CancellationView, JobPage, JobView, ListedJobView, QueueView
+from heldout.views.event import EventPage, EventView
+from heldout.views.export import ExportList, ListedExportView
+from heldout.views.job import CancellationView, JobPage, JobView, QueueView
 from heldout.views.metrics import MetricsView
+from heldout.views.prediction import PredictionsView
 
 Sort = Literal["created", "name", "best", "gap"]
 Spec = Mapping[str, Any] | JobSpec
+# How long the service may take to export a model before its first prediction.
+EXPORT_S = 60
 
 
-class JobMethods:
-    """A part of `heldout.Client`, which makes the connection."""
-
-    _connection: Connection
-    _answers: TypedAnswers
-
-    # --- jobs --------------------------------------------------------------------------------------
+class JobResource(ModelSourceResource[OneHandle]):
+    """Training jobs."""
 
     @dual
-    async def submit(self, spec: Spec, *, idempotency_key: str | None = None) -> JobView:
-        """Queue a training job. A key is drawn where none is given, so that a repeat never queues a second one.
+    async def create(self, spec: Spec, *, idempotency_key: str | None = None) -> OneHandle:
+        """Queue a training job. Without a key the client generates one, so a retry never queues a second job.
 
         Raises:
+            TypeError: if `spec` is not a spec.
             ValueError: if the idempotency key is not 1 to 255 printable ASCII characters.
         """
         headers = make_idempotency_header(idempotency_key)
-        return await self._answers.read(
+        job = await self._answers.read(
             JobView, "POST", "/v1/jobs", body=_build_body(spec), headers=headers, repeatable=True
         )
+        return self._wrap(job)
 
     @dual
     async def estimate(self, spec: Spec) -> EstimateView:
-        """What a spec would cost; nothing is queued."""
+        """Estimate what a spec would cost; nothing is queued."""
         return await self._answers.read(
             EstimateView, "POST", "/v1/jobs", body=_build_body(spec), params={"dry_run": "true"}, repeatable=True
         )
 
     @dual
-    async def get(self, job_id: str) -> JobView:
-        return await self._answers.read(JobView, "GET", _build_job_path(job_id))
+    async def get(self, job_id: str) -> OneHandle:
+        return self._wrap(await self._answers.read(JobView, "GET", _build_job_path(job_id)))
 
     @dual
-    async def wait(self, job_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S) -> JobView | None:
-        """The job as soon as its version differs from `version`, or None if it is the same after `wait_s`.
+    async def poll(self, job_id: str, *, version: int | None = None, wait_s: int = LONG_POLL_S) -> JobView | None:
+        """Wait until the job's version differs from `version`; returns None if it does not within `wait_s`.
 
-        Without a version: the job when it has ended, or as it is after `wait_s` (0–60).
+        Without a version: wait until the job has ended, at most `wait_s` (0–60), and return it as it is then.
         """
         return await self._answers.once_changed(JobView, _build_job_path(job_id), version, wait_s)
 
     @dual_iterator
     def watch(self, job_id: str, *, wait_s: int = LONG_POLL_S) -> AsyncIterator[JobView]:
-        """The job now and after each change, until it has ended."""
+        """Yield the job now and after each change, until it has ended."""
         return self._answers.each_change(JobView, _build_job_path(job_id), wait_s)
 
     @dual_iterator
-    def jobs(
+    def list(
         self,
         *,
         statuses: Sequence[str] = (),
@@ -83,15 +85,15 @@ class JobMethods:
         curves: int | None = None,
         queue: bool = False,
         page_size: int = PAGE,
-    ) -> AsyncIterator[ListedJobView]:
-        """The owner's jobs, newest first; further pages are fetched as they are needed.
+    ) -> AsyncIterator[OneHandle]:
+        """Yield your jobs, newest first; further pages are fetched as they are needed.
 
         Args:
-            study: an id, or `none` for jobs that belong to no study.
-            search: only jobs whose name has this text.
+            study: a study's id, or `none` for jobs that belong to no study.
+            search: text that the job's name must contain.
             sort: by time, name, best validation accuracy or gap.
-            curves: at most so many epochs (2 to 100) of each job as its `curve`.
-            queue: whether queued jobs have their `queue_position`.
+            curves: include up to this many epochs (2 to 100) of each job as its `curve`.
+            queue: include `queue_position` for queued jobs.
         """
         params = _build_filters(statuses, dataset, metadata, study, search)
         if sort != "created":
@@ -100,10 +102,10 @@ class JobMethods:
             params.append(("curves", str(curves)))
         if queue:
             params.append(("queue", "true"))
-        return self._answers.pages(JobPage, "/v1/jobs", params, page_size=page_size)
+        return self._wrap_each(self._answers.pages(JobPage, "/v1/jobs", params, page_size=page_size))
 
     @dual
-    async def cancel_jobs(
+    async def cancel_many(
         self,
         *,
         statuses: Sequence[str] = (),
@@ -112,10 +114,10 @@ class JobMethods:
         study: str | None = None,
         ids: Sequence[str] = (),
     ) -> CancellationView:
-        """Cancel all jobs that the filters name, up to 1,000; `has_more` says whether to do it again.
+        """Cancel up to 1,000 jobs that match all filters. If `has_more` is true, call it again.
 
         Args:
-            ids: instead of filters, up to 200 jobs; `jobs` of the answer says what has become of each.
+            ids: up to 200 jobs in place of filters; `jobs` in the answer reports each of them.
         """
         return await self._answers.read(
             CancellationView,
@@ -127,16 +129,19 @@ class JobMethods:
         )
 
     @dual
-    async def cancel(self, job_id: str) -> JobView:
-        return await self._answers.read(JobView, "POST", _build_job_path(job_id, "cancel"))
+    async def cancel(self, job_id: str) -> OneHandle:
+        return await self._control(job_id, "cancel")
 
     @dual
-    async def pause(self, job_id: str) -> JobView:
-        return await self._answers.read(JobView, "POST", _build_job_path(job_id, "pause"))
+    async def pause(self, job_id: str) -> OneHandle:
+        return await self._control(job_id, "pause")
 
     @dual
-    async def resume(self, job_id: str) -> JobView:
-        return await self._answers.read(JobView, "POST", _build_job_path(job_id, "resume"))
+    async def resume(self, job_id: str) -> OneHandle:
+        return await self._control(job_id, "resume")
+
+    async def _control(self, job_id: str, action: str) -> OneHandle:
+        return self._wrap(await self._answers.read(JobView, "POST", _build_job_path(job_id, action)))
 
     @dual
     async def retry(
@@ -147,24 +152,26 @@ class JobMethods:
         remedy: str | None = None,
         patch: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
-    ) -> JobView:
-        """A new job with the spec of one that has ended, as it was or with one change; the key is as for `submit`.
+    ) -> OneHandle:
+        """Queue a new job with the spec of a job that has ended, unchanged or with one change.
 
         Args:
-            epochs: go on from its last state, up to so many epochs in all.
-            remedy: the name of a remedy; as the job's diagnosis offers it, where it does.
-            patch: a merge patch (RFC 7396) of its spec.
+            epochs: continue from the last state, up to this many epochs in total.
+            remedy: a remedy's name. If the job's diagnosis suggests it, its values are used.
+            patch: a merge patch (RFC 7396) of the spec.
+            idempotency_key: as for `create`.
         """
         changes = {"epochs": epochs, "remedy": remedy, "patch": patch}
         body = {name: value for name, value in changes.items() if value is not None}
         headers = make_idempotency_header(idempotency_key)
-        return await self._answers.read(
+        job = await self._answers.read(
             JobView, "POST", _build_job_path(job_id, "retry"), body=body or None, headers=headers, repeatable=True
         )
+        return self._wrap(job)
 
     @dual
-    async def job_splits(self, job_id: str) -> IndicesView:
-        """Which images of its dataset a job trains on and is measured on."""
+    async def split_indices(self, job_id: str) -> IndicesView:
+        """List which images of the dataset the job trains on and is measured on."""
         return await self._answers.read(IndicesView, "GET", _build_job_path(job_id, "splits"))
 
     @dual
@@ -172,7 +179,7 @@ class JobMethods:
         await self._connection.send("DELETE", _build_job_path(job_id))
 
     @dual
-    async def change(
+    async def update(
         self,
         job_id: str,
         *,
@@ -180,40 +187,41 @@ class JobMethods:
         name: str | None = None,
         metadata: Mapping[str, str | None] | None = None,
         version: int | None = None,
-    ) -> JobView:
-        """Change a job: its name and metadata at any time, its priority while it is queued. What is None stays.
+    ) -> OneHandle:
+        """Change the name or metadata at any time, or the priority while the job is queued. None keeps a value.
 
         Args:
             metadata: merged with the job's own; a key whose value is None is removed.
-            version: change the job only if this is still its `version`; otherwise ApiProblem `changed_meanwhile`.
+            version: refuse the change with `changed_meanwhile` unless this is still the job's `version`.
         """
         wanted = {"priority": priority, "name": name, "metadata": metadata}
         body = {field: value for field, value in wanted.items() if value is not None}
         headers = {} if version is None else {"If-Match": f'"{version}"'}
-        # With a version, the second of two equal requests would be refused because the first one has succeeded.
+        # With a version, repeating the request would be refused because the first attempt has succeeded.
         is_repeatable = version is None
-        return await self._answers.read(
+        job = await self._answers.read(
             JobView, "PATCH", _build_job_path(job_id), body=body, headers=headers, repeatable=is_repeatable
         )
+        return self._wrap(job)
 
     @dual
     async def metrics(self, job_id: str, *, points: int | None = None) -> MetricsView:
-        """Figures epoch by epoch, and those of the kept weights.
+        """Get the figures of each epoch and of the kept weights; `.to_pandas()` makes a frame of them.
 
         Args:
-            points: at most so many epochs of a long history, with all its peaks and dips.
+            points: thin out a long history to this many epochs, keeping its peaks and dips.
         """
         params = {} if points is None else {"points": points}
         return await self._answers.read(MetricsView, "GET", _build_job_path(job_id, "metrics"), params=params)
 
     @dual_iterator
     def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[EventView]:
-        """What has happened to a job, oldest first, after the event with the number `after`."""
+        """Yield the job's events, oldest first, starting after the event with the number `after`."""
         return self._answers.pages(EventPage, _build_job_path(job_id, "events"), after=after)
 
     @dual_iterator
     def follow_events(self, job_id: str, *, after: int | None = None) -> AsyncIterator[EventView]:
-        """What happens to a job, as it happens, until the job has ended; without `after` from now on."""
+        """Yield events as they happen, until the job has ended; without `after`, only new ones."""
         return self._answers.follow(EventView, _build_job_path(job_id, "events"), after)
 
     @dual
@@ -221,56 +229,18 @@ class JobMethods:
         return await self._answers.read(QueueView, "GET", _build_job_path(job_id, "queue"))
 
     @dual
-    async def download_model(self, source_id: str, to: Path | str, format: ModelFormatName = "keras") -> int:
-        """Write the model to a path, whole or not at all; gives back its size in bytes.
-
-        The first request for another format than `keras` orders it, and for any format of a study's ensemble; the
-        client then waits for it as long as its patience lasts.
-
-        Args:
-            source_id: a job's, or that of a study with an ensemble.
-            format: `keras`, `saved_model` (a .zip), `onnx`, `litert` (a `.tflite` file), or of a job `python`: a
-                script that trains it once more.
-        Raises:
-            OSError: if the file cannot be written.
-        """
-        return await self._connection.download(f"{_build_model_path(source_id)}?format={format}", Path(to))
-
-    @dual
-    async def order_export(self, source_id: str, format: ExportFormatName) -> ExportView:
-        """Have a job's model, or a study's ensemble, written in a format ahead, or once more after a failed export."""
-        return await self._answers.read(
-            ExportView, "POST", _build_model_path(source_id), params={"format": format}, repeatable=True
-        )
-
-    @dual
-    async def exports(self, job_id: str) -> list[ListedExportView]:
-        """How far the job's model is in each format, with the report of its proof. Orders nothing."""
+    async def exports(self, job_id: str) -> Sequence[ListedExportView]:
+        """List the model's state in each export format, with its report. Orders no export."""
         return (await self._answers.read(ExportList, "GET", _build_job_path(job_id, "exports"))).data
 
     @dual
-    async def export_report(
-        self, source_id: str, format: ExportFormatName = "keras", *, wait_s: int = 0
-    ) -> ExportReportView:
-        """How a job's model, or a study's ensemble, answers the same images in its own runtime.
-
-        The first request orders the export.
-
-        Args:
-            wait_s: how long the service may wait for the end of the export (0–60).
-        """
-        params = {"format": format, "wait": wait_s}
-        route = f"{_build_model_path(source_id)}/report"
-        return await self._answers.read(ExportReportView, "GET", route, params=params, timeout_s=wait_s + TIMEOUT_S)
-
-    @dual
     async def model_card(self, job_id: str) -> str:
-        """What the model is for, how well it does, on what data, and how it is made again; in Markdown."""
+        """Get the model card in Markdown: purpose, quality, data, and how to reproduce the model."""
         return (await self._connection.send("GET", _build_job_path(job_id, "card"))).text
 
     @dual
     async def download_predictions(self, job_id: str, to: Path | str, format: PredictionsFormat = "npz") -> int:
-        """Write the predictions to a path, as arrays or as a table, whole or not at all; gives back the size in bytes.
+        """Write the predictions to a file as arrays or a table, whole or not at all; returns its size in bytes.
 
         Raises:
             OSError: if the file cannot be written.
@@ -279,19 +249,19 @@ class JobMethods:
 
     @dual
     async def diagnosis(self, job_id: str) -> DiagnosisView:
-        """Why a job's test results are worse than its training results, as far as can be told by now."""
+        """Explain why test results are worse than training results, as far as it is known so far."""
         return await self._answers.read(DiagnosisView, "GET", _build_job_path(job_id, "diagnosis"))
 
     @dual
     async def confusion(self, job_id: str) -> ConfusionView:
-        """Confusion matrices, scores by class, calibration and the most confident mistakes, by split."""
+        """Get confusion matrices, scores by class, calibration and the most confident mistakes of each split."""
         return await self._answers.read(ConfusionView, "GET", _build_job_path(job_id, "confusion"))
 
     @dual
     async def confused_images(
         self, job_id: str, *, label: str, answer: str, split: SplitName = "test", limit: int = 60
     ) -> CellView:
-        """The images behind a cell of a confusion matrix, the surest answers first."""
+        """List the images behind a cell of a confusion matrix, most confident answers first."""
         params = {"label": label, "answer": answer, "split": split, "limit": limit}
         return await self._answers.read(CellView, "GET", _build_job_path(job_id, "confusion/images"), params=params)
 
@@ -299,24 +269,43 @@ class JobMethods:
     async def memorized(
         self, job_id: str, *, class_: str | None = None, limit: int = PAGE, after: int = 0
     ) -> MemorizedPage:
-        """Training images by the sum of their losses over all epochs, the hardest to learn first, from `after` on."""
+        """List training images by the sum of their losses over all epochs, hardest first, starting at `after`."""
         params = {"limit": limit, "after": after} | ({} if class_ is None else {"class": class_})
         return await self._answers.read(MemorizedPage, "GET", _build_job_path(job_id, "memorized"), params=params)
 
-    # --- events of all that the owner has ----------------------------------------------------------
+    @dual
+    async def predict(
+        self,
+        job_id: str,
+        images: Any,
+        *,
+        top_k: int = 5,
+        threshold: float | None = None,
+        calibrated: bool = False,
+    ) -> PredictionsView:
+        """Classify images with the job's model. The first request exports the model and waits for that.
 
-    @dual_iterator
-    def all_events(self, *, after: int = 0) -> AsyncIterator[OwnerEventView]:
-        """What has happened to all that the owner has, in one order with numbers of its own."""
-        return self._answers.pages(OwnerEventPage, "/v1/events", after=after)
-
-    @dual_iterator
-    def follow_all_events(self, *, after: int | None = None) -> AsyncIterator[OwnerEventView]:
-        """What happens to all of them, as it happens, without an end; without `after` from now on.
-
-        After a failure of the connection it continues where it was: no event is left out, and none comes twice.
+        Args:
+            images: a path, or the bytes of a file: PNG, JPEG, WebP, BMP or `.npy`; a sequence of these; or an array
+                (images, height, width, channels), or a single image, of the dataset's own type and range.
+            top_k: how many classes to return for each image, most likely first.
+            threshold: below this probability the answer is `uncertain`.
+            calibrated: use the temperature fitted on validation.
+        Raises:
+            OSError: if a file cannot be read.
         """
-        return self._answers.follow(OwnerEventView, "/v1/events", after)
+        params = {"top_k": str(top_k), "calibrated": str(calibrated).lower(), "wait": str(EXPORT_S)}
+        if threshold is not None:
+            params["threshold"] = str(threshold)
+        return await self._answers.read(
+            PredictionsView,
+            "POST",
+            _build_job_path(job_id, "predict"),
+            params=params,
+            form={"images": list_files(images)},
+            timeout_s=TIMEOUT_S + EXPORT_S,
+            repeatable=True,
+        )
 
 
 def _build_filters(
@@ -335,12 +324,24 @@ def _build_filters(
 
 
 def _build_body(spec: Spec) -> Mapping[str, Any]:
-    return dump_json(spec) if isinstance(spec, JobSpec) else spec
+    if isinstance(spec, JobSpec):
+        return dump_json(spec)
+    if not isinstance(spec, Mapping):
+        raise TypeError(_describe_wrong_spec(spec))
+    return spec
+
+
+def _describe_wrong_spec(given: object) -> str:
+    received = f"Received {type(given).__name__}"
+    if not hasattr(given, "fit"):
+        return f"{received}; expected a spec: a dictionary or a JobSpec."
+    return (
+        f"{received}, a model; expected a spec. Heldout cannot train a network of your own yet. Either describe it as "
+        "`network` in a spec, or call its `fit` yourself with `callbacks=[heldout.keras.Report(client, …)]`. To "
+        "measure a trained network on a dataset, save it and use `client.models.create(file)` and "
+        "`client.evaluations.create(model, dataset)`."
+    )
 
 
 def _build_job_path(job_id: str, part: str = "") -> str:
     return f"/v1/jobs/{quote_segment(job_id, JobNotFound(job_id))}" + (f"/{part}" if part else "")
-
-
-def _build_model_path(source_id: str) -> str:
-    return get_model_route(quote_segment(source_id, JobNotFound(source_id)))

@@ -4,9 +4,10 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from heldout.client.connection import is_loopback
 from heldout.client.failures import NoService
 
 DEFAULT_HOME = "~/.heldout"
@@ -39,6 +40,15 @@ def locate(home: Path | None = None, environment: Mapping[str, str] | None = Non
     if url and not key and not is_loopback(url):
         raise NoService(f"HELDOUT_URL is {url}; set HELDOUT_API_KEY to a key of that service.")
     return ServiceAddress(url or _read_url(folder), key or _read_key(folder))
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def read_service_file(home: Path) -> tuple[str, int] | None:

@@ -42,9 +42,9 @@ def ended(client: Client) -> str:
     """The id of a job that has learned some images by heart, and so has every part that its page shows."""
     spec = json.loads((ROOT / "examples/overfit.json").read_text())
     spec["training"] |= {"train_limit": 400, "epochs": 12}
-    submitted, ended = client.submit(spec), None
+    submitted, ended = client.jobs.create(spec), None
     while ended is None or not ended.has_ended:
-        ended = client.wait(submitted.id)
+        ended = client.jobs.poll(submitted.id)
     assert ended.status == "succeeded"
     return ended.id
 

@@ -30,7 +30,8 @@ def twins(client: Client) -> list[JobView]:
         "other": {"seed": 1, "epochs": 5, "batch_size": 64},
     }
     made = [
-        client.submit(spec | {"name": name, "training": spec["training"] | change}) for name, change in changes.items()
+        client.jobs.create(spec | {"name": name, "training": spec["training"] | change})
+        for name, change in changes.items()
     ]
     return [ended_job(client, job.id) for job in made]
 
@@ -40,11 +41,11 @@ def digits(client: Client) -> JobView:
     """A job of another dataset."""
     network, training = {"blocks": [{"filters": 4}]}, {"epochs": 2, "seed": 1}
     spec = {"name": "digits", "dataset": "digits", "network": network, "training": training}
-    return ended_job(client, client.submit(spec).id)
+    return ended_job(client, client.jobs.create(spec).id)
 
 
 def ended_job(client: Client, job_id: str) -> JobView:
-    while not (job := client.wait(job_id)) or not job.has_ended:
+    while not (job := client.jobs.poll(job_id)) or not job.has_ended:
         pass
     assert job.status == "succeeded"
     return job
@@ -89,7 +90,7 @@ def test_every_compared_figure_is_the_api_s(client: Client, twins: list[JobView]
     late: list[Route] = []
     page.route(f"**/v1/jobs/{twins[1].id}", lambda route: late.append(route))
     page.goto("/compare?curve=accuracy&" + "&".join(f"job={job.id}" for job in twins))
-    figures = [client.metrics(job.id) for job in twins]
+    figures = [client.jobs.metrics(job.id) for job in twins]
     expect(page.get_by_label("Figures of each").locator("tbody tr")).to_have_count(2)
     expect(page.get_by_label("Did it help?")).to_have_count(0)  # as long as a job is missing
     for route in late:
@@ -153,14 +154,14 @@ def test_every_compared_figure_is_the_api_s(client: Client, twins: list[JobView]
 def test_the_list_shows_curves_hides_trainings_of_studies_and_cancels_by_one_request(
     client: Client, twins: list[JobView], open_page
 ) -> None:
-    study = client.order_study({"job": twins[0].id, "remedies": ["dropout"], "seeds": 2, "name": "hidden"})
+    study = client.studies.create({"job": twins[0].id, "remedies": ["dropout"], "seeds": 2, "name": "hidden"})
     try:
         page = open_page("/jobs")
         row = page.get_by_role("row", name=re.compile("twin seed 1"))
-        losses = [epoch.validation_loss or 0 for epoch in client.metrics(twins[0].id).epochs]
+        losses = [epoch.validation_loss or 0 for epoch in client.jobs.metrics(twins[0].id).epochs]
         said = row.get_by_role("img").get_attribute("aria-label") or ""
         assert said.endswith(f"validation loss {losses[0]:.3g} to {losses[-1]:.3g}")
-        trained = {job for arm in client.study(study.id).arms for job in arm.jobs}
+        trained = {job for arm in client.studies.get(study.id).arms for job in arm.jobs}
         shown = {link.get_attribute("href") for link in page.locator("td.name a").all()}
         assert not shown & {f"/jobs/{job}" for job in trained}
         page.get_by_label("Trainings of studies too").check()
@@ -171,11 +172,11 @@ def test_the_list_shows_curves_hides_trainings_of_studies_and_cancels_by_one_req
         expect(page.locator("tbody tr")).to_have_count(len(trained))
     finally:
         with suppress(StudyFinished):
-            client.cancel_study(study.id)
+            client.studies.cancel(study.id)
 
-    spec = client.get(twins[0].id).spec.model_dump(mode="json") | {"priority": -100}
+    spec = client.jobs.get(twins[0].id).spec.model_dump(mode="json") | {"priority": -100}
     spec["training"]["epochs"] = 1000
-    queued = [client.submit(spec | {"name": f"to cancel {place}"}).id for place in range(4)]
+    queued = [client.jobs.create(spec | {"name": f"to cancel {place}"}).id for place in range(4)]
     page.goto("/jobs?search=to+cancel")
     expect(page.get_by_text(re.compile("number [1-9]")).first).to_be_visible()
     page.get_by_label("Select all jobs of this page").check()
@@ -186,7 +187,7 @@ def test_the_list_shows_curves_hides_trainings_of_studies_and_cancels_by_one_req
     expect(page.get_by_text("4 jobs are cancelled")).to_be_visible()
     assert [url.rpartition("/")[2] for url in asked] == ["cancel"]
     expect(page.locator("tbody").get_by_text("cancelled", exact=True)).to_have_count(4)
-    assert {client.get(job).status for job in queued} == {"cancelled"}
+    assert {client.jobs.get(job).status for job in queued} == {"cancelled"}
 
 
 def test_a_job_is_renamed_from_its_page(client: Client, digits: JobView, open_page) -> None:
@@ -195,8 +196,8 @@ def test_a_job_is_renamed_from_its_page(client: Client, digits: JobView, open_pa
     page.get_by_label("Name", exact=True).fill("  numbers ")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("numbers")
-    assert client.get(digits.id).name == "numbers"
-    client.change(digits.id, name=digits.name)
+    assert client.jobs.get(digits.id).name == "numbers"
+    client.jobs.update(digits.id, name=digits.name)
 
 
 @pytest.mark.parametrize(("colours", "width"), [("light", 1440), ("dark", 390)], ids=["light wide", "dark narrow"])

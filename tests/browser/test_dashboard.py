@@ -76,7 +76,7 @@ def test_a_job_is_made_in_the_form_followed_live_and_stopped(client: Client, ope
     page.get_by_label("Name").first.blur()
     expect(page.get_by_label("Size and cost").get_by_text("valid", exact=True)).to_be_visible()
     spec = json.loads(page.get_by_role("textbox", name="As JSON").input_value())
-    estimate = client.estimate(spec)
+    estimate = client.jobs.estimate(spec)
     expect(page.get_by_label("Size and cost")).to_contain_text(f"{estimate.parameters:,}")
     expect(page.get_by_label("Size and cost")).to_contain_text(" × ".join(map(str, estimate.layers[0].shape)))
     page.on("dialog", lambda dialog: pytest.fail("a name became markup"))
@@ -87,7 +87,7 @@ def test_a_job_is_made_in_the_form_followed_live_and_stopped(client: Client, ope
     job_id = page.url.rpartition("/")[2]
     # Without a reload: epochs come in, and a zoom stays as it is.
     expect(page.get_by_text(re.compile(r"Epoch [3-9] of 1000|Epoch \d\d+ of 1000"))).to_be_visible()
-    assert client.get(job_id).spec.training.epochs == 1000
+    assert client.jobs.get(job_id).spec.training.epochs == 1000
     chart = page.locator(".u-over")
     box = chart.bounding_box()
     assert box
@@ -115,7 +115,7 @@ def test_a_job_is_made_in_the_form_followed_live_and_stopped(client: Client, ope
     listed.get_by_role("button", name="Cancel them").click()
     expect(listed.get_by_text("No job fits")).to_be_visible()
     expect(page.get_by_text("cancelled", exact=True)).to_be_visible()
-    assert client.get(job_id).status == "cancelled"
+    assert client.jobs.get(job_id).status == "cancelled"
 
 
 def test_a_preset_is_made_to_fit_small_images_and_says_so(client: Client, open_page) -> None:
@@ -126,7 +126,7 @@ def test_a_preset_is_made_to_fit_small_images_and_says_so(client: Client, open_p
         expect(page.get_by_text("too small for this network")).to_contain_text("Images of 8 × 8 pixels")
         expect(cost.get_by_text("valid", exact=True)).to_be_visible()
         spec = json.loads(page.get_by_role("textbox", name="As JSON").input_value())
-        expect(cost).to_contain_text(f"{client.estimate(spec).parameters:,}")
+        expect(cost).to_contain_text(f"{client.jobs.estimate(spec).parameters:,}")
     # Other settings are folded away, but for those that are not as usual.
     expect(page.get_by_label("When it overfits")).to_have_count(0)
     spec["training"]["on_overfit"] = "warn"
@@ -143,7 +143,7 @@ def test_a_preset_is_made_to_fit_small_images_and_says_so(client: Client, open_p
 def test_the_images_that_were_hardest_to_learn_are_shown_by_class(client: Client, ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}")
     card = page.get_by_label("Images that were hard to learn")
-    of_all, label = client.memorized(ended, limit=24), client.memorized(ended).data[0].label
+    of_all, label = client.jobs.memorized(ended, limit=24), client.jobs.memorized(ended).data[0].label
     shown = card.locator("li img")
     expect(shown).to_have_count(24)
     assert [image.get_attribute("src") for image in shown.all()] == [image.thumbnail for image in of_all.data]
@@ -151,7 +151,7 @@ def test_the_images_that_were_hardest_to_learn_are_shown_by_class(client: Client
     expect(card.get_by_text(f"25 to 48 of {of_all.count:,}")).to_be_visible()
     card.get_by_label("Class").select_option(label)
     expect(card.locator("li strong").first).to_have_text(label)
-    of_class = client.memorized(ended, class_=label, limit=24)
+    of_class = client.jobs.memorized(ended, class_=label, limit=24)
     expect(shown.first).to_have_attribute("src", of_class.data[0].thumbnail)
     expect(shown).to_have_count(len(of_class.data))
 
@@ -190,10 +190,10 @@ def test_images_that_are_dropped_are_answered_as_the_api_answers_them(client: Cl
 def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_page) -> None:
     page = open_page(f"/jobs/{ended}?curve=accuracy&why=open")
     job, metrics, diagnosis, confusion = (
-        client.get(ended),
-        client.metrics(ended),
-        client.diagnosis(ended),
-        client.confusion(ended),
+        client.jobs.get(ended),
+        client.jobs.metrics(ended),
+        client.jobs.diagnosis(ended),
+        client.jobs.confusion(ended),
     )
     verdict = page.get_by_label("Verdict")
     expect(verdict.locator(".headline")).to_have_text(diagnosis.headline)
@@ -284,12 +284,12 @@ def test_a_remedy_is_tried(client: Client, ended: str, open_page) -> None:
     name = remedy.locator("strong").inner_text()
     remedy.get_by_role("button", name="Try it").click()
     page.wait_for_url(lambda url: "/jobs/job_" in url and ended not in url)
-    tried = client.get(page.url.rpartition("/")[2])
+    tried = client.jobs.get(page.url.rpartition("/")[2])
     assert tried.retry_of == ended
-    assert tried.spec != client.get(ended).spec, f"{name} changes nothing"
-    assert tried.name == f"{client.get(ended).name} + {name}"
+    assert tried.spec != client.jobs.get(ended).spec, f"{name} changes nothing"
+    assert tried.name == f"{client.jobs.get(ended).name} + {name}"
     expect(page.get_by_role("heading", level=1)).to_have_text(tried.name)
-    client.cancel(tried.id)
+    client.jobs.cancel(tried.id)
 
 
 def test_a_lost_connection_is_said_and_ends_by_itself(client: Client, ended: str, open_page) -> None:
@@ -373,9 +373,9 @@ def test_axe_finds_nothing_serious(colours: str, width: int, ended: str, open_pa
 def test_characters_that_turn_text_around_are_shown_as_escapes(client: Client, open_page) -> None:
     spec = json.loads((Path(__file__).resolve().parents[2] / "examples/overfit.json").read_text())
     turned = "report\u202egnp.exe"
-    job = client.submit({**spec, "name": turned, "priority": -100})
-    client.cancel(job.id)
-    assert client.get(job.id).name == turned, "the service gives it back as it is"
+    job = client.jobs.create({**spec, "name": turned, "priority": -100})
+    client.jobs.cancel(job.id)
+    assert client.jobs.get(job.id).name == turned, "the service gives it back as it is"
     page = open_page(f"/jobs/{job.id}")
     expect(page.get_by_role("heading", level=1)).to_have_text("report\\u202egnp.exe")
     assert "\u202e" not in page.locator("body").inner_text()

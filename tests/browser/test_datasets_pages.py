@@ -33,11 +33,11 @@ def faulty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def faulty(client: Client, faulty_file: Path) -> DatasetView:
-    return ready(client, client.upload(client.create_dataset({"name": "faulty"}).id, faulty_file).id)
+    return ready(client, client.datasets.upload(client.datasets.create({"name": "faulty"}).id, faulty_file).id)
 
 
 def ready(client: Client, dataset_id: str) -> DatasetView:
-    return until(lambda: (one := client.dataset(dataset_id)).status == "ready" and one, "the check of a dataset")
+    return until(lambda: (one := client.datasets.get(dataset_id)).status == "ready" and one, "the check of a dataset")
 
 
 def drop(page: Page, path: Path) -> None:
@@ -69,13 +69,13 @@ def test_a_file_is_dropped_checked_and_fixed_by_click(client: Client, faulty_fil
     page.wait_for_url("**/datasets/ds_*")
     # Without a reload.
     expect(page.get_by_text("ready", exact=True)).to_be_visible()
-    dataset = client.dataset(page.url.rpartition("/")[2])
+    dataset = client.datasets.get(page.url.rpartition("/")[2])
     assert (dataset.name, dataset.version) == ("mine", 1)
     # Test is the file's own; of its 400 training images a quarter of each class validates.
     assert dataset.splits
     assert (dataset.splits.test.count, dataset.splits.train.count + dataset.splits.validation.count) == (100, 400)
     assert 85 <= dataset.splits.validation.count <= 100
-    audit = client.dataset_audit(dataset.id)
+    audit = client.datasets.audit(dataset.id)
     findings = page.locator(".audit-finding")
     expect(findings).to_have_count(len(audit.findings))
     for shown, finding in zip(findings.all(), audit.findings, strict=True):
@@ -111,7 +111,7 @@ def test_the_contact_sheet_shows_a_class_of_a_split_and_any_image_large(
     assert rows == [[name, *map(str, numbers)] for name, *numbers in zip(faulty.classes, *counts, strict=True)]
 
     page.get_by_label(re.compile(r"test images of 3$")).click()
-    wanted = client.dataset_images(faulty.id, split="test", class_="3", limit=48)
+    wanted = client.datasets.images(faulty.id, split="test", class_="3", limit=48)
     sheet = page.locator(".sheet img")
     expect(sheet).to_have_count(len(wanted.data))
     assert [one.get_attribute("src") for one in sheet.all()] == [one.thumbnail for one in wanted.data]
@@ -150,7 +150,7 @@ def alike(client: Client, tmp_path: Path) -> DatasetView:
     images[280:286], labels[280:286] = np.round(images[:6] * 0.8), (labels[:6] + 1) % 10
     path, images = tmp_path / "alike.npz", images.astype(np.uint8)
     np.savez_compressed(path, x_train=images[:240], y_train=labels[:240], x_test=images[240:], y_test=labels[240:])
-    return ready(client, client.upload(client.create_dataset({"name": "alike"}).id, path).id)
+    return ready(client, client.datasets.upload(client.datasets.create({"name": "alike"}).id, path).id)
 
 
 def test_look_alikes_are_asked_about_and_left_out_or_remembered(
@@ -165,7 +165,7 @@ def test_look_alikes_are_asked_about_and_left_out_or_remembered(
     pairs.first.get_by_role("button", name="They are different").click()
     # Without a reload.
     expect(pairs).to_have_count(5)
-    [finding] = [one for one in client.dataset_audit(alike.id).findings if one.code == "look_alikes"]
+    [finding] = [one for one in client.datasets.audit(alike.id).findings if one.code == "look_alikes"]
     assert finding.numbers["pairs"] == 5
 
     question.get_by_role("button", name="Leave them out: 10 images").click()
@@ -181,7 +181,7 @@ def test_look_alikes_are_asked_about_and_left_out_or_remembered(
     assert alike.splits
     assert finding.effect.removes.test == alike.splits.test.count - fixed.splits.test.count == 5
     # The pair that was told apart is still there, and is not asked about.
-    assert "look_alikes" not in {one.code for one in client.dataset_audit(fixed.id).findings}
+    assert "look_alikes" not in {one.code for one in client.datasets.audit(fixed.id).findings}
 
 
 def test_suspected_labels_are_a_work_list_that_makes_a_version(client: Client, faulty: DatasetView, open_page) -> None:
@@ -189,7 +189,7 @@ def test_suspected_labels_are_a_work_list_that_makes_a_version(client: Client, f
     page.get_by_role("button", name="Look for them").click()
     rows = page.locator(".work-list li")
     expect(rows.first).to_be_visible(timeout=200_000)
-    first, second = client.dataset_suspects(faulty.id, limit=2).data
+    first, second = client.datasets.suspects(faulty.id, limit=2).data
     expect(rows.first).to_contain_text(f"{first.label}, looks like {first.suggested}")
     assert first.probability is not None
     expect(rows.first).to_contain_text(f"{percent(first.probability, 0)} wrong")
@@ -198,7 +198,7 @@ def test_suspected_labels_are_a_work_list_that_makes_a_version(client: Client, f
     page.get_by_role("button", name="Make a version with 2 changes").click()
     page.get_by_role("button", name="Make the version").click()
     page.wait_for_url(lambda url: "/datasets/ds_" in url and faulty.id not in url)
-    made = client.dataset(page.url.rpartition("/")[2])
+    made = client.datasets.get(page.url.rpartition("/")[2])
     assert made.derived_from
     assert made.derived_from.changes == {"relabel": {str(first.index): first.suggested}, "exclude": [second.index]}
 

@@ -37,12 +37,12 @@ def foreign_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def evaluation(client: Client, foreign_file: Path) -> EvaluationView:
     """The same model, measured."""
-    model = client.upload_model(foreign_file, name="measured")
-    while not (model := client.uploaded_model(model.id, wait_s=30)).has_ended:
+    model = client.models.create(foreign_file, name="measured")
+    while not (model := client.models.get(model.id, wait_s=30)).has_ended:
         pass
     assert model.status == "ready", model.error
-    ordered = client.evaluate(model.id, "digits")
-    while not (ordered := client.evaluation(ordered.id, wait_s=30)).has_ended:
+    ordered = client.evaluations.create(model.id, "digits")
+    while not (ordered := client.evaluations.get(ordered.id, wait_s=30)).has_ended:
         pass
     assert ordered.status == "succeeded", ordered.error
     return ordered
@@ -63,7 +63,7 @@ def test_a_jobs_model_is_made_for_another_program_checked_and_saved(client: Clie
     expect(onnx).to_contain_text("being made")
     # Without a reload.
     expect(onnx.get_by_text("ready", exact=True)).to_be_visible(timeout=EXPORT_MS)
-    known = {export.format: export for export in client.exports(ended)}
+    known = {export.format: export for export in client.jobs.exports(ended)}
     assert {name: one.status for name, one in known.items() if one.status != "absent"} == {"onnx": "stored"}
     report = known["onnx"].report
     assert report
@@ -82,7 +82,7 @@ def test_a_jobs_model_is_made_for_another_program_checked_and_saved(client: Clie
     assert ended in saved.value.path().read_text()
     with page.context.expect_page() as opened:
         card.get_by_role("link", name="Model card").click()
-    expect(opened.value.get_by_text(client.get(ended).name).first).to_be_visible()
+    expect(opened.value.get_by_text(client.jobs.get(ended).name).first).to_be_visible()
     opened.value.close()
 
 
@@ -97,7 +97,7 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
     page.wait_for_url("**/models/mod_*")
     # Without a reload, like all that follows.
     expect(page.get_by_text("It was not taken")).to_be_visible()
-    refused = client.uploaded_model(page.url.rpartition("/")[2])
+    refused = client.models.get(page.url.rpartition("/")[2])
     assert refused.error
     expect(page.get_by_role("alert")).to_contain_text(refused.error.detail)
     page.get_by_role("button", name="Delete").click()
@@ -111,7 +111,7 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
     page.get_by_role("button", name="Upload").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("nearest mean")
     expect(page.get_by_text("ready", exact=True)).to_be_visible()
-    model = client.uploaded_model(page.url.rpartition("/")[2])
+    model = client.models.get(page.url.rpartition("/")[2])
     facts = page.locator("dl.facts")
     assert (model.input_shape, model.classes, model.parameters) == ([8, 8, 1], 10, 650)
     for text in ("ONNX", "8 × 8 × 1", "10 classes", "650"):
@@ -121,7 +121,7 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
     offered = set(page.get_by_label("Dataset", exact=True).locator("option").all_inner_texts())
     fitting = {
         f"{dataset.name}@{dataset.version}"
-        for dataset in client.list_datasets()
+        for dataset in client.datasets.list()
         if list(dataset.shape or ()) == [8, 8, 1] and len(dataset.classes or ()) == 10
     }
     assert "digits@1" in offered <= fitting, "only what fits is offered"
@@ -131,7 +131,7 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
     expect(page.get_by_text("succeeded", exact=True)).to_be_visible()
     expect(page.get_by_label("Verdict").locator(".badge")).to_have_text("model expects other pixels")
     made = page.url.rpartition("/")[2]
-    assert client.evaluation(made).model.id == model.id
+    assert client.evaluations.get(made).model.id == model.id
 
     page.get_by_role("link", name="Others of this model").click()
     expect(page.locator("tbody tr")).to_have_count(1)
@@ -142,7 +142,7 @@ def test_a_foreign_model_is_dropped_measured_and_followed(
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete it").click()
     page.wait_for_url("**/evaluations")
-    assert made not in {one.id for one in client.evaluations()}
+    assert made not in {one.id for one in client.evaluations.list()}
 
 
 def test_every_figure_of_an_evaluation_is_the_api_s(client: Client, evaluation: EvaluationView, open_page) -> None:
@@ -159,7 +159,7 @@ def test_every_figure_of_an_evaluation_is_the_api_s(client: Client, evaluation: 
             *(f"{one.count:,}", percent(one.accuracy), f"{percent(low)} to {percent(high)}", percent(raw.accuracy)),
         ]
         assert float(row[4]) == pytest.approx(one.loss, rel=0.01)
-    diagnosis, confusion = client.evaluation_diagnosis(evaluation.id), client.evaluation_confusion(evaluation.id)
+    diagnosis, confusion = client.evaluations.diagnosis(evaluation.id), client.evaluations.confusion(evaluation.id)
     expect(page.get_by_label("Verdict")).to_contain_text(diagnosis.explanation)
     assert diagnosis.gap
     shown = page.locator(".waterfall tbody tr td.number:nth-child(3)").all_inner_texts()

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 
 def ended_study(client: Client, study_id: str) -> StudyView:
-    while not (study := client.wait_study(study_id)).has_ended:
+    while not (study := client.studies.poll(study_id)).has_ended:
         pass
     return study
 
@@ -32,7 +32,7 @@ def curve(client: Client) -> StudyView:
     spec = json.loads((ROOT / "examples/overfit.json").read_text())
     spec |= {"name": "curve", "network": {"blocks": [{"filters": 8}]}}
     spec["training"] |= {"train_limit": 320, "epochs": 2}
-    return ended_study(client, client.order_study({"spec": spec, "kind": "learning_curve", "seeds": 2}).id)
+    return ended_study(client, client.studies.create({"spec": spec, "kind": "learning_curve", "seeds": 2}).id)
 
 
 @pytest.fixture(scope="session")
@@ -42,15 +42,15 @@ def faulty(client: Client) -> str:
     images, labels = (digits.images * (255 / 16)).astype(np.uint8), digits.target
     content = io.BytesIO()
     np.savez(content, x_train=images[:1200], y_train=labels[:1200], x_test=255 - images[1200:], y_test=labels[1200:])
-    dataset = client.create_dataset({"name": "inverted"})
-    client.upload(dataset.id, [content.getvalue()])
-    while client.dataset(dataset.id).status == "checking":
+    dataset = client.datasets.create({"name": "inverted"})
+    client.datasets.upload(dataset.id, [content.getvalue()])
+    while client.datasets.get(dataset.id).status == "checking":
         time.sleep(0.2)
     spec = json.loads((ROOT / "examples/overfit.json").read_text())
     spec |= {"dataset": "inverted", "network": {"blocks": [{"filters": 8}]}}
     spec["training"] |= {"epochs": 4}
-    job = client.submit(spec)
-    while not (job := client.wait(job.id)).has_ended:
+    job = client.jobs.create(spec)
+    while not (job := client.jobs.poll(job.id)).has_ended:
         pass
     assert job.status == "succeeded"
     return job.id
@@ -75,11 +75,11 @@ def test_data_that_come_first_leave_three_ways_on(
     assert_fit_for_all(page, f"blocked-study-fix-{width}", pictures)
     dialog.get_by_role("button", name="Fix the data and begin").click()
     page.wait_for_url("**/studies/std_*")
-    study = client.study(page.url.rpartition("/")[2])
+    study = client.studies.get(page.url.rpartition("/")[2])
     assert study.dataset.version > 1
     if study.waits_for is not None:
         expect(page.get_by_text("It begins by itself")).to_be_visible()
-    client.cancel_study(study.id)
+    client.studies.cancel(study.id)
 
 
 def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, ended: str, open_page) -> None:
@@ -105,7 +105,7 @@ def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, en
     page.get_by_label("Seeds").fill("2")
     page.get_by_label("Trainings, at most").fill("6")
     order = {"job": ended, "remedies": ["dropout", "l2"], "seeds": 2, "budget": {"jobs": 6}}
-    estimate = client.estimate_study(order)
+    estimate = client.studies.estimate(order)
     expect(page.get_by_label("Size and cost")).to_contain_text(f"{estimate.jobs} trainings")
     page.get_by_role("button", name="Begin the study").click()
     page.wait_for_url("**/studies/std_*")
@@ -116,7 +116,7 @@ def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, en
     assert study.budget.jobs == 6
     # Without a reload.
     expect(page.get_by_text("succeeded", exact=True)).to_be_visible()
-    report = client.study_report(study_id)
+    report = client.studies.report(study_id)
     answer = page.get_by_label("Answer")
     expect(answer.locator(".headline")).to_have_text(report.study.headline)
     expect(answer.locator(".sentence")).to_have_text(report.study.summary)
@@ -148,7 +148,7 @@ def test_a_study_is_ordered_from_a_job_followed_live_and_read(client: Client, en
 
 
 def test_a_study_is_cancelled_from_its_page(client: Client, ended: str, open_page) -> None:
-    study = client.order_study({"job": ended, "remedies": ["dropout"], "seeds": 4})
+    study = client.studies.create({"job": ended, "remedies": ["dropout"], "seeds": 4})
     page = open_page(f"/studies/{study.id}")
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Cancel it").click()
@@ -178,7 +178,7 @@ def test_a_learning_curve_shows_its_sizes_and_its_forecast(curve: StudyView, ope
 def test_pages_of_studies_are_fit_for_all(
     colours: str, width: int, curve: StudyView, ended: str, client: Client, open_page, pictures: Path | None
 ) -> None:
-    compared = next(study for study in client.studies(statuses=["succeeded"]) if study.kind == "remedies")
+    compared = next(study for study in client.studies.list(statuses=["succeeded"]) if study.kind == "remedies")
     page = open_page("/studies", colours=colours, width=width)
     for name, path, ready in (
         ("studies", "/studies", "Which remedy helps?"),

@@ -54,13 +54,13 @@ def service(running_service: Service) -> Iterator[Service]:
         running_service.start()
     yield running_service
     with running_service.client() as client:
-        for job in [job for job in client.jobs() if not job.has_ended]:
+        for job in [job for job in client.jobs.list() if not job.has_ended]:
             with suppress(JobFinished):  # since it was listed
-                client.cancel(job.id)
+                client.jobs.cancel(job.id)
             ended(client, job.id)
-        for dataset in client.datasets():
+        for dataset in client.datasets.list():
             if not dataset.bundled:
-                client.delete_dataset(dataset.id)
+                client.datasets.delete(dataset.id)
 
 
 @pytest.fixture

@@ -213,22 +213,22 @@ def spec(example: str = "overfit", **changes: Any) -> dict[str, Any]:
 
 def ended(client: Client, job_id: str, within_s: float = PATIENCE_S) -> JobView:
     """The job, once it has ended."""
-    return until(lambda: (job := client.get(job_id)).has_ended and job, f"the end of {job_id}", within_s)
+    return until(lambda: (job := client.jobs.get(job_id)).has_ended and job, f"the end of {job_id}", within_s)
 
 
 def after_epoch(client: Client, job_id: str, epoch: int) -> None:
     """Wait until so many whole epochs are served."""
-    until(lambda: client.get(job_id).progress.epoch >= epoch, f"epoch {epoch} of {job_id}")
+    until(lambda: client.jobs.get(job_id).progress.epoch >= epoch, f"epoch {epoch} of {job_id}")
 
 
 def history(client: Client, job_id: str) -> list[dict[str, Any]]:
     """The served epochs without what depends on the clock."""
     clocks = {"seconds", "evaluation_seconds", "images_per_second"}
-    return [epoch.model_dump(exclude=clocks) for epoch in client.metrics(job_id).epochs]
+    return [epoch.model_dump(exclude=clocks) for epoch in client.jobs.metrics(job_id).epochs]
 
 
 def event_types(client: Client, job_id: str) -> list[str]:
-    return [event.type for event in client.events(job_id)]
+    return [event.type for event in client.jobs.events(job_id)]
 
 
 def figures_of(script: Path, *arguments: Path) -> dict[str, list[float]]:
@@ -242,7 +242,7 @@ def figures_of(script: Path, *arguments: Path) -> dict[str, list[float]]:
 
 def assert_trained_again(client: Client, job: str, script: Path, *arguments: Path) -> None:
     """A job's script gives the job's figures from the same files."""
-    final = client.metrics(job).final
+    final = client.jobs.metrics(job).final
     for split, (loss, of_the_job, accuracy, accuracy_of_the_job) in figures_of(script, *arguments).items():
         expected = getattr(final, split)
         assert (of_the_job, accuracy_of_the_job) == pytest.approx((expected.loss, expected.accuracy), abs=6e-5)

@@ -37,10 +37,10 @@ def rules():
 def served(service):
     """Labels and their values by metric, of the API, of what answers predictions, and of a worker after two jobs."""
     with service.client() as client:
-        jobs = [client.submit(spec).id for spec in (SMALL, HUGE)]
-        ends = [until(lambda job=job: (now := client.wait(job)).has_ended and now.status, job) for job in jobs]
+        jobs = [client.jobs.create(spec).id for spec in (SMALL, HUGE)]
+        ends = [until(lambda job=job: (now := client.jobs.poll(job)).has_ended and now.status, job) for job in jobs]
         assert ends == ["succeeded", "failed"]
-        client.submit({**SMALL, "resources": {"device": "gpu"}})  # waits: there is none here
+        client.jobs.create({**SMALL, "resources": {"device": "gpu"}})  # waits: there is none here
         with predicting(make_embedded_settings(service.home)) as predict:
             httpx2.post(f"{predict}/v1/jobs/x/predict")
             sources = (service.url, f"http://127.0.0.1:{service.metrics_port}", predict)

@@ -25,21 +25,21 @@ def shares(service: Service) -> list[set[int]]:
 
 
 def test_two_jobs_have_a_core_each_and_one_alone_has_both_with_the_same_bits(service: Service, client: Client) -> None:
-    alone = client.submit(spec("overfit", **SHORT)).id
+    alone = client.jobs.create(spec("overfit", **SHORT)).id
     assert ended(client, alone).status == "succeeded"
-    busy = client.submit(spec("overfit", **LONG)).id
+    busy = client.jobs.create(spec("overfit", **LONG)).id
     after_epoch(client, busy, 1)
-    assert client.get(busy).engine.towers == client.get(busy).spec.resources.towers == 2
+    assert client.jobs.get(busy).engine.towers == client.jobs.get(busy).spec.resources.towers == 2
     assert shares(service) == [{0, 1}]
-    beside = client.submit(spec("overfit", **SHORT)).id
+    beside = client.jobs.create(spec("overfit", **SHORT)).id
     after_epoch(client, beside, 1)
     assert sorted(map(sorted, shares(service))) == [[0], [1]]
-    assert client.get(beside).engine.towers == 2
+    assert client.jobs.get(beside).engine.towers == 2
     assert ended(client, beside).status == "succeeded"
     until(lambda: shares(service) == [{0, 1}], "both cores for the first again")
-    assert client.get(busy).status == "running"
-    client.cancel(busy)
+    assert client.jobs.get(busy).status == "running"
+    client.jobs.cancel(busy)
     ended(client, busy)
-    assert client.get(beside).spec == client.get(alone).spec
+    assert client.jobs.get(beside).spec == client.jobs.get(alone).spec
     assert history(client, beside) == history(client, alone)
-    assert client.metrics(beside).final == client.metrics(alone).final
+    assert client.jobs.metrics(beside).final == client.jobs.metrics(alone).final

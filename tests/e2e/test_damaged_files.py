@@ -41,13 +41,13 @@ class World:
         assert dataset.status == "ready", dataset.error
         job = self.train({**SMALL, "dataset": "own"})
         folds = self.train(FOLDS)
-        client.download_model(job, folder / "model.keras")
-        model = client.upload_model(folder / "model.keras").id
-        until(lambda: client.uploaded_model(model).has_ended, "the check of the model")
+        client.jobs.download_model(job, folder / "model.keras")
+        model = client.models.create(folder / "model.keras").id
+        until(lambda: client.models.get(model).has_ended, "the check of the model")
         evaluation = self.evaluate(model)
         assert evaluation.status == "succeeded", evaluation.error
-        assert until(lambda: (one := client.dataset_suspects(dataset.id)).status == "ready" and one, "the search")
-        client.download_model(job, folder / "model.onnx", format="onnx")
+        assert until(lambda: (one := client.datasets.suspects(dataset.id)).status == "ready" and one, "the search")
+        client.jobs.download_model(job, folder / "model.onnx", format="onnx")
         [export] = self.keys(f"jobs/{job}/exports")
         [model_key] = self.keys(f"models/{model}")
         self.ids = {
@@ -66,13 +66,13 @@ class World:
         return [one.key for one in self.blobs.stored(folder)]
 
     def train(self, spec: dict) -> str:
-        job = ended(self.client, self.client.submit(spec).id)
+        job = ended(self.client, self.client.jobs.create(spec).id)
         assert job.status == "succeeded", job.error
         return job.id
 
     def evaluate(self, model: str):
-        evaluation = self.client.evaluate(model, "own")
-        return until(lambda: (one := self.client.evaluation(evaluation.id)).has_ended and one, "the evaluation")
+        evaluation = self.client.evaluations.create(model, "own")
+        return until(lambda: (one := self.client.evaluations.get(evaluation.id)).has_ended and one, "the evaluation")
 
     @contextmanager
     def damaged(self, key: str, how: str):
@@ -134,13 +134,13 @@ def _jobs_fail(world: World, kind, how: str) -> None:
     client, code = world.client, kind.job_lost if how == "missing" else kind.damaged
     name = kind.key.rpartition("/")[2]
     if "{sha256}" in kind.key:
-        job = ended(client, client.submit({**SMALL, "dataset": "own"}).id)
+        job = ended(client, client.jobs.create({**SMALL, "dataset": "own"}).id)
         require_error(job.error, code, world.service)
         evaluation = world.evaluate(world.ids["model"])
         require_error(evaluation.error, "model_unavailable" if how == "missing" else code, world.service)
     elif name == "relations.npz":
         with pytest.raises(HeldoutError) as refused:
-            client.submit(FOLDS)
+            client.jobs.create(FOLDS)
         assert refused.value.code == kind.answers(how)["splits with folds"]
     elif kind.key.startswith("models/"):
         evaluation = world.evaluate(world.ids["model"])
@@ -152,7 +152,7 @@ def _jobs_fail(world: World, kind, how: str) -> None:
         assert failed["code"] == {"model_unavailable": "model_lost"}.get(code, code), failed
     elif "export" in kind.key:
         with pytest.raises(HeldoutError) as refused:
-            client.download_model(world.ids["job"], world.service.home.parent / "x.onnx", format="onnx")
+            client.jobs.download_model(world.ids["job"], world.service.home.parent / "x.onnx", format="onnx")
         assert refused.value.code == kind.answers(how)["export"]
 
 
@@ -163,12 +163,12 @@ def test_a_study_on_a_dataset_that_gets_damaged_says_so(make_service, tmp_path):
         dataset = pushed(client, digits_zip(tmp_path / "digits.zip"))
         blobs = Blobs((service.home / "blobs").as_uri())
         whole = damage(blobs, f"datasets/{dataset.sha256}/images.npy", "flipped")
-        study = client.order_study(STUDY)
-        study = until(lambda: (one := client.study(study.id)).has_ended and one, "the end of the study")
+        study = client.studies.create(STUDY)
+        study = until(lambda: (one := client.studies.get(study.id)).has_ended and one, "the end of the study")
         assert study.status == "failed", study
-        jobs = [client.get(job) for arm in study.arms for job in arm.jobs]
+        jobs = [client.jobs.get(job) for arm in study.arms for job in arm.jobs]
         assert {job.error.code for job in jobs if job.error} == {"dataset_damaged"}
         blobs.put(f"datasets/{dataset.sha256}/images.npy", whole)
-        again = client.order_study(STUDY)
-        again = until(lambda: (one := client.study(again.id)).has_ended and one, "the end of the study", 300)
+        again = client.studies.create(STUDY)
+        again = until(lambda: (one := client.studies.get(again.id)).has_ended and one, "the end of the study", 300)
         assert again.status == "succeeded"

@@ -49,7 +49,7 @@ def pushed(client: Client, content: Path, **dataset: object) -> DatasetView:
 
 
 def _settled(client: Client, dataset_id: str) -> DatasetView | None:
-    dataset = client.dataset(dataset_id)
+    dataset = client.datasets.get(dataset_id)
     return None if dataset.status in {"uploading", "checking"} else dataset
 
 
@@ -61,11 +61,11 @@ def test_own_images_are_ingested_and_trained_on(client: Client, service: Service
     counts = {name: split.count for name, split in dataset.splits}
     assert counts["test"] == 360
     assert sum(counts.values()) == 1797
-    trained = ended(client, client.submit({**spec("overfit"), **SMALL, "dataset": "own"}).id)
+    trained = ended(client, client.jobs.create({**spec("overfit"), **SMALL, "dataset": "own"}).id)
     assert trained.status == "succeeded", trained.error
-    assert client.metrics(trained.id).final.test.count == 360
-    mistakes = client.confusion(trained.id).splits["test"].mistakes
-    client.download_predictions(trained.id, tmp_path / "predictions.csv", "csv")
+    assert client.jobs.metrics(trained.id).final.test.count == 360
+    mistakes = client.jobs.confusion(trained.id).splits["test"].mistakes
+    client.jobs.download_predictions(trained.id, tmp_path / "predictions.csv", "csv")
     with (tmp_path / "predictions.csv").open(encoding="utf-8", newline="") as file:
         lines = {(line["split"], int(line["index"])): line for line in csv.DictReader(file)}
     assert len(lines) == 1797
@@ -74,7 +74,7 @@ def test_own_images_are_ingested_and_trained_on(client: Client, service: Service
         assert mistake.member == line["file"]
         assert mistake.member.startswith(f"test/{mistake.label}/")
         assert (line["label"], line["answer"], line["correct"]) == (mistake.label, mistake.answer, "false")
-        assert Image.open(io.BytesIO(client.picture(mistake.thumbnail))).format == "PNG"
+        assert Image.open(io.BytesIO(client.datasets.picture(mistake.thumbnail))).format == "PNG"
     assert not list((service.home / "blobs" / "uploads").rglob("*.*"))
     script = tmp_path / "again.py"
     exporting = [sys.executable, "-m", "heldout", "export", trained.id, "--format", "python", "-o", str(script)]
@@ -83,12 +83,12 @@ def test_own_images_are_ingested_and_trained_on(client: Client, service: Service
     # What its ingest has noted: from now on another byte is noticed, by a worker that has used the file before too.
     blobs, labels = Blobs((service.home / "blobs").as_uri()), f"datasets/{dataset.sha256}/labels.npy"
     whole = damage(blobs, labels, "flipped")
-    failed = ended(client, client.submit({**SMALL, "dataset": "own"}).id)
+    failed = ended(client, client.jobs.create({**SMALL, "dataset": "own"}).id)
     assert failed.error.code == "dataset_damaged"
     assert "The file with the labels of the dataset is damaged" in failed.error.detail
     assert str(service.home) not in failed.error.detail
     with pytest.raises(DatasetDamaged, match="The file with the labels of the dataset is damaged"):
-        client.dataset_images(dataset.id)
+        client.datasets.images(dataset.id)
     blobs.put(labels, whole)
 
 
@@ -100,24 +100,24 @@ SMALL = {
 
 def test_planted_leaks_are_found_with_the_pictures_that_show_them(client: Client, tmp_path: Path) -> None:
     dataset = pushed(client, digits_zip(tmp_path / "leak.zip", planted=40, size=10), name="leaky")
-    audit = client.dataset_audit(dataset.id)
+    audit = client.datasets.audit(dataset.id)
     [leak] = [finding for finding in audit.findings if finding.code == "leakage"]
     assert leak.severity == "critical"
-    assert client.dataset_ledger(dataset.id).splits.test.reads == 0
+    assert client.datasets.ledger(dataset.id).splits.test.reads == 0
     first, second = leak.pairs[0]
     assert {first.split, second.split} & {"test"}
     for route in (first.thumbnail, f"/v1/datasets/{dataset.id}/preview?class=7"):
-        picture = client.picture(route)
+        picture = client.datasets.picture(route)
         assert Image.open(io.BytesIO(picture)).format == "PNG"
-    splits = client.dataset_ledger(dataset.id).splits
+    splits = client.datasets.ledger(dataset.id).splits
     assert [(one.reads, one.handed_out) for one in (splits.validation, splits.test)] == [(1, 1), (1, 1)]
 
 
 def test_a_worker_that_is_killed_in_an_ingest_is_followed_by_another(
     client: Client, service: Service, tmp_path: Path
 ) -> None:
-    made = client.create_dataset({"name": "interrupted"})
-    client.upload(made.id, digits_zip(tmp_path / "digits.zip"))
+    made = client.datasets.create({"name": "interrupted"})
+    client.datasets.upload(made.id, digits_zip(tmp_path / "digits.zip"))
     ingester = until(service.ingesting_pids, "an ingest")[0]
     os.kill(ingester, signal.SIGSTOP)  # so that it has not ended when its worker is killed
     os.kill(service.worker_pid(), signal.SIGKILL)
@@ -132,13 +132,13 @@ def test_a_worker_that_is_killed_in_an_ingest_is_followed_by_another(
 def test_deleting_a_dataset_ends_its_ingest_and_leaves_nothing(
     client: Client, service: Service, tmp_path: Path
 ) -> None:
-    made = client.create_dataset({"name": "deleted"})
-    client.upload(made.id, digits_zip(tmp_path / "digits.zip"))
+    made = client.datasets.create({"name": "deleted"})
+    client.datasets.upload(made.id, digits_zip(tmp_path / "digits.zip"))
     ingester = until(service.ingesting_pids, "an ingest")[0]
     os.kill(ingester, signal.SIGSTOP)  # so that it has not ended when its dataset is deleted
-    client.delete_dataset("deleted")
+    client.datasets.delete("deleted")
     until(lambda: not lives(ingester), "the end of the ingest's process", within_s=30)
-    assert "deleted" not in [dataset.name for dataset in client.datasets()]
+    assert "deleted" not in [dataset.name for dataset in client.datasets.list()]
     blobs = service.home / "blobs"
     until(lambda: not list(blobs.glob(f"uploads/{made.id}/*")), "the end of the upload's file", within_s=30)
     assert not (blobs / "datasets" / made.id).exists()
@@ -148,8 +148,8 @@ def test_deleting_a_dataset_ends_its_ingest_and_leaves_nothing(
 def test_a_service_that_is_stopped_in_an_ingest_goes_on_with_it_at_its_next_start(make_service, tmp_path: Path) -> None:
     service = make_service().start()
     with service.client() as client:
-        made = client.create_dataset({"name": "own"})
-        client.upload(made.id, digits_zip(tmp_path / "large.zip", size=128))
+        made = client.datasets.create({"name": "own"})
+        client.datasets.upload(made.id, digits_zip(tmp_path / "large.zip", size=128))
         until(service.ingesting_pids, "an ingest")
     assert service.stop() == 0
     with service.start().client() as client:

@@ -79,16 +79,16 @@ def diagnoses(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Jud
         uploaded = {arrays: _uploaded(client, case, folder) for arrays, case in case_of.items()}
         names = {case: uploaded[CASES[case].arrays] for case in CASES}
         for name in uploaded.values():
-            until(lambda name=name: client.dataset(name).status == "ready", f"the ingest of {name}")
-        submitted = {case: client.submit(_spec(case, names[case])).id for case in names}
+            until(lambda name=name: client.datasets.get(name).status == "ready", f"the ingest of {name}")
+        submitted = {case: client.jobs.create(_spec(case, names[case])).id for case in names}
         found = {}
         for case, job_id in submitted.items():
             job = ended(client, job_id, within_s=240)
-            found[case] = job, client.diagnosis(job_id)
+            found[case] = job, client.jobs.diagnosis(job_id)
             for finding in found[case][1].findings:
                 for remedy in finding.remedies:
                     if remedy.patch is not None:
-                        client.estimate(merged(dump_json(job.spec), remedy.patch))  # a 4xx would be an exception
+                        client.jobs.estimate(merged(dump_json(job.spec), remedy.patch))  # a 4xx would be an exception
     return found
 
 
@@ -96,7 +96,7 @@ def _uploaded(client: Client, case: str, folder: Path) -> str:
     name = case.replace(" ", "-").replace(",", "")
     path = folder / f"{name}.npz"
     np.savez(path, **CASES[case].arrays())
-    client.upload(client.create_dataset({"name": name}).id, path)
+    client.datasets.upload(client.datasets.create({"name": name}).id, path)
     return name
 
 
@@ -132,10 +132,10 @@ def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(cl
     fast = {"epochs": 60, "batch_size": 16, "train_limit": 100, "optimizer": {"name": "adam", "learning_rate": 0.01}}
     guarded = digits(on_overfit="stop_and_restore", **fast)
     guarded["network"] = {"blocks": [{"filters": 16}], "dense": [{"units": 64}]}
-    job = ended(client, client.submit(guarded).id)
+    job = ended(client, client.jobs.create(guarded).id)
     assert (job.status, job.stop_reason) == ("succeeded", "overfit_guard")
-    [event] = [one for one in client.events(job.id) if one.type == "job.overfitting"]
-    metrics = client.metrics(job.id)
+    [event] = [one for one in client.jobs.events(job.id) if one.type == "job.overfitting"]
+    metrics = client.jobs.metrics(job.id)
     losses = [epoch.validation_loss for epoch in metrics.epochs]
     best = losses.index(min(losses)) + 1
     assert (event.level, event.data) == ("warning", {"epoch": len(losses), "best_epoch": best})
@@ -143,7 +143,7 @@ def test_the_guard_ends_a_training_where_it_overfits_and_keeps_its_best_epoch(cl
     assert metrics.final.epoch == best
     assert losses[-1] > losses[best - 1]
     # In time, or too early where the last epoch answers the test images surely better.
-    [finding] = [one for one in client.diagnosis(job.id).findings if "last_epoch" in one.evidence]
+    [finding] = [one for one in client.jobs.diagnosis(job.id).findings if "last_epoch" in one.evidence]
     assert finding.code in {"overfitting", "not_converged"}
     assert (finding.severity == "info") == (finding.code == "overfitting")
     cost = finding.evidence["last_epoch"]

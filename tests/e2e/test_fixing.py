@@ -54,7 +54,7 @@ FAULTS = {
 
 def settled(client: Client, dataset_id: str) -> DatasetView:
     def found() -> DatasetView | None:
-        dataset = client.dataset(dataset_id)
+        dataset = client.datasets.get(dataset_id)
         return None if dataset.status in {"uploading", "checking"} else dataset
 
     dataset = until(found, "the end of the ingest")
@@ -64,15 +64,15 @@ def settled(client: Client, dataset_id: str) -> DatasetView:
 
 def uploaded(client: Client, folder: Path, name: str, arrays: dict[str, np.ndarray]) -> DatasetView:
     np.savez(folder / f"{name}.npz", **arrays)
-    made = client.create_dataset({"name": name})
-    client.upload(made.id, folder / f"{name}.npz")
+    made = client.datasets.create({"name": name})
+    client.datasets.upload(made.id, folder / f"{name}.npz")
     return settled(client, made.id)
 
 
 def diagnosed(client: Client, dataset: DatasetView) -> DiagnosisView:
-    job = ended(client, client.submit({**SPEC, "dataset": dataset.id}).id)
+    job = ended(client, client.jobs.create({**SPEC, "dataset": dataset.id}).id)
     assert job.status == "succeeded", job.error
-    return client.diagnosis(job.id)
+    return client.jobs.diagnosis(job.id)
 
 
 def term(diagnosis: DiagnosisView, code: str) -> float:
@@ -104,17 +104,17 @@ def test_faults_that_hide_each_other_are_cured_one_after_the_other(client: Clien
     assert term(before, "label_order") > 0.5
     [path] = {request.path for request in offered.values()}
     assert path == f"/v1/datasets/{broken.id}/versions"
-    fixed = client.fix_dataset(broken.id, combine_bodies(request.body for request in offered.values()))
+    fixed = client.datasets.fix(broken.id, combine_bodies(request.body for request in offered.values()))
     assert fixed.derived_from is not None
     assert fixed.derived_from.dataset.id == broken.id
     settled(client, fixed.id)
-    [leakage] = client.dataset_audit(fixed.id).findings
+    [leakage] = client.datasets.audit(fixed.id).findings
     assert leakage.code == "leakage"
     assert leakage.fix is not None
-    whole = settled(client, client.fix_dataset(fixed.id, leakage.fix).id)
+    whole = settled(client, client.datasets.fix(fixed.id, leakage.fix).id)
     assert whole.splits is not None
     assert whole.splits.train.count == 1200
-    assert client.dataset_audit(whole.id).findings == []
+    assert client.datasets.audit(whole.id).findings == []
     assert whole.sha256 == uploaded(client, tmp_path, "unharmed", digits()).sha256
     after = diagnosed(client, whole)
     assert {code: term(after, code) for _, code in FAULTS.values()} == dict.fromkeys(
@@ -133,7 +133,7 @@ def test_a_fault_alone_is_cured_by_the_request_of_its_remedy(client: Client, tmp
     before = diagnosed(client, dataset)
     request = requests_of(before)[fault]
     assert term(before, code) != 0
-    fixed = settled(client, client.fix_dataset(dataset.id, request.body).id)
+    fixed = settled(client, client.datasets.fix(dataset.id, request.body).id)
     after = diagnosed(client, fixed)
     assert term(after, code) == 0
     assert fault not in requests_of(after)

@@ -36,8 +36,8 @@ def seconds_of(pids: list[int]) -> dict[int, float]:
 
 def test_a_service_without_work_takes_less_than_a_hundredth_of_a_core(service: Service) -> None:
     with service.client() as client:
-        assert ended(client, client.submit(digits()).id).status == "succeeded"
-        bundled = len(list(client.list_datasets()))
+        assert ended(client, client.jobs.create(digits()).id).status == "succeeded"
+        bundled = len(list(client.datasets.list()))
     # The copies of the bundled datasets are looked for after the start.
     log = service.home / "logs" / "worker.log"
     until(lambda: log.read_text().count('"attempt_settled"') >= 1 + bundled, "the start")

@@ -32,18 +32,18 @@ def validation(epochs: int, what: str = "measured") -> list[tuple[str, int, str]
 
 
 def test_a_training_reads_validation_with_each_epoch_and_test_once(client: Client, reads: Reads) -> None:
-    job = ended(client, client.submit(digits(epochs=2)).id).id
+    job = ended(client, client.jobs.create(digits(epochs=2)).id).id
     assert reads(job) == [("test", 2, "measured"), *validation(2)]
     for _ in range(2):
-        client.metrics(job)
-        client.diagnosis(job)
-        client.confusion(job)
+        client.jobs.metrics(job)
+        client.jobs.diagnosis(job)
+        client.jobs.confusion(job)
     assert len(reads(job)) == 3
 
 
 def test_early_stopping_selects_and_the_last_weights_are_a_second_look_at_test(client: Client, reads: Reads) -> None:
-    job = ended(client, client.submit(digits(epochs=30, early_stopping={"patience": 1, "min_delta": 0.5})).id).id
-    metrics = client.metrics(job)
+    job = ended(client, client.jobs.create(digits(epochs=30, early_stopping={"patience": 1, "min_delta": 0.5})).id).id
+    metrics = client.jobs.metrics(job)
     assert metrics.final is not None
     kept, last = metrics.final.epoch, len(metrics.epochs)
     assert kept < last
@@ -51,11 +51,11 @@ def test_early_stopping_selects_and_the_last_weights_are_a_second_look_at_test(c
 
 
 def test_a_cancelled_job_has_read_what_it_has_measured(client: Client, reads: Reads) -> None:
-    job = client.submit(long_digits(300)).id
+    job = client.jobs.create(long_digits(300)).id
     after_epoch(client, job, 2)
-    client.cancel(job)
+    client.jobs.cancel(job)
     ended(client, job)
-    measured = len(client.metrics(job).epochs)
+    measured = len(client.jobs.metrics(job).epochs)
     assert measured >= 2
     assert reads(job) == validation(measured)
 
@@ -63,12 +63,12 @@ def test_a_cancelled_job_has_read_what_it_has_measured(client: Client, reads: Re
 def test_a_job_that_was_paused_and_one_whose_process_died_read_each_epoch_once(
     service: Service, client: Client, reads: Reads
 ) -> None:
-    job = client.submit(long_digits(40)).id
+    job = client.jobs.create(long_digits(40)).id
     after_epoch(client, job, 2)
-    client.pause(job)
-    until(lambda: client.get(job).status == "paused", "the pause")
-    measured = len(client.metrics(job).epochs)
-    client.resume(job)
+    client.jobs.pause(job)
+    until(lambda: client.jobs.get(job).status == "paused", "the pause")
+    measured = len(client.jobs.metrics(job).epochs)
+    client.jobs.resume(job)
     after_epoch(client, job, measured + 1)
     [training] = service.training_pids()
     os.kill(training, signal.SIGKILL)

@@ -37,7 +37,9 @@ for file in sys.argv[1:]:
 def jobs(service: Service) -> Jobs:
     """The three reference jobs, submitted together and ended."""
     with service.client() as client:
-        submitted = {name: client.submit(spec(name, epochs=EPOCHS)) for name in ("overfit", "regularized", "augmented")}
+        submitted = {
+            name: client.jobs.create(spec(name, epochs=EPOCHS)) for name in ("overfit", "regularized", "augmented")
+        }
         return {name: ended(client, job.id) for name, job in submitted.items()}
 
 
@@ -56,7 +58,7 @@ def test_a_reference_job_succeeds_with_its_known_size(jobs: Jobs, name: str, par
 
 def test_the_served_figures_fit_together(client: Client, jobs: Jobs) -> None:
     for name, job in jobs.items():
-        metrics = client.metrics(job.id)
+        metrics = client.jobs.metrics(job.id)
         final = metrics.final
         assert [epoch.epoch for epoch in metrics.epochs] == list(range(1, EPOCHS + 1))
         assert {split: getattr(final, split).count for split in ("train", "validation", "test")} == {
@@ -81,7 +83,7 @@ def test_the_served_figures_fit_together(client: Client, jobs: Jobs) -> None:
 
 
 def test_every_reference_network_learns_digits(client: Client, jobs: Jobs) -> None:
-    accuracies = {name: client.metrics(job.id).final.test.accuracy for name, job in jobs.items()}
+    accuracies = {name: client.jobs.metrics(job.id).final.test.accuracy for name, job in jobs.items()}
     assert accuracies["overfit"] > 0.93
     assert accuracies["regularized"] > 0.93
     # Mirrored digits under a few epochs of strong augmentation: far above chance, far below the others.
@@ -94,13 +96,13 @@ def test_the_downloaded_model_gives_the_served_test_figures_in_plain_keras(
     service: Service,
     tmp_path: Path,
 ) -> None:
-    dataset = client.dataset("mnist5k")
+    dataset = client.datasets.get("mnist5k")
     folder = service.home / "blobs" / "datasets" / dataset.sha256
-    test = client.dataset_splits(dataset.id).test
+    test = client.datasets.split_indices(dataset.id).test
     np.save(tmp_path / "images.npy", np.load(folder / "images.npy")[test])
     np.save(tmp_path / "labels.npy", np.load(folder / "labels.npy")[test])
     for name, job in jobs.items():
-        client.download_model(job.id, tmp_path / f"{name}.keras")
+        client.jobs.download_model(job.id, tmp_path / f"{name}.keras")
     run = subprocess.run(
         [sys.executable, "-c", EVALUATE, *(f"{name}.keras" for name in jobs)],
         cwd=tmp_path,
@@ -111,7 +113,7 @@ def test_the_downloaded_model_gives_the_served_test_figures_in_plain_keras(
     assert run.returncode == 0, run.stderr
     for (name, job), line in zip(jobs.items(), run.stdout.splitlines()[-len(jobs) :], strict=True):
         measured = json.loads(line)
-        served = client.metrics(job.id).final.test
+        served = client.jobs.metrics(job.id).final.test
         assert measured["accuracy"] == served.accuracy, name
         assert measured["loss"] == pytest.approx(served.loss, abs=1e-5), name
         assert measured["parameters"] == job.parameters
@@ -120,9 +122,9 @@ def test_the_downloaded_model_gives_the_served_test_figures_in_plain_keras(
 
 def test_the_predictions_are_those_of_the_served_figures(client: Client, jobs: Jobs, tmp_path: Path) -> None:
     job = jobs["regularized"]
-    client.download_predictions(job.id, tmp_path / "predictions.npz")
-    splits = client.dataset_splits("mnist5k")
-    final = client.metrics(job.id).final
+    client.jobs.download_predictions(job.id, tmp_path / "predictions.npz")
+    splits = client.datasets.split_indices("mnist5k")
+    final = client.jobs.metrics(job.id).final
     with np.load(tmp_path / "predictions.npz") as predictions:
         for split in ("train", "validation", "test"):
             chances, labels = predictions[f"{split}_probabilities"], predictions[f"{split}_labels"]
@@ -135,8 +137,8 @@ def test_scores_by_class_are_what_scikit_learn_makes_of_the_predictions(
     client: Client, jobs: Jobs, tmp_path: Path
 ) -> None:
     job = jobs["overfit"]
-    client.download_predictions(job.id, tmp_path / "predictions.npz")
-    served = client.confusion(job.id)
+    client.jobs.download_predictions(job.id, tmp_path / "predictions.npz")
+    served = client.jobs.confusion(job.id)
     recalls = {}
     with np.load(tmp_path / "predictions.npz") as predictions:
         for split in ("train", "validation", "test"):
@@ -161,7 +163,7 @@ def test_scores_by_class_are_what_scikit_learn_makes_of_the_predictions(
 
 
 def test_the_events_tell_the_story_once(client: Client, jobs: Jobs) -> None:
-    events = list(client.events(jobs["overfit"].id))
+    events = list(client.jobs.events(jobs["overfit"].id))
     assert [event.id for event in events] == list(range(1, len(events) + 1))
     types = [event.type for event in events]
     assert types[:2] == ["job.queued", "job.started"]
@@ -171,8 +173,8 @@ def test_the_events_tell_the_story_once(client: Client, jobs: Jobs) -> None:
 
 
 def test_the_same_seed_gives_the_same_history_and_another_seed_another(client: Client, jobs: Jobs) -> None:
-    again = client.submit(spec("augmented", epochs=3))
-    other = client.submit(spec("augmented", epochs=1, seed=8))
+    again = client.jobs.create(spec("augmented", epochs=3))
+    other = client.jobs.create(spec("augmented", epochs=1, seed=8))
     ended(client, again.id)
     ended(client, other.id)
     first = history(client, jobs["augmented"].id)
@@ -184,20 +186,20 @@ def test_a_training_that_diverges_fails_once_and_keeps_what_it_measured(client: 
     # A penalty of 1 at a rate of 1 turns each weight into its negative; momentum makes that grow without end.
     wild = spec("overfit", optimizer={"name": "sgd", "learning_rate": 1.0, "momentum": 0.99}, epochs=20)
     wild["network"]["l2"] = 1.0
-    job = ended(client, client.submit(wild).id)
+    job = ended(client, client.jobs.create(wild).id)
     assert (job.status, job.error.code, job.attempt) == ("failed", "diverged", 1)
-    epochs = client.metrics(job.id).epochs
-    assert client.metrics(job.id).final is None
+    epochs = client.jobs.metrics(job.id).epochs
+    assert client.jobs.metrics(job.id).final is None
     assert all(value is None or isinstance(value, int | float) for epoch in epochs for _, value in epoch)
 
 
 def test_what_is_not_there_yet_is_said_so(client: Client, tmp_path: Path) -> None:
-    job = client.submit(spec("overfit", epochs=1000))
-    assert client.metrics(job.id).final is None
+    job = client.jobs.create(spec("overfit", epochs=1000))
+    assert client.jobs.metrics(job.id).final is None
     with pytest.raises(ApiProblem) as refused:
-        client.download_model(job.id, tmp_path / "model.keras")
+        client.jobs.download_model(job.id, tmp_path / "model.keras")
     assert (refused.value.status, refused.value.code) == (409, "not_ready")
     assert not (tmp_path / "model.keras").exists()
-    client.cancel(job.id)
+    client.jobs.cancel(job.id)
     assert ended(client, job.id).status == "cancelled"
     assert "job.succeeded" not in event_types(client, job.id)

@@ -72,10 +72,10 @@ def test_an_assistant_finds_out_tries_and_compares(asked, client):
     assert {tool.name for tool in tools} == TOOLS
     assert all(tool.description and tool.annotations.destructive_hint is not True for tool in tools)
     assert not failed
-    job = client.get(re.search(r"job_\w+", trained).group())
-    final = client.metrics(job.id).final
+    job = client.jobs.get(re.search(r"job_\w+", trained).group())
+    final = client.jobs.metrics(job.id).final
     assert f"{final.test.accuracy:.4f}" in trained
-    diagnosis = client.diagnosis(job.id)
+    diagnosis = client.jobs.diagnosis(job.id)
     assert diagnosis.explanation in trained
 
     remedy = call("try_remedy", job=job.id, remedy="dropout", wait_s=55)
@@ -84,13 +84,13 @@ def test_an_assistant_finds_out_tries_and_compares(asked, client):
         call("diagnose_job", job=job.id), remedy, estimate, call("dataset_findings", dataset="digits")
     )
     assert told == (capture_output(show_diagnosis, diagnosis), False)
-    after = next(one for one in client.jobs() if one.retry_of == job.id)
+    after = next(one for one in client.jobs.list() if one.retry_of == job.id)
     assert after.spec.network.blocks[0].dropout > 0
     text, _ = tried
     assert re.search(rf"{after.id} differs from {job.id} by: .*'dropout': 0\.", text)
-    assert f"{client.metrics(after.id).final.test.accuracy:.4f}" in text
+    assert f"{client.jobs.metrics(after.id).final.test.accuracy:.4f}" in text
     assert "trainings" in planned[0]
-    assert not list(client.studies()), "a dry run orders nothing"
+    assert not list(client.studies.list()), "a dry run orders nothing"
     assert found[0]
 
 
@@ -103,7 +103,7 @@ def test_a_study_is_ordered_and_followed(asked, client):
     [(followed, _)] = asked(call("progress", id=study, wait_s=1))
     assert study in followed or "dropout" in followed
     with suppress(StudyFinished):  # it is small, and may have ended
-        client.cancel_study(study)
+        client.studies.cancel(study)
 
 
 def test_a_history_from_anywhere_is_judged_without_a_service(asked, tmp_path):
@@ -138,11 +138,11 @@ def test_what_cannot_be_done_is_said_with_what_to_do(asked, tmp_path):
 def test_a_misspelled_argument_starts_nothing(asked, client):
     job = client.train({**SPEC, "training": {"epochs": 1, "seed": 7}})
     job.wait()
-    before = len(list(client.studies()))
+    before = len(list(client.studies.list()))
     tools, (text, failed) = asked(tools_of, call("cure", job=job.id, remedies=["dropout"], dryrun=True))
     assert failed
     assert text == "There is no argument `dryrun`."
-    assert len(list(client.studies())) == before
+    assert len(list(client.studies.list())) == before
     assert all(tool.input_schema["additionalProperties"] is False for tool in tools)
 
 

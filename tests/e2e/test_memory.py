@@ -44,24 +44,24 @@ def test_a_training_that_outgrows_its_memory_pays_and_its_neighbour_goes_on(
 ) -> None:
     service = make_service(HELDOUT_SLOTS="2").start()
     with service.client() as client:
-        neighbour, filler = (client.submit(spec("overfit", epochs=1000)).id for _ in range(2))
+        neighbour, filler = (client.jobs.create(spec("overfit", epochs=1000)).id for _ in range(2))
         for job in (neighbour, filler):
             after_epoch(client, job, 1)
         worker = service.worker_pid()
         assert [score_of(pid) for pid in service.training_pids()] == [1000, 1000], "first in line"
         assert score_of(worker) == 0
         large = {"blocks": [{"filters": 512, "padding": "same", "repeat": 2}], "head": "global_average"}
-        greedy = client.submit({**spec("overfit", batch_size=1024), "network": large}).id
+        greedy = client.jobs.create({**spec("overfit", batch_size=1024), "network": large}).id
         with closing(sqlite3.connect(service.home / "heldout.db", timeout=10)) as database, database:
             database.execute("UPDATE jobs SET memory_bytes = ? WHERE id = ?", (700 * MIB, greedy))
         bounded(tree_of(worker), 1500 * MIB)
-        client.cancel(filler)
+        client.jobs.cancel(filler)
         failed = ended(client, greedy)
         assert (failed.status, failed.attempt, failed.failures) == ("failed", 1, 1)
         assert failed.error.code == "out_of_memory", failed.error
         # The kernel may have taken the neighbour, too, before it had the memory back: then it goes on where it was.
-        known = client.get(neighbour).progress.epoch
-        went_on = until(lambda: (now := client.get(neighbour)).progress.epoch > known and now, "its next epoch")
+        known = client.jobs.get(neighbour).progress.epoch
+        went_on = until(lambda: (now := client.jobs.get(neighbour)).progress.epoch > known and now, "its next epoch")
         assert (went_on.status, went_on.failures) == ("running", 0), went_on.error
         assert lives(worker)
         assert "job.requeued" not in event_types(client, greedy)

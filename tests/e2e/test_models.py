@@ -65,17 +65,17 @@ def with_rescaling(trained: Path) -> Path:
 
 
 def uploaded(client: Client, file: Path) -> ModelView:
-    model = client.upload_model(file)
+    model = client.models.create(file)
     assert (model.status, model.size_bytes) == ("checking", file.stat().st_size)
     while not model.has_ended:
-        model = client.uploaded_model(model.id, wait_s=30)
+        model = client.models.get(model.id, wait_s=30)
     return model
 
 
 def evaluated(client: Client, model: ModelView) -> EvaluationView:
-    evaluation = client.evaluate(model.id, DATASET)
+    evaluation = client.evaluations.create(model.id, DATASET)
     while not evaluation.has_ended:
-        evaluation = client.evaluation(evaluation.id, wait_s=30)
+        evaluation = client.evaluations.get(evaluation.id, wait_s=30)
     assert evaluation.status == "succeeded", evaluation.error
     return evaluation
 
@@ -125,7 +125,7 @@ def test_its_figures_are_those_of_plain_keras(whole, with_rescaling, digits, cli
     images, labels = digits["test"]
     confusion = np.zeros((10, 10), int)
     np.add.at(confusion, (labels, own.predict(images, verbose=0).argmax(axis=1)), 1)
-    assert client.evaluation_confusion(evaluation.id).splits["test"].confusion == confusion.tolist()
+    assert client.evaluations.confusion(evaluation.id).splits["test"].confusion == confusion.tolist()
 
 
 def test_a_model_without_its_rescaling_is_found_out(bare, whole, trained, digits, client):
@@ -137,7 +137,7 @@ def test_a_model_without_its_rescaling_is_found_out(bare, whole, trained, digits
     assert bare.as_given.test.accuracy == pytest.approx(as_given, abs=1e-6)
     assert bare.metrics.test.accuracy == pytest.approx(as_trained, abs=1e-6)
     assert bare.metrics.test.loss == pytest.approx(whole[1].metrics.test.loss, rel=1e-4)
-    diagnosis = client.evaluation_diagnosis(bare.id)
+    diagnosis = client.evaluations.diagnosis(bare.id)
     assert diagnosis.verdict == "preprocessing_mismatch"
     assert "those range from 0 to 16. It works best with pixels from 0 to 1." in diagnosis.explanation
     assert diagnosis.gap is not None
@@ -150,7 +150,7 @@ def test_the_ledger_counts_a_model_once(service, whole, client):
     with closing(sqlite3.connect(service.home / "heldout.db")) as database:
         query = "SELECT split, what FROM label_reads WHERE subject_object = 'model' AND subject_id = ? ORDER BY split"
         assert list(database.execute(query, (model.id,))) == [("test", "measured"), ("validation", "measured")]
-    ledger = client.dataset_ledger(DATASET)
+    ledger = client.datasets.ledger(DATASET)
     assert ledger.splits.test.models >= 1
     assert "uploaded model" in ledger.explanation
 
@@ -185,23 +185,23 @@ def test_a_training_starts_from_an_uploaded_model(bare, trained, client, tmp_pat
         "training": {"epochs": 1, "optimizer": {"name": "sgd", "learning_rate": 1e-12}},
         "initial": {"model": bare.model.id},
     }
-    estimate = client.estimate(spec)
+    estimate = client.jobs.estimate(spec)
     assert (estimate.initial.model, estimate.initial.taken) == (bare.model.id, ["block1_conv1", "output"])
-    job = client.submit(spec)
+    job = client.jobs.create(spec)
     ended(client, job.id)
-    final = client.metrics(job.id).final
+    final = client.jobs.metrics(job.id).final
     for split in ("train", "validation", "test"):
         started_from = getattr(bare.metrics, split)
         assert getattr(final, split).accuracy == started_from.accuracy
         assert getattr(final, split).loss == pytest.approx(started_from.loss, rel=1e-4)
     training = {"epochs": 2, "seed": 5}
-    further = client.submit(spec | {"training": training, "initial": spec["initial"] | {"freeze_blocks": 1}})
+    further = client.jobs.create(spec | {"training": training, "initial": spec["initial"] | {"freeze_blocks": 1}})
     ended(client, further.id)
-    client.download_model(further.id, tmp_path / "again.py", format="python")
+    client.jobs.download_model(further.id, tmp_path / "again.py", format="python")
     assert_trained_again(client, further.id, tmp_path / "again.py", DIGITS_FILE, trained)
     other = spec | {"network": {"blocks": [{"filters": 9}]}}
     with pytest.raises(ApiProblem, match="No layer fits"):
-        client.submit(other)
+        client.jobs.create(other)
 
 
 def test_a_training_behind_an_uploaded_backbone_leaves_models_for_any_runtime(trained, digits, client, tmp_path):
@@ -215,22 +215,22 @@ def test_a_training_behind_an_uploaded_backbone_leaves_models_for_any_runtime(tr
         "network": {"backbone": {"model": model.id, "pixels": "unit"}, "blocks": []},
         "training": {"epochs": 6},
     }
-    job = client.submit(spec)
-    client.delete_uploaded_model(model.id)
+    job = client.jobs.create(spec)
+    client.models.delete(model.id)
     assert (job.parameters, job.trainable_parameters) == (80 + 2890, 2890)
     ended(client, job.id)
-    client.download_model(job.id, tmp_path / "own.keras")
+    client.jobs.download_model(job.id, tmp_path / "own.keras")
     own = keras.saving.load_model(tmp_path / "own.keras", safe_mode=True)
     for kept, was in zip(own.get_layer("backbone").get_weights(), whole.layers[0].get_weights(), strict=True):
         np.testing.assert_array_equal(kept, was)
     images, labels = digits["test"]
     loss, accuracy = own.evaluate(images, labels, verbose=0)
-    test = client.metrics(job.id).final.test
+    test = client.jobs.metrics(job.id).final.test
     assert (test.loss, test.accuracy) == (pytest.approx(loss, rel=1e-4), pytest.approx(accuracy, abs=1e-6))
     assert test.accuracy > 0.8
-    client.download_model(job.id, tmp_path / "own.onnx", format="onnx")  # handed out once it answers alike
+    client.jobs.download_model(job.id, tmp_path / "own.onnx", format="onnx")  # handed out once it answers alike
     with pytest.raises(ApiProblem, match="uploaded backbone"):
-        client.download_model(job.id, tmp_path / "own.py", format="python")
+        client.jobs.download_model(job.id, tmp_path / "own.py", format="python")
 
 
 def test_the_command_line_evaluates_a_file(service, trained):

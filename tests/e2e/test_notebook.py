@@ -49,4 +49,4 @@ def test_it_runs_and_shows_jobs_pictures_progress_and_the_answer(read, service, 
     assert "test images answered correctly" in shown['job.plot("confusion")']
     assert "retry" not in shown["again"]
     assert any("dropout" in output.get("text", "") for output in said["print(study.conclusion.explanation)"])
-    assert "overfitting" in shown["client.diagnose(history)"]
+    assert "overfitting" in shown["client.diagnoses.create(history)"]

@@ -36,33 +36,33 @@ def test_own_images_go_through_an_object_store_and_come_back_as_a_model(
         assert dataset.status == "ready", dataset.error
         address = f"some/prefix/datasets/{dataset.sha256}"
         assert {f"{address}/images.npy", f"{address}/about.json"} <= set(s3_server.keys(s3_url))
-        splits = client.dataset_splits(dataset.id)
+        splits = client.datasets.split_indices(dataset.id)
         assert sum(len(getattr(splits, name)) for name in SPLITS) == 1797
 
         quick = {"optimizer": {"name": "adam", "learning_rate": 0.01}}
         spec = SMALL | {"training": SMALL["training"] | quick, "dataset": "own"}
-        job = ended(client, client.submit(spec).id)
+        job = ended(client, client.jobs.create(spec).id)
         assert job.status == "succeeded", job.error
-        final = client.metrics(job.id).final
+        final = client.jobs.metrics(job.id).final
         served = sum(getattr(final, name).accuracy * getattr(final, name).count for name in SPLITS) / 1797
-        client.download_model(job.id, tmp_path / "model.keras")
+        client.jobs.download_model(job.id, tmp_path / "model.keras")
         assert accuracy_on_digits(tmp_path / "model.keras") == pytest.approx(served, abs=0.002)
         assert served > 0.5
-        client.download_predictions(job.id, tmp_path / "predictions.npz")
+        client.jobs.download_predictions(job.id, tmp_path / "predictions.npz")
         with np.load(tmp_path / "predictions.npz") as predictions:
             assert len(predictions.files) > 0
 
         # On the worker's disk lies its copy of the dataset, and nothing of the job. Of bundled datasets it has a copy
         # where it has found their relations.
         home = stack.homes / worker.name
-        bundled = {one.sha256 for one in client.datasets() if one.bundled}
+        bundled = {one.sha256 for one in client.datasets.list() if one.bundled}
         assert {path.name for path in (home / "datasets").iterdir() if path.is_dir()} - bundled == {dataset.sha256}
         assert not stack.blobs.exists()
         assert not (home / "blobs").exists()
         assert kinds(s3_server, s3_url) == {"datasets", "jobs"}  # the upload is gone, once it is checked
 
-        client.delete(job.id)
-        client.delete_dataset(dataset.id)
+        client.jobs.delete(job.id)
+        client.datasets.delete(dataset.id)
         until(lambda: "jobs" not in kinds(s3_server, s3_url), "the removal of the job's files")
         until(lambda: not [key for key in s3_server.keys(s3_url) if key.startswith(address)], "that of the images")
 

@@ -118,12 +118,12 @@ def first_reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     _fill(folder)
     with service.client() as client:
         pets = client.datasets.push(folder / "pets")
-        job = client.wait(client.submit(SPEC).id)
+        job = client.jobs.poll(client.jobs.create(SPEC).id)
         while not job.has_ended:
-            job = client.wait(job.id)
+            job = client.jobs.poll(job.id)
         assert job.status == "succeeded"
-        study = client.order_study({"job": job.id, "remedies": ["dropout"], "seeds": 2})
-        client.cancel_study(study.id)
+        study = client.studies.create({"job": job.id, "remedies": ["dropout"], "seeds": 2})
+        client.studies.cancel(study.id)
         yield Reader(folder, service, client, job.id, study.id, pets.id)
     service.close()
 
@@ -215,7 +215,7 @@ def _names(reader: Reader) -> dict[str, Any]:
         "webhook-signature": Webhook(secret).sign("msg_1", sent, body),
     }
     given = {"secret": secret, "request_body": body, "request_headers": headers}
-    return given | {"client": reader.client, "spec": SPEC, "job": reader.client.job(reader.job)}
+    return given | {"client": reader.client, "spec": SPEC, "job": reader.client.jobs.get(reader.job)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

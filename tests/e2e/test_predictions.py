@@ -19,20 +19,20 @@ from tests.e2e.stack import digits
 @pytest.fixture(scope="module")
 def job(service: Service) -> str:
     with service.client() as client:
-        trained = ended(client, client.submit(digits()).id)
+        trained = ended(client, client.jobs.create(digits()).id)
         assert trained.status == "succeeded"
         return trained.id
 
 
 def test_the_first_prediction_of_a_job_exports_its_model_and_answers_its_bits(client: Client, job: str, tmp_path: Path):
     images = BUNDLED["digits"].read(Path("/nonexistent")).images[:64]
-    answer = client.predict(job, images, top_k=10)
-    client.download_model(job, tmp_path / "model.onnx", "onnx")
+    answer = client.jobs.predict(job, images, top_k=10)
+    client.jobs.download_model(job, tmp_path / "model.onnx", "onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     expected = session.run(["probabilities"], {"pixels": images.astype(np.float32)})[0]
     for said, chances in zip(answer.predictions, expected, strict=True):
         assert {one.index: np.float32(one.probability) for one in said.top} == dict(enumerate(chances))
-    assert client.job(job).predict(images[0]).predictions[0].answer == answer.predictions[0].answer
+    assert client.jobs.get(job).predict(images[0]).predictions[0].answer == answer.predictions[0].answer
 
 
 def test_the_command_line_names_what_is_on_files_and_in_folders(service: Service, job: str, tmp_path: Path):

@@ -33,7 +33,7 @@ def all_stored(service: Service) -> bool:
 
 
 def test_bundled_datasets_and_those_of_an_earlier_release_get_their_relations(service: Service, client: Client) -> None:
-    jobs = len(list(client.jobs()))
+    jobs = len(list(client.jobs.list()))
     until(lambda: all_stored(service), "the relations of the bundled datasets")
     found = {name: dataset_id for name, dataset_id, _ in rows(service, BUNDLED)}
     assert {"digits", "mnist5k"} <= found.keys()
@@ -47,7 +47,7 @@ def test_bundled_datasets_and_those_of_an_earlier_release_get_their_relations(se
     rows(service, "UPDATE datasets SET relations_status = NULL WHERE owner IS NULL")
     until(lambda: all_stored(service), "the relations once more")
     assert all(relations_file(service, dataset_id).is_file() for dataset_id in found.values())
-    assert len(list(client.jobs())) == jobs
+    assert len(list(client.jobs.list())) == jobs
 
 
 @pytest.mark.proof  # tests/e2e/test_datasets.py kills a worker in an ingest in every run
@@ -78,5 +78,5 @@ def test_an_own_dataset_has_its_relations_when_it_is_ready_and_loses_them_when_i
     assert relations.copy_of.tolist() == [names.index(name) for name in names]
     assert len(set(names)) < len(names)
     assert relations.group.tolist() == [list(dict.fromkeys(names)).index(name) for name in names]
-    client.delete_dataset("own")
+    client.datasets.delete("own")
     until(lambda: not relations_file(service, dataset.id).parent.exists(), "the end of its files", within_s=30)

@@ -68,10 +68,10 @@ def test_an_upload_is_checked_by_a_celery_worker_while_a_training_waits(stack: S
     with_workers(stack, 0)
     waiting = stack.submit(digits())
     with stack.client() as client:
-        made = client.create_dataset({"name": "own"})
-        client.upload(made.id, npz(tmp_path / "own.npz", **arrays_of()))
+        made = client.datasets.create({"name": "own"})
+        client.datasets.upload(made.id, npz(tmp_path / "own.npz", **arrays_of()))
         with_workers(stack, 1)
-        ready = until(lambda: (found := client.dataset("own")).status not in {"checking"} and found, "the ingest")
+        ready = until(lambda: (found := client.datasets.get("own")).status not in {"checking"} and found, "the ingest")
         assert ready.status == "ready", ready.error
     run_once(stack, waiting)
 

@@ -37,7 +37,7 @@ EPOCHS = 16
 def uninterrupted(service: Service) -> list[dict[str, Any]]:
     """The history of the short job that others are interrupted in."""
     with service.client() as client:
-        job = client.submit(long_digits(EPOCHS)).id
+        job = client.jobs.create(long_digits(EPOCHS)).id
         ended(client, job)
         return history(client, job)
 
@@ -45,40 +45,40 @@ def uninterrupted(service: Service) -> list[dict[str, Any]]:
 def test_a_cancel_ends_the_process_and_keeps_whole_epochs_with_their_weights_and_state(
     service: Service, client: Client, tmp_path: Path
 ) -> None:
-    job = client.submit(long_digits(1000)).id
+    job = client.jobs.create(long_digits(1000)).id
     after_epoch(client, job, 2)
     training = service.training_pids()
     for pid in training:
         # It has none of the supervisor's libraries, which would take longer to import than the rest of its start.
         assert "obstore" not in mapped_files(pid)
-    assert client.cancel(job).status == "cancelling"
-    assert client.cancel(job).status in {"cancelling", "cancelled"}
+    assert client.jobs.cancel(job).status == "cancelling"
+    assert client.jobs.cancel(job).status in {"cancelling", "cancelled"}
     assert ended(client, job).stop_reason == "cancelled"
     until(lambda: not any(map(lives, training)), "the end of the process", within_s=30)
-    assert len(client.metrics(job).epochs) >= 2
+    assert len(client.jobs.metrics(job).epochs) >= 2
     types = event_types(client, job)
     assert types[-1] == "job.cancelled"
     assert "job.succeeded" not in types
     with pytest.raises(ApiProblem) as refused:
-        client.cancel(job)
+        client.jobs.cancel(job)
     assert (refused.value.status, refused.value.code) == (409, "job_finished")
-    assert client.download_model(job, tmp_path / "model.keras") > 0
-    done = client.get(job).progress.epoch
-    again = client.retry(job, epochs=done + 1).id
+    assert client.jobs.download_model(job, tmp_path / "model.keras") > 0
+    done = client.jobs.get(job).progress.epoch
+    again = client.jobs.retry(job, epochs=done + 1).id
     assert ended(client, again).status == "succeeded"
-    assert client.metrics(again).epochs[:done] == client.metrics(job).epochs
-    assert [epoch.epoch for epoch in client.metrics(again).epochs] == list(range(1, done + 2))
+    assert client.jobs.metrics(again).epochs[:done] == client.jobs.metrics(job).epochs
+    assert [epoch.epoch for epoch in client.jobs.metrics(again).epochs] == list(range(1, done + 2))
 
 
 def test_only_the_process_that_trains_loads_tensorflow(service: Service, client: Client) -> None:
-    job = client.submit(long_digits(1000)).id
+    job = client.jobs.create(long_digits(1000)).id
     after_epoch(client, job, 1)
     [training] = service.training_pids()
     # Importing TensorFlow or Keras maps TensorFlow's libraries.
     assert "/tensorflow/" in mapped_files(training)
     assert "/tensorflow/" not in mapped_files(service.worker_pid())
     assert "/tensorflow/" not in mapped_files(service.pid)
-    client.cancel(job)
+    client.jobs.cancel(job)
     ended(client, job)
 
 
@@ -90,31 +90,31 @@ def mapped_files(pid: int) -> str:
 def test_a_paused_job_frees_its_slot_and_goes_on_with_the_same_history(
     service: Service, client: Client, uninterrupted: list[dict[str, Any]]
 ) -> None:
-    job = client.submit(long_digits(EPOCHS)).id
+    job = client.jobs.create(long_digits(EPOCHS)).id
     after_epoch(client, job, 3)
-    client.pause(job)
-    until(lambda: client.get(job).status == "paused", "the pause")
+    client.jobs.pause(job)
+    until(lambda: client.jobs.get(job).status == "paused", "the pause")
     until(lambda: not service.training_pids(), "the end of the process", within_s=30)
-    client.resume(job)
+    client.jobs.resume(job)
     assert ended(client, job).status == "succeeded"
-    assert client.get(job).attempt == 2
-    assert client.get(job).failures == 0
+    assert client.jobs.get(job).attempt == 2
+    assert client.jobs.get(job).failures == 0
     assert history(client, job) == uninterrupted
 
 
 def test_a_process_that_is_killed_is_a_failure_with_a_reason_and_its_last_lines(
     service: Service, client: Client, uninterrupted: list[dict[str, Any]]
 ) -> None:
-    job = client.submit(long_digits(EPOCHS)).id
+    job = client.jobs.create(long_digits(EPOCHS)).id
     after_epoch(client, job, 2)
     for pid in service.training_pids():
         os.kill(pid, signal.SIGKILL)
     assert ended(client, job).status == "succeeded"
-    assert client.get(job).failures == 1
-    warnings = [event for event in client.events(job) if event.type == "job.warning"]
+    assert client.jobs.get(job).failures == 1
+    warnings = [event for event in client.jobs.events(job) if event.type == "job.warning"]
     assert warnings[0].data["exit_code"] == -signal.SIGKILL
     assert isinstance(warnings[0].data["log"], list)
-    requeued = next(event for event in client.events(job) if event.type == "job.requeued")
+    requeued = next(event for event in client.jobs.events(job) if event.type == "job.requeued")
     assert "SIGKILL" in requeued.message
     # It went on from the last checkpoint, and nothing of the interruption shows in what it measured.
     assert history(client, job) == uninterrupted
@@ -122,9 +122,9 @@ def test_a_process_that_is_killed_is_a_failure_with_a_reason_and_its_last_lines(
 
 def test_a_job_past_its_deadline_keeps_its_whole_epochs_and_succeeds(client: Client) -> None:
     wanted = long_digits(1000) | {"limits": {"max_runtime_s": 7}}
-    job = ended(client, client.submit(wanted).id)
+    job = ended(client, client.jobs.create(wanted).id)
     assert (job.status, job.stop_reason) == ("succeeded", "deadline")
-    metrics = client.metrics(job.id)
+    metrics = client.jobs.metrics(job.id)
     assert 1 <= len(metrics.epochs) < 1000
     assert metrics.final.epoch == len(metrics.epochs)
 
@@ -132,9 +132,9 @@ def test_a_job_past_its_deadline_keeps_its_whole_epochs_and_succeeds(client: Cli
 def test_a_deadline_before_the_first_epoch_is_a_failure(client: Client) -> None:
     slow = spec("overfit", epochs=2) | {"limits": {"max_runtime_s": 1}}
     slow["network"]["blocks"] = [{"filters": 256, "padding": "same", "repeat": 4, "pool": 1}]
-    job = ended(client, client.submit(slow).id)
+    job = ended(client, client.jobs.create(slow).id)
     assert (job.status, job.error.code) == ("failed", "deadline")
-    assert client.metrics(job.id).epochs == []
+    assert client.jobs.metrics(job.id).epochs == []
 
 
 def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_start_goes_on_with_its_jobs(
@@ -145,7 +145,7 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
     service = make_service(TMPDIR=str(temporary), PORT="1", **of_others).start()
     assert (service.home / "heldout.db").exists()
     with service.client() as client:
-        job = client.submit(long_digits(20)).id
+        job = client.jobs.create(long_digits(20)).id
         after_epoch(client, job, 2)
     below = tree_of(service.pid)
     assert service.stop() == 0
@@ -154,8 +154,8 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
     assert list((service.home / "scratch").iterdir()) == []
     assert list(temporary.iterdir()) == []
     with service.start().client() as client:
-        stopped_at = client.get(job).progress.epoch
-        until(lambda: client.get(job).attempt == 2, "the next attempt", within_s=60)
+        stopped_at = client.jobs.get(job).progress.epoch
+        until(lambda: client.jobs.get(job).attempt == 2, "the next attempt", within_s=60)
         after_epoch(client, job, stopped_at + 1)
     below = tree_of(service.pid)
     os.kill(service.pid, signal.SIGKILL)
@@ -165,12 +165,12 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
     left = set(temporary.iterdir())
     with service.start().client() as client:
         # Long before the lease of 60 s has run out.
-        until(lambda: client.get(job).attempt == 3, "the attempt after the kill", within_s=30)
+        until(lambda: client.jobs.get(job).attempt == 3, "the attempt after the kill", within_s=30)
         finished = ended(client, job)
         assert (finished.status, finished.attempt, finished.failures) == ("succeeded", 3, 0)
-        requeued = [event for event in client.events(job) if event.type == "job.requeued"]
+        requeued = [event for event in client.jobs.events(job) if event.type == "job.requeued"]
         assert requeued[0].data["reason"] == "release"
-        assert [epoch.epoch for epoch in client.metrics(job).epochs] == list(range(1, 21))
+        assert [epoch.epoch for epoch in client.jobs.metrics(job).epochs] == list(range(1, 21))
     assert left & set(temporary.iterdir()) == set(), "the start after a kill removes what was left"
     service.stop(signal.SIGINT)
     assert list(temporary.iterdir()) == []
@@ -181,7 +181,7 @@ def test_a_service_that_is_stopped_or_killed_leaves_no_process_and_its_next_star
 def test_a_worker_that_dies_is_replaced_and_its_job_goes_on(make_service: MakeService) -> None:
     service = make_service().start()
     with service.client() as client:
-        job = client.submit(spec("overfit", epochs=8)).id
+        job = client.jobs.create(spec("overfit", epochs=8)).id
         after_epoch(client, job, 2)
         worker, training = service.worker_pid(), service.training_pids()
         os.kill(worker, signal.SIGKILL)
@@ -196,7 +196,7 @@ def test_a_second_service_in_the_same_home_says_so_in_one_line(service: Service)
     assert second.stderr.count("\n") == 1
     assert "already runs" in second.stderr
     with service.client() as client:
-        assert client.dataset("digits").status == "ready"
+        assert client.datasets.get("digits").status == "ready"
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(service: Service, tmp_path: Path) -> None:
@@ -210,9 +210,9 @@ def test_a_port_that_is_taken_is_said_in_one_line(service: Service, tmp_path: Pa
 def test_a_locked_database_is_a_503_and_a_waiting_worker_and_both_recover_alone(
     service: Service, client: Client
 ) -> None:
-    job = client.submit(long_digits(12)).id
+    job = client.jobs.create(long_digits(12)).id
     after_epoch(client, job, 1)
-    jobs = len(list(client.jobs()))
+    jobs = len(list(client.jobs.list()))
     key = (service.home / "api-key").read_text().strip()
     with closing(sqlite3.connect(service.home / "heldout.db", isolation_level=None, timeout=30)) as lock:
         lock.execute("BEGIN IMMEDIATE")
@@ -227,9 +227,9 @@ def test_a_locked_database_is_a_503_and_a_waiting_worker_and_both_recover_alone(
         assert int(answer.headers["Retry-After"]) >= 1
         lock.execute("ROLLBACK")
     finished = ended(client, job)
-    assert (finished.status, finished.attempt) == ("succeeded", 1), list(client.events(job))
-    assert [epoch.epoch for epoch in client.metrics(job).epochs] == list(range(1, 13))
-    assert len(list(client.jobs())) == jobs
+    assert (finished.status, finished.attempt) == ("succeeded", 1), list(client.jobs.events(job))
+    assert [epoch.epoch for epoch in client.jobs.metrics(job).epochs] == list(range(1, 13))
+    assert len(list(client.jobs.list())) == jobs
 
 
 def _up(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

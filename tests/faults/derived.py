@@ -33,13 +33,13 @@ def derive_under_kills(stack: Stack, folder: Path, kills: int, **environment: st
     """
     chance = random.Random(kills)
     with stack.client() as client:
-        base = client.create_dataset({"name": "fixed"})
-        client.upload(base.id, npz(folder / "fixed.npz", **arrays_of(IMAGES, (28, 28))))
-        until(lambda: client.dataset(base.id).status == "ready", "the ingest of the base")
+        base = client.datasets.create({"name": "fixed"})
+        client.datasets.upload(base.id, npz(folder / "fixed.npz", **arrays_of(IMAGES, (28, 28))))
+        until(lambda: client.datasets.get(base.id).status == "ready", "the ingest of the base")
         versions, done = list[DatasetView](), 0
         while done < kills:
             changes = {"exclude": [len(versions)], "pixel_values": {"train": "invert"}}
-            versions.append(client.fix_dataset(base.id, changes))
+            versions.append(client.datasets.fix(base.id, changes))
             for _ in range(min(KILLS_OF_EACH, kills - done)):
                 until(lambda: _processes(stack) or not _is_open(client, versions[-1].id), "a derivation, or its end")
                 [(process, worker), *_] = _processes(stack).items() or [(0, None)]
@@ -58,7 +58,7 @@ def derive_under_kills(stack: Stack, folder: Path, kills: int, **environment: st
         for number, version in enumerate(versions):
             ready = _ended(client, version.id)
             assert ready.status == "ready", ready
-            again = client.fix_dataset(base.id, {"exclude": [number], "pixel_values": {"train": "invert"}})
+            again = client.datasets.fix(base.id, {"exclude": [number], "pixel_values": {"train": "invert"}})
             assert _ended(client, again.id).sha256 == ready.sha256
     database = Database(stack.database_url)
     try:
@@ -78,11 +78,13 @@ def _require_in_order(database: Database, blobs: Blobs, versions: list[DatasetVi
 
 
 def _is_open(client: Client, dataset_id: str) -> bool:
-    return client.dataset(dataset_id).status == "checking"
+    return client.datasets.get(dataset_id).status == "checking"
 
 
 def _ended(client: Client, dataset_id: str) -> DatasetView:
-    return until(lambda: (one := client.dataset(dataset_id)).status != "checking" and one, f"the end of {dataset_id}")
+    return until(
+        lambda: (one := client.datasets.get(dataset_id)).status != "checking" and one, f"the end of {dataset_id}"
+    )
 
 
 def _processes(stack: Stack) -> dict[int, Program]:

@@ -135,10 +135,10 @@ def test_a_home_is_backed_up_while_it_serves_and_while_it_does_not(tmp_path: Pat
         services.callback(service.close)
         service.start()
         with service.client() as client:
-            job = client.submit(digits(epochs=2)).id
+            job = client.jobs.create(digits(epochs=2)).id
             assert ended(client, job).status == "succeeded"
-            metrics = client.metrics(job)
-            client.download_model(job, tmp_path / "model.keras")
+            metrics = client.jobs.metrics(job)
+            client.jobs.download_model(job, tmp_path / "model.keras")
         command(kept, "backup", str(tmp_path / "serving"), "--home", str(service.home))
         service.stop()
         command(kept, "backup", str(tmp_path / "stopped"), "--home", str(service.home))
@@ -149,7 +149,7 @@ def test_a_home_is_backed_up_while_it_serves_and_while_it_does_not(tmp_path: Pat
             services.callback(restored.close)
             restored.start()
             with restored.client() as client:
-                assert client.metrics(job) == metrics
-                client.download_model(job, tmp_path / name / "model.keras")
+                assert client.jobs.metrics(job) == metrics
+                client.jobs.download_model(job, tmp_path / name / "model.keras")
             assert (tmp_path / name / "model.keras").read_bytes() == (tmp_path / "model.keras").read_bytes()
             restored.stop()

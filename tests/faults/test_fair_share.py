@@ -57,7 +57,7 @@ def test_a_lone_job_behind_a_thousand_is_next_and_its_start_is_foretold(stack: S
         key = keys.make(session, "somebody-else")
     other = Client(stack.url, key)
     # How long trainings take here is known then to the other one, whose own they have to be.
-    ended(other, other.submit(long_digits(12)).id)
+    ended(other, other.jobs.create(long_digits(12)).id)
     queue_many(stack, database)
 
     def all_slots_are_busy() -> bool:
@@ -66,8 +66,8 @@ def test_a_lone_job_behind_a_thousand_is_next_and_its_start_is_foretold(stack: S
         return len(running) == SLOTS and all(row.epoch >= 3 for row in running)
 
     until(all_slots_are_busy, "work for all slots")
-    lone_id = other.submit(digits()).id
-    told_s = other.queue(lone_id).estimated_start_s
+    lone_id = other.jobs.create(digits()).id
+    told_s = other.jobs.queue(lone_id).estimated_start_s
     assert ended(other, lone_id).status == "succeeded"
     other.close()
     began = jobs_that_began(database)

@@ -93,7 +93,7 @@ def test_nothing_outlives_a_service_that_is_killed_at_a_random_moment_and_it_sta
             longest = max(longest, gone(folder, f"the service, kill {number}"))
         service.start()
         with service.client() as client:
-            assert client.dataset("digits").status == "ready"
+            assert client.datasets.get("digits").status == "ready"
         assert service.stop() == 0
         gone(folder, "the service that was stopped")
     finally:
@@ -112,8 +112,8 @@ def test_nothing_outlives_a_worker_that_is_killed_at_a_random_moment(stack: Stac
         for number in range(PROOF_KILLS):
             if number % 3 == 0:
                 stack.submit(long_digits(100))
-                made = client.create_dataset({"name": f"own{number}"})
-                client.upload(made.id, tmp_path / "own.npz")
+                made = client.datasets.create({"name": f"own{number}"})
+                client.datasets.upload(made.id, tmp_path / "own.npz")
             worker = stack.start_worker(wait=number % 4 != 0)
             time.sleep(chance.uniform(0, 6 if number % 2 else 1))  # a random moment
             below = tree_of(worker.pid)
@@ -121,9 +121,9 @@ def test_nothing_outlives_a_worker_that_is_killed_at_a_random_moment(stack: Stac
             began = time.monotonic()
             until(lambda below=below: not any(map(lives, below)), f"the end of {below}", GONE_WITHIN_S)
             longest = max(longest, time.monotonic() - began)
-        for job in client.jobs():
+        for job in client.jobs.list():
             with suppress(JobFinished):  # three failures end it
-                client.cancel(job.id)
+                client.jobs.cancel(job.id)
         stack.start_worker()
         assert stack.ended(stack.submit(digits()))["status"] == "succeeded"
     print(f"{PROOF_KILLS} kills, nothing left; the last process ended within {longest:.1f} s")

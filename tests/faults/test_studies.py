@@ -31,8 +31,8 @@ STUDY = {
 def test_a_study_survives_killed_workers_and_a_database_that_was_away(stack: Stack, database_away: Away) -> None:
     stack.start(workers=2)
     with stack.client() as client:
-        whole = _ended(stack, client.order_study(STUDY).id)
-        harmed = client.order_study(STUDY)
+        whole = _ended(stack, client.studies.create(STUDY).id)
+        harmed = client.studies.create(STUDY)
         [first, *_] = harmed.arms[0].jobs
         stack.after_epoch(first, 2)
         stack.holder(first).kill_all()
@@ -79,12 +79,16 @@ SMALL = {
 def test_a_small_study_whose_worker_is_killed_has_the_answer_of_one_that_nothing_happened_to(stack: Stack) -> None:
     stack.start(workers=2)
     with stack.client() as client:
-        whole, harmed = client.order_study(SMALL), client.order_study(SMALL)
+        whole, harmed = client.studies.create(SMALL), client.studies.create(SMALL)
         [first, *_] = harmed.arms[0].jobs
         stack.running(first)
         stack.holder(first).kill_all()  # it trains nothing else
-        until(lambda: client.study(harmed.id).has_ended and client.study(whole.id).has_ended, "the end of both", 300)
-        whole, harmed = client.study(whole.id), client.study(harmed.id)
+        until(
+            lambda: client.studies.get(harmed.id).has_ended and client.studies.get(whole.id).has_ended,
+            "the end of both",
+            300,
+        )
+        whole, harmed = client.studies.get(whole.id), client.studies.get(harmed.id)
     assert stack.job(first)["attempt"] == 2
     assert {stack.job(job)["attempt"] for arm in whole.arms for job in arm.jobs} == {1}
     assert whole.conclusion is not None

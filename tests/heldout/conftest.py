@@ -83,7 +83,7 @@ def client(service):
 @pytest.fixture
 def ended(service, client):
     """A job that has succeeded after two epochs."""
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     held = service.begin(job_id)
     service.measure(held, 1)
     service.measure(held, 2, train_accuracy=0.99)

@@ -25,99 +25,99 @@ KEY = "ho_1_secret"
 
 
 def test_a_submitted_job_is_queued_and_found_again(client):
-    job = client.submit(SPEC)
+    job = client.jobs.create(SPEC)
     assert (job.object, job.status, job.name) == ("job", "queued", "small")
-    assert client.get(job.id) == job
+    assert client.jobs.get(job.id) == job
 
 
 @pytest.mark.parametrize("key", ["", "a" * 256, "tab\t", "ü"])
 def test_an_idempotency_key_that_no_header_can_carry_is_refused_before_it_is_sent(client, key):
     with pytest.raises(ValueError, match="printable ASCII"):
-        client.submit(SPEC, idempotency_key=key)
-    assert list(client.jobs()) == []
+        client.jobs.create(SPEC, idempotency_key=key)
+    assert list(client.jobs.list()) == []
 
 
 def test_jobs_come_newest_first_over_as_many_pages_as_there_are(client):
-    made = [client.submit(SPEC).id for _ in range(5)]
-    assert [job.id for job in client.jobs(page_size=2)] == made[::-1]
+    made = [client.jobs.create(SPEC).id for _ in range(5)]
+    assert [job.id for job in client.jobs.list(page_size=2)] == made[::-1]
 
 
 def test_jobs_are_filtered_by_status_dataset_and_metadata(client):
-    marked = client.submit(SPEC | {"metadata": {"team": "a & b=c"}}).id
-    paused = client.pause(client.submit(SPEC).id).id
-    assert [job.id for job in client.jobs(metadata={"team": "a & b=c"})] == [marked]
-    assert [job.id for job in client.jobs(statuses=["paused"])] == [paused]
-    assert [job.id for job in client.jobs(statuses=["paused", "queued"])] == [paused, marked]
-    assert len(list(client.jobs(dataset="digits"))) == 2
-    assert list(client.jobs(dataset="mnist5k")) == []
+    marked = client.jobs.create(SPEC | {"metadata": {"team": "a & b=c"}}).id
+    paused = client.jobs.pause(client.jobs.create(SPEC).id).id
+    assert [job.id for job in client.jobs.list(metadata={"team": "a & b=c"})] == [marked]
+    assert [job.id for job in client.jobs.list(statuses=["paused"])] == [paused]
+    assert [job.id for job in client.jobs.list(statuses=["paused", "queued"])] == [paused, marked]
+    assert len(list(client.jobs.list(dataset="digits"))) == 2
+    assert list(client.jobs.list(dataset="mnist5k")) == []
 
 
 def test_listed_jobs_have_places_in_the_queue_and_named_ones_are_cancelled(client):
-    first, second = client.submit(SPEC).id, client.submit(SPEC).id
-    assert [(job.id, job.queue_position, job.curve) for job in client.jobs(study="none", queue=True, curves=5)] == [
-        *((second, 2, None), (first, 1, None))
-    ]
-    done = client.cancel_jobs(ids=[first, "job_nobody"])
+    first, second = client.jobs.create(SPEC).id, client.jobs.create(SPEC).id
+    assert [
+        (job.id, job.queue_position, job.curve) for job in client.jobs.list(study="none", queue=True, curves=5)
+    ] == [*((second, 2, None), (first, 1, None))]
+    done = client.jobs.cancel_many(ids=[first, "job_nobody"])
     assert [(job.id, job.status, job.code) for job in done.jobs] == [
         *((first, "cancelled", None), ("job_nobody", None, "job_not_found"))
     ]
-    assert client.get(second).status == "queued"
+    assert client.jobs.get(second).status == "queued"
 
 
 def test_a_job_is_paused_resumed_changed_cancelled_retried_and_deleted(client):
-    job_id = client.submit(SPEC).id
-    assert client.pause(job_id).status == "paused"
-    assert client.resume(job_id).status == "queued"
-    changed = client.change(job_id, priority=5, name="other", metadata={"a": "b"})
+    job_id = client.jobs.create(SPEC).id
+    assert client.jobs.pause(job_id).status == "paused"
+    assert client.jobs.resume(job_id).status == "queued"
+    changed = client.jobs.update(job_id, priority=5, name="other", metadata={"a": "b"})
     assert (changed.name, changed.spec.priority, changed.spec.metadata) == ("other", 5, {"a": "b"})
     with pytest.raises(ApiProblem) as stale:
-        client.change(job_id, name="late", version=changed.version - 1)
+        client.jobs.update(job_id, name="late", version=changed.version - 1)
     assert stale.value.code == "changed_meanwhile"
-    assert client.cancel(job_id).status == "cancelled"
-    assert client.change(job_id, metadata={"a": None, "c": "d"}).spec.metadata == {"c": "d"}
-    again = client.retry(job_id)
+    assert client.jobs.cancel(job_id).status == "cancelled"
+    assert client.jobs.update(job_id, metadata={"a": None, "c": "d"}).spec.metadata == {"c": "d"}
+    again = client.jobs.retry(job_id)
     assert (again.retry_of, again.status) == (job_id, "queued")
-    client.delete(job_id)
+    client.jobs.delete(job_id)
     with pytest.raises(ApiProblem, match="No job") as gone:
-        client.get(job_id)
+        client.jobs.get(job_id)
     assert gone.value.code == "job_not_found"
 
 
 def test_events_go_on_over_pages(service, client):
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     for number in range(201):
         service.warn(job_id, str(number))
-    dataset_id = client.create_dataset({"name": "pets"}).id
-    client.cancel(job_id)
-    assert [event.id for event in client.events(job_id)] == list(range(1, 204))
-    events = list(client.all_events())
+    dataset_id = client.datasets.create({"name": "pets"}).id
+    client.jobs.cancel(job_id)
+    assert [event.id for event in client.jobs.events(job_id)] == list(range(1, 204))
+    events = list(client.events.list())
     assert [event.id for event in events] == list(range(1, 205))
     assert [(event.subject.object, event.subject.id) for event in events[201:]] == [
         ("job", job_id),
         ("dataset", dataset_id),
         ("job", job_id),
     ]
-    assert list(client.all_events(after=1)) == events[1:]
+    assert list(client.events.list(after=1)) == events[1:]
 
 
 def test_a_followed_job_brings_each_event_once_and_ends_with_the_job(service, client):
-    job_id = client.submit(SPEC).id
-    events = client.follow_events(job_id, after=0)
+    job_id = client.jobs.create(SPEC).id
+    events = client.jobs.follow_events(job_id, after=0)
     assert next(events).type == "job.queued"
     held = service.begin(job_id)
     # Python splits text at these characters, but a stream of events does not.
     service.warn(job_id, "one\u2028two\x85three")
     service.fail(held)
     assert [event.type for event in events] == ["job.started", "job.warning", "job.failed"]
-    assert list(client.follow_events(job_id, after=1)) == list(client.events(job_id, after=1))
-    assert list(client.follow_events(job_id)) == []
+    assert list(client.jobs.follow_events(job_id, after=1)) == list(client.jobs.events(job_id, after=1))
+    assert list(client.jobs.follow_events(job_id)) == []
 
 
 def test_following_everything_begins_now_and_goes_on_after_the_connection_broke(service, client):
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     relay = Relay(service.url)
     with Client(relay.url, service.key) as afar:
-        events = afar.follow_all_events()
+        events = afar.events.follow()
         heard = []
         reader = threading.Thread(target=lambda: heard.extend(islice(events, 3)))
         reader.start()
@@ -141,18 +141,18 @@ def test_what_answers_a_request_for_events_with_a_page_is_no_service():
         return httpx2.Response(200, html="<p>Welcome</p>")
 
     with Client("http://127.0.0.1:9", KEY, transport=httpx2.MockTransport(page)) as client, pytest.raises(NoService):
-        next(client.follow_all_events())
+        next(client.events.follow())
 
 
 def test_a_ledger_comes_page_by_page(service, client):
-    held = service.begin(client.submit(SPEC).id)
+    held = service.begin(client.jobs.create(SPEC).id)
     for epoch in (1, 2):
         service.measure(held, epoch)
     service.succeed(held)
-    ledger = client.dataset_ledger("digits", limit=2)
+    ledger = client.datasets.ledger("digits", limit=2)
     assert (ledger.splits.validation.reads, ledger.splits.test.reads, ledger.splits.test.jobs) == (2, 1, 1)
     assert ledger.entries.has_more
-    rest = client.dataset_ledger("digits", limit=2, after=ledger.entries.next).entries
+    rest = client.datasets.ledger("digits", limit=2, after=ledger.entries.next).entries
     assert (len(rest.data), rest.next) == (1, None)
     assert {one.subject.id for one in [*ledger.entries.data, *rest.data]} == {held.job_id}
 
@@ -161,11 +161,11 @@ def test_a_ledger_comes_page_by_page(service, client):
 
 
 def test_waiting_ends_with_the_change(service, client):
-    job = client.submit(SPEC)
+    job = client.jobs.create(SPEC)
     later = threading.Timer(0.3, service.begin, [job.id])
     later.start()
     began = time.monotonic()
-    changed = client.wait(job.id, version=job.version, wait_s=20)
+    changed = client.jobs.poll(job.id, version=job.version, wait_s=20)
     later.join()
     assert changed is not None
     assert changed.status == "running"
@@ -173,14 +173,14 @@ def test_waiting_ends_with_the_change(service, client):
 
 
 def test_waiting_without_a_change_gives_nothing(client):
-    job = client.submit(SPEC)
-    assert client.wait(job.id, version=job.version, wait_s=0) is None
+    job = client.jobs.create(SPEC)
+    assert client.jobs.poll(job.id, version=job.version, wait_s=0) is None
 
 
 def test_watching_shows_every_state_until_the_end(service, client):
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     seen = []
-    for job in client.watch(job_id):
+    for job in client.jobs.watch(job_id):
         seen.append(job.status)
         match job.status, job.progress.epoch:
             case "queued", _:
@@ -197,7 +197,7 @@ def test_watching_shows_every_state_until_the_end(service, client):
 
 @pytest.fixture
 def succeeded(service, client):
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     service.succeed(service.begin(job_id))
     return job_id
 
@@ -205,7 +205,7 @@ def succeeded(service, client):
 def test_a_model_is_written_whole_with_the_user_s_usual_rights(client, succeeded, tmp_path):
     usual = tmp_path / "usual"
     usual.touch()
-    for download in (client.download_model, client.download_predictions):
+    for download in (client.jobs.download_model, client.jobs.download_predictions):
         target = tmp_path / "file"
         size = download(succeeded, target)
         assert target.stat().st_size == size > 0
@@ -217,7 +217,7 @@ def test_a_model_that_is_not_there_leaves_the_old_file(client, tmp_path):
     target = tmp_path / "model.keras"
     target.write_bytes(b"old")
     with pytest.raises(ApiProblem) as refused:
-        client.download_model(client.submit(SPEC).id, target)
+        client.jobs.download_model(client.jobs.create(SPEC).id, target)
     assert refused.value.code == "not_ready"
     assert target.read_bytes() == b"old"
 
@@ -226,7 +226,7 @@ def test_a_download_that_breaks_off_leaves_the_old_file_and_nothing_beside_it(tm
     target = tmp_path / "model.keras"
     target.write_bytes(b"old")
     with broken_server() as url, Client(url, KEY) as client, pytest.raises(NoService):
-        client.download_model("job_1", target)
+        client.jobs.download_model("job_1", target)
     assert target.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
 
@@ -237,7 +237,7 @@ def test_a_pipe_is_written_to_and_not_replaced(client, succeeded, tmp_path):
     read = []
     reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
     reader.start()
-    size = client.download_model(succeeded, pipe)
+    size = client.jobs.download_model(succeeded, pipe)
     reader.join()
     assert len(read[0]) == size
     assert stat.S_ISFIFO(pipe.stat().st_mode)
@@ -245,14 +245,14 @@ def test_a_pipe_is_written_to_and_not_replaced(client, succeeded, tmp_path):
 
 def test_a_link_stays_and_the_file_behind_it_is_written(client, succeeded, tmp_path):
     (tmp_path / "link").symlink_to("real")
-    client.download_model(succeeded, tmp_path / "link")
+    client.jobs.download_model(succeeded, tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").stat().st_size > 0
 
 
 def test_a_folder_that_is_not_there_is_an_os_error(client, succeeded, tmp_path):
     with pytest.raises(FileNotFoundError):
-        client.download_model(succeeded, tmp_path / "none" / "file")
+        client.jobs.download_model(succeeded, tmp_path / "none" / "file")
 
 
 class broken_server:  # noqa: N801  (reads as the server that it is)
@@ -279,12 +279,12 @@ class broken_server:  # noqa: N801  (reads as the server that it is)
 
 @pytest.mark.parametrize("job_id", ["", ".", "..", "../jobs", "a/b", "a?b=c", "ü", "a b", "%2e%2e", "job_" + "0" * 300])
 def test_whatever_is_typed_as_an_id_is_one_job_that_is_not_there(client, job_id):
-    client.submit(SPEC)
+    client.jobs.create(SPEC)
     with pytest.raises(ApiProblem) as refused:
-        client.get(job_id)
+        client.jobs.get(job_id)
     assert refused.value.code == "job_not_found"
     with pytest.raises(ApiProblem):
-        client.delete(job_id)
+        client.jobs.delete(job_id)
 
 
 # --- failures --------------------------------------------------------------------------------------
@@ -336,12 +336,12 @@ OK = (200, {})
 def test_what_can_safely_be_repeated_is_sent_again_after_a_broken_connection(pauses, call):
     wire = Wire(OK, BROKEN, BROKEN)
     with client_on(wire) as client:
-        client.get("a")
+        client.jobs.get("a")
         {
-            "get": lambda: client.get("a"),
-            "submit": lambda: client.submit(SPEC),
-            "retry": lambda: client.retry("a"),
-            "change": lambda: client.change("a", priority=1),
+            "get": lambda: client.jobs.get("a"),
+            "submit": lambda: client.jobs.create(SPEC),
+            "retry": lambda: client.jobs.retry("a"),
+            "change": lambda: client.jobs.update("a", priority=1),
         }[call]()
     assert len(wire.requests) == 4
     assert pauses == [0.2, 0.4]
@@ -350,11 +350,11 @@ def test_what_can_safely_be_repeated_is_sent_again_after_a_broken_connection(pau
 @pytest.mark.parametrize(
     "make",
     [
-        lambda client: client.submit(SPEC),
-        lambda client: client.order_study({"job": "a"}),
-        lambda client: client.create_dataset({"name": "pets"}),
-        lambda client: client.create_key(),
-        lambda client: client.create_webhook("https://example.com", ["job.succeeded"]),
+        lambda client: client.jobs.create(SPEC),
+        lambda client: client.studies.create({"job": "a"}),
+        lambda client: client.datasets.create({"name": "pets"}),
+        lambda client: client.keys.create(),
+        lambda client: client.webhooks.create("https://example.com", ["job.succeeded"]),
     ],
     ids=["job", "study", "dataset", "key", "webhook"],
 )
@@ -376,7 +376,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(pauses):
     answers = [httpx2.Response(200, stream=HalfBody()), httpx2.Response(200, json=JOB)]
     transport = httpx2.MockTransport(lambda request: answers.pop(0))
     with client_on(transport) as client:
-        assert client.get("a") == made_views.job()
+        assert client.jobs.get("a").view == made_views.job()
     assert answers == []
 
 
@@ -384,7 +384,7 @@ def test_an_answer_that_breaks_off_is_asked_for_again(pauses):
 def test_what_may_have_happened_is_not_sent_twice(pauses, call):
     wire = Wire(BROKEN)
     with client_on(wire) as client, pytest.raises(NoService, match="broken off"):
-        getattr(client, call)("a")
+        getattr(client.jobs, call)("a")
     assert len(wire.requests) == 1
 
 
@@ -392,7 +392,7 @@ def test_what_may_have_happened_is_not_sent_twice(pauses, call):
 def test_what_never_reached_the_service_is_sent_again(pauses, call):
     wire = Wire(REFUSED)
     with client_on(wire) as client:
-        getattr(client, call)("a")
+        getattr(client.jobs, call)("a")
     assert len(wire.requests) == 2
 
 
@@ -401,14 +401,14 @@ def test_what_never_reached_the_service_is_sent_again(pauses, call):
 def test_a_busy_service_is_asked_again_when_it_says(pauses, call, status):
     wire = Wire((status, {"Retry-After": "2"}), (status, {"Retry-After": "3"}))
     with client_on(wire) as client:
-        getattr(client, call)("a")
+        getattr(client.jobs, call)("a")
     assert pauses == [2.0, 3.0]
 
 
 def test_a_busy_service_is_not_asked_for_ever(pauses):
     wire = Wire(*[(503, {"Retry-After": "2"})] * 100)
     with client_on(wire, patience_s=9) as client, pytest.raises(ApiProblem, match=r"Detail\."):
-        client.get("a")
+        client.jobs.get("a")
     assert pauses == [2.0] * 4
 
 
@@ -416,22 +416,22 @@ def test_a_busy_service_is_not_asked_for_ever(pauses):
 def test_a_refusal_is_final(pauses, status):
     wire = Wire((status, {}))
     with client_on(wire) as client, pytest.raises(ApiProblem) as refused:
-        client.get("a")
+        client.jobs.get("a")
     assert (refused.value.code, refused.value.status, pauses) == ("some_code", status, [])
 
 
 def test_a_service_that_never_answered_is_given_up_soon(pauses):
     wire = Wire(*[REFUSED] * 100)
     with client_on(wire) as client, pytest.raises(NoService, match=r"No Heldout service answers at http://127.0.0.1:9"):
-        client.get("a")
+        client.jobs.get("a")
     assert sum(pauses) <= 1
 
 
 def test_a_service_that_answered_before_is_waited_for(pauses):
     wire = Wire(OK, *[REFUSED] * 8)
     with client_on(wire) as client:
-        client.get("a")
-        client.get("a")
+        client.jobs.get("a")
+        client.jobs.get("a")
     assert 10 < sum(pauses) <= 30
 
 
@@ -439,13 +439,13 @@ def test_a_service_that_answered_before_is_waited_for(pauses):
 def test_another_program_at_the_address_is_recognised(answer):
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, content=answer))
     with client_on(transport) as client, pytest.raises(NoService, match="is not a Heldout service"):
-        client.get("a")
+        client.jobs.get("a")
 
 
 def test_a_job_that_this_release_cannot_read_is_said_with_the_field():
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=JOB | {"status": "dreaming"}))
     with client_on(transport) as client, pytest.raises(NoService, match=r"understands \(status: ") as failure:
-        client.get("a")
+        client.jobs.get("a")
     assert "the service's own release" in str(failure.value)
 
 
@@ -455,9 +455,9 @@ def test_what_a_newer_service_adds_is_kept_at_every_depth():
         part["mood"] = {"is": ["new"]}
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=newer))
     with client_on(transport) as client:
-        found = client.get("a")
+        found = client.jobs.get("a")
     assert (found.status, found.progress.mood, found.spec.network.blocks[0].mood) == ("running", *2 * [{"is": ["new"]}])
-    assert dump_json(found) == newer
+    assert dump_json(found.view) == newer
 
 
 def test_a_spec_that_was_read_can_be_sent_again_with_what_a_newer_service_added(pauses):
@@ -469,21 +469,21 @@ def test_a_spec_that_was_read_can_be_sent_again_with_what_a_newer_service_added(
         return httpx2.Response(200, json=newer)
 
     with client_on(httpx2.MockTransport(answer)) as client:
-        client.submit(client.get("a").spec)
+        client.jobs.create(client.jobs.get("a").spec)
     assert json.loads(sent[1].content) == newer["spec"]
 
 
 def test_a_proxy_s_error_page_is_a_problem_all_the_same():
     transport = httpx2.MockTransport(lambda request: httpx2.Response(502, content=b"<html>bad gateway</html>"))
     with client_on(transport) as client, pytest.raises(ApiProblem, match="HTTP 502") as refused:
-        client.get("a")
+        client.jobs.get("a")
     assert refused.value.code == "unexpected_answer"
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://x", "http://", "http://[", "http://a:b"])
 def test_what_is_no_address_is_said(url):
     with pytest.raises(NoService, match="address"), Client(url, KEY) as client:
-        client.get("a")
+        client.jobs.get("a")
 
 
 @pytest.mark.parametrize("key", ["ho_ü", "ho_\nX-Evil: 1"])
@@ -497,4 +497,4 @@ def test_a_proxy_is_not_asked_for_this_machine(service, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with Client(service.url, service.key) as client:
-        assert list(client.jobs()) == []
+        assert list(client.jobs.list()) == []

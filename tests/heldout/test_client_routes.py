@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import httpx2
@@ -10,15 +11,32 @@ import pytest
 
 from api.app import create_app
 from heldout import AsyncClient, Client
+from heldout.client.client import RESOURCES
+from heldout.client.deprecated import SUCCESSORS
 from heldout.client.dual import dual, dual_iterator
 from heldout.client.failures import ApiProblem
-from heldout.client.methods import Methods
 from heldout.service.settings import make_embedded_settings
 from tests.heldout.served import ROOT, SPEC
 
 # A browser logs in and out by them; a program sends its key.
 BROWSERS_ALONE = {"POST /v1/session", "DELETE /v1/session"}
-METHODS = {name: member for name, member in inspect.getmembers(Methods) if isinstance(member, dual | dual_iterator)}
+# It asks by the others.
+COMPOSED = {"datasets.push"}
+
+
+def find_methods():
+    """Methods of all resources, such as `jobs.get`."""
+    with Client("http://127.0.0.1:9", "ho_1_x") as client:
+        kinds = {resource: type(getattr(client, resource)) for resource in RESOURCES}
+    return {
+        f"{resource}.{name}": member
+        for resource, kind in kinds.items()
+        for name, member in inspect.getmembers(kind)
+        if isinstance(member, dual | dual_iterator) and f"{resource}.{name}" not in COMPOSED
+    }
+
+
+METHODS = find_methods()
 ARGUMENTS = {
     "answer": "dog",
     "changes": {"drop_copies": True},
@@ -65,7 +83,7 @@ def arguments_of(method):
 def of_blocking(name):
     recorder = Recorder()
     with Client("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client, pytest.raises(ApiProblem):
-        list(getattr(client, name)(**arguments_of(METHODS[name])))
+        list(attrgetter(name)(client)(**arguments_of(METHODS[name])))
     return recorder.requests
 
 
@@ -74,7 +92,7 @@ def of_async(name):
 
     async def ask():
         async with AsyncClient("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client:
-            made = getattr(client, name)(**arguments_of(METHODS[name]))
+            made = attrgetter(name)(client)(**arguments_of(METHODS[name]))
             await (made if inspect.isawaitable(made) else anext(made))
 
     with pytest.raises(ApiProblem):
@@ -83,11 +101,11 @@ def of_async(name):
 
 
 def predictions_by_file(asked):
-    """`diagnose_predictions` sends a file by another route than lists; the file is this one."""
+    """`diagnoses.create_from_predictions` sends a file by another route than lists; the file is this one."""
     recorder = Recorder()
     with Client("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client, pytest.raises(ApiProblem):
-        client.diagnose_predictions(Path(__file__))
-    asked["diagnose_predictions (file)"] = recorder.requests
+        client.diagnoses.create_from_predictions(Path(__file__))
+    asked["diagnoses.create_from_predictions (file)"] = recorder.requests
 
 
 def models_of_studies(asked):
@@ -95,7 +113,7 @@ def models_of_studies(asked):
     for name in [name for name in METHODS if "source_id" in arguments_of(METHODS[name])]:
         recorder = Recorder()
         with Client("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client, pytest.raises(ApiProblem):
-            getattr(client, name)(**arguments_of(METHODS[name]) | {"source_id": "std_1"})
+            attrgetter(name)(client)(**arguments_of(METHODS[name]) | {"source_id": "std_1"})
         asked[f"{name} (study)"] = recorder.requests
 
 
@@ -129,8 +147,30 @@ def _fixed(route):
 def test_the_command_line_asks_by_methods_of_the_client_alone():
     calls = {
         call
-        for file in (ROOT / "heldout/cli").glob("*.py")
-        for call in re.findall(r"\bclient\.(\w+)\(", file.read_text())
+        for file in (ROOT / "heldout/cli").rglob("*.py")
+        for call in re.findall(r"\bclient\.(\w+\.\w+)\(", file.read_text())
     }
     assert len(calls) > 30
-    assert {call for call in calls if not hasattr(Client, call)} == set()
+    assert calls - METHODS.keys() == set()
+
+
+# --- the flat methods of earlier releases ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SUCCESSORS)
+def test_a_flat_method_still_asks_as_its_successor_does_and_names_it(name):
+    successor = SUCCESSORS[name]
+    recorder = Recorder()
+    arguments = arguments_of(METHODS[successor])
+    with (
+        Client("http://127.0.0.1:9", "ho_1_x", transport=recorder) as client,
+        pytest.warns(DeprecationWarning, match=re.escape(f"use client.{successor}()")),
+        pytest.raises(ApiProblem),
+    ):
+        list(getattr(client, name)(**arguments))
+    assert recorder.requests == of_blocking(successor)
+
+
+def test_the_documentation_names_the_successor_of_every_flat_method():
+    page = (ROOT / "docs/reference/python.md").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^\| `client\.(\w+)\(…\)` \| `client\.([\w.]+)\(…\)` \|$", page, re.M)) == SUCCESSORS

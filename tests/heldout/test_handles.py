@@ -42,7 +42,7 @@ def test_a_job_is_followed_judged_drawn_and_tried_again(service, client, tmp_pat
     frame = job.metrics().to_pandas()
     assert list(frame.index) == [1, 2]
     assert list(frame["validation_loss"]) == [FIGURES["validation_loss"]] * 2
-    assert job.diagnosis() == client.diagnosis(job.id)
+    assert job.diagnosis() == client.jobs.diagnosis(job.id)
     for shown in (job._repr_html_(), job.plot().svg, job.plot("gap").svg, job.diagnosis()._repr_html_()):
         assert "<script>" not in shown
         ET.fromstring(shown)
@@ -64,8 +64,8 @@ def test_a_job_is_awaited_likewise(service, client):
             return job, epochs, await job.metrics(), [event.type async for event in job.events()]
 
     job, epochs, metrics, events = asyncio.run(follow())
-    assert (job.status, epochs, metrics) == ("succeeded", [1, 2], client.metrics(job.id))
-    assert events == [event.type for event in client.events(job.id)]
+    assert (job.status, epochs, metrics) == ("succeeded", [1, 2], client.jobs.metrics(job.id))
+    assert events == [event.type for event in client.jobs.events(job.id)]
 
 
 def test_a_failed_job_that_is_waited_for_says_why(service, client):
@@ -81,20 +81,20 @@ def test_a_folder_is_pushed_and_withdrawn_where_it_cannot_be_read(client, tmp_pa
     (tmp_path / "cat" / "a.png").write_bytes(b"no picture")
     sent = client.datasets.push(str(tmp_path), name="cats", wait=False)
     assert (sent.status, client.datasets.get("cats@1").id) == ("checking", sent.id)
-    assert {dataset.name for dataset in client.datasets()} == {"digits", "cats"}
+    assert {dataset.name for dataset in client.datasets.list()} == {"digits", "cats"}
     with pytest.raises(FileNotFoundError):
         client.datasets.push(tmp_path / "none")
 
 
 def test_a_history_may_come_as_keras_pandas_and_numpy_hold_it(client):
     history = SimpleNamespace(history={name: np.asarray(curve, np.float32) for name, curve in OVERFITTED.items()})
-    expected = client.diagnose(OVERFITTED)
+    expected = client.diagnoses.create(OVERFITTED)
     assert expected.verdict == "overfitting"
-    assert client.diagnose(pd.DataFrame(OVERFITTED)) == expected
-    assert client.diagnose(history).verdict == "overfitting"
+    assert client.diagnoses.create(pd.DataFrame(OVERFITTED)) == expected
+    assert client.diagnoses.create(history).verdict == "overfitting"
     probabilities = np.random.default_rng(0).dirichlet(np.ones(3), 200)
     answers = {"labels": probabilities.argmax(1), "probabilities": probabilities}
-    found = client.diagnose_predictions({"train": answers, "test": answers})
+    found = client.diagnoses.create_from_predictions({"train": answers, "test": answers})
     assert found.gap.test.accuracy == 1
 
 
@@ -132,6 +132,6 @@ def test_without_arguments_a_client_asks_the_service_that_the_command_line_asks(
     monkeypatch.setenv("HELDOUT_URL", service.url)
     monkeypatch.setenv("HELDOUT_API_KEY", service.key)
     with Client() as client:
-        assert client.whoami().owner == "me"
+        assert client.account.whoami().owner == "me"
     with pytest.raises(Exception, match="HELDOUT_API_KEY"):
         Client("https://elsewhere.example")  # the key is another service's, and stays here

@@ -157,7 +157,7 @@ def test_what_is_wrong_with_a_request_is_400_and_said(client, world, name):
 
 def test_models_that_are_not_there_and_bodies_that_are_no_json(client, world):
     for path in ("/v2/models/job_00000000000000000000000000/ready", "/v2/models/resnet", "/v2/nothing"):
-        assert (client.get(path).status_code, list(client.get(path).json())) == (404, ["error"])
+        assert (client.jobs.get(path).status_code, list(client.jobs.get(path).json())) == (404, ["error"])
     assert client.get(f"/v2/models/{world.job}/versions/2").status_code == 404
     assert infer(client, world.job, {"inputs": [GOOD]}, Authorization="Bearer x").status_code == 401
     assert client.post(f"/v2/models/{world.job}/infer", content=b"{").status_code == 400

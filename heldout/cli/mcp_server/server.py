@@ -142,21 +142,23 @@ class Tools:
     async def diagnose_job(self, job: JobId) -> str:
         """Say why a job does worse on unseen images: verdict, gap term by term, findings, and remedies by name."""
         async with self._client() as client:
-            return capture_output(show_diagnosis, await client.diagnosis(job))
+            return capture_output(show_diagnosis, await client.jobs.diagnosis(job))
 
     async def compare(
         self, jobs: Annotated[list[str], Field(min_length=2, max_length=20, description="Ids of jobs.")]
     ) -> str:
         """Compare jobs: accuracies with intervals, gaps, verdicts, and what their specs change."""
         async with self._client() as client:
-            return describe_comparison([(await client.get(job), (await client.metrics(job)).final) for job in jobs])
+            return describe_comparison(
+                [((await client.jobs.get(job)).view, (await client.jobs.metrics(job)).final) for job in jobs]
+            )
 
     async def dataset_findings(
         self, dataset: Annotated[str, Field(description="Its name, name@version, or id.")]
     ) -> str:
         """Say what is wrong with a dataset's images: copies between splits, conflicting labels, imbalance, shifts."""
         async with self._client() as client:
-            return capture_output(show_audit, await client.dataset_audit(dataset))
+            return capture_output(show_audit, await client.datasets.audit(dataset))
 
     async def progress(
         self, id: Annotated[str, Field(description="A job's id, job_…, or a study's, std_….")], wait_s: WaitS = 45
@@ -164,7 +166,9 @@ class Tools:
         """Say how far a job or a study is; once it has ended, what came of it."""
         async with self._client() as client:
             if id.startswith("std_"):
-                return describe_study(await client.wait_study(id, wait_s=wait_s) or await client.study(id))
+                return describe_study(
+                    await client.studies.poll(id, wait_s=wait_s) or (await client.studies.get(id)).view
+                )
             return await _wait_for_job(client, id, wait_s)
 
     async def train(
@@ -182,7 +186,7 @@ class Tools:
             raise Refused("Give one of `preset` and `spec`.")
         body = get_spec(preset) if preset is not None else spec
         async with self._client() as client:
-            return await _wait_for_job(client, (await client.submit(merge(body, changes or {}))).id, wait_s)
+            return await _wait_for_job(client, (await client.jobs.create(merge(body, changes or {}))).id, wait_s)
 
     async def try_remedy(
         self,
@@ -192,9 +196,9 @@ class Tools:
     ) -> str:
         """Train a job that has ended once more with one remedy, and compare both if that ends in time."""
         async with self._client() as client:
-            after = await client.retry(job, remedy=remedy)
+            after = (await client.jobs.retry(job, remedy=remedy)).view
             text = await _wait_for_job(client, after.id, wait_s)
-            if not (await client.get(after.id)).has_ended:
+            if not (await client.jobs.get(after.id)).view.has_ended:
                 return f"{text} Then `compare` {job} and {after.id}."
         return f"{text}\n\n{await self.compare([job, after.id])}"
 
@@ -222,19 +226,19 @@ class Tools:
         }
         async with self._client() as client:
             if dry_run:
-                return capture_output(show_estimate, await client.estimate_study(body))
-            study = await client.order_study(body)
+                return capture_output(show_estimate, await client.studies.estimate(body))
+            study = (await client.studies.create(body)).view
         told = f"{study.progress.jobs} trainings for now" if study.waits_for is None else f"first, {study.waits_for}"
         return f"{study.id} is ordered: {told}. Ask `progress` with this id."
 
 
 async def _wait_for_job(client: AsyncClient, job_id: str, wait_s: int) -> str:
     """What a job has come to at its end, or after so many seconds."""
-    job = await client.wait(job_id, wait_s=wait_s) or await client.get(job_id)
+    job = await client.jobs.poll(job_id, wait_s=wait_s) or (await client.jobs.get(job_id)).view
     return describe_job(job, *await _fetch_results(client, job))
 
 
 async def _fetch_results(client: AsyncClient, job: JobView) -> tuple[FinalView | None, DiagnosisView | None]:
     if not job.has_ended:
         return None, None
-    return (await client.metrics(job.id)).final, await client.diagnosis(job.id)
+    return (await client.jobs.metrics(job.id)).final, await client.jobs.diagnosis(job.id)

@@ -1,1 +1,1 @@
-"""Jobs, studies and datasets as objects of a client: they know their id, and remember what was last seen of them."""
+"""What the service stores, as objects: each knows its id and remembers what was last received about it."""

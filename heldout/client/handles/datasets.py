@@ -1,25 +1,23 @@
-"""The datasets of a client as a collection."""
+"""A dataset of a client, and uploads of folders and archives."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from heldout.client.dual import Awaiting, Blocking, dual, iterate
+from heldout.client.datasets import DatasetResource
+from heldout.client.dual import Awaiting, Blocking, dual, dual_self
 from heldout.client.handles.progress import show_bytes_bar
-from heldout.client.methods import Methods
+from heldout.client.resource import Handle, OneHandle, by_id, renew
 from heldout.lifecycle.dataset import DatasetStatus
-
-if TYPE_CHECKING:
-    from heldout.views.audit import AuditView
-    from heldout.views.dataset import DatasetView
+from heldout.views.dataset import DatasetView
 
 INGEST_POLL_S = 0.3
 
 
 class DatasetRejected(Exception):
-    """An upload was not taken; the message says why. `dataset` is its view."""
+    """The service rejected an upload; the message says why. `dataset` is its view."""
 
     def __init__(self, dataset: DatasetView) -> None:
         error = dataset.error
@@ -28,25 +26,52 @@ class DatasetRejected(Exception):
         self.dataset = dataset
 
 
-class DatasetCollection:
-    """What the collections of both clients have. Names are an id, a name, or `name@version`."""
+class DatasetHandle(Handle[DatasetView]):
+    """A version of a dataset."""
 
-    def __init__(self, client: Methods) -> None:
-        self._client = client
+    refresh = renew(DatasetResource.get)
+    upload = renew(DatasetResource.upload)
+    fix = renew(DatasetResource.fix)
+    preview_fix = by_id(DatasetResource.preview_fix)
+    mark_different = by_id(DatasetResource.mark_different)
+    audit = by_id(DatasetResource.audit)
+    ledger = by_id(DatasetResource.ledger)
+    suspects = by_id(DatasetResource.suspects)
+    split_indices = by_id(DatasetResource.split_indices)
+    images = by_id(DatasetResource.images)
+    image = by_id(DatasetResource.image)
+    contact_sheet = by_id(DatasetResource.contact_sheet)
+    delete = by_id(DatasetResource.delete)
 
-    @dual
-    async def get(self, name: str) -> DatasetView:
-        return await Methods.dataset(self._client, name)
+    @property
+    def name(self) -> str:
+        return self.view.name
 
-    @dual
-    async def audit(self, name: str) -> AuditView:
-        """What its audit found."""
-        return await Methods.dataset_audit(self._client, name)
+    @property
+    def status(self) -> str:
+        """The status when the dataset was last received."""
+        return self.view.status
 
-    @dual
-    async def delete(self, name: str) -> None:
-        """Delete one that no job needs."""
-        await Methods.delete_dataset(self._client, name)
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name}@{self.view.version} {self.status}>"
+
+    @dual_self
+    async def wait(self) -> Any:
+        """Wait until the service has read the upload.
+
+        Raises:
+            DatasetRejected: if the service could not use what was sent.
+        """
+        while self.status in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
+            await self._client.pause_for(INGEST_POLL_S)
+            await DatasetHandle.refresh(self)
+        if self.status == DatasetStatus.REJECTED:
+            raise DatasetRejected(self.view)
+        return self
+
+
+class UploadingResource(DatasetResource[OneHandle]):
+    """Datasets, and `push`, which does everything that an upload takes."""
 
     @dual
     async def push(
@@ -58,57 +83,57 @@ class DatasetCollection:
         wait: bool = True,
         progress: bool = False,
         **spec: Any,
-    ) -> DatasetView:
-        """Upload images, and wait until they have been ingested.
+    ) -> OneHandle:
+        """Upload images, and wait until the service has read them.
 
         Args:
-            path: a folder of class/image, an archive, an `.npz` or a Parquet file; or several, which go up together.
-            name: what jobs call it; by default the path's own name.
-            progress: show a bar while it is sent.
-            spec: what else `POST /v1/datasets` takes, such as `resize` or `group_by`.
+            path: a folder of class/image, an archive, an `.npz` or a Parquet file; or several, uploaded together.
+            name: the name of the dataset; by default derived from the path.
+            progress: show a bar during the upload.
+            spec: other fields of `POST /v1/datasets`, such as `resize` or `group_by`.
         Raises:
-            DatasetRejected: if the service could not take what was sent.
-            NothingToPack: if there are no files, or the paths cannot go up together.
+            DatasetRejected: if the service could not use what was sent.
+            NothingToPack: if there are no files, or the paths cannot be combined.
             OSError: if a file cannot be read.
         """
-        from heldout.client.packing import (  # readers of archives, which nothing else of a client needs
-            derive_name,
-            prepare_upload,
-        )
+        # Readers of archives, which no other part of a client needs.
+        from heldout.client.packing import derive_name, prepare_upload
 
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(file) for file in path]
         if name is None and len(paths) != 1:
             raise ValueError('Several paths need a name: push([…], name="pets").')
         content, total = prepare_upload(paths)
-        dataset = await Methods.create_dataset(self._client, {"name": name or derive_name(paths[0]), **spec})
+        resource: Any = self
+        dataset: Any = await DatasetResource.create(resource, {"name": name or derive_name(paths[0]), **spec})
         try:
             with show_bytes_bar(total, progress) as count:
                 if isinstance(content, Path):
-                    dataset = await Methods.upload(self._client, dataset.id, content, wrap_chunks=count)
+                    await DatasetHandle.upload(dataset, content, wrap_chunks=count)
                 else:
-                    dataset = await Methods.upload(self._client, dataset.id, count(content))
+                    await DatasetHandle.upload(dataset, count(content))
         except (ValueError, OSError):
-            await Methods.delete_dataset(self._client, dataset.id)
+            await DatasetHandle.delete(dataset)
             raise
-        while wait and dataset.status in {DatasetStatus.UPLOADING, DatasetStatus.CHECKING}:
-            await self._client.pause_for(INGEST_POLL_S)
-            dataset = await Methods.dataset(self._client, dataset.id)
-        if dataset.status == DatasetStatus.REJECTED:
-            raise DatasetRejected(dataset)
-        return dataset
+        if wait:
+            await DatasetHandle.wait(dataset)
+        return dataset  # type: ignore[no-any-return]
 
 
-class Datasets(DatasetCollection, Blocking):
-    """`client.datasets()` lists them, `client.datasets.push(path)` adds one."""
-
-    def __call__(self, *, status: str | None = None) -> Iterator[DatasetView]:
-        """The datasets that the owner sees, bundled ones included, newest first; see `Client.list_datasets`."""
-        return iterate(Methods.list_datasets(self._client, status=status))
+class Dataset(DatasetHandle, Blocking):
+    """A version of a dataset: `dataset.audit()`, `dataset.fix(changes)`."""
 
 
-class AsyncDatasets(DatasetCollection, Awaiting):
-    """`async for … in client.datasets()` lists them, `await client.datasets.push(path)` adds one."""
+class AsyncDataset(DatasetHandle, Awaiting):
+    """A version of a dataset: `await dataset.audit()`, `await dataset.fix(changes)`."""
 
-    def __call__(self, *, status: str | None = None) -> AsyncIterator[DatasetView]:
-        """The datasets that the owner sees, bundled ones included, newest first; see `AsyncClient.list_datasets`."""
-        return Methods.list_datasets(self._client, status=status)
+
+class Datasets(UploadingResource[Dataset], Blocking):
+    """`client.datasets.list()` finds them, `client.datasets.push(path)` adds one."""
+
+    _handle = Dataset
+
+
+class AsyncDatasets(UploadingResource[AsyncDataset], Awaiting):
+    """`async for … in client.datasets.list()` finds them, `await client.datasets.push(path)` adds one."""
+
+    _handle = AsyncDataset

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator, run
-from heldout.client.handles.base import Handle
+from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator, dual_self
 from heldout.client.handles.progress import show_bar
-from heldout.client.handles.studies import AsyncStudy, Study, order
-from heldout.client.methods import Methods
+from heldout.client.handles.studies import AsyncStudy, Study, StudyHandle, build_study_body
+from heldout.client.jobs import JobResource
+from heldout.client.resource import Handle, by_id, each_by_id, renew
+from heldout.client.studies import StudyResource
+from heldout.views.job import JobView
 
 if TYPE_CHECKING:
     from heldout.pictures.picture import Picture
-    from heldout.views.confusion import ConfusionView, MemorizedPage
-    from heldout.views.diagnosis import DiagnosisView
-    from heldout.views.event import EventView
-    from heldout.views.job import JobView
-    from heldout.views.metrics import EpochView, MetricsView
-    from heldout.views.prediction import PredictionsView
+    from heldout.views.metrics import EpochView
+
+OneStudy = TypeVar("OneStudy", bound=StudyHandle)
 
 
 class JobFailed(Exception):
-    """A job that was waited for has failed; the message says why. `job` is its view."""
+    """A job failed while the program waited for it; the message says why. `job` is its view."""
 
     def __init__(self, job: JobView) -> None:
         error = job.error
@@ -30,8 +29,41 @@ class JobFailed(Exception):
         self.job = job
 
 
-class JobHandle(Handle["JobView"]):
-    """What jobs of both clients have."""
+class JobHandle(Handle[JobView], Generic[OneStudy]):
+    """A training job: follow it, wait for it, then ask for its diagnosis."""
+
+    refresh = renew(JobResource.get)
+    cancel = renew(JobResource.cancel)
+    pause = renew(JobResource.pause)
+    resume = renew(JobResource.resume)
+    update = renew(JobResource.update)
+    retry = renew(JobResource.retry)
+    delete = by_id(JobResource.delete)
+    queue = by_id(JobResource.queue)
+    split_indices = by_id(JobResource.split_indices)
+    events = each_by_id(JobResource.events)
+    follow_events = each_by_id(JobResource.follow_events)
+    metrics = by_id(JobResource.metrics)
+    diagnosis = by_id(JobResource.diagnosis)
+    confusion = by_id(JobResource.confusion)
+    confused_images = by_id(JobResource.confused_images)
+    memorized = by_id(JobResource.memorized)
+    predict = by_id(JobResource.predict)
+    model_card = by_id(JobResource.model_card)
+    download_model = by_id(JobResource.download_model)
+    download_predictions = by_id(JobResource.download_predictions)
+    export = by_id(JobResource.export)
+    exports = by_id(JobResource.exports)
+    export_report = by_id(JobResource.export_report)
+
+    @property
+    def name(self) -> str:
+        return self.view.name
+
+    @property
+    def status(self) -> str:
+        """The status when the job was last received."""
+        return self.view.status
 
     def __repr__(self) -> str:
         done = self.view.progress
@@ -42,14 +74,8 @@ class JobHandle(Handle["JobView"]):
 
         return build_job_table(self.view)
 
-    @dual
-    async def refresh(self) -> JobView:
-        """The job as it is now."""
-        self.view = await Methods.get(self._client, self.id)
-        return self.view
-
-    @dual
-    async def wait(self, *, progress: bool = False, check: bool = True) -> JobView:
+    @dual_self
+    async def wait(self, *, progress: bool = False, check: bool = True) -> Any:
         """Wait until the job has ended.
 
         Args:
@@ -57,58 +83,49 @@ class JobHandle(Handle["JobView"]):
             check: raise JobFailed if it failed.
         """
         with show_bar(self.name, progress) as show:
-            async for view in Methods.watch(self._client, self.id):
+            async for view in JobResource.watch(self._resource, self.id):
                 self.view = view
-                show(self.view.progress.epoch, self.view.progress.epochs)
-        if check and self.view.status == "failed":
+                show(view.progress.epoch, view.progress.epochs)
+        if check and self.status == "failed":
             raise JobFailed(self.view)
-        return self.view
+        return self
 
     @dual_iterator
     async def follow(self, *, progress: bool = False) -> AsyncIterator[EpochView]:
-        """Each epoch once as soon as it is measured, from the first one, until the job has ended."""
+        """Yield each epoch as soon as it is measured, from the first one, until the job has ended."""
         shown = 0
         with show_bar(self.name, progress) as show:
-            async for view in Methods.watch(self._client, self.id):
+            async for view in JobResource.watch(self._resource, self.id):
                 self.view = view
-                show(self.view.progress.epoch, self.view.progress.epochs)
-                if self.view.progress.epoch > shown:
-                    for epoch in (await Methods.metrics(self._client, self.id)).epochs:
+                show(view.progress.epoch, view.progress.epochs)
+                if view.progress.epoch > shown:
+                    for epoch in (await JobHandle.metrics(self)).epochs:
                         if epoch.epoch > shown:
                             shown = epoch.epoch
                             yield epoch
 
-    @dual
-    async def metrics(self) -> MetricsView:
-        """Its figures epoch by epoch and of the kept weights; `.to_pandas()` makes a frame of them."""
-        return await Methods.metrics(self._client, self.id)
+    @dual_self
+    async def try_remedy(self, remedy: str) -> Any:
+        """Queue a new job with the same spec and one remedy, such as `dropout`. This job must have ended."""
+        return await JobHandle.retry(self, remedy=remedy)
 
     @dual
-    async def diagnosis(self) -> DiagnosisView:
-        """Why its test results are worse than its training results, as far as can be told by now."""
-        return await Methods.diagnosis(self._client, self.id)
+    async def cure(
+        self, /, remedies: str | Sequence[Any] = "auto", *, wait: bool = True, progress: bool = False, **body: Any
+    ) -> OneStudy:
+        """Measure what cures the job: each remedy and the unchanged spec are trained over several seeds and compared.
 
-    @dual
-    async def predict(
-        self, images: Any, *, top_k: int = 5, threshold: float | None = None, calibrated: bool = False
-    ) -> PredictionsView:
-        """What its model says of images: files, bytes or an array; see `Client.predict`."""
-        return await Methods.predict(
-            self._client, self.id, images, top_k=top_k, threshold=threshold, calibrated=calibrated
-        )
-
-    @dual
-    async def confusion(self) -> ConfusionView:
-        return await Methods.confusion(self._client, self.id)
-
-    @dual
-    async def memorized(self, *, class_: str | None = None, limit: int = 20, after: int = 0) -> MemorizedPage:
-        """Training images, the hardest to learn first; see `Client.memorized`."""
-        return await Methods.memorized(self._client, self.id, class_=class_, limit=limit, after=after)
-
-    @dual_iterator
-    def events(self) -> AsyncIterator[EventView]:
-        return Methods.events(self._client, self.id)
+        Args:
+            remedies: names, or your own remedies as `{"name": …, "patch": …}`; `auto` chooses what suits the job.
+            wait: return when the study has its answer; otherwise return at once.
+            progress: show a bar meanwhile.
+            body: other fields of `POST /v1/studies`, such as `seeds=5` or `budget={"jobs": 20}`.
+        """
+        ordered = build_study_body(self.id, remedies, body)
+        study: Any = await StudyResource.create(self._client.studies, ordered)
+        if wait:
+            await StudyHandle.wait(study, progress=progress)
+        return study  # type: ignore[no-any-return]
 
     @dual
     async def plot(
@@ -117,96 +134,42 @@ class JobHandle(Handle["JobView"]):
         *,
         split: Literal["train", "validation", "test"] | None = None,
     ) -> Picture:
-        """A picture: notebooks show it, `print` draws it with characters, `save` writes SVG, HTML or PNG.
+        """Draw a picture: notebooks show it, `print` draws it with characters, `save` writes SVG, HTML or PNG.
 
         Args:
             what: `history`, the curves of training and validation; `gap`, what lies between training and test;
                 `confusion`, which labels got which answers.
-            split: whose confusion; without it that of test, if it was measured.
+            split: the split of the confusion matrix; by default test, if it was measured.
         Raises:
-            NotMeasured: if there is no confusion of this split.
+            NotMeasured: if the confusion of this split was not measured.
         """
         from heldout.pictures.confusion import draw_confusion
         from heldout.pictures.gap import draw_gap
         from heldout.pictures.history import draw_history
 
         if what == "confusion":
-            return draw_confusion(await Methods.confusion(self._client, self.id), self.name, split)
-        diagnosis = await Methods.diagnosis(self._client, self.id)
+            return draw_confusion(await JobHandle.confusion(self), self.name, split)
+        diagnosis = await JobHandle.diagnosis(self)
         if what == "gap":
             return draw_gap(diagnosis, self.name)
-        return draw_history((await Methods.metrics(self._client, self.id)).epochs, diagnosis, self.name)
-
-    @dual
-    async def cancel(self) -> JobView:
-        self.view = await Methods.cancel(self._client, self.id)
-        return self.view
-
-    @dual
-    async def pause(self) -> JobView:
-        self.view = await Methods.pause(self._client, self.id)
-        return self.view
-
-    @dual
-    async def resume(self) -> JobView:
-        self.view = await Methods.resume(self._client, self.id)
-        return self.view
-
-    @dual
-    async def delete(self) -> None:
-        await Methods.delete(self._client, self.id)
+        return draw_history((await JobHandle.metrics(self)).epochs, diagnosis, self.name)
 
 
-class Job(JobHandle, Blocking):
+class Job(JobHandle[Study], Blocking):
     """A training job: `for epoch in job.follow()`, `job.wait()`, `job.diagnosis()`."""
 
-    def try_remedy(self, remedy: str) -> Job:
-        """A new job with the same spec and one remedy, such as `dropout`. The job must have ended."""
-        return self.retry(remedy=remedy)
 
-    def retry(
-        self, *, epochs: int | None = None, remedy: str | None = None, patch: Mapping[str, Any] | None = None
-    ) -> Job:
-        """A new job with the same spec, as it was or with one change; see `Client.retry`."""
-        retried = Methods.retry(self._client, self.id, epochs=epochs, remedy=remedy, patch=patch)
-        return Job(self._client, run(retried))
-
-    def cure(
-        self, remedies: str | Sequence[Any] = "auto", *, wait: bool = True, progress: bool = False, **body: Any
-    ) -> Study:
-        """Measure what cures the job: each remedy and the job's own spec over several seeds, compared.
-
-        Args:
-            remedies: names, or own ones as `{"name": …, "patch": …}`; `auto` chooses what suits the job.
-            wait: until the study has its answer; otherwise it is given back at once.
-            progress: show a bar meanwhile.
-            body: what else `POST /v1/studies` takes, such as `seeds=5` or `budget={"jobs": 20}`.
-        """
-        study = Study(self._client, run(order(self._client, self.id, remedies, body)))
-        if wait:
-            study.wait(progress=progress)
-        return study
-
-
-class AsyncJob(JobHandle, Awaiting):
+class AsyncJob(JobHandle[AsyncStudy], Awaiting):
     """A training job: `async for epoch in job.follow()`, `await job.wait()`, `await job.diagnosis()`."""
 
-    async def try_remedy(self, remedy: str) -> AsyncJob:
-        """A new job with the same spec and one remedy, such as `dropout`. The job must have ended."""
-        return await self.retry(remedy=remedy)
 
-    async def retry(
-        self, *, epochs: int | None = None, remedy: str | None = None, patch: Mapping[str, Any] | None = None
-    ) -> AsyncJob:
-        """A new job with the same spec, as it was or with one change; see `Client.retry`."""
-        retried = Methods.retry(self._client, self.id, epochs=epochs, remedy=remedy, patch=patch)
-        return AsyncJob(self._client, await retried)
+class Jobs(JobResource[Job], Blocking):
+    """`client.jobs.create(spec)` queues one, `client.jobs.list()` finds them."""
 
-    async def cure(
-        self, remedies: str | Sequence[Any] = "auto", *, wait: bool = True, progress: bool = False, **body: Any
-    ) -> AsyncStudy:
-        """Measure what cures the job, as `Job.cure` does."""
-        study = AsyncStudy(self._client, await order(self._client, self.id, remedies, body))
-        if wait:
-            await study.wait(progress=progress)
-        return study
+    _handle = Job
+
+
+class AsyncJobs(JobResource[AsyncJob], Awaiting):
+    """`await client.jobs.create(spec)` queues one, `async for … in client.jobs.list()` finds them."""
+
+    _handle = AsyncJob

@@ -6,23 +6,43 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator
-from heldout.client.handles.base import Handle
+from heldout.client.dual import Awaiting, Blocking, dual, dual_iterator, dual_self
 from heldout.client.handles.progress import show_bar
-from heldout.client.methods import Methods
+from heldout.client.resource import Handle, by_id, each_by_id, renew
+from heldout.client.studies import StudyResource
+from heldout.views.study import StudyView
 
 if TYPE_CHECKING:
     from heldout.pictures.picture import Picture
-    from heldout.views.study import ConclusionView, StudyView
-    from heldout.views.study_report import StudyReportView
+    from heldout.views.study import ConclusionView
 
 
-class StudyHandle(Handle["StudyView"]):
-    """What studies of both clients have."""
+class StudyHandle(Handle[StudyView]):
+    """A study: wait for it, then read `conclusion`."""
+
+    refresh = renew(StudyResource.get)
+    cancel = renew(StudyResource.cancel)
+    delete = by_id(StudyResource.delete)
+    report = by_id(StudyResource.report)
+    report_text = by_id(StudyResource.report_text)
+    events = each_by_id(StudyResource.events)
+    follow_events = each_by_id(StudyResource.follow_events)
+    download_model = by_id(StudyResource.download_model)
+    export = by_id(StudyResource.export)
+    export_report = by_id(StudyResource.export_report)
+
+    @property
+    def name(self) -> str:
+        return self.view.name
+
+    @property
+    def status(self) -> str:
+        """The status when the study was last received."""
+        return self.view.status
 
     @property
     def conclusion(self) -> ConclusionView | None:
-        """The answer; None while the study runs, and where it failed."""
+        """The answer; None while the study runs, and if it failed."""
         return self.view.conclusion
 
     def __repr__(self) -> str:
@@ -35,59 +55,40 @@ class StudyHandle(Handle["StudyView"]):
 
         return build_study_table(self.view)
 
-    @dual
-    async def refresh(self) -> StudyView:
-        """The study as it is now."""
-        self.view = await Methods.study(self._client, self.id)
-        return self.view
+    @dual_self
+    async def wait(self, *, progress: bool = False) -> Any:
+        """Wait until the study has ended.
 
-    @dual
-    async def wait(self, *, progress: bool = False) -> StudyView:
-        """Wait until the study has ended; `progress` shows a bar meanwhile."""
-        with show_bar(self.view.name, progress) as show:
-            async for view in Methods.watch_study(self._client, self.id):
+        Args:
+            progress: show a bar meanwhile.
+        """
+        with show_bar(self.name, progress) as show:
+            async for view in StudyResource.watch(self._resource, self.id):
                 self.view = view
-                show(self.view.progress.done, self.view.progress.jobs)
-        return self.view
+                show(view.progress.done, view.progress.jobs)
+        return self
 
     @dual_iterator
     async def follow(self) -> AsyncIterator[StudyView]:
-        """The study now and after each change, until it has ended."""
-        async for view in Methods.watch_study(self._client, self.id):
+        """Yield the study now and after each change, until it has ended."""
+        async for view in StudyResource.watch(self._resource, self.id):
             self.view = view
-            yield self.view
+            yield view
 
     @dual
     async def plot(self) -> Picture:
-        """What each remedy changes, with intervals around 0; or the learning curve. Fresh, also while it runs."""
+        """Draw what each remedy changes, with intervals around 0; or the learning curve. A running study works too."""
         from heldout.pictures.study import draw_study
 
-        self.view = await Methods.study(self._client, self.id)
+        await StudyHandle.refresh(self)
         return draw_study(self.view)
 
     @dual
-    async def report(self) -> StudyReportView:
-        """The study in plain words, as far as it has come, with curves and gaps."""
-        return await Methods.study_report(self._client, self.id)
-
-    @dual
     async def save_report(self, to: Path | str) -> None:
-        """Write the report as one page of HTML that needs nothing else, or as Markdown where the name ends so."""
+        """Write the report to a file: Markdown if its name ends in `.md`, otherwise a self-contained page of HTML."""
         is_markdown = Path(to).suffix.lower() == ".md"
-        media_type = "text/markdown" if is_markdown else "text/html"
-        text = await Methods.study_report_text(self._client, self.id, media_type)  # type: ignore[arg-type]
+        text = await StudyHandle.report_text(self, "text/markdown" if is_markdown else "text/html")
         Path(to).write_text(text, encoding="utf-8")
-
-    @dual
-    async def cancel(self) -> StudyView:
-        """Cancel it with all of its jobs."""
-        self.view = await Methods.cancel_study(self._client, self.id)
-        return self.view
-
-    @dual
-    async def delete(self) -> None:
-        """Delete it with all of its jobs; it must have ended."""
-        await Methods.delete_study(self._client, self.id)
 
 
 class Study(StudyHandle, Blocking):
@@ -98,11 +99,19 @@ class AsyncStudy(StudyHandle, Awaiting):
     """A study: `await study.wait()`, then `study.conclusion`."""
 
 
-async def order(client: Methods, job_id: str, remedies: Any, body: Mapping[str, Any]) -> StudyView:
-    """Order a study of a job."""
-    chosen = remedies if isinstance(remedies, str) and remedies == "auto" else _list_remedies(remedies)
-    return await Methods.order_study(client, {"job": job_id, "remedies": chosen, **body})
+class Studies(StudyResource[Study], Blocking):
+    """`client.studies.create({"job": job.id})` orders one."""
+
+    _handle = Study
 
 
-def _list_remedies(remedies: Any) -> list[Any]:
-    return [remedies] if isinstance(remedies, str | Mapping) else list(remedies)
+class AsyncStudies(StudyResource[AsyncStudy], Awaiting):
+    """`await client.studies.create({"job": job.id})` orders one."""
+
+    _handle = AsyncStudy
+
+
+def build_study_body(job_id: str, remedies: Any, more: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a study of a job. `remedies` may be one name, several, or own ones as dictionaries."""
+    chosen = [remedies] if isinstance(remedies, Mapping | str) and remedies != "auto" else remedies
+    return {"job": job_id, "remedies": chosen if chosen == "auto" else list(chosen), **more}

@@ -78,7 +78,7 @@ def answered(service):
 def only_job(client, timeout_s=20):
     """The one job of this service, as soon as it is there."""
     deadline = time.monotonic() + timeout_s
-    while not (jobs := list(client.jobs())):
+    while not (jobs := list(client.jobs.list())):
         assert time.monotonic() < deadline
     [job] = jobs
     return job.id
@@ -127,7 +127,7 @@ def test_a_failed_training_ends_with_1_and_its_reason(service, client, start, sp
 
 def test_a_cancelled_training_ends_with_3(client, start, spec_file):
     process = start("train", spec_file)
-    client.cancel(only_job(client))
+    client.jobs.cancel(only_job(client))
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 3
     assert "cancelled" in out
@@ -143,8 +143,8 @@ def test_json_lines_are_the_events_and_then_the_job(service, client, start, spec
     out, err = process.communicate(timeout=20)
     *events, job = [json.loads(line) for line in out.splitlines()]
     assert (process.returncode, err) == (0, "")
-    assert events == [dump_json(event) for event in client.events(job_id)]
-    assert job == dump_json(client.get(job_id))
+    assert events == [dump_json(event) for event in client.jobs.events(job_id)]
+    assert job == dump_json(client.jobs.get(job_id).view)
 
 
 def test_ctrl_c_leaves_the_job_alone_and_says_how_to_go_on(client, start, spec_file):
@@ -155,11 +155,11 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_go_on(client, start, spec_f
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert err == f"The job goes on. `heldout watch {job_id}` shows it again.\n"
-    assert client.get(job_id).status == "queued"
+    assert client.jobs.get(job_id).status == "queued"
 
 
 def test_a_service_that_stops_while_a_job_is_watched_ends_the_watch_with_4(heldout, client, environment, monkeypatch):
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     relay = Relay(client.url)
     monkeypatch.setattr("heldout.client.client.Client", partial(Client, patience_s=0.5))
     monkeypatch.setattr(Lines, "event", lambda *_: relay.close())
@@ -182,7 +182,7 @@ def test_a_spec_comes_from_standard_input_with_settings_and_a_name(heldout, clie
     job = json.loads(result.stdout)
     assert (job["name"], job["progress"]["epochs"]) == ("other", 3)
     assert job["spec"]["network"]["blocks"][0]["filters"] == 8
-    assert job == dump_json(client.get(job["id"]))
+    assert job == dump_json(client.jobs.get(job["id"]).view)
 
 
 def test_the_same_idempotency_key_queues_one_job(heldout, client, spec_file):
@@ -196,7 +196,7 @@ def test_a_dry_run_prints_the_cost_and_queues_nothing(heldout, client, spec_file
     assert shown.returncode == 0
     assert "block1_conv1" in shown.stdout
     assert f"{printed['parameters']:,}" in shown.stdout
-    assert list(client.jobs()) == []
+    assert list(client.jobs.list()) == []
 
 
 def test_a_refused_spec_ends_with_2_and_names_each_field(heldout, client, spec_file):
@@ -209,7 +209,7 @@ def test_a_refused_spec_ends_with_2_and_names_each_field(heldout, client, spec_f
         "  network.blocks.0.filters",
         "  training.lerning_rate",
     ]
-    assert list(client.jobs()) == []
+    assert list(client.jobs.list()) == []
 
 
 def test_a_refused_spec_is_a_problem_in_json(heldout, spec_file):
@@ -259,7 +259,7 @@ def test_wrong_usage_ends_with_2_and_a_word_about_it(heldout, client, spec_file,
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert result.stderr.strip()
-    assert list(client.jobs()) == []
+    assert list(client.jobs.list()) == []
 
 
 @pytest.mark.parametrize(
@@ -294,8 +294,8 @@ def test_a_misspelled_option_or_setting_is_answered_with_the_one_that_was_meant(
 
 
 def test_jobs_are_listed_newest_first_and_narrowed(heldout, client):
-    ids = [client.submit(SPEC).id for _ in range(3)]
-    client.cancel(ids[0])
+    ids = [client.jobs.create(SPEC).id for _ in range(3)]
+    client.jobs.cancel(ids[0])
     heading, *rows = heldout("jobs").stdout.splitlines()
     assert heading.split() == ["ID", "NAME", "STATUS", "EPOCH", "BEST", "GAP", "VERDICT", "DATASET", "CREATED"]
     assert [row.split()[0] for row in rows] == ids[::-1]
@@ -307,8 +307,8 @@ def test_jobs_are_listed_newest_first_and_narrowed(heldout, client):
 
 
 def test_the_activity_log_lists_who_changed_what(heldout, client):
-    job = client.submit({**SPEC, "name": "one"})
-    client.cancel(job.id)
+    job = client.jobs.create({**SPEC, "name": "one"})
+    client.jobs.cancel(job.id)
     lines = heldout("activity", "--subject", job.id).stdout.splitlines()
     assert lines[0].split() == ["WHEN", "ACTION", "SUBJECT", "KEY", "FROM"]
     assert [line.split()[-4:-2] for line in lines[1:]] == [["cancel_job", job.id], ["submit_job", job.id]]
@@ -363,7 +363,7 @@ def test_a_job_is_shown_with_its_figures(heldout, client, ended, answered):
 
 def test_the_spec_of_a_job_can_be_sent_again(heldout, client, ended):
     spec = heldout("show", ended, "--spec").stdout
-    assert json.loads(spec) == dump_json(client.get(ended).spec)
+    assert json.loads(spec) == dump_json(client.jobs.get(ended).spec)
     assert heldout("train", "-", "--detach", input=spec).returncode == 0
 
 
@@ -376,21 +376,21 @@ def test_metrics_are_a_row_an_epoch_and_the_kept_weights(heldout, client, ended,
 
 
 def test_a_figure_that_is_not_finite_is_a_dash(service, client, heldout):
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     service.measure(service.begin(job_id), 1, train_loss=None, validation_loss=None, learning_rate=None, seconds=None)
     row = heldout("metrics", job_id).stdout.splitlines()[1].split()
     assert row == ["1", "0.9711", "0.9550", "–", "–", "0.200", "–", "–"]
 
 
 def test_metrics_say_why_there_are_no_training_figures(service, client, heldout):
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     service.measure(service.begin(job_id), 1, train_loss=None, train_accuracy=None)
     assert "measured at the end only: evaluation.train is final" in heldout("metrics", job_id).stdout
 
 
 def test_events_are_a_line_each(heldout, client, ended, answered):
     lines = heldout("events", ended).stdout.splitlines()
-    events = list(client.events(ended))
+    events = list(client.jobs.events(ended))
     assert [int(line.split()[0]) for line in lines] == [event.id for event in events]
     assert "job.succeeded" in lines[-1]
     later = json.loads(heldout("events", ended, "--after", "2", "--json").stdout)
@@ -398,9 +398,9 @@ def test_events_are_a_line_each(heldout, client, ended, answered):
 
 
 def test_without_an_id_events_are_those_of_all_jobs_and_datasets(heldout, client, ended, answered):
-    client.create_dataset({"name": "pets"})
+    client.datasets.create({"name": "pets"})
     lines = heldout("events").stdout.splitlines()
-    events = list(client.all_events())
+    events = list(client.events.list())
     assert [int(line.split()[0]) for line in lines] == [event.id for event in events]
     assert all(event.subject.id in line for event, line in zip(events, lines, strict=True))
     later = json.loads(heldout("events", "--after", "2", "--json").stdout)
@@ -412,9 +412,9 @@ def test_events_are_followed_from_now_on_until_ctrl_c(service, client, ended, en
     environment["HELDOUT_URL"] = relay.url
     process = start("events", "--follow", "--json")
     until(lambda: b"\nid: " in relay.received, "the stream has begun")
-    service.warn(client.submit(SPEC).id, "news")
+    service.warn(client.jobs.create(SPEC).id, "news")
     followed = [json.loads(line) for line in lines_until(process, "news")]
-    assert followed == [dump_json(event) for event in client.all_events()][-2:]
+    assert followed == [dump_json(event) for event in client.events.list()][-2:]
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 130
@@ -427,7 +427,7 @@ def test_following_a_job_from_a_known_event_ends_with_the_job(heldout, ended):
 
 
 def test_the_queue_is_shown(heldout, client, ended, answered):
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     assert heldout("queue", job_id).stdout.split()[:2] == ["position", "1"]
     assert heldout("queue", ended).stdout == "not queued\n"
     assert json.loads(heldout("queue", job_id, "--json").stdout) == answered(f"jobs/{job_id}/queue")
@@ -440,7 +440,7 @@ def test_datasets_are_listed(heldout, client, answered):
 
 
 def test_a_ledger_says_how_often_labels_were_looked_at(heldout, ended, answered, client):
-    splits = client.dataset("digits").splits
+    splits = client.datasets.get("digits").splits
     assert json.loads(heldout("datasets", "ledger", "digits", "--json").stdout) == answered("datasets/digits/ledger")
     shown = heldout("datasets", "ledger", "digits").stdout
     assert f"Your job has looked at the {splits.test.count} test labels once." in shown
@@ -467,7 +467,7 @@ def odd_labels(count: int = 3, probability: float | None = 0.91, **changes) -> S
 
 def test_suspected_labels_are_waited_for_listed_and_written_down(start, heldout, service, client, tmp_path):
     searching = start("datasets", "suspects", "digits", "--limit", "2", "--csv", "fixes.csv")
-    service.suspect(service.claim_when_there_is_one().held, odd_labels(), client.dataset("digits").id)
+    service.suspect(service.claim_when_there_is_one().held, odd_labels(), client.datasets.get("digits").id)
     out, err = searching.communicate(timeout=20)
     assert searching.returncode == Exit.SUCCEEDED
     assert "a worker" in err or "labels" in err
@@ -478,13 +478,13 @@ def test_suspected_labels_are_waited_for_listed_and_written_down(start, heldout,
     assert (tmp_path / "fixes.csv").read_text() == "image,label\n7/0.png,1\n7/1.png,1\n"
     whole = json.loads(heldout("datasets", "suspects", "digits", "--limit", "300", "--json").stdout)
     assert [one["rank"] for one in whole["data"]] == [1, 2, 3]
-    assert client.dataset_suspects("digits", limit=1, after=1).data[0].member == "7/1.png"
+    assert client.datasets.suspects("digits", limit=1, after=1).data[0].member == "7/1.png"
 
 
 def test_no_file_of_labels_is_written_where_the_search_cannot_tell(start, service, client, tmp_path):
     searching = start("datasets", "suspects", "digits", "--csv", "fixes.csv")
     told = odd_labels(probability=None, verdict="too_hard", wrong=None, splits={}, agreement=0.4)
-    service.suspect(service.claim_when_there_is_one().held, told, client.dataset("digits").id)
+    service.suspect(service.claim_when_there_is_one().held, told, client.datasets.get("digits").id)
     out, _ = searching.communicate(timeout=20)
     assert searching.returncode == Exit.FAILED
     assert "they agree with 40% of the labels" in out
@@ -498,7 +498,7 @@ def test_a_folder_is_pushed_and_what_the_check_saw_is_shown(start, service, clie
     (tmp_path / "Pets!" / "cat" / "1.png").write_bytes(b"a picture")
     pushing = start("datasets", "push", "Pets!", "--description", "cats", "--test", "0.5", "--resize", "16x8")
     held = service.claim_when_there_is_one()
-    found = client.dataset("pets")
+    found = client.datasets.get("pets")
     assert (found.status, found.description) == ("checking", "cats")
     spec = held.spec.dataset
     assert (spec.splits.test, spec.resize) == (0.5, ResizeSpec(height=16, width=8, rule="pad"))
@@ -554,7 +554,7 @@ def test_what_cannot_be_pushed_is_refused_before_anything_is_announced(heldout, 
         refused = heldout("datasets", "push", *arguments)
         assert (refused.returncode, refused.stdout) == (Exit.REFUSED, "")
         assert why in refused.stderr
-    assert [dataset.name for dataset in client.datasets()] == ["digits"]
+    assert [dataset.name for dataset in client.datasets.list()] == ["digits"]
 
 
 def test_a_dataset_can_be_pushed_without_waiting_shown_and_deleted(heldout, service, client, tmp_path, answered):
@@ -577,18 +577,18 @@ def test_a_job_goes_through_its_states_by_command(heldout, client, spec_file):
     job_id = heldout("train", spec_file, "--detach").stdout.strip()
     for command, status in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
         assert heldout(command, job_id).stdout == f"{job_id} {status}\n"
-        assert client.get(job_id).status == status
+        assert client.jobs.get(job_id).status == status
     again = heldout("retry", job_id).stdout.strip()
-    assert client.get(again).retry_of == job_id
+    assert client.jobs.get(again).retry_of == job_id
     for change in (("--epochs", "20"), ("--remedy", "prayer")):
         assert heldout("retry", job_id, *change).returncode == Exit.REFUSED
     assert heldout("train", "--from", job_id, "--remedy", "prayer").returncode == Exit.REFUSED
     assert heldout("delete", job_id).returncode == 0
     assert heldout("show", job_id).returncode == 2
-    assert [job.id for job in client.jobs()] == [again]
+    assert [job.id for job in client.jobs.list()] == [again]
     assert heldout("cancel", again).returncode == 0
     third = heldout("train", "--from", again, "--detach").stdout.strip()
-    assert client.get(third).retry_of == again
+    assert client.jobs.get(third).retry_of == again
 
 
 def test_a_job_that_cannot_go_there_is_refused_with_2(heldout, client, ended):
@@ -596,17 +596,17 @@ def test_a_job_that_cannot_go_there_is_refused_with_2(heldout, client, ended):
         result = heldout(command, ended)
         assert (result.returncode, result.stdout) == (2, "")
         assert "succeeded" in result.stderr
-    assert client.get(ended).status == "succeeded"
+    assert client.jobs.get(ended).status == "succeeded"
 
 
 def test_a_queued_job_is_changed(heldout, client):
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     changes = ("--priority", "7", "--name", "new", "--metadata", "a=b", "--metadata", "c=d=e")
     assert heldout("change", job_id, *changes).returncode == 0
-    job = client.get(job_id)
+    job = client.jobs.get(job_id)
     assert (job.name, job.spec.priority, job.spec.metadata) == ("new", 7, {"a": "b", "c": "d=e"})
     assert heldout("change", job_id, "--remove-metadata", "a", "--metadata", "c=f").returncode == 0
-    assert client.get(job_id).spec.metadata == {"c": "f"}
+    assert client.jobs.get(job_id).spec.metadata == {"c": "f"}
 
 
 def scored(right, wrong):
@@ -719,7 +719,7 @@ def test_the_home_names_the_service(heldout, service, client, tmp_path):
     home.mkdir()
     (home / "service.json").write_text(json.dumps({"url": service.url, "pid": os.getpid()}))
     (home / "api-key").write_text(service.key + "\n")
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     for arguments, changes in ((("jobs", "--home", str(home)), {}), (("jobs",), {"HELDOUT_HOME": str(home)})):
         assert job_id in run_bare(tmp_path, *arguments, **changes).stdout
 
@@ -779,14 +779,14 @@ def test_help_loads_neither_http_nor_drawing(tmp_path):
 
 @pytest.mark.parametrize("locale", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}, {"LC_ALL": "C"}])
 def test_every_locale_can_show_everything(heldout_apart, client, ended, locale):
-    client.submit(SPEC | {"name": "naïve – 北京"})
+    client.jobs.create(SPEC | {"name": "naïve – 北京"})
     for arguments in (("jobs",), ("show", ended), ("datasets",), ("jobs", "--json")):
         result = heldout_apart(*arguments, **locale)
         assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_ascii_stands_in_for_what_a_stream_cannot_encode(heldout_apart, client):
-    client.submit(SPEC | {"name": "naïve – 北"})
+    client.jobs.create(SPEC | {"name": "naïve – 北"})
     assert "na?ve - ?" in heldout_apart("jobs", PYTHONIOENCODING="ascii").stdout
     assert "8x8x1" in heldout_apart("datasets", PYTHONIOENCODING="ascii").stdout
     assert (
@@ -795,7 +795,7 @@ def test_ascii_stands_in_for_what_a_stream_cannot_encode(heldout_apart, client):
 
 
 def test_a_name_cannot_command_the_terminal(heldout, client):
-    client.submit(SPEC | {"name": "\x1b[2J[bold]x"})
+    client.jobs.create(SPEC | {"name": "\x1b[2J[bold]x"})
     shown = heldout("jobs").stdout
     assert "\x1b" not in shown
     assert "\\x1b[2J[bold]x" in shown
@@ -803,7 +803,7 @@ def test_a_name_cannot_command_the_terminal(heldout, client):
 
 def test_a_reader_that_goes_away_is_no_failure(start, client):
     for _ in range(3):
-        client.submit(SPEC)
+        client.jobs.create(SPEC)
     process = start("jobs", "--json")
     process.stdout.close()
     process.wait(20)

@@ -21,7 +21,7 @@ FIXED = ("--splits", "fixed")
 @pytest.fixture
 def ended(service, client):
     """A job that has succeeded."""
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     held = service.begin(job_id)
     service.measure(held, 1)
     service.measure(held, 2)
@@ -32,7 +32,7 @@ def ended(service, client):
 @pytest.fixture
 def faulty(service, client):
     """A job that has succeeded on data with a fault that is sure: its test images are inverted."""
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     held = service.begin(job_id)
     service.measure(held, 1)
     wrong = Tally(count=300, correct=60, loss=2.0, loss_variance=0.1)
@@ -47,7 +47,7 @@ def faulty(service, client):
 
 
 def only_study(client):
-    [study] = client.studies()
+    [study] = client.studies.list()
     return study
 
 
@@ -67,7 +67,7 @@ def test_a_dry_run_says_what_it_would_be_and_orders_nothing(heldout, client, end
     told = json.loads(heldout("cure", ended, *FIXED, "--dry-run", "--json").stdout)
     assert told["object"] == "study_estimate"
     assert "retune" in told["remedies"]  # as auto chooses
-    assert list(client.studies()) == []
+    assert list(client.studies.list()) == []
 
 
 def test_what_cannot_be_measured_is_refused_with_2(heldout, client, ended):
@@ -76,12 +76,12 @@ def test_what_cannot_be_measured_is_refused_with_2(heldout, client, ended):
         assert (result.returncode, result.stdout) == (Exit.REFUSED, "")
         assert said in result.stderr
     assert heldout("cure", "job_none").returncode == Exit.REFUSED
-    assert list(client.studies()) == []
+    assert list(client.studies.list()) == []
 
 
 def test_data_that_come_first_are_refused_with_the_command_that_fixes_them(heldout, client, faulty):
     refused = heldout("cure", faulty, *FIXED)
-    dataset = client.get(faulty).dataset.id
+    dataset = client.jobs.get(faulty).dataset.id
     command = ["heldout", "datasets", "fix", dataset, "--pixel-values", "test=invert"]
     assert refused.returncode == Exit.REFUSED
     assert shlex.join(command) in refused.stderr
@@ -92,7 +92,7 @@ def test_data_that_come_first_are_refused_with_the_command_that_fixes_them(heldo
         "path": f"/v1/datasets/{dataset}/versions",
         "body": {"pixel_values": {"test": "invert"}},
     }
-    assert list(client.studies()) == []
+    assert list(client.studies.list()) == []
 
 
 def test_a_cancelled_study_ends_with_3_and_ctrl_c_leaves_it_running(environment, tmp_path, client, ended):
@@ -109,12 +109,12 @@ def test_a_cancelled_study_ends_with_3_and_ctrl_c_leaves_it_running(environment,
         _, said = process.communicate(timeout=20)
     assert process.returncode == Exit.INTERRUPTED
     assert f"`heldout studies {study.id} --watch` shows it again" in said
-    assert client.study(study.id).status == "running"
-    client.cancel_study(study.id)
+    assert client.studies.get(study.id).status == "running"
+    client.studies.cancel(study.id)
     with follow("--json") as process:
         assert json.loads(process.stdout.readline())["type"] == "study.started"
-        [study] = client.studies(statuses=["running"])
-        client.cancel_study(study.id)
+        [study] = client.studies.list(statuses=["running"])
+        client.studies.cancel(study.id)
         told, _ = process.communicate(timeout=20)
     assert process.returncode == Exit.CANCELLED
     lines = [json.loads(line) for line in told.splitlines()]
@@ -123,13 +123,13 @@ def test_a_cancelled_study_ends_with_3_and_ctrl_c_leaves_it_running(environment,
 
 
 def test_a_diagnosis_names_the_command_where_a_study_can_cure_it(heldout, service, client):
-    job_id = client.submit(SPEC | {"training": {"epochs": 40}}).id
+    job_id = client.jobs.create(SPEC | {"training": {"epochs": 40}}).id
     held = service.begin(job_id)
     for number in range(1, 41):
         turned = 0.5 + 0.02 * abs(number - 8)
         service.measure(held, number, train_loss=2 / number, validation_loss=turned)
     service.succeed(held)
-    assert client.diagnosis(job_id).verdict in {"overfitting", "overconfidence"}
+    assert client.jobs.diagnosis(job_id).verdict in {"overfitting", "overconfidence"}
     for command in ("diagnose", "show"):
         assert f"`heldout cure {job_id}` measures what cures that" in heldout(command, job_id).stdout
     assert "heldout cure" not in heldout("diagnose", job_id, "--json").stdout
@@ -137,20 +137,20 @@ def test_a_diagnosis_names_the_command_where_a_study_can_cure_it(heldout, servic
 
 def test_data_that_come_first_are_shown_fixed_or_left_as_they_are(heldout, client, faulty):
     shown = heldout("cure", faulty, "--show")
-    dataset = client.get(faulty).dataset.id
+    dataset = client.jobs.get(faulty).dataset.id
     assert (shown.returncode, shown.stderr) == (0, "")
     assert f"/datasets/{dataset}#images" in shown.stdout
-    assert list(client.studies()) == []
+    assert list(client.studies.list()) == []
     both = heldout("cure", faulty, "--fix", "--anyway")
     assert (both.returncode, "exclude each other" in both.stderr) == (Exit.REFUSED, True)
 
     heldout("cure", faulty, *FIXED, "--remedies", "dropout", "--anyway", "--detach")
     study = only_study(client)
     assert (study.waits_for, study.job, study.dataset.id) == (None, faulty, dataset)
-    client.cancel_study(study.id)
+    client.studies.cancel(study.id)
 
     waiting = heldout("cure", faulty, *FIXED, "--remedies", "dropout", "--fix", "--detach").stdout.strip()
-    study = client.study(waiting)
+    study = client.studies.get(waiting)
     assert "is being made" in study.waits_for
     assert study.dataset.id != dataset
     assert f"waits: {study.waits_for}" in heldout("studies", waiting).stdout
@@ -168,7 +168,7 @@ def test_on_a_terminal_it_asks_what_to_do_about_the_data(environment, tmp_path, 
         assert process.wait(20) == 0, said
     assert "Fix the data and go on" in said
     assert "Their pictures: http" in " ".join(said.split())
-    assert list(client.studies()) == []
+    assert list(client.studies.list()) == []
 
 
 def answered(terminal: int, answers: dict[str, list[str]]) -> str:

@@ -32,12 +32,12 @@ def test_predictions_are_judged_by_the_service_as_the_client_has_it(heldout, cli
     assert "\ntoo_little_data\nTest accuracy (" in shown.stdout
     assert "On validation images, probabilities are " in shown.stdout
     found = json.loads(heldout("diagnose", str(npz), "--json").stdout)
-    assert found == client.diagnose_predictions(npz).model_dump(mode="json")
+    assert found == client.diagnoses.create_from_predictions(npz).model_dump(mode="json")
     listed = {
         split: {"labels": labels.tolist(), "probabilities": said.astype(float).tolist()}
         for split, (labels, said) in SPLITS.items()
     }
-    assert client.diagnose_predictions(listed).gap.test.accuracy == found["gap"]["test"]["accuracy"]
+    assert client.diagnoses.create_from_predictions(listed).gap.test.accuracy == found["gap"]["test"]["accuracy"]
 
 
 def test_a_table_of_predictions_is_told_from_a_history_by_its_columns(heldout, client, tmp_path):

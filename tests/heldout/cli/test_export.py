@@ -12,7 +12,7 @@ FILE = b"an ONNX file"
 
 
 def test_a_proven_file_is_written_with_how_it_was_proven(heldout, service, client, ended, tmp_path):
-    assert client.order_export(ended, "onnx").status == "queued"
+    assert client.jobs.export(ended, "onnx").status == "queued"
     held = service.claim_when_there_is_one().held
     key = f"jobs/{ended}/exports/{held.job_id}-1.onnx"
     service.blobs.put(key, FILE)
@@ -51,7 +51,7 @@ def test_a_proven_file_is_written_with_how_it_was_proven(heldout, service, clien
 def test_the_card_is_printed_and_a_job_that_runs_has_neither(heldout, client, ended, service):
     card = heldout("card", ended)
     assert card.stdout.startswith("# Model card: small\n")
-    running = client.submit({"dataset": "digits", "network": {"blocks": [{"filters": 2}]}}).id
+    running = client.jobs.create({"dataset": "digits", "network": {"blocks": [{"filters": 2}]}}).id
     service.begin(running)
     refused = heldout("export", running)
     assert refused.returncode == Exit.REFUSED

@@ -30,17 +30,17 @@ LEAKAGE, DUPLICATES = finding("leakage"), finding("duplicates", "info")
 @pytest.fixture
 def pets(service, client):
     """Alice's `pets@1`, whose audit has found two things that can be cured and one that need not be."""
-    made = client.create_dataset({"name": "pets"})
-    client.upload(made.id, [b"not looked at"])
+    made = client.datasets.create({"name": "pets"})
+    client.datasets.upload(made.id, [b"not looked at"])
     service.accept(service.claim_when_there_is_one(), INVERTED, LEAKAGE, DUPLICATES)
-    return client.dataset(made.id)
+    return client.datasets.get(made.id)
 
 
 def ordered(heldout, client, *arguments: str) -> dict:
     """The changes of the version that is ordered."""
     ended = heldout("datasets", "fix", "digits", *arguments, "--detach")
     assert ended.returncode == 0, ended.stderr
-    made = client.dataset(ended.stdout.strip())
+    made = client.datasets.get(ended.stdout.strip())
     assert made.derived_from.dataset.name == "digits"
     return made.derived_from.changes
 
@@ -61,7 +61,7 @@ def test_every_change_can_be_ordered_by_options(heldout, client, tmp_path):
         "train": {"factor": 0.5, "offset": -3.0},
         "test": "invert",
     }
-    assert client.dataset("light").version == 1
+    assert client.datasets.get("light").version == 1
 
 
 def test_what_cannot_be_ordered_is_refused_before_anything_is_sent(heldout, client, pets, tmp_path):
@@ -85,7 +85,7 @@ def test_what_cannot_be_ordered_is_refused_before_anything_is_sent(heldout, clie
         refused = heldout("datasets", "fix", "pets", *arguments)
         assert (refused.returncode, refused.stdout) == (Exit.REFUSED, ""), arguments
         assert why in refused.stderr, refused.stderr
-    assert [dataset.name for dataset in client.datasets()] == ["pets", "digits"]
+    assert [dataset.name for dataset in client.datasets.list()] == ["pets", "digits"]
 
 
 def test_what_the_audit_offers_is_ordered_until_it_offers_no_more(heldout, service, pets):
@@ -168,14 +168,14 @@ def test_a_diagnosis_has_the_request_and_the_command_where_the_dataset_is_known(
 @pytest.fixture
 def alike(service, client):
     """A dataset whose audit asks about two pairs of images."""
-    made = client.create_dataset({"name": "alike"})
-    client.upload(made.id, [b"not looked at"])
+    made = client.datasets.create({"name": "alike"})
+    client.datasets.upload(made.id, [b"not looked at"])
     pairs = [
         tuple(AuditExample(split=split, index=row, member=f"{row}.png") for split, row in pair)
         for pair in ((("train", 0), ("test", 9)), (("train", 1), ("train", 2)))
     ]
     service.accept(service.claim_when_there_is_one(), make_finding(pairs, 2))
-    return client.dataset(made.id)
+    return client.datasets.get(made.id)
 
 
 def test_images_that_look_alike_are_told_apart_by_position_or_all_at_once(heldout, client, alike):
@@ -186,10 +186,10 @@ def test_images_that_look_alike_are_told_apart_by_position_or_all_at_once(heldou
     assert "  train 0.png ~ test 9.png\n" in shown
     one = heldout("datasets", "different", "alike", "9=0")
     assert one.stdout == "alike@1 remembers 1 pair of images as different.\n"
-    [left] = client.dataset_audit(alike.id).findings
+    [left] = client.datasets.audit(alike.id).findings
     assert [[first.index, second.index] for first, second in left.pairs] == [[1, 2]]
     assert json.loads(heldout("datasets", "different", "alike", "--all", "--json").stdout)["pairs"] == [[0, 9], [1, 2]]
-    assert client.dataset_audit(alike.id).findings == []
+    assert client.datasets.audit(alike.id).findings == []
     assert "shows no look-alikes" in heldout("datasets", "different", "alike", "--all").stderr
     assert heldout("datasets", "different", "alike", "9=0", "--forget").stdout.startswith("alike@1 remembers 1 pair")
     for arguments in ((), ("--all", "1=2"), ("--all", "--forget"), ("1-2",)):
@@ -206,15 +206,15 @@ def test_a_dry_run_says_what_a_change_would_do_and_orders_nothing(heldout, clien
     ]
     as_json = json.loads(heldout("datasets", "fix", "alike", "--exclude", "list.txt", "--dry-run", "--json").stdout)
     assert as_json["removes"] == {"train": 1, "validation": 0, "test": 1}
-    assert [dataset.name for dataset in client.datasets()] == ["alike", "digits"]
+    assert [dataset.name for dataset in client.datasets.list()] == ["alike", "digits"]
 
 
 def test_the_former_names_still_work_for_a_release(heldout, client):
     ended = heldout("datasets", "mend", "digits", "--drop-copies", "--detach")
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == "`mend` is now called `fix`.\n"
-    assert client.dataset(ended.stdout.strip()).derived_from.changes == {"drop_copies": True}
+    assert client.datasets.get(ended.stdout.strip()).derived_from.changes == {"drop_copies": True}
     assert "mend" not in heldout("datasets", "--help").stdout
-    with pytest.warns(DeprecationWarning, match="fix_dataset"):
+    with pytest.warns(DeprecationWarning, match=r"datasets\.fix"):
         made = client.mend_dataset("digits", {"drop_copies": True})
     assert made.derived_from.changes == {"drop_copies": True}

@@ -35,26 +35,26 @@ class Recorder(progress.Display):
 
 @pytest.fixture
 def job_id(client):
-    return client.submit(SPEC).id
+    return client.jobs.create(SPEC).id
 
 
 def test_an_epoch_is_told_once_and_where_its_event_stands(service, client, job_id):
     recorder = Recorder()
     follower = Follower(client, recorder)
     held = service.begin(job_id)
-    follower.show(client.get(job_id))
+    follower.show(client.jobs.get(job_id))
     service.measure(held, 1)
     service.measure(held, 2)
     service.succeed(held)
     for _ in range(2):
-        follower.show(client.get(job_id))
+        follower.show(client.jobs.get(job_id))
     assert recorder.told == ["queued", "started", "epoch", 1, "epoch", 2, "succeeded"]
 
 
 def test_an_epoch_that_is_measured_between_two_looks_is_told_all_the_same(service, client, job_id):
     recorder = Recorder()
     held = service.begin(job_id)
-    before = client.get(job_id)
+    before = client.jobs.get(job_id)
     service.measure(held, 1)
     Follower(client, recorder).show(before)
     assert recorder.told == ["queued", "started", "epoch", 1]
@@ -65,15 +65,15 @@ def test_what_a_further_attempt_measures_again_is_told_again(service, client, jo
     follower = Follower(client, recorder)
     held = service.begin(job_id)
     service.measure(held, 1)
-    follower.show(client.get(job_id))
+    follower.show(client.jobs.get(job_id))
     with service.database.write() as session:
         claims.release(session, held)
     again = service.begin(job_id)
     with service.database.write() as session:
-        claims.record_start(session, again, engine={}, spec=client.get(job_id).spec, start_epoch=0)
-    follower.show(client.get(job_id))
+        claims.record_start(session, again, engine={}, spec=client.jobs.get(job_id).spec, start_epoch=0)
+    follower.show(client.jobs.get(job_id))
     service.measure(again, 1)
-    follower.show(client.get(job_id))
+    follower.show(client.jobs.get(job_id))
     assert recorder.told == ["queued", "started", "epoch", 1, "requeued", "started", "epoch", 1]
 
 

@@ -7,7 +7,7 @@ from tests.heldout.served import SPEC
 
 def test_studies_are_listed_shown_by_their_id_cancelled_and_deleted(heldout, client, tmp_path):
     ordered = {"spec": SPEC, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed", "name": "a\x1b[2Jb"}
-    first, second = client.order_study(ordered), client.order_study(ordered)
+    first, second = client.studies.create(ordered), client.studies.create(ordered)
     listed = heldout("studies")
     assert [line.split()[0] for line in listed.stdout.splitlines()] == ["ID", second.id, first.id]
     assert "\x1b" not in listed.stdout
@@ -22,7 +22,7 @@ def test_studies_are_listed_shown_by_their_id_cancelled_and_deleted(heldout, cli
     assert (elsewhere.returncode, str(tmp_path) in elsewhere.stderr) == (4, True), "an option before the id holds"
     assert json.loads(heldout("studies", "--json", first.id).stdout)["id"] == first.id
     assert "label smoothing" in shown.stdout
-    jobs = {job.id for job in client.jobs(study=first.id)}
+    jobs = {job.id for job in client.jobs.list(study=first.id)}
     assert jobs == {job for arm in first.arms for job in arm.jobs}
     assert all(job in heldout("jobs", "--study", first.id).stdout for job in jobs)
 
@@ -33,4 +33,4 @@ def test_studies_are_listed_shown_by_their_id_cancelled_and_deleted(heldout, cli
     assert heldout("studies", "delete", second.id).returncode == 2
     assert heldout("studies", "delete", first.id).stdout == f"{first.id} deleted\n"
     assert heldout("studies", first.id).returncode == 2
-    assert [study.id for study in client.studies()] == [second.id]
+    assert [study.id for study in client.studies.list()] == [second.id]

@@ -7,9 +7,9 @@ from tests.heldout.served import SPEC
 
 def test_a_report_is_printed_written_as_a_page_and_given_as_json(heldout, client, tmp_path):
     ordered = {"spec": SPEC, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed", "name": "a\x1b[2Jb"}
-    study = client.order_study(ordered)
+    study = client.studies.create(ordered)
     printed = heldout("studies", "report", study.id)
-    report = client.study_report(study.id)
+    report = client.studies.report(study.id)
     assert printed.returncode == 0
     assert printed.stdout.startswith('# Does "label smoothing" make the network better')
     assert f"**{study.headline}**" in printed.stdout
@@ -19,7 +19,7 @@ def test_a_report_is_printed_written_as_a_page_and_given_as_json(heldout, client
     written = heldout("studies", "report", study.id, "--html", "report.html")
     page = (tmp_path / "report.html").read_bytes()
     assert written.stdout == f"report.html: {len(page):,} bytes\n"
-    assert page.decode() == client.study_report_text(study.id, "text/html")
+    assert page.decode() == client.studies.report_text(study.id, "text/html")
 
     assert json.loads(heldout("studies", "report", study.id, "--json").stdout) == report.model_dump(mode="json")
     assert heldout("studies", "report", "std_none").returncode == 2

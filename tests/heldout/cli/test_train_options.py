@@ -16,19 +16,19 @@ def test_a_preset_is_the_example_of_its_name(heldout, client, preset):
     assert presets.get_spec(presets.Preset(preset)) == example
     changes = ("--set", "dataset=digits", "--set", "network.blocks=[]", "--set", "network.blocks.0.filters=2")
     job_id = heldout("train", "--preset", preset, *changes, "--name", "mine", "--detach").stdout.strip()
-    spec = client.get(job_id).spec
+    spec = client.jobs.get(job_id).spec
     assert (spec.name, spec.training.seed, len(spec.network.blocks)) == ("mine", 7, 1)
 
 
 def test_the_spec_of_a_job_is_changed_by_settings(heldout, client, ended):
     changes = ("--set", "training.epochs=5", "--set", "augmentation.zoom=0.1", "--name", "x")
-    again = client.get(heldout("train", "--from", ended, *changes, "--detach").stdout.strip())
+    again = client.jobs.get(heldout("train", "--from", ended, *changes, "--detach").stdout.strip())
     assert (again.retry_of, again.name) == (ended, "x")
     assert (again.spec.training.epochs, again.spec.augmentation.zoom) == (5, 0.1)
-    assert again.spec.training.seed == client.get(ended).spec.training.seed
-    jobs = len(list(client.jobs()))
+    assert again.spec.training.seed == client.jobs.get(ended).spec.training.seed
+    jobs = len(list(client.jobs.list()))
     assert "parameters" in heldout("train", "--from", ended, "--set", "training.epochs=5", "--dry-run").stdout
-    assert len(list(client.jobs())) == jobs
+    assert len(list(client.jobs.list())) == jobs
 
 
 def test_a_refused_field_is_named_as_set_names_it(heldout, ended):
@@ -39,7 +39,7 @@ def test_a_refused_field_is_named_as_set_names_it(heldout, ended):
 
 
 def test_a_study_is_drawn(heldout, client, tmp_path):
-    study = client.order_study({"spec": SPEC, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed"})
+    study = client.studies.create({"spec": SPEC, "remedies": ["label_smoothing"], "seeds": 2, "splits": "fixed"})
     assert "No remedy has been compared" in heldout("plot", study.id).stdout
     assert json.loads(heldout("plot", study.id, "--json").stdout)["svg"].startswith("<svg")
     assert heldout("plot", study.id, "-o", "study.html").stdout == "study.html\n"
@@ -51,14 +51,14 @@ def test_a_job_that_asks_for_a_gpu_where_nobody_has_one_says_so_at_once(heldout,
     asked = ("train", "spec.json", "--set", "resources.device=gpu", "--detach")
     result = heldout(*asked)
     assert "No worker that runs now has a GPU" in result.stderr
-    assert client.get(result.stdout.strip()).status == "queued"
+    assert client.jobs.get(result.stdout.strip()).status == "queued"
 
 
 def test_a_job_that_was_made_from_another_is_shown_beside_it(heldout, service, client, ended):
     alone = heldout("watch", ended)
     assert f"`heldout diagnose {ended}`" in alone.stdout
     assert "Beside" not in alone.stdout
-    again = client.retry(ended, remedy="dropout").id
+    again = client.jobs.retry(ended, remedy="dropout").id
     held = service.begin(again)
     service.measure(held, 1)
     service.succeed(held)
@@ -67,7 +67,7 @@ def test_a_job_that_was_made_from_another_is_shown_beside_it(heldout, service, c
     [row] = [line.split() for line in shown.splitlines() if line.startswith("test") and "+0.0" in line]
     assert row[1] == row[4] == f"{FINAL['test']['accuracy']:.4f}"
     assert f"`heldout cure {ended}`" in shown
-    client.delete(ended)
+    client.jobs.delete(ended)
     assert "Beside" not in heldout("watch", again).stdout
 
 
@@ -84,7 +84,7 @@ def test_tab_offers_the_newest_jobs_and_nothing_where_no_service_answers(heldout
 
 
 def test_what_a_shell_evaluates_holds_nothing_of_a_name_that_means_something_to_it(heldout, client):
-    client.submit(SPEC | {"name": "a$(touch x)`b`\"'; c"})
+    client.jobs.create(SPEC | {"name": "a$(touch x)`b`\"'; c"})
     asked = {"_HELDOUT_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "heldout show job_"}
     offered = heldout(**asked).stdout
     assert "a touch x b c" in " ".join(offered.split())

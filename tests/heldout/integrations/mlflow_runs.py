@@ -30,7 +30,7 @@ def assert_epochs(reader, run, epochs):
 
 def assert_is_of(reader, run, client, job_id, artifacts):
     """Run and job are the same thing."""
-    job, metrics, diagnosis = client.get(job_id), client.metrics(job_id), client.diagnosis(job_id)
+    job, metrics, diagnosis = client.jobs.get(job_id), client.jobs.metrics(job_id), client.jobs.diagnosis(job_id)
     assert_epochs(reader, run, metrics.epochs)
     assert run.info.run_name == job.name
     assert run.info.status == "FINISHED"

@@ -23,7 +23,7 @@ OURS = {"loss": "fit_loss", "accuracy": "fit_accuracy", "val_loss": "validation_
 @pytest.fixture
 def job(service, client):
     """A job with the figures of EPOCHS."""
-    job_id = client.submit({**SPEC, "training": {"epochs": 3}}).id
+    job_id = client.jobs.create({**SPEC, "training": {"epochs": 3}}).id
     held = service.begin(job_id)
     for number, logs in enumerate(EPOCHS, 1):
         service.measure(held, number, **{OURS[name]: value for name, value in logs.items()})
@@ -69,7 +69,7 @@ def test_the_table_is_what_keras_csv_logger_writes(job, ask, heldout, tmp_path):
 
 
 def test_curves_of_images_that_were_not_measured_are_absent(service, client, ask):
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     service.measure(service.begin(job_id), 1, validation_loss=None, validation_accuracy=None)
     assert list(ask(job_id, "format=keras").json()) == ["loss", "accuracy", "learning_rate"]
     assert ask(job_id, "format=csv").text.splitlines()[0] == "epoch,accuracy,learning_rate,loss"

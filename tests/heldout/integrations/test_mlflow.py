@@ -38,24 +38,24 @@ def test_a_job_is_a_run_with_its_figures_gap_and_files(client, ended, heldout, s
     files.mkdir()
     reader.download_artifacts(run.info.run_id, "", str(files))
     assert_is_of(reader, run, client, ended, files)
-    client.download_model(ended, tmp_path / "model.keras")
+    client.jobs.download_model(ended, tmp_path / "model.keras")
     assert (files / "model.keras").read_bytes() == (tmp_path / "model.keras").read_bytes()
 
     again = json.loads(heldout("mlflow", ended, "--json", **store).stdout)
     assert again == {"runs": {ended: run.info.run_id}, "unsent": {}}
-    assert_epochs(reader, only_run(reader), client.metrics(ended).epochs)
+    assert_epochs(reader, only_run(reader), client.jobs.metrics(ended).epochs)
 
 
 def test_a_job_that_runs_is_followed_to_its_end_in_one_run(service, client, heldout, store, reader):
     spec = {**SPEC, "metadata": {"team": "vision", "über/größe": "1"}}
-    job_id = client.submit(spec).id
+    job_id = client.jobs.create(spec).id
     held = service.begin(job_id)
     service.measure(held, 1)
     heldout("mlflow", job_id, **store)
     begun = only_run(reader)
     assert begun.info.status == "RUNNING"
     assert begun.data.tags["metadata.team"] == "vision"
-    assert_epochs(reader, begun, client.metrics(job_id).epochs)
+    assert_epochs(reader, begun, client.jobs.metrics(job_id).epochs)
 
     def end():
         service.measure(held, 2, fit_loss=float("inf"))
@@ -78,7 +78,7 @@ def test_without_ids_each_job_that_ends_is_sent(service, client, environment, st
     found = environment | store | {"HELDOUT_URL": relay.url}
     with subprocess.Popen(command, cwd=tmp_path, env=found, stdout=subprocess.PIPE, text=True) as process:
         until(lambda: b"\nid: " in relay.received, "the stream has begun", within_s=120)
-        job_id = client.submit(SPEC).id
+        job_id = client.jobs.create(SPEC).id
         held = service.begin(job_id)
         service.measure(held, 1)
         service.succeed(held)
@@ -93,7 +93,7 @@ def test_a_server_that_is_away_is_said_and_harms_nothing(client, ended, heldout)
     done = heldout("mlflow", ended, **away)
     assert done.returncode == 2
     assert "MLflow at http://127.0.0.1:9" in done.stderr
-    assert client.get(ended).status == "succeeded"
+    assert client.jobs.get(ended).status == "succeeded"
 
 
 def test_without_an_address_or_the_package_nothing_is_sent(ended, heldout, heldout_apart, tmp_path):

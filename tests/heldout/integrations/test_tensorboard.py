@@ -58,7 +58,7 @@ def record(service, held, history, epochs):
 
 def test_the_logs_are_those_of_keras_callback(service, client, heldout, fitted, tmp_path):
     by_keras, history = fitted
-    job_id = client.submit({**SPEC, "name": "pets: /../ 2", "training": {"epochs": EPOCHS}}).id
+    job_id = client.jobs.create({**SPEC, "name": "pets: /../ 2", "training": {"epochs": EPOCHS}}).id
     held = service.begin(job_id)
     record(service, held, history, range(EPOCHS))
     service.succeed(held)
@@ -73,7 +73,7 @@ def test_the_logs_are_those_of_keras_callback(service, client, heldout, fitted, 
     for curve, (steps, values, plugin) in theirs.items():
         assert (ours[curve][0], ours[curve][2]) == (steps, plugin)
         np.testing.assert_array_equal(np.float32(ours[curve][1]), np.float32(values))
-    served = client.metrics(job_id).epochs
+    served = client.jobs.metrics(job_id).epochs
     np.testing.assert_array_equal(
         np.float32(ours["validation", "epoch_loss"][1]), np.float32([epoch.validation_loss for epoch in served])
     )
@@ -84,7 +84,7 @@ def test_the_logs_are_those_of_keras_callback(service, client, heldout, fitted, 
 
 def test_a_second_call_adds_the_new_epochs_to_the_same_file(service, client, heldout, fitted, tmp_path):
     _, history = fitted
-    job_id = client.submit({**SPEC, "training": {"epochs": EPOCHS}}).id
+    job_id = client.jobs.create({**SPEC, "training": {"epochs": EPOCHS}}).id
     assert f"{job_id}: no epoch is done yet" in heldout("tensorboard", job_id).stdout
     held = service.begin(job_id)
     record(service, held, history, range(2))
@@ -99,7 +99,7 @@ def test_a_second_call_adds_the_new_epochs_to_the_same_file(service, client, hel
 
 
 def test_a_loss_that_is_not_finite_is_nan_in_the_logs(service, client, heldout, tmp_path):
-    job_id = client.submit(SPEC).id
+    job_id = client.jobs.create(SPEC).id
     held = service.begin(job_id)
     service.measure(held, 1, fit_loss=float("inf"))
     service.fail(held)
@@ -108,7 +108,7 @@ def test_a_loss_that_is_not_finite_is_nan_in_the_logs(service, client, heldout, 
 
 
 def test_following_writes_until_all_jobs_have_ended(service, client, heldout, tmp_path):
-    jobs = [client.submit(SPEC).id for _ in range(2)]
+    jobs = [client.jobs.create(SPEC).id for _ in range(2)]
     ended = [service.begin(job) for job in jobs]
     for held in ended:
         service.measure(held, 1)

@@ -48,10 +48,10 @@ from heldout import Client
 
 spec = ${asPython(spec)}
 with Client(${JSON.stringify(location.origin)}, os.environ["HELDOUT_API_KEY"]) as client:
-    job = client.submit(spec)
-    for job in client.watch(job.id):
+    job = client.jobs.create(spec)
+    for job in client.jobs.watch(job.id):
         print(job.status, job.progress)
-    print(client.diagnosis(job.id).explanation)`
+    print(client.jobs.diagnosis(job.id).explanation)`
 }
 
 /** A value as Python writes it. */

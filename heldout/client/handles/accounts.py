@@ -1,0 +1,68 @@
+"""A key and a webhook of a client."""
+
+from __future__ import annotations
+
+from heldout.client.accounts import KeyResource, WebhookResource
+from heldout.client.dual import Awaiting, Blocking
+from heldout.client.resource import Handle, by_id, each_by_id, renew
+from heldout.views.key import KeyView
+from heldout.views.webhook import WebhookView
+
+
+class KeyHandle(Handle[KeyView]):
+    """An API key. `key`, its secret, is there only after `create` and `roll`."""
+
+    roll = renew(KeyResource.roll)
+    delete = by_id(KeyResource.delete)
+
+
+class WebhookHandle(Handle[WebhookView]):
+    """A webhook. Its `secret` is there only after `create` and `rotate`."""
+
+    refresh = renew(WebhookResource.get)
+    update = renew(WebhookResource.update)
+    rotate = renew(WebhookResource.rotate)
+    ping = by_id(WebhookResource.ping)
+    deliveries = each_by_id(WebhookResource.deliveries)
+    redeliver = by_id(WebhookResource.redeliver)
+    delete = by_id(WebhookResource.delete)
+
+
+class Key(KeyHandle, Blocking):
+    """An API key: `key.roll()`."""
+
+
+class AsyncKey(KeyHandle, Awaiting):
+    """An API key: `await key.roll()`."""
+
+
+class Webhook(WebhookHandle, Blocking):
+    """A webhook: `webhook.ping()`."""
+
+
+class AsyncWebhook(WebhookHandle, Awaiting):
+    """A webhook: `await webhook.ping()`."""
+
+
+class Keys(KeyResource[Key], Blocking):
+    """`client.keys.create()` makes one."""
+
+    _handle = Key
+
+
+class AsyncKeys(KeyResource[AsyncKey], Awaiting):
+    """`await client.keys.create()` makes one."""
+
+    _handle = AsyncKey
+
+
+class Webhooks(WebhookResource[Webhook], Blocking):
+    """`client.webhooks.create(url, ["job.succeeded"])` makes one."""
+
+    _handle = Webhook
+
+
+class AsyncWebhooks(WebhookResource[AsyncWebhook], Awaiting):
+    """`await client.webhooks.create(url, ["job.succeeded"])` makes one."""
+
+    _handle = AsyncWebhook

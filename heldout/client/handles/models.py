@@ -1,0 +1,83 @@
+"""An uploaded model of a client, and its evaluations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heldout.client.dual import Awaiting, Blocking, dual_self
+from heldout.client.models import EvaluationResource, ModelResource
+from heldout.client.resource import Handle, by_id, renew
+from heldout.client.typed_answers import LONG_POLL_S
+from heldout.views.evaluation import EvaluationView
+from heldout.views.model import ModelView
+
+
+class ModelHandle(Handle[ModelView]):
+    """An uploaded model."""
+
+    refresh = renew(ModelResource.get)
+    delete = by_id(ModelResource.delete)
+
+    @dual_self
+    async def wait(self) -> Any:
+        """Wait until the service has read the file: then it is `ready` or `rejected`."""
+        while not self.view.has_ended:
+            await ModelHandle.refresh(self, wait_s=LONG_POLL_S)
+        return self
+
+
+class EvaluationHandle(Handle[EvaluationView]):
+    """The measurement of a model on a dataset."""
+
+    refresh = renew(EvaluationResource.get)
+    cancel = renew(EvaluationResource.cancel)
+    delete = by_id(EvaluationResource.delete)
+    confusion = by_id(EvaluationResource.confusion)
+    diagnosis = by_id(EvaluationResource.diagnosis)
+
+    @dual_self
+    async def wait(self) -> Any:
+        """Wait until the evaluation has ended."""
+        while not self.view.has_ended:
+            await EvaluationHandle.refresh(self, wait_s=LONG_POLL_S)
+        return self
+
+
+class Model(ModelHandle, Blocking):
+    """An uploaded model: `model.wait()`."""
+
+
+class AsyncModel(ModelHandle, Awaiting):
+    """An uploaded model: `await model.wait()`."""
+
+
+class Evaluation(EvaluationHandle, Blocking):
+    """A measurement of a model: `evaluation.wait()`, then `evaluation.metrics`."""
+
+
+class AsyncEvaluation(EvaluationHandle, Awaiting):
+    """A measurement of a model: `await evaluation.wait()`, then `evaluation.metrics`."""
+
+
+class Models(ModelResource[Model], Blocking):
+    """`client.models.create("network.keras")` uploads one."""
+
+    _handle = Model
+
+
+class AsyncModels(ModelResource[AsyncModel], Awaiting):
+    """`await client.models.create("network.keras")` uploads one."""
+
+    _handle = AsyncModel
+
+
+class Evaluations(EvaluationResource[Evaluation], Blocking):
+    """`client.evaluations.create(model, dataset)` orders one."""
+
+    _handle = Evaluation
+
+
+class AsyncEvaluations(EvaluationResource[AsyncEvaluation], Awaiting):
+    """`await client.evaluations.create(model, dataset)` orders one."""
+
+    _handle = AsyncEvaluation

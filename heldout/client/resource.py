@@ -1,0 +1,121 @@
+"""What a client consists of: resources such as `client.jobs`, and handles such as the job that `jobs.get` returns.
+
+A resource has a method for each route. A handle has the same methods without the id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from heldout.client.deprecated import call_flat
+from heldout.client.dual import dual, dual_iterator, dual_self
+
+if TYPE_CHECKING:
+    from heldout.client.client import ClientBase
+    from heldout.views.base import View
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+OneHandle = TypeVar("OneHandle")
+Seen = TypeVar("Seen", bound="View")
+
+
+class ResourceBase:
+    """Methods that share one client.
+
+    Args:
+        name: the attribute of the client, such as `jobs`.
+    """
+
+    def __init__(self, client: ClientBase, name: str) -> None:
+        self._client: Any = client
+        self._name = name
+        self._connection = client._connection
+        self._answers = client._answers
+
+    def __repr__(self) -> str:
+        return f"{self._client!r}.{self._name}"
+
+    if not TYPE_CHECKING:  # a type checker reports the old call instead of accepting any arguments
+
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            """The deprecated `client.jobs()` and the like."""
+            return call_flat(self._client, self._name, *args, **kwargs)
+
+
+class Resource(ResourceBase, Generic[OneHandle]):
+    """Things of one kind that the service stores, each returned as a handle."""
+
+    _handle: Callable[..., OneHandle]
+
+    def _wrap(self, view: View) -> OneHandle:
+        return self._handle(self, view)
+
+    async def _wrap_each(self, views: AsyncIterator[Any]) -> AsyncIterator[OneHandle]:
+        async for view in views:
+            yield self._wrap(view)
+
+
+class Handle(Generic[Seen]):
+    """One stored thing. `view` is what was last received; every field of it is an attribute of the handle too."""
+
+    def __init__(self, resource: ResourceBase, view: Seen) -> None:
+        self._resource: Any = resource
+        self._client: Any = resource._client
+        self.view: Seen = view
+
+    @property
+    def id(self) -> str:
+        return self.view.id  # type: ignore[attr-defined,no-any-return]  # every view of a handle has one
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "view":  # not set yet, while it is copied
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+        return getattr(self.view, name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Handle) and self.view == other.view
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        details = [str(getattr(self.view, name, "")) for name in ("id", "name", "status")]
+        return f"<{type(self).__name__.removeprefix('Async')} {' '.join(filter(None, details))}>"
+
+
+def by_id(method: dual[Any, Concatenate[str, P], Answer]) -> dual[Any, P, Answer]:
+    """A resource's method as a method of its handle, which passes its own id."""
+
+    async def call(handle: Handle[Any], /, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        return await method(handle._resource, handle.id, *args, **kwargs)
+
+    update_wrapper(call, method, updated=())  # not its `_function`
+    return dual(call)
+
+
+def each_by_id(method: dual_iterator[Any, Concatenate[str, P], Item]) -> dual_iterator[Any, P, Item]:
+    """As `by_id`, for a method that iterates."""
+
+    def call(handle: Handle[Any], /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Item]:
+        return method(handle._resource, handle.id, *args, **kwargs)
+
+    update_wrapper(call, method, updated=())  # not its `_function`
+    return dual_iterator(call)
+
+
+def renew(method: dual[Any, Concatenate[str, P], Any]) -> dual_self[P]:
+    """As `by_id`, for a method that returns a handle: the same thing again updates the handle, a new thing does not."""
+
+    async def call(handle: Handle[Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        found = await method(handle._resource, handle.id, *args, **kwargs)
+        if found.id != handle.id:
+            return found
+        handle.view = found.view
+        return handle
+
+    update_wrapper(call, method, updated=())  # not its `_function`
+    return dual_self(call)
