@@ -39,7 +39,7 @@ def derive_under_kills(stack: Stack, folder: Path, kills: int, **environment: st
         versions, done = list[DatasetView](), 0
         while done < kills:
             changes = {"exclude": [len(versions)], "pixel_values": {"train": "invert"}}
-            versions.append(client.datasets.fix(base.id, changes))
+            versions.append(client.datasets.fix(base.id, changes).view)
             for _ in range(min(KILLS_OF_EACH, kills - done)):
                 until(lambda: _processes(stack) or not _is_open(client, versions[-1].id), "a derivation, or its end")
                 [(process, worker), *_] = _processes(stack).items() or [(0, None)]
