@@ -164,7 +164,7 @@ def test_images_that_are_dropped_are_answered_as_the_api_answers_them(client: Cl
         content = io.BytesIO()
         picture.save(content, "PNG")
         images[f"digit {place}.png"] = content.getvalue()
-    answers = client.predict(ended, list(images.values()), top_k=3).predictions
+    answers = client.jobs.predict(ended, list(images.values()), top_k=3).predictions
     page = open_page(f"/jobs/{ended}")
     card = page.get_by_label("Try it", exact=True)
     sent = {**images, "notes.txt": b"no image"}
@@ -184,7 +184,7 @@ def test_images_that_are_dropped_are_answered_as_the_api_answers_them(client: Cl
     expect(shown).to_have_count(0)
     with page.expect_download() as download:
         page.get_by_role("link", name="Download Keras").click()
-    assert download.value.suggested_filename == f"{client.get(ended).name}.keras"
+    assert download.value.suggested_filename == f"{client.jobs.get(ended).name}.keras"
 
 
 def test_every_figure_of_a_job_is_the_api_s(client: Client, ended: str, open_page) -> None:

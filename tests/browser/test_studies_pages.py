@@ -69,7 +69,7 @@ def test_data_that_come_first_leave_three_ways_on(
     assert_fit_for_all(page, f"blocked-study-{width}", pictures)
     card.get_by_role("button", name="Fix the data and go on").click()
     dialog = page.get_by_role("dialog")
-    effect = client.dataset_effect("inverted@1", {"pixel_values": {"test": "invert"}})
+    effect = client.datasets.preview_fix("inverted@1", {"pixel_values": {"test": "invert"}})
     expect(dialog).to_contain_text(effect.summary)
     expect(dialog.get_by_label("Changed images").get_by_role("img")).to_have_count(12)
     assert_fit_for_all(page, f"blocked-study-fix-{width}", pictures)
