@@ -216,5 +216,5 @@ def test_the_former_names_still_work_for_a_release(heldout, client):
     assert client.datasets.get(ended.stdout.strip()).derived_from.changes == {"drop_copies": True}
     assert "mend" not in heldout("datasets", "--help").stdout
     with pytest.warns(DeprecationWarning, match=r"datasets\.fix"):
-        made = client.datasets.fix("digits", {"drop_copies": True})
+        made = client.mend_dataset("digits", {"drop_copies": True})
     assert made.derived_from.changes == {"drop_copies": True}
