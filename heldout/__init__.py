@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from heldout.client.client import ApiProblem, AsyncClient, Client, NoService
 
 __all__ = ["ApiProblem", "AsyncClient", "Client", "NoService"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

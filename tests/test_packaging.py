@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import re
 import runpy
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from api import client_wheel
+from heldout import __version__
 from heldout.spec.job import JobSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -251,6 +253,21 @@ def test_a_named_python_is_the_only_one_tried(checkout):
     result = make(checkout, "setup", "PYTHON=mine")
     assert "mine is 3.10" in result.stderr
     assert not (checkout / ".venv").exists()
+
+
+# --- the release ---------------------------------------------------------------------------------
+
+
+def test_every_file_that_names_the_release_names_the_same_one():
+    version = PYPROJECT["project"]["version"]
+    newest = re.search(r"^## (?!Unreleased)(\S+) \(\d{4}-\d\d-\d\d\)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert newest is not None
+    assert {__version__, newest[1]} == {version}
+    for name in ("docker-compose.yml", ".env.example"):
+        tags = re.findall(r"\bheldout:([\w.-]+)", (ROOT / name).read_text())
+        assert sorted(tags) == [f"{version}-cpu", f"{version}-gpu", f"{version}-proxy"], name
+    wheels = re.findall(r"heldout-(\d[\w.]*)-py3", " ".join(page.read_text() for page in (ROOT / "docs").rglob("*.md")))
+    assert set(wheels) <= {version}
 
 
 # --- the rest of what a checkout promises ----------------------------------------------------------
