@@ -174,13 +174,20 @@ def _words(group: Any, *before: str) -> Iterator[str]:
             yield from _words(command, *before, name)
 
 
-@pytest.mark.parametrize("example", ["overfit", "regularized", "augmented"])
-def test_the_readme_says_how_large_the_reference_networks_are(example: str) -> None:
+@pytest.mark.parametrize("example", ["overfit", "regularized", "augmented", "memorizing"])
+def test_the_reference_says_how_large_the_example_networks_are(example: str) -> None:
     spec = JobSpec.model_validate(json.loads((ROOT / "examples" / f"{example}.json").read_text()))
     parameters = plan_network(spec.network, (28, 28, 1), 10).parameters
-    row = re.search(rf"^\| `examples/{example}\.json` \|.*$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    row = re.search(rf"^\| `examples/{example}\.json` \|.*$", (REFERENCE / "spec.md").read_text("utf-8"), re.MULTILINE)
     assert row is not None
     assert f"{parameters:,}" in row.group()
+
+
+def test_the_front_page_leads_to_every_guide_and_explanation() -> None:
+    front = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for folder in ("tutorial", "how-to", "reference", "explanation"):
+        for page in (ROOT / "docs" / folder).glob("*.md"):
+            assert f"({folder}/{page.name})" in front, page
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:

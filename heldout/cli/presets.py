@@ -21,7 +21,11 @@ _PARTS: dict[Preset, dict[str, Any]] = {
     Preset.REGULARIZED: {
         "network": {"blocks": [{"filters": 32, "dropout": 0.25}, {"filters": 64, "dropout": 0.25}], "l2": 0.01}
     },
-    Preset.AUGMENTED: {"network": {"blocks": [{"filters": 16}]}, "augmentation": _CHANGES},
+    Preset.AUGMENTED: {
+        "network": {"blocks": [{"filters": 16}]},
+        "augmentation": _CHANGES,
+        "training": _TRAINING | {"epochs": 20},
+    },
 }
 
 
@@ -46,4 +50,4 @@ def build_command(dataset: str, image: tuple[int, int, int], classes: int) -> st
 
 def get_spec(preset: Preset) -> dict[str, Any]:
     """The spec, which is the caller's own."""
-    return deepcopy({"name": preset.value, "dataset": "mnist5k", **_PARTS[preset], "training": _TRAINING})
+    return deepcopy({"name": preset.value, "dataset": "mnist5k", "training": _TRAINING, **_PARTS[preset]})
