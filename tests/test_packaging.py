@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import re
 import runpy
 import shutil
 import subprocess
