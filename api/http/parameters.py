@@ -128,7 +128,9 @@ async def _parse_filters(
     study: Annotated[
         str | None, Query(max_length=40, description="The study whose trainings they are; `none`: those of no study.")
     ] = None,
-    search: Annotated[str | None, Query(max_length=128, description="A part of the name, in any case.")] = None,
+    search: Annotated[
+        str | None, Query(max_length=128, description="A part of the name, in any case, or the beginning of the id.")
+    ] = None,
 ) -> Filters:
     return Filters(statuses=status, dataset=dataset, metadata=metadata, study=study, search=search)
 

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from heldout.cli.outcome import Exit, Refused, report
+from heldout.cli.references import DATASET, JOB, MODEL, STUDY, Names, find_ids
 from heldout.cli.screen import print_json, say
 from heldout.client.failures import ApiProblem, NoService
 from heldout.client.locate import locate
@@ -73,17 +74,37 @@ Home = Annotated[
 ]
 JobId = Annotated[
     str,
-    typer.Argument(metavar="ID", help="A job's id, job_….", show_default=False, autocompletion=complete_job_ids),
+    Names(JOB),
+    typer.Argument(
+        metavar="JOB",
+        help="A job's id, the beginning of one, its name, or last.",
+        show_default=False,
+        autocompletion=complete_job_ids,
+    ),
 ]
 StudyId = Annotated[
     str,
-    typer.Argument(metavar="ID", help="A study's id, std_….", show_default=False, autocompletion=complete_study_ids),
+    Names(STUDY),
+    typer.Argument(
+        metavar="STUDY",
+        help="A study's id, the beginning of one, its name, or last.",
+        show_default=False,
+        autocompletion=complete_study_ids,
+    ),
 ]
 Dataset = Annotated[
     str,
+    Names(DATASET),
     typer.Argument(
-        metavar="DATASET", help="A name, name@version, or an id, ds_….", autocompletion=complete_dataset_names
+        metavar="DATASET",
+        help="A dataset's name, name@version, its id, the beginning of one, or last.",
+        autocompletion=complete_dataset_names,
     ),
+]
+ModelId = Annotated[
+    str,
+    Names(MODEL),
+    typer.Argument(metavar="MODEL", help="A model's id, the beginning of one, its name, or last.", show_default=False),
 ]
 # Of commands that order something, and follow it.
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it starts.")]
@@ -98,7 +119,8 @@ def ends_with_code(function: Callable[P, Exit | None]) -> Callable[P, None]:
     def run_and_report(*args: P.args, **kwargs: P.kwargs) -> None:
         as_json = bool(kwargs.get("as_json"))
         try:
-            code = function(*args, **kwargs) or Exit.SUCCEEDED
+            found: Any = find_ids(function, kwargs, lambda: open_service(kwargs.get("home")))  # type: ignore[arg-type]
+            code = function(*args, **found) or Exit.SUCCEEDED
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = Exit.BROKEN_PIPE

@@ -15,6 +15,7 @@ from heldout.cli.audits import SHOWN_EXAMPLES, show_audit
 from heldout.cli.command import AsJson, Dataset, Group, Home, open_service, print_deleted, print_list
 from heldout.cli.fix import different, fix
 from heldout.cli.outcome import Exit, Refused
+from heldout.cli.references import DATASET, Names, may_be_path
 from heldout.cli.screen import is_terminal, print_json, say
 from heldout.cli.suspects import suspects
 from heldout.cli.uploads import check_dataset_spec, show_outcome, takes_upload_fields, wait_for_ingest
@@ -89,10 +90,11 @@ def show(dataset: Dataset, as_json: AsJson = False, home: Home = None) -> None:
 def audit(
     dataset: Annotated[
         list[str],
+        Names(DATASET, is_file=may_be_path),
         typer.Argument(
             metavar="DATASET|PATH...",
-            help="A dataset's name, name@version or id; or a folder, archive, .npz or Parquet file, which is audited "
-            "here and not stored. `./pets` is the folder where a dataset has the same name.",
+            help="A dataset's name, name@version, id or last; or a folder, archive, .npz or Parquet file, which is "
+            "audited here and not stored. `./pets` is the folder where a dataset has the same name.",
         ),
     ],
     *,

@@ -7,6 +7,7 @@ import typer
 
 from heldout.cli.command import AsJson, Home, complete_job_ids, open_service
 from heldout.cli.outcome import Refused
+from heldout.cli.references import JOB, Names, may_be_path
 from heldout.cli.screen import print_json
 from heldout.cli.shown_diagnosis import say_what_cures, show_diagnosis
 
@@ -22,9 +23,10 @@ _LONGEST_FIRST_LINE = 100_000
 def diagnose(
     target: Annotated[
         str,
+        Names(JOB, is_file=may_be_path),
         typer.Argument(
-            metavar="ID|FILE",
-            help="A job's id; a history that any program has recorded, in a file or a folder of TensorBoard's, "
+            metavar="JOB|FILE",
+            help="A job; a history that any program has recorded, in a file or a folder of TensorBoard's, "
             "MLflow's (or its mlflow.db) or W&B's; or predictions, an .npz or a CSV.",
             autocompletion=complete_job_ids,
         ),

@@ -10,6 +10,7 @@ import typer
 
 from heldout.cli.command import AsJson, Home, JobId, complete_job_ids, open_service
 from heldout.cli.outcome import Refused
+from heldout.cli.references import JOB, STUDY, Names
 from heldout.cli.results import choose_target
 from heldout.cli.screen import print_json, say, show_waiting
 from heldout.errors import NotReady
@@ -26,9 +27,10 @@ WAIT_S = 10
 def export(
     source_id: Annotated[
         str,
+        Names(JOB, STUDY),
         typer.Argument(
-            metavar="ID",
-            help="A job's id, job_…, or that of a study with an ensemble, std_….",
+            metavar="JOB|STUDY",
+            help="A job, or a study with an ensemble: its id, the beginning of one, its name, or last.",
             show_default=False,
             autocompletion=complete_job_ids,
         ),

@@ -12,6 +12,7 @@ import typer
 from heldout.cli import shown
 from heldout.cli.command import AsJson, Home, JobId, open_service, print_deleted, print_list
 from heldout.cli.outcome import Refused
+from heldout.cli.references import DATASET, JOB, STUDY, Names
 from heldout.cli.screen import print_json, say
 
 if TYPE_CHECKING:
@@ -27,11 +28,15 @@ HistoryFormat = Literal["keras", "csv"]
 
 def jobs(
     statuses: Annotated[list[str] | None, typer.Option("--status", help="Only of this status. Repeatable.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Only jobs on this dataset.")] = None,
+    dataset: Annotated[str | None, Names(DATASET), typer.Option(help="Only jobs on this dataset.")] = None,
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="Only jobs with this pair. Repeatable.")
     ] = None,
-    study: Annotated[str | None, typer.Option(metavar="ID", help="Only the trainings of this study.")] = None,
+    study: Annotated[
+        str | None,
+        Names(STUDY, is_file=lambda text: text == "none"),
+        typer.Option(metavar="STUDY", help="Only the trainings of this study; none: only jobs of no study."),
+    ] = None,
     search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only jobs with this text in their name.")] = None,
     sort: Annotated[
         Sort, typer.Option(help="Newest, by name, highest validation accuracy, or widest gap first.")
@@ -102,7 +107,9 @@ def metrics(
 
 def events(
     job_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A job's id; without it: all that you have.")
+        str | None,
+        Names(JOB),
+        typer.Argument(metavar="[JOB]", help="Only what happened to this job, instead of to all that you have."),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show what happens from now on, until Ctrl-C or the job's end.")

@@ -8,9 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heldout.cli.command import AsJson, Dataset, Detach, Group, Home, goes_on, open_service, print_deleted, print_list
+from heldout.cli.command import (
+    AsJson,
+    Dataset,
+    Detach,
+    Group,
+    Home,
+    ModelId,
+    goes_on,
+    open_service,
+    print_deleted,
+    print_list,
+)
 from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit
+from heldout.cli.references import MODEL, Names, may_be_path
 from heldout.cli.screen import print_fields, print_json, print_table, say, say_prose
 from heldout.cli.shown import show_splits
 from heldout.cli.shown_diagnosis import show_diagnosis
@@ -24,8 +36,6 @@ if TYPE_CHECKING:
     from heldout.views.model import ModelView
 
 _WAIT_S = 30
-
-ModelId = Annotated[str, typer.Argument(metavar="ID", help="A model's id, mod_….", show_default=False)]
 
 
 def list_models(as_json: AsJson = False, home: Home = None) -> None:
@@ -54,7 +64,9 @@ app.add(show, delete)
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(metavar="FILE|ID", help="A .keras or ONNX file; or the id of one that is there, mod_….")
+        str,
+        Names(MODEL, is_file=may_be_path),
+        typer.Argument(metavar="FILE|MODEL", help="A .keras or ONNX file, or a model that is there."),
     ],
     dataset: Dataset,
     detach: Detach = False,

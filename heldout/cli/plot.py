@@ -10,6 +10,7 @@ import typer
 
 from heldout.cli.command import AsJson, Home, complete_subject_ids, open_service
 from heldout.cli.outcome import Refused
+from heldout.cli.references import JOB, STUDY, Names
 from heldout.cli.results import Split
 from heldout.cli.screen import print_json, say
 
@@ -29,9 +30,10 @@ class What(StrEnum):
 def plot(
     subject: Annotated[
         str,
+        Names(JOB, STUDY),
         typer.Argument(
-            metavar="ID",
-            help="A job's id, job_…, or a study's, std_….",
+            metavar="JOB|STUDY",
+            help="A job or a study: its id, the beginning of one, its name, or last.",
             show_default=False,
             autocompletion=complete_subject_ids,
         ),

@@ -11,6 +11,7 @@ from heldout.cli.command import AsJson, Group, Home, StudyId, open_service, prin
 from heldout.cli.curing import follow
 from heldout.cli.figures import format_moment
 from heldout.cli.outcome import Exit, Refused
+from heldout.cli.references import LAST
 from heldout.cli.screen import print_json, print_table, say
 from heldout.cli.shown_study import describe_progress, show_study
 
@@ -26,7 +27,7 @@ class _ShowsAnId(TyperGroup):
     """`heldout studies std_…` is `heldout studies show std_…`."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        return super().resolve_command(ctx, ["show", *args] if args[0].startswith("std_") else args)
+        return super().resolve_command(ctx, ["show", *args] if args[0].startswith("std_") or args[0] == LAST else args)
 
 
 def list_studies(

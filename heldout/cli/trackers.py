@@ -12,6 +12,7 @@ import typer
 
 from heldout.cli.command import AsJson, Home, complete_subject_ids, open_service
 from heldout.cli.outcome import Exit, Refused
+from heldout.cli.references import JOB, STUDY, Names
 from heldout.cli.screen import print_json, say
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ LOOK_AGAIN_S = 10
 
 Subjects = Annotated[
     list[str],
+    Names(JOB, STUDY),
     typer.Argument(
-        metavar="ID…",
-        help="Ids of jobs, job_…, or of studies, std_…, with all of their jobs.",
+        metavar="JOB|STUDY…",
+        help="Jobs, or studies with all of their jobs: ids, beginnings of ids, names, or last.",
         show_default=False,
         autocompletion=complete_subject_ids,
     ),
@@ -105,9 +107,10 @@ def tensorboard(
 def mlflow(
     subjects: Annotated[
         list[str] | None,
+        Names(JOB, STUDY),
         typer.Argument(
-            metavar="[ID…]",
-            help="Ids of jobs, job_…, or of studies, std_…, with all of their jobs.",
+            metavar="[JOB|STUDY…]",
+            help="Jobs, or studies with all of their jobs: ids, beginnings of ids, names, or last.",
             show_default=False,
             autocompletion=complete_subject_ids,
         ),

@@ -14,6 +14,7 @@ from heldout.cli.figures import format_accuracy, format_interval, format_loss, f
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.presets import Preset, get_spec
 from heldout.cli.progress import JsonLines, display, follow
+from heldout.cli.references import JOB, Names
 from heldout.cli.screen import print_json, print_table, say, say_prose
 from heldout.cli.spec_files import apply_settings, parse, read_spec
 from heldout.client.failures import ApiProblem
@@ -38,6 +39,7 @@ def train(
     ] = None,
     source: Annotated[
         str | None,
+        Names(JOB),
         typer.Option(
             "--from",
             metavar="JOB",

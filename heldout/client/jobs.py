@@ -90,7 +90,7 @@ class JobResource(ModelSourceResource[OneHandle]):
 
         Args:
             study: a study's id, or `none` for jobs that belong to no study.
-            search: text that the job's name must contain.
+            search: text that the job's name must contain, or that its id must begin with.
             sort: by time, name, best validation accuracy or gap.
             curves: include up to this many epochs (2 to 100) of each job as its `curve`.
             queue: include `queue_position` for queued jobs.

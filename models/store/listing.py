@@ -33,7 +33,7 @@ class Filters:
     dataset: str | None = None  # a name, `name@version` or an id
     metadata: Mapping[str, str] | None = None
     study: str | None = None  # its id, or NO_STUDY
-    search: str | None = None  # a part of the name, in any case of its letters
+    search: str | None = None  # a part of the name, in any case of its letters, or the beginning of the id
 
     def __bool__(self) -> bool:
         return bool(self.statuses or self.dataset is not None or self.metadata or self.study is not None or self.search)
@@ -61,7 +61,7 @@ def select_matching_ids(
         return _select_first(of_study, JobRow.id, limit, newest_first)
     if filters.metadata:
         return _select_with_metadata(owner, filters.metadata, conditions, limit, newest_first, after)
-    others = [*_match_study(filters.study), *_match_name(filters.search)]
+    others = [*_match_study(filters.study), *_match_text(filters.search)]
     parts = [
         select(JobRow.id)
         .where(JobRow.owner == owner, JobRow.kind == kind, *status, *dataset, *others)
@@ -101,7 +101,7 @@ def _match_without_metadata(
         conditions.append(or_(*statuses))
     if datasets is not None:
         conditions.append(JobRow.dataset_id.in_(datasets))
-    return [*conditions, *_match_study(filters.study), *_match_name(filters.search)]
+    return [*conditions, *_match_study(filters.study), *_match_text(filters.search)]
 
 
 def _match_study(study: str | None) -> list[Any]:
@@ -110,8 +110,10 @@ def _match_study(study: str | None) -> list[Any]:
     return [JobRow.study_id.is_(None) if study == NO_STUDY else JobRow.study_id == study]
 
 
-def _match_name(search: str | None) -> list[Any]:
-    return [JobRow.name.icontains(search, autoescape=True)] if search else []
+def _match_text(search: str | None) -> list[Any]:
+    if not search:
+        return []
+    return [or_(JobRow.name.icontains(search, autoescape=True), JobRow.id.startswith(search, autoescape=True))]
 
 
 def _select_with_metadata(

@@ -10,7 +10,7 @@ from heldout.cli.outcome import Exit
 from heldout.cli.shown_diagnosis import show_diagnosis
 from heldout.diagnosis import Diagnosis
 from heldout.diagnosis.findings import Finding
-from heldout.diagnosis.remedies import fix_data
+from heldout.diagnosis.remedies import suggest_data_fix
 from heldout.fixes.look_alikes import make_finding
 from heldout.stored.audit import AuditExample, AuditFinding
 from heldout.views.audit import AuditFindingView
@@ -77,7 +77,7 @@ def test_what_cannot_be_ordered_is_refused_before_anything_is_sent(heldout, clie
         (("--exclude", "none.csv"), "names no image"),
         (("--rename-classes", "cat"), "expected OLD=NEW"),
         (("--pixel-values", "invert"), "expected SPLIT=CHANGE"),
-        (("--pixel-values", "test=backwards"), "pixel_values.test: Input should be 'invert'"),
+        (("--pixel-values", "test=backwards"), "input should be 'invert'"),
         (("--pixel-values", "test=factor:x"), "expected numbers"),
         (("--from-finding", "split_shift"), "It has: duplicates, inverted_values, leakage"),
         (("--rename-classes", "cow=bull"), "There is no class 'cow'"),
@@ -148,8 +148,8 @@ def test_the_advice_is_the_command(capsys):
 
 
 def test_a_diagnosis_has_the_request_and_the_command_where_the_dataset_is_known(capsys):
-    remedy = fix_data("Fix it.", {"pixel_values": {"test": "invert"}})
-    one = Finding("scale_mismatch", "critical", "Inverted.", {}, (remedy, fix_data("Or look at it.")))
+    remedy = suggest_data_fix("Fix it.", {"pixel_values": {"test": "invert"}})
+    one = Finding("scale_mismatch", "critical", "Inverted.", {}, (remedy, suggest_data_fix("Or look at it.")))
     diagnosis = Diagnosis("scale_mismatch", 1, None, "Inverted.", (one,))
     known, foreign = DiagnosisView.of(diagnosis, dataset_id="ds_1"), DiagnosisView.of(diagnosis)
     [first, second] = known.findings[0].remedies
