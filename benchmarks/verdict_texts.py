@@ -141,8 +141,8 @@ def page_of(found: Sequence[Text]) -> str:
             "",
             "A diagnosis has three layers: a headline (at most 12 words), a summary (at most two sentences and "
             "40 words, with what to do next), and the details. These are",
-            f"{len(found)} headlines and summaries, every verdict among them. They are from trainings on the open sets of "
-            "the zoo, and of the collection that the first rules were made with. Only",
+            f"{len(found)} headlines and summaries, every verdict among them. They are from trainings on the open sets "
+            "of the zoo, and of the collection that the first rules were made with. Only",
             f'those of "{VERDICT_NAMES["preprocessing_mismatch"]}" are made up. `python -m benchmarks.verdict_texts` '
             "writes this page.",
             "",
