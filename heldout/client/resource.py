@@ -13,7 +13,6 @@ from heldout.client.deprecated import call_flat
 from heldout.client.dual import dual, dual_iterator, dual_self
 
 if TYPE_CHECKING:
-    from heldout.client.client import ClientBase
     from heldout.views.base import View
 
 P = ParamSpec("P")
@@ -30,8 +29,8 @@ class ResourceBase:
         name: the attribute of the client, such as `jobs`.
     """
 
-    def __init__(self, client: ClientBase, name: str) -> None:
-        self._client: Any = client
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
         self._name = name
         self._connection = client._connection
         self._answers = client._answers

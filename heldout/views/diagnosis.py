@@ -189,6 +189,9 @@ class DiagnosisView(View):
     calibration: CalibrationView | None = Field(None, description="Null where probabilities are not known.")
     left_out: list[LeftOutView] = Field([], description="Files that are lost or damaged: the verdict is without them.")
 
+    def __str__(self) -> str:
+        return f"{self.headline}\n{self.summary}" if self.headline else self.explanation
+
     def _repr_html_(self) -> str:
         rows = [
             ("what to do", self.summary),

@@ -2,7 +2,10 @@
 
 import keras
 import numpy as np
+import pytest
+import tensorflow as tf
 
+from heldout import AsyncClient
 from heldout.keras import Diagnose, Report
 from heldout.views.diagnosis import DiagnosisView
 
@@ -10,10 +13,21 @@ from heldout.views.diagnosis import DiagnosisView
 class Service:
     """Keeps what it is sent, in a client's place."""
 
-    def diagnose_predictions(self, predictions, **training):
+    @property
+    def diagnoses(self):
+        return self
+
+    def create_from_predictions(self, predictions, **training):
         self.predictions, self.training = predictions, training
         return DiagnosisView(
-            object="diagnosis", verdict="healthy", best_epoch=None, onset_epoch=None, explanation="Fine.", findings=[]
+            object="diagnosis",
+            verdict="healthy",
+            headline="All is well.",
+            summary="Go on.",
+            best_epoch=None,
+            onset_epoch=None,
+            explanation="Fine.",
+            findings=[],
         )
 
 
@@ -36,9 +50,70 @@ def test_a_training_that_memorises_noise_is_told_so_at_its_end(capsys):
     )
     said = capsys.readouterr().out
     assert diagnose.verdict.verdict == "overfitting"
-    assert f"heldout: overfitting. {diagnose.verdict.explanation}" in said
-    assert "heldout: healthy. Fine." in said
+    assert f"heldout: {diagnose.verdict.headline}\n{diagnose.verdict.summary}\n" in said
+    assert "heldout: All is well.\nGo on.\n" in said
     assert service.training["history"] == history.history
     expected = keras.ops.softmax(model.predict(validation[0], verbose=0)).numpy()
     np.testing.assert_allclose(service.predictions["test"]["probabilities"], expected, atol=1e-5)
     assert list(service.predictions["test"]["labels"]) == list(validation[1])
+
+
+def test_batches_that_shuffle_are_answered_with_their_own_labels():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(3, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    images = np.random.default_rng(0).normal(size=(70, 16)).astype("float32")
+    labels = model.predict(images, verbose=0).argmax(-1)
+    batches = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(70).batch(16)
+    service = Service()
+    still = keras.optimizers.SGD(0.0)  # the network stays as it is, so it is right everywhere
+    model.compile(still, "sparse_categorical_crossentropy")
+    model.fit(
+        batches,
+        shuffle=False,
+        verbose=0,
+        callbacks=[Diagnose(classes=3), Report(service, train=batches, classes=["a", "b", "c"])],
+    )
+    sent = service.predictions["train"]
+    assert len(sent["labels"]) == 70
+    np.testing.assert_array_equal(sent["probabilities"].argmax(-1), sent["labels"])
+
+
+X, Y = np.zeros((4, 16), "float32"), np.array([0, 1, 1, 0])
+OF_ARRAYS = tf.data.Dataset.from_tensor_slices((X, Y))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"classes": 1}, "at least two"),
+        ({"classes": "cat"}, "list of their names"),
+        ({"train": X}, "expected \\(images, labels\\)"),
+        ({"train": (X, Y, Y)}, "tuple of 3"),
+        ({"train": (X, Y[:3])}, "4 images and 3 labels"),
+        ({"test": (X, ["a", "b", "b", "a"])}, "labels such as 'a'"),
+        ({"test": iter(OF_ARRAYS.batch(2))}, "read only once"),
+        ({"test": OF_ARRAYS}, "expected batches"),
+        ({"test": OF_ARRAYS.batch(2).repeat()}, "without end"),
+        ({"test": tf.data.Dataset.from_tensor_slices(X).batch(2)}, "expected one of"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_refused_before_the_training(arguments, says):
+    with pytest.raises((TypeError, ValueError), match=says):
+        Report(Service(), **arguments)
+
+
+def test_a_client_that_is_awaited_or_none_is_refused():
+    for client in (AsyncClient("http://127.0.0.1:9", "ho_1_x"), "http://127.0.0.1:9"):
+        with pytest.raises(TypeError, match="expected a client"):
+            Report(client)
+
+
+def test_outputs_that_do_not_fit_the_classes_are_refused_before_the_first_epoch():
+    model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(3, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    epochs = []
+    noted = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    with pytest.raises(ValueError, match="Received 2 classes and a network with outputs"):
+        model.fit(X, Y, verbose=0, callbacks=[noted, Report(Service(), train=(X, Y), classes=2)])
+    assert epochs == []

@@ -1,0 +1,119 @@
+"""Images with labels as Keras' `fit` takes them: arrays, or batches such as those of `tf.data`.
+
+TensorFlow is not imported: a `tf.data.Dataset` is recognized by its attributes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+BATCH = 256
+EXPECTED = "expected (images, labels), or batches of them such as a tf.data.Dataset"
+INFINITE = -1  # tf.data.INFINITE_CARDINALITY
+
+
+def check_classes(classes: object) -> tuple[str, ...] | None:
+    """The names of the classes.
+
+    Raises:
+        TypeError, ValueError: if `classes` is neither a number of classes nor their names.
+    """
+    if classes is None:
+        return None
+    if isinstance(classes, int) and not isinstance(classes, bool):
+        names = tuple(map(str, range(classes)))
+    elif isinstance(classes, Sequence) and not isinstance(classes, str):
+        names = tuple(map(str, classes))
+    else:
+        raise TypeError(f"Received classes={classes!r}; expected how many classes there are, or a list of their names.")
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"Received classes={classes!r}; expected at least two different classes.")
+    return names
+
+
+def check_split(name: str, split: Any) -> None:
+    """Check before a training what can be known of its images and labels by then.
+
+    Raises:
+        TypeError, ValueError: which say what was received and what was expected.
+    """
+    if _is_pair(split):
+        _check_arrays(name, *split)
+        return
+    if isinstance(split, tuple) or hasattr(split, "__array__") or not isinstance(split, Iterable):
+        raise TypeError(f"Received {name}={_describe(split)}; {EXPECTED}.")
+    if isinstance(split, Iterator):
+        raise TypeError(f"Received {name}={_describe(split)}, which can be read only once; {EXPECTED}.")
+    spec = getattr(split, "element_spec", None)
+    if spec is None:
+        return
+    if not isinstance(spec, tuple) or len(spec) < 2:
+        raise ValueError(f"Received for {name} a dataset of {spec!r}; expected one of (images, labels).")
+    if int(split.cardinality()) == INFINITE:
+        raise ValueError(f"Received for {name} a dataset without end; expected a finite one, before `.repeat()`.")
+    if getattr(spec[1], "shape", None) is not None and spec[1].shape.rank == 0:
+        raise ValueError(f"Received for {name} a dataset of single images; expected batches: `.batch({BATCH})`.")
+
+
+def check_outputs(shape: object, names: Sequence[str] | None) -> None:
+    """Check the outputs of a network that is built.
+
+    Raises:
+        ValueError: if they are not one probability, or logit, for each class.
+    """
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
+        raise ValueError(f"Received a network with outputs {shape}; expected (batch, classes).")
+    count = max(shape[1], 2)  # one output decides between two classes
+    if names is not None and count != len(names):
+        raise ValueError(f"Received {len(names)} classes and a network with outputs {shape}; expected {count} classes.")
+
+
+def collect_answers(split: Any, model: Any) -> dict[str, np.ndarray[Any, Any]]:
+    """Labels as positions of classes, (n,), and the probabilities that a Keras model gives, (n, classes)."""
+    labels, outputs = [], []
+    if _is_pair(split):
+        outputs.append(model.predict(split[0], batch_size=BATCH, verbose=0))
+        labels.append(_find_positions(split[1]))
+    else:
+        # In one pass: a dataset that shuffles has another order the next time.
+        for images, known, *_ in split:
+            outputs.append(model.predict_on_batch(images))
+            labels.append(_find_positions(known))
+    probabilities = _find_probabilities(np.concatenate(outputs).astype(np.float64))
+    return {"labels": np.concatenate(labels), "probabilities": probabilities}
+
+
+def _find_positions(labels: Any) -> np.ndarray[Any, Any]:
+    known = np.asarray(labels)
+    known = known.argmax(-1) if known.ndim == 2 and known.shape[1] > 1 else known.reshape(-1)
+    return known.astype(np.int64)
+
+
+def _find_probabilities(outputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if outputs.shape[-1] == 1:  # one output for two classes
+        if outputs.min() < 0 or outputs.max() > 1:
+            outputs = 1 / (1 + np.exp(-outputs))
+        return np.concatenate([1 - outputs, outputs], axis=-1)
+    if outputs.min() < 0 or not np.allclose(outputs.sum(-1), 1, atol=1e-3):
+        outputs = np.exp(outputs - outputs.max(-1, keepdims=True))
+        outputs /= outputs.sum(-1, keepdims=True)
+    return outputs
+
+
+def _is_pair(split: Any) -> bool:
+    return isinstance(split, tuple | list) and len(split) == 2
+
+
+def _check_arrays(name: str, images: Any, labels: Any) -> None:
+    if not hasattr(images, "__len__") or not hasattr(labels, "__len__"):
+        raise TypeError(f"Received {name}=({_describe(images)}, {_describe(labels)}); {EXPECTED}.")
+    if len(images) != len(labels) or len(images) == 0:
+        raise ValueError(f"Received for {name} {len(images)} images and {len(labels)} labels; expected a label each.")
+    kind = np.asarray(labels[:1]).dtype.kind
+    if kind not in "iufb":
+        raise TypeError(f"Received for {name} labels such as {labels[0]!r}; expected positions of classes, or one-hot.")
+
+
+def _describe(value: Any) -> str:
+    return f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple | list) else type(value).__name__
