@@ -13,6 +13,8 @@ from heldout.client.deprecated import call_flat
 from heldout.client.dual import dual, dual_iterator, dual_self
 
 if TYPE_CHECKING:
+    from heldout.client.connection import Connection
+    from heldout.client.typed_answers import TypedAnswers
     from heldout.views.base import View
 
 P = ParamSpec("P")
@@ -32,8 +34,8 @@ class ResourceBase:
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self._name = name
-        self._connection = client._connection
-        self._answers = client._answers
+        self._connection: Connection = client._connection
+        self._answers: TypedAnswers = client._answers
 
     def __repr__(self) -> str:
         return f"{self._client!r}.{self._name}"

@@ -45,9 +45,12 @@ def check_split(name: str, split: Any) -> None:
         raise TypeError(f"Received {name}={_describe(split)}; {EXPECTED}.")
     if isinstance(split, Iterator):
         raise TypeError(f"Received {name}={_describe(split)}, which can be read only once; {EXPECTED}.")
-    spec = getattr(split, "element_spec", None)
-    if spec is None:
-        return
+    if hasattr(split, "element_spec"):
+        _check_dataset(name, split)
+
+
+def _check_dataset(name: str, split: Any) -> None:
+    spec = split.element_spec
     if not isinstance(spec, tuple) or len(spec) < 2:
         raise ValueError(f"Received for {name} a dataset of {spec!r}; expected one of (images, labels).")
     if int(split.cardinality()) == INFINITE:
