@@ -77,7 +77,7 @@ FINDING_KINDS: Mapping[str, FindingKind] = {
         remedies=("class_weights", "augmentation", "label_smoothing", "longer_cosine"),
         part="a class the network does not recognize",
     ),
-    # Not curable: a diverged training is no base to compare with.
+    # Not curable: a diverged training cannot serve as the base of a comparison.
     "diverged": FindingKind(
         "diverged",
         "one_training",

@@ -9,7 +9,7 @@ ASKED = "asked"
 # What is being done meanwhile; the braces stand for the version.
 WAITS_FOR: Mapping[WaitsFor, str] = {
     "fixed_version": "the fixed version {} is being made",
-    "copies": "copies in {} are still being looked for",
+    "copies": "the search for copies in {} has not ended",
 }
 
 

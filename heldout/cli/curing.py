@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHOW_IMAGES, FIX, AS_THEY_ARE = "show_images", "fix", "as_they_are"
 _WAYS_ON = {
     SHOW_IMAGES: "Show the images",
-    FIX: "Fix the data and go on",
+    FIX: "Fix the data and continue",
     AS_THEY_ARE: "Compare on the data as they are",
 }
 

@@ -77,8 +77,9 @@ class FigureAfter:
 class Cause:
     """A finding that matters, in the order in which to fix things.
 
-    points: how much it changes a served figure, or how much of the gap it explains: accuracy as a fraction, never
-        negative; None if unknown. interval: of 95%; None if there is none.
+    points: how much it changes a served figure, or how much of the gap it explains. Accuracy as a fraction, never
+        negative; None if unknown.
+    interval: of 95%; None if there is none.
     loss: how much of the loss it explains, in nats.
     effort: the least effort that fixes it.
     figure_after: the accuracy to expect once it is fixed; None if not measured.

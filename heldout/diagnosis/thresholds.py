@@ -1,7 +1,7 @@
 """Every number on which the diagnosis bases a decision: its unit, what it bounds, why, and where it comes from.
 
-`first` means before there was a collection of trainings. `draw 1`, `draws 1-3` name the draws of the collection
-(docs/measurements/diagnosis.md) that were known when the value was chosen, before the next draw was scored.
+`first` means before there was a collection of trainings. `draw 1` and `draws 1-3` name the draws of the collection that
+were known when the value was chosen, before the next draw was scored (docs/measurements/diagnosis.md).
 """
 
 # --- curves: how many epochs -------------------------------------------------------------------------
@@ -107,7 +107,7 @@ MAX_CHANCE_SKILL = 0.25
 # Skill on new images that is clearly exceeded. Beyond this, something learned holds for them; random labels can agree
 # with a few images by chance. (zoo, open sets, and draws 1-8)
 MIN_HELD_SKILL = 0.03
-# Training images per class. With fewer, wrong labels cannot be told from a hard problem. (zoo, open sets)
+# Training images per class. With fewer, wrong labels look the same as a hard problem. (zoo, open sets)
 MIN_IMAGES_OF_NOISE = 10
 # Skill on training images. Below this, an epoch says nothing about labels: a network that always names one class is
 # right as often as that class occurs. (draws 1-4)
@@ -146,8 +146,8 @@ MAX_DISTANCE_OF_RENAMED = 0.35
 PRIOR_ANSWERS = 4.0
 # Share of the labels. From here on, a renaming counts as one of all labels. (zoo, open sets)
 MIN_WHOLE_SHARE = 0.9
-# For a renaming of some labels: the share of the difference in answers that it must explain, the share of its gain that
-# must be missing compared with the other split, and the share of classes that must show it. (zoo, open sets)
+# What a renaming of some labels needs: the share of the difference in answers that it must explain; the share of its
+# gain that must be missing compared with the other split; the share of classes that must show it. (zoo, open sets)
 MIN_EXPLAINED_BY_PART = 0.25
 MIN_MISSING_OF_PART = 0.4
 MIN_CLASSES_OF_PART = 0.5

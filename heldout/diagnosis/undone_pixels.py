@@ -26,9 +26,10 @@ def mention_left_out_copies(gap: StoredGap, split: str = "test") -> str:
 class UndonePixels:
     """A change of pixel values that clearly helps.
 
-    at_least: lower bound of the accuracy that it restores. advice: how to store the images instead. fix: the same
-    change for a new version of the dataset; None if the two halves of the images disagree on it, or only some images
-    are altered.
+    at_least: lower bound of the accuracy that it restores.
+    advice: how to store the images instead.
+    fix: the same change for a new version of the dataset. None if the two halves of the images disagree on it, or only
+        some images are altered.
     """
 
     at_least: float

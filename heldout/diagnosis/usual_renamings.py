@@ -165,7 +165,7 @@ def _make_finding(facts: Facts, found: Renamed) -> Finding:
         "label_order_mismatch",
         found.severity,
         f"About {percent(share)} of the {split} labels appear to number the classes in a different order than training "
-        f"and {other} do: for example, the network answers {names[found.renaming[label]]!r} where the label says "
+        f"and {other} do. For example, the network answers {names[found.renaming[label]]!r} where the label says "
         f"{names[label]!r}. {split.capitalize()} accuracy is {percent(found.before)}; with these labels corrected, it "
         f"would be about {percent(after)}.",
         {

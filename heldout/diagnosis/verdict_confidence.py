@@ -20,7 +20,7 @@ def compute_verdict_confidence(verdict: str, causes: Sequence[Cause], gap: Gap) 
 
 
 def _count_causes(causes: Sequence[Cause], gap: Gap) -> float:
-    """Number of causes: the more there are, the more often another one should come first."""
+    """Number of causes: the more there are, the more often a different cause should come first."""
     return float(len(causes))
 
 

@@ -1,4 +1,4 @@
-"""Every failure that Heldout expects: a stable code, an HTTP status, and what to do about it. One file a kind."""
+"""Every failure that Heldout expects, with a stable code, an HTTP status, and what to do about it."""
 
 from heldout.errors.base import *
 from heldout.errors.conflicts import *

@@ -1,4 +1,4 @@
-"""What every expected failure has: a stable code, an HTTP status, a title, and what to do."""
+"""The base class of expected failures: a stable code, an HTTP status, a title, and what to do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class FieldError:
-    """One refused value: a JSON pointer (RFC 6901) into the request's body, and why."""
+    """One refused value: a JSON pointer (RFC 6901) into the request body, and the reason."""
 
     pointer: str
     detail: str
@@ -29,9 +29,9 @@ class HeldoutError(Exception):
         request: Mapping[str, Any] | None = None,
         choices: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """request: `method`, `path` and `body` of what fixes the failure, where the service can.
+        """request: `method`, `path` and `body` of a request that fixes the failure, if there is one.
 
-        choices: ways on, each with `name`, `title` and such a `request`.
+        choices: possible next steps, each with `name`, `title` and such a `request`.
         """
         super().__init__(detail)
         self.detail = detail

@@ -1,4 +1,4 @@
-"""Valid requests that the present state of a job, dataset or webhook does not allow."""
+"""Valid requests that the current state of a job, dataset or webhook does not allow."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ from heldout.errors.base import FieldError, HeldoutError
 
 
 class IdempotencyKeyInFlight(HeldoutError):
-    """The first request with this key is being answered."""
+    """The first request with this key is still being answered."""
 
     code, status, title = "idempotency_key_in_flight", 409, "The first request with this key is still running"
 
     def __init__(self) -> None:
         super().__init__(
-            "Another request with this Idempotency-Key is being answered. Repeat this one in a second.",
+            "Another request with this Idempotency-Key is still being answered. Repeat this request in a second.",
             headers={"Retry-After": "1"},
         )
 
@@ -38,13 +38,13 @@ class JobNotFinished(HeldoutError):
 
 
 class PartOfStudy(HeldoutError):
-    """A training of a study is deleted with its study, not alone."""
+    """The job is a training of a study and can only be deleted with that study."""
 
     code, status, title = "part_of_study", 409, "The job belongs to a study"
 
     def __init__(self, job_id: str, study_id: str) -> None:
         super().__init__(
-            f"Job {job_id} is one of the trainings that study {study_id} compares, and cannot be deleted alone. "
+            f"Job {job_id} is one of the trainings that study {study_id} compares, so it cannot be deleted alone. "
             f"DELETE /v1/studies/{study_id} deletes the study with all of its jobs."
         )
 
@@ -55,40 +55,40 @@ class StudyFinished(HeldoutError):
     code, status, title = "study_finished", 409, "The study has ended"
 
     def __init__(self, study_id: str, status: str) -> None:
-        super().__init__(f"Study {study_id} is {status}; that is final. POST /v1/studies orders a new one.")
+        super().__init__(f"Study {study_id} is {status}; that is final. POST /v1/studies starts a new one.")
 
 
 class StudyNotFinished(HeldoutError):
-    """Only a study that has ended, its refit included, can be deleted."""
+    """Only a study that has ended, including its refit, can be deleted."""
 
     code, status, title = "study_not_finished", 409, "The study has not ended"
 
     def __init__(self, study_id: str, status: str) -> None:
-        refit = "" if status == "running" else ", but the training of its winner on all images has not ended"
+        refit = "" if status == "running" else ", but its winner is still being trained on all images"
         super().__init__(f"Study {study_id} is {status}{refit}. Cancel that, or wait until it ends.")
 
 
 class JobNotQueued(HeldoutError):
-    """Priority changes only while a job is queued."""
+    """The priority of a job can only change while it is queued."""
 
     code, status, title = "job_not_queued", 409, "The job is not queued"
 
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(
-            f"Job {job_id} is {status}; its priority changes only while it is queued. Its name and metadata change at "
-            "any time."
+            f"Job {job_id} is {status}; its priority can only change while it is queued. Its name and metadata can "
+            "change at any time."
         )
 
 
 class ChangedMeanwhile(HeldoutError):
-    """The job no longer has the version of `If-Match`; nothing was changed."""
+    """The job no longer has the version named in `If-Match`; nothing was changed."""
 
     code, status, title = "changed_meanwhile", 412, "The job has changed since it was read"
 
     def __init__(self, job_id: str, if_match: str, etag: str) -> None:
         super().__init__(
-            f"Job {job_id} has the ETag {etag} now, and `If-Match` is {if_match[:100]}. Nothing was changed. GET the "
-            "job again; if the change still fits, send it with the new ETag.",
+            f"Job {job_id} now has the ETag {etag}, but `If-Match` is {if_match[:100]}. Nothing was changed. GET the "
+            "job again; if the change is still right, send it with the new ETag.",
             headers={"ETag": etag},
         )
 
@@ -103,61 +103,62 @@ class JobNotPaused(HeldoutError):
 
 
 class NotReady(HeldoutError):
-    """The job's model, predictions or confusion matrix are not there yet."""
+    """The job's model, predictions or confusion matrix are not available yet."""
 
-    code, status, title = "not_ready", 409, "Not there yet"
+    code, status, title = "not_ready", 409, "Not available yet"
 
     def __init__(self, job_id: str, what: str, status: str) -> None:
         super().__init__(f"Job {job_id} is {status} and has no {what} yet. It is written when the job ends.")
 
 
 class NoModel(HeldoutError):
-    """The job has ended without a model, predictions or a confusion matrix: they will never come."""
+    """The job ended without a model, predictions or a confusion matrix, so there will never be any."""
 
-    code, status, title = "no_model", 409, "The job has left no model"
+    code, status, title = "no_model", 409, "The job has no model"
 
     def __init__(self, job_id: str, what: str, status: str) -> None:
         why = "It was not kept"
         if status == "failed":
             why = "A job that fails leaves none"
         elif status == "cancelled" and what == "model":
-            why = "It was cancelled before one epoch was whole, or while it waited for a worker"
+            why = "It was cancelled before its first epoch was complete, or while it was waiting for a worker"
         elif status == "cancelled":
             why = "It was cancelled before its weights were measured"
-        anew = f"POST /v1/jobs/{job_id}/retry trains anew"
-        super().__init__(f"Job {job_id} is {status} and has no {what}. {why}; {anew}.")
+        retry = f"POST /v1/jobs/{job_id}/retry trains it again"
+        super().__init__(f"Job {job_id} is {status} and has no {what}. {why}; {retry}.")
 
 
 class StateGone(HeldoutError):
-    """A retry with `epochs` has no state to go on from: no epoch was stored, or `HELDOUT_KEEP_STATE_S` has passed."""
+    """A retry with `epochs` has no state to continue from: none was stored, or `HELDOUT_KEEP_STATE_S` has passed."""
 
-    code, status, title = "state_gone", 409, "The job's last state is not there"
+    code, status, title = "state_gone", 409, "The job's last state is gone"
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"Job {job_id} cannot go on. No epoch of it was ever stored, or its last state was deleted: they are kept "
-            "for HELDOUT_KEEP_STATE_S seconds after a job's end. To train anew for more epochs, retry with "
+            f"Job {job_id} cannot continue. None of its epochs was stored, or its last state was deleted: states are "
+            "kept for HELDOUT_KEEP_STATE_S seconds after a job ends. To train from scratch for more epochs, retry with "
             '{"patch": {"training": {"epochs": …}}}.'
         )
 
 
 class DatasetNotReady(HeldoutError):
-    """The dataset's splits, audit or previews are not there yet."""
+    """The dataset's splits, audit or previews are not available yet."""
 
-    code, status, title = "not_ready", 409, "Not there yet"
+    code, status, title = "not_ready", 409, "Not available yet"
 
     def __init__(self, name: str, status: str, what: str = "splits", why: str = "") -> None:
         super().__init__(f"Dataset {name!r} is {status}: only a dataset that is ready has {what}. {why}".rstrip())
 
 
 class CopiesNotKnown(HeldoutError):
-    """Folds were asked for while the dataset's copies are still being looked for."""
+    """The job asks for folds, but the search for copies in the dataset has not ended."""
 
-    code, status, title = "not_ready", 409, "Not there yet"
+    code, status, title = "not_ready", 409, "Not available yet"
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"Copies in dataset {name!r} are still being looked for; folds keep them together. Try again in a moment.",
+            f"The search for copies in dataset {name!r} has not ended, and folds keep copies together. Try again in a "
+            "moment.",
             headers={"Retry-After": "5"},
         )
 
@@ -165,53 +166,53 @@ class CopiesNotKnown(HeldoutError):
 class NoAudit(HeldoutError):
     """A bundled dataset has no audit."""
 
-    code, status, title = "not_ready", 409, "Not there yet"
+    code, status, title = "not_ready", 409, "Not available yet"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"Dataset {name!r} comes with the service: it was not uploaded, so it has no audit.")
+        super().__init__(f"Dataset {name!r} is bundled with the service. It was not uploaded, so it has no audit.")
 
 
 class UploadFinished(HeldoutError):
-    """The dataset has its content already, and it is other content."""
+    """The dataset already has different content."""
 
-    code, status, title = "upload_finished", 409, "The dataset has its content"
+    code, status, title = "upload_finished", 409, "The dataset already has content"
 
     def __init__(self, name: str, version: int, status: str, *, came: bool) -> None:
-        why = "was uploaded with other content" if came else "this content comes too late for it"
+        why = "it was uploaded with different content" if came else "this content arrived too late"
         super().__init__(
-            f"Dataset {name}@{version} is {status} and {why}. Datasets do not change; "
-            "POST /v1/datasets makes the next version."
+            f"Dataset {name}@{version} is {status}: {why}. Datasets never change; POST /v1/datasets creates the next "
+            "version."
         )
 
 
 class DatasetIsBundled(HeldoutError):
-    """The dataset comes with the service: nobody changes or deletes it."""
+    """The dataset is bundled with the service and cannot be changed or deleted."""
 
-    code, status, title = "dataset_is_bundled", 409, "The dataset comes with the service"
+    code, status, title = "dataset_is_bundled", 409, "The dataset is bundled with the service"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name!r} is a bundled dataset: nobody can change or delete it. Name one of your own.")
+        super().__init__(f"{name!r} is a bundled dataset, which cannot be changed or deleted. Name one of your own.")
 
 
 class DatasetInUse(HeldoutError):
-    """Jobs or studies that have not ended need the dataset; the detail says which."""
+    """Jobs or studies that have not ended need the dataset; the detail lists them."""
 
     code, status, title = "dataset_in_use", 409, "Jobs or studies need the dataset"
 
     def __init__(self, name: str, version: int, ids: Sequence[str], *, more: bool) -> None:
         listed = ", ".join(ids) + (" and more" if more else "")
-        super().__init__(f"Dataset {name}@{version} is needed by what has not ended: {listed}. Cancel it or wait.")
+        super().__init__(f"Dataset {name}@{version} is still needed by {listed}. Cancel these or wait until they end.")
 
 
 class ModelInUse(HeldoutError):
-    """Jobs or evaluations that have not ended need the uploaded model; the detail says which."""
+    """Jobs or evaluations that have not ended need the uploaded model; the detail lists them."""
 
     code, status, title = "model_in_use", 409, "Evaluations need the model"
 
     def __init__(self, model_id: str, ids: Sequence[str]) -> None:
         super().__init__(
-            f"Model {model_id} is needed by what has not ended: {', '.join(ids)}. Cancel it with POST "
-            f"/v1/evaluations/{ids[0]}/cancel, or wait."
+            f"Model {model_id} is still needed by {', '.join(ids)}. Cancel these, for example with POST "
+            f"/v1/evaluations/{ids[0]}/cancel, or wait until they end."
         )
 
 
@@ -222,7 +223,7 @@ class EvaluationFinished(HeldoutError):
 
     def __init__(self, evaluation_id: str, status: str) -> None:
         super().__init__(
-            f"Evaluation {evaluation_id} is {status}; that is final. POST /v1/evaluations orders a new one."
+            f"Evaluation {evaluation_id} is {status}; that is final. POST /v1/evaluations starts a new one."
         )
 
 
@@ -238,29 +239,29 @@ class EvaluationNotFinished(HeldoutError):
 class EvaluationNotReady(HeldoutError):
     """The evaluation has not measured anything yet."""
 
-    code, status, title = "not_ready", 409, "Not there yet"
+    code, status, title = "not_ready", 409, "Not available yet"
 
     def __init__(self, evaluation_id: str, status: str, what: str) -> None:
         has_ended = status in {"failed", "cancelled"}
-        then = "POST /v1/evaluations measures anew" if has_ended else "It is written at the end of the evaluation"
+        then = "POST /v1/evaluations measures again" if has_ended else "It is written when the evaluation ends"
         super().__init__(f"Evaluation {evaluation_id} is {status} and has no {what}. {then}.")
 
 
 class WebhookDisabled(HeldoutError):
-    """Nothing is sent to a disabled webhook; enable it first."""
+    """The webhook is disabled, so nothing is sent to it; enable it first."""
 
     code, status, title = "webhook_disabled", 409, "The webhook is disabled"
 
     def __init__(self, webhook_id: str) -> None:
         super().__init__(
-            f'Webhook {webhook_id} is disabled; nothing is sent to it. PATCH it with {{"enabled": true}} first.'
+            f'Webhook {webhook_id} is disabled, so nothing is sent to it. PATCH it with {{"enabled": true}} first.'
         )
 
 
 class DataFirst(HeldoutError):
-    """A study would begin with data that have copies across splits, another order of labels or other pixel values.
+    """The study's data have copies across splits, labels in another order, or other pixel values in one split.
 
-    `errors` says which, and `request` what to send to fix them.
+    `errors` lists the faults, and `request` is what to send to fix them.
     """
 
     code, status, title = "data_first", 409, "The data have to be fixed first"
@@ -273,7 +274,7 @@ class DataFirst(HeldoutError):
         body: Mapping[str, Any] | None,
         order: Mapping[str, Any] | None = None,
     ) -> None:
-        """faults: code and explanation of each. body: what makes a changed version; None where the service cannot.
+        """faults: code and explanation of each. body: makes a fixed version; None if the service cannot fix the data.
 
         order: the body of the refused request.
         """
@@ -282,7 +283,7 @@ class DataFirst(HeldoutError):
             cure = f"GET /v1/jobs/{job_id}/diagnosis says what to fix; then train on the new version."
         else:
             cure = (
-                f"POST {path} with {json.dumps(body)} makes a fixed version; `data: fix` makes it and orders the study "
+                f"POST {path} with {json.dumps(body)} makes a fixed version; `data: fix` makes it and starts the study "
                 "on it."
             )
         codes = ", ".join(dict.fromkeys(code for code, _ in faults))
@@ -291,15 +292,15 @@ class DataFirst(HeldoutError):
         choices = [_make_choice("show_images", "Show the images", "GET", f"/v1/datasets/{dataset_id}/{images}", {})]
         if body is not None:
             choices.append(
-                _make_choice("fix", "Fix the data and go on", "POST", "/v1/studies", {**order, "data": "fix"})
+                _make_choice("fix", "Fix the data and continue", "POST", "/v1/studies", {**order, "data": "fix"})
             )
         as_they_are = {**order, "data": "as_they_are"}
         choices.append(
             _make_choice("as_they_are", "Compare on the data as they are", "POST", "/v1/studies", as_they_are)
         )
         super().__init__(
-            f"No change of a spec cures what is wrong with the data of {job_id} ({codes}), so no training was started. "
-            f"{cure} `data: as_they_are` compares remedies on the data as they are.",
+            f"No change of the spec can cure what is wrong with the data of {job_id} ({codes}), so no training was "
+            f"started. {cure} `data: as_they_are` compares remedies on the data as they are.",
             errors=[FieldError("/job", f"{code}: {explanation}") for code, explanation in faults],
             request=None if body is None else {"method": "POST", "path": path, "body": dict(body)},
             choices=choices,
@@ -311,7 +312,7 @@ def _make_choice(name: str, title: str, method: str, path: str, body: dict[str, 
 
 
 class LeaseLost(HeldoutError):
-    """Another attempt owns the job, or it has ended; what this worker writes no longer counts."""
+    """Another attempt holds the job, or it has ended, so what this worker writes no longer counts."""
 
     code, status, title = "lease_lost", 409, "The job belongs to another attempt"
 

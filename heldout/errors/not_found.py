@@ -1,10 +1,10 @@
-"""What was asked for is not there, or belongs to another owner."""
+"""Things that do not exist or belong to another owner."""
 
 from heldout.errors.base import HeldoutError
 
 
 class RouteNotFound(HeldoutError):
-    """Nothing is served there."""
+    """There is no route at this path."""
 
     code, status, title = "route_not_found", 404, "There is no such route"
 
@@ -60,7 +60,7 @@ class DatasetNotFound(HeldoutError):
 
 
 class ImageNotFound(HeldoutError):
-    """The dataset has no such class or image; the detail says which there are."""
+    """The dataset has no such class or image; the detail says which ones exist."""
 
     code, status, title = "image_not_found", 404, "There is no such image"
 
@@ -92,5 +92,5 @@ class DeliveryNotFound(HeldoutError):
 
     def __init__(self, delivery_id: str) -> None:
         super().__init__(
-            f"This webhook has no delivery with the id {delivery_id[:80]!r}, or no more: the log goes back seven days."
+            f"This webhook has no delivery with the id {delivery_id[:80]!r}. The log only goes back seven days."
         )

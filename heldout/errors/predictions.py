@@ -1,41 +1,41 @@
-"""Why images were not answered: each says what was received, what the model takes, and what to do."""
+"""Why a model did not answer images: what was received, what the model takes, and what to do."""
 
 from heldout.errors.base import FieldError, HeldoutError
 
 
 class ImageRefused(HeldoutError):
-    """An image of a request is no image, a broken one, or takes too much memory; `errors` has its place among them."""
+    """An image of the request is broken, not an image, or needs too much memory; `errors` says which one."""
 
     code, status, title = "unreadable_image", 422, "An image cannot be read"
 
     def __init__(self, index: int, name: str | None, detail: str) -> None:
-        """index: the image's place in the request, from 0; name: its file's name, where it has one."""
+        """index: the image's position in the request, from 0. name: its file name, if it has one."""
         where = f"Image {index + 1:,}" + (f" ({name[:100]!r})" if name else "")
         super().__init__(f"{where}: {detail}", errors=[FieldError(f"/images/{index}", detail)])
 
 
 class WrongSize(ImageRefused):
-    """It has another size than the dataset's images, which were not resized when they were uploaded."""
+    """The image's size differs from the dataset's images, which were not resized when they were uploaded."""
 
-    code, title = "wrong_size", "An image has another size"
+    code, title = "wrong_size", "An image has the wrong size"
 
 
 class WrongChannels(ImageRefused):
-    """It has colors and the model takes grey images, or another number of channels."""
+    """The image has colors but the model takes grayscale images, or the number of channels differs."""
 
-    code, title = "wrong_channels", "An image has other channels"
+    code, title = "wrong_channels", "An image has the wrong channels"
 
 
 class WrongDtype(ImageRefused):
-    """Its values are of another type than the dataset's pixels."""
+    """The image's values have a different type than the dataset's pixels."""
 
-    code, title = "wrong_dtype", "An image has values of another type"
+    code, title = "wrong_dtype", "An image has values of the wrong type"
 
 
 class WrongRange(ImageRefused):
-    """A pixel is no finite number, or outside of the dataset's range."""
+    """A pixel is not a finite number, or is outside the dataset's range."""
 
-    code, title = "wrong_range", "An image has values that the dataset cannot have"
+    code, title = "wrong_range", "An image has values outside the dataset's range"
 
 
 class TooManyImages(HeldoutError):
@@ -51,39 +51,39 @@ class TooManyImages(HeldoutError):
 
 
 class NoImages(HeldoutError):
-    """A request to predict has no image."""
+    """A prediction request contains no image."""
 
     code, status, title = "no_images", 422, "There is no image"
 
     def __init__(self) -> None:
         super().__init__(
-            "Received no image. Send the bytes of a PNG, JPEG, WebP or BMP or of an .npy as the body, or several such "
-            "files as fields `images` of a form (`curl -F images=@a.png -F images=@b.png`)."
+            "Received no image. Send the bytes of a PNG, JPEG, WebP, BMP or .npy file as the body, or several such "
+            "files as form fields named `images` (`curl -F images=@a.png -F images=@b.png`)."
         )
 
 
 class NoTemperature(HeldoutError):
-    """`calibrated` was asked for, and the job has no temperature from its validation images."""
+    """The request asks for `calibrated`, but the job has no temperature from its validation images."""
 
     code, status, title = "no_temperature", 409, "The job has no temperature"
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"No temperature was fitted for job {job_id}: that takes 50 validation images and a training that has "
-            "succeeded. Ask without `calibrated`."
+            f"No temperature was fitted for job {job_id}. Fitting one takes 50 validation images and a training that "
+            "succeeded. Repeat the request without `calibrated`."
         )
 
 
 class InvalidTensor(HeldoutError):
-    """Of `/v2`, which answers `{"error": …}`: the request's tensors are not what the model takes."""
+    """`/v2` only, which answers `{"error": …}`: the request's tensors are not what the model takes."""
 
     code, status, title = "invalid_tensor", 400, "A tensor is refused"
 
 
 class PredictionsUnavailable(HeldoutError):
-    """No process for predictions answers, or it has as much to do as its memory allows; `Retry-After`."""
+    """The prediction process does not answer, or has as many requests as its memory allows; `Retry-After`."""
 
-    code, status, title = "predictions_unavailable", 503, "No predictions at the moment"
+    code, status, title = "predictions_unavailable", 503, "Predictions are unavailable at the moment"
 
     def __init__(self, why: str) -> None:
         super().__init__(f"{why} Repeat the request shortly.", headers={"Retry-After": "1"})

@@ -1,16 +1,16 @@
-"""Bodies that were read and refused: each names the field and what to do."""
+"""Request bodies that were read but refused: each error names the field and what to do."""
 
 from heldout.errors.base import FieldError, HeldoutError
 
 
 class InvalidSpec(HeldoutError):
-    """A value of the body is refused; `errors` says which and why."""
+    """A value in the body is not valid; `errors` says which one and why."""
 
     code, status, title = "invalid_spec", 422, "The body is not valid"
 
 
 class NotSupported(InvalidSpec):
-    """This release cannot honour that part of the spec yet."""
+    """This release does not support that part of the spec yet."""
 
     code, title = "not_supported", "This release cannot do that yet"
 
@@ -21,7 +21,7 @@ class NotSupported(InvalidSpec):
 class SpecDatasetNotFound(InvalidSpec):
     """The spec names a dataset that the owner does not have."""
 
-    code, title = "dataset_not_found", "The spec names a dataset that is not there"
+    code, title = "dataset_not_found", "The spec names a dataset that does not exist"
 
     def __init__(self, name: str) -> None:
         detail = f"No dataset is named {name[:80]!r}. List them with GET /v1/datasets."
@@ -29,9 +29,9 @@ class SpecDatasetNotFound(InvalidSpec):
 
 
 class SpecModelNotFound(InvalidSpec):
-    """A body names a model that this owner does not have."""
+    """The body names a model that the owner does not have."""
 
-    code, title = "model_not_found", "The body names a model that is not there"
+    code, title = "model_not_found", "The body names a model that does not exist"
 
     def __init__(self, name: str, pointer: str = "/model") -> None:
         detail = f"No model of this key's owner has the id {name[:80]!r}. List them with GET /v1/models."
@@ -54,7 +54,7 @@ class ModelUnavailable(InvalidSpec):
 
 
 class ModelDoesNotFit(InvalidSpec):
-    """The uploaded model takes images of another shape, or knows another number of classes, than the dataset has."""
+    """The uploaded model expects a different image shape or number of classes than the dataset has."""
 
     code, title = "model_does_not_fit", "The model does not fit"
 
@@ -63,7 +63,7 @@ class ModelDoesNotFit(InvalidSpec):
 
 
 class DatasetUnavailable(InvalidSpec):
-    """The dataset is known, its images are not here; the detail says why, and what to do."""
+    """The dataset is known, but its images are not available; the detail says why and what to do."""
 
     code, title = "dataset_unavailable", "The dataset's images are not available"
 
@@ -73,9 +73,9 @@ class DatasetUnavailable(InvalidSpec):
 
 
 class NetworkTooDeep(InvalidSpec):
-    """A block's map shrinks below 1×1; the block and the size left are said."""
+    """A block would shrink its feature map below 1×1; the detail names the block and the size left."""
 
-    code, title = "network_too_deep", "The network shrinks its image to nothing"
+    code, title = "network_too_deep", "The network shrinks the image to nothing"
 
     def __init__(self, block: int, layer: str, left: tuple[int, int], needed: int) -> None:
         detail = (
@@ -99,50 +99,50 @@ class TooManyParameters(InvalidSpec):
 
 
 class DigestMismatch(HeldoutError):
-    """The content is not what `Content-Digest` says; nothing was kept."""
+    """The content does not match `Content-Digest`; nothing was kept."""
 
-    code, status, title = "digest_mismatch", 422, "The content is not what its digest says"
+    code, status, title = "digest_mismatch", 422, "The content does not match its digest"
 
     def __init__(self, said: str, received: str, size_bytes: int) -> None:
         super().__init__(
-            f"Content-Digest says SHA-256 {said}; {size_bytes} bytes with {received} were received. Nothing was kept; "
-            "send the content again."
+            f"Content-Digest says SHA-256 {said}, but the {size_bytes} bytes received have {received}. Nothing was "
+            "kept; send the content again."
         )
 
 
 class IdempotencyKeyReused(HeldoutError):
-    """The key came with another body within 24 hours."""
+    """The key was used with a different body within 24 hours."""
 
     code, status, title = "idempotency_key_reused", 422, "The idempotency key was used for another request"
 
     def __init__(self) -> None:
         super().__init__(
-            "This Idempotency-Key came with another body in the last 24 hours. Use a new key for a new request."
+            "This Idempotency-Key was used with a different body in the last 24 hours. Use a new key for a new request."
         )
 
 
 class WebhookUrlRefused(HeldoutError):
-    """The url is not https or not on the public internet; the reason is said."""
+    """The URL is not https or not on the public internet; the detail gives the reason."""
 
     code, status, title = "webhook_url_refused", 422, "The webhook's URL is not allowed"
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The url is refused. {reason}", errors=[FieldError("/url", reason)])
+        super().__init__(f"The URL is refused. {reason}", errors=[FieldError("/url", reason)])
 
 
 class KeyRefused(InvalidSpec):
-    """A key cannot do more, or last longer, than the one that makes it."""
+    """A key cannot have more scopes, or last longer, than the key that creates it."""
 
-    code, title = "key_refused", "The key cannot be made so"
+    code, title = "key_refused", "The key cannot be created like this"
 
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
 
 
 class NeedsMoreMemory(InvalidSpec):
-    """No worker has so much memory; the detail says which batch size would fit."""
+    """No worker has that much memory; the detail says which batch size would fit."""
 
-    code, title = "needs_more_memory", "No worker has so much memory"
+    code, title = "needs_more_memory", "No worker has that much memory"
 
     def __init__(self, needed_bytes: int, largest_bytes: int, fitting_batch_size: int | None) -> None:
         smaller = (

@@ -1,10 +1,10 @@
-"""Faults on the service's side, and of its own commands."""
+"""Failures of the service itself and of its commands."""
 
 from heldout.errors.base import HeldoutError
 
 
 class DatabaseUnavailable(HeldoutError):
-    """The database does not answer; nothing was changed; `Retry-After`."""
+    """The database does not answer, and nothing was changed; `Retry-After`."""
 
     code, status, title = "database_unavailable", 503, "The database does not answer"
 
@@ -16,13 +16,13 @@ class DatabaseUnavailable(HeldoutError):
 
 
 class DatabaseMismatched(HeldoutError):
-    """Of `/readyz`: the tables are those of another release; run `heldout migrate`."""
+    """`/readyz` only: the tables belong to another release; run `heldout migrate`."""
 
-    code, status, title = "database_mismatched", 503, "The database is that of another release"
+    code, status, title = "database_mismatched", 503, "The database belongs to another release"
 
     def __init__(self, found: str | None, needed: str) -> None:
         super().__init__(
-            f"The database is at revision {found or 'none'}, this release needs {needed}. "
+            f"The database is at revision {found or 'none'}, but this release needs {needed}. "
             "Run `heldout migrate` with the newest release that uses this database."
         )
 
@@ -37,9 +37,9 @@ class StorageUnavailable(HeldoutError):
 
 
 class TooManyConnections(HeldoutError):
-    """The service, or this address, has all the connections that it may have, and none of them waits for a request.
+    """The service, or this address, has reached its limit of connections, and none of them is idle.
 
-    `HELDOUT_MAX_CONNECTIONS` and `HELDOUT_MAX_CONNECTIONS_PER_ADDRESS` say how many. `Retry-After`; probes are still
+    `HELDOUT_MAX_CONNECTIONS` and `HELDOUT_MAX_CONNECTIONS_PER_ADDRESS` set the limits. `Retry-After`; probes are still
     answered.
     """
 
@@ -47,70 +47,71 @@ class TooManyConnections(HeldoutError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The service, or your address, has as many connections open as it may. Close some, or repeat this shortly.",
+            "The service, or your address, has reached its limit of open connections. Close some, or try again "
+            "shortly.",
             headers={"Retry-After": "2", "Connection": "close"},
         )
 
 
 class FileOfLaterRelease(HeldoutError):
-    """A stored audit or evaluation has a newer format than this release reads: update the service."""
+    """A stored audit or evaluation has a newer format than this release can read: update the service."""
 
     code, status, title = "file_of_later_release", 503, "A stored file was written by a later release"
 
     def __init__(self, file_name: str, found: int, known: int) -> None:
         super().__init__(
-            f"{file_name} is stored in version {found} of its format; this release reads up to {known}. "
+            f"{file_name} is stored in version {found} of its format, but this release reads up to {known}. "
             "The operator has to update this service."
         )
 
 
 class SecretUnreadable(HeldoutError):
-    """The key that seals webhooks' secrets is another one; see `HELDOUT_SECRETS_KEY`."""
+    """The key that encrypts webhook secrets has changed; see `HELDOUT_SECRETS_KEY`."""
 
     code, status, title = "secret_unreadable", 503, "A stored secret cannot be read"
 
     def __init__(self) -> None:
         super().__init__(
-            "The webhook's secret was sealed by another key than the service has now (HELDOUT_SECRETS_KEY, or "
-            "`secrets-key` in its home). Bring that key back, or rotate the webhook's secret."
+            "The webhook's secret was encrypted with a different key than the service has now (HELDOUT_SECRETS_KEY, or "
+            "`secrets-key` in its home). Restore that key, or rotate the webhook's secret."
         )
 
 
 class SecretsUnavailable(HeldoutError):
-    """The key that seals webhooks' secrets can be neither read nor made; see `HELDOUT_SECRETS_KEY`."""
+    """The key that encrypts webhook secrets can be neither read nor created; see `HELDOUT_SECRETS_KEY`."""
 
-    code, status, title = "secrets_unavailable", 503, "Secrets cannot be sealed"
+    code, status, title = "secrets_unavailable", 503, "Secrets cannot be encrypted"
 
     def __init__(self) -> None:
         super().__init__(
-            "The service has no key to seal webhooks' secrets, and cannot make one in its home. The operator has to "
+            "The service has no key to encrypt webhook secrets, and cannot create one in its home. The operator has to "
             "set HELDOUT_SECRETS_KEY to a long random text, the same for every API process."
         )
 
 
 class SpecUnreadable(HeldoutError):
-    """Another release has stored a job with a spec that this one does not understand: update the service.
+    """Another release stored a job with a spec that this release does not understand: update the service.
 
-    A list goes on behind that job with `after`.
+    To list the jobs behind it, pass its id as `after`.
     """
 
     code, status, title = "spec_unreadable", 503, "A stored job was written by another release"
 
     def __init__(self, job_id: str, found: str) -> None:
         super().__init__(
-            f"The stored spec of {job_id} is not one that this release understands ({found}). Submit a new job, or "
-            "have the operator update this service."
+            f"This release does not understand the stored spec of {job_id} ({found}). Submit a new job, or have the "
+            "operator update this service."
         )
 
 
 class Internal(HeldoutError):
-    """Something broke on our side; the detail is the request's id alone."""
+    """Something broke on our side; the detail only gives the request's id."""
 
     def __init__(self, request_id: str) -> None:
         super().__init__(f"Something broke on our side. The log has it under request {request_id}.")
 
 
 class OperatorError(HeldoutError):
-    """What `heldout up`, `migrate`, `keys` or `check` cannot do, in one line for a terminal."""
+    """Why `heldout up`, `migrate`, `keys` or `check` cannot do its work, in one line for a terminal."""
 
-    code, title = "operator", "The command cannot be carried out"
+    code, title = "operator", "The command failed"

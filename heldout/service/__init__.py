@@ -1,1 +1,1 @@
-"""What every process of the service needs and no client: settings, and how processes begin and end."""
+"""What every process of the service needs but clients do not: settings, and how processes start and stop."""

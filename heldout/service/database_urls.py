@@ -1,4 +1,4 @@
-"""URLs of databases: which are understood, and how a password comes into them."""
+"""Database URLs: checks which ones are supported, and adds passwords to them."""
 
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -7,7 +7,7 @@ SQLITE, POSTGRESQL = ("sqlite://", "sqlite+pysqlite://"), "postgresql+psycopg://
 
 
 def make_driver_url(url: str) -> str:
-    """The URL with the driver that we install: `postgres://` and `postgresql://` mean psycopg."""
+    """Return the URL with the installed driver: `postgres://` and `postgresql://` mean psycopg."""
     scheme, separator, rest = url.partition("://")
     if separator and scheme in {"postgres", "postgresql"}:
         return f"postgresql+psycopg://{rest}"
@@ -15,10 +15,10 @@ def make_driver_url(url: str) -> str:
 
 
 def is_of_a_database(url: str) -> bool:
-    """Whether the service can work with such a database, as far as its URL tells."""
+    """Whether the URL names a database that the service supports."""
     if not url.startswith(POSTGRESQL):
         return url.startswith(SQLITE)
-    # A password may hold anything, unlike in other URLs.
+    # The password may contain any character, unlike in other URLs.
     host = url.removeprefix(POSTGRESQL).partition("?")[0].rpartition("@")[2].partition("/")[0]
     port = host.rpartition("]")[2].partition(":")[2]
     return not port or port.isdecimal()
@@ -30,7 +30,7 @@ def get_sqlite_file(url: str) -> Path | None:
 
 
 def add_password(url: str, password: str) -> str:
-    """The URL with the password in it, encoded; as it was if it has one already or names no host (SQLite)."""
+    """Add the encoded password to the URL, unless it has one already or names no host (SQLite)."""
     parts = urlsplit(url)
     if parts.password is not None or not parts.hostname:
         return url

@@ -1,7 +1,7 @@
-"""No process outlives the one that started it: `build_launch_command` for programs, `end_with_parent` for a process
-that is forked.
+"""Ends processes together with the process that started them.
 
-Run as a script, this is the launcher: a small program that arranges the end and then becomes the program itself.
+`build_launch_command` does this for programs, `end_with_parent` for forked processes. Run as a script, this file is the
+launcher: a small program that arranges the end and then becomes the program itself.
 """
 
 import ctypes
@@ -14,13 +14,13 @@ _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
-    """Have this process end when the thread that started it ends, by whatever cause; at once if that has happened.
+    """Make this process end when the thread that started it ends, for any reason; at once if it already has.
 
-    Only Linux notices a later end. Elsewhere a process must watch a pipe (`worker/machine/parent.py`).
+    Only Linux notices a later end. Elsewhere, a process must watch a pipe (`worker/machine/parent.py`).
 
     Args:
-        parent: the process that is to be our parent. It is compared after the signal is arranged, so that a parent
-            which ended just before is noticed too: an orphan has another parent.
+        parent: the expected parent process. It is compared after the signal is arranged, so that a parent that ended
+            just before is noticed too: an orphan gets a different parent.
         number: the signal that this process then gets; 0 for none.
     """
     if sys.platform == "linux":
@@ -30,15 +30,15 @@ def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
 
 
 def build_launch_command(command: Sequence[str], number: int = signal.SIGKILL) -> list[str]:
-    """The command line that runs a program as a child which ends with the thread that starts it.
+    """Build the command line that runs a program as a child that ends with the thread that starts it.
 
-    A child of fork() in a process with threads must not run Python, so a process of its own takes the last steps.
+    After fork(), the child of a process with threads must not run Python, so a separate launcher does the last steps.
 
     Args:
         command: the program's path and its arguments.
-        number: the signal that it gets when that thread ends.
+        number: the signal that the program gets when that thread ends.
     """
-    # -I -S: nothing of the environment changes what the launcher does, and it starts quickly.
+    # -I -S: the environment cannot change what the launcher does, and it starts quickly.
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(number)), *command]
 
 

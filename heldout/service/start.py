@@ -1,4 +1,4 @@
-"""How the service's processes begin: with settings from the environment, or with one line that says what is wrong."""
+"""Starts the service's processes with settings from the environment, or ends them with one line about the error."""
 
 import re
 
@@ -9,7 +9,7 @@ from heldout.service.settings import PREFIX, Settings
 
 
 def read_settings_or_exit() -> Settings:
-    """The settings of this process. Where one is wrong, the process ends as `heldout` does: a line, and status 1."""
+    """Read the settings of this process. If one is wrong, print one line and exit with status 1."""
     try:
         return Settings()
     except ValueError as error:
@@ -17,11 +17,11 @@ def read_settings_or_exit() -> Settings:
 
 
 def describe_error(error: ValueError) -> str:
-    """What is wrong with settings, or another value, in one line. Never the value: it may be a URL with a password."""
+    """Say in one line what is wrong, without the value itself: it may be a URL with a password."""
     if isinstance(error, SettingsError):
         named = re.search(r'field "(\w+)"', str(error))
         variable = _name_variable(named[1]) if named else "?"
-        return f'setting {variable}: the value is no JSON; expected such as ["one", "two"].'
+        return f'setting {variable}: the value is not JSON; expected, for example, ["one", "two"].'
     if not isinstance(error, ValidationError):
         return str(error).splitlines()[0]
     return "; ".join(
@@ -32,5 +32,5 @@ def describe_error(error: ValueError) -> str:
 
 
 def _name_variable(setting: str) -> str:
-    """As the environment names it."""
+    """Return the name of a setting's environment variable."""
     return setting if setting.isupper() else f"{PREFIX}{setting.upper()}"

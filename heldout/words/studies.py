@@ -75,7 +75,9 @@ def say_worse(difference: DifferenceView, base_loss: float, worse: Sequence[Meas
     text += f", although {describe_changes(difference, base_loss, better)}" if better else ""
     text += " on validation images."
     if gap_is_smaller:
-        text += " Its gap to training is smaller, but only because training is worse too: that is no cure."
+        text += (
+            " Its gap to training is smaller, but only because training is worse too, which does not count as a cure."
+        )
     return text
 
 

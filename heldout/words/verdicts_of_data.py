@@ -36,7 +36,7 @@ def describe_leakage(facts: Facts, finding: Finding) -> Words:
             *(float(figures_of_split) for figures_of_split in figures.values() if figures_of_split is not None)
         )
         return Words(
-            "Test results may be too good to be true.",
+            "Test results look better than they should.",
             f"It gets {test} of the test images right but only {validation} of the validation images.",
             "Look for test images among the training images",
             "look for copies",
@@ -73,7 +73,7 @@ def describe_label_order(facts: Facts, finding: Finding) -> Words:
         )
         return Words(f"About {part} are in another order.", effect, "Find and renumber them", f"renumber {part}")
     if renamed is not None:
-        effect = worse or f"As they are, it gets {of_100(float(before))} {split} images right."
+        effect = worse or f"With the labels as they are, it gets {of_100(float(before))} {split} images right."
         action = f"Renaming the {split} classes gives {of_100(float(renamed))}"
         return Words(f"{name} labels are in another order.", effect, action, fix, before_next="")
     if worse and not any(remedy.fix for remedy in finding.remedies):

@@ -138,5 +138,5 @@ def test_a_setting_that_is_no_json_is_named_with_what_is_expected() -> None:
     run = run_program("-m", "api", "check", HELDOUT_WEBHOOK_ALLOW="hooks.internal")
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == (
-        'heldout: setting HELDOUT_WEBHOOK_ALLOW: the value is no JSON; expected such as ["one", "two"].'
+        'heldout: setting HELDOUT_WEBHOOK_ALLOW: the value is not JSON; expected, for example, ["one", "two"].'
     )

@@ -18,7 +18,7 @@ DATA = errors.DataFirst(JOB, "ds_1", [("leakage", "Copies.")], {"drop_copies": T
     ("text", "said"),
     [
         (errors.JobFinished(JOB, "failed").detail, f"`heldout retry {JOB}` makes a new one."),
-        (errors.NoModel(JOB, "model", "failed").detail, f"`heldout retry {JOB}` trains anew."),
+        (errors.NoModel(JOB, "model", "failed").detail, f"`heldout retry {JOB}` trains it again."),
         (errors.JobNotFound("x").detail, "List them with `heldout jobs`."),
         (errors.StudyNotFound("x").detail, "List them with `heldout studies`."),
         (errors.DatasetNotFound("x").detail, "List them with `heldout datasets`."),

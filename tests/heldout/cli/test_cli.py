@@ -349,8 +349,8 @@ def test_a_diagnosis_without_a_damaged_file_says_which_one(capsys):
     lost = ArtifactLost("the gap of job_1", "job_1")
     show_diagnosis(DiagnosisView.of(Diagnosis("healthy", 1, None, "Nothing.", (), left_out=(lost,))))
     shown = " ".join(capsys.readouterr().out.split())
-    assert "Left out, artifact_lost: The file with the gap of job_1 is not in the blob store any more" in shown
-    assert "POST /v1/jobs/job_1/retry trains it anew." in shown
+    assert "Left out, artifact_lost: The file with the gap of job_1 is no longer in the blob store" in shown
+    assert "POST /v1/jobs/job_1/retry trains it again." in shown
 
 
 def test_a_job_is_shown_with_its_figures(heldout, client, ended, answered):
@@ -626,7 +626,7 @@ def scored(right, wrong):
 def test_classes_are_shown_with_what_they_are_taken_for_and_the_surest_mistakes(
     heldout, service, client, ended, tmp_path, answered
 ):
-    assert "has left no model" in heldout("confusion", ended).stderr
+    assert "has no model" in heldout("confusion", ended).stderr
     stored = {"classes": ["cat", "dog"], "splits": {"train": scored(50, 0), "validation": scored(40, 10)}}
     (tmp_path / "evaluation.json").write_text(json.dumps(stored))
     key = f"jobs/{ended}/1/evaluation.json"

@@ -166,7 +166,7 @@ def test_on_a_terminal_it_asks_what_to_do_about_the_data(environment, tmp_path, 
         os.close(theirs)
         said = answered(ours, {"What next? [1]:": ["1", "3"], "Start it? [Y/n]:": ["n"]})
         assert process.wait(20) == 0, said
-    assert "Fix the data and go on" in said
+    assert "Fix the data and continue" in said
     assert "Their pictures: http" in " ".join(said.split())
     assert list(client.studies.list()) == []
 

@@ -40,7 +40,7 @@ STUDIES = {
     "both": made.cannot_tell({"seeds": 12, "images": 12_500}),
     "neither": made.cannot_tell({"seeds": None, "images": None}),
     "running": made.running(),
-    "waiting": changed(made.running(), waits_for="The copies of pets@1 are still being looked for."),
+    "waiting": changed(made.running(), waits_for="the search for copies in pets@1 has not ended"),
     "failed": changed(made.running(), status="failed", error=made.error("Its base failed.")),
     "cancelled": changed(made.running(), status="cancelled"),
     "curve": made.learning_curve(),

@@ -57,7 +57,7 @@ def test_folds_wait_for_copies_and_are_cut_without_where_these_are_never_known(c
     for status in (None, RelationsStatus.QUEUED):
         know_copies(status)
         answer = client.post("/v1/jobs", json=folded(spec))
-        assert "still being looked for" in assert_problem(answer, 409, "not_ready")["detail"]
+        assert "has not ended" in assert_problem(answer, 409, "not_ready")["detail"]
         assert answer.headers["retry-after"]
     know_copies(RelationsStatus.FAILED)
     job = submitted(client, folded(spec))["id"]

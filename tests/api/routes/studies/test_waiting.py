@@ -62,7 +62,7 @@ def test_a_refusal_offers_three_ways_on(client, order):
     offered = choices_of(client, order)
     assert [choice["title"] for choice in offered.values()] == [
         "Show the images",
-        "Fix the data and go on",
+        "Fix the data and continue",
         "Compare on the data as they are",
     ]
     shown = offered["show_images"]["request"]
@@ -135,11 +135,11 @@ def test_a_study_waits_while_copies_are_still_being_looked_for(client, worker, s
             answer = client.post("/v1/studies?dry_run=true", json=asked)
             assert answer.status_code == 200, answer.text
             plan = answer.json()
-            assert plan["waits_for"] == f"copies in {name}@1 are still being looked for"
+            assert plan["waits_for"] == f"the search for copies in {name}@1 has not ended"
             assert (plan["splits"], plan["jobs"]) == ("fixed" if splits == "fixed" else "resampled", 4)
     study = client.post("/v1/studies", json=body).json()
     assert (study["status"], study["splits"], study["progress"]["jobs"]) == ("running", "resampled", 0)
-    assert study["waits_for"] == f"copies in {name}@1 are still being looked for"
+    assert study["waits_for"] == f"the search for copies in {name}@1 has not ended"
     reconcile(worker)
     assert client.get(f"/v1/studies/{study['id']}").json()["waits_for"] is not None
     know(RelationsStatus.STORED)
