@@ -1,1 +1,1 @@
-"""What an owner may do, how much, and what owners are told."""
+"""Scopes and quotas of owners, and the events that they receive."""

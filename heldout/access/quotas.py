@@ -1,4 +1,4 @@
-"""What one owner may take of the service, at once or in a day."""
+"""How much of the service one owner may use, at once or per day."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Quota(StrEnum):
-    """One bound; what its amounts count is said in `COUNTED`."""
+    """A quota; `COUNTED` says what it counts."""
 
     QUEUED_JOBS = "queued_jobs"
     RUNNING_JOBS = "running_jobs"
@@ -22,35 +22,35 @@ class Quota(StrEnum):
 
 
 COUNTED: Mapping[Quota, str] = {
-    Quota.QUEUED_JOBS: "jobs that wait",
-    Quota.RUNNING_JOBS: "jobs that run at once; others wait",
-    Quota.SLOT_SECONDS: "slot-seconds of jobs in a day (UTC)",
-    Quota.DATASETS: "versions of datasets",
-    Quota.STUDIES: "studies that are kept",
-    Quota.SPEC_BYTES: "bytes of specs and of plans of studies, where one has more than 4 KiB",
-    Quota.STORED_BYTES: "bytes of datasets as they are unpacked, of what lies beside them, and of models",
-    Quota.KEYS: "API keys that are valid",
+    Quota.QUEUED_JOBS: "queued jobs",
+    Quota.RUNNING_JOBS: "jobs running at once; others wait",
+    Quota.SLOT_SECONDS: "slot-seconds of jobs per day (UTC)",
+    Quota.DATASETS: "dataset versions",
+    Quota.STUDIES: "studies",
+    Quota.SPEC_BYTES: "bytes of specs and study plans above 4 KiB",
+    Quota.STORED_BYTES: "bytes of unpacked datasets, files derived from them, and models",
+    Quota.KEYS: "valid API keys",
     Quota.WEBHOOKS: "webhooks",
-    Quota.UPLOADS: "uploads at once",
-    Quota.STREAMS: "streams of events at once",
+    Quota.UPLOADS: "concurrent uploads",
+    Quota.STREAMS: "concurrent event streams",
 }
 
-# Most specs have a third of this; only those that are larger are added up.
+# Most specs have a third of this; only larger ones are counted.
 UNCOUNTED_SPEC_BYTES = 4096
 
 
 def count_bytes(*contents: str) -> int | None:
-    """What specs or plans count of `SPEC_BYTES`: all of their bytes as JSON; None where that is too little to count."""
+    """How much specs or plans count toward `SPEC_BYTES`: all of their bytes as JSON, or None if too few to count."""
     size = sum(len(content.encode()) for content in contents)
     return size if size > UNCOUNTED_SPEC_BYTES else None
 
 
-# None where there is no bound.
+# None means no limit.
 Bounds = Mapping[Quota, int | None]
 NO_BOUNDS: Bounds = {}
 
 
 def get_bound(quota: Quota, defaults: Bounds, own: Mapping[str, Any] | None) -> int | None:
-    """How much an owner may take: its own bound where it has one, also where that is none; else the service's."""
+    """The limit of an owner: its own if it has one (which may be None), otherwise the service's."""
     bound: int | None = (own or {}).get(quota, defaults.get(quota))
     return bound

@@ -1,6 +1,6 @@
-"""Paths of the API that several parts name."""
+"""API paths that several parts use."""
 
 
 def get_model_route(source_id: str) -> str:
-    """Where the model of a job, or the ensemble of a study, is asked for."""
+    """The path of a job's model or a study's ensemble."""
     return f"/v1/{'studies' if source_id.startswith('std_') else 'jobs'}/{source_id}/model"

@@ -1,4 +1,4 @@
-"""What webhooks decide: which events they are sent for, when they are tried again, and where they may lead."""
+"""The rules of webhooks: their events, when to retry, and which addresses are allowed."""
 
 import re
 from collections.abc import Iterable
@@ -33,18 +33,18 @@ WebhookEvent = Literal[
     "webhook.disabled",
 ]
 WEBHOOK_EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
-# What a test sends; no webhook has to ask for it.
+# The event of a test message; webhooks get it without subscribing.
 PING = "webhook.ping"
 
-# Seconds from a failed attempt to the next one: eight attempts within 28 hours.
+# Seconds from each failed attempt to the next: eight attempts within 28 hours.
 RETRY_DELAYS_S = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 10 * 3600)
-# How long a secret still signs, beside its successor, after it was replaced.
+# How long a replaced secret still signs in addition to its successor.
 OLD_SECRET_SIGNS_FOR_S = 24 * 3600
 
-# A webhook none of whose attempts has succeeded for so long, and for so many attempts, is disabled.
+# A webhook is disabled once all of this many attempts failed, over at least this time.
 BREAK_AFTER_FAILURES = 10
 BREAK_AFTER_S = 24 * 3600
-# After so many failures on end it gets one attempt at a time.
+# After this many consecutive failures, it gets one attempt at a time.
 SUSPECT_AFTER_FAILURES = 3
 
 MAX_URL_CHARACTERS = 2048
@@ -52,15 +52,15 @@ _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 
 Address = IPv4Address | IPv6Address
 
-# From IANA's registries of special-purpose addresses: what does not lead to a host on the public internet.
+# From IANA's registries of special-purpose addresses: networks that do not lead to hosts on the public internet.
 _SPECIAL_V4 = tuple(
     IPv4Network(network)
     for network in (
         "0.0.0.0/8",  # this network, and unspecified
         "10.0.0.0/8",  # private
-        "100.64.0.0/10",  # shared by carriers' customers (CGNAT)
+        "100.64.0.0/10",  # shared by customers of carriers (CGNAT)
         "127.0.0.0/8",  # loopback
-        "169.254.0.0/16",  # link-local, where clouds keep their machines' secrets
+        "169.254.0.0/16",  # link-local, where clouds serve the secrets of machines
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments
         "192.0.2.0/24",  # documentation
@@ -73,7 +73,7 @@ _SPECIAL_V4 = tuple(
         "240.0.0.0/4",  # reserved, and broadcast
     )
 )
-# Everything that is not in here is unassigned, local, multicast, or wraps an IPv4 address.
+# Everything outside this network is unassigned, local, multicast, or wraps an IPv4 address.
 _PUBLIC_V6 = IPv6Network("2000::/3")
 _SPECIAL_V6 = tuple(
     IPv6Network(network)
@@ -84,20 +84,20 @@ _SPECIAL_V6 = tuple(
         "3fff::/20",  # documentation
     )
 )
-# How a network without IPv4 writes the addresses of hosts that have nothing else.
+# How networks without IPv4 write the addresses of hosts that only have IPv4.
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """Hosts and networks that the operator opens to webhooks, over http too."""
+    """Hosts and networks that the operator allows for webhooks, also over http."""
 
     hosts: frozenset[str] = frozenset()
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> "Allowed":
-        """Read host names, addresses and CIDRs. Raises ValueError for what is none of them."""
+        """Parse host names, addresses and CIDRs. Raises ValueError for anything else."""
         hosts, networks = set(), []
         for entry in entries:
             try:
@@ -110,7 +110,7 @@ class Allowed:
         return cls(frozenset(hosts), tuple(networks))
 
     def names(self, host: str) -> bool:
-        """Whether the operator named this host, or a network that holds it where it is an address."""
+        """Whether the operator named this host or, if it is an address, a network that contains it."""
         address = _parse_address(host)
         return host.lower() in self.hosts if address is None else self.holds(address)
 
@@ -119,17 +119,17 @@ class Allowed:
 
 
 def compute_next_attempt(attempts: int) -> int | None:
-    """Seconds until the next attempt after so many have failed; None when it is given up."""
+    """Seconds until the next attempt after this many failures; None to give up."""
     return RETRY_DELAYS_S[attempts - 1] if attempts <= len(RETRY_DELAYS_S) else None
 
 
 def is_broken(failures: int, failing_s: float) -> bool:
-    """Whether a webhook is to be disabled after so many failed attempts on end, the first so many seconds ago."""
+    """Whether to disable a webhook. failures: consecutive ones. failing_s: seconds since the first of them."""
     return failures >= BREAK_AFTER_FAILURES and failing_s >= BREAK_AFTER_S
 
 
 def explain_refused_url(url: str, allowed: Allowed) -> str | None:
-    """Why this is no address for a webhook, or None if it may be one; names are only resolved when it is called."""
+    """Say why this URL is not allowed, or return None if it is. Names are only resolved when it is called."""
     if len(url) > MAX_URL_CHARACTERS:
         return f"It has {len(url)} characters; at most {MAX_URL_CHARACTERS} are allowed."
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
@@ -146,32 +146,32 @@ def explain_refused_url(url: str, allowed: Allowed) -> str | None:
     if _parse_address(host) is None and not _HOST.fullmatch(host):
         return "Its host must be a name of letters, digits, dots and hyphens, or an address."
     if parts.scheme == "http" and not allowed.names(host):
-        return "It must begin with `https://`; the operator can allow http for a host by HELDOUT_WEBHOOK_ALLOW."
+        return "It must begin with `https://`; the operator can allow http for a host with HELDOUT_WEBHOOK_ALLOW."
     return explain_refused_host(host, allowed)
 
 
 def explain_refused_host(host: str, allowed: Allowed) -> str | None:
-    """Why the host of a URL may not be called, as far as that is known without asking for its addresses."""
+    """Say why a URL's host may not be called, without resolving its name; None if it may."""
     if allowed.names(host):
         return None
     if host.lower().rstrip(".").rpartition(".")[2] == "localhost":
-        return "It leads to the service's own machine; the operator can allow that by HELDOUT_WEBHOOK_ALLOW."
+        return "It leads to the service's own machine; the operator can allow that with HELDOUT_WEBHOOK_ALLOW."
     return None if _parse_address(host) is None else explain_refused_address(host, host, allowed)
 
 
 def explain_refused_address(host: str, address: str, allowed: Allowed) -> str | None:
-    """Why this address, to which `host` leads, may not be called; None if it may."""
+    """Say why this address of `host` may not be called; None if it may."""
     parsed = _parse_address(address)
     if parsed is not None and (host.lower() in allowed.hosts or allowed.holds(parsed) or is_public(parsed)):
         return None
     return (
-        f"{host} does not lead to a public address. Use a host on the public internet, or let the operator allow it by "
-        "HELDOUT_WEBHOOK_ALLOW."
+        f"{host} does not lead to a public address. Use a host on the public internet, or ask the operator to allow it "
+        "with HELDOUT_WEBHOOK_ALLOW."
     )
 
 
 def is_public(address: Address) -> bool:
-    """Whether the address is one of a single host on the public internet."""
+    """Whether the address belongs to a single host on the public internet."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _SPECIAL_V4)
     if address in _NAT64:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from heldout.spec.dataset import DATASET_NAME, Share, refuse_name
+from heldout.spec.dataset import DATASET_NAME, Share, check_name
 from heldout.spec.job import MAX_SEED, SpecPart
 from heldout.stored.evaluation import SPLIT_NAMES, SplitName
 
@@ -154,7 +154,7 @@ class VersionSpec(VersionChanges):
         None, pattern=DATASET_NAME, description="Under which name; by default that of the version it is derived from."
     )
 
-    _is_name = field_validator("name", mode="before")(refuse_name)
+    _is_name = field_validator("name", mode="before")(check_name)
 
     def changes(self) -> VersionChanges:
         """The changes alone."""

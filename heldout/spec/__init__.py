@@ -1,1 +1,1 @@
-"""What clients ask for: the specs of jobs and datasets, and the network that a spec describes."""
+"""What clients request: the specs of jobs and datasets, and the network that a spec describes."""

@@ -1,4 +1,4 @@
-"""An uploaded network that comes before the blocks: what is known of it without Keras. Pure."""
+"""An uploaded network that comes before the blocks: what is known about it without Keras. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,14 +19,14 @@ _SAVE_WITHOUT_TOP = (
 
 @dataclass(frozen=True)
 class Backbone:
-    """An uploaded network as plans, costs and workers need it.
+    """What plans, cost estimates and workers need to know about an uploaded network.
 
-    takes, gives: (height, width, channels) of an image and of a feature map.
-    pixels: the values of the pixels that it takes.
-    trainable_parameters: those that gradients change where all of it is trained along.
-    flops: of one image's forward pass; a multiply-add counts as two.
-    values: that its layers give for one image, together. largest: that one of them gives at most.
-    layers: how many it has.
+    takes, gives: (height, width, channels) of its input image and its feature map.
+    pixels: the pixel values that it expects.
+    trainable_parameters: the parameters that gradients change if all of it is trained.
+    flops: FLOPs of one image's forward pass; a multiply-add counts as two.
+    values: number of values that all layers output for one image. largest: the most that a single layer outputs.
+    layers: number of layers.
     """
 
     model: str
@@ -41,12 +41,12 @@ class Backbone:
     layers: int
 
     def to_json(self) -> dict[str, Any]:
-        """As the row of a job keeps it."""
+        """Convert to the JSON that a job's row stores."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Backbone":
-        """What `to_json` gave."""
+        """Restore from the JSON of `to_json`."""
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
         }
@@ -54,15 +54,15 @@ class Backbone:
 
 
 def make_backbone(asked: BackboneSpec, facts: ModelFacts) -> Backbone:
-    """The uploaded model as the backbone that a spec asks for.
+    """Make the backbone that a spec requests from an uploaded model.
 
     Raises:
-        InvalidSpec: it gives no feature map, takes images of any size, or nobody knows what pixels it takes.
+        InvalidSpec: if it gives no feature map, takes images of any size, or its pixel values are unknown.
     """
     takes, gives, found = facts.input_shape, facts.output_shape, facts.feature_map
     if facts.format is not ModelFormat.KERAS:
         raise _make_refusal(
-            "model", f"Model {asked.model} is an ONNX file, which cannot be trained. Upload a .keras one."
+            "model", f"Model {asked.model} is an ONNX file, which cannot be trained. Upload a .keras file."
         )
     if facts.gives != "feature_map":
         size = "a list of any length" if gives[0] is None else f"{gives[0]:,} figures"
@@ -71,18 +71,18 @@ def make_backbone(asked: BackboneSpec, facts: ModelFacts) -> Backbone:
     if None in (*takes, *gives):
         raise _make_refusal(
             "model",
-            f"Model {asked.model} takes images of any size, so that nobody knows what it costs. Save it for one size, "
-            "such as `input_shape=(96, 96, 3)`, and upload it again.",
+            f"Model {asked.model} takes images of any size, so its cost is unknown. Save it for one size, such as "
+            "`input_shape=(96, 96, 3)`, and upload it again.",
         )
     if found is None:
-        detail = f"Model {asked.model} was read by an earlier release, which looked at less. Upload it again."
+        detail = f"Model {asked.model} was read by an earlier release, which recorded less about it. Upload it again."
         raise _make_refusal("model", detail)
     pixels = asked.pixels
     if pixels is None and not found.scales_pixels:
         raise _make_refusal(
             "pixels",
-            f"Model {asked.model} does not scale its pixels by itself: before its first weights there is no "
-            "`Rescaling` and no `Normalization`. Say what pixels it was trained with: "
+            f"Model {asked.model} does not scale pixels itself: it has no `Rescaling` or `Normalization` before its "
+            "first weights. Say which pixel values it was trained with: "
             f"{', '.join(f'`{kind}`' for kind in get_args(Pixels))}.",
         )
     return Backbone(
@@ -100,13 +100,13 @@ def make_backbone(asked: BackboneSpec, facts: ModelFacts) -> Backbone:
 
 
 def require_fit(network: NetworkSpec, image: Sizes, backbone: Backbone) -> None:
-    """Refuse images whose channels cannot become those that the backbone takes. Raises InvalidSpec."""
+    """Raise InvalidSpec if the image's channels cannot be converted to what the backbone takes."""
     has, wanted = image[2], backbone.takes[2]
     if has not in {1, wanted}:
         raise _make_refusal(
             "model",
-            f"Model {backbone.model} takes images of {wanted} channels; those of the dataset have {has}. Images of one "
-            "channel are repeated; others must have as many as it takes.",
+            f"Model {backbone.model} takes images with {wanted} channels, but the dataset's images have {has}. A "
+            "single channel is repeated; otherwise the numbers must be equal.",
         )
     if backbone.pixels in {"imagenet", "caffe"} and wanted != 3:
         raise _make_refusal("pixels", f"`{backbone.pixels}` is for 3 channels; model {backbone.model} takes {wanted}.")

@@ -1,4 +1,4 @@
-"""The job spec: what a client asks for, frozen, bounded and complete."""
+"""The job spec: what a client requests, frozen, bounded and complete."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -30,7 +30,7 @@ Device = Literal["auto", "cpu", "gpu"]
 
 
 class AugmentationSpec(SpecPart):
-    """Random changes of the training images, drawn an image at a time; each amount uniformly in ±x."""
+    """Random changes of the training images, drawn for each image; each amount is uniform in ±x."""
 
     rotation_degrees: float = Field(0.0, ge=0, le=180)
     width_shift: Fraction = 0.0
@@ -45,19 +45,19 @@ class AugmentationSpec(SpecPart):
         0.0, ge=0, le=1, description="Probability that a rectangle is filled with the mean of the training images."
     )
     erasing_area: tuple[AreaShare, AreaShare] = Field(
-        (0.02, 0.33), strict=False, description="The least and the greatest share of an image that a rectangle takes."
+        (0.02, 0.33), strict=False, description="Smallest and largest share of an image that a rectangle covers."
     )
 
     @field_validator("erasing_area")
     @classmethod
-    def _begins_with_the_least(cls, area: tuple[float, float]) -> tuple[float, float]:
+    def _check_order(cls, area: tuple[float, float]) -> tuple[float, float]:
         if area[0] > area[1]:
-            raise ValueError(f"the least share ({area[0]}) comes before the greatest ({area[1]})")
+            raise ValueError(f"the smallest share ({area[0]}) must not exceed the largest ({area[1]})")
         return area
 
 
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
-# By name the class of `keras.optimizers`.
+# The classes of `keras.optimizers`, by name.
 OPTIMIZERS: Mapping[OptimizerName, str] = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
 
 
@@ -87,21 +87,21 @@ class OptimizerSpec(SpecPart):
 
     @property
     def keras_arguments(self) -> dict[str, float]:
-        """What the class is given beside the learning rate."""
+        """Arguments of the class besides the learning rate."""
         given = {"momentum": self.momentum, "weight_decay": self.weight_decay}
         return {name: value for name, value in given.items() if value is not None}
 
     @field_validator("momentum", "weight_decay")
     @classmethod
-    def _belongs(cls, value: float | None, info: ValidationInfo) -> float | None:
+    def _check_owner(cls, value: float | None, info: ValidationInfo) -> float | None:
         name, owner = info.data.get("name"), {"momentum": "sgd", "weight_decay": "adamw"}[str(info.field_name)]
-        if value is not None and name is not None and name != owner:  # a name that was refused is told by itself
+        if value is not None and name is not None and name != owner:  # a refused name has its own error
             raise ValueError(f"`{info.field_name}` belongs to {owner}; {name} has none")
         return value
 
 
 class ConstantSchedule(SpecPart):
-    """The learning rate of the optimizer, throughout."""
+    """The optimizer's learning rate, unchanged throughout."""
 
     name: Literal["constant"] = "constant"
 
@@ -125,7 +125,7 @@ Schedule = Annotated[ConstantSchedule | CosineSchedule | PlateauSchedule, Field(
 
 
 class EarlyStoppingSpec(SpecPart):
-    """Ends the training after `patience` epochs in which the monitored figure got no better by `min_delta`."""
+    """Ends the training after `patience` epochs in which the monitored figure did not improve by `min_delta`."""
 
     monitor: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
     patience: int = Field(5, ge=1, le=100)
@@ -134,7 +134,7 @@ class EarlyStoppingSpec(SpecPart):
 
 
 ClassWeight = Annotated[float, Field(gt=0, le=1000)]
-# Of a dataset: its classes, the characters of a name, and the bytes of all names together.
+# Limits of a dataset: number of classes, characters per class name, and bytes of all names together.
 MAX_CLASSES, MAX_CLASS_CHARACTERS, MAX_CLASS_NAMES_BYTES = 1000, 128, 64 * 1024
 ClassWeights = Annotated[
     dict[Annotated[str, Field(max_length=MAX_CLASS_CHARACTERS)], ClassWeight], Field(max_length=MAX_CLASSES)
@@ -154,26 +154,29 @@ class TrainingSpec(SpecPart):
     )
     label_smoothing: Fraction = 0.0
     mixup: float = Field(
-        0.0, ge=0, le=1, description="Alpha of the Beta distribution by which two images are blended; 0 = off."
+        0.0, ge=0, le=1, description="Alpha of the Beta distribution for blending two images; 0 = off."
     )
     cutmix: float = Field(
-        0.0, ge=0, le=1, description="The same, for a rectangle that comes from another image; not with `mixup`."
+        0.0, ge=0, le=1, description="The same for pasting a rectangle from another image; not with `mixup`."
     )
     ema_decay: float | None = Field(
-        None, gt=0, lt=1, description="Keeps and measures the moving average of the weights over all steps."
+        None, gt=0, lt=1, description="Decay of the moving average of the weights, which is then measured and kept."
     )
     train_limit: int | None = Field(
-        None, ge=1, le=10**9, description="Train on this many images at most, stratified, after the validation cut."
+        None,
+        ge=1,
+        le=10**9,
+        description="Train on at most this many images, stratified, after splitting off validation.",
     )
     on_overfit: Literal["none", "warn", "stop", "stop_and_restore"] = "none"
     precision: Literal["auto", "float32", "mixed"] = Field(
-        "auto", description="`mixed` computes in 16 bits and keeps float32 weights; what `auto` became is written back."
+        "auto", description="`mixed` computes in 16 bits with float32 weights; the choice of `auto` is written back."
     )
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Drawn and echoed when absent.")
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Generated and returned if absent.")
 
     @property
     def chooses_by_validation(self) -> bool:
-        """Whether validation figures decide how the training goes on, or which weights it keeps."""
+        """Whether validation figures decide how the training continues, or which weights it keeps."""
         return (
             self.early_stopping is not None
             or self.on_overfit in {"stop", "stop_and_restore"}
@@ -182,7 +185,7 @@ class TrainingSpec(SpecPart):
 
     @field_validator("cutmix")
     @classmethod
-    def _mixes_in_one_way(cls, cutmix: float, info: ValidationInfo) -> float:
+    def _check_single_mixing(cls, cutmix: float, info: ValidationInfo) -> float:
         mixup = info.data.get("mixup")
         if cutmix and mixup:
             raise ValueError(f"`mixup` is {mixup} and `cutmix` {cutmix}; set one of them to 0, or leave it out")
@@ -190,13 +193,13 @@ class TrainingSpec(SpecPart):
 
     @field_validator("schedule", mode="before")
     @classmethod
-    def _is_constant_by_default(cls, data: Any) -> Any:
-        # A union is told apart by the name, which as any other optional part may be absent or null.
+    def _default_to_constant(cls, data: Any) -> Any:
+        # The name selects the schedule's type; like other optional fields, it may be absent or null.
         return {**data, "name": "constant"} if isinstance(data, dict) and data.get("name") is None else data
 
     @field_validator("schedule")
     @classmethod
-    def _warm_up_ends(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
+    def _check_warm_up(cls, schedule: Schedule, info: ValidationInfo) -> Schedule:
         epochs = info.data.get("epochs")
         if isinstance(schedule, CosineSchedule) and epochs is not None and schedule.warmup_epochs >= epochs:
             raise PydanticCustomError(
@@ -208,16 +211,16 @@ class TrainingSpec(SpecPart):
 
 
 class InitialSpec(SpecPart):
-    """Weights of another job or of an uploaded model: layers start from them whose shapes agree, by their position."""
+    """Weights of another job or an uploaded model; layers at the same position with equal shapes start from them."""
 
     job: str | None = Field(None, max_length=40, description="`job_…`, of the same owner.")
     model: str | None = Field(None, max_length=40, description="`mod_…`, an uploaded Keras model of the same owner.")
-    freeze_blocks: int = Field(0, ge=0, le=8, description="So many blocks, from the first, are not trained.")
+    freeze_blocks: int = Field(0, ge=0, le=8, description="Number of blocks, from the first, that are not trained.")
 
     @model_validator(mode="after")
-    def _names_one(self) -> "InitialSpec":
+    def _check_names_one(self) -> "InitialSpec":
         if (self.job is None) == (self.model is None):
-            raise ValueError("name one of `job` and `model`")
+            raise ValueError("name either `job` or `model`")
         return self
 
 
@@ -225,44 +228,44 @@ class EvaluationSpec(SpecPart):
     """When the training and the test split are measured; validation is measured after each epoch."""
 
     train: Literal["every_epoch", "final"] = Field(
-        "every_epoch", description="`final`: at the end only, so that the epochs have no training figures but `fit`'s."
+        "every_epoch", description="`final`: only at the end, so epochs have no training figures except `fit`'s."
     )
-    test: Literal["final", "every_epoch", "never"] = Field("final", description="It never chooses anything.")
+    test: Literal["final", "every_epoch", "never"] = Field("final", description="Test figures never choose anything.")
 
 
 class LimitsSpec(SpecPart):
-    """Seconds that the job may run and wait, and is kept."""
+    """How many seconds the job may run and wait, and how long it is kept."""
 
     max_runtime_s: int = Field(86_400, ge=1, le=604_800)
     max_pending_s: int | None = Field(None, ge=1, le=604_800)
     keep_s: int | None = Field(
-        None, ge=60, le=316_224_000, description="After its end the job is kept no longer, with all that it has left."
+        None, ge=60, le=316_224_000, description="The job and its files are deleted this long after its end."
     )
 
 
 class ResourcesSpec(SpecPart):
-    """What the job runs on; `auto` is decided at its start and written back."""
+    """What the job runs on; `auto` is decided when it starts and written back."""
 
     device: Device = "auto"
-    gpus: int = Field(1, ge=1, le=8, description="How many, where the job runs on GPUs; each takes a part of a batch.")
-    # Not Literal[1, 2], which takes true for 1.
+    gpus: int = Field(1, ge=1, le=8, description="Number of GPUs, if it runs on GPUs; each takes a part of the batch.")
+    # Not Literal[1, 2], which accepts true as 1.
     towers: Literal["auto"] | Annotated[int, Field(ge=1, le=16)] = "auto"
 
     @property
     def required_device(self) -> Device:
-        """Which workers may have the job. `auto` with several GPUs asks for them: it never runs on a processor."""
+        """The kind of workers that may run the job. `auto` with several GPUs means GPUs, never a CPU."""
         return "gpu" if self.gpus > 1 else self.device
 
     @property
     def required_gpus(self) -> int:
-        """How many GPUs a worker must have free to begin the job."""
+        """How many free GPUs a worker needs to start the job."""
         return self.gpus if self.required_device == "gpu" else 0
 
 
 class JobSpec(SpecPart):
-    """A training job. What is stored is what ran: defaults, the seed and automatic choices are written back."""
+    """A training job. The stored spec is what ran: defaults, the seed and automatic choices are written back."""
 
-    name: Name | None = Field(None, description="Generated when absent.")
+    name: Name | None = Field(None, description="Generated if absent.")
     dataset: str = Field(
         min_length=1,
         max_length=160,
@@ -281,35 +284,35 @@ class JobSpec(SpecPart):
 
     @field_validator("validation")
     @classmethod
-    def _validates_what_chooses(cls, validation: Validation | None, info: ValidationInfo) -> Validation | None:
+    def _check_choices_have_validation(cls, validation: Validation | None, info: ValidationInfo) -> Validation | None:
         training = info.data.get("training")
         if not isinstance(validation, TrainOnAllSpec) or not isinstance(training, TrainingSpec):
             return validation
         if training.chooses_by_validation or training.on_overfit != "none":
             raise ValueError(
-                "with `use: train` no image validates, so there can be no `early_stopping`, no `reduce_on_plateau` and "
-                "no `on_overfit`"
+                "`use: train` leaves no validation images, so `early_stopping`, `reduce_on_plateau` and `on_overfit` "
+                "are not possible"
             )
         return validation
 
     @property
     def folds(self) -> ValidationSpec | None:
-        """How train and validation are cut anew; None where they are not."""
+        """How train and validation are split again into folds; None if they are not."""
         return self.validation if isinstance(self.validation, ValidationSpec) else None
 
     @property
     def has_validation(self) -> bool:
-        """Whether the job has validation images; False where it trains on them."""
+        """Whether the job has validation images; False if it trains on them."""
         return not isinstance(self.validation, TrainOnAllSpec)
 
     def generate_name(self, dataset: str, job_id: str) -> str:
-        """For example `mnist5k 32-64-128 · 4tz9qk`: the dataset, the filters of the blocks, the end of the job's id."""
+        """Make a name such as `mnist5k 32-64-128 · 4tz9qk`: dataset, filters of the blocks, end of the job's id."""
         parts = ["backbone"] if self.network.backbone else []
         tail = f" {'-'.join([*parts, *(str(block.filters) for block in self.network.blocks)])} · {job_id[-6:]}"
         return dataset[: MAX_NAME_CHARACTERS - len(tail)] + tail
 
     def complete(self, *, name: str, seed: int) -> "JobSpec":
-        """This spec with `name` and `training.seed` filled in where they were absent."""
+        """Return this spec with `name` and `training.seed` filled in if they were absent."""
         training = self.training
         if training.seed is None:
             training = training.model_copy(update={"seed": seed})
@@ -318,7 +321,7 @@ class JobSpec(SpecPart):
     def replace_choices(
         self, *, device: Literal["cpu", "gpu"], towers: int, precision: Literal["float32", "mixed"]
     ) -> "JobSpec":
-        """This spec with what a worker chose at its start in place of every `auto`."""
+        """Return this spec with every `auto` replaced by what the worker chose at the start."""
         resources = self.resources.model_copy(update={"device": device, "towers": towers})
         training = self.training.model_copy(update={"precision": precision})
         return self.model_copy(update={"resources": resources, "training": training})

@@ -1,10 +1,10 @@
-"""JSON pointers (RFC 6901): how a refusal names the field that it is about."""
+"""JSON pointers (RFC 6901), which name the field of a refusal."""
 
 from collections.abc import Sequence
 
 
 def make_pointer(path: Sequence[str | int]) -> str:
-    """The path as a JSON pointer, such as `/network/blocks/0`; characters that UTF-8 cannot hold become escapes."""
+    """Make a JSON pointer such as `/network/blocks/0`; characters that UTF-8 cannot encode are escaped."""
     return (
         "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
         .encode("utf-8", "backslashreplace")

@@ -12,16 +12,16 @@ Shape = tuple[int, ...]
 Image = tuple[int, int, int]
 
 
-# The name of the layer that holds a whole backbone; those that bring images to what it takes begin with it.
+# The name of the layer that contains a whole backbone. Layers that adapt images to it have names that begin with this.
 BACKBONE = "backbone"
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One Keras layer: its name, output shape without the batch axis, parameters, and FLOPs of one image forward.
+    """One Keras layer: its name, output shape without the batch axis, parameters, and FLOPs per image.
 
-    weights: the shape of each of its weights, in Keras' order; of a backbone none.
-    fixed: its parameters that gradients never change.
+    weights: the shapes of its weights in Keras' order; empty for a backbone.
+    fixed: number of parameters that gradients never change.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Layer:
 
     @property
     def is_before_blocks(self) -> bool:
-        """Whether it is the backbone, or brings images to what that takes."""
+        """Whether it is the backbone, or adapts images to the backbone."""
         return self.name.startswith(BACKBONE)
 
     def is_in_first(self, blocks: int) -> bool:
@@ -43,7 +43,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class NetworkPlan:
-    """A network as it is built for images of one shape (height, width, channels) and a number of classes."""
+    """A network as built for one image shape (height, width, channels) and number of classes."""
 
     image: Image
     layers: tuple[Layer, ...]
@@ -51,11 +51,11 @@ class NetworkPlan:
 
     @cached_property
     def parameters(self) -> int:
-        """What `keras.Model.count_params()` gives for it (the averages of batch normalization included)."""
+        """The result of `keras.Model.count_params()`, including the averages of batch normalization."""
         return sum(layer.parameters for layer in self.layers)
 
     def trainable_parameters(self, frozen_blocks: int = 0) -> int:
-        """Those that are trained where the first blocks are frozen, as Keras counts them."""
+        """Count the parameters trained if the first blocks are frozen, as Keras does."""
         trained = [layer for layer in self.layers if not layer.is_in_first(frozen_blocks)]
         return sum(layer.parameters - layer.fixed for layer in trained)
 
@@ -66,12 +66,12 @@ class NetworkPlan:
 
 
 def plan_network(network: NetworkSpec, image: Image, classes: int, backbone: Backbone | None = None) -> NetworkPlan:
-    """The layers in order, named as the worker names them in Keras.
+    """Plan the layers in order, with the names that the worker uses in Keras.
 
     Args:
         image: (height, width, channels) of one image.
         classes: units of the output layer, at least 2.
-        backbone: what `network.backbone` names.
+        backbone: the model that `network.backbone` names.
     Raises:
         InvalidSpec: if the backbone does not take such images.
         NetworkTooDeep: if a block's map shrinks below 1×1; names the block, the layer and the size left.
@@ -79,7 +79,7 @@ def plan_network(network: NetworkSpec, image: Image, classes: int, backbone: Bac
     layers: list[Layer] = []
     shape: Shape = image
     if network.backbone is not None:
-        assert backbone is not None, "whoever plans a network looks up its backbone"
+        assert backbone is not None, "the caller must look up the backbone"
         layers += _plan_backbone_layers(network, image, backbone)
         shape = backbone.gives
     for index, block in enumerate(network.blocks):
@@ -95,14 +95,16 @@ def plan_network(network: NetworkSpec, image: Image, classes: int, backbone: Bac
 
 
 def _plan_backbone_layers(network: NetworkSpec, image: Image, backbone: Backbone) -> list[Layer]:
-    """The layers that bring images to what the backbone takes, then the backbone as one layer."""
+    """Plan the layers that adapt images to the backbone, then the backbone as one layer."""
     require_fit(network, image, backbone)
     is_trained = network.backbone is not None and network.backbone.trainable
     (height, width, channels), shape = backbone.takes, image
     layers = []
     if (height, width) != image[:2]:
         shape = (height, width, shape[2])
-        layers.append(Layer(f"{BACKBONE}_size", shape, 0, 8 * prod(shape)))  # each value of four neighbors
+        layers.append(
+            Layer(f"{BACKBONE}_size", shape, 0, 8 * prod(shape))
+        )  # each value is interpolated from four neighbors
     if channels != shape[2]:
         shape = backbone.takes
         layers.append(Layer(f"{BACKBONE}_channels", shape, 0, 0))

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def merge(document: Any, patch: Any) -> Any:
-    """A JSON document under a merge patch. Source: RFC 7396."""
+    """Apply a merge patch to a JSON document. Source: RFC 7396."""
     if not isinstance(patch, Mapping):
         return patch
     result = dict(document) if isinstance(document, Mapping) else {}
@@ -18,7 +18,7 @@ def merge(document: Any, patch: Any) -> Any:
 
 
 def make_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """The patch that makes one JSON document of another one. A null of `after` counts as an absent value."""
+    """Make the patch that turns one JSON document into another. A null in `after` counts as absent."""
     patch: dict[str, Any] = {}
     for name in {**before, **after}:
         old, value = before.get(name), after.get(name)

@@ -1,4 +1,4 @@
-"""The part of a job spec that says what network is trained."""
+"""The part of a job spec that describes the network."""
 
 from typing import Annotated, Literal
 
@@ -7,9 +7,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from heldout.spec.part import SpecPart
 
 Activation = Literal["relu", "elu", "gelu", "silu", "tanh"]
-DropoutRate = Annotated[float, Field(ge=0, lt=1, description="Share of units dropped in training.")]
+DropoutRate = Annotated[float, Field(ge=0, lt=1, description="Share of units dropped during training.")]
 Penalty = Annotated[float, Field(ge=0, le=1, description="Factor of the L2 penalty.")]
-# Values of the pixels that a backbone was trained with.
+# Pixel values that a backbone was trained with.
 Pixels = Literal["bytes", "unit", "symmetric", "imagenet", "caffe"]
 
 
@@ -24,7 +24,9 @@ class BlockSpec(SpecPart):
     repeat: int = Field(1, ge=1, le=4)
     pool: int = Field(2, ge=1, le=4, description="Size and stride of the max pooling; 1 means none.")
     dropout: DropoutRate = 0.0
-    l2: Penalty | None = Field(None, description="On the kernels of this block's convolutions; null = `network.l2`.")
+    l2: Penalty | None = Field(
+        None, description="L2 factor for the kernels of this block's convolutions; null = `network.l2`."
+    )
 
 
 class DenseSpec(SpecPart):
@@ -33,29 +35,30 @@ class DenseSpec(SpecPart):
     units: int = Field(ge=1, le=4096)
     activation: Activation = "relu"
     dropout: DropoutRate = 0.0
-    l2: Penalty | None = Field(None, description="On the layer's kernel; null = 0.")
+    l2: Penalty | None = Field(None, description="L2 factor for the layer's kernel; null = 0.")
 
 
 class BackboneSpec(SpecPart):
-    """An uploaded Keras model that gives a feature map, which the blocks take instead of the images.
+    """An uploaded Keras model whose feature map is the input of the blocks.
 
-    Images are brought to the size, the channels and the pixels that it takes.
+    Images are converted to the size, channels and pixel values that it expects.
     """
 
     model: str = Field(max_length=40, description="`mod_…`, of the same owner.")
     trainable: bool = Field(
-        False, description="Whether all of it is trained along; else it stays as it is, batch normalization included."
+        False,
+        description="Whether the backbone is trained too; otherwise it stays fixed, batch normalization included.",
     )
     pixels: Pixels | None = Field(
         None,
-        description="What it was trained with: `bytes` 0 to 255, `unit` 0 to 1, `symmetric` -1 to 1, `imagenet` 0 to 1 "
-        "less ImageNet's mean by its spread, `caffe` 0 to 255 in blue, green, red less ImageNet's mean. null: `bytes`, "
-        "for a model that scales them by itself.",
+        description="Pixel values that it was trained with. `bytes`: 0 to 255. `unit`: 0 to 1. `symmetric`: -1 to 1. "
+        "`imagenet`: 0 to 1, minus ImageNet's mean, divided by its standard deviation. `caffe`: 0 to 255 in blue, "
+        "green, red, minus ImageNet's mean. null: `bytes`, for a model that scales pixels itself.",
     )
 
 
 class NetworkSpec(SpecPart):
-    """A backbone where there is one, blocks in order, a head, dense layers, and an output of one unit a class."""
+    """An optional backbone, blocks in order, a head, dense layers, and an output with one unit per class."""
 
     backbone: BackboneSpec | None = None
     blocks: tuple[BlockSpec, ...] = Field(
@@ -67,11 +70,11 @@ class NetworkSpec(SpecPart):
 
     @field_validator("blocks")
     @classmethod
-    def _has_layers(cls, blocks: tuple[BlockSpec, ...], info: ValidationInfo) -> tuple[BlockSpec, ...]:
+    def _check_has_layers(cls, blocks: tuple[BlockSpec, ...], info: ValidationInfo) -> tuple[BlockSpec, ...]:
         if not blocks and "backbone" in info.data and info.data["backbone"] is None:
             raise ValueError("there is none; expected 1 to 8, or a `backbone`")
         return blocks
 
     def get_penalty(self, block: BlockSpec) -> float:
-        """The L2 factor that holds for the convolutions of `block`."""
+        """The L2 factor for the convolutions of `block`."""
         return self.l2 if block.l2 is None else block.l2

@@ -1,4 +1,4 @@
-"""What all parts of all specs are like, and what several of them need."""
+"""The base class of all parts of specs, and shared limits."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ MAX_SEED = 2**31 - 1
 
 
 class SpecPart(BaseModel):
-    """Base of all parts of a spec: frozen, strict about types, unknown fields refused, numbers finite."""
+    """Base class of all parts of a spec: frozen, strict types, no unknown fields, finite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
-    def _null_means_default(cls, data: Any) -> Any:
-        """An optional part may be absent or null; both mean its default."""
+    def _drop_nulls(cls, data: Any) -> Any:
+        """Drop nulls of optional fields: like absent ones, they mean the default."""
         if not isinstance(data, dict):
             return data
         fields = cls.model_fields

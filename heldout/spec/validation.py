@@ -1,4 +1,4 @@
-"""Which images validate a job: a part of the spec."""
+"""The part of a job spec that says which images validate the job."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -9,15 +9,15 @@ from heldout.spec.part import MAX_SEED, SpecPart
 
 
 class ValidationSpec(SpecPart):
-    """Train and validation pooled and cut anew into `folds` parts, of which `fold` validates and the rest trains."""
+    """Pool train and validation and split them into `folds` parts; part `fold` validates and the rest trains."""
 
     folds: int = Field(ge=2, le=20)
     fold: int = Field(0, ge=0, le=19, description="Counts from 0.")
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="Another seed cuts other folds.")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="A different seed gives different folds.")
 
     @field_validator("fold")
     @classmethod
-    def _is_one_of_them(cls, fold: int, info: ValidationInfo) -> int:
+    def _check_exists(cls, fold: int, info: ValidationInfo) -> int:
         folds = info.data.get("folds")
         if folds is not None and fold >= folds:
             raise ValueError(f"`fold` is {fold}; with {folds} folds it is 0 to {folds - 1}")
@@ -25,9 +25,9 @@ class ValidationSpec(SpecPart):
 
 
 class TrainOnAllSpec(SpecPart):
-    """Train and validation are trained on together: nothing validates, and nothing can be chosen by it."""
+    """Train on train and validation together: nothing validates, so nothing can be chosen by validation."""
 
-    use: Literal["train"] = Field(description="What the validation images are for.")
+    use: Literal["train"] = Field(description="What the validation images are used for.")
 
 
 def _get_validation_tag(data: Any) -> str:
@@ -42,5 +42,5 @@ Validation = Annotated[
 
 
 def trains_on_all(spec: Mapping[str, Any]) -> bool:
-    """Whether a job, whose complete spec is given as JSON, has no validation images."""
+    """Whether the job with this complete spec (as JSON) has no validation images."""
     return (spec.get("validation") or {}).get("use") is not None

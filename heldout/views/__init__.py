@@ -1,1 +1,1 @@
-"""What the API answers, one file for each resource: the API returns these models, and the client parses them."""
+"""The API's responses, one file per resource: the API returns these models, and the client parses them."""

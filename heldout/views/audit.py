@@ -13,7 +13,7 @@ from heldout.views.suspects import SplitLabelsView
 
 
 class AuditFindingView(View):
-    """Something that the audit found; `pairs` are images that belong together."""
+    """A finding of the audit; `pairs` are images that belong together."""
 
     code: str
     severity: Literal["info", "warning", "critical"]
@@ -23,18 +23,18 @@ class AuditFindingView(View):
     examples: list[ExampleView]
     pairs: list[tuple[ExampleView, ExampleView]]
     fix: dict[str, Any] | None = Field(
-        None, description="Body for `POST /v1/datasets/{id}/versions` that cures it; null where no such change does."
+        None, description="Body for `POST /v1/datasets/{id}/versions` that fixes it; null if no such change can."
     )
     mend: dict[str, Any] | None = Field(
-        None, description="The former name of `fix`, which goes with the next release.", deprecated=True
+        None, description="The former name of `fix`, to be removed in the next release.", deprecated=True
     )
     effect: EffectView | None = Field(
-        None, description="Which images `fix` removes or changes; null without it, and where files of it are lost."
+        None, description="Which images `fix` removes or changes; null without `fix`, or if files are lost."
     )
 
 
 class LabelCheckView(View):
-    """What the search for wrong labels says of training and validation labels. Those of test are in `/suspects`."""
+    """What the search for wrong labels found in training and validation labels. Test labels are in `/suspects`."""
 
     verdict: Literal["can_tell", "too_hard", "split_disagrees"]
     explanation: str
@@ -42,7 +42,7 @@ class LabelCheckView(View):
 
 
 class AuditView(View):
-    """What is known of a dataset before anything is trained on it, the most serious findings first."""
+    """What is known about a dataset before anything is trained on it, the most serious findings first."""
 
     object: Literal["audit"]
     dataset: DatasetReference
@@ -51,8 +51,10 @@ class AuditView(View):
     headline: str = Field("", description="What is wrong, in at most 12 words.")
     summary: str = Field("", description="What it does and what to do next, in at most two sentences and 40 words.")
     findings: list[AuditFindingView]
-    statistics: dict[str, Any] = Field(description="Of the pixel values of each split, as fractions of the range.")
-    checks: dict[str, Any] = Field(description="What was looked for, and how.")
+    statistics: dict[str, Any] = Field(
+        description="Statistics of the pixel values of each split, as fractions of the range."
+    )
+    checks: dict[str, Any] = Field(description="What was checked, and how.")
     labels: LabelCheckView | None = Field(None, description="Null until the search for wrong labels has run.")
-    left_out: list[LeftOutView] = Field([], description="Files that are lost or damaged: `labels` is null for that.")
-    source: dict[str, Any] = Field(description="The upload: its format, its images' encodings, how splits came about.")
+    left_out: list[LeftOutView] = Field([], description="Lost or damaged files, because of which `labels` is null.")
+    source: dict[str, Any] = Field(description="The upload: its format, image encodings, and how splits were made.")

@@ -1,4 +1,4 @@
-"""What all views are made of: their base, and times."""
+"""The base class of all views, and times."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 
 class View(BaseModel):
-    """Base of everything that the API answers."""
+    """Base class of everything that the API returns."""
 
     model_config = ConfigDict(frozen=True, defer_build=True)
 
@@ -16,7 +16,7 @@ Answer = TypeVar("Answer", bound=View)
 
 
 def make_view(view: type[Answer], source: object, **given: Any) -> Answer:
-    """The view of a row or of a stored value: `given`, and every other field from the attribute of its name.
+    """Make the view of a row or stored value from `given` and, for all other fields, the attributes of the same name.
 
     Parts of stored values become views in the same way.
     """
@@ -25,7 +25,7 @@ def make_view(view: type[Answer], source: object, **given: Any) -> Answer:
 
 
 def dump_json(model: BaseModel) -> dict[str, Any]:
-    """The model as JSON, as the service sent it: with fields that this version does not know, without absent ones."""
+    """The model as JSON, as the service sent it: with fields unknown to this version, and without absent ones."""
     dumped = model.model_dump(mode="json")
     names = model.model_fields_set & dumped.keys() if isinstance(model, View) else dumped.keys()
     known = {name: _simplify(getattr(model, name), dumped[name]) for name in dumped if name in names}
@@ -33,7 +33,7 @@ def dump_json(model: BaseModel) -> dict[str, Any]:
 
 
 def _simplify(value: Any, dumped: Any) -> Any:
-    """`dumped` is the value as JSON without the fields that its models do not know."""
+    """`dumped` is the value as JSON without unknown fields."""
     if isinstance(value, BaseModel):
         return dump_json(value)
     if isinstance(value, list | tuple):

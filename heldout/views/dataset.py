@@ -13,7 +13,7 @@ from heldout.views.page import NumberedPage, Page
 
 
 class SplitView(View):
-    """Images of one split, and of each class in the order of `classes`."""
+    """Number of images in one split, and of each class in the order of `classes`."""
 
     count: int
     per_class: list[int]
@@ -28,7 +28,7 @@ class SplitsView(View):
 
 
 class RejectionView(View):
-    """Why an upload was not taken, and which file, array or row of it was at fault."""
+    """Why an upload was rejected, and which file, array or row caused it."""
 
     code: str
     detail: str
@@ -36,14 +36,14 @@ class RejectionView(View):
 
 
 class DerivedFromView(View):
-    """The version that a version was made from, without a second upload, and what was changed."""
+    """The version from which this version was derived without a new upload, and the changes."""
 
     dataset: DatasetReference
-    changes: dict[str, Any] | None = Field(description="As they were posted; null in lists and webhooks.")
+    changes: dict[str, Any] | None = Field(description="The changes as posted; null in lists and webhooks.")
 
 
 class DatasetView(View):
-    """A version of a dataset; immutable once it is ready. What is not known before that is null."""
+    """A version of a dataset; immutable once it is ready. What is unknown before that is null."""
 
     id: str
     object: Literal["dataset"]
@@ -52,7 +52,9 @@ class DatasetView(View):
     status: DatasetStatus
     shape: tuple[int, int, int] | None = Field(description="Height, width and channels of an image.")
     dtype: str | None
-    range: tuple[float, float] | None = Field(description="Smallest and largest pixel value that the source can hold.")
+    range: tuple[float, float] | None = Field(
+        description="Smallest and largest pixel value that the source can contain."
+    )
     classes: list[str] | None
     splits: SplitsView | None
     sha256: str | None
@@ -61,7 +63,7 @@ class DatasetView(View):
     error: RejectionView | None
     created_at: Time
     description: str
-    derived_from: DerivedFromView | None = Field(None, description="Null where it was uploaded.")
+    derived_from: DerivedFromView | None = Field(None, description="Null if it was uploaded.")
 
     def _repr_html_(self) -> str:
         rows = [("status", self.status.value)]
@@ -76,7 +78,7 @@ class DatasetView(View):
 
 
 class IndicesView(View):
-    """For each split the positions of its images in the source's order."""
+    """For each split, the positions of its images in the source's order."""
 
     object: Literal["splits"]
     train: list[int]
@@ -85,20 +87,20 @@ class IndicesView(View):
 
 
 class DatasetPage(Page[DatasetView]):
-    """Part of the datasets that the caller sees, newest first; `next` is the `after` of the following part."""
+    """A page of the datasets visible to the caller, newest first; `next` is the `after` of the next page."""
 
 
 class DatasetImageView(View):
-    """One image: its place, what it shows, and the route of its thumbnail."""
+    """One image: its position, its label, and the route of its thumbnail."""
 
     index: int = Field(description="Its position in the dataset.")
     split: SplitName
     label: str = Field(description="A name in `classes`.")
-    member: str | None = Field(description="Its name in the upload; null where it has none.")
+    member: str | None = Field(description="Its name in the upload; null if it has none.")
     thumbnail: str
 
 
 class DatasetImagePage(NumberedPage[DatasetImageView]):
-    """Part of a split's images, in the source's order; `next` is the `after` of the following part."""
+    """A page of a split's images, in the source's order; `next` is the `after` of the next page."""
 
-    count: int = Field(description="Images of the split, or of one class of it, in all.")
+    count: int = Field(description="Total of images in the split, or in one class of it.")

@@ -17,7 +17,7 @@ from heldout.views.base import View, make_view
 from heldout.views.problem import RequestView
 from heldout.words import whole_percents
 
-# What is written as 0.0 points, or as a loss of 0.000.
+# Smaller values would be written as 0.0 points, or as a loss of 0.000.
 SMALLEST_SHARE = SMALLEST_LOSS = 0.0005
 
 
@@ -28,14 +28,14 @@ class RemedyView(View):
     reason: str
     patch: dict[str, Any] | None
     request: RequestView | None = Field(
-        None, description="Fixes the job's dataset in a new version; null where the service cannot do it."
+        None, description="Fixes the job's dataset in a new version; null if the service cannot do this."
     )
 
 
 class ExplainedView(View):
     """How much of the gap a finding explains: accuracy as a fraction, loss in nats, with 95% intervals.
 
-    Positive where it widens the gap. An interval is null where there are too few images for one.
+    Positive if it widens the gap. An interval is null if there are too few images for one.
     """
 
     accuracy: float
@@ -45,44 +45,44 @@ class ExplainedView(View):
 
 
 class TermView(View):
-    """One part of the gap between training and test, with 95% intervals; positive where it widens the gap."""
+    """One part of the gap between training and test, with 95% intervals; positive if it widens the gap."""
 
     code: TermCode
     accuracy: float = Field(description="As a fraction. The terms add up to training minus test accuracy.")
     accuracy_interval: tuple[float, float] | None
     loss: Figure = Field(
-        description="In nats. The terms add up to test minus training loss. Null where probabilities are not known."
+        description="In nats. The terms add up to test minus training loss. Null if probabilities are unknown."
     )
     loss_interval: tuple[float, float] | None
     how: How
-    finding: str | None = Field(description="The code of the one finding that it belongs to; null if there is none.")
+    finding: str | None = Field(description="The code of the finding that it belongs to; null if there is none.")
     explanation: str
 
     @property
     def is_nothing(self) -> bool:
-        """Whether people would read 0.0 points and a loss of 0.000, so that tables leave it out."""
+        """Whether it would be shown as 0.0 points and a loss of 0.000, so that tables leave it out."""
         return abs(self.accuracy) < SMALLEST_SHARE and abs(self.loss or 0.0) < SMALLEST_LOSS
 
 
 class GapBudgetView(View):
-    """The gap of a network's weights, term by term from training to test. Terms that do not apply are absent."""
+    """The gap between training and test, term by term. Terms that do not apply are absent."""
 
     train: SplitResult
-    validation: SplitResult | None = Field(description="Null where predictions from anywhere have none.")
+    validation: SplitResult | None = Field(description="Null for uploaded predictions without validation.")
     test: SplitResult
     terms: list[TermView]
 
     @classmethod
     def of(cls, gap: Gap) -> "GapBudgetView":
         return cls(
-            train=_split_of(gap.train),
-            validation=None if gap.validation is None else _split_of(gap.validation),
-            test=_split_of(gap.test),
+            train=_build_split(gap.train),
+            validation=None if gap.validation is None else _build_split(gap.validation),
+            test=_build_split(gap.test),
             terms=[make_view(TermView, term) for term in gap.terms],
         )
 
 
-def _split_of(tally: Tally) -> SplitResult:
+def _build_split(tally: Tally) -> SplitResult:
     return SplitResult(
         loss=tally.loss,
         accuracy=tally.accuracy,
@@ -92,14 +92,16 @@ def _split_of(tally: Tally) -> SplitResult:
 
 
 class CalibrationView(View):
-    """How far probabilities are from being true, before and after the network's outputs are divided by one number.
+    """How well probabilities match reality, before and after dividing the network's outputs by one number.
 
     error: the mean distance between how sure the network is and how often it is right, as a fraction (expected
-    calibration error over 15 equal bins). Each half of the images is measured under the number fitted on the other.
+    calibration error over 15 equal bins). Each half of the images is measured with the number fitted on the other.
     """
 
     split: HeldOutName
-    temperature: float = Field(description="Divides the outputs before the softmax; above 1 for a network too sure.")
+    temperature: float = Field(
+        description="Divides the outputs before the softmax; above 1 for an overconfident network."
+    )
     error_before: float
     error_after: float
     loss_before: float
@@ -107,27 +109,27 @@ class CalibrationView(View):
 
 
 class FindingView(View):
-    """Something that explains the figures, or spoils them, with the numbers behind it."""
+    """Something that explains or distorts the figures, with its evidence."""
 
     code: str
     severity: Literal["info", "warning", "critical"]
     evidence: dict[str, Any]
     explanation: str
     remedies: list[RemedyView]
-    explains: ExplainedView | None = Field(None, description="Null where nothing can be said.")
+    explains: ExplainedView | None = Field(None, description="Null if unknown.")
     confidence: float | None = Field(None, description="Probability that the finding is true; null if not calibrated.")
 
 
 class FigureAfterView(View):
-    """What a served figure would read once a cause is fixed, measured on the same images as `now`.
+    """A served figure now and once a cause is fixed, both measured on the same images.
 
-    Those are the images without copies and with pixel values undone, where other causes are fixed first.
+    If other causes are fixed first, these are the images without copies and with pixel values undone.
     """
 
     figure: Literal["test_accuracy", "validation_accuracy"]
     now: float
     after: float
-    explanation: str = Field(description="The same as a sentence.")
+    explanation: str = Field(description="The same in a sentence.")
 
     @classmethod
     def of(cls, found: FigureAfter) -> "FigureAfterView":
@@ -137,39 +139,39 @@ class FigureAfterView(View):
 
 
 class CauseView(View):
-    """A finding that matters, at its place in the order in which to fix things."""
+    """A finding that matters, in the order in which to fix things."""
 
     code: str
     tier: Tier = Field(
-        description="Why it stands where it does: the figures are not true, training is broken, it is a part of the "
-        "rest of the gap, it costs only loss, or its cost is not known."
+        description="Why it has its place in the order: figures are not true, training is broken, it is part of the "
+        "remaining gap, it only costs loss, or its cost is unknown."
     )
     points: float | None = Field(
-        description="By how much it changes a served figure, or what it explains of the gap: accuracy as a fraction, "
-        "never negative. Null if not known."
+        description="How much it changes a served figure, or how much of the gap it explains: accuracy as a fraction, "
+        "never negative. Null if unknown."
     )
     interval: tuple[float, float] | None = Field(description="95% interval of `points`; null if there is none.")
-    loss: Figure | None = Field(description="What it explains of the loss, in nats; null if not known.")
+    loss: Figure | None = Field(description="How much of the loss it explains, in nats; null if unknown.")
     loss_interval: tuple[float, float] | None
     what_to_do: str
-    effort: Effort = Field(description="The least that it takes to fix it.")
+    effort: Effort = Field(description="The least effort that fixes it.")
     request: RequestView | None = Field(
-        None, description="Fixes the job's dataset in a new version; null where the service cannot do it."
+        None, description="Fixes the job's dataset in a new version; null if the service cannot do this."
     )
     figure_after: FigureAfterView | None = Field(
-        None, description="What accuracy would read once it is fixed; null where that was not measured."
+        None, description="The accuracy to expect once it is fixed; null if not measured."
     )
 
 
 class LeftOutView(View):
-    """A stored file without which the diagnosis was made, because it is lost or damaged."""
+    """A stored file that the diagnosis could not use because it is lost or damaged."""
 
     code: str
     detail: str
 
 
 class DiagnosisView(View):
-    """One verdict: the code of what to fix first, `healthy`, or `cannot_tell`. Epochs count from 1."""
+    """The verdict: the code of what to fix first, `healthy`, or `cannot_tell`. Epochs count from 1."""
 
     object: Literal["diagnosis"]
     verdict: str
@@ -179,15 +181,15 @@ class DiagnosisView(View):
     causes: list[CauseView] = Field([], description="What matters, in the order in which to fix it.")
     best_epoch: int | None = Field(description="Epoch with the lowest validation loss.")
     onset_epoch: int | None = Field(
-        description="First epoch from which validation stays worse than its best by more than noise."
+        description="First epoch from which validation stays worse than its best value by more than noise."
     )
     explanation: str
     findings: list[FindingView]
-    caveats: list[str] = Field([], description="Codes of findings that make figures untrue, whatever the verdict is.")
-    gap: GapBudgetView | None = Field(None, description="Null without answers to training and to test images.")
+    caveats: list[str] = Field([], description="Codes of findings that make figures misleading, whatever the verdict.")
+    gap: GapBudgetView | None = Field(None, description="Null without answers to training and test images.")
     confidence: float | None = Field(None, description="Probability that the verdict is right; null if not calibrated.")
-    calibration: CalibrationView | None = Field(None, description="Null where probabilities are not known.")
-    left_out: list[LeftOutView] = Field([], description="Files that are lost or damaged: the verdict is without them.")
+    calibration: CalibrationView | None = Field(None, description="Null if probabilities are unknown.")
+    left_out: list[LeftOutView] = Field([], description="Lost or damaged files that the verdict could not use.")
 
     def __str__(self) -> str:
         return f"{self.headline}\n{self.summary}" if self.headline else self.explanation
@@ -203,10 +205,10 @@ class DiagnosisView(View):
 
     @classmethod
     def of(cls, diagnosis: Diagnosis, *, dataset_id: str | None = None) -> "DiagnosisView":
-        """The view of a diagnosis, whether the API or the command line has made it.
+        """Make the view of a diagnosis, for the API or the command line.
 
         Args:
-            dataset_id: of the job's dataset; None where the service does not have it.
+            dataset_id: id of the job's dataset; None if the service does not have it.
         """
         return make_view(
             cls,
@@ -225,7 +227,7 @@ class DiagnosisView(View):
 
 
 def _build_cause(cause: Cause, diagnosis: Diagnosis, dataset_id: str | None) -> CauseView:
-    """With the first request that fixes it."""
+    """Build the view of a cause with the first request that fixes it."""
     remedies = [remedy for finding in diagnosis.findings if finding.code == cause.code for remedy in finding.remedies]
     requests = (_build_remedy(remedy, dataset_id).request for remedy in remedies)
     after = None if cause.figure_after is None else FigureAfterView.of(cause.figure_after)

@@ -1,4 +1,4 @@
-"""An uploaded model, measured on a dataset."""
+"""Evaluations: uploaded models measured on datasets."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ from heldout.views.page import Page
 
 
 class ModelReference(View):
-    """The model that is measured; it may be deleted by now."""
+    """The model that is measured; it may have been deleted since."""
 
     id: str
     name: str
@@ -29,12 +29,12 @@ class EvaluationView(View):
     headline: str = Field("", description="How often the model is right, in at most 12 words.")
     summary: str = Field("", description="The other splits and what to do next, in at most two sentences and 40 words.")
     metrics: SplitsResult | None = Field(
-        description="The model on each split, with the pixels that it understands; null until it has succeeded."
+        description="The model's results on each split, with the pixel values it expects; null until it has succeeded."
     )
     preprocessing: Preprocessing | None = Field(
-        description="What was done to the dataset's pixels, since the model understands no others; null where nothing."
+        description="The change to the dataset's pixels that the model needs; null if it needs none."
     )
-    as_given: SplitsResult | None = Field(description="Its figures without that; null where nothing was done.")
+    as_given: SplitsResult | None = Field(description="The results without that change; null if there was none.")
     attempt: int
     error: JobErrorView | None
     version: int
@@ -44,9 +44,9 @@ class EvaluationView(View):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the evaluation has ended and no longer changes."""
         return self.status in TERMINAL
 
 
 class EvaluationPage(Page[EvaluationView]):
-    """Part of the caller's evaluations, newest first; `next` is the `after` of the following part."""
+    """A page of the caller's evaluations, newest first; `next` is the `after` of the next page."""

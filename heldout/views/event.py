@@ -1,4 +1,4 @@
-"""Events: what happened to a job or a study, or to all that an owner has."""
+"""Events: what happened to a job or a study, or to anything that an owner has."""
 
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ class EventPage(NumberedPage[EventView]):
 
 
 class SubjectView(View):
-    """What something is about."""
+    """What an event, delivery or look at labels is about."""
 
     object: str = Field(description="`job`, `dataset`, `study`, `model`, `evaluation` or `webhook`.")
     id: str
@@ -34,7 +34,9 @@ class SubjectView(View):
 class OwnerEventView(View):
     """Something that happened to a job, a dataset, a study, a model, an evaluation or a webhook of the owner."""
 
-    id: int = Field(description="The event's number among all of the owner: grows, with gaps where jobs were deleted.")
+    id: int = Field(
+        description="The event's number among all of the owner's events; it grows, with gaps from deleted jobs."
+    )
     object: Literal["event"]
     subject: SubjectView
     type: str
@@ -45,4 +47,4 @@ class OwnerEventView(View):
 
 
 class OwnerEventPage(NumberedPage[OwnerEventView]):
-    """Events of the owner, in their order."""
+    """Events of the owner, in order."""

@@ -1,4 +1,4 @@
-"""A job's model for other runtimes: how far each file is, and how it answered when it was loaded again."""
+"""Exports of a model for other runtimes: the state of each file, and how it answered when it was loaded."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from heldout.views.base import View
 
 
 class ExportView(View):
-    """A model in a format, and how far it is."""
+    """A model in one format, and the state of its export."""
 
     object: Literal["export"] = "export"
     job_id: str = Field(description="The training, or the study whose ensemble it is.")
@@ -20,45 +20,45 @@ class ExportView(View):
 
 
 class ExportErrorView(View):
-    """Why there is no proven file."""
+    """Why there is no verified file."""
 
     code: str
     detail: str
 
 
 class ExportReportView(View):
-    """How the file answered the job's own images, beside what the training has said of them."""
+    """How the exported file's answers to the job's own images compare with those of the training."""
 
     object: Literal["export_report"] = "export_report"
     job_id: str = Field(description="The training, or the study whose ensemble it is.")
     format: ExportFormat
-    runtime: str = Field(description="What loaded the file again, with its version.")
+    runtime: str = Field(description="The runtime that loaded the file, with its version.")
     compared_with: Literal["predictions", "keras"] = Field(
-        description="`predictions`: the job's stored `predictions.npz`; of an ensemble the mean of those of its jobs. "
-        "`keras`: what Keras says of the same images, where a job has none."
+        description="`predictions`: the job's stored `predictions.npz`, or for an ensemble the mean of its jobs' "
+        "files. `keras`: Keras' own answers to the same images, if a job has no such file."
     )
     split: SplitName
     images: int
-    batch_sizes: list[int] = Field(description="In which batches the images were given.")
-    differing_answers: int = Field(description="Images whose most probable class is another one; 0 in every report.")
-    max_difference: float = Field(description="The largest difference of two probabilities.")
+    batch_sizes: list[int] = Field(description="Batch sizes in which the images were given.")
+    differing_answers: int = Field(description="Images whose most probable class differs; 0 in every report.")
+    max_difference: float = Field(description="The largest difference between two probabilities.")
     tolerance: float
     size_bytes: int
-    sha256: str = Field(description="Of the file that was proven, hexadecimal.")
-    about: ModelAbout = Field(description="What the file says of itself.")
+    sha256: str = Field(description="Digest of the verified file, hexadecimal.")
+    about: ModelAbout = Field(description="What the file says about itself.")
 
 
 class ListedExportView(View):
-    """What is known of a job's model in a format, whether somebody has ordered it or not."""
+    """What is known about a job's model in one format, whether it was ordered or not."""
 
     object: Literal["export"] = "export"
     job_id: str
     format: ExportFormat
     status: ExportStatus | Literal["absent"] = Field(
-        description="`absent`: nobody has ordered it. For `keras`, whose file is there at once, of its proof."
+        description="`absent`: it was not ordered. For `keras`, whose file always exists, the status of its check."
     )
-    error: ExportErrorView | None = Field(description="Why it has failed.")
-    report: ExportReportView | None = Field(description="Of its proof, where that is stored.")
+    error: ExportErrorView | None = Field(description="Why it failed.")
+    report: ExportReportView | None = Field(description="The report of its check, if stored.")
 
 
 class ExportList(View):

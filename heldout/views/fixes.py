@@ -1,4 +1,4 @@
-"""What a change of a dataset would do, and which of its images look alike but are not."""
+"""The effect of a change to a dataset, and pairs of images that look alike but differ."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from heldout.views.job import DatasetReference
 
 
 class ExampleView(View):
-    """An image of the dataset: its position, what it was called in the upload, and the route of its thumbnail."""
+    """An image of the dataset: its position, its name in the upload, and the route of its thumbnail."""
 
     split: Literal["train", "validation", "test"]
     index: int
@@ -18,7 +18,7 @@ class ExampleView(View):
 
 
 class SplitImagesView(View):
-    """Images of each split."""
+    """Number of images in each split."""
 
     train: int
     validation: int
@@ -26,23 +26,23 @@ class SplitImagesView(View):
 
 
 class EffectView(View):
-    """What a change would do to the images of a version, counted before it is made."""
+    """The effect of a change on the images of a version, counted before it is made."""
 
     summary: str = Field(description="In words, such as `Removes 12 of 500 test images.`")
-    removes: SplitImagesView = Field(description="How many images of each split would be left out.")
-    changes: SplitImagesView = Field(description="How many others would get another label or other pixels.")
-    cuts_splits: bool = Field(description="Whether all images would be split anew.")
+    removes: SplitImagesView = Field(description="How many images of each split would be removed.")
+    changes: SplitImagesView = Field(description="How many other images would get a different label or pixels.")
+    cuts_splits: bool = Field(description="Whether all images would be split again.")
     is_complete: bool = Field(
-        description="False where copies are to be dropped that are not known yet: their search waits, or the change "
-        "makes other copies of the images."
+        description="False if copies are to be dropped that are not known yet, because their search has not run or the "
+        "change creates other copies."
     )
-    removed: list[ExampleView] = Field(description="The first images that would be left out, test before train.")
+    removed: list[ExampleView] = Field(description="The first images that would be removed, test before train.")
     changed: list[ExampleView] = Field(description="The first images that would be changed.")
 
 
 class DifferentView(View):
-    """Pairs of images of a version that were told apart; versions that are derived from it keep them."""
+    """Pairs of images of a version that a person marked as different; derived versions keep these marks."""
 
     object: Literal["different"]
     dataset: DatasetReference
-    pairs: list[tuple[int, int]] = Field(description="All of them, in order.")
+    pairs: list[tuple[int, int]] = Field(description="All pairs, in order.")

@@ -1,4 +1,4 @@
-"""A training job, its place in the queue, and what became of jobs that were cancelled together."""
+"""A training job, its position in the queue, and the result of cancelling several jobs."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ Status = Literal["queued", "running", "cancelling", "pausing", "paused", "succee
 
 
 class DatasetReference(View):
-    """The version of the dataset that the job trains on, whatever name its spec was written with."""
+    """The dataset version that the job trains on, whatever name its spec uses."""
 
     id: str
     name: str
@@ -22,7 +22,7 @@ class DatasetReference(View):
 
 
 class Progress(View):
-    """Whole epochs done, of how many, and the seconds that the rest should take."""
+    """Completed epochs, the planned number, and the estimated seconds for the rest."""
 
     epoch: int
     epochs: int
@@ -38,18 +38,18 @@ class BestEpochView(View):
 
 
 class SummaryView(View):
-    """How the training went, written when it ends. What is not known is null.
+    """How the training went, written when it ends. What is unknown is null.
 
-    The job's row holds this model as JSON: who writes it and who answers it mean the same.
+    The job's row stores this model as JSON, so its writer and the API agree on it.
     """
 
     best: BestEpochView | None = Field(None, description="The epoch with the lowest validation loss.")
     most_accurate: BestEpochView | None = Field(
         None, description="The epoch with the highest validation accuracy; null for jobs of earlier releases."
     )
-    gap: GapsView | None = Field(None, description="Of the kept weights: null unless the job has succeeded.")
-    test_accuracy: Figure = Field(None, description="Of the kept weights; null where test images were not measured.")
-    verdict: str | None = Field(None, description="That of the job's diagnosis when it ended.")
+    gap: GapsView | None = Field(None, description="Gaps of the kept weights; null unless the job has succeeded.")
+    test_accuracy: Figure = Field(None, description="Of the kept weights; null if test images were not measured.")
+    verdict: str | None = Field(None, description="The verdict of the job's diagnosis when it ended.")
     headline: str | None = Field(None, description="The verdict in words; null for jobs of earlier releases.")
 
 
@@ -61,7 +61,7 @@ class JobErrorView(View):
 
 
 class EngineView(View):
-    """What a job runs on. Fields that this release does not know are kept; null is what was not noted."""
+    """What a job runs on. Fields unknown to this release are kept; what was not recorded is null."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -87,16 +87,16 @@ class JobView(View):
     dataset: DatasetReference
     parameters: int
     trainable_parameters: int | None = Field(
-        None, description="Without those of frozen blocks and the averages of batch normalization, as Keras counts."
+        None, description="Excludes frozen blocks and the averages of batch normalization, as Keras counts."
     )
     progress: Progress
     summary: SummaryView = SummaryView()  # services of earlier releases have none
-    attempt: int = Field(description="How often a worker has begun this job, the present attempt included.")
+    attempt: int = Field(description="How often a worker has started this job, including the current attempt.")
     failures: int
     error: JobErrorView | None
     retry_of: str | None
     study_id: str | None
-    engine: EngineView | None = Field(description="What it runs on; null before its start.")
+    engine: EngineView | None = Field(description="What it runs on; null before it starts.")
     version: int
     created_at: Time
     queued_at: Time
@@ -110,7 +110,7 @@ class JobView(View):
 
 
 class JobCurveView(View):
-    """Some epochs of a job, evenly spread, with its first and its last one: enough for a small picture."""
+    """Evenly spaced epochs of a job, including the first and the last: enough for a small picture."""
 
     epochs: list[int] = Field(description="Their numbers, counted from 1.")
     train_loss: list[Figure]
@@ -122,20 +122,20 @@ def _is_absent(value: object) -> bool:
 
 
 class ListedJobView(JobView):
-    """A job in a list, with what a list shows beside it where that is asked for."""
+    """A job in a list, with additional fields if the request asks for them."""
 
     curve: JobCurveView | None = Field(
-        None, exclude_if=_is_absent, description="Absent unless `curves` asks, and before the first epoch."
+        None, exclude_if=_is_absent, description="Absent unless requested with `curves`, and before the first epoch."
     )
     queue_position: int | None = Field(
         None,
         exclude_if=_is_absent,
-        description="Among your own jobs, from 1; absent unless `queue` asks, and where the job is not queued.",
+        description="Position among your own jobs, from 1; absent unless requested with `queue`, or if not queued.",
     )
 
 
 class JobPage(Page[ListedJobView]):
-    """Part of the caller's jobs, newest first; `next` is the `after` of the following part."""
+    """A page of the caller's jobs, newest first; `next` is the `after` of the next page."""
 
 
 MAX_CANCELLED_AT_ONCE = 1000
@@ -143,22 +143,24 @@ MAX_NAMED_AT_ONCE = 200  # as many as a page of the list
 
 
 class NamedCancellationView(View):
-    """What has become of one of the jobs that the request names."""
+    """The result for one of the jobs that the request names."""
 
     id: str
-    status: Literal["cancelled", "cancelling"] | None = Field(description="null where it cannot be cancelled.")
-    code: str | None = Field(description="Why not: `job_not_found`, `job_finished`.")
+    status: Literal["cancelled", "cancelling"] | None = Field(description="null if it cannot be cancelled.")
+    code: str | None = Field(description="Why it cannot: `job_not_found` or `job_finished`.")
 
 
 class CancellationView(View):
-    """How many jobs one request has reached."""
+    """How many jobs one request cancelled."""
 
     object: Literal["cancellation"]
-    cancelled: int = Field(description="Were waiting, and are cancelled.")
-    cancelling: int = Field(description="Are running; their workers were asked to cancel them.")
-    has_more: bool = Field(description=f"One request reaches {MAX_CANCELLED_AT_ONCE} jobs; repeat it for the others.")
+    cancelled: int = Field(description="Jobs that were waiting and are now cancelled.")
+    cancelling: int = Field(description="Running jobs whose workers were asked to cancel them.")
+    has_more: bool = Field(
+        description=f"Whether there are more: one request covers {MAX_CANCELLED_AT_ONCE} jobs; repeat it for the rest."
+    )
     jobs: list[NamedCancellationView] = Field(
-        [], description="Each of the `ids` of the request, in their order; absent without them."
+        [], description="One entry for each of the request's `ids`, in order; absent without them."
     )
 
 
@@ -166,18 +168,18 @@ WaitsFor = Literal["worker", "gpu", "memory", "backoff"]
 
 
 class QueueView(View):
-    """Where the job waits; all null when it is not queued."""
+    """The job's place in the queue; all fields are null if it is not queued."""
 
     object: Literal["queue"]
-    position: int | None = Field(description="Among the jobs of the same owner, from 1.")
+    position: int | None = Field(description="Position among the owner's jobs, from 1.")
     ahead: int | None = Field(
-        description="Jobs of the same owner that start before it; between owners the fair share decides."
+        description="The owner's jobs that start before it; between owners, the fair share decides."
     )
     waiting_for: WaitsFor | None = Field(
-        description="`memory`: the workers have too little of it left, whether or not they have a free slot. `worker`: "
-        "a free slot, or a worker of a release that can read the job's spec. `backoff`: a moment, after a failure."
+        description="`memory`: no worker has enough free memory, even if slots are free. `worker`: there is no free "
+        "slot, or no worker of a release that can read the spec. `backoff`: a short pause after a failure."
     )
     estimated_start_s: float | None = Field(
-        description="Estimated from the jobs that run, those that start before it, also of others, and the owner's "
-        "quotas; null where no estimate exists."
+        description="Seconds, estimated from running jobs, jobs of all owners that start before it, and the owner's "
+        "quotas; null without an estimate."
     )

@@ -1,4 +1,4 @@
-"""API keys, the sessions that browsers begin with one, and the activity log of what was done with them."""
+"""API keys, the sessions that browsers start with them, and the activity log of what was done with them."""
 
 from typing import Literal
 
@@ -10,35 +10,35 @@ from heldout.views.page import Page
 
 
 class KeyView(View):
-    """A key without its secret, which is not kept."""
+    """A key without its secret, which is not stored."""
 
     id: str
     object: Literal["key"]
-    scopes: list[Scope] = Field(description="`read`, `write`: to change, `admin`: for keys and the activity log.")
-    made_by: str | None = Field(description="The id of the key by which it was made; null: by the operator.")
+    scopes: list[Scope] = Field(description="`read`; `write` for changes; `admin` for keys and the activity log.")
+    made_by: str | None = Field(description="The id of the key that created it; null if the operator did.")
     created_at: Time
-    expires_at: Time | None = Field(description="From then on it is refused; null: it has no end.")
-    last_used_at: Time | None = Field(description="Known some seconds later; null: never.")
+    expires_at: Time | None = Field(description="The key is refused from then on; null if it never expires.")
+    last_used_at: Time | None = Field(description="Updated some seconds after each use; null if never used.")
     revoked_at: Time | None
 
 
 class NewKeyView(KeyView):
-    """A key that was just made; `key` is shown this once."""
+    """A key that was just created; `key` is only shown once."""
 
     key: str = Field(description="`ho_<id>_<secret>`, for the Authorization header.")
 
 
 class KeyPage(Page[KeyView]):
-    """Part of the owner's keys, oldest first; `next` is the `after` of the following part."""
+    """A page of the owner's keys, oldest first; `next` is the `after` of the next page."""
 
 
 class SessionView(View):
-    """The owner whose jobs a browser, or the bearer of a key, sees."""
+    """The owner whose data a browser or a key has access to."""
 
     object: Literal["session"]
     owner: str
-    key_id: str = Field(description="The key that it stands for: it ends when that is revoked.")
-    expires_at: Time | None = Field(description="Null where the request bears the key itself.")
+    key_id: str = Field(description="The key behind the session, which ends when that key is revoked.")
+    expires_at: Time | None = Field(description="Null if the request uses the key itself.")
 
 
 class ActivityView(View):
@@ -55,4 +55,4 @@ class ActivityView(View):
 
 
 class ActivityPage(Page[ActivityView]):
-    """Part of the activity log, newest first; `next` is the `after` of the following part."""
+    """A page of the activity log, newest first; `next` is the `after` of the next page."""

@@ -1,4 +1,4 @@
-"""The figures of a job: epoch by epoch, and of the weights that are kept (heldout/stored/final.py)."""
+"""The figures of a job: epoch by epoch, and for the kept weights (heldout/stored/final.py)."""
 
 from typing import Any, Literal
 
@@ -12,14 +12,14 @@ class EpochView(View):
     """One epoch. Losses are mean cross-entropy in nats, without penalties; `fit_*` is what Keras' fit reports."""
 
     epoch: int = Field(description="Counts from 1.")
-    train_loss: Figure = Field(description="null where `evaluation.train` is `final`.")
-    train_accuracy: Figure = Field(description="null where `evaluation.train` is `final`.")
+    train_loss: Figure = Field(description="null if `evaluation.train` is `final`.")
+    train_accuracy: Figure = Field(description="null if `evaluation.train` is `final`.")
     validation_loss: Figure
     validation_accuracy: Figure
     fit_loss: Figure
     fit_accuracy: Figure
     learning_rate: Figure
-    seconds: Figure = Field(description="Of training alone.")
+    seconds: Figure = Field(description="Seconds of training, without evaluation.")
     evaluation_seconds: Figure
     images_per_second: Figure
     test_loss: Figure = Field(None, description="Absent unless `evaluation.test` is `every_epoch`.")
@@ -27,19 +27,19 @@ class EpochView(View):
 
     @property
     def measures_training(self) -> bool:
-        """False where validation alone was measured after this epoch."""
+        """Whether training was measured after this epoch, not only validation."""
         return self.train_accuracy is not None or self.validation_accuracy is None
 
 
 class MetricsView(View):
-    """All epochs so far, and once it has succeeded the figures of the kept weights."""
+    """All epochs so far and, once the job has succeeded, the figures of the kept weights."""
 
     object: Literal["metrics"]
     epochs: list[EpochView]
     final: FinalView | None
 
     def to_pandas(self) -> Any:
-        """A pandas frame with a row for each epoch, indexed by its number.
+        """Make a pandas data frame with a row for each epoch, indexed by its number.
 
         Raises:
             ImportError: if pandas is not installed.

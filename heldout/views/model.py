@@ -1,4 +1,4 @@
-"""A model that was uploaded."""
+"""Uploaded models."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from heldout.views.page import Page
 
 
 class ModelLayerView(View):
-    """A layer with weights: their shapes, in order."""
+    """A layer with weights, and the shapes of these weights in order."""
 
     name: str
     type: str
@@ -19,7 +19,7 @@ class ModelLayerView(View):
 
 
 class ModelErrorView(View):
-    """Why a model was not taken."""
+    """Why a model was rejected."""
 
     code: str
     detail: str
@@ -34,19 +34,19 @@ class ModelView(View):
     status: ModelStatus
     format: ModelFormat | None
     input_shape: list[int | None] | None = Field(
-        description="Height, width and channels, however the model itself orders them; null for any size."
+        description="Height, width and channels, whatever order the model itself uses; null means any size."
     )
-    output_shape: list[int | None] | None = Field(description="Without the batch.")
+    output_shape: list[int | None] | None = Field(description="Without the batch axis.")
     gives: Literal["answers", "feature_map"] | None = Field(
-        description="`answers`: one figure for each class, so that it can be evaluated."
+        description="`answers`: one figure per class, so the model can be evaluated."
     )
-    classes: int | None = Field(description="How many it tells apart; null for a feature map.")
+    classes: int | None = Field(description="Number of classes; null for a feature map.")
     parameters: int | None
     trainable_parameters: int | None = Field(description="Null for ONNX, which does not say.")
     layers: list[ModelLayerView] | None = Field(
-        description="Those that have weights, only the first where all take more than 128 KiB; null in lists."
+        description="Layers with weights; only the first ones if all take more than 128 KiB. Null in lists."
     )
-    made_by: str | None = Field(description="The program that has written the file.")
+    made_by: str | None = Field(description="The program that wrote the file.")
     size_bytes: int
     sha256: str
     error: ModelErrorView | None
@@ -54,7 +54,7 @@ class ModelView(View):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the check has ended and the model no longer changes."""
         return self.status is not ModelStatus.CHECKING
 
     def _repr_html_(self) -> str:
@@ -68,4 +68,4 @@ class ModelView(View):
 
 
 class ModelPage(Page[ModelView]):
-    """Part of the caller's models, newest first; `next` is the `after` of the following part."""
+    """A page of the caller's models, newest first; `next` is the `after` of the next page."""

@@ -1,4 +1,4 @@
-"""A page of a list: `next` is an opaque cursor, or in lists of events a number."""
+"""Pages of lists: `next` is an opaque cursor or, in lists of events, a number."""
 
 from typing import Generic, Literal, TypeVar
 
@@ -8,7 +8,7 @@ Item = TypeVar("Item", bound=View)
 
 
 class Page(View, Generic[Item]):
-    """Part of a list. `next` is the `after` of the following part, null at the end."""
+    """A page of a list. `next` is the `after` of the next page, null at the end."""
 
     object: Literal["list"]
     data: list[Item]
@@ -17,8 +17,10 @@ class Page(View, Generic[Item]):
 
 
 class NumberedPage(View, Generic[Item]):
-    """Part of a list whose items are numbered. `next` is the number after which the following part begins, null at
-    the end. With `after=latest` the part is empty, and `next` is the number of the list's last item.
+    """A page of a list whose items are numbered.
+
+    `next` is the number after which the next page starts, null at the end. With `after=latest`, the page is empty and
+    `next` is the number of the list's last item.
     """
 
     object: Literal["list"]

@@ -1,4 +1,4 @@
-"""What a job's model says of images."""
+"""What a job's model answers to images."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from heldout.views.base import View
 
 
 class ScoredClassView(View):
-    """A class, and how probable the model finds it."""
+    """A class and the probability that the model gives it."""
 
     label: str
     index: int = Field(description="The class' position in the dataset's `classes`, from 0.")
@@ -16,23 +16,25 @@ class ScoredClassView(View):
 
 
 class PredictionView(View):
-    """What the model says of one image."""
+    """The model's answer to one image."""
 
-    name: str | None = Field(description="The name of its file, where it came with one.")
-    answer: str = Field(description="The most probable class, or `uncertain` where that is below `threshold`.")
+    name: str | None = Field(description="Its file name, if it has one.")
+    answer: str = Field(description="The most probable class, or `uncertain` if its probability is below `threshold`.")
     uncertain: bool
-    probability: float = Field(description="Of the most probable class.")
-    top: list[ScoredClassView] = Field(description="The `top_k` most probable classes, the surest first.")
+    probability: float = Field(description="Probability of the most probable class.")
+    top: list[ScoredClassView] = Field(description="The `top_k` most probable classes, the most probable first.")
 
 
 class PredictionsView(View):
-    """What the model says of each image of a request, in its order."""
+    """The model's answers to the images of a request, in the same order."""
 
     object: Literal["predictions"] = "predictions"
     job_id: str
-    weights_sha256: str = Field(description="Of the weights that answered; every file of the model says the same.")
+    weights_sha256: str = Field(
+        description="Digest of the weights that answered; all files of the model have the same."
+    )
     temperature: float | None = Field(
-        description="What the logits were divided by, as fitted on validation; null without `calibrated`."
+        description="The number by which the logits were divided, fitted on validation; null without `calibrated`."
     )
     threshold: float | None
     predictions: list[PredictionView]

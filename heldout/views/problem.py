@@ -1,4 +1,4 @@
-"""Why a request was not carried out."""
+"""Problems: why a request failed."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from heldout.views.base import View
 
 
 class RequestView(View):
-    """A request that carries a remedy out; `body` is JSON."""
+    """A request that applies a fix; `body` is JSON."""
 
     method: str
     path: str
@@ -16,31 +16,31 @@ class RequestView(View):
 
 
 class ChoiceView(View):
-    """One way on after a refusal."""
+    """One possible next step after a refusal."""
 
     name: str = Field(description="`show_images`, `fix` or `as_they_are`.")
-    title: str = Field(description="For a button.")
+    title: str = Field(description="Label for a button.")
     request: RequestView
 
 
 class FieldErrorView(View):
-    """One refused value of the request's body."""
+    """One refused value of the request body."""
 
     pointer: str = Field(description="JSON pointer (RFC 6901) into the body; empty for the whole body.")
     detail: str
 
 
 class Problem(View):
-    """Why a request was not carried out (RFC 9457). `code` is stable; the texts are not."""
+    """Why a request failed (RFC 9457). `code` is stable; the texts are not."""
 
-    type: str = Field(description="A URI that stands for the code.")
+    type: str = Field(description="A URI that identifies the code.")
     title: str
     status: int
     detail: str = Field(description="What was received, what was expected, and what to do.")
     code: str
-    instance: str = Field(description="The path that was asked for.")
+    instance: str = Field(description="The path of the request.")
     errors: list[FieldErrorView]
     request: RequestView | None = Field(
-        None, description="What to send first, where the service can fix what it refuses; absent elsewhere."
+        None, description="A request that fixes the reason for the refusal; absent if there is none."
     )
-    choices: list[ChoiceView] = Field([], description="Ways on, of which a person chooses one; absent without any.")
+    choices: list[ChoiceView] = Field([], description="Possible next steps for a person to choose from, if any.")

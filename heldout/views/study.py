@@ -1,4 +1,4 @@
-"""A study: its arms, how they compare, and what follows from it."""
+"""A study: its arms, how they compare, and its conclusion."""
 
 from typing import Any, Literal
 
@@ -20,21 +20,21 @@ Effect = Literal["better", "worse", "mixed", "may_be_chance"]
 
 
 def find_side(bounds: Interval, measure: Measure) -> Side:
-    """On which side of 0 an interval of differences lies. A fall of the loss is what is better."""
+    """The side of 0 on which an interval of differences lies. A lower loss is better."""
     if bounds is None or bounds[0] <= 0 <= bounds[1]:
         return "may_be_chance"
     return "better" if (bounds[0] > 0) == (measure == "accuracy") else "worse"
 
 
 class IntervalsView(View):
-    """95% intervals of a loss and an accuracy; null where nothing can be said."""
+    """95% intervals of a loss and an accuracy; null if unknown."""
 
     loss: Interval = None
     accuracy: Interval = None
 
 
 class ArmFiguresView(View):
-    """Means over the arm's seeds, of the kept weights."""
+    """Means over the arm's seeds, for the kept weights."""
 
     loss: Figure
     accuracy: Figure
@@ -42,23 +42,23 @@ class ArmFiguresView(View):
 
 
 class DifferenceView(View):
-    """An arm's mean minus the base's, on the same images, seeds and folds. Better: a lower loss, a higher accuracy."""
+    """An arm's mean minus the base's, on the same images, seeds and folds. Lower loss or higher accuracy is better."""
 
     loss: Figure
     accuracy: Figure
-    intervals: IntervalsView = Field(description="Each for itself: right in 95 of 100 comparisons.")
+    intervals: IntervalsView = Field(description="Single intervals: each is right in 95 of 100 comparisons.")
     adjusted_intervals: IntervalsView = Field(
-        description="Wider, since several remedies and both measures are looked at: all of a study's at once are "
-        "right in 95 of 100 studies. These decide."
+        description="Wider, because several remedies and two measures are compared: in 95 of 100 studies, all of a "
+        "study's intervals are right at once. These decide."
     )
 
     def side(self, measure: Measure, *, adjusted: bool = True) -> Side:
-        """What the interval of one measure says."""
+        """The side of 0 on which the interval of one measure lies."""
         return find_side(getattr(self.adjusted_intervals if adjusted else self.intervals, measure), measure)
 
     @property
     def effect(self) -> Effect:
-        """What both measures say together."""
+        """The effect according to both measures together."""
         sides = {self.side("accuracy"), self.side("loss")}
         if sides >= {"better", "worse"}:
             return "mixed"
@@ -72,15 +72,15 @@ class ArmView(View):
     patch: dict[str, Any] = Field(description="Merge patch (RFC 7396) of the study's `spec`; empty for the base.")
     status: ArmStatus
     jobs: list[str] = Field(description="Ids of its trainings, by seed.")
-    seeds: int = Field(description="How many of them have been compared.")
+    seeds: int = Field(description="How many seeds have been compared.")
     train: ArmFiguresView | None = Field(description="On the training images.")
     validation: ArmFiguresView | None
     difference: DifferenceView | None = Field(description="null for the base, and until both have been compared.")
-    why: str | None = Field(None, description="Why it was dropped, or what is to be known about it.")
+    why: str | None = Field(None, description="Why it was dropped, or a note about it.")
 
     @property
     def base_loss(self) -> float | None:
-        """Of the base on the same seeds; null where nothing was compared."""
+        """The base's loss on the same seeds; null if nothing was compared."""
         if self.difference is None or self.difference.loss is None or self.validation is None:
             return None
         return None if self.validation.loss is None else self.validation.loss - self.difference.loss
@@ -96,7 +96,7 @@ class TestFiguresView(View):
 
 
 class StudyTestView(View):
-    """Base and winner on the test split, which nothing was chosen by."""
+    """Base and winner on the test split, which had no part in any choice."""
 
     base: TestFiguresView
     winner: TestFiguresView
@@ -104,9 +104,9 @@ class StudyTestView(View):
 
 
 class NeedsView(View):
-    """What would probably make an answer possible: more seeds alone, else more images alone, else both together.
+    """What would probably allow an answer: more seeds alone, otherwise more images alone, otherwise both.
 
-    null where no more of it is needed, or where no sensible number would do.
+    null if no more are needed, or if no reasonable number would be enough.
     """
 
     seeds: int | None = None
@@ -114,16 +114,16 @@ class NeedsView(View):
 
 
 class GapClosedView(View):
-    """How much of the gap between training and held-out images the winner closes, in accuracy, by means over seeds."""
+    """How much of the accuracy gap between training and held-out images the winner closes, by means over seeds."""
 
-    to: Literal["validation", "test"] = Field(description="`test` where base and winner were measured there.")
+    to: Literal["validation", "test"] = Field(description="`test` if base and winner were measured there.")
     base: float = Field(description="Training accuracy minus held-out accuracy of the base.")
-    winner: float = Field(description="The same of the winner: what remains.")
+    winner: float = Field(description="The same for the winner: what remains.")
     explanation: str
 
 
 class ConclusionView(View):
-    """The answer."""
+    """The answer of a study."""
 
     kind: ConclusionKind
     remedy: str | None = Field(description="The winner's name; null unless `kind` is `cure`.")
@@ -143,7 +143,7 @@ class EnsembleFiguresView(View):
 
     members: int
     validation: TestFiguresView | None = Field(
-        description="null where each member has validated on a fold of its own: no image is new to all of them."
+        description="null if each member was validated on its own fold, since no image is then new to all of them."
     )
     test: TestFiguresView | None
 
@@ -156,16 +156,16 @@ class EnsembleView(View):
 
 
 class StudyLedgerView(View):
-    """What the study has cost, and how often it looked at held-out labels."""
+    """The cost of a study, and how often it looked at held-out labels."""
 
     validation_reads: int
     test_reads: int
     jobs: int
-    seconds: float = Field(description="Of its trainings together.")
+    seconds: float = Field(description="Total of its trainings.")
 
 
 class StudyProgress(View):
-    """Trainings done, of how many are planned now."""
+    """Trainings done, and the number planned so far."""
 
     jobs: int
     done: int
@@ -173,30 +173,30 @@ class StudyProgress(View):
 
 
 class BudgetView(View):
-    """What it may cost at most; null is no limit."""
+    """Upper limits of the cost; null means no limit."""
 
     jobs: int | None
     seconds: float | None
 
 
 class CurvePointView(View):
-    """The error of networks that trained on so many images."""
+    """The error of networks trained on this many images."""
 
     images: int
     error: float = Field(description="1 − validation accuracy, mean over the seeds.")
-    interval: Interval = Field(description="Of the error; right in 95 of 100 cases.")
-    loss: Figure = Field(None, description="On validation, mean over the seeds.")
+    interval: Interval = Field(description="Interval of the error; right in 95 of 100 cases.")
+    loss: Figure = Field(None, description="Validation loss, mean over the seeds.")
     jobs: list[str] = Field([], description="Its trainings, by seed.")
 
 
 class ForecastView(View):
-    """The error that twice as many images should give."""
+    """The error expected with twice as many images."""
 
     images: int
     error: float
-    interval: Interval = Field(description="Of the error on unseen images; right in 90 of 100 cases.")
+    interval: Interval = Field(description="Interval of the error on unseen images; right in 90 of 100 cases.")
     method: Literal["power_law", "local"] | None = Field(
-        None, description="What the curve is continued by: one law for all sizes, or its last parts."
+        None, description="How the curve is continued: by one law for all sizes, or from its last sizes only."
     )
     explanation: str = ""
 
@@ -209,23 +209,23 @@ class StudyView(View):
     name: str
     kind: Literal["remedies", "learning_curve"]
     status: StudyStatus
-    spec: JobSpec = Field(description="The base, as each of its jobs has it but for seed and fold.")
+    spec: JobSpec = Field(description="The base: the spec of its jobs, except for seed and fold.")
     dataset: DatasetReference
     job: str | None = Field(description="The job whose spec is the base.")
     remedies: list[str]
     seeds: int
     splits: Literal["fixed", "resampled"]
     budget: BudgetView
-    metadata: dict[str, str] = Field({}, description="Of each of its jobs too.")
-    waits_for: str | None = Field(None, description="What is being done before it can begin; null once it has begun.")
+    metadata: dict[str, str] = Field({}, description="Also set on each of its jobs.")
+    waits_for: str | None = Field(None, description="What it is waiting for before it can start; null once started.")
     progress: StudyProgress
     headline: str = Field("", description="The answer, in at most 12 words.")
-    summary: str = Field("", description="What it rests on and what to do next, in at most two sentences and 40 words.")
+    summary: str = Field("", description="The reason and what to do next, in at most two sentences and 40 words.")
     arms: list[ArmView] = Field(description="The first is `base`.")
     conclusion: ConclusionView | None
     ensemble: EnsembleView | None = None
     sizes: list[CurvePointView] | None = Field(
-        None, description="Of a learning curve, smallest first: each as soon as all of its trainings have ended."
+        None, description="Sizes of a learning curve, smallest first, each once all of its trainings have ended."
     )
     forecast: ForecastView | None = None
     no_forecast: str | None = Field(None, description="Why there is no forecast.")
@@ -238,7 +238,7 @@ class StudyView(View):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the study has ended and no longer changes."""
         return self.status != "running"
 
     @property
@@ -248,12 +248,12 @@ class StudyView(View):
         return next((arm for arm in self.arms if remedy is not None and arm.name == remedy), None)
 
     def find_arms(self, effect: Effect) -> list[str]:
-        """Names of the arms that have this effect."""
+        """List the names of arms with this effect."""
         return [arm.name for arm in self.arms if arm.difference is not None and arm.difference.effect == effect]
 
 
 class StudyPage(Page[StudyView]):
-    """Part of the caller's studies, newest first; `next` is the `after` of the following part."""
+    """A page of the caller's studies, newest first; `next` is the `after` of the next page."""
 
 
 class StudyEstimateView(View):
@@ -264,8 +264,8 @@ class StudyEstimateView(View):
     remedies: list[str]
     splits: Literal["fixed", "resampled"]
     seeds: int
-    sizes: list[int] | None = Field(None, description="Of a learning curve: its numbers of training images.")
-    jobs: int = Field(description="Trainings of the first look at every arm; of a learning curve, all of them.")
-    max_jobs: int = Field(description="Trainings at most.")
-    seconds: Figure = Field(description="For the first look; null until a worker has measured its speed.")
-    waits_for: str | None = Field(None, description="What it would wait for first; null where it begins at once.")
+    sizes: list[int] | None = Field(None, description="For a learning curve: numbers of training images.")
+    jobs: int = Field(description="Trainings for the first look at every arm; for a learning curve, all trainings.")
+    max_jobs: int = Field(description="Upper limit of trainings.")
+    seconds: Figure = Field(description="Time for the first look; null until a worker has measured its speed.")
+    waits_for: str | None = Field(None, description="What it would have to wait for first; null if it starts at once.")

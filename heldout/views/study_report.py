@@ -1,4 +1,4 @@
-"""The report of a study: its figures, with the sentences and curves that Markdown and HTML show."""
+"""The report of a study: its figures, with the sentences and curves of the Markdown and HTML forms."""
 
 from typing import Any, Final, Literal
 
@@ -10,7 +10,7 @@ from heldout.views.base import View
 from heldout.views.diagnosis import GapBudgetView
 from heldout.views.study import StudyView
 
-# Its other forms, by the media types that ask for them.
+# Media types that request the other forms.
 MARKDOWN: Final = "text/markdown"
 HTML: Final = "text/html"
 
@@ -18,14 +18,14 @@ Effect = Literal["better", "worse", "mixed", "may_be_chance"]
 
 
 class QuestionView(View):
-    """What a reader asks, and the answer in plain words."""
+    """A reader's question and the answer in plain words."""
 
     question: str
     answer: str
 
 
 class BandView(View):
-    """One figure of several trainings: their mean, and the lowest and the highest of them."""
+    """One figure of several trainings: mean, lowest and highest value."""
 
     mean: float
     low: float
@@ -33,10 +33,10 @@ class BandView(View):
 
 
 class EpochBandView(View):
-    """One epoch of an arm's trainings. A band is null where none of them has the figure."""
+    """One epoch of an arm's trainings. A band is null if none of them has the figure."""
 
     epoch: int
-    trainings: int = Field(description="How many had this epoch; a training that stopped early had fewer.")
+    trainings: int = Field(description="How many trainings reached this epoch; some may have stopped earlier.")
     train_accuracy: BandView | None
     validation_accuracy: BandView | None
     train_loss: BandView | None
@@ -44,29 +44,30 @@ class EpochBandView(View):
 
 
 class ReportArmView(View):
-    """What an arm changed, and what came of it."""
+    """What an arm changed, and its result."""
 
     name: str
     idea: str | None = Field(description="Why the remedy may help; null for the base and for a client's own patch.")
     changes: list[str] = Field(description="Fields of the spec: path, value of the base, value of this arm.")
     effect: Effect | None = Field(
-        description="By the adjusted intervals: `better` or `worse` in loss or accuracy and not the other way round in "
-        "the other, `mixed` if it is, `may_be_chance` if both hold 0. null for the base, and before it was compared."
+        description="By the adjusted intervals. `better` or `worse`: in loss or accuracy, and not the opposite in the "
+        "other measure. `mixed`: better in one and worse in the other. `may_be_chance`: both include 0. null for the "
+        "base and before the comparison."
     )
     explanation: str
-    gap: GapsView | None = Field(description="Training against held-out figures, by the arm's means.")
-    curve: list[EpochBandView] = Field(description="Long trainings are thinned: first and last epoch are always there.")
+    gap: GapsView | None = Field(description="Gaps between training and held-out figures, from the arm's means.")
+    curve: list[EpochBandView] = Field(
+        description="Long trainings are thinned out, but always include the first and last epoch."
+    )
 
 
 class ReportBudgetView(View):
-    """What the gap of an arm is made of, from training to test."""
+    """The gap of an arm between training and test, term by term."""
 
     arm: str
-    job: str | None = Field(
-        description="The one job whose gap it is; null where it is the mean over an arm's trainings."
-    )
-    trainings: int = Field(1, description="Over how many trainings it is the mean.")
-    whole: GapView = Field(description="From training to test: the sum of the terms.")
+    job: str | None = Field(description="The job whose gap it is; null if it is the mean over the arm's trainings.")
+    trainings: int = Field(1, description="Number of trainings in the mean.")
+    whole: GapView = Field(description="The whole gap: the sum of the terms.")
     gap: GapBudgetView
 
     @classmethod
@@ -78,17 +79,17 @@ class ReportBudgetView(View):
 
 
 class CommandView(View):
-    """The same request twice: for a shell with `heldout`, and for one with curl alone."""
+    """One request in two forms: for a shell with `heldout`, and for a shell with only curl."""
 
     what: str
-    file: str | None = Field(description="Both read it; null where the request has no body.")
+    file: str | None = Field(description="File that both read; null if the request has no body.")
     body: dict[str, Any] | None = Field(description="The JSON in the file.")
-    cli: str | None = Field(description="null where no command does it.")
+    cli: str | None = Field(description="null if there is no such command.")
     curl: str
 
 
 class StudyReportView(View):
-    """A study as it is read: the question, the answer, and all that it rests on."""
+    """A study for readers: the question, the answer, and the evidence."""
 
     object: Literal["study_report"]
     study: StudyView
@@ -96,7 +97,7 @@ class StudyReportView(View):
     answer: str = Field(description="One sentence.")
     in_short: list[QuestionView]
     arms: list[ReportArmView] = Field(description="In the order of the study's arms.")
-    gaps: list[ReportBudgetView] = Field(description="Of base and winner, where they were tested.")
-    gaps_missing: str | None = Field(None, description="Why `gaps` is empty, where what it is made of cannot be read.")
+    gaps: list[ReportBudgetView] = Field(description="Gaps of base and winner, if they were tested.")
+    gaps_missing: str | None = Field(None, description="Why `gaps` is empty, if stored files cannot be read.")
     winning_spec: JobSpec | None = Field(description="null without a winner.")
-    commands: list[CommandView] = Field(description="What does it again.")
+    commands: list[CommandView] = Field(description="How to repeat the study.")

@@ -1,4 +1,4 @@
-"""Images of a dataset whose label is probably wrong."""
+"""Images of a dataset with probably wrong labels."""
 
 from typing import Literal
 
@@ -11,13 +11,15 @@ from heldout.views.job import DatasetReference, JobErrorView
 class SuspectView(View):
     """An image whose label is probably wrong."""
 
-    rank: int = Field(description="From 1, the surest first.")
+    rank: int = Field(description="From 1, the most certain first.")
     index: int = Field(description="Its position in the dataset.")
     split: Literal["train", "validation", "test"]
-    member: str | None = Field(description="Its name in the upload; null where it has none.")
-    label: str = Field(description="The class that it has.")
+    member: str | None = Field(description="Its name in the upload; null if it has none.")
+    label: str = Field(description="Its class according to the label.")
     suggested: str = Field(description="The class that the networks find more likely.")
-    probability: float | None = Field(description="That its label is wrong; null where the search cannot tell.")
+    probability: float | None = Field(
+        description="Probability that its label is wrong; null if the search cannot tell."
+    )
     thumbnail: str
 
 
@@ -26,23 +28,23 @@ class WrongLabelsView(View):
 
     count: int
     share: float
-    low: int = Field(description="`low` to `high` is meant to hold in 95% of all datasets.")
+    low: int = Field(description="The range from `low` to `high` should be right for 95% of all datasets.")
     high: int
 
 
 class SplitLabelsView(WrongLabelsView):
-    """The same of one split."""
+    """How many labels of one split are probably wrong."""
 
     images: int
 
 
 class PlantedLabelsView(View):
-    """What the search found of labels that it had changed itself, in copies of the labels."""
+    """How well the search finds wrong labels that it planted itself in copies of the labels."""
 
-    planted: int = Field(description="Labels that were changed.")
+    planted: int = Field(description="Number of planted wrong labels.")
     found: float = Field(description="Share of them that the search suspected.")
-    right_class: float = Field(description="Share of them for which it suggested the label that they had before.")
-    accused: float = Field(description="Share of the labels left alone that it suspected in the same copies.")
+    right_class: float = Field(description="Share of them for which it suggested the original label.")
+    accused: float = Field(description="Share of the unchanged labels that it suspected in the same copies.")
 
 
 class ClassLabelsView(View):
@@ -57,20 +59,20 @@ class ClassLabelsView(View):
 class SearchView(View):
     """How the labels were judged."""
 
-    networks: int = Field(description="Networks that were trained.")
-    trained_on: int = Field(description="Images that each of them was trained on, at most.")
-    seen_as: tuple[int, int] = Field(description="Height and width of the images that the networks were given.")
+    networks: int = Field(description="Number of networks trained.")
+    trained_on: int = Field(description="Largest number of images that one of them was trained on.")
+    seen_as: tuple[int, int] = Field(description="Height and width of the images given to the networks.")
     agreement: float = Field(
-        description="Share of all images to which the networks, trained without them, give the label that they have."
+        description="Share of all images whose label agrees with networks that were not trained on them."
     )
     planted: PlantedLabelsView | None = Field(description="Null for a search of an earlier release.")
     classes: list[ClassLabelsView] = Field(description="The class with the lowest agreement first.")
 
 
 class SuspectsView(View):
-    """What a search for wrong labels found, as a page of its suspects; while it waits or runs there are none.
+    """A page of the suspects that a search for wrong labels found; empty while it waits or runs.
 
-    If the search cannot tell, `data` holds the oddest images, without probabilities.
+    If the search cannot tell, `data` contains the most unusual images, without probabilities.
     """
 
     object: Literal["suspects"]
@@ -78,15 +80,15 @@ class SuspectsView(View):
     dataset: DatasetReference
     explanation: str
     error: JobErrorView | None = Field(description="Why the search failed.")
-    images: int | None = Field(description="How many images were judged: all of the dataset.")
+    images: int | None = Field(description="How many images were judged: all images of the dataset.")
     verdict: Literal["can_tell", "too_hard", "split_disagrees"] | None = Field(
         description="Whether the search can tell wrong labels from hard images. `split_disagrees`: most labels of a "
-        "split are wrong, so that no count is true. Null before the search has ended, and for one of an earlier "
-        "release, which did not check itself."
+        "split are wrong, so no count is reliable. Null until the search has ended, and for searches of earlier "
+        "releases, which did not check themselves."
     )
     wrong: WrongLabelsView | None = Field(description="Null unless `verdict` is `can_tell`.")
-    splits: dict[str, SplitLabelsView] | None = Field(description="`wrong` of each split; null where that is null.")
+    splits: dict[str, SplitLabelsView] | None = Field(description="`wrong` for each split; null if `wrong` is null.")
     search: SearchView | None
     data: list[SuspectView]
     has_more: bool
-    next: int | None = Field(description="`after` of the following page, null at the end.")
+    next: int | None = Field(description="`after` of the next page, null at the end.")

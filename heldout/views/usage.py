@@ -1,4 +1,4 @@
-"""What an owner has used of the service, and what it may take; and whether the service is well."""
+"""What an owner has used, the owner's quotas, and the health of the service."""
 
 from typing import Literal
 
@@ -13,25 +13,25 @@ Group = Literal["key", "kind"]
 
 
 class UsageBucket(View):
-    """What jobs have used in an hour or a day."""
+    """What jobs used in one hour or day."""
 
     start: Time
-    key_id: str | None = Field(description="Of the key that asked for them; null where not grouped by it, or unknown.")
-    kind: JobKind | None = Field(description="What they do; null where not grouped by it.")
-    jobs: int = Field(description="How many have run, each counted once, when its first attempt ends.")
-    slot_seconds: float = Field(description="A job for several GPUs takes as many slots.")
+    key_id: str | None = Field(description="Id of the key that ordered them; null if not grouped by it, or unknown.")
+    kind: JobKind | None = Field(description="Kind of work; null if not grouped by it.")
+    jobs: int = Field(description="Jobs that ran; each counts once, when its first attempt ends.")
+    slot_seconds: float = Field(description="Seconds times slots; a job for several GPUs takes that many slots.")
 
 
 class QuotaView(View):
-    """How much the owner has of something, and how much it may have."""
+    """How much of a quota the owner has used, and how much is allowed."""
 
     quota: Quota
     used: float
-    allowed: int | None = Field(description="Null where there is no bound.")
+    allowed: int | None = Field(description="Null if there is no limit.")
 
 
 class UsageView(View):
-    """Buckets in which something was used, oldest first, and the quotas as they are now."""
+    """Buckets with usage, oldest first, and the current quotas."""
 
     object: Literal["usage"]
     bucket: Bucket
@@ -41,6 +41,6 @@ class UsageView(View):
 
 
 class HealthView(View):
-    """The service answers."""
+    """The service is running."""
 
     status: Literal["ok"]

@@ -24,20 +24,20 @@ class WebhookView(View):
     events: list[str]
     enabled: bool
     disabled_reason: str | None
-    failures: int = Field(description="Attempts that have failed since the last one that succeeded.")
-    failing_since: Time | None = Field(description="When the first of them was.")
-    previous_secret_until: Time | None = Field(description="Until when the secret before this one signs too.")
+    failures: int = Field(description="Failed attempts since the last success.")
+    failing_since: Time | None = Field(description="Time of the first of these failures.")
+    previous_secret_until: Time | None = Field(description="Until then, the previous secret signs messages too.")
     created_at: Time
 
 
 class WebhookWithSecret(WebhookView):
-    """A webhook that was just made or given a new secret, which is shown this once."""
+    """A webhook that was just created or got a new secret, which is only shown once."""
 
-    secret: str = Field(description="`whsec_…`: verify each message with it, as Standard Webhooks has it.")
+    secret: str = Field(description="`whsec_…`: verify each message with it, as Standard Webhooks specifies.")
 
 
 class AttemptView(View):
-    """One attempt: the status that came back, or why none did."""
+    """One attempt: the status of the response, or why there was none."""
 
     at: str
     status: int | None
@@ -60,7 +60,7 @@ class DeliveryView(View):
 
 
 class WebhookMessage(View):
-    """What is posted to a webhook's address: the event, when it happened, and its subject as it was then."""
+    """The message posted to a webhook's URL: the event, its time, and its subject as it was then."""
 
     type: WebhookEvent | Literal["webhook.ping"]
     timestamp: Time
@@ -68,8 +68,8 @@ class WebhookMessage(View):
 
 
 class WebhookPage(Page[WebhookView]):
-    """Part of the owner's webhooks, oldest first; `next` is the `after` of the following part."""
+    """A page of the owner's webhooks, oldest first; `next` is the `after` of the next page."""
 
 
 class DeliveryPage(Page[DeliveryView]):
-    """Part of a webhook's deliveries, newest first; `next` is the `after` of the following part."""
+    """A page of a webhook's deliveries, newest first; `next` is the `after` of the next page."""

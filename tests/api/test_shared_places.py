@@ -77,7 +77,7 @@ def whole_stream(client: httpx2.Client) -> httpx2.Response:
 
 
 UPLOADS = Quota.UPLOADS, "uploads at once"
-STREAMS = Quota.STREAMS, "streams of events at once"
+STREAMS = Quota.STREAMS, "concurrent event streams"
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_every_training_of_a_study_has_the_backbone(client, worker, spec):
         ({"output_shape": (1000,), "feature_map": None}, "model", "gives 1,000 figures for an image"),
         ({"input_shape": (None, None, 3), "feature_map": None}, "model", "Save it for one size"),
         ({"feature_map": None}, "model", "Upload it again"),
-        ({"format": ModelFormat.ONNX}, "model", "Upload a .keras one"),
+        ({"format": ModelFormat.ONNX}, "model", "Upload a .keras file"),
         ({"input_shape": (20, 18, 4)}, None, None),  # one channel is repeated as often as needed
         ({"feature_map": COST.model_copy(update={"scales_pixels": False})}, "pixels", "Say what pixels"),
     ],

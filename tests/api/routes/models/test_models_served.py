@@ -97,8 +97,11 @@ def test_a_request_that_is_sent_again_makes_one_model(client, app):
 
 def test_what_does_not_fit_is_refused_before_it_waits(client, worker):
     for facts, why in (
-        (FACTS.model_copy(update={"input_shape": (32, 32, 3)}), "takes images of 32×32×3; those of the dataset are"),
-        (FACTS.model_copy(update={"output_shape": (7,)}), "tells 7 classes apart; the dataset has 10"),
+        (
+            FACTS.model_copy(update={"input_shape": (32, 32, 3)}),
+            "takes images of 32×32×3, but the dataset's images are",
+        ),
+        (FACTS.model_copy(update={"output_shape": (7,)}), "has 7 classes, but the dataset has 10"),
         (FACTS.model_copy(update={"output_shape": (4, 4, 64)}), "gives a feature map"),
     ):
         model = ready(client, worker, facts)
