@@ -67,17 +67,13 @@ def test_data_that_come_first_leave_three_ways_on(
     expect(card.get_by_role("link", name="Show the images")).to_be_visible()
     expect(card.get_by_role("button", name="Compare on the data as they are")).to_be_enabled()
     assert_fit_for_all(page, f"blocked-study-{width}", pictures)
-<<<<<<< HEAD
-    card.get_by_role("button", name="Fix the data and go on").click()
+    card.get_by_role("button", name="Fix the data and continue").click()
     dialog = page.get_by_role("dialog")
     effect = client.datasets.preview_fix("inverted@1", {"pixel_values": {"test": "invert"}})
     expect(dialog).to_contain_text(effect.summary)
     expect(dialog.get_by_label("Changed images").get_by_role("img")).to_have_count(12)
     assert_fit_for_all(page, f"blocked-study-fix-{width}", pictures)
     dialog.get_by_role("button", name="Fix the data and begin").click()
-=======
-    card.get_by_role("button", name="Fix the data and continue").click()
->>>>>>> 5d7b0ae6 (Say what went wrong, and what each setting does, in plain English)
     page.wait_for_url("**/studies/std_*")
     study = client.studies.get(page.url.rpartition("/")[2])
     assert study.dataset.version > 1

@@ -279,7 +279,7 @@ def test_a_job_that_trains_on_its_validation_images_cannot_choose_by_them(traini
     assert not spec.has_validation
     assert spec.folds is None
     assert JobSpec.model_validate(spec.model_dump(mode="json")) == spec
-    with pytest.raises(ValidationError, match="no image validates") as refused:
+    with pytest.raises(ValidationError, match="leaves no validation images") as refused:
         JobSpec.model_validate({**on_all, "training": training})
     assert refused.value.errors()[0]["loc"] == ("validation",)
     JobSpec.model_validate({**LEAST, "training": training})

@@ -17,7 +17,7 @@ FULL = {
 
 @pytest.mark.parametrize("name", ["My Pets", "-pets", "x" * 65, ""])
 def test_a_wrong_name_is_refused_in_words(name):
-    with pytest.raises(ValidationError, match="lowercase letters (a to z), digits") as caught:
+    with pytest.raises(ValidationError, match=r"lowercase letters \(a to z\), digits") as caught:
         DatasetSpec(name=name)
     assert "[a-z" not in str(caught.value)
 
