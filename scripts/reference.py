@@ -1,7 +1,7 @@
-"""Writes what is said of the code elsewhere (`make reference`); `scripts/reference.py check` says what is out of date.
+"""Write the files that describe the code (`make reference`); `scripts/reference.py check` lists outdated ones.
 
-Four pages of the reference and docker-compose.yml keep their own words around what is written here; the other pages and
-`.env.example` are written whole.
+Four pages of the reference and docker-compose.yml keep their own text around the generated part; the other pages and
+`.env.example` are generated entirely.
 """
 
 import inspect
@@ -97,12 +97,13 @@ def metrics_page() -> str:
     return (
         f"# Metrics\n\n{WRITTEN}\n"
         "Prometheus metrics; counters end in `_total`, histograms in `_bucket`, `_sum` and `_count`.\n\n"
-        "## Of an API process\n\n"
-        "At `/metrics`, or at the port that `HELDOUT_API_METRICS_PORT` names. Jobs are counted in the database, so "
-        f"every process says the same of them.\n\n{api}\n"
-        f"## Of a worker\n\nAt the port that `HELDOUT_METRICS_PORT` names; without it nowhere.\n\n{worker}\n"
-        "## Of processes for predictions\n\nAt `/metrics` of their own port. Those that share a port "
-        "(`HELDOUT_PREDICT_PROCESSES`) answer for all of them together, and leave out `process_…` and "
+        "## Metrics of an API process\n\n"
+        "They are at `/metrics`, or at the port that `HELDOUT_API_METRICS_PORT` names. Jobs are counted in the "
+        f"database, so every process gives the same counts.\n\n{api}\n"
+        "## Metrics of a worker\n\nThey are at the port that `HELDOUT_METRICS_PORT` names; without it they are not served.\n\n"
+        f"{worker}\n"
+        "## Metrics of processes for predictions\n\nThey are at `/metrics` of their own port. Processes that share a "
+        "port (`HELDOUT_PREDICT_PROCESSES`) answer for all of them together, and leave out `process_…` and "
         f"`python_…`.\n\n{predict}"
     )
 
@@ -146,8 +147,9 @@ def events_page() -> str:
     rows = ((f"`{name}`", "yes" if name in WEBHOOK_EVENTS else "", told) for name, told in EVENT_TYPES.items())
     return (
         f"# Types of events\n\n{WRITTEN}\n"
-        "Lists and streams of events have all types ([how to follow them](../how-to/streams.md)), "
-        "[webhooks](../how-to/webhooks.md) those that they ask for.\n\n" + table(("type", "for webhooks", "when"), rows)
+        "Lists and streams of events have all types ([how to follow them](../how-to/streams.md)); "
+        "[webhooks](../how-to/webhooks.md) receive those that they ask for.\n\n"
+        + table(("type", "for webhooks", "when"), rows)
     )
 
 

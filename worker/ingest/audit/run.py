@@ -74,7 +74,7 @@ def _compare(task: tuple[str, IngestedDataset]) -> tuple[list[AuditFinding], dic
 FINDINGS = {
     "leakage": "Images of one split also appear in another.",
     "label_conflicts": "Copies of one image have different labels.",
-    "look_alikes": "Images with different labels look alike, and somebody has to say whether they are two things.",
+    "look_alikes": "Images with different labels look alike, and a person has to say whether they are two things.",
     "duplicates": "Images occur more than once in a split.",
     "group_across_splits": "A group of the group rule has images in several splits of the upload.",
     "class_missing": "A class has no images in a split.",
