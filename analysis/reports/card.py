@@ -13,7 +13,7 @@ from heldout.stored.final import FinalView, SplitResult
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.study_report import ReportBudgetView
-from heldout.words import format_loss, percent, pluralize
+from heldout.words import format_loss, format_range, percent, pluralize
 from heldout.words.data_and_models import describe_calibration
 
 _SHOWN_CLASSES = 20
@@ -67,10 +67,9 @@ def _compose_lead(facts: CardFacts) -> str:
     if measured is None:
         return f"{what}. How often it is right was not measured."
     split, result = measured
-    low, high = result.interval
     return (
         f"{what}: right on {percent(result.accuracy)} of {result.count:,} {split} images, which very likely means "
-        f"{percent(low)} to {percent(high)} of all such images."
+        f"{format_range(result.interval)} of all such images."
     )
 
 
@@ -130,7 +129,7 @@ def _build_measured_blocks(facts: CardFacts) -> list[Block]:
             name,
             f"{result.count:,}",
             percent(result.accuracy),
-            f"{percent(result.interval[0])} to {percent(result.interval[1])}",
+            format_range(result.interval),
             format_loss(result.loss),
         )
         for name, result in (("training", final.train), ("validation", final.validation), ("test", final.test))

@@ -13,6 +13,7 @@ from heldout.words import (
     POINTS,
     format_duration,
     format_loss,
+    format_range,
     format_signed,
     format_signed_range,
     join_with_and,
@@ -144,7 +145,7 @@ def _test_row(name: str, figures: TestFiguresView) -> tuple[str, ...]:
         name,
         f"{figures.count:,}",
         percent(figures.accuracy),
-        NONE if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}",
+        format_range(bounds),
         format_loss(figures.loss),
         NONE if losses is None else f"{format_loss(losses[0])} to {format_loss(losses[1])}",
     )

@@ -8,7 +8,7 @@ from heldout.markup import Markup, join_children, tag
 from heldout.pictures.kit import Box, Course, CoursePoint, draw_courses, draw_sizes, scale_epochs, scale_figures
 from heldout.views.study import StudyView
 from heldout.views.study_report import BandView, EpochBandView, ReportArmView, StudyReportView
-from heldout.words import NONE, format_loss, percent
+from heldout.words import NONE, format_loss, format_range, percent
 
 # Units of the charts' own, about a pixel each.
 WIDTH, HEIGHT = 320, 150
@@ -69,7 +69,7 @@ def build_size_blocks(study: StudyView) -> list[Block]:
         (
             f"{size.images:,} images",
             percent(size.error),
-            _format_range(size.interval),
+            format_range(size.interval),
             format_loss(size.loss),
             "measured",
         )
@@ -81,7 +81,7 @@ def build_size_blocks(study: StudyView) -> list[Block]:
             (
                 f"{forecast_view.images:,} images",
                 percent(forecast_view.error),
-                _format_range(forecast_view.interval),
+                format_range(forecast_view.interval),
                 NONE,
                 "forecast",
             )
@@ -122,10 +122,6 @@ def _list_points(curve: Sequence[EpochBandView], figure: Figure) -> Course:
 def _draw_chart(title: str, content: Markup) -> Markup:
     view = f"0 0 {WIDTH} {HEIGHT}"
     return tag("svg", tag("title", title), content, class_="chart", viewBox=view, role="img", aria_label=title)
-
-
-def _format_range(bounds: tuple[float, float] | None) -> str:
-    return NONE if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}"
 
 
 def _build_rows(name: str, arm: ReportArmView) -> list[tuple[str, ...]]:

@@ -1,10 +1,10 @@
-"""How numbers are printed: accuracies as fractions, losses in nats, gaps in points."""
+"""How the command line prints differences of accuracy, times, and the figures of an epoch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heldout.words import NONE
+from heldout.words import NONE, POINTS, format_loss, format_signed, percent
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -13,21 +13,9 @@ if TYPE_CHECKING:
     from heldout.views.metrics import EpochView
 
 
-def format_accuracy(value: float | None) -> str:
-    return NONE if value is None else f"{value:.4f}"
-
-
-def format_interval(bounds: tuple[float, float] | None, digits: int = 4) -> str:
-    return "" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
-
-
-def format_loss(value: float | None) -> str:
-    return NONE if value is None else f"{value:.3f}"
-
-
 def format_points(value: float | None) -> str:
     """A difference of accuracies in percentage points, with its sign: 0.0383 is +3.8."""
-    return NONE if value is None else f"{100 * value:+.1f}"
+    return format_signed(POINTS, value)
 
 
 def format_seconds(value: float | None) -> str:
@@ -52,13 +40,13 @@ def format_epoch_number(job: JobView, epoch: EpochView) -> str:
 def format_epoch_figures(epoch: EpochView, *, short: bool = False) -> str:
     """The measured figures of an epoch, for training and validation; `short` has accuracies alone."""
     if short:
-        train = f"train {format_accuracy(epoch.train_accuracy)}  " if epoch.measures_training else ""
-        return f"{train}validation {format_accuracy(epoch.validation_accuracy)}"
+        train = f"train {percent(epoch.train_accuracy)}  " if epoch.measures_training else ""
+        return f"{train}validation {percent(epoch.validation_accuracy)}"
     if not epoch.measures_training:
-        held_out = f"validation {format_accuracy(epoch.validation_accuracy)}  loss {format_loss(epoch.validation_loss)}"
+        held_out = f"validation {percent(epoch.validation_accuracy)}  loss {format_loss(epoch.validation_loss)}"
         return f"{held_out}  (training is measured at the end)"
     return (
-        f"train {format_accuracy(epoch.train_accuracy)}  validation {format_accuracy(epoch.validation_accuracy)}  "
+        f"train {percent(epoch.train_accuracy)}  validation {percent(epoch.validation_accuracy)}  "
         f"loss {format_loss(epoch.train_loss)}/{format_loss(epoch.validation_loss)}"
     )
 

@@ -12,6 +12,7 @@ import typer
 from heldout.cli.command import AsJson, Home, JobId, open_service
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json, print_table, say
+from heldout.words import percent
 
 if TYPE_CHECKING:
     from heldout.views.prediction import PredictionView
@@ -87,6 +88,8 @@ def _divide_into_parts(files: Sequence[Path]) -> Iterator[list[Path]]:
 def _show(predictions: Sequence[PredictionView]) -> None:
     rows = []
     for number, prediction in enumerate(predictions, 1):
-        others = ", ".join(f"{other.label} {other.probability:.1%}" for other in prediction.top[1 : RUNNERS_UP + 1])
-        rows.append([prediction.name or str(number), prediction.answer, f"{prediction.probability:.1%}", others])
+        others = ", ".join(
+            f"{other.label} {percent(other.probability)}" for other in prediction.top[1 : RUNNERS_UP + 1]
+        )
+        rows.append([prediction.name or str(number), prediction.answer, percent(prediction.probability), others])
     print_table(["IMAGE", "ANSWER", "PROBABILITY", "NEXT"], rows, right=(2,))

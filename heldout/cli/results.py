@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from heldout.cli.command import AsJson, Home, JobId, open_service
-from heldout.cli.figures import format_accuracy, format_points
+from heldout.cli.figures import format_points
 from heldout.cli.outcome import Refused
 from heldout.cli.screen import print_json, print_table, say
 from heldout.stored.artifacts import PredictionsFormat
+from heldout.words import percent
 
 if TYPE_CHECKING:
     from heldout.views.confusion import ClassScores, ConfusionView, SplitScores
@@ -54,14 +55,14 @@ def show_scores(confusion: ConfusionView, split: Split) -> None:
     )
     say("")
     say(f"{split}; the gap is recall in training less recall here, in points.")
-    say(f"calibration error: {format_accuracy(found.calibration_error)}")
+    say(f"calibration error: {percent(found.calibration_error)}")
     if found.mistakes:
         say("most confident mistakes:")
     for mistake in found.mistakes[:SHOWN_MISTAKES]:
         named = f" ({mistake.member})" if mistake.member else ""
         say(
-            f"  image {mistake.index}{named}: {mistake.label} classified as {mistake.answer}, with "
-            f"{mistake.probability:.4f}"
+            f"  image {mistake.index}{named}: {mistake.label} classified as {mistake.answer}, "
+            f"{percent(mistake.probability)} sure"
         )
 
 
@@ -74,9 +75,9 @@ def _build_row(found: SplitScores, label: int, classes: list[str]) -> tuple[str 
     return (
         scores.label,
         scores.count,
-        format_accuracy(scores.precision),
-        format_accuracy(scores.recall),
-        format_accuracy(scores.f1),
+        percent(scores.precision),
+        percent(scores.recall),
+        percent(scores.f1),
         format_points(scores.gap),
         f"{classes[most]} ({wrong[most]:,})" if wrong[most] else "",
     )

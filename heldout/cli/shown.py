@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 
 from heldout.cli.figures import (
     compute_duration_s,
-    format_accuracy,
-    format_interval,
-    format_loss,
     format_moment,
     format_points,
     format_seconds,
 )
 from heldout.cli.screen import print_fields, print_table, say
 from heldout.cli.shown_diagnosis import say_what_cures, show_gap
-from heldout.words import NONE
+from heldout.words import NONE, format_loss, format_range, percent
 
 if TYPE_CHECKING:
     from heldout.stored.final import FinalView, SplitResult
@@ -45,7 +42,7 @@ def show_jobs(jobs: Sequence[JobView]) -> None:
         progress, summary = job.progress, job.summary
         gap, best = summary.gap and (summary.gap.test or summary.gap.validation), summary.most_accurate or summary.best
         reached = (
-            format_accuracy(best.validation_accuracy if best else None),
+            percent(best.validation_accuracy if best else None),
             format_points(gap.accuracy if gap else None),
         )
         verdict = summary.verdict and get_verdict_name(summary.verdict)
@@ -121,13 +118,13 @@ def show_splits(figures: FinalView | SplitsResult, as_given: SplitsResult | None
         if split is not None:
             row = [
                 name,
-                format_accuracy(split.accuracy),
-                format_interval(split.interval),
+                percent(split.accuracy),
+                format_range(split.interval),
                 format_loss(split.loss),
                 split.count,
             ]
             given: SplitResult | None = getattr(as_given, name, None)
-            rows.append([*row, *([] if given is None else [format_accuracy(given.accuracy)])])
+            rows.append([*row, *([] if given is None else [percent(given.accuracy)])])
     print_table(headings if as_given is None else [*headings, "AS GIVEN"], rows, right=(1, 3, 4, 5))
 
 
@@ -148,10 +145,8 @@ def show_metrics(metrics: MetricsView) -> None:
         )
         rate = None if epoch.learning_rate is None else f"{epoch.learning_rate:.3g}"
         took = None if epoch.seconds is None else f"{epoch.seconds:.1f}"
-        row = (*map(format_accuracy, accuracies), *map(format_loss, (*losses, epoch.fit_loss)), rate, took)
-        rows.append(
-            (epoch.epoch, *row, format_accuracy(epoch.test_accuracy), format_loss(epoch.test_loss))[: len(headings)]
-        )
+        row = (*map(percent, accuracies), *map(format_loss, (*losses, epoch.fit_loss)), rate, took)
+        rows.append((epoch.epoch, *row, percent(epoch.test_accuracy), format_loss(epoch.test_loss))[: len(headings)])
     print_table(headings, rows, right=range(len(headings)))
     if metrics.epochs and not any(epoch.measures_training for epoch in metrics.epochs):
         say("")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from heldout.cli.audits import format_fix_command
-from heldout.cli.figures import format_points
 from heldout.cli.screen import print_table, say, say_prose
-from heldout.words import NONE, percent
+from heldout.words import LOSS, NONE, POINTS, format_signed, format_signed_range, percent
 
 if TYPE_CHECKING:
     from heldout.views.diagnosis import CauseView, DiagnosisView, GapBudgetView
@@ -96,9 +95,9 @@ def show_gap(gap: GapBudgetView) -> None:
     rows = [
         (
             TERMS[term.code].name,
-            format_points(term.accuracy),
-            _format_bounds(term.accuracy_interval),
-            _format_added(term.loss),
+            format_signed(POINTS, term.accuracy, term.accuracy_interval),
+            format_signed_range(POINTS, term.accuracy, term.accuracy_interval),
+            format_signed(LOSS, term.loss),
             term.finding or NONE,
         )
         for term in gap.terms
@@ -107,14 +106,12 @@ def show_gap(gap: GapBudgetView) -> None:
     losses = [term.loss for term in gap.terms if term.loss is not None]
     loss_gap = sum(losses) if len(losses) == len(gap.terms) else None
     rows.append(
-        ("training to test", format_points(gap.train.accuracy - gap.test.accuracy), "", _format_added(loss_gap), "")
+        (
+            "training to test",
+            format_signed(POINTS, gap.train.accuracy - gap.test.accuracy),
+            "",
+            format_signed(LOSS, loss_gap),
+            "",
+        )
     )
     print_table(("GAP", "POINTS LOST", "95% INTERVAL", "LOSS ADDED", "FINDING"), rows, right=(1, 3))
-
-
-def _format_added(loss: float | None) -> str:
-    return NONE if loss is None else f"{loss:+.3f}"
-
-
-def _format_bounds(bounds: tuple[float, float] | None) -> str:
-    return NONE if bounds is None else f"[{format_points(bounds[0])}, {format_points(bounds[1])}]"

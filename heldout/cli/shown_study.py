@@ -6,16 +6,24 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from heldout.cli.figures import format_clock, format_points
-from heldout.cli.figures import format_loss as loss_text
+from heldout.cli.figures import format_clock
 from heldout.cli.screen import Table, say, say_prose
 from heldout.pictures.scales import draw_around_zero, reach_of
-from heldout.words import NONE, percent
+from heldout.words import (
+    LOSS,
+    NONE,
+    POINTS,
+    format_loss,
+    format_range,
+    format_signed,
+    format_signed_range,
+    percent,
+)
 from heldout.words.labels import HOW_TO_READ, describe_remedy
 from heldout.words.study_answers import say_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from heldout.views.study import ArmView, StudyEstimateView, StudyView
 
@@ -81,7 +89,7 @@ def build_table(study: StudyView) -> Table:
 def build_size_rows(study: StudyView) -> list[tuple[str, ...]]:
     """The cells of CURVE_HEADINGS for each size that is measured, and for the forecast."""
     rows: list[tuple[str, ...]] = [
-        (f"{size.images:,}", percent(size.error), _format_between(size.interval, percent), loss_text(size.loss), "")
+        (f"{size.images:,}", percent(size.error), format_range(size.interval), format_loss(size.loss), "")
         for size in study.sizes or []
     ]
     if (forecast := study.forecast) is not None:
@@ -89,7 +97,7 @@ def build_size_rows(study: StudyView) -> list[tuple[str, ...]]:
             (
                 f"{forecast.images:,}",
                 percent(forecast.error),
-                _format_between(forecast.interval, percent),
+                format_range(forecast.interval),
                 NONE,
                 "forecast",
             )
@@ -113,10 +121,10 @@ def _build_row(arm: ArmView, widest: float) -> tuple[str, ...]:
         arm.status,
         str(arm.seeds),
         _format_accuracy(reached, accuracy),
-        format_points(accuracy),
-        _format_between(None if bounds is None else bounds.accuracy, format_points),
-        _format_loss(loss),
-        _format_between(None if bounds is None else bounds.loss, _format_loss),
+        format_signed(POINTS, accuracy, None if bounds is None else bounds.accuracy),
+        format_signed_range(POINTS, accuracy, None if bounds is None else bounds.accuracy),
+        format_signed(LOSS, loss, None if bounds is None else bounds.loss),
+        format_signed_range(LOSS, loss, None if bounds is None else bounds.loss),
         _draw_picture(arm, widest),
     )
 
@@ -166,20 +174,12 @@ def describe_progress(study: StudyView) -> str:
     return f"{study.progress.done:,} of {study.progress.jobs:,} trainings{left}"
 
 
-def _format_between(bounds: tuple[float, float] | None, said: Callable[[float], str]) -> str:
-    return NONE if bounds is None else f"{said(bounds[0])} to {said(bounds[1])}"
-
-
 def _format_accuracy(reached: float | None, difference: float | None) -> str:
     """`94.5 → 93.1%`: of the base with the same seeds first, since an arm may have fewer seeds than the base has."""
     if reached is None:
         return NONE
     before = "" if difference is None else f"{100 * (reached - difference):.1f} → "
     return f"{before}{percent(reached)}"
-
-
-def _format_loss(value: float | None) -> str:
-    return NONE if value is None else f"{value:+.3f}"
 
 
 def _find_widest(arms: Sequence[ArmView]) -> float:

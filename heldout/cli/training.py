@@ -10,7 +10,7 @@ import typer
 
 from heldout.cli import shown
 from heldout.cli.command import AsJson, Home, JobId, complete_job_ids, goes_on, open_service
-from heldout.cli.figures import format_accuracy, format_interval, format_loss, format_points
+from heldout.cli.figures import format_points
 from heldout.cli.outcome import Exit, Refused, exit_of_job
 from heldout.cli.presets import Preset, get_spec
 from heldout.cli.progress import JsonLines, display, follow
@@ -19,6 +19,7 @@ from heldout.cli.screen import print_json, print_table, say, say_prose
 from heldout.cli.spec_files import apply_settings, parse, read_spec
 from heldout.client.failures import ApiProblem
 from heldout.spec.merge_patch import make_patch, merge
+from heldout.words import format_loss, format_range, percent
 
 if TYPE_CHECKING:
     from heldout.client.client import Client
@@ -167,8 +168,8 @@ def show_comparison(before: JobView, figures: FinalView, final: FinalView) -> No
     rows = [
         (
             name,
-            f"{format_accuracy(old.accuracy)} {format_interval(old.interval, 3)}",
-            f"{format_accuracy(new.accuracy)} {format_interval(new.interval, 3)}",
+            f"{percent(old.accuracy)} ({format_range(old.interval)})",
+            f"{percent(new.accuracy)} ({format_range(new.interval)})",
             format_points(new.accuracy - old.accuracy),
             format_loss(old.loss),
             format_loss(new.loss),

@@ -55,6 +55,11 @@ def percent_range(low: float, high: float) -> str:
     return f"{100 * low:.1f}–{percent(high)}"
 
 
+def format_range(bounds: tuple[float, float] | None) -> str:
+    """`35.5% to 50.4%`, or a dash."""
+    return NONE if bounds is None else f"{percent(bounds[0])} to {percent(bounds[1])}"
+
+
 def rough_percent(share: float) -> str:
     """A share of a count: `11%`, `0.6%`. Only none and all are written as `0%` and `100%`."""
     shown = 100 * share

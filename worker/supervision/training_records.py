@@ -5,6 +5,7 @@ from pathlib import Path
 import structlog
 
 from heldout.errors import LeaseLost, StorageUnavailable
+from heldout.words import percent
 from models.database import Session
 from models.store import claims, events
 from models.store.claims import Checkpoint
@@ -43,7 +44,7 @@ def record_epoch(lease: AttemptLease, done: EpochDone, *, epochs: int, eta_s: fl
 def _format_accuracy(done: EpochDone) -> str:
     split = "validation" if "validation_accuracy" in done.values else "training"
     accuracy = done.values.get("validation_accuracy" if split == "validation" else "train_accuracy")
-    return f"{split} accuracy {'not finite' if accuracy is None else f'{accuracy:.4f}'}"
+    return f"{split} accuracy {'not finite' if accuracy is None else percent(accuracy)}"
 
 
 def record_overfitting(lease: AttemptLease, seen: Overfits) -> None:

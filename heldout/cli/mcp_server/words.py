@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from heldout.cli.figures import format_accuracy, format_interval, format_points
+from heldout.cli.figures import format_points
 from heldout.cli.screen import print_table, say
 from heldout.cli.shown import show_outcome
 from heldout.cli.shown_diagnosis import show_diagnosis
@@ -18,6 +18,7 @@ from heldout.stored.final import FinalView
 from heldout.views.diagnosis import DiagnosisView
 from heldout.views.job import JobView
 from heldout.views.study import StudyView
+from heldout.words import format_range, percent
 
 # Of wrong arguments, and the characters that are shown of each.
 MAX_REFUSED, MAX_SHOWN = 5, 60
@@ -73,10 +74,10 @@ def _build_row(job: JobView, final: FinalView | None) -> tuple[str | None, ...]:
     validation, test, gap = final.validation, final.test, final.gap.test
     return (
         *about,
-        format_accuracy(final.train.accuracy),
-        None if validation is None else format_accuracy(validation.accuracy),
-        None if test is None else format_accuracy(test.accuracy),
-        None if test is None else format_interval(test.interval),
+        percent(final.train.accuracy),
+        None if validation is None else percent(validation.accuracy),
+        None if test is None else percent(test.accuracy),
+        None if test is None else format_range(test.interval),
         None if gap is None or gap.accuracy is None else f"{format_points(gap.accuracy)} points",
         verdict,
     )

@@ -105,15 +105,15 @@ def test_a_training_is_shown_by_a_line_an_epoch_and_ends_with_0(service, client,
     lines_until(process, "started")
     service.measure(held, 1)
     [line] = lines_until(process, "epoch")
-    assert line == "small  epoch 1/2  train 0.9711  validation 0.9550  loss 0.091/0.153  2.1 s"
+    assert line == "small  epoch 1/2  train 97.1%  validation 95.5%  loss 0.091/0.153  2.1 s"
     service.measure(held, 2)
     service.succeed(held)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "")
     assert out.count("epoch 2/2") == 1
     assert "epoch 1/2" not in out
-    assert "0.9500" in out
-    assert "[0.9191, 0.9695]" in out
+    assert "95.0%" in out
+    assert "91.9% to 97.0%" in out
     assert "gap to test: accuracy 4.0 points worse, loss 0.110 worse than on training images" in out
 
 
@@ -325,8 +325,8 @@ def test_a_job_is_shown_and_diagnosed_with_its_gap_term_by_term(heldout, ended, 
         lines = [line.split() for line in heldout(command, ended).stdout.splitlines()]
         table = lines[lines.index(["GAP", "POINTS", "LOST", "95%", "INTERVAL", "LOSS", "ADDED", "FINDING"]) + 1 :][:3]
         assert table == [
-            ["Gap", "to", "new", "images", "+3.5", "[+0.1,", "+11.4]", "+0.100", "–"],
-            ["Different", "test", "set", "+0.5", "[-7.9,", "+7.3]", "+0.010", "–"],
+            ["Gap", "to", "new", "images", "+3.5", "+0.1", "to", "+11.4", "+0.100", "–"],
+            ["Different", "test", "set", "+0.5", "−7.9", "to", "+7.3", "+0.010", "–"],
             ["training", "to", "test", "+4.0", "+0.110"],
         ]
     found = answered(f"jobs/{ended}/diagnosis")
@@ -356,7 +356,7 @@ def test_a_diagnosis_without_a_damaged_file_says_which_one(capsys):
 def test_a_job_is_shown_with_its_figures(heldout, client, ended, answered):
     shown = heldout("show", ended)
     assert shown.returncode == 0
-    for part in (ended, "succeeded (completed)", "digits@1", "2 of 2", "0.9500", "[0.9191, 0.9695]"):
+    for part in (ended, "succeeded (completed)", "digits@1", "2 of 2", "95.0%", "91.9% to 97.0%"):
         assert part in shown.stdout
     assert json.loads(heldout("show", ended, "--json").stdout) == answered(f"jobs/{ended}")
 
@@ -369,9 +369,9 @@ def test_the_spec_of_a_job_can_be_sent_again(heldout, client, ended):
 
 def test_metrics_are_a_row_an_epoch_and_the_kept_weights(heldout, client, ended, answered):
     lines = heldout("metrics", ended).stdout.splitlines()
-    assert lines[1].split()[:3] == ["1", "0.9711", "0.9550"]
-    assert lines[2].split()[:3] == ["2", "0.9900", "0.9550"]
-    assert any(line.split()[:2] == ["test", "0.9500"] for line in lines)
+    assert lines[1].split()[:3] == ["1", "97.1%", "95.5%"]
+    assert lines[2].split()[:3] == ["2", "99.0%", "95.5%"]
+    assert any(line.split()[:2] == ["test", "95.0%"] for line in lines)
     assert json.loads(heldout("metrics", ended, "--json").stdout) == answered(f"jobs/{ended}/metrics")
 
 
@@ -379,7 +379,7 @@ def test_a_figure_that_is_not_finite_is_a_dash(service, client, heldout):
     job_id = client.jobs.create(SPEC).id
     service.measure(service.begin(job_id), 1, train_loss=None, validation_loss=None, learning_rate=None, seconds=None)
     row = heldout("metrics", job_id).stdout.splitlines()[1].split()
-    assert row == ["1", "0.9711", "0.9550", "–", "–", "0.200", "–", "–"]
+    assert row == ["1", "97.1%", "95.5%", "–", "–", "0.200", "–", "–"]
 
 
 def test_metrics_say_why_there_are_no_training_figures(service, client, heldout):
@@ -634,10 +634,10 @@ def test_classes_are_shown_with_what_they_are_taken_for_and_the_surest_mistakes(
     with service.database.write() as session:
         artifacts.add(session, ended, 1, [Artifact(ArtifactName.EVALUATION, ArtifactFormat.JSON, key)])
     lines = heldout("confusion", ended).stdout.splitlines()
-    assert lines[1].split() == ["cat", "50", "1.0000", "0.8000", "0.9000", "+20.0", "dog", "(10)"]
-    assert lines[2].split() == ["dog", "50", "1.0000", "–", "0.9000", "–"]
-    assert "calibration error: 0.0625" in lines
-    assert lines.count("  image 41 (cat/é.png): cat classified as dog, with 0.8750") == 5
+    assert lines[1].split() == ["cat", "50", "100.0%", "80.0%", "90.0%", "+20.0", "dog", "(10)"]
+    assert lines[2].split() == ["dog", "50", "100.0%", "–", "90.0%", "–"]
+    assert "calibration error: 6.2%" in lines
+    assert lines.count("  image 41 (cat/é.png): cat classified as dog, 87.5% sure") == 5
     assert "mistakes" not in heldout("confusion", ended, "--split", "train").stdout
     assert heldout("confusion", ended, "--split", "test").returncode == 2
     assert json.loads(heldout("confusion", ended, "--json").stdout) == answered(f"jobs/{ended}/confusion")

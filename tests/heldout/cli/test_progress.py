@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from heldout.cli import progress
-from heldout.cli.figures import format_clock, format_epoch_figures, format_interval, format_moment, format_points
+from heldout.cli.figures import format_clock, format_epoch_figures, format_moment, format_points
 from heldout.cli.progress import Follower
 from heldout.cli.screen import print_table
 from heldout.markup import make_visible
@@ -82,7 +82,7 @@ JOB, EPOCH = job(), epoch(3)
 
 def test_a_line_is_an_epoch_with_its_figures(capsys):
     progress.Lines(name_width=7).epoch(JOB, EPOCH)
-    expected = "small    epoch  3/10  train 0.9711  validation 0.9550  loss 0.091/0.153  2.1 s\n"
+    expected = "small    epoch  3/10  train 97.1%  validation 95.5%  loss 0.091/0.153  2.1 s\n"
     assert capsys.readouterr().out == expected
 
 
@@ -143,7 +143,7 @@ def test_on_a_terminal_a_bar_is_drawn_and_the_cursor_comes_back(columns):
     drawn = without_colours(raw)
     assert "small  warning: Something." in drawn
     assert "10/10" in drawn
-    assert "train 0.9711  validation 0.9550" in drawn
+    assert "train 97.1%  validation 95.5%" in drawn
     assert ("loss 0.091/0.153" in drawn) == (columns == 120)
     assert "…" not in drawn
     assert raw.rfind("\x1b[?25h") > raw.rfind("\x1b[?25l")
@@ -157,7 +157,7 @@ def test_a_bar_says_how_long_the_rest_takes_until_there_is_none(columns):
             display.epoch(JOB, EPOCH)
 
     drawn = without_colours(on_a_terminal(show, columns))
-    assert "1:15 left train 0.9711  validation 0.9550" in drawn
+    assert "1:15 left train 97.1%  validation 95.5%" in drawn
     assert all(len(line) <= columns for line in re.split(r"[\r\n]+", drawn.replace("\x1b[2K", "")))
 
 
@@ -192,11 +192,11 @@ def test_figures_that_are_not_there_are_dashes():
     assert format_epoch_figures(nothing) == "train –  validation –  loss –/–"
     at_end = epoch(1, train_loss=None, train_accuracy=None)
     assert format_epoch_figures(at_end).endswith("(training is measured at the end)")
-    assert (format_interval(None), format_points(None), format_moment(None)) == ("", "–", "–")
+    assert (format_points(None), format_moment(None)) == ("–", "–")
 
 
 def test_points_bear_their_sign():
-    assert [format_points(value) for value in (0.0383, -0.021, 0.0)] == ["+3.8", "-2.1", "+0.0"]
+    assert [format_points(value) for value in (0.0383, -0.021, 0.0)] == ["+3.8", "−2.1", "0.0"]
 
 
 def test_columns_are_as_wide_as_their_widest_cell(capsys):

@@ -38,7 +38,7 @@ def test_an_answer_says_what_helped_by_how_much_and_what_to_do(capsys):
     assert lines[0] == "Study of small succeeded (std_1): 9 of 12 trainings"
     [row] = [line.split() for line in lines if line.startswith("dropout ")]
     assert row[:6] == ["dropout", "finished", "3", "82.0", "→", "87.0%"]
-    assert row[6:11] == ["+5.0", "+3.0", "to", "+7.0", "-0.200"]
+    assert row[6:11] == ["+5.0", "+3.0", "to", "+7.0", "−0.200"]
     assert "horizontal flip: It surely harms." in lines
     assert "Dropout helps." in lines
     assert "heldout model job_9" in said
