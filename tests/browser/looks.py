@@ -1,4 +1,4 @@
-"""What is asked of each page, whatever it shows: nothing serious for axe, and nothing wider than the screen."""
+"""What is asked of each page: nothing serious for axe, nothing wider than the screen, no button of many lines."""
 
 from pathlib import Path
 
@@ -6,6 +6,17 @@ from playwright.sync_api import Page
 
 from tests.e2e.running import ROOT
 
+# Buttons of more than two lines, with how many they have. One around a picture may be as tall as that.
+TALL_BUTTONS = """
+() => [...document.querySelectorAll('button, a.button')].filter(one => one.offsetParent && !one.querySelector('img'))
+    .map(one => {
+        const range = document.createRange()
+        range.selectNodeContents(one)
+        const tops = [...range.getClientRects()].filter(box => box.width > 1).map(box => Math.round(box.bottom / 8))
+        return [one.innerText.slice(0, 60), new Set(tops).size]
+    })
+    .filter(([, lines]) => lines > 2)
+"""
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 
 
@@ -22,5 +33,7 @@ def assert_fit_for_all(page: Page, name: str, pictures: Path | None) -> None:
     assert not serious, f"{name}: {serious}"
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0, f"{name} is {wide} pixels wider than the screen"
+    tall = page.evaluate(TALL_BUTTONS)
+    assert not tall, f"{name} has buttons of more than two lines: {tall}"
     if pictures is not None:
         page.screenshot(path=pictures / f"{name}.png", full_page=True)

@@ -4,6 +4,7 @@ import type { ComponentChildren } from 'preact'
 
 import type { Problem } from '../api/client'
 import PAGES from '../pages.json'
+import { plain } from '../words/format'
 import { path } from './router'
 
 /** Shown after a moment only, so that fast answers do not flicker. */
@@ -46,6 +47,14 @@ export function Failed({ problem, retry }: { problem: Problem; retry?: () => voi
     </div>
   )
 }
+
+/** Why something has failed for good, as its row says. */
+export const ErrorState = ({ error }: { error: { code: string; detail: string } }) => (
+  <div class="state failed" role="alert">
+    <h2>{plain(error.code)}</h2>
+    <p>{error.detail}</p>
+  </div>
+)
 
 /** What is not there now will not be there at the next try: the list that it would be in helps more. */
 function ToList() {

@@ -7,7 +7,7 @@ import { type Changes, type Dataset, getDataset, getLedger, removeDataset } from
 import { Confirm } from '../../parts/dialog'
 import { Fact, Facts } from '../../parts/facts'
 import { FixDialog } from '../../parts/fix'
-import { Title } from '../../parts/layout'
+import { Head } from '../../parts/head'
 import { useLive, useLoaded } from '../../parts/load'
 import { attempt, notify } from '../../parts/notices'
 import { go, inQuery, setQuery } from '../../parts/router'
@@ -28,23 +28,22 @@ export default function OneDataset({ id }: { id: string }) {
   const { data } = dataset
   return (
     <>
-      <div class="heading">
-        <div class="row">
-          <Title text={`${data.name}@${data.version}`} />
-          <span class={`badge ${DATASET_TONES[data.status] ?? 'plain'}`}>{data.status}</span>
-        </div>
-        <Actions dataset={data} />
-      </div>
-      {data.description && <p>{data.description}</p>}
-      <DatasetFacts dataset={data} />
-      {data.status === 'ready' ? <Ready dataset={data} /> : <NotReady dataset={data} />}
+      <Head
+        title={`${data.name}@${data.version}`}
+        badge={<span class={`badge ${DATASET_TONES[data.status] ?? 'plain'}`}>{data.status}</span>}
+        actions={<Actions dataset={data} />}
+        facts={<DatasetFacts dataset={data} />}
+      >
+        {data.description && <p>{data.description}</p>}
+        {data.status !== 'ready' ? <NotReady dataset={data} /> : !data.bundled && <FindingsCard dataset={data} />}
+      </Head>
+      {data.status === 'ready' && <Ready dataset={data} />}
     </>
   )
 }
 
 const Ready = ({ dataset }: { dataset: Dataset }) => (
   <>
-    {!dataset.bundled && <FindingsCard dataset={dataset} />}
     <ImagesCard dataset={dataset} />
     <SplitsCard dataset={dataset} />
     <SuspectsCard dataset={dataset} />

@@ -13,12 +13,12 @@ import {
 import { ConfusionCard } from '../../parts/confusion'
 import { Confirm } from '../../parts/dialog'
 import { Fact, Facts } from '../../parts/facts'
-import { Title } from '../../parts/layout'
+import { Head } from '../../parts/head'
 import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
 import { attempt, notify } from '../../parts/notices'
 import { go } from '../../parts/router'
-import { Failed, Loading } from '../../parts/states'
+import { ErrorState, Failed, Loading } from '../../parts/states'
 import { VerdictCard } from '../../parts/verdict'
 import { duration, moment } from '../../words/format'
 import { ENDED } from '../../words/verdicts'
@@ -34,27 +34,22 @@ export default function OneEvaluation({ id }: { id: string }) {
   const { data } = evaluation
   return (
     <>
-      <div class="heading">
-        <div class="row">
-          <Title text={`${data.model.name} on ${data.dataset.name}@${data.dataset.version}`} />
-          <Status status={data.status} />
-        </div>
-        <Actions evaluation={data} onChange={evaluation.set} />
-      </div>
-      <EvaluationFacts evaluation={data} />
-      {!ENDED.has(data.status) && (
-        <p class="state" role="status">
-          {data.status === 'queued' ? 'It waits for a worker.' : 'A worker shows the model every image of the dataset.'} This page
-          goes on by itself.
-        </p>
-      )}
-      {data.error && (
-        <div class="state failed" role="alert">
-          <h2>{data.error.code.replaceAll('_', ' ')}</h2>
-          <p>{data.error.detail}</p>
-        </div>
-      )}
-      {data.status === 'succeeded' && <Measured evaluation={data} />}
+      <Head
+        title={`${data.model.name} on ${data.dataset.name}@${data.dataset.version}`}
+        badge={<Status status={data.status} />}
+        actions={<Actions evaluation={data} onChange={evaluation.set} />}
+        facts={<EvaluationFacts evaluation={data} />}
+      >
+        {!ENDED.has(data.status) && (
+          <p class="state" role="status">
+            {data.status === 'queued' ? 'It waits for a worker.' : 'A worker shows the model every image of the dataset.'} This
+            page goes on by itself.
+          </p>
+        )}
+        {data.error && <ErrorState error={data.error} />}
+        {data.status === 'succeeded' && <Measured evaluation={data} />}
+      </Head>
+      {data.status === 'succeeded' && <ConfusionCard of={id} load={getEvaluationConfusion} />}
     </>
   )
 }
@@ -71,7 +66,6 @@ function Measured({ evaluation }: { evaluation: Evaluation }) {
       ) : (
         <Loading what="the verdict" />
       )}
-      <ConfusionCard of={evaluation.id} load={getEvaluationConfusion} />
     </>
   )
 }

@@ -4,10 +4,10 @@ import { getCell, getConfusion, getDiagnosis, getEvents, getJob, getMetrics, typ
 import { ConfusionCard } from '../../parts/confusion'
 import { EventsCard } from '../../parts/events'
 import { Fact, Facts } from '../../parts/facts'
-import { Title } from '../../parts/layout'
+import { Head } from '../../parts/head'
 import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
-import { Failed, Loading } from '../../parts/states'
+import { ErrorState, Failed, Loading } from '../../parts/states'
 import { VerdictCard } from '../../parts/verdict'
 import { count, duration, moment } from '../../words/format'
 import { ENDED, reasonWord } from '../../words/verdicts'
@@ -39,23 +39,17 @@ export default function OneJob({ id }: { id: string }) {
   const hasEnded = ENDED.has(job.data.status)
   return (
     <>
-      <div class="heading">
-        <div class="row">
-          <Title text={job.data.name} />
-          <Status status={job.data.status} />
-        </div>
-        <Actions job={job.data} onChange={job.set} />
-      </div>
-      <JobFacts job={job.data} />
-      {!hasEnded && <ProgressLine job={job.data} />}
-      {job.data.error && (
-        <div class="state failed" role="alert">
-          <h2>{job.data.error.code.replaceAll('_', ' ')}</h2>
-          <p>{job.data.error.detail}</p>
-        </div>
-      )}
-      {diagnosis.data && <VerdictCard job={job.data} dataset={job.data.dataset.id} diagnosis={diagnosis.data} />}
-      {diagnosis.problem && !diagnosis.data && <Failed problem={diagnosis.problem} retry={diagnosis.reload} />}
+      <Head
+        title={job.data.name}
+        badge={<Status status={job.data.status} />}
+        actions={<Actions job={job.data} onChange={job.set} />}
+        facts={<JobFacts job={job.data} />}
+      >
+        {!hasEnded && <ProgressLine job={job.data} />}
+        {job.data.error && <ErrorState error={job.data.error} />}
+        {diagnosis.data && <VerdictCard job={job.data} dataset={job.data.dataset.id} diagnosis={diagnosis.data} />}
+        {diagnosis.problem && !diagnosis.data && <Failed problem={diagnosis.problem} retry={diagnosis.reload} />}
+      </Head>
       {job.data.status === 'succeeded' && <TryCard job={job.data} />}
       {metrics.data && <CurvesCard metrics={metrics.data} diagnosis={diagnosis.data} job={job.data} />}
       {metrics.problem && !metrics.data && <Failed problem={metrics.problem} retry={metrics.reload} />}

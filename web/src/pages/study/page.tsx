@@ -4,10 +4,10 @@ import type { LiveEvent } from '../../api/live'
 import { getReport, getStudy, getStudyEvents, type Study } from '../../api/studies'
 import { EventsCard } from '../../parts/events'
 import { Fact, Facts } from '../../parts/facts'
-import { Title } from '../../parts/layout'
+import { Head } from '../../parts/head'
 import { useLive, useLoaded } from '../../parts/load'
 import { Status } from '../../parts/marks'
-import { Failed, Loading } from '../../parts/states'
+import { ErrorState, Failed, Loading } from '../../parts/states'
 import { count, duration, moment } from '../../words/format'
 import { STUDY_KINDS } from '../../words/labels'
 import { Actions } from './actions'
@@ -34,36 +34,30 @@ export default function OneStudy({ id }: { id: string }) {
   const { data } = study
   return (
     <>
-      <div class="heading">
-        <div class="row">
-          <Title text={data.name} />
-          <Status status={data.status} />
-        </div>
-        <Actions study={data} onChange={study.set} />
-      </div>
-      <StudyFacts study={data} />
-      {data.waits_for && (
-        <div class="state" role="status">
-          <h2>It begins by itself</h2>
-          <p>
-            First, {data.waits_for}. <a href={`/datasets/${data.dataset.id}`}>See the dataset</a>
-          </p>
-        </div>
-      )}
-      {data.status === 'running' && !data.waits_for && <ProgressLine study={data} />}
-      {data.error && (
-        <div class="state failed" role="alert">
-          <h2>{data.error.code.replaceAll('_', ' ')}</h2>
-          <p>{data.error.detail}</p>
-        </div>
-      )}
-      {data.waits_for ? null : report.data ? (
-        <AnswerCard study={data} report={report.data} />
-      ) : report.problem ? (
-        <Failed problem={report.problem} retry={report.reload} />
-      ) : (
-        <Loading what="the answer" />
-      )}
+      <Head
+        title={data.name}
+        badge={<Status status={data.status} />}
+        actions={<Actions study={data} onChange={study.set} />}
+        facts={<StudyFacts study={data} />}
+      >
+        {data.waits_for && (
+          <div class="state" role="status">
+            <h2>It begins by itself</h2>
+            <p>
+              First, {data.waits_for}. <a href={`/datasets/${data.dataset.id}`}>See the dataset</a>
+            </p>
+          </div>
+        )}
+        {data.status === 'running' && !data.waits_for && <ProgressLine study={data} />}
+        {data.error && <ErrorState error={data.error} />}
+        {data.waits_for ? null : report.data ? (
+          <AnswerCard study={data} report={report.data} />
+        ) : report.problem ? (
+          <Failed problem={report.problem} retry={report.reload} />
+        ) : (
+          <Loading what="the answer" />
+        )}
+      </Head>
       {data.kind === 'learning_curve' ? <LearningCard study={data} /> : <ArmsCard study={data} report={report.data} />}
       <TestCard study={data} />
       {report.data && (
