@@ -59,6 +59,8 @@ def show_estimate(estimate: StudyEstimateView) -> None:
 def show_study(study: StudyView) -> None:
     """How far it is, its arms or sizes, and its answer."""
     say(f"{study.name} {study.status} ({study.id}): {describe_progress(study)}")
+    if study.job is not None:
+        say(f"It starts from the spec of {study.job}.")
     say("")
     if study.headline:
         say_prose(study.headline)
@@ -145,6 +147,8 @@ def show_answer(study: StudyView) -> None:
     say_prose(study.conclusion.explanation)
     if study.conclusion.gap is not None:
         say_prose(study.conclusion.gap.explanation)
+    if study.ensemble is not None and study.ensemble.explanation:
+        say_prose(study.ensemble.explanation)
     if (refit := study.conclusion.refit) is not None:
         say_prose(say_model(study.conclusion))
         say(f"`heldout watch {refit}` waits for it; `heldout model {refit} -o FILE` downloads it.")

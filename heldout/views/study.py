@@ -153,6 +153,9 @@ class EnsembleView(View):
 
     base: EnsembleFiguresView
     winner: EnsembleFiguresView
+    explanation: str | None = Field(
+        None, description="Where the ensemble of the unchanged network is right more often than one winner: says so."
+    )
 
 
 class StudyLedgerView(View):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from heldout.words import format_duration, pluralize, whole_percents
+from heldout.words import format_duration, percent, pluralize, whole_percents
 from heldout.words.labels import describe_remedy, join_remedies
-from heldout.words.studies import describe_needs
+from heldout.words.studies import MIN_GAP, describe_needs
 
 if TYPE_CHECKING:
     from heldout.views.study import ArmView, ConclusionView, StudyView
@@ -90,6 +90,31 @@ def _say_next(study: StudyView) -> str:
     return "Train with it from now on." if study.conclusion.refit is None else "Use the final model, trained with it."
 
 
+def explain_base_ensemble(study: StudyView) -> str | None:
+    """Say that the unchanged network, averaged over its seeds, is right more often than the winner; None if it is not.
+
+    Test figures are compared where there are any, else those of validation.
+    """
+    winner, ensemble, conclusion = study.winner, study.ensemble, study.conclusion
+    if winner is None or ensemble is None or conclusion is None:
+        return None
+    has_test = conclusion.test is not None and ensemble.base.test is not None
+    together = ensemble.base.test if has_test else ensemble.base.validation
+    alone = conclusion.test.winner if has_test and conclusion.test is not None else winner.validation
+    if together is None or together.accuracy is None or alone is None or alone.accuracy is None:
+        return None
+    if together.accuracy - alone.accuracy < MIN_GAP:
+        return None
+    bounds, members = together.intervals.accuracy, ensemble.base.members
+    doubt = " The difference may be chance." if bounds is not None and bounds[0] <= alone.accuracy else ""
+    return (
+        f"{members} unchanged networks together (an ensemble) get {percent(together.accuracy)} of "
+        f"{'test' if has_test else 'validation'} images right, more than one network with "
+        f"{describe_remedy(winner.name)} ({percent(alone.accuracy)}). They need {members} times the computing for each "
+        f"answer.{doubt}"
+    )
+
+
 def say_model(conclusion: ConclusionView) -> str:
     """Name the model to deploy."""
     return (
@@ -110,6 +135,8 @@ def answer_questions(study: StudyView) -> list[tuple[str, str]]:
         answers.append(("What helped, and by how much?", _describe_what_helped(study)))
         if conclusion is not None and conclusion.gap is not None:
             answers.append(("How much of the gap is closed?", conclusion.gap.explanation))
+        if study.ensemble is not None and study.ensemble.explanation:
+            answers.append(("Is there anything better?", study.ensemble.explanation))
         answers.append(("Were test images used to choose?", _say_test_use(study)))
     elif forecast := study.no_forecast or (study.forecast and study.forecast.explanation):
         answers.append(("What will more images bring?", forecast))

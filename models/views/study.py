@@ -7,7 +7,7 @@ from heldout.errors import SpecUnreadable
 from heldout.spec.json_pointer import make_pointer
 from heldout.views.base import make_view
 from heldout.views.study import StudyView
-from heldout.words.study_answers import describe_study
+from heldout.words.study_answers import describe_study, explain_base_ensemble
 from models.tables import DatasetRow, StudyRow
 from models.views.job import build_dataset_reference
 
@@ -39,4 +39,8 @@ def build_study_view(study: StudyRow, dataset: DatasetRow) -> StudyView:
         first = error.errors(include_url=False)[0]
         raise SpecUnreadable(study.id, f"{make_pointer(first['loc'])}: {first['msg']}") from error
     headline, summary = describe_study(view)
-    return view.model_copy(update={"headline": headline, "summary": summary})
+    words = {"headline": headline, "summary": summary}
+    if view.ensemble is not None:
+        told = {"explanation": explain_base_ensemble(view)}
+        return view.model_copy(update=words | {"ensemble": view.ensemble.model_copy(update=told)})
+    return view.model_copy(update=words)

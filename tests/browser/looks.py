@@ -10,10 +10,9 @@ from tests.e2e.running import ROOT
 TALL_BUTTONS = """
 () => [...document.querySelectorAll('button, a.button')].filter(one => one.offsetParent && !one.querySelector('img'))
     .map(one => {
-        const range = document.createRange()
-        range.selectNodeContents(one)
-        const tops = [...range.getClientRects()].filter(box => box.width > 1).map(box => Math.round(box.bottom / 8))
-        return [one.innerText.slice(0, 60), new Set(tops).size]
+        const style = getComputedStyle(one)
+        const text = one.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom)
+        return [one.innerText.slice(0, 60), Math.floor(text / parseFloat(style.lineHeight))]
     })
     .filter(([, lines]) => lines > 2)
 """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from heldout.words.study_answers import answer_questions, describe_study
+from heldout.words.study_answers import answer_questions, describe_study, explain_base_ensemble
 from tests.analysis.reports import made_studies as made
 from tests.reading import assert_short
 
@@ -78,3 +78,31 @@ def test_the_questions_of_a_reader_are_answered():
     assert answers["What did it cost?"].startswith("24 trainings, which took 17 minutes of computing in all.")
     assert dict(answer_questions(STUDIES["no forecast"]))["What will more images bring?"] == "The errors do not fall."
     assert list(dict(answer_questions(STUDIES["running"]))) == list(answers)
+
+
+def with_ensemble(accuracy: float, low: float):
+    """The cure, whose unchanged networks together get that share of test images right."""
+    ensemble = CURE.ensemble
+    bounds = ensemble.base.test.intervals.model_copy(update={"accuracy": (low, 0.999)})
+    test = changed(ensemble.base.test, accuracy=accuracy, intervals=bounds)
+    return changed(CURE, ensemble=changed(ensemble, base=changed(ensemble.base, test=test)))
+
+
+def test_an_ensemble_of_the_unchanged_network_that_beats_the_cure_is_named():
+    assert CURE.conclusion.test.winner.accuracy == 0.9784
+    sure = "5 unchanged networks together (an ensemble) get 98.6% of test images right, more than one network with "
+    sure += "dropout (97.8%). They need 5 times the computing for each answer."
+    assert explain_base_ensemble(with_ensemble(0.986, low=0.98)) == sure
+    assert explain_base_ensemble(with_ensemble(0.986, low=0.97)) == f"{sure} The difference may be chance."
+
+
+def test_an_ensemble_that_is_no_better_than_the_cure_is_not_named():
+    assert explain_base_ensemble(CURE) is None
+    assert explain_base_ensemble(with_ensemble(0.9784, low=0.97)) is None
+    assert explain_base_ensemble(made.running()) is None
+
+
+def test_what_is_said_of_an_ensemble_is_among_the_answers():
+    ensemble = changed(CURE.ensemble, explanation="It is better.")
+    assert ("Is there anything better?", "It is better.") in answer_questions(changed(CURE, ensemble=ensemble))
+    assert "Is there anything better?" not in dict(answer_questions(CURE))

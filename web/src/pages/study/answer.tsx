@@ -13,6 +13,8 @@ export function AnswerCard({ study, report }: { study: Study; report: StudyRepor
         <h2 class="headline">{report.answer}</h2>
       </header>
       {study.summary && <p class="sentence">{study.summary}</p>}
+      {study.conclusion?.gap && <p>{study.conclusion.gap.explanation}</p>}
+      {study.ensemble?.explanation && <p>{study.ensemble.explanation}</p>}
       <details class="details">
         <summary>Details</summary>
         <div>

@@ -1,5 +1,6 @@
 /** One study: its answer, the race of its arms, what was tested, what it has cost. */
 
+import { getJob } from '../../api/jobs'
 import type { LiveEvent } from '../../api/live'
 import { getReport, getStudy, getStudyEvents, type Study } from '../../api/studies'
 import { EventsCard } from '../../parts/events'
@@ -81,8 +82,8 @@ const StudyFacts = ({ study }: { study: Study }) => (
       </a>
     </Fact>
     {study.job && (
-      <Fact name="Begun from">
-        <a href={`/jobs/${study.job}`}>this job</a>
+      <Fact name="Job">
+        <BaseJob id={study.job} />
       </Fact>
     )}
     <Fact name="First look">{count(study.seeds)} seeds</Fact>
@@ -91,6 +92,12 @@ const StudyFacts = ({ study }: { study: Study }) => (
     <Fact name="Created">{moment(study.created_at)}</Fact>
   </Facts>
 )
+
+/** The job whose network is compared, by its name; a job that is deleted has none any more. */
+function BaseJob({ id }: { id: string }) {
+  const job = useLoaded(id, (signal) => getJob(id, signal))
+  return job.problem?.status === 404 ? <span class="soft">deleted</span> : <a href={`/jobs/${id}`}>{job.data?.name ?? id}</a>
+}
 
 function budgetWord({ budget }: Study): string {
   const parts = [budget.jobs !== null && `${count(budget.jobs)} trainings`, budget.seconds !== null && duration(budget.seconds)]
